@@ -1,0 +1,77 @@
+# `make help` lists the targets. Settings: make CONFIGURATION=release, TEST_ARGS='--filter Postgres', UP_ARGS='--port 0'.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+CONFIGURATION ?= debug
+BIN := .build/$(CONFIGURATION)
+TEST_ARGS ?=
+UP_ARGS ?=
+# What shares memory between threads; as a regular expression on Target.Suite/test.
+THREAD_FILTER ?= ^(OffPool|Postgres|Redis|Feed)Tests\.
+THREAD := --sanitize=thread --scratch-path .build-thread
+FORMATTED = $(wildcard Package.swift Sources Tests Plugins)
+
+# bin/jobledger is the binary of the last build, whatever its configuration.
+define link
+@mkdir -p bin && ln -sfn ../$(BIN)/jobledger bin/jobledger
+endef
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: deps
+deps: ## install what is missing, by apt: libpq, hiredis, Postgres, Redis
+	@scripts/install-dependencies
+
+.PHONY: build
+build: ## build everything (CONFIGURATION=debug|release) and link bin/jobledger
+	scripts/build -c $(CONFIGURATION)
+	$(link)
+
+.PHONY: build-tests
+build-tests:
+	scripts/build -c $(CONFIGURATION) --build-tests
+	$(link)
+
+.PHONY: test
+test: deps build-tests ## build and run all tests, on their own Postgres and Redis
+	swift test -c $(CONFIGURATION) --skip-build $(TEST_ARGS)
+
+.PHONY: test-thread
+test-thread: deps ## run the tests of THREAD_FILTER under ThreadSanitizer
+	swift build --build-tests $(THREAD)
+	@swift test list --skip-build $(THREAD) | grep -E '$(THREAD_FILTER)' >/dev/null \
+		|| { echo "test-thread: no test matches THREAD_FILTER: $(THREAD_FILTER)" >&2; exit 1; }
+	swift test --skip-build $(THREAD) --filter '$(THREAD_FILTER)'
+
+.PHONY: soak
+soak: deps build-tests ## run the long tests
+	JOBLEDGER_SOAK=1 swift test -c $(CONFIGURATION) --skip-build --filter Soak
+
+.PHONY: demo
+demo: deps build ## run a batch backtest through the whole ledger, then stop
+	scripts/demo
+
+.PHONY: up
+up: deps build ## run the ledger with its own Postgres and Redis, until Ctrl-C
+	exec $(BIN)/jobledger up $(UP_ARGS)
+
+.PHONY: format
+format: ## format the Swift code in place
+	swift format format --in-place --parallel --recursive $(FORMATTED)
+
+.PHONY: format-check
+format-check: ## check the format of the Swift code
+	swift format lint --strict --parallel --recursive $(FORMATTED)
+
+.PHONY: compose-check
+compose-check: ## check docker-compose.yml
+	@scripts/check-compose
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf .build .build-thread bin

@@ -1,0 +1,86 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+// Arrows between modules point one way: a target may import only what it lists here, and
+// `make build` passes `--explicit-target-dependency-import-check error`, so the build checks it.
+
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let unixSignals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
+let configuration = Target.Dependency.product(name: "Configuration", package: "swift-configuration")
+let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
+
+func library(_ name: String, _ dependencies: [Target.Dependency], plugins: [Target.PluginUsage] = []) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: settings, plugins: plugins)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+
+let package = Package(
+    name: "jobledger",
+    platforms: [.macOS(.v15)],
+    products: [
+        .executable(name: "jobledger", targets: ["jobledger"]),
+        .executable(name: "backtest-demo", targets: ["backtest-demo"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    ],
+    targets: [
+        // The C libraries; only Postgres and Redis see them.
+        .systemLibrary(name: "CLibpq", providers: [.apt(["libpq-dev"])]),
+        .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev"])]),
+
+        // Drivers, which know nothing of jobs.
+        library("OffPool", []),
+        library("Postgres", ["CLibpq", "OffPool"]),
+        library("Redis", ["CHiredis", "OffPool"]),
+
+        // The ledger.
+        library("LedgerCore", []),
+        library("EventStore", ["LedgerCore", "Postgres", "OffPool", logging], plugins: ["EmbedFiles"]),
+        library(
+            "Projections", ["LedgerCore", "EventStore", "Postgres", "OffPool", crypto, logging],
+            plugins: ["EmbedFiles"]),
+        library("Feed", ["LedgerCore", "EventStore", "Postgres", "Redis", "OffPool", logging]),
+
+        // Running it.
+        library("LedgerSettings", ["LedgerCore", configuration, system]),
+        library("EmbeddedServices", ["Postgres", "Redis", "OffPool", logging]),
+        .executableTarget(
+            name: "jobledger",
+            dependencies: [
+                "LedgerCore", "LedgerSettings", "Postgres", "Redis", "EventStore", "Projections", "Feed", "OffPool",
+                "EmbeddedServices", argumentParser, logging, lifecycle, unixSignals,
+            ],
+            swiftSettings: settings),
+
+        // The example: a batch backtest that reports to the ledger.
+        library("Backtest", []),
+        .executableTarget(
+            name: "backtest-demo",
+            dependencies: [
+                "Backtest", "LedgerCore", "LedgerSettings", "Postgres", "Redis", "EventStore", "Feed", argumentParser,
+            ],
+            swiftSettings: settings),
+
+        // The SQL of migrations/ and projections/ travels inside the binary.
+        .executableTarget(name: "embed-files", path: "Sources/EmbedFiles", swiftSettings: settings),
+        .plugin(name: "EmbedFiles", capability: .buildTool(), dependencies: ["embed-files"]),
+    ]
+)

@@ -1,0 +1,54 @@
+/// A backtest of every assignment of a grid.
+///
+/// A value without mutable state: any number of threads may compute runs of one batch at once, and the same index gives the
+/// same run every time.
+public struct Batch: Sendable {
+    public let grid: VariableGrid
+
+    /// The series of each ticker of the grid.
+    let prices: [String: PriceSeries]
+
+    /// - Parameter prices: at least those of the grid's tickers.
+    public init(prices: [PriceSeries], grid: VariableGrid) throws(BatchError) {
+        var byTicker: [String: PriceSeries] = [:]
+        for series in prices {
+            guard byTicker.updateValue(series, forKey: series.ticker) == nil else {
+                throw .pricesTwice(ticker: series.ticker)
+            }
+        }
+        for ticker in grid.tickers where byTicker[ticker] == nil {
+            throw .noPrices(ticker: ticker)
+        }
+        self.grid = grid
+        self.prices = byTicker
+    }
+
+    /// The number of runs.
+    public var count: Int { grid.count }
+
+    /// The run indices cut into ranges of `size` runs, the last of them with what is left: shares for workers.
+    public func ranges(of size: Int) -> [Range<Int>] {
+        precondition(size > 0, "a range needs a run")
+        return stride(from: 0, to: count, by: size).map { $0..<min($0 + size, count) }
+    }
+
+    /// Computes runs, in order. Takes time in proportion to runs × days and blocks for as long.
+    /// - Parameter range: within `0..<count`.
+    public func runs(in range: Range<Int>) -> [Run] {
+        precondition(range.lowerBound >= 0 && range.upperBound <= count, "runs \(range) of \(count)")
+        return range.map { run(at: $0) }
+    }
+
+    /// Computes one run.
+    public func run(at index: Int) -> Run {
+        let assignment = grid[index]
+        guard let series = prices[assignment.ticker],
+            let crossover = try? MovingAverageCrossover(fast: assignment.fast, slow: assignment.slow)
+        else {
+            // Both were checked for every assignment when the grid and the batch were made.
+            preconditionFailure("run \(index) is not in its own batch")
+        }
+        let curve = EquityCurve(of: series, following: crossover.positions(over: series))
+        return Run(index: index, variables: assignment, metrics: Metrics(of: curve))
+    }
+}

@@ -1,0 +1,19 @@
+/// One run of a batch and how it did. In JSON: `{"run_index":0,"variables":{…},"metrics":{…}}`.
+public struct Run: Sendable, Equatable, Codable {
+    /// From 0, in the order of the grid.
+    public let index: Int
+    public let variables: Assignment
+    public let metrics: Metrics
+
+    public init(index: Int, variables: Assignment, metrics: Metrics) {
+        self.index = index
+        self.variables = variables
+        self.metrics = metrics
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case index = "run_index"
+        case variables
+        case metrics
+    }
+}

@@ -1,0 +1,57 @@
+/// Every combination of tickers, fast and slow windows, each of them a valid crossover: the number of runs is exactly the
+/// product of the variables' counts, which is what a ledger takes for a job's total.
+///
+/// The order is part of the meaning of a run's index: ticker changes slowest, slow fastest.
+public struct VariableGrid: Sendable, Hashable {
+    public let tickers: [String]
+    public let fastWindows: [Int]
+    public let slowWindows: [Int]
+
+    /// - Throws: where a variable has no values or one twice, or where any fast window is not below any slow one.
+    public init(tickers: [String], fastWindows: [Int], slowWindows: [Int]) throws(GridError) {
+        try Self.check(tickers, of: "ticker")
+        try Self.check(fastWindows, of: "fast")
+        try Self.check(slowWindows, of: "slow")
+        for fast in fastWindows {
+            for slow in slowWindows {
+                do throws(WindowError) { _ = try MovingAverageCrossover(fast: fast, slow: slow) } catch { throw .windows(error) }
+            }
+        }
+        self.tickers = tickers
+        self.fastWindows = fastWindows
+        self.slowWindows = slowWindows
+    }
+
+    /// 2,000 runs a ticker: fast 2, 3 … 26 by slow 42, 44 … 200.
+    public static func standard(tickers: [String]) throws(GridError) -> VariableGrid {
+        try VariableGrid(
+            tickers: tickers, fastWindows: Array(2...26), slowWindows: Array(stride(from: 42, through: 200, by: 2)))
+    }
+
+    /// The number of runs.
+    public var count: Int { tickers.count * fastWindows.count * slowWindows.count }
+
+    /// The run indices, from 0.
+    public var indices: Range<Int> { 0..<count }
+
+    /// The assignment of a run.
+    public subscript(runIndex: Int) -> Assignment {
+        precondition(indices.contains(runIndex), "run \(runIndex) of \(count)")
+        let (rest, slow) = runIndex.quotientAndRemainder(dividingBy: slowWindows.count)
+        let (ticker, fast) = rest.quotientAndRemainder(dividingBy: fastWindows.count)
+        return Assignment(ticker: tickers[ticker], fast: fastWindows[fast], slow: slowWindows[slow])
+    }
+
+    /// The first assignments, in order: a job's preview.
+    public func preview(_ limit: Int = 25) -> [Assignment] {
+        indices.prefix(limit).map { self[$0] }
+    }
+
+    private static func check<Value: Hashable>(_ values: [Value], of variable: String) throws(GridError) {
+        guard !values.isEmpty else { throw .noValues(variable: variable) }
+        var seen: Set<Value> = []
+        for value in values where !seen.insert(value).inserted {
+            throw .repeated(variable: variable, value: "\(value)")
+        }
+    }
+}

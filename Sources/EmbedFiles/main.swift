@@ -1,0 +1,43 @@
+// embed-files FOLDER OUTPUT FILE…: writes a Swift file in which each FILE is a string literal, by its path below FOLDER.
+import Foundation
+
+let arguments = CommandLine.arguments
+guard arguments.count >= 3 else {
+    FileHandle.standardError.write(Data("usage: embed-files FOLDER OUTPUT FILE...\n".utf8))
+    exit(2)
+}
+let folder = arguments[1].hasSuffix("/") ? arguments[1] : arguments[1] + "/"
+
+var source = """
+    // Made by the EmbedFiles plugin. Not for editing.
+
+    enum EmbeddedFiles {
+        /// The text of each file by its path, sorted.
+        static let all: [(path: String, text: String)] = [
+
+    """
+for path in arguments[3...].sorted() {
+    guard path.hasPrefix(folder) else {
+        FileHandle.standardError.write(Data("embed-files: \(path) is not below \(folder)\n".utf8))
+        exit(1)
+    }
+    let text = try String(contentsOf: URL(fileURLWithPath: path), encoding: .utf8)
+    // As many # as make the literal's end unmistakable.
+    var fence = "#"
+    while text.contains("\"\"\"" + fence) || text.contains("\\" + fence) { fence += "#" }
+    source += """
+            (
+                path: \(fence)"\(path.dropFirst(folder.count))"\(fence),
+                text: \(fence)\"\"\"
+        \(text)
+        \"\"\"\(fence)
+            ),
+
+        """
+}
+source += """
+        ]
+    }
+
+    """
+try source.write(to: URL(fileURLWithPath: arguments[2]), atomically: true, encoding: .utf8)

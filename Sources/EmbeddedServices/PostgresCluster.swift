@@ -1,0 +1,70 @@
+import Foundation
+
+/// The files of a Postgres cluster: made once, whole or not at all.
+struct PostgresCluster: Sendable {
+    let directory: ServiceDirectory
+    let user: ServiceUser
+    /// Where the server's programs are.
+    let programs: String
+
+    static let log = "postgres.log"
+    private static let draft = "postgres-data.making"
+
+    var data: String { directory.path("postgres-data") }
+    private var passwordFile: String { "postgres.password" }
+    static var environment: [String: String] { ["PATH": Programs.path, "LC_ALL": "C.UTF-8", "TZ": "UTC"] }
+
+    func password() throws -> String {
+        guard let text = directory.read(passwordFile), !text.isEmpty else {
+            throw EmbeddedServiceError("\(directory.path(passwordFile)) is missing; without it nobody can log in to \(data)")
+        }
+        return text
+    }
+
+    /// Makes the cluster unless it is there, under another name: only the rename at the end makes it the cluster, and an
+    /// attempt that is interrupted leaves nothing that a later one could take for it.
+    func create() async throws {
+        try await removeDrafts()
+        if FileManager.default.fileExists(atPath: data) { return }
+        let name = "\(Self.draft)-\(UInt32.random(in: .min ... .max))"
+        let draft = directory.path(name)
+        try FileManager.default.createDirectory(atPath: draft, withIntermediateDirectories: false)
+        try directory.give(name, mode: 0o700)
+        try directory.write(ServiceDirectory.makePassword(), to: passwordFile)
+        try await run(
+            [
+                "\(programs)/initdb", "-D", draft, "--username=jobledger", "--pwfile=\(directory.path(passwordFile))",
+                "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums",
+            ], input: "/dev/null")
+        // The server alone, without a network: the cluster is complete before it gets its name.
+        let statements = "postgres-create.sql"
+        try directory.write("CREATE DATABASE jobledger\n", to: statements)
+        try await run(["\(programs)/postgres", "--single", "-D", draft, "postgres"], input: directory.path(statements))
+        unlink(directory.path(statements))
+        guard rename(draft, data) == 0 else { throw EmbeddedServiceError.system("cannot rename \(draft)", errno) }
+    }
+
+    private func removeDrafts() async throws {
+        for name in try FileManager.default.contentsOfDirectory(atPath: directory.path("")) where name.hasPrefix(Self.draft) {
+            let draft = directory.path(name)
+            try await Leftover.stop(
+                programs: ["initdb", "postgres"], argument: draft, gentle: SIGTERM, forceful: SIGKILL,
+                what: "the initdb in \(draft)")
+            // A child of that initdb may write for another instant, and then the directory is not empty when it should be.
+            let deadline = ContinuousClock.now.advanced(by: .seconds(5))
+            while (try? FileManager.default.removeItem(atPath: draft)) == nil {
+                guard ContinuousClock.now < deadline else { throw EmbeddedServiceError("cannot remove \(draft)") }
+                try await Task.sleep(for: .milliseconds(20))
+            }
+        }
+    }
+
+    private func run(_ command: [String], input: String) async throws {
+        let log = directory.path(Self.log)
+        let exit = try await ChildProcess.run(
+            try user.command(command, parentDeathSignal: "KILL"), environment: Self.environment, input: input, log: log)
+        guard exit == .code(0) else {
+            throw EmbeddedServiceError("\(command[0]) failed (\(exit)):\n\(directory.lastLines(of: Self.log))")
+        }
+    }
+}

@@ -1,0 +1,48 @@
+import LedgerCore
+import Postgres
+
+/// The right to be the one at work among several processes that could be: see the table `leases`.
+public struct Lease: Sendable {
+    public let name: String
+    public let holder: String
+    /// A holder that was killed is replaced after this time at the latest; a holder renews every ``renewal``.
+    public static let duration = Duration.seconds(3)
+    public static let renewal = Duration.seconds(1)
+
+    /// - Parameter holder: tells this process and reader from all others.
+    public init(_ name: String, holder: String) {
+        self.name = name
+        self.holder = holder
+    }
+
+    /// Takes the lease, or renews it. False while another holds it.
+    public func take(on connection: PostgresConnection) async throws -> Bool {
+        let milliseconds = Int64(Self.duration / .milliseconds(1))
+        return try await connection.query(
+            "SELECT take_lease($1, $2, make_interval(secs => $3::bigint / 1000.0))", name, holder, milliseconds
+        ).only().decode(0, as: Int64?.self) != nil
+    }
+
+    /// Gives the lease up, so that another can take it at once.
+    public func release(on connection: PostgresConnection) async throws {
+        try await connection.query("SELECT release_lease($1, $2)", name, holder)
+    }
+}
+
+/// A reader's last processed position, moved by compare-and-swap only.
+public struct Checkpoint: Sendable {
+    public let reader: String
+
+    public init(_ reader: String) { self.reader = reader }
+
+    /// Where the reader stands; 0 when it has never read.
+    public func load(on connection: PostgresConnection) async throws -> Position {
+        try await connection.query("INSERT INTO checkpoints (reader) VALUES ($1) ON CONFLICT (reader) DO NOTHING", reader)
+        return try await connection.query("SELECT position FROM checkpoints WHERE reader = $1", reader).only().decode(0)
+    }
+
+    /// Moves it from one position to another. False where it is not at `from`: somebody else has moved it.
+    public func advance(from: Position, to: Position, on connection: PostgresConnection) async throws -> Bool {
+        try await connection.query("SELECT advance_checkpoint($1, $2, $3)", reader, from, to).only().decode(0)
+    }
+}

@@ -1,0 +1,132 @@
+import LedgerCore
+import Postgres
+
+/// Brings a ledger's schema to where the migrations say, one runner at a time, each file in a transaction of its own.
+///
+/// The record of what was applied is dbmate's table `schema_migrations` with one more column, the file's hash: a file that was
+/// edited after it was applied is an error, for no database could be trusted to be what the files say.
+public struct Migrator: Sendable {
+    public struct Status: Sendable, Equatable {
+        public let version: String
+        public let name: String
+        public let isApplied: Bool
+    }
+
+    public struct Failure: Error, Sendable, CustomStringConvertible {
+        public let description: String
+    }
+
+    public let ledger: LedgerName
+    public let files: [MigrationFile]
+    private let configuration: PostgresConfiguration
+
+    public init(url: String, ledger: LedgerName, files: [MigrationFile]) {
+        self.ledger = ledger
+        self.files = files.sorted { $0.version < $1.version }
+        configuration = EventStore.configuration(url: url, ledger: ledger, applicationName: "jobledger migrate")
+    }
+
+    /// Applies what is missing. Returns the names of the files it applied.
+    public func up() async throws -> [String] {
+        try await locked { connection in
+            let applied = try await check(on: connection)
+            var names: [String] = []
+            for file in files where !applied.contains(file.version) {
+                try await run(file, file.up, on: connection) { connection in
+                    try await connection.query(
+                        "INSERT INTO schema_migrations (version, checksum) VALUES ($1, encode(sha256(convert_to($2, 'UTF8')), 'hex'))",
+                        file.version, file.text)
+                }
+                names.append(file.name)
+            }
+            return names
+        }
+    }
+
+    /// Undoes the last migration. Returns its name, or `nil` where none is applied.
+    public func down() async throws -> String? {
+        try await locked { connection in
+            let applied = try await check(on: connection)
+            guard let file = files.last(where: { applied.contains($0.version) }) else { return nil }
+            try await run(file, file.down, on: connection) { connection in
+                try await connection.query("DELETE FROM schema_migrations WHERE version = $1", file.version)
+            }
+            return file.name
+        }
+    }
+
+    /// Every file, and whether it is applied. Changes nothing.
+    public func status() async throws -> [Status] {
+        let connection = try await PostgresConnection.connect(configuration, patience: .seconds(5))
+        let exists: Bool = try await connection.query(
+            "SELECT to_regclass($1) IS NOT NULL", "\"\(ledger.text)\".schema_migrations"
+        ).only().decode(0)
+        let applied = exists ? try await check(on: connection) : []
+        await connection.close()
+        return files.map { Status(version: $0.version, name: $0.name, isApplied: applied.contains($0.version)) }
+    }
+
+    private func run(
+        _ file: MigrationFile, _ sql: String, on connection: PostgresConnection,
+        record: (PostgresConnection) async throws -> Void
+    ) async throws {
+        do {
+            try await connection.transaction { connection in
+                try await connection.execute(script: sql)
+                // The file may have set search_path for its transaction.
+                try await connection.execute(script: "SET LOCAL search_path = \"\(ledger.text)\"")
+                try await record(connection)
+            }
+        } catch let error as PostgresError where error.kind == .server {
+            throw Failure(description: "migration \(file.name) failed, and nothing of it was kept: \(error)")
+        }
+    }
+
+    /// The versions that are applied, after making sure that their files are still what they were.
+    private func check(on connection: PostgresConnection) async throws -> Set<String> {
+        var applied: Set<String> = []
+        for row in try await connection.query("SELECT version, checksum FROM schema_migrations") {
+            let version = try row.decode("version", as: String.self)
+            guard let file = files.first(where: { $0.version == version }) else {
+                throw Failure(
+                    description: "migration \(version) is applied, but this program does not have it: the database is newer. Use a newer jobledger.")
+            }
+            // dbmate leaves no hash.
+            if let checksum = try row.decode("checksum", as: String?.self) {
+                let now: String = try await connection.query("SELECT encode(sha256(convert_to($1, 'UTF8')), 'hex')", file.text).only().decode(0)
+                guard now == checksum else {
+                    throw Failure(
+                        description: "migration \(file.name) was edited after it had been applied. Restore it, and put the change into a new file.")
+                }
+            }
+            applied.insert(version)
+        }
+        return applied
+    }
+
+    private func locked<T: Sendable>(_ body: (PostgresConnection) async throws -> T) async throws -> T {
+        let connection = try await PostgresConnection.connect(configuration, patience: .seconds(10))
+        // The lock belongs to the session: a runner that is killed leaves none behind.
+        let key = "jobledger migrate \(ledger.text)"
+        try await connection.execute(script: "SET lock_timeout = '60s'")
+        do {
+            try await connection.query("SELECT pg_advisory_lock(hashtextextended($1, 0))", key)
+        } catch SQLState.lockNotAvailable {
+            throw Failure(description: "another runner has been migrating for a minute; try again when it is done")
+        }
+        try await connection.execute(
+            script: """
+                CREATE SCHEMA IF NOT EXISTS "\(ledger.text)";
+                CREATE TABLE IF NOT EXISTS schema_migrations (version varchar(128) PRIMARY KEY);
+                ALTER TABLE schema_migrations ADD COLUMN IF NOT EXISTS checksum text;
+                """)
+        do {
+            let result = try await body(connection)
+            await connection.close()
+            return result
+        } catch {
+            await connection.close()
+            throw error
+        }
+    }
+}

@@ -1,0 +1,10 @@
+/// What can happen to a job, and nothing else can.
+public enum EventType: String, Sendable, CaseIterable, Hashable {
+    case queued, progress, truncated, finished, failed
+
+    /// Whether nothing follows an event of this type.
+    public var isEnd: Bool { self == .finished || self == .failed }
+}
+
+/// An event's place in the log: 1, 2, 3 … with no gap. 0 is the place before the first.
+public typealias Position = Int64

@@ -1,0 +1,181 @@
+/// Reads the outermost members of a JSON object without touching their values' bytes.
+///
+/// Foundation's decoder would give the values back in other words: `1.0` as `1`, keys in another order. The ledger keeps data
+/// byte for byte, so what stands in a line of input is cut out of it, not decoded and encoded again.
+public enum JSONText {
+    public struct SyntaxError: Error, Sendable, CustomStringConvertible {
+        public let message: String
+        /// Where, in bytes from 0.
+        public let place: Int
+        public var description: String { "\(message) at byte \(place)" }
+    }
+
+    public typealias Member = (name: String, value: [UInt8])
+
+    /// The members of `text`, an object, in order.
+    public static func members(of text: String) throws(SyntaxError) -> [Member] { try members(of: Array(text.utf8)) }
+
+    public static func members(of bytes: [UInt8]) throws(SyntaxError) -> [Member] {
+        var scanner = Scanner(bytes: bytes)
+        var members: [Member] = []
+        scanner.skipSpace()
+        try scanner.expect("{")
+        scanner.skipSpace()
+        if !scanner.skip("}") {
+            repeat {
+                scanner.skipSpace()
+                let nameStart = scanner.place
+                try scanner.string()
+                guard let name = string(from: Array(bytes[nameStart..<scanner.place])) else {
+                    throw SyntaxError(message: "broken string", place: nameStart)
+                }
+                scanner.skipSpace()
+                try scanner.expect(":")
+                scanner.skipSpace()
+                let start = scanner.place
+                try scanner.value()
+                members.append((name, Array(bytes[start..<scanner.place])))
+                scanner.skipSpace()
+            } while scanner.skip(",")
+            try scanner.expect("}")
+        }
+        scanner.skipSpace()
+        guard scanner.place == bytes.count else { throw SyntaxError(message: "more text after the object", place: scanner.place) }
+        return members
+    }
+
+    /// The string that a JSON string stands for; `nil` if `literal` is none, or holds half a surrogate pair.
+    public static func string(from literal: [UInt8]) -> String? {
+        guard literal.count >= 2, literal.first == UInt8(ascii: "\""), literal.last == UInt8(ascii: "\"") else { return nil }
+        var bytes: [UInt8] = []
+        var rest = literal.dropFirst().dropLast()
+        func unit() -> UInt16? {
+            guard rest.starts(with: #"\u"#.utf8) else { return nil }
+            let digits = rest.dropFirst(2).prefix(4)
+            guard digits.count == 4, let unit = UInt16(String(decoding: digits, as: UTF8.self), radix: 16) else { return nil }
+            rest = rest.dropFirst(6)
+            return unit
+        }
+        let escapes: [UInt8: UInt8] = [
+            UInt8(ascii: "\""): UInt8(ascii: "\""), UInt8(ascii: "\\"): UInt8(ascii: "\\"), UInt8(ascii: "/"): UInt8(ascii: "/"),
+            UInt8(ascii: "b"): 8, UInt8(ascii: "f"): 12, UInt8(ascii: "n"): 10, UInt8(ascii: "r"): 13, UInt8(ascii: "t"): 9,
+        ]
+        while let first = rest.first {
+            if first != UInt8(ascii: "\\") {
+                bytes.append(first)
+                rest = rest.dropFirst()
+            } else if let second = rest.dropFirst().first, let plain = escapes[second] {
+                bytes.append(plain)
+                rest = rest.dropFirst(2)
+            } else {
+                guard let high = unit() else { return nil }
+                var scalar = UInt32(high)
+                if (0xD800..<0xDC00).contains(high) {
+                    guard let low = unit(), (0xDC00..<0xE000).contains(low) else { return nil }
+                    scalar = 0x10000 + (UInt32(high) - 0xD800) << 10 + (UInt32(low) - 0xDC00)
+                }
+                guard let scalar = Unicode.Scalar(scalar) else { return nil }
+                bytes += Array(String(Character(scalar)).utf8)
+            }
+        }
+        return String(validating: bytes, as: UTF8.self)
+    }
+
+    /// Walks over one JSON text. Nesting is followed with a stack of its own, so depth costs memory in proportion and no crash.
+    private struct Scanner {
+        let bytes: [UInt8]
+        var place = 0
+
+        init(bytes: [UInt8]) { self.bytes = bytes }
+
+        private var current: UInt8? { place < bytes.count ? bytes[place] : nil }
+
+        private func error(_ message: String) -> SyntaxError { SyntaxError(message: message, place: place) }
+
+        mutating func skipSpace() {
+            while let byte = current, byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 { place += 1 }
+        }
+
+        mutating func skip(_ character: Unicode.Scalar) -> Bool {
+            guard current == UInt8(ascii: character) else { return false }
+            place += 1
+            return true
+        }
+
+        mutating func expect(_ character: Unicode.Scalar) throws(SyntaxError) {
+            guard skip(character) else {
+                throw error(current == nil ? "the text ends where \(character) should stand" : "expected \(character)")
+            }
+        }
+
+        mutating func string() throws(SyntaxError) {
+            try expect("\"")
+            while let byte = current {
+                place += 1
+                if byte == UInt8(ascii: "\"") { return }
+                if byte == UInt8(ascii: "\\") { place += 1 }
+                if byte < 0x20 { throw error("a control character in a string") }
+            }
+            throw error("a string without an end")
+        }
+
+        mutating func value() throws(SyntaxError) {
+            /// The closing brackets that are still to come.
+            var open: [UInt8] = []
+            while true {
+                skipSpace()
+                // A value starts here.
+                if skip("{") {
+                    skipSpace()
+                    if !skip("}") {
+                        open.append(UInt8(ascii: "}"))
+                        try name()
+                        continue
+                    }
+                } else if skip("[") {
+                    skipSpace()
+                    if !skip("]") {
+                        open.append(UInt8(ascii: "]"))
+                        continue
+                    }
+                } else if current == UInt8(ascii: "\"") {
+                    try string()
+                } else {
+                    try word()
+                }
+                // A value has ended; so may have what it stands in.
+                while let closing = open.last {
+                    skipSpace()
+                    if current == closing {
+                        place += 1
+                        open.removeLast()
+                    } else {
+                        try expect(",")
+                        if closing == UInt8(ascii: "}") { try name() }
+                        break
+                    }
+                }
+                if open.isEmpty { return }
+            }
+        }
+
+        private mutating func name() throws(SyntaxError) {
+            skipSpace()
+            try string()
+            skipSpace()
+            try expect(":")
+        }
+
+        /// A number, `true`, `false` or `null`. Numbers are looked at again by the database, which is strict.
+        private mutating func word() throws(SyntaxError) {
+            let start = place
+            while let byte = current, !", \n\r\t]}:[{\"".utf8.contains(byte) { place += 1 }
+            let word = bytes[start..<place]
+            let isNumber = word.first.map { $0.isDigit || $0 == UInt8(ascii: "-") } ?? false
+            guard isNumber || ["true", "false", "null"].contains(where: { word.elementsEqual($0.utf8) }) else {
+                place = start
+                throw error("no JSON value")
+            }
+        }
+    }
+}

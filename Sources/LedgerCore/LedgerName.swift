@@ -1,0 +1,30 @@
+/// A ledger's name: its schema in Postgres and the first part of its channels in Redis.
+public struct LedgerName: Sendable, Hashable, CustomStringConvertible {
+    public let text: String
+
+    public static let standard = LedgerName(trusted: "jobledger")
+
+    private init(trusted text: String) { self.text = text }
+
+    /// `nil` unless `text` has 1 to 50 of `a–z`, `0–9` and `_`, starts with no digit and not with `pg_`: the names that
+    /// need no quoting anywhere, with room for the roles' suffixes within Postgres's 63 bytes.
+    public init?(_ text: String) {
+        let allowed = text.utf8.allSatisfy {
+            (UInt8(ascii: "a")...UInt8(ascii: "z")).contains($0) || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0)
+                || $0 == UInt8(ascii: "_")
+        }
+        guard allowed, (1...50).contains(text.utf8.count), !text.hasPrefix("pg_"), text.first?.isNumber == false else {
+            return nil
+        }
+        self.text = text
+    }
+
+    public var description: String { text }
+
+    /// The channel of one job's events.
+    public func channel(ofJob job: String) -> String { "\(text):job:\(job)" }
+    /// The pattern of all jobs' channels.
+    public var everyJob: String { "\(text):job:*" }
+    /// The channel on which the head position beats.
+    public var headChannel: String { "\(text):head" }
+}

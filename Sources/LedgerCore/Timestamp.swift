@@ -1,0 +1,101 @@
+/// A moment, to the microsecond, as Postgres keeps it. Written as RFC 3339 in UTC.
+public struct Timestamp: Sendable, Hashable, Comparable, CustomStringConvertible {
+    /// Microseconds since 1970-01-01 00:00 UTC.
+    public var microseconds: Int64
+
+    public init(microseconds: Int64) { self.microseconds = microseconds }
+
+    public static func < (a: Timestamp, b: Timestamp) -> Bool { a.microseconds < b.microseconds }
+
+    /// `2026-11-23T20:45:01.5Z`: the fraction as long as it needs to be, none where it is zero.
+    public var description: String {
+        let (seconds, fraction) = microseconds.flooredDivision(by: 1_000_000)
+        let (days, second) = seconds.flooredDivision(by: 86_400)
+        let (year, month, day) = Self.date(daysSinceEpoch: days)
+        var text = "\(year.padded(4))-\(month.padded(2))-\(day.padded(2))T"
+        text += "\((second / 3600).padded(2)):\((second / 60 % 60).padded(2)):\((second % 60).padded(2))"
+        if fraction != 0 {
+            var digits = fraction.padded(6)[...]
+            while digits.last == "0" { digits = digits.dropLast() }
+            text += "." + digits
+        }
+        return text + "Z"
+    }
+
+    /// From RFC 3339 such as `2026-11-23T21:45:01.5+01:00`; `nil` for anything else. Digits below the microsecond are cut off.
+    public init?(_ text: String) {
+        var rest = text.utf8[...]
+        func digits(_ count: Int) -> Int64? {
+            let part = rest.prefix(count)
+            guard part.count == count, part.allSatisfy(\.isDigit) else { return nil }
+            rest = rest.dropFirst(count)
+            return Int64(String(part)!)
+        }
+        func skip(_ characters: String) -> UInt8? {
+            guard let first = rest.first, characters.utf8.contains(first) else { return nil }
+            rest = rest.dropFirst()
+            return first
+        }
+        guard let year = digits(4), skip("-") != nil, let month = digits(2), skip("-") != nil, let day = digits(2),
+            skip("Tt ") != nil, let hour = digits(2), skip(":") != nil, let minute = digits(2), skip(":") != nil,
+            let second = digits(2), (1...12).contains(month), day >= 1, hour < 24, minute < 60, second < 60,
+            day <= Self.days(inMonth: month, year: year)
+        else { return nil }
+        var fraction: Int64 = 0
+        if skip(".") != nil {
+            let part = rest.prefix { $0.isDigit }
+            guard !part.isEmpty else { return nil }
+            rest = rest.dropFirst(part.count)
+            fraction = Int64((String(part)! + "000000").prefix(6))!
+        }
+        var zone: Int64 = 0
+        guard let sign = skip("Zz+-") else { return nil }
+        if sign == UInt8(ascii: "+") || sign == UInt8(ascii: "-") {
+            guard let hours = digits(2), skip(":") != nil, let minutes = digits(2), hours < 24, minutes < 60 else { return nil }
+            zone = (hours * 60 + minutes) * (sign == UInt8(ascii: "+") ? 60 : -60)
+        }
+        guard rest.isEmpty else { return nil }
+        let seconds = Self.daysSinceEpoch(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - zone
+        microseconds = seconds * 1_000_000 + fraction
+    }
+
+    // The civil calendar, after Howard Hinnant's «chrono-Compatible Low-Level Date Algorithms»: years start in March, so that
+    // the leap day is a year's last.
+
+    private static func daysSinceEpoch(_ year: Int64, _ month: Int64, _ day: Int64) -> Int64 {
+        let y = month <= 2 ? year - 1 : year
+        let (era, yearOfEra) = y.flooredDivision(by: 400)
+        let dayOfYear = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1
+        return era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear - 719_468
+    }
+
+    private static func date(daysSinceEpoch days: Int64) -> (year: Int64, month: Int64, day: Int64) {
+        let (era, dayOfEra) = (days + 719_468).flooredDivision(by: 146_097)
+        let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
+        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
+        let shifted = (5 * dayOfYear + 2) / 153
+        let month = shifted + (shifted < 10 ? 3 : -9)
+        return (era * 400 + yearOfEra + (month <= 2 ? 1 : 0), month, dayOfYear - (153 * shifted + 2) / 5 + 1)
+    }
+
+    private static func days(inMonth month: Int64, year: Int64) -> Int64 {
+        let next = month == 12 ? daysSinceEpoch(year + 1, 1, 1) : daysSinceEpoch(year, month + 1, 1)
+        return next - daysSinceEpoch(year, month, 1)
+    }
+}
+
+extension UInt8 {
+    var isDigit: Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(self) }
+}
+
+extension Int64 {
+    fileprivate func flooredDivision(by divisor: Int64) -> (quotient: Int64, remainder: Int64) {
+        let (quotient, remainder) = quotientAndRemainder(dividingBy: divisor)
+        return remainder < 0 ? (quotient - 1, remainder + divisor) : (quotient, remainder)
+    }
+
+    fileprivate func padded(_ width: Int) -> String {
+        let digits = String(self)
+        return String(repeating: "0", count: Swift.max(0, width - digits.count)) + digits
+    }
+}

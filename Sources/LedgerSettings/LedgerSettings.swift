@@ -1,0 +1,91 @@
+import Configuration
+import Foundation
+import LedgerCore
+import SystemPackage
+
+/// What the environment says.
+///
+/// | variable | type | default | meaning |
+/// |---|---|---|---|
+/// | `DATABASE_URL` | libpq connection string | – | the ledger's Postgres |
+/// | `REDIS_URL` | `redis://…` | – | the Redis to publish to; without it nothing is published and followers poll |
+/// | `JOBLEDGER_SCHEMA` | 1–50 of `a–z 0–9 _` | `jobledger` | the ledger: its schema, and the prefix of its channels |
+/// | `JOBLEDGER_WINDOW` | integer, 1–1,000,000 | 10000 | the most events that a projector folds in one transaction |
+/// | `JOBLEDGER_LOG_LEVEL` | `trace` `debug` `info` `notice` `warning` `error` `critical` | `info` | how much is logged on standard error |
+///
+/// A malformed value is an error that names its variable, never a default.
+public struct LedgerSettings: Sendable {
+    public static let logLevels = ["trace", "debug", "info", "notice", "warning", "error", "critical"]
+    /// Where `jobledger up` keeps its state unless told otherwise.
+    public static let standardDataDirectory = ".jobledger"
+
+    public struct Problem: Error, Sendable, CustomStringConvertible {
+        public let description: String
+        public init(description: String) { self.description = description }
+    }
+
+    public private(set) var databaseURL: String?
+    public private(set) var redisURL: String?
+    public let ledger: LedgerName
+    public let window: Int
+    public let logLevel: String
+
+    /// - Parameters:
+    ///   - dataDirectory: that of a running `jobledger up`, whose `env` is read instead of the environment. Without one: the
+    ///     environment, then `.env`, and for the addresses, where neither names any, `.jobledger/env`.
+    ///   - fallsBackToStandardDirectory: whether `.jobledger/env` counts; not for who writes it.
+    public init(dataDirectory: String? = nil, fallsBackToStandardDirectory: Bool = true) async throws {
+        var sources: [EnvironmentVariablesProvider] = []
+        if let dataDirectory {
+            let path = dataDirectory + "/env"
+            guard FileManager.default.fileExists(atPath: path) else {
+                throw Problem(description: "\(path) does not exist: no ledger has been started there (jobledger up --data-dir \(dataDirectory))")
+            }
+            sources.append(try await Self.file(path))
+        }
+        // What the data directory does not say, such as the log level, still comes from the environment.
+        sources.append(EnvironmentVariablesProvider())
+        sources.append(try await Self.file(".env"))
+
+        func value(_ name: String) throws -> String? {
+            for source in sources {
+                if let value = try source.environmentValue(forName: name), !value.isEmpty { return value }
+            }
+            return nil
+        }
+        if dataDirectory == nil, fallsBackToStandardDirectory, try value("DATABASE_URL") == nil, try value("REDIS_URL") == nil {
+            sources.append(try await Self.file(Self.standardDataDirectory + "/env"))
+        }
+
+        databaseURL = try value("DATABASE_URL")
+        redisURL = try value("REDIS_URL")
+        let schema = try value("JOBLEDGER_SCHEMA") ?? LedgerName.standard.text
+        guard let ledger = LedgerName(schema) else {
+            throw Problem(
+                description: "JOBLEDGER_SCHEMA is \"\(schema)\": it must have 1 to 50 of a–z, 0–9 and _, and start with neither a digit nor pg_")
+        }
+        self.ledger = ledger
+        let window = try value("JOBLEDGER_WINDOW") ?? "10000"
+        guard let window = Int(window), (1...1_000_000).contains(window) else {
+            throw Problem(description: "JOBLEDGER_WINDOW is \"\(window)\": it must be an integer from 1 to 1000000")
+        }
+        self.window = window
+        logLevel = try value("JOBLEDGER_LOG_LEVEL") ?? "info"
+        guard Self.logLevels.contains(logLevel) else {
+            throw Problem(
+                description: "JOBLEDGER_LOG_LEVEL is \"\(logLevel)\": it must be one of \(Self.logLevels.joined(separator: ", "))")
+        }
+    }
+
+    /// The same with other addresses.
+    public func with(databaseURL: String?, redisURL: String?) -> LedgerSettings {
+        var settings = self
+        settings.databaseURL = databaseURL
+        settings.redisURL = redisURL
+        return settings
+    }
+
+    private static func file(_ path: String) async throws -> EnvironmentVariablesProvider {
+        try await EnvironmentVariablesProvider(environmentFilePath: FilePath(path), allowMissing: true)
+    }
+}

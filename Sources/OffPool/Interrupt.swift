@@ -1,0 +1,89 @@
+import Glibc
+import Synchronization
+
+/// A bell that wakes a thread blocked in ``wait(for:on:within:)``: how a cancelled task reaches a blocking call.
+///
+/// One belongs to each connection. ``ring()`` may be called from any thread at any time, also after the waiter has gone:
+/// the descriptor is closed only when the last reference is dropped.
+public final class Interrupt: Sendable {
+    public enum Readiness: Sendable { case readable, writable, either }
+    public enum Outcome: Sendable, Equatable { case ready, interrupted, timedOut }
+
+    /// A pipe to ourselves: what is written to one end wakes whoever polls the other.
+    private let bell: Int32
+    private let rope: Int32
+
+    public init() {
+        var ends: [Int32] = [-1, -1]
+        precondition(pipe(&ends) == 0, "pipe: \(String(cString: strerror(errno)))")
+        for end in ends {
+            _ = fcntl(end, F_SETFL, O_NONBLOCK)
+            _ = fcntl(end, F_SETFD, FD_CLOEXEC)
+        }
+        (bell, rope) = (ends[0], ends[1])
+    }
+
+    deinit {
+        close(bell)
+        close(rope)
+    }
+
+    /// Wakes the waiter, or the next one if nobody waits now.
+    public func ring() {
+        // The only failure is a full pipe, and then the bell is ringing already.
+        _ = write(rope, [1], 1)
+    }
+
+    /// Silences a bell that was rung for something that is over.
+    public func clear() {
+        var rings = [UInt8](repeating: 0, count: 64)
+        while read(bell, &rings, rings.count) == rings.count {}
+    }
+
+    /// Blocks until `descriptor` is ready, the bell rings, or `limit` has passed.
+    /// - Parameter limit: `nil` waits without a limit: only for waits that end by the bell.
+    public func wait(for readiness: Readiness, on descriptor: Int32, within limit: Duration?) -> Outcome {
+        let deadline = limit.map { ContinuousClock.now.advanced(by: $0) }
+        var events: Int32 = 0
+        if readiness != .writable { events |= POLLIN }
+        if readiness != .readable { events |= POLLOUT }
+        while true {
+            var descriptors = [
+                pollfd(fd: descriptor, events: Int16(events), revents: 0),
+                pollfd(fd: bell, events: Int16(POLLIN), revents: 0),
+            ]
+            var milliseconds: Int32 = -1
+            if let deadline {
+                let left = ContinuousClock.now.duration(to: deadline)
+                milliseconds = Int32(clamping: max(0, Int64((left / .milliseconds(1)).rounded(.up))))
+            }
+            let count = poll(&descriptors, 2, milliseconds)
+            if count < 0 {
+                // EINTR is the one error that is not a mistake in this file.
+                precondition(errno == EINTR, "poll: \(String(cString: strerror(errno)))")
+                continue
+            }
+            if descriptors[1].revents != 0 {
+                clear()
+                return .interrupted
+            }
+            if descriptors[0].revents != 0 { return .ready }
+            if let deadline, ContinuousClock.now >= deadline { return .timedOut }
+        }
+    }
+}
+
+/// Whether one call on a connection was cancelled. The bell only wakes; this says for whom it rang.
+public final class Cancellation: Sendable {
+    private let raised = Atomic<Bool>(false)
+    private let interrupt: Interrupt
+
+    public init(ringing interrupt: Interrupt) { self.interrupt = interrupt }
+
+    public var isCancelled: Bool { raised.load(ordering: .acquiring) }
+
+    public func cancel() {
+        raised.store(true, ordering: .releasing)
+        interrupt.ring()
+    }
+}

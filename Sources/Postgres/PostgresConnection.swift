@@ -1,0 +1,310 @@
+import OffPool
+
+/// One connection to Postgres.
+///
+/// It serves one user at a time: take it from a ``PostgresPool``, or keep one for yourself. Statements of a cancelled task are
+/// cancelled on the server too; the connection stays usable.
+public actor PostgresConnection {
+    private let executor = BlockingExecutor(label: "postgres")
+    public nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+    private nonisolated let interrupt = Interrupt()
+    private let configuration: PostgresConfiguration
+    private var libpq: LibpqConnection?
+    /// Counts the operations, so that a stream that was left behind knows that it is over.
+    private var operation = 0
+    /// Whether results of an earlier operation are still to come, and must be cancelled before the next.
+    private var isStreaming = false
+
+    private init(_ configuration: PostgresConfiguration) { self.configuration = configuration }
+
+    /// Connects once; throws ``PostgresError`` of kind `cannotConnect`.
+    public static func connect(_ configuration: PostgresConfiguration) async throws -> PostgresConnection {
+        let connection = PostgresConnection(configuration)
+        try await connection.open()
+        return connection
+    }
+
+    /// Connects, again and again with growing waits, for as long as the failure is one that time may mend.
+    /// - Parameter patience: how long to try; `nil` tries until the task is cancelled.
+    public static func connect(_ configuration: PostgresConfiguration, patience: Duration?) async throws -> PostgresConnection {
+        let deadline = patience.map { ContinuousClock.now.advanced(by: $0) }
+        var backoff = Backoff()
+        while true {
+            do {
+                return try await connect(configuration)
+            } catch let error as PostgresError where error.isRetriable {
+                if let deadline, ContinuousClock.now >= deadline { throw error }
+                try await backoff.pause()
+            }
+        }
+    }
+
+    /// The server process that serves this connection, as in `pg_stat_activity.pid`.
+    public var serverProcess: Int32 { libpq?.serverProcess ?? 0 }
+    /// As in `server_version_num`.
+    public var serverVersion: Int32 { libpq?.serverVersion ?? 0 }
+
+    /// Whether the next statement has a chance.
+    public func isUsable() -> Bool { libpq.map { !$0.isStale() } ?? false }
+
+    /// Closes the connection; an open transaction is rolled back by the server.
+    public func close() { libpq = nil }
+
+    // MARK: Statements
+
+    /// Runs one statement and returns all of its rows.
+    @discardableResult
+    public nonisolated func query(_ sql: String, _ parameters: any PostgresEncodable...) async throws -> PostgresRows {
+        try await query(PostgresStatement(sql, parameters))
+    }
+
+    @discardableResult
+    public nonisolated func query(_ statement: PostgresStatement) async throws -> PostgresRows {
+        try await cancellable { connection, cancellation in try connection.run(statement, cancellation) }
+    }
+
+    /// Runs a text of several statements, which take no parameters. Outside a transaction they are one.
+    public nonisolated func execute(script: String) async throws {
+        try await cancellable { connection, cancellation in try connection.run(script: script, cancellation) }
+    }
+
+    /// Sends all statements at once, in one implicit transaction unless they say otherwise, and then reads all answers: one round trip.
+    /// After a failed statement those behind it fail too, with an error of kind `usage`.
+    public nonisolated func pipeline(_ statements: [PostgresStatement]) async throws -> [Result<PostgresRows, PostgresError>] {
+        try await cancellable { connection, cancellation in try connection.run(pipeline: statements, cancellation) }
+    }
+
+    // MARK: Parts of longer operations, for the streams and COPY
+
+    func begin(
+        _ statement: PostgresStatement, streaming: Bool, _ cancellation: Cancellation
+    ) throws(PostgresError) -> Int {
+        let libpq = try ready()
+        try libpq.send(statement)
+        if streaming { try libpq.enterSingleRowMode() }
+        operation += 1
+        isStreaming = true
+        return operation
+    }
+
+    func nextRows(of operation: Int, atMost bytes: Int, _ cancellation: Cancellation) throws(PostgresError) -> [PostgresRow] {
+        let libpq = try ongoing(operation)
+        var rows: [PostgresRow] = []
+        var size = 0
+        do throws(PostgresError) {
+            while size < bytes, let result = try libpq.nextResult(cancellation) {
+                if let error = result.error { throw error }
+                guard result.status == .singleTuple else { continue }
+                rows.append(PostgresRow(result: result, index: 0))
+                size += result.size(ofRow: 0)
+            }
+        } catch {
+            throw abandon(error, cancellation)
+        }
+        if size < bytes { isStreaming = false }
+        return rows
+    }
+
+    func beginCopy(_ sql: String, _ cancellation: Cancellation) throws(PostgresError) -> Int {
+        let libpq = try ready()
+        try libpq.send(PostgresStatement(sql))
+        operation += 1
+        isStreaming = true
+        do throws(PostgresError) {
+            guard let result = try libpq.nextResult(cancellation) else { throw PostgresError(.usage, "empty statement") }
+            if let error = result.error { throw error }
+            guard result.status == .copyIn || result.status == .copyOut else {
+                throw PostgresError(.usage, "not a COPY from standard input or to standard output")
+            }
+        } catch {
+            throw abandon(error, cancellation)
+        }
+        return operation
+    }
+
+    func copyIn(_ bytes: [UInt8], of operation: Int, _ cancellation: Cancellation) throws(PostgresError) {
+        do throws(PostgresError) {
+            try ongoing(operation).putCopyData(bytes, cancellation)
+        } catch {
+            throw abandon(error, cancellation)
+        }
+    }
+
+    func finishCopyIn(of operation: Int, failing message: String?, _ cancellation: Cancellation) throws(PostgresError) -> Int {
+        let libpq = try ongoing(operation)
+        do throws(PostgresError) {
+            try libpq.endCopy(failing: message, cancellation)
+            var affected = 0
+            while let result = try libpq.nextResult(cancellation) {
+                if let error = result.error { throw error }
+                affected = result.affected
+            }
+            isStreaming = false
+            return affected
+        } catch {
+            throw abandon(error, cancellation)
+        }
+    }
+
+    /// The next rows of a `COPY … TO STDOUT`; empty at the end.
+    func nextCopyOut(of operation: Int, atMost bytes: Int, _ cancellation: Cancellation) throws(PostgresError) -> [UInt8] {
+        let libpq = try ongoing(operation)
+        var chunk: [UInt8] = []
+        do throws(PostgresError) {
+            while chunk.count < bytes {
+                guard let row = try libpq.copyData(cancellation) else {
+                    while let result = try libpq.nextResult(cancellation) {
+                        if let error = result.error { throw error }
+                    }
+                    isStreaming = false
+                    break
+                }
+                chunk += row
+            }
+        } catch {
+            throw abandon(error, cancellation)
+        }
+        return chunk
+    }
+
+    // MARK: The inside
+
+    private func open() throws(PostgresError) {
+        let libpq = try LibpqConnection(configuration, interrupt: interrupt)
+        self.libpq = libpq
+        guard !configuration.sessionSettings.isEmpty else { return }
+        let settings = configuration.sessionSettings.map { "SET \($0.name) = \($0.value)" }.joined(separator: "; ")
+        try run(script: settings, Cancellation(ringing: interrupt))
+    }
+
+    private func run(_ statement: PostgresStatement, _ cancellation: Cancellation) throws(PostgresError) -> PostgresRows {
+        let libpq = try ready()
+        do throws(PostgresError) {
+            try libpq.send(statement)
+            return PostgresRows(result: try lastResult(libpq, cancellation))
+        } catch {
+            throw abandon(error, cancellation)
+        }
+    }
+
+    private func run(script: String, _ cancellation: Cancellation) throws(PostgresError) {
+        let libpq = try ready()
+        do throws(PostgresError) {
+            try libpq.send(script: script)
+            _ = try lastResult(libpq, cancellation)
+        } catch {
+            throw abandon(error, cancellation)
+        }
+    }
+
+    private func run(
+        pipeline statements: [PostgresStatement], _ cancellation: Cancellation
+    ) throws(PostgresError) -> [Result<PostgresRows, PostgresError>] {
+        guard !statements.isEmpty else { return [] }
+        let libpq = try ready()
+        do throws(PostgresError) {
+            try libpq.enterPipeline()
+            for statement in statements { try libpq.send(statement) }
+            try libpq.sync()
+            var answers: [Result<PostgresRows, PostgresError>] = []
+            var last: Result<PostgresRows, PostgresError>?
+            // In a pipeline each statement's results end with a nil; the whole ends with the sync's own result.
+            while true {
+                guard let result = try libpq.nextResult(cancellation) else {
+                    if let last { answers.append(last) }
+                    last = nil
+                    continue
+                }
+                if result.status == .pipelineSync { break }
+                if result.status == .pipelineAborted {
+                    last = .failure(PostgresError(.usage, "not run: a statement before it failed"))
+                } else if let error = result.error {
+                    if error.kind == .connectionLost { throw error }
+                    last = .failure(cancellation.isCancelled && error.sqlState == .queryCancelled ? .cancelled : error)
+                } else {
+                    last = .success(PostgresRows(result: result))
+                }
+            }
+            try libpq.exitPipeline()
+            return answers
+        } catch {
+            // A pipeline cut short leaves answers under way that cannot be told apart from later ones.
+            close()
+            throw error
+        }
+    }
+
+    private func lastResult(_ libpq: LibpqConnection, _ cancellation: Cancellation) throws(PostgresError) -> LibpqResult {
+        var last: LibpqResult?
+        var failure: PostgresError?
+        while let result = try libpq.nextResult(cancellation) {
+            if result.status == .copyIn || result.status == .copyOut {
+                throw PostgresError(.usage, "COPY needs copyIn(…) or copyOut(…)")
+            }
+            if failure == nil { failure = result.error }
+            last = result
+        }
+        if let failure { throw failure }
+        guard let last else { throw PostgresError(.connectionLost, "no result") }
+        return last
+    }
+
+    /// The connection, free for the next operation.
+    private func ready() throws(PostgresError) -> LibpqConnection {
+        guard let libpq, libpq.failure == nil else { throw PostgresError(.connectionLost, "the connection is closed") }
+        if isStreaming {
+            isStreaming = false
+            try libpq.drain(cancelling: true)
+        }
+        return libpq
+    }
+
+    private func ongoing(_ operation: Int) throws(PostgresError) -> LibpqConnection {
+        guard let libpq, operation == self.operation, isStreaming else {
+            throw PostgresError(.usage, "the connection has been used for something else since")
+        }
+        return libpq
+    }
+
+    /// Brings the connection back to rest after `error`, or gives it up, and says what the caller should be told.
+    private func abandon(_ error: PostgresError, _ cancellation: Cancellation) -> PostgresError {
+        isStreaming = false
+        guard let libpq else { return error }
+        do throws(PostgresError) {
+            if libpq.failure == nil { try libpq.drain(cancelling: false) }
+        } catch {
+            // What broke while draining is told by `failure` below.
+        }
+        if libpq.failure != nil || error.kind == .connectionLost { close() }
+        return cancellation.isCancelled && error.sqlState == .queryCancelled ? .cancelled : error
+    }
+
+    /// Runs `body` on the connection's own thread; cancelling the task interrupts it.
+    nonisolated func cancellable<T: Sendable>(
+        _ body: @Sendable (isolated PostgresConnection, Cancellation) throws -> T
+    ) async throws -> T {
+        let cancellation = Cancellation(ringing: interrupt)
+        return try await withTaskCancellationHandler {
+            if Task.isCancelled { throw PostgresError.cancelled }
+            return try await body(self, cancellation)
+        } onCancel: {
+            cancellation.cancel()
+        }
+    }
+
+    /// Runs `script` even though the task is cancelled: for the end of a transaction.
+    nonisolated func uninterrupted(script: String) async throws {
+        try await runUninterrupted(script: script)
+    }
+
+    private func runUninterrupted(script: String) throws {
+        try run(script: script, Cancellation(ringing: interrupt))
+    }
+
+    var isInTransaction: Bool { libpq?.isInTransaction ?? false }
+}
+
+extension PostgresError {
+    static let cancelled = PostgresError(.cancelled, "cancelled")
+}

@@ -1,0 +1,74 @@
+/// What went wrong between us and Postgres.
+public struct PostgresError: Error, Sendable, CustomStringConvertible {
+    public enum Kind: Sendable, Equatable {
+        /// No connection could be made.
+        case cannotConnect
+        /// The connection broke. If a statement was under way, nobody knows whether it took effect.
+        case connectionLost
+        /// The server refused the statement; `sqlState` says why.
+        case server
+        /// The task was cancelled, and the statement with it.
+        case cancelled
+        /// Nothing came back within the configured silence.
+        case timedOut
+        /// An answer did not have the shape that the caller expected.
+        case decoding
+        /// The driver was used in a way that cannot work.
+        case usage
+    }
+
+    public let kind: Kind
+    /// The server's primary message, or the driver's.
+    public let message: String
+    public internal(set) var sqlState: SQLState?
+    public internal(set) var detail: String?
+    public internal(set) var hint: String?
+    /// The constraint that was violated, by name.
+    public internal(set) var constraint: String?
+    /// Where in the server's code the error was raised: the call stack of functions, innermost first.
+    public internal(set) var context: String?
+
+    init(_ kind: Kind, _ message: String) {
+        self.kind = kind
+        self.message = message
+    }
+
+    /// An answer that makes no sense to the caller, who reads more into it than types.
+    public static func unexpected(_ message: String) -> PostgresError { PostgresError(.decoding, message) }
+
+    /// Whether sending the same again may succeed. After ``Kind/connectionLost`` the first attempt may have taken effect too:
+    /// see ``outcomeIsUnknown``.
+    public var isRetriable: Bool {
+        switch kind {
+        case .cannotConnect, .connectionLost, .timedOut: true
+        case .server: sqlState?.isRetriable ?? false
+        case .cancelled, .decoding, .usage: false
+        }
+    }
+
+    /// Whether the statement may have taken effect although it failed here.
+    public var outcomeIsUnknown: Bool {
+        switch kind {
+        case .connectionLost, .timedOut, .cancelled: true
+        case .server: sqlState?.category == "08" || sqlState?.category == "57"
+        case .cannotConnect, .decoding, .usage: false
+        }
+    }
+
+    /// Whether the server could not be reached, or went away: for a program, a reason to reconnect.
+    public var isConnectionFailure: Bool {
+        switch kind {
+        case .cannotConnect, .connectionLost, .timedOut: true
+        case .server: sqlState?.category == "08" || ["57P01", "57P02", "57P03"].contains(sqlState?.code)
+        case .cancelled, .decoding, .usage: false
+        }
+    }
+
+    public var description: String {
+        var text = message
+        if let sqlState { text += " (SQLSTATE \(sqlState))" }
+        if let detail { text += "\n  detail: \(detail)" }
+        if let hint { text += "\n  hint: \(hint)" }
+        return text
+    }
+}

@@ -1,0 +1,123 @@
+import OffPool
+
+/// A bounded set of connections, made when they are needed and lent to one user at a time, first come first served.
+public actor PostgresPool {
+    public nonisolated let configuration: PostgresConfiguration
+    private let size: Int
+    private let longestQueue: Int
+    private let patience: Duration
+
+    private var idle: [PostgresConnection] = []
+    /// Connections that are lent or being made.
+    private var busy = 0
+    private var waiters: [(ticket: Int, continuation: CheckedContinuation<PostgresConnection?, any Error>)] = []
+    private var lastTicket = 0
+    private var isClosed = false
+
+    /// - Parameters:
+    ///   - size: the most connections at once.
+    ///   - longestQueue: how many users may wait for one; more are refused at once with an error of kind `usage`.
+    ///   - patience: how long to try to reach a server that is away.
+    public init(
+        _ configuration: PostgresConfiguration, size: Int = 8, longestQueue: Int = 10_000, patience: Duration = .seconds(10)
+    ) {
+        precondition(size > 0)
+        self.configuration = configuration
+        self.size = size
+        self.longestQueue = longestQueue
+        self.patience = patience
+    }
+
+    /// Lends a connection to `body`. A connection that breaks, or is left inside a transaction, is not lent again.
+    public nonisolated(nonsending) func withConnection<T: Sendable>(
+        _ body: (PostgresConnection) async throws -> T
+    ) async throws -> T {
+        let connection = try await borrow()
+        do {
+            let result = try await body(connection)
+            await giveBack(connection)
+            return result
+        } catch {
+            await giveBack(connection)
+            throw error
+        }
+    }
+
+    /// Closes what is idle, now, and what is lent when it comes back.
+    public func close() async {
+        isClosed = true
+        for waiter in waiters { waiter.continuation.resume(throwing: PostgresError(.usage, "the pool is closed")) }
+        waiters = []
+        for connection in idle { await connection.close() }
+        idle = []
+    }
+
+    private func borrow() async throws -> PostgresConnection {
+        while true {
+            try Task.checkCancellation()
+            guard !isClosed else { throw PostgresError(.usage, "the pool is closed") }
+            if let connection = idle.popLast() {
+                busy += 1
+                if await connection.isUsable() { return connection }
+                await connection.close()
+                release()
+            } else if busy < size {
+                busy += 1
+                do {
+                    return try await PostgresConnection.connect(configuration, patience: patience)
+                } catch {
+                    release()
+                    throw error
+                }
+            } else if let connection = try await wait() {
+                return connection
+            }
+        }
+    }
+
+    private func giveBack(_ connection: PostgresConnection) async {
+        let isUsable = await connection.isUsable()
+        let isInTransaction = await connection.isInTransaction
+        if !isUsable || isInTransaction || isClosed {
+            await connection.close()
+            release()
+        } else if !waiters.isEmpty {
+            // Handed on: it stays busy.
+            waiters.removeFirst().continuation.resume(returning: connection)
+        } else {
+            busy -= 1
+            idle.append(connection)
+        }
+    }
+
+    /// One place has become free: the first waiter may make itself a connection.
+    private func release() {
+        busy -= 1
+        if !waiters.isEmpty { waiters.removeFirst().continuation.resume(returning: nil) }
+    }
+
+    /// Waits for a connection, or for a place to make one (`nil`).
+    private func wait() async throws -> PostgresConnection? {
+        guard waiters.count < longestQueue else {
+            throw PostgresError(.usage, "\(waiters.count) tasks are waiting for a connection already")
+        }
+        lastTicket += 1
+        let ticket = lastTicket
+        return try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { continuation in
+                if Task.isCancelled {
+                    continuation.resume(throwing: CancellationError())
+                } else {
+                    waiters.append((ticket, continuation))
+                }
+            }
+        } onCancel: {
+            Task { await self.giveUp(ticket) }
+        }
+    }
+
+    private func giveUp(_ ticket: Int) {
+        guard let index = waiters.firstIndex(where: { $0.ticket == ticket }) else { return }
+        waiters.remove(at: index).continuation.resume(throwing: CancellationError())
+    }
+}

@@ -1,0 +1,111 @@
+import CLibpq
+
+/// The answer to one statement.
+public struct PostgresRows: Sendable, RandomAccessCollection {
+    let result: LibpqResult
+
+    public var startIndex: Int { 0 }
+    public var endIndex: Int { result.rowCount }
+    public subscript(index: Int) -> PostgresRow { PostgresRow(result: result, index: index) }
+
+    /// How many rows an insert, update or delete touched; 0 for other statements.
+    public var affected: Int { result.affected }
+
+    /// The only row; any other number of them is an error.
+    public func only() throws(PostgresError) -> PostgresRow {
+        guard count == 1 else { throw PostgresError(.decoding, "expected one row, got \(count)") }
+        return self[0]
+    }
+}
+
+public struct PostgresRow: Sendable {
+    let result: LibpqResult
+    let index: Int
+
+    /// The column `name` as a `T`. Null decodes as an optional only.
+    public func decode<T: PostgresDecodable>(_ name: String, as type: T.Type = T.self) throws(PostgresError) -> T {
+        guard let column = result.column(named: name) else {
+            throw PostgresError(.decoding, "no column \(name) in \(result.columnNames)")
+        }
+        return try decode(column, as: type)
+    }
+
+    /// The column at `index`, from 0, as a `T`.
+    public func decode<T: PostgresDecodable>(_ column: Int, as type: T.Type = T.self) throws(PostgresError) -> T {
+        let value = result.withBytes(row: index, column: column) { T.decode($0, type: result.type(of: column)) }
+        guard let value else {
+            let state = result.isNull(row: index, column: column) ? "is null" : "has type \(result.type(of: column))"
+            throw PostgresError(.decoding, "column \(result.columnNames[column]) \(state), not a \(T.self)")
+        }
+        return value
+    }
+}
+
+/// A `PGresult`, freed with the last reference.
+///
+/// `@unchecked Sendable`: libpq's manual, 34.20 «Behavior in Threaded Programs»: "PGresult objects are normally read-only after
+/// creation, and so can be passed around freely between threads." None of the functions that modify one is called here,
+/// and `pointer` is a constant that is freed only in `deinit`.
+final class LibpqResult: @unchecked Sendable {
+    private let pointer: OpaquePointer
+    let columnNames: [String]
+
+    /// Takes ownership of `pointer`.
+    init(owning pointer: OpaquePointer) {
+        self.pointer = pointer
+        // The columns of a COPY have no names.
+        columnNames = (0..<PQnfields(pointer)).map { PQfname(pointer, $0).map { String(cString: $0) } ?? "" }
+    }
+
+    deinit { PQclear(pointer) }
+
+    var status: ExecStatusType { PQresultStatus(pointer) }
+    var rowCount: Int { Int(PQntuples(pointer)) }
+    var affected: Int { Int(String(cString: PQcmdTuples(pointer))) ?? 0 }
+
+    func column(named name: String) -> Int? { columnNames.firstIndex(of: name) }
+    func type(of column: Int) -> UInt32 { PQftype(pointer, Int32(column)) }
+    func isNull(row: Int, column: Int) -> Bool { PQgetisnull(pointer, Int32(row), Int32(column)) == 1 }
+
+    /// The bytes are valid only inside `body`: they belong to this result.
+    func withBytes<T>(row: Int, column: Int, _ body: (UnsafeRawBufferPointer?) -> T) -> T {
+        precondition(row < rowCount && column < columnNames.count)
+        if isNull(row: row, column: column) { return body(nil) }
+        let length = Int(PQgetlength(pointer, Int32(row), Int32(column)))
+        return withExtendedLifetime(self) {
+            body(UnsafeRawBufferPointer(start: PQgetvalue(pointer, Int32(row), Int32(column)), count: length))
+        }
+    }
+
+    /// The bytes that this result's row takes on the wire, for bounding buffers.
+    func size(ofRow row: Int) -> Int {
+        columnNames.indices.reduce(0) { $0 + Int(PQgetlength(pointer, Int32(row), Int32($1))) }
+    }
+
+    /// The error this result stands for, or `nil` where it is none.
+    var error: PostgresError? {
+        guard status == PGRES_FATAL_ERROR || status == PGRES_BAD_RESPONSE else { return nil }
+        func field(_ code: Int32) -> String? { PQresultErrorField(pointer, code).map { String(cString: $0) } }
+        guard let state = field(Int32(UInt8(ascii: "C"))) else {
+            // Errors that libpq itself makes have no SQLSTATE: the connection is gone.
+            let message = String(cString: PQresultErrorMessage(pointer))
+            return PostgresError(.connectionLost, message.trimmed)
+        }
+        var error = PostgresError(.server, field(Int32(UInt8(ascii: "M"))) ?? "unknown error")
+        error.sqlState = SQLState(state)
+        error.detail = field(Int32(UInt8(ascii: "D")))
+        error.hint = field(Int32(UInt8(ascii: "H")))
+        error.constraint = field(Int32(UInt8(ascii: "n")))
+        error.context = field(Int32(UInt8(ascii: "W")))
+        return error
+    }
+}
+
+extension String {
+    /// Without the newline that libpq ends its messages with.
+    var trimmed: String {
+        var text = self[...]
+        while text.last?.isWhitespace == true { text = text.dropLast() }
+        return String(text)
+    }
+}

@@ -1,0 +1,108 @@
+import OffPool
+
+/// Rows that are read from the server as they are asked for: memory holds one chunk of them, whatever the table holds.
+///
+/// Leaving the loop early is fine: the statement is cancelled before the connection's next one.
+public struct PostgresRowStream: AsyncSequence, Sendable {
+    let connection: PostgresConnection
+    let statement: PostgresStatement
+    /// About how many bytes of rows are fetched in one go.
+    let chunk: Int
+
+    public func makeAsyncIterator() -> Iterator { Iterator(stream: self) }
+
+    public struct Iterator: AsyncIteratorProtocol {
+        let stream: PostgresRowStream
+        private var operation: Int?
+        private var rows: [PostgresRow] = []
+        private var next = 0
+        private var isOver = false
+
+        init(stream: PostgresRowStream) { self.stream = stream }
+
+        public mutating func next() async throws -> PostgresRow? {
+            if next == rows.count, !isOver {
+                let (statement, chunk, running) = (stream.statement, stream.chunk, operation)
+                (rows, operation) = try await stream.connection.cancellable { connection, cancellation in
+                    let operation = try running ?? connection.begin(statement, streaming: true, cancellation)
+                    return (try connection.nextRows(of: operation, atMost: chunk, cancellation), operation)
+                }
+                next = 0
+                // A chunk that is not full is the last one.
+                isOver = rows.reduce(0) { $0 + $1.result.size(ofRow: 0) } < chunk
+            }
+            guard next < rows.count else { return nil }
+            defer { next += 1 }
+            return rows[next]
+        }
+    }
+}
+
+/// The bytes of a `COPY … TO STDOUT`, in chunks that end at a row's end.
+public struct PostgresCopyOut: AsyncSequence, Sendable {
+    let connection: PostgresConnection
+    let sql: String
+    let chunk: Int
+
+    public func makeAsyncIterator() -> Iterator { Iterator(copy: self) }
+
+    public struct Iterator: AsyncIteratorProtocol {
+        let copy: PostgresCopyOut
+        private var operation: Int?
+        private var isOver = false
+
+        init(copy: PostgresCopyOut) { self.copy = copy }
+
+        public mutating func next() async throws -> [UInt8]? {
+            if isOver { return nil }
+            let (sql, size, running) = (copy.sql, copy.chunk, operation)
+            let bytes: [UInt8]
+            (bytes, operation) = try await copy.connection.cancellable { connection, cancellation in
+                let operation = try running ?? connection.beginCopy(sql, cancellation)
+                return (try connection.nextCopyOut(of: operation, atMost: size, cancellation), operation)
+            }
+            isOver = bytes.count < size
+            return bytes.isEmpty ? nil : bytes
+        }
+    }
+}
+
+extension PostgresConnection {
+    /// The rows of one statement, as they are asked for.
+    public nonisolated func stream(_ sql: String, _ parameters: any PostgresEncodable..., chunk: Int = 256 << 10) -> PostgresRowStream {
+        stream(PostgresStatement(sql, parameters), chunk: chunk)
+    }
+
+    public nonisolated func stream(_ statement: PostgresStatement, chunk: Int = 256 << 10) -> PostgresRowStream {
+        PostgresRowStream(connection: self, statement: statement, chunk: chunk)
+    }
+
+    /// The output of a `COPY … TO STDOUT`.
+    public nonisolated func copyOut(_ sql: String, chunk: Int = 256 << 10) -> PostgresCopyOut {
+        PostgresCopyOut(connection: self, sql: sql, chunk: chunk)
+    }
+
+    /// Feeds a `COPY … FROM STDIN`. If `chunks` throws, the whole COPY is undone.
+    /// - Returns: how many rows were copied.
+    @discardableResult
+    public nonisolated func copyIn<Chunks: AsyncSequence>(_ sql: String, _ chunks: Chunks) async throws -> Int
+    where Chunks.Element == [UInt8] {
+        let operation = try await cancellable { try $0.beginCopy(sql, $1) }
+        do {
+            for try await chunk in chunks {
+                try await cancellable { try $0.copyIn(chunk, of: operation, $1) }
+            }
+        } catch {
+            // A COPY that the server itself ended has nothing left to be told.
+            if !(error is PostgresError) {
+                do {
+                    _ = try await cancellable { try $0.finishCopyIn(of: operation, failing: "the source failed: \(error)", $1) }
+                } catch let refusal as PostgresError where refusal.sqlState == .queryCancelled || refusal.kind == .cancelled {
+                    // The answer to a COPY that is called off is an error; the caller is told of its own.
+                }
+            }
+            throw error
+        }
+        return try await cancellable { try $0.finishCopyIn(of: operation, failing: nil, $1) }
+    }
+}

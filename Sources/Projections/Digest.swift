@@ -1,0 +1,61 @@
+import Crypto
+import Foundation
+import Postgres
+
+/// What a projection's tables hold, in one number.
+struct TableDigest: Sendable, Equatable {
+    let rows: Int
+    /// SHA-256, in hexadecimal, over the tables in the definition's order: each as its name, a line feed, and its rows ordered by
+    /// primary key (texts byte by byte), in the text format of `COPY`. Sessions fix every setting that the text depends on.
+    let digest: String
+
+    static func of(_ fold: Fold, on connection: PostgresConnection) async throws -> TableDigest {
+        var hash = SHA256()
+        var rows = 0
+        for table in fold.definition.tables {
+            hash.update(data: Array("\(table)\n".utf8))
+            let shape = try await TableShape.of(table, in: fold.schema, on: connection)
+            let columns = shape.columns.map { "\"\($0)\"" }.joined(separator: ", ")
+            let order = shape.key.map { "\"\($0.name)\"" + ($0.isText ? " COLLATE \"C\"" : "") }.joined(separator: ", ")
+            // Memory holds one chunk, whatever the table holds.
+            for try await chunk in connection.copyOut("COPY (SELECT \(columns) FROM \(shape.qualified) ORDER BY \(order)) TO STDOUT") {
+                hash.update(data: chunk)
+                // In this format a line feed inside a value is written as \n, so each stands for a row.
+                rows += chunk.reduce(0) { $0 + ($1 == UInt8(ascii: "\n") ? 1 : 0) }
+            }
+        }
+        return TableDigest(rows: rows, digest: hash.finalize().map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined())
+    }
+}
+
+/// What there is to know of a table for reading all of it in order.
+struct TableShape: Sendable {
+    let qualified: String
+    let columns: [String]
+    let key: [(name: String, isText: Bool)]
+
+    struct NoPrimaryKey: Error, CustomStringConvertible {
+        let table: String
+        var description: String { "table \(table) has no primary key: its rows have no order, so it can have no digest" }
+    }
+
+    static func of(_ table: String, in schema: String, on connection: PostgresConnection) async throws -> TableShape {
+        let qualified = "\"\(schema)\".\"\(table)\""
+        let columns = try await connection.query(
+            """
+            SELECT attname::text AS name, attcollation <> 0 AS is_text,
+                   array_position(pg_index.indkey::smallint[], attnum) AS place_in_key
+              FROM pg_attribute
+              LEFT JOIN pg_index ON indrelid = attrelid AND indisprimary
+             WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped
+             ORDER BY attnum
+            """, qualified)
+        let key = try columns.compactMap { row -> (place: Int, name: String, isText: Bool)? in
+            try row.decode("place_in_key", as: Int?.self).map { ($0, try row.decode("name"), try row.decode("is_text")) }
+        }
+        guard !key.isEmpty else { throw NoPrimaryKey(table: table) }
+        return TableShape(
+            qualified: qualified, columns: try columns.map { try $0.decode("name") },
+            key: key.sorted { $0.place < $1.place }.map { ($0.name, $0.isText) })
+    }
+}

@@ -1,0 +1,109 @@
+import Crypto
+import Foundation
+import LedgerCore
+
+/// A read model as a folder of SQL: what `projections/NAME/` holds.
+public struct ProjectionDefinition: Sendable, Equatable {
+    /// `projection.json`
+    private struct Manifest: Decodable {
+        var name: String
+        var consumes: [String]
+        var key: String
+        var tables: [String]
+    }
+
+    public struct FormatError: Error, Sendable, CustomStringConvertible {
+        public let description: String
+        public init(description: String) { self.description = description }
+    }
+
+    /// What a row depends on: the events of one stream, or of the whole log. Only the first kind can be folded in parallel.
+    public enum Key: String, Sendable { case stream = "stream_id", log }
+
+    public let name: String
+    /// Events of other types are not in the windows.
+    public let consumes: Set<EventType>
+    public let key: Key
+    public let tables: [String]
+    public let schemaSQL: String
+    public let applySQL: String
+    /// The golden histories, by file name.
+    public let cases: [(file: String, text: String)]
+
+    public static func == (a: ProjectionDefinition, b: ProjectionDefinition) -> Bool { a.name == b.name && a.hash == b.hash }
+
+    /// Changes with everything that the rows depend on.
+    public var hash: String {
+        let parts = [name, consumes.map(\.rawValue).sorted().joined(separator: ","), tables.joined(separator: ","), schemaSQL, applySQL]
+        let digest = SHA256.hash(data: Data(parts.joined(separator: "\u{0}").utf8))
+        return digest.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+    }
+
+    /// - Parameter files: the folder's files by their path below it.
+    public init(folder: String, files: [String: String]) throws {
+        func file(_ name: String) throws(FormatError) -> String {
+            guard let text = files[name] else { throw FormatError(description: "projection \(folder): \(name) is missing") }
+            return text
+        }
+        let manifest: Manifest
+        do {
+            manifest = try JSONDecoder().decode(Manifest.self, from: Data(try file("projection.json").utf8))
+        } catch let error as DecodingError {
+            throw FormatError(description: "projection \(folder): projection.json: \(error)")
+        }
+        guard manifest.name == folder, LedgerName(manifest.name) != nil else {
+            throw FormatError(description: "projection \(folder): \"name\" must be the folder's name, of at most 50 of a–z, 0–9 and _")
+        }
+        guard let key = Key(rawValue: manifest.key) else {
+            throw FormatError(description: "projection \(folder): \"key\" must be \"stream_id\" or \"log\", not \"\(manifest.key)\"")
+        }
+        let unknown = manifest.consumes.filter { EventType(rawValue: $0) == nil }
+        guard unknown.isEmpty, !manifest.consumes.isEmpty else {
+            throw FormatError(description: "projection \(folder): \"consumes\" must name event types; unknown: \(unknown)")
+        }
+        guard !manifest.tables.isEmpty, manifest.tables.allSatisfy({ LedgerName($0) != nil }) else {
+            throw FormatError(description: "projection \(folder): \"tables\" must name the tables that schema.sql makes, in lower case")
+        }
+        name = folder
+        consumes = Set(manifest.consumes.compactMap(EventType.init(rawValue:)))
+        self.key = key
+        tables = manifest.tables
+        schemaSQL = try file("schema.sql")
+        applySQL = try file("apply.sql")
+        cases = files.filter { $0.key.hasPrefix("cases/") && $0.key.hasSuffix(".json") }
+            .map { (String($0.key.dropFirst("cases/".count)), $0.value) }.sorted { $0.file < $1.file }
+    }
+
+    // MARK: Where definitions come from
+
+    /// Those that travel with the binary, and those of `directory`, which may replace them by name.
+    public static func all(in directory: String? = nil) throws -> [ProjectionDefinition] {
+        var byName = Dictionary(uniqueKeysWithValues: try embedded().map { ($0.name, $0) })
+        if let directory {
+            for definition in try read(directory) { byName[definition.name] = definition }
+        }
+        return byName.values.sorted { $0.name < $1.name }
+    }
+
+    private static func embedded() throws -> [ProjectionDefinition] {
+        try definitions(of: EmbeddedFiles.all.map { ($0.path, $0.text) })
+    }
+
+    private static func read(_ directory: String) throws -> [ProjectionDefinition] {
+        let root = URL(fileURLWithPath: directory, isDirectory: true)
+        guard let paths = try? FileManager.default.subpathsOfDirectory(atPath: root.path) else {
+            throw FormatError(description: "--projections \(directory): no such folder")
+        }
+        let files = paths.filter { $0.hasSuffix(".sql") || $0.hasSuffix(".json") }
+        return try definitions(of: files.map { ($0, try String(contentsOf: root.appending(path: $0), encoding: .utf8)) })
+    }
+
+    private static func definitions(of files: [(path: String, text: String)]) throws -> [ProjectionDefinition] {
+        var folders: [String: [String: String]] = [:]
+        for (path, text) in files {
+            let parts = path.split(separator: "/", maxSplits: 1)
+            if parts.count == 2 { folders[String(parts[0]), default: [:]][String(parts[1])] = text }
+        }
+        return try folders.map { try ProjectionDefinition(folder: $0.key, files: $0.value) }
+    }
+}

@@ -1,0 +1,73 @@
+import LedgerCore
+import Postgres
+
+/// A projection's row in the ledger.
+public struct ProjectionState: Sendable, Equatable {
+    public let name: String
+    public let definition: String
+    public let position: Position
+    /// Why it does not go on, and at which event; `nil` while it runs.
+    public let stopped: (position: Position?, error: String)?
+
+    public static func == (a: Self, b: Self) -> Bool {
+        a.name == b.name && a.definition == b.definition && a.position == b.position && a.stopped?.error == b.stopped?.error
+    }
+
+    private static let columns = "name, definition, position, failed_position, error"
+
+    private init(_ row: PostgresRow) throws {
+        name = try row.decode("name")
+        definition = try row.decode("definition")
+        position = try row.decode("position")
+        stopped = try row.decode("error", as: String?.self).map { (try row.decode("failed_position"), $0) }
+    }
+
+    public static func all(on connection: PostgresConnection) async throws -> [ProjectionState] {
+        try await connection.query("SELECT \(columns) FROM projections ORDER BY name").map { try ProjectionState($0) }
+    }
+
+    static func load(_ name: String, on connection: PostgresConnection) async throws -> ProjectionState? {
+        try await connection.query("SELECT \(columns) FROM projections WHERE name = $1", name).first.map { try ProjectionState($0) }
+    }
+
+    /// Holds the projection still for the rest of the transaction.
+    static func lock(_ name: String, on connection: PostgresConnection) async throws -> ProjectionState? {
+        try await connection.query("SELECT \(columns) FROM projections WHERE name = $1 FOR UPDATE", name).first
+            .map { try ProjectionState($0) }
+    }
+
+    /// Registers a definition at a position, or puts it in the place of the one that is registered.
+    static func register(_ definition: ProjectionDefinition, at position: Position, on connection: PostgresConnection) async throws {
+        try await connection.query(
+            """
+            INSERT INTO projections (name, definition, position) VALUES ($1, $2, $3)
+            ON CONFLICT (name) DO UPDATE
+               SET definition = excluded.definition, position = excluded.position, state = 'running',
+                   failed_position = null, error = null, updated_at = clock_timestamp()
+            """, definition.name, definition.hash, position)
+    }
+
+    /// Moves the checkpoint on by compare-and-swap. False where the projection is not where the caller believes.
+    static func advance(
+        _ definition: ProjectionDefinition, from: Position, to: Position, on connection: PostgresConnection
+    ) async throws -> Bool {
+        try await connection.query(
+            """
+            UPDATE projections SET position = $4, state = 'running', failed_position = null, error = null,
+                   updated_at = clock_timestamp()
+             WHERE name = $1 AND definition = $2 AND position = $3
+            """, definition.name, definition.hash, from, to
+        ).affected == 1
+    }
+
+    /// Stops the projection before the event at `failed`.
+    static func stop(
+        _ definition: ProjectionDefinition, failed: Position, error: String, on connection: PostgresConnection
+    ) async throws {
+        try await connection.query(
+            """
+            UPDATE projections SET state = 'stopped', failed_position = $3, error = $4, updated_at = clock_timestamp()
+             WHERE name = $1 AND definition = $2
+            """, definition.name, definition.hash, failed, error)
+    }
+}

@@ -1,0 +1,52 @@
+import EventStore
+import LedgerCore
+import Postgres
+
+/// Reads of `batch_jobs`, now and as of a past position.
+public struct ReadModel: Sendable {
+    private let store: EventStore
+    private let definition: ProjectionDefinition
+
+    public init(_ definition: ProjectionDefinition, store: EventStore) {
+        self.definition = definition
+        self.store = store
+    }
+
+    /// A job's row as JSON, in the table's order of columns, its timestamps with their zone; `nil` where there is none.
+    private static let row = """
+        SELECT row_to_json(job)::text
+          FROM (SELECT id, name, kind, status, total, completed, created_at AT TIME ZONE 'UTC' AS created_at,
+                       updated_at AT TIME ZONE 'UTC' AS updated_at, completed_at AT TIME ZONE 'UTC' AS completed_at,
+                       error, truncated, view_url, csv_url, variables, strategy, assignments_preview, results
+                  FROM batch_jobs WHERE id = $1) AS job
+        """
+
+    public func job(_ id: String) async throws -> String? {
+        try await store.pool.withConnection { connection in
+            try await connection.query(Self.row, id).first.map { try $0.decode(0) }
+        }
+    }
+
+    /// The row as it was when the log ended at `position`: the job's events up to there, folded by the same SQL into a
+    /// temporary table.
+    public func job(_ id: String, at position: Position) async throws -> String? {
+        let past = Fold(definition, ledger: store.ledger, schema: "pg_temp")
+        return try await store.pool.withConnection { connection in
+            try await connection.discardedTransaction { connection in
+                // Temporary names come first: this window has one job's events, found by its stream.
+                try await connection.query("SELECT set_config('jobledger.job', $1, true)", id)
+                try await connection.execute(
+                    script: """
+                        CREATE TEMPORARY VIEW new_events AS
+                          SELECT *, coalesce(occurred_at, recorded_at) AS happened_at
+                            FROM events
+                           WHERE category = 'job' AND stream_id = current_setting('jobledger.job') AND position <= \(position)
+                        """)
+                try await past.createTables(on: connection)
+                try await past.apply(after: 0, upTo: position, on: connection)
+                try await connection.execute(script: "SET LOCAL search_path = pg_temp, \"\(store.ledger.text)\"")
+                return try await connection.query(Self.row, id).first.map { try $0.decode(0) }
+            }
+        }
+    }
+}

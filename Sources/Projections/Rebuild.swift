@@ -1,0 +1,93 @@
+import EventStore
+import LedgerCore
+import Postgres
+
+/// Replays the log into fresh tables beside those in use, and then puts them in their place.
+///
+/// All of it is one transaction: a rebuild that is killed leaves nothing behind, and readers see the old tables until the moment
+/// they see the new ones.
+public struct Rebuild: Sendable {
+    /// What a rebuild did.
+    public struct Receipt: Sendable, Equatable {
+        public let projection: String
+        public let position: Position
+        public let rows: Int
+        public let digest: String
+        /// How many events were replayed.
+        public let events: Int64
+        public let duration: Duration
+    }
+
+    public struct Busy: Error, Sendable, CustomStringConvertible {
+        public let projection: String
+        public var description: String { "another rebuild of \(projection) is running" }
+    }
+
+    private let definition: ProjectionDefinition
+    private let ledger: LedgerName
+    private let window: Int64
+
+    public init(_ definition: ProjectionDefinition, ledger: LedgerName, window: Int = 10_000) {
+        precondition(window > 0)
+        self.definition = definition
+        self.ledger = ledger
+        self.window = Int64(window)
+    }
+
+    /// - Parameter progress: told after every window how far the replay is, and where the log ends.
+    public func run(
+        on connection: PostgresConnection, progress: (Position, Position) async throws -> Void = { _, _ in }
+    ) async throws -> Receipt {
+        let start = ContinuousClock.now
+        let fresh = Fold(definition, ledger: ledger, schema: Self.freshSchema(ledger: ledger, projection: definition.name))
+        return try await connection.transaction { connection in
+            let isOurs: Bool = try await connection.query(
+                "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))", "jobledger rebuild \(fresh.schema)"
+            ).only().decode(0)
+            guard isOurs else { throw Busy(projection: definition.name) }
+
+            try await connection.execute(script: "CREATE SCHEMA \"\(fresh.schema)\"")
+            try await fresh.createTables(on: connection)
+            try await fresh.grantToReaders(on: connection)
+            var position = try await replay(into: fresh, from: 0, on: connection, progress: progress)
+
+            // Almost there. The live projection stands still from here to the end, so nothing comes in between.
+            try await connection.query("SELECT FROM projections WHERE name = $1 FOR UPDATE", definition.name)
+            position = try await replay(into: fresh, from: position, on: connection, progress: progress)
+            let digest = try await TableDigest.of(fresh, on: connection)
+
+            // Readers are held up for the time of a few catalogue changes; they are not made to queue behind one long query.
+            try await connection.execute(script: "SET LOCAL lock_timeout = '60s'")
+            for table in definition.tables { try await connection.query("SELECT swap_table($1, $2)", fresh.schema, table) }
+            try await connection.execute(script: "DROP SCHEMA \"\(fresh.schema)\"")
+            try await ProjectionState.register(definition, at: position, on: connection)
+            return Receipt(
+                projection: definition.name, position: position, rows: digest.rows, digest: digest.digest, events: position,
+                duration: start.duration(to: .now))
+        }
+    }
+
+    /// Folds everything from `position` to the head, wherever that moves meanwhile.
+    private func replay(
+        into fold: Fold, from position: Position, on connection: PostgresConnection,
+        progress: (Position, Position) async throws -> Void
+    ) async throws -> Position {
+        var position = position
+        var analysis = AnalysisSchedule()
+        while true {
+            let head: Position = try await connection.query("SELECT head()").only().decode(0)
+            guard position < head else { return position }
+            let next = min(head, position + window)
+            try await fold.apply(after: position, upTo: next, on: connection)
+            position = next
+            if analysis.isDue(after: position) { try await fold.analyse(on: connection) }
+            try await progress(position, head)
+        }
+    }
+
+    /// Names of schemas have 63 bytes: both parts have at most 50, so the ledger's is cut if need be and the projection's kept.
+    static func freshSchema(ledger: LedgerName, projection: String) -> String {
+        let suffix = "_new_\(projection.prefix(38))"
+        return ledger.text.prefix(59 - suffix.utf8.count) + suffix
+    }
+}

@@ -1,0 +1,99 @@
+import OffPool
+
+/// Keeps one connection to a Redis server and makes a new one when it broke.
+///
+/// A call during which the connection breaks fails with a retriable error and is not repeated: only the caller knows
+/// whether executing it twice is harmless. A connection found dead before anything was written is replaced silently.
+/// After a failed attempt to connect, calls fail at once with the same error until the backoff has passed, so that a
+/// dead server costs callers nothing; ``connectWithRetries()`` waits instead.
+public actor RedisClient {
+    public nonisolated let configuration: RedisConfiguration
+    private let executor = BlockingExecutor(label: "redis-client")
+    private let interrupt = Interrupt()
+    private var session: Session?
+    private var backoff: Backoff
+    private var failure: (error: RedisError, until: ContinuousClock.Instant)?
+
+    public nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+    /// Connects at the first call.
+    public init(_ configuration: RedisConfiguration, backoff: Backoff = Backoff()) {
+        self.configuration = configuration
+        self.backoff = backoff
+    }
+
+    /// Like ``RedisConnection/send(_:within:)``, connecting first when there is no connection.
+    public func send(_ commands: [RedisCommand], within limit: Duration? = nil) async throws(RedisError) -> [RedisValue] {
+        let limit = limit ?? configuration.replyTimeout
+        return try await cancellable(by: interrupt) { cancellation throws(RedisError) in
+            if let kept = self.session {
+                do throws(RedisError) {
+                    return try self.exchange(commands, on: kept, within: limit, cancellation: cancellation)
+                } catch {
+                    guard error.kind == .connection, !error.outcomeUnknown else { throw error }
+                }
+            }
+            let session = try self.reconnect(cancellation)
+            return try self.exchange(commands, on: session, within: limit, cancellation: cancellation)
+        }
+    }
+
+    /// Sends one command and returns its reply; an error reply is thrown as ``RedisError/Kind/server``.
+    @discardableResult
+    public func command(
+        _ arguments: any RedisArgument..., within limit: Duration? = nil
+    ) async throws(RedisError) -> RedisValue {
+        try await send([RedisCommand(arguments: arguments.map(\.redisBytes))], within: limit)[0].get()
+    }
+
+    /// Asks whether the server answers.
+    public func ping() async throws(RedisError) { try await command("PING") }
+
+    /// Connects when there is no live connection, as often as it takes; ends by cancellation or by an error that waiting
+    /// does not heal, such as a wrong password.
+    public func connectWithRetries() async throws(RedisError) {
+        while true {
+            if let failure {
+                do {
+                    try await Task.sleep(until: failure.until)
+                } catch {
+                    throw RedisError(.cancelled, "while waiting to reconnect: \(failure.error)")
+                }
+            }
+            do throws(RedisError) {
+                return try await ping()
+            } catch {
+                guard error.isRetriable else { throw error }
+            }
+        }
+    }
+
+    /// Drops the connection, after the calls before it. A later call connects again.
+    public func close() { session = nil }
+
+    private func exchange(
+        _ commands: [RedisCommand], on kept: Session, within limit: Duration, cancellation: Cancellation
+    ) throws(RedisError) -> [RedisValue] {
+        do throws(RedisError) {
+            return try kept.exchange(commands, within: limit, cancellation: cancellation)
+        } catch {
+            session = nil
+            throw error
+        }
+    }
+
+    private func reconnect(_ cancellation: Cancellation) throws(RedisError) -> Session {
+        if let failure, failure.until > .now { throw failure.error }
+        do throws(RedisError) {
+            let made = try Session(configuration, interrupt: interrupt, cancellation: cancellation)
+            session = made
+            failure = nil
+            backoff.reset()
+            return made
+        } catch {
+            // A caller that gave up says nothing about the server.
+            if error.kind != .cancelled { failure = (error, .now.advanced(by: backoff.advance())) }
+            throw error
+        }
+    }
+}

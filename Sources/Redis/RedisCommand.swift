@@ -1,0 +1,48 @@
+/// What can stand as an argument of a command: bytes, or what has one spelling as bytes.
+public protocol RedisArgument: Sendable {
+    var redisBytes: [UInt8] { get }
+}
+
+extension String: RedisArgument {
+    public var redisBytes: [UInt8] { Array(utf8) }
+}
+
+extension Array: RedisArgument where Element == UInt8 {
+    public var redisBytes: [UInt8] { self }
+}
+
+extension Int: RedisArgument {
+    public var redisBytes: [UInt8] { Array(String(self).utf8) }
+}
+
+extension Int64: RedisArgument {
+    public var redisBytes: [UInt8] { Array(String(self).utf8) }
+}
+
+/// One command with its arguments, each of any bytes.
+public struct RedisCommand: Sendable, Equatable {
+    public let arguments: [[UInt8]]
+
+    /// - Parameter arguments: the name of the command and what follows it, at least one.
+    public init(_ arguments: any RedisArgument...) {
+        self.init(arguments: arguments.map(\.redisBytes))
+    }
+
+    public init(arguments: [[UInt8]]) {
+        precondition(!arguments.isEmpty, "a Redis command has a name")
+        self.arguments = arguments
+    }
+
+    /// Appends the command as the protocol spells it: an array of bulk strings.
+    ///
+    /// Written here and not by `redisAppendCommandArgv`, which would need an array of pointers into Swift arrays: the one
+    /// place where a bridge to hiredis goes wrong quietly.
+    func append(to bytes: inout [UInt8]) {
+        bytes.append(contentsOf: "*\(arguments.count)\r\n".utf8)
+        for argument in arguments {
+            bytes.append(contentsOf: "$\(argument.count)\r\n".utf8)
+            bytes.append(contentsOf: argument)
+            bytes.append(contentsOf: "\r\n".utf8)
+        }
+    }
+}

@@ -1,0 +1,56 @@
+/// Where a Redis server is, who we are there, and how long to wait for it.
+public struct RedisConfiguration: Sendable, Equatable, CustomStringConvertible {
+    public enum Address: Sendable, Equatable {
+        case tcp(host: String, port: UInt16)
+        case unixSocket(path: String)
+    }
+
+    public var address: Address
+    /// `nil` is the server's default user.
+    public var user: String?
+    public var password: String?
+    /// Selected after connecting when not 0.
+    public var database: Int
+    /// The bound of connecting, without the look-up of the host's name, which the C library bounds.
+    public var connectTimeout: Duration
+    /// The bound of a wait during which no byte moves; a long pipeline that progresses may take longer in total.
+    public var replyTimeout: Duration
+
+    public init(
+        address: Address, user: String? = nil, password: String? = nil, database: Int = 0,
+        connectTimeout: Duration = .seconds(5), replyTimeout: Duration = .seconds(10)
+    ) {
+        self.address = address
+        self.user = user
+        self.password = password
+        self.database = database
+        self.connectTimeout = connectTimeout
+        self.replyTimeout = replyTimeout
+    }
+
+    /// Where, as a URL without the password.
+    public var description: String {
+        let credentials = (user ?? "") + (password == nil ? "" : ":***")
+        let who = credentials.isEmpty ? "" : credentials + "@"
+        return switch address {
+        case .tcp(let host, let port): "redis://\(who)\(host.contains(":") ? "[\(host)]" : host):\(port)/\(database)"
+        case .unixSocket(let path): "unix://\(who)\(path)?db=\(database)"
+        }
+    }
+
+    /// The commands that introduce us to the server.
+    var greeting: [RedisCommand] {
+        var commands: [RedisCommand] = []
+        if let password {
+            if let user {
+                commands.append(RedisCommand("AUTH", user, password))
+            } else {
+                commands.append(RedisCommand("AUTH", password))
+            }
+        }
+        if database != 0 { commands.append(RedisCommand("SELECT", database)) }
+        // Also when there is nothing to say: a server that is full, or wants a password, says so now.
+        commands.append(RedisCommand("PING"))
+        return commands
+    }
+}

@@ -1,0 +1,59 @@
+import OffPool
+
+/// The messages of some channels, for as long as the consumer asks.
+///
+/// Redis keeps no message for a subscriber that is away, so that what a consumer must know is when it was: every
+/// ``Item/joined`` says that messages before it may be missing. Consumers read the state anew then.
+///
+/// Memory is bounded because messages are pulled: `next()` reads from the socket, at most 16 KiB beyond the message it
+/// returns, and nothing reads while the consumer is busy. Messages then wait in the socket's buffers and in the server's
+/// `client-output-buffer-limit pubsub` (32 MB, or 8 MB for a minute, by default); a consumer slower than that is
+/// disconnected by the server and sees ``Item/lost(_:)`` and ``Item/joined``, never a silent gap.
+///
+/// Each iterator has a connection and a thread of its own and closes it when it is dropped.
+public struct RedisSubscription: AsyncSequence, Sendable {
+    public enum Item: Sendable, Equatable {
+        /// A message; `pattern` tells which pattern it matched when that is why it came.
+        case message(channel: String, pattern: String?, payload: [UInt8])
+        /// All subscriptions are acknowledged: first and after every reconnection. Messages may have been lost before.
+        case joined
+        /// The connection broke, or could not be made; the next call waits a little and tries again.
+        case lost(RedisError)
+    }
+
+    let configuration: RedisConfiguration
+    let channels: [String]
+    let patterns: [String]
+    let silence: Duration
+    let backoff: Backoff
+
+    /// - Parameters:
+    ///   - channels: names to subscribe to, as they are.
+    ///   - patterns: glob-style patterns to subscribe to.
+    ///   - silence: after this long without a byte the server is asked for a sign of life; without one within the
+    ///     configuration's `replyTimeout` the connection counts as lost.
+    ///   - backoff: between attempts to connect, which go on for ever.
+    public init(
+        _ configuration: RedisConfiguration, channels: [String] = [], patterns: [String] = [],
+        silence: Duration = .seconds(15), backoff: Backoff = Backoff()
+    ) throws(RedisError) {
+        guard !channels.isEmpty || !patterns.isEmpty else {
+            throw RedisError(.configuration, "a subscription needs a channel or a pattern")
+        }
+        self.configuration = configuration
+        // The server acknowledges a name once for each mention; we count acknowledgements of different ones.
+        self.channels = Set(channels).sorted()
+        self.patterns = Set(patterns).sorted()
+        self.silence = silence
+        self.backoff = backoff
+    }
+
+    public func makeAsyncIterator() -> Iterator { Iterator(line: SubscriptionLine(self)) }
+
+    public struct Iterator: AsyncIteratorProtocol, Sendable {
+        let line: SubscriptionLine
+
+        /// The next item; `nil` promptly when the task is cancelled, and only then.
+        public mutating func next() async -> Item? { await line.next() }
+    }
+}

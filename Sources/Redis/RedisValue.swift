@@ -1,0 +1,44 @@
+/// A reply of the server.
+public enum RedisValue: Sendable, Equatable {
+    /// A status such as `OK`.
+    case simpleString(String)
+    /// An error of one command; the connection is none the worse.
+    case error(String)
+    case integer(Int64)
+    case bulk([UInt8])
+    case array([RedisValue])
+    /// A missing value: the null bulk string or the null array.
+    case null
+
+    /// The bytes of a bulk or simple string; `nil` for anything else.
+    public var bytes: [UInt8]? {
+        switch self {
+        case .bulk(let bytes): bytes
+        case .simpleString(let text): Array(text.utf8)
+        default: nil
+        }
+    }
+
+    /// The text of a bulk or simple string, with what is not UTF-8 repaired; `nil` for anything else.
+    public var string: String? {
+        switch self {
+        case .bulk(let bytes): String(decoding: bytes, as: UTF8.self)
+        case .simpleString(let text): text
+        default: nil
+        }
+    }
+
+    public var integer: Int64? {
+        if case .integer(let number) = self { number } else { nil }
+    }
+
+    public var array: [RedisValue]? {
+        if case .array(let values) = self { values } else { nil }
+    }
+
+    /// The value itself; a server error is thrown.
+    public func get() throws(RedisError) -> RedisValue {
+        if case .error(let message) = self { throw RedisError(.server, message) }
+        return self
+    }
+}

@@ -1,0 +1,109 @@
+import OffPool
+
+/// A conversation on one ``Wire``: connecting, pipelines, and waits that end by a reply, a cancellation or their bound.
+///
+/// Its methods block. After any error but ``RedisError/Kind/server`` it must be dropped: replies may be outstanding.
+/// Not `Sendable`: an actor on a `BlockingExecutor` owns it.
+final class Session {
+    private let wire: Wire
+    private let interrupt: Interrupt
+
+    /// Connects, authenticates and selects the database.
+    init(_ configuration: RedisConfiguration, interrupt: Interrupt, cancellation: Cancellation) throws(RedisError) {
+        if cancellation.isCancelled { throw RedisError(.cancelled, "before connecting to \(configuration)") }
+        do throws(RedisError) {
+            wire = try Wire(connectingTo: configuration.address)
+            self.interrupt = interrupt
+            try wait(for: .writable, within: configuration.connectTimeout, cancellation: cancellation)
+            if let fault = wire.connectFault() { throw fault }
+            let greeting = configuration.greeting
+            let replies = try exchange(greeting, within: configuration.connectTimeout, cancellation: cancellation)
+            for reply in replies { _ = try reply.get() }
+        } catch {
+            throw RedisError(error.kind, error.message + (error.kind == .server ? "" : " (\(configuration))"))
+        }
+    }
+
+    /// Sends `commands` and reads their replies, both at once: whoever only writes deadlocks with a server that does too.
+    /// - Parameter limit: of a wait during which no byte moves.
+    func exchange(
+        _ commands: [RedisCommand], within limit: Duration, cancellation: Cancellation
+    ) throws(RedisError) -> [RedisValue] {
+        guard !commands.isEmpty else { return [] }
+        try expectSilence()
+        var outgoing = Outgoing(commands)
+        var replies: [RedisValue] = []
+        replies.reserveCapacity(commands.count)
+        do throws(RedisError) {
+            while true {
+                while outgoing.expectsReply, let reply = try wire.nextReply() {
+                    replies.append(reply)
+                    outgoing.answer()
+                }
+                if replies.count == commands.count { return replies }
+                if cancellation.isCancelled { throw RedisError(.cancelled, "while waiting for replies") }
+                try outgoing.write(to: wire)
+                try wait(for: outgoing.isWaiting ? .either : .readable, within: limit, cancellation: cancellation)
+                try wire.fill()
+            }
+        } catch {
+            throw error.afterSending(outgoing.hasSent)
+        }
+    }
+
+    /// Sends commands whose replies ``listen(within:cancellation:)`` will give.
+    func post(_ commands: [RedisCommand], within limit: Duration, cancellation: Cancellation) throws(RedisError) {
+        var outgoing = Outgoing(commands)
+        try outgoing.write(to: wire)
+        while outgoing.isWaiting {
+            try wait(for: .writable, within: limit, cancellation: cancellation)
+            try outgoing.write(to: wire)
+        }
+    }
+
+    /// The next value the server sends of its own accord; `nil` when it sent none within `limit`.
+    func listen(within limit: Duration, cancellation: Cancellation) throws(RedisError) -> RedisValue? {
+        let deadline = ContinuousClock.now.advanced(by: limit)
+        while true {
+            if let value = try wire.nextReply() { return value }
+            // What arrived while the consumer was busy counts, however late we look.
+            try wire.fill()
+            if let value = try wire.nextReply() { return value }
+            let left = ContinuousClock.now.duration(to: deadline)
+            guard left > .zero else { return nil }
+            guard try isReady(.readable, within: left, cancellation: cancellation) else { return nil }
+        }
+    }
+
+    /// Finds out about a server that closed an idle connection before a command is written, while that is still harmless.
+    private func expectSilence() throws(RedisError) {
+        try wire.fill()
+        guard let stray = try wire.nextReply() else { return }
+        _ = try stray.get()
+        throw RedisError(.protocolViolation, "a reply without a command")
+    }
+
+    private func wait(
+        for readiness: Interrupt.Readiness, within limit: Duration, cancellation: Cancellation
+    ) throws(RedisError) {
+        guard try isReady(readiness, within: limit, cancellation: cancellation) else {
+            throw RedisError(.timedOut, "nothing moved for \(limit)")
+        }
+    }
+
+    private func isReady(
+        _ readiness: Interrupt.Readiness, within limit: Duration, cancellation: Cancellation
+    ) throws(RedisError) -> Bool {
+        let deadline = ContinuousClock.now.advanced(by: limit)
+        while true {
+            if cancellation.isCancelled { throw RedisError(.cancelled, "while waiting for the server") }
+            // The bell may ring for a call that is over: only the flag tells that it rang for this one.
+            let left = max(.zero, ContinuousClock.now.duration(to: deadline))
+            switch interrupt.wait(for: readiness, on: wire.descriptor, within: left) {
+            case .ready: return true
+            case .timedOut: return false
+            case .interrupted: continue
+            }
+        }
+    }
+}

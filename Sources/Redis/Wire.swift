@@ -1,0 +1,100 @@
+import CHiredis
+import Glibc
+
+/// A non-blocking hiredis context: the only file of this module that sees raw pointers.
+///
+/// hiredis: a context is not thread-safe, and not bound to one thread either. `Wire` is not `Sendable`, is created inside
+/// an actor and never leaves it, so the compiler admits one thread at a time; `deinit` runs when nobody holds it.
+///
+/// hiredis connects, reads and parses. It does not write: its `write(2)` raises SIGPIPE when the server has gone, and a
+/// library must not ask its process to ignore signals.
+final class Wire {
+    // Never null, owned by this object alone, freed in deinit and nowhere else.
+    private let context: UnsafeMutablePointer<redisContext>
+
+    /// Begins to connect; the descriptor becomes writable when that is over, and then ``connectFault()`` tells how.
+    init(connectingTo address: RedisConfiguration.Address) throws(RedisError) {
+        // The strings are copied by hiredis before it returns.
+        let made =
+            switch address {
+            case .tcp(let host, let port): redisConnectNonBlock(host, Int32(port))
+            case .unixSocket(let path): redisConnectUnixNonBlock(path)
+            }
+        guard let made else { throw RedisError(.connection, "hiredis: out of memory") }
+        guard made.pointee.err == 0 else {
+            defer { redisFree(made) }
+            throw Self.fault(of: made)
+        }
+        context = made
+        // hiredis 0.14 lacks the flag at socket(2); a child must not keep a subscription alive.
+        _ = fcntl(made.pointee.fd, F_SETFD, FD_CLOEXEC)
+        if case .tcp = address { _ = redisEnableKeepAlive(made) }
+    }
+
+    deinit { redisFree(context) }
+
+    var descriptor: Int32 { context.pointee.fd }
+
+    /// Why connecting failed, once the descriptor is ready; `nil` when it succeeded.
+    func connectFault() -> RedisError? {
+        var code: Int32 = 0
+        var size = socklen_t(MemoryLayout<Int32>.size)
+        if getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &code, &size) != 0 { code = errno }
+        return code == 0 ? nil : RedisError(.connection, String(cString: strerror(code)))
+    }
+
+    /// Writes what the socket takes of `bytes` now.
+    /// - Returns: how many bytes; 0 when the socket is full.
+    func write(_ bytes: ArraySlice<UInt8>) throws(RedisError) -> Int {
+        while true {
+            // The pointer is used only within the call.
+            let count = bytes.withUnsafeBytes { Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+            if count >= 0 { return count }
+            switch errno {
+            case EINTR: continue
+            case EAGAIN: return 0
+            default: throw RedisError(.connection, String(cString: strerror(errno)))
+            }
+        }
+    }
+
+    /// Moves what has arrived, at most 16 KiB, from the socket to the parser; nothing may have arrived.
+    func fill() throws(RedisError) {
+        guard redisBufferRead(context) == REDIS_OK else { throw Self.fault(of: context) }
+    }
+
+    /// Takes the next whole reply from the parser; `nil` when it needs more bytes.
+    func nextReply() throws(RedisError) -> RedisValue? {
+        var raw: UnsafeMutableRawPointer?
+        guard redisGetReplyFromReader(context, &raw) == REDIS_OK else { throw Self.fault(of: context) }
+        guard let raw else { return nil }
+        defer { freeReplyObject(raw) }
+        // The reader was made with hiredis's own functions, so that its objects are redisReply.
+        return Self.value(raw.assumingMemoryBound(to: redisReply.self).pointee)
+    }
+
+    /// Copies a reply: nothing of the result points into hiredis.
+    private static func value(_ reply: redisReply) -> RedisValue {
+        switch reply.type {
+        case REDIS_REPLY_STATUS: .simpleString(String(decoding: bytes(reply), as: UTF8.self))
+        case REDIS_REPLY_ERROR: .error(String(decoding: bytes(reply), as: UTF8.self))
+        case REDIS_REPLY_INTEGER: .integer(reply.integer)
+        case REDIS_REPLY_STRING: .bulk(Array(bytes(reply)))
+        case REDIS_REPLY_ARRAY:
+            // hiredis gives only whole replies: `elements` pointers, none of them null.
+            .array((0..<reply.elements).map { value(reply.element[$0]!.pointee) })
+        default: .null
+        }
+    }
+
+    /// The view is valid until the reply is freed: callers copy at once.
+    private static func bytes(_ reply: redisReply) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(start: reply.str, count: reply.len)
+    }
+
+    private static func fault(of context: UnsafeMutablePointer<redisContext>) -> RedisError {
+        // A C array of characters that ends with a zero byte.
+        let text = withUnsafeBytes(of: context.pointee.errstr) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+        return RedisError(context.pointee.err == REDIS_ERR_PROTOCOL ? .protocolViolation : .connection, text)
+    }
+}

@@ -1,0 +1,213 @@
+import ArgumentParser
+import EventStore
+import Foundation
+import LedgerCore
+import LedgerSettings
+
+struct Append: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Append an event, or a file of them.",
+        discussion: """
+            TYPE is queued, progress, truncated, finished or failed. A refused event is not written, and the exit code is 1. With \
+            --event-id a retry is safe: the same event is answered with its original position.
+
+            A file has one JSON object a line: {"job","type","data","event_id"?,"expected_version"?,"metadata"?,"occurred_at"?}. \
+            Each line stands for itself; refused ones are listed and the others appended.
+
+            EXAMPLE
+              jobledger append backtest-7 queued --data '{"name": "SMA crossover", "total": 4000}' --actor ada
+              jobledger append backtest-7 progress --data '{"completed": 100}' --expected-version 1
+              jobledger append --file events.ndjson
+            """)
+
+    @Argument(help: "The job's id.")
+    var job: String?
+
+    @Argument(help: "The event's type.")
+    var type: String?
+
+    @Option(help: ArgumentHelp("The event's data: a JSON object, @FILE, or - for standard input.", valueName: "json|@file|-"))
+    var data = "{}"
+
+    @Option(help: ArgumentHelp("Append the lines of a file, or of standard input (-).", valueName: "file|-"))
+    var file: String?
+
+    @Option(help: "The event's id, a UUID: send the same when you retry.")
+    var eventID: String?
+
+    @Option(help: ArgumentHelp("The version that the job must be at, or none.", valueName: "n|none"))
+    var expectedVersion: String?
+
+    @Option(help: "Who does this.")
+    var actor: String?
+
+    @Option(help: "What this belongs to, such as a request's id.")
+    var correlationID: String?
+
+    @Option(help: "What caused this, such as another event's id.")
+    var causationID: String?
+
+    @Option(help: "When it happened, if not now: RFC 3339.")
+    var occurredAt: String?
+
+    @OptionGroup var options: LedgerOptions
+
+    private struct Answer: Encodable {
+        var position: Position
+        var version: Int32
+        var eventId: String
+        var duplicate: Bool
+    }
+
+    struct ErrorAnswer: Encodable {
+        struct Body: Encodable {
+            var code: String
+            var message: String
+        }
+        var error: Body
+
+        init(_ refusal: Refusal) { error = Body(code: refusal.code.rawValue, message: refusal.message) }
+    }
+
+    func validate() throws {
+        if file == nil, job == nil || type == nil { throw ValidationError("Give a JOB and a TYPE, or --file.") }
+        if file != nil, job != nil { throw ValidationError("--file takes jobs and types from its lines: give no JOB.") }
+    }
+
+    func run() async throws {
+        let settings = try await options.settings()
+        let store = try settings.store()
+        if let file {
+            try await appendLines(of: file, to: store)
+        } else if let job, let type {
+            try await append(try event(type), to: job, in: store)
+        }
+        await store.close()
+    }
+
+    private func append(_ event: NewEvent, to job: String, in store: EventStore) async throws {
+        do {
+            let appended = try await store.append(event, to: job, expectedVersion: try version())
+            if options.json {
+                return try Output.json(
+                    Answer(
+                        position: appended.position, version: appended.version, eventId: appended.eventID.text,
+                        duplicate: appended.isDuplicate))
+            }
+            let again = appended.isDuplicate ? ", appended before" : ""
+            try Output.line("position \(appended.position), version \(appended.version)\(again), event \(appended.eventID.text)")
+        } catch let refusal as Refusal {
+            if options.json { try Output.json(ErrorAnswer(refusal)) } else { Output.diagnostic("refused: \(refusal)") }
+            throw Failure.refused
+        }
+    }
+
+    private func event(_ type: String) throws -> NewEvent {
+        let id = try eventID.map { text in
+            guard let id = EventID(uuidString: text) else { throw ValidationError("--event-id must be a UUID, not \(text).") }
+            return id
+        }
+        let moment = try occurredAt.map { text in
+            guard let moment = Timestamp(text) else {
+                throw ValidationError("--occurred-at must be a time such as 2026-11-23T20:45:00Z, not \(text).")
+            }
+            return moment
+        }
+        return NewEvent(type: type, data: try readData(), metadata: metadata, id: id ?? .version7(), occurredAt: moment)
+    }
+
+    private var metadata: String {
+        let members = [("actor", actor), ("correlation_id", correlationID), ("causation_id", causationID)]
+            .compactMap { name, value in value.map { (name, $0) } }
+        var json: [UInt8] = []
+        for (name, value) in members {
+            json += (json.isEmpty ? "\"\(name)\":" : ",\"\(name)\":").utf8
+            json.appendJSON(string: value)
+        }
+        return "{" + String(decoding: json, as: UTF8.self) + "}"
+    }
+
+    private func readData() throws -> String {
+        if data == "-" { return try text(FileHandle.standardInput.readToEnd() ?? Data(), of: "standard input") }
+        guard data.hasPrefix("@") else { return data }
+        let path = String(data.dropFirst())
+        guard let content = FileManager.default.contents(atPath: path) else {
+            throw ValidationError("--data: \(path) cannot be read.")
+        }
+        return try text(content, of: path)
+    }
+
+    private func text(_ content: Data, of source: String) throws -> String {
+        guard let text = String(validating: content, as: UTF8.self) else { throw ValidationError("--data: \(source) is not UTF-8.") }
+        return text
+    }
+
+    private func version() throws -> Int32? {
+        guard let expectedVersion else { return nil }
+        if expectedVersion == "none" { return 0 }
+        guard let version = Int32(expectedVersion), version >= 0 else {
+            throw ValidationError("--expected-version must be a number from 0, or none, not \(expectedVersion).")
+        }
+        return version
+    }
+
+    // MARK: Files
+
+    private struct FileAnswer: Encodable {
+        struct Refused: Encodable {
+            var line: Int
+            var code: String
+            var message: String
+        }
+        var appended = 0
+        var duplicates = 0
+        var refused: [Refused] = []
+    }
+
+    private func appendLines(of file: String, to store: EventStore) async throws {
+        let handle = file == "-" ? FileHandle.standardInput : FileHandle(forReadingAtPath: file)
+        guard let handle else { throw ValidationError("--file: \(file) cannot be read.") }
+        let size = file == "-" ? 0 : (try FileManager.default.attributesOfItem(atPath: file)[.size] as? Int64) ?? 0
+        var lines = LineReader(handle)
+        var answer = FileAnswer()
+        var bar = ProgressBar("appending", unit: "bytes")
+        var batch: [(line: Int, request: AppendRequest)] = []
+        var bytes = 0
+
+        func send() async throws {
+            let answers = try await store.append(batch.map(\.request), patience: .seconds(60))
+            for (line, reply) in zip(batch.map(\.line), answers) {
+                switch reply {
+                case .success(let events) where events[0].isDuplicate: answer.duplicates += 1
+                case .success: answer.appended += 1
+                case .failure(let refusal):
+                    answer.refused.append(.init(line: line, code: refusal.code.rawValue, message: refusal.message))
+                }
+            }
+            (batch, bytes) = ([], 0)
+            bar.update(lines.bytesRead, of: max(size, lines.bytesRead))
+        }
+
+        while let line = try lines.next() {
+            do {
+                guard let request = try EventLine.request(line.content) else { continue }
+                batch.append((line.number, request))
+                bytes += line.length
+            } catch let refusal as Refusal {
+                answer.refused.append(.init(line: line.number, code: refusal.code.rawValue, message: refusal.message))
+            }
+            if batch.count == 1000 || bytes > 8 << 20 { try await send() }
+        }
+        if !batch.isEmpty { try await send() }
+        bar.finish()
+        answer.refused.sort { $0.line < $1.line }
+
+        if options.json {
+            try Output.json(answer)
+        } else {
+            for refused in answer.refused { Output.diagnostic("line \(refused.line): refused: \(refused.code): \(refused.message)") }
+            try Output.line("\(answer.appended) appended, \(answer.duplicates) duplicates, \(answer.refused.count) refused")
+        }
+        if !answer.refused.isEmpty { throw Failure.refused }
+    }
+}

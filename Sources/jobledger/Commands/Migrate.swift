@@ -1,0 +1,54 @@
+import ArgumentParser
+import EventStore
+import LedgerCore
+import LedgerSettings
+
+struct Migrate: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Make or change the ledger's schema.",
+        discussion: """
+            up (the default) applies what is missing, down undoes the last migration, status lists them. The files are in dbmate's \
+            format with its table of versions: dbmate --url "$DATABASE_URL?search_path=jobledger" up does the same.
+
+            EXAMPLE
+              jobledger migrate
+              jobledger migrate status --json
+            """)
+
+    enum Action: String, ExpressibleByArgument, CaseIterable { case up, down, status }
+
+    @Argument(help: "up, down or status.")
+    var action = Action.up
+
+    @OptionGroup var options: LedgerOptions
+
+    private struct Line: Encodable {
+        var version: String
+        var name: String
+        var applied: Bool
+    }
+
+    func run() async throws {
+        let settings = try await options.settings()
+        let migrator = Migrator(url: try settings.requireDatabaseURL(), ledger: settings.ledger, files: try MigrationFile.embedded())
+        switch action {
+        case .up:
+            let applied = try await migrator.up()
+            if options.json { return try Output.json(["applied": applied]) }
+            for name in applied { try Output.line("applied \(name)") }
+            if applied.isEmpty { try Output.line("nothing to do: all \(migrator.files.count) migrations are applied") }
+        case .down:
+            let undone = try await migrator.down()
+            if options.json { return try Output.json(["undone": undone.map { [$0] } ?? []]) }
+            try Output.line(undone.map { "undone \($0)" } ?? "nothing to do: no migration is applied")
+        case .status:
+            for status in try await migrator.status() {
+                if options.json {
+                    try Output.json(Line(version: status.version, name: status.name, applied: status.isApplied))
+                } else {
+                    try Output.line("\(status.isApplied ? "applied" : "missing")  \(status.name)")
+                }
+            }
+        }
+    }
+}

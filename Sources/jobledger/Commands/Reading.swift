@@ -1,0 +1,161 @@
+import ArgumentParser
+import EventStore
+import Feed
+import Foundation
+import LedgerCore
+import LedgerSettings
+import Postgres
+
+struct History: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "List the events of one job.",
+        discussion: """
+            With --json each is a CloudEvent on a line. A job without events is exit code 1.
+
+            EXAMPLE
+              jobledger history backtest-7
+              jobledger history backtest-7 --json | tail -n 1
+            """)
+
+    @Argument(help: "The job's id.")
+    var job: String
+
+    @OptionGroup var options: LedgerOptions
+
+    func run() async throws {
+        let settings = try await options.settings()
+        let connection = try await settings.connect("jobledger history")
+        var printer = EventPrinter(ledger: settings.ledger, json: options.json, showsJob: false)
+        for try await event in connection.events(EventQuery(job: job)) { try printer.print(event) }
+        await connection.close()
+        guard printer.count > 0 else {
+            Output.diagnostic("unknown_job: job \(Output.printable(job)) has no events")
+            throw Failure.refused
+        }
+    }
+}
+
+struct Tail: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Follow the log.",
+        discussion: """
+            Starts behind position 0 unless told otherwise, and goes on with what comes until it is interrupted, or to the end of the log \
+            with --until-head. Every event is shown once, in order, whether or not Redis is there. With --json each is a CloudEvent on a line.
+
+            EXAMPLE
+              jobledger tail --last 10
+              jobledger tail --type failed --after 120000 --json
+              jobledger tail --job backtest-7 --until-head
+            """)
+
+    @Option(help: "Only this job.")
+    var job: String?
+
+    @Option(help: "Only this type; may be given several times.")
+    var type: [String] = []
+
+    @Option(help: "Start behind this position.")
+    var after: Position?
+
+    @Option(help: "Start this many positions before the end of the log.")
+    var last: Position?
+
+    @Flag(help: "Stop at what is the end of the log now.")
+    var untilHead = false
+
+    @OptionGroup var options: LedgerOptions
+
+    func validate() throws {
+        if let unknown = type.first(where: { EventType(rawValue: $0) == nil }) {
+            throw ValidationError("--type \(unknown): there are \(EventType.allCases.map(\.rawValue).joined(separator: ", ")).")
+        }
+        if after != nil, last != nil { throw ValidationError("Give --after or --last, not both.") }
+        if let negative = [after, last].compactMap({ $0 }).first(where: { $0 < 0 }) {
+            throw ValidationError("A position is 0 or more, not \(negative).")
+        }
+    }
+
+    func run() async throws {
+        let settings = try await options.settings()
+        let store = try settings.store()
+        let head = try await store.head()
+        var query = EventQuery(
+            after: after ?? last.map { max(0, head - $0) } ?? 0, job: job,
+            types: type.isEmpty ? nil : Set(type.compactMap(EventType.init(rawValue:))))
+        if untilHead {
+            query.upTo = head
+            let connection = try await settings.connect("jobledger tail")
+            var printer = EventPrinter(ledger: settings.ledger, json: options.json, showsJob: true)
+            for try await event in connection.events(query) { try printer.print(event) }
+        } else {
+            let (ledger, json) = (settings.ledger, options.json)
+            try await settings.follower(store).follow(query) { event in
+                var printer = EventPrinter(ledger: ledger, json: json, showsJob: true)
+                try printer.print(event)
+                return true
+            }
+        }
+    }
+}
+
+struct Watch: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Follow one job to its end.",
+        discussion: """
+            Exit code 0 when it finished, 1 when it failed. On a terminal a progress bar, with --json CloudEvents.
+
+            EXAMPLE
+              jobledger watch backtest-7
+            """)
+
+    @Argument(help: "The job's id.")
+    var job: String
+
+    @OptionGroup var options: LedgerOptions
+
+    func run() async throws {
+        let settings = try await options.settings()
+        let store = try settings.store()
+        let view = JobView(ledger: settings.ledger, json: options.json)
+        if try await store.page(EventQuery(job: job, limit: 1)).isEmpty {
+            Output.diagnostic("job \(Output.printable(job)) has no events yet; waiting for it")
+        }
+        try await settings.follower(store).follow(EventQuery(job: job)) { event in try await view.show(event) }
+        if await view.end == .failed { throw Failure.refused }
+    }
+}
+
+/// What a watched job looks like.
+private actor JobView {
+    private let ledger: LedgerName
+    private let json: Bool
+    private var bar = ProgressBar("running", unit: "runs")
+    private var completed: Int64 = 0
+    private(set) var end: EventType?
+    private let isTerminal = isatty(STDERR_FILENO) == 1
+
+    init(ledger: LedgerName, json: Bool) {
+        self.ledger = ledger
+        self.json = json
+    }
+
+    private struct ProgressData: Decodable {
+        var completed: Int64?
+        var message: String?
+    }
+
+    /// False after the job's last event.
+    func show(_ event: RecordedEvent) throws -> Bool {
+        if event.type.isEnd { end = event.type }
+        if json || !isTerminal || event.type != .progress {
+            if !json, isTerminal, event.type != .queued { bar.finish() }
+            var printer = EventPrinter(ledger: ledger, json: json, showsJob: false)
+            try printer.print(event)
+        } else {
+            let data = try JSONDecoder().decode(ProgressData.self, from: Data((event.data ?? "{}").utf8))
+            completed = max(completed, data.completed ?? 0)
+            bar.update(completed, of: Int64(event.total), note: data.message ?? "")
+        }
+        return !event.type.isEnd
+    }
+}

@@ -1,0 +1,70 @@
+import ArgumentParser
+import EventStore
+import Foundation
+import LedgerCore
+import LedgerSettings
+import Projections
+
+struct Show: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Show a job, now or as it was.",
+        discussion: """
+            The job's row of batch_jobs. With --at, as it was when the log ended at that position, or at that time.
+
+            EXAMPLE
+              jobledger show backtest-7
+              jobledger show backtest-7 --at 120 --json
+              jobledger show backtest-7 --at 2026-11-23T20:45:00Z
+            """)
+
+    @Argument(help: "The job's id.")
+    var job: String
+
+    @Option(help: ArgumentHelp("A position, or a time in RFC 3339.", valueName: "position|time"))
+    var at: String?
+
+    @OptionGroup var options: LedgerOptions
+
+    func run() async throws {
+        let settings = try await options.settings()
+        let store = try settings.store()
+        let definition = try ProjectionDefinition.builtIn("batch_jobs")
+        let model = ReadModel(definition, store: store)
+        let row: String?
+        if let at {
+            let position: Position
+            if let number = Position(at), number >= 0 {
+                position = number
+            } else if let moment = Timestamp(at) {
+                position = try await store.position(at: moment)
+            } else {
+                throw ValidationError("--at must be a position or a time such as 2026-11-23T20:45:00Z, not \(at).")
+            }
+            row = try await model.job(job, at: position)
+        } else {
+            row = try await model.job(job)
+        }
+        guard let row else {
+            let message = "no job \(Output.printable(job))" + (at.map { " at \($0)" } ?? ", or the projection has not come to it yet")
+            if options.json { try Output.json(Append.ErrorAnswer(Refusal(.unknownJob, message))) }
+            Output.diagnostic("unknown_job: \(message)")
+            throw Failure.refused
+        }
+        if options.json { return try Output.line(row) }
+        for (name, value) in try JSONText.members(of: row) {
+            let text = JSONText.string(from: value) ?? String(decoding: value, as: UTF8.self)
+            let shown = text.count > 200 ? text.prefix(200) + "… (\(text.utf8.count) bytes; --json shows all)" : text[...]
+            try Output.line(name + String(repeating: " ", count: max(1, 21 - name.count)) + Output.printable(String(shown)))
+        }
+    }
+}
+
+extension ProjectionDefinition {
+    /// One of those that travel with the binary.
+    static func builtIn(_ name: String) throws -> ProjectionDefinition {
+        guard let definition = try all().first(where: { $0.name == name }) else {
+            throw FormatError(description: "this program was built without the projection \(name)")
+        }
+        return definition
+    }
+}

@@ -1,0 +1,120 @@
+import ArgumentParser
+import EmbeddedServices
+import EventStore
+import Foundation
+import LedgerCore
+import LedgerSettings
+import Logging
+import Postgres
+import Projections
+import Redis
+import ServiceLifecycle
+
+struct Up: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Run the whole ledger, with its own Postgres and Redis where none is set.",
+        discussion: """
+            Starts the servers, migrates, and runs the relay and all projectors until SIGTERM or Ctrl-C. State is kept in --data-dir; \
+            DIR/env has the addresses for other programs, and DIR/ready appears once everything works. After a kill -9 no process is left \
+            and no event is lost: start it again.
+
+            EXAMPLE
+              jobledger up --data-dir /var/lib/jobledger
+              psql "$(sed -n 's/^DATABASE_URL=//p' /var/lib/jobledger/env)"
+            """)
+
+    @Option(help: ArgumentHelp("Where the state is kept.", valueName: "dir"))
+    var dataDir = LedgerSettings.standardDataDirectory
+
+    @Option(help: "The port of the HTTP service, which this version does not have yet.")
+    var port: Int?
+
+    @Option(help: "The address of the HTTP service, which this version does not have yet.")
+    var host: String?
+
+    @OptionGroup var projections: ProjectionOptions
+
+    func run() async throws {
+        let environment = try await LedgerSettings(fallsBackToStandardDirectory: false)
+        let logger = environment.logger("jobledger")
+        if port != nil || host != nil {
+            logger.warning("--port and --host are ignored: this version has no HTTP service yet")
+        }
+        let definitions = try projections.definitions()
+        let directory = DataDirectory(dataDir)
+        try directory.prepare()
+
+        let postgres = environment.databaseURL == nil ? try await PrivatePostgres.start(directory: directory.postgres) : nil
+        let redis: PrivateRedis?
+        do {
+            redis = environment.redisURL == nil ? try await PrivateRedis.start(directory: directory.redis) : nil
+        } catch {
+            try await postgres?.stop()
+            throw error
+        }
+        do {
+            let settings = environment.with(
+                databaseURL: environment.databaseURL ?? postgres?.url, redisURL: environment.redisURL ?? redis?.url)
+            try await run(settings, postgres, redis, definitions, directory, logger)
+        } catch {
+            try await stop(postgres, redis, directory)
+            throw error
+        }
+        try await stop(postgres, redis, directory)
+        logger.info("stopped")
+    }
+
+    private func run(
+        _ settings: LedgerSettings, _ postgres: PrivatePostgres?, _ redis: PrivateRedis?, _ definitions: [ProjectionDefinition],
+        _ directory: DataDirectory, _ logger: Logger
+    ) async throws {
+        let applied = try await Migrator(
+            url: try settings.requireDatabaseURL(), ledger: settings.ledger, files: try MigrationFile.embedded()
+        ).up()
+        if !applied.isEmpty { logger.info("migrated", metadata: ["files": "\(applied.count)"]) }
+        let redisConfiguration = try settings.requireRedis()
+        try await directory.write(settings)
+
+        var services: [any Service] = [try settings.relay(redisConfiguration, logger: logger)]
+        services += try settings.projectors(definitions, logger: logger)
+        if let postgres { services.append(Running { try await Self.keep("Postgres", logger, postgres.exit, postgres.restart) }) }
+        if let redis { services.append(Running { try await Self.keep("Redis", logger, redis.exit, redis.restart) }) }
+        services.append(
+            Running {
+                try await Self.waitUntilProjecting(definitions, settings)
+                try directory.markReady()
+                Output.diagnostic("The ledger is up. Ctrl-C stops it; \(directory.env.path) has its addresses.")
+                // Nothing more to do than to be stopped.
+                try await Task.sleep(for: .seconds(1_000_000_000))
+            })
+        try await settings.serve(services, logger: logger)
+    }
+
+    /// Starts a server again when it ends while we run.
+    private static func keep(
+        _ name: String, _ logger: Logger, _ exit: @Sendable () async -> Void, _ restart: @Sendable () async throws -> Void
+    ) async throws {
+        while true {
+            await exit()
+            if Task.isCancelled { return }
+            logger.error("\(name) has ended, starting it again")
+            try await restart()
+        }
+    }
+
+    /// Ready means that every projection has its tables: then every command works.
+    private static func waitUntilProjecting(_ definitions: [ProjectionDefinition], _ settings: LedgerSettings) async throws {
+        let connection = try await settings.connect("jobledger up")
+        let names = Set(definitions.map(\.name))
+        while try await !names.isSubset(of: ProjectionState.all(on: connection).map(\.name)) {
+            try await Task.sleep(for: .milliseconds(20))
+        }
+        await connection.close()
+    }
+
+    private func stop(_ postgres: PrivatePostgres?, _ redis: PrivateRedis?, _ directory: DataDirectory) async throws {
+        try directory.markStopped()
+        try await redis?.stop()
+        try await postgres?.stop()
+    }
+}

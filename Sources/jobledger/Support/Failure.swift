@@ -1,0 +1,59 @@
+import ArgumentParser
+import EmbeddedServices
+import EventStore
+import Foundation
+import LedgerCore
+import LedgerSettings
+import Postgres
+import Projections
+import Redis
+
+/// How errors end the program.
+enum Failure {
+    static let refused = ExitCode(1)
+    static let usage = ExitCode(2)
+    static let cannotConnect = ExitCode(3)
+
+    static func exit(with error: any Error) -> Never {
+        switch error {
+        case let code as ExitCode:
+            Foundation.exit(code.rawValue)
+        case let error as PostgresError:
+            Output.diagnostic("jobledger: \(explanation(of: error))")
+            Foundation.exit(error.isConnectionFailure ? cannotConnect.rawValue : refused.rawValue)
+        case let error as RedisError:
+            Output.diagnostic("jobledger: Redis: \(error)")
+            Foundation.exit(error.kind == .configuration ? usage.rawValue : cannotConnect.rawValue)
+        case is LedgerSettings.Problem, is ProjectionDefinition.FormatError:
+            Output.diagnostic("jobledger: \(error)")
+            Foundation.exit(usage.rawValue)
+        case is CancellationError:
+            Foundation.exit(130)
+        case is Refusal, is Migrator.Failure, is MigrationFile.FormatError, is Rebuild.Busy, is Verification.NotProjected,
+            is EmbeddedServiceError, is OutputClosed:
+            if !(error is OutputClosed) { Output.diagnostic("jobledger: \(error)") }
+            Foundation.exit(refused.rawValue)
+        default:
+            // What the argument parser throws: a mistake on the command line, or a request for help.
+            let code = Jobledger.exitCode(for: error)
+            let text = Jobledger.fullMessage(for: error)
+            if code == .success {
+                print(text)
+                Foundation.exit(0)
+            }
+            Output.diagnostic(text)
+            Foundation.exit(code == .validationFailure ? usage.rawValue : refused.rawValue)
+        }
+    }
+
+    private static func explanation(of error: PostgresError) -> String {
+        switch error.sqlState {
+        case .undefinedFunction, .undefinedTable, .undefinedSchema:
+            "\(error.message)\n  hint: is the ledger there? `jobledger migrate status` tells, `jobledger migrate` makes it; JOBLEDGER_SCHEMA names it."
+        case .insufficientPrivilege:
+            "\(error)\n  hint: appending needs the role SCHEMA_appender, reading SCHEMA_reader; the other commands need the schema's owner."
+        default:
+            error.kind == .cannotConnect ? "cannot connect to Postgres: \(error)" : "Postgres: \(error)"
+        }
+    }
+}

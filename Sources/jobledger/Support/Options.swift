@@ -1,0 +1,74 @@
+import ArgumentParser
+import EventStore
+import Feed
+import LedgerCore
+import LedgerSettings
+import Logging
+import Postgres
+import Projections
+import Redis
+
+/// Which ledger a command works on, and how it answers.
+struct LedgerOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("The state of a running `jobledger up`; its env is read.", valueName: "dir"))
+    var dataDir: String?
+
+    @Flag(help: "Answer in JSON.")
+    var json = false
+
+    func settings() async throws -> LedgerSettings { try await LedgerSettings(dataDirectory: dataDir) }
+}
+
+/// Where definitions beside the built-in ones come from.
+struct ProjectionOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("A folder of projections of your own; they add to the built-in ones or replace them by name.", valueName: "dir"))
+    var projections: String?
+
+    func definitions() throws -> [ProjectionDefinition] { try ProjectionDefinition.all(in: projections) }
+
+    func definition(named name: String) throws -> ProjectionDefinition {
+        let all = try definitions()
+        guard let definition = all.first(where: { $0.name == name }) else {
+            throw ValidationError("There is no projection \(name); there are: \(all.map(\.name).joined(separator: ", ")).")
+        }
+        return definition
+    }
+}
+
+extension LedgerSettings {
+    /// The database's address, which almost every command needs.
+    func requireDatabaseURL() throws -> String {
+        guard let databaseURL else {
+            throw Problem(description: "DATABASE_URL is not set: set it, write it into .env, or start a ledger of your own with `jobledger up`")
+        }
+        return databaseURL
+    }
+
+    func requireRedis() throws -> RedisConfiguration {
+        guard let redisURL else {
+            throw Problem(description: "REDIS_URL is not set: set it, write it into .env, or start a ledger of your own with `jobledger up`")
+        }
+        return try RedisConfiguration(url: redisURL)
+    }
+
+    func store(connections: Int = 2) throws -> EventStore {
+        EventStore(url: try requireDatabaseURL(), ledger: ledger, connections: connections, patience: .seconds(5))
+    }
+
+    /// Follows the log, by Redis where there is one.
+    func follower(_ store: EventStore) throws -> Follower {
+        Follower(store: store, redis: try redisURL.map { try RedisConfiguration(url: $0) })
+    }
+
+    func connect(_ applicationName: String) async throws -> PostgresConnection {
+        try await PostgresConnection.connect(
+            EventStore.configuration(url: try requireDatabaseURL(), ledger: ledger, applicationName: applicationName),
+            patience: .seconds(5))
+    }
+
+    func logger(_ label: String) -> Logger {
+        var logger = Logger(label: label) { StreamLogHandler.standardError(label: $0) }
+        logger.logLevel = Logger.Level(rawValue: logLevel) ?? .info
+        return logger
+    }
+}

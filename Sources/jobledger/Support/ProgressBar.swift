@@ -1,0 +1,44 @@
+import Foundation
+
+/// A line on standard error that is redrawn in place: a bar, counts, the rate and the time left. Silent where nobody looks.
+struct ProgressBar {
+    private let label: String
+    private let unit: String
+    private let isShown = isatty(STDERR_FILENO) == 1
+    private let start = ContinuousClock.now
+    private var drawn: ContinuousClock.Instant?
+    private static let width = 30
+
+    init(_ label: String, unit: String) {
+        self.label = label
+        self.unit = unit
+    }
+
+    /// Redraws, ten times a second at most but always at the end.
+    mutating func update(_ done: Int64, of total: Int64, note: String = "") {
+        guard isShown else { return }
+        let now = ContinuousClock.now
+        if let drawn, done < total, drawn.duration(to: now) < .milliseconds(100) { return }
+        drawn = now
+        let fraction = total > 0 ? min(1, Double(done) / Double(total)) : 0
+        let filled = Int(fraction * Double(Self.width))
+        let bar = String(repeating: "█", count: filled) + String(repeating: "░", count: Self.width - filled)
+        let elapsed = start.duration(to: now) / .seconds(1)
+        let rate = elapsed > 0 ? Double(done) / elapsed : 0
+        var text = "\(label) \(bar) \(Int(fraction * 100)) %  \(done)/\(total) \(unit)"
+        if rate >= 1 { text += "  \(Int(rate))/s" }
+        if rate > 0, done < total { text += "  \(Self.clock(Double(total - done) / rate)) left" }
+        if !note.isEmpty { text += "  \(Output.printable(note))" }
+        FileHandle.standardError.write(Data("\r\u{1B}[K\(text)".utf8))
+    }
+
+    /// Leaves the line as it is and goes on below it.
+    func finish() {
+        if isShown, drawn != nil { FileHandle.standardError.write(Data("\n".utf8)) }
+    }
+
+    private static func clock(_ seconds: Double) -> String {
+        let seconds = Int(min(seconds, 359_999).rounded(.up))
+        return seconds < 60 ? "\(seconds) s" : seconds < 3600 ? "\(seconds / 60) min" : "\(seconds / 3600) h \(seconds % 3600 / 60) min"
+    }
+}

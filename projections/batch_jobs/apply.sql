@@ -1,0 +1,62 @@
+-- Folds new_events into batch_jobs. A job has at most one queued and one ending event, which is why max() over one value, or the
+-- first of an array of one, picks it.
+
+WITH folded AS (
+  SELECT stream_id AS id,
+         (array_agg(data::jsonb) FILTER (WHERE type = 'queued'))[1]                  AS queued,
+         (array_agg(data::jsonb) FILTER (WHERE type IN ('finished', 'failed')))[1]   AS ended,
+         max(type) FILTER (WHERE type IN ('finished', 'failed'))                     AS end_status,
+         coalesce(bool_or(type = 'progress'), false)                                 AS progressed,
+         coalesce(bool_or(type = 'truncated'), false)                                AS truncated,
+         max((data::jsonb -> 'completed')::integer) FILTER (WHERE type = 'progress') AS completed,
+         (array_agg(total ORDER BY version DESC))[1]                                 AS total,
+         min(happened_at) FILTER (WHERE type = 'queued') AT TIME ZONE 'UTC'          AS created_at,
+         max(happened_at) AT TIME ZONE 'UTC'                                         AS updated_at,
+         min(happened_at) FILTER (WHERE type IN ('finished', 'failed')) AT TIME ZONE 'UTC' AS completed_at
+    FROM new_events
+   GROUP BY stream_id
+)
+MERGE INTO batch_jobs AS job
+USING folded AS new ON job.id = new.id
+
+WHEN NOT MATCHED THEN
+  INSERT (id, name, kind, status, total, completed, created_at, updated_at, completed_at, error, truncated, view_url, csv_url,
+          variables, strategy, assignments_preview, results)
+  VALUES (
+    new.id,
+    new.queued ->> 'name',
+    coalesce(new.queued ->> 'kind', 'server'),
+    CASE WHEN new.end_status IS NOT NULL THEN new.end_status WHEN new.progressed THEN 'running' ELSE 'queued' END,
+    new.total,
+    CASE
+      WHEN new.end_status = 'finished' AND NOT new.truncated AND new.total > 0 THEN new.total
+      ELSE coalesce(new.completed, 0)
+    END,
+    new.created_at,
+    new.updated_at,
+    new.completed_at,
+    new.ended ->> 'error',
+    new.truncated,
+    new.ended ->> 'view_url',
+    new.ended ->> 'csv_url',
+    coalesce(nullif(new.queued -> 'variables', 'null'), '[]'),
+    nullif(new.queued -> 'strategy', 'null'),
+    jsonb_path_query_array(nullif(new.queued -> 'assignments_preview', 'null'), '$[0 to 24]'),
+    nullif(new.ended -> 'results', 'null')
+  )
+
+WHEN MATCHED THEN
+  UPDATE SET
+    status       = CASE WHEN new.end_status IS NOT NULL THEN new.end_status WHEN new.progressed THEN 'running' ELSE job.status END,
+    total        = new.total,
+    completed    = CASE
+                     WHEN new.end_status = 'finished' AND NOT (job.truncated OR new.truncated) AND new.total > 0 THEN new.total
+                     ELSE greatest(job.completed, new.completed)
+                   END,
+    updated_at   = greatest(job.updated_at, new.updated_at),
+    completed_at = new.completed_at,
+    error        = new.ended ->> 'error',
+    truncated    = job.truncated OR new.truncated,
+    view_url     = new.ended ->> 'view_url',
+    csv_url      = new.ended ->> 'csv_url',
+    results      = nullif(new.ended -> 'results', 'null');
