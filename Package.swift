@@ -61,7 +61,7 @@ let package = Package(
 
         // Running it.
         library("LedgerSettings", ["LedgerCore", configuration, system]),
-        library("EmbeddedServices", ["Postgres", "Redis", "OffPool", logging]),
+        library("EmbeddedServices", ["Redis"]),
         .executableTarget(
             name: "jobledger",
             dependencies: [
@@ -82,5 +82,23 @@ let package = Package(
         // The SQL of migrations/ and projections/ travels inside the binary.
         .executableTarget(name: "embed-files", path: "Sources/EmbedFiles", swiftSettings: settings),
         .plugin(name: "EmbedFiles", capability: .buildTool(), dependencies: ["embed-files"]),
+
+        // Tests: those of a module beside its name, with servers of their own.
+        .target(
+            name: "LedgerTesting", dependencies: ["LedgerCore", "Postgres", "Redis", "EventStore", "EmbeddedServices"],
+            path: "Tests/LedgerTesting", swiftSettings: settings),
+        tests("PostgresTests", ["Postgres", "OffPool", "LedgerTesting", "EmbeddedServices"]),
+        tests("RedisTests", ["Redis", "EmbeddedServices", "OffPool"]),
+        tests("EmbeddedServicesTests", ["EmbeddedServices", "Redis"]),
+        tests("LedgerCoreTests", ["LedgerCore"]),
+        tests("EventStoreTests", ["EventStore", "LedgerCore", "Postgres", "LedgerTesting"]),
+        tests(
+            "ProjectionsTests",
+            ["Projections", "EventStore", "LedgerCore", "Postgres", "LedgerTesting", "EmbeddedServices", logging]),
+        tests(
+            "FeedTests",
+            ["Feed", "EventStore", "LedgerCore", "Postgres", "Redis", "LedgerTesting", "EmbeddedServices", logging]),
+        tests("BacktestTests", ["Backtest"]),
+        tests("EndToEndTests", ["jobledger", "backtest-demo", "LedgerCore", "Postgres", "Redis", "EventStore", "LedgerTesting", "EmbeddedServices"]),
     ]
 )

@@ -21,9 +21,31 @@ public struct ReadModel: Sendable {
                   FROM batch_jobs WHERE id = $1) AS job
         """
 
-    public func job(_ id: String) async throws -> String? {
-        try await store.pool.withConnection { connection in
+    /// The row as it is now.
+    ///
+    /// The projection runs behind the log by some milliseconds: whoever has just appended gets to see it, if that is folded
+    /// within `patience`. A projection that does not run is not waited for longer than that.
+    public func job(_ id: String, patience: Duration = .seconds(2)) async throws -> String? {
+        let head = try await store.head()
+        let deadline = ContinuousClock.now.advanced(by: patience)
+        while let position = try await position(), position < head, ContinuousClock.now < deadline {
+            try await Task.sleep(for: .milliseconds(5))
+        }
+        return try await store.pool.withConnection { connection in
             try await connection.query(Self.row, id).first.map { try $0.decode(0) }
+        }
+    }
+
+    /// How far the projection is; `nil` when it stands still, for lack of a projector or for an event that cannot be folded.
+    private func position() async throws -> Position? {
+        try await store.pool.withConnection { connection in
+            try await connection.query(
+                """
+                SELECT position FROM projections
+                 WHERE name = $1 AND state = 'running'
+                   AND EXISTS (SELECT FROM leases WHERE leases.name = 'projection:' || $1 AND expires_at >= clock_timestamp())
+                """, definition.name
+            ).first.map { try $0.decode(0) }
         }
     }
 

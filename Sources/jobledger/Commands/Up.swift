@@ -102,11 +102,16 @@ struct Up: AsyncParsableCommand {
         }
     }
 
-    /// Ready means that every projection has its tables: then every command works.
+    /// Ready means that every projection has its tables and has come to where the log ended when we started: what was there
+    /// before is there again. A long way to go is not waited for longer than half a minute.
     private static func waitUntilProjecting(_ definitions: [ProjectionDefinition], _ settings: LedgerSettings) async throws {
         let connection = try await settings.connect("jobledger up")
-        let names = Set(definitions.map(\.name))
-        while try await !names.isSubset(of: ProjectionState.all(on: connection).map(\.name)) {
+        let head: Position = try await connection.query("SELECT head()").only().decode(0)
+        let deadline = ContinuousClock.now.advanced(by: .seconds(30))
+        while true {
+            let states = try await ProjectionState.all(on: connection).filter { state in definitions.contains { $0.name == state.name } }
+            let isThere = states.count == definitions.count
+            if isThere, states.allSatisfy({ $0.position >= head || $0.stopped != nil }) || ContinuousClock.now > deadline { break }
             try await Task.sleep(for: .milliseconds(20))
         }
         await connection.close()

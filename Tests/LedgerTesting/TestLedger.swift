@@ -1,0 +1,55 @@
+import EventStore
+import Foundation
+import LedgerCore
+import Postgres
+
+/// A ledger of a test's own: a fresh schema with all migrations, dropped afterwards.
+public struct TestLedger: Sendable {
+    public let url: String
+    public let name: LedgerName
+    public let store: EventStore
+
+    public static func with<T: Sendable>(
+        url: String? = nil, connections: Int = 8, _ body: (TestLedger) async throws -> T
+    ) async throws -> T {
+        let url = if let url { url } else { try await TestServers.shared.postgresURL() }
+        let name = LedgerName("t_\(UUID().uuidString.lowercased().replacing("-", with: "").prefix(20))")!
+        _ = try await Migrator(url: url, ledger: name, files: try MigrationFile.embedded()).up()
+        let ledger = TestLedger(
+            url: url, name: name, store: EventStore(url: url, ledger: name, connections: connections, patience: .seconds(30)))
+        let result: T
+        do {
+            result = try await body(ledger)
+        } catch {
+            await ledger.store.close()
+            throw error
+        }
+        await ledger.store.close()
+        let connection = try await ledger.connect()
+        try await connection.execute(script: "DROP SCHEMA \"\(name)\" CASCADE")
+        await connection.close()
+        return result
+    }
+
+    /// A connection of the test's own, whose names are the ledger's.
+    public func connect(as applicationName: String = "test") async throws -> PostgresConnection {
+        try await PostgresConnection.connect(
+            EventStore.configuration(url: url, ledger: name, applicationName: applicationName), patience: .seconds(30))
+    }
+
+    /// Queues a job; the total is unknown unless given.
+    @discardableResult
+    public func queue(_ job: String, total: Int = 0) async throws -> Appended {
+        try await store.append(NewEvent(type: "queued", data: #"{"name":"test","total":\#(total)}"#), to: job)
+    }
+
+    @discardableResult
+    public func progress(_ job: String, _ completed: Int) async throws -> Appended {
+        try await store.append(NewEvent(type: "progress", data: #"{"completed":\#(completed)}"#), to: job)
+    }
+
+    /// The number of events in the log.
+    public func count() async throws -> Int64 {
+        try await store.pool.withConnection { try await $0.query("SELECT count(*) FROM events").only().decode(0) }
+    }
+}

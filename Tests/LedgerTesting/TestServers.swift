@@ -1,0 +1,47 @@
+import EmbeddedServices
+import Foundation
+import Redis
+
+/// The Postgres and Redis of a test run: started when the first test needs them, shared by all that do not break them.
+///
+/// They end with the process. Their directories are cleared away by the next run.
+public actor TestServers {
+    public static let shared = TestServers()
+
+    private var starting: Task<(PrivatePostgres, PrivateRedis), any Error>?
+
+    private static let root = FileManager.default.temporaryDirectory.appending(path: "jobledger-tests-\(geteuid())")
+
+    /// A directory of its own for a test's files or servers.
+    public static func directory(_ purpose: String) -> URL {
+        root.appending(path: "\(getpid())-\(purpose)-\(UUID().uuidString.prefix(8))")
+    }
+
+    /// The server's address, and the user who owns everything in it.
+    public func postgresURL() async throws -> String { try await servers().0.url }
+
+    public func redis() async throws -> RedisConfiguration { try RedisConfiguration(url: try await servers().1.url) }
+
+    public func redisURL() async throws -> String { try await servers().1.url }
+
+    private func servers() async throws -> (PrivatePostgres, PrivateRedis) {
+        if let starting { return try await starting.value }
+        let task = Task {
+            Self.clearWhatOthersLeft()
+            async let postgres = PrivatePostgres.start(
+                directory: Self.directory("postgres"), settings: ["fsync": "off", "max_connections": "200"])
+            async let redis = PrivateRedis.start(directory: Self.directory("redis"))
+            return try await (postgres, redis)
+        }
+        starting = task
+        return try await task.value
+    }
+
+    /// Directories of processes that are no more.
+    private static func clearWhatOthersLeft() {
+        for name in (try? FileManager.default.contentsOfDirectory(atPath: root.path)) ?? [] {
+            guard let process = name.split(separator: "-").first.flatMap({ Int32($0) }), kill(process, 0) != 0 else { continue }
+            try? FileManager.default.removeItem(at: root.appending(path: name))
+        }
+    }
+}
