@@ -1,11 +1,11 @@
 import Foundation
 
-/// The right to run one service in one directory, held until it is dropped or the process ends, however it ends.
-final class DirectoryLock: Sendable {
+/// The right to run one thing in one directory, held until it is dropped or the process ends, however it ends.
+public final class DirectoryLock: Sendable {
     private let descriptor: Int32
 
     /// - Throws: ``EmbeddedServiceError`` when another process, or another object of this one, holds it.
-    init(path: String, for what: String) throws {
+    public init(path: String, for what: String) throws {
         // Children must not inherit it: a lock that outlives us with an orphan would block the next start.
         let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard descriptor >= 0 else { throw EmbeddedServiceError.system("cannot open \(path)", errno) }

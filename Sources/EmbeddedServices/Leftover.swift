@@ -3,7 +3,7 @@ import Foundation
 /// A service that outlived the process that ran it: in the middle of its shutdown after our `kill -9`, or, killed in the
 /// instant between its start and its request for a parent-death signal, for ever.
 enum Leftover {
-    /// Stops what runs as one of `programs` with `argument` among its words, and waits for its end.
+    /// Stops what runs as one of `programs` with `argument` among its words, or works in that directory, and waits for its end.
     ///
     /// The caller holds the directory's lock: whatever still runs there has no owner.
     /// - Parameters:
@@ -29,13 +29,25 @@ enum Leftover {
     /// What a service is before it is itself: see ``ServiceUser/command(_:parentDeathSignal:)``.
     private static let wrappers: Set<String> = ["env", "setpriv"]
 
+    /// The service; where it is no more, the children that it left: a Postgres session in the middle of a long computation does
+    /// not notice that its postmaster was killed, and no server starts in the directory until it has ended.
     static func find(_ programs: Set<String>, _ argument: String) -> [pid_t] {
-        let entries = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
-        return entries.compactMap { pid_t($0) }.filter { pid in
-            guard let line = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") else { return false }
-            let words = line.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
-            guard let program = words.first?.split(separator: "/").last else { return false }
-            return programs.union(wrappers).contains(String(program)) && words.dropFirst().contains(argument)
-        }
+        let processes = ((try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []).compactMap { pid_t($0) }
+        let services = processes.filter { isService($0, programs, argument) }
+        return services.isEmpty ? processes.filter { isOrphan($0, programs, argument) } : services
+    }
+
+    private static func isService(_ pid: pid_t, _ programs: Set<String>, _ argument: String) -> Bool {
+        guard let line = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") else { return false }
+        let words = line.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
+        guard let program = words.first?.split(separator: "/").last else { return false }
+        return programs.union(wrappers).contains(String(program)) && words.dropFirst().contains(argument)
+    }
+
+    /// Their command lines are titles such as `postgres: jobledger jobledger 127.0.0.1(40312) SELECT`, without the directory.
+    private static func isOrphan(_ pid: pid_t, _ programs: Set<String>, _ directory: String) -> Bool {
+        guard let name = try? String(contentsOfFile: "/proc/\(pid)/comm", encoding: .utf8) else { return false }
+        return programs.contains(name.trimmingCharacters(in: .newlines))
+            && (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(pid)/cwd")) == directory
     }
 }

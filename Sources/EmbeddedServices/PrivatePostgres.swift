@@ -71,6 +71,10 @@ public actor PrivatePostgres {
     /// Starts the stopped server again, on the same port.
     public func restart() async throws {
         try await stop()
+        // What a server that was killed left behind is in the way of the next.
+        try await Leftover.stop(
+            programs: ["postgres"], argument: cluster.data, gentle: SIGQUIT, forceful: SIGKILL,
+            what: "the Postgres in \(cluster.data)", patience: .seconds(5))
         try await launch()
     }
 

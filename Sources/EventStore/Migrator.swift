@@ -85,7 +85,8 @@ public struct Migrator: Sendable {
     /// The versions that are applied, after making sure that their files are still what they were.
     private func check(on connection: PostgresConnection) async throws -> Set<String> {
         var applied: Set<String> = []
-        for row in try await connection.query("SELECT version, checksum FROM schema_migrations") {
+        // As JSON, for a table that dbmate made has no such column yet.
+        for row in try await connection.query("SELECT version, to_jsonb(applied) ->> 'checksum' AS checksum FROM schema_migrations AS applied") {
             let version = try row.decode("version", as: String.self)
             guard let file = files.first(where: { $0.version == version }) else {
                 throw Failure(

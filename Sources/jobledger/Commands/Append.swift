@@ -71,7 +71,12 @@ struct Append: AsyncParsableCommand {
 
     func validate() throws {
         if file == nil, job == nil || type == nil { throw ValidationError("Give a JOB and a TYPE, or --file.") }
-        if file != nil, job != nil { throw ValidationError("--file takes jobs and types from its lines: give no JOB.") }
+        guard file != nil else { return }
+        if job != nil { throw ValidationError("--file takes jobs and types from its lines: give no JOB.") }
+        let ofOneEvent = [eventID, expectedVersion, actor, correlationID, causationID, occurredAt]
+        if data != "{}" || ofOneEvent.contains(where: { $0 != nil }) {
+            throw ValidationError("With --file each line says everything about its event: give only --json and --data-dir beside it.")
+        }
     }
 
     func run() async throws {
@@ -87,7 +92,7 @@ struct Append: AsyncParsableCommand {
 
     private func append(_ event: NewEvent, to job: String, in store: EventStore) async throws {
         do {
-            let appended = try await store.append(event, to: job, expectedVersion: try version())
+            let appended = try await store.append(event, to: job, expectedVersion: try version(), patience: .seconds(5))
             if options.json {
                 return try Output.json(
                     Answer(
@@ -165,7 +170,9 @@ struct Append: AsyncParsableCommand {
     }
 
     private func appendLines(of file: String, to store: EventStore) async throws {
-        let handle = file == "-" ? FileHandle.standardInput : FileHandle(forReadingAtPath: file)
+        var isDirectory: ObjCBool = false
+        _ = FileManager.default.fileExists(atPath: file, isDirectory: &isDirectory)
+        let handle = file == "-" ? FileHandle.standardInput : isDirectory.boolValue ? nil : FileHandle(forReadingAtPath: file)
         guard let handle else { throw ValidationError("--file: \(file) cannot be read.") }
         let size = file == "-" ? 0 : (try FileManager.default.attributesOfItem(atPath: file)[.size] as? Int64) ?? 0
         var lines = LineReader(handle)

@@ -81,19 +81,11 @@ struct Verify: AsyncParsableCommand {
     @OptionGroup var options: LedgerOptions
 
     private struct Answer: Encodable {
-        struct Row: Encodable {
-            var table: String
-            var key: RawJSON
-            var live: RawJSON?
-            var rebuilt: RawJSON?
-            var columns: [String]
-        }
         var projection: String
         var position: Position
         var equal: Bool
         var liveDigest: String
         var rebuiltDigest: String
-        var differences: [Row]
     }
 
     func validate() throws { try validateWindow(window) }
@@ -111,12 +103,8 @@ struct Verify: AsyncParsableCommand {
             try Output.json(
                 Answer(
                     projection: finding.projection, position: finding.position, equal: finding.isEqual,
-                    liveDigest: finding.liveDigest, rebuiltDigest: finding.rebuiltDigest,
-                    differences: try finding.differences.map { row in
-                        Answer.Row(
-                            table: row.table, key: try RawJSON(row.key), live: try row.live.map(RawJSON.init),
-                            rebuilt: try row.expected.map(RawJSON.init), columns: row.columns)
-                    }))
+                    liveDigest: finding.liveDigest, rebuiltDigest: finding.rebuiltDigest),
+                adding: "differences", as: Self.json(finding.differences))
         } else {
             try Output.line(
                 "\(finding.projection) \(finding.isEqual ? "equals" : "DIFFERS from") its refold at position \(finding.position)")
@@ -128,57 +116,17 @@ struct Verify: AsyncParsableCommand {
         }
         if !finding.isEqual { throw Failure.refused }
     }
+
+    /// Rows come as JSON, with numbers that no type of ours may be able to hold: they go out as they came.
+    private static func json(_ differences: [RowDifference]) throws -> String {
+        let rows = try differences.map { row in
+            let columns = String(decoding: try JSONEncoder().encode(row.columns), as: UTF8.self)
+            return #"{"table":"\#(row.table)","key":\#(row.key),"live":\#(row.live ?? "null"),"rebuilt":\#(row.expected ?? "null"),"columns":\#(columns)}"#
+        }
+        return "[\(rows.joined(separator: ","))]"
+    }
 }
 
 private func validateWindow(_ window: Int?) throws {
     if let window, !(1...1_000_000).contains(window) { throw ValidationError("--window must be from 1 to 1000000, not \(window).") }
-}
-
-/// JSON that came as text, inside JSON that we encode.
-enum RawJSON: Encodable {
-    case object([String: RawJSON])
-    case array([RawJSON])
-    case string(String)
-    case number(Decimal)
-    case bool(Bool)
-    case null
-
-    init(_ text: String) throws {
-        self = try RawJSON(JSONDecoder().decode(AnyJSON.self, from: Data(text.utf8)))
-    }
-
-    private init(_ value: AnyJSON) { self = value.value }
-
-    func encode(to encoder: any Encoder) throws {
-        var container = encoder.singleValueContainer()
-        switch self {
-        case .object(let members): try container.encode(members)
-        case .array(let elements): try container.encode(elements)
-        case .string(let text): try container.encode(text)
-        case .number(let number): try container.encode(number)
-        case .bool(let value): try container.encode(value)
-        case .null: try container.encodeNil()
-        }
-    }
-}
-
-private struct AnyJSON: Decodable {
-    let value: RawJSON
-
-    init(from decoder: any Decoder) throws {
-        let container = try decoder.singleValueContainer()
-        if container.decodeNil() {
-            value = .null
-        } else if let bool = try? container.decode(Bool.self) {
-            value = .bool(bool)
-        } else if let number = try? container.decode(Decimal.self) {
-            value = .number(number)
-        } else if let text = try? container.decode(String.self) {
-            value = .string(text)
-        } else if let elements = try? container.decode([AnyJSON].self) {
-            value = .array(elements.map(\.value))
-        } else {
-            value = .object(try container.decode([String: AnyJSON].self).mapValues(\.value))
-        }
-    }
 }

@@ -42,7 +42,8 @@ struct Up: AsyncParsableCommand {
         }
         let definitions = try projections.definitions()
         let directory = DataDirectory(dataDir)
-        try directory.prepare()
+        let lock = try directory.prepare()
+        defer { withExtendedLifetime(lock) {} }
 
         let postgres = environment.databaseURL == nil ? try await PrivatePostgres.start(directory: directory.postgres) : nil
         let redis: PrivateRedis?

@@ -1,3 +1,4 @@
+import EmbeddedServices
 import Foundation
 import LedgerSettings
 
@@ -14,10 +15,13 @@ struct DataDirectory: Sendable {
     /// There while everything works.
     var ready: URL { url.appending(path: "ready") }
 
-    func prepare() throws {
+    /// Makes the directory and takes it for this process: nothing in it is touched while another `up` has it.
+    func prepare() throws -> DirectoryLock {
         try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
+        let lock = try DirectoryLock(path: url.appending(path: "lock").path, for: "The ledger in \(url.path)")
         // One that was killed could not take it away.
         try markStopped()
+        return lock
     }
 
     /// Only the owner may read it: it has passwords.

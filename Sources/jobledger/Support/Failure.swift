@@ -27,6 +27,10 @@ enum Failure {
         case is LedgerSettings.Problem, is ProjectionDefinition.FormatError:
             Output.diagnostic("jobledger: \(error)")
             Foundation.exit(usage.rawValue)
+        case let error as ValidationError:
+            // Found after the command line had been parsed, so that the parser knows no command whose usage it could show.
+            Output.diagnostic("Error: \(error.message)")
+            Foundation.exit(usage.rawValue)
         case is CancellationError:
             Foundation.exit(130)
         case is Refusal, is Migrator.Failure, is MigrationFile.FormatError, is Rebuild.Busy, is Verification.NotProjected,

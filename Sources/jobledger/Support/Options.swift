@@ -48,7 +48,15 @@ extension LedgerSettings {
         guard let redisURL else {
             throw Problem(description: "REDIS_URL is not set: set it, write it into .env, or start a ledger of your own with `jobledger up`")
         }
-        return try RedisConfiguration(url: redisURL)
+        return try Self.redis(redisURL)
+    }
+
+    private static func redis(_ url: String) throws -> RedisConfiguration {
+        do {
+            return try RedisConfiguration(url: url)
+        } catch let error as RedisError {
+            throw Problem(description: "REDIS_URL: \(error.message)")
+        }
     }
 
     func store(connections: Int = 2) throws -> EventStore {
@@ -57,7 +65,7 @@ extension LedgerSettings {
 
     /// Follows the log, by Redis where there is one.
     func follower(_ store: EventStore) throws -> Follower {
-        Follower(store: store, redis: try redisURL.map { try RedisConfiguration(url: $0) })
+        Follower(store: store, redis: try redisURL.map(Self.redis))
     }
 
     func connect(_ applicationName: String) async throws -> PostgresConnection {

@@ -19,11 +19,20 @@ enum Output {
     static func line(_ text: String) throws { try line(Array(text.utf8)) }
 
     /// Writes one JSON document on a line, its members in the order of their names.
-    static func json(_ value: some Encodable) throws {
+    /// - Parameters:
+    ///   - member: the name of one more member of the object, which is JSON text already.
+    static func json(_ value: some Encodable, adding member: String, as text: String) throws {
+        let object = try encode(value).dropLast()
+        try line(object + Array(",\"\(member)\":\(text)}".utf8))
+    }
+
+    static func json(_ value: some Encodable) throws { try line(encode(value)) }
+
+    private static func encode(_ value: some Encodable) throws -> [UInt8] {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.withoutEscapingSlashes, .sortedKeys]
         encoder.keyEncodingStrategy = .convertToSnakeCase
-        try line(Array(encoder.encode(value)))
+        return Array(try encoder.encode(value))
     }
 
     static func diagnostic(_ text: String) {

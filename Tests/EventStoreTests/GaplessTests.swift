@@ -1,0 +1,160 @@
+import EventStore
+import Foundation
+import LedgerCore
+import LedgerTesting
+import Postgres
+import Synchronization
+import Testing
+
+/// The promise that everything stands on: positions are 1…N without a gap, and visible in their order.
+@Suite struct GaplessTests {
+    /// Sixteen appenders of every kind, half of them by SQL in transactions of their own, some of which are aborted, and some killed
+    /// between numbering and commit; two readers look on all the time.
+    @Test func positionsAreGaplessAndBecomeVisibleInOrder() async throws {
+        let target: Int64 = 200_000
+        let seed = UInt64.random(in: 0...UInt64.max)
+        print("gapless: seed \(seed)")
+        try await TestLedger.with(connections: 10) { ledger async throws in
+            let isOver = Flag()
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for number in 0..<16 {
+                    group.addTask {
+                        var random = SplitMix(seed &+ UInt64(number))
+                        if number.isMultiple(of: 2) {
+                            try await Self.appendInSwift(number, ledger, &random, until: isOver)
+                        } else {
+                            try await Self.appendInSQL(number, ledger, &random, until: isOver)
+                        }
+                    }
+                }
+                for _ in 0..<2 { group.addTask { try await Self.readAlong(ledger, until: isOver) } }
+                group.addTask {
+                    _ = try await eventually(within: .seconds(600), "\(target) events") {
+                        try await ledger.store.head() >= target ? true : nil
+                    }
+                    isOver.raise()
+                }
+                try await group.waitForAll()
+            }
+            let connection = try await ledger.connect()
+            let row = try await connection.query(
+                """
+                SELECT count(*), min(position), max(position), count(DISTINCT event_id),
+                       (SELECT count(*) FROM (SELECT FROM events GROUP BY category, stream_id
+                                              HAVING max(version) <> count(*) OR min(version) <> 1) AS broken),
+                       (SELECT count(*) FROM (SELECT version - row_number() OVER (PARTITION BY stream_id ORDER BY position) AS off
+                                                FROM events) AS placed WHERE off <> 0),
+                       (SELECT count(*) FROM (SELECT recorded_at < lag(recorded_at) OVER (ORDER BY position) AS back FROM events) AS t WHERE back)
+                  FROM events
+                """
+            ).only()
+            let (count, first, last, ids): (Int64, Int64, Int64, Int64) = (
+                try row.decode(0), try row.decode(1), try row.decode(2), try row.decode(3)
+            )
+            #expect(count >= target && first == 1 && last == count && ids == count)
+            #expect(try row.decode(4, as: Int64.self) == 0, "versions within a job are not contiguous")
+            #expect(try row.decode(5, as: Int64.self) == 0, "versions within a job are not in the order of positions")
+            #expect(try row.decode(6, as: Int64.self) == 0, "recorded_at goes back")
+            await connection.close()
+        }
+    }
+
+    /// Mixed batches through the store, some with refusals in them.
+    private static func appendInSwift(
+        _ number: Int, _ ledger: TestLedger, _ random: inout SplitMix, until isOver: Flag
+    ) async throws {
+        var jobs: [String] = []
+        while !isOver.isRaised {
+            var requests: [AppendRequest] = []
+            for _ in 0..<random.below(400) + 1 {
+                switch random.below(20) {
+                case 0:
+                    jobs.append("swift-\(number)-\(jobs.count)")
+                    requests.append(AppendRequest(job: jobs.last!, events: [NewEvent(type: "queued", data: #"{"name":"n"}"#)]))
+                case 1: requests.append(AppendRequest(job: "ghost-\(random.next())", events: [NewEvent(type: "finished")]))
+                default:
+                    let job = jobs.isEmpty ? "ghost" : jobs[Int(random.below(UInt64(jobs.count)))]
+                    requests.append(AppendRequest(job: job, events: [NewEvent(type: "progress", data: #"{"completed":1}"#)]))
+                }
+            }
+            _ = try await ledger.store.append(requests, patience: .seconds(120))
+        }
+    }
+
+    /// One event or a few in the caller's own transaction, which is then committed, rolled back, or cut off.
+    private static func appendInSQL(
+        _ number: Int, _ ledger: TestLedger, _ random: inout SplitMix, until isOver: Flag
+    ) async throws {
+        var connection = try await ledger.connect(as: "appender \(number)")
+        var job = 0
+        while !isOver.isRaised {
+            job += 1
+            do {
+                try await connection.execute(script: "BEGIN")
+                for event in 0..<Int(random.below(4)) + 1 {
+                    let (type, data) = event == 0 ? ("queued", #"{"name":"n"}"#) : ("progress", #"{"completed":1}"#)
+                    try await connection.query("SELECT * FROM append_event($1, $2, $3::json)", "sql-\(number)-\(job)", type, data)
+                }
+                switch random.below(12) {
+                case 0:
+                    try await connection.execute(script: "ROLLBACK")
+                case 1:
+                    // Cut off between numbering and commit: another session ends this one.
+                    let process = await connection.serverProcess
+                    _ = try await ledger.store.pool.withConnection { try await $0.query("SELECT pg_terminate_backend($1)", process) }
+                    try await connection.execute(script: "COMMIT")
+                case 2:
+                    // The client goes away with the transaction open.
+                    await connection.close()
+                    connection = try await ledger.connect(as: "appender \(number)")
+                default:
+                    if random.below(8) == 0 { try await Task.sleep(for: .milliseconds(Int64(random.below(5)))) }
+                    try await connection.execute(script: "COMMIT")
+                }
+            } catch let error as PostgresError where error.isConnectionFailure || error.isRetriable {
+                await connection.close()
+                connection = try await ledger.connect(as: "appender \(number)")
+            }
+        }
+        await connection.close()
+    }
+
+    /// In one snapshot, what is visible must be 1…max: as many events as the last position says, and each look no shorter than the last.
+    private static func readAlong(_ ledger: TestLedger, until isOver: Flag) async throws {
+        let connection = try await ledger.connect(as: "reader")
+        var checkpoint: Int64 = 0
+        while !isOver.isRaised {
+            let row = try await connection.query(
+                "SELECT count(*), coalesce(max(position), $1), coalesce(min(position), $1 + 1) FROM events WHERE position > $1", checkpoint
+            ).only()
+            let (count, last, first): (Int64, Int64, Int64) = (try row.decode(0), try row.decode(1), try row.decode(2))
+            #expect(last - checkpoint == count && first == checkpoint + 1, "after \(checkpoint) there were \(count) events up to \(last)")
+            checkpoint = last
+        }
+        await connection.close()
+    }
+}
+
+/// Raised once, seen by all.
+final class Flag: Sendable {
+    private let raised = Atomic(false)
+    var isRaised: Bool { raised.load(ordering: .acquiring) }
+    func raise() { raised.store(true, ordering: .releasing) }
+}
+
+/// A small reproducible generator (Steele, Lea, Flood: «Fast Splittable Pseudorandom Number Generators»).
+struct SplitMix {
+    private var state: UInt64
+
+    init(_ seed: UInt64) { state = seed }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+        return z ^ (z >> 31)
+    }
+
+    mutating func below(_ limit: UInt64) -> UInt64 { next() % limit }
+}

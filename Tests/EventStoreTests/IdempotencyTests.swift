@@ -1,0 +1,101 @@
+import EventStore
+import Foundation
+import LedgerCore
+import LedgerTesting
+import Postgres
+import Testing
+
+@Suite struct IdempotencyTests {
+    @Test func aRetryIsAnsweredWithTheOriginalWhateverHappenedSince() async throws {
+        try await TestLedger.with { ledger async throws in
+            try await ledger.queue("a", total: 3)
+            let event = NewEvent(type: "progress", data: #"{"completed":1}"#, metadata: #"{"actor":"ada"}"#)
+            let first = try await ledger.store.append(event, to: "a", expectedVersion: 1)
+            _ = try await ledger.store.append(NewEvent(type: "finished"), to: "a")
+            // The job has ended, and its version is another: neither counts against a retry.
+            let again = try await ledger.store.append(event, to: "a", expectedVersion: 1)
+            #expect(again.isDuplicate)
+            #expect(again.position == first.position && again.version == first.version && again.eventID == first.eventID)
+            #expect(try await ledger.count() == 3)
+        }
+    }
+
+    /// What makes content the same, and what makes it another.
+    @Test func contentIsComparedAsJSON() async throws {
+        try await TestLedger.with { ledger async throws in
+            try await ledger.queue("a")
+            try await ledger.queue("b")
+            let event = NewEvent(
+                type: "progress", data: #"{"completed":1,"message":"m"}"#, metadata: #"{"actor":"ada","traceparent":"00-1"}"#)
+            _ = try await ledger.store.append(event, to: "a")
+
+            var otherBytes = event
+            otherBytes.data = #"{ "message": "m", "completed": 1 }"#
+            otherBytes.metadata = #"{"traceparent":"00-2","actor":"ada"}"#
+            #expect(try await ledger.store.append(otherBytes, to: "a").isDuplicate)
+
+            var others = [event, event, event, event]
+            others[0].data = #"{"completed":2}"#
+            others[1].metadata = #"{"actor":"bob"}"#
+            others[2].type = "truncated"
+            others[3].occurredAt = Timestamp("2026-01-01T00:00:00Z")
+            for other in others {
+                let answer = try await ledger.store.append([AppendRequest(job: "a", events: [other])])[0]
+                #expect(throws: Refusal(.eventIDConflict, "event id \(event.id.text) is at position 3 already, with other content")) {
+                    try answer.get()
+                }
+            }
+            let elsewhere = try await ledger.store.append([AppendRequest(job: "b", events: [event])])[0]
+            #expect(throws: Refusal.self) { try elsewhere.get() }
+            #expect(try await ledger.count() == 3)
+        }
+    }
+
+    @Test func repeatsWithinOneBatch() async throws {
+        try await TestLedger.with { ledger async throws in
+            let queued = NewEvent(type: "queued", data: #"{"name":"n"}"#)
+            let early = NewEvent(type: "progress", data: #"{"completed":1}"#)
+            var conflicting = early
+            conflicting.data = #"{"completed":2}"#
+            let answers = try await ledger.store.append([
+                AppendRequest(job: "a", events: [early]),  // refused: unknown job
+                AppendRequest(job: "a", events: [queued]),
+                AppendRequest(job: "a", events: [early]),  // the same id is free, for nothing was written under it
+                AppendRequest(job: "a", events: [early]),  // a repeat
+                AppendRequest(job: "a", events: [conflicting]),
+                AppendRequest(job: "b", events: [early]),
+            ])
+            #expect(throws: Refusal.self) { try answers[0].get() }
+            #expect(try answers[1].get()[0].position == 1)
+            #expect(try answers[2].get()[0] == Appended(position: 2, version: 2, eventID: early.id, isDuplicate: false))
+            #expect(try answers[3].get()[0] == Appended(position: 2, version: 2, eventID: early.id, isDuplicate: true))
+            for answer in answers[4...] {
+                guard case .failure(let refusal) = answer else { throw Refusal(.invalidEvent, "accepted") }
+                #expect(refusal.code == .eventIDConflict)
+            }
+            #expect(try await ledger.count() == 2)
+        }
+    }
+
+    /// The commit took effect, its answer was lost: the retry resolves it.
+    @Test func aLostAnswerIsResolvedByTheRetry() async throws {
+        try await TestLedger.with { ledger async throws in
+            try await ledger.queue("a")
+            let real = try #require(URLComponents(string: ledger.url))
+            let proxy = try CuttingProxy(target: UInt16(try #require(real.port)))
+            var detour = real
+            detour.port = Int(proxy.port)
+            let store = EventStore(url: try #require(detour.string), ledger: ledger.name, connections: 1)
+            for count in 1...5 {
+                proxy.loseAnswer(toRequestWith: "FROM append(")
+                let appended = try await store.append(NewEvent(type: "progress", data: #"{"completed":\#(count)}"#), to: "a")
+                #expect(proxy.lost == count)
+                #expect(appended == Appended(
+                    position: Position(count + 1), version: Int32(count + 1), eventID: appended.eventID, isDuplicate: true))
+            }
+            #expect(try await ledger.count() == 6)
+            await store.close()
+            proxy.stop()
+        }
+    }
+}
