@@ -99,6 +99,8 @@ let package = Package(
             "FeedTests",
             ["Feed", "EventStore", "LedgerCore", "Postgres", "Redis", "LedgerTesting", "EmbeddedServices", logging]),
         tests("BacktestTests", ["Backtest"]),
-        tests("EndToEndTests", ["jobledger", "backtest-demo", "LedgerCore", "Postgres", "Redis", "EventStore", "LedgerTesting", "EmbeddedServices"]),
+        tests(
+            "EndToEndTests",
+            ["jobledger", "backtest-demo", "LedgerCore", "Postgres", "Redis", "EventStore", "LedgerTesting", "EmbeddedServices"]),
     ]
 )

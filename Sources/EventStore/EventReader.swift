@@ -31,7 +31,8 @@ public struct EventQuery: Sendable {
             parameters.append(value)
             return "$\(parameters.count)"
         }
-        let data = largestData.map { "CASE WHEN octet_length(data::text) <= \(parameter(Int32($0))) THEN data END AS data" } ?? "data"
+        let data =
+            largestData.map { "CASE WHEN octet_length(data::text) <= \(parameter(Int32($0))) THEN data END AS data" } ?? "data"
         var conditions = ["position > \(parameter(after))"]
         if let upTo { conditions.append("position <= \(parameter(upTo))") }
         if let job { conditions.append("category = 'job' AND stream_id = \(parameter(job))") }
@@ -64,7 +65,8 @@ extension RecordedEvent {
     public init(_ row: PostgresRow) throws(PostgresError) {
         let type = try row.decode("type", as: String.self)
         guard let type = EventType(rawValue: type) else {
-            throw PostgresError.unexpected("position \(try row.decode("position", as: Position.self)) has the unknown type \(type)")
+            throw PostgresError.unexpected(
+                "position \(try row.decode("position", as: Position.self)) has the unknown type \(type)")
         }
         self.init(
             position: try row.decode("position"), id: try row.decode("event_id"), job: try row.decode("stream_id"),

@@ -26,7 +26,8 @@ public struct EventStore: Sendable {
         PostgresConfiguration(
             url: url, applicationName: applicationName,
             sessionSettings: [
-                ("search_path", "\"\(ledger.text)\""), ("TimeZone", "'UTC'"), ("DateStyle", "'ISO, YMD'"), ("IntervalStyle", "'iso_8601'"),
+                ("search_path", "\"\(ledger.text)\""), ("TimeZone", "'UTC'"), ("DateStyle", "'ISO, YMD'"),
+                ("IntervalStyle", "'iso_8601'"),
                 ("extra_float_digits", "1"), ("bytea_output", "'hex'"), ("default_transaction_isolation", "'read committed'"),
             ])
     }

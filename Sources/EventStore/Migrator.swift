@@ -86,18 +86,25 @@ public struct Migrator: Sendable {
     private func check(on connection: PostgresConnection) async throws -> Set<String> {
         var applied: Set<String> = []
         // As JSON, for a table that dbmate made has no such column yet.
-        for row in try await connection.query("SELECT version, to_jsonb(applied) ->> 'checksum' AS checksum FROM schema_migrations AS applied") {
+        for row in try await connection.query(
+            "SELECT version, to_jsonb(applied) ->> 'checksum' AS checksum FROM schema_migrations AS applied")
+        {
             let version = try row.decode("version", as: String.self)
             guard let file = files.first(where: { $0.version == version }) else {
                 throw Failure(
-                    description: "migration \(version) is applied, but this program does not have it: the database is newer. Use a newer jobledger.")
+                    description:
+                        "migration \(version) is applied, but this program does not have it: the database is newer. Use a newer jobledger."
+                )
             }
             // dbmate leaves no hash.
             if let checksum = try row.decode("checksum", as: String?.self) {
-                let now: String = try await connection.query("SELECT encode(sha256(convert_to($1, 'UTF8')), 'hex')", file.text).only().decode(0)
+                let now: String = try await connection.query("SELECT encode(sha256(convert_to($1, 'UTF8')), 'hex')", file.text)
+                    .only().decode(0)
                 guard now == checksum else {
                     throw Failure(
-                        description: "migration \(file.name) was edited after it had been applied. Restore it, and put the change into a new file.")
+                        description:
+                            "migration \(file.name) was edited after it had been applied. Restore it, and put the change into a new file."
+                    )
                 }
             }
             applied.insert(version)

@@ -36,7 +36,7 @@ public struct Relay: Sendable {
         self.logger = logger
         self.redis = RedisClient(redis)
         lease = Lease("relay", holder: UUID.version7().text)
-        var configuration = EventStore.configuration(url: url, ledger: store.ledger, applicationName: "jobledger relay")
+        var configuration = EventStore.configuration(url: url, ledger: store.ledger, applicationName: "jobledger relay \(store.ledger)")
         // A checkpoint that is lost in a crash costs a repetition, not an event; so it need not wait for the disk.
         configuration.sessionSettings.append(("synchronous_commit", "off"))
         self.configuration = configuration

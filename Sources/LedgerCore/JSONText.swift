@@ -52,7 +52,10 @@ public enum JSONText {
         func unit() -> UInt16? {
             guard rest.starts(with: #"\u"#.utf8) else { return nil }
             let digits = rest.dropFirst(2).prefix(4)
-            guard digits.count == 4, let unit = UInt16(String(decoding: digits, as: UTF8.self), radix: 16) else { return nil }
+            // UInt16 alone would take a sign for a digit.
+            guard digits.count == 4, digits.allSatisfy({ Character(Unicode.Scalar($0)).isHexDigit }),
+                let unit = UInt16(String(decoding: digits, as: UTF8.self), radix: 16)
+            else { return nil }
             rest = rest.dropFirst(6)
             return unit
         }
@@ -61,6 +64,7 @@ public enum JSONText {
             UInt8(ascii: "b"): 8, UInt8(ascii: "f"): 12, UInt8(ascii: "n"): 10, UInt8(ascii: "r"): 13, UInt8(ascii: "t"): 9,
         ]
         while let first = rest.first {
+            if first < 0x20 || first == UInt8(ascii: "\"") { return nil }
             if first != UInt8(ascii: "\\") {
                 bytes.append(first)
                 rest = rest.dropFirst()
@@ -90,7 +94,8 @@ public enum JSONText {
 
         private var current: UInt8? { place < bytes.count ? bytes[place] : nil }
 
-        private func error(_ message: String) -> SyntaxError { SyntaxError(message: message, place: place) }
+        /// A backslash at the very end takes the scanner one byte beyond it.
+        private func error(_ message: String) -> SyntaxError { SyntaxError(message: message, place: min(place, bytes.count)) }
 
         mutating func skipSpace() {
             while let byte = current, byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 { place += 1 }

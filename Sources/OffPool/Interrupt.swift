@@ -54,8 +54,9 @@ public final class Interrupt: Sendable {
             ]
             var milliseconds: Int32 = -1
             if let deadline {
-                let left = ContinuousClock.now.duration(to: deadline)
-                milliseconds = Int32(clamping: max(0, Int64((left / .milliseconds(1)).rounded(.up))))
+                // poll(2) counts in an Int32; a longer wait goes round again.
+                let left = ContinuousClock.now.duration(to: deadline) / .milliseconds(1)
+                milliseconds = Int32(min(max(0, left.rounded(.up)), Double(Int32.max)))
             }
             let count = poll(&descriptors, 2, milliseconds)
             if count < 0 {

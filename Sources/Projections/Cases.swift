@@ -45,14 +45,18 @@ public struct Cases: Sendable {
         return outcomes
     }
 
-    private func run(_ text: String, of definition: ProjectionDefinition, on connection: PostgresConnection) async throws -> [String] {
+    private func run(_ text: String, of definition: ProjectionDefinition, on connection: PostgresConnection) async throws
+        -> [String]
+    {
         try await connection.execute(script: "SAVEPOINT before_case")
         var problems: [String] = []
         do {
             try await append(text, on: connection)
             let head: Position = try await connection.query("SELECT head()").only().decode(0)
             for window in Set([1, 2, 3, max(head, 1)]).sorted() {
-                problems += try await fold(text, window, head, of: definition, on: connection).map { "window of \(window): \($0)" }
+                problems += try await fold(text, window, head, of: definition, on: connection).map {
+                    "window of \(window): \($0)"
+                }
             }
         } catch let error as PostgresError where error.kind == .server {
             problems.append(error.description)
@@ -73,7 +77,8 @@ public struct Cases: Sendable {
     }
 
     private func fold(
-        _ text: String, _ window: Position, _ head: Position, of definition: ProjectionDefinition, on connection: PostgresConnection
+        _ text: String, _ window: Position, _ head: Position, of definition: ProjectionDefinition,
+        on connection: PostgresConnection
     ) async throws -> [String] {
         let (actual, expected) = (scratch.text + "_a", scratch.text + "_e")
         try await connection.execute(script: "SAVEPOINT before_fold; CREATE SCHEMA \"\(actual)\"; CREATE SCHEMA \"\(expected)\"")

@@ -18,7 +18,9 @@ struct TableDigest: Sendable, Equatable {
             let columns = shape.columns.map { "\"\($0)\"" }.joined(separator: ", ")
             let order = shape.key.map { "\"\($0.name)\"" + ($0.isText ? " COLLATE \"C\"" : "") }.joined(separator: ", ")
             // Memory holds one chunk, whatever the table holds.
-            for try await chunk in connection.copyOut("COPY (SELECT \(columns) FROM \(shape.qualified) ORDER BY \(order)) TO STDOUT") {
+            for try await chunk in connection.copyOut(
+                "COPY (SELECT \(columns) FROM \(shape.qualified) ORDER BY \(order)) TO STDOUT")
+            {
                 hash.update(data: chunk)
                 // In this format a line feed inside a value is written as \n, so each stands for a row.
                 rows += chunk.reduce(0) { $0 + ($1 == UInt8(ascii: "\n") ? 1 : 0) }

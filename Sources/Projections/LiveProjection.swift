@@ -3,8 +3,8 @@ import LedgerCore
 import Postgres
 
 /// The steps of a live projection, each in one transaction with the checkpoint: what was folded and how far are never apart.
-struct LiveProjection: Sendable {
-    enum Step: Equatable {
+public struct LiveProjection: Sendable {
+    public enum Step: Equatable, Sendable {
         case advanced(to: Position)
         /// Somebody else has moved the checkpoint, or replaced the definition: look again.
         case overtaken
@@ -15,13 +15,19 @@ struct LiveProjection: Sendable {
     let definition: ProjectionDefinition
     let ledger: LedgerName
 
+    public init(definition: ProjectionDefinition, ledger: LedgerName) {
+        self.definition = definition
+        self.ledger = ledger
+    }
+
     private var fold: Fold { Fold(definition, ledger: ledger) }
 
     /// Makes the tables where the projection has never run.
-    func install(on connection: PostgresConnection) async throws {
+    public func install(on connection: PostgresConnection) async throws {
         try await connection.transaction { connection in
             // Of two projectors that start at once, the second waits here and then finds everything made.
-            try await connection.query("SELECT pg_advisory_xact_lock(hashtextextended($1, 1))", "\(ledger.text).\(definition.name)")
+            try await connection.query(
+                "SELECT pg_advisory_xact_lock(hashtextextended($1, 1))", "\(ledger.text).\(definition.name)")
             guard try await ProjectionState.load(definition.name, on: connection) == nil else { return }
             try await fold.createTables(on: connection)
             try await fold.grantToReaders(on: connection)
@@ -30,7 +36,7 @@ struct LiveProjection: Sendable {
     }
 
     /// Folds the events after `position` up to `head`. An event that cannot be folded is found by halving, so that all before it are.
-    func step(after position: Position, upTo head: Position, on connection: PostgresConnection) async throws -> Step {
+    public func step(after position: Position, upTo head: Position, on connection: PostgresConnection) async throws -> Step {
         var upTo = head
         while true {
             do {
@@ -42,7 +48,9 @@ struct LiveProjection: Sendable {
                     return try await ProjectionState.advance(definition, from: position, to: upTo, on: connection)
                 }
                 return isOurs ? .advanced(to: upTo) : .overtaken
-            } catch let error as PostgresError where error.kind == .server && !error.isRetriable && error.sqlState != .queryCancelled {
+            } catch let error as PostgresError
+                where error.kind == .server && !error.isRetriable && error.sqlState != .queryCancelled
+            {
                 guard upTo > position + 1 else {
                     try await ProjectionState.stop(definition, failed: upTo, error: error.description, on: connection)
                     return .stopped(at: upTo, error: error.description)

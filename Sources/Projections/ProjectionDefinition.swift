@@ -18,7 +18,10 @@ public struct ProjectionDefinition: Sendable, Equatable {
     }
 
     /// What a row depends on: the events of one stream, or of the whole log. Only the first kind can be folded in parallel.
-    public enum Key: String, Sendable { case stream = "stream_id", log }
+    public enum Key: String, Sendable {
+        case stream = "stream_id"
+        case log
+    }
 
     public let name: String
     /// Events of other types are not in the windows.
@@ -34,7 +37,9 @@ public struct ProjectionDefinition: Sendable, Equatable {
 
     /// Changes with everything that the rows depend on.
     public var hash: String {
-        let parts = [name, consumes.map(\.rawValue).sorted().joined(separator: ","), tables.joined(separator: ","), schemaSQL, applySQL]
+        let parts = [
+            name, consumes.map(\.rawValue).sorted().joined(separator: ","), tables.joined(separator: ","), schemaSQL, applySQL,
+        ]
         let digest = SHA256.hash(data: Data(parts.joined(separator: "\u{0}").utf8))
         return digest.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
     }
@@ -52,17 +57,20 @@ public struct ProjectionDefinition: Sendable, Equatable {
             throw FormatError(description: "projection \(folder): projection.json: \(error)")
         }
         guard manifest.name == folder, LedgerName(manifest.name) != nil else {
-            throw FormatError(description: "projection \(folder): \"name\" must be the folder's name, of at most 50 of a–z, 0–9 and _")
+            throw FormatError(
+                description: "projection \(folder): \"name\" must be the folder's name, of at most 50 of a–z, 0–9 and _")
         }
         guard let key = Key(rawValue: manifest.key) else {
-            throw FormatError(description: "projection \(folder): \"key\" must be \"stream_id\" or \"log\", not \"\(manifest.key)\"")
+            throw FormatError(
+                description: "projection \(folder): \"key\" must be \"stream_id\" or \"log\", not \"\(manifest.key)\"")
         }
         let unknown = manifest.consumes.filter { EventType(rawValue: $0) == nil }
         guard unknown.isEmpty, !manifest.consumes.isEmpty else {
             throw FormatError(description: "projection \(folder): \"consumes\" must name event types; unknown: \(unknown)")
         }
         guard !manifest.tables.isEmpty, manifest.tables.allSatisfy({ LedgerName($0) != nil }) else {
-            throw FormatError(description: "projection \(folder): \"tables\" must name the tables that schema.sql makes, in lower case")
+            throw FormatError(
+                description: "projection \(folder): \"tables\" must name the tables that schema.sql makes, in lower case")
         }
         name = folder
         consumes = Set(manifest.consumes.compactMap(EventType.init(rawValue:)))

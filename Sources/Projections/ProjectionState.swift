@@ -27,7 +27,9 @@ public struct ProjectionState: Sendable, Equatable {
     }
 
     static func load(_ name: String, on connection: PostgresConnection) async throws -> ProjectionState? {
-        try await connection.query("SELECT \(columns) FROM projections WHERE name = $1", name).first.map { try ProjectionState($0) }
+        try await connection.query("SELECT \(columns) FROM projections WHERE name = $1", name).first.map {
+            try ProjectionState($0)
+        }
     }
 
     /// Holds the projection still for the rest of the transaction.
@@ -37,7 +39,9 @@ public struct ProjectionState: Sendable, Equatable {
     }
 
     /// Registers a definition at a position, or puts it in the place of the one that is registered.
-    static func register(_ definition: ProjectionDefinition, at position: Position, on connection: PostgresConnection) async throws {
+    static func register(_ definition: ProjectionDefinition, at position: Position, on connection: PostgresConnection)
+        async throws
+    {
         try await connection.query(
             """
             INSERT INTO projections (name, definition, position) VALUES ($1, $2, $3)

@@ -27,7 +27,7 @@ public struct Projector: Sendable {
         self.store = store
         self.window = Int64(window)
         configuration = EventStore.configuration(
-            url: url, ledger: store.ledger, applicationName: "jobledger projector \(definition.name)")
+            url: url, ledger: store.ledger, applicationName: "jobledger projector \(definition.name) \(store.ledger)")
         lease = Lease("projection:\(definition.name)", holder: UUID.version7().text)
         var logger = logger
         logger[metadataKey: "projection"] = "\(definition.name)"
@@ -114,7 +114,8 @@ public struct Projector: Sendable {
     }
 
     private func replaceIfChanged(on connection: PostgresConnection) async throws {
-        guard let state = try await ProjectionState.load(definition.name, on: connection), state.definition != definition.hash else {
+        guard let state = try await ProjectionState.load(definition.name, on: connection), state.definition != definition.hash
+        else {
             return
         }
         logger.notice("the definition has changed: rebuilding beside the tables in use")

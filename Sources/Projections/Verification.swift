@@ -45,7 +45,8 @@ public struct Verification: Sendable {
             guard state.definition == definition.hash else {
                 throw NotProjected(
                     projection: definition.name,
-                    reason: "its tables were made by another definition than this program's (jobledger rebuild \(definition.name))")
+                    reason:
+                        "its tables were made by another definition than this program's (jobledger rebuild \(definition.name))")
             }
             // A name of its own for each session: two verifications at once would wait for each other over one name.
             let schema = "\(ledger.text.prefix(40))_verify_\(await connection.serverProcess)"

@@ -26,7 +26,8 @@ import Testing
             }
             #expect(
                 codes == [
-                    nil, .unknownJob, .alreadyQueued, .invalidEvent, .invalidEvent, nil, .versionConflict, nil, .alreadyEnded, .invalidEvent,
+                    nil, .unknownJob, .alreadyQueued, .invalidEvent, .invalidEvent, nil, .versionConflict, nil, .alreadyEnded,
+                    .invalidEvent,
                 ])
             #expect(try [0, 5, 7].map { try answers[$0].get()[0].position } == [1, 2, 3])
             #expect(try await ledger.count() == 3)
@@ -46,7 +47,9 @@ import Testing
                 // Undone as a whole, the refused request has left its job unknown and its ids free.
                 AppendRequest(job: "bad", events: [bad[0]]),
             ])
-            #expect(throws: Refusal(.invalidEvent, "event 3 of this request: 3 of 2 runs cannot be completed")) { try answers[0].get() }
+            #expect(throws: Refusal(.invalidEvent, "event 3 of this request: 3 of 2 runs cannot be completed")) {
+                try answers[0].get()
+            }
             #expect(try answers[1].get().map(\.position) == [1, 2, 3])
             #expect(try answers[2].get()[0] == Appended(position: 4, version: 1, eventID: bad[0].id, isDuplicate: false))
             let retried = try await ledger.store.append([AppendRequest(job: "good", events: good, expectedVersion: 0)])[0].get()
@@ -57,7 +60,9 @@ import Testing
     @Test func manyRequestsGoInSeveralCallsAndStayInOrder() async throws {
         try await TestLedger.with { ledger async throws in
             var requests = [AppendRequest(job: "a", events: [NewEvent(type: "queued", data: #"{"name":"n"}"#)])]
-            requests += (1...4999).map { AppendRequest(job: "a", events: [NewEvent(type: "progress", data: #"{"completed":\#($0)}"#)]) }
+            requests += (1...4999).map {
+                AppendRequest(job: "a", events: [NewEvent(type: "progress", data: #"{"completed":\#($0)}"#)])
+            }
             let answers = try await ledger.store.append(requests)
             #expect(try answers.map { try $0.get()[0].position } == Array(1...5000))
         }

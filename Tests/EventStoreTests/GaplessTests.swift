@@ -101,7 +101,9 @@ import Testing
                 case 1:
                     // Cut off between numbering and commit: another session ends this one.
                     let process = await connection.serverProcess
-                    _ = try await ledger.store.pool.withConnection { try await $0.query("SELECT pg_terminate_backend($1)", process) }
+                    _ = try await ledger.store.pool.withConnection {
+                        try await $0.query("SELECT pg_terminate_backend($1)", process)
+                    }
                     try await connection.execute(script: "COMMIT")
                 case 2:
                     // The client goes away with the transaction open.
@@ -125,10 +127,13 @@ import Testing
         var checkpoint: Int64 = 0
         while !isOver.isRaised {
             let row = try await connection.query(
-                "SELECT count(*), coalesce(max(position), $1), coalesce(min(position), $1 + 1) FROM events WHERE position > $1", checkpoint
+                "SELECT count(*), coalesce(max(position), $1), coalesce(min(position), $1 + 1) FROM events WHERE position > $1",
+                checkpoint
             ).only()
             let (count, last, first): (Int64, Int64, Int64) = (try row.decode(0), try row.decode(1), try row.decode(2))
-            #expect(last - checkpoint == count && first == checkpoint + 1, "after \(checkpoint) there were \(count) events up to \(last)")
+            #expect(
+                last - checkpoint == count && first == checkpoint + 1,
+                "after \(checkpoint) there were \(count) events up to \(last)")
             checkpoint = last
         }
         await connection.close()

@@ -41,7 +41,9 @@ import Testing
             others[3].occurredAt = Timestamp("2026-01-01T00:00:00Z")
             for other in others {
                 let answer = try await ledger.store.append([AppendRequest(job: "a", events: [other])])[0]
-                #expect(throws: Refusal(.eventIDConflict, "event id \(event.id.text) is at position 3 already, with other content")) {
+                #expect(
+                    throws: Refusal(.eventIDConflict, "event id \(event.id.text) is at position 3 already, with other content")
+                ) {
                     try answer.get()
                 }
             }
@@ -90,8 +92,11 @@ import Testing
                 proxy.loseAnswer(toRequestWith: "FROM append(")
                 let appended = try await store.append(NewEvent(type: "progress", data: #"{"completed":\#(count)}"#), to: "a")
                 #expect(proxy.lost == count)
-                #expect(appended == Appended(
-                    position: Position(count + 1), version: Int32(count + 1), eventID: appended.eventID, isDuplicate: true))
+                #expect(
+                    appended
+                        == Appended(
+                            position: Position(count + 1), version: Int32(count + 1), eventID: appended.eventID, isDuplicate: true
+                        ))
             }
             #expect(try await ledger.count() == 6)
             await store.close()

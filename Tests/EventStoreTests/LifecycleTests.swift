@@ -31,7 +31,8 @@ import Testing
         ]
         let histories: [(state: String, events: [EventType])] = [
             ("none", []), ("queued", [.queued]), ("queued, truncated", [.queued, .truncated]), ("running", [.queued, .progress]),
-            ("running, truncated", [.queued, .progress, .truncated]), ("finished", [.queued, .finished]), ("failed", [.queued, .failed]),
+            ("running, truncated", [.queued, .progress, .truncated]), ("finished", [.queued, .finished]),
+            ("failed", [.queued, .failed]),
         ]
         try await TestLedger.with { ledger async throws in
             for (state, events) in histories {

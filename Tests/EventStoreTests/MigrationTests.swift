@@ -54,7 +54,9 @@ import Testing
         _ = try await Self.migrator(files, name: name).up()
         let edited = [files[0], try Self.file("002_two.sql", "CREATE TABLE two (id integer);")]
         for action in [{ (m: Migrator) in _ = try await m.up() }, { _ = try await $0.down() }, { _ = try await $0.status() }] {
-            let error = await #expect(throws: Migrator.Failure.self) { try await action(try await Self.migrator(edited, name: name)) }
+            let error = await #expect(throws: Migrator.Failure.self) {
+                try await action(try await Self.migrator(edited, name: name))
+            }
             #expect(error?.description.contains("002_two.sql was edited") == true)
         }
         let older = await #expect(throws: Migrator.Failure.self) { _ = try await Self.migrator([files[0]], name: name).up() }
@@ -105,9 +107,11 @@ import Testing
     }
 
     @Test(arguments: [
-        ("noversion.sql", "-- migrate:up\n-- migrate:down\n"), ("1.txt", "-- migrate:up\n-- migrate:down\n"), ("1_a.sql", "SELECT 1;"),
+        ("noversion.sql", "-- migrate:up\n-- migrate:down\n"), ("1.txt", "-- migrate:up\n-- migrate:down\n"),
+        ("1_a.sql", "SELECT 1;"),
         ("1_a.sql", "-- migrate:up\n"), ("1_a.sql", "-- migrate:down\n-- migrate:up\n"),
-        ("1_a.sql", "-- migrate:up transaction:false\n-- migrate:down\n"), ("1_a.sql", "-- migrate:up\n-- migrate:up\n-- migrate:down\n"),
+        ("1_a.sql", "-- migrate:up transaction:false\n-- migrate:down\n"),
+        ("1_a.sql", "-- migrate:up\n-- migrate:up\n-- migrate:down\n"),
     ])
     func malformedFilesAreNamed(_ name: String, _ text: String) {
         let error = #expect(throws: MigrationFile.FormatError.self) { try MigrationFile(name: name, text: text) }

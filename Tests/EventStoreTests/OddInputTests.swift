@@ -6,12 +6,15 @@ import Testing
 /// Input at the edges is accepted or refused by rule; what is accepted comes back byte for byte.
 @Suite struct OddInputTests {
     private static let accepted: [(what: String, job: String, strategy: String)] = [
-        ("quotes and spaces", #"it's "a" job "#, "1"), ("emoji", "🙂👩‍👩‍👧", #""🙂""#), ("255 characters", String(repeating: "ü", count: 255), "1"),
-        ("a percent, a star and a colon", "100%:*?[a]", "1"), ("SQL", "'; DROP TABLE events; --", "1"), ("a backslash", #"a\b"#, #""a\\b""#),
+        ("quotes and spaces", #"it's "a" job "#, "1"), ("emoji", "🙂👩‍👩‍👧", #""🙂""#),
+        ("255 characters", String(repeating: "ü", count: 255), "1"),
+        ("a percent, a star and a colon", "100%:*?[a]", "1"), ("SQL", "'; DROP TABLE events; --", "1"),
+        ("a backslash", #"a\b"#, #""a\\b""#),
         ("64 levels", "deep", String(repeating: "[", count: 64) + String(repeating: "]", count: 64)),
         ("spacing, key order and number form", "form", #"{ "b":1.0,"a" : 1e2 , "b":  [ ] }"#),
         ("line breaks between tokens", "lines", "[\n1,\r\n2\t]"), ("escapes", "escapes", #""\u00fc\ud83d\ude42\/\n""#),
-        ("the largest double", "large", "1.7976931348623157e308"), ("a long number", "digits", String(repeating: "9", count: 300)),
+        ("the largest double", "large", "1.7976931348623157e308"),
+        ("a long number", "digits", String(repeating: "9", count: 300)),
         ("what looks like a number in a string", "hash", #""3e9999""#),
     ]
 
@@ -33,7 +36,8 @@ import Testing
     private static let refusedJobs = ["", String(repeating: "x", count: 256), "a\nb", "a\tb", "a\u{7F}", "a\u{0}b", "\u{1B}[31m"]
 
     private static let refusedStrategies = [
-        #""\u0000""#, #""\ud800""#, #""\udc00\ud800""#, "1e400000", "1e400", "-1e309", "1e-400", "01", "nul", "[1,]", #"{"a"}"#, "'a'", "NaN", "",
+        #""\u0000""#, #""\ud800""#, #""\udc00\ud800""#, "1e400000", "1e400", "-1e309", "1e-400", "01", "nul", "[1,]", #"{"a"}"#,
+        "'a'", "NaN", "",
         "1}{", String(repeating: "[", count: 200) + String(repeating: "]", count: 200), String(repeating: "[", count: 1_000_000),
         String(repeating: "[", count: 100_000) + String(repeating: "]", count: 100_000),
     ]
@@ -41,10 +45,16 @@ import Testing
     @Test func refusedAsInvalid() async throws {
         try await TestLedger.with { ledger async throws in
             func code(_ job: String, _ event: NewEvent) async throws -> Refusal.Code? {
-                if case .failure(let refusal) = try await ledger.store.append([AppendRequest(job: job, events: [event])])[0] { refusal.code } else { nil }
+                if case .failure(let refusal) = try await ledger.store.append([AppendRequest(job: job, events: [event])])[0] {
+                    refusal.code
+                } else {
+                    nil
+                }
             }
             for job in Self.refusedJobs {
-                #expect(try await code(job, NewEvent(type: "queued", data: #"{"name":"n"}"#)) == .invalidEvent, "job \(job.debugDescription)")
+                #expect(
+                    try await code(job, NewEvent(type: "queued", data: #"{"name":"n"}"#)) == .invalidEvent,
+                    "job \(job.debugDescription)")
             }
             for strategy in Self.refusedStrategies {
                 let event = NewEvent(type: "queued", data: #"{"name":"n","strategy":\#(strategy)}"#)
@@ -58,7 +68,8 @@ import Testing
                 #expect(try await code("a", event) == .invalidEvent, "metadata \(metadata)")
             }
             for type in ["", "Queued", "started", "queued ", "x'y", String(repeating: "x", count: 100_000)] {
-                #expect(try await code("a", NewEvent(type: type, data: #"{"name":"n"}"#)) == .invalidEvent, "type \(type.prefix(20))")
+                #expect(
+                    try await code("a", NewEvent(type: type, data: #"{"name":"n"}"#)) == .invalidEvent, "type \(type.prefix(20))")
             }
             let tenMegabytes = #"{"name":"n","strategy":"\#(String(repeating: "x", count: 10 << 20))"}"#
             #expect(try await code("a", NewEvent(type: "queued", data: tenMegabytes)) == .tooLarge)
@@ -72,27 +83,33 @@ import Testing
     @Test(arguments: [
         ("queued", "{}", false), ("queued", #"{"name":1}"#, false), ("queued", #"{"name":""}"#, false),
         ("queued", #"{"name":"n","kind":"cloud"}"#, false), ("queued", #"{"name":"n","kind":"local"}"#, true),
-        ("queued", #"{"name":"n","total":-1}"#, false), ("queued", #"{"name":"n","total":1.5}"#, false), ("queued", #"{"name":"n","total":2.0}"#, true),
+        ("queued", #"{"name":"n","total":-1}"#, false), ("queued", #"{"name":"n","total":1.5}"#, false),
+        ("queued", #"{"name":"n","total":2.0}"#, true),
         ("queued", #"{"name":"n","total":2147483648}"#, false), ("queued", #"{"name":"n","total":"1"}"#, false),
         ("queued", #"{"name":"n","variables":{}}"#, false), ("queued", #"{"name":"n","variables":[1]}"#, false),
-        ("queued", #"{"name":"n","variables":[{"values":[]}]}"#, false), ("queued", #"{"name":"n","variables":[{"name":"a","values":1}]}"#, false),
+        ("queued", #"{"name":"n","variables":[{"values":[]}]}"#, false),
+        ("queued", #"{"name":"n","variables":[{"name":"a","values":1}]}"#, false),
         ("queued", #"{"name":"n","variables":[{"name":"a","count":-1}]}"#, false),
         ("queued", #"{"name":"n","variables":[{"name":"a","count":100000},{"name":"b","count":100000}]}"#, false),
         ("queued", #"{"name":"n","total":1,"variables":[{"name":"a","count":100000},{"name":"b","count":100000}]}"#, true),
         ("queued", #"{"name":"n","assignments_preview":{}}"#, false),
         ("queued", #"{"name":"n","kind":null,"total":null,"variables":null,"strategy":null,"assignments_preview":null}"#, true),
         ("progress", "{}", false), ("progress", #"{"completed":null}"#, false), ("progress", #"{"completed":-1}"#, false),
-        ("progress", #"{"completed":true}"#, false), ("progress", #"{"completed":11}"#, false), ("progress", #"{"completed":11,"total":11}"#, true),
+        ("progress", #"{"completed":true}"#, false), ("progress", #"{"completed":11}"#, false),
+        ("progress", #"{"completed":11,"total":11}"#, true),
         ("progress", #"{"completed":11,"total":0}"#, true), ("progress", #"{"completed":1,"message":1}"#, false),
         ("progress", #"{"completed":1,"runs":{}}"#, false), ("progress", #"{"completed":1,"runs":[1]}"#, false),
         ("progress", #"{"completed":1,"runs":[{}]}"#, false), ("progress", #"{"completed":1,"runs":[{"run_index":-1}]}"#, false),
-        ("progress", #"{"completed":1,"runs":[{"run_index":1,"metrics":[]}]}"#, false), ("progress", #"{"completed":1,"runs":[{"run_index":1}]}"#, true),
+        ("progress", #"{"completed":1,"runs":[{"run_index":1,"metrics":[]}]}"#, false),
+        ("progress", #"{"completed":1,"runs":[{"run_index":1}]}"#, true),
         ("truncated", "{}", false), ("truncated", #"{"reason":""}"#, false), ("truncated", #"{"reason":"r","limit":"x"}"#, false),
         ("truncated", #"{"reason":"r","limit":1,"dropped":2}"#, true),
-        ("finished", #"{"results":[]}"#, false), ("finished", #"{"results":{"runs":{}}}"#, false), ("finished", #"{"results":{"runs":[1]}}"#, false),
+        ("finished", #"{"results":[]}"#, false), ("finished", #"{"results":{"runs":{}}}"#, false),
+        ("finished", #"{"results":{"runs":[1]}}"#, false),
         ("finished", #"{"results":{"runs":[{}]}}"#, true), ("finished", #"{"view_url":1}"#, false), ("finished", "{}", true),
         ("finished", #"{"results":null,"view_url":null,"csv_url":null}"#, true),
-        ("failed", "{}", false), ("failed", #"{"error":""}"#, false), ("failed", #"{"error":{}}"#, false), ("failed", #"{"error":"e","results":1}"#, false),
+        ("failed", "{}", false), ("failed", #"{"error":""}"#, false), ("failed", #"{"error":{}}"#, false),
+        ("failed", #"{"error":"e","results":1}"#, false),
         ("failed", #"{"error":"e"}"#, true),
     ])
     func dataOfEachType(_ type: String, _ data: String, _ isAccepted: Bool) async throws {

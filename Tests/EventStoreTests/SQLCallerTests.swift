@@ -21,7 +21,10 @@ import Testing
                 ("append_event('open', 'finished', expected_version => 2)", "JL004"),
                 (#"append_event('open', 'progress', '{"completed":1}', event_id => '\#(id)')"#, "JL005"),
                 ("append_event('open', 'progress')", "JL006"),
-                ("append_event('open', 'finished', json_build_object('results', json_build_object('x', repeat('x', 9000000))))", "JL007"),
+                (
+                    "append_event('open', 'finished', json_build_object('results', json_build_object('x', repeat('x', 9000000))))",
+                    "JL007"
+                ),
             ]
             for (call, state) in refusals {
                 let error = await #expect(throws: PostgresError.self) { try await connection.query("SELECT * FROM \(call)") }
@@ -81,13 +84,17 @@ import Testing
         try await TestLedger.with { ledger async throws in
             try await ledger.queue("a")
             let owner = try await ledger.connect()
-            for change in ["UPDATE events SET type = 'failed'", "DELETE FROM events", "TRUNCATE events", "TRUNCATE ledger, events"] {
+            for change in [
+                "UPDATE events SET type = 'failed'", "DELETE FROM events", "TRUNCATE events", "TRUNCATE ledger, events",
+            ] {
                 let error = await #expect(throws: PostgresError.self) { try await owner.query(change) }
                 #expect(error?.sqlState?.code == "23001", "\(change): \(String(describing: error))")
             }
             // Not even the owner gets past the constraints.
             let row = "gen_random_uuid(), 'job', 'a', 2, 'queued', '{}', '{}', null, now(), 0"
-            let error = await #expect(throws: PostgresError.self) { try await owner.query("INSERT INTO events VALUES (2, \(row))") }
+            let error = await #expect(throws: PostgresError.self) {
+                try await owner.query("INSERT INTO events VALUES (2, \(row))")
+            }
             #expect(error?.constraint == "events_job_opens_queued")
             #expect(try await ledger.count() == 1)
             await owner.close()
@@ -99,12 +106,17 @@ import Testing
             try await ledger.queue("a")
             let connection = try await ledger.connect()
             try await connection.execute(script: "SET ROLE \"\(ledger.name)_appender\"")
-            #expect(try await connection.query("SELECT position FROM append_event('a', 'progress', '{\"completed\":1}')").only().decode(0, as: Position.self) == 2)
+            #expect(
+                try await connection.query("SELECT position FROM append_event('a', 'progress', '{\"completed\":1}')").only()
+                    .decode(0, as: Position.self) == 2)
             #expect(try await connection.query("SELECT * FROM append(ARRAY['a'], ARRAY['finished'], ARRAY['{}'])").count == 1)
             let forbidden = [
-                "SELECT * FROM events", "SELECT * FROM history('a')", "SELECT * FROM ledger", "SELECT * FROM checkpoints", "SELECT head()",
-                "INSERT INTO events (position) VALUES (3)", "UPDATE events SET type = 'x'", "DELETE FROM events", "TRUNCATE events",
-                "SELECT take_lease('relay', 'me', '1 s')", "SELECT advance_checkpoint('relay', 0, 1)", "SELECT swap_table('x', 'y')",
+                "SELECT * FROM events", "SELECT * FROM history('a')", "SELECT * FROM ledger", "SELECT * FROM checkpoints",
+                "SELECT head()",
+                "INSERT INTO events (position) VALUES (3)", "UPDATE events SET type = 'x'", "DELETE FROM events",
+                "TRUNCATE events",
+                "SELECT take_lease('relay', 'me', '1 s')", "SELECT advance_checkpoint('relay', 0, 1)",
+                "SELECT swap_table('x', 'y')",
                 "CREATE TABLE mine (id integer)", "DROP TABLE events", "ALTER TABLE events DISABLE TRIGGER ALL",
                 "SELECT take_serialiser()", "SELECT bound_dawdling()",
             ]
@@ -115,7 +127,8 @@ import Testing
             try await connection.execute(script: "SET ROLE \"\(ledger.name)_reader\"")
             #expect(try await connection.query("SELECT * FROM events").count == 3)
             #expect(try await connection.query("SELECT * FROM history('a')").count == 3)
-            for sql in ["SELECT append_event('a', 'finished')", "INSERT INTO events (position) VALUES (3)", "DELETE FROM events"] {
+            for sql in ["SELECT append_event('a', 'finished')", "INSERT INTO events (position) VALUES (3)", "DELETE FROM events"]
+            {
                 let error = await #expect(throws: PostgresError.self, "\(sql)") { try await connection.query(sql) }
                 #expect(error?.sqlState == .insufficientPrivilege, "\(sql): \(String(describing: error))")
             }

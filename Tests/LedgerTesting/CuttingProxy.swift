@@ -80,13 +80,17 @@ public final class CuttingProxy: Sendable {
         }
         var address = loopback(target)
         let connected = withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(server, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(server, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
         }
         guard connected == 0 else { return }
         var isCutting = false
         var buffer = [UInt8](repeating: 0, count: 64 << 10)
         while true {
-            var descriptors = [pollfd(fd: client, events: Int16(POLLIN), revents: 0), pollfd(fd: server, events: Int16(POLLIN), revents: 0)]
+            var descriptors = [
+                pollfd(fd: client, events: Int16(POLLIN), revents: 0), pollfd(fd: server, events: Int16(POLLIN), revents: 0),
+            ]
             guard poll(&descriptors, 2, 60_000) > 0 else { return }
             if descriptors[1].revents != 0 {
                 let count = read(server, &buffer, buffer.count)

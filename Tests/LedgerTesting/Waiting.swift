@@ -13,5 +13,10 @@ public func eventually<T>(
 public struct NeverHappened: Error, CustomStringConvertible {
     public let question: String
     public let limit: Duration
+    public init(question: String, limit: Duration) {
+        self.question = question
+        self.limit = limit
+    }
+
     public var description: String { "not within \(limit): \(question)" }
 }

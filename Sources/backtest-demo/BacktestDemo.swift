@@ -1,0 +1,66 @@
+import ArgumentParser
+import Backtest
+import EventStore
+import Feed
+import Foundation
+import LedgerCore
+import LedgerSettings
+import Redis
+
+/// A batch backtest that reports to the ledger: what a platform's worker does, with real prices.
+@main
+struct BacktestDemo: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "backtest-demo",
+        abstract: "Run a batch backtest of moving-average crossovers through the ledger.",
+        discussion: """
+            Every combination of ticker, fast and slow window is one run. Workers report progress with their runs; the progress \
+            bar is drawn from the live feed, as any other subscriber would draw it.
+
+            EXAMPLE
+              backtest-demo --data-dir .jobledger --limit 3000
+            """)
+
+    @Option(help: "The state of a running `jobledger up`; its env is read.")
+    var dataDir: String?
+
+    @Option(help: "The folder with the daily closes, one CSV file a ticker.")
+    var prices = "data/prices"
+
+    @Option(help: "Run no more than this many of the combinations.")
+    var limit: Int?
+
+    @Option(help: "The job's id.")
+    var job = "backtest-\(EventID.version7().text.suffix(6))"
+
+    func validate() throws {
+        if let limit, limit < 1 { throw ValidationError("--limit must be 1 or more, not \(limit).") }
+    }
+
+    func run() async throws {
+        let settings = try await LedgerSettings(dataDirectory: dataDir)
+        guard let url = settings.databaseURL else {
+            throw LedgerSettings.Problem(description: "DATABASE_URL is not set; start a ledger with `jobledger up`")
+        }
+        let store = EventStore(url: url, ledger: settings.ledger, connections: 4, applicationName: "backtest-demo")
+        let follower = Follower(store: store, redis: try settings.redisURL.map { try RedisConfiguration(url: $0) })
+
+        let series = try ["sp500", "nasdaq"].map { try PriceSeries(contentsOfFile: "\(prices)/\($0).csv") }
+        let batch = try Batch(prices: series, grid: .standard(tickers: series.map(\.ticker)))
+        write("Job \(job): \(batch.count) runs of \(series[0].closes.count) trading days each\n")
+
+        let view = ProgressView()
+        let (job, limit) = (job, limit)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                try await follower.follow(EventQuery(job: job)) { event in try await view.show(event) }
+            }
+            group.addTask {
+                try await BatchWorker(batch: batch, job: job, limit: limit, store: store).run()
+            }
+            try await group.waitForAll()
+        }
+        try await BestRuns(store: store, job: job).show()
+        await store.close()
+    }
+}

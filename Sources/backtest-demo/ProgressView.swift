@@ -1,0 +1,54 @@
+import Foundation
+import LedgerCore
+
+/// Draws a job's progress from its events, as they come over the live feed.
+actor ProgressView {
+    private var completed = 0
+    /// How many runs the job will do, as far as is known: the total, or what a limit left of it.
+    private var goal = 0
+    private let isTerminal = isatty(STDOUT_FILENO) == 1
+    private var lastTenth = 0
+    private static let width = 40
+
+    private struct ProgressData: Decodable { var completed: Int }
+    private struct TruncatedData: Decodable {
+        var reason: String
+        var limit: Int?
+        var dropped: Int?
+    }
+
+    /// False after the job's last event.
+    func show(_ event: RecordedEvent) throws -> Bool {
+        let data = Data((event.data ?? "{}").utf8)
+        switch event.type {
+        case .queued:
+            goal = Int(event.total)
+            line("  queued    \(goal) runs")
+        case .truncated:
+            let truncated = try JSONDecoder().decode(TruncatedData.self, from: data)
+            goal = truncated.limit ?? goal
+            line("  truncated \(truncated.reason) \(goal): \(truncated.dropped ?? 0) runs will not be done")
+        case .progress:
+            completed = max(completed, try JSONDecoder().decode(ProgressData.self, from: data).completed)
+            draw(completed, of: goal)
+        case .finished, .failed:
+            if isTerminal { line("") }
+            line("  \(event.type.rawValue)  after \(event.version) events")
+        }
+        return !event.type.isEnd
+    }
+
+    private func draw(_ done: Int, of total: Int) {
+        let fraction = total > 0 ? Double(done) / Double(total) : 0
+        let tenth = Int(fraction * 10)
+        // In a log, a line every tenth is enough.
+        guard isTerminal || tenth > lastTenth else { return }
+        lastTenth = tenth
+        let filled = Int(fraction * Double(Self.width))
+        let bar = String(repeating: "█", count: filled) + String(repeating: "░", count: Self.width - filled)
+        let text = "  running   \(bar) \(Int(fraction * 100)) %  \(done)/\(total)"
+        if isTerminal { write("\r\u{1B}[K\(text)") } else { line(text) }
+    }
+
+    private func line(_ text: String) { write(text + "\n") }
+}

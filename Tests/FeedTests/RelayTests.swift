@@ -1,0 +1,160 @@
+import EmbeddedServices
+import EventStore
+import Feed
+import Foundation
+import LedgerCore
+import LedgerTesting
+import Postgres
+import Redis
+import Testing
+
+@Suite struct RelayTests {
+    /// The messages up to `last`, in the order in which they came.
+    private static func messages(_ items: inout RedisSubscription.Iterator, upTo last: Position) async throws -> [Message] {
+        var messages: [Message] = []
+        while let item = await items.next() {
+            if let message = try Message(item) { messages.append(message) }
+            if messages.last?.position == String(last) { break }
+        }
+        return messages
+    }
+
+    private static func joined(_ items: inout RedisSubscription.Iterator) async {
+        while let item = await items.next(), item != .joined {}
+    }
+
+    @Test func publishesInOrderAsCloudEvents() async throws {
+        try await TestLedger.with { ledger async throws in
+            let redis = try await TestServers.shared.redis()
+            var items = try ledger.subscription(redis).makeAsyncIterator()
+            await Self.joined(&items)
+            let relay = Task { await ledger.relay(redis).run() }
+            let odd = #"a "b" 🙂:*"#
+            try await ledger.queue(odd)
+            _ = try await ledger.store.append(
+                NewEvent(
+                    type: "progress", data: #"{"completed":1}"#, metadata: #"{"actor":"ada","correlation_id":"c-1","free":[1]}"#,
+                    occurredAt: Timestamp("2026-01-01T00:00:00.25Z")), to: odd)
+            for count in 2...300 { try await ledger.progress(odd, count) }
+            let large = #"{"completed":1,"message":"\#(String(repeating: "x", count: 70_000))"}"#
+            _ = try await ledger.store.append(NewEvent(type: "progress", data: large), to: odd)
+
+            let messages = try await Self.messages(&items, upTo: 302)
+            #expect(messages.map(\.position) == (1...302).map(String.init))
+            #expect(messages.map(\.streamversion) == Array(1...302))
+            let second = messages[1]
+            #expect(second.specversion == "1.0" && second.source == "/jobledger/\(ledger.name)" && second.subject == odd)
+            #expect(second.type == "io.jobledger.job.progress" && second.actor == "ada" && second.correlationid == "c-1")
+            #expect(
+                second.time == "2026-01-01T00:00:00.25Z" && Timestamp(second.recordedtime) != nil
+                    && second.datacontenttype == "application/json")
+            #expect(messages[301].dataref?.hasPrefix("/v1/jobs/a%20%22b%22%20%F0%9F%99%82%3A%2A/events?") == true)
+            #expect(messages[300].dataref == nil)
+            relay.cancel()
+            await relay.value
+            #expect(try await ledger.relayPosition() == 302)
+        }
+    }
+
+    @Test func resumesFromItsCheckpoint() async throws {
+        try await TestLedger.with { ledger async throws in
+            let redis = try await TestServers.shared.redis()
+            try await ledger.queue("a")
+            let first = Task { await ledger.relay(redis).run() }
+            _ = try await eventually("published") { try await ledger.relayPosition() == 1 ? true : nil }
+            first.cancel()
+            await first.value
+            try await ledger.progress("a", 1)
+            var items = try ledger.subscription(redis).makeAsyncIterator()
+            await Self.joined(&items)
+            let second = Task { await ledger.relay(redis).run() }
+            #expect(try await Self.messages(&items, upTo: 2).map(\.position) == ["2"])
+            second.cancel()
+            await second.value
+        }
+    }
+
+    @Test func theHeadBeatsWhenNothingHappens() async throws {
+        try await TestLedger.with { ledger async throws in
+            let redis = try await TestServers.shared.redis()
+            try await ledger.queue("a")
+            let relay = Task { await ledger.relay(redis).run() }
+            _ = try await eventually("published") { try await ledger.relayPosition() == 1 ? true : nil }
+            var items = try ledger.subscription(redis).makeAsyncIterator()
+            await Self.joined(&items)
+            let epoch = try await ledger.store.epoch().text
+            for _ in 0..<2 {
+                guard case .message(let channel, _, let payload)? = await items.next() else { continue }
+                #expect(channel == ledger.name.headChannel)
+                #expect(String(decoding: payload, as: UTF8.self) == #"{"position":"1","epoch":"\#(epoch)"}"#)
+            }
+            relay.cancel()
+            await relay.value
+        }
+    }
+
+    /// Redis is killed and stays away while events are appended; then everything comes, in order, from where it was.
+    @Test func waitsForRedis() async throws {
+        let server = try await PrivateRedis.start(directory: TestServers.directory("relay-redis"))
+        let redis = try RedisConfiguration(url: server.url)
+        try await TestLedger.with { ledger async throws in
+            let relay = Task { await ledger.relay(redis).run() }
+            try await ledger.queue("a")
+            _ = try await eventually("published") { try await ledger.relayPosition() == 1 ? true : nil }
+            try await server.kill()
+            for count in 1...200 { try await ledger.progress("a", count) }
+            // Long enough for the lease to run out, were it not renewed.
+            try await Task.sleep(for: .seconds(4))
+            #expect(try await ledger.relayPosition() == 1)
+            let held = try await ledger.store.pool.withConnection {
+                try await $0.query("SELECT expires_at > clock_timestamp() FROM leases WHERE name = 'relay'").only().decode(
+                    0, as: Bool.self)
+            }
+            #expect(held, "the relay gave up its lease while Redis was away")
+            try await server.restart()
+            var items = try ledger.subscription(redis).makeAsyncIterator()
+            await Self.joined(&items)
+            _ = try await eventually("published") { try await ledger.relayPosition() == 201 ? true : nil }
+            try await ledger.progress("a", 201)
+            let positions = try await Self.messages(&items, upTo: 202).compactMap { Int($0.position) }
+            #expect(positions == Array(positions[0]...202), "out of order or with a gap")
+            relay.cancel()
+            await relay.value
+        }
+        try await server.stop()
+    }
+
+    /// Two relays: one publishes. Its connection is killed, or it goes: the events are published on, each at least once, in order.
+    @Test func oneOfSeveralPublishes() async throws {
+        try await TestLedger.with { ledger async throws in
+            let redis = try await TestServers.shared.redis()
+            var items = try ledger.subscription(redis).makeAsyncIterator()
+            await Self.joined(&items)
+            let first = Task { await ledger.relay(redis).run() }
+            let second = Task { await ledger.relay(redis).run() }
+            try await ledger.queue("a")
+            #expect(try await Self.messages(&items, upTo: 1).map(\.position) == ["1"])
+            first.cancel()
+            await first.value
+            for count in 1...50 { try await ledger.progress("a", count) }
+            // What the first had published but not noted when it went comes again.
+            let taken = try await Self.messages(&items, upTo: 51).compactMap { Int($0.position) }
+            #expect(taken.drop { $0 == 1 } == Array(2...51)[...])
+            let killer = try await ledger.connect()
+            for count in 51...200 {
+                try await ledger.progress("a", count)
+                if count.isMultiple(of: 50) {
+                    try await killer.query(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1",
+                        "jobledger relay \(ledger.name)")
+                }
+            }
+            await killer.close()
+            let positions = try await Self.messages(&items, upTo: 201).compactMap { Int($0.position) }
+            #expect(Set(positions.filter { $0 > 51 }) == Set(52...201), "lost")
+            #expect(zip(positions, positions.dropFirst()).allSatisfy { $1 <= $0 + 1 }, "a gap")
+            second.cancel()
+            await second.value
+        }
+    }
+}

@@ -1,0 +1,39 @@
+import EventStore
+import Foundation
+import LedgerTesting
+import Projections
+import Testing
+
+@Suite struct CasesTests {
+    @Test func theCasesOfEveryProjectionHold() async throws {
+        let definitions = try ProjectionDefinition.all()
+        #expect(definitions.map(\.name) == ["batch_job_runs", "batch_jobs"])
+        for definition in definitions { #expect(!definition.cases.isEmpty, "\(definition.name) has no cases") }
+        for outcome in try await Cases(definitions).run(url: try await TestServers.shared.postgresURL()) {
+            #expect(outcome.problems.isEmpty, "\(outcome.projection) \(outcome.file): \(outcome.problems)")
+        }
+    }
+
+    /// A case that should not hold does not: a wrong value, a missing row, a row too many, a history that cannot happen.
+    @Test(arguments: [
+        (#""completed": 6"#, #""completed": 5"#, "completed differ"), (#""id": "sma""#, #""id": "other""#, "the row is missing"),
+        (#""type": "finished""#, #""type": "queued""#, "JL006"),
+        (#""job": "sma", "type": "queued""#, #""job": "x", "type": "queued""#, "JL001"),
+    ])
+    func aBrokenCaseIsReported(_ text: String, _ replacement: String, _ report: String) async throws {
+        let definition = try ProjectionDefinition.builtIn("batch_jobs")
+        let original = try #require(definition.cases.first { $0.file == "finishes.json" }).text
+        let broken = original.replacing(text, with: replacement)
+        try #require(broken != original)
+        let definitionWithBrokenCase = try ProjectionDefinition(
+            folder: "batch_jobs",
+            files: [
+                "projection.json":
+                    #"{"name":"batch_jobs","consumes":["queued","progress","truncated","finished","failed"],"key":"stream_id","tables":["batch_jobs"]}"#,
+                "schema.sql": definition.schemaSQL, "apply.sql": definition.applySQL, "cases/broken.json": broken,
+            ])
+        let outcomes = try await Cases([definitionWithBrokenCase]).run(url: try await TestServers.shared.postgresURL())
+        #expect(outcomes.count == 1)
+        #expect(outcomes[0].problems.contains { $0.contains(report) }, "\(outcomes[0].problems)")
+    }
+}

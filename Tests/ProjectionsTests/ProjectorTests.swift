@@ -1,0 +1,150 @@
+import EmbeddedServices
+import EventStore
+import Foundation
+import LedgerCore
+import LedgerTesting
+import Postgres
+import Projections
+import Testing
+
+@Suite struct ProjectorTests {
+    private static let counts = """
+        INSERT INTO counts SELECT stream_id, count(*) FROM new_events GROUP BY stream_id
+        ON CONFLICT (id) DO UPDATE SET count = counts.count + excluded.count
+        """
+
+    /// An event that cannot be folded stops its projection right before it, and no other; a corrected definition goes on by itself.
+    @Test func aPoisonEventStopsItsProjectionOnly() async throws {
+        try await TestLedger.with { ledger async throws in
+            let poisoned = try ProjectionDefinition.counting(
+                "counts",
+                apply: Self.counts
+                    + "; SELECT 1 / (data ->> 'message' IS DISTINCT FROM 'poison')::integer FROM new_events")
+            let healthy = try ProjectionDefinition.builtIn("batch_jobs")
+            try await ledger.queue("a")
+            for count in 1...60 { try await ledger.progress("a", count) }
+            let poison = try await ledger.store.append(
+                NewEvent(type: "progress", data: #"{"completed":1,"message":"poison"}"#), to: "a")
+            for count in 1...30 { try await ledger.progress("a", count) }
+
+            try await ledger.projecting([poisoned, healthy]) {
+                let state = try await eventually("stopped") {
+                    if let state = try await ledger.state("counts"), state.stopped != nil { state } else { nil }
+                }
+                #expect(state.stopped?.position == poison.position)
+                #expect(state.position == poison.position - 1, "everything before it is folded")
+                #expect(state.stopped?.error.contains("division by zero") == true)
+                try await ledger.caughtUp("batch_jobs")
+            }
+            let corrected = try ProjectionDefinition.counting("counts", apply: Self.counts)
+            try await ledger.projecting([corrected]) {
+                try await ledger.caughtUp("counts")
+                #expect(try await ledger.state("counts")?.stopped == nil)
+            }
+            let connection = try await ledger.connect()
+            #expect(try await connection.query("SELECT count FROM counts").only().decode(0, as: Int64.self) == 92)
+            await connection.close()
+        }
+    }
+
+    /// Connections of the projectors are killed again and again while they fold: nothing is lost, nothing is applied twice.
+    @Test func killedConnectionsLoseAndRepeatNothing() async throws {
+        try await TestLedger.with { ledger async throws in
+            let definitions = try [
+                ProjectionDefinition.builtIn("batch_jobs"), .builtIn("batch_job_runs"), .counting("counts", apply: Self.counts),
+            ]
+            try await ledger.projecting(definitions + definitions, window: 20) {
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    group.addTask {
+                        for part in 0..<20 { try await ledger.appendHistory(jobs: 30, events: 200, seed: UInt64(part)) }
+                    }
+                    group.addTask {
+                        let killer = try await ledger.connect()
+                        for _ in 0..<40 {
+                            try await killer.query(
+                                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'jobledger projector %' || $2 AND query ~ $1",
+                                "MERGE|counts|UPDATE projections", ledger.name.text)
+                            try await Task.sleep(for: .milliseconds(30))
+                        }
+                        await killer.close()
+                    }
+                    try await group.waitForAll()
+                }
+                for definition in definitions { try await ledger.caughtUp(definition.name) }
+            }
+            for definition in definitions {
+                let finding = try await ledger.verify(definition)
+                #expect(finding.isEqual, "\(definition.name): \(finding.differences.prefix(3))")
+            }
+            let connection = try await ledger.connect()
+            let sum: Int64 = try await connection.query("SELECT sum(count)::bigint FROM counts").only().decode(0)
+            let events: Int64 = try await connection.query(
+                "SELECT count(*) FROM events WHERE type IN ('queued', 'progress', 'finished')"
+            ).only().decode(0)
+            #expect(sum == events)
+            await connection.close()
+        }
+    }
+
+    /// Postgres is stopped as by a crash, again and again, while events are appended and folded.
+    @Test func aCrashOfPostgresLosesAndRepeatsNothing() async throws {
+        let server = try await PrivatePostgres.start(directory: TestServers.directory("projector-postgres"))
+        try await TestLedger.with(url: server.url) { ledger async throws in
+            let definitions = try [ProjectionDefinition.builtIn("batch_jobs"), .counting("counts", apply: Self.counts)]
+            try await ledger.projecting(definitions, window: 10) {
+                for part in 0..<4 {
+                    let before = try await ledger.store.head()
+                    async let appending: Void = ledger.appendHistory(jobs: 20, events: 300, seed: UInt64(part))
+                    if part > 0 {
+                        _ = try await eventually("some more events") { try await ledger.store.head() > before ? true : nil }
+                        try await server.kill()
+                        try await server.restart()
+                    }
+                    try await appending
+                }
+                for definition in definitions { try await ledger.caughtUp(definition.name) }
+            }
+            for definition in definitions {
+                let finding = try await ledger.verify(definition)
+                #expect(finding.isEqual, "\(definition.name): \(finding.differences.prefix(3))")
+            }
+            #expect(try await ledger.count() == ledger.store.head())
+        }
+        try await server.stop()
+    }
+
+    /// A stale projector, one that believes in an old checkpoint, cannot move it or fold anything.
+    @Test func aStaleProjectorChangesNothing() async throws {
+        try await TestLedger.with { ledger async throws in
+            let definition = try ProjectionDefinition.counting("counts", apply: Self.counts)
+            try await ledger.queue("a")
+            try await ledger.projecting([definition]) { try await ledger.caughtUp("counts") }
+            try await ledger.progress("a", 1)
+            let connection = try await ledger.connect()
+            let stale = LiveProjection(definition: definition, ledger: ledger.name)
+            #expect(try await stale.step(after: 0, upTo: 2, on: connection) == .overtaken)
+            #expect(try await connection.query("SELECT count FROM counts").only().decode(0, as: Int64.self) == 1)
+            #expect(try await stale.step(after: 1, upTo: 2, on: connection) == .advanced(to: 2))
+            #expect(try await connection.query("SELECT count FROM counts").only().decode(0, as: Int64.self) == 2)
+            await connection.close()
+        }
+    }
+
+    /// Of two, one works; when it goes, the other takes over.
+    @Test func anotherTakesOver() async throws {
+        try await TestLedger.with { ledger async throws in
+            let definition = try ProjectionDefinition.builtIn("batch_jobs")
+            try await ledger.queue("a")
+            let (first, second) = (ledger.projector(definition), ledger.projector(definition))
+            let working = Task { await first.run() }
+            try await ledger.caughtUp("batch_jobs")
+            let standing = Task { await second.run() }
+            working.cancel()
+            await working.value
+            try await ledger.progress("a", 1)
+            try await ledger.caughtUp("batch_jobs")
+            standing.cancel()
+            await standing.value
+        }
+    }
+}

@@ -1,0 +1,99 @@
+import EventStore
+import Foundation
+import LedgerCore
+import LedgerTesting
+import Logging
+import Postgres
+import Projections
+
+extension ProjectionDefinition {
+    static func builtIn(_ name: String) throws -> ProjectionDefinition { try all().first { $0.name == name }! }
+
+    /// A definition of a test's own: one table `name` with the columns id and count.
+    static func counting(_ name: String, apply: String, schema: String? = nil) throws -> ProjectionDefinition {
+        let manifest = #"{"name":"\#(name)","consumes":["queued","progress","finished"],"key":"stream_id","tables":["\#(name)"]}"#
+        return try ProjectionDefinition(
+            folder: name,
+            files: [
+                "projection.json": manifest,
+                "schema.sql": schema ?? "CREATE TABLE \(name) (id text PRIMARY KEY, count bigint NOT NULL);", "apply.sql": apply,
+            ])
+    }
+}
+
+extension TestLedger {
+    func projector(_ definition: ProjectionDefinition, window: Int = 100) -> Projector {
+        var logger = Logger(label: "test") { StreamLogHandler.standardError(label: $0) }
+        logger.logLevel = .critical
+        return Projector(definition, store: store, url: url, window: window, logger: logger)
+    }
+
+    /// Runs projectors for the time of `body`.
+    func projecting<T: Sendable>(_ definitions: [ProjectionDefinition], window: Int = 100, _ body: () async throws -> T)
+        async throws -> T
+    {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for definition in definitions {
+                let projector = projector(definition, window: window)
+                group.addTask { await projector.run() }
+            }
+            let result = try await body()
+            group.cancelAll()
+            return result
+        }
+    }
+
+    func state(_ name: String) async throws -> ProjectionState? {
+        try await store.pool.withConnection { try await ProjectionState.all(on: $0).first { $0.name == name } }
+    }
+
+    /// Waits until the projection has come to the head.
+    func caughtUp(_ name: String) async throws {
+        let head = try await store.head()
+        _ = try await eventually(within: .seconds(60), "\(name) has come to \(head)") {
+            try await state(name)?.position == head ? true : nil
+        }
+    }
+
+    func rebuild(_ definition: ProjectionDefinition, window: Int = 10_000) async throws -> Rebuild.Receipt {
+        let connection = try await connect()
+        let receipt = try await Rebuild(definition, ledger: name, window: window).run(on: connection)
+        await connection.close()
+        return receipt
+    }
+
+    func verify(_ definition: ProjectionDefinition) async throws -> Verification.Finding {
+        let connection = try await connect()
+        let finding = try await Verification(definition, ledger: name).run(on: connection)
+        await connection.close()
+        return finding
+    }
+
+    /// Appends a random history: jobs in every state, progress out of order, runs reported twice.
+    func appendHistory(jobs: Int, events: Int, seed: UInt64) async throws {
+        var state = seed
+        func below(_ limit: Int) -> Int {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return Int((state >> 33) % UInt64(limit))
+        }
+        var requests = (0..<jobs).map {
+            AppendRequest(job: "job \($0) of \(seed)", events: [NewEvent(type: "queued", data: #"{"name":"n","total":\#(below(2) * 50)}"#)])
+        }
+        for _ in 0..<events {
+            let event =
+                switch below(40) {
+                case 0: NewEvent(type: "truncated", data: #"{"reason":"r"}"#)
+                case 1: NewEvent(type: "failed", data: #"{"error":"e"}"#)
+                case 2: NewEvent(type: "finished", data: #"{"results":{"runs":[{"metrics":{"m":\#(below(9))}},{}]}}"#)
+                default:
+                    NewEvent(
+                        type: "progress",
+                        data: #"{"completed":\#(below(50)),"runs":[{"run_index":\#(below(20)),"metrics":{"m":\#(below(1000))}}]}"#
+                    )
+                }
+            requests.append(AppendRequest(job: "job \(below(jobs)) of \(seed)", events: [event]))
+        }
+        // What comes after an end is refused, and meant to be.
+        _ = try await store.append(requests, patience: .seconds(60))
+    }
+}
