@@ -10,7 +10,7 @@ BIN := .build/$(CONFIGURATION)
 TEST_ARGS ?=
 UP_ARGS ?=
 # What shares memory between threads; as a regular expression on Target.Suite/test.
-THREAD_FILTER ?= ^(OffPool|Postgres|Redis|Feed)Tests\.
+THREAD_FILTER ?= ^(Postgres|Redis|Feed|Projections)Tests\.
 THREAD := --sanitize=thread --scratch-path .build-thread
 FORMATTED = $(wildcard Package.swift Sources Tests Plugins)
 
@@ -49,8 +49,8 @@ test-thread: deps ## run the tests of THREAD_FILTER under ThreadSanitizer
 	swift test --skip-build $(THREAD) --filter '$(THREAD_FILTER)'
 
 .PHONY: soak
-soak: deps build-tests ## run the long tests
-	JOBLEDGER_SOAK=1 swift test -c $(CONFIGURATION) --skip-build --filter Soak
+soak: deps build-tests ## run the concurrency tests for long: 5,000,000 events
+	JOBLEDGER_SOAK=1 swift test -c $(CONFIGURATION) --skip-build --filter GaplessTests
 
 .PHONY: demo
 demo: deps build ## run a batch backtest through the whole ledger, then stop

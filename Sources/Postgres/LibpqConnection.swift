@@ -1,4 +1,5 @@
 import CLibpq
+import Dispatch
 import Glibc
 import OffPool
 
@@ -22,8 +23,11 @@ final class LibpqConnection {
     private let pointer: OpaquePointer
     private let interrupt: Interrupt
     private let silence: Duration
-    /// How long the server may take to end a statement after it was told to.
+    /// How long the server may take to end a statement after it was told to, and how often it is told in that time.
     private let cancelPatience = Duration.seconds(5)
+    private let cancelInterval = Duration.milliseconds(500)
+    /// Why the statement under way was told to end, and until when it may: by a cancelled task, by a silence, by the next one.
+    private var ending: (reason: PostgresError, deadline: ContinuousClock.Instant)?
     /// Set when the connection cannot be used again.
     private(set) var failure: PostgresError?
 
@@ -39,14 +43,17 @@ final class LibpqConnection {
             ("dbname", configuration.url),
             ("client_encoding", "UTF8"),
         ]
+        try Self.check(url: configuration.url)
         // PQconnectdbParams blocks, for connect_timeout seconds a host at most; it alone tries every host within its own time.
         let connection = withCStrings(settings.map(\.0)) { keywords in
             withCStrings(settings.map(\.1)) { values in PQconnectdbParams(keywords, values, 1) }
         }
         guard let connection else { throw PostgresError(.cannotConnect, "out of memory") }
         pointer = connection
+        // The descriptor and the memory go with `deinit`: it runs when this initializer throws from here on.
         guard PQstatus(pointer) == CONNECTION_OK else {
-            throw PostgresError(.cannotConnect, lastMessage)
+            // An option's value that libpq understands, but not as that option's, is found only now: `invalid sslmode value: …`.
+            throw .cannotConnect(lastMessage, isPermanent: lastMessage.hasPrefix("invalid "))
         }
         // Notices are for people at a terminal; libpq would print them on standard error.
         PQsetNoticeProcessor(pointer, { _, _ in }, nil)
@@ -54,6 +61,18 @@ final class LibpqConnection {
     }
 
     deinit { PQfinish(pointer) }
+
+    /// Refuses a connection string that no waiting will mend.
+    private static func check(url: String) throws(PostgresError) {
+        var message: UnsafeMutablePointer<CChar>?
+        if let options = PQconninfoParse(url, &message) {
+            PQconninfoFree(options)
+        } else {
+            // libpq allocated the message for us; it is copied out and freed here.
+            defer { PQfreemem(message) }
+            throw .cannotConnect(message.map { String(cString: $0).trimmed } ?? "out of memory", isPermanent: true)
+        }
+    }
 
     var serverProcess: Int32 { PQbackendPID(pointer) }
     var serverVersion: Int32 { PQserverVersion(pointer) }
@@ -66,6 +85,10 @@ final class LibpqConnection {
     // MARK: Sending
 
     func send(_ statement: PostgresStatement) throws(PostgresError) {
+        guard statement.parameters.count <= UInt16.max else {
+            throw PostgresError(.usage, "\(statement.parameters.count) parameters; a statement takes at most \(UInt16.max)")
+        }
+        ending = nil
         let values = statement.parameters.map { $0.postgresBytes() }
         let types = statement.parameters.map { type(of: $0).postgresType }
         // One buffer holds all values; the pointers into it are made only while it is pinned, and libpq copies before returning.
@@ -85,6 +108,8 @@ final class LibpqConnection {
 
     /// Several statements in one text, without parameters; they run in one transaction unless the text says otherwise.
     func send(script: String) throws(PostgresError) {
+        guard !script.utf8.contains(0) else { throw PostgresError(.usage, "a script cannot contain U+0000") }
+        ending = nil
         guard PQsendQuery(pointer, script) == 1 else { throw lost() }
     }
 
@@ -109,20 +134,19 @@ final class LibpqConnection {
 
     /// The next result of the statement under way, `nil` after its last.
     func nextResult(_ cancellation: Cancellation) throws(PostgresError) -> LibpqResult? {
-        var ending = Ending()
         while true {
             let unsent = PQflush(pointer)
             guard unsent >= 0 else { throw lost() }
             if unsent == 0, PQisBusy(pointer) == 0 { break }
-            try wait(unsent == 1 ? .either : .readable, cancellation, &ending)
+            try wait(unsent == 1 ? .either : .readable, cancellation)
             guard PQconsumeInput(pointer) == 1 else { throw lost() }
         }
-        return PQgetResult(pointer).map(LibpqResult.init(owning:))
+        return PQgetResult(pointer).map { LibpqResult(owning: $0, ending: ending?.reason) }
     }
 
     /// Reads what is left of a statement that nobody waits for any more.
     func drain(cancelling: Bool) throws(PostgresError) {
-        if cancelling { requestCancel() }
+        if cancelling, ending == nil { try end(because: .cancelled) }
         let nobody = Cancellation(ringing: interrupt)
         while let result = try nextResult(nobody) {
             if result.status == PGRES_COPY_OUT { while try copyData(nobody) != nil {} }
@@ -133,39 +157,36 @@ final class LibpqConnection {
     // MARK: COPY
 
     func putCopyData(_ bytes: [UInt8], _ cancellation: Cancellation) throws(PostgresError) {
-        var ending = Ending()
         while true {
             let put = bytes.withUnsafeBytes {
                 PQputCopyData(pointer, $0.baseAddress?.assumingMemoryBound(to: CChar.self), Int32(bytes.count))
             }
             if put == 1 { break }
             guard put == 0 else { throw lost() }
-            try wait(.either, cancellation, &ending)
-            _ = PQflush(pointer)
+            try wait(.either, cancellation)
+            guard PQconsumeInput(pointer) == 1 else { throw lost() }
         }
-        // Flushing keeps libpq's buffer from growing with the data.
+        // Flushing keeps libpq's buffer from growing with the data. PQflush does not tell of a server that has gone, and then
+        // drops the data: only reading finds out.
         while true {
             let unsent = PQflush(pointer)
-            guard unsent >= 0 else { throw lost() }
+            guard unsent >= 0, PQconsumeInput(pointer) == 1 else { throw lost() }
             if unsent == 0 { return }
-            try wait(.either, cancellation, &ending)
-            guard PQconsumeInput(pointer) == 1 else { throw lost() }
+            try wait(.either, cancellation)
         }
     }
 
     func endCopy(failing message: String?, _ cancellation: Cancellation) throws(PostgresError) {
-        var ending = Ending()
         while true {
             let put = PQputCopyEnd(pointer, message)
             if put == 1 { return }
             guard put == 0 else { throw lost() }
-            try wait(.either, cancellation, &ending)
+            try wait(.either, cancellation)
         }
     }
 
     /// One row of a `COPY … TO STDOUT`; `nil` at its end, after which the statement's result follows.
     func copyData(_ cancellation: Cancellation) throws(PostgresError) -> [UInt8]? {
-        var ending = Ending()
         while true {
             var buffer: UnsafeMutablePointer<CChar>?
             let length = PQgetCopyData(pointer, &buffer, 1)
@@ -176,39 +197,46 @@ final class LibpqConnection {
             }
             if length == -1 { return nil }
             guard length == 0 else { throw lost() }
-            try wait(.readable, cancellation, &ending)
+            try wait(.readable, cancellation)
             guard PQconsumeInput(pointer) == 1 else { throw lost() }
         }
     }
 
     // MARK: Waiting
 
-    /// A statement that was told to end, by a cancelled task or by a silence.
-    private struct Ending { var reason: PostgresError? }
-
-    private func wait(
-        _ readiness: Interrupt.Readiness, _ cancellation: Cancellation, _ ending: inout Ending
-    ) throws(PostgresError) {
-        if ending.reason == nil, cancellation.isCancelled {
-            ending.reason = PostgresError(.cancelled, "cancelled")
-            requestCancel()
-        }
-        let limit = ending.reason == nil ? silence : cancelPatience
-        switch interrupt.wait(for: readiness, on: PQsocket(pointer), within: limit) {
+    private func wait(_ readiness: Interrupt.Readiness, _ cancellation: Cancellation) throws(PostgresError) {
+        if ending == nil, cancellation.isCancelled { try end(because: .cancelled) }
+        let socket = PQsocket(pointer)
+        guard socket >= 0 else { throw lost() }
+        switch interrupt.wait(for: readiness, on: socket, within: ending == nil ? silence : cancelInterval) {
         case .ready, .interrupted: return
         case .timedOut:
-            if let reason = ending.reason { throw fail(reason) }
-            ending.reason = PostgresError(.timedOut, "no byte from the server in \(silence)")
-            requestCancel()
+            guard let ending else { return try end(because: PostgresError(.timedOut, "no byte from the server in \(silence)")) }
+            if ContinuousClock.now >= ending.deadline { throw fail(ending.reason) }
+            // A request that reaches the server's process before the statement does has no effect: ask again.
+            try requestCancel(because: ending.reason)
         }
     }
 
+    /// Tells the server to end the statement under way, which from now on has little time to do so.
+    private func end(because reason: PostgresError) throws(PostgresError) {
+        ending = (reason, .now.advanced(by: cancelPatience))
+        try requestCancel(because: reason)
+    }
+
     /// Asks the server to end the statement under way. Best effort: the caller bounds its wait for the effect.
-    private func requestCancel() {
-        guard let cancel = PQgetCancel(pointer) else { return }
-        defer { PQfreeCancel(cancel) }
-        var message = [CChar](repeating: 0, count: 256)
-        _ = PQcancel(cancel, &message, Int32(message.count))
+    ///
+    /// PQcancel returns when the server has dealt with the request, so it cannot hit a later statement. It has no limit of its
+    /// own: a server that hangs would hold us for ever. It gets a thread that can be left behind, together with the connection.
+    private func requestCancel(because reason: PostgresError) throws(PostgresError) {
+        guard let request = CancelRequest(pointer) else { return }
+        let done = DispatchSemaphore(value: 0)
+        DispatchQueue(label: "postgres-cancel").async {
+            request.send()
+            done.signal()
+        }
+        let seconds = Int(cancelPatience.components.seconds)
+        guard done.wait(timeout: .now() + .seconds(seconds)) == .success else { throw fail(reason) }
     }
 
     // MARK: The end
@@ -216,8 +244,13 @@ final class LibpqConnection {
     /// Whether the server has hung up while the connection was idle.
     func isStale() -> Bool {
         if failure != nil || PQstatus(pointer) != CONNECTION_OK { return true }
-        guard interrupt.wait(for: .readable, on: PQsocket(pointer), within: .zero) == .ready else { return false }
-        return PQconsumeInput(pointer) == 0 || PQstatus(pointer) != CONNECTION_OK
+        // A bell that was rung for an earlier statement says nothing about the server.
+        interrupt.clear()
+        // The server's last words come first, its hanging up behind them.
+        while interrupt.wait(for: .readable, on: PQsocket(pointer), within: .zero) == .ready {
+            if PQconsumeInput(pointer) == 0 || PQstatus(pointer) != CONNECTION_OK { return true }
+        }
+        return false
     }
 
     private func lost() -> PostgresError {
@@ -230,10 +263,38 @@ final class LibpqConnection {
     }
 }
 
+extension PostgresError {
+    fileprivate static func cannotConnect(_ message: String, isPermanent: Bool) -> PostgresError {
+        var error = PostgresError(.cannotConnect, message)
+        error.isPermanent = isPermanent
+        return error
+    }
+}
+
+/// What PQcancel needs to know of a connection.
+///
+/// `@unchecked Sendable`: libpq's manual, 34.7 «Canceling Queries in Progress», allows PQcancel from another thread than the
+/// one that uses the connection; `pointer` is a constant copy of the connection's address, freed only in `deinit`.
+private final class CancelRequest: @unchecked Sendable {
+    private let pointer: OpaquePointer
+
+    init?(_ connection: OpaquePointer) {
+        guard let pointer = PQgetCancel(connection) else { return nil }
+        self.pointer = pointer
+    }
+
+    deinit { PQfreeCancel(pointer) }
+
+    func send() {
+        var message = [CChar](repeating: 0, count: 256)
+        _ = PQcancel(pointer, &message, Int32(message.count))
+    }
+}
+
 /// Lends C a null-terminated array of C strings for the time of `body`.
 private func withCStrings<T>(_ strings: [String], _ body: ([UnsafePointer<CChar>?]) -> T) -> T {
     let copies = strings.map { strdup($0) }
     // The copies outlive `body`: they are freed after it has returned.
-    defer { copies.forEach { free($0) } }
+    defer { for copy in copies { free(copy) } }
     return body(copies.map { UnsafePointer($0) } + [nil])
 }

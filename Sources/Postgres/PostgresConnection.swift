@@ -13,8 +13,10 @@ public actor PostgresConnection {
     private var libpq: LibpqConnection?
     /// Counts the operations, so that a stream that was left behind knows that it is over.
     private var operation = 0
-    /// Whether results of an earlier operation are still to come, and must be cancelled before the next.
+    /// Whether results of an earlier operation are still to come, and must be done with before the next.
     private var isStreaming = false
+    /// Whether the operation under way runs in a transaction block, which would fail if it were cancelled.
+    private var isStreamInTransaction = false
 
     private init(_ configuration: PostgresConfiguration) { self.configuration = configuration }
 
@@ -66,7 +68,7 @@ public actor PostgresConnection {
 
     /// Runs a text of several statements, which take no parameters. Outside a transaction they are one.
     public nonisolated func execute(script: String) async throws {
-        try await cancellable { connection, cancellation in try connection.run(script: script, cancellation) }
+        try await cancellable { connection, cancellation in _ = try connection.run(script: script, cancellation) }
     }
 
     /// Sends all statements at once, in one implicit transaction unless they say otherwise, and then reads all answers: one round trip.
@@ -77,15 +79,12 @@ public actor PostgresConnection {
 
     // MARK: Parts of longer operations, for the streams and COPY
 
-    func begin(
-        _ statement: PostgresStatement, streaming: Bool, _ cancellation: Cancellation
-    ) throws(PostgresError) -> Int {
+    func begin(_ statement: PostgresStatement) throws(PostgresError) -> Int {
         let libpq = try ready()
+        let isInTransaction = libpq.isInTransaction
         try libpq.send(statement)
-        if streaming { try libpq.enterSingleRowMode() }
-        operation += 1
-        isStreaming = true
-        return operation
+        try libpq.enterSingleRowMode()
+        return started(inTransaction: isInTransaction)
     }
 
     func nextRows(of operation: Int, atMost bytes: Int, _ cancellation: Cancellation) throws(PostgresError) -> [PostgresRow] {
@@ -95,30 +94,30 @@ public actor PostgresConnection {
         do throws(PostgresError) {
             while size < bytes, let result = try libpq.nextResult(cancellation) {
                 if let error = result.error { throw error }
+                guard !result.isCopy else { throw .copyElsewhere }
                 guard result.status == .singleTuple else { continue }
                 rows.append(PostgresRow(result: result, index: 0))
-                size += result.size(ofRow: 0)
+                size += result.size
             }
         } catch {
-            throw abandon(error, cancellation)
+            throw abandon(error)
         }
         if size < bytes { isStreaming = false }
         return rows
     }
 
-    func beginCopy(_ sql: String, _ cancellation: Cancellation) throws(PostgresError) -> Int {
+    /// - Parameter direction: of the COPY that `sql` must be.
+    func beginCopy(_ sql: String, _ direction: CopyDirection, _ cancellation: Cancellation) throws(PostgresError) -> Int {
         let libpq = try ready()
+        let isInTransaction = libpq.isInTransaction
         try libpq.send(PostgresStatement(sql))
-        operation += 1
-        isStreaming = true
+        let operation = started(inTransaction: isInTransaction)
         do throws(PostgresError) {
             guard let result = try libpq.nextResult(cancellation) else { throw PostgresError(.usage, "empty statement") }
             if let error = result.error { throw error }
-            guard result.status == .copyIn || result.status == .copyOut else {
-                throw PostgresError(.usage, "not a COPY from standard input or to standard output")
-            }
+            guard result.status == direction.status else { throw PostgresError(.usage, "not a \(direction.rawValue)") }
         } catch {
-            throw abandon(error, cancellation)
+            throw abandon(error)
         }
         return operation
     }
@@ -127,7 +126,7 @@ public actor PostgresConnection {
         do throws(PostgresError) {
             try ongoing(operation).putCopyData(bytes, cancellation)
         } catch {
-            throw abandon(error, cancellation)
+            throw abandon(error)
         }
     }
 
@@ -143,8 +142,15 @@ public actor PostgresConnection {
             isStreaming = false
             return affected
         } catch {
-            throw abandon(error, cancellation)
+            throw abandon(error)
         }
+    }
+
+    /// Tells the server to undo a COPY whose source failed, if it has not done so itself, even though the task is cancelled.
+    func callOffCopyIn(_ operation: Int, _ message: String) {
+        guard isStreaming, operation == self.operation else { return }
+        // The answer to a COPY that is called off is an error; the caller is told of the source's own.
+        _ = try? finishCopyIn(of: operation, failing: message, Cancellation(ringing: interrupt))
     }
 
     /// The next rows of a `COPY … TO STDOUT`; empty at the end.
@@ -163,7 +169,7 @@ public actor PostgresConnection {
                 chunk += row
             }
         } catch {
-            throw abandon(error, cancellation)
+            throw abandon(error)
         }
         return chunk
     }
@@ -184,17 +190,18 @@ public actor PostgresConnection {
             try libpq.send(statement)
             return PostgresRows(result: try lastResult(libpq, cancellation))
         } catch {
-            throw abandon(error, cancellation)
+            throw abandon(error)
         }
     }
 
-    private func run(script: String, _ cancellation: Cancellation) throws(PostgresError) {
+    @discardableResult
+    private func run(script: String, _ cancellation: Cancellation) throws(PostgresError) -> LibpqResult {
         let libpq = try ready()
         do throws(PostgresError) {
             try libpq.send(script: script)
-            _ = try lastResult(libpq, cancellation)
+            return try lastResult(libpq, cancellation)
         } catch {
-            throw abandon(error, cancellation)
+            throw abandon(error)
         }
     }
 
@@ -217,11 +224,12 @@ public actor PostgresConnection {
                     continue
                 }
                 if result.status == .pipelineSync { break }
+                guard !result.isCopy else { throw .copyElsewhere }
                 if result.status == .pipelineAborted {
                     last = .failure(PostgresError(.usage, "not run: a statement before it failed"))
                 } else if let error = result.error {
                     if error.kind == .connectionLost { throw error }
-                    last = .failure(cancellation.isCancelled && error.sqlState == .queryCancelled ? .cancelled : error)
+                    last = .failure(error)
                 } else {
                     last = .success(PostgresRows(result: result))
                 }
@@ -239,9 +247,7 @@ public actor PostgresConnection {
         var last: LibpqResult?
         var failure: PostgresError?
         while let result = try libpq.nextResult(cancellation) {
-            if result.status == .copyIn || result.status == .copyOut {
-                throw PostgresError(.usage, "COPY needs copyIn(…) or copyOut(…)")
-            }
+            guard !result.isCopy else { throw .copyElsewhere }
             if failure == nil { failure = result.error }
             last = result
         }
@@ -255,9 +261,17 @@ public actor PostgresConnection {
         guard let libpq, libpq.failure == nil else { throw PostgresError(.connectionLost, "the connection is closed") }
         if isStreaming {
             isStreaming = false
-            try libpq.drain(cancelling: true)
+            // A cancelled statement would fail the transaction that it is part of: there the rest is read and dropped.
+            try libpq.drain(cancelling: !isStreamInTransaction)
         }
         return libpq
+    }
+
+    private func started(inTransaction isInTransaction: Bool) -> Int {
+        operation += 1
+        isStreaming = true
+        isStreamInTransaction = isInTransaction
+        return operation
     }
 
     private func ongoing(_ operation: Int) throws(PostgresError) -> LibpqConnection {
@@ -268,16 +282,17 @@ public actor PostgresConnection {
     }
 
     /// Brings the connection back to rest after `error`, or gives it up, and says what the caller should be told.
-    private func abandon(_ error: PostgresError, _ cancellation: Cancellation) -> PostgresError {
+    private func abandon(_ error: PostgresError) -> PostgresError {
         isStreaming = false
         guard let libpq else { return error }
         do throws(PostgresError) {
-            if libpq.failure == nil { try libpq.drain(cancelling: false) }
+            // What was no error of the server's goes on there, and nobody wants it.
+            if libpq.failure == nil { try libpq.drain(cancelling: error.kind == .usage) }
         } catch {
             // What broke while draining is told by `failure` below.
         }
         if libpq.failure != nil || error.kind == .connectionLost { close() }
-        return cancellation.isCancelled && error.sqlState == .queryCancelled ? .cancelled : error
+        return error
     }
 
     /// Runs `body` on the connection's own thread; cancelling the task interrupts it.
@@ -293,18 +308,44 @@ public actor PostgresConnection {
         }
     }
 
-    /// Runs `script` even though the task is cancelled: for the end of a transaction.
-    nonisolated func uninterrupted(script: String) async throws {
-        try await runUninterrupted(script: script)
+    // MARK: Transactions
+
+    func begin(transaction mode: String, _ cancellation: Cancellation) throws(PostgresError) {
+        guard try !ready().isInTransaction else { throw PostgresError(.usage, "a transaction is open already") }
+        try run(script: "BEGIN \(mode)", cancellation)
     }
 
-    private func runUninterrupted(script: String) throws {
-        try run(script: script, Cancellation(ringing: interrupt))
+    /// The server answers the COMMIT of a transaction in which a statement failed with a ROLLBACK, and without an error.
+    func commit(_ cancellation: Cancellation) throws(PostgresError) {
+        guard try run(script: "COMMIT", cancellation).command == "COMMIT" else {
+            var error = PostgresError(.server, "the transaction was rolled back: a statement in it had failed")
+            error.sqlState = .inFailedTransaction
+            throw error
+        }
+    }
+
+    /// Ends an open transaction, also in a cancelled task. A connection on which that fails is closed, which ends it on the
+    /// server as well.
+    func rollBack() {
+        guard let libpq, libpq.isInTransaction else { return }
+        // A statement under way may be cancelled now: what it does to the transaction does not matter any more.
+        isStreamInTransaction = false
+        do throws(PostgresError) {
+            try run(script: "ROLLBACK", Cancellation(ringing: interrupt))
+        } catch {
+            close()
+        }
     }
 
     var isInTransaction: Bool { libpq?.isInTransaction ?? false }
 }
 
+enum CopyDirection: String {
+    case into = "COPY … FROM STDIN"
+    case out = "COPY … TO STDOUT"
+}
+
 extension PostgresError {
     static let cancelled = PostgresError(.cancelled, "cancelled")
+    static let copyElsewhere = PostgresError(.usage, "COPY needs copyIn(…) or copyOut(…)")
 }

@@ -105,7 +105,7 @@ extension Array: PostgresDecodable where Element: PostgresDecodable {
         }
         guard let dimensions = integer(), integer() != nil, let elementType = integer() else { return nil }
         guard dimensions == 1 else { return dimensions == 0 ? [] : nil }
-        guard let count = integer(), integer() != nil else { return nil }
+        guard let count = integer(), count >= 0, integer() != nil else { return nil }
         var elements: [Element] = []
         for _ in 0..<count {
             guard let length = integer() else { return nil }

@@ -28,6 +28,9 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
     /// Where in the server's code the error was raised: the call stack of functions, innermost first.
     public internal(set) var context: String?
 
+    /// Whether no waiting will mend a failure to connect, as with a malformed connection string.
+    var isPermanent = false
+
     init(_ kind: Kind, _ message: String) {
         self.kind = kind
         self.message = message
@@ -40,7 +43,8 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
     /// see ``outcomeIsUnknown``.
     public var isRetriable: Bool {
         switch kind {
-        case .cannotConnect, .connectionLost, .timedOut: true
+        case .cannotConnect: !isPermanent
+        case .connectionLost, .timedOut: true
         case .server: sqlState?.isRetriable ?? false
         case .cancelled, .decoding, .usage: false
         }

@@ -10,7 +10,7 @@ public actor PostgresPool {
     private var idle: [PostgresConnection] = []
     /// Connections that are lent or being made.
     private var busy = 0
-    private var waiters: [(ticket: Int, continuation: CheckedContinuation<PostgresConnection?, any Error>)] = []
+    private(set) var waiters: [(ticket: Int, continuation: CheckedContinuation<PostgresConnection?, any Error>)] = []
     private var lastTicket = 0
     private var isClosed = false
 
@@ -53,25 +53,25 @@ public actor PostgresPool {
     }
 
     private func borrow() async throws -> PostgresConnection {
-        while true {
+        try Task.checkCancellation()
+        guard !isClosed else { throw PostgresError(.usage, "the pool is closed") }
+        if let connection = idle.popLast() {
+            busy += 1
+            if await connection.isUsable() { return connection }
+            await connection.close()
+        } else if busy < size {
+            busy += 1
+        } else if let connection = try await wait() {
+            return connection
+        }
+        // There is a place now that counts as busy.
+        do {
             try Task.checkCancellation()
             guard !isClosed else { throw PostgresError(.usage, "the pool is closed") }
-            if let connection = idle.popLast() {
-                busy += 1
-                if await connection.isUsable() { return connection }
-                await connection.close()
-                release()
-            } else if busy < size {
-                busy += 1
-                do {
-                    return try await PostgresConnection.connect(configuration, patience: patience)
-                } catch {
-                    release()
-                    throw error
-                }
-            } else if let connection = try await wait() {
-                return connection
-            }
+            return try await PostgresConnection.connect(configuration, patience: patience)
+        } catch {
+            release()
+            throw error
         }
     }
 
@@ -90,13 +90,16 @@ public actor PostgresPool {
         }
     }
 
-    /// One place has become free: the first waiter may make itself a connection.
+    /// Gives up a place. The first waiter gets it, still counted as busy: another who comes meanwhile cannot take it away.
     private func release() {
-        busy -= 1
-        if !waiters.isEmpty { waiters.removeFirst().continuation.resume(returning: nil) }
+        if waiters.isEmpty {
+            busy -= 1
+        } else {
+            waiters.removeFirst().continuation.resume(returning: nil)
+        }
     }
 
-    /// Waits for a connection, or for a place to make one (`nil`).
+    /// Waits for a connection, or for a place to make one (`nil`). Either counts as busy.
     private func wait() async throws -> PostgresConnection? {
         guard waiters.count < longestQueue else {
             throw PostgresError(.usage, "\(waiters.count) tasks are waiting for a connection already")

@@ -49,10 +49,13 @@ public struct PostgresRow: Sendable {
 final class LibpqResult: @unchecked Sendable {
     private let pointer: OpaquePointer
     let columnNames: [String]
+    /// Why the statement was told to end, if it was.
+    private let ending: PostgresError?
 
     /// Takes ownership of `pointer`.
-    init(owning pointer: OpaquePointer) {
+    init(owning pointer: OpaquePointer, ending: PostgresError?) {
         self.pointer = pointer
+        self.ending = ending
         // The columns of a COPY have no names.
         columnNames = (0..<PQnfields(pointer)).map { PQfname(pointer, $0).map { String(cString: $0) } ?? "" }
     }
@@ -61,6 +64,8 @@ final class LibpqResult: @unchecked Sendable {
 
     var status: ExecStatusType { PQresultStatus(pointer) }
     var rowCount: Int { Int(PQntuples(pointer)) }
+    /// What was done, in the server's words: `COMMIT`.
+    var command: String { String(cString: PQcmdStatus(pointer)) }
     var affected: Int { Int(String(cString: PQcmdTuples(pointer))) ?? 0 }
 
     func column(named name: String) -> Int? { columnNames.firstIndex(of: name) }
@@ -77,10 +82,8 @@ final class LibpqResult: @unchecked Sendable {
         }
     }
 
-    /// The bytes that this result's row takes on the wire, for bounding buffers.
-    func size(ofRow row: Int) -> Int {
-        columnNames.indices.reduce(0) { $0 + Int(PQgetlength(pointer, Int32(row), Int32($1))) }
-    }
+    /// The memory that libpq holds for this result, for bounding buffers: never 0, and much more than the values of a small row.
+    var size: Int { PQresultMemorySize(pointer) }
 
     /// The error this result stands for, or `nil` where it is none.
     var error: PostgresError? {
@@ -91,6 +94,8 @@ final class LibpqResult: @unchecked Sendable {
             let message = String(cString: PQresultErrorMessage(pointer))
             return PostgresError(.connectionLost, message.trimmed)
         }
+        // The server only says that it was told to; we know why.
+        if let ending, SQLState(state) == .queryCancelled { return ending }
         var error = PostgresError(.server, field(Int32(UInt8(ascii: "M"))) ?? "unknown error")
         error.sqlState = SQLState(state)
         error.detail = field(Int32(UInt8(ascii: "D")))

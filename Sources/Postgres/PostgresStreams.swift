@@ -2,11 +2,12 @@ import OffPool
 
 /// Rows that are read from the server as they are asked for: memory holds one chunk of them, whatever the table holds.
 ///
-/// Leaving the loop early is fine: the statement is cancelled before the connection's next one.
+/// Leaving the loop early is fine: the statement is cancelled before the connection's next one. Inside a transaction, which a
+/// cancelled statement would fail, the rest is read and dropped instead.
 public struct PostgresRowStream: AsyncSequence, Sendable {
     let connection: PostgresConnection
     let statement: PostgresStatement
-    /// About how many bytes of rows are fetched in one go.
+    /// About how many bytes of rows are held in memory, and fetched in one go.
     let chunk: Int
 
     public func makeAsyncIterator() -> Iterator { Iterator(stream: self) }
@@ -24,12 +25,12 @@ public struct PostgresRowStream: AsyncSequence, Sendable {
             if next == rows.count, !isOver {
                 let (statement, chunk, running) = (stream.statement, stream.chunk, operation)
                 (rows, operation) = try await stream.connection.cancellable { connection, cancellation in
-                    let operation = try running ?? connection.begin(statement, streaming: true, cancellation)
+                    let operation = try running ?? connection.begin(statement)
                     return (try connection.nextRows(of: operation, atMost: chunk, cancellation), operation)
                 }
                 next = 0
                 // A chunk that is not full is the last one.
-                isOver = rows.reduce(0) { $0 + $1.result.size(ofRow: 0) } < chunk
+                isOver = rows.reduce(0) { $0 + $1.result.size } < chunk
             }
             guard next < rows.count else { return nil }
             defer { next += 1 }
@@ -58,7 +59,7 @@ public struct PostgresCopyOut: AsyncSequence, Sendable {
             let (sql, size, running) = (copy.sql, copy.chunk, operation)
             let bytes: [UInt8]
             (bytes, operation) = try await copy.connection.cancellable { connection, cancellation in
-                let operation = try running ?? connection.beginCopy(sql, cancellation)
+                let operation = try running ?? connection.beginCopy(sql, .out, cancellation)
                 return (try connection.nextCopyOut(of: operation, atMost: size, cancellation), operation)
             }
             isOver = bytes.count < size
@@ -69,17 +70,21 @@ public struct PostgresCopyOut: AsyncSequence, Sendable {
 
 extension PostgresConnection {
     /// The rows of one statement, as they are asked for.
-    public nonisolated func stream(_ sql: String, _ parameters: any PostgresEncodable..., chunk: Int = 256 << 10) -> PostgresRowStream {
+    public nonisolated func stream(
+        _ sql: String, _ parameters: any PostgresEncodable..., chunk: Int = 256 << 10
+    ) -> PostgresRowStream {
         stream(PostgresStatement(sql, parameters), chunk: chunk)
     }
 
     public nonisolated func stream(_ statement: PostgresStatement, chunk: Int = 256 << 10) -> PostgresRowStream {
-        PostgresRowStream(connection: self, statement: statement, chunk: chunk)
+        precondition(chunk > 0)
+        return PostgresRowStream(connection: self, statement: statement, chunk: chunk)
     }
 
     /// The output of a `COPY … TO STDOUT`.
     public nonisolated func copyOut(_ sql: String, chunk: Int = 256 << 10) -> PostgresCopyOut {
-        PostgresCopyOut(connection: self, sql: sql, chunk: chunk)
+        precondition(chunk > 0)
+        return PostgresCopyOut(connection: self, sql: sql, chunk: chunk)
     }
 
     /// Feeds a `COPY … FROM STDIN`. If `chunks` throws, the whole COPY is undone.
@@ -87,22 +92,16 @@ extension PostgresConnection {
     @discardableResult
     public nonisolated func copyIn<Chunks: AsyncSequence>(_ sql: String, _ chunks: Chunks) async throws -> Int
     where Chunks.Element == [UInt8] {
-        let operation = try await cancellable { try $0.beginCopy(sql, $1) }
+        let operation = try await cancellable { try $0.beginCopy(sql, .into, $1) }
         do {
             for try await chunk in chunks {
                 try await cancellable { try $0.copyIn(chunk, of: operation, $1) }
             }
+            // A source may just end when the task is cancelled; then this throws, and half of the rows is not the whole.
+            return try await cancellable { try $0.finishCopyIn(of: operation, failing: nil, $1) }
         } catch {
-            // A COPY that the server itself ended has nothing left to be told.
-            if !(error is PostgresError) {
-                do {
-                    _ = try await cancellable { try $0.finishCopyIn(of: operation, failing: "the source failed: \(error)", $1) }
-                } catch let refusal as PostgresError where refusal.sqlState == .queryCancelled || refusal.kind == .cancelled {
-                    // The answer to a COPY that is called off is an error; the caller is told of its own.
-                }
-            }
+            await callOffCopyIn(operation, "the source failed: \(error)")
             throw error
         }
-        return try await cancellable { try $0.finishCopyIn(of: operation, failing: nil, $1) }
     }
 }

@@ -7,12 +7,15 @@ extension PostgresConnection {
 
     /// Runs `body` in a transaction: committed when it returns, rolled back when it throws or the task is cancelled.
     ///
+    /// A transaction in which a statement failed cannot be committed, even if `body` caught the error: `25P02`.
     /// An error of kind `connectionLost` from the commit means that nobody knows its outcome.
+    @discardableResult
     public nonisolated(nonsending) func transaction<T: Sendable>(
         _ isolation: Isolation = .readCommitted, readOnly: Bool = false,
         _ body: (PostgresConnection) async throws -> T
     ) async throws -> T {
-        try await execute(script: "BEGIN ISOLATION LEVEL \(isolation.rawValue)\(readOnly ? " READ ONLY" : "")")
+        let mode = "ISOLATION LEVEL \(isolation.rawValue)\(readOnly ? " READ ONLY" : "")"
+        try await cancellable { try $0.begin(transaction: mode, $1) }
         let result: T
         do {
             result = try await body(self)
@@ -21,7 +24,7 @@ extension PostgresConnection {
             throw error
         }
         do {
-            try await execute(script: "COMMIT")
+            try await cancellable { try $0.commit($1) }
         } catch {
             await rollBack()
             throw error
@@ -33,7 +36,7 @@ extension PostgresConnection {
     public nonisolated(nonsending) func discardedTransaction<T: Sendable>(
         _ isolation: Isolation = .readCommitted, _ body: (PostgresConnection) async throws -> T
     ) async throws -> T {
-        try await execute(script: "BEGIN ISOLATION LEVEL \(isolation.rawValue)")
+        try await cancellable { try $0.begin(transaction: "ISOLATION LEVEL \(isolation.rawValue)", $1) }
         do {
             let result = try await body(self)
             await rollBack()
@@ -41,16 +44,6 @@ extension PostgresConnection {
         } catch {
             await rollBack()
             throw error
-        }
-    }
-
-    /// Ends an open transaction. A connection on which that fails is closed, which ends it on the server as well.
-    private nonisolated func rollBack() async {
-        guard await isInTransaction else { return }
-        do {
-            try await uninterrupted(script: "ROLLBACK")
-        } catch {
-            await close()
         }
     }
 }

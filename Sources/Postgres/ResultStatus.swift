@@ -1,9 +1,16 @@
 import CLibpq
 
+extension CopyDirection {
+    var status: ExecStatusType { self == .into ? PGRES_COPY_IN : PGRES_COPY_OUT }
+}
+
+extension LibpqResult {
+    /// Whether this is not a statement's answer, but the server's readiness for data to flow.
+    var isCopy: Bool { status == PGRES_COPY_IN || status == PGRES_COPY_OUT }
+}
+
 /// C's enumeration, matched by name.
 extension ExecStatusType {
-    static var copyIn: ExecStatusType { PGRES_COPY_IN }
-    static var copyOut: ExecStatusType { PGRES_COPY_OUT }
     static var singleTuple: ExecStatusType { PGRES_SINGLE_TUPLE }
     static var pipelineSync: ExecStatusType { PGRES_PIPELINE_SYNC }
     static var pipelineAborted: ExecStatusType { PGRES_PIPELINE_ABORTED }

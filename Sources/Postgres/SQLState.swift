@@ -21,6 +21,7 @@ public struct SQLState: Sendable, Hashable, CustomStringConvertible {
     public static let undefinedFunction = SQLState("42883")
     public static let undefinedSchema = SQLState("3F000")
     public static let insufficientPrivilege = SQLState("42501")
+    public static let inFailedTransaction = SQLState("25P02")
     public static let idleInTransactionTimeout = SQLState("25P03")
 
     /// Whether the same statement may well succeed when it is sent again: rollbacks by contention, a server that restarts,

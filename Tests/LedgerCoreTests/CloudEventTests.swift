@@ -1,0 +1,90 @@
+import Foundation
+import LedgerCore
+import Testing
+
+@Suite struct CloudEventTests {
+    private let id = UUID(uuidString: "0193A5C0-1111-7222-8333-444455556666")!
+
+    private func event(job: String = "job-1", data: String? = "{}", metadata: String = "{}", occurredAt: Timestamp? = nil)
+        -> RecordedEvent
+    {
+        RecordedEvent(
+            position: 9_007_199_254_740_993, id: id, job: job, version: 3, type: .progress, data: data, metadata: metadata,
+            occurredAt: occurredAt, recordedAt: Timestamp("2026-11-23T20:45:01.5Z")!)
+    }
+
+    /// The event as Foundation reads it; the text is on one line.
+    private func decoded(_ event: RecordedEvent, ledger: LedgerName = .standard) throws -> [String: Any] {
+        let json = CloudEvent(event, of: ledger).json
+        #expect(!json.contains { $0 < 0x20 })
+        return try #require(try JSONSerialization.jsonObject(with: Data(json)) as? [String: Any])
+    }
+
+    @Test func theAttributes() throws {
+        let name = try #require(LedgerName("my_ledger2"))
+        let attributes = try decoded(event(occurredAt: Timestamp("2026-11-23T20:45:00Z")), ledger: name)
+        #expect(attributes["specversion"] as? String == "1.0")
+        #expect(attributes["id"] as? String == "0193a5c0-1111-7222-8333-444455556666")
+        #expect(attributes["source"] as? String == "/jobledger/my_ledger2")
+        #expect(attributes["type"] as? String == "io.jobledger.job.progress")
+        #expect(attributes["subject"] as? String == "job-1")
+        #expect(attributes["time"] as? String == "2026-11-23T20:45:00Z")
+        #expect(attributes["recordedtime"] as? String == "2026-11-23T20:45:01.5Z")
+        #expect(attributes["datacontenttype"] as? String == "application/json")
+        // A string, because a double cannot hold this position.
+        #expect(attributes["position"] as? String == "9007199254740993")
+        #expect(attributes["streamversion"] as? Int == 3)
+        #expect(attributes.count == 11)
+        #expect(attributes.keys.allSatisfy { $0.wholeMatch(of: /[a-z0-9]+/) != nil })
+        #expect(try decoded(event())["time"] as? String == "2026-11-23T20:45:01.5Z")
+    }
+
+    @Test(arguments: [
+        "plain", "with space", "\"quoted\"", "back\\slash", "👩‍👩‍👧‍👦 é", "line\nbreak\r\n\ttab", "\u{1}\u{1F}\u{7F}",
+        "\u{2028}\u{2029}", "a/b?c=d&e#f%20",
+        "</script>", "{\"a\":1}", "",
+    ])
+    func anyJobIsASubject(job: String) throws {
+        #expect(try decoded(event(job: job))["subject"] as? String == job)
+        let reference = try #require(try decoded(event(job: job, data: nil))["dataref"] as? String)
+        // A path segment of unreserved characters, which a URL's reader turns back into the job.
+        let segment = try #require(reference.wholeMatch(of: /\/v1\/jobs\/([A-Za-z0-9._~%-]*)\/events\?after=2&limit=1/)?.1)
+        #expect(String(segment).removingPercentEncoding == job)
+    }
+
+    @Test func dataKeepsItsMeaningOnOneLine() throws {
+        let data = "{\r\n  \"a\" : [ 1.0,\n\n\t2e3 ],\n  \"s\": \"line\\nbreak 👍\"\n}\n".replacing("\t", with: " ")
+        let attributes = try decoded(event(data: data))
+        let meant = try JSONSerialization.jsonObject(with: Data(data.utf8)) as? NSDictionary
+        #expect(attributes["data"] as? NSDictionary == meant)
+        #expect(meant != nil)
+        let bytes = CloudEvent(event(data: #"{"n":1.00,"b":1e400}"#), of: .standard).json
+        #expect(String(decoding: bytes, as: UTF8.self).contains(#""data":{"n":1.00,"b":1e400}"#))
+    }
+
+    @Test func dataThatWereLeftOutAreReferredTo() throws {
+        let attributes = try decoded(event(job: "a b", data: nil))
+        #expect(attributes["dataref"] as? String == "/v1/jobs/a%20b/events?after=2&limit=1")
+        #expect(attributes["data"] == nil && attributes["datacontenttype"] == nil)
+    }
+
+    @Test func metadataBecomeExtensions() throws {
+        let metadata = """
+            { "actor": "old", "actor" : "Zoë \\"Z\\" \\u00e9", "correlation_id":"c-1", "causation_id":
+              "x/y", "traceparent":"00-ab-cd-01", "own": {"not": "shown"}, "source": "evil" }
+            """
+        let attributes = try decoded(event(metadata: metadata))
+        #expect(attributes["actor"] as? String == "Zoë \"Z\" é")
+        #expect(attributes["correlationid"] as? String == "c-1")
+        #expect(attributes["causationid"] as? String == "x/y")
+        #expect(attributes["traceparent"] as? String == "00-ab-cd-01")
+        #expect(attributes["own"] == nil)
+        #expect(attributes["source"] as? String == "/jobledger/jobledger")
+    }
+
+    /// CloudEvents knows strings, numbers and booleans; ours are strings, and what is none is left out.
+    @Test(arguments: ["{ }", #"{"actor":null}"#, #"{"actor":7}"#, #"{"actor":{"a":"b"}}"#, #"{"actor":"a","actor":null}"#])
+    func metadataWithoutAStringAddNothing(metadata: String) throws {
+        #expect(try decoded(event(metadata: metadata)).count == 11)
+    }
+}

@@ -1,0 +1,64 @@
+import LedgerCore
+import Testing
+
+@Suite struct JSONMembersTests {
+    private func members(_ text: String) throws -> [String] {
+        try JSONText.members(of: text).map { "\($0.name)=\(String(decoding: $0.value, as: UTF8.self))" }
+    }
+
+    @Test(arguments: [
+        ("{}", [String]()),
+        (" \t\r\n{ \n} \n", []),
+        (#"{"a":1}"#, ["a=1"]),
+        (#"{ "a" : 1 , "b" : [ 1 , 2 ] }"#, ["a=1", "b=[ 1 , 2 ]"]),
+        (
+            #"{"a":1.0,"b":1e400,"c":-0,"d":123456789012345678901234567890}"#,
+            ["a=1.0", "b=1e400", "c=-0", "d=123456789012345678901234567890"]
+        ),
+        (#"{"z":true,"a":false,"a":null}"#, ["z=true", "a=false", "a=null"]),
+        (#"{"s":"a\u00e9\/\"}{][,:","t":""}"#, [#"s="a\u00e9\/\"}{][,:""#, #"t="""#]),
+        (#"{"o":{"x":{"y":[{},[],[[{}]]]}},"p":{}}"#, [#"o={"x":{"y":[{},[],[[{}]]]}}"#, "p={}"]),
+        (#"{"\u0061\n\"":"👍é"}"#, ["a\n\"=\"👍é\""]),
+        (#"{"":0}"#, ["=0"]),
+        (#"{"a":[1,{"b" :2}, "c"]}"#, [#"a=[1,{"b" :2}, "c"]"#]),
+        (#"{"a":"\\"}"#, [#"a="\\""#]),
+    ])
+    func valuesAreKeptByteForByte(text: String, expected: [String]) throws {
+        #expect(try members(text) == expected)
+    }
+
+    @Test(arguments: [
+        ("", 0), ("   ", 3), ("[]", 0), ("1", 0), ("null", 0), ("{", 1), (#"{""#, 2), (#"{"a"#, 3), (#"{"a""#, 4), (#"{"a":"#, 5),
+        (#"{"a":1"#, 6), (#"{"a":1,"#, 7), (#"{"a":1,}"#, 7), (#"{,}"#, 1), (#"{a:1}"#, 1), (#"{'a':1}"#, 1), (#"{"a" 1}"#, 5),
+        (#"{"a":1}x"#, 7), (#"{"a":1}{}"#, 7), (#"{"a":1 "b":2}"#, 7), (#"{"a":}"#, 5), (#"{"a":tru}"#, 5), (#"{"a":TRUE}"#, 5),
+        (#"{"a":NaN}"#, 5), (#"{"a":+1}"#, 5), (#"{"a":.5}"#, 5), (#"{"a":[1,]}"#, 8), (#"{"a":[1 2]}"#, 8), (#"{"a":[}"#, 6),
+        (#"{"a":[1}"#, 7), (#"{"a":{"b":1]}"#, 11), (#"{"a":{1:2}}"#, 6), (#"{"a":{"b"}}"#, 9), (#"{"a":"x}"#, 8),
+        (#"{"a":"x\"#, 8),
+        (#"{"a\"#, 4), ("{\"a\":\"\n\"}", 7), ("{\"a\":\"\0\"}", 7), (#"{"\x":1}"#, 1), (#"{"\u12":1}"#, 1),
+        (#"{"\ud800":1}"#, 1),
+        (#"{"\u+123":1}"#, 1), (#"{"\u-000":1}"#, 1), ("{\"a\":1}\0", 7), ("\u{FEFF}{}", 0), ("{\u{A0}}", 1),
+    ])
+    func brokenTextsAreErrorsWithTheirPlace(text: String, place: Int) throws {
+        let error = try #require(throws: JSONText.SyntaxError.self) { try JSONText.members(of: text) }
+        #expect(error.place == place, "\(error)")
+        #expect(!error.message.isEmpty && error.description.hasSuffix("at byte \(place)"))
+    }
+
+    @Test func bytesThatAreNoUTF8AreAnErrorInAName() {
+        let bytes = Array("{\"".utf8) + [0xC3, 0x28] + Array("\":1}".utf8)
+        #expect(throws: JSONText.SyntaxError.self) { try JSONText.members(of: bytes) }
+    }
+
+    @Test func deepNestingDoesNotCrash() throws {
+        let depth = 100_000
+        for (open, close) in [("[", "]"), (#"{"a":"#, "}"), (#"[{"a":["#, "]}]")] {
+            let value = String(repeating: open, count: depth) + "1" + String(repeating: close, count: depth)
+            let member = try #require(try JSONText.members(of: "{\"deep\":\(value)}").first)
+            #expect(member.value == Array(value.utf8))
+            #expect(throws: JSONText.SyntaxError.self) { try JSONText.members(of: "{\"deep\":\(value.dropLast())}") }
+            #expect(throws: JSONText.SyntaxError.self) {
+                try JSONText.members(of: "{\"deep\":\(String(repeating: open, count: depth))")
+            }
+        }
+    }
+}

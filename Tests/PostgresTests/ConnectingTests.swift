@@ -1,0 +1,95 @@
+import Foundation
+import LedgerTesting
+import Testing
+
+@testable import Postgres
+
+@Suite(.timeLimit(.minutes(1))) struct ConnectingTests {
+    private func url() async throws -> String { try await TestServers.shared.postgresURL() }
+
+    @Test func theFirstHostMayBeDead() async throws {
+        let url = try await url().replacing("@127.0.0.1:", with: "@127.0.0.1:1,127.0.0.1:")
+        let connection = try await PostgresConnection.connect(PostgresConfiguration(url: url))
+        #expect(try await connection.stillWorks())
+    }
+
+    @Test func theConfigurationReachesTheServer() async throws {
+        let configuration = PostgresConfiguration(
+            url: try await url() + "?options=-c%20geqo%3Doff", applicationName: "it's me",
+            sessionSettings: [("search_path", "pg_catalog, \"odd name\""), ("TimeZone", "'Asia/Tokyo'")])
+        let connection = try await PostgresConnection.connect(configuration)
+        let names = ["application_name", "search_path", "TimeZone", "geqo", "client_encoding"]
+        let values: [String] = try await connection.query(
+            "SELECT array_agg(current_setting(name) ORDER BY place) FROM unnest($1) WITH ORDINALITY AS t (name, place)", names
+        ).only().decode(0)
+        #expect(values == ["it's me", #"pg_catalog, "odd name""#, "Asia/Tokyo", "off", "UTF8"])
+        #expect(await connection.serverVersion >= 150_000)
+        #expect(try await connection.number("SELECT pg_backend_pid()") == Int(await connection.serverProcess))
+    }
+
+    @Test func aSettingThatTheServerRefusesIsItsError() async throws {
+        let configuration = PostgresConfiguration(url: try await url(), sessionSettings: [("no_such_setting", "1")])
+        let error = try await postgresError { _ = try await PostgresConnection.connect(configuration, patience: .seconds(30)) }
+        #expect(error.kind == .server && error.sqlState?.code == "42704")
+    }
+
+    /// No waiting mends these, so even endless patience ends at once.
+    @Test(arguments: [
+        ("postgresql://localhost:port/x", "port"), ("postgresql://localhost:99999/x", "99999"),
+        ("postgresql://localhost/x?sslmode=perhaps", "sslmode"), ("postgresql://[::1/x", "]"),
+        ("postgresql://u@h/x?no_such_option=1", "no_such_option"),
+        ("host='unfinished", "unterminated"), ("postgres//localhost/x", "missing"), ("postgresql://h/%zz", "percent-encoded"),
+    ])
+    func aMalformedURLIsAClearErrorAtOnce(url: String, clue: String) async throws {
+        let error = try await postgresError {
+            _ = try await PostgresConnection.connect(PostgresConfiguration(url: url), patience: nil)
+        }
+        #expect(error.kind == .cannotConnect && error.isConnectionFailure && !error.isRetriable)
+        #expect(error.message.contains(clue), "\(error)")
+    }
+
+    @Test func aServerWithoutTLSIsSaidToBeOne() async throws {
+        let configuration = PostgresConfiguration(url: try await url() + "?sslmode=require")
+        let error = try await postgresError { _ = try await PostgresConnection.connect(configuration) }
+        #expect(error.kind == .cannotConnect && error.message.contains("server does not support SSL"))
+    }
+
+    @Test func aWrongPasswordIsSaidToBeOne() async throws {
+        let url = try await url().replacing(/:[^:@]*@/, with: ":wrong@")
+        let error = try await postgresError { _ = try await PostgresConnection.connect(PostgresConfiguration(url: url)) }
+        #expect(error.kind == .cannotConnect && error.message.contains("password authentication failed"))
+        #expect(!error.message.contains("wrong"))
+    }
+
+    @Test func patienceEnds() async throws {
+        let configuration = PostgresConfiguration(url: "postgresql://127.0.0.1:1/x")
+        let start = ContinuousClock.now
+        let error = try await postgresError {
+            _ = try await PostgresConnection.connect(configuration, patience: .milliseconds(300))
+        }
+        #expect(error.kind == .cannotConnect)
+        #expect((.milliseconds(300) ... .seconds(20)).contains(start.duration(to: .now)))
+    }
+
+    @Test func aCancelledTaskStopsTrying() async throws {
+        let task = Task {
+            _ = try await PostgresConnection.connect(PostgresConfiguration(url: "postgresql://127.0.0.1:1/x"), patience: nil)
+        }
+        task.cancel()
+        await #expect(throws: (any Error).self) { try await task.value }
+    }
+
+    /// Sessions and descriptors end with the last reference, whether or not anyone closed them.
+    @Test func whatIsDroppedIsClosed() async throws {
+        let name = "dropped-\(UInt32.random(in: 0...UInt32.max))"
+        for _ in 0..<10 {
+            _ = try await PostgresConnection.connect(PostgresConfiguration(url: try await url(), applicationName: name))
+        }
+        try await withConnection { connection in
+            try await eventually("the sessions end") {
+                try await connection.number("SELECT count(*) FROM pg_stat_activity WHERE application_name = $1", name) == 0
+                    ? () : nil
+            }
+        }
+    }
+}

@@ -1,0 +1,37 @@
+import Testing
+
+@testable import Postgres
+
+/// What a program may conclude from an error: to try again, to doubt, to reconnect.
+@Suite struct ErrorKindTests {
+    @Test(arguments: [
+        (PostgresError.Kind.cannotConnect, true, false, true), (.connectionLost, true, true, true), (.timedOut, true, true, true),
+        (.cancelled, false, true, false), (.decoding, false, false, false), (.usage, false, false, false),
+        (.server, false, false, false),
+    ])
+    func kinds(kind: PostgresError.Kind, isRetriable: Bool, outcomeIsUnknown: Bool, isConnectionFailure: Bool) {
+        let error = PostgresError(kind, "test")
+        #expect(error.isRetriable == isRetriable)
+        #expect(error.outcomeIsUnknown == outcomeIsUnknown)
+        #expect(error.isConnectionFailure == isConnectionFailure)
+    }
+
+    @Test(arguments: [
+        ("40001", true, false, false), ("40P01", true, false, false), ("55P03", true, false, false),
+        ("53300", true, false, false),
+        ("53100", true, false, false), ("58030", true, false, false), ("08006", true, true, true), ("57P01", true, true, true),
+        ("57P02", true, true, true), ("57P03", true, true, true), ("25P03", true, false, false), ("25P02", false, false, false),
+        ("23505", false, false, false), ("22P02", false, false, false), ("42P01", false, false, false),
+        ("42501", false, false, false),
+        ("28P01", false, false, false), ("P0001", false, false, false),
+    ])
+    func states(code: String, isRetriable: Bool, outcomeIsUnknown: Bool, isConnectionFailure: Bool) {
+        var error = PostgresError(.server, "test")
+        error.sqlState = SQLState(code)
+        #expect(error.isRetriable == isRetriable)
+        #expect(error.outcomeIsUnknown == outcomeIsUnknown)
+        #expect(error.isConnectionFailure == isConnectionFailure)
+    }
+
+    @Test func aCancelledStatementIsNotSentAgain() { #expect(!SQLState.queryCancelled.isRetriable) }
+}

@@ -1,0 +1,113 @@
+import EmbeddedServices
+import Foundation
+import LedgerTesting
+import Synchronization
+import Testing
+
+@testable import Postgres
+
+@Suite(.timeLimit(.minutes(2))) struct LostServerTests {
+    @Test func aServerKilledInMidQueryAndBackAgain() async throws {
+        try await withOwnServer { server in
+            let configuration = PostgresConfiguration(url: server.url)
+            let watcher = try await PostgresConnection.connect(configuration)
+            let connection = try await PostgresConnection.connect(configuration)
+            let process = await connection.serverProcess
+            let task = Task { try await connection.query("SELECT pg_sleep(600)") }
+            try await watcher.waitUntilAsleep(process)
+            try await server.kill()
+            let error = try await postgresError { _ = try await task.value }
+            #expect(error.kind == .connectionLost && error.outcomeIsUnknown && error.isRetriable && error.isConnectionFailure)
+            #expect(await connection.isUsable() == false)
+            #expect(try await postgresError { try await connection.query("SELECT 1") }.kind == .connectionLost)
+            #expect(await watcher.isUsable() == false)
+
+            // The server is away: one attempt fails, and patience wins.
+            let away = try await postgresError { _ = try await PostgresConnection.connect(configuration) }
+            #expect(away.kind == .cannotConnect && away.isRetriable && !away.outcomeIsUnknown)
+            async let patient = PostgresConnection.connect(configuration, patience: .seconds(60))
+            try await server.restart()
+            let again = try await patient
+            #expect(try await again.stillWorks())
+        }
+    }
+
+    @Test func theProcessIsKilled() async throws {
+        try await withOwnServer { server in
+            let configuration = PostgresConfiguration(url: server.url)
+            let watcher = try await PostgresConnection.connect(configuration)
+            let connection = try await PostgresConnection.connect(configuration)
+            let process = await connection.serverProcess
+            let task = Task { try await connection.transaction { try await $0.query("SELECT pg_sleep(600)") } }
+            try await watcher.waitUntilAsleep(process)
+            kill(process, SIGKILL)
+            let error = try await postgresError { _ = try await task.value }
+            #expect(error.kind == .connectionLost && error.outcomeIsUnknown)
+            // Postgres ends all other sessions too, and recovers.
+            let again = try await PostgresConnection.connect(configuration, patience: .seconds(60))
+            #expect(try await again.stillWorks())
+        }
+    }
+
+    @Test func aServerThatDiesDuringACopyIn() async throws {
+        try await withOwnServer { server in
+            let connection = try await PostgresConnection.connect(PostgresConfiguration(url: server.url))
+            try await connection.execute(script: "CREATE TABLE t (s text)")
+            let chunk = Array((String(repeating: "z", count: 1 << 16 - 1) + "\n").utf8)
+            let sent = Atomic(0)
+            // The source never ends by itself: only the error can end this.
+            let endless = AsyncThrowingStream<[UInt8], any Error> {
+                if sent.add(1, ordering: .relaxed).oldValue == 100 { try await server.kill() }
+                return chunk
+            }
+            let error = try await postgresError { try await connection.copyIn("COPY t FROM STDIN", endless) }
+            #expect(error.kind == .connectionLost)
+            #expect((100..<10_000).contains(sent.load(ordering: .relaxed)))
+        }
+    }
+
+    @Test func aTerminatedSession() async throws {
+        try await withConnection { connection in
+            let process = await connection.serverProcess
+            try await withConnection { other in
+                let task = Task { try await connection.query("SELECT pg_sleep(600)") }
+                try await other.waitUntilAsleep(process)
+                try await other.query("SELECT pg_terminate_backend($1, 30000)", process)
+                let error = try await postgresError { _ = try await task.value }
+                #expect(error.isConnectionFailure && error.outcomeIsUnknown && error.isRetriable)
+                #expect(await connection.isUsable() == false)
+            }
+        }
+    }
+
+    /// The server's last words come before its end: reading only those makes the connection look alive.
+    @Test func anIdleSessionThatWasTerminatedIsNotUsable() async throws {
+        try await withConnection { connection in
+            #expect(await connection.isUsable())
+            let process = await connection.serverProcess
+            try await withConnection { try await $0.query("SELECT pg_terminate_backend($1, 30000)", process) }
+            #expect(await connection.isUsable() == false)
+        }
+    }
+
+    /// A server that stands still answers neither the statement nor the request to cancel it.
+    @Test func aFrozenServerHoldsUpNobodyForEver() async throws {
+        try await withOwnServer { server in
+            let configuration = PostgresConfiguration(url: server.url, silence: .milliseconds(300))
+            let connection = try await PostgresConnection.connect(configuration)
+            let session = await connection.serverProcess
+            let postmaster = try #require(await server.pid)
+            kill(session, SIGSTOP)
+            kill(postmaster, SIGSTOP)
+            defer {
+                kill(postmaster, SIGCONT)
+                kill(session, SIGCONT)
+            }
+            let start = ContinuousClock.now
+            let error = try await postgresError { try await connection.query("SELECT 1") }
+            #expect(error.kind == .timedOut)
+            #expect(start.duration(to: .now) < .seconds(20))
+            #expect(await connection.isUsable() == false)
+        }
+    }
+}
