@@ -19,6 +19,14 @@ CREATE TABLE ledger (
 );
 INSERT INTO ledger DEFAULT VALUES;
 
+-- Begins another epoch. Run it after restoring the ledger from a backup: what subscribers have seen since is gone, and its
+-- positions will be given again.
+CREATE FUNCTION begin_epoch() RETURNS uuid
+LANGUAGE sql SET search_path FROM CURRENT
+BEGIN ATOMIC
+  UPDATE ledger SET epoch = gen_random_uuid(), created_at = clock_timestamp() RETURNING epoch;
+END;
+
 CREATE TABLE events (
   position    bigint      NOT NULL,
   event_id    uuid        NOT NULL,
@@ -60,6 +68,25 @@ $$;
 CREATE TRIGGER events_append_only
   BEFORE UPDATE OR DELETE OR TRUNCATE ON events
   FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_log();
+
+-- Rows come in through append() alone, which says so for the time of its insert: not even the owner goes round the rules by mistake.
+CREATE FUNCTION refuse_insert_past_append() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+  IF current_setting('jobledger.appending', true) IS DISTINCT FROM 'on' THEN
+    RAISE EXCEPTION 'INSERT into events refused: events come in through append() or append_event()'
+      USING ERRCODE = 'restrict_violation';
+  END IF;
+  RETURN null;
+END
+$$;
+
+CREATE TRIGGER events_appended_only
+  BEFORE INSERT ON events
+  FOR EACH STATEMENT EXECUTE FUNCTION refuse_insert_past_append();
+
+-- Also where session_replication_role says otherwise.
+ALTER TABLE events ENABLE ALWAYS TRIGGER events_append_only, ENABLE ALWAYS TRIGGER events_appended_only;
 
 -- The last position, 0 while the log is empty.
 CREATE FUNCTION head() RETURNS bigint
@@ -110,5 +137,7 @@ DROP FUNCTION position_at(timestamptz);
 DROP FUNCTION history(text);
 DROP FUNCTION head();
 DROP TABLE events;
+DROP FUNCTION refuse_insert_past_append();
 DROP FUNCTION refuse_change_of_log();
+DROP FUNCTION begin_epoch();
 DROP TABLE ledger;

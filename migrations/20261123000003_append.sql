@@ -14,21 +14,24 @@ CREATE TYPE append_answer AS (
   message   text
 );
 
+-- Whoever holds the lock on this empty table numbers events. A table, not an advisory lock: only its owner can take it.
+CREATE TABLE serialiser ();
+
 -- Waits for the right to number events. Whoever has it keeps it until the transaction ends, so positions become visible in
 -- their order and an aborted transaction leaves no gap. It must be a statement of its own: the next one then sees all that
 -- was committed before.
 CREATE FUNCTION take_serialiser() RETURNS void
 LANGUAGE plpgsql SET search_path FROM CURRENT SET lock_timeout = '10s' AS $$
 BEGIN
-  PERFORM pg_advisory_xact_lock('events'::regclass::oid::bigint);
+  LOCK TABLE serialiser IN SHARE ROW EXCLUSIVE MODE;
 EXCEPTION WHEN lock_not_available THEN
   RAISE EXCEPTION 'another transaction has kept the log locked for 10 s'
     USING ERRCODE = 'lock_not_available', HINT = 'Nothing was written. Retry with the same event ids.';
 END
 $$;
 
--- A caller that appends in a transaction of its own holds everybody up until it commits. It may be idle, or run one statement,
--- for this long; then Postgres ends it, and its events with it.
+-- A caller that appends in a transaction of its own holds everybody up until it commits. After the statement that appended it may
+-- be idle, or run one statement, for this long; then Postgres ends it, and its events with it.
 CREATE FUNCTION bound_dawdling() RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -63,6 +66,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
   batch           CONSTANT integer := cardinality(jobs);
   longest_batch   CONSTANT integer := 10000;
+  largest_compare CONSTANT integer := 8 * 1024 * 1024;
 
   -- By ordinal: what the event asks for and what it is answered.
   ids             uuid[];
@@ -79,8 +83,9 @@ DECLARE
   stream_versions integer[] := array_fill(null::integer, ARRAY[batch]);
   stream_totals   integer[] := array_fill(null::integer, ARRAY[batch]);
   stream_ended    boolean[] := array_fill(null::boolean, ARRAY[batch]);
-  -- By event id, numbered within the call: the ordinal that was accepted under it.
+  -- By event id, numbered within the call: the ordinal that was accepted under it; and each ordinal's number.
   accepted_as     integer[] := array_fill(null::integer, ARRAY[batch]);
+  id_numbers      integer[] := array_fill(null::integer, ARRAY[batch]);
 
   head_position   bigint;
   head_recorded   timestamptz;
@@ -88,8 +93,9 @@ DECLARE
   next_position   bigint;
 
   event           record;
-  request         integer := null;
+  request         bigint := null;
   request_start   integer;
+  request_stream  integer;
   request_refused boolean;
   before_position bigint;
   before_version  integer;
@@ -105,6 +111,12 @@ BEGIN
     RAISE EXCEPTION 'a call takes % events at most, not %', longest_batch, batch USING ERRCODE = 'program_limit_exceeded';
   ELSIF cardinality(types) IS DISTINCT FROM batch OR cardinality(data) IS DISTINCT FROM batch THEN
     RAISE EXCEPTION 'jobs, types and data must have the same length' USING ERRCODE = 'array_subscript_error';
+  ELSIF concat(array_ndims(jobs), array_ndims(types), array_ndims(data), array_ndims(metadata), array_ndims(expected_versions),
+               array_ndims(event_ids), array_ndims(occurred_ats), array_ndims(requests),
+               array_lower(jobs, 1), array_lower(types, 1), array_lower(data, 1), array_lower(metadata, 1),
+               array_lower(expected_versions, 1), array_lower(event_ids, 1), array_lower(occurred_ats, 1), array_lower(requests, 1)) ~ '[^1]'
+  THEN
+    RAISE EXCEPTION 'every array must have one dimension, and begin at 1' USING ERRCODE = 'array_subscript_error';
   ELSIF current_setting('transaction_isolation') <> 'read committed' THEN
     -- Its snapshot may be older than the last events, and could only number them twice.
     RAISE EXCEPTION 'append works in READ COMMITTED transactions, not in %', upper(current_setting('transaction_isolation'))
@@ -124,6 +136,8 @@ BEGIN
    WHERE e.ordinal <= batch;
 
   PERFORM take_serialiser();
+  -- Whatever comes of the call, the lock is held from here on.
+  PERFORM bound_dawdling();
 
   SELECT e.position, e.recorded_at INTO head_position, head_recorded FROM events AS e ORDER BY e.position DESC LIMIT 1;
   head_position := coalesce(head_position, 0);
@@ -132,7 +146,8 @@ BEGIN
 
   FOR event IN
     SELECT e.ordinal::integer, e.job, e.type, e.expected_version, e.occurred_at, e.data, coalesce(e.metadata, '{}') AS metadata,
-           coalesce(e.request, -e.ordinal)::integer AS request,
+           -- Without a number an event is a request of its own; theirs are beyond those of integers.
+           coalesce(e.request, 4294967296 + e.ordinal) AS request,
            dense_rank() OVER (ORDER BY e.job COLLATE "C")::integer AS stream,
            dense_rank() OVER (ORDER BY e.id)::integer AS id_number,
            head.version AS head_version, head.total AS head_total, head.type IN ('finished', 'failed') AS head_ended,
@@ -140,6 +155,8 @@ BEGIN
            earlier.position IS NOT NULL
              AND earlier.category = 'job' AND earlier.stream_id = e.job AND earlier.type = e.type
              AND earlier.occurred_at IS NOT DISTINCT FROM e.occurred_at
+             -- What is in the log is no larger; what is larger is not worth parsing here.
+             AND octet_length(e.data) <= largest_compare
              AND is_same_content(earlier.data::text, e.data, earlier.metadata::text, coalesce(e.metadata, '{}')) AS is_earlier
       FROM unnest(jobs, types, data, metadata, occurred_ats, expected_versions, ids, requests)
              WITH ORDINALITY AS e (job, type, data, metadata, occurred_at, expected_version, id, request, ordinal)
@@ -159,22 +176,24 @@ BEGIN
     IF request IS DISTINCT FROM event.request THEN
       request := event.request;
       request_start := event.ordinal;
+      request_stream := event.stream;
       request_refused := false;
       before_position := next_position;
       before_version := stream_versions[event.stream];
       before_total := stream_totals[event.stream];
       before_ended := stream_ended[event.stream];
     END IF;
-    IF event.job <> jobs[request_start] THEN
-      RAISE EXCEPTION 'request % has events of several jobs', event.request USING ERRCODE = 'invalid_parameter_value';
-    END IF;
     CONTINUE WHEN request_refused;
+    id_numbers[event.ordinal] := event.id_number;
     refusal := null;
     reason := null;
 
     -- A retry comes first: it is never refused for what has happened since.
     other := accepted_as[event.id_number];
-    IF event.earlier_position IS NOT NULL THEN
+    IF event.stream <> request_stream THEN
+      refusal := 'invalid_event';
+      reason := 'the events of one request belong to one job';
+    ELSIF event.earlier_position IS NOT NULL THEN
       IF event.is_earlier THEN
         positions[event.ordinal] := event.earlier_position;
         versions[event.ordinal] := event.earlier_version;
@@ -231,11 +250,11 @@ BEGIN
       -- The whole request is refused: what it did so far is undone.
       request_refused := true;
       next_position := before_position;
-      stream_versions[event.stream] := before_version;
-      stream_totals[event.stream] := before_total;
-      stream_ended[event.stream] := before_ended;
+      stream_versions[request_stream] := before_version;
+      stream_totals[request_stream] := before_total;
+      stream_ended[request_stream] := before_ended;
       FOR undone IN request_start .. batch LOOP
-        EXIT WHEN coalesce(requests[undone], -undone) <> request;
+        EXIT WHEN coalesce(requests[undone], 4294967296 + undone) <> request;
         IF undone < event.ordinal THEN
           reason := CASE WHEN undone = request_start THEN format('event %s of this request: %s', event.ordinal - request_start + 1, reason) ELSE reason END;
         END IF;
@@ -247,22 +266,22 @@ BEGIN
         accepted[undone] := false;
       END LOOP;
       -- Ids of what was undone are free again.
-      FOR number IN 1 .. batch LOOP
-        EXIT WHEN request_start = event.ordinal;
-        IF accepted_as[number] >= request_start THEN
-          accepted_as[number] := null;
+      FOR undone IN request_start .. event.ordinal - 1 LOOP
+        IF accepted_as[id_numbers[undone]] = undone THEN
+          accepted_as[id_numbers[undone]] := null;
         END IF;
       END LOOP;
     END IF;
   END LOOP;
 
   IF next_position > head_position + 1 THEN
-    PERFORM bound_dawdling();
+    PERFORM set_config('jobledger.appending', 'on', true);
     INSERT INTO events (position, event_id, stream_id, version, type, data, metadata, occurred_at, recorded_at, total)
     SELECT e.position, e.id, e.job, e.version, e.type, e.data::json, coalesce(e.metadata, '{}')::json, e.occurred_at, now_recorded, e.total
       FROM unnest(positions, ids, jobs, versions, types, data, metadata, occurred_ats, totals, accepted)
              AS e (position, id, job, version, type, data, metadata, occurred_at, total, accepted)
      WHERE e.accepted;
+    PERFORM set_config('jobledger.appending', 'off', true);
   END IF;
 
   RETURN QUERY
@@ -327,4 +346,5 @@ DROP TYPE appended;
 DROP FUNCTION append(text[], text[], text[], text[], integer[], uuid[], timestamptz[], integer[]);
 DROP FUNCTION bound_dawdling();
 DROP FUNCTION take_serialiser();
+DROP TABLE serialiser;
 DROP TYPE append_answer;

@@ -34,7 +34,7 @@ BEGIN
     current_schema() || '_appender');
 
   -- A reader sees the log and the read models (the projector grants those when it makes them), and changes nothing.
-  EXECUTE format('GRANT SELECT ON ledger, events, checkpoints, projections TO %I', current_schema() || '_reader');
+  EXECUTE format('GRANT SELECT ON ledger, events, checkpoints, projections, leases TO %I', current_schema() || '_reader');
   EXECUTE format(
     'GRANT EXECUTE ON FUNCTION head(), history(text), position_at(timestamptz) TO %I', current_schema() || '_reader');
 END

@@ -5,7 +5,8 @@
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
 -- Puts fresh_schema.name where the ledger's table of that name is, in the caller's transaction: grants go over to the new table,
--- and so do the views that read the old one. Anything else that depends on the old table makes it fail, and nothing is changed.
+-- and so do the views that read the old one, with their options. Anything else that depends on the old table makes it fail, and
+-- nothing is changed. Indexes, triggers, policies and column grants that somebody added to the old table do not go over.
 CREATE FUNCTION swap_table(fresh_schema text, name text) RETURNS void
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
@@ -28,13 +29,13 @@ BEGIN
     END LOOP;
 
     FOR reader IN
-      SELECT DISTINCT view.oid, view.relkind
+      SELECT DISTINCT view.oid, ' WITH (' || array_to_string(view.reloptions, ', ') || ')' AS options
         FROM pg_depend
         JOIN pg_rewrite ON pg_rewrite.oid = pg_depend.objid AND pg_depend.classid = 'pg_rewrite'::regclass
         JOIN pg_class AS view ON view.oid = pg_rewrite.ev_class
        WHERE pg_depend.refclassid = 'pg_class'::regclass AND pg_depend.refobjid = old AND view.relkind = 'v'
     LOOP
-      views := views || format('CREATE OR REPLACE VIEW %s AS %s', reader.oid::regclass, pg_get_viewdef(reader.oid));
+      views := views || format('CREATE OR REPLACE VIEW %s%s AS %s', reader.oid::regclass, reader.options, pg_get_viewdef(reader.oid));
     END LOOP;
 
     -- Out of the way with its indexes, so that the views can be bound to the new table before the old one goes. Two tables

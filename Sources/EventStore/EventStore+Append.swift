@@ -7,6 +7,8 @@ extension EventStore {
     /// How much goes in one call of the append function: enough to share a commit, not so much that others wait long for it.
     private static let longestBatch = 1000
     private static let largestBatch = 16 << 20
+    /// What is far beyond every limit of the ledger is not sent at all.
+    private static let largestText = 64 << 20
 
     /// Appends `requests` in their order, each on its own: one refused request fails no other.
     ///
@@ -62,6 +64,9 @@ extension EventStore {
             return Refusal(.tooLarge, "\(request.events.count) events in one request; the limit is \(longestBatch)")
         }
         let texts = [request.job] + request.events.flatMap { [$0.type, $0.data, $0.metadata] }
+        if let size = texts.map(\.utf8.count).max(), size > largestText {
+            return Refusal(.tooLarge, "\(size) bytes in one text are too many")
+        }
         return texts.contains { $0.utf8.contains(0) } ? Refusal(.invalidEvent, "U+0000 cannot be stored") : nil
     }
 

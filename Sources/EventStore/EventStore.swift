@@ -26,9 +26,11 @@ public struct EventStore: Sendable {
         PostgresConfiguration(
             url: url, applicationName: applicationName,
             sessionSettings: [
-                ("search_path", "\"\(ledger.text)\""), ("TimeZone", "'UTC'"), ("DateStyle", "'ISO, YMD'"),
-                ("IntervalStyle", "'iso_8601'"),
-                ("extra_float_digits", "1"), ("bytea_output", "'hex'"), ("default_transaction_isolation", "'read committed'"),
+                ("search_path", "\"\(ledger.text)\""), ("default_transaction_isolation", "'read committed'"),
+                ("TimeZone", "'UTC'"), ("DateStyle", "'ISO, YMD'"), ("IntervalStyle", "'iso_8601'"),
+                ("extra_float_digits", "1"), ("bytea_output", "'hex'"),
+                // Limits that an administrator set for people's sessions would end a long replay; ours are in the driver.
+                ("statement_timeout", "0"), ("lock_timeout", "0"), ("idle_in_transaction_session_timeout", "0"),
             ])
     }
 
@@ -42,6 +44,14 @@ public struct EventStore: Sendable {
     /// The ledger's epoch: another one means another log, whatever its positions.
     public func epoch() async throws -> EventID {
         try await pool.withConnection { try await $0.query("SELECT epoch FROM ledger").only().decode(0) }
+    }
+
+    /// Both at one moment.
+    public func headAndEpoch() async throws -> (head: Position, epoch: EventID) {
+        try await pool.withConnection { connection in
+            let row = try await connection.query("SELECT head(), epoch FROM ledger").only()
+            return (try row.decode(0), try row.decode(1))
+        }
     }
 
     /// The last position recorded at or before `moment`.

@@ -1,6 +1,7 @@
 import EventStore
 import LedgerCore
 import OffPool
+import Postgres
 import Redis
 
 /// Events as they come, from a position on: each once, in order.
@@ -13,9 +14,6 @@ public struct Follower: Sendable {
 
     /// How long without a message before Postgres is asked anyway.
     private let poll: Duration
-    /// The most events that are read ahead of the consumer.
-    private static let page = 500
-
     /// - Parameter redis: `nil` to poll only.
     public init(store: EventStore, redis: RedisConfiguration?, poll: Duration = .milliseconds(250)) {
         self.store = store
@@ -48,28 +46,52 @@ public struct Follower: Sendable {
             }
             wake.yield()
             var query = query
+            var epoch: EventID?
+            var backoff = Backoff()
             for await _ in wakes {
-                guard try await drain(&query, body) else { return }
+                do {
+                    guard try await drain(&query, &epoch, body) else { return }
+                    backoff.reset()
+                } catch let error as PostgresError where error.isRetriable {
+                    // The server is away. What was given to the consumer is counted: nothing is given twice.
+                    try await backoff.pause()
+                    wake.yield()
+                }
             }
             try Task.checkCancellation()
         }
     }
 
-    /// Reads everything there is. False when the consumer has had enough.
-    private func drain(_ query: inout EventQuery, _ body: (RecordedEvent) async throws -> Bool) async throws -> Bool {
+    /// Reads everything there is, as the consumer takes it. False when the consumer has had enough.
+    private func drain(
+        _ query: inout EventQuery, _ epoch: inout EventID?, _ body: (RecordedEvent) async throws -> Bool
+    ) async throws -> Bool {
         while true {
             try Task.checkCancellation()
-            let head = try await store.head()
+            let (head, current) = try await store.headAndEpoch()
+            if epoch != nil, epoch != current || head < query.after { throw AnotherEpoch(position: query.after, head: head) }
+            epoch = current
             guard query.after < head else { return true }
             query.upTo = head
-            query.limit = Self.page
-            let events = try await store.page(query)
-            for event in events {
-                guard try await body(event) else { return false }
-                query.after = event.position
+            let goesOn = try await store.pool.withConnection { connection in
+                for try await event in connection.events(query) {
+                    guard try await body(event) else { return false }
+                    query.after = event.position
+                }
+                return true
             }
+            guard goesOn else { return false }
             // Everything up to the head has been looked at, whether or not it matched.
-            if events.count < Self.page { query.after = head }
+            query.after = head
         }
+    }
+}
+
+/// The ledger was restored or made anew: its positions mean other events than those seen so far.
+public struct AnotherEpoch: Error, Sendable, CustomStringConvertible {
+    public let position: Position
+    public let head: Position
+    public var description: String {
+        "the ledger is another one than before (restored, or made anew): it ends at \(head), we had come to \(position); start again from 0"
     }
 }

@@ -26,13 +26,17 @@ public struct LiveProjection: Sendable {
     public func install(on connection: PostgresConnection) async throws {
         try await connection.transaction { connection in
             // Of two projectors that start at once, the second waits here and then finds everything made.
-            try await connection.query(
-                "SELECT pg_advisory_xact_lock(hashtextextended($1, 1))", "\(ledger.text).\(definition.name)")
+            try await lockInstallation(on: connection)
             guard try await ProjectionState.load(definition.name, on: connection) == nil else { return }
             try await fold.createTables(on: connection)
             try await fold.grantToReaders(on: connection)
             try await ProjectionState.register(definition, at: 0, on: connection)
         }
+    }
+
+    /// For the rest of the transaction nobody else makes the tables, or swaps them.
+    func lockInstallation(on connection: PostgresConnection) async throws {
+        try await connection.query("SELECT pg_advisory_xact_lock(hashtextextended($1, 1))", "\(ledger.text).\(definition.name)")
     }
 
     /// Folds the events after `position` up to `head`. An event that cannot be folded is found by halving, so that all before it are.
@@ -52,8 +56,8 @@ public struct LiveProjection: Sendable {
                 where error.kind == .server && !error.isRetriable && error.sqlState != .queryCancelled
             {
                 guard upTo > position + 1 else {
-                    try await ProjectionState.stop(definition, failed: upTo, error: error.description, on: connection)
-                    return .stopped(at: upTo, error: error.description)
+                    let isOurs = try await ProjectionState.stop(definition, failed: upTo, error: error.description, on: connection)
+                    return isOurs ? .stopped(at: upTo, error: error.description) : .overtaken
                 }
                 upTo = position + (upTo - position) / 2
             }

@@ -64,14 +64,15 @@ public struct ProjectionState: Sendable, Equatable {
         ).affected == 1
     }
 
-    /// Stops the projection before the event at `failed`.
+    /// Stops the projection before the event at `failed`. False where it is not right before it: somebody else has moved it.
     static func stop(
         _ definition: ProjectionDefinition, failed: Position, error: String, on connection: PostgresConnection
-    ) async throws {
+    ) async throws -> Bool {
         try await connection.query(
             """
             UPDATE projections SET state = 'stopped', failed_position = $3, error = $4, updated_at = clock_timestamp()
-             WHERE name = $1 AND definition = $2
-            """, definition.name, definition.hash, failed, error)
+             WHERE name = $1 AND definition = $2 AND position = $3 - 1
+            """, definition.name, definition.hash, failed, error
+        ).affected == 1
     }
 }

@@ -37,11 +37,13 @@ public struct Projector: Sendable {
     /// Runs until the task is cancelled.
     public func run() async {
         var backoff = Backoff(longest: .seconds(5))
+        var replacement = Replacement.undecided
         while !Task.isCancelled {
             do {
                 let connection = try await PostgresConnection.connect(configuration, patience: nil)
                 do {
-                    try await work(on: connection) { backoff.reset() }
+                    try await replacement.decide(definition, on: connection)
+                    try await work(on: connection, &replacement) { backoff.reset() }
                 } catch {
                     // Another can take over at once instead of when the lease runs out; if even that fails, it will run out.
                     if await connection.isUsable() { try? await lease.release(on: connection) }
@@ -59,10 +61,19 @@ public struct Projector: Sendable {
         }
     }
 
-    private func work(on connection: PostgresConnection, succeeded: () -> Void) async throws {
+    private func work(
+        on connection: PostgresConnection, _ replacement: inout Replacement, succeeded: () -> Void
+    ) async throws {
         while true {
             try await waitForLease(on: connection)
             logger.debug("at work")
+            try await live.install(on: connection)
+            if replacement == .due {
+                try await replace(on: connection)
+                replacement = .done
+                // That may have taken longer than the lease lasts.
+                guard try await lease.take(on: connection) else { continue }
+            }
             try await hold(on: connection, succeeded: succeeded)
         }
     }
@@ -75,8 +86,6 @@ public struct Projector: Sendable {
 
     /// Projects until the lease is lost.
     private func hold(on connection: PostgresConnection, succeeded: () -> Void) async throws {
-        try await live.install(on: connection)
-        try await replaceIfChanged(on: connection)
         var state = try await ProjectionState.load(definition.name, on: connection)
         /// The event that stopped us; from then on only a change from outside sets us going again.
         var stoppedAt: Position?
@@ -113,11 +122,7 @@ public struct Projector: Sendable {
         }
     }
 
-    private func replaceIfChanged(on connection: PostgresConnection) async throws {
-        guard let state = try await ProjectionState.load(definition.name, on: connection), state.definition != definition.hash
-        else {
-            return
-        }
+    private func replace(on connection: PostgresConnection) async throws {
         logger.notice("the definition has changed: rebuilding beside the tables in use")
         // Should the lease run out meanwhile, whoever takes it finds this rebuild busy, and waits.
         let receipt = try await Rebuild(definition, ledger: store.ledger, window: Int(window)).run(on: connection)
@@ -125,8 +130,20 @@ public struct Projector: Sendable {
     }
 }
 
+/// Whether this process puts its definition in the place of the one it found. It does so once: of two programs with different definitions
+/// the one that was started last has its way, and the other stands by instead of changing it back.
+private enum Replacement {
+    case undecided, due, done
+
+    mutating func decide(_ definition: ProjectionDefinition, on connection: PostgresConnection) async throws {
+        guard self == .undecided else { return }
+        let found = try await ProjectionState.load(definition.name, on: connection)
+        self = found != nil && found?.definition != definition.hash ? .due : .done
+    }
+}
+
 /// Two programs with different definitions of one projection run against one ledger.
 struct ProjectionReplaced: Error, CustomStringConvertible {
     let name: String
-    var description: String { "another process has installed another definition of \(name); run one version only" }
+    var description: String { "another process has installed another definition of \(name); standing by (run one version only)" }
 }

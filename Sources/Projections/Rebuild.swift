@@ -1,5 +1,6 @@
 import EventStore
 import LedgerCore
+import OffPool
 import Postgres
 
 /// Replays the log into fresh tables beside those in use, and then puts them in their place.
@@ -20,7 +21,7 @@ public struct Rebuild: Sendable {
 
     public struct Busy: Error, Sendable, CustomStringConvertible {
         public let projection: String
-        public var description: String { "another rebuild of \(projection) is running" }
+        public var description: String { "another rebuild, or a verification, of \(projection) is running" }
     }
 
     private let definition: ProjectionDefinition
@@ -42,7 +43,8 @@ public struct Rebuild: Sendable {
         let fresh = Fold(definition, ledger: ledger, schema: Self.freshSchema(ledger: ledger, projection: definition.name))
         return try await connection.transaction { connection in
             let isOurs: Bool = try await connection.query(
-                "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))", "jobledger rebuild \(fresh.schema)"
+                "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))",
+                Self.lockKey(ledger: ledger, projection: definition.name)
             ).only().decode(0)
             guard isOurs else { throw Busy(projection: definition.name) }
 
@@ -52,12 +54,12 @@ public struct Rebuild: Sendable {
             var position = try await replay(into: fresh, from: 0, on: connection, progress: progress)
 
             // Almost there. The live projection stands still from here to the end, so nothing comes in between.
+            try await LiveProjection(definition: definition, ledger: ledger).lockInstallation(on: connection)
             try await connection.query("SELECT FROM projections WHERE name = $1 FOR UPDATE", definition.name)
             position = try await replay(into: fresh, from: position, on: connection, progress: progress)
             let digest = try await TableDigest.of(fresh, on: connection)
 
-            // Readers are held up for the time of a few catalogue changes; they are not made to queue behind one long query.
-            try await connection.execute(script: "SET LOCAL lock_timeout = '60s'")
+            try await lockLiveTables(on: connection)
             for table in definition.tables { try await connection.query("SELECT swap_table($1, $2)", fresh.schema, table) }
             try await connection.execute(script: "DROP SCHEMA \"\(fresh.schema)\"")
             try await ProjectionState.register(definition, at: position, on: connection)
@@ -66,6 +68,31 @@ public struct Rebuild: Sendable {
                 duration: start.duration(to: .now))
         }
     }
+
+    /// Takes the tables in use for the swap. New readers queue behind whoever waits for such a lock, so it waits only briefly at a time,
+    /// and lets them pass in between: one long query of somebody's delays the swap, not the readers.
+    private func lockLiveTables(on connection: PostgresConnection) async throws {
+        let names = definition.tables.map { "\"\(ledger.text)\".\"\($0)\"" }
+        let deadline = ContinuousClock.now.advanced(by: .seconds(300))
+        var backoff = Backoff(first: .milliseconds(100), longest: .seconds(1))
+        for name in names {
+            guard try await connection.query("SELECT to_regclass($1) IS NOT NULL", name).only().decode(0, as: Bool.self) else { continue }
+            while true {
+                try await connection.execute(script: "SAVEPOINT before_lock; SET LOCAL lock_timeout = '100ms'")
+                do {
+                    try await connection.execute(script: "LOCK TABLE \(name) IN ACCESS EXCLUSIVE MODE")
+                    break
+                } catch let error as PostgresError where error.sqlState == .lockNotAvailable && ContinuousClock.now < deadline {
+                    try await connection.execute(script: "ROLLBACK TO before_lock")
+                    try await backoff.pause()
+                }
+            }
+        }
+        try await connection.execute(script: "SET LOCAL lock_timeout = 0")
+    }
+
+    /// What rebuilds exclude each other by, and verifications share.
+    static func lockKey(ledger: LedgerName, projection: String) -> String { "jobledger rebuild \(ledger).\(projection)" }
 
     /// Folds everything from `position` to the head, wherever that moves meanwhile.
     private func replay(

@@ -37,6 +37,25 @@ public struct Verification: Sendable {
     public func run(
         on connection: PostgresConnection, progress: (Position, Position) async throws -> Void = { _, _ in }
     ) async throws -> Finding {
+        // No rebuild swaps the tables meanwhile: this snapshot could not see what is in the new ones.
+        let key = Rebuild.lockKey(ledger: ledger, projection: definition.name)
+        try await connection.query("SELECT pg_advisory_lock_shared(hashtextextended($1, 0))", key)
+        do {
+            let finding = try await compare(on: connection, progress: progress)
+            try await connection.query("SELECT pg_advisory_unlock_shared(hashtextextended($1, 0))", key)
+            return finding
+        } catch {
+            // The lock belongs to the session, and ends with it if it cannot be given back.
+            if await connection.isUsable() {
+                _ = try? await connection.query("SELECT pg_advisory_unlock_shared(hashtextextended($1, 0))", key)
+            }
+            throw error
+        }
+    }
+
+    private func compare(
+        on connection: PostgresConnection, progress: (Position, Position) async throws -> Void
+    ) async throws -> Finding {
         let live = Fold(definition, ledger: ledger)
         return try await connection.discardedTransaction(.repeatableRead) { connection in
             guard let state = try await ProjectionState.load(definition.name, on: connection) else {

@@ -68,18 +68,42 @@ import Testing
         }
     }
 
+    /// Numbers of requests and nulls that no client of ours would send: refused request by request, and nothing else is touched.
+    @Test func oddCallsAreAnsweredEventByEvent() async throws {
+        try await TestLedger.with { ledger async throws in
+            let connection = try await ledger.connect()
+            func codes(_ jobs: String, _ types: String, _ data: String, _ requests: String) async throws -> [String?] {
+                try await connection.query("SELECT code FROM append(\(jobs), \(types), \(data), requests => \(requests))")
+                    .map { try $0.decode(0) }
+            }
+            let (q, p) = (#"'{"name":"n"}'"#, #"'{"completed":1}'"#)
+            // A null in the middle of a request refuses it, and leaves the job unknown to those behind it.
+            let null = try await codes(
+                "ARRAY['a', null, 'a']", "ARRAY['queued', 'progress', 'progress']", "ARRAY[\(q), \(p), \(p)]", "ARRAY[1, 1, 2]")
+            #expect(null == ["invalid_event", "invalid_event", "unknown_job"])
+            // So do two jobs in one request.
+            let two = try await codes(
+                "ARRAY['a', 'b', 'b']", "ARRAY['queued', 'queued', 'queued']", "ARRAY[\(q), \(q), \(q)]", "ARRAY[1, 1, 2]")
+            #expect(two == ["invalid_event", "invalid_event", nil])
+            // Negative numbers are numbers like others, and no number is a request of one.
+            let negative = try await codes(
+                "ARRAY['c', 'c', 'd']", "ARRAY['queued', 'progress', 'queued']", "ARRAY[\(q), \(p), \(q)]", "ARRAY[-3, -3, null]")
+            #expect(negative == [nil, nil, nil])
+            let nulls = try await codes("ARRAY[null, 'e', 'f']", "ARRAY['queued', null, 'queued']", "ARRAY[\(q), \(q), null]", "null")
+            #expect(nulls == ["invalid_event", "invalid_event", "invalid_event"])
+            #expect(try await ledger.store.page(EventQuery()).map(\.job) == ["b", "c", "c", "d"])
+            await connection.close()
+        }
+    }
+
     @Test func brokenCallsRaiseErrorsAndWriteNothing() async throws {
         try await TestLedger.with { ledger async throws in
             let connection = try await ledger.connect()
             let broken: [(String, String)] = [
                 ("SELECT * FROM append(ARRAY['a'], ARRAY['queued', 'queued'], ARRAY['{}'])", "2202E"),
                 ("SELECT * FROM append(array_fill('a'::text, ARRAY[10001]), ARRAY['queued'], ARRAY['{}'])", "54000"),
-                (
-                    """
-                    SELECT * FROM append(ARRAY['a', 'b'], ARRAY['queued', 'queued'], ARRAY['{"name":"n"}', '{"name":"n"}'],
-                                         requests => ARRAY[1, 1])
-                    """, "22023"
-                ),
+                ("SELECT * FROM append(ARRAY[['a', 'b']], ARRAY['queued', 'queued'], ARRAY['{}', '{}'])", "2202E"),
+                ("SELECT * FROM append('[5:5]={a}', ARRAY['queued'], ARRAY['{}'])", "2202E"),
             ]
             for (sql, state) in broken {
                 let error = await #expect(throws: PostgresError.self) { try await connection.query(sql) }

@@ -36,7 +36,8 @@ import Testing
     private static let refusedJobs = ["", String(repeating: "x", count: 256), "a\nb", "a\tb", "a\u{7F}", "a\u{0}b", "\u{1B}[31m"]
 
     private static let refusedStrategies = [
-        #""\u0000""#, #""\ud800""#, #""\udc00\ud800""#, "1e400000", "1e400", "-1e309", "1e-400", "01", "nul", "[1,]", #"{"a"}"#,
+        #""\u0000""#, #""\ud800""#, #""\udc00\ud800""#, "1e400000", "1e400", "-1e309", "1e-400",
+        "1" + String(repeating: "0", count: 400), String(repeating: "9", count: 250) + "e99", "01", "nul", "[1,]", #"{"a"}"#,
         "'a'", "NaN", "",
         "1}{", String(repeating: "[", count: 200) + String(repeating: "]", count: 200), String(repeating: "[", count: 1_000_000),
         String(repeating: "[", count: 100_000) + String(repeating: "]", count: 100_000),

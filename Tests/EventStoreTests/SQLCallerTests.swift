@@ -67,6 +67,14 @@ import Testing
             await #expect(throws: PostgresError.self) { try await dawdler.execute(script: "COMMIT") }
             #expect(try await ledger.count() == 1)
 
+            // One that was only refused, or only repeated, holds the log as well, and is bounded as well.
+            let refused = try await ledger.connect()
+            try await refused.execute(script: "BEGIN")
+            _ = try await refused.query("SELECT * FROM append(ARRAY['ghost'], ARRAY['finished'], ARRAY['{}'])")
+            #expect(try await refused.query("SHOW idle_in_transaction_session_timeout").only().decode(0, as: String.self) == "5s")
+            try await refused.execute(script: "ROLLBACK")
+            await refused.close()
+
             let other = try await ledger.connect()
             #expect(try await other.query("SHOW statement_timeout").only().decode(0, as: String.self) == "0")
             try await other.execute(script: "BEGIN")
@@ -90,8 +98,11 @@ import Testing
                 let error = await #expect(throws: PostgresError.self) { try await owner.query(change) }
                 #expect(error?.sqlState?.code == "23001", "\(change): \(String(describing: error))")
             }
-            // Not even the owner gets past the constraints.
+            // Not even the owner gets past append by mistake, nor past the constraints by intent.
             let row = "gen_random_uuid(), 'job', 'a', 2, 'queued', '{}', '{}', null, now(), 0"
+            let past = await #expect(throws: PostgresError.self) { try await owner.query("INSERT INTO events VALUES (2, \(row))") }
+            #expect(past?.sqlState?.code == "23001")
+            try await owner.execute(script: "SET jobledger.appending = 'on'")
             let error = await #expect(throws: PostgresError.self) {
                 try await owner.query("INSERT INTO events VALUES (2, \(row))")
             }

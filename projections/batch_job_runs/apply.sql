@@ -4,7 +4,7 @@
 
 WITH reported AS (
   SELECT event.stream_id                                             AS batch_job_id,
-         coalesce((run.value -> 'run_index')::integer, run.ordinal::integer - 1) AS run_index,
+         coalesce(nullif(run.value -> 'run_index', 'null')::integer, run.ordinal::integer - 1) AS run_index,
          coalesce(nullif(run.value -> 'variables', 'null'), '{}')    AS variables,
          coalesce(nullif(run.value -> 'metrics', 'null'), '{}')      AS metrics,
          event.happened_at AT TIME ZONE 'UTC'                        AS reported_at,

@@ -4,7 +4,8 @@
 WITH folded AS (
   SELECT stream_id AS id,
          (array_agg(data::jsonb) FILTER (WHERE type = 'queued'))[1]                  AS queued,
-         (array_agg(data::jsonb) FILTER (WHERE type IN ('finished', 'failed')))[1]   AS ended,
+         (array_agg(data::jsonb) FILTER (WHERE type = 'finished'))[1]                AS finished,
+         (array_agg(data::jsonb) FILTER (WHERE type = 'failed'))[1]                  AS failed,
          max(type) FILTER (WHERE type IN ('finished', 'failed'))                     AS end_status,
          coalesce(bool_or(type = 'progress'), false)                                 AS progressed,
          coalesce(bool_or(type = 'truncated'), false)                                AS truncated,
@@ -35,14 +36,14 @@ WHEN NOT MATCHED THEN
     new.created_at,
     new.updated_at,
     new.completed_at,
-    new.ended ->> 'error',
+    new.failed ->> 'error',
     new.truncated,
-    new.ended ->> 'view_url',
-    new.ended ->> 'csv_url',
+    new.finished ->> 'view_url',
+    new.finished ->> 'csv_url',
     coalesce(nullif(new.queued -> 'variables', 'null'), '[]'),
     nullif(new.queued -> 'strategy', 'null'),
     jsonb_path_query_array(nullif(new.queued -> 'assignments_preview', 'null'), '$[0 to 24]'),
-    nullif(new.ended -> 'results', 'null')
+    nullif(coalesce(new.finished, new.failed) -> 'results', 'null')
   )
 
 WHEN MATCHED THEN
@@ -55,8 +56,8 @@ WHEN MATCHED THEN
                    END,
     updated_at   = greatest(job.updated_at, new.updated_at),
     completed_at = new.completed_at,
-    error        = new.ended ->> 'error',
+    error        = new.failed ->> 'error',
     truncated    = job.truncated OR new.truncated,
-    view_url     = new.ended ->> 'view_url',
-    csv_url      = new.ended ->> 'csv_url',
-    results      = nullif(new.ended -> 'results', 'null');
+    view_url     = new.finished ->> 'view_url',
+    csv_url      = new.finished ->> 'csv_url',
+    results      = nullif(coalesce(new.finished, new.failed) -> 'results', 'null');
