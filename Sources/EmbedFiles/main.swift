@@ -3,7 +3,8 @@ import Foundation
 
 let arguments = CommandLine.arguments
 guard arguments.count > 3 else {
-    FileHandle.standardError.write(Data("usage: embed-files FOLDER OUTPUT FILE... (a folder without files would make a program without its SQL)\n".utf8))
+    FileHandle.standardError.write(
+        Data("usage: embed-files FOLDER OUTPUT FILE... (a folder without files would make a program without its SQL)\n".utf8))
     exit(2)
 }
 let folder = arguments[1].hasSuffix("/") ? arguments[1] : arguments[1] + "/"

@@ -44,6 +44,16 @@ struct PostgresCluster: Sendable {
         guard rename(draft, data) == 0 else { throw EmbeddedServiceError.system("cannot rename \(draft)", errno) }
     }
 
+    /// A postmaster that was killed keeps its process number until somebody reaps it, which may be never in a container, and the
+    /// next takes that for a sign of life. Its lock goes; the caller knows that nothing else runs in the directory.
+    func forgetUnreapedPostmaster() {
+        guard let pid = directory.read("postgres-data/postmaster.pid")?.split(separator: "\n").first.flatMap({ pid_t($0) }),
+            let state = try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8),
+            state.split(separator: ")").last?.hasPrefix(" Z") == true
+        else { return }
+        unlink("\(data)/postmaster.pid")
+    }
+
     private func removeDrafts() async throws {
         for name in try FileManager.default.contentsOfDirectory(atPath: directory.path("")) where name.hasPrefix(Self.draft) {
             let draft = directory.path(name)

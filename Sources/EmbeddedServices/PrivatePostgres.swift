@@ -93,6 +93,7 @@ public actor PrivatePostgres {
     }
 
     private func launch() async throws {
+        cluster.forgetUnreapedPostmaster()
         let child = try await ChildProcess.start(
             try cluster.user.command(arguments, parentDeathSignal: "INT"),
             environment: PostgresCluster.environment, log: cluster.directory.path(PostgresCluster.log))

@@ -23,9 +23,14 @@ public struct Lease: Sendable {
         ).only().decode(0, as: Int64?.self) != nil
     }
 
-    /// Gives the lease up, so that another can take it at once.
-    public func release(on connection: PostgresConnection) async throws {
-        try await connection.query("SELECT release_lease($1, $2)", name, holder)
+    /// Gives the lease up, so that another can take it at once; also when the task is cancelled, which is when it matters most.
+    /// Where the connection does not work any more, the lease runs out by itself.
+    public func giveUp(on connection: PostgresConnection) async {
+        let task = Task {
+            guard await connection.isUsable() else { return }
+            _ = try? await connection.query("SELECT release_lease($1, $2)", name, holder)
+        }
+        await task.value
     }
 }
 

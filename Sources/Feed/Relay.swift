@@ -36,7 +36,8 @@ public struct Relay: Sendable {
         self.logger = logger
         self.redis = RedisClient(redis)
         lease = Lease("relay", holder: UUID.version7().text)
-        var configuration = EventStore.configuration(url: url, ledger: store.ledger, applicationName: "jobledger relay \(store.ledger)")
+        var configuration = EventStore.configuration(
+            url: url, ledger: store.ledger, applicationName: "jobledger relay \(store.ledger)")
         // A checkpoint that is lost in a crash costs a repetition, not an event; so it need not wait for the disk.
         configuration.sessionSettings.append(("synchronous_commit", "off"))
         self.configuration = configuration
@@ -54,8 +55,7 @@ public struct Relay: Sendable {
                         try await publish(on: connection) { backoff.reset() }
                     }
                 } catch {
-                    // So that another takes over at once; if this fails too, the lease runs out by itself.
-                    if await connection.isUsable() { try? await lease.release(on: connection) }
+                    await lease.giveUp(on: connection)
                     await connection.close()
                     throw error
                 }

@@ -39,7 +39,9 @@ public struct LedgerSettings: Sendable {
         if let dataDirectory {
             let path = dataDirectory + "/env"
             guard FileManager.default.fileExists(atPath: path) else {
-                throw Problem(description: "\(path) does not exist: no ledger has been started there (jobledger up --data-dir \(dataDirectory))")
+                throw Problem(
+                    description:
+                        "\(path) does not exist: no ledger has been started there (jobledger up --data-dir \(dataDirectory))")
             }
             sources.append(try await Self.file(path))
         }
@@ -62,7 +64,9 @@ public struct LedgerSettings: Sendable {
         let schema = try value("JOBLEDGER_SCHEMA") ?? LedgerName.standard.text
         guard let ledger = LedgerName(schema) else {
             throw Problem(
-                description: "JOBLEDGER_SCHEMA is \"\(schema)\": it must have 1 to 50 of a–z, 0–9 and _, and start with neither a digit nor pg_")
+                description:
+                    "JOBLEDGER_SCHEMA is \"\(schema)\": it must have 1 to 50 of a–z, 0–9 and _, and start with neither a digit nor pg_"
+            )
         }
         self.ledger = ledger
         let window = try value("JOBLEDGER_WINDOW") ?? "10000"
@@ -73,7 +77,8 @@ public struct LedgerSettings: Sendable {
         logLevel = try value("JOBLEDGER_LOG_LEVEL") ?? "info"
         guard Self.logLevels.contains(logLevel) else {
             throw Problem(
-                description: "JOBLEDGER_LOG_LEVEL is \"\(logLevel)\": it must be one of \(Self.logLevels.joined(separator: ", "))")
+                description: "JOBLEDGER_LOG_LEVEL is \"\(logLevel)\": it must be one of \(Self.logLevels.joined(separator: ", "))"
+            )
         }
     }
 

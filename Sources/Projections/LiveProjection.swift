@@ -56,7 +56,8 @@ public struct LiveProjection: Sendable {
                 where error.kind == .server && !error.isRetriable && error.sqlState != .queryCancelled
             {
                 guard upTo > position + 1 else {
-                    let isOurs = try await ProjectionState.stop(definition, failed: upTo, error: error.description, on: connection)
+                    let isOurs = try await ProjectionState.stop(
+                        definition, failed: upTo, error: error.description, on: connection)
                     return isOurs ? .stopped(at: upTo, error: error.description) : .overtaken
                 }
                 upTo = position + (upTo - position) / 2

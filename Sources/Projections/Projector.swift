@@ -45,8 +45,7 @@ public struct Projector: Sendable {
                     try await replacement.decide(definition, on: connection)
                     try await work(on: connection, &replacement) { backoff.reset() }
                 } catch {
-                    // Another can take over at once instead of when the lease runs out; if even that fails, it will run out.
-                    if await connection.isUsable() { try? await lease.release(on: connection) }
+                    await lease.giveUp(on: connection)
                     await connection.close()
                     throw error
                 }

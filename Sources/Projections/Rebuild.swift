@@ -76,7 +76,9 @@ public struct Rebuild: Sendable {
         let deadline = ContinuousClock.now.advanced(by: .seconds(300))
         var backoff = Backoff(first: .milliseconds(100), longest: .seconds(1))
         for name in names {
-            guard try await connection.query("SELECT to_regclass($1) IS NOT NULL", name).only().decode(0, as: Bool.self) else { continue }
+            guard try await connection.query("SELECT to_regclass($1) IS NOT NULL", name).only().decode(0, as: Bool.self) else {
+                continue
+            }
             while true {
                 try await connection.execute(script: "SAVEPOINT before_lock; SET LOCAL lock_timeout = '100ms'")
                 do {

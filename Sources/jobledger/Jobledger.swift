@@ -13,7 +13,7 @@ struct Jobledger: AsyncParsableCommand {
 
             EXAMPLE
               jobledger up &
-              jobledger append backtest-7 queued --data '{"name": "SMA crossover", "total": 4000}'
+              jobledger append backtest-7 queued --data '{"name": "SMA", "total": 400}'
               jobledger watch backtest-7
             """,
         subcommands: [

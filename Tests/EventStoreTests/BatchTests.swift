@@ -89,7 +89,8 @@ import Testing
             let negative = try await codes(
                 "ARRAY['c', 'c', 'd']", "ARRAY['queued', 'progress', 'queued']", "ARRAY[\(q), \(p), \(q)]", "ARRAY[-3, -3, null]")
             #expect(negative == [nil, nil, nil])
-            let nulls = try await codes("ARRAY[null, 'e', 'f']", "ARRAY['queued', null, 'queued']", "ARRAY[\(q), \(q), null]", "null")
+            let nulls = try await codes(
+                "ARRAY[null, 'e', 'f']", "ARRAY['queued', null, 'queued']", "ARRAY[\(q), \(q), null]", "null")
             #expect(nulls == ["invalid_event", "invalid_event", "invalid_event"])
             #expect(try await ledger.store.page(EventQuery()).map(\.job) == ["b", "c", "c", "d"])
             await connection.close()

@@ -100,7 +100,9 @@ import Testing
             }
             // Not even the owner gets past append by mistake, nor past the constraints by intent.
             let row = "gen_random_uuid(), 'job', 'a', 2, 'queued', '{}', '{}', null, now(), 0"
-            let past = await #expect(throws: PostgresError.self) { try await owner.query("INSERT INTO events VALUES (2, \(row))") }
+            let past = await #expect(throws: PostgresError.self) {
+                try await owner.query("INSERT INTO events VALUES (2, \(row))")
+            }
             #expect(past?.sqlState?.code == "23001")
             try await owner.execute(script: "SET jobledger.appending = 'on'")
             let error = await #expect(throws: PostgresError.self) {

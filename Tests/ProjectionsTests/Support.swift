@@ -77,7 +77,8 @@ extension TestLedger {
             return Int((state >> 33) % UInt64(limit))
         }
         var requests = (0..<jobs).map {
-            AppendRequest(job: "job \($0) of \(seed)", events: [NewEvent(type: "queued", data: #"{"name":"n","total":\#(below(2) * 50)}"#)])
+            AppendRequest(
+                job: "job \($0) of \(seed)", events: [NewEvent(type: "queued", data: #"{"name":"n","total":\#(below(2) * 50)}"#)])
         }
         for _ in 0..<events {
             let event =

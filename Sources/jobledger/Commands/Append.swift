@@ -15,8 +15,9 @@ struct Append: AsyncParsableCommand {
             Each line stands for itself; refused ones are listed and the others appended.
 
             EXAMPLE
-              jobledger append backtest-7 queued --data '{"name": "SMA crossover", "total": 4000}' --actor ada
-              jobledger append backtest-7 progress --data '{"completed": 100}' --expected-version 1
+              jobledger append backtest-7 queued --data '{"name": "SMA", "total": 400}'
+              jobledger append backtest-7 progress --data @progress.json --actor ada
+              jobledger append backtest-7 finished --expected-version 2
               jobledger append --file events.ndjson
             """)
 
@@ -75,7 +76,8 @@ struct Append: AsyncParsableCommand {
         if job != nil { throw ValidationError("--file takes jobs and types from its lines: give no JOB.") }
         let ofOneEvent = [eventID, expectedVersion, actor, correlationID, causationID, occurredAt]
         if data != "{}" || ofOneEvent.contains(where: { $0 != nil }) {
-            throw ValidationError("With --file each line says everything about its event: give only --json and --data-dir beside it.")
+            throw ValidationError(
+                "With --file each line says everything about its event: give only --json and --data-dir beside it.")
         }
     }
 
@@ -143,7 +145,9 @@ struct Append: AsyncParsableCommand {
     }
 
     private func text(_ content: Data, of source: String) throws -> String {
-        guard let text = String(validating: content, as: UTF8.self) else { throw ValidationError("--data: \(source) is not UTF-8.") }
+        guard let text = String(validating: content, as: UTF8.self) else {
+            throw ValidationError("--data: \(source) is not UTF-8.")
+        }
         return text
     }
 
@@ -177,7 +181,7 @@ struct Append: AsyncParsableCommand {
         let size = file == "-" ? 0 : (try FileManager.default.attributesOfItem(atPath: file)[.size] as? Int64) ?? 0
         var lines = LineReader(handle)
         var answer = FileAnswer()
-        var bar = ProgressBar("appending", unit: "bytes")
+        var bar = ProgressBar("appending", unit: "kB")
         var batch: [(line: Int, request: AppendRequest)] = []
         var bytes = 0
 
@@ -192,7 +196,7 @@ struct Append: AsyncParsableCommand {
                 }
             }
             (batch, bytes) = ([], 0)
-            bar.update(lines.bytesRead, of: max(size, lines.bytesRead))
+            bar.update(lines.bytesRead / 1000, of: max(size, lines.bytesRead) / 1000)
         }
 
         while let line = try lines.next() {
@@ -212,7 +216,9 @@ struct Append: AsyncParsableCommand {
         if options.json {
             try Output.json(answer)
         } else {
-            for refused in answer.refused { Output.diagnostic("line \(refused.line): refused: \(refused.code): \(refused.message)") }
+            for refused in answer.refused {
+                Output.diagnostic("line \(refused.line): refused: \(refused.code): \(refused.message)")
+            }
             try Output.line("\(answer.appended) appended, \(answer.duplicates) duplicates, \(answer.refused.count) refused")
         }
         if !answer.refused.isEmpty { throw Failure.refused }

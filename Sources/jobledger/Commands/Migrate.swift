@@ -30,7 +30,8 @@ struct Migrate: AsyncParsableCommand {
 
     func run() async throws {
         let settings = try await options.settings()
-        let migrator = Migrator(url: try settings.requireDatabaseURL(), ledger: settings.ledger, files: try MigrationFile.embedded())
+        let migrator = Migrator(
+            url: try settings.requireDatabaseURL(), ledger: settings.ledger, files: try MigrationFile.embedded())
         switch action {
         case .up:
             let applied = try await migrator.up()

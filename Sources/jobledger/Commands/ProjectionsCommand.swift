@@ -6,7 +6,12 @@ import Projections
 
 struct Projections: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Work on projections.", subcommands: [Test.self])
+        abstract: "Work on projections.",
+        discussion: """
+            EXAMPLE
+              jobledger projections test
+            """,
+        subcommands: [Test.self])
 
     struct Test: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -64,7 +69,9 @@ struct Projections: AsyncParsableCommand {
                 }
             }
             let failed = outcomes.count { !$0.problems.isEmpty }
-            if !options.json { try Output.line("\(outcomes.count - failed) cases hold, \(failed) do not") }
+            if !options.json {
+                try Output.line("\(outcomes.count - failed) cases hold, \(failed) \(failed == 1 ? "does" : "do") not")
+            }
             if failed > 0 { throw Failure.refused }
             if outcomes.isEmpty {
                 Output.diagnostic("there are no cases")

@@ -78,6 +78,7 @@ struct Tail: AsyncParsableCommand {
     func run() async throws {
         let settings = try await options.settings()
         let store = try settings.store()
+        let follower = try settings.follower(store)
         let head = try await store.head()
         var query = EventQuery(
             after: after ?? last.map { max(0, head - $0) } ?? 0, job: job,
@@ -89,7 +90,7 @@ struct Tail: AsyncParsableCommand {
             for try await event in connection.events(query) { try printer.print(event) }
         } else {
             let (ledger, json) = (settings.ledger, options.json)
-            try await settings.follower(store).follow(query) { event in
+            try await follower.follow(query) { event in
                 var printer = EventPrinter(ledger: ledger, json: json, showsJob: true)
                 try printer.print(event)
                 return true
@@ -116,11 +117,12 @@ struct Watch: AsyncParsableCommand {
     func run() async throws {
         let settings = try await options.settings()
         let store = try settings.store()
+        let follower = try settings.follower(store)
         let view = JobView(ledger: settings.ledger, json: options.json)
         if try await store.page(EventQuery(job: job, limit: 1)).isEmpty {
             Output.diagnostic("job \(Output.printable(job)) has no events yet; waiting for it")
         }
-        try await settings.follower(store).follow(EventQuery(job: job)) { event in try await view.show(event) }
+        try await follower.follow(EventQuery(job: job)) { event in try await view.show(event) }
         if await view.end == .failed { throw Failure.refused }
     }
 }

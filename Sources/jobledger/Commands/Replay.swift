@@ -55,7 +55,8 @@ struct RebuildCommand: AsyncParsableCommand {
                     events: receipt.events, seconds: (seconds * 1000).rounded() / 1000))
         }
         try Output.line(
-            "\(receipt.projection): \(receipt.events) events into \(receipt.rows) rows in \(String(format: "%.1f", seconds)) s, at position \(receipt.position)")
+            "\(receipt.projection): \(receipt.events) events into \(receipt.rows) rows in \(String(format: "%.1f", seconds)) s, at position \(receipt.position)"
+        )
         try Output.line("digest \(receipt.digest)")
     }
 }
@@ -110,7 +111,8 @@ struct Verify: AsyncParsableCommand {
                 "\(finding.projection) \(finding.isEqual ? "equals" : "DIFFERS from") its refold at position \(finding.position)")
             try Output.line("live    \(finding.liveDigest)\nrebuilt \(finding.rebuiltDigest)")
             for row in finding.differences {
-                let what = row.live == nil ? "missing" : row.expected == nil ? "not in the refold" : row.columns.joined(separator: ", ")
+                let what =
+                    row.live == nil ? "missing" : row.expected == nil ? "not in the refold" : row.columns.joined(separator: ", ")
                 try Output.line("\(row.table) \(row.key): \(what)")
             }
         }
@@ -121,12 +123,15 @@ struct Verify: AsyncParsableCommand {
     private static func json(_ differences: [RowDifference]) throws -> String {
         let rows = try differences.map { row in
             let columns = String(decoding: try JSONEncoder().encode(row.columns), as: UTF8.self)
-            return #"{"table":"\#(row.table)","key":\#(row.key),"live":\#(row.live ?? "null"),"rebuilt":\#(row.expected ?? "null"),"columns":\#(columns)}"#
+            return
+                #"{"table":"\#(row.table)","key":\#(row.key),"live":\#(row.live ?? "null"),"rebuilt":\#(row.expected ?? "null"),"columns":\#(columns)}"#
         }
         return "[\(rows.joined(separator: ","))]"
     }
 }
 
 private func validateWindow(_ window: Int?) throws {
-    if let window, !(1...1_000_000).contains(window) { throw ValidationError("--window must be from 1 to 1000000, not \(window).") }
+    if let window, !(1...1_000_000).contains(window) {
+        throw ValidationError("--window must be from 1 to 1000000, not \(window).")
+    }
 }

@@ -45,7 +45,8 @@ struct Show: AsyncParsableCommand {
             row = try await model.job(job)
         }
         guard let row else {
-            let message = "no job \(Output.printable(job))" + (at.map { " at \($0)" } ?? ", or the projection has not come to it yet")
+            let message =
+                "no job \(Output.printable(job))" + (at.map { " at \($0)" } ?? ", or the projection has not come to it yet")
             if options.json { try Output.json(Append.ErrorAnswer(Refusal(.unknownJob, message))) }
             Output.diagnostic("unknown_job: \(message)")
             throw Failure.refused

@@ -52,7 +52,8 @@ struct Status: AsyncParsableCommand {
             try Output.line("ledger      \(settings.ledger), epoch \(answer.epoch)")
             try Output.line("head        \(answer.head)")
             try Output.line(
-                "relay       at \(answer.relay.position), \(answer.relay.lag) behind\(answer.relay.active ? "" : ", nobody at work")")
+                "relay       at \(answer.relay.position), \(answer.relay.lag) behind\(answer.relay.active ? "" : ", nobody at work")"
+            )
             for projection in answer.projections {
                 try Output.line(
                     "projection  \(projection.name) at \(projection.position), \(projection.lag) behind, \(projection.state)\(projection.active ? "" : ", nobody at work")"

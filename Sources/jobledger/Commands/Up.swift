@@ -110,9 +110,13 @@ struct Up: AsyncParsableCommand {
         let head: Position = try await connection.query("SELECT head()").only().decode(0)
         let deadline = ContinuousClock.now.advanced(by: .seconds(30))
         while true {
-            let states = try await ProjectionState.all(on: connection).filter { state in definitions.contains { $0.name == state.name } }
+            let states = try await ProjectionState.all(on: connection).filter { state in
+                definitions.contains { $0.name == state.name }
+            }
             let isThere = states.count == definitions.count
-            if isThere, states.allSatisfy({ $0.position >= head || $0.stopped != nil }) || ContinuousClock.now > deadline { break }
+            if isThere, states.allSatisfy({ $0.position >= head || $0.stopped != nil }) || ContinuousClock.now > deadline {
+                break
+            }
             try await Task.sleep(for: .milliseconds(20))
         }
         await connection.close()

@@ -11,7 +11,9 @@ struct RelayCommand: AsyncParsableCommand {
             Runs until it is interrupted. Any number may run: one publishes, the others stand by and take over within 5 s.
 
             EXAMPLE
-              DATABASE_URL=postgresql://localhost/platform REDIS_URL=redis://localhost:6379 jobledger relay
+              export DATABASE_URL=postgresql://localhost/platform
+              export REDIS_URL=redis://localhost:6379
+              jobledger relay
             """)
 
     @OptionGroup var options: LedgerOptions
@@ -47,7 +49,9 @@ struct Project: AsyncParsableCommand {
     @OptionGroup var options: LedgerOptions
 
     func validate() throws {
-        if let window, !(1...1_000_000).contains(window) { throw ValidationError("--window must be from 1 to 1000000, not \(window).") }
+        if let window, !(1...1_000_000).contains(window) {
+            throw ValidationError("--window must be from 1 to 1000000, not \(window).")
+        }
     }
 
     func run() async throws {

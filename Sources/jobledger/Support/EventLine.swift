@@ -32,7 +32,9 @@ enum EventLine {
                 continue
             case "metadata": request.events[0].metadata = String(decoding: value, as: UTF8.self)
             case "event_id":
-                guard let id = EventID(uuidString: try text(value, name)) else { throw Refusal(.invalidEvent, "\"event_id\" must be a UUID") }
+                guard let id = EventID(uuidString: try text(value, name)) else {
+                    throw Refusal(.invalidEvent, "\"event_id\" must be a UUID")
+                }
                 request.events[0].id = id
             case "expected_version":
                 if JSONText.string(from: value) == "none" {

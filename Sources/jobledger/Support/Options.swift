@@ -21,7 +21,9 @@ struct LedgerOptions: ParsableArguments {
 
 /// Where definitions beside the built-in ones come from.
 struct ProjectionOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("A folder of projections of your own; they add to the built-in ones or replace them by name.", valueName: "dir"))
+    @Option(
+        help: ArgumentHelp(
+            "A folder of projections of your own; they add to the built-in ones or replace them by name.", valueName: "dir"))
     var projections: String?
 
     func definitions() throws -> [ProjectionDefinition] { try ProjectionDefinition.all(in: projections) }
@@ -39,14 +41,18 @@ extension LedgerSettings {
     /// The database's address, which almost every command needs.
     func requireDatabaseURL() throws -> String {
         guard let databaseURL else {
-            throw Problem(description: "DATABASE_URL is not set: set it, write it into .env, or start a ledger of your own with `jobledger up`")
+            throw Problem(
+                description:
+                    "DATABASE_URL is not set: set it, write it into .env, or start a ledger of your own with `jobledger up`")
         }
         return databaseURL
     }
 
     func requireRedis() throws -> RedisConfiguration {
         guard let redisURL else {
-            throw Problem(description: "REDIS_URL is not set: set it, write it into .env, or start a ledger of your own with `jobledger up`")
+            throw Problem(
+                description: "REDIS_URL is not set: set it, write it into .env, or start a ledger of your own with `jobledger up`"
+            )
         }
         return try Self.redis(redisURL)
     }
@@ -54,7 +60,7 @@ extension LedgerSettings {
     private static func redis(_ url: String) throws -> RedisConfiguration {
         do {
             return try RedisConfiguration(url: url)
-        } catch let error as RedisError {
+        } catch {
             throw Problem(description: "REDIS_URL: \(error.message)")
         }
     }

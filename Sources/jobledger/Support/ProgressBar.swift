@@ -39,6 +39,7 @@ struct ProgressBar {
 
     private static func clock(_ seconds: Double) -> String {
         let seconds = Int(min(seconds, 359_999).rounded(.up))
-        return seconds < 60 ? "\(seconds) s" : seconds < 3600 ? "\(seconds / 60) min" : "\(seconds / 3600) h \(seconds % 3600 / 60) min"
+        return seconds < 60
+            ? "\(seconds) s" : seconds < 3600 ? "\(seconds / 60) min" : "\(seconds / 3600) h \(seconds % 3600 / 60) min"
     }
 }

@@ -1,7 +1,7 @@
+import Feed
 import LedgerSettings
 import Logging
 import Projections
-import Feed
 import Redis
 import ServiceLifecycle
 import UnixSignals
@@ -13,7 +13,11 @@ struct Running: Service {
     init(_ body: @escaping @Sendable () async throws -> Void) { self.body = body }
 
     func run() async throws {
-        try await cancelWhenGracefulShutdown { try await body() }
+        do {
+            try await cancelWhenGracefulShutdown { try await body() }
+        } catch is CancellationError {
+            // It was told to stop, and has: no error for whoever asked.
+        }
     }
 }
 

@@ -1,0 +1,85 @@
+import Foundation
+import LedgerTesting
+import Testing
+
+extension EndToEnd {
+    @Suite("up after kill -9") struct CrashTests {
+        private static let queued = #"{"name":"x","total":9}"#
+
+        @Test("of itself: no process is left, no event is lost, the log goes on") func ofItself() async throws {
+            try await UpProcess.with { up in
+                for job in ["a", "b", "c"] { #expect(try await up.run("append", job, "queued", "--data", Self.queued).code == 0) }
+                #expect(try await up.run("append", "a", "progress", "--data", #"{"completed":4}"#).code == 0)
+                await up.program.kill()
+                try await up.untilNothingRuns()
+
+                let again = try await UpProcess.start(in: up.directory)
+                for job in ["a", "b", "c"] { #expect(try await again.run("show", job).code == 0) }
+                #expect(try await again.run("show", "a", "--json").json()["completed"] == 4)
+                #expect(try await again.head() == 4)
+                #expect(try await again.run("append", "d", "queued", "--data", Self.queued, "--json").json()["position"] == 5)
+                await again.program.kill()
+            }
+        }
+
+        @Test("of itself: can be started again at once") func atOnce() async throws {
+            try await UpProcess.with { up in
+                #expect(try await up.run("append", "a", "queued", "--data", Self.queued).code == 0)
+                await up.program.kill()
+                let again = try await UpProcess.start(in: up.directory)
+                #expect(try await again.head() == 1)
+                await again.program.kill()
+            }
+        }
+
+        @Test("of itself and its Postgres at once") func ofBoth() async throws {
+            try await UpProcess.with { up in
+                #expect(try await up.run("append", "a", "queued", "--data", Self.queued).code == 0)
+                let postmaster = try #require(up.processes(named: "/postgres").first)
+                up.program.signal(SIGKILL)
+                kill(postmaster, SIGKILL)
+                await up.program.kill()
+                let again = try await UpProcess.start(in: up.directory)
+                #expect(try await again.head() == 1)
+                await again.program.kill()
+            }
+        }
+
+        @Test("of its Postgres, in the middle of a long statement") func ofPostgres() async throws {
+            try await UpProcess.with { up in
+                #expect(try await up.run("append", "a", "queued", "--data", Self.queued).code == 0)
+                let url = try #require(try up.address("DATABASE_URL"))
+                // Such a session does not notice that its postmaster is gone.
+                let long = try await Program.psql().start(["-c", "SELECT count(*) FROM generate_series(1, 1000000000)", url])
+                try await until("the statement runs") {
+                    let active = try await Program.psql().run(
+                        ["-qAt", "-c", "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%generate_series(1, 10%'", url])
+                    return active.lines == ["2"]
+                }
+                let postmaster = try #require(up.processes(named: "/postgres").first)
+                kill(postmaster, SIGKILL)
+                // Rides out the restart.
+                let appended = try await up.run("append", "a", "progress", "--data", #"{"completed":1}"#, "--json")
+                #expect(try appended.json()["position"] == 2, "\(appended)")
+                #expect(try await up.run("show", "a", "--json").json()["completed"] == 1)
+                #expect(up.program.isRunning && up.isReady)
+                await long.kill()
+            }
+        }
+
+        @Test("of its Redis") func ofRedis() async throws {
+            try await UpProcess.with { up in
+                let first = try #require(up.processes(named: "/redis-server").first)
+                kill(first, SIGKILL)
+                try await until("another Redis runs") {
+                    up.processes(named: "/redis-server").contains { $0 != first }
+                }
+                #expect(try await up.run("append", "a", "queued", "--data", Self.queued).code == 0)
+                try await until("the relay goes on") {
+                    try await up.run("status", "--json").json()["relay"]?["position"] == 1
+                }
+                #expect(up.program.isRunning)
+            }
+        }
+    }
+}

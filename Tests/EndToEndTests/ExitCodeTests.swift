@@ -1,0 +1,109 @@
+import Foundation
+import LedgerTesting
+import Testing
+
+extension EndToEnd {
+    @Suite("exit code") struct ExitCodeTests {
+        private static let nowhere = ["DATABASE_URL": "postgresql://127.0.0.1:1/nowhere", "REDIS_URL": "redis://127.0.0.1:1"]
+
+        private static let misuse: [(arguments: [String], environment: [String: String], says: String)] = [
+            (["status", "--colour"], nowhere, "--colour"),
+            (["paint"], nowhere, "paint"),
+            (["append"], nowhere, "Give a JOB and a TYPE, or --file."),
+            (["append", "a"], nowhere, "Give a JOB and a TYPE, or --file."),
+            (["append", "a", "queued", "--file", "x"], nowhere, "give no JOB"),
+            (["append", "--file", "x", "--actor", "ada"], nowhere, "each line says everything"),
+            (["append", "--file", "/no/such/file"], nowhere, "/no/such/file cannot be read"),
+            (["append", "--file", "/tmp"], nowhere, "/tmp cannot be read"),
+            (["append", "a", "queued", "--data", "@/no/such/file"], nowhere, "/no/such/file cannot be read"),
+            (["append", "a", "queued", "--event-id", "7"], nowhere, "--event-id must be a UUID"),
+            (["append", "a", "queued", "--expected-version", "-1"], nowhere, "--expected-version"),
+            (["append", "a", "queued", "--expected-version=x"], nowhere, "--expected-version must be a number"),
+            (["append", "a", "queued", "--occurred-at", "yesterday"], nowhere, "--occurred-at must be a time"),
+            (["tail", "--type", "paused"], nowhere, "--type paused"),
+            (["tail", "--after", "1", "--last", "1"], nowhere, "not both"),
+            (["tail", "--after=-1"], nowhere, "0 or more"),
+            (["show", "a", "--at", "noon"], nowhere, "--at must be"),
+            (["rebuild", "paintings"], nowhere, "batch_job_runs, batch_jobs"),
+            (["rebuild", "batch_jobs", "--window", "0"], nowhere, "--window must be from 1"),
+            (["project", "--projections", "/no/such/folder"], nowhere, "/no/such/folder: no such folder"),
+            (["status"], [:], "DATABASE_URL is not set"),
+            (["status"], ["DATABASE_URL": ""], "DATABASE_URL is not set"),
+            (["relay"], ["DATABASE_URL": "postgresql://127.0.0.1:1/x"], "REDIS_URL is not set"),
+            (["relay"], nowhere.merging(["REDIS_URL": "rediss://127.0.0.1"]) { $1 }, "REDIS_URL: "),
+            (["tail"], nowhere.merging(["REDIS_URL": "http://127.0.0.1"]) { $1 }, "REDIS_URL: "),
+            (["status"], nowhere.merging(["JOBLEDGER_WINDOW": "many"]) { $1 }, "JOBLEDGER_WINDOW is \"many\""),
+            (["status"], nowhere.merging(["JOBLEDGER_WINDOW": "0"]) { $1 }, "JOBLEDGER_WINDOW is \"0\""),
+            (["status"], nowhere.merging(["JOBLEDGER_SCHEMA": "My Ledger"]) { $1 }, "JOBLEDGER_SCHEMA is \"My Ledger\""),
+            (["status"], nowhere.merging(["JOBLEDGER_LOG_LEVEL": "loud"]) { $1 }, "JOBLEDGER_LOG_LEVEL is \"loud\""),
+        ]
+
+        @Test("2 is for usage, and says what is wrong") func usage() async throws {
+            for (arguments, environment, text) in Self.misuse {
+                let outcome = try await Program.jobledger.run(arguments, environment: environment)
+                #expect(outcome.code == 2, "\(arguments): \(outcome)")
+                #expect(outcome.output == "", "\(arguments): \(outcome)")
+                #expect(outcome.errors.contains(text), "\(arguments): \(outcome)")
+            }
+        }
+
+        @Test("3 is for no connection") func noConnection() async throws {
+            let url = try await TestServers.shared.postgresURL().replacing("/jobledger", with: "/nowhere")
+            let commands = [
+                ["status"], ["append", "a", "queued"], ["tail"], ["show", "a"], ["history", "a"], ["migrate"],
+                ["rebuild", "batch_jobs"],
+            ]
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for command in commands {
+                    group.addTask {
+                        let outcome = try await Program.jobledger.run(command, environment: ["DATABASE_URL": url])
+                        #expect(outcome.code == 3, "\(command): \(outcome)")
+                        #expect(outcome.output == "")
+                        #expect(outcome.errors.contains("cannot connect to Postgres"), "\(command): \(outcome)")
+                    }
+                }
+                try await group.waitForAll()
+            }
+        }
+
+        @Test("3 comes within seconds where nobody listens") func refusedConnection() async throws {
+            async let status = Program.jobledger.run(["status"], environment: Self.nowhere, within: .seconds(20))
+            async let append = Program.jobledger.run(["append", "a", "queued"], environment: Self.nowhere, within: .seconds(20))
+            for outcome in try await [status, append] {
+                #expect(outcome.code == 3)
+                #expect(outcome.errors.contains("cannot connect to Postgres"), "\(outcome)")
+            }
+        }
+
+        private static let commands = [
+            "up", "migrate", "append", "history", "show", "tail", "watch", "rebuild", "verify", "status", "relay", "project",
+            "projections",
+            "projections test",
+        ]
+
+        @Test("0 is for help, which has an example") func help() async throws {
+            let all = try await Program.jobledger.run(["--help"]).output
+            for command in Self.commands { #expect(all.contains(command.prefix { $0 != " " })) }
+            for command in [""] + Self.commands {
+                let outcome = try await Program.jobledger.run(command.split(separator: " ").map(String.init) + ["--help"])
+                #expect(outcome.code == 0)
+                let example = outcome.output.split(separator: "EXAMPLE\n").dropFirst().first?.split(separator: "\n\n").first ?? ""
+                #expect(example.contains("jobledger \(command)"), "\(command): \(outcome)")
+                // Commands are indented; a line that is not is the rest of one that was broken.
+                #expect(example.split(separator: "\n").allSatisfy { $0.hasPrefix("  ") }, "\(command): \(example)")
+            }
+        }
+
+        @Test("settings come from .env where the environment says nothing") func dotEnv() async throws {
+            try await UserLedger.with { user in
+                let here = try makeDirectory("here")
+                try Data("DATABASE_URL=\(user.ledger.url)\nJOBLEDGER_SCHEMA=\(user.ledger.name)\n".utf8).write(
+                    to: here.appending(path: ".env"))
+                #expect(try await Program.jobledger.run(["status"], directory: here).code == 0)
+                let other = try await Program.jobledger.run(
+                    ["status"], environment: ["JOBLEDGER_SCHEMA": "elsewhere"], directory: here)
+                #expect(other.code == 1)
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+import Foundation
+import LedgerTesting
+import Testing
+
+extension EndToEnd {
+    @Suite("projections test") struct ProjectionCasesTests {
+        /// A folder with one projection that counts the events of each job, and one case.
+        private static func folder(expecting count: Int) throws -> URL {
+            let folder = try makeDirectory("projections")
+            let files = [
+                "projection.json":
+                    #"{"name":"event_counts","consumes":["queued","progress"],"key":"stream_id","tables":["event_counts"]}"#,
+                "schema.sql": "CREATE TABLE event_counts (job varchar(255) PRIMARY KEY, events integer NOT NULL);",
+                "apply.sql": """
+                INSERT INTO event_counts SELECT stream_id, count(*) FROM new_events GROUP BY stream_id
+                ON CONFLICT (job) DO UPDATE SET events = event_counts.events + excluded.events;
+                """,
+                "cases/two.json": """
+                {"about": "two events", "events": [{"job": "a", "type": "queued", "data": {"name": "x"}},
+                                                   {"job": "a", "type": "progress", "data": {"completed": 1}}],
+                 "expect": {"event_counts": [{"job": "a", "events": \(count)}]}}
+                """,
+            ]
+            for (name, text) in files {
+                let file = folder.appending(path: "event_counts/\(name)")
+                try FileManager.default.createDirectory(at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
+                try Data(text.utf8).write(to: file)
+            }
+            return folder
+        }
+
+        @Test("runs the cases with a database, and with a private one where there is none", arguments: [true, false])
+        func builtIn(withDatabase: Bool) async throws {
+            let environment = withDatabase ? ["DATABASE_URL": try await TestServers.shared.postgresURL()] : [:]
+            let outcome = try await Program.jobledger.run(["projections", "test", "--json"], environment: environment)
+            #expect(outcome.code == 0, "\(outcome)")
+            let lines = try outcome.jsonLines()
+            #expect(lines.count >= 2 && lines.allSatisfy { $0["passed"] == true && $0["problems"] == [] })
+            #expect(Set(lines.compactMap { $0["projection"]?.text }) == ["batch_jobs", "batch_job_runs"])
+        }
+
+        @Test("runs those of a folder of one's own") func ofOnesOwn() async throws {
+            let url = try await TestServers.shared.postgresURL()
+            let folder = try Self.folder(expecting: 2)
+            let outcome = try await Program.jobledger.run(
+                ["projections", "test", "event_counts", "--projections", folder.path], environment: ["DATABASE_URL": url])
+            #expect(outcome.code == 0, "\(outcome)")
+            #expect(outcome.output.contains("ok   event_counts/cases/two.json"), "\(outcome)")
+        }
+
+        @Test("says in what a case differs, with exit 1") func failing() async throws {
+            let url = try await TestServers.shared.postgresURL()
+            let folder = try Self.folder(expecting: 7)
+            let outcome = try await Program.jobledger.run(
+                ["projections", "test", "event_counts", "--projections", folder.path], environment: ["DATABASE_URL": url])
+            #expect(outcome.code == 1)
+            #expect(outcome.output.contains("FAIL event_counts/cases/two.json"), "\(outcome)")
+            #expect(outcome.output.contains(#"event_counts {"job" : "a"}: events differ"#), "\(outcome)")
+            #expect(outcome.output.contains(#"expected {"job": "a", "events": 7}"#), "\(outcome)")
+            #expect(outcome.output.contains(#"got      {"job": "a", "events": 2}"#), "\(outcome)")
+            #expect(outcome.output.hasSuffix("0 cases hold, 1 does not\n"), "\(outcome)")
+        }
+
+        @Test("are projected beside the built-in ones") func projected() async throws {
+            try await UserLedger.with { user in
+                let folder = try Self.folder(expecting: 2)
+                try await user.ledger.queue("a")
+                try await user.ledger.progress("a", 1)
+                try await user.running("project", "--projections", folder.path) { _ in
+                    try await until("the events are counted") {
+                        try await user.psql("SELECT events FROM \"\(user.ledger.name)\".event_counts").lines == ["2"]
+                    }
+                    #expect(try await user.run("verify", "event_counts", "--projections", folder.path).code == 0)
+                }
+            }
+        }
+    }
+}

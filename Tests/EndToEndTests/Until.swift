@@ -1,0 +1,11 @@
+import LedgerTesting
+
+/// Waits until something holds that another process brings about.
+func until(within limit: Duration = .seconds(30), _ question: String, _ holds: () async throws -> Bool) async throws {
+    _ = try await eventually(within: limit, question) { try await holds() ? true : nil }
+}
+
+/// A program did not do what the test waited for.
+struct ProgramTrouble: Error, CustomStringConvertible {
+    let description: String
+}

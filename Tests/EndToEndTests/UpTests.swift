@@ -1,0 +1,71 @@
+import Foundation
+import LedgerTesting
+import Testing
+
+extension EndToEnd {
+    @Suite("up") struct UpTests {
+        @Test("tells its addresses, and every command works by --data-dir") func serves() async throws {
+            try await UpProcess.with { up in
+                let env = try FileManager.default.attributesOfItem(atPath: up.directory.appending(path: "env").path)
+                #expect(env[.posixPermissions] as? Int == 0o600)
+                #expect(try up.address("REDIS_URL")?.hasPrefix("redis://") == true)
+                let url = try #require(try up.address("DATABASE_URL"))
+                let psql = try await Program.psql().run(["-qAt", "-c", "SELECT count(*) FROM jobledger.events", url])
+                #expect(psql.code == 0 && psql.lines == ["0"], "\(psql)")
+
+                let appended = try await up.run("append", "job", "queued", "--data", #"{"name":"first","total":3}"#, "--json")
+                #expect(try appended.json()["position"] == 1)
+                #expect(try await up.run("show", "job", "--json").json()["status"] == "queued")
+                #expect(try await up.run("history", "job", "--json").jsonLines().count == 1)
+                let status = try await up.run("status", "--json").json()
+                #expect(status["head"] == 1)
+                #expect(status["relay"]?["active"] == true)
+                #expect(status["projections"]?.elements.compactMap { $0["name"]?.text } == ["batch_job_runs", "batch_jobs"])
+            }
+        }
+
+        @Test("refuses a second one in the directory and goes on") func secondIsRefused() async throws {
+            try await UpProcess.with { up in
+                let second = try await Program.jobledger.run(["up", "--data-dir", up.directory.path])
+                #expect(second.code == 1)
+                #expect(second.errors.contains("already run by another process"), "\(second)")
+                #expect(up.isReady)
+                #expect(try await up.run("append", "job", "queued", "--data", #"{"name":"x"}"#).code == 0)
+                #expect(try await up.run("show", "job").code == 0)
+            }
+        }
+
+        @Test("stops cleanly", arguments: [SIGTERM, SIGINT]) func stops(by signal: Int32) async throws {
+            try await UpProcess.with { up in
+                up.program.signal(signal)
+                let outcome = try await up.program.end(within: .seconds(20))
+                #expect(outcome.code == 0, "\(outcome)")
+                #expect(up.processes() == [])
+                #expect(!up.isReady)
+                #expect(try await up.run("status").code == 3)
+            }
+        }
+
+        @Test("leaves nothing behind when it is stopped while it starts") func stopsWhileStarting() async throws {
+            let directory = try makeDirectory("up")
+            let up = UpProcess(directory: directory, program: try await UpProcess.begin(in: directory))
+            try await until("Postgres is being made") {
+                !up.processes(named: "initdb").isEmpty || !up.processes(named: "postgres").isEmpty
+            }
+            up.program.signal(SIGTERM)
+            _ = try await up.program.end(within: .seconds(20))
+            try await up.untilNothingRuns()
+
+            let again = try await UpProcess.start(in: directory)
+            #expect(try await again.head() == 0)
+            await again.program.kill()
+            try await again.untilNothingRuns()
+        }
+
+        @Test("says where no ledger has been started") func noLedger() async throws {
+            let outcome = try await Program.jobledger.run(["status", "--data-dir", "/tmp/no-such-ledger"])
+            #expect(outcome.code == 2)
+            #expect(outcome.errors.contains("jobledger up --data-dir /tmp/no-such-ledger"), "\(outcome)")
+        }
+    }
+}

@@ -1,0 +1,66 @@
+import Foundation
+import LedgerCore
+import LedgerTesting
+import Testing
+
+@testable import EmbeddedServices
+
+/// A ledger of a test's own, and the program run against it by the environment.
+struct UserLedger: Sendable {
+    let ledger: TestLedger
+    var environment: [String: String]
+
+    /// - Parameter projecting: whether `jobledger project` runs beside the test.
+    static func with(projecting: Bool = false, _ body: (UserLedger) async throws -> Void) async throws {
+        let redis = try await TestServers.shared.redisURL()
+        try await TestLedger.with { ledger in
+            let user = UserLedger(
+                ledger: ledger,
+                environment: ["DATABASE_URL": ledger.url, "REDIS_URL": redis, "JOBLEDGER_SCHEMA": ledger.name.text])
+            guard projecting else { return try await body(user) }
+            try await user.running("project") { _ in
+                try await user.untilProjected()
+                try await body(user)
+            }
+        }
+    }
+
+    func run(_ arguments: String..., input: Data = Data()) async throws -> Outcome {
+        try await Program.jobledger.run(arguments, environment: environment, input: input)
+    }
+
+    func start(_ arguments: String...) async throws -> RunningProgram {
+        try await Program.jobledger.start(arguments, environment: environment)
+    }
+
+    /// Runs `body` while the program runs, which is killed afterwards.
+    func running(_ arguments: String..., during body: (RunningProgram) async throws -> Void) async throws {
+        let program = try await Program.jobledger.start(arguments, environment: environment)
+        do {
+            try await body(program)
+        } catch {
+            await program.kill()
+            throw error
+        }
+        await program.kill()
+    }
+
+    /// Waits until `status` says that all projections run and have folded everything.
+    func untilProjected() async throws {
+        try await until("all projections run without lag") {
+            let status = try await run("status", "--json").json()
+            let projections = status["projections"]?.elements ?? []
+            return projections.count == 2
+                && projections.allSatisfy { $0["state"] == "running" && $0["lag"] == 0 && $0["active"] == true }
+        }
+    }
+
+    func psql(_ statement: String, url: String? = nil) async throws -> Outcome {
+        try await Program.psql().run([
+            "--no-psqlrc", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=verbose", "-qAt", "-c", statement, url ?? ledger.url,
+        ])
+    }
+}
+
+/// All end-to-end tests: one at a time, because they start processes and measure how long things take.
+@Suite("The program", .serialized) enum EndToEnd {}
