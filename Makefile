@@ -9,8 +9,10 @@ CONFIGURATION ?= debug
 BIN := .build/$(CONFIGURATION)
 TEST_ARGS ?=
 UP_ARGS ?=
-# What shares memory between threads; as a regular expression on Target.Suite/test.
-THREAD_FILTER ?= ^(Postgres|Redis|Feed|Projections)Tests\.
+MODULES := LedgerCoreTests BacktestTests PostgresTests RedisTests EmbeddedServicesTests EventStoreTests ProjectionsTests \
+	FeedTests EndToEndTests
+# What shares memory between threads.
+THREAD_MODULES ?= PostgresTests RedisTests ProjectionsTests FeedTests
 THREAD := --sanitize=thread --scratch-path .build-thread
 FORMATTED = $(wildcard Package.swift Sources Tests Plugins)
 
@@ -39,14 +41,16 @@ build-tests:
 
 .PHONY: test
 test: deps build-tests ## build and run all tests, on their own Postgres and Redis
+ifdef TEST_ARGS
 	swift test -c $(CONFIGURATION) --skip-build $(TEST_ARGS)
+else
+	scripts/test $(MODULES) -- -c $(CONFIGURATION)
+endif
 
 .PHONY: test-thread
-test-thread: deps ## run the tests of THREAD_FILTER under ThreadSanitizer
+test-thread: deps ## run the tests of THREAD_MODULES under ThreadSanitizer
 	swift build --build-tests $(THREAD)
-	@swift test list --skip-build $(THREAD) | grep -E '$(THREAD_FILTER)' >/dev/null \
-		|| { echo "test-thread: no test matches THREAD_FILTER: $(THREAD_FILTER)" >&2; exit 1; }
-	swift test --skip-build $(THREAD) --filter '$(THREAD_FILTER)'
+	scripts/test $(THREAD_MODULES) -- $(THREAD)
 
 .PHONY: soak
 soak: deps build-tests ## run the concurrency tests for long: 5,000,000 events

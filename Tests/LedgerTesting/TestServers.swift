@@ -29,7 +29,7 @@ public actor TestServers {
         let task = Task {
             Self.clearWhatOthersLeft()
             async let postgres = PrivatePostgres.start(
-                directory: Self.directory("postgres"), settings: ["fsync": "off", "max_connections": "200"])
+                directory: Self.directory("postgres"), settings: ["fsync": "off", "max_connections": "400"])
             async let redis = PrivateRedis.start(directory: Self.directory("redis"))
             return try await (postgres, redis)
         }
