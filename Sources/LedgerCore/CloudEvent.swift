@@ -56,9 +56,9 @@ public struct CloudEvent: Sendable {
     }
 
     private func appendMetadata(to json: inout [UInt8]) {
-        guard let members = try? JSONText.members(of: event.metadata) else {
-            preconditionFailure("the ledger let metadata in that are no JSON object, at position \(event.position)")
-        }
+        // The ledger lets nothing else in than JSON objects. Were there one that we cannot read, its event must still be published:
+        // it goes without these attributes, rather than stop the relay for everybody.
+        guard let members = try? JSONText.members(of: event.metadata) else { return }
         for (name, attribute) in Self.fromMetadata {
             // The last of several members of one name counts, as it does for jsonb.
             guard let value = members.last(where: { $0.name == name })?.value, value.first == UInt8(ascii: "\"") else { continue }
