@@ -90,7 +90,7 @@ let package = Package(
         tests("PostgresTests", ["Postgres", "OffPool", "LedgerTesting", "EmbeddedServices"]),
         tests("RedisTests", ["Redis", "EmbeddedServices", "OffPool"]),
         tests("EmbeddedServicesTests", ["EmbeddedServices", "Redis"]),
-        tests("LedgerCoreTests", ["LedgerCore"]),
+        tests("LedgerCoreTests", ["LedgerCore", "LedgerTesting"]),
         tests("EventStoreTests", ["EventStore", "LedgerCore", "Postgres", "LedgerTesting"]),
         tests(
             "ProjectionsTests",

@@ -129,8 +129,8 @@ public struct Projector: Sendable {
     }
 }
 
-/// Whether this process puts its definition in the place of the one it found. It does so once: of two programs with different definitions
-/// the one that was started last has its way, and the other stands by instead of changing it back.
+/// Whether this process puts its definition in the place of the one it found when it started. It does so once, when it gets the lease: a
+/// new version waits until the old one has gone, and an old one whose definition was replaced stands by instead of changing it back.
 private enum Replacement {
     case undecided, due, done
 

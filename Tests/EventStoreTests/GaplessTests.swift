@@ -20,7 +20,7 @@ import Testing
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for number in 0..<16 {
                     group.addTask {
-                        var random = SplitMix(seed &+ UInt64(number))
+                        var random = SeededGenerator(seed: seed &+ UInt64(number))
                         if number.isMultiple(of: 2) {
                             try await Self.appendInSwift(number, ledger, &random, until: isOver)
                         } else {
@@ -62,7 +62,7 @@ import Testing
 
     /// Mixed batches through the store, some with refusals in them.
     private static func appendInSwift(
-        _ number: Int, _ ledger: TestLedger, _ random: inout SplitMix, until isOver: Flag
+        _ number: Int, _ ledger: TestLedger, _ random: inout SeededGenerator, until isOver: Flag
     ) async throws {
         var jobs: [String] = []
         while !isOver.isRaised {
@@ -84,7 +84,7 @@ import Testing
 
     /// One event or a few in the caller's own transaction, which is then committed, rolled back, or cut off.
     private static func appendInSQL(
-        _ number: Int, _ ledger: TestLedger, _ random: inout SplitMix, until isOver: Flag
+        _ number: Int, _ ledger: TestLedger, _ random: inout SeededGenerator, until isOver: Flag
     ) async throws {
         var connection = try await ledger.connect(as: "appender \(number)")
         var job = 0
@@ -146,21 +146,4 @@ final class Flag: Sendable {
     private let raised = Atomic(false)
     var isRaised: Bool { raised.load(ordering: .acquiring) }
     func raise() { raised.store(true, ordering: .releasing) }
-}
-
-/// A small reproducible generator (Steele, Lea, Flood: «Fast Splittable Pseudorandom Number Generators»).
-struct SplitMix {
-    private var state: UInt64
-
-    init(_ seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
-
-    mutating func below(_ limit: UInt64) -> UInt64 { next() % limit }
 }

@@ -1,7 +1,9 @@
+import EmbeddedServices
 import EventStore
 import Feed
 import LedgerCore
 import LedgerTesting
+import Postgres
 import Redis
 import Testing
 
@@ -61,6 +63,46 @@ import Testing
             _ = try await ledger.store.append(NewEvent(type: "finished"), to: "a")
             try await following
             #expect(await seen.positions == [7, 9, 11, 14])
+        }
+    }
+
+    /// Postgres goes away and comes back: nothing is missed or given twice.
+    @Test func goesOnWhenPostgresIsBack() async throws {
+        let server = try await PrivatePostgres.start(directory: TestServers.directory("follower-postgres"))
+        try await TestLedger.with(url: server.url) { ledger async throws in
+            let seen = Seen()
+            let follower = Follower(store: ledger.store, redis: nil, poll: .milliseconds(20))
+            async let following: Void = follower.follow(EventQuery()) { event in await seen.add(event.position) < 40 }
+            try await ledger.queue("a")
+            for count in 1...19 { try await ledger.progress("a", count) }
+            _ = try await eventually("the first are seen") { await seen.positions.count == 20 ? true : nil }
+            try await server.kill()
+            try await server.restart()
+            for count in 20...39 {
+                _ = try await ledger.store.append(
+                    NewEvent(type: "progress", data: #"{"completed":\#(count)}"#), to: "a", patience: .seconds(60))
+            }
+            try await following
+            #expect(await seen.positions == Array(1...40))
+        }
+        try await server.stop()
+    }
+
+    /// A ledger that was restored is another one: its positions mean other events.
+    @Test func aNewEpochEndsIt() async throws {
+        try await TestLedger.with { ledger async throws in
+            try await ledger.queue("a")
+            let seen = Seen()
+            let follower = Follower(store: ledger.store, redis: nil, poll: .milliseconds(20))
+            let following = Task {
+                try await follower.follow(EventQuery()) { event in
+                    _ = await seen.add(event.position)
+                    return true
+                }
+            }
+            _ = try await eventually("the first is seen") { await seen.positions == [1] ? true : nil }
+            _ = try await ledger.store.pool.withConnection { try await $0.query("SELECT begin_epoch()") }
+            await #expect(throws: AnotherEpoch.self) { try await following.value }
         }
     }
 

@@ -1,5 +1,6 @@
 import Foundation
 import LedgerCore
+import LedgerTesting
 import Testing
 
 /// Nothing that comes in may crash the reader, and what it accepts it must have cut well.

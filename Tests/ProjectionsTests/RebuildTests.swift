@@ -115,6 +115,44 @@ import Testing
         }
     }
 
+    /// A rebuild does not swap the tables under a verification, whose snapshot could not see the new ones.
+    @Test func aVerificationHoldsRebuildsOff() async throws {
+        try await TestLedger.with { ledger async throws in
+            let definition = try ProjectionDefinition.builtIn("batch_jobs")
+            try await ledger.appendHistory(jobs: 20, events: 100, seed: 3)
+            try await ledger.projecting([definition]) { try await ledger.caughtUp("batch_jobs") }
+            let connection = try await ledger.connect()
+            let finding = try await Verification(definition, ledger: ledger.name, window: 50).run(on: connection) { _, _ in
+                await #expect(throws: Rebuild.Busy.self) { try await ledger.rebuild(definition) }
+            }
+            #expect(finding.isEqual)
+            #expect(try await ledger.rebuild(definition).digest == finding.liveDigest)
+            await connection.close()
+        }
+    }
+
+    /// A new version stands by while the old one works; then an operator rebuilds. The new one takes over, and the old one does not
+    /// change it back.
+    @Test func twoVersionsDoNotRebuildEachOther() async throws {
+        try await TestLedger.with { ledger async throws in
+            let apply = "INSERT INTO seen SELECT stream_id, 1 FROM new_events ON CONFLICT DO NOTHING"
+            let old = try ProjectionDefinition.counting("seen", apply: apply)
+            let new = try ProjectionDefinition.counting("seen", apply: "/* new */ " + apply)
+            try await ledger.queue("first")
+            try await ledger.projecting([old]) {
+                try await ledger.caughtUp("seen")
+                try await ledger.projecting([new]) {
+                    _ = try await ledger.rebuild(new)
+                    for job in 0..<30 {
+                        try await ledger.queue("job \(job)")
+                        try await ledger.caughtUp("seen")
+                        #expect(try await ledger.state("seen")?.definition == new.hash, "the old one came back")
+                    }
+                }
+            }
+        }
+    }
+
     /// As of every position of its history, a job is what the first events make of it.
     @Test func asOfAPastPosition() async throws {
         try await TestLedger.with { ledger async throws in
