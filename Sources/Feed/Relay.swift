@@ -2,7 +2,6 @@ import EventStore
 import Foundation
 import LedgerCore
 import Logging
-import OffPool
 import Postgres
 import Redis
 
@@ -45,36 +44,9 @@ public struct Relay: Sendable {
 
     /// Runs until the task is cancelled.
     public func run() async {
-        var backoff = Backoff()
-        while !Task.isCancelled {
-            do {
-                let connection = try await PostgresConnection.connect(configuration, patience: nil)
-                do {
-                    while true {
-                        try await waitForLease(on: connection)
-                        try await publish(on: connection) { backoff.reset() }
-                    }
-                } catch {
-                    await lease.giveUp(on: connection)
-                    await connection.close()
-                    throw error
-                }
-            } catch is CancellationError {
-                return
-            } catch let error as PostgresError where error.kind == .cancelled {
-                return
-            } catch {
-                logger.warning("interrupted, trying again", metadata: ["error": "\(error)"])
-                do { try await backoff.pause() } catch { return }
-            }
+        await LeasedWork(lease, on: configuration, logger: logger).run { connection, succeeded in
+            try await publish(on: connection, succeeded: succeeded)
         }
-    }
-
-    private func waitForLease(on connection: PostgresConnection) async throws {
-        while try await !lease.take(on: connection) {
-            try await Task.sleep(for: Lease.renewal / 2)
-        }
-        logger.debug("at work")
     }
 
     /// Publishes until the lease is lost.

@@ -2,7 +2,6 @@ import EventStore
 import Foundation
 import LedgerCore
 import Logging
-import OffPool
 import Postgres
 
 /// Keeps one projection up to date, for as long as its task runs.
@@ -36,50 +35,18 @@ public struct Projector: Sendable {
 
     /// Runs until the task is cancelled.
     public func run() async {
-        var backoff = Backoff(longest: .seconds(5))
         var replacement = Replacement.undecided
-        while !Task.isCancelled {
-            do {
-                let connection = try await PostgresConnection.connect(configuration, patience: nil)
-                do {
-                    try await replacement.decide(definition, on: connection)
-                    try await work(on: connection, &replacement) { backoff.reset() }
-                } catch {
-                    await lease.giveUp(on: connection)
-                    await connection.close()
-                    throw error
-                }
-            } catch is CancellationError {
-                return
-            } catch let error as PostgresError where error.kind == .cancelled {
-                return
-            } catch {
-                logger.warning("interrupted, trying again", metadata: ["error": "\(error)"])
-                do { try await backoff.pause() } catch { return }
-            }
-        }
-    }
-
-    private func work(
-        on connection: PostgresConnection, _ replacement: inout Replacement, succeeded: () -> Void
-    ) async throws {
-        while true {
-            try await waitForLease(on: connection)
-            logger.debug("at work")
+        await LeasedWork(lease, on: configuration, longestPause: .seconds(5), logger: logger).run { connection in
+            try await replacement.decide(definition, on: connection)
+        } work: { connection, succeeded in
             try await live.install(on: connection)
             if replacement == .due {
                 try await replace(on: connection)
                 replacement = .done
                 // That may have taken longer than the lease lasts.
-                guard try await lease.take(on: connection) else { continue }
+                guard try await lease.take(on: connection) else { return }
             }
             try await hold(on: connection, succeeded: succeeded)
-        }
-    }
-
-    private func waitForLease(on connection: PostgresConnection) async throws {
-        while try await !lease.take(on: connection) {
-            try await Task.sleep(for: Lease.renewal / 2)
         }
     }
 
