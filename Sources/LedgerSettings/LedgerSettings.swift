@@ -10,7 +10,7 @@ import SystemPackage
 /// | `DATABASE_URL` | libpq connection string | – | the ledger's Postgres |
 /// | `REDIS_URL` | `redis://…` | – | the Redis to publish to; without it nothing is published and followers poll |
 /// | `JOBLEDGER_SCHEMA` | 1–50 of `a–z 0–9 _` | `jobledger` | the ledger: its schema, and the prefix of its channels |
-/// | `JOBLEDGER_WINDOW` | integer, 1–1,000,000 | 10000 | the most events that a projector folds in one transaction |
+/// | `JOBLEDGER_WINDOW` | integer, 1–1,000,000 | 100000 | the most events that a projector folds in one transaction |
 /// | `JOBLEDGER_LOG_LEVEL` | `trace` `debug` `info` `notice` `warning` `error` `critical` | `info` | how much is logged on standard error |
 ///
 /// A malformed value is an error that names its variable, never a default.
@@ -69,7 +69,7 @@ public struct LedgerSettings: Sendable {
             )
         }
         self.ledger = ledger
-        let window = try value("JOBLEDGER_WINDOW") ?? "10000"
+        let window = try value("JOBLEDGER_WINDOW") ?? "100000"
         guard let window = Int(window), (1...1_000_000).contains(window) else {
             throw Problem(description: "JOBLEDGER_WINDOW is \"\(window)\": it must be an integer from 1 to 1000000")
         }

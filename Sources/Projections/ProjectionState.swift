@@ -5,7 +5,7 @@ import Postgres
 public struct ProjectionState: Sendable, Equatable {
     public let name: String
     public let definition: String
-    public let position: Position
+    public internal(set) var position: Position
     /// Why it does not go on, and at which event; `nil` while it runs.
     public let stopped: (position: Position?, error: String)?
 

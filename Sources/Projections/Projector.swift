@@ -12,21 +12,24 @@ public struct Projector: Sendable {
     private let store: EventStore
     private let definition: ProjectionDefinition
     private let configuration: PostgresConfiguration
-    private let window: Int64
+    private let largestWindow: Int64
     private let lease: Lease
     private let logger: Logger
     private var live: LiveProjection { LiveProjection(definition: definition, ledger: store.ledger) }
 
-    /// How long to wait before looking for new events again.
-    private static let idle = Duration.milliseconds(20)
+    /// While it is stopped: how long to wait before looking again whether somebody has set it going.
+    private static let stopped = Duration.milliseconds(200)
 
     /// - Parameter window: the most events that are folded in one transaction.
-    public init(_ definition: ProjectionDefinition, store: EventStore, url: String, window: Int = 10_000, logger: Logger) {
+    public init(_ definition: ProjectionDefinition, store: EventStore, url: String, window: Int = 100_000, logger: Logger) {
         self.definition = definition
         self.store = store
-        self.window = Int64(window)
-        configuration = EventStore.configuration(
+        largestWindow = Int64(window)
+        var configuration = EventStore.configuration(
             url: url, ledger: store.ledger, applicationName: "jobledger projector \(definition.name) \(store.ledger)")
+        // What a crash takes back, it takes back together with the checkpoint, and it is folded again: no need to wait for the disk.
+        configuration.sessionSettings.append(("synchronous_commit", "off"))
+        self.configuration = configuration
         lease = Lease("projection:\(definition.name)", holder: UUID.version7().text)
         var logger = logger
         logger[metadataKey: "projection"] = "\(definition.name)"
@@ -52,7 +55,8 @@ public struct Projector: Sendable {
 
     /// Projects until the lease is lost.
     private func hold(on connection: PostgresConnection, succeeded: () -> Void) async throws {
-        var state = try await ProjectionState.load(definition.name, on: connection)
+        var state = try await ownState(on: connection)
+        var window = AdaptiveWindow(largest: largestWindow)
         /// The event that stopped us; from then on only a change from outside sets us going again.
         var stoppedAt: Position?
         var renewed = ContinuousClock.now
@@ -60,23 +64,29 @@ public struct Projector: Sendable {
             if renewed.duration(to: .now) >= Lease.renewal {
                 guard try await lease.take(on: connection) else { return }
                 renewed = .now
-                state = try await ProjectionState.load(definition.name, on: connection)
-                if state?.stopped == nil { stoppedAt = nil }
+                state = try await ownState(on: connection)
+                if state.stopped == nil { stoppedAt = nil }
             }
-            guard let current = state, current.definition == definition.hash else {
-                // Another process runs another definition of this projection. It is not ours to change back.
-                throw ProjectionReplaced(name: definition.name)
-            }
-            let head: Position = try await connection.query("SELECT head()").only().decode(0)
-            guard head > current.position, stoppedAt == nil else {
-                try await Task.sleep(for: Self.idle)
+            if stoppedAt != nil {
+                try await Task.sleep(for: Self.stopped)
                 continue
             }
-            switch try await live.step(after: current.position, upTo: min(head, current.position + window), on: connection) {
-            case .advanced, .overtaken:
+            let head: Position = try await connection.query(
+                "SELECT await_events($1, '200 ms', '5 ms')", state.position
+            ).only().decode(0)
+            guard head > state.position else { continue }
+            let start = ContinuousClock.now
+            let upTo = min(head, state.position + window.size)
+            switch try await live.step(after: state.position, upTo: upTo, on: connection) {
+            case .advanced(let position):
+                window.folded(position - state.position, in: start.duration(to: .now))
+                state.position = position
                 succeeded()
+            case .overtaken:
+                state = try await ownState(on: connection)
             case .stopped(let position, let error):
                 stoppedAt = position
+                state = try await ownState(on: connection)
                 logger.error(
                     """
                     stopped: the event at position \(position) cannot be folded. Nothing is skipped. Correct apply.sql (a changed \
@@ -84,14 +94,22 @@ public struct Projector: Sendable {
                     jobledger rebuild \(definition.name)
                     """, metadata: ["position": "\(position)", "error": "\(error)"])
             }
-            state = try await ProjectionState.load(definition.name, on: connection)
         }
+    }
+
+    /// Where the projection stands. Throws where another process runs another definition of it, which is not ours to change back.
+    private func ownState(on connection: PostgresConnection) async throws -> ProjectionState {
+        guard let state = try await ProjectionState.load(definition.name, on: connection), state.definition == definition.hash
+        else {
+            throw ProjectionReplaced(name: definition.name)
+        }
+        return state
     }
 
     private func replace(on connection: PostgresConnection) async throws {
         logger.notice("the definition has changed: rebuilding beside the tables in use")
         // Should the lease run out meanwhile, whoever takes it finds this rebuild busy, and waits.
-        let receipt = try await Rebuild(definition, ledger: store.ledger, window: Int(window)).run(on: connection)
+        let receipt = try await Rebuild(definition, ledger: store.ledger, window: Int(largestWindow)).run(on: connection)
         logger.notice("rebuilt", metadata: ["position": "\(receipt.position)", "digest": "\(receipt.digest)"])
     }
 }

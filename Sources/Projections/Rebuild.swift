@@ -28,7 +28,7 @@ public struct Rebuild: Sendable {
     private let ledger: LedgerName
     private let window: Int64
 
-    public init(_ definition: ProjectionDefinition, ledger: LedgerName, window: Int = 10_000) {
+    public init(_ definition: ProjectionDefinition, ledger: LedgerName, window: Int = 100_000) {
         precondition(window > 0)
         self.definition = definition
         self.ledger = ledger

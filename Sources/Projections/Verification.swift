@@ -28,7 +28,7 @@ public struct Verification: Sendable {
     private let window: Int64
     private static let mostDifferences = 100
 
-    public init(_ definition: ProjectionDefinition, ledger: LedgerName, window: Int = 10_000) {
+    public init(_ definition: ProjectionDefinition, ledger: LedgerName, window: Int = 100_000) {
         self.definition = definition
         self.ledger = ledger
         self.window = Int64(window)

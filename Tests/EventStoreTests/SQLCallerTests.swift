@@ -108,7 +108,7 @@ import Testing
             let error = await #expect(throws: PostgresError.self) {
                 try await owner.query("INSERT INTO events VALUES (2, \(row))")
             }
-            #expect(error?.constraint == "events_job_opens_queued")
+            #expect(error?.constraint == "events_job_type")
             #expect(try await ledger.count() == 1)
             await owner.close()
         }

@@ -13,7 +13,9 @@ WITH reported AS (
     FROM (SELECT stream_id, position, happened_at,
                  CASE type WHEN 'progress' THEN data::jsonb -> 'runs' ELSE data::jsonb -> 'results' -> 'runs' END AS runs
             FROM new_events
-           WHERE type IN ('progress', 'finished')) AS event,
+           WHERE type IN ('progress', 'finished')
+             -- Most progress reports no runs, and need not be parsed. A name may be written with escapes.
+             AND (strpos(data::text, '"runs"') > 0 OR strpos(data::text, '\u') > 0)) AS event,
          -- null in place of an array is as good as none
          jsonb_array_elements(CASE jsonb_typeof(event.runs) WHEN 'array' THEN event.runs ELSE '[]' END)
            WITH ORDINALITY AS run (value, ordinal)

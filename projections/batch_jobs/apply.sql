@@ -1,16 +1,17 @@
--- Folds new_events into batch_jobs. A job has at most one queued and one ending event, which is why max() over one value, or the
--- first of an array of one, picks it.
+-- Folds new_events into batch_jobs. A job has at most one queued and one ending event, which is why min() over one value picks it; data
+-- are parsed only there, for what progress says stands in the column completed.
 
 WITH folded AS (
   SELECT stream_id AS id,
-         (array_agg(data::jsonb) FILTER (WHERE type = 'queued'))[1]                  AS queued,
-         (array_agg(data::jsonb) FILTER (WHERE type = 'finished'))[1]                AS finished,
-         (array_agg(data::jsonb) FILTER (WHERE type = 'failed'))[1]                  AS failed,
+         (min(data::text) FILTER (WHERE type = 'queued'))::jsonb                     AS queued,
+         (min(data::text) FILTER (WHERE type = 'finished'))::jsonb                   AS finished,
+         (min(data::text) FILTER (WHERE type = 'failed'))::jsonb                     AS failed,
          max(type) FILTER (WHERE type IN ('finished', 'failed'))                     AS end_status,
-         coalesce(bool_or(type = 'progress'), false)                                 AS progressed,
-         coalesce(bool_or(type = 'truncated'), false)                                AS truncated,
-         max((data::jsonb -> 'completed')::integer) FILTER (WHERE type = 'progress') AS completed,
-         (array_agg(total ORDER BY version DESC))[1]                                 AS total,
+         bool_or(type = 'progress')                                                  AS progressed,
+         bool_or(type = 'truncated')                                                 AS truncated,
+         max(completed)                                                              AS completed,
+         -- The total after the last version: version and total as one number, of which the lower half is the total.
+         (max(version::bigint << 32 | total) & 4294967295)::integer                  AS total,
          min(happened_at) FILTER (WHERE type = 'queued') AT TIME ZONE 'UTC'          AS created_at,
          max(happened_at) AT TIME ZONE 'UTC'                                         AS updated_at,
          min(happened_at) FILTER (WHERE type IN ('finished', 'failed')) AT TIME ZONE 'UTC' AS completed_at

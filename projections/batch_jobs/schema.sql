@@ -27,7 +27,7 @@ CREATE TABLE batch_jobs (
   results             jsonb,                                   -- {"summary": {…}, "runs": […]}
 
   CONSTRAINT batch_jobs_pkey PRIMARY KEY (id)
-);
+) WITH (fillfactor = 60);  -- room for progress to be updated in place, without touching an index
 
 CREATE INDEX idx_batch_jobs_status ON batch_jobs (status);
 CREATE INDEX idx_batch_jobs_created_at ON batch_jobs (created_at DESC);

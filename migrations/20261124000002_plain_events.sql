@@ -1,0 +1,179 @@
+-- Nearly all batches are plain: every event is well-formed, and its job is where the event takes it to be. What can be known of that
+-- without the log is worked out here, for a whole batch at once and before the log is locked. An event counts as plain only where
+-- check_event() would find nothing; it may find nothing where an event is not plain, which only costs time.
+
+-- migrate:up
+
+SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
+
+-- What a batch asks for, worked out before the log is locked.
+CREATE TYPE checked_batch AS (
+  is_plain          boolean,
+  -- By ordinal, the event's place in the call.
+  ids               uuid[],
+  documents         json[],
+  contexts          json[],
+  streams           integer[],  -- the number of its job within the call
+  places            integer[],  -- its place among the events of that job
+  new_totals        integer[],  -- the total that it sets, null where it sets none
+  totals            integer[],  -- the total known after it, null where only the log knows
+  completeds        integer[],
+  -- By number of the job.
+  stream_jobs       text[],
+  stream_opens      boolean[],  -- the first event is queued
+  stream_expected   integer[],  -- the version that its events expect the job to be at, null where they expect none
+  stream_completeds integer[]   -- the most that is completed while only the log knows the total
+);
+
+CREATE TYPE job_finding AS (is_plain boolean, total integer, completed integer);
+
+-- What check_event() finds in data that have been parsed, but without a reason: whoever is told no asks there.
+CREATE FUNCTION find_plain(type text, data jsonb) RETURNS job_finding
+LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+  finding record;
+BEGIN
+  IF coalesce(jsonb_typeof(data) <> 'object' OR type NOT IN ('queued', 'progress', 'truncated', 'finished', 'failed'), true)
+    OR data @? '$.** ? (@.type() == "number" && (@.abs() > 1.8e308 || (@ != 0 && @.abs() < 4.9e-324)))'
+    -- Each level takes eight bytes at least.
+    OR pg_column_size(data) > 1024 AND data @? '$.**{129}'
+  THEN
+    RETURN (false, null, null)::job_finding;
+  END IF;
+  finding := check_job_data(type, data);
+  RETURN (finding.problem IS NULL, finding.total, finding.completed)::job_finding;
+END
+$$;
+
+-- By far the most events: told apart without a function's call, for the planner writes this into the statement that asks.
+CREATE FUNCTION is_mere_progress(type text, data jsonb) RETURNS boolean
+LANGUAGE sql IMMUTABLE
+RETURN coalesce(
+  type = 'progress' AND data - '{completed,message}'::text[] = '{}'
+    AND jsonb_typeof(data -> 'completed') = 'number' AND (data ->> 'completed')::integer >= 0
+    AND (jsonb_typeof(data -> 'message') = 'string') IS NOT FALSE, false);
+
+CREATE FUNCTION is_plain_metadata(metadata jsonb) RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+  RETURN jsonb_typeof(metadata) = 'object'
+     AND (jsonb_typeof(metadata -> 'actor') = 'string') IS NOT FALSE
+     AND (jsonb_typeof(metadata -> 'correlation_id') = 'string') IS NOT FALSE
+     AND (jsonb_typeof(metadata -> 'causation_id') = 'string') IS NOT FALSE
+     AND (jsonb_typeof(metadata -> 'traceparent') = 'string') IS NOT FALSE
+     AND NOT metadata @? '$.** ? (@.type() == "number" && (@.abs() > 1.8e308 || (@ != 0 && @.abs() < 4.9e-324)))'
+     AND (pg_column_size(metadata) <= 1024 OR NOT metadata @? '$.**{129}');
+END
+$$;
+
+-- Everything about a batch that does not depend on the log. Where it is not plain, nothing but that is said.
+CREATE FUNCTION check_batch(
+  jobs text[], types text[], data text[], metadata text[], expected_versions integer[], event_ids uuid[], occurred_ats timestamptz[],
+  requests integer[]
+) RETURNS checked_batch
+LANGUAGE plpgsql AS $$
+DECLARE
+  batch            CONSTANT integer := cardinality(jobs);
+  longest_data     CONSTANT integer := 8 * 1024 * 1024;
+  longest_metadata CONSTANT integer := 64 * 1024;
+  answer           checked_batch;
+  first_expected   integer[] := expected_versions;
+  one_job_each     boolean := true;
+BEGIN
+  -- Only the first event of a request says which version it expects.
+  IF cardinality(requests) > 0 AND (SELECT count(DISTINCT request) < count(request) FROM unnest(requests) AS request) THEN
+    SELECT bool_and((e.request = e.previous AND e.job <> e.previous_job) IS NOT TRUE),
+           array_agg(CASE WHEN e.request = e.previous THEN null ELSE e.expected_version END ORDER BY e.ordinal)
+      INTO one_job_each, first_expected
+      FROM (
+        SELECT e.*, lag(e.request) OVER by_ordinal AS previous, lag(e.job) OVER by_ordinal AS previous_job
+          FROM unnest(jobs, requests, expected_versions) WITH ORDINALITY AS e (job, request, expected_version, ordinal)
+        WINDOW by_ordinal AS (ORDER BY e.ordinal)) AS e;
+  END IF;
+
+  answer.documents := data::json[];
+  answer.contexts := metadata::json[];
+
+  SELECT one_job_each AND coalesce(bool_and(e.is_plain), false),
+         array_agg(e.id), array_agg(e.stream), array_agg(e.place), array_agg(e.new_total),
+         array_agg(e.total), array_agg(e.completed)
+    INTO answer.is_plain, answer.ids, answer.streams, answer.places, answer.new_totals, answer.totals, answer.completeds
+    FROM (
+      SELECT e.id, e.stream, e.place, e.new_total, e.completed, (e.total & 4294967295)::integer AS total,
+             e.is_plain AND (e.completed > e.total & 4294967295 AND e.total & 4294967295 > 0) IS NOT TRUE AS is_plain
+        FROM (
+          SELECT e.ordinal, e.id, e.new_total, e.completed,
+                 dense_rank() OVER (ORDER BY e.job) AS stream,
+                 row_number() OVER in_stream AS place,
+                 -- The last total that was set, by way of the greatest ordinal.
+                 max(e.ordinal << 32 | e.new_total) OVER in_stream AS total,
+                 -- A job opens once, and nothing follows its end.
+                 e.is_plain AND CASE lag(e.type) OVER in_stream
+                   WHEN 'finished' THEN false WHEN 'failed' THEN false ELSE e.type <> 'queued' OR lag(e.type) OVER in_stream IS NULL END AS is_plain
+            FROM (
+              SELECT e.ordinal, e.id, e.job, e.type,
+                     CASE WHEN e.is_mere_progress THEN (e.value -> 'completed')::integer ELSE (e.finding).completed END AS completed,
+                     (e.finding).total AS new_total,
+                     coalesce((e.is_mere_progress OR (e.finding).is_plain)
+                       AND octet_length(e.data) <= longest_data
+                       AND length(e.job) BETWEEN 1 AND 255
+                       AND (e.occurred_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00') IS NOT FALSE
+                       AND (e.expected_version >= 0) IS NOT FALSE
+                       AND CASE WHEN e.metadata IS NULL OR e.metadata = '{}' THEN true
+                                ELSE octet_length(e.metadata) <= longest_metadata AND is_plain_metadata(e.metadata::jsonb) END, false)
+                       AS is_plain
+                FROM (
+                  SELECT e.*, CASE WHEN e.is_mere_progress THEN null ELSE find_plain(e.type, e.value) END AS finding
+                    FROM (
+                      SELECT e.*, is_mere_progress(e.type, e.value) AS is_mere_progress
+                        FROM (
+                          SELECT e.ordinal, coalesce(e.id, uuid_v7()) AS id, e.job COLLATE "C" AS job, e.type COLLATE "C" AS type,
+                                 e.data, e.data::jsonb AS value, e.metadata, e.occurred_at, e.expected_version
+                            FROM unnest(jobs, types, data, metadata, occurred_ats, expected_versions, event_ids)
+                                   WITH ORDINALITY AS e (job, type, data, metadata, occurred_at, expected_version, id, ordinal)
+                          OFFSET 0) AS e
+                      OFFSET 0) AS e
+                  OFFSET 0) AS e) AS e
+          WINDOW in_stream AS (PARTITION BY e.job ORDER BY e.ordinal)) AS e
+       ORDER BY e.ordinal) AS e;
+
+  IF answer.is_plain AND (SELECT count(DISTINCT id) < batch FROM unnest(answer.ids) AS id) THEN
+    answer.is_plain := false;
+  END IF;
+  IF NOT answer.is_plain THEN
+    RETURN answer;
+  END IF;
+
+  SELECT array_agg(s.job), array_agg(s.opens), array_agg(s.expected), array_agg(s.completed),
+         bool_and((s.least_expected <> s.expected) IS NOT TRUE AND s.job !~ '[\x01-\x1f\x7f]')
+    INTO answer.stream_jobs, answer.stream_opens, answer.stream_expected, answer.stream_completeds, answer.is_plain
+    FROM (
+      SELECT min(e.job) AS job, bool_or(e.type = 'queued') AS opens,
+             max(e.completed) FILTER (WHERE e.total IS NULL) AS completed,
+             max(e.expected - e.place + 1) AS expected, min(e.expected - e.place + 1) AS least_expected
+        FROM unnest(jobs, types, first_expected, answer.streams, answer.places, answer.totals, answer.completeds)
+               AS e (job, type, expected, stream, place, total, completed)
+       GROUP BY e.stream
+       ORDER BY e.stream) AS s;
+  RETURN answer;
+EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
+  -- Some data are no JSON that the ledger takes; which ones, and why, is for check_event() to say.
+  RETURN (false, null, null, null, null, null, null, null, null, null, null, null, null)::checked_batch;
+END
+$$;
+
+REVOKE ALL ON FUNCTION
+  check_batch(text[], text[], text[], text[], integer[], uuid[], timestamptz[], integer[]),
+  find_plain(text, jsonb), is_mere_progress(text, jsonb), is_plain_metadata(jsonb)
+FROM PUBLIC;
+
+-- migrate:down
+
+SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
+
+DROP FUNCTION check_batch(text[], text[], text[], text[], integer[], uuid[], timestamptz[], integer[]);
+DROP FUNCTION is_plain_metadata(jsonb);
+DROP FUNCTION is_mere_progress(text, jsonb);
+DROP FUNCTION find_plain(text, jsonb);
+DROP TYPE job_finding;
+DROP TYPE checked_batch;
