@@ -33,7 +33,9 @@ extension GroupCommit {
     /// Waits until exactly one small request is in flight and the queue is empty.
     func beginInFlight(_ request: AppendRequest) async throws -> Task<[Appended], any Error> {
         let task = try await begin(request)
-        _ = try await eventually("the request is in flight") { status.small.inFlight == 1 && status.small.accepted == 0 ? true : nil }
+        _ = try await eventually("the request is in flight") {
+            status.small.inFlight == 1 && status.small.accepted == 0 ? true : nil
+        }
         return task
     }
 }
