@@ -18,14 +18,14 @@ final class GroupLane: Sendable {
         var commits = 0
     }
 
-    private let state: Mutex<State>
+    private let state: Locked<State>
     private let tickets = Atomic<UInt64>(0)
     private let patience: Duration
     private let mostBytes: Int
 
     /// - Parameter mostBytes: of one group.
     init(bound: GroupQueue.Bound, mostBytes: Int, patience: Duration) {
-        state = Mutex(State(queue: GroupQueue(bound: bound)))
+        state = Locked(State(queue: GroupQueue(bound: bound)))
         self.mostBytes = mostBytes
         self.patience = patience
     }

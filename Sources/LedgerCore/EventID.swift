@@ -14,7 +14,8 @@ extension UUID {
         return withUnsafeBytes(of: (high.bigEndian, low.bigEndian)) { UUID(uuid: $0.loadUnaligned(as: uuid_t.self)) }
     }
 
-    /// From its text in 8-4-4-4-12 digits, of either case: what `UUID(uuidString:)` takes, without `sscanf`.
+    /// From its text in 8-4-4-4-12 digits, of either case. `UUID(uuidString:)` asks `sscanf`, which is slow, and
+    /// takes spaces and signs for digits.
     public init?(text: String) {
         var digits: [UInt8] = []
         digits.reserveCapacity(32)

@@ -4,7 +4,7 @@ import LedgerTesting
 import Testing
 
 @Suite struct EventIDTextTests {
-    /// Our reading of an id takes what Foundation's does, and nothing else.
+    /// Ids are read as Foundation reads them. What no id would be written as is none, though Foundation takes some of it.
     @Test func textsAreReadAsFoundationReadsThem() {
         let seed = UInt64.random(in: 0...UInt64.max)
         var random = SeededGenerator(seed: seed)
@@ -21,7 +21,7 @@ import Testing
             default: characters.insert(Array("-0a")[Int(random.below(3))], at: place)
             }
             text = String(characters)
-            #expect(EventID(text: text) == UUID(uuidString: text), "\(text); seed \(seed)")
+            if let id = EventID(text: text) { #expect(id.text == text.lowercased(), "seed \(seed)") }
         }
         for text in ["", "-", "00000000-0000-0000-0000-00000000000", "00000000-0000-0000-0000-0000000000000"] {
             #expect(EventID(text: text) == nil)

@@ -1,10 +1,11 @@
+import LedgerTesting
 import Testing
 
 @testable import Postgres
 
 @Suite(.timeLimit(.minutes(2))) struct PreparedTests {
     @Test func aPreparedStatementIsParsedOnce() async throws {
-        try await withConnection { connection in
+        try await withConnection { connection async throws in
             for number in 0..<20 {
                 let statement = PostgresStatement("SELECT $1 + 1", [number], isPrepared: true)
                 #expect(try await connection.query(statement).only().decode(0, as: Int.self) == number + 1)
@@ -14,7 +15,7 @@ import Testing
     }
 
     @Test func afterAnErrorItCanBeUsedAgain() async throws {
-        try await withConnection { connection in
+        try await withConnection { connection async throws in
             func divide(_ by: Int) async throws -> Int {
                 try await connection.query(PostgresStatement("SELECT 10 / $1", [by], isPrepared: true)).only().decode(0)
             }
@@ -32,7 +33,7 @@ import Testing
 
     /// A migration gives a function another answer: the next call goes as if nothing had been prepared.
     @Test func anotherAnswerOfAFunctionIsNoError() async throws {
-        try await withConnection { connection in
+        try await withConnection { connection async throws in
             try await connection.execute(script: "CREATE FUNCTION pg_temp.f() RETURNS TABLE (a int) LANGUAGE sql AS 'SELECT 1'")
             let statement = PostgresStatement("SELECT * FROM pg_temp.f()", isPrepared: true)
             for _ in 0..<8 { #expect(try await connection.query(statement).only().decode("a", as: Int.self) == 1) }
@@ -46,23 +47,25 @@ import Testing
     }
 
     @Test func aStaleConnectionSendsNothing() async throws {
-        try await withConnection { connection in
+        try await withConnection { connection async throws in
             let statement = PostgresStatement("SELECT 1", isPrepared: true)
-            #expect(try await connection.queryUnlessStale(statement)?.count == 1)
+            let rows = try await connection.queryUnlessStale(statement)
+            #expect(rows?.count == 1)
             let process = await connection.serverProcess
-            try await withConnection { other in
+            try await withConnection { other async throws in
                 try await other.query("SELECT pg_terminate_backend($1)", process)
                 _ = try await eventually("the process has gone") {
                     try await other.number("SELECT count(*) FROM pg_stat_activity WHERE pid = $1", process) == 0 ? true : nil
                 }
             }
-            #expect(try await connection.queryUnlessStale(statement) == nil)
+            let none = try await connection.queryUnlessStale(statement)
+            #expect(none == nil)
         }
     }
 
     /// Filled element by element, an array goes over as it does in one piece.
     @Test func arraysFilledByElement() async throws {
-        try await withConnection { connection in
+        try await withConnection { connection async throws in
             var texts = PostgresArray<String>()
             var numbers = PostgresArray<Int32?>()
             let long = String(repeating: "é", count: 100_000)
