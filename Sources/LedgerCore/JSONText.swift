@@ -16,8 +16,13 @@ public enum JSONText {
     public static func members(of text: String) throws(SyntaxError) -> [Member] { try members(of: Array(text.utf8)) }
 
     public static func members(of bytes: [UInt8]) throws(SyntaxError) -> [Member] {
+        try slices(of: bytes[...]).map { ($0.name, Array($0.value)) }
+    }
+
+    /// The members of the object `bytes`, in order, with their values as they lie there: nothing is copied.
+    public static func slices(of bytes: ArraySlice<UInt8>) throws(SyntaxError) -> [(name: String, value: ArraySlice<UInt8>)] {
         var scanner = Scanner(bytes: bytes)
-        var members: [Member] = []
+        var members: [(name: String, value: ArraySlice<UInt8>)] = []
         scanner.skipSpace()
         try scanner.expect("{")
         scanner.skipSpace()
@@ -26,29 +31,37 @@ public enum JSONText {
                 scanner.skipSpace()
                 let nameStart = scanner.place
                 try scanner.string()
-                guard let name = string(from: Array(bytes[nameStart..<scanner.place])) else {
-                    throw SyntaxError(message: "broken string", place: nameStart)
+                guard let name = string(from: bytes[nameStart..<scanner.place]) else {
+                    throw SyntaxError(message: "broken string", place: nameStart - bytes.startIndex)
                 }
                 scanner.skipSpace()
                 try scanner.expect(":")
                 scanner.skipSpace()
                 let start = scanner.place
                 try scanner.value()
-                members.append((name, Array(bytes[start..<scanner.place])))
+                members.append((name, bytes[start..<scanner.place]))
                 scanner.skipSpace()
             } while scanner.skip(",")
             try scanner.expect("}")
         }
         scanner.skipSpace()
-        guard scanner.place == bytes.count else { throw SyntaxError(message: "more text after the object", place: scanner.place) }
+        guard scanner.place == bytes.endIndex else {
+            throw SyntaxError(message: "more text after the object", place: scanner.place - bytes.startIndex)
+        }
         return members
     }
 
     /// The string that a JSON string stands for; `nil` if `literal` is none, or holds half a surrogate pair.
-    public static func string(from literal: [UInt8]) -> String? {
+    public static func string(from literal: [UInt8]) -> String? { string(from: literal[...]) }
+
+    public static func string(from literal: ArraySlice<UInt8>) -> String? {
         guard literal.count >= 2, literal.first == UInt8(ascii: "\""), literal.last == UInt8(ascii: "\"") else { return nil }
-        var bytes: [UInt8] = []
         var rest = literal.dropFirst().dropLast()
+        // Most strings stand for themselves.
+        if rest.allSatisfy({ $0 >= 0x20 && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\") }) {
+            return String(utf8: rest)
+        }
+        var bytes: [UInt8] = []
         func unit() -> UInt16? {
             guard rest.starts(with: #"\u"#.utf8) else { return nil }
             let digits = rest.dropFirst(2).prefix(4)
@@ -59,16 +72,12 @@ public enum JSONText {
             rest = rest.dropFirst(6)
             return unit
         }
-        let escapes: [UInt8: UInt8] = [
-            UInt8(ascii: "\""): UInt8(ascii: "\""), UInt8(ascii: "\\"): UInt8(ascii: "\\"), UInt8(ascii: "/"): UInt8(ascii: "/"),
-            UInt8(ascii: "b"): 8, UInt8(ascii: "f"): 12, UInt8(ascii: "n"): 10, UInt8(ascii: "r"): 13, UInt8(ascii: "t"): 9,
-        ]
         while let first = rest.first {
             if first < 0x20 || first == UInt8(ascii: "\"") { return nil }
             if first != UInt8(ascii: "\\") {
                 bytes.append(first)
                 rest = rest.dropFirst()
-            } else if let second = rest.dropFirst().first, let plain = escapes[second] {
+            } else if let second = rest.dropFirst().first, let plain = escaped(second) {
                 bytes.append(plain)
                 rest = rest.dropFirst(2)
             } else {
@@ -82,20 +91,39 @@ public enum JSONText {
                 bytes += Array(String(Character(scalar)).utf8)
             }
         }
-        return String(validating: bytes, as: UTF8.self)
+        return String(utf8: bytes[...])
+    }
+
+    /// What a letter stands for behind a backslash.
+    private static func escaped(_ letter: UInt8) -> UInt8? {
+        switch letter {
+        case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"): letter
+        case UInt8(ascii: "b"): 8
+        case UInt8(ascii: "f"): 12
+        case UInt8(ascii: "n"): 10
+        case UInt8(ascii: "r"): 13
+        case UInt8(ascii: "t"): 9
+        default: nil
+        }
     }
 
     /// Walks over one JSON text. Nesting is followed with a stack of its own, so depth costs memory in proportion and no crash.
     private struct Scanner {
-        let bytes: [UInt8]
-        var place = 0
+        let bytes: ArraySlice<UInt8>
+        /// An index of `bytes`.
+        var place: Int
 
-        init(bytes: [UInt8]) { self.bytes = bytes }
+        init(bytes: ArraySlice<UInt8>) {
+            self.bytes = bytes
+            place = bytes.startIndex
+        }
 
-        private var current: UInt8? { place < bytes.count ? bytes[place] : nil }
+        private var current: UInt8? { place < bytes.endIndex ? bytes[place] : nil }
 
         /// A backslash at the very end takes the scanner one byte beyond it.
-        private func error(_ message: String) -> SyntaxError { SyntaxError(message: message, place: min(place, bytes.count)) }
+        private func error(_ message: String) -> SyntaxError {
+            SyntaxError(message: message, place: min(place, bytes.endIndex) - bytes.startIndex)
+        }
 
         mutating func skipSpace() {
             while let byte = current, byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 { place += 1 }
@@ -174,7 +202,14 @@ public enum JSONText {
         /// A number, `true`, `false` or `null`. Numbers are looked at again by the database, which is strict.
         private mutating func word() throws(SyntaxError) {
             let start = place
-            while let byte = current, !", \n\r\t]}:[{\"".utf8.contains(byte) { place += 1 }
+            scan: while let byte = current {
+                switch byte {
+                case UInt8(ascii: ","), 0x20, 0x0A, 0x0D, 0x09, UInt8(ascii: "]"), UInt8(ascii: "}"), UInt8(ascii: ":"),
+                    UInt8(ascii: "["), UInt8(ascii: "{"), UInt8(ascii: "\""):
+                    break scan
+                default: place += 1
+                }
+            }
             let word = bytes[start..<place]
             let isNumber = word.first.map { $0.isDigit || $0 == UInt8(ascii: "-") } ?? false
             guard isNumber || ["true", "false", "null"].contains(where: { word.elementsEqual($0.utf8) }) else {
@@ -182,5 +217,14 @@ public enum JSONText {
                 throw error("no JSON value")
             }
         }
+    }
+}
+
+extension String {
+    /// `nil` where the bytes are not UTF-8. The standard library's `String(validating:as:)` does the same for every encoding, and takes
+    /// three times as long.
+    public init?(utf8 bytes: ArraySlice<UInt8>) {
+        guard let text = try? UTF8Span(validating: bytes.span) else { return nil }
+        self.init(copying: text)
     }
 }

@@ -29,7 +29,7 @@ public struct Timestamp: Sendable, Hashable, Comparable, CustomStringConvertible
             let part = rest.prefix(count)
             guard part.count == count, part.allSatisfy(\.isDigit) else { return nil }
             rest = rest.dropFirst(count)
-            return Int64(String(part)!)
+            return part.reduce(0) { $0 * 10 + Int64($1 - UInt8(ascii: "0")) }
         }
         func skip(_ characters: String) -> UInt8? {
             guard let first = rest.first, characters.utf8.contains(first) else { return nil }

@@ -3,18 +3,6 @@ import Dispatch
 import Glibc
 import OffPool
 
-/// One statement: its text and its parameters `$1`, `$2` …
-public struct PostgresStatement: Sendable {
-    public var sql: String
-    public var parameters: [any PostgresEncodable]
-
-    public init(_ sql: String, _ parameters: [any PostgresEncodable] = []) {
-        precondition(!sql.utf8.contains(0), "a statement cannot contain U+0000")
-        self.sql = sql
-        self.parameters = parameters
-    }
-}
-
 /// A `PGconn` in non-blocking mode, and the waiting around it. Blocks its thread; every wait can be interrupted and has a bound.
 ///
 /// Not `Sendable` on purpose: it lives in one ``PostgresConnection`` actor. libpq's manual, 34.20: "no two threads attempt to
@@ -84,26 +72,29 @@ final class LibpqConnection {
 
     // MARK: Sending
 
-    func send(_ statement: PostgresStatement) throws(PostgresError) {
-        guard statement.parameters.count <= UInt16.max else {
-            throw PostgresError(.usage, "\(statement.parameters.count) parameters; a statement takes at most \(UInt16.max)")
-        }
+    /// - Parameter name: of the statement, where the server knows it already.
+    func send(_ statement: PostgresStatement, preparedAs name: String? = nil) throws(PostgresError) {
+        let parameters = try EncodedParameters(statement.parameters)
+        let (count, formats) = (Int32(parameters.lengths.count), [Int32](repeating: 1, count: parameters.lengths.count))
         ending = nil
-        let values = statement.parameters.map { $0.postgresBytes() }
-        let types = statement.parameters.map { type(of: $0).postgresType }
-        // One buffer holds all values; the pointers into it are made only while it is pinned, and libpq copies before returning.
-        let lengths = values.map { Int32($0?.count ?? 0) }
-        let formats = [Int32](repeating: 1, count: values.count)
-        let joined = values.reduce(into: [UInt8]()) { $0 += $1 ?? [] } + [0]
-        let sent = joined.withUnsafeBytes { buffer in
-            var start = buffer.baseAddress!.assumingMemoryBound(to: CChar.self)
-            let pointers: [UnsafePointer<CChar>?] = values.map { value in
-                defer { start += value?.count ?? 0 }
-                return value == nil ? nil : start
+        // The pointers into the buffer are made only while it is pinned, and libpq copies before it returns.
+        let sent = parameters.bytes.withUnsafeBytes { buffer in
+            let base = buffer.baseAddress!.assumingMemoryBound(to: CChar.self)
+            let pointers: [UnsafePointer<CChar>?] = parameters.starts.map { start in start.map { base + $0 } }
+            return if let name {
+                PQsendQueryPrepared(pointer, name, count, pointers, parameters.lengths, formats, 1)
+            } else {
+                PQsendQueryParams(pointer, statement.sql, count, parameters.types, pointers, parameters.lengths, formats, 1)
             }
-            return PQsendQueryParams(pointer, statement.sql, Int32(values.count), types, pointers, lengths, formats, 1)
         }
         guard sent == 1 else { throw lost() }
+    }
+
+    /// Has the server parse the statement and keep it under `name`.
+    func sendPreparation(of statement: PostgresStatement, as name: String) throws(PostgresError) {
+        ending = nil
+        let types = statement.parameters.map { type(of: $0).postgresType }
+        guard PQsendPrepare(pointer, name, statement.sql, Int32(types.count), types) == 1 else { throw lost() }
     }
 
     /// Several statements in one text, without parameters; they run in one transaction unless the text says otherwise.

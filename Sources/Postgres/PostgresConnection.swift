@@ -17,6 +17,9 @@ public actor PostgresConnection {
     private var isStreaming = false
     /// Whether the operation under way runs in a transaction block, which would fail if it were cancelled.
     private var isStreamInTransaction = false
+    /// The statements that the server keeps, by their text.
+    private var prepared: [String: String] = [:]
+    private var preparations = 0
 
     private init(_ configuration: PostgresConfiguration) { self.configuration = configuration }
 
@@ -64,6 +67,16 @@ public actor PostgresConnection {
     @discardableResult
     public nonisolated func query(_ statement: PostgresStatement) async throws -> PostgresRows {
         try await cancellable { connection, cancellation in try connection.run(statement, cancellation) }
+    }
+
+    /// Runs one statement, unless the server has hung up while the connection was idle: then nothing was sent, and `nil` returns.
+    public nonisolated func queryUnlessStale(_ statement: PostgresStatement) async throws -> PostgresRows? {
+        try await cancellable { connection, cancellation in
+            guard connection.isUsable() else { return nil }
+            // Looking silenced the bell, which may have rung for this call.
+            if cancellation.isCancelled { throw PostgresError.cancelled }
+            return try connection.run(statement, cancellation)
+        }
     }
 
     /// Runs a text of several statements, which take no parameters. Outside a transaction they are one.
@@ -187,11 +200,31 @@ public actor PostgresConnection {
     private func run(_ statement: PostgresStatement, _ cancellation: Cancellation) throws(PostgresError) -> PostgresRows {
         let libpq = try ready()
         do throws(PostgresError) {
-            try libpq.send(statement)
+            try libpq.send(statement, preparedAs: try prepare(statement, libpq, cancellation))
             return PostgresRows(result: try lastResult(libpq, cancellation))
         } catch {
-            throw abandon(error)
+            let error = abandon(error)
+            guard statement.isPrepared, error.sqlState == .planIsOutdated, !isInTransaction else { throw error }
+            // A migration gave a function another answer than the server kept the statement for: nothing ran.
+            prepared = [:]
+            var anew = statement
+            anew.isPrepared = false
+            return try run(anew, cancellation)
         }
+    }
+
+    /// The name under which the server keeps the statement; `nil` for one that it need not keep.
+    private func prepare(
+        _ statement: PostgresStatement, _ libpq: LibpqConnection, _ cancellation: Cancellation
+    ) throws(PostgresError) -> String? {
+        guard statement.isPrepared else { return nil }
+        if let name = prepared[statement.sql] { return name }
+        preparations += 1
+        let name = "kept_\(preparations)"
+        try libpq.sendPreparation(of: statement, as: name)
+        _ = try lastResult(libpq, cancellation)
+        prepared[statement.sql] = name
+        return name
     }
 
     @discardableResult

@@ -89,7 +89,7 @@ import Testing
             detour.port = Int(proxy.port)
             let store = EventStore(url: try #require(detour.string), ledger: ledger.name, connections: 1)
             for count in 1...5 {
-                proxy.loseAnswer(toRequestWith: "FROM append(")
+                proxy.loseAnswer(toRequestWith: "completed")
                 let appended = try await store.append(NewEvent(type: "progress", data: #"{"completed":\#(count)}"#), to: "a")
                 #expect(proxy.lost == count)
                 #expect(

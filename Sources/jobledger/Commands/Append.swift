@@ -171,6 +171,18 @@ struct Append: AsyncParsableCommand {
         var appended = 0
         var duplicates = 0
         var refused: [Refused] = []
+
+        mutating func take(_ reply: AppendAnswer, line: Int) {
+            switch reply {
+            case .success(let events) where events[0].isDuplicate: duplicates += 1
+            case .success: appended += 1
+            case .failure(let refusal): refuse(line, refusal)
+            }
+        }
+
+        mutating func refuse(_ line: Int, _ refusal: Refusal) {
+            refused.append(Refused(line: line, code: refusal.code.rawValue, message: refusal.message))
+        }
     }
 
     private func appendLines(of file: String, to store: EventStore) async throws {
@@ -179,37 +191,24 @@ struct Append: AsyncParsableCommand {
         let handle = file == "-" ? FileHandle.standardInput : isDirectory.boolValue ? nil : FileHandle(forReadingAtPath: file)
         guard let handle else { throw ValidationError("--file: \(file) cannot be read.") }
         let size = file == "-" ? 0 : (try FileManager.default.attributesOfItem(atPath: file)[.size] as? Int64) ?? 0
-        var lines = LineReader(handle)
+        let events = EventFile(handle)
         var answer = FileAnswer()
         var bar = ProgressBar("appending", unit: "kB")
-        var batch: [(line: Int, request: AppendRequest)] = []
-        var bytes = 0
-
-        func send() async throws {
-            let answers = try await store.append(batch.map(\.request), patience: .seconds(60))
-            for (line, reply) in zip(batch.map(\.line), answers) {
-                switch reply {
-                case .success(let events) where events[0].isDuplicate: answer.duplicates += 1
-                case .success: answer.appended += 1
-                case .failure(let refusal):
-                    answer.refused.append(.init(line: line, code: refusal.code.rawValue, message: refusal.message))
-                }
-            }
-            (batch, bytes) = ([], 0)
-            bar.update(lines.bytesRead / 1000, of: max(size, lines.bytesRead) / 1000)
-        }
-
-        while let line = try lines.next() {
-            do {
-                guard let request = try EventLine.request(line.content) else { continue }
-                batch.append((line.number, request))
-                bytes += line.length
-            } catch let refusal as Refusal {
-                answer.refused.append(.init(line: line.number, code: refusal.code.rawValue, message: refusal.message))
-            }
-            if batch.count == 1000 || bytes > 8 << 20 { try await send() }
-        }
-        if !batch.isEmpty { try await send() }
+        /// Of the requests that have no answer yet.
+        var lines: ArraySlice<Int> = []
+        var bytesRead: Int64 = 0
+        try await store.append(
+            inOrder: {
+                guard let part = try await events.next() else { return nil }
+                for (line, refusal) in part.refused { answer.refuse(line, refusal) }
+                lines += part.lines
+                bytesRead = part.bytesRead
+                return part.requests
+            }, patience: .seconds(60),
+            answered: { answers in
+                for reply in answers { answer.take(reply, line: lines.removeFirst()) }
+                bar.update(bytesRead / 1000, of: max(size, bytesRead) / 1000)
+            })
         bar.finish()
         answer.refused.sort { $0.line < $1.line }
 

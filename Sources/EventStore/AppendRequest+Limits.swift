@@ -1,0 +1,34 @@
+import Glibc
+import LedgerCore
+
+/// What is far beyond every limit of the ledger is not sent at all.
+extension AppendRequest {
+    private static let largest = 64 << 20
+
+    /// About the bytes that go to the server.
+    var size: Int { events.reduce(job.utf8.count) { $0 + $1.data.utf8.count + $1.metadata.utf8.count + 100 } }
+
+    var refusalBySize: Refusal? {
+        if events.isEmpty { return Refusal(.invalidEvent, "a request without events") }
+        if events.count > AppendBatch.mostEvents {
+            return Refusal(.tooLarge, "\(events.count) events in one request; the limit is \(AppendBatch.mostEvents)")
+        }
+        let size = size
+        return size > Self.largest ? Refusal(.tooLarge, "\(size) bytes in one request are too many") : nil
+    }
+
+    /// Postgres has no text with U+0000.
+    var refusalByText: Refusal? {
+        let isBroken =
+            job.holdsNull || events.contains { $0.type.holdsNull || $0.data.holdsNull || $0.metadata.holdsNull }
+        return isBroken ? Refusal(.invalidEvent, "U+0000 cannot be stored") : nil
+    }
+}
+
+extension String {
+    fileprivate var holdsNull: Bool {
+        // The bytes are looked at while they are lent, with C's search: every event's data goes through here.
+        utf8.withContiguousStorageIfAvailable { bytes in bytes.baseAddress.map { memchr($0, 0, bytes.count) != nil } ?? false }
+            ?? utf8.contains(0)
+    }
+}

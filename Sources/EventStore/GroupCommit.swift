@@ -1,0 +1,153 @@
+import LedgerCore
+import Postgres
+
+/// Commits the requests of concurrent callers together: whatever arrives while one commit is in flight goes in the next.
+///
+/// Each request keeps its own atomicity, answer and refusal. There are no timers: a caller who is alone is served at once. Large
+/// requests travel in a lane of their own, so that small ones need not wait for them to be sent and checked.
+///
+/// Two requests of one job are in order if the second is made after the first was answered. It works while ``run()`` does, or
+/// inside ``EventStore/withGroupCommit(_:_:)``.
+public final class GroupCommit: Sendable {
+    public struct Settings: Sendable {
+        /// For small requests; large ones have one connection more.
+        public var connections = 1
+        /// The most requests, and their bytes, that each lane accepts at a time. Further callers wait, in order, until there is room.
+        public var mostRequests = 10_000
+        public var mostBytes = 64 << 20
+        /// A request with more events, or more bytes, is large.
+        public var smallEvents = 50
+        public var smallBytes = 64 << 10
+        /// How long a request may wait for a server that is away or busy.
+        public var patience = Duration.seconds(10)
+        /// How long accepted requests are still worked on after ``GroupCommit/stop()``.
+        public var grace = Duration.seconds(10)
+
+        public init() {}
+    }
+
+    public struct Status: Sendable, Equatable {
+        public struct Lane: Sendable, Equatable {
+            /// Requests that are queued, within the bounds, and their bytes.
+            public var accepted: Int
+            public var acceptedBytes: Int
+            /// Requests whose callers wait for room in the queue.
+            public var atDoor: Int
+            /// Requests that were sent and have no answer yet.
+            public var inFlight: Int
+            /// Calls that the server answered so far.
+            public var commits: Int
+        }
+
+        public var small: Lane
+        public var large: Lane
+    }
+
+    private let settings: Settings
+    private let configuration: PostgresConfiguration
+    private let small: GroupLane
+    private let large: GroupLane
+    private let stops: AsyncStream<Void>
+    private let stopping: AsyncStream<Void>.Continuation
+
+    public init(_ store: EventStore, _ settings: Settings = Settings()) {
+        precondition(settings.connections > 0 && settings.mostRequests > 0)
+        self.settings = settings
+        configuration = store.pool.configuration
+        let bound = GroupQueue.Bound(requests: settings.mostRequests, bytes: settings.mostBytes)
+        small = GroupLane(bound: bound, mostBytes: 1 << 20, patience: settings.patience)
+        large = GroupLane(bound: bound, mostBytes: AppendBatch.mostBytes, patience: settings.patience)
+        (stops, stopping) = AsyncStream.makeStream()
+    }
+
+    public var status: Status { Status(small: small.status, large: large.status) }
+
+    /// Appends the events of `request`, all or none, and returns when they are committed.
+    ///
+    /// A caller who is cancelled while the request is queued has written nothing. One who is cancelled later returns at once, and
+    /// may have written it: to find out, retry with the same event ids. Either is a `CancellationError`.
+    /// - Returns: one answer an event, in order.
+    /// - Throws: the request's ``Refusal``; ``OutcomeUnknown`` where the connection broke during the commit; ``PostgresError``
+    ///   or ``GroupCommitStopped`` where surely nothing was written; `CancellationError`.
+    public func append(_ request: AppendRequest) async throws -> [Appended] {
+        try Task.checkCancellation()
+        if let refusal = request.refusalBySize { throw refusal }
+        let size = request.size
+        let isSmall = request.events.count <= settings.smallEvents && size <= settings.smallBytes
+        return try await (isSmall ? small : large).append(request, size: size)
+    }
+
+    /// Appends one event: see ``append(_:)``.
+    public func append(_ event: NewEvent, to job: String, expectedVersion: Int32? = nil) async throws -> Appended {
+        try await append(AppendRequest(job: job, events: [event], expectedVersion: expectedVersion))[0]
+    }
+
+    private enum Ended { case lane, grace }
+
+    /// Does the work, once, until ``stop()``; then finishes what was accepted, for `grace` at most. What is left then, or when the
+    /// task is cancelled, fails: what was queued with ``GroupCommitStopped``, what was in flight with ``OutcomeUnknown``.
+    public func run() async {
+        await withTaskCancellationHandler {
+            await withTaskGroup(of: Ended.self) { tasks in
+                let lanes = Array(repeating: small, count: settings.connections) + [large]
+                for lane in lanes {
+                    tasks.addTask {
+                        await lane.serve(self.configuration)
+                        return .lane
+                    }
+                }
+                tasks.addTask { await self.waitForEndOfGrace() }
+                var serving = lanes.count
+                while serving > 0, let ended = await tasks.next() {
+                    if ended == .lane {
+                        serving -= 1
+                    } else {
+                        halt()
+                        tasks.cancelAll()
+                    }
+                }
+                tasks.cancelAll()
+            }
+        } onCancel: {
+            halt()
+        }
+    }
+
+    /// Takes no more requests, and has ``run()`` end when those that were accepted are answered.
+    public func stop() {
+        stopping.finish()
+        small.stop()
+        large.stop()
+    }
+
+    private func waitForEndOfGrace() async -> Ended {
+        for await _ in stops {}
+        do {
+            try await Task.sleep(for: settings.grace)
+        } catch {
+            // Cancelled because the lanes have ended, or because nobody waits for them any more.
+        }
+        return .grace
+    }
+
+    private func halt() {
+        stop()
+        small.halt()
+        large.halt()
+    }
+}
+
+extension EventStore {
+    /// Runs `body` with a group commit that ends with it: what was accepted is finished first.
+    public func withGroupCommit<T: Sendable>(
+        _ settings: GroupCommit.Settings = GroupCommit.Settings(), _ body: (GroupCommit) async throws -> T
+    ) async throws -> T {
+        let commits = GroupCommit(self, settings)
+        async let running: Void = commits.run()
+        let result: Result<T, any Error>
+        do { result = .success(try await body(commits)) } catch { result = .failure(error) }
+        commits.stop()
+        await running
+        return try result.get()
+    }
+}

@@ -1,0 +1,37 @@
+/// A one-dimensional array that is encoded while it is filled: what a column of a large batch is sent as.
+public struct PostgresArray<Element: PostgresEncodable>: PostgresEncodable {
+    public private(set) var count = 0
+    /// The elements, each behind its length.
+    private var elements: [UInt8] = []
+
+    public init() {}
+
+    /// How many bytes the elements take so far.
+    public var size: Int { elements.count }
+
+    public mutating func append(_ element: Element) {
+        let start = elements.count
+        elements.append(bigEndian: Int32(-1))
+        if element.encode(into: &elements) {
+            // The length is known only now.
+            let length = UInt32(elements.count - start - 4)
+            for byte in 0..<4 { elements[start + byte] = UInt8(truncatingIfNeeded: length >> (24 - 8 * UInt32(byte))) }
+        }
+        count += 1
+    }
+
+    public static var postgresType: UInt32 { Element.postgresArrayType }
+    public static var postgresArrayType: UInt32 { Element.postgresArrayType }
+
+    public func encode(into bytes: inout [UInt8]) -> Bool {
+        bytes.append(bigEndian: Int32(count == 0 ? 0 : 1))  // dimensions
+        bytes.append(bigEndian: Int32(1))  // there may be nulls
+        bytes.append(bigEndian: Element.postgresType)
+        if count > 0 {
+            bytes.append(bigEndian: Int32(count))
+            bytes.append(bigEndian: Int32(1))  // the first index
+            bytes.append(contentsOf: elements)
+        }
+        return true
+    }
+}

@@ -1,0 +1,41 @@
+/// One statement: its text and its parameters `$1`, `$2` …
+public struct PostgresStatement: Sendable {
+    public var sql: String
+    public var parameters: [any PostgresEncodable]
+    /// Whether the server keeps the statement, parsed and planned, for as long as the connection lasts: for the few texts that
+    /// are sent again and again. Streams and pipelines take no notice of it.
+    public var isPrepared = false
+
+    public init(_ sql: String, _ parameters: [any PostgresEncodable] = [], isPrepared: Bool = false) {
+        precondition(!sql.utf8.contains(0), "a statement cannot contain U+0000")
+        self.sql = sql
+        self.parameters = parameters
+        self.isPrepared = isPrepared
+    }
+}
+
+/// The parameters of a statement as they go to the server: one behind the other in one buffer.
+struct EncodedParameters {
+    private(set) var bytes: [UInt8] = []
+    private(set) var lengths: [Int32] = []
+    /// By parameter, where it begins in `bytes`; `nil` for SQL's null.
+    private(set) var starts: [Int?] = []
+    private(set) var types: [UInt32] = []
+
+    init(_ parameters: [any PostgresEncodable]) throws(PostgresError) {
+        guard parameters.count <= UInt16.max else {
+            throw PostgresError(.usage, "\(parameters.count) parameters; a statement takes at most \(UInt16.max)")
+        }
+        for parameter in parameters {
+            let start = bytes.count
+            starts.append(parameter.encode(into: &bytes) ? start : nil)
+            guard let length = Int32(exactly: bytes.count - start) else {
+                throw PostgresError(.usage, "a parameter of \(bytes.count - start) bytes")
+            }
+            lengths.append(length)
+            types.append(type(of: parameter).postgresType)
+        }
+        // So that an empty buffer has an address too.
+        bytes.append(0)
+    }
+}

@@ -1,0 +1,135 @@
+import EventStore
+import Foundation
+import LedgerCore
+import LedgerTesting
+import Postgres
+import Testing
+
+/// How a group commit ends, and what callers see when the server does.
+@Suite(.timeLimit(.minutes(5))) struct GroupCommitEndTests {
+    @Test func aStopFinishesWhatWasAccepted() async throws {
+        try await TestLedger.with { ledger async throws in
+            var settings = GroupCommit.Settings()
+            settings.mostRequests = 2
+            settings.grace = .seconds(60)
+            let commits = GroupCommit(ledger.store, settings)
+            async let running: Void = commits.run()
+            let holder = try await ledger.holdLog()
+            let accepted = [
+                try await commits.beginInFlight(.queue("a")), try await commits.begin(.queue("b")),
+                try await commits.begin(.queue("c")),
+            ]
+            let atDoor = try await commits.begin(.queue("d"))
+            commits.stop()
+            await #expect(throws: GroupCommitStopped.self) { try await atDoor.value }
+            await #expect(throws: GroupCommitStopped.self) { try await commits.append(.queue("e")) }
+            try await ledger.release(holder)
+            for task in accepted { _ = try await task.value }
+            await running
+            #expect(try await ledger.log().map(\.job) == ["a", "b", "c"])
+        }
+    }
+
+    @Test func whatIsLeftAfterTheGraceFailsClearly() async throws {
+        try await TestLedger.with { ledger async throws in
+            var settings = GroupCommit.Settings()
+            settings.grace = .milliseconds(100)
+            let commits = GroupCommit(ledger.store, settings)
+            async let running: Void = commits.run()
+            let holder = try await ledger.holdLog()
+            let request = AppendRequest.queue("in flight")
+            let (inFlight, queued) = (try await commits.beginInFlight(request), try await commits.begin(.queue("queued")))
+            commits.stop()
+            await #expect(throws: GroupCommitStopped.self) { try await queued.value }
+            let error = await #expect(throws: OutcomeUnknown.self) { try await inFlight.value }
+            #expect(error?.description.contains("retry with the same event ids") == true)
+            await running
+            try await ledger.release(holder)
+            _ = try await ledger.store.append([request])[0].get()
+            #expect(try await ledger.log().map(\.job) == ["in flight"])
+        }
+    }
+
+    @Test func cancellingTheTaskThatRunsItEndsItAtOnce() async throws {
+        try await TestLedger.with { ledger async throws in
+            let commits = GroupCommit(ledger.store)
+            let running = Task { await commits.run() }
+            let holder = try await ledger.holdLog()
+            let (inFlight, queued) = (try await commits.beginInFlight(.queue("a")), try await commits.begin(.queue("b")))
+            running.cancel()
+            await #expect(throws: GroupCommitStopped.self) { try await queued.value }
+            await #expect(throws: OutcomeUnknown.self) { try await inFlight.value }
+            await running.value
+            try await ledger.release(holder)
+        }
+    }
+
+    /// The answer is lost behind the commit: unknown, and the retry finds what was written.
+    @Test func aConnectionThatBreaksMidCommitLeavesItUnknownAndARetryResolvesIt() async throws {
+        try await TestLedger.with { ledger async throws in
+            let proxy = try ledger.proxy()
+            let store = EventStore(url: try ledger.url(through: proxy), ledger: ledger.name)
+            try await store.withGroupCommit { commits in
+                _ = try await commits.append(.queue("a"))
+                let request = AppendRequest.progress("a")
+                proxy.loseAnswer(toRequestWith: "completed")
+                let error = await #expect(throws: OutcomeUnknown.self) { try await commits.append(request) }
+                #expect(error?.description.contains("retry with the same event ids") == true)
+                #expect(proxy.lost == 1)
+                let appended = try await commits.append(request)[0]
+                #expect(appended.position == 2 && appended.isDuplicate)
+                #expect(try await commits.append(.progress("a", 2))[0].position == 3)
+            }
+            await store.close()
+            proxy.stop()
+        }
+    }
+
+    /// Nothing was under way, so nothing is unknown.
+    @Test func aConnectionThatWasCutWhileIdleIsReplacedUnnoticed() async throws {
+        try await TestLedger.with { ledger async throws in
+            let name = "\(ledger.name)-idle"
+            let store = EventStore(url: ledger.url, ledger: ledger.name, applicationName: name)
+            try await store.withGroupCommit { commits in
+                _ = try await commits.append(.queue("a"))
+                let connection = try await ledger.connect()
+                try await connection.query(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1", name)
+                _ = try await eventually("the server process is gone") {
+                    try await connection.query("SELECT FROM pg_stat_activity WHERE application_name = $1", name).isEmpty
+                        ? true : nil
+                }
+                #expect(try await commits.append(.progress("a"))[0].position == 2)
+                await connection.close()
+            }
+            await store.close()
+        }
+    }
+
+    @Test func aServerThatStaysAwayIsToldAfterTheCallersPatience() async throws {
+        // A proxy that is stopped listens no more.
+        let proxy = try CuttingProxy(target: 9)
+        proxy.stop()
+        let store = EventStore(url: "host=127.0.0.1 port=\(proxy.port) user=nobody", patience: .zero)
+        var settings = GroupCommit.Settings()
+        settings.patience = .milliseconds(50)
+        try await store.withGroupCommit(settings) { commits in
+            let error = await #expect(throws: PostgresError.self) { try await commits.append(.queue("a")) }
+            #expect(error?.isConnectionFailure == true && error?.outcomeIsUnknown == false)
+        }
+        await store.close()
+    }
+}
+
+extension TestLedger {
+    func proxy() throws -> CuttingProxy {
+        try CuttingProxy(target: UInt16(try #require(URLComponents(string: url)?.port)))
+    }
+
+    /// The ledger's address with the proxy in between.
+    func url(through proxy: CuttingProxy) throws -> String {
+        var address = try #require(URLComponents(string: url))
+        address.port = Int(proxy.port)
+        return try #require(address.string)
+    }
+}

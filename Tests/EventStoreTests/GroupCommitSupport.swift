@@ -1,0 +1,57 @@
+import EventStore
+import LedgerCore
+import LedgerTesting
+import Postgres
+import Testing
+
+extension TestLedger {
+    /// Keeps everybody from numbering events until ``release(_:)``: a commit that was begun stays in flight.
+    func holdLog() async throws -> PostgresConnection {
+        let connection = try await connect(as: "holder")
+        try await connection.execute(script: "BEGIN; LOCK TABLE serialiser IN SHARE ROW EXCLUSIVE MODE")
+        return connection
+    }
+
+    func release(_ holder: PostgresConnection) async throws {
+        try await holder.execute(script: "COMMIT")
+        await holder.close()
+    }
+
+    /// What the log holds, in its order.
+    func log() async throws -> [RecordedEvent] { try await store.page(EventQuery()) }
+}
+
+extension GroupCommit {
+    /// Appends in a task of its own, and returns when the request is in the queue, at its door or in flight.
+    func begin(_ request: AppendRequest) async throws -> Task<[Appended], any Error> {
+        let before = status
+        let task = Task { try await append(request) }
+        _ = try await eventually("the request has arrived") { status.present > before.present ? true : nil }
+        return task
+    }
+
+    /// Waits until exactly one small request is in flight and the queue is empty.
+    func beginInFlight(_ request: AppendRequest) async throws -> Task<[Appended], any Error> {
+        let task = try await begin(request)
+        _ = try await eventually("the request is in flight") {
+            status.small.inFlight == 1 && status.small.accepted == 0 ? true : nil
+        }
+        return task
+    }
+}
+
+extension GroupCommit.Status {
+    var present: Int { [small, large].reduce(0) { $0 + $1.accepted + $1.atDoor + $1.inFlight } }
+}
+
+extension AppendRequest {
+    static func queue(_ job: String) -> AppendRequest {
+        AppendRequest(job: job, events: [NewEvent(type: "queued", data: #"{"name":"n"}"#)])
+    }
+
+    static func progress(_ job: String, _ completed: Int = 1, padding: Int = 0) -> AppendRequest {
+        let message = String(repeating: "x", count: padding)
+        return AppendRequest(
+            job: job, events: [NewEvent(type: "progress", data: #"{"completed":\#(completed),"message":"\#(message)"}"#)])
+    }
+}
