@@ -77,6 +77,9 @@ DECLARE
   reason          text;
 BEGIN
   SELECT e.position, e.recorded_at INTO head_position, head_recorded FROM events AS e ORDER BY e.position DESC LIMIT 1;
+  -- A batch that looked plain comes without codes.
+  codes := coalesce(codes, array_fill(null::text, ARRAY[batch]));
+  messages := coalesce(messages, array_fill(null::text, ARRAY[batch]));
   head_position := coalesce(head_position, 0);
   next_position := head_position + 1;
   now_recorded := greatest(clock_timestamp(), head_recorded);

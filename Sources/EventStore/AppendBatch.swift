@@ -22,6 +22,12 @@ struct AppendBatch: Sendable {
     private var moments = PostgresArray<PostgresTimestamp?>()
     private var numbers = PostgresArray<Int32>()
 
+    /// What every event leaves at its default need not be sent.
+    private var hasMetadata = false
+    private var hasExpectedVersions = false
+    private var hasMoments = false
+    private var hasSeveralInARequest = false
+
     init() {}
 
     /// As many of `requests` as fit, taken from the front; at least one.
@@ -50,49 +56,84 @@ struct AppendBatch: Sendable {
             ids.append(event.id)
             moments.append(event.occurredAt.map(PostgresTimestamp.init))
             numbers.append(Int32(number))
+            if event.metadata != "{}" { hasMetadata = true }
+            if event.occurredAt != nil { hasMoments = true }
         }
+        if request.expectedVersion != nil { hasExpectedVersions = true }
+        if request.events.count > 1 { hasSeveralInARequest = true }
         events += request.events.count
         bytes += request.size
     }
 
-    /// The call, `nil` where there is nothing to ask the server.
+    /// The call, `nil` where there is nothing to ask the server. It answers with one row where all is written in order, and with a
+    /// row an event otherwise.
     var statement: PostgresStatement? {
         if events == 0 { return nil }
         return PostgresStatement(
             """
-            SELECT position, version, duplicate, code, message
-              FROM append($1, $2, $3, $4, $5, $6, $7, $8)
-             ORDER BY ordinal
+            SELECT batch.first_position, batch.versions, event.position, event.version, event.duplicate, event.code, event.message
+              FROM append_batch($1, $2, $3, $4, $5, $6, $7, $8) AS batch LEFT JOIN LATERAL unnest(batch.answers) AS event ON true
             """,
-            [jobs, types, data, metadata, expectedVersions, ids, moments, numbers], isPrepared: true)
+            [
+                jobs, types, data, hasMetadata ? metadata : nil, hasExpectedVersions ? expectedVersions : nil, ids,
+                hasMoments ? moments : nil, hasSeveralInARequest ? numbers : nil,
+            ], isPrepared: true)
     }
 
     /// One answer a request, in order.
-    /// - Parameter rows: what the server answered to ``statement``, a row an event.
+    /// - Parameter rows: what the server answered to ``statement``.
     func answers(_ rows: PostgresRows?) throws(PostgresError) -> [AppendAnswer] {
-        guard rows?.count ?? 0 == events else { throw .unexpected("\(rows?.count ?? 0) answers to \(events) events") }
+        let written = try rows.flatMap { rows throws(PostgresError) in try Written(rows) }
+        let expected = events == 0 ? 0 : written == nil ? events : 1
+        guard rows?.count ?? 0 == expected, written.map({ $0.versions.count == events }) ?? true else {
+            throw .unexpected("\(written?.versions.count ?? rows?.count ?? 0) answers to \(events) events")
+        }
         var answers: [AppendAnswer] = []
         answers.reserveCapacity(requests.count)
         var next = 0
         for (number, request) in requests.enumerated() {
-            guard refused[number] == nil, let rows else {
-                answers.append(.failure(refused[number]!))
+            if let refusal = refused[number] {
+                answers.append(.failure(refusal))
                 continue
             }
-            answers.append(try Self.answer(to: request, rows, from: next))
+            if let written {
+                answers.append(.success(written.answer(to: request, from: next)))
+            } else if let rows {
+                answers.append(try Self.answer(to: request, rows, from: next))
+            }
             next += request.events.count
         }
         return answers
     }
 
+    /// What a plain batch is answered: its events follow each other in the log.
+    private struct Written {
+        let first: Position
+        let versions: [Int32]
+
+        init?(_ rows: PostgresRows) throws(PostgresError) {
+            guard let row = rows.first, let first = try row.decode(0, as: Position?.self) else { return nil }
+            self.first = first
+            versions = try row.decode(1)
+        }
+
+        func answer(to request: AppendRequest, from next: Int) -> [Appended] {
+            request.events.enumerated().map { index, event in
+                Appended(
+                    position: first + Position(next + index), version: versions[next + index], eventID: event.id,
+                    isDuplicate: false)
+            }
+        }
+    }
+
     private static func answer(
         to request: AppendRequest, _ rows: PostgresRows, from first: Int
     ) throws(PostgresError) -> AppendAnswer {
-        if let code = try rows[first].decode(3, as: String?.self) {
+        if let code = try rows[first].decode(5, as: String?.self) {
             guard let code = Refusal.Code(rawValue: code) else {
                 throw .unexpected("the ledger refused with the unknown code \(code)")
             }
-            return .failure(Refusal(code, try rows[first].decode(4)))
+            return .failure(Refusal(code, try rows[first].decode(6)))
         }
         var appended: [Appended] = []
         appended.reserveCapacity(request.events.count)
@@ -100,7 +141,7 @@ struct AppendBatch: Sendable {
             let row = rows[first + index]
             appended.append(
                 Appended(
-                    position: try row.decode(0), version: try row.decode(1), eventID: event.id, isDuplicate: try row.decode(2)))
+                    position: try row.decode(2), version: try row.decode(3), eventID: event.id, isDuplicate: try row.decode(4)))
         }
         return .success(appended)
     }

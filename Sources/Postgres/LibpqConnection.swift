@@ -237,9 +237,11 @@ final class LibpqConnection {
         if failure != nil || PQstatus(pointer) != CONNECTION_OK { return true }
         // A bell that was rung for an earlier statement says nothing about the server.
         interrupt.clear()
-        // The server's last words come first, its hanging up behind them.
-        while interrupt.wait(for: .readable, on: PQsocket(pointer), within: .zero) == .ready {
+        // The server's last words come first, its hanging up an instant behind them.
+        var patience = Duration.zero
+        while interrupt.wait(for: .readable, on: PQsocket(pointer), within: patience) == .ready {
             if PQconsumeInput(pointer) == 0 || PQstatus(pointer) != CONNECTION_OK { return true }
+            patience = .milliseconds(20)
         }
         return false
     }
