@@ -40,7 +40,7 @@ enum BacklogRows {
         guard works.contains(where: bench.options.wants) else { return }
         try await bench.part(works) { bench in
             try await bench.withLedger { ledger in
-                try await FilledLog(jobsAtOnce: 1000, eventsPerJob: Int64(events / 1000)).fill(ledger, events: Int64(events))
+                try await FilledLog(jobsAtOnce: 1000, eventsPerJob: events / 1000).fill(ledger, events: events)
                 var rows: [BenchRow] = []
                 if bench.options.wants(interleaved) {
                     rows += try await project(bench, ledger, "batch_jobs", interleaved, target: .atLeast(0.5))
@@ -75,7 +75,7 @@ enum BacklogRows {
                             return rate
                         }
                     }
-                ]
+                ], warmsCandidates: false
             ).run()
         }
     }
@@ -117,7 +117,7 @@ enum BacklogRows {
                         }
                     }
                 }
-            ]
+            ], warmsCandidates: false
         ).run()
         await store.close()
         return rows
@@ -143,7 +143,7 @@ enum BacklogRows {
                         }
                     }
                 }
-            ]
+            ], warmsCandidates: false
         ).run()
         await store.close()
         return rows

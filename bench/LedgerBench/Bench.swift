@@ -38,6 +38,7 @@ public struct Bench: Sendable {
                 let bench = Bench(options: options, postgres: postgres, redis: redis, directory: directory, report: report)
                 try await report.begins(try await Machine.look(bench))
                 try await parts(bench)
+                try await report.ends()
                 outcome = .success(())
             } catch {
                 outcome = .failure(error)

@@ -30,10 +30,12 @@ enum Filler {
         return (0..<65_536).map { _ in Array("0123456789abcdef ".utf8)[Int(random.next() % 17)] }
     }()
 
-    static func text(_ number: Int, length: Int) -> String {
-        let start = (number &* 7919) % (text.count - length)
-        return String(decoding: text[abs(start)..<abs(start) + length], as: UTF8.self)
+    static func bytes(_ number: Int, length: Int) -> ArraySlice<UInt8> {
+        let start = abs((number &* 7919) % (text.count - length))
+        return text[start..<start + length]
     }
+
+    static func text(_ number: Int, length: Int) -> String { String(decoding: bytes(number, length: length), as: UTF8.self) }
 
     /// The data of a progress event: with its row's other columns about 350 bytes as stored.
     static func progress(_ completed: Int) -> String {

@@ -33,10 +33,12 @@ struct Contest: Sendable {
     var unit = "events/s"
     var baseline: Work
     var candidates: [Candidate]
+    /// Whether the candidates run once for nothing too; long ones need no warming.
+    var warmsCandidates = true
 
     func run() async throws -> [BenchRow] {
         // Once for nothing: connections, catalogues, code and files are there from then on.
-        for work in [baseline] + candidates.map(\.run) { _ = try await work() }
+        for work in [baseline] + (warmsCandidates ? candidates.map(\.run) : []) { _ = try await work() }
 
         var baselines: [Double] = []
         var noise: [Double] = []

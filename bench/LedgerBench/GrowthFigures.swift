@@ -19,7 +19,7 @@ struct GrowthFigures: Sendable {
     var projecting: Double
     var bytes: Double
 
-    static func measure(_ bench: Bench, _ ledger: BenchLedger, _ log: FilledLog, written: Int64) async throws -> GrowthFigures {
+    static func measure(_ bench: Bench, _ ledger: BenchLedger, _ log: FilledLog, written: Int) async throws -> GrowthFigures {
         await bench.report.progress("measuring at \(written)")
         // The projection first: it wants the log as it was filled.
         let projecting = try await project(bench, ledger, log, written: written)
@@ -78,7 +78,9 @@ struct GrowthFigures: Sendable {
             ]
         ).run()
         await store.close()
-        return (rows[0], rows[1].ours ?? 0)
+        // By the rounds, which saw both at the same time.
+        let (ours, rate) = (rows[0], rows[0].ours ?? 0)
+        return (ours, rate * (rows[1].ratio ?? 0) / (ours.ratio ?? 1))
     }
 
     private static func appendSingly(_ bench: Bench, _ ledger: BenchLedger) async throws -> (one: Double, many: Double) {
@@ -124,7 +126,7 @@ struct GrowthFigures: Sendable {
 
     /// Milliseconds of looking one random job up.
     private static func lookUps(
-        _ bench: Bench, _ ledger: BenchLedger, _ log: FilledLog, written: Int64
+        _ bench: Bench, _ ledger: BenchLedger, _ log: FilledLog, written: Int
     ) async throws -> (history: [Double], show: [Double], showAt: [Double]) {
         let store = ledger.store(connections: 1)
         let definition = try ProjectionDefinition.batchJobs
@@ -137,7 +139,7 @@ struct GrowthFigures: Sendable {
         }
         for _ in 0..<bench.options.size(300, quick: 20) {
             let job: String = try await ledger.admin.query(
-                "SELECT \(FilledLog.jobID) FROM (SELECT $1::bigint AS number) AS job", Int64.random(in: 0..<count)
+                "SELECT \(FilledLog.jobID) FROM (SELECT $1::bigint AS number) AS job", Int.random(in: 0..<count)
             ).only().decode(0)
             history.append(
                 try await time {
@@ -159,7 +161,7 @@ struct GrowthFigures: Sendable {
     /// Events a second of the projector over the last 100,000 events. The rows of all jobs before them are put there directly,
     /// for folding the whole log would take longer than everything else.
     private static func project(
-        _ bench: Bench, _ ledger: BenchLedger, _ log: FilledLog, written: Int64
+        _ bench: Bench, _ ledger: BenchLedger, _ log: FilledLog, written: Int
     ) async throws -> Double {
         let definition = try ProjectionDefinition.batchJobs
         let (admin, head) = (ledger.admin, try await ledger.head())
@@ -172,13 +174,13 @@ struct GrowthFigures: Sendable {
                 INSERT INTO batch_jobs (id, name, kind, status, total, completed, created_at, updated_at)
                 SELECT \(FilledLog.jobID), 'SMA crossover', 'server', 'finished', 100, 100, '2026-01-01', '2026-01-01'
                   FROM generate_series(0, \(log.jobs(in: written - backlog)) - 1) AS number;
-                UPDATE projections SET position = \(head - backlog) WHERE name = '\(definition.name)'
+                UPDATE projections SET position = \(Int(head) - backlog) WHERE name = '\(definition.name)'
                 """)
         try await admin.execute(script: "VACUUM (ANALYZE) batch_jobs")
         try await ledger.settle()
         let store = ledger.store(connections: 2)
         let projector = Projector(definition, store: store, url: ledger.url, logger: .bench)
-        let rate = try await Rate.of(Int(backlog)) {
+        let rate = try await Rate.of(backlog) {
             try await during({ await projector.run() }) {
                 try await until("batch_jobs has come to \(head)", within: .seconds(300)) {
                     try await ProjectionState.all(on: admin).contains { $0.name == definition.name && $0.position == head }

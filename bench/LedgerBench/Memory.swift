@@ -9,11 +9,11 @@ public enum Memory {
     /// - Parameter events: how far they are behind.
     public static func run(_ options: BenchOptions, _ report: Report, events: Int) async throws {
         try await Bench.run(options, report) { bench in
-            let size = Growth.label(Int64(events))
+            let size = Growth.label(events)
             let (relay, project, append) = (work("relay", size), work("project", size), work("append --file -", size))
             try await bench.part([relay, project]) { bench in
                 try await bench.withLedger { ledger in
-                    try await FilledLog(jobsAtOnce: 1000, eventsPerJob: 100).fill(ledger, events: Int64(events)) {
+                    try await FilledLog(jobsAtOnce: 1000, eventsPerJob: 100).fill(ledger, events: events) {
                         await report.progress("filling the log: \($0) of \(events) events")
                     }
                     var rows: [BenchRow] = []

@@ -23,6 +23,8 @@ public actor Report {
 
     /// Whether every row could be measured.
     public var isWhole: Bool { !rows.contains { $0.hasFailed } }
+    /// Whether there was nothing to measure.
+    public var isEmpty: Bool { rows.isEmpty }
 
     func begins(_ machine: Machine) throws {
         self.machine = machine
@@ -39,9 +41,32 @@ public actor Report {
     }
 
     func add(_ row: BenchRow) throws {
+        var row = row
+        if isQuick { row.note = "QUICK, not a measurement. " + row.note }
         rows.append(row)
         progress("")
         try print(json ? Self.encoded(row) : RowTable.line(row))
+    }
+
+    /// Says in one line how it went.
+    func ends() throws {
+        guard !json, !rows.isEmpty else { return }
+        try print("\n" + summary)
+    }
+
+    private var summary: String {
+        let (met, targets) = (rows.filter { $0.met == true }.count, rows.filter { $0.target != nil }.count)
+        var text = "\(met) of \(targets) targets met"
+        let failed = rows.filter(\.hasFailed).count
+        if failed > 0 { text += ", \(failed) rows failed" }
+        let noise = rows.compactMap(\.noise)
+        if !noise.isEmpty {
+            let (low, high) = (
+                noise.map(\.lowerBound).median.rounded(digits: 2), noise.map(\.upperBound).median.rounded(digits: 2)
+            )
+            text += "; noise of the run, a baseline against itself: \(low)–\(high) (median of the rows' extremes)"
+        }
+        return text
     }
 
     /// Writes the results as JSON to `path`, and as a page to read beside it.
@@ -60,7 +85,9 @@ public actor Report {
         let results = Results(
             date: started.description, quick: isQuick, machine: machine, settings: Bench.settings, rows: rows)
         try encoder.encode(results).write(to: file, options: .atomic)
-        let page = "# Results of `jobledger bench`\n\n" + heading.joined(separator: "  \n") + "\n\n" + RowTable.markdown(rows)
+        let page =
+            "# Results of `jobledger bench`\n\n" + heading.joined(separator: "  \n") + "\n\n" + RowTable.markdown(rows)
+            + "\n\(summary)\n"
         try Data(page.utf8).write(to: file.deletingPathExtension().appendingPathExtension("md"), options: .atomic)
     }
 

@@ -58,6 +58,7 @@ struct BenchArguments: ParsableArguments {
             }
             try await group.next()
         }
+        guard await !report.isEmpty else { throw ValidationError("--only \(only ?? ""): there is no such row.") }
         if let out { try await report.write(to: out) }
         guard await report.isWhole else { throw Failure.refused }
     }
