@@ -2,7 +2,6 @@ import EventStore
 import Feed
 import Foundation
 import LedgerCore
-import Logging
 import Postgres
 import Projections
 import Redis
@@ -147,33 +146,5 @@ enum BacklogRows {
         ).run()
         await store.close()
         return rows
-    }
-}
-
-/// Runs `work`, which does not end by itself, for as long as `body` takes.
-func during<T: Sendable>(_ work: @escaping @Sendable () async -> Void, _ body: () async throws -> T) async throws -> T {
-    try await withThrowingTaskGroup(of: Void.self) { group in
-        defer { group.cancelAll() }
-        group.addTask { await work() }
-        return try await body()
-    }
-}
-
-extension Logger {
-    static let bench: Logger = {
-        var logger = Logger(label: "bench") { StreamLogHandler.standardError(label: $0) }
-        logger.logLevel = .error
-        return logger
-    }()
-}
-
-extension BenchLedger {
-    /// Writes a log as it is, past the append function, with everything that the function would have seen to.
-    func fill(copying log: MixedLog) async throws {
-        let bare = try await bare()
-        try await bare.run("SET jobledger.appending = 'on'; SET synchronous_commit = 'off'")
-        try await bare.copy("COPY events (\(BenchEvent.copyColumns)) FROM STDIN", log.chunk)
-        try await admin.execute(script: "VACUUM (ANALYZE) events")
-        try await settle()
     }
 }

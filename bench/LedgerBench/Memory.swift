@@ -38,7 +38,7 @@ public enum Memory {
             }
             try await bench.part([append]) { bench in
                 try await bench.withLedger { ledger in
-                    let log = try MixedLog(events: events, jobs: events / 100, in: bench.directory)
+                    let log = try MixedLog(events: events, jobs: events / 100, in: bench.directory, isCopied: false)
                     let row = try await sample(bench, ledger, append, ["append", "--file", "-", "--json"], input: log.lines) {
                         $0.hasExited
                     }

@@ -1,6 +1,7 @@
 import EventStore
 import Foundation
 import LedgerCore
+import Postgres
 
 /// A log as a platform writes it: jobs that begin, report and end, a thousand of them at a time, from a seed. Once as a file
 /// for `append --file`, and once as the text of a COPY, with the positions and versions that the file's lines get.
@@ -14,8 +15,10 @@ struct MixedLog: Sendable {
     private static let active = 1000
 
     /// Writes both files.
-    /// - Parameter jobs: how many; the last may be under way at the end.
-    init(events: Int, jobs: Int, in directory: URL) throws {
+    /// - Parameters:
+    ///   - jobs: how many; the last may be under way at the end.
+    ///   - isCopied: whether the text of a COPY is wanted as well.
+    init(events: Int, jobs: Int, in directory: URL, isCopied: Bool = true) throws {
         self.events = events
         lines = directory.appending(path: "mixed-\(events).ndjson")
         copied = directory.appending(path: "mixed-\(events).copy")
@@ -32,7 +35,9 @@ struct MixedLog: Sendable {
                 life[index] = JobLife(number: started, length: usual, &random)
                 started += 1
             }
-            event.appendCopyLine(position: Position(position), recordedAt: "2026-01-01T00:00:00Z", to: &copy.bytes)
+            if isCopied {
+                event.appendCopyLine(position: Position(position), recordedAt: "2026-01-01T00:00:00Z", to: &copy.bytes)
+            }
             file.bytes +=
                 #"{"job":"\#(event.job)","type":"\#(event.type)","event_id":"\#(event.id.text)","data":\#(event.data)}"#.utf8
             file.bytes.append(0x0A)
@@ -58,6 +63,17 @@ struct MixedLog: Sendable {
     func remove() throws {
         try FileManager.default.removeItem(at: lines)
         try FileManager.default.removeItem(at: copied)
+    }
+}
+
+extension BenchLedger {
+    /// Writes a log as it is, past the append function, with everything that the function would have seen to.
+    func fill(copying log: MixedLog) async throws {
+        let bare = try await bare()
+        try await bare.run("SET jobledger.appending = 'on'; SET synchronous_commit = 'off'")
+        try await bare.copy("COPY events (\(BenchEvent.copyColumns)) FROM STDIN", log.chunk)
+        try await admin.execute(script: "VACUUM (ANALYZE) events")
+        try await settle()
     }
 }
 

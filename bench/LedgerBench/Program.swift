@@ -81,14 +81,3 @@ extension Bench {
         }
     }
 }
-
-/// Waits until `condition` holds, asking every few milliseconds; throws when that takes longer than `limit`.
-func until(
-    _ what: String, every pause: Duration = .milliseconds(10), within limit: Duration, _ condition: () async throws -> Bool
-) async throws {
-    let deadline = ContinuousClock.now.advanced(by: limit)
-    while try await !condition() {
-        guard ContinuousClock.now < deadline else { throw BenchFailure("waited \(limit) in vain until \(what)") }
-        try await Task.sleep(for: pause)
-    }
-}

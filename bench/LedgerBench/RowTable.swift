@@ -1,6 +1,6 @@
 /// Rows as people read them.
 enum RowTable {
-    private static let widths = [78, 12, 12, 7, 13, 13, 8, 7]
+    private static let widths = [52, 10, 10, 6, 11, 11, 6, 7]
     private static let names = ["work", "ours", "baseline", "ratio", "least–most", "noise", "target", ""]
 
     static var header: String {
@@ -8,7 +8,11 @@ enum RowTable {
     }
 
     static func line(_ row: BenchRow) -> String {
-        aligned(cells(row)) + (row.hasFailed ? "\n      \(row.note)" : "")
+        // The figures stand in the last line of a long text.
+        var lines = wrapped(row.work)
+        lines.append(aligned([lines.removeLast()] + cells(row).dropFirst()))
+        if row.hasFailed { lines.append("      \(row.note)") }
+        return lines.joined(separator: "\n")
     }
 
     static func markdown(_ rows: [BenchRow]) -> String {
@@ -79,5 +83,16 @@ enum RowTable {
             // The work and the verdict begin their columns, numbers end theirs.
             return index == 0 || index == cells.count - 1 ? pair.0 + space : space + pair.0
         }.joined(separator: " ")
+    }
+
+    /// In lines that fit the first column; those after the first are indented.
+    private static func wrapped(_ work: String) -> [String] {
+        work.split(separator: " ").reduce(into: [""]) { lines, word in
+            if lines[lines.count - 1].count + 1 + word.count <= widths[0] {
+                lines[lines.count - 1] += (lines[lines.count - 1].isEmpty ? "" : " ") + word
+            } else {
+                lines.append("  " + word)
+            }
+        }
     }
 }
