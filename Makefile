@@ -9,12 +9,14 @@ CONFIGURATION ?= debug
 BIN := .build/$(CONFIGURATION)
 TEST_ARGS ?=
 UP_ARGS ?=
+BENCH_ARGS ?=
+BENCH_OUT ?= bench/results/$(shell date -u +%Y-%m-%d)$(addprefix -,$(filter growth memory,$(BENCH_ARGS))).json
 MODULES := LedgerCoreTests BacktestTests PostgresTests RedisTests EmbeddedServicesTests EventStoreTests ProjectionsTests \
 	FeedTests EndToEndTests
 # What shares memory between threads.
 THREAD_MODULES ?= PostgresTests RedisTests ProjectionsTests FeedTests
 THREAD := --sanitize=thread --scratch-path .build-thread
-FORMATTED = $(wildcard Package.swift Sources Tests Plugins)
+FORMATTED = $(wildcard Package.swift Sources Tests Plugins bench)
 
 # bin/jobledger is the binary of the last build, whatever its configuration.
 define link
@@ -59,6 +61,11 @@ soak: deps build-tests ## run the concurrency tests for long: 5,000,000 events
 .PHONY: demo
 demo: deps build ## run a batch backtest through the whole ledger, then stop
 	scripts/demo
+
+.PHONY: bench
+bench: deps ## measure against raw COPY and plain INSERT; results in bench/results (BENCH_ARGS='growth --sizes 1,10')
+	scripts/build -c release --product jobledger
+	.build/release/jobledger bench $(BENCH_ARGS) --out $(BENCH_OUT)
 
 .PHONY: up
 up: deps build ## run the ledger with its own Postgres and Redis, until Ctrl-C

@@ -42,7 +42,7 @@ let package = Package(
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     ],
     targets: [
-        // The C libraries; only Postgres and Redis see them.
+        // The C libraries; only Postgres and Redis see them, and the bench, which measures against libpq as it is.
         .systemLibrary(name: "CLibpq", providers: [.apt(["libpq-dev"])]),
         .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev"])]),
 
@@ -62,11 +62,18 @@ let package = Package(
         // Running it.
         library("LedgerSettings", ["LedgerCore", configuration, system]),
         library("EmbeddedServices", ["Redis"]),
+        .target(
+            name: "LedgerBench",
+            dependencies: [
+                "CLibpq", "OffPool", "Postgres", "Redis", "LedgerCore", "EventStore", "Projections", "Feed", "EmbeddedServices",
+                logging,
+            ],
+            path: "bench/LedgerBench", swiftSettings: settings),
         .executableTarget(
             name: "jobledger",
             dependencies: [
                 "LedgerCore", "LedgerSettings", "Postgres", "Redis", "EventStore", "Projections", "Feed", "OffPool",
-                "EmbeddedServices", argumentParser, logging, lifecycle, unixSignals,
+                "EmbeddedServices", "LedgerBench", argumentParser, logging, lifecycle, unixSignals,
             ],
             swiftSettings: settings),
 

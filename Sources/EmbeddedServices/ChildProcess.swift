@@ -1,13 +1,13 @@
 import Foundation
 
 /// A process started by ``SpawningThread``, in a process group of its own so that Ctrl-C reaches only us, and reaped.
-final class ChildProcess: Sendable {
+package final class ChildProcess: Sendable {
     /// How a process ended.
-    enum Exit: Sendable, Equatable, CustomStringConvertible {
+    package enum Exit: Sendable, Equatable, CustomStringConvertible {
         case code(Int32)
         case signal(Int32)
 
-        var description: String {
+        package var description: String {
             switch self {
             case .code(let code): "exit code \(code)"
             case .signal(let signal): "signal \(signal)"
@@ -21,7 +21,7 @@ final class ChildProcess: Sendable {
         var lastWaiter = 0
     }
 
-    let pid: pid_t
+    package let pid: pid_t
     private let lock = NSLock()
     // Touched only within withState(_:), which holds the lock. Not a Mutex: when two threads meet there, the lock
     // is passed on by the kernel, unseen by the thread sanitizer, which then reports a race that is none.
@@ -33,7 +33,7 @@ final class ChildProcess: Sendable {
     /// - Parameters:
     ///   - input: a file for standard input.
     ///   - log: a file to which standard output and standard error are appended.
-    static func start(
+    package static func start(
         _ command: [String], environment: [String: String] = [:], input: String = "/dev/null", log: String
     ) async throws -> ChildProcess {
         let pid = try await SpawningThread.shared.run {
@@ -57,15 +57,15 @@ final class ChildProcess: Sendable {
         return exit
     }
 
-    var hasExited: Bool { withState { $0.exit != nil } }
+    package var hasExited: Bool { withState { $0.exit != nil } }
 
     /// Sends a signal unless the process has been reaped: its number may be another's then.
-    func signal(_ number: Int32) {
+    package func signal(_ number: Int32) {
         withState { if $0.exit == nil { _ = kill(pid, number) } }
     }
 
     /// Waits until the process has ended; `nil` when the task was cancelled first.
-    func exit() async -> Exit? {
+    package func exit() async -> Exit? {
         let waiter = withState {
             $0.lastWaiter += 1
             return $0.lastWaiter
@@ -87,7 +87,7 @@ final class ChildProcess: Sendable {
     }
 
     /// Waits at most `limit`; `nil` when the process still runs then.
-    func exit(within limit: Duration) async -> Exit? {
+    package func exit(within limit: Duration) async -> Exit? {
         await withTaskGroup(of: Exit?.self) { group in
             group.addTask { await self.exit() }
             group.addTask {

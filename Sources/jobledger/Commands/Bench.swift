@@ -1,0 +1,131 @@
+import ArgumentParser
+import Foundation
+import LedgerBench
+import LedgerSettings
+import UnixSignals
+
+struct BenchCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "bench",
+        abstract: "Measure the ledger against what the hardware can do.",
+        discussion: """
+            Starts a Postgres and a Redis of its own, measures every row against its baseline in alternating rounds of one run, and removes \
+            them. Without a subcommand all rows but those of growth and memory. Nothing else should run on the machine. Build with \
+            -c release first: `make bench` does.
+
+            EXAMPLE
+              jobledger bench --only "concurrent Swift callers" --rounds 3
+              jobledger bench --quick --json
+              jobledger bench growth --sizes 1,10 --data-dir /mnt/big
+            """,
+        subcommands: [BenchRows.self, BenchGrowth.self, BenchMemory.self, BenchSubscriberCommand.self],
+        defaultSubcommand: BenchRows.self)
+}
+
+struct BenchArguments: ParsableArguments {
+    @Option(help: ArgumentHelp("Only rows whose text contains this.", valueName: "text"))
+    var only: String?
+
+    @Option(help: "Rounds a row.")
+    var rounds: Int?
+
+    @Flag(help: "Small sizes: shows that everything runs, the figures mean nothing.")
+    var quick = false
+
+    @Option(help: ArgumentHelp("Where the servers keep their data; TMPDIR, or /tmp, unless given.", valueName: "dir"))
+    var dataDir: String?
+
+    @Flag(help: "A row a line, in JSON.")
+    var json = false
+
+    @Option(help: ArgumentHelp("Write the results there as JSON, and beside it as a page.", valueName: "file"))
+    var out: String?
+
+    func validate() throws {
+        if let rounds, !(1...1000).contains(rounds) { throw ValidationError("--rounds must be from 1 to 1000, not \(rounds).") }
+    }
+
+    /// Runs until the measuring ends; Ctrl-C and SIGTERM end it early, with the servers stopped and their directory removed.
+    func run(_ measure: @escaping @Sendable (BenchOptions, Report) async throws -> Void) async throws {
+        let options = BenchOptions(only: only, rounds: rounds, quick: quick, dataDirectory: dataDir)
+        let report = Report(json: json, isQuick: quick, showsProgress: isatty(STDERR_FILENO) == 1) { try Output.line($0) }
+        let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            defer { group.cancelAll() }
+            group.addTask { try await measure(options, report) }
+            group.addTask {
+                for await _ in signals { throw CancellationError() }
+            }
+            try await group.next()
+        }
+        guard await !report.isEmpty else { throw ValidationError("--only \(only ?? ""): there is no such row.") }
+        if let out { try await report.write(to: out) }
+        guard await report.isWhole else { throw Failure.refused }
+    }
+}
+
+struct BenchRows: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "rows", abstract: "All rows but those of growth and memory.")
+
+    @OptionGroup var arguments: BenchArguments
+
+    func run() async throws { try await arguments.run { try await Suite.run($0, $1) } }
+}
+
+struct BenchGrowth: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "growth",
+        abstract: "Fill a log to several sizes, and measure append, read, history, show and live projection at each.",
+        discussion: """
+            50 million events take about 40 GB of disk. A size for which there is no room is skipped, and a row says so.
+
+            EXAMPLE
+              jobledger bench growth --sizes 1,10,50 --data-dir /mnt/big --out growth.json
+            """)
+
+    @Option(help: "Millions of events, separated by commas.")
+    var sizes = "1,10,50"
+
+    @OptionGroup var arguments: BenchArguments
+
+    func run() async throws {
+        let sizes = try sizes.split(separator: ",").map { text in
+            guard let size = Double(text), size > 0, size <= 10_000 else {
+                throw ValidationError("--sizes are millions of events such as 1,10,50, not \(text).")
+            }
+            return size
+        }
+        try await arguments.run { try await Growth.run($0, $1, sizes: sizes) }
+    }
+}
+
+struct BenchMemory: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "memory", abstract: "Watch the memory of relay, projector and appender that are far behind.")
+
+    @Option(help: "How many events they are behind.")
+    var events = 10_000_000
+
+    @OptionGroup var arguments: BenchArguments
+
+    func run() async throws {
+        guard events >= 1000 else { throw ValidationError("--events must be 1000 at least, not \(events).") }
+        try await arguments.run { [events] in try await Memory.run($0, $1, events: events) }
+    }
+}
+
+extension BenchSubscriber.Way: ExpressibleByArgument {}
+
+/// The other end of some rows, as a process of its own: nobody else needs it.
+struct BenchSubscriberCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "subscriber", abstract: "Receive events for the latency and relay rows.", shouldDisplay: false)
+
+    @Argument var way: BenchSubscriber.Way
+    @Option var events: Int
+
+    func run() async throws {
+        let settings = try await LedgerSettings()
+        try await BenchSubscriber(store: try settings.store(), redis: try settings.requireRedis()).run(way, events: events)
+    }
+}

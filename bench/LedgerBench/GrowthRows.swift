@@ -1,0 +1,51 @@
+extension GrowthFigures {
+    /// - Parameter first: the figures at the least size, to which these are compared; `nil` for themselves.
+    func rows(at size: String, since first: GrowthFigures?, of least: String) -> [BenchRow] {
+        var copy = appending
+        copy.work = "append, 1,000-event batches, at \(size) events"
+        copy.note = "raw COPY into a small table at that time: \(Int(control))/s"
+        var (random, last) = (randomRead, lastRead)
+        random.work = "read, windows of 10,000 from random places, at \(size) events"
+        last.work = "read, windows of 10,000 from the end, at \(size) events"
+        var rows = [copy, random, last]
+        if let first {
+            rows += [
+                compared(
+                    "append at \(size) events", appending.ours, first.appending.ours, least, machine: control / first.control,
+                    target: .atLeast(0.9)),
+                compared(
+                    "read at \(size) events, random places", randomRead.ours, first.randomRead.ours, least,
+                    machine: (lastRead.baseline ?? 1) / (first.lastRead.baseline ?? 1), target: .atLeast(0.9)),
+            ]
+        }
+        rows += [
+            BenchRow("append, one event a call, 1 caller, at \(size) events", ours: oneCaller),
+            BenchRow("append, one event a call, 32 callers, at \(size) events", ours: callers),
+            BenchRow(
+                "live projection of the last 100,000 events, at \(size) events", ours: projecting, note: "one run, from its start"
+            ),
+            timing("history of a random job, at \(size) events", history),
+            timing("show of a random job, at \(size) events", show),
+            timing("show --at of a random job, at \(size) events", showAt),
+            BenchRow("disk an event, indexes included, at \(size) events", ours: bytes, unit: "bytes"),
+        ]
+        return rows
+    }
+
+    /// The figure against the one at the least size, each divided by how fast the machine was then: hours lie between them.
+    private func compared(
+        _ work: String, _ now: Double?, _ then: Double?, _ least: String, machine: Double, target: BenchRow.Target
+    ) -> BenchRow {
+        let (now, then) = (now ?? 0, then ?? 0)
+        return BenchRow(
+            work, ours: now, baseline: then * machine, ratio: now / (then * machine), target: target,
+            against: "the same at \(least)",
+            note: "the machine was \(machine.rounded(digits: 3)) times as fast as then, by the control")
+    }
+
+    private func timing(_ work: String, _ milliseconds: [Double]) -> BenchRow {
+        BenchRow(
+            work, ours: milliseconds.median, unit: "ms", rounds: milliseconds.count,
+            note: "median; p99 \(milliseconds.percentile(0.99).rounded(digits: 3)) ms")
+    }
+}

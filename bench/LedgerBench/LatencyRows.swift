@@ -1,0 +1,127 @@
+import EventStore
+import Foundation
+import LedgerCore
+
+/// From just before an append is called until a subscriber in another process has the event; the relay is a third.
+enum LatencyRows {
+    static let names: [(key: String, text: String)] = [
+        ("follow", "Follower"), ("plain", "bare RedisSubscription"),
+    ]
+    static func idle(_ share: String, _ way: String) -> String { "append → subscriber, idle, \(share) (\(way))" }
+    static func busy(_ share: String, _ way: String) -> String { "append → subscriber, 2,000 events/s, \(share) (\(way))" }
+
+    static func measure(_ bench: Bench) async throws {
+        for (way, name) in names {
+            // The library's way to follow is what the target is for.
+            let counts = way == "follow"
+            try await bench.part([idle("p50", name), idle("p99", name)]) { bench in
+                let samples = bench.options.size(300, quick: 40)
+                return try await bench.withLedger { ledger in
+                    let figures = try await run(bench, ledger, way, samples: samples) { append in
+                        try await send(1...samples, callers: 1, every: .milliseconds(50), append)
+                    }
+                    return figures.rows(idle("p50", name), idle("p99", name), counts ? 1.5 : nil, counts ? 5 : nil)
+                }
+            }
+            try await bench.part([busy("p50", name), busy("p99", name)]) { bench in
+                let samples = bench.options.size(20_000, quick: 2000)
+                return try await bench.withLedger { ledger in
+                    let figures = try await run(bench, ledger, way, samples: samples) { append in
+                        try await send(1...samples, callers: 128, every: .microseconds(500), append)
+                    }
+                    return figures.rows(busy("p50", name), busy("p99", name), nil, counts ? 15 : nil)
+                }
+            }
+        }
+    }
+
+    struct Times: Sendable {
+        var number: Int
+        var called: UInt64
+        var answered: UInt64
+    }
+
+    /// Sends the numbered events on time: each `every` after the one before, whoever of the callers has it to send.
+    private static func send(
+        _ numbers: ClosedRange<Int>, callers: Int, every pause: Duration, _ append: @escaping SingleAppend.Append
+    ) async throws -> [Times] {
+        let start = ContinuousClock.now.advanced(by: .milliseconds(20))
+        return try await withThrowingTaskGroup(of: [Times].self) { group in
+            for caller in 0..<callers {
+                group.addTask {
+                    var times: [Times] = []
+                    for number in stride(from: numbers.lowerBound + caller, through: numbers.upperBound, by: callers) {
+                        try await Task.sleep(until: start.advanced(by: pause * (number - numbers.lowerBound)))
+                        let event = NewEvent(type: "progress", data: Filler.progress(number))
+                        let called = monotonicNanoseconds()
+                        _ = try await append(AppendRequest(job: job(caller), events: [event]))
+                        times.append(Times(number: number, called: called, answered: monotonicNanoseconds()))
+                    }
+                    return times
+                }
+            }
+            return try await group.reduce(into: []) { $0 += $1 }
+        }
+    }
+
+    private static func job(_ caller: Int) -> String { "backtest-of-caller-\(caller)" }
+
+    private static func run(
+        _ bench: Bench, _ ledger: BenchLedger, _ way: String, samples: Int,
+        _ send: (@escaping SingleAppend.Append) async throws -> [Times]
+    ) async throws -> Figures {
+        try await ledger.queue((0..<128).map(job))
+        let store = ledger.store()
+        let figures = try await SingleAppend.with(store) { append in
+            try await bench.withProgram(["relay"], on: ledger.name) { _ in
+                try await bench.withProgram(["bench", "subscriber", way, "--events", "\(samples)"], on: ledger.name) {
+                    subscriber in
+                    // Numbered 0, until the first of them has arrived: from then on everything stands.
+                    try await until("the subscriber receives", every: .milliseconds(50), within: .seconds(30)) {
+                        let event = NewEvent(type: "progress", data: Filler.progress(0))
+                        _ = try await append(AppendRequest(job: job(0), events: [event]))
+                        return subscriber.printed().contains("ready")
+                    }
+                    try await Task.sleep(for: .milliseconds(500))
+                    let times = try await send(append)
+                    try await subscriber.finish(within: .seconds(120))
+                    return try Figures(times, subscriber.printed())
+                }
+            }
+        }
+        await store.close()
+        return figures
+    }
+
+    /// In milliseconds.
+    private struct Figures: Sendable {
+        var sinceCall: [Double] = []
+        var sinceAnswer: [Double] = []
+        var perSecond: Double
+
+        init(_ times: [Times], _ printed: String) throws {
+            var receipts: [Int: UInt64] = [:]
+            for line in printed.split(separator: "\n") {
+                let words = line.split(separator: " ")
+                if words.count == 2, let number = Int(words[0]), let at = UInt64(words[1]) { receipts[number] = at }
+            }
+            for sent in times {
+                guard let at = receipts[sent.number] else { throw BenchFailure("event \(sent.number) was not received") }
+                sinceCall.append(Double(Int64(at) - Int64(sent.called)) / 1e6)
+                sinceAnswer.append(Double(Int64(at) - Int64(sent.answered)) / 1e6)
+            }
+            let first = times.map(\.called).min() ?? 0
+            let last = times.map(\.answered).max() ?? 0
+            perSecond = Double(times.count) / max(1e-9, Double(last - first) / 1e9)
+        }
+
+        func rows(_ median: String, _ tail: String, _ medianTarget: Double?, _ tailTarget: Double?) -> [BenchRow] {
+            [(median, 0.5, medianTarget), (tail, 0.99, tailTarget)].map { work, share, target in
+                let answered = sinceAnswer.percentile(share).rounded(digits: 3)
+                return BenchRow(
+                    work, ours: sinceCall.percentile(share), target: target.map { .atMost($0) }, unit: "ms",
+                    note: "from the answer of the append \(answered) ms; \(sinceCall.count) events at \(Int(perSecond))/s")
+            }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+import Foundation
+import LedgerCore
+
+/// What a run has found: shown as it comes, and written down at the end.
+public actor Report {
+    private let json: Bool
+    private let isQuick: Bool
+    private let showsProgress: Bool
+    private let print: @Sendable (String) throws -> Void
+    private var machine: Machine?
+    private var rows: [BenchRow] = []
+    private let started = Timestamp.now
+
+    /// - Parameters:
+    ///   - json: a row a line, instead of a table.
+    ///   - print: takes one line of the answer.
+    public init(json: Bool, isQuick: Bool, showsProgress: Bool, print: @escaping @Sendable (String) throws -> Void) {
+        self.json = json
+        self.isQuick = isQuick
+        self.showsProgress = showsProgress
+        self.print = print
+    }
+
+    /// Whether every row could be measured.
+    public var isWhole: Bool { !rows.contains { $0.hasFailed } }
+    /// Whether there was nothing to measure.
+    public var isEmpty: Bool { rows.isEmpty }
+
+    func begins(_ machine: Machine) throws {
+        self.machine = machine
+        guard !json else { return }
+        try print(heading.joined(separator: "\n") + "\n\n" + RowTable.header)
+    }
+
+    func measuring(_ works: [String]) { progress("measuring: \(works.joined(separator: "; "))") }
+
+    func progress(_ what: String) {
+        guard showsProgress else { return }
+        // Over the line before, and gone with the next row.
+        FileHandle.standardError.write(Data("\r\u{1B}[2K\(what.prefix(100))".utf8))
+    }
+
+    func add(_ row: BenchRow) throws {
+        var row = row
+        if isQuick { row.note = "QUICK, not a measurement. " + row.note }
+        rows.append(row)
+        progress("")
+        try print(json ? Self.encoded(row) : RowTable.line(row))
+    }
+
+    /// Says in one line how it went.
+    func ends() throws {
+        guard !json, !rows.isEmpty else { return }
+        try print("\n" + summary)
+    }
+
+    private var summary: String {
+        let (met, targets) = (rows.filter { $0.met == true }.count, rows.filter { $0.target != nil }.count)
+        var text = "\(met) of \(targets) targets met"
+        let failed = rows.filter(\.hasFailed).count
+        if failed > 0 { text += ", \(failed) rows failed" }
+        let noise = rows.compactMap(\.noise)
+        if !noise.isEmpty {
+            let (low, high) = (
+                noise.map(\.lowerBound).median.rounded(digits: 2), noise.map(\.upperBound).median.rounded(digits: 2)
+            )
+            text += "; noise of the run, a baseline against itself: \(low)–\(high) (median of the rows' extremes)"
+        }
+        return text
+    }
+
+    /// Writes the results as JSON to `path`, and as a page to read beside it.
+    public func write(to path: String) throws {
+        let file = URL(filePath: path)
+        try FileManager.default.createDirectory(at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
+        struct Results: Encodable {
+            var date: String
+            var quick: Bool
+            var machine: Machine?
+            var settings: [String: String]
+            var rows: [BenchRow]
+        }
+        let encoder = Self.encoder
+        encoder.outputFormatting.insert(.prettyPrinted)
+        let results = Results(
+            date: started.description, quick: isQuick, machine: machine, settings: Bench.settings, rows: rows)
+        try encoder.encode(results).write(to: file, options: .atomic)
+        let page =
+            "# Results of `jobledger bench`\n\n" + heading.joined(separator: "  \n") + "\n\n" + RowTable.markdown(rows)
+            + "\n\(summary)\n"
+        try Data(page.utf8).write(to: file.deletingPathExtension().appendingPathExtension("md"), options: .atomic)
+    }
+
+    private var heading: [String] {
+        var lines = [
+            String(started.description.prefix(16)) + "Z"
+                + (isQuick ? ", QUICK: sizes too small for the figures to mean anything" : "")
+        ]
+        if let machine {
+            lines.append(
+                "\(machine.cpu), \(machine.cores) cores, \(machine.memoryGB) GB, \(machine.disk), Linux \(machine.kernel)")
+            lines.append(
+                "jobledger \(machine.jobledger), Swift \(machine.swift), Postgres \(machine.postgres), Redis \(machine.redis)")
+        }
+        lines.append(Bench.settings.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: ", "))
+        return lines
+    }
+
+    private static var encoder: JSONEncoder {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.withoutEscapingSlashes, .sortedKeys]
+        encoder.keyEncodingStrategy = .convertToSnakeCase
+        return encoder
+    }
+
+    private static func encoded(_ row: BenchRow) throws -> String { String(decoding: try encoder.encode(row), as: UTF8.self) }
+}

@@ -1,0 +1,145 @@
+import EventStore
+import Foundation
+import LedgerCore
+import Postgres
+
+/// One event a call: what services do.
+enum SingleRows {
+    static func work(_ callers: Int) -> String { "append, one event a call, \(callers) concurrent Swift callers" }
+    static let againstInserts = "append, one event a call, the same 32 callers"
+    static let sql = "append_event in SQL, one event a call, one connection"
+    private static let copied = "raw COPY, 1,000 rows a transaction, the same indexes"
+
+    static func measure(_ bench: Bench) async throws {
+        for (callers, target) in [(8, 0.09), (32, 0.20), (128, 0.30)] {
+            try await bench.part([work(callers)]) { bench in
+                try await bench.withLedger { try await againstCopy(bench, $0, callers, target) }
+            }
+        }
+        try await bench.part([againstInserts]) { bench in
+            try await bench.withLedger { try await againstInserts(bench, $0) }
+        }
+        try await bench.part([sql]) { bench in try await bench.withLedger { try await bySQL(bench, $0) } }
+    }
+
+    private static func againstCopy(
+        _ bench: Bench, _ ledger: BenchLedger, _ callers: Int, _ target: Double
+    ) async throws -> [BenchRow] {
+        let baseline = try await BatchRows.copy(
+            ledger, ProgressSource.jobs(100), bench.options.size(60, quick: 4), "copied", .same, copied)
+        return try await withCallers(bench, ledger, callers) { ours in
+            try await Contest(
+                rounds: bench.options.rounds(7), against: copied, baseline: baseline.run,
+                candidates: [.init(work: work(callers), target: .atLeast(target), run: ours)]
+            ).run()
+        }
+    }
+
+    private static func againstInserts(_ bench: Bench, _ ledger: BenchLedger) async throws -> [BenchRow] {
+        let inserts = try await plainInserts(bench, ledger, connections: 32)
+        return try await withCallers(bench, ledger, 32) { ours in
+            try await Contest(
+                rounds: bench.options.rounds(7),
+                against: "32 libpq connections, one plain INSERT a transaction, prepared, no order", baseline: inserts,
+                candidates: [.init(work: againstInserts, target: .atLeast(1.8), run: ours)]
+            ).run()
+        }
+    }
+
+    private static func bySQL(_ bench: Bench, _ ledger: BenchLedger) async throws -> [BenchRow] {
+        let job = "backtest-by-sql"
+        try await ledger.queue([job])
+        let bare = try await ledger.bare()
+        try await bare.prepare("append", "SELECT * FROM append_event($1, 'progress', $2::json, event_id => $3::uuid)")
+        let time = bench.options.time(.seconds(2))
+        return try await Contest(
+            rounds: bench.options.rounds(7),
+            against: "one plain INSERT a transaction, prepared, one connection, the same indexes",
+            baseline: try await plainInserts(bench, ledger, connections: 1),
+            candidates: [
+                .init(work: sql, target: .atLeast(0.75)) {
+                    let start = ContinuousClock.now
+                    let count = try await bare.repeatedly("append", until: start.advanced(by: time)) {
+                        [job.postgresBytes(), Filler.progress($0).postgresBytes(), EventID.version7().postgresBytes()]
+                    }
+                    return Rate(events: count, elapsed: start.duration(to: .now))
+                }
+            ]
+        ).run()
+    }
+
+    /// Lends the work of `callers` tasks that append one event after the other, each to a job of its own.
+    static func withCallers(
+        _ bench: Bench, _ ledger: BenchLedger, _ callers: Int, _ body: (@escaping Contest.Work) async throws -> [BenchRow]
+    ) async throws -> [BenchRow] {
+        // Of this run alone: the ledger may have seen callers before.
+        let run = UInt32.random(in: .min ... .max)
+        let jobs = (0..<callers).map { "backtest-\(run)-of-caller-\($0)" }
+        try await ledger.queue(jobs)
+        let time = bench.options.time(.seconds(2))
+        let store = ledger.store()
+        let rows = try await SingleAppend.with(store) { append in
+            try await body {
+                let start = ContinuousClock.now
+                let deadline = start.advanced(by: time)
+                let count = try await withThrowingTaskGroup(of: Int.self) { group in
+                    for job in jobs {
+                        group.addTask {
+                            var count = 0
+                            while ContinuousClock.now < deadline {
+                                try Task.checkCancellation()
+                                let event = NewEvent(type: "progress", data: Filler.progress(count))
+                                _ = try await append(AppendRequest(job: job, events: [event]))
+                                count += 1
+                            }
+                            return count
+                        }
+                    }
+                    return try await group.reduce(0, +)
+                }
+                return Rate(events: count, elapsed: start.duration(to: .now))
+            }
+        }
+        await store.close()
+        return rows
+    }
+
+    /// What a plain table does: so many connections, one INSERT a transaction each.
+    private static func plainInserts(_ bench: Bench, _ ledger: BenchLedger, connections count: Int) async throws -> Contest.Work {
+        try await ledger.makeBareTable("inserted")
+        try await ledger.admin.execute(script: "CREATE SEQUENCE inserted_position")
+        var connections: [BareConnection] = []
+        for _ in 0..<count {
+            let bare = try await ledger.bare()
+            try await bare.prepare(
+                "insert",
+                """
+                INSERT INTO inserted (position, event_id, stream_id, version, type, data, recorded_at)
+                VALUES (nextval('inserted_position'), $1::uuid, $2::text, $3::int, 'progress', $4::json, clock_timestamp())
+                """)
+            connections.append(bare)
+        }
+        let (all, time) = (connections, bench.options.time(.seconds(2)))
+        return {
+            // Every round has jobs of its own, so that each connection can count its versions.
+            let round = UInt32.random(in: .min ... .max)
+            let start = ContinuousClock.now
+            let deadline = start.advanced(by: time)
+            let total = try await withThrowingTaskGroup(of: Int.self) { group in
+                for (number, bare) in all.enumerated() {
+                    let job = "backtest-\(round)-\(number)"
+                    group.addTask {
+                        try await bare.repeatedly("insert", until: deadline) {
+                            [
+                                EventID.version7().postgresBytes(), job.postgresBytes(), Int32($0 + 1).postgresBytes(),
+                                Filler.progress($0).postgresBytes(),
+                            ]
+                        }
+                    }
+                }
+                return try await group.reduce(0, +)
+            }
+            return Rate(events: total, elapsed: start.duration(to: .now))
+        }
+    }
+}

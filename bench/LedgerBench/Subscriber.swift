@@ -1,0 +1,105 @@
+import EventStore
+import Feed
+import Foundation
+import LedgerCore
+import Redis
+
+/// The other end of the latency and relay rows, in a process of its own.
+public struct BenchSubscriber: Sendable {
+    public enum Way: String, Sendable, CaseIterable {
+        /// Receives so many messages, without a look at them.
+        case count
+        /// Follows the log as the library does, and says when it got what.
+        case follow
+        /// The same with the bare subscription.
+        case plain
+    }
+
+    private let store: EventStore
+    private let redis: RedisConfiguration
+
+    public init(store: EventStore, redis: RedisConfiguration) {
+        self.store = store
+        self.redis = redis
+    }
+
+    /// Prints `ready` once it receives, then at the end a line `NUMBER NANOSECONDS` for each numbered event, by the monotonic clock.
+    /// - Parameter events: the number of the last one; for `count`, how many.
+    public func run(_ way: Way, events: Int) async throws {
+        switch way {
+        case .count: try await count(events)
+        case .plain:
+            var receipts = Receipts(last: events)
+            for await item in try RedisSubscription(redis, patterns: [store.ledger.everyJob]) {
+                switch item {
+                case .message(_, _, let payload): if try receipts.add(payload) { return }
+                case .joined: continue
+                case .lost(let error): throw BenchFailure("the subscription was lost: \(error)")
+                }
+            }
+        case .follow:
+            let box = ReceiptBox(last: events)
+            let follower = Follower(store: store, redis: redis)
+            try await follower.follow(EventQuery()) { event in try await box.add(Array((event.data ?? "").utf8)) }
+        }
+    }
+
+    private func count(_ events: Int) async throws {
+        var left = events
+        for await item in try RedisSubscription(redis, patterns: [store.ledger.everyJob]) {
+            switch item {
+            case .message: left -= 1
+            case .joined: say("ready")
+            case .lost(let error):
+                throw BenchFailure("the subscription was lost with \(left) of \(events) messages missing: \(error)")
+            }
+            if left == 0 { return say("done") }
+        }
+    }
+}
+
+/// What was received when.
+private struct Receipts {
+    private let last: Int
+    private var lines: [(number: Int, at: UInt64)] = []
+    private var isReady = false
+
+    init(last: Int) { self.last = last }
+
+    /// True when the last has come.
+    mutating func add(_ bytes: [UInt8]) throws -> Bool {
+        let now = monotonicNanoseconds()
+        guard let number = Self.number(in: bytes) else { return false }
+        if !isReady { say("ready") }
+        isReady = true
+        // Those numbered 0 only show that the line stands.
+        if number > 0 { lines.append((number, now)) }
+        guard lines.count == last else { return false }
+        say(lines.map { "\($0.number) \($0.at)" }.joined(separator: "\n") + "\ndone")
+        return true
+    }
+
+    /// The value of `completed`, wherever it stands.
+    private static func number(in bytes: [UInt8]) -> Int? {
+        let name = Array(#""completed":"#.utf8)
+        guard let start = bytes.firstRange(of: name)?.upperBound else { return nil }
+        let digits = bytes[start...].drop { $0 == 0x20 }.prefix { (0x30...0x39).contains($0) }
+        return Int(String(decoding: digits, as: UTF8.self))
+    }
+}
+
+private actor ReceiptBox {
+    private var receipts: Receipts
+    init(last: Int) { receipts = Receipts(last: last) }
+    /// As a follower's consumer answers: whether to go on.
+    func add(_ bytes: [UInt8]) throws -> Bool { try !receipts.add(bytes) }
+}
+
+/// Nanoseconds of the monotonic clock, which all processes of a machine share.
+func monotonicNanoseconds() -> UInt64 {
+    var time = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+}
+
+private func say(_ line: String) { FileHandle.standardOutput.write(Data((line + "\n").utf8)) }

@@ -1,0 +1,29 @@
+import Logging
+
+/// Runs `work`, which does not end by itself, for as long as `body` takes.
+func during<T: Sendable>(_ work: @escaping @Sendable () async -> Void, _ body: () async throws -> T) async throws -> T {
+    try await withThrowingTaskGroup(of: Void.self) { group in
+        defer { group.cancelAll() }
+        group.addTask { await work() }
+        return try await body()
+    }
+}
+
+extension Logger {
+    static let bench: Logger = {
+        var logger = Logger(label: "bench") { StreamLogHandler.standardError(label: $0) }
+        logger.logLevel = .error
+        return logger
+    }()
+}
+
+/// Waits until `condition` holds, asking every few milliseconds; throws when that takes longer than `limit`.
+func until(
+    _ what: String, every pause: Duration = .milliseconds(10), within limit: Duration, _ condition: () async throws -> Bool
+) async throws {
+    let deadline = ContinuousClock.now.advanced(by: limit)
+    while try await !condition() {
+        guard ContinuousClock.now < deadline else { throw BenchFailure("waited \(limit) in vain until \(what)") }
+        try await Task.sleep(for: pause)
+    }
+}
