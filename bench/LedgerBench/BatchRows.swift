@@ -7,6 +7,7 @@ enum BatchRows {
     static func work(_ jobs: Int) -> String {
         "append, 1,000-event batches over \(jobs == 1000 ? "1,000" : "\(jobs)") active jobs"
     }
+    static let twoCallers = "… by two callers at once"
     static let function = "… by the SQL function, arrays made beforehand"
     static let unnest = "… bare INSERT of arrays, the same indexes"
     static let primaryKey = "… raw COPY, primary key only"
@@ -14,7 +15,7 @@ enum BatchRows {
     static let against = "raw COPY, 1,000 rows a transaction, into the same columns and indexes, no checks"
 
     static func measure(_ bench: Bench) async throws {
-        try await bench.part([work(100), function, unnest, primaryKey, noIndex]) { bench in
+        try await bench.part([work(100), twoCallers, function, unnest, primaryKey, noIndex]) { bench in
             try await bench.withLedger { try await rows(bench, $0, jobs: 100) }
         }
         try await bench.part([work(1000)]) { bench in
@@ -39,7 +40,7 @@ enum BatchRows {
         ]
         if count == 100 {
             candidates += [
-                try await appendFunction(ledger, jobs, batches), try await insertOfArrays(ledger, jobs, batches),
+                twoCallers(ledger, jobs, batches), try await appendFunction(ledger, jobs, batches), try await insertOfArrays(ledger, jobs, batches),
                 try await copy(ledger, jobs, batches, "copied_by_key", .primaryKey, primaryKey),
                 try await copy(ledger, jobs, batches, "copied_alone", .none, noIndex),
             ].filter { bench.options.wants($0.work) }
@@ -63,6 +64,23 @@ enum BatchRows {
             return try await Rate.of(chunks.count * 1000) {
                 try await bare.copy("COPY \(table) (\(BenchEvent.copyColumns)) FROM STDIN") {
                     chunks.indices.contains($0) ? chunks[$0] : nil
+                }
+            }
+        }
+    }
+
+    /// One checks its batch while the other's is being written.
+    private static func twoCallers(_ ledger: BenchLedger, _ jobs: [String], _ batches: Int) -> Contest.Candidate {
+        let (store, source) = (ledger.store(connections: 2), ProgressSource(jobs: jobs))
+        return Contest.Candidate(work: twoCallers) {
+            let requests = await source.next(batches * 1000).map(\.request)
+            let halves = [requests[..<(requests.count / 2)], requests[(requests.count / 2)...]].map(Array.init)
+            return try await Rate.of(requests.count) {
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    for half in halves {
+                        group.addTask { for answer in try await store.append(half) { _ = try answer.get() } }
+                    }
+                    try await group.waitForAll()
                 }
             }
         }

@@ -7,6 +7,8 @@ enum SingleAppend {
 
     /// Lends `body` the way to append, for as long as it runs.
     static func with<T: Sendable>(_ store: EventStore, _ body: (@escaping Append) async throws -> T) async throws -> T {
-        try await body { request in try await store.append([request])[0].get() }
+        try await store.withGroupCommit { commits in
+            try await body { request in try await commits.append(request) }
+        }
     }
 }
