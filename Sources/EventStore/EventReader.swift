@@ -62,17 +62,14 @@ extension EventStore {
 }
 
 extension RecordedEvent {
+    /// - Parameter row: of ``EventQuery/statement``, whose columns stand in this order: to look for their names in every row costs more
+    ///   than to read them.
     public init(_ row: PostgresRow) throws(PostgresError) {
-        let type = try row.decode("type", as: String.self)
-        guard let type = EventType(rawValue: type) else {
-            throw PostgresError.unexpected(
-                "position \(try row.decode("position", as: Position.self)) has the unknown type \(type)")
-        }
+        let position: Position = try row.decode(0)
         self.init(
-            position: try row.decode("position"), id: try row.decode("event_id"), job: try row.decode("stream_id"),
-            version: try row.decode("version"), type: type, data: try row.decode("data"), metadata: try row.decode("metadata"),
-            occurredAt: try row.decode("occurred_at", as: PostgresTimestamp?.self).map(Timestamp.init),
-            recordedAt: Timestamp(try row.decode("recorded_at", as: PostgresTimestamp.self)),
-            total: try row.decode("total"))
+            position: position, id: try row.decode(1), job: try row.decode(2), version: try row.decode(3),
+            type: try EventType(try row.decode(4, as: String.self), at: position), data: try row.decode(5),
+            metadata: try row.decode(6), occurredAt: try row.decode(7, as: PostgresTimestamp?.self).map(Timestamp.init),
+            recordedAt: Timestamp(try row.decode(8, as: PostgresTimestamp.self)), total: try row.decode(9))
     }
 }

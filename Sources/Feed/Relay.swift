@@ -10,6 +10,9 @@ import Redis
 /// It resumes from its checkpoint. What was published but not yet checkpointed when it was killed is published again; subscribers
 /// tell by the position. Any number may run: one holds the lease, the others stand by. While Redis is away it waits,
 /// and nothing is lost, for the log keeps everything.
+///
+/// Three things go on at once: a batch is read (``LogReader``), the one before is published (``Publishing``), and what was published
+/// before that is noted down, here, on a connection of its own, together with the lease.
 public struct Relay: Sendable {
     private let store: EventStore
     private let redis: RedisClient
@@ -22,14 +25,10 @@ public struct Relay: Sendable {
     /// The relay's name among the readers.
     public static let reader = "relay"
     /// Data of more bytes do not go through Redis; the message says where to fetch them.
-    public static let largestData = 64 << 10
-    /// How long to wait before looking for new events again.
-    private static let idle = Duration.milliseconds(20)
-    /// How often the head is told when nothing else is.
-    private static let beat = Duration.seconds(1)
+    public static let largestData = LogReader.largestData
 
-    /// - Parameter window: the most events that are published before the checkpoint moves; with the limit on data this bounds memory.
-    public init(store: EventStore, url: String, redis: RedisConfiguration, window: Int = 500, logger: Logger) {
+    /// - Parameter window: the most events that are read by one statement. Memory does not depend on it.
+    public init(store: EventStore, url: String, redis: RedisConfiguration, window: Int = 10_000, logger: Logger) {
         self.store = store
         self.window = window
         self.logger = logger
@@ -51,51 +50,64 @@ public struct Relay: Sendable {
 
     /// Publishes until the lease is lost.
     private func publish(on connection: PostgresConnection, succeeded: () -> Void) async throws {
-        var position = try await checkpoint.load(on: connection)
-        let epoch: EventID = try await connection.query("SELECT epoch FROM ledger").only().decode(0)
-        var renewed = ContinuousClock.now
-        var lastBeat: ContinuousClock.Instant?
-        var isRedisAway = false
-        while true {
-            if renewed.duration(to: .now) >= Lease.renewal {
-                guard try await lease.take(on: connection) else { return }
-                renewed = .now
-            }
-            let query = EventQuery(after: position, limit: window, largestData: Self.largestData)
-            let events = try await connection.query(query.statement).map { try RecordedEvent($0) }
-            let head = events.last?.position ?? position
-            if !events.isEmpty || (lastBeat?.duration(to: .now) ?? .seconds(60)) >= Self.beat {
-                do {
-                    try await send(events, head: head, epoch: epoch)
-                    lastBeat = .now
-                    if isRedisAway { logger.notice("Redis is back", metadata: ["position": "\(position)"]) }
-                    isRedisAway = false
-                } catch let error as RedisError where error.isRetriable {
-                    // The lease is kept meanwhile: another relay would find the same Redis.
-                    if !isRedisAway { logger.warning("Redis is away, waiting", metadata: ["error": "\(error)"]) }
-                    isRedisAway = true
-                    try await Task.sleep(for: .milliseconds(200))
-                    continue
+        var noted = try await checkpoint.load(on: connection)
+        let progress = Progress(from: noted)
+        do {
+            let publishing = try await publishing(after: noted, on: connection)
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                defer { group.cancelAll() }
+                group.addTask { try await publishing.run(progress) }
+                group.addTask {
+                    // Cancelled while it sleeps: the end of this task.
+                    while (try? await Task.sleep(for: Lease.renewal / 2)) != nil { progress.tick() }
                 }
+                guard try await keepBooks(progress, &noted, on: connection, succeeded: succeeded) else { return }
+                try await group.next()
+                try Task.checkCancellation()
             }
-            if events.isEmpty {
-                try await Task.sleep(for: Self.idle)
-            } else {
-                guard try await checkpoint.advance(from: position, to: head, on: connection) else { return }
-                position = head
-                succeeded()
-            }
+        } catch {
+            await note(progress.position, from: noted, on: connection)
+            throw error
         }
     }
 
-    /// One round trip for the whole window. An error reply to any message fails the window, which is then published again.
-    private func send(_ events: [RecordedEvent], head: Position, epoch: EventID) async throws {
-        var commands = events.map { event in
-            RedisCommand(
-                "PUBLISH", store.ledger.channel(ofJob: event.job), CloudEvent(event, of: store.ledger).json)
+    private func publishing(after position: Position, on connection: PostgresConnection) async throws -> Publishing {
+        let epoch: EventID = try await connection.query("SELECT epoch FROM ledger").only().decode(0)
+        var configuration = configuration
+        configuration.sessionSettings += EventWindow.sessionSettings
+        let reader = LogReader(
+            try await PostgresConnection.connect(configuration), of: store.ledger, epoch: epoch, after: position, limit: window)
+        return Publishing(reader: reader, redis: redis, logger: logger)
+    }
+
+    /// Renews the lease and moves the checkpoint after what is published, one step for all that was published since the last.
+    /// - Returns: false when somebody else is at work; true when there is nothing more to note.
+    private func keepBooks(
+        _ progress: Progress, _ noted: inout Position, on connection: PostgresConnection, succeeded: () -> Void
+    ) async throws -> Bool {
+        var renewed = ContinuousClock.now
+        for await _ in progress.wakes {
+            if renewed.duration(to: .now) >= Lease.renewal {
+                guard try await lease.take(on: connection) else { return false }
+                renewed = .now
+            }
+            let position = progress.position
+            guard position > noted else { continue }
+            guard try await checkpoint.advance(from: noted, to: position, on: connection) else { return false }
+            noted = position
+            succeeded()
         }
-        commands.append(
-            RedisCommand("PUBLISH", store.ledger.headChannel, #"{"position":"\#(head)","epoch":"\#(epoch.text)"}"#))
-        for reply in try await redis.send(commands) { _ = try reply.get() }
+        return true
+    }
+
+    /// Notes what was published before the end, also when the task is cancelled, so that the next relay does not repeat it. Where that
+    /// fails, it will: the checkpoint is what it was.
+    private func note(_ position: Position, from noted: Position, on connection: PostgresConnection) async {
+        guard position > noted else { return }
+        let task = Task {
+            guard await connection.isUsable() else { return }
+            _ = try? await checkpoint.advance(from: noted, to: position, on: connection)
+        }
+        await task.value
     }
 }

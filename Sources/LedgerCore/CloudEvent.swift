@@ -7,11 +7,6 @@
 public struct CloudEvent: Sendable {
     public static let typePrefix = "io.jobledger.job."
 
-    /// The attributes that metadata give, by the names that they have there.
-    private static let fromMetadata = [
-        ("actor", "actor"), ("correlation_id", "correlationid"), ("causation_id", "causationid"), ("traceparent", "traceparent"),
-    ]
-
     public let event: RecordedEvent
     public let ledger: LedgerName
 
@@ -22,9 +17,15 @@ public struct CloudEvent: Sendable {
 
     public var json: [UInt8] {
         var json: [UInt8] = []
-        json.reserveCapacity(400 + (event.data?.utf8.count ?? 0))
+        json.reserveCapacity(500 + (event.data?.utf8.count ?? 0))
+        append(to: &json)
+        return json
+    }
+
+    /// Appends ``json``: a caller with many events keeps one buffer for all of them.
+    public func append(to json: inout [UInt8]) {
         json += #"{"specversion":"1.0","id":""#.utf8
-        json += event.id.text.utf8
+        event.id.append(to: &json)
         json += #"","source":"/jobledger/"#.utf8
         json += ledger.text.utf8
         json += #"","type":""#.utf8
@@ -33,38 +34,24 @@ public struct CloudEvent: Sendable {
         json += #"","subject":"#.utf8
         json.appendJSON(string: event.job)
         json += #","time":""#.utf8
-        json += (event.occurredAt ?? event.recordedAt).description.utf8
+        (event.occurredAt ?? event.recordedAt).append(to: &json)
         json += #"","position":""#.utf8
-        json += String(event.position).utf8
+        json.append(number: event.position)
         json += #"","streamversion":"#.utf8
-        json += String(event.version).utf8
+        json.append(number: Int64(event.version))
         json += #","recordedtime":""#.utf8
-        json += event.recordedAt.description.utf8
-        json += #"""#.utf8
-        if event.metadata != "{}" { appendMetadata(to: &json) }
+        event.recordedAt.append(to: &json)
+        json.append(UInt8(ascii: "\""))
+        MetadataAttributes.append(of: event.metadata, to: &json)
         if let data = event.data {
             json += #","datacontenttype":"application/json","data":"#.utf8
-            // A line break in JSON text stands between tokens, never inside one: a space in its place changes nothing.
-            json += data.utf8.lazy.map { $0 == 0x0A || $0 == 0x0D ? 0x20 : $0 }
+            json.append(onOneLine: data)
         } else {
             json += #","dataref":"/v1/jobs/"#.utf8
             json.appendPercentEncoded(event.job)
             json += "/events?after=\(event.version - 1)&limit=1\"".utf8
         }
         json.append(UInt8(ascii: "}"))
-        return json
-    }
-
-    private func appendMetadata(to json: inout [UInt8]) {
-        // The ledger lets nothing else in than JSON objects. Were there one that we cannot read, its event must still be published:
-        // it goes without these attributes, rather than stop the relay for everybody.
-        guard let members = try? JSONText.members(of: event.metadata) else { return }
-        for (name, attribute) in Self.fromMetadata {
-            // The last of several members of one name counts, as it does for jsonb.
-            guard let value = members.last(where: { $0.name == name })?.value, value.first == UInt8(ascii: "\"") else { continue }
-            json += ",\"\(attribute)\":".utf8
-            json += value
-        }
     }
 }
 
@@ -82,12 +69,23 @@ extension [UInt8] {
             case 0x09: self += #"\t"#.utf8
             case 0..<0x20:
                 self += #"\u00"#.utf8
-                self += (byte < 16 ? "0" : "").utf8
-                self += String(byte, radix: 16).utf8
+                append(hexDigitsOf: byte)
             default: append(byte)
             }
         }
         append(UInt8(ascii: "\""))
+    }
+
+    fileprivate mutating func append(number: Int64) {
+        if number < 0 { append(UInt8(ascii: "-")) }
+        append(digitsOf: number.magnitude)
+    }
+
+    /// A line break in JSON text stands between tokens, never inside one: a space in its place changes nothing.
+    fileprivate mutating func append(onOneLine text: String) {
+        let start = count
+        self += text.utf8
+        for index in start..<count where self[index] == 0x0A || self[index] == 0x0D { self[index] = 0x20 }
     }
 
     fileprivate mutating func appendPercentEncoded(_ string: String) {

@@ -37,5 +37,31 @@ extension UUID {
     }
 
     /// As Postgres writes it, in lower case.
-    public var text: String { uuidString.lowercased() }
+    public var text: String {
+        var text: [UInt8] = []
+        append(to: &text)
+        return String(decoding: text, as: UTF8.self)
+    }
+
+    /// Appends ``text``, without the detour by Foundation's upper-case string.
+    func append(to text: inout [UInt8]) {
+        withUnsafeBytes(of: uuid) { bytes in
+            for index in 0..<16 {
+                if index == 4 || index == 6 || index == 8 || index == 10 { text.append(UInt8(ascii: "-")) }
+                text.append(hexDigitsOf: bytes[index])
+            }
+        }
+    }
+}
+
+extension [UInt8] {
+    /// Appends two hexadecimal digits, in lower case.
+    mutating func append(hexDigitsOf byte: UInt8) {
+        append(Self.hexDigit(byte >> 4))
+        append(Self.hexDigit(byte & 0x0F))
+    }
+
+    private static func hexDigit(_ value: UInt8) -> UInt8 {
+        value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") - 10 + value
+    }
 }

@@ -7,21 +7,6 @@ public struct Timestamp: Sendable, Hashable, Comparable, CustomStringConvertible
 
     public static func < (a: Timestamp, b: Timestamp) -> Bool { a.microseconds < b.microseconds }
 
-    /// `2026-11-23T20:45:01.5Z`: the fraction as long as it needs to be, none where it is zero.
-    public var description: String {
-        let (seconds, fraction) = microseconds.flooredDivision(by: 1_000_000)
-        let (days, second) = seconds.flooredDivision(by: 86_400)
-        let (year, month, day) = Self.date(daysSinceEpoch: days)
-        var text = "\(year.padded(4))-\(month.padded(2))-\(day.padded(2))T"
-        text += "\((second / 3600).padded(2)):\((second / 60 % 60).padded(2)):\((second % 60).padded(2))"
-        if fraction != 0 {
-            var digits = fraction.padded(6)[...]
-            while digits.last == "0" { digits = digits.dropLast() }
-            text += "." + digits
-        }
-        return text + "Z"
-    }
-
     /// From RFC 3339 such as `2026-11-23T21:45:01.5+01:00`; `nil` for anything else. Digits below the microsecond are cut off.
     public init?(_ text: String) {
         var rest = text.utf8[...]
@@ -69,7 +54,7 @@ public struct Timestamp: Sendable, Hashable, Comparable, CustomStringConvertible
         return era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear - 719_468
     }
 
-    private static func date(daysSinceEpoch days: Int64) -> (year: Int64, month: Int64, day: Int64) {
+    static func date(daysSinceEpoch days: Int64) -> (year: Int64, month: Int64, day: Int64) {
         let (era, dayOfEra) = (days + 719_468).flooredDivision(by: 146_097)
         let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
         let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
@@ -89,13 +74,8 @@ extension UInt8 {
 }
 
 extension Int64 {
-    fileprivate func flooredDivision(by divisor: Int64) -> (quotient: Int64, remainder: Int64) {
+    func flooredDivision(by divisor: Int64) -> (quotient: Int64, remainder: Int64) {
         let (quotient, remainder) = quotientAndRemainder(dividingBy: divisor)
         return remainder < 0 ? (quotient - 1, remainder + divisor) : (quotient, remainder)
-    }
-
-    fileprivate func padded(_ width: Int) -> String {
-        let digits = String(magnitude)
-        return (self < 0 ? "-" : "") + String(repeating: "0", count: Swift.max(0, width - digits.count)) + digits
     }
 }

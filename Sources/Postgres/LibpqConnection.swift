@@ -140,7 +140,10 @@ final class LibpqConnection {
         if cancelling, ending == nil { try end(because: .cancelled) }
         let nobody = Cancellation(ringing: interrupt)
         while let result = try nextResult(nobody) {
-            if result.status == PGRES_COPY_OUT { while try copyData(nobody) != nil {} }
+            if result.status == PGRES_COPY_OUT {
+                var unwanted: [UInt8] = []
+                while try copyData(into: &unwanted, nobody) { unwanted.removeAll(keepingCapacity: true) }
+            }
             if result.status == PGRES_COPY_IN { try endCopy(failing: "abandoned", nobody) }
         }
     }
@@ -176,17 +179,18 @@ final class LibpqConnection {
         }
     }
 
-    /// One row of a `COPY … TO STDOUT`; `nil` at its end, after which the statement's result follows.
-    func copyData(_ cancellation: Cancellation) throws(PostgresError) -> [UInt8]? {
+    /// Appends one row of a `COPY … TO STDOUT` to `chunk`; false at the end, after which the statement's result follows.
+    func copyData(into chunk: inout [UInt8], _ cancellation: Cancellation) throws(PostgresError) -> Bool {
         while true {
             var buffer: UnsafeMutablePointer<CChar>?
             let length = PQgetCopyData(pointer, &buffer, 1)
             if let buffer {
                 // libpq allocated it for us; it is copied out and freed here.
                 defer { PQfreemem(buffer) }
-                return Array(UnsafeRawBufferPointer(start: buffer, count: Int(length)))
+                chunk.append(contentsOf: UnsafeRawBufferPointer(start: buffer, count: Int(length)))
+                return true
             }
-            if length == -1 { return nil }
+            if length == -1 { return false }
             guard length == 0 else { throw lost() }
             try wait(.readable, cancellation)
             guard PQconsumeInput(pointer) == 1 else { throw lost() }

@@ -119,20 +119,23 @@ public actor PostgresConnection {
         return rows
     }
 
-    /// - Parameter direction: of the COPY that `sql` must be.
+    /// - Parameter sql: a COPY in this direction, and what is to run before it.
     func beginCopy(_ sql: String, _ direction: CopyDirection, _ cancellation: Cancellation) throws(PostgresError) -> Int {
         let libpq = try ready()
         let isInTransaction = libpq.isInTransaction
-        try libpq.send(PostgresStatement(sql))
+        try libpq.send(script: sql)
         let operation = started(inTransaction: isInTransaction)
         do throws(PostgresError) {
-            guard let result = try libpq.nextResult(cancellation) else { throw PostgresError(.usage, "empty statement") }
-            if let error = result.error { throw error }
-            guard result.status == direction.status else { throw PostgresError(.usage, "not a \(direction.rawValue)") }
+            while let result = try libpq.nextResult(cancellation) {
+                if let error = result.error { throw error }
+                if result.status == direction.status { return operation }
+                guard !result.isCopy else { throw PostgresError(.usage, "not a \(direction.rawValue)") }
+            }
         } catch {
             throw abandon(error)
         }
-        return operation
+        isStreaming = false
+        throw PostgresError(.usage, "not a \(direction.rawValue)")
     }
 
     func copyIn(_ bytes: [UInt8], of operation: Int, _ cancellation: Cancellation) throws(PostgresError) {
@@ -172,14 +175,13 @@ public actor PostgresConnection {
         var chunk: [UInt8] = []
         do throws(PostgresError) {
             while chunk.count < bytes {
-                guard let row = try libpq.copyData(cancellation) else {
+                guard try libpq.copyData(into: &chunk, cancellation) else {
                     while let result = try libpq.nextResult(cancellation) {
                         if let error = result.error { throw error }
                     }
                     isStreaming = false
                     break
                 }
-                chunk += row
             }
         } catch {
             throw abandon(error)

@@ -1,4 +1,5 @@
 import CLibpq
+import Glibc
 
 /// The answer to one statement.
 public struct PostgresRows: Sendable, RandomAccessCollection {
@@ -48,7 +49,7 @@ public struct PostgresRow: Sendable {
 /// and `pointer` is a constant that is freed only in `deinit`.
 final class LibpqResult: @unchecked Sendable {
     private let pointer: OpaquePointer
-    let columnNames: [String]
+    private let columnCount: Int32
     /// Why the statement was told to end, if it was.
     private let ending: PostgresError?
 
@@ -56,8 +57,7 @@ final class LibpqResult: @unchecked Sendable {
     init(owning pointer: OpaquePointer, ending: PostgresError?) {
         self.pointer = pointer
         self.ending = ending
-        // The columns of a COPY have no names.
-        columnNames = (0..<PQnfields(pointer)).map { PQfname(pointer, $0).map { String(cString: $0) } ?? "" }
+        columnCount = PQnfields(pointer)
     }
 
     deinit { PQclear(pointer) }
@@ -68,13 +68,21 @@ final class LibpqResult: @unchecked Sendable {
     var command: String { String(cString: PQcmdStatus(pointer)) }
     var affected: Int { Int(String(cString: PQcmdTuples(pointer))) ?? 0 }
 
-    func column(named name: String) -> Int? { columnNames.firstIndex(of: name) }
+    /// Made when they are asked for, which is when something is wrong: a streamed row is a result of its own. The columns of a COPY
+    /// have no names.
+    var columnNames: [String] { (0..<columnCount).map { PQfname(pointer, $0).map { String(cString: $0) } ?? "" } }
+
+    func column(named name: String) -> Int? {
+        name.withCString { name in
+            (0..<columnCount).first { PQfname(pointer, $0).map { strcmp($0, name) == 0 } ?? false }.map(Int.init)
+        }
+    }
     func type(of column: Int) -> UInt32 { PQftype(pointer, Int32(column)) }
     func isNull(row: Int, column: Int) -> Bool { PQgetisnull(pointer, Int32(row), Int32(column)) == 1 }
 
     /// The bytes are valid only inside `body`: they belong to this result.
     func withBytes<T>(row: Int, column: Int, _ body: (UnsafeRawBufferPointer?) -> T) -> T {
-        precondition(row < rowCount && column < columnNames.count)
+        precondition(row < rowCount && column < columnCount)
         if isNull(row: row, column: column) { return body(nil) }
         let length = Int(PQgetlength(pointer, Int32(row), Int32(column)))
         return withExtendedLifetime(self) {

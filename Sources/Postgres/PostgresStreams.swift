@@ -47,7 +47,7 @@ public struct PostgresCopyOut: AsyncSequence, Sendable {
 
     public func makeAsyncIterator() -> Iterator { Iterator(copy: self) }
 
-    public struct Iterator: AsyncIteratorProtocol {
+    public struct Iterator: AsyncIteratorProtocol, Sendable {
         let copy: PostgresCopyOut
         private var operation: Int?
         private var isOver = false
@@ -82,6 +82,7 @@ extension PostgresConnection {
     }
 
     /// The output of a `COPY … TO STDOUT`.
+    /// - Parameter sql: the COPY, last; statements before it run first, in the same round trip, and their rows are dropped.
     public nonisolated func copyOut(_ sql: String, chunk: Int = 256 << 10) -> PostgresCopyOut {
         precondition(chunk > 0)
         return PostgresCopyOut(connection: self, sql: sql, chunk: chunk)

@@ -26,16 +26,22 @@ public actor RedisClient {
     public func send(_ commands: [RedisCommand], within limit: Duration? = nil) async throws(RedisError) -> [RedisValue] {
         let limit = limit ?? configuration.replyTimeout
         return try await cancellable(by: interrupt) { cancellation throws(RedisError) in
-            if let kept = self.session {
-                do throws(RedisError) {
-                    return try self.exchange(commands, on: kept, within: limit, cancellation: cancellation)
-                } catch {
-                    guard error.kind == .connection, !error.outcomeUnknown else { throw error }
-                }
+            try self.onSession(cancellation) { session throws(RedisError) in
+                try session.exchange(commands, within: limit, cancellation: cancellation)
             }
-            let session = try self.reconnect(cancellation)
-            return try self.exchange(commands, on: session, within: limit, cancellation: cancellation)
         }
+    }
+
+    /// Sends a whole pipeline and waits for all of its replies; the first error reply among them is thrown, as
+    /// ``RedisError/Kind/server``, after all others have been read.
+    public func send(_ pipeline: RedisPipeline, within limit: Duration? = nil) async throws(RedisError) {
+        let limit = limit ?? configuration.replyTimeout
+        let refusal = try await cancellable(by: interrupt) { cancellation throws(RedisError) in
+            try self.onSession(cancellation) { session throws(RedisError) in
+                try session.exchange(pipeline, within: limit, cancellation: cancellation)
+            }
+        }
+        if let refusal { throw refusal }
     }
 
     /// Sends one command and returns its reply; an error reply is thrown as ``RedisError/Kind/server``.
@@ -71,11 +77,20 @@ public actor RedisClient {
     /// Drops the connection, after the calls before it. A later call connects again.
     public func close() { session = nil }
 
-    private func exchange(
-        _ commands: [RedisCommand], on kept: Session, within limit: Duration, cancellation: Cancellation
-    ) throws(RedisError) -> [RedisValue] {
+    /// Runs `exchange` on the connection that there is, or on a new one where that turns out to be dead before anything is written.
+    private func onSession<Value>(
+        _ cancellation: Cancellation, _ exchange: (Session) throws(RedisError) -> Value
+    ) throws(RedisError) -> Value {
+        if let kept = session {
+            do throws(RedisError) {
+                return try exchange(kept)
+            } catch {
+                session = nil
+                guard error.kind == .connection, !error.outcomeUnknown else { throw error }
+            }
+        }
         do throws(RedisError) {
-            return try kept.exchange(commands, within: limit, cancellation: cancellation)
+            return try exchange(try reconnect(cancellation))
         } catch {
             session = nil
             throw error

@@ -38,11 +38,9 @@ public struct RedisCommand: Sendable, Equatable {
     /// Written here and not by `redisAppendCommandArgv`, which would need an array of pointers into Swift arrays: the one
     /// place where a bridge to hiredis goes wrong quietly.
     func append(to bytes: inout [UInt8]) {
-        bytes.append(contentsOf: "*\(arguments.count)\r\n".utf8)
-        for argument in arguments {
-            bytes.append(contentsOf: "$\(argument.count)\r\n".utf8)
-            bytes.append(contentsOf: argument)
-            bytes.append(contentsOf: "\r\n".utf8)
-        }
+        bytes.append(UInt8(ascii: "*"))
+        bytes.append(decimal: arguments.count)
+        bytes += "\r\n".utf8
+        for argument in arguments { bytes.append(bulk: argument) }
     }
 }

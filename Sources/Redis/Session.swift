@@ -51,6 +51,37 @@ final class Session {
         }
     }
 
+    /// Sends a pipeline and reads its replies, which are looked at for errors only.
+    /// - Returns: the first error among them.
+    func exchange(
+        _ pipeline: RedisPipeline, within limit: Duration, cancellation: Cancellation
+    ) throws(RedisError) -> RedisError? {
+        guard pipeline.count > 0 else { return nil }
+        try expectSilence()
+        var refusal: RedisError?
+        var (written, answered) = (0, 0)
+        do throws(RedisError) {
+            while true {
+                if cancellation.isCancelled { throw RedisError(.cancelled, "while waiting for replies") }
+                if written < pipeline.size { written += try wire.write(pipeline.bytes[written...]) }
+                // The server answers a few commands at a time; once all is written, we need not wake for each few.
+                if written == pipeline.size { wire.expectReplies(pipeline.count - answered) }
+                try wait(for: written < pipeline.size ? .either : .readable, within: limit, cancellation: cancellation)
+                while answered < pipeline.count, try wire.fill() {
+                    while answered < pipeline.count, let outcome = try wire.nextOutcome() {
+                        answered += 1
+                        if refusal == nil { refusal = outcome.error }
+                    }
+                }
+                if answered == pipeline.count { break }
+            }
+            wire.expectReplies(0)
+        } catch {
+            throw error.afterSending(written > 0)
+        }
+        return refusal
+    }
+
     /// Sends commands whose replies ``listen(within:cancellation:)`` will give.
     func post(_ commands: [RedisCommand], within limit: Duration, cancellation: Cancellation) throws(RedisError) {
         var outgoing = Outgoing(commands)
@@ -61,18 +92,25 @@ final class Session {
         }
     }
 
-    /// The next value the server sends of its own accord; `nil` when it sent none within `limit`.
-    func listen(within limit: Duration, cancellation: Cancellation) throws(RedisError) -> RedisValue? {
+    /// The next push that the server sends of its own accord; `nil` when it sent none within `limit`.
+    func listen(within limit: Duration, cancellation: Cancellation) throws(RedisError) -> Push? {
         let deadline = ContinuousClock.now.advanced(by: limit)
         while true {
-            if let value = try wire.nextReply() { return value }
             // What arrived while the consumer was busy counts, however late we look.
-            try wire.fill()
-            if let value = try wire.nextReply() { return value }
+            if let push = try arrived() { return push }
             let left = ContinuousClock.now.duration(to: deadline)
             guard left > .zero else { return nil }
             guard try isReady(.readable, within: left, cancellation: cancellation) else { return nil }
         }
+    }
+
+    /// The next push among what has arrived; `nil` when that was all.
+    func arrived() throws(RedisError) -> Push? {
+        if let push = try wire.nextPush() { return push }
+        while try wire.fill() {
+            if let push = try wire.nextPush() { return push }
+        }
+        return nil
     }
 
     /// Finds out about a server that closed an idle connection before a command is written, while that is still harmless.

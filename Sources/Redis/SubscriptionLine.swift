@@ -8,6 +8,10 @@ actor SubscriptionLine {
     private var session: Session?
     private var backoff: Backoff
     private var mustPause = false
+    /// An error that was found behind items that had to be given first.
+    private var fault: RedisError?
+    /// Bytes of messages that are read ahead of use.
+    private static let longestRead = 64 << 10
     /// Acknowledgements that have not come, and when they are late.
     private var awaited = 0
     private var joinDeadline = ContinuousClock.now
@@ -19,19 +23,38 @@ actor SubscriptionLine {
         backoff = wanted.backoff
     }
 
-    func next() async -> RedisSubscription.Item? {
+    /// The next items: one at least, and what else has arrived with it, about ``longestRead`` bytes at most. A hop from task to
+    /// thread and back costs more than many messages. Empty when the task is cancelled.
+    func next() async -> [RedisSubscription.Item] {
         do throws(RedisError) {
             return try await cancellable(by: interrupt) { cancellation throws(RedisError) in
                 // Not `??`: it forgets the type of the error.
                 let session = if let kept = self.session { kept } else { try self.join(cancellation) }
-                return try self.listen(on: session, cancellation)
+                let first = try self.listen(on: session, cancellation)
+                return [first] + self.more(on: session, after: first.size)
             }
         } catch {
             session = nil
-            if error.kind == .cancelled { return nil }
+            if error.kind == .cancelled { return [] }
             mustPause = true
-            return .lost(error)
+            return [.lost(error)]
         }
+    }
+
+    /// What has arrived already. What goes wrong meanwhile is told by the next call.
+    private func more(on session: Session, after size: Int) -> [RedisSubscription.Item] {
+        var items: [RedisSubscription.Item] = []
+        var size = size
+        do throws(RedisError) {
+            while size < Self.longestRead, let push = try session.arrived() {
+                guard let item = try item(push) else { continue }
+                size += item.size
+                items.append(item)
+            }
+        } catch {
+            fault = error
+        }
+        return items
     }
 
     private func join(_ cancellation: Cancellation) throws(RedisError) -> Session {
@@ -62,15 +85,19 @@ actor SubscriptionLine {
     private func listen(
         on session: Session, _ cancellation: Cancellation
     ) throws(RedisError) -> RedisSubscription.Item {
+        if let error = fault {
+            fault = nil
+            throw error
+        }
         var isAsking = false
         while true {
             let limit =
                 if awaited > 0 {
                     max(.zero, ContinuousClock.now.duration(to: joinDeadline))
                 } else if isAsking { wanted.configuration.replyTimeout } else { wanted.silence }
-            if let value = try session.listen(within: limit, cancellation: cancellation) {
+            if let push = try session.listen(within: limit, cancellation: cancellation) {
                 isAsking = false
-                if let item = try item(value) { return item }
+                if let item = try item(push) { return item }
             } else if isAsking || awaited > 0 {
                 throw RedisError(.timedOut, "no sign of life for \(limit) on a subscription")
             } else {
@@ -80,13 +107,15 @@ actor SubscriptionLine {
         }
     }
 
-    private func item(_ value: RedisValue) throws(RedisError) -> RedisSubscription.Item? {
+    private func item(_ push: Push) throws(RedisError) -> RedisSubscription.Item? {
+        let value: RedisValue
+        switch push {
+        case .message(let channel, let pattern, let payload):
+            return .message(channel: channel, pattern: pattern, payload: payload)
+        case .other(let other): value = other
+        }
         let parts = try value.get().array ?? []
         switch (parts.first?.string, parts.count) {
-        case ("message", 3):
-            return .message(channel: parts[1].string ?? "", pattern: nil, payload: parts[2].bytes ?? [])
-        case ("pmessage", 4):
-            return .message(channel: parts[2].string ?? "", pattern: parts[1].string, payload: parts[3].bytes ?? [])
         case ("subscribe", 3), ("psubscribe", 3):
             awaited -= 1
             guard awaited == 0 else { return nil }
@@ -95,5 +124,12 @@ actor SubscriptionLine {
         case ("pong", 2): return nil
         default: throw RedisError(.protocolViolation, "not a message: \(value)")
         }
+    }
+}
+
+extension RedisSubscription.Item {
+    /// What it holds in memory, roughly, in bytes.
+    fileprivate var size: Int {
+        if case .message(_, _, let payload) = self { payload.count + 100 } else { 100 }
     }
 }

@@ -58,26 +58,74 @@ final class Wire {
         }
     }
 
-    /// Moves what has arrived, at most 16 KiB, from the socket to the parser; nothing may have arrived.
-    func fill() throws(RedisError) {
+    /// Moves what has arrived, at most 16 KiB, from the socket to the parser.
+    /// - Returns: false when nothing had arrived.
+    @discardableResult
+    func fill() throws(RedisError) -> Bool {
+        // hiredis appends what it reads to the parser's buffer, and does not say how much that was.
+        let before = context.pointee.reader.pointee.len
         guard redisBufferRead(context) == REDIS_OK else { throw Self.fault(of: context) }
+        return context.pointee.reader.pointee.len > before
+    }
+
+    /// The socket counts as readable only when so many replies may have come: an integer reply is 4 bytes at least.
+    /// - Parameter count: 0 for any byte at all.
+    func expectReplies(_ count: Int) {
+        var bytes = Int32(min(max(1, 4 * count), 32 << 10))
+        // Where the system refuses, we wake more often.
+        _ = setsockopt(descriptor, SOL_SOCKET, SO_RCVLOWAT, &bytes, socklen_t(MemoryLayout<Int32>.size))
     }
 
     /// Takes the next whole reply from the parser; `nil` when it needs more bytes.
-    func nextReply() throws(RedisError) -> RedisValue? {
+    func nextReply() throws(RedisError) -> RedisValue? { try withNextReply { Self.value($0) } }
+
+    /// The same where only an error matters.
+    func nextOutcome() throws(RedisError) -> Outcome? {
+        try withNextReply { $0.type == REDIS_REPLY_ERROR ? .refused(RedisError(.server, Self.text($0))) : .done }
+    }
+
+    enum Outcome {
+        case done, refused(RedisError)
+
+        var error: RedisError? {
+            if case .refused(let error) = self { error } else { nil }
+        }
+    }
+
+    /// The same on a subscription; a message is copied once, not as an array of values first.
+    func nextPush() throws(RedisError) -> Push? {
+        try withNextReply { reply in
+            let elements = UnsafeBufferPointer(start: reply.element, count: reply.type == REDIS_REPLY_ARRAY ? reply.elements : 0)
+            // hiredis gives only whole replies: none of the pointers is null.
+            guard elements.allSatisfy({ $0!.pointee.type == REDIS_REPLY_STRING }) else { return .other(Self.value(reply)) }
+            switch elements.count {
+            case 3 where Self.bytes(elements[0]!.pointee).elementsEqual("message".utf8):
+                return .message(
+                    channel: Self.text(elements[1]!.pointee), pattern: nil, payload: Array(Self.bytes(elements[2]!.pointee)))
+            case 4 where Self.bytes(elements[0]!.pointee).elementsEqual("pmessage".utf8):
+                return .message(
+                    channel: Self.text(elements[2]!.pointee), pattern: Self.text(elements[1]!.pointee),
+                    payload: Array(Self.bytes(elements[3]!.pointee)))
+            default: return .other(Self.value(reply))
+            }
+        }
+    }
+
+    /// - Parameter body: copies what it needs of the reply, which is freed when it returns.
+    private func withNextReply<Value>(_ body: (redisReply) -> Value) throws(RedisError) -> Value? {
         var raw: UnsafeMutableRawPointer?
         guard redisGetReplyFromReader(context, &raw) == REDIS_OK else { throw Self.fault(of: context) }
         guard let raw else { return nil }
         defer { freeReplyObject(raw) }
         // The reader was made with hiredis's own functions, so that its objects are redisReply.
-        return Self.value(raw.assumingMemoryBound(to: redisReply.self).pointee)
+        return body(raw.assumingMemoryBound(to: redisReply.self).pointee)
     }
 
     /// Copies a reply: nothing of the result points into hiredis.
     private static func value(_ reply: redisReply) -> RedisValue {
         switch reply.type {
-        case REDIS_REPLY_STATUS: .simpleString(String(decoding: bytes(reply), as: UTF8.self))
-        case REDIS_REPLY_ERROR: .error(String(decoding: bytes(reply), as: UTF8.self))
+        case REDIS_REPLY_STATUS: .simpleString(text(reply))
+        case REDIS_REPLY_ERROR: .error(text(reply))
         case REDIS_REPLY_INTEGER: .integer(reply.integer)
         case REDIS_REPLY_STRING: .bulk(Array(bytes(reply)))
         case REDIS_REPLY_ARRAY:
@@ -92,9 +140,18 @@ final class Wire {
         UnsafeRawBufferPointer(start: reply.str, count: reply.len)
     }
 
+    private static func text(_ reply: redisReply) -> String { String(decoding: bytes(reply), as: UTF8.self) }
+
     private static func fault(of context: UnsafeMutablePointer<redisContext>) -> RedisError {
         // A C array of characters that ends with a zero byte.
         let text = withUnsafeBytes(of: context.pointee.errstr) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
         return RedisError(context.pointee.err == REDIS_ERR_PROTOCOL ? .protocolViolation : .connection, text)
     }
+}
+
+/// What a server sends on a subscription.
+enum Push {
+    case message(channel: String, pattern: String?, payload: [UInt8])
+    /// Acknowledgements, signs of life, errors.
+    case other(RedisValue)
 }

@@ -1,0 +1,92 @@
+import LedgerCore
+import Postgres
+
+/// A stretch of the log, for readers that want all of it and fast: the events of all jobs between two positions.
+///
+/// It is read by a binary COPY, the cheapest way out of Postgres. Positions have no gap, so its end is known before anybody has looked
+/// whether the log goes so far; what is not there yet is just not given.
+public struct EventWindow: Sendable {
+    public var after: Position
+    /// The most events.
+    public var limit: Int
+    /// Data of more bytes are left out, `nil` leaves none out.
+    public var largestData: Int?
+    /// How long to wait, in the server, for the first event; `nil` does not wait.
+    public var patience: Duration?
+
+    public init(after: Position, limit: Int, largestData: Int? = nil, patience: Duration? = nil) {
+        self.after = after
+        self.limit = limit
+        self.largestData = largestData
+        self.patience = patience
+    }
+
+    /// Numbers stand in the text, for a COPY takes no parameters. To wait is a statement of its own: the next one sees what was
+    /// appended meanwhile.
+    var script: String {
+        let wait = patience.map {
+            "SELECT await_events(\(after), make_interval(secs => \($0 / .milliseconds(1)) / 1000.0)); "
+        }
+        let data = largestData.map { "CASE WHEN octet_length(data::text) <= \($0) THEN data END" } ?? "data"
+        return (wait ?? "") + """
+            COPY (SELECT position, event_id, stream_id, version, type, \(data), metadata, occurred_at, recorded_at, total
+                    FROM events
+                   WHERE position > \(after) AND position <= \(after + Int64(limit))
+                   ORDER BY position) TO STDOUT (FORMAT binary)
+            """
+    }
+
+    /// Settings of a session under which the plan is always the walk along the index, on a table without statistics too: a sort would
+    /// hold back the first event for the last, and spill to disk.
+    public static let sessionSettings = [
+        ("enable_seqscan", "off"), ("enable_bitmapscan", "off"), ("enable_sort", "off"), ("jit", "off"),
+    ]
+}
+
+extension PostgresConnection {
+    /// The events of a window, some at a time, as they are needed.
+    /// - Parameter chunk: about how many bytes of events are held in memory, and given in one go; a single event may be larger.
+    public nonisolated func events(
+        in window: EventWindow, chunk: Int = 256 << 10
+    ) -> AsyncThrowingMapSequence<PostgresCopyOut, [RecordedEvent]> {
+        copyOut(window.script, chunk: chunk).map { try RecordedEvent.all(in: $0) }
+    }
+}
+
+extension RecordedEvent {
+    /// - Parameter chunk: of the binary COPY of an ``EventWindow``.
+    static func all(in chunk: [UInt8]) throws(PostgresError) -> [RecordedEvent] {
+        var rows = try PostgresBinaryRows(chunk)
+        var events: [RecordedEvent] = []
+        events.reserveCapacity(chunk.count / 256)
+        while try rows.next(columns: 10) { events.append(try RecordedEvent(&rows)) }
+        return events
+    }
+
+    private init(_ row: inout PostgresBinaryRows) throws(PostgresError) {
+        // One after the other, in the order of the columns.
+        let position: Position = try row.column()
+        let id: EventID = try row.column()
+        let job: String = try row.column()
+        let version: Int32 = try row.column()
+        let type = try EventType(try row.column(as: String.self), at: position)
+        let data: String? = try row.column()
+        let metadata: String = try row.column()
+        let occurredAt: PostgresTimestamp? = try row.column()
+        let recordedAt: PostgresTimestamp = try row.column()
+        let total: Int32 = try row.column()
+        self.init(
+            position: position, id: id, job: job, version: version, type: type, data: data, metadata: metadata,
+            occurredAt: occurredAt.map(Timestamp.init), recordedAt: Timestamp(recordedAt), total: total)
+    }
+}
+
+extension EventType {
+    /// - Parameter position: of the event that has this type, for the error.
+    init(_ name: String, at position: Position) throws(PostgresError) {
+        guard let type = EventType(rawValue: name) else {
+            throw PostgresError.unexpected("position \(position) has the unknown type \(name)")
+        }
+        self = type
+    }
+}

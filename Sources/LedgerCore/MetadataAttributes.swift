@@ -1,0 +1,97 @@
+/// What a CloudEvent shows of an event's metadata: some of its members, under the names that CloudEvents allows.
+enum MetadataAttributes {
+    /// By the names that they have in the metadata. What is no string is not shown.
+    private static let shown = [
+        ("actor", "actor"), ("correlation_id", "correlationid"), ("causation_id", "causationid"), ("traceparent", "traceparent"),
+    ]
+
+    /// Appends `,"actor":"…"` and so on to an object that is being written.
+    static func append(of metadata: String, to json: inout [UInt8]) {
+        if metadata == "{}" { return }
+        if appendPlain(metadata, to: &json) { return }
+        // The ledger lets nothing else in than JSON objects. Were there one that we cannot read, its event must still be published:
+        // it goes without these attributes, rather than stop the relay for everybody.
+        guard let members = try? JSONText.members(of: metadata) else { return }
+        for (name, attribute) in shown {
+            // The last of several members of one name counts, as it does for jsonb.
+            guard let value = members.last(where: { $0.name == name })?.value, value.first == UInt8(ascii: "\"") else { continue }
+            json += ",\"\(attribute)\":".utf8
+            json += value
+        }
+    }
+
+    /// The same for what nearly all metadata are, one object of strings with plain names, without taking it apart into arrays.
+    /// - Returns: false, with nothing appended, where the text is anything else.
+    private static func appendPlain(_ metadata: String, to json: inout [UInt8]) -> Bool {
+        var values = InlineArray<4, Range<Int>?>(repeating: nil)
+        var scanner = PlainObject(bytes: Array(metadata.utf8))
+        guard scanner.skip("{") else { return false }
+        if !scanner.skip("}") {
+            repeat {
+                guard let name = scanner.string(), scanner.skip(":"), let value = scanner.string(),
+                    !scanner.contains("\\", in: name)
+                else { return false }
+                for index in shown.indices where scanner.holds(shown[index].0, at: name) { values[index] = value }
+            } while scanner.skip(",")
+            guard scanner.skip("}") else { return false }
+        }
+        guard scanner.isAtEnd else { return false }
+        for index in shown.indices {
+            guard let value = values[index] else { continue }
+            json += ",\"".utf8
+            json += shown[index].1.utf8
+            json += "\":\"".utf8
+            json += scanner.bytes[value]
+            json.append(UInt8(ascii: "\""))
+        }
+        return true
+    }
+}
+
+/// Walks over the bytes of an object of strings.
+private struct PlainObject {
+    let bytes: [UInt8]
+    private var place = 0
+
+    init(bytes: [UInt8]) { self.bytes = bytes }
+
+    var isAtEnd: Bool { place == bytes.count }
+
+    private mutating func skipSpace() {
+        while place < bytes.count, bytes[place] == 0x20 || bytes[place] == 0x0A || bytes[place] == 0x0D || bytes[place] == 0x09 {
+            place += 1
+        }
+    }
+
+    /// Skips `character` and the space around it.
+    mutating func skip(_ character: Unicode.Scalar) -> Bool {
+        skipSpace()
+        guard place < bytes.count, bytes[place] == UInt8(ascii: character) else { return false }
+        place += 1
+        skipSpace()
+        return true
+    }
+
+    /// Where the string that begins here stands, without its quotes; `nil` where there is none.
+    mutating func string() -> Range<Int>? {
+        guard place < bytes.count, bytes[place] == UInt8(ascii: "\"") else { return nil }
+        let start = place + 1
+        var end = start
+        while end < bytes.count, bytes[end] != UInt8(ascii: "\"") {
+            if bytes[end] < 0x20 { return nil }
+            end += bytes[end] == UInt8(ascii: "\\") ? 2 : 1
+        }
+        guard end < bytes.count else { return nil }
+        place = end + 1
+        return start..<end
+    }
+
+    func contains(_ character: Unicode.Scalar, in range: Range<Int>) -> Bool {
+        for place in range where bytes[place] == UInt8(ascii: character) { return true }
+        return false
+    }
+
+    func holds(_ name: String, at range: Range<Int>) -> Bool {
+        name.utf8.count == range.count && bytes[range].elementsEqual(name.utf8)
+    }
+}

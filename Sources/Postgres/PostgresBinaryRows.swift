@@ -1,0 +1,55 @@
+/// The rows in the bytes of a `COPY … TO STDOUT (FORMAT binary)`, taken column after column: no object a row, no name a column.
+///
+/// The format is described in the manual under COPY, «Binary Format»: a header, then rows of a column count and of columns with
+/// their lengths, then a trailer. A chunk of it ends at a row's end.
+public struct PostgresBinaryRows: Sendable {
+    @usableFromInline let bytes: [UInt8]
+    @usableFromInline var place = 0
+
+    private static let signature = Array("PGCOPY\n".utf8) + [0xFF, 0x0D, 0x0A, 0]
+
+    /// - Parameter chunk: as ``PostgresCopyOut`` gives it, the first of them with the header.
+    public init(_ chunk: [UInt8]) throws(PostgresError) {
+        bytes = chunk
+        // No row begins like that: it would have 20,551 columns.
+        guard chunk.starts(with: Self.signature) else { return }
+        place = Self.signature.count
+        _ = try integer() as Int32  // flags
+        place += Int(try integer() as Int32)  // an extension of the header
+    }
+
+    /// Goes to the next row; false when the chunk, or the whole COPY, is over.
+    /// - Parameter columns: how many it must have.
+    public mutating func next(columns: Int) throws(PostgresError) -> Bool {
+        guard place < bytes.count else { return false }
+        let count: Int16 = try integer()
+        if count == -1 { return false }
+        guard count == columns else { throw .unexpected("a row of \(count) columns, not of \(columns)") }
+        return true
+    }
+
+    /// The row's next column. Null is read as an optional only. The format does not tell types: this one is taken on trust.
+    @inlinable
+    public mutating func column<T: PostgresDecodable & PostgresEncodable>(
+        as type: T.Type = T.self
+    ) throws(PostgresError) -> T {
+        let length = Int(try integer() as Int32)
+        let start = place
+        guard length <= bytes.count - start else { throw .unexpected("a column of \(length) bytes is cut off") }
+        let value = bytes.withUnsafeBytes { bytes in
+            // Valid within the closure, which is all that a value needs to be copied out.
+            T.decode(length < 0 ? nil : UnsafeRawBufferPointer(rebasing: bytes[start..<start + length]), type: T.postgresType)
+        }
+        guard let value else { throw .unexpected("a column of \(length) bytes is not a \(T.self)") }
+        place += max(0, length)
+        return value
+    }
+
+    @inlinable
+    mutating func integer<T: FixedWidthInteger>() throws(PostgresError) -> T {
+        let size = MemoryLayout<T>.size
+        guard place + size <= bytes.count else { throw .unexpected("a row is cut off") }
+        defer { place += size }
+        return bytes.withUnsafeBytes { T(bigEndian: $0.loadUnaligned(fromByteOffset: place, as: T.self)) }
+    }
+}

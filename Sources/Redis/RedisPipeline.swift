@@ -1,0 +1,46 @@
+/// Commands that are spelled out already, one behind the other in one buffer.
+///
+/// For many small commands, such as a relay's: what an array of ``RedisCommand``s costs in arrays, this costs in bytes. It is sent
+/// as a whole, so its size bounds what is in flight; keep it to a mebibyte or so.
+public struct RedisPipeline: Sendable {
+    /// How many commands there are.
+    public private(set) var count = 0
+    private(set) var bytes: [UInt8] = []
+
+    public init() {}
+
+    /// The size of all commands, in bytes.
+    public var size: Int { bytes.count }
+
+    public mutating func reserveCapacity(_ size: Int) { bytes.reserveCapacity(size) }
+
+    public mutating func append(_ command: RedisCommand) {
+        command.append(to: &bytes)
+        count += 1
+    }
+
+    /// Appends `PUBLISH channel message`.
+    public mutating func publish(_ message: [UInt8], to channel: [UInt8]) {
+        bytes += "*3\r\n$7\r\nPUBLISH\r\n".utf8
+        bytes.append(bulk: channel)
+        bytes.append(bulk: message)
+        count += 1
+    }
+}
+
+extension [UInt8] {
+    /// A bulk string, as the protocol spells it.
+    mutating func append(bulk value: [UInt8]) {
+        append(UInt8(ascii: "$"))
+        append(decimal: value.count)
+        self += "\r\n".utf8
+        self += value
+        self += "\r\n".utf8
+    }
+
+    /// - Parameter number: not negative.
+    mutating func append(decimal number: Int) {
+        if number >= 10 { append(decimal: number / 10) }
+        append(UInt8(ascii: "0") + UInt8(number % 10))
+    }
+}
