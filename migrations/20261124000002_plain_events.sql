@@ -78,78 +78,97 @@ DECLARE
   longest_metadata CONSTANT integer := 64 * 1024;
   answer           checked_batch;
   first_expected   integer[] := expected_versions;
-  one_job_each     boolean := true;
+  rest_is_plain    boolean;
 BEGIN
+  -- What most callers leave out is looked at only where it is given.
+  rest_is_plain := greatest(cardinality(metadata), cardinality(expected_versions), cardinality(event_ids), cardinality(occurred_ats),
+                            cardinality(requests)) <= batch
+    IS NOT FALSE;
+  IF pg_column_size(data) > longest_data THEN
+    rest_is_plain := rest_is_plain AND (SELECT max(octet_length(e.data)) <= longest_data FROM unnest(data) AS e (data));
+  END IF;
+  IF metadata IS NOT NULL THEN
+    rest_is_plain := rest_is_plain AND (
+      SELECT bool_and(CASE WHEN e.metadata IS NULL OR e.metadata = '{}' THEN true
+                           ELSE octet_length(e.metadata) <= longest_metadata AND is_plain_metadata(e.metadata::jsonb) END)
+        FROM unnest(metadata) AS e (metadata));
+  END IF;
+  IF occurred_ats IS NOT NULL THEN
+    rest_is_plain := rest_is_plain AND (
+      SELECT bool_and(e.moment BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00') IS NOT FALSE
+        FROM unnest(occurred_ats) AS e (moment));
+  END IF;
+  IF expected_versions IS NOT NULL THEN
+    rest_is_plain := rest_is_plain AND (SELECT min(version) >= 0 FROM unnest(expected_versions) AS version) IS NOT FALSE;
+  END IF;
   -- Only the first event of a request says which version it expects.
-  IF cardinality(requests) > 0 AND (SELECT count(DISTINCT request) < count(request) FROM unnest(requests) AS request) THEN
-    SELECT bool_and((e.request = e.previous AND e.job <> e.previous_job) IS NOT TRUE),
+  IF requests IS NOT NULL AND (SELECT count(DISTINCT request) < count(request) FROM unnest(requests) AS request) THEN
+    SELECT rest_is_plain AND bool_and((e.request = e.previous AND e.job <> e.previous_job) IS NOT TRUE),
            array_agg(CASE WHEN e.request = e.previous THEN null ELSE e.expected_version END ORDER BY e.ordinal)
-      INTO one_job_each, first_expected
+      INTO rest_is_plain, first_expected
       FROM (
         SELECT e.*, lag(e.request) OVER by_ordinal AS previous, lag(e.job) OVER by_ordinal AS previous_job
           FROM unnest(jobs, requests, expected_versions) WITH ORDINALITY AS e (job, request, expected_version, ordinal)
         WINDOW by_ordinal AS (ORDER BY e.ordinal)) AS e;
   END IF;
-
-  answer.documents := data::json[];
-  answer.contexts := metadata::json[];
-
-  SELECT one_job_each AND coalesce(bool_and(e.is_plain), false),
-         array_agg(e.id), array_agg(e.stream), array_agg(e.place), array_agg(e.new_total),
-         array_agg(e.total), array_agg(e.completed)
-    INTO answer.is_plain, answer.ids, answer.streams, answer.places, answer.new_totals, answer.totals, answer.completeds
-    FROM (
-      SELECT e.id, e.stream, e.place, e.new_total, e.completed, (e.total & 4294967295)::integer AS total,
-             e.is_plain AND (e.completed > e.total & 4294967295 AND e.total & 4294967295 > 0) IS NOT TRUE AS is_plain
-        FROM (
-          SELECT e.ordinal, e.id, e.new_total, e.completed,
-                 dense_rank() OVER (ORDER BY e.job) AS stream,
-                 row_number() OVER in_stream AS place,
-                 -- The last total that was set, by way of the greatest ordinal.
-                 max(e.ordinal << 32 | e.new_total) OVER in_stream AS total,
-                 -- A job opens once, and nothing follows its end.
-                 e.is_plain AND CASE lag(e.type) OVER in_stream
-                   WHEN 'finished' THEN false WHEN 'failed' THEN false ELSE e.type <> 'queued' OR lag(e.type) OVER in_stream IS NULL END AS is_plain
-            FROM (
-              SELECT e.ordinal, e.id, e.job, e.type,
-                     CASE WHEN e.is_mere_progress THEN (e.value -> 'completed')::integer ELSE (e.finding).completed END AS completed,
-                     (e.finding).total AS new_total,
-                     coalesce((e.is_mere_progress OR (e.finding).is_plain)
-                       AND octet_length(e.data) <= longest_data
-                       AND length(e.job) BETWEEN 1 AND 255
-                       AND (e.occurred_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00') IS NOT FALSE
-                       AND (e.expected_version >= 0) IS NOT FALSE
-                       AND CASE WHEN e.metadata IS NULL OR e.metadata = '{}' THEN true
-                                ELSE octet_length(e.metadata) <= longest_metadata AND is_plain_metadata(e.metadata::jsonb) END, false)
-                       AS is_plain
-                FROM (
-                  SELECT e.*, CASE WHEN e.is_mere_progress THEN null ELSE find_plain(e.type, e.value) END AS finding
-                    FROM (
-                      SELECT e.*, is_mere_progress(e.type, e.value) AS is_mere_progress
-                        FROM (
-                          SELECT e.ordinal, coalesce(e.id, uuid_v7()) AS id, e.job COLLATE "C" AS job, e.type COLLATE "C" AS type,
-                                 e.data, e.data::jsonb AS value, e.metadata, e.occurred_at, e.expected_version
-                            FROM unnest(jobs, types, data, metadata, occurred_ats, expected_versions, event_ids)
-                                   WITH ORDINALITY AS e (job, type, data, metadata, occurred_at, expected_version, id, ordinal)
-                          OFFSET 0) AS e
-                      OFFSET 0) AS e
-                  OFFSET 0) AS e) AS e
-          WINDOW in_stream AS (PARTITION BY e.job ORDER BY e.ordinal)) AS e
-       ORDER BY e.ordinal) AS e;
-
-  IF answer.is_plain AND (SELECT count(DISTINCT id) < batch FROM unnest(answer.ids) AS id) THEN
+  IF NOT rest_is_plain THEN
     answer.is_plain := false;
-  END IF;
-  IF NOT answer.is_plain THEN
     RETURN answer;
   END IF;
 
-  SELECT array_agg(s.job), array_agg(s.opens), array_agg(s.expected), array_agg(s.completed),
-         bool_and((s.least_expected <> s.expected) IS NOT TRUE AND s.job !~ '[\x01-\x1f\x7f]')
+  IF cardinality(event_ids) = batch AND array_position(event_ids, null) IS NULL THEN
+    answer.ids := event_ids;
+  ELSE
+    SELECT array_agg(coalesce(e.id, uuid_v7())) INTO answer.ids FROM unnest(jobs, event_ids) AS e (job, id);
+  END IF;
+  answer.documents := data::json[];
+  answer.contexts := metadata::json[];
+
+  SELECT coalesce(bool_and(e.is_plain), false), array_agg(e.stream), array_agg(e.place), array_agg(e.new_total),
+         array_agg((e.total & 4294967295)::integer), array_agg(e.completed)
+    INTO answer.is_plain, answer.streams, answer.places, answer.new_totals, answer.totals, answer.completeds
+    FROM (
+      SELECT e.ordinal, e.new_total, e.completed, e.is_plain,
+             dense_rank() OVER (ORDER BY e.job) AS stream,
+             row_number() OVER in_stream AS place,
+             -- The last total that was set, by way of the greatest ordinal.
+             max(e.ordinal << 32 | e.new_total) OVER in_stream AS total
+        FROM (
+          SELECT e.ordinal, e.job,
+                 CASE WHEN e.is_mere_progress THEN (e.value -> 'completed')::integer ELSE (e.finding).completed END AS completed,
+                 (e.finding).total AS new_total,
+                 e.is_mere_progress OR coalesce((e.finding).is_plain, false) AS is_plain
+            FROM (
+              SELECT e.*, CASE WHEN e.is_mere_progress THEN null ELSE find_plain(e.type, e.value) END AS finding
+                FROM (
+                  SELECT e.*, is_mere_progress(e.type, e.value) AS is_mere_progress
+                    FROM (
+                      SELECT e.ordinal, e.job COLLATE "C" AS job, e.type COLLATE "C" AS type, e.data::jsonb AS value
+                        FROM unnest(jobs, types, data) WITH ORDINALITY AS e (job, type, data, ordinal)
+                      OFFSET 0) AS e
+                  OFFSET 0) AS e
+              OFFSET 0) AS e) AS e
+      WINDOW in_stream AS (PARTITION BY e.job ORDER BY e.ordinal)
+       ORDER BY e.ordinal) AS e;
+
+  IF NOT answer.is_plain OR (SELECT count(DISTINCT id) < batch FROM unnest(answer.ids) AS id) THEN
+    answer.is_plain := false;
+    RETURN answer;
+  END IF;
+
+  SELECT array_agg(s.job), array_agg(s.opens IS NOT NULL), array_agg(s.expected), array_agg(s.completed),
+         -- A job opens with its first event, and nothing follows its end.
+         coalesce(bool_and(coalesce(
+           length(s.job) BETWEEN 1 AND 255 AND s.job !~ '[\x01-\x1f\x7f]'
+             AND coalesce(s.opens, 1) = 1 AND coalesce(s.ends, s.events) = s.events
+             AND s.is_within_total IS NOT FALSE AND (s.least_expected <> s.expected) IS NOT TRUE, false)), false)
     INTO answer.stream_jobs, answer.stream_opens, answer.stream_expected, answer.stream_completeds, answer.is_plain
     FROM (
-      SELECT min(e.job) AS job, bool_or(e.type = 'queued') AS opens,
+      SELECT min(e.job) AS job, count(*) AS events,
+             max(e.place) FILTER (WHERE e.type = 'queued') AS opens,
+             min(e.place) FILTER (WHERE e.type IN ('finished', 'failed')) AS ends,
              max(e.completed) FILTER (WHERE e.total IS NULL) AS completed,
+             bool_and(e.completed <= e.total OR e.total = 0) AS is_within_total,
              max(e.expected - e.place + 1) AS expected, min(e.expected - e.place + 1) AS least_expected
         FROM unnest(jobs, types, first_expected, answer.streams, answer.places, answer.totals, answer.completeds)
                AS e (job, type, expected, stream, place, total, completed)

@@ -33,6 +33,39 @@ EXCEPTION WHEN lock_not_available THEN
 END
 $$;
 
+-- Appenders who send several batches at once but want them written in order give each a number, from 1. A batch is checked at once and
+-- waits here, without holding anything, until the one before it is in the log: so one is checked while another is written.
+CREATE FUNCTION await_turn(appender text, turn bigint) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  deadline CONSTANT timestamptz := clock_timestamp() + '10 s';
+BEGIN
+  WHILE turn > 1 AND NOT EXISTS (SELECT FROM checkpoints WHERE reader = 'append ' || appender AND position >= turn - 1) LOOP
+    IF clock_timestamp() > deadline THEN
+      RAISE EXCEPTION 'batch % of % has not been appended for 10 s', turn - 1, appender
+        USING ERRCODE = 'lock_not_available', HINT = 'Nothing was written. Retry with the same event ids.';
+    END IF;
+    PERFORM pg_sleep(0.0002);
+  END LOOP;
+END
+$$;
+
+-- In the transaction of the batch: whoever waits for it sees both or neither.
+CREATE FUNCTION end_turn(appender text, turn bigint) RETURNS void
+LANGUAGE sql
+BEGIN ATOMIC
+  INSERT INTO checkpoints AS c (reader, position) VALUES ('append ' || appender, turn)
+  ON CONFLICT (reader) DO UPDATE SET position = greatest(c.position, excluded.position), updated_at = clock_timestamp();
+END;
+
+-- There are no more batches to come. What others left behind more than a day ago goes too.
+CREATE FUNCTION forget_turns(appender text) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path FROM CURRENT
+BEGIN ATOMIC
+  DELETE FROM checkpoints
+   WHERE reader = 'append ' || appender OR reader LIKE 'append %' AND updated_at < clock_timestamp() - interval '1 day';
+END;
+
 -- Decides event by event, in order: any batch whatever, one whose events are refused, repeated, or new. The log is locked.
 CREATE FUNCTION append_each(
   jobs text[], types text[], data text[], metadata text[], expected_versions integer[], ids uuid[], occurred_ats timestamptz[],
@@ -243,7 +276,7 @@ CREATE TYPE batch_answer AS (
 
 REVOKE ALL ON FUNCTION
   append_each(text[], text[], text[], text[], integer[], uuid[], timestamptz[], integer[], text[], text[], integer[], integer[]),
-  begin_numbering()
+  begin_numbering(), await_turn(text, bigint), end_turn(text, bigint), forget_turns(text)
 FROM PUBLIC;
 
 -- migrate:down
@@ -252,4 +285,7 @@ SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', t
 
 DROP TYPE batch_answer;
 DROP FUNCTION append_each(text[], text[], text[], text[], integer[], uuid[], timestamptz[], integer[], text[], text[], integer[], integer[]);
+DROP FUNCTION forget_turns(text);
+DROP FUNCTION end_turn(text, bigint);
+DROP FUNCTION await_turn(text, bigint);
 DROP FUNCTION begin_numbering();

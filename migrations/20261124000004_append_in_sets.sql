@@ -88,7 +88,8 @@ BEGIN
 END
 $$;
 
--- Appends a batch: append() with its answers still packed, for clients that can unpack them.
+-- Appends a batch: append() with its answers still packed, for clients that can unpack them. With an appender and a turn it is written
+-- after that appender's batch of the turn before: see await_turn().
 --
 -- The settings make its plans the same whatever the statistics say: made on an empty log, a plan would be kept for a full one.
 CREATE FUNCTION append_batch(
@@ -99,7 +100,9 @@ CREATE FUNCTION append_batch(
   expected_versions integer[]     DEFAULT null,
   event_ids         uuid[]        DEFAULT null,
   occurred_ats      timestamptz[] DEFAULT null,
-  requests          integer[]     DEFAULT null
+  requests          integer[]     DEFAULT null,
+  appender          text          DEFAULT null,
+  turn              bigint        DEFAULT null
 ) RETURNS batch_answer
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path FROM CURRENT SET plan_cache_mode = 'force_generic_plan' SET enable_seqscan = off SET enable_bitmapscan = off AS $$
@@ -118,6 +121,10 @@ DECLARE
   appending     text;
 BEGIN
   IF batch IS NULL OR batch = 0 THEN
+    IF turn IS NOT NULL THEN
+      PERFORM await_turn(appender, turn);
+      PERFORM end_turn(appender, turn);
+    END IF;
     RETURN null;
   ELSIF batch > longest_batch THEN
     RAISE EXCEPTION 'a call takes % events at most, not %', longest_batch, batch USING ERRCODE = 'program_limit_exceeded';
@@ -131,7 +138,7 @@ BEGIN
     RAISE EXCEPTION 'every array must have one dimension, and begin at 1' USING ERRCODE = 'array_subscript_error';
   END IF;
 
-  IF batch = 1 THEN
+  IF batch = 1 AND turn IS NULL THEN
     RETURN append_single(jobs[1], types[1], data[1], metadata[1], expected_versions[1], event_ids[1], occurred_ats[1]);
   END IF;
 
@@ -150,7 +157,13 @@ BEGIN
      WHERE e.ordinal <= batch;
   END IF;
 
+  IF turn IS NOT NULL THEN
+    PERFORM await_turn(appender, turn);
+  END IF;
   PERFORM begin_numbering();
+  IF turn IS NOT NULL THEN
+    PERFORM end_turn(appender, turn);
+  END IF;
 
   IF checked.is_plain THEN
     -- One probe for each job: is it where its events take it to be? And one for each event id.
@@ -264,7 +277,7 @@ $$;
 -- An appender can append, in three ways, and nothing else.
 REVOKE ALL ON FUNCTION
   append(text[], text[], text[], text[], integer[], uuid[], timestamptz[], integer[]),
-  append_batch(text[], text[], text[], text[], integer[], uuid[], timestamptz[], integer[]),
+  append_batch(text[], text[], text[], text[], integer[], uuid[], timestamptz[], integer[], text, bigint),
   append_event(text, text, json, json, integer, uuid, timestamptz),
   append_single(text, text, text, text, integer, uuid, timestamptz)
 FROM PUBLIC;
@@ -276,8 +289,9 @@ BEGIN
   EXECUTE format(
     'GRANT EXECUTE ON FUNCTION
        append(text[], text[], text[], text[], integer[], uuid[], timestamptz[], integer[]),
-       append_batch(text[], text[], text[], text[], integer[], uuid[], timestamptz[], integer[]),
-       append_event(text, text, json, json, integer, uuid, timestamptz) TO %I', appender);
+       append_batch(text[], text[], text[], text[], integer[], uuid[], timestamptz[], integer[], text, bigint),
+       append_event(text, text, json, json, integer, uuid, timestamptz),
+       forget_turns(text) TO %I', appender);
   EXECUTE format(
     'REVOKE ALL ON FUNCTION
        append_before_sets(text[], text[], text[], text[], integer[], uuid[], timestamptz[], integer[]),
@@ -291,7 +305,7 @@ SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', t
 
 DROP FUNCTION append_event(text, text, json, json, integer, uuid, timestamptz);
 DROP FUNCTION append(text[], text[], text[], text[], integer[], uuid[], timestamptz[], integer[]);
-DROP FUNCTION append_batch(text[], text[], text[], text[], integer[], uuid[], timestamptz[], integer[]);
+DROP FUNCTION append_batch(text[], text[], text[], text[], integer[], uuid[], timestamptz[], integer[], text, bigint);
 DROP FUNCTION append_single(text, text, text, text, integer, uuid, timestamptz);
 
 ALTER FUNCTION append_before_sets(text[], text[], text[], text[], integer[], uuid[], timestamptz[], integer[]) RENAME TO append;

@@ -30,6 +30,15 @@ struct AppendBatch: Sendable {
 
     init() {}
 
+    /// Its place among the batches of one appender that are sent at once but written in order.
+    private var turn: (number: Int64, appender: String)?
+
+    func inTurn(_ number: Int64, of appender: String) -> AppendBatch {
+        var batch = self
+        batch.turn = (number, appender)
+        return batch
+    }
+
     /// As many of `requests` as fit, taken from the front; at least one.
     init(taking requests: inout ArraySlice<AppendRequest>) {
         while let request = requests.first, self.requests.isEmpty || hasRoom(for: request) {
@@ -68,15 +77,15 @@ struct AppendBatch: Sendable {
     /// The call, `nil` where there is nothing to ask the server. It answers with one row where all is written in order, and with a
     /// row an event otherwise.
     var statement: PostgresStatement? {
-        if events == 0 { return nil }
+        if events == 0, turn == nil { return nil }
         return PostgresStatement(
             """
             SELECT batch.first_position, batch.versions, event.position, event.version, event.duplicate, event.code, event.message
-              FROM append_batch($1, $2, $3, $4, $5, $6, $7, $8) AS batch LEFT JOIN LATERAL unnest(batch.answers) AS event ON true
+              FROM append_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS batch LEFT JOIN LATERAL unnest(batch.answers) AS event ON true
             """,
             [
                 jobs, types, data, hasMetadata ? metadata : nil, hasExpectedVersions ? expectedVersions : nil, ids,
-                hasMoments ? moments : nil, hasSeveralInARequest ? numbers : nil,
+                hasMoments ? moments : nil, hasSeveralInARequest ? numbers : nil, turn?.appender, turn?.number,
             ], isPrepared: true)
     }
 
@@ -84,10 +93,8 @@ struct AppendBatch: Sendable {
     /// - Parameter rows: what the server answered to ``statement``.
     func answers(_ rows: PostgresRows?) throws(PostgresError) -> [AppendAnswer] {
         let written = try rows.flatMap { rows throws(PostgresError) in try Written(rows) }
-        let expected = events == 0 ? 0 : written == nil ? events : 1
-        guard rows?.count ?? 0 == expected, written.map({ $0.versions.count == events }) ?? true else {
-            throw .unexpected("\(written?.versions.count ?? rows?.count ?? 0) answers to \(events) events")
-        }
+        let count = written?.versions.count ?? rows?.count ?? 0
+        guard count == events || events == 0 else { throw .unexpected("\(count) answers to \(events) events") }
         var answers: [AppendAnswer] = []
         answers.reserveCapacity(requests.count)
         var next = 0

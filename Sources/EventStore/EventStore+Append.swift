@@ -1,3 +1,4 @@
+import Foundation
 import LedgerCore
 import OffPool
 import Postgres
@@ -13,8 +14,12 @@ extension EventStore {
     public func append(_ requests: [AppendRequest], patience: Duration = .seconds(10)) async throws -> [AppendAnswer] {
         var answers: [AppendAnswer] = []
         answers.reserveCapacity(requests.count)
-        var rest = requests[...]
-        while !rest.isEmpty { answers += try await send(AppendBatch(taking: &rest), patience: patience) }
+        var all: [AppendRequest]? = requests
+        try await append(
+            inOrder: {
+                defer { all = nil }
+                return all
+            }, patience: patience, answered: { answers += $0 })
         return answers
     }
 
@@ -26,10 +31,12 @@ extension EventStore {
         return try await append([request], patience: patience)[0].get()[0]
     }
 
-    /// Appends what `next` gives, request after request in order. While the server works on one batch the next is made ready.
+    /// Appends what `next` gives, request after request in order, and tells the answers in the same order.
     ///
-    /// Memory holds two batches. Answers, refusals, retries and errors are those of ``append(_:patience:)``; when `next` throws,
-    /// what it gave before is still appended and answered.
+    /// Where there is more than one batch of it, two are under way at once: while one is being written the next is checked, on another
+    /// connection, and waits for its turn (see `await_turn` in the migrations). Meanwhile the one behind it is made ready here, so memory
+    /// holds three. Refusals, retries and errors are those of ``append(_:patience:)``; when `next` throws, what it gave before is still
+    /// appended and answered.
     /// - Parameters:
     ///   - next: the next requests, `nil` after the last; about a thousand at a time, for more are cut into several calls.
     ///   - patience: how long to go on trying for a batch when the server is away or busy.
@@ -46,19 +53,62 @@ extension EventStore {
             }
             return AppendBatch(taking: &rest)
         }
-        var prepared = try await prepare()
-        while let batch = prepared {
-            async let answers = send(batch, patience: patience)
-            let following: Result<AppendBatch?, any Error>
-            do { following = .success(try await prepare()) } catch { following = .failure(error) }
-            try await answered(try await answers)
-            prepared = try following.get()
+        guard let first = try await prepare() else { return }
+        var prepared = Result<AppendBatch?, any Error>.success(nil)
+        func prepareNext() async { do { prepared = .success(try await prepare()) } catch { prepared = .failure(error) } }
+        await prepareNext()
+        guard case .success(_?) = prepared else {
+            try await answered(try await send(first, patience: patience))
+            _ = try prepared.get()
+            return
         }
+
+        let appender = UUID.version7().text
+        try await withThrowingTaskGroup(of: (turn: Int64, answers: [AppendAnswer]).self) { group in
+            var begun: Int64 = 0
+            var connected = Gate.opened
+            func begin(_ batch: AppendBatch) {
+                begun += 1
+                let (turn, before, own) = (begun, connected, Gate())
+                let batch = batch.inTurn(turn, of: appender)
+                connected = own
+                group.addTask {
+                    defer { own.open() }
+                    // Whose turn is first has a connection first: nobody waits, holding one, for somebody who has none.
+                    await before.wait()
+                    return (turn, try await send(batch, patience: patience, connected: own.open))
+                }
+            }
+            var told: Int64 = 0
+            var early: [Int64: [AppendAnswer]] = [:]
+            begin(first)
+            repeat {
+                if case .success(let batch?) = prepared {
+                    begin(batch)
+                    await prepareNext()
+                }
+                guard let done = try await group.next() else { break }
+                early[done.turn] = done.answers
+                while let answers = early.removeValue(forKey: told + 1) {
+                    told += 1
+                    try await answered(answers)
+                }
+            } while told < begun
+        }
+        // What stays behind when this was not reached is cleared away by a later one.
+        _ = try await pool.withConnection { try await $0.query("SELECT forget_turns($1)", appender) }
+        _ = try prepared.get()
     }
 
-    private func send(_ batch: AppendBatch, patience: Duration) async throws -> [AppendAnswer] {
+    private func send(
+        _ batch: AppendBatch, patience: Duration, connected: @Sendable () -> Void = {}
+    ) async throws -> [AppendAnswer] {
         guard let statement = batch.statement else { return try batch.answers(nil) }
-        return try batch.answers(try await retrying(patience) { try await $0.query(statement) })
+        return try batch.answers(
+            try await retrying(patience) { connection in
+                connected()
+                return try await connection.query(statement)
+            })
     }
 
     /// Runs `body` until it succeeds, fails for good, or `patience` ends.

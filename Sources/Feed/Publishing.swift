@@ -22,31 +22,27 @@ struct Publishing: Sendable {
         var batch = try await reader.next()
         while true {
             let isDue = !batch.isEmpty || (lastBeat?.duration(to: .now) ?? Self.beat) >= Self.beat
-            batch = try await readingAhead {
-                guard isDue else { return }
+            // The next batch is read while this one is sent.
+            async let next = reader.next()
+            if isDue {
                 try await send(batch)
                 progress.published(batch.upTo)
+                lastBeat = .now
             }
-            if isDue { lastBeat = .now }
+            batch = try await next
         }
-    }
-
-    /// - Returns: the next batch, read while `body` ran.
-    private func readingAhead(_ body: () async throws -> Void) async throws -> LogReader.Batch {
-        async let next = reader.next()
-        try await body()
-        return try await next
     }
 
     /// Sends a batch, as often as it takes; subscribers may then see some of it again. An error reply to any message fails it.
     private func send(_ batch: LogReader.Batch) async throws {
         var isAway = false
         while true {
-            do {
+            do throws(RedisError) {
                 try await redis.send(batch.commands)
                 if isAway { logger.notice("Redis is back", metadata: ["position": "\(batch.upTo)"]) }
                 return
-            } catch let error as RedisError where error.isRetriable {
+            } catch {
+                guard error.isRetriable else { throw error }
                 // The lease is kept meanwhile: another relay would find the same Redis.
                 if !isAway { logger.warning("Redis is away, waiting", metadata: ["error": "\(error)"]) }
                 isAway = true
