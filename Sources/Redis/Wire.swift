@@ -85,7 +85,8 @@ final class Wire {
     }
 
     enum Outcome {
-        case done, refused(RedisError)
+        case done
+        case refused(RedisError)
 
         var error: RedisError? {
             if case .refused(let error) = self { error } else { nil }

@@ -27,7 +27,7 @@ enum BatchRows {
         let jobs = ProgressSource.jobs(count)
         try await ledger.queue(jobs)
         let batches = bench.options.size(60, quick: 4)
-        let (store, source) = (ledger.store(connections: 1), ProgressSource(jobs: jobs))
+        let (store, source) = (ledger.store(connections: 2), ProgressSource(jobs: jobs))
         var candidates = [
             Contest.Candidate(
                 work: work(count), target: .atLeast(count == 100 ? 0.65 : 0.4), note: "every check on, through EventStore"
@@ -40,7 +40,8 @@ enum BatchRows {
         ]
         if count == 100 {
             candidates += [
-                twoCallers(ledger, jobs, batches), try await appendFunction(ledger, jobs, batches), try await insertOfArrays(ledger, jobs, batches),
+                twoCallers(ledger, jobs, batches), try await appendFunction(ledger, jobs, batches),
+                try await insertOfArrays(ledger, jobs, batches),
                 try await copy(ledger, jobs, batches, "copied_by_key", .primaryKey, primaryKey),
                 try await copy(ledger, jobs, batches, "copied_alone", .none, noIndex),
             ].filter { bench.options.wants($0.work) }

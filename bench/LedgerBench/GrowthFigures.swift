@@ -45,7 +45,7 @@ struct GrowthFigures: Sendable {
         let control = try await BatchRows.copy(ledger, copied, batches, "control", .same, "control")
         let bare = try await ledger.bare()
         try await bare.run("SET jobledger.appending = 'on'")
-        let (store, source, copies) = (ledger.store(connections: 1), ProgressSource(jobs: jobs), ProgressSource(jobs: copied))
+        let (store, source, copies) = (ledger.store(connections: 2), ProgressSource(jobs: jobs), ProgressSource(jobs: copied))
         let rows = try await Contest(
             rounds: bench.options.rounds(5), against: "raw COPY, 1,000 rows a transaction, behind the head of the same log",
             baseline: {
