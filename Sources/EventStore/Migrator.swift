@@ -23,7 +23,7 @@ public struct Migrator: Sendable {
     public init(url: String, ledger: LedgerName, files: [MigrationFile]) {
         self.ledger = ledger
         self.files = files.sorted { $0.version < $1.version }
-        configuration = EventStore.configuration(url: url, ledger: ledger, applicationName: "jobledger migrate")
+        configuration = EventStore.configuration(url: url, ledger: ledger, applicationName: "jobledger migrate \(ledger)")
     }
 
     /// Applies what is missing. Returns the names of the files it applied.

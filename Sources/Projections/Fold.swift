@@ -15,6 +15,11 @@ struct Fold: Sendable {
         self.schema = schema ?? ledger.text
     }
 
+    /// Where a session makes tables beside those in use, for one transaction. No two sessions share a name, or they would wait for each other;
+    /// and it is no ledger's name, for those have no hyphen. With `_old`, which a swap appends, it fits Postgres's 63 bytes: the ledger
+    /// has at most 50, the process 7.
+    static func schemaBeside(_ ledger: LedgerName, process: Int32) -> String { "\(ledger)-\(process)" }
+
     /// Unqualified names in a definition's SQL mean its own tables first and then the ledger's, for one transaction.
     private var searchPath: String { "SET LOCAL search_path = \"\(schema)\", \"\(ledger.text)\";\n" }
     private var back: String { "\n;SET LOCAL search_path = \"\(ledger.text)\";\n" }

@@ -40,7 +40,7 @@ public struct Rebuild: Sendable {
         on connection: PostgresConnection, progress: (Position, Position) async throws -> Void = { _, _ in }
     ) async throws -> Receipt {
         let start = ContinuousClock.now
-        let fresh = Fold(definition, ledger: ledger, schema: Self.freshSchema(ledger: ledger, projection: definition.name))
+        let fresh = Fold(definition, ledger: ledger, schema: Fold.schemaBeside(ledger, process: await connection.serverProcess))
         return try await connection.transaction { connection in
             let isOurs: Bool = try await connection.query(
                 "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))",
@@ -112,11 +112,5 @@ public struct Rebuild: Sendable {
             if analysis.isDue(after: position) { try await fold.analyse(on: connection) }
             try await progress(position, head)
         }
-    }
-
-    /// Names of schemas have 63 bytes: both parts have at most 50, so the ledger's is cut if need be and the projection's kept.
-    static func freshSchema(ledger: LedgerName, projection: String) -> String {
-        let suffix = "_new_\(projection.prefix(38))"
-        return ledger.text.prefix(59 - suffix.utf8.count) + suffix
     }
 }

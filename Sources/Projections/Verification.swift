@@ -67,8 +67,7 @@ public struct Verification: Sendable {
                     reason:
                         "its tables were made by another definition than this program's (jobledger rebuild \(definition.name))")
             }
-            // A name of its own for each session: two verifications at once would wait for each other over one name.
-            let schema = "\(ledger.text.prefix(40))_verify_\(await connection.serverProcess)"
+            let schema = Fold.schemaBeside(ledger, process: await connection.serverProcess)
             let rebuilt = Fold(definition, ledger: ledger, schema: schema)
             try await connection.execute(script: "CREATE SCHEMA \"\(schema)\"")
             try await rebuilt.createTables(on: connection)

@@ -28,7 +28,7 @@ import Testing
             _ = try await ledger.rebuild(definition)
             #expect(try await ledger.verify(definition).isEqual)
             let schemas = try await connection.query(
-                "SELECT count(*) FROM pg_namespace WHERE nspname LIKE $1 || '\\_%'", ledger.name.text)
+                "SELECT count(*) FROM pg_namespace WHERE nspname LIKE $1 || '-%'", ledger.name.text)
             #expect(try schemas.only().decode(0, as: Int64.self) == 0, "a schema was left behind")
             await connection.close()
         }

@@ -66,7 +66,9 @@ extension LedgerSettings {
     }
 
     func store(connections: Int = 2) throws -> EventStore {
-        EventStore(url: try requireDatabaseURL(), ledger: ledger, connections: connections, patience: .seconds(5))
+        EventStore(
+            url: try requireDatabaseURL(), ledger: ledger, connections: connections, patience: .seconds(5),
+            applicationName: "jobledger \(ledger)")
     }
 
     /// Follows the log, by Redis where there is one.
@@ -76,7 +78,8 @@ extension LedgerSettings {
 
     func connect(_ applicationName: String) async throws -> PostgresConnection {
         try await PostgresConnection.connect(
-            EventStore.configuration(url: try requireDatabaseURL(), ledger: ledger, applicationName: applicationName),
+            EventStore.configuration(
+                url: try requireDatabaseURL(), ledger: ledger, applicationName: "\(applicationName) \(ledger)"),
             patience: .seconds(5))
     }
 

@@ -1,0 +1,82 @@
+import EventStore
+import Feed
+import LedgerCore
+import LedgerTesting
+import Redis
+import Testing
+
+/// Several ledgers in one database and on one Redis: each has its own relay, its own channels and its own followers.
+@Suite struct TwoLedgersTests {
+    @Test func publishOnTheirOwnChannels() async throws {
+        try await TestLedger.with { one async throws in
+            try await TestLedger.with { other async throws in
+                let redis = try await TestServers.shared.redis()
+                // One line that hears both, so that what comes in between is heard too.
+                let both = [one, other]
+                let subscription = try RedisSubscription(
+                    redis, channels: both.map(\.name.headChannel), patterns: both.map(\.name.everyJob))
+                var items = subscription.makeAsyncIterator()
+                while let item = await items.next(), item != .joined {}
+                // Both are at work: the lease is one a ledger.
+                let relays = both.map { ledger in Task { await ledger.relay(redis).run() } }
+                try await one.queue("a")
+                for count in 1...20 { try await one.progress("a", count) }
+                for job in 1...20 { try await other.queue("job \(job)") }
+
+                var heard: [String: [Message]] = [:]
+                while heard[one.name.text, default: []].count < 21 || heard[other.name.text, default: []].count < 20 {
+                    guard let item = await items.next() else { break }
+                    guard case .message(let channel, _, _) = item, let message = try Message(item) else { continue }
+                    heard[String(channel.prefix { $0 != ":" }), default: []].append(message)
+                }
+                for (ledger, count) in [(one, 21), (other, 20)] {
+                    let messages = heard[ledger.name.text] ?? []
+                    #expect(messages.map(\.position) == (1...count).map(String.init))
+                    #expect(messages.allSatisfy { $0.source == "/jobledger/\(ledger.name)" })
+                }
+                #expect(heard[other.name.text]?.allSatisfy { $0.subject.hasPrefix("job ") } == true)
+                for relay in relays {
+                    relay.cancel()
+                    await relay.value
+                }
+                #expect(try await one.relayPosition() == 21)
+                #expect(try await other.relayPosition() == 20)
+            }
+        }
+    }
+
+    /// A follower is given its own ledger's events, whichever else the Redis carries.
+    @Test func areFollowedApart() async throws {
+        actor Seen {
+            var jobs: [String] = []
+            func add(_ job: String) -> Int {
+                jobs.append(job)
+                return jobs.count
+            }
+        }
+        try await TestLedger.with { one async throws in
+            try await TestLedger.with { other async throws in
+                let redis = try await TestServers.shared.redis()
+                let relays = [one, other].map { ledger in Task { await ledger.relay(redis).run() } }
+                let (seen, seenElsewhere) = (Seen(), Seen())
+                async let first: Void = Follower(store: one.store, redis: redis).follow(EventQuery()) { event in
+                    await seen.add(event.job) < 10
+                }
+                async let second: Void = Follower(store: other.store, redis: redis).follow(EventQuery()) { event in
+                    await seenElsewhere.add(event.job) < 10
+                }
+                for number in 1...10 {
+                    try await one.queue("one \(number)")
+                    try await other.queue("other \(number)")
+                }
+                _ = try await (first, second)
+                #expect(await seen.jobs == (1...10).map { "one \($0)" })
+                #expect(await seenElsewhere.jobs == (1...10).map { "other \($0)" })
+                for relay in relays {
+                    relay.cancel()
+                    await relay.value
+                }
+            }
+        }
+    }
+}
