@@ -13,13 +13,20 @@ struct BenchEvent: Sendable {
 
     var request: AppendRequest { AppendRequest(job: job, events: [NewEvent(type: type, data: data, id: id)]) }
 
-    static let copyColumns = "position, event_id, category, stream_id, version, type, data, metadata, recorded_at, total"
+    static let copyColumns =
+        "position, event_id, category, stream_id, version, type, data, metadata, recorded_at, total, completed"
+
+    /// What progress says is completed, as COPY spells it.
+    private var completed: Substring {
+        guard type == "progress" else { return #"\N"# }
+        return data.drop { !$0.isNumber }.prefix { $0.isNumber }
+    }
 
     /// Appends the row in COPY's text format. The data that these files make need no escapes.
     func appendCopyLine(position: Position, recordedAt: String, to bytes: inout [UInt8]) {
         bytes += "\(position)\t\(id.text)\tjob\t\(job)\t\(version)\t\(type)\t".utf8
         bytes += data.utf8
-        bytes += "\t{}\t\(recordedAt)\t\(total)\n".utf8
+        bytes += "\t{}\t\(recordedAt)\t\(total)\t\(completed)\n".utf8
     }
 }
 

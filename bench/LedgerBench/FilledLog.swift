@@ -79,7 +79,8 @@ struct FilledLog: Sendable {
             bytes += Filler.bytes(number, length: 200)
             bytes += "\"}".utf8
         }
-        bytes += "\t{}\t\(recordedAt)\t\(eventsPerJob)\n".utf8
+        let isProgress = version > 1 && version < eventsPerJob
+        bytes += "\t{}\t\(recordedAt)\t\(eventsPerJob)\t\(isProgress ? String(version - 1) : #"\N"#)\n".utf8
     }
 
     /// How many jobs `events` events have begun.
