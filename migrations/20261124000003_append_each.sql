@@ -18,15 +18,14 @@ BEGIN
       USING ERRCODE = 'active_sql_transaction', HINT = 'Begin with BEGIN ISOLATION LEVEL READ COMMITTED.';
   END IF;
   LOCK TABLE serialiser IN SHARE ROW EXCLUSIVE MODE;
-  -- Whatever comes of the call, the lock is held from here on: a caller with a transaction of its own must not dawdle.
-  IF current_setting('statement_timeout') = '0' OR current_setting('statement_timeout')::interval > bound THEN
-    done := set_config('statement_timeout', '5s', true);
-  END IF;
-  IF current_setting('idle_in_transaction_session_timeout') = '0'
-    OR current_setting('idle_in_transaction_session_timeout')::interval > bound
-  THEN
-    done := set_config('idle_in_transaction_session_timeout', '5s', true);
-  END IF;
+  -- Whatever comes of the call, the lock is held from here on: a caller with a transaction of its own must not dawdle. One assignment,
+  -- for Postgres prepares each expression anew in each transaction.
+  done := concat(
+    CASE WHEN current_setting('statement_timeout') = '0' OR current_setting('statement_timeout')::interval > bound
+         THEN set_config('statement_timeout', '5s', true) END,
+    CASE WHEN current_setting('idle_in_transaction_session_timeout') = '0'
+           OR current_setting('idle_in_transaction_session_timeout')::interval > bound
+         THEN set_config('idle_in_transaction_session_timeout', '5s', true) END);
 EXCEPTION WHEN lock_not_available THEN
   RAISE EXCEPTION 'another transaction has kept the log locked for 10 s'
     USING ERRCODE = 'lock_not_available', HINT = 'Nothing was written. Retry with the same event ids.';

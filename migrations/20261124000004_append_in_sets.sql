@@ -19,8 +19,6 @@ DECLARE
   longest_metadata CONSTANT integer := 64 * 1024;
   id               CONSTANT uuid    := coalesce(event_id, uuid_v7());
   value            jsonb;
-  document         json;
-  context          json;
   finding          job_finding;
   is_plain         boolean;
   refusal          record;
@@ -29,18 +27,12 @@ DECLARE
   head             record;
   last             record;
   answer           batch_answer;
-  appending        text;
 BEGIN
   BEGIN
     IF octet_length(data) <= longest_data AND octet_length(coalesce(metadata, '')) <= longest_metadata THEN
       value := data::jsonb;
-      document := data::json;
-      context := coalesce(metadata, '{}')::json;
-      IF is_mere_progress(type, value) THEN
-        finding := (true, null, (value -> 'completed')::integer);
-      ELSE
-        finding := find_plain(type, value);
-      END IF;
+      finding := CASE WHEN is_mere_progress(type, value) THEN (true, null, (value -> 'completed')::integer)::job_finding
+                      ELSE find_plain(type, value) END;
     END IF;
     is_plain := coalesce(
       finding.is_plain
@@ -76,15 +68,10 @@ BEGIN
   END IF;
 
   SELECT e.position, e.recorded_at INTO last FROM events AS e ORDER BY e.position DESC LIMIT 1;
-  answer.first_position := coalesce(last.position, 0) + 1;
-  answer.versions := ARRAY[coalesce(head.version, 0) + 1];
-  answer.event_ids := ARRAY[id];
-  appending := set_config('jobledger.appending', 'on', true);
   INSERT INTO events (position, event_id, stream_id, version, type, data, metadata, occurred_at, recorded_at, total, completed)
-  VALUES (answer.first_position, id, job, answer.versions[1], type, document, context, occurred_at,
-          greatest(clock_timestamp(), last.recorded_at), coalesce(head.total, finding.total, 0), finding.completed);
-  appending := set_config('jobledger.appending', 'off', true);
-  RETURN answer;
+  VALUES (coalesce(last.position, 0) + 1, id, job, coalesce(head.version, 0) + 1, type, data::json, coalesce(metadata, '{}')::json,
+          occurred_at, greatest(clock_timestamp(), last.recorded_at), coalesce(head.total, finding.total, 0), finding.completed);
+  RETURN (coalesce(last.position, 0) + 1, ARRAY[coalesce(head.version, 0) + 1], ARRAY[id], null)::batch_answer;
 END
 $$;
 
@@ -105,7 +92,8 @@ CREATE FUNCTION append_batch(
   turn              bigint        DEFAULT null
 ) RETURNS batch_answer
 LANGUAGE plpgsql SECURITY DEFINER
-SET search_path FROM CURRENT SET plan_cache_mode = 'force_generic_plan' SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+SET search_path FROM CURRENT SET jobledger.appending = 'on'
+SET plan_cache_mode = 'force_generic_plan' SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 #variable_conflict use_column
 DECLARE
   batch         CONSTANT integer := cardinality(jobs);
@@ -118,7 +106,6 @@ DECLARE
   head_position bigint;
   head_recorded timestamptz;
   answer        batch_answer;
-  appending     text;
 BEGIN
   IF batch IS NULL OR batch = 0 THEN
     IF turn IS NOT NULL THEN
@@ -194,13 +181,11 @@ BEGIN
   SELECT array_agg(head_versions[e.stream] + e.place), array_agg(coalesce(e.total, head_totals[e.stream]))
     INTO answer.versions, checked.totals
     FROM unnest(checked.streams, checked.places, checked.totals) AS e (stream, place, total);
-  appending := set_config('jobledger.appending', 'on', true);
   INSERT INTO events (position, event_id, stream_id, version, type, data, metadata, occurred_at, recorded_at, total, completed)
   SELECT head_position + e.ordinal, e.id, e.job, e.version, e.type, e.document, coalesce(e.context, '{}'), e.occurred_at, head_recorded,
          e.total, e.completed
     FROM unnest(jobs, types, checked.documents, checked.contexts, occurred_ats, checked.ids, answer.versions, checked.totals, checked.completeds)
            WITH ORDINALITY AS e (job, type, document, context, occurred_at, id, version, total, completed, ordinal);
-  appending := set_config('jobledger.appending', 'off', true);
   answer.first_position := head_position + 1;
   answer.event_ids := checked.ids;
   RETURN answer;
@@ -251,26 +236,29 @@ CREATE FUNCTION append_event(
   occurred_at      timestamptz DEFAULT null
 ) RETURNS appended
 LANGUAGE plpgsql SECURITY DEFINER
-SET search_path FROM CURRENT SET plan_cache_mode = 'force_generic_plan' SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+SET search_path FROM CURRENT SET jobledger.appending = 'on'
+SET plan_cache_mode = 'force_generic_plan' SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
   batch  CONSTANT batch_answer := append_single(job_id, type, data::text, metadata::text, expected_version, event_id, occurred_at);
-  answer CONSTANT append_answer := batch.answers[1];
+  answer append_answer;
 BEGIN
-  IF answer.code IS NOT NULL THEN
-    RAISE EXCEPTION '%: %', answer.code, answer.message
-      USING ERRCODE = CASE answer.code
-        WHEN 'unknown_job'       THEN 'JL001'
-        WHEN 'already_queued'    THEN 'JL002'
-        WHEN 'already_ended'     THEN 'JL003'
-        WHEN 'version_conflict'  THEN 'JL004'
-        WHEN 'event_id_conflict' THEN 'JL005'
-        WHEN 'invalid_event'     THEN 'JL006'
-        WHEN 'too_large'         THEN 'JL007'
-      END;
-  ELSIF answer IS DISTINCT FROM NULL THEN
-    RETURN (answer.position, answer.version, answer.event_id, answer.duplicate);
+  IF batch.answers IS NULL THEN
+    RETURN (batch.first_position, batch.versions[1], batch.event_ids[1], false)::appended;
   END IF;
-  RETURN (batch.first_position, batch.versions[1], batch.event_ids[1], false);
+  answer := batch.answers[1];
+  IF answer.code IS NULL THEN
+    RETURN (answer.position, answer.version, answer.event_id, answer.duplicate)::appended;
+  END IF;
+  RAISE EXCEPTION '%: %', answer.code, answer.message
+    USING ERRCODE = CASE answer.code
+      WHEN 'unknown_job'       THEN 'JL001'
+      WHEN 'already_queued'    THEN 'JL002'
+      WHEN 'already_ended'     THEN 'JL003'
+      WHEN 'version_conflict'  THEN 'JL004'
+      WHEN 'event_id_conflict' THEN 'JL005'
+      WHEN 'invalid_event'     THEN 'JL006'
+      WHEN 'too_large'         THEN 'JL007'
+    END;
 END
 $$;
 
