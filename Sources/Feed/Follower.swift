@@ -68,22 +68,46 @@ public struct Follower: Sendable {
     ) async throws -> Bool {
         while true {
             try Task.checkCancellation()
-            let (head, current) = try await store.headAndEpoch()
-            if epoch != nil, epoch != current || head < query.after { throw AnotherEpoch(position: query.after, head: head) }
-            epoch = current
-            guard query.after < head else { return true }
-            query.upTo = head
+            let look = try await look(query)
+            if epoch != nil, epoch != look.epoch || look.head < query.after {
+                throw AnotherEpoch(position: query.after, head: look.head)
+            }
+            epoch = look.epoch
+            for event in look.first {
+                guard try await body(event) else { return false }
+                query.after = event.position
+            }
+            if look.first.count < Self.few {
+                // Everything up to the head has been looked at, whether or not it matched.
+                query.after = max(query.after, look.head)
+                return true
+            }
+            query.upTo = look.head
+            defer { query.upTo = nil }
+            let rest = query
             let goesOn = try await store.pool.withConnection { connection in
-                for try await event in connection.events(query) {
+                for try await event in connection.events(rest) {
                     guard try await body(event) else { return false }
                     query.after = event.position
                 }
                 return true
             }
             guard goesOn else { return false }
-            // Everything up to the head has been looked at, whether or not it matched.
-            query.after = head
+            query.after = max(query.after, look.head)
         }
+    }
+
+    /// The most events that are read in one go, whole: with those that are there when one is live, a wake-up costs one round trip.
+    private static let few = 8
+
+    /// Where the log ends, which log it is, and the first events that `query` asks for.
+    private func look(_ query: EventQuery) async throws -> (head: Position, epoch: EventID, first: [RecordedEvent]) {
+        var query = query
+        query.limit = Self.few
+        let statements = [PostgresStatement("SELECT head(), epoch FROM ledger"), query.statement]
+        let answers = try await store.pool.withConnection { try await $0.pipeline(statements) }
+        let row = try answers[0].get().only()
+        return (try row.decode(0), try row.decode(1), try answers[1].get().map { try RecordedEvent($0) })
     }
 }
 
