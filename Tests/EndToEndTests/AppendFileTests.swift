@@ -1,5 +1,6 @@
 import EventStore
 import Foundation
+import LedgerCore
 import LedgerTesting
 import Testing
 
@@ -87,6 +88,34 @@ extension EndToEnd {
                 #expect(again.code == 0)
                 #expect(try again.json() == JSONValue(parsing: #"{"appended":0,"duplicates":2500,"refused":[]}"#))
                 #expect(try await user.ledger.store.head() == 2500)
+            }
+        }
+
+        /// Killed with batches under way: what was committed stays, what was not leaves no trace, and the next run does the rest.
+        @Test("killed on the way, goes on where it was") func killed() async throws {
+            try await UserLedger.with { user in
+                let count = 60_000
+                let events = (0..<count).map { number in
+                    let id = "0190b0c8-6f2a-7000-8000-\(String(repeating: "0", count: 12 - String(number).count))\(number)"
+                    return number == 0
+                        ? #"{"job":"a","type":"queued","data":{"name":"x"},"event_id":"\#(id)"}"#
+                        : #"{"job":"a","type":"progress","data":{"completed":\#(number)},"event_id":"\#(id)"}"#
+                }
+                let file = try makeDirectory("killed").appending(path: "events.ndjson")
+                try Self.lines(events).write(to: file)
+                try await user.running("append", "--file", file.path) { _ in
+                    try await until("some of it is in the log") { try await user.ledger.store.head() >= 5_000 }
+                }
+                let again = try await user.run("append", "--file", file.path, "--json")
+                #expect(again.code == 0, "\(again)")
+                let answer = try again.json()
+                let (appended, duplicates) = (answer["appended"]?.integer ?? 0, answer["duplicates"]?.integer ?? 0)
+                #expect(appended + duplicates == count && duplicates >= 5_000 && appended > 0, "\(answer)")
+                // Every line once, in the file's order: its number is its position, and what progress says.
+                let astray = try await user.psql(
+                    "SELECT count(*) FROM \(user.ledger.name.text).events WHERE position <> version OR completed <> position - 1")
+                #expect(astray.output == "0\n", "\(astray)")
+                #expect(try await user.ledger.store.head() == Position(count))
             }
         }
 
