@@ -14,7 +14,7 @@ BENCH_OUT ?= bench/results/$(shell date -u +%Y-%m-%d)$(addprefix -,$(filter grow
 MODULES := LedgerCoreTests BacktestTests PostgresTests RedisTests EmbeddedServicesTests EventStoreTests ProjectionsTests \
 	FeedTests EndToEndTests
 # What shares memory between threads.
-THREAD_MODULES ?= PostgresTests RedisTests ProjectionsTests FeedTests
+THREAD_MODULES ?= PostgresTests RedisTests EventStoreTests ProjectionsTests FeedTests
 THREAD := --sanitize=thread --scratch-path .build-thread
 FORMATTED = $(wildcard Package.swift Sources Tests Plugins bench)
 

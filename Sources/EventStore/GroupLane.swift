@@ -1,4 +1,5 @@
 import LedgerCore
+import OffPool
 import Postgres
 import Synchronization
 

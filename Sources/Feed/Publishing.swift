@@ -1,8 +1,9 @@
 import EventStore
 import LedgerCore
 import Logging
+import OffPool
 import Redis
-import Synchronization
+
 
 /// The sending half of a relay: batch after batch to Redis, the next one being read meanwhile.
 struct Publishing: Sendable {
@@ -57,10 +58,10 @@ final class Progress: Sendable {
     /// Gives an element when there may be something to do.
     let wakes: AsyncStream<Void>
     private let wake: AsyncStream<Void>.Continuation
-    private let last: Mutex<Position>
+    private let last: Locked<Position>
 
     init(from position: Position) {
-        last = Mutex(position)
+        last = Locked(position)
         (wakes, wake) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 

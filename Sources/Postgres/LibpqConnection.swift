@@ -77,6 +77,7 @@ final class LibpqConnection {
         let parameters = try EncodedParameters(statement.parameters)
         let (count, formats) = (Int32(parameters.lengths.count), [Int32](repeating: 1, count: parameters.lengths.count))
         ending = nil
+        isInSingleRowMode = false
         // The pointers into the buffer are made only while it is pinned, and libpq copies before it returns.
         let sent = parameters.bytes.withUnsafeBytes { buffer in
             let base = buffer.baseAddress!.assumingMemoryBound(to: CChar.self)
@@ -93,6 +94,7 @@ final class LibpqConnection {
     /// Has the server parse the statement and keep it under `name`.
     func sendPreparation(of statement: PostgresStatement, as name: String) throws(PostgresError) {
         ending = nil
+        isInSingleRowMode = false
         let types = statement.parameters.map { type(of: $0).postgresType }
         guard PQsendPrepare(pointer, name, statement.sql, Int32(types.count), types) == 1 else { throw lost() }
     }
@@ -101,10 +103,19 @@ final class LibpqConnection {
     func send(script: String) throws(PostgresError) {
         guard !script.utf8.contains(0) else { throw PostgresError(.usage, "a script cannot contain U+0000") }
         ending = nil
+        isInSingleRowMode = false
         guard PQsendQuery(pointer, script) == 1 else { throw lost() }
     }
 
-    func enterPipeline() throws(PostgresError) {
+    /// libpq forgets single-row mode when the next statement is sent, but not when that statement is the first of a pipeline: it would come
+    /// row by row. Something else is sent in between.
+    private var isInSingleRowMode = false
+
+    func enterPipeline(_ cancellation: Cancellation) throws(PostgresError) {
+        if isInSingleRowMode {
+            try send(script: "")
+            while try nextResult(cancellation) != nil {}
+        }
         guard PQenterPipelineMode(pointer) == 1 else { throw PostgresError(.usage, lastMessage) }
     }
 
@@ -119,6 +130,7 @@ final class LibpqConnection {
     /// Rows come one by one instead of all at the end.
     func enterSingleRowMode() throws(PostgresError) {
         guard PQsetSingleRowMode(pointer) == 1 else { throw PostgresError(.usage, "cannot stream this statement") }
+        isInSingleRowMode = true
     }
 
     // MARK: Receiving

@@ -246,7 +246,7 @@ public actor PostgresConnection {
         guard !statements.isEmpty else { return [] }
         let libpq = try ready()
         do throws(PostgresError) {
-            try libpq.enterPipeline()
+            try libpq.enterPipeline(cancellation)
             for statement in statements { try libpq.send(statement) }
             try libpq.sync()
             var answers: [Result<PostgresRows, PostgresError>] = []

@@ -12,6 +12,19 @@ import Testing
         }
     }
 
+    /// libpq would give the first answer row by row, as the stream's were.
+    @Test func followsAStream() async throws {
+        try await withConnection { connection in
+            for _ in 0..<3 {
+                for try await row in connection.stream("SELECT n FROM generate_series(1, 10) AS n") { _ = row }
+                let answers = try await connection.pipeline([
+                    PostgresStatement("SELECT n FROM generate_series(1, 3) AS n"), PostgresStatement("SELECT 4"),
+                ])
+                #expect(try answers.map { try $0.get().count } == [3, 1])
+            }
+        }
+    }
+
     /// The statements share one implicit transaction, so they all see its one start.
     @Test func theyRunInOneTransaction() async throws {
         try await withConnection { connection in
