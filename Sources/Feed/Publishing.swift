@@ -4,7 +4,6 @@ import Logging
 import OffPool
 import Redis
 
-
 /// The sending half of a relay: batch after batch to Redis, the next one being read meanwhile.
 struct Publishing: Sendable {
     let reader: LogReader
