@@ -33,15 +33,16 @@ END
 $$;
 
 -- Appenders who send several batches at once but want them written in order give each a number, from 1. A batch is checked at once and
--- waits here, without holding anything, until the one before it is in the log: so one is checked while another is written.
+-- waits here, without holding anything, until the one before it is in the log: so one is checked while another is written. Not for
+-- long: the one before may have lost its connection, and need this one.
 CREATE FUNCTION await_turn(appender text, turn bigint) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
-  deadline CONSTANT timestamptz := clock_timestamp() + '10 s';
+  deadline CONSTANT timestamptz := clock_timestamp() + '3 s';
 BEGIN
   WHILE turn > 1 AND NOT EXISTS (SELECT FROM checkpoints WHERE reader = 'append ' || appender AND position >= turn - 1) LOOP
     IF clock_timestamp() > deadline THEN
-      RAISE EXCEPTION 'batch % of % has not been appended for 10 s', turn - 1, appender
+      RAISE EXCEPTION 'batch % of % has not been appended for 3 s', turn - 1, appender
         USING ERRCODE = 'lock_not_available', HINT = 'Nothing was written. Retry with the same event ids.';
     END IF;
     PERFORM pg_sleep(0.0002);

@@ -79,21 +79,28 @@ extension EventStore {
                     return (turn, try await send(batch, patience: patience, connected: own.open))
                 }
             }
-            var told: Int64 = 0
+            var (ended, told): (Int64, Int64) = (0, 0)
             var early: [Int64: [AppendAnswer]] = [:]
+            // With a single connection a batch that waits for its turn would keep the one before from it.
+            let atOnce = Int64(min(2, pool.size))
             begin(first)
-            repeat {
-                if case .success(let batch?) = prepared {
+            while told < begun {
+                if case .success(let batch?) = prepared, begun - ended < atOnce {
                     begin(batch)
                     await prepareNext()
                 }
                 guard let done = try await group.next() else { break }
+                ended += 1
                 early[done.turn] = done.answers
                 while let answers = early.removeValue(forKey: told + 1) {
                     told += 1
                     try await answered(answers)
                 }
-            } while told < begun
+                if told == begun, case .success(let batch?) = prepared {
+                    begin(batch)
+                    await prepareNext()
+                }
+            }
         }
         // What stays behind when this was not reached is cleared away by a later one.
         _ = try await pool.withConnection { try await $0.query("SELECT forget_turns($1)", appender) }

@@ -3,7 +3,7 @@ import OffPool
 /// A bounded set of connections, made when they are needed and lent to one user at a time, first come first served.
 public actor PostgresPool {
     public nonisolated let configuration: PostgresConfiguration
-    private let size: Int
+    public nonisolated let size: Int
     private let longestQueue: Int
     private let patience: Duration
 

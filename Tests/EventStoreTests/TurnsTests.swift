@@ -72,13 +72,10 @@ import Testing
                 AppendRequest(job: "a", events: [NewEvent(type: "progress", data: "\u{0}")])
             }
             requests += [AppendRequest(job: "a", events: [NewEvent(type: "finished")])]
-            let start = ContinuousClock.now
-            let answers = try await ledger.store.append(requests)
+            let answers = try await ledger.store.append(requests, patience: .zero)
             #expect(try answers[0].get()[0].position == 1)
             #expect(answers[1...3_000].allSatisfy { (try? $0.get()) == nil })
             #expect(try answers[3_001].get()[0].position == 2)
-            // Whoever waits in vain for a turn waits ten seconds.
-            #expect(start.duration(to: .now) < .seconds(10))
         }
     }
 
