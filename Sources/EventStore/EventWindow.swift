@@ -39,7 +39,7 @@ public struct EventWindow: Sendable {
     /// Settings of a session under which the plan is always the walk along the index, on a table without statistics too: a sort would
     /// hold back the first event for the last, and spill to disk.
     public static let sessionSettings = [
-        ("enable_seqscan", "off"), ("enable_bitmapscan", "off"), ("enable_sort", "off"), ("jit", "off"),
+        ("enable_seqscan", "off"), ("enable_bitmapscan", "off"), ("enable_sort", "off"),
     ]
 }
 
@@ -49,35 +49,18 @@ extension PostgresConnection {
     public nonisolated func events(
         in window: EventWindow, chunk: Int = 256 << 10
     ) -> AsyncThrowingMapSequence<PostgresCopyOut, [RecordedEvent]> {
-        copyOut(window.script, chunk: chunk).map { try RecordedEvent.all(in: $0) }
-    }
-}
-
-extension RecordedEvent {
-    /// - Parameter chunk: of the binary COPY of an ``EventWindow``.
-    static func all(in chunk: [UInt8]) throws(PostgresError) -> [RecordedEvent] {
-        var rows = try PostgresBinaryRows(chunk)
-        var events: [RecordedEvent] = []
-        events.reserveCapacity(chunk.count / 256)
-        while try rows.next(columns: 10) { events.append(try RecordedEvent(&rows)) }
-        return events
+        encodedEvents(in: window, chunk: chunk).map { chunk in
+            var encoded = try EncodedEvents(chunk)
+            var events: [RecordedEvent] = []
+            events.reserveCapacity(chunk.count / 256)
+            while let event = try encoded.next() { events.append(RecordedEvent(event, in: chunk)) }
+            return events
+        }
     }
 
-    private init(_ row: inout PostgresBinaryRows) throws(PostgresError) {
-        // One after the other, in the order of the columns.
-        let position: Position = try row.column()
-        let id: EventID = try row.column()
-        let job: String = try row.column()
-        let version: Int32 = try row.column()
-        let type = try EventType(try row.column(as: String.self), at: position)
-        let data: String? = try row.column()
-        let metadata: String = try row.column()
-        let occurredAt: PostgresTimestamp? = try row.column()
-        let recordedAt: PostgresTimestamp = try row.column()
-        let total: Int32 = try row.column()
-        self.init(
-            position: position, id: id, job: job, version: version, type: type, data: data, metadata: metadata,
-            occurredAt: occurredAt.map(Timestamp.init), recordedAt: Timestamp(recordedAt), total: total)
+    /// The same as Postgres sends them: each chunk is for ``EncodedEvents``.
+    public nonisolated func encodedEvents(in window: EventWindow, chunk: Int = 256 << 10) -> PostgresCopyOut {
+        copyOut(window.script, chunk: chunk)
     }
 }
 

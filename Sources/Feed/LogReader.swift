@@ -16,15 +16,13 @@ actor LogReader {
         var commands: RedisPipeline
     }
 
-    private typealias Window = AsyncThrowingMapSequence<PostgresCopyOut, [RecordedEvent]>.Iterator
-
     private let connection: PostgresConnection
     private let ledger: LedgerName
     private let epoch: EventID
     private let limit: Int
     private var position: Position
-    /// The window under way, and whether it has given nothing yet.
-    private var window: (events: Window, isEmpty: Bool)?
+    /// What is left of the window under way: a chunk that has been read, and those that follow it.
+    private var window: (next: [UInt8], rest: PostgresCopyOut.Iterator)?
     // Buffers that every event uses again.
     private var channel: [UInt8]
     private let channelPrefix: Int
@@ -35,7 +33,7 @@ actor LogReader {
     /// How long the server waits for events; then there is an empty batch, a sign of life.
     private static let patience = Duration.milliseconds(200)
     /// About how many bytes of events make a batch: the checkpoint moves once a batch, and memory holds a few of them.
-    private static let batch = 256 << 10
+    private static let batch = 512 << 10
 
     /// - Parameters:
     ///   - connection: nobody else uses it.
@@ -52,38 +50,51 @@ actor LogReader {
 
     /// The next events; an empty batch when none came for a while.
     func next() async throws -> Batch {
-        while true {
-            var (events, isEmpty) = window ?? (begin(), true)
-            window = nil
-            guard let some = try await events.next(isolation: #isolation) else {
-                if isEmpty { return batch([]) }
-                continue
-            }
-            window = (events, isEmpty && some.isEmpty)
-            if let last = some.last {
-                position = last.position
-                return batch(some)
-            }
+        var rest: PostgresCopyOut.Iterator
+        let chunk: [UInt8]
+        if let window {
+            (chunk, rest) = window
+            self.window = nil
+        } else {
+            rest = begin()
+            chunk = try await rest.next() ?? []
         }
+        // The chunk behind is read while this one is spelled out.
+        async let following = Self.next(of: rest)
+        let batch = try spell(chunk)
+        window = try await following
+        return batch
     }
 
-    private func begin() -> Window {
+    private static func next(of rest: PostgresCopyOut.Iterator) async throws -> (next: [UInt8], rest: PostgresCopyOut.Iterator)? {
+        var rest = rest
+        return try await rest.next().map { ($0, rest) }
+    }
+
+    private func begin() -> PostgresCopyOut.Iterator {
         let window = EventWindow(after: position, limit: limit, largestData: Self.largestData, patience: Self.patience)
-        return connection.events(in: window, chunk: Self.batch).makeAsyncIterator()
+        return connection.encodedEvents(in: window, chunk: Self.batch).makeAsyncIterator()
     }
 
-    private func batch(_ events: [RecordedEvent]) -> Batch {
+    private func spell(_ chunk: [UInt8]) throws -> Batch {
         var commands = RedisPipeline()
-        commands.reserveCapacity(events.isEmpty ? 0 : 2 * Self.batch)
-        for event in events {
+        commands.reserveCapacity(2 * chunk.count)
+        var events = try EncodedEvents(chunk)
+        let start = position
+        while let event = try events.next() {
+            position = event.position
+            let bytes = chunk.span
             message.removeAll(keepingCapacity: true)
-            CloudEvent(event, of: ledger).append(to: &message)
+            message.append(
+                cloudEvent: event.id, of: ledger, type: event.type, job: bytes.extracting(event.job), position: event.position,
+                version: event.version, occurredAt: event.occurredAt, recordedAt: event.recordedAt,
+                metadata: bytes.extracting(event.metadata), data: bytes.extracting(event.data ?? 0..<0))
             channel.removeSubrange(channelPrefix...)
-            channel += event.job.utf8
+            channel += chunk[event.job]
             commands.publish(message, to: channel)
         }
         commands.append(
             RedisCommand("PUBLISH", ledger.headChannel, #"{"position":"\#(position)","epoch":"\#(epoch.text)"}"#))
-        return Batch(upTo: position, isEmpty: events.isEmpty, commands: commands)
+        return Batch(upTo: position, isEmpty: position == start, commands: commands)
     }
 }

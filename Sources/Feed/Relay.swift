@@ -28,7 +28,7 @@ public struct Relay: Sendable {
     public static let largestData = LogReader.largestData
 
     /// - Parameter window: the most events that are read by one statement. Memory does not depend on it.
-    public init(store: EventStore, url: String, redis: RedisConfiguration, window: Int = 10_000, logger: Logger) {
+    public init(store: EventStore, url: String, redis: RedisConfiguration, window: Int = 100_000, logger: Logger) {
         self.store = store
         self.window = window
         self.logger = logger

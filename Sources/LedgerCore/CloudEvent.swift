@@ -1,3 +1,5 @@
+import Foundation
+
 /// The JSON form of a recorded event: CloudEvents 1.0, structured mode, on one line.
 ///
 /// Attributes: `id`, `source` (`/jobledger/NAME`), `type` (`io.jobledger.job.progress`), `subject` (the job), `time` (when it
@@ -22,58 +24,81 @@ public struct CloudEvent: Sendable {
         return json
     }
 
-    /// Appends ``json``: a caller with many events keeps one buffer for all of them.
-    public func append(to json: inout [UInt8]) {
-        json += #"{"specversion":"1.0","id":""#.utf8
-        event.id.append(to: &json)
-        json += #"","source":"/jobledger/"#.utf8
-        json += ledger.text.utf8
-        json += #"","type":""#.utf8
-        json += Self.typePrefix.utf8
-        json += event.type.rawValue.utf8
-        json += #"","subject":"#.utf8
-        json.appendJSON(string: event.job)
-        json += #","time":""#.utf8
-        (event.occurredAt ?? event.recordedAt).append(to: &json)
-        json += #"","position":""#.utf8
-        json.append(number: event.position)
-        json += #"","streamversion":"#.utf8
-        json.append(number: Int64(event.version))
-        json += #","recordedtime":""#.utf8
-        event.recordedAt.append(to: &json)
-        json.append(UInt8(ascii: "\""))
-        MetadataAttributes.append(of: event.metadata, to: &json)
-        if let data = event.data {
-            json += #","datacontenttype":"application/json","data":"#.utf8
-            json.append(onOneLine: data)
+    private func append(to json: inout [UInt8]) {
+        let data = event.data ?? ""
+        json.append(
+            cloudEvent: event.id, of: ledger, type: event.type, job: event.job.utf8.span, position: event.position,
+            version: event.version, occurredAt: event.occurredAt, recordedAt: event.recordedAt,
+            metadata: event.metadata.utf8.span, data: data.utf8.span)
+    }
+}
+
+extension [UInt8] {
+    /// Appends a ``CloudEvent`` whose texts are somewhere in memory already: a relay writes millions.
+    /// - Parameter data: nothing where they were left out; there is no JSON of no bytes.
+    public mutating func append(
+        cloudEvent id: EventID, of ledger: LedgerName, type: EventType, job: Span<UInt8>, position: Position, version: Int32,
+        occurredAt: Timestamp?, recordedAt: Timestamp, metadata: Span<UInt8>, data: Span<UInt8>
+    ) {
+        self += #"{"specversion":"1.0","id":""#.utf8
+        id.append(to: &self)
+        self += #"","source":"/jobledger/"#.utf8
+        self += ledger.text.utf8
+        self += #"","type":""#.utf8
+        self += CloudEvent.typePrefix.utf8
+        self += type.rawValue.utf8
+        self += #"","subject":"#.utf8
+        appendJSON(string: job)
+        self += #","time":""#.utf8
+        (occurredAt ?? recordedAt).append(to: &self)
+        self += #"","position":""#.utf8
+        append(number: position)
+        self += #"","streamversion":"#.utf8
+        append(number: Int64(version))
+        self += #","recordedtime":""#.utf8
+        recordedAt.append(to: &self)
+        append(UInt8(ascii: "\""))
+        MetadataAttributes.append(of: metadata, to: &self)
+        if !data.isEmpty {
+            self += #","datacontenttype":"application/json","data":"#.utf8
+            append(onOneLine: data)
         } else {
-            json += #","dataref":"/v1/jobs/"#.utf8
-            json.appendPercentEncoded(event.job)
-            json += "/events?after=\(event.version - 1)&limit=1\"".utf8
+            self += #","dataref":"/v1/jobs/"#.utf8
+            appendPercentEncoded(job)
+            self += "/events?after=\(version - 1)&limit=1\"".utf8
         }
-        json.append(UInt8(ascii: "}"))
+        append(UInt8(ascii: "}"))
     }
 }
 
 extension [UInt8] {
     /// Appends `string` as a JSON string.
-    public mutating func appendJSON(string: String) {
+    public mutating func appendJSON(string: String) { appendJSON(string: string.utf8.span) }
+
+    fileprivate mutating func appendJSON(string: Span<UInt8>) {
         append(UInt8(ascii: "\""))
-        for byte in string.utf8 {
-            switch byte {
-            case UInt8(ascii: "\""), UInt8(ascii: "\\"):
-                append(UInt8(ascii: "\\"))
-                append(byte)
-            case 0x0A: self += #"\n"#.utf8
-            case 0x0D: self += #"\r"#.utf8
-            case 0x09: self += #"\t"#.utf8
-            case 0..<0x20:
-                self += #"\u00"#.utf8
-                append(hexDigitsOf: byte)
-            default: append(byte)
-            }
+        // Most strings stand for themselves.
+        if string.contains(where: { $0 < 0x20 || $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: "\\") }) {
+            for index in string.indices { append(escaped: string[index]) }
+        } else {
+            append(string)
         }
         append(UInt8(ascii: "\""))
+    }
+
+    private mutating func append(escaped byte: UInt8) {
+        switch byte {
+        case UInt8(ascii: "\""), UInt8(ascii: "\\"):
+            append(UInt8(ascii: "\\"))
+            append(byte)
+        case 0x0A: self += #"\n"#.utf8
+        case 0x0D: self += #"\r"#.utf8
+        case 0x09: self += #"\t"#.utf8
+        case 0..<0x20:
+            self += #"\u00"#.utf8
+            append(hexDigitsOf: byte)
+        default: append(byte)
+        }
     }
 
     fileprivate mutating func append(number: Int64) {
@@ -82,14 +107,29 @@ extension [UInt8] {
     }
 
     /// A line break in JSON text stands between tokens, never inside one: a space in its place changes nothing.
-    fileprivate mutating func append(onOneLine text: String) {
+    fileprivate mutating func append(onOneLine text: Span<UInt8>) {
         let start = count
-        self += text.utf8
-        for index in start..<count where self[index] == 0x0A || self[index] == 0x0D { self[index] = 0x20 }
+        append(text)
+        replace(0x0A, from: start)
+        replace(0x0D, from: start)
     }
 
-    fileprivate mutating func appendPercentEncoded(_ string: String) {
-        for byte in string.utf8 {
+    private mutating func replace(_ byte: UInt8, from start: Int) {
+        withUnsafeMutableBytes { bytes in
+            // Within the bytes, and valid within the closure. Data are searched whole: by words, not byte by byte.
+            var rest = bytes[start...]
+            while let base = UnsafeMutableRawBufferPointer(rebasing: rest).baseAddress,
+                let found = memchr(base, Int32(byte), rest.count)
+            {
+                found.storeBytes(of: 0x20, as: UInt8.self)
+                rest = rest[(rest.startIndex + (found - UnsafeMutableRawPointer(base)) + 1)...]
+            }
+        }
+    }
+
+    fileprivate mutating func appendPercentEncoded(_ string: Span<UInt8>) {
+        for index in string.indices {
+            let byte = string[index]
             switch byte {
             case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
                 UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "~"):
@@ -99,5 +139,12 @@ extension [UInt8] {
                 self += String(byte, radix: 16, uppercase: true).utf8
             }
         }
+    }
+}
+
+extension Span<UInt8> {
+    fileprivate func contains(where predicate: (UInt8) -> Bool) -> Bool {
+        for index in indices where predicate(self[index]) { return true }
+        return false
     }
 }

@@ -45,12 +45,17 @@ extension UUID {
 
     /// Appends ``text``, without the detour by Foundation's upper-case string.
     func append(to text: inout [UInt8]) {
+        var digits = InlineArray<36, UInt8>(repeating: UInt8(ascii: "-"))
+        var place = 0
         withUnsafeBytes(of: uuid) { bytes in
             for index in 0..<16 {
-                if index == 4 || index == 6 || index == 8 || index == 10 { text.append(UInt8(ascii: "-")) }
-                text.append(hexDigitsOf: bytes[index])
+                if index == 4 || index == 6 || index == 8 || index == 10 { place += 1 }
+                digits[place] = [UInt8].hexDigit(bytes[index] >> 4)
+                digits[place + 1] = [UInt8].hexDigit(bytes[index] & 0x0F)
+                place += 2
             }
         }
+        text.append(digits.span)
     }
 }
 
@@ -61,7 +66,7 @@ extension [UInt8] {
         append(Self.hexDigit(byte & 0x0F))
     }
 
-    private static func hexDigit(_ value: UInt8) -> UInt8 {
+    fileprivate static func hexDigit(_ value: UInt8) -> UInt8 {
         value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") - 10 + value
     }
 }

@@ -6,8 +6,10 @@ enum MetadataAttributes {
     ]
 
     /// Appends `,"actor":"…"` and so on to an object that is being written.
-    static func append(of metadata: String, to json: inout [UInt8]) {
-        if metadata == "{}" { return }
+    static func append(of metadata: Span<UInt8>, to json: inout [UInt8]) {
+        // `{}`
+        if metadata.count == 2 { return }
+        let metadata = metadata.withUnsafeBufferPointer { Array($0) }
         if appendPlain(metadata, to: &json) { return }
         // The ledger lets nothing else in than JSON objects. Were there one that we cannot read, its event must still be published:
         // it goes without these attributes, rather than stop the relay for everybody.
@@ -22,9 +24,9 @@ enum MetadataAttributes {
 
     /// The same for what nearly all metadata are, one object of strings with plain names, without taking it apart into arrays.
     /// - Returns: false, with nothing appended, where the text is anything else.
-    private static func appendPlain(_ metadata: String, to json: inout [UInt8]) -> Bool {
+    private static func appendPlain(_ metadata: [UInt8], to json: inout [UInt8]) -> Bool {
         var values = InlineArray<4, Range<Int>?>(repeating: nil)
-        var scanner = PlainObject(bytes: Array(metadata.utf8))
+        var scanner = PlainObject(bytes: metadata)
         guard scanner.skip("{") else { return false }
         if !scanner.skip("}") {
             repeat {

@@ -3,7 +3,7 @@
 /// The format is described in the manual under COPY, «Binary Format»: a header, then rows of a column count and of columns with
 /// their lengths, then a trailer. A chunk of it ends at a row's end.
 public struct PostgresBinaryRows: Sendable {
-    @usableFromInline let bytes: [UInt8]
+    public let bytes: [UInt8]
     @usableFromInline var place = 0
 
     private static let signature = Array("PGCOPY\n".utf8) + [0xFF, 0x0D, 0x0A, 0]
@@ -43,6 +43,16 @@ public struct PostgresBinaryRows: Sendable {
         guard let value else { throw .unexpected("a column of \(length) bytes is not a \(T.self)") }
         place += max(0, length)
         return value
+    }
+
+    /// Where the row's next column stands in ``bytes``, `nil` for null: for who can use it where it lies.
+    @inlinable
+    public mutating func column() throws(PostgresError) -> Range<Int>? {
+        let length = Int(try integer() as Int32)
+        guard length >= 0 else { return nil }
+        guard length <= bytes.count - place else { throw .unexpected("a column of \(length) bytes is cut off") }
+        defer { place += length }
+        return place..<place + length
     }
 
     @inlinable

@@ -29,6 +29,9 @@ struct Fold: Sendable {
         try await connection.execute(script: searchPath + definition.schemaSQL + back)
     }
 
+    /// For each sort and each hash table of a fold: a window is grouped in memory, not on disk.
+    private static let memory = "32MB"
+
     /// Folds the events after one position up to another, in the caller's transaction.
     func apply(after: Position, upTo: Position, on connection: PostgresConnection) async throws {
         let types = definition.consumes.map(\.rawValue).sorted().joined(separator: ",")
@@ -37,6 +40,7 @@ struct Fold: Sendable {
                 SET LOCAL jobledger.window_after = '\(after)';
                 SET LOCAL jobledger.window_upto = '\(upTo)';
                 SET LOCAL jobledger.window_types = '\(types)';
+                SET LOCAL work_mem = '\(Self.memory)';
 
                 """ + searchPath + definition.applySQL + back)
     }

@@ -11,6 +11,7 @@ import Glibc
 final class Wire {
     // Never null, owned by this object alone, freed in deinit and nowhere else.
     private let context: UnsafeMutablePointer<redisContext>
+    private var lastPattern = "none yet"
 
     /// Begins to connect; the descriptor becomes writable when that is over, and then ``connectFault()`` tells how.
     init(connectingTo address: RedisConfiguration.Address) throws(RedisError) {
@@ -100,12 +101,14 @@ final class Wire {
             // hiredis gives only whole replies: none of the pointers is null.
             guard elements.allSatisfy({ $0!.pointee.type == REDIS_REPLY_STRING }) else { return .other(Self.value(reply)) }
             switch elements.count {
-            case 3 where Self.bytes(elements[0]!.pointee).elementsEqual("message".utf8):
+            case 3 where Self.holds(elements[0]!.pointee, "message"):
                 return .message(
                     channel: Self.text(elements[1]!.pointee), pattern: nil, payload: Array(Self.bytes(elements[2]!.pointee)))
-            case 4 where Self.bytes(elements[0]!.pointee).elementsEqual("pmessage".utf8):
+            case 4 where Self.holds(elements[0]!.pointee, "pmessage"):
+                // One message after the other matches the same pattern.
+                if !Self.holds(elements[1]!.pointee, lastPattern) { lastPattern = Self.text(elements[1]!.pointee) }
                 return .message(
-                    channel: Self.text(elements[2]!.pointee), pattern: Self.text(elements[1]!.pointee),
+                    channel: Self.text(elements[2]!.pointee), pattern: lastPattern,
                     payload: Array(Self.bytes(elements[3]!.pointee)))
             default: return .other(Self.value(reply))
             }
@@ -139,6 +142,11 @@ final class Wire {
     /// The view is valid until the reply is freed: callers copy at once.
     private static func bytes(_ reply: redisReply) -> UnsafeRawBufferPointer {
         UnsafeRawBufferPointer(start: reply.str, count: reply.len)
+    }
+
+    private static func holds(_ reply: redisReply, _ text: String) -> Bool {
+        var text = text
+        return text.withUTF8 { $0.count == reply.len && memcmp($0.baseAddress!, reply.str, reply.len) == 0 }
     }
 
     private static func text(_ reply: redisReply) -> String { String(decoding: bytes(reply), as: UTF8.self) }

@@ -1,0 +1,59 @@
+import LedgerCore
+import Postgres
+
+/// The events in a chunk of an ``EventWindow``, one after the other: for who passes them on without making strings of them.
+public struct EncodedEvents {
+    private var rows: PostgresBinaryRows
+
+    public init(_ chunk: [UInt8]) throws(PostgresError) { rows = try PostgresBinaryRows(chunk) }
+
+    public mutating func next() throws(PostgresError) -> EncodedEvent? {
+        guard try rows.next(columns: 10) else { return nil }
+        return try EncodedEvent(&rows)
+    }
+}
+
+/// An event in a chunk of bytes: numbers and times are decoded, texts are where they stand.
+public struct EncodedEvent: Sendable {
+    public var position: Position
+    public var id: EventID
+    public var job: Range<Int>
+    public var version: Int32
+    public var type: EventType
+    /// `nil` where large data were left out.
+    public var data: Range<Int>?
+    public var metadata: Range<Int>
+    public var occurredAt: Timestamp?
+    public var recordedAt: Timestamp
+    public var total: Int32
+
+    fileprivate init(_ row: inout PostgresBinaryRows) throws(PostgresError) {
+        func text(_ range: Range<Int>?) throws(PostgresError) -> Range<Int> {
+            guard let range else { throw .unexpected("an event without a name or metadata") }
+            return range
+        }
+        // One after the other, in the order of the columns.
+        position = try row.column()
+        id = try row.column()
+        job = try text(row.column())
+        version = try row.column()
+        type = try EventType(try row.column(as: String.self), at: position)
+        data = try row.column()
+        metadata = try text(row.column())
+        occurredAt = (try row.column() as PostgresTimestamp?).map(Timestamp.init)
+        recordedAt = Timestamp(try row.column() as PostgresTimestamp)
+        total = try row.column()
+    }
+}
+
+extension RecordedEvent {
+    init(_ event: EncodedEvent, in chunk: [UInt8]) {
+        // The server's texts are UTF-8: that is what was asked of it when the connection was made.
+        func text(_ range: Range<Int>) -> String { String(decoding: chunk[range], as: UTF8.self) }
+        self.init(
+            position: event.position, id: event.id, job: text(event.job), version: event.version, type: event.type,
+            data: event.data.map(text), metadata: text(event.metadata), occurredAt: event.occurredAt,
+            recordedAt: event.recordedAt,
+            total: event.total)
+    }
+}
