@@ -110,12 +110,14 @@ extension EventStore {
     private func send(
         _ batch: AppendBatch, patience: Duration, connected: @Sendable () -> Void = {}
     ) async throws -> [AppendAnswer] {
-        guard let statement = batch.statement else { return try batch.answers(nil) }
-        return try batch.answers(
-            try await retrying(patience) { connection in
-                connected()
-                return try await connection.query(statement)
-            })
+        guard let statement = batch.statement(known) else { return try batch.answers(nil) }
+        let rows = try await retrying(patience) { connection in
+            connected()
+            return try await connection.query(statement)
+        }
+        let answers = try batch.answers(rows)
+        known.note(answers, to: batch.requests)
+        return answers
     }
 
     /// Runs `body` until it succeeds, fails for good, or `patience` ends.

@@ -5,6 +5,7 @@ import Postgres
 public struct EventStore: Sendable {
     public let ledger: LedgerName
     public let pool: PostgresPool
+    let known = KnownVersions()
 
     /// - Parameters:
     ///   - url: a connection string as libpq understands it.

@@ -55,8 +55,8 @@ public final class GroupCommit: Sendable {
         self.settings = settings
         configuration = store.pool.configuration
         let bound = GroupQueue.Bound(requests: settings.mostRequests, bytes: settings.mostBytes)
-        small = GroupLane(bound: bound, mostBytes: 1 << 20, patience: settings.patience)
-        large = GroupLane(bound: bound, mostBytes: AppendBatch.mostBytes, patience: settings.patience)
+        small = GroupLane(bound: bound, mostBytes: 1 << 20, patience: settings.patience, known: store.known)
+        large = GroupLane(bound: bound, mostBytes: AppendBatch.mostBytes, patience: settings.patience, known: store.known)
         (stops, stopping) = AsyncStream.makeStream()
     }
 

@@ -32,7 +32,7 @@ extension GroupLane {
     private func commit(_ group: [GroupQueue.Entry], on connection: PostgresConnection) async throws -> Bool {
         var batch = AppendBatch()
         for entry in group { batch.add(entry.request) }
-        guard let statement = batch.statement else {
+        guard let statement = batch.statement(known) else {
             answer(group, try batch.answers(nil))
             return true
         }
@@ -41,7 +41,9 @@ extension GroupLane {
                 putBack(group)
                 return false
             }
-            answer(group, try batch.answers(rows))
+            let answers = try batch.answers(rows)
+            answer(group, answers)
+            known.note(answers, to: batch.requests)
             // Those who were answered run first: who comes straight back with the next event is in time for the next group.
             await Task.yield()
         } catch let error as PostgresError {

@@ -24,8 +24,11 @@ final class GroupLane: Sendable {
     private let patience: Duration
     private let mostBytes: Int
 
+    let known: KnownVersions
+
     /// - Parameter mostBytes: of one group.
-    init(bound: GroupQueue.Bound, mostBytes: Int, patience: Duration) {
+    init(bound: GroupQueue.Bound, mostBytes: Int, patience: Duration, known: KnownVersions) {
+        self.known = known
         state = Locked(State(queue: GroupQueue(bound: bound)))
         self.mostBytes = mostBytes
         self.patience = patience

@@ -6,17 +6,19 @@ import Testing
 
 /// A plain batch goes into the log as a set, any other event by event. Whichever way it goes, the answers and the log are the same.
 @Suite struct TwoWaysTests {
-    @Test func setsDecideAsEventByEventDoes() async throws {
+    private enum Way: String, CaseIterable { case set, oneEach }
+
+    @Test(arguments: Way.allCases) private func setsDecideAsEventByEventDoes(_ way: Way) async throws {
         let seed = UInt64.random(in: 0...UInt64.max)
-        print("two ways: seed \(seed)")
+        print("two ways, \(way): seed \(seed)")
         var random = SeededGenerator(seed: seed)
         try await TestLedger.with { inSets async throws in
             try await TestLedger.with { oneByOne async throws in
                 let (a, b) = (try await inSets.connect(), try await oneByOne.connect())
                 var pool: [RandomEvent] = []
                 for round in 0..<400 {
-                    let batch = RandomBatch(round, &pool, &random)
-                    let inSets = try await batch.appendAsSet(on: a)
+                    let batch = RandomBatch(round, isOneEach: way == .oneEach, &pool, &random)
+                    let inSets = try await way == .set ? batch.appendAsSet(on: a) : batch.appendOneEach(on: a, &random)
                     let oneByOne = try await batch.appendEventByEvent(on: b)
                     guard inSets == oneByOne else {
                         Issue.record("seed \(seed), round \(round): \(batch)\nin sets: \(inSets)\none by one: \(oneByOne)")
@@ -29,6 +31,45 @@ import Testing
                 await a.close()
                 await b.close()
             }
+        }
+    }
+
+    /// What is plain never gets to append_batch(), which is not there.
+    @Test func plainBatchesOfOneEachNeedNothingElse() async throws {
+        try await TestLedger.with { ledger async throws in
+            let connection = try await ledger.connect()
+            try await connection.execute(script: "ALTER FUNCTION append_batch RENAME TO append_batch_elsewhere")
+            func append(_ types: [String], _ data: [String], known: [Int32?]?, metadata: [String?]? = nil) async throws -> [Int32]
+            {
+                try await connection.query(
+                    "SELECT (append_one_each($1, $2, $3, $4, null, $5, null, $6)).versions", types.indices.map { "job-\($0)" },
+                    types, data,
+                    metadata, types.map { _ in UUID() }, known
+                ).only().decode(0)
+            }
+            let queued = Array(repeating: "queued", count: 3)
+            let named = Array(repeating: #"{"name":"n","total":9}"#, count: 3)
+            #expect(try await append(queued, named, known: nil) == [1, 1, 1])
+            for version: Int32 in 2...40 {
+                let data = Array(repeating: #"{"completed":\#(version % 9)}"#, count: 3)
+                // Near, exact, and none at all.
+                let known: [Int32?] = [version - 1, max(1, version - 7), nil]
+                let versions = try await append(
+                    Array(repeating: "progress", count: 3), data, known: known, metadata: [nil, "{}", #"{"actor":"ada"}"#])
+                #expect(versions == [version, version, version])
+            }
+            #expect(
+                try await append(
+                    ["finished", "progress", "failed"], ["{}", #"{"completed":1}"#, #"{"error":"e"}"#], known: [40, 40, 40]) == [
+                        41, 41, 41,
+                    ])
+            // A version that the job has not reached hides its events; then it is for append_batch() to say.
+            let error = await #expect(throws: PostgresError.self) {
+                try await append(["progress"], [#"{"completed":1}"#], known: [99])
+            }
+            #expect(error?.sqlState == .undefinedFunction)
+            #expect(try await ledger.count() == 3 + 39 * 3 + 3)
+            await connection.close()
         }
     }
 
@@ -107,18 +148,19 @@ private struct RandomBatch: CustomStringConvertible {
     var events: [RandomEvent] = []
     var requests: [Int32?]?
 
-    init(_ round: Int, _ pool: inout [RandomEvent], _ random: inout SeededGenerator) {
-        for _ in 0..<[1, 1, 2, 5, 30][Int(random.below(5))] {
+    init(_ round: Int, isOneEach: Bool, _ pool: inout [RandomEvent], _ random: inout SeededGenerator) {
+        for index in 0..<[1, 1, 2, 5, 30][Int(random.below(5))] {
             var event = RandomEvent(round, &random)
             if !pool.isEmpty, random.below(40) == 0 {
                 // A retry, or an id taken for something else.
                 let earlier = pool[Int(random.below(UInt64(pool.count)))]
                 if random.below(3) == 0 { event.id = earlier.id } else { event = earlier }
             }
+            if isOneEach, event.job?.hasPrefix("job-") == true, random.below(30) > 0 { event.job = "job-\(round / 20)-\(index)" }
             pool.append(event)
             events.append(event)
         }
-        if random.below(3) == 0 {
+        if !isOneEach, random.below(3) == 0 {
             var number: Int32 = 0
             requests = events.map { _ in
                 if random.below(2) == 0 { number += 1 }
@@ -142,6 +184,33 @@ private struct RandomBatch: CustomStringConvertible {
             "SELECT \(Self.answer) FROM append($1, $2, $3, $4, $5, $6, $7, $8) ORDER BY ordinal",
             events.map(\.job), events.map(\.type), events.map(\.data), events.map(\.metadata), events.map(\.expectedVersion),
             events.map(\.id), events.map(\.occurredAt), requests
+        ).map { try $0.decode(0) }
+    }
+
+    /// With versions that are mostly those that the jobs are at, and sometimes anything.
+    func appendOneEach(on connection: PostgresConnection, _ random: inout SeededGenerator) async throws -> [String] {
+        let heads = try await connection.query(
+            "SELECT (SELECT max(version) FROM events WHERE stream_id = job) FROM unnest($1::text[]) WITH ORDINALITY AS e (job, ordinal) ORDER BY ordinal",
+            events.map(\.job)
+        ).map { try $0.decode(0, as: Int32?.self) }
+        let known = heads.map { head in
+            switch random.below(10) {
+            case 0: Int32?.none
+            case 1: Int32(random.below(20)) - 2
+            default: head.map { max(1, $0 - Int32(random.below(3))) }
+            }
+        }
+        return try await connection.query(
+            """
+            SELECT e.answer FROM append_one_each($1, $2, $3, $4, $5, $6, $7, $8) AS batch, LATERAL (
+              SELECT ordinal, \(Self.answer) AS answer FROM unnest(batch.answers)
+               UNION ALL
+              SELECT ordinal, concat_ws('|', ordinal, batch.first_position + ordinal - 1, version, id, false)
+                FROM unnest(batch.versions, batch.event_ids) WITH ORDINALITY AS e (version, id, ordinal) WHERE batch.answers IS NULL) AS e
+             ORDER BY e.ordinal
+            """,
+            events.map(\.job), events.map(\.type), events.map(\.data), events.map(\.metadata), events.map(\.expectedVersion),
+            events.map(\.id), events.map(\.occurredAt), known
         ).map { try $0.decode(0) }
     }
 
