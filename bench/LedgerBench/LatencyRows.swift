@@ -20,7 +20,9 @@ enum LatencyRows {
                     let figures = try await run(bench, ledger, way, samples: samples) { append in
                         try await send(1...samples, callers: 1, every: .milliseconds(50), append)
                     }
-                    return figures.rows(idle("p50", name), idle("p99", name), counts ? 1.5 : nil, counts ? 5 : nil)
+                    let control = try await inserts(ledger, samples, every: .milliseconds(50))
+                    return figures.rows(
+                        idle("p50", name), idle("p99", name), counts ? 1.5 : nil, counts ? 5 : nil, control: control)
                 }
             }
             try await bench.part([busy("p50", name), busy("p99", name)]) { bench in
@@ -33,6 +35,31 @@ enum LatencyRows {
                 }
             }
         }
+    }
+
+    /// How long a plain INSERT takes at the same pace: caches are cold and cores asleep after a pause, and the disk has its moods.
+    private static func inserts(_ ledger: BenchLedger, _ samples: Int, every pause: Duration) async throws -> [Double] {
+        try await ledger.makeBareTable("inserted")
+        let bare = try await ledger.bare()
+        try await bare.prepare(
+            "insert",
+            """
+            INSERT INTO inserted (position, event_id, stream_id, version, type, data, recorded_at)
+            VALUES ($1::bigint, $2::uuid, 'backtest', $3::int, 'progress', $4::json, clock_timestamp())
+            """)
+        var milliseconds: [Double] = []
+        for number in 1...samples {
+            try await Task.sleep(for: pause)
+            let start = monotonicNanoseconds()
+            try await bare.execute(
+                "insert",
+                [
+                    Int64(number).postgresBytes(), EventID.version7().postgresBytes(), Int32(number).postgresBytes(),
+                    Filler.progress(number).postgresBytes(),
+                ])
+            milliseconds.append(Double(monotonicNanoseconds() - start) / 1e6)
+        }
+        return milliseconds
     }
 
     struct Times: Sendable {
@@ -115,11 +142,16 @@ enum LatencyRows {
             perSecond = Double(times.count) / max(1e-9, Double(last - first) / 1e9)
         }
 
-        func rows(_ median: String, _ tail: String, _ medianTarget: Double?, _ tailTarget: Double?) -> [BenchRow] {
+        /// - Parameter control: what a plain INSERT took, in milliseconds; empty where there is nothing to compare.
+        func rows(
+            _ median: String, _ tail: String, _ medianTarget: Double?, _ tailTarget: Double?, control: [Double] = []
+        ) -> [BenchRow] {
             [(median, 0.5, medianTarget), (tail, 0.99, tailTarget)].map { work, share, target in
                 let answered = sinceAnswer.percentile(share).rounded(digits: 3)
                 return BenchRow(
-                    work, ours: sinceCall.percentile(share), target: target.map { .atMost($0) }, unit: "ms",
+                    work, ours: sinceCall.percentile(share), baseline: control.isEmpty ? nil : control.percentile(share),
+                    target: target.map { .atMost($0) }, unit: "ms",
+                    against: control.isEmpty ? "" : "one plain INSERT, libpq, at the same pace, without a subscriber",
                     note: "from the answer of the append \(answered) ms; \(sinceCall.count) events at \(Int(perSecond))/s")
             }
         }
