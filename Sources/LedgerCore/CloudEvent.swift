@@ -24,30 +24,30 @@ public struct CloudEvent: Sendable {
 
     /// Appends ``json``: a caller with many events keeps one buffer for all of them.
     public func append(to json: inout [UInt8]) {
-        json += #"{"specversion":"1.0","id":""#.utf8
+        json.append(literal: #"{"specversion":"1.0","id":""#)
         event.id.append(to: &json)
-        json += #"","source":"/jobledger/"#.utf8
-        json += ledger.text.utf8
-        json += #"","type":""#.utf8
-        json += Self.typePrefix.utf8
-        json += event.type.rawValue.utf8
-        json += #"","subject":"#.utf8
+        json.append(literal: #"","source":"/jobledger/"#)
+        json.append(text: ledger.text)
+        json.append(literal: #"","type":""#)
+        json.append(text: Self.typePrefix)
+        json.append(text: event.type.rawValue)
+        json.append(literal: #"","subject":"#)
         json.appendJSON(string: event.job)
-        json += #","time":""#.utf8
+        json.append(literal: #","time":""#)
         (event.occurredAt ?? event.recordedAt).append(to: &json)
-        json += #"","position":""#.utf8
+        json.append(literal: #"","position":""#)
         json.append(number: event.position)
-        json += #"","streamversion":"#.utf8
+        json.append(literal: #"","streamversion":"#)
         json.append(number: Int64(event.version))
-        json += #","recordedtime":""#.utf8
+        json.append(literal: #","recordedtime":""#)
         event.recordedAt.append(to: &json)
         json.append(UInt8(ascii: "\""))
         MetadataAttributes.append(of: event.metadata, to: &json)
         if let data = event.data {
-            json += #","datacontenttype":"application/json","data":"#.utf8
+            json.append(literal: #","datacontenttype":"application/json","data":"#)
             json.append(onOneLine: data)
         } else {
-            json += #","dataref":"/v1/jobs/"#.utf8
+            json.append(literal: #","dataref":"/v1/jobs/"#)
             json.appendPercentEncoded(event.job)
             json += "/events?after=\(event.version - 1)&limit=1\"".utf8
         }
@@ -59,33 +59,41 @@ extension [UInt8] {
     /// Appends `string` as a JSON string.
     public mutating func appendJSON(string: String) {
         append(UInt8(ascii: "\""))
-        for byte in string.utf8 {
-            switch byte {
-            case UInt8(ascii: "\""), UInt8(ascii: "\\"):
-                append(UInt8(ascii: "\\"))
-                append(byte)
-            case 0x0A: self += #"\n"#.utf8
-            case 0x0D: self += #"\r"#.utf8
-            case 0x09: self += #"\t"#.utf8
-            case 0..<0x20:
-                self += #"\u00"#.utf8
-                append(hexDigitsOf: byte)
-            default: append(byte)
-            }
+        let start = count
+        append(text: string)
+        // Few strings need an escape; those that do are written again.
+        if self[start...].contains(where: { $0 < 0x20 || $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: "\\") }) {
+            removeSubrange(start...)
+            for byte in string.utf8 { append(escaped: byte) }
         }
         append(UInt8(ascii: "\""))
     }
 
-    fileprivate mutating func append(number: Int64) {
-        if number < 0 { append(UInt8(ascii: "-")) }
-        append(digitsOf: number.magnitude)
+    private mutating func append(escaped byte: UInt8) {
+        switch byte {
+        case UInt8(ascii: "\""), UInt8(ascii: "\\"):
+            append(UInt8(ascii: "\\"))
+            append(byte)
+        case 0x0A: append(literal: #"\n"#)
+        case 0x0D: append(literal: #"\r"#)
+        case 0x09: append(literal: #"\t"#)
+        case 0..<0x20:
+            append(literal: #"\u00"#)
+            append(addingCapacity: 2) { $0.append(hexDigitsOf: byte) }
+        default: append(byte)
+        }
     }
 
     /// A line break in JSON text stands between tokens, never inside one: a space in its place changes nothing.
-    fileprivate mutating func append(onOneLine text: String) {
+    fileprivate mutating func append(onOneLine json: String) {
         let start = count
-        self += text.utf8
-        for index in start..<count where self[index] == 0x0A || self[index] == 0x0D { self[index] = 0x20 }
+        append(text: json)
+        // All of them without a look at each other, several at a time: text without breaks is what there nearly always is.
+        var bytes = mutableSpan
+        for index in start..<bytes.count {
+            let byte = bytes[index]
+            bytes[index] = byte == 0x0A || byte == 0x0D ? 0x20 : byte
+        }
     }
 
     fileprivate mutating func appendPercentEncoded(_ string: String) {

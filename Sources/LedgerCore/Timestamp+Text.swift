@@ -6,46 +6,39 @@ extension Timestamp {
         return String(decoding: text, as: UTF8.self)
     }
 
-    /// Appends ``description``, digit by digit: a relay writes two of these an event.
+    /// Appends ``description``.
     func append(to text: inout [UInt8]) {
         let (seconds, fraction) = microseconds.flooredDivision(by: 1_000_000)
         let (days, second) = seconds.flooredDivision(by: 86_400)
         let (year, month, day) = Self.date(daysSinceEpoch: days)
-        if year < 0 { text.append(UInt8(ascii: "-")) }
-        text.append(digitsOf: year.magnitude, atLeast: 4)
-        text.append(UInt8(ascii: "-"))
-        text.append(digitsOf: month.magnitude, atLeast: 2)
-        text.append(UInt8(ascii: "-"))
-        text.append(digitsOf: day.magnitude, atLeast: 2)
-        text.append(UInt8(ascii: "T"))
-        text.append(digitsOf: (second / 3600).magnitude, atLeast: 2)
-        text.append(UInt8(ascii: ":"))
-        text.append(digitsOf: (second / 60 % 60).magnitude, atLeast: 2)
-        text.append(UInt8(ascii: ":"))
-        text.append(digitsOf: (second % 60).magnitude, atLeast: 2)
-        if fraction != 0 {
-            text.append(UInt8(ascii: "."))
-            text.append(digitsOf: fraction.magnitude, atLeast: 6)
-            while text.last == UInt8(ascii: "0") { text.removeLast() }
-        }
-        text.append(UInt8(ascii: "Z"))
-    }
-}
-
-extension [UInt8] {
-    /// Appends `number` in decimal, with leading zeros up to `width` digits.
-    mutating func append(digitsOf number: UInt64, atLeast width: Int = 1) {
-        let start = count
-        var rest = number
-        repeat {
-            append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10))
-            rest /= 10
-        } while rest > 0 || count - start < width
-        // The last digit came first.
-        var (left, right) = (start, count - 1)
-        while left < right {
-            swapAt(left, right)
-            (left, right) = (left + 1, right - 1)
+        text.append(addingCapacity: 40) { bytes in
+            if year < 0 { bytes.append(UInt8(ascii: "-")) }
+            // Years beyond 9999 have more digits than four.
+            if year.magnitude >= 10_000 { bytes.append(number: year.magnitude / 10_000) }
+            bytes.append(twoDigits: Int64(year.magnitude % 10_000 / 100))
+            bytes.append(twoDigits: Int64(year.magnitude % 100))
+            bytes.append(UInt8(ascii: "-"))
+            bytes.append(twoDigits: month)
+            bytes.append(UInt8(ascii: "-"))
+            bytes.append(twoDigits: day)
+            bytes.append(UInt8(ascii: "T"))
+            bytes.append(twoDigits: second / 3600)
+            bytes.append(UInt8(ascii: ":"))
+            bytes.append(twoDigits: second / 60 % 60)
+            bytes.append(UInt8(ascii: ":"))
+            bytes.append(twoDigits: second % 60)
+            if fraction != 0 {
+                bytes.append(UInt8(ascii: "."))
+                bytes.append(twoDigits: fraction / 10_000)
+                bytes.append(twoDigits: fraction / 100 % 100)
+                bytes.append(twoDigits: fraction % 100)
+                var rest = fraction
+                while rest % 10 == 0 {
+                    _ = bytes.removeLast()
+                    rest /= 10
+                }
+            }
+            bytes.append(UInt8(ascii: "Z"))
         }
     }
 }
