@@ -49,14 +49,6 @@ public struct EventStore: Sendable {
         try await pool.withConnection { try await $0.query("SELECT epoch FROM ledger").only().decode(0) }
     }
 
-    /// Both at one moment.
-    public func headAndEpoch() async throws -> (head: Position, epoch: EventID) {
-        try await pool.withConnection { connection in
-            let row = try await connection.query("SELECT head(), epoch FROM ledger").only()
-            return (try row.decode(0), try row.decode(1))
-        }
-    }
-
     /// The last position recorded at or before `moment`.
     public func position(at moment: Timestamp) async throws -> Position {
         try await pool.withConnection { try await $0.query("SELECT position_at($1)", PostgresTimestamp(moment)).only().decode(0) }

@@ -28,11 +28,9 @@ public struct Follower: Sendable {
     ) async throws {
         // Several wake-ups while the consumer is busy are one.
         let (wakes, wake) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
-        let subscription = try redis.map { redis in
-            try RedisSubscription(
-                redis, channels: [store.ledger.headChannel] + (query.job.map { [store.ledger.channel(ofJob: $0)] } ?? []),
-                patterns: query.job == nil ? [store.ledger.everyJob] : [])
-        }
+        // The head is told once behind each batch of events: who wants them all need not receive each of them for that.
+        let channel = query.job.map(store.ledger.channel(ofJob:)) ?? store.ledger.headChannel
+        let subscription = try redis.map { try RedisSubscription($0, channels: [channel]) }
         try await withThrowingTaskGroup(of: Void.self) { group in
             defer { group.cancelAll() }
             group.addTask {
@@ -68,46 +66,32 @@ public struct Follower: Sendable {
     ) async throws -> Bool {
         while true {
             try Task.checkCancellation()
-            let look = try await look(query)
+            let look = try await store.look(query)
             if epoch != nil, epoch != look.epoch || look.head < query.after {
                 throw AnotherEpoch(position: query.after, head: look.head)
             }
             epoch = look.epoch
-            for event in look.first {
+            for event in look.events {
                 guard try await body(event) else { return false }
                 query.after = event.position
             }
-            if look.first.count < Self.few {
-                // Everything up to the head has been looked at, whether or not it matched.
-                query.after = max(query.after, look.head)
-                return true
-            }
-            query.upTo = look.head
-            defer { query.upTo = nil }
-            let rest = query
-            let goesOn = try await store.pool.withConnection { connection in
-                for try await event in connection.events(rest) {
-                    guard try await body(event) else { return false }
-                    query.after = event.position
+            if look.hasMore, query.after < look.head {
+                var backlog = query
+                backlog.upTo = look.head
+                let goesOn = try await store.pool.withConnection { connection in
+                    for try await event in connection.events(backlog) {
+                        guard try await body(event) else { return false }
+                        query.after = event.position
+                    }
+                    return true
                 }
-                return true
+                guard goesOn else { return false }
             }
-            guard goesOn else { return false }
+            // Everything up to the head has been looked at, whether or not it matched.
             query.after = max(query.after, look.head)
+            // A backlog takes its time: there may be more by now.
+            guard look.hasMore else { return true }
         }
-    }
-
-    /// The most events that are read in one go, whole: with those that are there when one is live, a wake-up costs one round trip.
-    private static let few = 8
-
-    /// Where the log ends, which log it is, and the first events that `query` asks for.
-    private func look(_ query: EventQuery) async throws -> (head: Position, epoch: EventID, first: [RecordedEvent]) {
-        var query = query
-        query.limit = Self.few
-        let statements = [PostgresStatement("SELECT head(), epoch FROM ledger"), query.statement]
-        let answers = try await store.pool.withConnection { try await $0.pipeline(statements) }
-        let row = try answers[0].get().only()
-        return (try row.decode(0), try row.decode(1), try answers[1].get().map { try RecordedEvent($0) })
     }
 }
 

@@ -1,5 +1,3 @@
-import Foundation
-
 /// The JSON form of a recorded event: CloudEvents 1.0, structured mode, on one line.
 ///
 /// Attributes: `id`, `source` (`/jobledger/NAME`), `type` (`io.jobledger.job.progress`), `subject` (the job), `time` (when it
@@ -24,7 +22,8 @@ public struct CloudEvent: Sendable {
         return json
     }
 
-    private func append(to json: inout [UInt8]) {
+    /// Appends ``json``.
+    public func append(to json: inout [UInt8]) {
         let data = event.data ?? ""
         json.append(
             cloudEvent: event.id, of: ledger, type: event.type, job: event.job.utf8.span, position: event.position,
@@ -40,30 +39,30 @@ extension [UInt8] {
         cloudEvent id: EventID, of ledger: LedgerName, type: EventType, job: Span<UInt8>, position: Position, version: Int32,
         occurredAt: Timestamp?, recordedAt: Timestamp, metadata: Span<UInt8>, data: Span<UInt8>
     ) {
-        self += #"{"specversion":"1.0","id":""#.utf8
+        append(literal: #"{"specversion":"1.0","id":""#)
         id.append(to: &self)
-        self += #"","source":"/jobledger/"#.utf8
-        self += ledger.text.utf8
-        self += #"","type":""#.utf8
-        self += CloudEvent.typePrefix.utf8
-        self += type.rawValue.utf8
-        self += #"","subject":"#.utf8
+        append(literal: #"","source":"/jobledger/"#)
+        append(text: ledger.text)
+        append(literal: #"","type":""#)
+        append(text: CloudEvent.typePrefix)
+        append(text: type.rawValue)
+        append(literal: #"","subject":"#)
         appendJSON(string: job)
-        self += #","time":""#.utf8
+        append(literal: #","time":""#)
         (occurredAt ?? recordedAt).append(to: &self)
-        self += #"","position":""#.utf8
+        append(literal: #"","position":""#)
         append(number: position)
-        self += #"","streamversion":"#.utf8
+        append(literal: #"","streamversion":"#)
         append(number: Int64(version))
-        self += #","recordedtime":""#.utf8
+        append(literal: #","recordedtime":""#)
         recordedAt.append(to: &self)
         append(UInt8(ascii: "\""))
         MetadataAttributes.append(of: metadata, to: &self)
         if !data.isEmpty {
-            self += #","datacontenttype":"application/json","data":"#.utf8
+            append(literal: #","datacontenttype":"application/json","data":"#)
             append(onOneLine: data)
         } else {
-            self += #","dataref":"/v1/jobs/"#.utf8
+            append(literal: #","dataref":"/v1/jobs/"#)
             appendPercentEncoded(job)
             self += "/events?after=\(version - 1)&limit=1\"".utf8
         }
@@ -77,7 +76,7 @@ extension [UInt8] {
 
     fileprivate mutating func appendJSON(string: Span<UInt8>) {
         append(UInt8(ascii: "\""))
-        // Most strings stand for themselves.
+        // Few strings need an escape.
         if string.contains(where: { $0 < 0x20 || $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: "\\") }) {
             for index in string.indices { append(escaped: string[index]) }
         } else {
@@ -91,39 +90,25 @@ extension [UInt8] {
         case UInt8(ascii: "\""), UInt8(ascii: "\\"):
             append(UInt8(ascii: "\\"))
             append(byte)
-        case 0x0A: self += #"\n"#.utf8
-        case 0x0D: self += #"\r"#.utf8
-        case 0x09: self += #"\t"#.utf8
+        case 0x0A: append(literal: #"\n"#)
+        case 0x0D: append(literal: #"\r"#)
+        case 0x09: append(literal: #"\t"#)
         case 0..<0x20:
-            self += #"\u00"#.utf8
-            append(hexDigitsOf: byte)
+            append(literal: #"\u00"#)
+            append(addingCapacity: 2) { $0.append(hexDigitsOf: byte) }
         default: append(byte)
         }
     }
 
-    fileprivate mutating func append(number: Int64) {
-        if number < 0 { append(UInt8(ascii: "-")) }
-        append(digitsOf: number.magnitude)
-    }
-
     /// A line break in JSON text stands between tokens, never inside one: a space in its place changes nothing.
-    fileprivate mutating func append(onOneLine text: Span<UInt8>) {
+    fileprivate mutating func append(onOneLine json: Span<UInt8>) {
         let start = count
-        append(text)
-        replace(0x0A, from: start)
-        replace(0x0D, from: start)
-    }
-
-    private mutating func replace(_ byte: UInt8, from start: Int) {
-        withUnsafeMutableBytes { bytes in
-            // Within the bytes, and valid within the closure. Data are searched whole: by words, not byte by byte.
-            var rest = bytes[start...]
-            while let base = UnsafeMutableRawBufferPointer(rebasing: rest).baseAddress,
-                let found = memchr(base, Int32(byte), rest.count)
-            {
-                found.storeBytes(of: 0x20, as: UInt8.self)
-                rest = rest[(rest.startIndex + (found - UnsafeMutableRawPointer(base)) + 1)...]
-            }
+        append(json)
+        // All of them without a look at each other, several at a time: text without breaks is what there nearly always is.
+        var bytes = mutableSpan
+        for index in start..<bytes.count {
+            let byte = bytes[index]
+            bytes[index] = byte == 0x0A || byte == 0x0D ? 0x20 : byte
         }
     }
 

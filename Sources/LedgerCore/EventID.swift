@@ -45,28 +45,13 @@ extension UUID {
 
     /// Appends ``text``, without the detour by Foundation's upper-case string.
     func append(to text: inout [UInt8]) {
-        var digits = InlineArray<36, UInt8>(repeating: UInt8(ascii: "-"))
-        var place = 0
-        withUnsafeBytes(of: uuid) { bytes in
-            for index in 0..<16 {
-                if index == 4 || index == 6 || index == 8 || index == 10 { place += 1 }
-                digits[place] = [UInt8].hexDigit(bytes[index] >> 4)
-                digits[place + 1] = [UInt8].hexDigit(bytes[index] & 0x0F)
-                place += 2
+        text.append(addingCapacity: 36) { bytes in
+            withUnsafeBytes(of: uuid) { uuid in
+                for index in 0..<16 {
+                    if index == 4 || index == 6 || index == 8 || index == 10 { bytes.append(UInt8(ascii: "-")) }
+                    bytes.append(hexDigitsOf: uuid[index])
+                }
             }
         }
-        text.append(digits.span)
-    }
-}
-
-extension [UInt8] {
-    /// Appends two hexadecimal digits, in lower case.
-    mutating func append(hexDigitsOf byte: UInt8) {
-        append(Self.hexDigit(byte >> 4))
-        append(Self.hexDigit(byte & 0x0F))
-    }
-
-    fileprivate static func hexDigit(_ value: UInt8) -> UInt8 {
-        value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") - 10 + value
     }
 }

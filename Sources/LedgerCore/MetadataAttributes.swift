@@ -7,7 +7,7 @@ enum MetadataAttributes {
 
     /// Appends `,"actor":"…"` and so on to an object that is being written.
     static func append(of metadata: Span<UInt8>, to json: inout [UInt8]) {
-        // `{}`
+        // `{}`, as most are.
         if metadata.count == 2 { return }
         let metadata = metadata.withUnsafeBufferPointer { Array($0) }
         if appendPlain(metadata, to: &json) { return }
@@ -26,28 +26,35 @@ enum MetadataAttributes {
     /// - Returns: false, with nothing appended, where the text is anything else.
     private static func appendPlain(_ metadata: [UInt8], to json: inout [UInt8]) -> Bool {
         var values = InlineArray<4, Range<Int>?>(repeating: nil)
-        var scanner = PlainObject(bytes: metadata)
-        guard scanner.skip("{") else { return false }
-        if !scanner.skip("}") {
+        var object = PlainObject(bytes: metadata)
+        guard object.skip("{") else { return false }
+        if !object.skip("}") {
             repeat {
-                guard let name = scanner.string(), scanner.skip(":"), let value = scanner.string(),
-                    !scanner.contains("\\", in: name)
-                else { return false }
-                for index in shown.indices where scanner.holds(shown[index].0, at: name) { values[index] = value }
-            } while scanner.skip(",")
-            guard scanner.skip("}") else { return false }
+                guard let name = object.string(), object.skip(":"), let value = object.string() else { return false }
+                switch object.bytes[name] {
+                case names[0][...]: values[0] = value
+                case names[1][...]: values[1] = value
+                case names[2][...]: values[2] = value
+                case names[3][...]: values[3] = value
+                // A name may be spelled with escapes.
+                case let other where other.contains(UInt8(ascii: "\\")): return false
+                default: break
+                }
+            } while object.skip(",")
+            guard object.skip("}") else { return false }
         }
-        guard scanner.isAtEnd else { return false }
-        for index in shown.indices {
+        guard object.isAtEnd else { return false }
+        for index in values.indices {
             guard let value = values[index] else { continue }
-            json += ",\"".utf8
-            json += shown[index].1.utf8
-            json += "\":\"".utf8
-            json += scanner.bytes[value]
+            json += openings[index]
+            json += object.bytes[value]
             json.append(UInt8(ascii: "\""))
         }
         return true
     }
+
+    private static let names = shown.map { Array($0.0.utf8) }
+    private static let openings = shown.map { Array(",\"\($0.1)\":\"".utf8) }
 }
 
 /// Walks over the bytes of an object of strings.
@@ -86,14 +93,5 @@ private struct PlainObject {
         guard end < bytes.count else { return nil }
         place = end + 1
         return start..<end
-    }
-
-    func contains(_ character: Unicode.Scalar, in range: Range<Int>) -> Bool {
-        for place in range where bytes[place] == UInt8(ascii: character) { return true }
-        return false
-    }
-
-    func holds(_ name: String, at range: Range<Int>) -> Bool {
-        name.utf8.count == range.count && bytes[range].elementsEqual(name.utf8)
     }
 }

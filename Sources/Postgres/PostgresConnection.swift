@@ -53,6 +53,9 @@ public actor PostgresConnection {
     /// Whether the next statement has a chance.
     public func isUsable() -> Bool { libpq.map { !$0.isStale() } ?? false }
 
+    /// Whether the next user finds it as the last one did: usable, and in no transaction.
+    func isAtRest() -> Bool { isUsable() && !isInTransaction }
+
     /// Closes the connection; an open transaction is rolled back by the server.
     public func close() { libpq = nil }
 

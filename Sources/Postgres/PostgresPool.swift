@@ -76,9 +76,8 @@ public actor PostgresPool {
     }
 
     private func giveBack(_ connection: PostgresConnection) async {
-        let isUsable = await connection.isUsable()
-        let isInTransaction = await connection.isInTransaction
-        if !isUsable || isInTransaction || isClosed {
+        let isAtRest = await connection.isAtRest()
+        if !isAtRest || isClosed {
             await connection.close()
             release()
         } else if !waiters.isEmpty {

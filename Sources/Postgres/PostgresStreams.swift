@@ -21,7 +21,7 @@ public struct PostgresRowStream: AsyncSequence, Sendable {
 
         init(stream: PostgresRowStream) { self.stream = stream }
 
-        public mutating func next() async throws -> PostgresRow? {
+        public mutating func next(isolation actor: isolated (any Actor)?) async throws -> PostgresRow? {
             if next == rows.count, !isOver {
                 let (statement, chunk, running) = (stream.statement, stream.chunk, operation)
                 (rows, operation) = try await stream.connection.cancellable { connection, cancellation in
@@ -54,7 +54,7 @@ public struct PostgresCopyOut: AsyncSequence, Sendable {
 
         init(copy: PostgresCopyOut) { self.copy = copy }
 
-        public mutating func next() async throws -> [UInt8]? {
+        public mutating func next(isolation actor: isolated (any Actor)?) async throws -> [UInt8]? {
             if isOver { return nil }
             let (sql, size, running) = (copy.sql, copy.chunk, operation)
             let bytes: [UInt8]

@@ -5,7 +5,7 @@ import OffPool
 /// Redis keeps no message for a subscriber that is away, so that what a consumer must know is when it was: every
 /// ``Item/joined`` says that messages before it may be missing. Consumers read the state anew then.
 ///
-/// Memory is bounded because messages are pulled: `next()` reads from the socket, about 64 KiB beyond the message it
+/// Memory is bounded because messages are pulled: `next()` reads from the socket, about 256 KiB beyond the message it
 /// returns, and nothing reads while the consumer is busy. Messages then wait in the socket's buffers and in the server's
 /// `client-output-buffer-limit pubsub` (32 MB, or 8 MB for a minute, by default); a consumer slower than that is
 /// disconnected by the server and sees ``Item/lost(_:)`` and ``Item/joined``, never a silent gap.
@@ -58,7 +58,9 @@ public struct RedisSubscription: AsyncSequence, Sendable {
         init(line: SubscriptionLine) { self.line = line }
 
         /// The next item; `nil` promptly when the task is cancelled, and only then.
-        public mutating func next() async -> Item? {
+        ///
+        /// It runs where its caller does: an item that was read ahead costs no way to another thread and back.
+        public mutating func next(isolation actor: isolated (any Actor)?) async -> Item? {
             if Task.isCancelled { return nil }
             if items.isEmpty { items = await line.next().reversed() }
             return items.popLast()

@@ -64,8 +64,9 @@ final class Session {
             while true {
                 if cancellation.isCancelled { throw RedisError(.cancelled, "while waiting for replies") }
                 if written < pipeline.size { written += try wire.write(pipeline.bytes[written...]) }
-                // The server answers a few commands at a time; once all is written, we need not wake for each few.
-                if written == pipeline.size { wire.expectReplies(pipeline.count - answered) }
+                // The server answers a few commands at a time; once all is written, we need not wake for each few. The shortest
+                // answer, a number, is 4 bytes.
+                if written == pipeline.size { wire.expect(bytes: min(4 * (pipeline.count - answered), 32 << 10)) }
                 try wait(for: written < pipeline.size ? .either : .readable, within: limit, cancellation: cancellation)
                 while answered < pipeline.count, try wire.fill() {
                     while answered < pipeline.count, let outcome = try wire.nextOutcome() {
@@ -75,7 +76,7 @@ final class Session {
                 }
                 if answered == pipeline.count { break }
             }
-            wire.expectReplies(0)
+            wire.expect(bytes: 1)
         } catch {
             throw error.afterSending(written > 0)
         }
@@ -102,6 +103,13 @@ final class Session {
             guard left > .zero else { return nil }
             guard try isReady(.readable, within: left, cancellation: cancellation) else { return nil }
         }
+    }
+
+    /// Waits until so many bytes have arrived, or the time is over.
+    func gather(bytes: Int, within limit: Duration, cancellation: Cancellation) throws(RedisError) {
+        wire.expect(bytes: bytes)
+        defer { wire.expect(bytes: 1) }
+        _ = try isReady(.readable, within: limit, cancellation: cancellation)
     }
 
     /// The next push among what has arrived; `nil` when that was all.

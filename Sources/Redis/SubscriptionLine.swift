@@ -10,8 +10,13 @@ actor SubscriptionLine {
     private var mustPause = false
     /// An error that was found behind items that had to be given first.
     private var fault: RedisError?
+    /// Whether the messages come so fast that it pays to take many at once.
+    private var isFlooded = false
     /// Bytes of messages that are read ahead of use.
-    private static let longestRead = 64 << 10
+    private static let longestRead = 256 << 10
+    /// What makes a flood of messages, and then is waited for, but no longer than a flood takes to bring it.
+    private static let flood = 32 << 10
+    private static let floodPatience = Duration.milliseconds(1)
     /// Acknowledgements that have not come, and when they are late.
     private var awaited = 0
     private var joinDeadline = ContinuousClock.now
@@ -23,15 +28,18 @@ actor SubscriptionLine {
         backoff = wanted.backoff
     }
 
-    /// The next items: one at least, and what else has arrived with it, about ``longestRead`` bytes at most. A hop from task to
+    /// The next items: one at least, and what else has arrived with it, about ``longestRead`` bytes at most. The way from task to
     /// thread and back costs more than many messages. Empty when the task is cancelled.
     func next() async -> [RedisSubscription.Item] {
         do throws(RedisError) {
             return try await cancellable(by: interrupt) { cancellation throws(RedisError) in
                 // Not `??`: it forgets the type of the error.
                 let session = if let kept = self.session { kept } else { try self.join(cancellation) }
+                if self.isFlooded {
+                    try session.gather(bytes: Self.flood, within: Self.floodPatience, cancellation: cancellation)
+                }
                 let first = try self.listen(on: session, cancellation)
-                return [first] + self.more(on: session, after: first.size)
+                return self.more(on: session, after: first)
             }
         } catch {
             session = nil
@@ -41,10 +49,10 @@ actor SubscriptionLine {
         }
     }
 
-    /// What has arrived already. What goes wrong meanwhile is told by the next call.
-    private func more(on session: Session, after size: Int) -> [RedisSubscription.Item] {
-        var items: [RedisSubscription.Item] = []
-        var size = size
+    /// An item and what has arrived behind it. What goes wrong meanwhile is told by the next call.
+    private func more(on session: Session, after first: RedisSubscription.Item) -> [RedisSubscription.Item] {
+        var items = [first]
+        var size = first.size
         do throws(RedisError) {
             while size < Self.longestRead, let push = try session.arrived() {
                 guard let item = try item(push) else { continue }
@@ -54,6 +62,7 @@ actor SubscriptionLine {
         } catch {
             fault = error
         }
+        isFlooded = size >= Self.flood / 2
         return items
     }
 

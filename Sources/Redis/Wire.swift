@@ -69,10 +69,9 @@ final class Wire {
         return context.pointee.reader.pointee.len > before
     }
 
-    /// The socket counts as readable only when so many replies may have come: an integer reply is 4 bytes at least.
-    /// - Parameter count: 0 for any byte at all.
-    func expectReplies(_ count: Int) {
-        var bytes = Int32(min(max(1, 4 * count), 32 << 10))
+    /// The socket counts as readable only when so many bytes have come, or the connection is over: one wake-up for many small answers.
+    func expect(bytes: Int) {
+        var bytes = Int32(bytes)
         // Where the system refuses, we wake more often.
         _ = setsockopt(descriptor, SOL_SOCKET, SO_RCVLOWAT, &bytes, socklen_t(MemoryLayout<Int32>.size))
     }
