@@ -8,6 +8,7 @@ enum SingleRows {
     static func work(_ callers: Int) -> String { "append, one event a call, \(callers) concurrent Swift callers" }
     static let againstInserts = "append, one event a call, the same 32 callers"
     static let sql = "append_event in SQL, one event a call, one connection"
+    static let unchecked = "the same by a function that locks, numbers and inserts, and checks nothing: the limit"
     private static let copied = "raw COPY, 1,000 rows a transaction, the same indexes"
 
     static func measure(_ bench: Bench) async throws {
@@ -19,7 +20,7 @@ enum SingleRows {
         try await bench.part([againstInserts]) { bench in
             try await bench.withLedger { try await againstInserts(bench, $0) }
         }
-        try await bench.part([sql]) { bench in try await bench.withLedger { try await bySQL(bench, $0) } }
+        try await bench.part([sql, unchecked]) { bench in try await bench.withLedger { try await bySQL(bench, $0) } }
     }
 
     private static func againstCopy(
@@ -47,26 +48,51 @@ enum SingleRows {
     }
 
     private static func bySQL(_ bench: Bench, _ ledger: BenchLedger) async throws -> [BenchRow] {
-        let job = "backtest-by-sql"
-        try await ledger.queue([job])
+        let jobs = ["backtest-by-sql", "backtest-unchecked"]
+        try await ledger.queue(jobs)
+        try await ledger.admin.execute(script: uncheckedFunction)
         let bare = try await ledger.bare()
         try await bare.prepare("append", "SELECT * FROM append_event($1, 'progress', $2::json, event_id => $3::uuid)")
+        try await bare.prepare("unchecked", "SELECT * FROM append_unchecked($1, 'progress', $2::json, $3::uuid)")
         let time = bench.options.time(.seconds(2))
+        @Sendable func run(_ statement: String, _ job: String) -> Contest.Work {
+            {
+                let start = ContinuousClock.now
+                let count = try await bare.repeatedly(statement, until: start.advanced(by: time)) {
+                    [job.postgresBytes(), Filler.progress($0).postgresBytes(), EventID.version7().postgresBytes()]
+                }
+                return Rate(events: count, elapsed: start.duration(to: .now))
+            }
+        }
         return try await Contest(
             rounds: bench.options.rounds(7),
             against: "one plain INSERT a transaction, prepared, one connection, the same indexes",
             baseline: try await plainInserts(bench, ledger, connections: 1),
             candidates: [
-                .init(work: sql, target: .atLeast(0.75)) {
-                    let start = ContinuousClock.now
-                    let count = try await bare.repeatedly("append", until: start.advanced(by: time)) {
-                        [job.postgresBytes(), Filler.progress($0).postgresBytes(), EventID.version7().postgresBytes()]
-                    }
-                    return Rate(events: count, elapsed: start.duration(to: .now))
-                }
+                .init(work: sql, target: .atLeast(0.75), run: run("append", jobs[0])),
+                .init(work: unchecked, run: run("unchecked", jobs[1])),
             ]
         ).run()
     }
+
+    /// What is left of `append_event` without its checks and without a duplicate's answer.
+    private static let uncheckedFunction = """
+        CREATE FUNCTION append_unchecked(job_id text, type text, data json, id uuid) RETURNS appended
+        LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET jobledger.appending = 'on' AS $$
+        DECLARE
+          last   record;
+          head   record;
+          answer appended;
+        BEGIN
+          LOCK TABLE serialiser IN SHARE ROW EXCLUSIVE MODE;
+          SELECT e.version, e.total INTO head FROM events AS e WHERE e.stream_id = job_id ORDER BY e.version DESC LIMIT 1;
+          SELECT e.position, e.recorded_at INTO last FROM events AS e ORDER BY e.position DESC LIMIT 1;
+          INSERT INTO events AS e (position, event_id, stream_id, version, type, data, recorded_at, total, completed)
+          VALUES (last.position + 1, id, job_id, head.version + 1, type, data, greatest(clock_timestamp(), last.recorded_at), head.total, 0)
+          RETURNING e.position, e.version, e.event_id, false INTO answer;
+          RETURN answer;
+        END $$
+        """
 
     /// Lends the work of `callers` tasks that append one event after the other, each to a job of its own.
     static func withCallers(
