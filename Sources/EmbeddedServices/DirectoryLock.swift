@@ -19,5 +19,9 @@ public final class DirectoryLock: Sendable {
         self.descriptor = descriptor
     }
 
-    deinit { close(descriptor) }
+    deinit {
+        // A child that is being started at this moment has a copy until it closes it: unlocking counts for all copies.
+        flock(descriptor, LOCK_UN)
+        close(descriptor)
+    }
 }

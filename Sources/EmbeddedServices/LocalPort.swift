@@ -20,6 +20,25 @@ enum LocalPort {
         throw EmbeddedServiceError("found no free TCP port on 127.0.0.1 from \(range.lowerBound) to \(range.upperBound - 1)")
     }
 
+    /// Starts a service, on another port if somebody else took the one that was chosen before the service could.
+    /// - Parameters:
+    ///   - make: chooses the port.
+    ///   - launch: fails if it cannot listen there.
+    static func start<Service: Sendable>(
+        _ make: () async throws -> (Service, port: UInt16), _ launch: (Service) async throws -> Void
+    ) async throws -> Service {
+        var attempt = 1
+        while true {
+            let (service, port) = try await make()
+            do {
+                try await launch(service)
+                return service
+            } catch  where attempt < 5 && !Task.isCancelled && !isFree(port) {
+                attempt += 1
+            }
+        }
+    }
+
     static func isFree(_ port: UInt16) -> Bool {
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { return false }

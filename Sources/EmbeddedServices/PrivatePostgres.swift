@@ -26,19 +26,22 @@ public actor PrivatePostgres {
     /// - Throws: ``EmbeddedServiceError`` when Postgres is not installed, another process runs a server there, or the server
     ///   does not come up; the message then has the end of its log.
     public static func start(directory: URL, settings: [String: String] = [:]) async throws -> PrivatePostgres {
-        let server = try await PrivatePostgres(directory: directory, settings: settings)
-        try await server.launch()
-        return server
+        let directory = try ServiceDirectory(directory, user: try ServiceUser.current())
+        let lock = try DirectoryLock(path: directory.path("postgres.lock"), for: "Postgres in \(directory.path(""))")
+        return try await LocalPort.start {
+            let server = try await PrivatePostgres(directory, lock, settings)
+            return (server, server.port)
+        } _: {
+            try await $0.launch()
+        }
     }
 
-    private init(directory url: URL, settings: [String: String]) async throws {
+    private init(_ directory: ServiceDirectory, _ lock: DirectoryLock, _ settings: [String: String]) async throws {
+        self.lock = lock
         let programs = try Programs.postgres()
-        let anyone = try ServiceUser.current()
-        let directory = try ServiceDirectory(url, user: anyone)
-        lock = try DirectoryLock(path: directory.path("postgres.lock"), for: "Postgres in \(directory.path(""))")
         try directory.prepareLog(PostgresCluster.log)
         let log = directory.path(PostgresCluster.log)
-        let user = try await anyone.reaching(directory.path(""), log: log)
+        let user = try await directory.user.reaching(directory.path(""), log: log)
         cluster = PostgresCluster(directory: directory, user: user, programs: programs)
         try await Leftover.stop(
             programs: ["postgres"], argument: cluster.data, gentle: SIGINT, forceful: SIGQUIT,

@@ -12,6 +12,7 @@ public actor PrivateRedis {
     private let user: ServiceUser
     private let lock: DirectoryLock
     private let program: String
+    private let port: UInt16
     private var child: ChildProcess?
 
     /// `redis://:<password>@127.0.0.1:<port>/0`, the same after every restart.
@@ -23,23 +24,27 @@ public actor PrivateRedis {
     /// - Parameter settings: lines of redis.conf beyond ours, such as `["maxmemory": "100mb"]`.
     /// - Throws: ``EmbeddedServiceError`` as ``PrivatePostgres/start(directory:settings:)`` does.
     public static func start(directory: URL, settings: [String: String] = [:]) async throws -> PrivateRedis {
-        let server = try await PrivateRedis(directory: directory, settings: settings)
-        try await server.launch()
-        return server
+        let directory = try ServiceDirectory(directory, user: try ServiceUser.current())
+        let lock = try DirectoryLock(path: directory.path("redis.lock"), for: "Redis in \(directory.path(""))")
+        return try await LocalPort.start {
+            let server = try await PrivateRedis(directory, lock, settings)
+            return (server, server.port)
+        } _: {
+            try await $0.launch()
+        }
     }
 
-    private init(directory url: URL, settings: [String: String]) async throws {
+    private init(_ directory: ServiceDirectory, _ lock: DirectoryLock, _ settings: [String: String]) async throws {
+        self.directory = directory
+        self.lock = lock
         program = try Programs.find("redis-server", package: "redis-server")
-        let anyone = try ServiceUser.current()
-        directory = try ServiceDirectory(url, user: anyone)
-        lock = try DirectoryLock(path: directory.path("redis.lock"), for: "Redis in \(directory.path(""))")
         try directory.prepareLog(Self.log)
-        user = try await anyone.reaching(directory.path(""), log: directory.path(Self.log))
+        user = try await directory.user.reaching(directory.path(""), log: directory.path(Self.log))
         log = directory.file(Self.log)
         try await Leftover.stop(
             programs: ["redis-server"], argument: directory.path(Self.configuration),
             gentle: SIGTERM, forceful: SIGKILL, what: "the Redis in \(directory.path(""))")
-        let port = try LocalPort.choose(rememberedIn: directory.file("redis.port"))
+        port = try LocalPort.choose(rememberedIn: directory.file("redis.port"))
         if directory.read("redis.password") == nil {
             try directory.write(ServiceDirectory.makePassword(), to: "redis.password")
         }

@@ -1,0 +1,49 @@
+import Foundation
+import Testing
+
+@testable import EmbeddedServices
+
+/// What went wrong on a busy machine, between two instants.
+@Suite(.timeLimit(.minutes(1))) struct RacesTests {
+    /// A child between fork and exec has copies of all descriptors.
+    @Test func aLockEndsThoughSomebodyHasACopy() async throws {
+        try await withDirectory { directory in
+            try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+            let path = directory.appending(path: "lock").path
+            var lock: DirectoryLock? = try DirectoryLock(path: path, for: "the test")
+            let copy = try #require(
+                try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").lazy.compactMap { Int32($0) }
+                    .first { (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\($0)")) == path })
+            let held = dup(copy)
+            defer { close(held) }
+            #expect(throws: EmbeddedServiceError.self) { _ = try DirectoryLock(path: path, for: "the test") }
+            withExtendedLifetime(lock) {}
+            lock = nil
+            _ = try DirectoryLock(path: path, for: "the test")
+        }
+    }
+
+    /// Somebody listens on the port after it was chosen, and before the service does.
+    @Test func aPortThatIsTakenMeanwhileIsGivenUp() async throws {
+        try await withDirectory { directory in
+            let first = try await PrivateRedis.start(directory: directory.appending(path: "first"))
+            let taken = try #require(URL(string: first.url)?.port)
+            let second = directory.appending(path: "second")
+            try FileManager.default.createDirectory(at: second, withIntermediateDirectories: true)
+            let file = second.appending(path: "port")
+            var tries = 0
+            let port = try await LocalPort.start {
+                tries += 1
+                let port = tries == 1 ? UInt16(taken) : try LocalPort.choose(rememberedIn: file)
+                return (port, port)
+            } _: { port in
+                if port == taken { throw EmbeddedServiceError("bind: Address already in use") }
+            }
+            #expect(tries == 2 && port != taken)
+            await #expect(throws: EmbeddedServiceError("no")) {
+                _ = try await LocalPort.start({ (0, port) }, { (_: Int) in throw EmbeddedServiceError("no") })
+            }
+            try await first.stop()
+        }
+    }
+}
