@@ -26,6 +26,7 @@ let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioHTTPTypes = Target.Dependency.product(name: "NIOHTTPTypes", package: "swift-nio-extras")
 let nioHTTPTypesHTTP1 = Target.Dependency.product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras")
+let asyncHTTPClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
 let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
 
 func library(_ name: String, _ dependencies: [Target.Dependency], plugins: [Target.PluginUsage] = []) -> Target {
@@ -55,6 +56,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
     ],
     targets: [
         // The C libraries; only Postgres and Redis see them, and the bench, which measures against libpq as it is.
@@ -130,6 +132,13 @@ let package = Package(
         tests(
             "FeedTests",
             ["Feed", "EventStore", "LedgerCore", "Postgres", "Redis", "LedgerTesting", "EmbeddedServices", logging]),
+        tests(
+            "LedgerServerTests",
+            [
+                "LedgerServer", "LedgerSettings", "Projections", "EventStore", "LedgerCore", "Postgres", "OffPool",
+                "LedgerTesting",
+                "EmbeddedServices", "Feed", logging, lifecycle, asyncHTTPClient, httpTypes, nioCore, nioHTTP1,
+            ]),
         tests("BacktestTests", ["Backtest"]),
         tests(
             "EndToEndTests",

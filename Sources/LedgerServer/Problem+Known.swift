@@ -32,6 +32,10 @@ extension Problem {
             self = .unavailable("\(error)", code: "outcome_unknown")
         case is GroupCommitStopped:
             self = .unavailable("nothing was written: the service is stopping; try again", code: "stopping")
+        case SQLState.undefinedTable, SQLState.undefinedFunction, SQLState.undefinedSchema:
+            self = .unavailable("the ledger is not there, or is an older one: jobledger migrate", code: "not_migrated")
+        case let error as PostgresError where error.kind == .usage:
+            self = .unavailable("too many requests wait for Postgres; try again")
         case let error as PostgresError where error.isRetriable || error.isConnectionFailure:
             self = .unavailable("the ledger cannot be reached right now, and nothing was written; try again")
         default: return nil

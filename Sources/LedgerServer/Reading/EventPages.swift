@@ -35,6 +35,11 @@ struct EventPages: Sendable {
         }
     }
 
+    /// What `?after=` says: a position, or the end of the log as it is now.
+    func position(_ query: Query) async throws -> Position {
+        try query.all("after") == ["head"] ? await store.head() : query.position("after") ?? 0
+    }
+
     /// The position of a job's event of this version, or of its last one before; 0 where it has none.
     func position(of job: String, version: Int32) async throws -> Position {
         try await store.pool.withConnection { connection in

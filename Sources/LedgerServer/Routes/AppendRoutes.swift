@@ -32,6 +32,9 @@ struct AppendRoutes: Sendable {
                 appended = try await commits.append(request)
             } catch let error as OutcomeUnknown {
                 throw unknown(error, request.events.map(\.id))
+            } catch let refusal as Refusal {
+                metrics.appended(request, .failure(refusal), in: start.duration(to: .now))
+                throw refusal
             }
             metrics.appended(request, .success(appended), in: start.duration(to: .now))
             var json: [UInt8] = []

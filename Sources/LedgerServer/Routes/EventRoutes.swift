@@ -16,14 +16,14 @@ struct EventRoutes: Sendable {
         ]
     }
 
-    /// `after` is a position.
+    /// `after` is a position, or `head`.
     @Sendable private func ofAll(_ call: Call) async throws -> Response {
         if call.wantsStream { return try await streams.ofAll(call) }
         let query = call.query
         try query.allow("after", "limit", "type")
         let limit = Int(try query.integer("limit", 1...1000) ?? 100)
         let types = try query.types()
-        let page = try await pages.page(EventQuery(after: try query.position("after") ?? 0, types: types, limit: limit))
+        let page = try await pages.page(EventQuery(after: try await pages.position(query), types: types, limit: limit))
         return answer(page) { last in "/v1/events?\(filters(types))limit=\(limit)&after=\(last.position)" }
     }
 

@@ -26,14 +26,8 @@ struct EventStreams: Sendable {
         guard jobs.count <= Self.mostJobs else {
             throw Problem.invalidRequest("\"job\" may be given \(Self.mostJobs) times; without it the stream has all jobs")
         }
-        let position: Position
-        if let resumed = try lastEventID(call) {
-            position = resumed
-        } else if try query.text("after") == "head" {
-            position = try await store.head()
-        } else {
-            position = try query.position("after") ?? 0
-        }
+        let after = try await pages.position(query)
+        let position = try lastEventID(call) ?? after
         let interest = StreamHub.Interest(jobs: jobs.isEmpty ? nil : Set(jobs), types: try query.types())
         return try await stream(call, interest, after: position)
     }
