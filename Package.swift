@@ -91,7 +91,8 @@ let package = Package(
         .target(
             name: "LedgerBench",
             dependencies: [
-                "CLibpq", "OffPool", "Postgres", "Redis", "LedgerCore", "EventStore", "Projections", "Feed", "EmbeddedServices",
+                "CLibpq", "OffPool", "Postgres", "Redis", "LedgerCore", "EventStore", "Projections", "Feed", "LedgerServer",
+                "EmbeddedServices",
                 logging,
             ],
             path: "bench/LedgerBench", swiftSettings: settings),
