@@ -143,6 +143,10 @@ let package = Package(
         tests("BacktestTests", ["Backtest"]),
         tests(
             "EndToEndTests",
-            ["jobledger", "backtest-demo", "LedgerCore", "Postgres", "Redis", "EventStore", "LedgerTesting", "EmbeddedServices"]),
+            [
+                "jobledger", "backtest-demo", "LedgerCore", "Postgres", "Redis", "EventStore", "LedgerTesting",
+                "EmbeddedServices",
+                asyncHTTPClient, nioCore, nioHTTP1,
+            ]),
     ]
 )

@@ -62,8 +62,11 @@ actor HTTPFollowers {
         if line.starts(with: Self.data) {
             received += 1
             if recordsTimes, let event = Self.number(behind: Self.completed, in: line) { seen[event] = now }
-            guard let version = Self.number(behind: Self.version, in: line), version == versions[number] + 1 || recordsTimes else {
-                throw BenchFailure("stream \(number): after version \(versions[number]) came \(String(decoding: line, as: UTF8.self).prefix(400))")
+            guard let version = Self.number(behind: Self.version, in: line), version == versions[number] + 1 || recordsTimes
+            else {
+                throw BenchFailure(
+                    "stream \(number): after version \(versions[number]) came \(String(decoding: line, as: UTF8.self).prefix(400))"
+                )
             }
             versions[number] = version
         } else if line.starts(with: Self.retry) {

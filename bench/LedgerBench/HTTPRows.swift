@@ -78,8 +78,11 @@ enum HTTPRows {
                 }
                 return rows.map { row in
                     BenchRow(
-                        row.work, ours: max(0, milliseconds.percentile(row.share)), target: row.target.map { .atMost($0) }, unit: "ms",
-                        note: "\(samples) events at \(perSecond)/s, with a relay; a client that had it before the appender its answer counts as 0")
+                        row.work, ours: max(0, milliseconds.percentile(row.share)), target: row.target.map { .atMost($0) },
+                        unit: "ms",
+                        note:
+                            "\(samples) events at \(perSecond)/s, with a relay; a client that had it before the appender its answer counts as 0"
+                    )
                 }
             }
         }
