@@ -42,12 +42,21 @@ build-tests:
 	$(link)
 
 .PHONY: test
-test: deps build-tests ## build and run all tests, on their own Postgres and Redis
+test: deps test-tools build-tests ## build and run all tests, on their own Postgres and Redis
 ifdef TEST_ARGS
 	swift test -c $(CONFIGURATION) --skip-build $(TEST_ARGS)
 else
 	scripts/test $(MODULES) -- -c $(CONFIGURATION)
+	CONFIGURATION=$(CONFIGURATION) scripts/check-openapi
 endif
+
+.PHONY: test-tools
+test-tools:
+	@scripts/test-tools
+
+.PHONY: openapi-check
+openapi-check: deps build ## test the running service against its OpenAPI document, for about a minute
+	CONFIGURATION=$(CONFIGURATION) scripts/check-openapi
 
 .PHONY: test-thread
 test-thread: deps ## run the tests of THREAD_MODULES under ThreadSanitizer

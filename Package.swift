@@ -95,7 +95,8 @@ let package = Package(
         .target(
             name: "LedgerBench",
             dependencies: [
-                "CLibpq", "OffPool", "Postgres", "Redis", "LedgerCore", "EventStore", "Projections", "Feed", "EmbeddedServices",
+                "CLibpq", "OffPool", "Postgres", "Redis", "LedgerCore", "EventStore", "Projections", "Feed", "LedgerServer",
+                "EmbeddedServices",
                 logging,
             ],
             path: "bench/LedgerBench", swiftSettings: settings),
@@ -153,6 +154,10 @@ let package = Package(
         tests("BacktestTests", ["Backtest"]),
         tests(
             "EndToEndTests",
-            ["jobledger", "backtest-demo", "LedgerCore", "Postgres", "Redis", "EventStore", "LedgerTesting", "EmbeddedServices"]),
+            [
+                "jobledger", "backtest-demo", "LedgerCore", "Postgres", "Redis", "EventStore", "LedgerTesting",
+                "EmbeddedServices",
+                asyncHTTPClient, nioCore, nioHTTP1,
+            ]),
     ]
 )

@@ -44,6 +44,7 @@ public struct LedgerService: Service {
     private let configuration: Configuration
     private let logger: Logger
     private let started: @Sendable (_ url: String) async throws -> Void
+    private let tls: TLSConfiguration?
 
     /// - Parameter started: called with the service's address once it accepts requests.
     /// - Throws: ``Mistake``
@@ -58,6 +59,7 @@ public struct LedgerService: Service {
         self.configuration = configuration
         self.logger = logger
         self.started = started
+        tls = try configuration.http.tls.map(Self.tls)
     }
 
     /// Runs until it is told to stop gracefully: then it takes no more requests, finishes those under way, and ends streams with a hint to
@@ -132,8 +134,8 @@ public struct LedgerService: Service {
         var server = HTTPServerBuilder { responder in
             GuardedChannel(responder: responder, limits: limits, connections: parts.connections)
         }
-        if let files = http.tls { server = try .tls(server, tlsConfiguration: try Self.tls(files)) }
-        let scheme = http.tls == nil ? "http" : "https"
+        if let tls { server = try .tls(server, tlsConfiguration: tls) }
+        let scheme = tls == nil ? "http" : "https"
         let host = http.host.contains(":") ? "[\(http.host)]" : http.host
         return Application(
             responder: parts.responder, server: server,

@@ -179,7 +179,7 @@ enum SingleRows {
     }
 
     /// What a plain table does: so many connections, one INSERT a transaction each.
-    private static func plainInserts(_ bench: Bench, _ ledger: BenchLedger, connections count: Int) async throws -> Contest.Work {
+    static func plainInserts(_ bench: Bench, _ ledger: BenchLedger, connections count: Int) async throws -> Contest.Work {
         try await ledger.makeBareTable("inserted")
         try await ledger.admin.execute(script: "CREATE SEQUENCE inserted_position")
         var connections: [BareConnection] = []

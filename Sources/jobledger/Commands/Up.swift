@@ -95,8 +95,8 @@ struct Up: AsyncParsableCommand {
                 try await directory.write(settings, service: (address, token))
                 try await Self.waitUntilProjecting(definitions, settings)
                 try directory.markReady()
-                Output.diagnostic(
-                    "The ledger is up at \(address). Ctrl-C stops it; \(directory.env.path) has its addresses and a token.")
+                Output.diagnostic("The ledger is up. Ctrl-C stops it; \(directory.env.path) has its addresses and a token.")
+                Output.diagnostic("It is served at \(address).")
                 // Nothing more to do than to be stopped.
                 try await Task.sleep(for: .seconds(1_000_000_000))
             })
