@@ -13,7 +13,7 @@ public import Redis
 public import ServiceLifecycle
 
 /// The HTTP service of one ledger.
-public struct LedgerService: Service {
+public struct LedgerService: Service, CustomStringConvertible {
     public struct Configuration: Sendable {
         public var url: String
         public var ledger: LedgerName
@@ -40,6 +40,9 @@ public struct LedgerService: Service {
     public struct Mistake: Error, Sendable, CustomStringConvertible {
         public let description: String
     }
+
+    /// Without the database's address, which has a password: who runs services logs what they are called.
+    public var description: String { "LedgerService(\(configuration.ledger))" }
 
     private let configuration: Configuration
     private let logger: Logger

@@ -94,7 +94,7 @@ import Testing
         #expect(throws: Problem.self) { try query.text("job") }
         #expect(throws: Problem.self) { try query.integer("b", 0...5) }
         #expect(throws: Problem.self) { try query.allow("a", "b") }
-        for broken in ["a=%", "a=%4", "a=%gg", "a=%ff", "%=1"] {
+        for broken in ["a=%", "a=%4", "a=%gg", "a=%ff", "%=1", "a=%00"] {
             #expect(throws: Problem.self, "\(broken)") { try Query(broken) }
         }
         for text in ["a b/é😀?&=#%", "plain-._~"] { #expect(Query.decoded(Query.encoded(text)[...]) == text) }
