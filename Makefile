@@ -12,11 +12,11 @@ UP_ARGS ?=
 BENCH_ARGS ?=
 BENCH_OUT ?= bench/results/$(shell date -u +%Y-%m-%d)$(addprefix -,$(filter growth memory,$(BENCH_ARGS))).json
 MODULES := LedgerCoreTests BacktestTests PostgresTests RedisTests EmbeddedServicesTests EventStoreTests ProjectionsTests \
-	FeedTests LedgerServerTests EndToEndTests
+	FeedTests LedgerClientTests LedgerServerTests EndToEndTests
 # What shares memory between threads.
 THREAD_MODULES ?= PostgresTests RedisTests EventStoreTests ProjectionsTests FeedTests
 THREAD := --sanitize=thread --scratch-path .build-thread
-FORMATTED = $(wildcard Package.swift Sources Tests Plugins bench)
+FORMATTED = $(wildcard Package.swift Sources Tests Plugins bench Examples)
 
 # bin/jobledger is the binary of the last build, whatever its configuration.
 define link

@@ -43,6 +43,8 @@ let package = Package(
     products: [
         .executable(name: "jobledger", targets: ["jobledger"]),
         .executable(name: "backtest-demo", targets: ["backtest-demo"]),
+        // What a Swift service needs to use a ledger over HTTP, and nothing of the ledger itself.
+        .library(name: "LedgerClient", targets: ["LedgerClient"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -85,6 +87,8 @@ let package = Package(
                 nioSSL, "LedgerSettings",
             ], plugins: ["EmbedFiles"]),
 
+        library("LedgerClient", ["LedgerCore", asyncHTTPClient, nioCore, nioHTTP1]),
+
         // Running it.
         library("LedgerSettings", ["LedgerCore", configuration, system]),
         library("EmbeddedServices", ["Redis"]),
@@ -114,6 +118,11 @@ let package = Package(
             ],
             swiftSettings: settings),
 
+        // The example of a service that uses the client library.
+        .executableTarget(
+            name: "alerts", dependencies: ["LedgerClient", "LedgerCore", argumentParser, logging, lifecycle, unixSignals],
+            path: "Examples/alerts", swiftSettings: settings),
+
         // The SQL of migrations/ and projections/ travels inside the binary.
         .executableTarget(name: "embed-files", path: "Sources/EmbedFiles", swiftSettings: settings),
         .plugin(name: "EmbedFiles", capability: .buildTool(), dependencies: ["embed-files"]),
@@ -136,10 +145,12 @@ let package = Package(
         tests(
             "LedgerServerTests",
             [
-                "LedgerServer", "LedgerSettings", "Projections", "EventStore", "LedgerCore", "Postgres", "OffPool",
+                "LedgerServer", "LedgerClient", "LedgerSettings", "Projections", "EventStore", "LedgerCore", "Postgres",
+                "OffPool",
                 "LedgerTesting",
                 "EmbeddedServices", "Feed", logging, lifecycle, asyncHTTPClient, httpTypes, nioCore, nioHTTP1,
             ]),
+        tests("LedgerClientTests", ["LedgerClient", "LedgerCore"]),
         tests("BacktestTests", ["Backtest"]),
         tests(
             "EndToEndTests",

@@ -1,0 +1,106 @@
+/// An event as it is passed around: its ``CloudEvent`` as bytes, and what they say.
+///
+/// Whoever passes it on sends ``json`` as it is; many subscribers share one copy. Of the metadata it carries what a CloudEvent does
+/// (``actor`` and so on); free keys stay in the log.
+public struct FeedEvent: Sendable, Equatable {
+    public let position: Position
+    public let id: EventID
+    public let job: String
+    public let version: Int32
+    public let type: EventType
+    /// When it occurred, by the caller's clock where the caller said so.
+    public let time: Timestamp
+    public let recordedAt: Timestamp
+    /// The job's known total after this event, 0 where unknown.
+    public let total: Int32
+    /// The CloudEvent, on one line.
+    public let json: [UInt8]
+    /// Where in ``json`` the data are.
+    private let dataPlace: Range<Int>?
+
+    /// The data as JSON, but for the line breaks between its tokens as they were sent; `nil` where large data were left out.
+    public var data: String? { dataPlace.map { String(decoding: json[$0], as: UTF8.self) } }
+
+    public init(_ event: RecordedEvent, of ledger: LedgerName) {
+        position = event.position
+        id = event.id
+        job = event.job
+        version = event.version
+        type = event.type
+        time = event.occurredAt ?? event.recordedAt
+        recordedAt = event.recordedAt
+        total = event.total
+        json = CloudEvent(event, of: ledger).json
+        // They come last, before the closing brace.
+        dataPlace = event.data.map { [end = json.count - 1] in end - $0.utf8.count..<end }
+    }
+
+    /// Reads a CloudEvent that a relay, or the service, has written.
+    public init(json: [UInt8]) throws(Malformed) {
+        var members = Members()
+        do {
+            for (name, value) in try JSONText.slices(of: json[...]) { members.add(name, value) }
+        } catch {
+            throw Malformed(description: "no JSON object: \(error)")
+        }
+        func required<Value>(_ value: Value?, _ name: String) throws(Malformed) -> Value {
+            guard let value else { throw Malformed(description: "\"\(name)\" is missing, or not what it should be") }
+            return value
+        }
+        position = try required(members.position, "position")
+        id = try required(members.id, "id")
+        job = try required(members.job, "subject")
+        version = try required(members.version, "streamversion")
+        type = try required(members.type, "type")
+        time = try required(members.time, "time")
+        recordedAt = try required(members.recordedAt, "recordedtime")
+        total = members.total
+        dataPlace = members.data
+        self.json = json
+    }
+
+    /// Why bytes are no CloudEvent of a ledger.
+    public struct Malformed: Error, Sendable, CustomStringConvertible {
+        public let description: String
+    }
+
+    /// Who did it.
+    public var actor: String? { attribute("actor") }
+    public var correlationID: String? { attribute("correlationid") }
+    public var causationID: String? { attribute("causationid") }
+    public var traceparent: String? { attribute("traceparent") }
+    /// Where the service has the data that were left out.
+    public var dataReference: String? { attribute("dataref") }
+
+    /// Few ask for these: they are looked for when somebody does.
+    private func attribute(_ name: String) -> String? {
+        guard let members = try? JSONText.slices(of: json[...]) else { return nil }
+        return members.first { $0.name == name }.flatMap { JSONText.string(from: $0.value) }
+    }
+
+    /// What is read of a CloudEvent; what it says beyond that is left alone.
+    private struct Members {
+        var (position, id, job, version): (Position?, EventID?, String?, Int32?)
+        var (type, time, recordedAt, data): (EventType?, Timestamp?, Timestamp?, Range<Int>?)
+        var total: Int32 = 0
+
+        mutating func add(_ name: String, _ value: ArraySlice<UInt8>) {
+            switch name {
+            case "position": position = JSONText.string(from: value).flatMap { Position($0) }
+            case "id": id = JSONText.string(from: value).flatMap { EventID(text: $0) }
+            case "subject": job = JSONText.string(from: value)
+            case "streamversion": version = Int32(String(decoding: value, as: UTF8.self))
+            case "type":
+                type = JSONText.string(from: value).flatMap {
+                    $0.hasPrefix(CloudEvent.typePrefix)
+                        ? EventType(rawValue: String($0.dropFirst(CloudEvent.typePrefix.count))) : nil
+                }
+            case "time": time = JSONText.string(from: value).flatMap { Timestamp($0) }
+            case "recordedtime": recordedAt = JSONText.string(from: value).flatMap { Timestamp($0) }
+            case "total": total = Int32(String(decoding: value, as: UTF8.self)) ?? 0
+            case "data": data = value.indices
+            default: break
+            }
+        }
+    }
+}
