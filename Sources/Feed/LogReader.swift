@@ -88,7 +88,7 @@ actor LogReader {
             message.append(
                 cloudEvent: event.id, of: ledger, type: event.type, job: bytes.extracting(event.job), position: event.position,
                 version: event.version, occurredAt: event.occurredAt, recordedAt: event.recordedAt,
-                metadata: bytes.extracting(event.metadata), data: bytes.extracting(event.data ?? 0..<0))
+                total: event.total, metadata: bytes.extracting(event.metadata), data: bytes.extracting(event.data ?? 0..<0))
             channel.removeSubrange(channelPrefix...)
             channel += chunk[event.job]
             commands.publish(message, to: channel)

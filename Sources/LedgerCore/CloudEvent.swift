@@ -2,7 +2,7 @@
 ///
 /// Attributes: `id`, `source` (`/jobledger/NAME`), `type` (`io.jobledger.job.progress`), `subject` (the job), `time` (when it
 /// occurred, otherwise when it was recorded), `datacontenttype`, `data`; extensions `position` (decimal string),
-/// `streamversion`, `recordedtime`, and from the metadata `actor`, `correlationid`, `causationid`, `traceparent`.
+/// `streamversion`, `recordedtime`, `total` (the job's, where known), and from the metadata `actor`, `correlationid`, `causationid`, `traceparent`.
 /// Data that was left out is replaced by `dataref`, where it can be fetched.
 public struct CloudEvent: Sendable {
     public static let typePrefix = "io.jobledger.job."
@@ -28,6 +28,7 @@ public struct CloudEvent: Sendable {
         json.append(
             cloudEvent: event.id, of: ledger, type: event.type, job: event.job.utf8.span, position: event.position,
             version: event.version, occurredAt: event.occurredAt, recordedAt: event.recordedAt,
+            total: event.total,
             metadata: event.metadata.utf8.span, data: data.utf8.span)
     }
 }
@@ -37,7 +38,7 @@ extension [UInt8] {
     /// - Parameter data: nothing where they were left out; there is no JSON of no bytes.
     public mutating func append(
         cloudEvent id: EventID, of ledger: LedgerName, type: EventType, job: Span<UInt8>, position: Position, version: Int32,
-        occurredAt: Timestamp?, recordedAt: Timestamp, metadata: Span<UInt8>, data: Span<UInt8>
+        occurredAt: Timestamp?, recordedAt: Timestamp, total: Int32, metadata: Span<UInt8>, data: Span<UInt8>
     ) {
         append(literal: #"{"specversion":"1.0","id":""#)
         id.append(to: &self)
@@ -57,6 +58,10 @@ extension [UInt8] {
         append(literal: #","recordedtime":""#)
         recordedAt.append(to: &self)
         append(UInt8(ascii: "\""))
+        if total > 0 {
+            append(literal: #","total":"#)
+            append(number: Int64(total))
+        }
         MetadataAttributes.append(of: metadata, to: &self)
         if !data.isEmpty {
             append(literal: #","datacontenttype":"application/json","data":"#)

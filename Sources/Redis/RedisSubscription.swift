@@ -15,15 +15,15 @@ public struct RedisSubscription: AsyncSequence, Sendable {
     public enum Item: Sendable, Equatable {
         /// A message; `pattern` tells which pattern it matched when that is why it came.
         case message(channel: String, pattern: String?, payload: [UInt8])
-        /// All subscriptions are acknowledged: first and after every reconnection. Messages may have been lost before.
+        /// All subscriptions are acknowledged: first, after every reconnection, and after topics were added. Messages, of these topics,
+        /// may have been lost before.
         case joined
         /// The connection broke, or could not be made; the next call waits a little and tries again.
         case lost(RedisError)
     }
 
     let configuration: RedisConfiguration
-    let channels: [String]
-    let patterns: [String]
+    let topics: RedisTopics
     let silence: Duration
     let backoff: Backoff
 
@@ -37,13 +37,20 @@ public struct RedisSubscription: AsyncSequence, Sendable {
         _ configuration: RedisConfiguration, channels: [String] = [], patterns: [String] = [],
         silence: Duration = .seconds(15), backoff: Backoff = Backoff()
     ) throws(RedisError) {
-        guard !channels.isEmpty || !patterns.isEmpty else {
+        // The server acknowledges a name once for each mention; we count acknowledgements of different ones.
+        let names = RedisTopics.Names(channels: Set(channels), patterns: Set(patterns))
+        try self.init(configuration, topics: RedisTopics(names), silence: silence, backoff: backoff)
+    }
+
+    /// - Parameter topics: what to listen to, now and whenever they are changed.
+    public init(
+        _ configuration: RedisConfiguration, topics: RedisTopics, silence: Duration = .seconds(15), backoff: Backoff = Backoff()
+    ) throws(RedisError) {
+        guard !topics.names.isEmpty else {
             throw RedisError(.configuration, "a subscription needs a channel or a pattern")
         }
         self.configuration = configuration
-        // The server acknowledges a name once for each mention; we count acknowledgements of different ones.
-        self.channels = Set(channels).sorted()
-        self.patterns = Set(patterns).sorted()
+        self.topics = topics
         self.silence = silence
         self.backoff = backoff
     }

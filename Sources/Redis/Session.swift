@@ -93,15 +93,27 @@ final class Session {
         }
     }
 
-    /// The next push that the server sends of its own accord; `nil` when it sent none within `limit`.
-    func listen(within limit: Duration, cancellation: Cancellation) throws(RedisError) -> Push? {
-        let deadline = ContinuousClock.now.advanced(by: limit)
+    enum Listened {
+        case push(Push)
+        case silence
+        /// Somebody rang the bell, and not to cancel this.
+        case rung
+    }
+
+    /// The next push that the server sends of its own accord, if it sends one before the deadline.
+    func listen(until deadline: ContinuousClock.Instant, cancellation: Cancellation) throws(RedisError) -> Listened {
         while true {
             // What arrived while the consumer was busy counts, however late we look.
-            if let push = try arrived() { return push }
+            if let push = try arrived() { return .push(push) }
+            if cancellation.isCancelled { throw RedisError(.cancelled, "while waiting for the server") }
             let left = ContinuousClock.now.duration(to: deadline)
-            guard left > .zero else { return nil }
-            guard try isReady(.readable, within: left, cancellation: cancellation) else { return nil }
+            guard left > .zero else { return .silence }
+            switch interrupt.wait(for: .readable, on: wire.descriptor, within: left) {
+            case .ready: continue
+            case .timedOut: return .silence
+            case .interrupted:
+                if !cancellation.isCancelled { return .rung }
+            }
         }
     }
 

@@ -17,6 +17,9 @@ actor SubscriptionLine {
     /// What makes a flood of messages, and then is waited for, but no longer than a flood takes to bring it.
     private static let flood = 32 << 10
     private static let floodPatience = Duration.milliseconds(1)
+    /// What the server was told to send on this session, and after how many changes.
+    private var posted = RedisTopics.Names()
+    private var changes: Int?
     /// Acknowledgements that have not come, and when they are late.
     private var awaited = 0
     private var joinDeadline = ContinuousClock.now
@@ -26,7 +29,10 @@ actor SubscriptionLine {
     init(_ wanted: RedisSubscription) {
         self.wanted = wanted
         backoff = wanted.backoff
+        wanted.topics.attach(interrupt)
     }
+
+    deinit { wanted.topics.detach(interrupt) }
 
     /// The next items: one at least, and what else has arrived with it, about ``longestRead`` bytes at most. The way from task to
     /// thread and back costs more than many messages. Empty when the task is cancelled.
@@ -69,16 +75,27 @@ actor SubscriptionLine {
     private func join(_ cancellation: Cancellation) throws(RedisError) -> Session {
         if mustPause { try pause(cancellation) }
         let made = try Session(wanted.configuration, interrupt: interrupt, cancellation: cancellation)
-        var commands: [RedisCommand] = []
-        for (name, topics) in [("SUBSCRIBE", wanted.channels), ("PSUBSCRIBE", wanted.patterns)] where !topics.isEmpty {
-            commands.append(RedisCommand(arguments: ([name] + topics).map { Array($0.utf8) }))
-        }
-        let limit = wanted.configuration.replyTimeout
-        try made.post(commands, within: limit, cancellation: cancellation)
-        awaited = wanted.channels.count + wanted.patterns.count
-        joinDeadline = .now.advanced(by: limit)
+        (posted, changes, awaited) = (RedisTopics.Names(), nil, 0)
+        try post(on: made, cancellation)
         session = made
         return made
+    }
+
+    /// Tells the server what has changed, what is new first: so nothing that is wanted before and after is missed between.
+    private func post(on session: Session, _ cancellation: Cancellation) throws(RedisError) {
+        guard let (names, changes) = wanted.topics.changed(since: changes) else { return }
+        let added = (names.channels.subtracting(posted.channels), names.patterns.subtracting(posted.patterns))
+        let removed = (posted.channels.subtracting(names.channels), posted.patterns.subtracting(names.patterns))
+        let commands = [("SUBSCRIBE", added.0), ("PSUBSCRIBE", added.1), ("UNSUBSCRIBE", removed.0), ("PUNSUBSCRIBE", removed.1)]
+            .filter { !$0.1.isEmpty }
+            .map { name, topics in RedisCommand(arguments: ([name] + topics.sorted()).map { Array($0.utf8) }) }
+        let limit = wanted.configuration.replyTimeout
+        try session.post(commands, within: limit, cancellation: cancellation)
+        (posted, self.changes) = (names, changes)
+        let count = added.0.count + added.1.count
+        guard count > 0 else { return }
+        awaited += count
+        joinDeadline = .now.advanced(by: limit)
     }
 
     /// Waits out the backoff on this actor's own thread, so that no other call comes between.
@@ -99,19 +116,24 @@ actor SubscriptionLine {
             throw error
         }
         var isAsking = false
+        var quietSince = ContinuousClock.now
         while true {
-            let limit =
-                if awaited > 0 {
-                    max(.zero, ContinuousClock.now.duration(to: joinDeadline))
-                } else if isAsking { wanted.configuration.replyTimeout } else { wanted.silence }
-            if let push = try session.listen(within: limit, cancellation: cancellation) {
-                isAsking = false
+            try post(on: session, cancellation)
+            let patience = isAsking ? wanted.configuration.replyTimeout : wanted.silence
+            let deadline = awaited > 0 ? joinDeadline : quietSince.advanced(by: patience)
+            switch try session.listen(until: deadline, cancellation: cancellation) {
+            case .push(let push):
+                (isAsking, quietSince) = (false, .now)
                 if let item = try item(push) { return item }
-            } else if isAsking || awaited > 0 {
-                throw RedisError(.timedOut, "no sign of life for \(limit) on a subscription")
-            } else {
-                try session.post([RedisCommand("PING")], within: limit, cancellation: cancellation)
-                isAsking = true
+            // What is wanted may have changed.
+            case .rung: continue
+            case .silence where isAsking || awaited > 0:
+                throw RedisError(
+                    .timedOut,
+                    "no sign of life for \(awaited > 0 ? wanted.configuration.replyTimeout : patience) on a subscription")
+            case .silence:
+                try session.post([RedisCommand("PING")], within: patience, cancellation: cancellation)
+                (isAsking, quietSince) = (true, .now)
             }
         }
     }
@@ -123,6 +145,8 @@ actor SubscriptionLine {
             return .message(channel: channel, pattern: pattern, payload: payload)
         case .other(let other): value = other
         }
+        // A sign of life, where nothing is subscribed to at the moment.
+        if value == .simpleString("PONG") { return nil }
         let parts = try value.get().array ?? []
         switch (parts.first?.string, parts.count) {
         case ("subscribe", 3), ("psubscribe", 3):
@@ -130,7 +154,7 @@ actor SubscriptionLine {
             guard awaited == 0 else { return nil }
             backoff.reset()
             return .joined
-        case ("pong", 2): return nil
+        case ("unsubscribe", 3), ("punsubscribe", 3), ("pong", 2): return nil
         default: throw RedisError(.protocolViolation, "not a message: \(value)")
         }
     }
