@@ -82,7 +82,7 @@ public struct LedgerService: Service, CustomStringConvertible {
         let application = try buildApplication(parts)
         // Not cancelled when the service is told to stop: commits go on until the last request is answered.
         async let commits: Void = parts.commits.run()
-        async let feed: Void = parts.feed.run()
+        let feed = Task { await parts.feed.run() }
         async let ticks: Void = parts.tick()
         let result: Result<Void, any Error>
         do {
@@ -98,8 +98,8 @@ public struct LedgerService: Service, CustomStringConvertible {
         parts.stop()
         parts.commits.stop()
         await commits
-        parts.feed.stop()
-        await feed
+        feed.cancel()
+        await feed.value
         await ticks
         try result.get()
     }
