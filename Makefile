@@ -12,11 +12,11 @@ UP_ARGS ?=
 BENCH_ARGS ?=
 BENCH_OUT ?= bench/results/$(shell date -u +%Y-%m-%d)$(addprefix -,$(filter growth memory,$(BENCH_ARGS))).json
 MODULES := LedgerCoreTests BacktestTests PostgresTests RedisTests EmbeddedServicesTests EventStoreTests ProjectionsTests \
-	FeedTests EndToEndTests
+	FeedTests LedgerClientTests LedgerServerTests EndToEndTests
 # What shares memory between threads.
 THREAD_MODULES ?= PostgresTests RedisTests EventStoreTests ProjectionsTests FeedTests
 THREAD := --sanitize=thread --scratch-path .build-thread
-FORMATTED = $(wildcard Package.swift Sources Tests Plugins bench)
+FORMATTED = $(wildcard Package.swift Sources Tests Plugins bench Examples)
 
 # bin/jobledger is the binary of the last build, whatever its configuration.
 define link
@@ -42,12 +42,21 @@ build-tests:
 	$(link)
 
 .PHONY: test
-test: deps build-tests ## build and run all tests, on their own Postgres and Redis
+test: deps test-tools build-tests ## build and run all tests, on their own Postgres and Redis
 ifdef TEST_ARGS
 	swift test -c $(CONFIGURATION) --skip-build $(TEST_ARGS)
 else
 	scripts/test $(MODULES) -- -c $(CONFIGURATION)
+	CONFIGURATION=$(CONFIGURATION) scripts/check-openapi
 endif
+
+.PHONY: test-tools
+test-tools:
+	@scripts/test-tools
+
+.PHONY: openapi-check
+openapi-check: deps build ## test the running service against its OpenAPI document, for about a minute
+	CONFIGURATION=$(CONFIGURATION) scripts/check-openapi
 
 .PHONY: test-thread
 test-thread: deps ## run the tests of THREAD_MODULES under ThreadSanitizer

@@ -17,6 +17,17 @@ let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "sw
 let unixSignals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
 let configuration = Target.Dependency.product(name: "Configuration", package: "swift-configuration")
 let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
+let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
+let hummingbirdCore = Target.Dependency.product(name: "HummingbirdCore", package: "hummingbird")
+let hummingbirdTLS = Target.Dependency.product(name: "HummingbirdTLS", package: "hummingbird")
+let httpTypes = Target.Dependency.product(name: "HTTPTypes", package: "swift-http-types")
+let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
+let nioHTTPTypes = Target.Dependency.product(name: "NIOHTTPTypes", package: "swift-nio-extras")
+let nioHTTPTypesHTTP1 = Target.Dependency.product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras")
+let asyncHTTPClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
+let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
 
 func library(_ name: String, _ dependencies: [Target.Dependency], plugins: [Target.PluginUsage] = []) -> Target {
     .target(name: name, dependencies: dependencies, swiftSettings: settings, plugins: plugins)
@@ -32,6 +43,8 @@ let package = Package(
     products: [
         .executable(name: "jobledger", targets: ["jobledger"]),
         .executable(name: "backtest-demo", targets: ["backtest-demo"]),
+        // What a Swift service needs to use a ledger over HTTP, and nothing of the ledger itself.
+        .library(name: "LedgerClient", targets: ["LedgerClient"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -40,6 +53,12 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
     ],
     targets: [
         // The C libraries; only Postgres and Redis see them, and the bench, which measures against libpq as it is.
@@ -59,20 +78,33 @@ let package = Package(
             plugins: ["EmbedFiles"]),
         library("Feed", ["LedgerCore", "EventStore", "Postgres", "Redis", "OffPool", logging]),
 
+        library(
+            "LedgerServer",
+            [
+                "LedgerCore", "EventStore", "Projections", "Feed", "Postgres", "Redis", "OffPool", crypto, logging, lifecycle,
+                hummingbird, hummingbirdCore, hummingbirdTLS, httpTypes, nioCore, nioPosix, nioHTTP1, nioHTTPTypes,
+                nioHTTPTypesHTTP1,
+                nioSSL, "LedgerSettings",
+            ], plugins: ["EmbedFiles"]),
+
+        library("LedgerClient", ["LedgerCore", asyncHTTPClient, nioCore, nioHTTP1]),
+
         // Running it.
         library("LedgerSettings", ["LedgerCore", configuration, system]),
         library("EmbeddedServices", ["Redis"]),
         .target(
             name: "LedgerBench",
             dependencies: [
-                "CLibpq", "OffPool", "Postgres", "Redis", "LedgerCore", "EventStore", "Projections", "Feed", "EmbeddedServices",
+                "CLibpq", "OffPool", "Postgres", "Redis", "LedgerCore", "EventStore", "Projections", "Feed", "LedgerServer",
+                "EmbeddedServices",
                 logging,
             ],
             path: "bench/LedgerBench", swiftSettings: settings),
         .executableTarget(
             name: "jobledger",
             dependencies: [
-                "LedgerCore", "LedgerSettings", "Postgres", "Redis", "EventStore", "Projections", "Feed", "OffPool",
+                "LedgerCore", "LedgerSettings", "Postgres", "Redis", "EventStore", "Projections", "Feed", "LedgerServer",
+                "OffPool",
                 "EmbeddedServices", "LedgerBench", argumentParser, logging, lifecycle, unixSignals,
             ],
             swiftSettings: settings),
@@ -85,6 +117,11 @@ let package = Package(
                 "Backtest", "LedgerCore", "LedgerSettings", "Postgres", "Redis", "EventStore", "Feed", argumentParser, logging,
             ],
             swiftSettings: settings),
+
+        // The example of a service that uses the client library.
+        .executableTarget(
+            name: "alerts", dependencies: ["LedgerClient", "LedgerCore", argumentParser, logging, lifecycle, unixSignals],
+            path: "Examples/alerts", swiftSettings: settings),
 
         // The SQL of migrations/ and projections/ travels inside the binary.
         .executableTarget(name: "embed-files", path: "Sources/EmbedFiles", swiftSettings: settings),
@@ -105,9 +142,22 @@ let package = Package(
         tests(
             "FeedTests",
             ["Feed", "EventStore", "LedgerCore", "Postgres", "Redis", "LedgerTesting", "EmbeddedServices", logging]),
+        tests(
+            "LedgerServerTests",
+            [
+                "LedgerServer", "LedgerClient", "LedgerSettings", "Projections", "EventStore", "LedgerCore", "Postgres",
+                "OffPool",
+                "LedgerTesting",
+                "EmbeddedServices", "Feed", logging, lifecycle, asyncHTTPClient, httpTypes, nioCore, nioHTTP1,
+            ]),
+        tests("LedgerClientTests", ["LedgerClient", "LedgerCore"]),
         tests("BacktestTests", ["Backtest"]),
         tests(
             "EndToEndTests",
-            ["jobledger", "backtest-demo", "LedgerCore", "Postgres", "Redis", "EventStore", "LedgerTesting", "EmbeddedServices"]),
+            [
+                "jobledger", "backtest-demo", "LedgerCore", "Postgres", "Redis", "EventStore", "LedgerTesting",
+                "EmbeddedServices",
+                asyncHTTPClient, nioCore, nioHTTP1,
+            ]),
     ]
 )

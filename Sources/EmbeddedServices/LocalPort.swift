@@ -1,13 +1,13 @@
 import Foundation
 
 /// The TCP port of a service on 127.0.0.1, remembered in a file so that URLs stay true from one start to the next.
-enum LocalPort {
+public enum LocalPort {
     /// Below the range from which Linux takes the ports of outgoing connections: one of those could take ours while the
     /// service restarts.
     private static let range: Range<UInt16> = 20_000..<32_000
 
     /// The remembered port when it is free, else a free one, which is remembered.
-    static func choose(rememberedIn file: URL) throws -> UInt16 {
+    public static func choose(rememberedIn file: URL) throws -> UInt16 {
         if let text = try? String(contentsOf: file, encoding: .utf8), let port = UInt16(text), port > 1023, isFree(port) {
             return port
         }

@@ -72,6 +72,8 @@ public struct FeedEvent: Sendable, Equatable {
     public var correlationID: String? { attribute("correlationid") }
     public var causationID: String? { attribute("causationid") }
     public var traceparent: String? { attribute("traceparent") }
+    /// Where the service has the data that were left out.
+    public var dataReference: String? { attribute("dataref") }
 
     /// Few ask for these: they are looked for when somebody does.
     private func attribute(_ name: String) -> String? {

@@ -51,6 +51,30 @@ public enum JSONText {
         return members
     }
 
+    /// The elements of the array `bytes`, in order, as they lie there.
+    public static func elements(of bytes: ArraySlice<UInt8>) throws(SyntaxError) -> [ArraySlice<UInt8>] {
+        var scanner = Scanner(bytes: bytes)
+        var elements: [ArraySlice<UInt8>] = []
+        scanner.skipSpace()
+        try scanner.expect("[")
+        scanner.skipSpace()
+        if !scanner.skip("]") {
+            repeat {
+                scanner.skipSpace()
+                let start = scanner.place
+                try scanner.value()
+                elements.append(bytes[start..<scanner.place])
+                scanner.skipSpace()
+            } while scanner.skip(",")
+            try scanner.expect("]")
+        }
+        scanner.skipSpace()
+        guard scanner.place == bytes.endIndex else {
+            throw SyntaxError(message: "more text after the array", place: scanner.place - bytes.startIndex)
+        }
+        return elements
+    }
+
     /// The string that a JSON string stands for; `nil` if `literal` is none, or holds half a surrogate pair.
     public static func string(from literal: [UInt8]) -> String? { string(from: literal[...]) }
 

@@ -13,7 +13,7 @@ import SystemPackage
 /// | `JOBLEDGER_WINDOW` | integer, 1–1,000,000 | 100000 | the most events that a projector folds in one transaction |
 /// | `JOBLEDGER_LOG_LEVEL` | `trace` `debug` `info` `notice` `warning` `error` `critical` | `info` | how much is logged on standard error |
 ///
-/// A malformed value is an error that names its variable, never a default.
+/// Those of the HTTP service are ``HTTPSettings``'. A malformed value is an error that names its variable, never a default.
 public struct LedgerSettings: Sendable {
     public static let logLevels = ["trace", "debug", "info", "notice", "warning", "error", "critical"]
     /// Where `jobledger up` keeps its state unless told otherwise.
@@ -29,6 +29,7 @@ public struct LedgerSettings: Sendable {
     public let ledger: LedgerName
     public let window: Int
     public let logLevel: String
+    public var http: HTTPSettings
 
     /// - Parameters:
     ///   - dataDirectory: that of a running `jobledger up`, whose `env` is read instead of the environment. Without one: the
@@ -80,6 +81,7 @@ public struct LedgerSettings: Sendable {
                 description: "JOBLEDGER_LOG_LEVEL is \"\(logLevel)\": it must be one of \(Self.logLevels.joined(separator: ", "))"
             )
         }
+        http = try HTTPSettings(value)
     }
 
     /// The same with other addresses.

@@ -13,12 +13,16 @@ public struct ReadModel: Sendable {
     }
 
     /// A job's row as JSON, in the table's order of columns, its timestamps with their zone; `nil` where there is none.
-    private static let row = """
+    public static let row = """
         SELECT row_to_json(job)::text
-          FROM (SELECT id, name, kind, status, total, completed, created_at AT TIME ZONE 'UTC' AS created_at,
-                       updated_at AT TIME ZONE 'UTC' AS updated_at, completed_at AT TIME ZONE 'UTC' AS completed_at,
-                       error, truncated, view_url, csv_url, variables, strategy, assignments_preview, results
+          FROM (SELECT \(summary), variables, strategy, assignments_preview, results
                   FROM batch_jobs WHERE id = $1) AS job
+        """
+    /// The columns that are small, as they are shown.
+    public static let summary = """
+        id, name, kind, status, total, completed, created_at AT TIME ZONE 'UTC' AS created_at,
+        updated_at AT TIME ZONE 'UTC' AS updated_at, completed_at AT TIME ZONE 'UTC' AS completed_at,
+        error, truncated, view_url, csv_url
         """
 
     /// The row as it is now.

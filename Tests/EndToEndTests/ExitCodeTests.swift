@@ -35,6 +35,13 @@ extension EndToEnd {
             (["status"], nowhere.merging(["JOBLEDGER_WINDOW": "many"]) { $1 }, "JOBLEDGER_WINDOW is \"many\""),
             (["status"], nowhere.merging(["JOBLEDGER_WINDOW": "0"]) { $1 }, "JOBLEDGER_WINDOW is \"0\""),
             (["status"], nowhere.merging(["JOBLEDGER_SCHEMA": "My Ledger"]) { $1 }, "JOBLEDGER_SCHEMA is \"My Ledger\""),
+            (["serve", "--port", "65536"], nowhere, "--port must be from 0 to 65535"),
+            (["serve", "--host", "0.0.0.0", "--no-auth"], nowhere, "loopback"),
+            (
+                ["serve"], nowhere.merging(["JOBLEDGER_HTTP_IDLE_SECONDS": "soon"]) { $1 },
+                "JOBLEDGER_HTTP_IDLE_SECONDS is \"soon\""
+            ),
+            (["token", "create", "--scope", "write"], nowhere, "append, read, admin"),
             (["status"], nowhere.merging(["JOBLEDGER_LOG_LEVEL": "loud"]) { $1 }, "JOBLEDGER_LOG_LEVEL is \"loud\""),
         ]
 
@@ -50,7 +57,8 @@ extension EndToEnd {
         @Test("3 is for no connection") func noConnection() async throws {
             let url = try await TestServers.shared.postgresURL().replacing("/jobledger", with: "/nowhere")
             let commands = [
-                ["status"], ["append", "a", "queued"], ["tail"], ["show", "a"], ["history", "a"], ["migrate"],
+                ["status"], ["append", "a", "queued"], ["tail"], ["serve", "--port", "0"], ["token", "list"], ["show", "a"],
+                ["history", "a"], ["migrate"],
                 ["rebuild", "batch_jobs"],
             ]
             try await withThrowingTaskGroup(of: Void.self) { group in

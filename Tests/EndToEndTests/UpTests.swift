@@ -20,6 +20,14 @@ extension EndToEnd {
                 let status = try await up.run("status", "--json").json()
                 #expect(status["head"] == 1)
                 #expect(status["relay"]?["active"] == true)
+
+                let (service, token) = (
+                    try #require(try up.address("JOBLEDGER_URL")), try #require(try up.address("JOBLEDGER_TOKEN"))
+                )
+                let curl = try await ServiceProcess.curl().run([
+                    "--silent", "-H", "Authorization: Bearer \(token)", "\(service)/v1/jobs/job?min_position=1",
+                ])
+                #expect(try curl.json()["name"] == "first", "\(curl)")
                 #expect(status["projections"]?.elements.compactMap { $0["name"]?.text } == ["batch_job_runs", "batch_jobs"])
             }
         }
@@ -60,6 +68,19 @@ extension EndToEnd {
             #expect(try await again.head() == 0)
             await again.program.kill()
             try await again.untilNothingRuns()
+        }
+
+        @Test("keeps the service's address and token from one start to the next") func keepsItsAddress() async throws {
+            let directory = try makeDirectory("up")
+            var seen: [[String?]] = []
+            for _ in 1...2 {
+                let up = try await UpProcess.start(in: directory)
+                seen.append([try up.address("JOBLEDGER_URL"), try up.address("JOBLEDGER_TOKEN")])
+                up.program.signal(SIGTERM)
+                #expect(try await up.program.end(within: .seconds(20)).code == 0)
+            }
+            #expect(seen[0] == seen[1] && !seen[0].contains(nil), "\(seen)")
+            try FileManager.default.removeItem(at: directory)
         }
 
         @Test("says where no ledger has been started") func noLedger() async throws {

@@ -11,11 +11,26 @@ public final class CuttingProxy: Sendable {
 
     /// What the threads share.
     ///
-    /// `@unchecked Sendable`: every access to `word` and `cuts` is inside `lock`.
+    /// `@unchecked Sendable`: every access to `word`, `cuts` and `longest` is inside `lock`.
     private final class Armed: @unchecked Sendable {
         private let lock = NSLock()
         private var word: [UInt8]?
         private var cuts = 0
+        private var longest: Int?
+
+        var longestAnswer: Int? {
+            get { lock.withLock { longest } }
+            set { lock.withLock { longest = newValue } }
+        }
+
+        /// How much of `count` more bytes may pass on a connection that has had `passed`.
+        func room(_ count: Int, behind passed: Int) -> Int {
+            lock.withLock {
+                guard let longest, passed + count > longest else { return count }
+                cuts += 1
+                return max(0, longest - passed)
+            }
+        }
 
         func arm(_ word: [UInt8]) { lock.withLock { self.word = word } }
         var count: Int { lock.withLock { cuts } }
@@ -50,6 +65,9 @@ public final class CuttingProxy: Sendable {
     /// The next request that contains `word` reaches the server, but its answer is dropped and the connection cut.
     public func loseAnswer(toRequestWith word: String) { state.arm(Array(word.utf8)) }
 
+    /// From now on each connection breaks when the server has sent so many bytes on it, wherever that is; `nil` for never.
+    public func breakConnections(after bytes: Int?) { state.longestAnswer = bytes }
+
     /// How many answers were lost.
     public var lost: Int { state.count }
 
@@ -63,6 +81,7 @@ public final class CuttingProxy: Sendable {
             close(server)
         }
         var isCutting = false
+        var passed = 0
         var buffer = [UInt8](repeating: 0, count: 64 << 10)
         while true {
             var descriptors = [
@@ -72,7 +91,10 @@ public final class CuttingProxy: Sendable {
             if descriptors[1].revents != 0 {
                 let count = read(server, &buffer, buffer.count)
                 // The server has answered, so what was asked has happened: now the connection breaks.
-                guard count > 0, !isCutting, Sockets.forward(buffer[..<count], to: client) else { return }
+                guard count > 0, !isCutting else { return }
+                let room = state.room(count, behind: passed)
+                guard Sockets.forward(buffer[..<room], to: client), room == count else { return }
+                passed += count
             }
             if descriptors[0].revents != 0 {
                 let count = read(client, &buffer, buffer.count)

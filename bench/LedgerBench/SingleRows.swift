@@ -6,6 +6,8 @@ import Postgres
 /// One event a call: what services do.
 enum SingleRows {
     static func work(_ callers: Int) -> String { "append, one event a call, \(callers) concurrent Swift callers" }
+    static let uncheckedGroups =
+        "… groups of 8 by one libpq connection, a function that locks, numbers and inserts, and checks nothing: the limit"
     static let againstInserts = "append, one event a call, the same 32 callers"
     static let sql = "append_event in SQL, one event a call, one connection"
     static let unchecked = "the same by a function that locks, numbers and inserts, and checks nothing: the limit"
@@ -13,7 +15,7 @@ enum SingleRows {
 
     static func measure(_ bench: Bench) async throws {
         for (callers, target) in [(8, 0.09), (32, 0.20), (128, 0.30)] {
-            try await bench.part([work(callers)]) { bench in
+            try await bench.part([work(callers)] + (callers == groupSize ? [uncheckedGroups] : [])) { bench in
                 try await bench.withLedger { try await againstCopy(bench, $0, callers, target) }
             }
         }
@@ -28,12 +30,41 @@ enum SingleRows {
     ) async throws -> [BenchRow] {
         let baseline = try await BatchRows.copy(
             ledger, ProgressSource.jobs(100), bench.options.size(60, quick: 4), "copied", .same, copied)
+        let limit = callers == groupSize ? [Contest.Candidate(work: uncheckedGroups, run: try await groups(bench, ledger))] : []
         return try await withCallers(bench, ledger, callers) { ours in
             try await Contest(
                 rounds: bench.options.rounds(7), against: copied, baseline: baseline.run,
-                candidates: [.init(work: work(callers), target: .atLeast(target), run: ours)]
+                candidates: [.init(work: work(callers), target: .atLeast(target), run: ours)] + limit
             ).run()
         }
+    }
+
+    private static let groupSize = 8
+
+    /// What is left of a group commit without Swift callers, checks, refusals and duplicates.
+    private static func groups(_ bench: Bench, _ ledger: BenchLedger) async throws -> Contest.Work {
+        let jobs = (0..<groupSize).map { "backtest-in-group-\($0)" }
+        try await ledger.queue(jobs)
+        try await ledger.admin.execute(script: uncheckedGroupFunction)
+        let bare = try await ledger.bare()
+        try await bare.prepare("group", "SELECT append_unchecked_group($1, $2, $3)")
+        let time = bench.options.time(.seconds(2))
+        return {
+            let start = ContinuousClock.now
+            let calls = try await bare.repeatedly("group", until: start.advanced(by: time)) { number in
+                [
+                    array(jobs), array(jobs.indices.map { Filler.progress(number + $0) }),
+                    array(jobs.map { _ in EventID.version7() }),
+                ]
+            }
+            return Rate(events: calls * jobs.count, elapsed: start.duration(to: .now))
+        }
+    }
+
+    private static func array<Element: PostgresEncodable>(_ elements: [Element]) -> [UInt8]? {
+        var array = PostgresArray<Element>()
+        for element in elements { array.append(element) }
+        return array.postgresBytes()
     }
 
     private static func againstInserts(_ bench: Bench, _ ledger: BenchLedger) async throws -> [BenchRow] {
@@ -94,6 +125,23 @@ enum SingleRows {
         END $$
         """
 
+    private static let uncheckedGroupFunction = """
+        CREATE FUNCTION append_unchecked_group(jobs text[], data text[], ids uuid[]) RETURNS bigint
+        LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET jobledger.appending = 'on' AS $$
+        DECLARE
+          last record;
+        BEGIN
+          LOCK TABLE serialiser IN SHARE ROW EXCLUSIVE MODE;
+          SELECT e.position, e.recorded_at INTO last FROM events AS e ORDER BY e.position DESC LIMIT 1;
+          INSERT INTO events (position, event_id, stream_id, version, type, data, recorded_at, total, completed)
+          SELECT last.position + e.ordinal, e.id, e.job, head.version + 1, 'progress', e.data::json,
+                 greatest(clock_timestamp(), last.recorded_at), head.total, 0
+            FROM unnest(jobs, data, ids) WITH ORDINALITY AS e (job, data, id, ordinal),
+                 LATERAL (SELECT h.version, h.total FROM events AS h WHERE h.stream_id = e.job ORDER BY h.version DESC LIMIT 1) AS head;
+          RETURN last.position;
+        END $$
+        """
+
     /// Lends the work of `callers` tasks that append one event after the other, each to a job of its own.
     static func withCallers(
         _ bench: Bench, _ ledger: BenchLedger, _ callers: Int, _ body: (@escaping Contest.Work) async throws -> [BenchRow]
@@ -131,7 +179,7 @@ enum SingleRows {
     }
 
     /// What a plain table does: so many connections, one INSERT a transaction each.
-    private static func plainInserts(_ bench: Bench, _ ledger: BenchLedger, connections count: Int) async throws -> Contest.Work {
+    static func plainInserts(_ bench: Bench, _ ledger: BenchLedger, connections count: Int) async throws -> Contest.Work {
         try await ledger.makeBareTable("inserted")
         try await ledger.admin.execute(script: "CREATE SEQUENCE inserted_position")
         var connections: [BareConnection] = []

@@ -1,3 +1,4 @@
+import Dispatch
 import EventStore
 import Feed
 import Foundation
@@ -91,10 +92,6 @@ private struct Receipts {
 }
 
 /// Nanoseconds of the monotonic clock, which all processes of a machine share.
-func monotonicNanoseconds() -> UInt64 {
-    var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
-}
+func monotonicNanoseconds() -> UInt64 { DispatchTime.now().uptimeNanoseconds }
 
 private func say(_ line: String) { FileHandle.standardOutput.write(Data((line + "\n").utf8)) }

@@ -5,6 +5,7 @@ public enum Suite {
             try await BatchRows.measure(bench)
             try await SingleRows.measure(bench)
             try await LatencyRows.measure(bench)
+            try await HTTPRows.measure(bench)
             try await DiskRow.measure(bench)
             try await BacklogRows.measure(bench)
         }

@@ -3,6 +3,7 @@ import EmbeddedServices
 import EventStore
 import Foundation
 import LedgerCore
+import LedgerServer
 import LedgerSettings
 import Logging
 import Postgres
@@ -14,32 +15,33 @@ struct Up: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Run the whole ledger, with its own Postgres and Redis where none is set.",
         discussion: """
-            Starts the servers, migrates, and runs the relay and all projectors until SIGTERM or Ctrl-C. State is kept in --data-dir; \
-            DIR/env has the addresses for other programs, and DIR/ready appears once everything works. After a kill -9 no process is left \
-            and no event is lost: start it again.
+            Starts the servers, migrates, and runs the HTTP service, the relay and all projectors until SIGTERM or Ctrl-C. State is kept \
+            in --data-dir; DIR/env has the addresses and a token for other programs, and DIR/ready appears once everything works. After a \
+            kill -9 no process is left and no event is lost: start it again.
 
             EXAMPLE
               jobledger up --data-dir /var/lib/jobledger
               psql "$(sed -n 's/^DATABASE_URL=//p' /var/lib/jobledger/env)"
+              export $(grep ^JOBLEDGER_ /var/lib/jobledger/env)
+              curl -H "Authorization: Bearer $JOBLEDGER_TOKEN" $JOBLEDGER_URL/v1/jobs
             """)
 
     @Option(help: ArgumentHelp("Where the state is kept.", valueName: "dir"))
     var dataDir = LedgerSettings.standardDataDirectory
 
-    @Option(help: "The port of the HTTP service, which this version does not have yet.")
+    @Option(help: "The port of the HTTP service, 0 for a free one; JOBLEDGER_HTTP_PORT, or that of the last start, unless given.")
     var port: Int?
 
-    @Option(help: "The address of the HTTP service, which this version does not have yet.")
+    @Option(help: "The address that the HTTP service listens on; JOBLEDGER_HTTP_HOST, or 127.0.0.1, unless given.")
     var host: String?
 
     @OptionGroup var projections: ProjectionOptions
 
+    func validate() throws { try Serve.check(port) }
+
     func run() async throws {
         let environment = try await LedgerSettings(fallsBackToStandardDirectory: false)
         let logger = environment.logger("jobledger")
-        if port != nil || host != nil {
-            logger.warning("--port and --host are ignored: this version has no HTTP service yet")
-        }
         let definitions = try projections.definitions()
         let directory = DataDirectory(dataDir)
         let lock = try directory.prepare()
@@ -74,21 +76,45 @@ struct Up: AsyncParsableCommand {
         ).up()
         if !applied.isEmpty { logger.info("migrated", metadata: ["files": "\(applied.count)"]) }
         let redisConfiguration = try settings.requireRedis()
+        let token = try await token(settings, directory)
         try await directory.write(settings)
+        let (addresses, listening) = AsyncStream<String>.makeStream()
 
         var services: [any Service] = [try settings.relay(redisConfiguration, logger: logger)]
         services += try settings.projectors(definitions, logger: logger)
         if let postgres { services.append(Running { try await Self.keep("Postgres", logger, postgres.exit, postgres.restart) }) }
         if let redis { services.append(Running { try await Self.keep("Redis", logger, redis.exit, redis.restart) }) }
         services.append(
+            try settings.service(
+                host: host, port: try port ?? settings.http.port ?? Int(LocalPort.choose(rememberedIn: directory.port)),
+                needsToken: true, logger: logger
+            ) { listening.yield($0) })
+        services.append(
             Running {
+                guard let address = await addresses.first(where: { _ in true }) else { return }
+                try await directory.write(settings, service: (address, token))
                 try await Self.waitUntilProjecting(definitions, settings)
                 try directory.markReady()
-                Output.diagnostic("The ledger is up. Ctrl-C stops it; \(directory.env.path) has its addresses.")
+                Output.diagnostic("The ledger is up. Ctrl-C stops it; \(directory.env.path) has its addresses and a token.")
+                Output.diagnostic("It is served at \(address).")
                 // Nothing more to do than to be stopped.
                 try await Task.sleep(for: .seconds(1_000_000_000))
             })
         try await settings.serve(services, logger: logger)
+    }
+
+    /// The token that is written into the environment: that of the last run where it works.
+    private func token(_ settings: LedgerSettings, _ directory: DataDirectory) async throws -> String {
+        let store = try settings.store(connections: 1)
+        let tokens = TokenStore(store)
+        let token: AccessToken
+        if let last = directory.lastToken().flatMap(AccessToken.init), try await tokens.scopes(of: last) == Set(Scope.allCases) {
+            token = last
+        } else {
+            token = try await tokens.create(Set(Scope.allCases), name: "made by jobledger up")
+        }
+        await store.close()
+        return token.text
     }
 
     /// Starts a server again when it ends while we run.

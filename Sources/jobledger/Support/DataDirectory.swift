@@ -12,6 +12,8 @@ struct DataDirectory: Sendable {
     var redis: URL { url.appending(path: "redis", directoryHint: .isDirectory) }
     /// The addresses, as `NAME=value` lines.
     var env: URL { url.appending(path: "env") }
+    /// The port of the HTTP service, from one start to the next.
+    var port: URL { url.appending(path: "http-port") }
     /// There while everything works.
     var ready: URL { url.appending(path: "ready") }
 
@@ -25,11 +27,13 @@ struct DataDirectory: Sendable {
     }
 
     /// Only the owner may read it: it has passwords.
-    func write(_ settings: LedgerSettings) async throws {
+    /// - Parameter service: the HTTP service's address and a token for it, once there is one.
+    func write(_ settings: LedgerSettings, service: (url: String, token: String)? = nil) async throws {
         var lines = ["# Written by `jobledger up`."]
         if let url = settings.databaseURL { lines.append("DATABASE_URL=\(url)") }
         if let url = settings.redisURL { lines.append("REDIS_URL=\(url)") }
         lines.append("JOBLEDGER_SCHEMA=\(settings.ledger)")
+        if let service { lines += ["JOBLEDGER_URL=\(service.url)", "JOBLEDGER_TOKEN=\(service.token)"] }
         let temporary = url.appending(path: "env.new")
         guard
             FileManager.default.createFile(
@@ -38,6 +42,12 @@ struct DataDirectory: Sendable {
         else { throw CocoaError(.fileWriteUnknown) }
         // Renamed, so that nobody ever reads half of it.
         guard rename(temporary.path, env.path) == 0 else { throw CocoaError(.fileWriteUnknown) }
+    }
+
+    /// The token of the last run: who kept it can go on with it.
+    func lastToken() -> String? {
+        let text = try? String(contentsOf: env, encoding: .utf8)
+        return text?.split(separator: "\n").first { $0.hasPrefix("JOBLEDGER_TOKEN=") }.map { String($0.dropFirst(16)) }
     }
 
     func markReady() throws { try Data().write(to: ready) }

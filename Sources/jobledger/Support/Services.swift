@@ -1,4 +1,5 @@
 import Feed
+import LedgerServer
 import LedgerSettings
 import Logging
 import Projections
@@ -43,5 +44,23 @@ extension LedgerSettings {
     func relay(_ redis: RedisConfiguration, logger: Logger) throws -> any Service {
         let relay = Relay(store: try store(), url: try requireDatabaseURL(), redis: redis, logger: logger)
         return Running { await relay.run() }
+    }
+
+    /// The HTTP service.
+    /// - Parameter host: that of the settings unless given.
+    func service(
+        host: String?, port: Int, needsToken: Bool, logger: Logger,
+        started: @escaping @Sendable (_ url: String) async throws -> Void
+    ) throws -> LedgerService {
+        var http = http
+        http.host = host ?? http.host
+        let redis = redisURL == nil ? nil : try requireRedis()
+        let configuration = LedgerService.Configuration(
+            url: try requireDatabaseURL(), ledger: ledger, redis: redis, http: http, port: port, needsToken: needsToken)
+        do {
+            return try LedgerService(configuration, logger: logger, started: started)
+        } catch let mistake as LedgerService.Mistake {
+            throw Problem(description: mistake.description)
+        }
     }
 }

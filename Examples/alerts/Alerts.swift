@@ -1,0 +1,88 @@
+import ArgumentParser
+import Foundation
+import LedgerClient
+import LedgerCore
+import Logging
+import ServiceLifecycle
+import UnixSignals
+
+/// An example of a service that uses a ledger over HTTP: it says which jobs failed or were cut short, each once, also over restarts of either.
+@main struct Alerts: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "alerts",
+        abstract: "Say which jobs failed or were cut short, as it happens.",
+        discussion: """
+            Reads JOBLEDGER_URL and JOBLEDGER_TOKEN. Stops at Ctrl-C or SIGTERM; started again, it goes on behind the last event it told.
+
+            EXAMPLE
+              env $(grep ^JOBLEDGER_ .jobledger/env) alerts --state alerts.position
+            """)
+
+    @Option(help: "A file that keeps the last position that was told; made when it is missing.")
+    var state = "alerts.position"
+
+    func run() async throws {
+        let environment = ProcessInfo.processInfo.environment
+        guard let url = environment["JOBLEDGER_URL"] else {
+            throw ValidationError("JOBLEDGER_URL is not set: it says where the service is, such as http://127.0.0.1:8080")
+        }
+        let watch = Watch(
+            ledger: try LedgerClient(url: url, token: environment["JOBLEDGER_TOKEN"], patience: .seconds(300)),
+            place: PlaceFile(path: state))
+        let group = ServiceGroup(
+            services: [watch], gracefulShutdownSignals: [.sigterm, .sigint], logger: Logger(label: "alerts"))
+        try await group.run()
+    }
+}
+
+/// Follows the ledger and tells. What was told is noted afterwards, so that after a crash an event may be told twice, but never not at all.
+struct Watch: Service {
+    let ledger: LedgerClient
+    let place: PlaceFile
+
+    func run() async throws {
+        let events = ledger.subscribe(after: try place.read(), types: [.failed, .truncated])
+        do {
+            for try await event in events.cancelOnGracefulShutdown() {
+                let line = "\(event.time)  \(event.job)  \(event.type.rawValue): \(Self.reason(event))\n"
+                try FileHandle.standardOutput.write(contentsOf: Data(line.utf8))
+                try place.write(event.position)
+            }
+        } catch is CancellationError {
+            // Told to stop while it waited: what was told is noted.
+        }
+    }
+
+    private struct Reason: Decodable {
+        var error: String?
+        var reason: String?
+    }
+
+    private static func reason(_ event: FeedEvent) -> String {
+        let reason = try? JSONDecoder().decode(Reason.self, from: Data((event.data ?? "{}").utf8))
+        return reason?.error ?? reason?.reason ?? "no reason given"
+    }
+}
+
+/// A position in a file, replaced as a whole.
+struct PlaceFile: Sendable {
+    let path: String
+
+    struct Malformed: Error, CustomStringConvertible {
+        let description: String
+    }
+
+    func read() throws -> Position {
+        guard FileManager.default.fileExists(atPath: path) else { return 0 }
+        let text = try String(contentsOfFile: path, encoding: .utf8).trimmingCharacters(in: .whitespacesAndNewlines)
+        guard let position = Position(text), position >= 0 else {
+            throw Malformed(
+                description: "\(path) holds \"\(text)\", which is no position; remove it to begin at the start of the log")
+        }
+        return position
+    }
+
+    func write(_ position: Position) throws {
+        try Data("\(position)\n".utf8).write(to: URL(filePath: path), options: .atomic)
+    }
+}

@@ -1,0 +1,109 @@
+public import LedgerCore
+
+/// Sends the events of concurrent callers together: whatever arrives while one request is under way goes in the next.
+///
+/// Each event keeps its own answer and refusal. There are no timers: a caller who is alone is served at once. Get one from
+/// ``LedgerClient/withBatches(_:)``.
+public actor AppendBatches {
+    /// The most that goes in one request. A larger event goes alone.
+    private static let mostEvents = 1_000
+    private static let mostBytes = 4 << 20
+
+    private struct Entry {
+        let ticket: Int
+        let request: AppendRequest
+        let caller: CheckedContinuation<Appended, any Error>
+    }
+
+    private let client: LedgerClient
+    private var lastTicket = 0
+    private var waiting: [Entry] = []
+    /// Those whose request is under way, by ticket.
+    private var callers: [Int: CheckedContinuation<Appended, any Error>] = [:]
+    private var isOpen = true
+    private let wakes: AsyncStream<Void>
+    private let wake: AsyncStream<Void>.Continuation
+
+    init(_ client: LedgerClient) {
+        self.client = client
+        (wakes, wake) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
+    }
+
+    /// Appends one event, and returns when it is written.
+    ///
+    /// A caller who is cancelled while the event waits has written nothing. One who is cancelled later may have: to find out, send it
+    /// again with the same id.
+    /// - Throws: ``Refusal``, ``LedgerClientError``, `CancellationError`.
+    @discardableResult
+    public func append(_ event: NewEvent, to job: String, expectedVersion: Int32? = nil) async throws -> Appended {
+        try event.checkTexts()
+        lastTicket += 1
+        let ticket = lastTicket
+        return try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { caller in
+                if Task.isCancelled { return caller.resume(throwing: CancellationError()) }
+                guard isOpen else { return caller.resume(throwing: LedgerClientError(.configuration, "the batches have ended")) }
+                let request = AppendRequest(job: job, events: [event], expectedVersion: expectedVersion)
+                waiting.append(Entry(ticket: ticket, request: request, caller: caller))
+                wake.yield()
+            }
+        } onCancel: {
+            Task { await self.cancel(ticket) }
+        }
+    }
+
+    private func cancel(_ ticket: Int) {
+        if let index = waiting.firstIndex(where: { $0.ticket == ticket }) {
+            waiting.remove(at: index).caller.resume(throwing: CancellationError())
+        } else {
+            callers.removeValue(forKey: ticket)?.resume(throwing: CancellationError())
+        }
+    }
+
+    /// Sends until ``stop()``, and then what is left.
+    func run() async {
+        for await _ in wakes { await sendWaiting() }
+        await sendWaiting()
+    }
+
+    func stop() {
+        isOpen = false
+        wake.finish()
+    }
+
+    private func sendWaiting() async {
+        while !waiting.isEmpty {
+            let batch = takeBatch()
+            for entry in batch { callers[entry.ticket] = entry.caller }
+            let answers: Result<[AppendAnswer], any Error>
+            do { answers = .success(try await client.append(batch.map(\.request))) } catch { answers = .failure(error) }
+            for (index, entry) in batch.enumerated() {
+                callers.removeValue(forKey: entry.ticket)?.resume(with: Result { try answers.get()[index].get()[0] })
+            }
+        }
+    }
+
+    private func takeBatch() -> [Entry] {
+        var bytes = 0
+        let batch = waiting.prefix(Self.mostEvents).prefix { entry in
+            let isFirst = bytes == 0
+            bytes += 200 + entry.request.events[0].data.utf8.count + entry.request.events[0].metadata.utf8.count
+            return isFirst || bytes <= Self.mostBytes
+        }
+        waiting.removeFirst(batch.count)
+        return Array(batch)
+    }
+}
+
+extension LedgerClient {
+    /// Runs `body` with batches that end with it: what was appended by then is finished first.
+    public func withBatches<Value: Sendable>(_ body: (AppendBatches) async throws -> Value) async throws -> Value {
+        let batches = AppendBatches(self)
+        async let running: Void = batches.run()
+        let result: Result<Value, any Error>
+        do { result = .success(try await body(batches)) } catch { result = .failure(error) }
+        await batches.stop()
+        await running
+        return try result.get()
+    }
+}

@@ -1,0 +1,57 @@
+public import LedgerCore
+
+/// A job's row: its metadata and how far it is.
+public struct Job: Sendable, Equatable, Decodable {
+    public enum Status: String, Sendable, Decodable { case queued, running, finished, failed }
+    public enum Kind: String, Sendable, Decodable { case server, local }
+
+    public var id: String
+    public var name: String
+    public var kind: Kind
+    public var status: Status
+    /// 0 where unknown.
+    public var total: Int
+    public var completed: Int
+    public var createdAt: Timestamp
+    public var updatedAt: Timestamp
+    public var completedAt: Timestamp?
+    public var error: String?
+    /// Whether it did less than it was asked to.
+    public var isTruncated: Bool
+    public var viewURL: String?
+    public var csvURL: String?
+
+    private enum CodingKeys: String, CodingKey {
+        case id, name, kind, status, total, completed, error, truncated, created_at, updated_at, completed_at, view_url, csv_url
+    }
+
+    public init(from decoder: any Decoder) throws {
+        let row = try decoder.container(keyedBy: CodingKeys.self)
+        func moment(_ key: CodingKeys) throws -> Timestamp? {
+            guard let text = try row.decodeIfPresent(String.self, forKey: key) else { return nil }
+            guard let moment = Timestamp(text) else {
+                throw DecodingError.dataCorruptedError(forKey: key, in: row, debugDescription: "\"\(text)\" is no time")
+            }
+            return moment
+        }
+        func required(_ key: CodingKeys) throws -> Timestamp {
+            guard let moment = try moment(key) else {
+                throw DecodingError.valueNotFound(Timestamp.self, .init(codingPath: [key], debugDescription: "no time"))
+            }
+            return moment
+        }
+        id = try row.decode(String.self, forKey: .id)
+        name = try row.decode(String.self, forKey: .name)
+        kind = try row.decode(Kind.self, forKey: .kind)
+        status = try row.decode(Status.self, forKey: .status)
+        total = try row.decode(Int.self, forKey: .total)
+        completed = try row.decode(Int.self, forKey: .completed)
+        createdAt = try required(.created_at)
+        updatedAt = try required(.updated_at)
+        completedAt = try moment(.completed_at)
+        error = try row.decodeIfPresent(String.self, forKey: .error)
+        isTruncated = try row.decode(Bool.self, forKey: .truncated)
+        viewURL = try row.decodeIfPresent(String.self, forKey: .view_url)
+        csvURL = try row.decodeIfPresent(String.self, forKey: .csv_url)
+    }
+}

@@ -1,0 +1,164 @@
+internal import AsyncHTTPClient
+internal import Foundation
+public import LedgerCore
+internal import NIOCore
+internal import NIOHTTP1
+
+extension LedgerClient {
+    /// Appends one event.
+    /// - Returns: where it stands; `isDuplicate` where it stood there before, be it from an earlier attempt of this very call.
+    /// - Throws: ``Refusal``, ``LedgerClientError``.
+    @discardableResult
+    public func append(_ event: NewEvent, to job: String, expectedVersion: Int32? = nil) async throws -> Appended {
+        try await append([event], to: job, expectedVersion: expectedVersion)[0]
+    }
+
+    /// Appends events of one job, all or none.
+    /// - Returns: one answer an event, in order.
+    @discardableResult
+    public func append(_ events: [NewEvent], to job: String, expectedVersion: Int32? = nil) async throws -> [Appended] {
+        guard !events.isEmpty else { return [] }
+        for event in events { try event.checkTexts() }
+        var json: [UInt8] = []
+        json.append(list: events.enumerated()) { json, event in
+            json.append(event.element, of: nil, expectedVersion: event.offset == 0 ? expectedVersion : nil)
+        }
+        let answer = try await post("/v1/jobs/\(Self.encoded(job))/events", json)
+        let appended = try Self.decode([AppendedJSON].self, from: answer)
+        return try Self.matched(appended.map { try $0.appended() }, to: events.count)
+    }
+
+    /// Appends events of many jobs, each on its own, in order: a refused one fails no other.
+    /// - Parameter requests: of one event each.
+    /// - Returns: one answer a request, in order.
+    public func append(_ requests: [AppendRequest]) async throws -> [AppendAnswer] {
+        precondition(requests.allSatisfy { $0.events.count == 1 }, "events that belong together go to one job: append(_:to:)")
+        // What must not go into a request is refused here.
+        let refusals = requests.map { request -> Refusal? in
+            do throws(Refusal) { try request.events[0].checkTexts() } catch { return error }
+            return nil
+        }
+        let sound = zip(requests, refusals).filter { $0.1 == nil }.map(\.0)
+        var answers: [AppendAnswer] = []
+        if !sound.isEmpty {
+            var json: [UInt8] = []
+            json.append(list: sound) { json, request in
+                json.append(request.events[0], of: request.job, expectedVersion: request.expectedVersion)
+            }
+            let results = try Self.decode(ResultsJSON.self, from: try await post("/v1/events", json)).results
+            answers = try Self.matched(results.map { try $0.answer() }, to: sound.count).reversed()
+        }
+        return refusals.map { refusal in refusal.map { .failure($0) } ?? answers.removeLast() }
+    }
+
+    private func post(_ path: String, _ json: [UInt8]) async throws -> Answer {
+        var request = request(.POST, path)
+        request.headers.add(name: "content-type", value: "application/json")
+        request.body = .bytes(ByteBuffer(bytes: json))
+        return try await send(request)
+    }
+
+    private static func matched<Element>(_ answers: [Element], to count: Int) throws -> [Element] {
+        guard answers.count == count else {
+            throw LedgerClientError(.notUnderstood, "\(answers.count) answers to \(count) events")
+        }
+        return answers
+    }
+
+    static func decode<Value: Decodable>(_ type: Value.Type, from answer: Answer) throws(LedgerClientError) -> Value {
+        do {
+            return try JSONDecoder().decode(Value.self, from: Data(answer.body))
+        } catch {
+            throw LedgerClientError(.notUnderstood, "the service's answer is not what it should be: \(error)")
+        }
+    }
+
+    /// `text` as a part of a path, or a value of a query.
+    static func encoded(_ text: String) -> String {
+        let plain = CharacterSet(charactersIn: "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+        return text.addingPercentEncoding(withAllowedCharacters: plain) ?? text
+    }
+}
+
+private struct AppendedJSON: Decodable {
+    var position: Position
+    var version: Int32
+    var event_id: String
+    var duplicate: Bool
+
+    func appended() throws(LedgerClientError) -> Appended {
+        guard let id = EventID(text: event_id) else {
+            throw LedgerClientError(.notUnderstood, "\"\(event_id)\" is no event's id")
+        }
+        return Appended(position: position, version: version, eventID: id, isDuplicate: duplicate)
+    }
+}
+
+private struct ResultsJSON: Decodable {
+    var results: [Item]
+
+    enum Item: Decodable {
+        case appended(AppendedJSON)
+        case refused(Refused)
+
+        struct Refused: Decodable {
+            var error: Problem
+            struct Problem: Decodable {
+                var code: String
+                var message: String
+            }
+        }
+
+        init(from decoder: any Decoder) throws {
+            let refused = try? Refused(from: decoder)
+            self = if let refused { .refused(refused) } else { .appended(try AppendedJSON(from: decoder)) }
+        }
+
+        func answer() throws(LedgerClientError) -> AppendAnswer {
+            switch self {
+            case .appended(let appended): return .success([try appended.appended()])
+            case .refused(let refused):
+                guard let code = Refusal.Code(rawValue: refused.error.code) else {
+                    throw LedgerClientError(.notUnderstood, "an event was refused with the unknown code \(refused.error.code)")
+                }
+                return .failure(Refusal(code, refused.error.message))
+            }
+        }
+    }
+}
+
+extension [UInt8] {
+    fileprivate mutating func append<Elements: Sequence>(
+        list elements: Elements, _ append: (inout [UInt8], Elements.Element) -> Void
+    ) {
+        self.append(UInt8(ascii: "["))
+        var isFirst = true
+        for element in elements {
+            if !isFirst { self.append(UInt8(ascii: ",")) }
+            isFirst = false
+            append(&self, element)
+        }
+        self.append(UInt8(ascii: "]"))
+    }
+
+    /// Data and metadata as they are, byte for byte: text that is no JSON is refused by the service, as malformed.
+    fileprivate mutating func append(_ event: NewEvent, of job: String?, expectedVersion: Int32?) {
+        self += "{".utf8
+        if let job {
+            self += "\"job\":".utf8
+            appendJSON(string: job)
+            self += ",".utf8
+        }
+        self += "\"type\":".utf8
+        appendJSON(string: event.type)
+        self += ",\"event_id\":\"\(event.id.text)\",\"data\":".utf8
+        self += event.data.utf8
+        if event.metadata != "{}" {
+            self += ",\"metadata\":".utf8
+            self += event.metadata.utf8
+        }
+        if let expectedVersion { self += ",\"expected_version\":\(expectedVersion)".utf8 }
+        if let moment = event.occurredAt { self += ",\"occurred_at\":\"\(moment)\"".utf8 }
+        self += "}".utf8
+    }
+}

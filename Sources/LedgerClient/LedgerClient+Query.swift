@@ -1,0 +1,91 @@
+internal import AsyncHTTPClient
+internal import Foundation
+public import LedgerCore
+internal import NIOHTTP1
+
+extension LedgerClient {
+    /// A job's row, and as JSON all of it: `variables`, `strategy`, `assignments_preview` and `results` too; `nil` where there is no such job.
+    /// - Parameter minPosition: waits until the row says what was appended up to there: give the position that an append was answered
+    ///   to read your own write. ``LedgerClientError/Kind/unavailable`` where that takes longer than the client's patience.
+    public func job(_ id: String, minPosition: Position? = nil) async throws -> (job: Job, json: [UInt8])? {
+        try await row("/v1/jobs/\(Self.encoded(id))\(minPosition.map { "?min_position=\($0)" } ?? "")")
+    }
+
+    /// The row as it was when the log ended at `position`.
+    public func job(_ id: String, at position: Position) async throws -> (job: Job, json: [UInt8])? {
+        try await row("/v1/jobs/\(Self.encoded(id))?at=\(position)")
+    }
+
+    private func row(_ path: String) async throws -> (job: Job, json: [UInt8])? {
+        do {
+            let answer = try await send(request(.GET, path))
+            return (try Self.decode(Job.self, from: answer), answer.body)
+        } catch let refusal as Refusal where refusal.code == .unknownJob {
+            return nil
+        }
+    }
+
+    /// All jobs, the newest first, read page by page as they are asked for.
+    public func jobs(status: Job.Status? = nil, kind: Job.Kind? = nil) -> Pages<Job> {
+        let filters = [("status", status?.rawValue), ("kind", kind?.rawValue)].compactMap { name, value in
+            value.map { "\(name)=\($0)&" }
+        }
+        return Pages(client: self, path: "/v1/jobs?\(filters.joined())limit=100", member: "jobs") { item in
+            try JSONDecoder().decode(Job.self, from: Data(item))
+        }
+    }
+
+    /// The runs of a job as JSON objects: `run_index`, `variables`, `metrics`, `created_at`.
+    public func runs(of job: String) -> Pages<[UInt8]> {
+        Pages(client: self, path: "/v1/jobs/\(Self.encoded(job))/runs?limit=1000", member: "runs") { Array($0) }
+    }
+
+    /// The events that a job has now, oldest first.
+    public func history(of job: String) -> Pages<FeedEvent> {
+        Pages(client: self, path: "/v1/jobs/\(Self.encoded(job))/events?limit=1000", member: "events") {
+            try FeedEvent(json: Array($0))
+        }
+    }
+
+    /// The events that the log has now behind a position.
+    public func events(after position: Position = 0) -> Pages<FeedEvent> {
+        Pages(client: self, path: "/v1/events?limit=1000&after=\(position)", member: "events") { try FeedEvent(json: Array($0)) }
+    }
+}
+
+/// A list that the service gives in pages.
+public struct Pages<Element: Sendable>: AsyncSequence, Sendable {
+    let client: LedgerClient
+    let path: String
+    let member: String
+    let element: @Sendable (ArraySlice<UInt8>) throws -> Element
+
+    public func makeAsyncIterator() -> Iterator { Iterator(pages: self, path: path) }
+
+    public struct Iterator: AsyncIteratorProtocol {
+        private let pages: Pages
+        /// Of the next page.
+        private var path: String?
+        private var elements: [Element] = []  // the next one last
+
+        init(pages: Pages, path: String) {
+            self.pages = pages
+            self.path = path
+        }
+
+        public mutating func next() async throws -> Element? {
+            while elements.isEmpty, let path {
+                let answer = try await pages.client.send(pages.client.request(.GET, path))
+                do {
+                    let members = try JSONText.slices(of: answer.body[...])
+                    let list = members.first { $0.name == pages.member }?.value ?? []
+                    elements = try JSONText.elements(of: list).map(pages.element).reversed()
+                    self.path = members.first { $0.name == "next" }.flatMap { JSONText.string(from: $0.value) }
+                } catch {
+                    throw LedgerClientError(.notUnderstood, "the service's answer is not what it should be: \(error)")
+                }
+            }
+            return elements.popLast()
+        }
+    }
+}

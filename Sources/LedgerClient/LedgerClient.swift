@@ -1,0 +1,110 @@
+public import AsyncHTTPClient
+internal import Foundation
+internal import LedgerCore
+internal import NIOCore
+internal import NIOHTTP1
+
+/// A ledger, over HTTP: append, query, subscribe.
+///
+///     let ledger = try LedgerClient(url: "http://127.0.0.1:8080", token: token)
+///     try await ledger.append(NewEvent(type: "queued", data: #"{"name": "SMA crossover", "total": 4000}"#), to: "backtest-7")
+///     for try await event in ledger.subscribe(job: "backtest-7") { … }
+///
+/// Every call is repeated, with growing waits, while the service is away, busy or restarting, until its patience ends. That is safe for
+/// appends too: an event keeps its id, and what was written by an attempt whose answer was lost is answered with its place in the log.
+public struct LedgerClient: Sendable {
+    let url: String
+    let token: String?
+    let http: HTTPClient
+    /// How long a call goes on trying while the service cannot answer.
+    public var patience: Duration
+    /// How long one attempt may take.
+    public var timeLimit: Duration
+
+    /// - Parameters:
+    ///   - url: where the service is, without `/v1`: `https://ledger.example`.
+    ///   - token: made by `jobledger token create`; `nil` for a service that asks for none.
+    ///   - http: the client whose connections are used; it is not shut down here.
+    public init(
+        url: String, token: String?, http: HTTPClient = .shared, patience: Duration = .seconds(30),
+        timeLimit: Duration = .seconds(30)
+    ) throws(LedgerClientError) {
+        guard let parts = URLComponents(string: url), parts.scheme == "http" || parts.scheme == "https",
+            parts.host?.isEmpty == false,
+            parts.query == nil, parts.fragment == nil
+        else {
+            throw LedgerClientError(.configuration, "\"\(url)\" is no address of a service, such as https://ledger.example")
+        }
+        self.url = String(url.reversed().drop { $0 == "/" }.reversed())
+        self.token = token
+        self.http = http
+        self.patience = patience
+        self.timeLimit = timeLimit
+    }
+
+    struct Answer: Sendable {
+        var status: Int
+        var headers: HTTPHeaders
+        var body: [UInt8]
+    }
+
+    /// The most bytes that an answer may have.
+    private static let longestAnswer = 256 << 20
+
+    func request(_ method: HTTPMethod, _ path: String, accept: String = "application/json") -> HTTPClientRequest {
+        var request = HTTPClientRequest(url: url + path)
+        request.method = method
+        request.headers.add(name: "accept", value: accept)
+        if let token { request.headers.add(name: "authorization", value: "Bearer \(token)") }
+        return request
+    }
+
+    /// Sends `request`, and again while it may help.
+    /// - Returns: an answer of status 2xx.
+    /// - Throws: ``Refusal`` for what the ledger refuses, ``LedgerClientError`` for everything else, `CancellationError`.
+    func send(_ request: HTTPClientRequest) async throws -> Answer {
+        let deadline = ContinuousClock.now.advanced(by: patience)
+        var pause = Pause()
+        while true {
+            let failure = try await attempt(request)
+            switch failure {
+            case .success(let answer): return answer
+            case .failure(let error):
+                guard error.isRetriable else { throw error }
+                let wait = pause.next(atLeast: error.retryAfter)
+                guard ContinuousClock.now.advanced(by: wait) < deadline else { throw error }
+                try await Task.sleep(for: wait)
+            }
+        }
+    }
+
+    private func attempt(_ request: HTTPClientRequest) async throws -> Result<Answer, LedgerClientError> {
+        do {
+            let answer = try await once(request)
+            if (200..<300).contains(answer.status) { return .success(answer) }
+            return .failure(try Problem.error(answer.status, answer.headers, answer.body))
+        } catch let refusal as Refusal {
+            throw refusal
+        } catch {
+            try Task.checkCancellation()
+            // Connections that cannot be made, break, or take too long: what else a client that only sends and receives can throw.
+            return .failure(LedgerClientError(.unreachable, "\(url) does not answer: \(error)"))
+        }
+    }
+
+    private func once(_ request: HTTPClientRequest) async throws -> Answer {
+        let response = try await http.execute(request, timeout: TimeAmount(timeLimit))
+        let body = try await response.body.collect(upTo: Self.longestAnswer)
+        return Answer(status: Int(response.status.code), headers: response.headers, body: Array(body.readableBytesView))
+    }
+}
+
+/// The waits between attempts: each twice the one before, with chance, so that many clients do not come back together.
+struct Pause {
+    private var step = Duration.milliseconds(50)
+
+    mutating func next(atLeast least: Duration? = nil) -> Duration {
+        defer { step = min(step * 2, .seconds(5)) }
+        return max(step / 2 + step / 2 * Double.random(in: 0...1), least ?? .zero)
+    }
+}

@@ -1,0 +1,27 @@
+internal import Foundation
+internal import LedgerCore
+internal import NIOHTTP1
+
+/// What the service says where it does not do what it was asked: `application/problem+json`, RFC 9457.
+struct Problem: Decodable {
+    var code: String?
+    var detail: String?
+
+    /// The error that an answer of this status stands for.
+    /// - Throws: the ledger's ``Refusal``, if it is one.
+    static func error(_ status: Int, _ headers: HTTPHeaders, _ body: [UInt8]) throws(Refusal) -> LedgerClientError {
+        // A proxy's answer, for one, is no problem+json: then the status has to do.
+        let problem = (try? JSONDecoder().decode(Problem.self, from: Data(body))) ?? Problem()
+        let detail = problem.detail ?? "the service answered with status \(status)"
+        if let code = problem.code.flatMap(Refusal.Code.init(rawValue:)) { throw Refusal(code, detail) }
+        switch status {
+        case 401, 403: return LedgerClientError(.unauthorized, detail)
+        case 409 where problem.code == "another_ledger": return LedgerClientError(.anotherLedger, detail)
+        case 408, 425, 429, 500, 502, 503, 504:
+            let seconds = headers.first(name: "retry-after").flatMap { Int($0) }
+            return LedgerClientError(.unavailable, detail, retryAfter: seconds.map { .seconds(min(max($0, 0), 60)) })
+        default:
+            return problem.code.map { LedgerClientError(.refused(code: $0), detail) } ?? LedgerClientError(.notUnderstood, detail)
+        }
+    }
+}

@@ -1,0 +1,76 @@
+/// Takes a stream of server-sent events apart, as the HTML standard says (9.2.6, «Interpreting an event stream»), however its bytes are cut into
+/// pieces. A plain value: no network.
+struct ServerSentEvents: Sendable {
+    struct Message: Sendable, Equatable {
+        /// The last id that was sent so far, with this message or before it.
+        var id: String
+        /// The lines of `data`.
+        var data: [UInt8]
+    }
+
+    /// The most bytes of one message: one that is longer is a mistake, not an event.
+    private static let longest = 64 << 20
+
+    struct TooLong: Error, Sendable {}
+
+    /// The wait before coming back that the server asked for last, in milliseconds.
+    private(set) var retry: Int?
+    private var id = ""
+    private var data: [UInt8] = []
+    private var hasData = false
+    private var line: [UInt8] = []
+    /// A line feed right behind a carriage return ends no line of its own.
+    private var hasEndedByReturn = false
+    private var isAtStart = true
+
+    /// The messages that are whole with these bytes.
+    mutating func add(_ bytes: some Sequence<UInt8>) throws(TooLong) -> [Message] {
+        var messages: [Message] = []
+        for byte in bytes {
+            defer { hasEndedByReturn = byte == UInt8(ascii: "\r") }
+            switch byte {
+            case UInt8(ascii: "\n") where hasEndedByReturn: continue
+            case UInt8(ascii: "\n"), UInt8(ascii: "\r"):
+                if let message = endLine() { messages.append(message) }
+            default:
+                line.append(byte)
+                guard line.count + data.count <= Self.longest else { throw TooLong() }
+            }
+        }
+        return messages
+    }
+
+    private mutating func endLine() -> Message? {
+        defer { line.removeAll(keepingCapacity: true) }
+        var line = line[...]
+        if isAtStart, line.starts(with: [0xEF, 0xBB, 0xBF]) { line = line.dropFirst(3) }
+        isAtStart = false
+        guard !line.isEmpty else { return dispatch() }
+        let name = line.prefix { $0 != UInt8(ascii: ":") }
+        var value = line.dropFirst(name.count + 1)
+        if value.first == UInt8(ascii: " ") { value = value.dropFirst() }
+        switch String(decoding: name, as: UTF8.self) {
+        case "data":
+            if hasData { data.append(UInt8(ascii: "\n")) }
+            data += value
+            hasData = true
+        case "id" where !value.contains(0): id = String(decoding: value, as: UTF8.self)
+        case "retry":
+            if !value.isEmpty, value.allSatisfy({ (0x30...0x39).contains($0) }) {
+                retry = Int(String(decoding: value, as: UTF8.self))
+            }
+        // A comment, whose name is empty, or what a later version of the standard may bring.
+        default: break
+        }
+        return nil
+    }
+
+    private mutating func dispatch() -> Message? {
+        guard hasData else { return nil }
+        defer {
+            data = []
+            hasData = false
+        }
+        return Message(id: id, data: data)
+    }
+}

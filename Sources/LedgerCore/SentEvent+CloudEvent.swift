@@ -1,0 +1,73 @@
+extension SentEvent {
+    /// From the attributes of a CloudEvent 1.0 and its data.
+    ///
+    /// `id` is the event id and must be a UUID, `type` is `io.jobledger.job.progress` or one of its kind, `subject` the job, `time` when
+    /// it occurred. `actor`, `correlationid`, `causationid` and `traceparent` go to the metadata under the ledger's own names,
+    /// `source` and all other extensions under theirs. `position`, `streamversion` and `recordedtime` are what a
+    /// ledger says of an event; a ledger that is asked to append one gives it new ones.
+    /// - Parameters:
+    ///   - attributes: their values as JSON text.
+    ///   - data: JSON text; `nil` where there is none.
+    public init(
+        cloudEvent attributes: [(name: String, value: ArraySlice<UInt8>)], data: ArraySlice<UInt8>?
+    ) throws(Refusal) {
+        var (id, source, type, subject): (String?, String?, String?, String?)
+        var (version, moment): (String?, Timestamp?)
+        var expectedVersion: Int32?
+        var metadata: [UInt8] = []
+        for (name, value) in attributes where !value.elementsEqual("null".utf8) {
+            switch name {
+            case "specversion": version = try Self.string(value, name)
+            case "id": id = try Self.string(value, name)
+            case "type": type = try Self.string(value, name)
+            case "subject": subject = try Self.string(value, name)
+            case "time": moment = try Self.moment(try Self.string(value, name), name)
+            case "datacontenttype":
+                let mediaType = try Self.string(value, name).prefix { $0 != ";" }
+                guard mediaType == "application/json" || mediaType.hasSuffix("+json") else {
+                    throw Refusal(.invalidEvent, "\"datacontenttype\" must be application/json: an event's data is a JSON object")
+                }
+            case "data_base64": throw Refusal(.invalidEvent, "\"data_base64\": an event's data is a JSON object, in \"data\"")
+            case "expectedversion":
+                let text = JSONText.string(from: value) ?? String(decoding: value, as: UTF8.self)
+                expectedVersion = text == "none" ? 0 : Int32(text)
+                if expectedVersion ?? -1 < 0 {
+                    throw Refusal(.invalidEvent, "\"expectedversion\" must be an integer from 0, or \"none\"")
+                }
+            case "position", "streamversion", "recordedtime": break
+            default:
+                if name == "source" { source = try Self.string(value, name) }
+                guard !name.isEmpty, name.utf8.allSatisfy(Self.isAttributeCharacter) else {
+                    throw Refusal(
+                        .invalidEvent, "\"\(name)\" is no name of an attribute: they have lower-case letters and digits")
+                }
+                metadata += (metadata.isEmpty ? "\"" : ",\"").utf8
+                metadata += (Self.metadataNames[name] ?? name).utf8
+                metadata += "\":".utf8
+                metadata += value
+            }
+        }
+        guard version == "1.0" else { throw Refusal(.invalidEvent, "\"specversion\" must be \"1.0\"") }
+        guard let id, source != nil, let type else {
+            throw Refusal(.invalidEvent, "a CloudEvent has \"id\", \"source\" and \"type\"")
+        }
+        guard let eventID = EventID(text: id) else {
+            throw Refusal(.invalidEvent, "\"id\" must be a UUID: it is the event's id in the ledger")
+        }
+        guard type.hasPrefix(CloudEvent.typePrefix) else {
+            throw Refusal(.invalidEvent, "\"type\" must be \(CloudEvent.typePrefix)queued or another of its kind")
+        }
+        let event = NewEvent(
+            type: String(type.dropFirst(CloudEvent.typePrefix.count)),
+            data: try data.map { data throws(Refusal) in try Self.json(data, in: "the data") } ?? "{}",
+            metadata: try Self.json((Array("{".utf8) + metadata + Array("}".utf8))[...], in: "the event"), id: eventID,
+            occurredAt: moment)
+        self.init(job: subject, event: event, hasID: true, expectedVersion: expectedVersion)
+    }
+
+    private static let metadataNames = ["correlationid": "correlation_id", "causationid": "causation_id"]
+
+    private static func isAttributeCharacter(_ byte: UInt8) -> Bool {
+        byte.isDigit || (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte)
+    }
+}

@@ -1,0 +1,85 @@
+/// An event as programs send it, in a line of a file or in a request's body:
+/// `{"job"?, "type", "data"?, "event_id"?, "expected_version"?, "metadata"?, "occurred_at"?}`.
+///
+/// Data and metadata are cut out of the text as they stand there: the ledger keeps them byte for byte.
+public struct SentEvent: Sendable {
+    /// Where the text names one; elsewhere the job is known from somewhere else.
+    public var job: String?
+    public var event: NewEvent
+    /// Whether the sender gave the event its id, and so can retry.
+    public var hasID: Bool
+    public var expectedVersion: Int32?
+
+    public init(job: String?, event: NewEvent, hasID: Bool, expectedVersion: Int32?) {
+        self.job = job
+        self.event = event
+        self.hasID = hasID
+        self.expectedVersion = expectedVersion
+    }
+
+    /// - Parameters:
+    ///   - members: of the JSON object.
+    ///   - text: what the object stands in, for messages: "the line".
+    ///   - needsJob: whether the text must name the job.
+    /// - Throws: the ``Refusal`` of what says nothing that the ledger could be asked.
+    public init(
+        members: [(name: String, value: ArraySlice<UInt8>)], in text: String, needsJob: Bool
+    ) throws(Refusal) {
+        var (job, type): (String?, String?)
+        var (data, metadata) = ("{}", "{}")
+        var id: EventID?
+        var (version, moment): (Int32?, Timestamp?)
+        for (name, value) in members {
+            let isNull = value.elementsEqual("null".utf8)
+            switch name {
+            case "job": job = try Self.string(value, name)
+            case "type": type = try Self.string(value, name)
+            case "data": data = try Self.json(value, in: text)
+            case "metadata" where isNull, "event_id" where isNull, "expected_version" where isNull, "occurred_at" where isNull:
+                continue
+            case "metadata": metadata = try Self.json(value, in: text)
+            case "event_id": id = try Self.id(try Self.string(value, name))
+            case "expected_version":
+                version = JSONText.string(from: value) == "none" ? 0 : Int32(String(decoding: value, as: UTF8.self))
+                if version ?? -1 < 0 {
+                    throw Refusal(.invalidEvent, "\"expected_version\" must be an integer from 0, or \"none\"")
+                }
+            case "occurred_at": moment = try Self.moment(try Self.string(value, name), name)
+            default:
+                throw Refusal(
+                    .invalidEvent,
+                    "unknown member \"\(name)\"; known are job, type, data, event_id, expected_version, metadata, occurred_at")
+            }
+        }
+        guard let type, job != nil || !needsJob else {
+            let missing = [needsJob && job == nil ? "job" : nil, type == nil ? "type" : nil].compactMap { $0 }
+            throw Refusal(.invalidEvent, "\(missing.joined(separator: " and ")) missing")
+        }
+        self.init(
+            job: job, event: NewEvent(type: type, data: data, metadata: metadata, id: id ?? .version7(), occurredAt: moment),
+            hasID: id != nil, expectedVersion: version)
+    }
+
+    public static func id(_ text: String) throws(Refusal) -> EventID {
+        guard let id = EventID(text: text) else { throw Refusal(.invalidEvent, "\"event_id\" must be a UUID") }
+        return id
+    }
+
+    static func moment(_ text: String, _ name: String) throws(Refusal) -> Timestamp {
+        guard let moment = Timestamp(text) else {
+            throw Refusal(.invalidEvent, "\"\(name)\" must be a time such as 2026-11-23T20:45:00Z")
+        }
+        return moment
+    }
+
+    static func string(_ value: ArraySlice<UInt8>, _ name: String) throws(Refusal) -> String {
+        guard let text = JSONText.string(from: value) else { throw Refusal(.invalidEvent, "\"\(name)\" must be a text") }
+        return text
+    }
+
+    /// A value as it stands there.
+    static func json(_ value: ArraySlice<UInt8>, in text: String) throws(Refusal) -> String {
+        guard let json = String(utf8: value) else { throw Refusal(.invalidEvent, "\(text) is not UTF-8") }
+        return json
+    }
+}

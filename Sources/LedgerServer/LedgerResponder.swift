@@ -1,0 +1,150 @@
+internal import HTTPTypes
+internal import Hummingbird
+internal import Logging
+internal import NIOCore
+
+/// Answers every request: finds its route, checks its token, and makes a problem of every error.
+struct LedgerResponder: HTTPResponder {
+    typealias Context = LedgerContext
+
+    let routes: [Route]
+    /// `nil` where no token is asked for.
+    let tokens: TokenCheck?
+    let cors: CrossOrigin
+    let hosts: AllowedHosts
+    let metrics: Metrics
+
+    func respond(to request: Request, context: LedgerContext) async throws -> Response {
+        let start = ContinuousClock.now
+        let (path, query) = Self.split(request.head.path ?? "/")
+        let id = context.id
+        var (route, response): (Route?, Response)
+        do {
+            (route, response) = try await answer(request, context, path, query)
+        } catch {
+            route = self.route(request.method, path)?.route
+            response = problem(error, context).response(request: id)
+        }
+        if request.method == .head, response.body.contentLength != 0 {
+            // The length is that of the answer to GET.
+            let length = response.headers[.contentLength]
+            response = response.createHeadResponse()
+            response.headers[.contentLength] = length
+        }
+        response.headers[.requestID] = id
+        response.headers[.contentTypeOptions] = "nosniff"
+        cors.allow(request, &response)
+        let duration = start.duration(to: .now)
+        metrics.answered(route, response.status, in: duration)
+        log(request, path, response.status, duration, context)
+        return response
+    }
+
+    private func answer(
+        _ request: Request, _ context: LedgerContext, _ path: Substring, _ query: Substring?
+    ) async throws -> (Route?, Response) {
+        try hosts.check(request)
+        if let preflight = cors.preflight(request) { return (nil, preflight) }
+        guard let (route, parameter) = route(request.method, path) else { throw notFound(path) }
+        let query = try Query(query.map(String.init))
+        let token = try await authorize(request, route, query)
+        guard let job = Query.decoded(parameter) else {
+            throw Problem.invalidRequest("the path is not percent-encoded UTF-8")
+        }
+        let call = Call(request: request, context: context, job: job, query: query, token: token)
+        return (route, try await route.answer(call))
+    }
+
+    /// HEAD is GET without the body.
+    private func route(_ method: HTTPRequest.Method, _ path: Substring) -> (route: Route, parameter: Substring)? {
+        let segments = Route.segments(path)
+        for route in routes where route.method == (method == .head ? .get : method) {
+            if let parameter = route.match(segments) { return (route, parameter) }
+        }
+        return nil
+    }
+
+    private func notFound(_ path: Substring) -> Problem {
+        let segments = Route.segments(path)
+        let methods = routes.filter { $0.match(segments) != nil }.map(\.method)
+        guard !methods.isEmpty else {
+            return Problem(.notFound, "not_found", "there is nothing at this path; /openapi.json has what there is")
+        }
+        let allowed = methods.map(\.rawValue) + (methods.contains(.get) ? ["HEAD"] : [])
+        return Problem(.methodNotAllowed, "method_not_allowed", "this path takes \(allowed.joined(separator: ", "))")
+            .adding(.allow, allowed.joined(separator: ", "))
+    }
+
+    // MARK: Tokens
+
+    private func authorize(_ request: Request, _ route: Route, _ query: Query) async throws -> AccessToken? {
+        guard let tokens, let scope = route.scope else { return nil }
+        let challenge = "Bearer realm=\"jobledger\""
+        guard let sent = try sentToken(request, route, query) else {
+            throw Problem(.unauthorized, "unauthorized", "this needs a token: Authorization: Bearer jl_…")
+                .adding(.wwwAuthenticate, challenge)
+        }
+        guard let token = AccessToken(sent), let scopes = try await tokens.scopes(of: token) else {
+            throw Problem(.unauthorized, "unauthorized", "the token is not known, or was revoked")
+                .adding(.wwwAuthenticate, challenge + ", error=\"invalid_token\"")
+        }
+        guard scopes.contains(scope) else {
+            throw Problem(.forbidden, "forbidden", "the token lacks the scope \(scope.rawValue)")
+                .adding(.wwwAuthenticate, challenge + ", error=\"insufficient_scope\", scope=\"\(scope.rawValue)\"")
+        }
+        return token
+    }
+
+    /// A browser's `EventSource` cannot set headers: for a stream of events, and nothing else, the token may stand in the query.
+    private func sentToken(_ request: Request, _ route: Route, _ query: Query) throws -> String? {
+        if let header = request.headers[.authorization] {
+            let parts = header.split(separator: " ", maxSplits: 1)
+            guard parts.count == 2, parts[0].lowercased() == "bearer" else { return "" }
+            return parts[1].trimmingSpaces()
+        }
+        guard route.path.hasSuffix("/events"), MediaType.wantsStream(request) else { return nil }
+        return try query.text("access_token")
+    }
+
+    // MARK: Errors and the log
+
+    private func problem(_ error: any Error, _ context: LedgerContext) -> Problem {
+        guard let problem = Problem(error) else {
+            context.logger.error("a request failed", metadata: ["error": "\(error)"])
+            return Problem(
+                .internalServerError, "internal_error", "something went wrong here; the service's log has the request's id")
+        }
+        if problem.status.code >= 500 {
+            context.logger.warning("a request could not be answered", metadata: ["code": "\(problem.code)", "error": "\(error)"])
+        }
+        return problem
+    }
+
+    /// The path without its query, which may hold a token.
+    private func log(
+        _ request: Request, _ path: Substring, _ status: HTTPResponse.Status, _ duration: Duration, _ context: LedgerContext
+    ) {
+        let level: Logger.Level = status.code >= 500 ? .warning : .debug
+        context.logger.log(
+            level: level, "answered",
+            metadata: [
+                "method": "\(request.method)", "path": "\(path)", "status": "\(status.code)",
+                "ms": "\(Int(duration / .microseconds(1)) / 1000)",
+            ])
+    }
+
+    private static func split(_ target: String) -> (path: Substring, query: Substring?) {
+        guard let mark = target.firstIndex(of: "?") else { return (target[...], nil) }
+        return (target[..<mark], target[target.index(after: mark)...])
+    }
+}
+
+extension HTTPField.Name {
+    static let requestID = HTTPField.Name("X-Request-Id")!
+    static let contentTypeOptions = HTTPField.Name("X-Content-Type-Options")!
+    static let ledgerPosition = HTTPField.Name("Ledger-Position")!
+    static let idempotencyKey = HTTPField.Name("Idempotency-Key")!
+    static let lastEventID = HTTPField.Name("Last-Event-ID")!
+    static let traceparent = HTTPField.Name("traceparent")!
+    static let tracestate = HTTPField.Name("tracestate")!
+}

@@ -1,0 +1,170 @@
+internal import EventStore
+internal import Feed
+internal import Hummingbird
+internal import HummingbirdCore
+internal import HummingbirdTLS
+public import LedgerCore
+public import LedgerSettings
+public import Logging
+internal import NIOCore
+internal import NIOSSL
+internal import Projections
+public import Redis
+public import ServiceLifecycle
+
+/// The HTTP service of one ledger.
+public struct LedgerService: Service {
+    public struct Configuration: Sendable {
+        public var url: String
+        public var ledger: LedgerName
+        /// Where events are published; `nil` to poll.
+        public var redis: RedisConfiguration?
+        public var http: HTTPSettings
+        public var port: Int
+        /// Whether a token is asked for. Without, only a loopback address is listened on.
+        public var needsToken: Bool
+
+        public init(
+            url: String, ledger: LedgerName, redis: RedisConfiguration?, http: HTTPSettings, port: Int, needsToken: Bool = true
+        ) {
+            self.url = url
+            self.ledger = ledger
+            self.redis = redis
+            self.http = http
+            self.port = port
+            self.needsToken = needsToken
+        }
+    }
+
+    /// What is wrong with a configuration.
+    public struct Mistake: Error, Sendable, CustomStringConvertible {
+        public let description: String
+    }
+
+    private let configuration: Configuration
+    private let logger: Logger
+    private let started: @Sendable (_ url: String) async throws -> Void
+    private let tls: TLSConfiguration?
+
+    /// - Parameter started: called with the service's address once it accepts requests.
+    /// - Throws: ``Mistake``
+    public init(
+        _ configuration: Configuration, logger: Logger, started: @escaping @Sendable (_ url: String) async throws -> Void
+    ) throws {
+        guard configuration.needsToken || AllowedHosts.isLoopback(configuration.http.host) else {
+            throw Mistake(
+                description:
+                    "without authentication the service listens on a loopback address only, not on \(configuration.http.host)")
+        }
+        self.configuration = configuration
+        self.logger = logger
+        self.started = started
+        tls = try configuration.http.tls.map(Self.tls)
+    }
+
+    /// Runs until it is told to stop gracefully: then it takes no more requests, finishes those under way, and ends streams with a hint to
+    /// come back. What takes longer than the grace is cut off.
+    public func run() async throws {
+        let parts = try await ServiceParts(configuration, logger: logger)
+        do {
+            try await run(parts)
+        } catch {
+            await parts.close()
+            throw error
+        }
+        await parts.close()
+    }
+
+    private func run(_ parts: ServiceParts) async throws {
+        let application = try buildApplication(parts)
+        // Not cancelled when the service is told to stop: commits go on until the last request is answered.
+        async let commits: Void = parts.commits.run()
+        async let feed: Void = parts.feed.run()
+        async let ticks: Void = parts.tick()
+        let result: Result<Void, any Error>
+        do {
+            try await withGracefulShutdownHandler {
+                try await cutOff(after: configuration.http.grace, of: parts.stopping) { try await application.run() }
+            } onGracefulShutdown: {
+                parts.stop()
+            }
+            result = .success(())
+        } catch {
+            result = .failure(error)
+        }
+        parts.stop()
+        parts.commits.stop()
+        await commits
+        parts.feed.stop()
+        await feed
+        await ticks
+        try result.get()
+    }
+
+    /// Runs `body`; when it is still under way some time after the signal, it is cancelled.
+    private func cutOff(after grace: Duration, of signal: StopSignal, _ body: @escaping @Sendable () async throws -> Void)
+        async throws
+    {
+        try await withThrowingTaskGroup(of: Bool.self) { group in
+            group.addTask {
+                try await body()
+                return true
+            }
+            group.addTask {
+                await signal.wait()
+                // Cancelled when the body has ended.
+                try? await Task.sleep(for: grace)
+                return false
+            }
+            let hasEnded = try await group.next() ?? true
+            if !hasEnded { logger.warning("requests were still under way after the grace, and are cut off") }
+            group.cancelAll()
+            do {
+                try await group.waitForAll()
+            } catch is CancellationError {
+                // It was cut off: that is no failure of the service.
+            }
+        }
+    }
+
+    /// The application: for the service, and for who tests it.
+    private func buildApplication(_ parts: ServiceParts) throws -> some ApplicationProtocol {
+        let http = configuration.http
+        let limits = ConnectionLimits(http)
+        var server = HTTPServerBuilder { responder in
+            GuardedChannel(responder: responder, limits: limits, connections: parts.connections)
+        }
+        if let tls { server = try .tls(server, tlsConfiguration: tls) }
+        let scheme = tls == nil ? "http" : "https"
+        let host = http.host.contains(":") ? "[\(http.host)]" : http.host
+        return Application(
+            responder: parts.responder, server: server,
+            configuration: ApplicationConfiguration(
+                address: .hostname(http.host, port: configuration.port), serverName: "jobledger", backlog: 4096),
+            onServerRunning: { [started, logger] channel in
+                do {
+                    try await started("\(scheme)://\(host):\(channel.localAddress?.port ?? 0)")
+                } catch {
+                    logger.error("the service's address could not be told", metadata: ["error": "\(error)"])
+                }
+            }, logger: parts.logger)
+    }
+
+    private static func tls(_ files: (certificate: String, key: String)) throws -> TLSConfiguration {
+        do {
+            let certificates = try NIOSSLCertificate.fromPEMFile(files.certificate).map {
+                NIOSSLCertificateSource.certificate($0)
+            }
+            let key = try NIOSSLPrivateKey(file: files.key, format: .pem)
+            var tls = TLSConfiguration.makeServerConfiguration(certificateChain: certificates, privateKey: .privateKey(key))
+            tls.applicationProtocols = ["http/1.1"]
+            tls.minimumTLSVersion = .tlsv12
+            return tls
+        } catch {
+            throw Mistake(
+                description:
+                    "TLS: \(files.certificate) (JOBLEDGER_HTTP_TLS_CERTIFICATE) and \(files.key) (JOBLEDGER_HTTP_TLS_KEY) cannot be used: \(error)"
+            )
+        }
+    }
+}

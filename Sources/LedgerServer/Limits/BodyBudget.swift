@@ -1,0 +1,52 @@
+internal import HTTPTypes
+internal import Hummingbird
+internal import NIOCore
+internal import NIOHTTPTypes
+internal import Synchronization
+
+/// Reads bodies within two bounds: that of one request, and that of all requests under way together.
+final class BodyBudget: Sendable {
+    private let each: Int
+    private let all: Int
+    private let held = Atomic<Int>(0)
+
+    init(each: Int, all: Int) {
+        self.each = each
+        self.all = all
+    }
+
+    /// Bytes that are held now.
+    var heldBytes: Int { held.load(ordering: .relaxed) }
+
+    /// Gives `body` the whole body of a request, whose bytes count until it returns.
+    func withBody<T>(of call: Call, _ body: ([UInt8]) async throws -> T) async throws -> T {
+        let request = call.request
+        if let length = request.headers[.contentLength].flatMap(Int.init), length > each { throw tooLarge }
+        // Who asks first whether it may send its body is told so only now, that nothing speaks against it.
+        if request.headers[.expect]?.lowercased() == "100-continue" {
+            try await call.context.channel.writeAndFlush(HTTPResponsePart.head(HTTPResponse(status: .continue))).get()
+        }
+        var bytes: [UInt8] = []
+        var taken = 0
+        defer { held.subtract(taken, ordering: .relaxed) }
+        for try await chunk in request.body {
+            let count = chunk.readableBytes
+            guard bytes.count + count <= each else { throw tooLarge }
+            taken += count
+            guard held.add(count, ordering: .relaxed).newValue <= all else {
+                throw Problem.unavailable("the bodies of the requests under way fill the memory that they may have; try again")
+            }
+            bytes.append(contentsOf: chunk.readableBytesView)
+        }
+        if let length = request.headers[.contentLength].flatMap(Int.init), bytes.count != length {
+            throw Problem.invalidRequest("the body ended after \(bytes.count) of \(length) bytes")
+        }
+        return try await body(bytes)
+    }
+
+    /// What is still to come of the body is not waited for.
+    private var tooLarge: Problem {
+        Problem(.contentTooLarge, "too_large", "a body may have \(each) bytes; send fewer events at a time").adding(
+            .connection, "close")
+    }
+}

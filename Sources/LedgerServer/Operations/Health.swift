@@ -1,0 +1,105 @@
+internal import EventStore
+internal import LedgerCore
+internal import OffPool
+internal import Postgres
+
+/// How the service and what it stands on are doing.
+struct Health: Sendable {
+    struct Check: Sendable {
+        let name: String
+        let isReady: Bool
+        /// Whether requests must not be sent here while it is not ready; the others only make some of the service slow or stale.
+        let isNeeded: Bool
+        let detail: String
+    }
+
+    /// Where the ledger's readers are.
+    struct Lags: Sendable {
+        var head: Position
+        var relay: Position
+        var isRelayActive: Bool
+        var projections: [(name: String, position: Position, isActive: Bool, error: String?)]
+    }
+
+    let store: EventStore
+    let stopping: StopSignal
+
+    private static let patience = Duration.seconds(3)
+
+    func checks() async -> [Check] {
+        var checks = [
+            Check(
+                name: "service", isReady: !stopping.isSet, isNeeded: true,
+                detail: stopping.isSet ? "it is stopping" : "it accepts requests")
+        ]
+        let lags: Lags
+        do {
+            lags = try await withThrowingTaskGroup(of: Lags.self) { group in
+                defer { group.cancelAll() }
+                group.addTask { try await self.lags() }
+                group.addTask {
+                    try await Task.sleep(for: Self.patience)
+                    throw Slow()
+                }
+                guard let first = try await group.next() else { throw Slow() }
+                return first
+            }
+        } catch {
+            return checks + [Check(name: "postgres", isReady: false, isNeeded: true, detail: Self.explanation(of: error))]
+        }
+        checks.append(Check(name: "postgres", isReady: true, isNeeded: true, detail: "the log ends at \(lags.head)"))
+        checks.append(
+            Check(
+                name: "relay", isReady: lags.isRelayActive, isNeeded: false,
+                detail: lags.isRelayActive
+                    ? "\(lags.head - lags.relay) events behind" : "nobody publishes: streams are polled, and somewhat later"))
+        for projection in lags.projections {
+            let detail =
+                projection.error.map { "stopped at \(projection.position): \($0)" }
+                ?? (projection.isActive
+                    ? "\(lags.head - projection.position) events behind" : "nobody projects; it stands at \(projection.position)")
+            checks.append(
+                Check(
+                    name: "projection \(projection.name)", isReady: projection.error == nil && projection.isActive,
+                    isNeeded: false,
+                    detail: detail))
+        }
+        if lags.projections.isEmpty {
+            checks.append(Check(name: "projections", isReady: false, isNeeded: false, detail: "no projector has run yet"))
+        }
+        return checks
+    }
+
+    private struct Slow: Error {}
+
+    /// Without addresses: this is for anyone to see.
+    private static func explanation(of error: any Error) -> String {
+        switch (error as? PostgresError)?.sqlState {
+        case .undefinedFunction, .undefinedTable, .undefinedSchema:
+            return "the ledger is not there, or an older one: jobledger migrate"
+        case .insufficientPrivilege: return "the service's user may not read the ledger"
+        default: return error is Slow ? "no answer within \(patience)" : "it cannot be reached"
+        }
+    }
+
+    func lags() async throws -> Lags {
+        let statements = [
+            PostgresStatement(
+                """
+                SELECT head(), coalesce((SELECT position FROM checkpoints WHERE reader = 'relay'), 0),
+                       ARRAY(SELECT name FROM leases WHERE expires_at >= clock_timestamp()),
+                       scopes_of_token('', '') IS NULL
+                """, []),
+            PostgresStatement("SELECT name, position, error FROM projections ORDER BY name", []),
+        ]
+        let answers = try await store.pool.withConnection { try await $0.pipeline(statements) }
+        let row = try answers[0].get().only()
+        let active = Set(try row.decode(2, as: [String].self))
+        return Lags(
+            head: try row.decode(0), relay: try row.decode(1), isRelayActive: active.contains("relay"),
+            projections: try answers[1].get().map { row in
+                let name: String = try row.decode(0)
+                return (name, try row.decode(1), active.contains("projection:\(name)"), try row.decode(2))
+            })
+    }
+}

@@ -1,0 +1,20 @@
+/// Metrics as Prometheus reads them (text format 0.0.4).
+struct PrometheusText {
+    private(set) var text = ""
+
+    static let mediaType = "text/plain; version=0.0.4; charset=utf-8"
+
+    /// Begins a metric.
+    mutating func metric(_ name: String, _ type: String, _ help: String) {
+        text += "# HELP \(name) \(help)\n# TYPE \(name) \(type)\n"
+    }
+
+    mutating func sample(_ name: String, _ labels: [(name: String, value: String)], _ value: String) {
+        let list = labels.map { "\($0.name)=\"\(Self.escaped($0.value))\"" }.joined(separator: ",")
+        text += list.isEmpty ? "\(name) \(value)\n" : "\(name){\(list)} \(value)\n"
+    }
+
+    private static func escaped(_ value: String) -> String {
+        value.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"").replacing("\n", with: "\\n")
+    }
+}

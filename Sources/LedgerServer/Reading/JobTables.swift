@@ -1,0 +1,113 @@
+internal import EventStore
+internal import LedgerCore
+internal import Postgres
+internal import Projections
+
+/// The read models `batch_jobs` and `batch_job_runs`, each answer with the position that its projection had come to in the same
+/// snapshot.
+struct JobTables: Sendable {
+    static let jobs = "batch_jobs"
+    static let runs = "batch_job_runs"
+
+    struct Page: Sendable {
+        var position: Position
+        /// JSON objects.
+        var items: [String] = []
+        /// Of the last item, where more may follow.
+        var next: String?
+    }
+
+    let store: EventStore
+
+    private static let position = "SELECT coalesce((SELECT position FROM projections WHERE name = $1), 0) AS position"
+    /// About how many bytes a page may have; it ends early where its items are large.
+    private static let mostBytes = 4 << 20
+
+    /// - Returns: `row` is `nil` where there is none.
+    func job(_ id: String) async throws -> (position: Position, row: String?) {
+        let sql = "SELECT (\(Self.position)), (\(ReadModel.row.replacing("$1", with: "$2")))"
+        return try await store.pool.withConnection { connection in
+            let row = try await connection.query(PostgresStatement(sql, [Self.jobs, id], isPrepared: true)).only()
+            return (try row.decode(0), try row.decode(1))
+        }
+    }
+
+    /// The newest jobs first, without what may be large.
+    /// - Parameter after: the last job of the page before.
+    func list(status: String?, kind: String?, after: String?, limit: Int) async throws -> Page? {
+        var parameters: [any PostgresEncodable] = [Self.jobs]
+        func parameter(_ value: any PostgresEncodable) -> String {
+            parameters.append(value)
+            return "$\(parameters.count)"
+        }
+        var conditions = ["true"]
+        if let status { conditions.append("status = \(parameter(status))") }
+        if let kind { conditions.append("kind = \(parameter(kind))") }
+        if let after {
+            guard try await exists(after) else { return nil }
+            conditions.append("(created_at, id) < (SELECT created_at, id FROM batch_jobs WHERE id = \(parameter(after)))")
+        }
+        let sql = """
+            SELECT projection.position, job.id, job.json
+              FROM (\(Self.position)) AS projection
+              LEFT JOIN LATERAL (
+                SELECT id, created_at, (SELECT row_to_json(summary)::text FROM (SELECT \(ReadModel.summary)) AS summary) AS json
+                  FROM batch_jobs
+                 WHERE \(conditions.joined(separator: " AND "))
+                 ORDER BY created_at DESC, id DESC LIMIT \(parameter(limit))
+              ) AS job ON true
+             ORDER BY job.created_at DESC, job.id DESC
+            """
+        return try await page(PostgresStatement(sql, parameters), limit: limit)
+    }
+
+    private func exists(_ id: String) async throws -> Bool {
+        try await store.pool.withConnection { connection in
+            try await connection.query("SELECT EXISTS (SELECT FROM batch_jobs WHERE id = $1)", id).only().decode(0)
+        }
+    }
+
+    /// - Parameter after: the last `run_index` of the page before.
+    /// - Returns: `nil` where there is no such job.
+    func runs(of id: String, after: Int64, limit: Int) async throws -> Page? {
+        let isKnown: Bool = try await store.pool.withConnection { connection in
+            try await connection.query(
+                "SELECT EXISTS (SELECT FROM events WHERE category = 'job' AND stream_id = $1 AND version = 1)", id
+            ).only().decode(0)
+        }
+        guard isKnown else { return nil }
+        let sql = """
+            SELECT projection.position, run.run_index::text, run.json
+              FROM (\(Self.position)) AS projection
+              LEFT JOIN LATERAL (
+                SELECT run_index,
+                       (SELECT row_to_json(shown)::text
+                          FROM (SELECT run_index, variables, metrics, created_at AT TIME ZONE 'UTC' AS created_at) AS shown) AS json
+                  FROM batch_job_runs
+                 WHERE batch_job_id = $2 AND run_index > $3
+                 ORDER BY run_index LIMIT $4
+              ) AS run ON true
+             ORDER BY run.run_index
+            """
+        return try await page(PostgresStatement(sql, [Self.runs, id, after, limit]), limit: limit)
+    }
+
+    /// - Parameter statement: rows with the position, an item's key and the item; of no items one row with nulls.
+    private func page(_ statement: PostgresStatement, limit: Int) async throws -> Page {
+        try await store.pool.withConnection { connection in
+            var page = Page(position: 0)
+            var bytes = 0
+            var last: String?
+            for try await row in connection.stream(statement) {
+                page.position = try row.decode(0)
+                guard let item = try row.decode(2, as: String?.self) else { break }
+                page.items.append(item)
+                last = try row.decode(1)
+                bytes += item.utf8.count
+                if bytes > Self.mostBytes { break }
+            }
+            if page.items.count == limit || bytes > Self.mostBytes { page.next = last }
+            return page
+        }
+    }
+}

@@ -1,0 +1,65 @@
+internal import EventStore
+internal import LedgerCore
+internal import Postgres
+
+/// Waits until a projection has come to a position. All who wait at a time ask together.
+actor ProjectionWatch {
+    private struct State: Sendable {
+        let position: Position
+        /// Why it does not go on.
+        let error: String?
+    }
+
+    private let store: EventStore
+    private let limit: Duration
+    private var looks: [String: Task<State, any Error>] = [:]
+
+    /// How often it is looked.
+    private static let interval = Duration.milliseconds(5)
+
+    /// - Parameter limit: how long to wait.
+    init(store: EventStore, limit: Duration) {
+        self.store = store
+        self.limit = limit
+    }
+
+    /// - Throws: a problem that says how far it is, when it does not get there in time or does not go on at all.
+    func wait(for position: Position, of projection: String) async throws {
+        let deadline = ContinuousClock.now.advanced(by: limit)
+        while true {
+            let state = try await look(projection)
+            if state.position >= position { return }
+            if let error = state.error {
+                throw behind(
+                    state, position, projection,
+                    "the projection \(projection) has stopped, and stands at \(state.position): \(error)")
+            }
+            guard ContinuousClock.now < deadline else {
+                throw behind(
+                    state, position, projection,
+                    "the projection \(projection) stands at \(state.position), not yet at \(position), after \(limit)")
+            }
+            try await Task.sleep(for: Self.interval)
+        }
+    }
+
+    private func behind(_ state: State, _ position: Position, _ projection: String, _ detail: String) -> Problem {
+        Problem.unavailable(detail, code: "not_projected_yet").adding("position", json: "\(state.position)")
+            .adding("min_position", json: "\(position)").adding(.ledgerPosition, "\(state.position)")
+    }
+
+    private func look(_ projection: String) async throws -> State {
+        if let look = looks[projection] { return try await look.value }
+        let task = Task { [store] in
+            try await store.pool.withConnection { connection in
+                try await connection.query(
+                    PostgresStatement(
+                        "SELECT position, error FROM projections WHERE name = $1", [projection], isPrepared: true)
+                ).first.map { State(position: try $0.decode(0), error: try $0.decode(1)) } ?? State(position: 0, error: nil)
+            }
+        }
+        looks[projection] = task
+        defer { looks[projection] = nil }
+        return try await task.value
+    }
+}

@@ -1,0 +1,178 @@
+internal import EventStore
+internal import HTTPTypes
+internal import Hummingbird
+internal import LedgerCore
+internal import Postgres
+
+/// The ways in.
+struct AppendRoutes: Sendable {
+    let store: EventStore
+    let commits: GroupCommit
+    let bodies: BodyBudget
+    let metrics: Metrics
+
+    var routes: [Route] {
+        [
+            Route(.post, "/v1/jobs/{id}/events", scope: .append, toJob),
+            Route(.post, "/v1/events", scope: .append, toJobs),
+        ]
+    }
+
+    // MARK: One job
+
+    @Sendable private func toJob(_ call: Call) async throws -> Response {
+        try call.query.allow()
+        return try await bodies.withBody(of: call) { bytes in
+            var body = try SentBody(bytes, call.request.headers, needsJob: false)
+            try applyIdempotencyKey(call.request.headers, to: &body)
+            let request = try request(of: body, call)
+            let start = ContinuousClock.now
+            let appended: [Appended]
+            do {
+                appended = try await commits.append(request)
+            } catch let error as OutcomeUnknown {
+                throw unknown(error, request.events.map(\.id))
+            } catch let refusal as Refusal {
+                metrics.appended(request, .failure(refusal), in: start.duration(to: .now))
+                throw refusal
+            }
+            metrics.appended(request, .success(appended), in: start.duration(to: .now))
+            var json: [UInt8] = []
+            if case .one = body {
+                append(appended[0], to: &json)
+            } else {
+                json.append(list: appended) { append($0, to: &$1) }
+            }
+            return .json(json, status: appended.allSatisfy(\.isDuplicate) ? .ok : .created)
+        }
+    }
+
+    private func request(of body: SentBody, _ call: Call) throws(Refusal) -> AppendRequest {
+        let events = try body.wholeEvents()
+        guard !events.isEmpty else { throw Refusal(.invalidEvent, "an array without events") }
+        guard events.allSatisfy({ $0.job ?? call.job == call.job }) else {
+            throw Refusal(.invalidEvent, "\"subject\" is another job than the path's")
+        }
+        // All or none is appended, so one condition is enough: that of the first.
+        guard events.dropFirst().allSatisfy({ $0.expectedVersion == nil }) else {
+            throw Refusal(
+                .invalidEvent, "\"expected_version\" stands in the first event of an array, which is appended as a whole")
+        }
+        return AppendRequest(
+            job: call.job, events: events.map { traced($0.event, call) }, expectedVersion: events[0].expectedVersion)
+    }
+
+    /// The header is another place for a single event's id.
+    private func applyIdempotencyKey(_ headers: HTTPFields, to body: inout SentBody) throws {
+        guard let header = headers[.idempotencyKey] else { return }
+        guard case .one(var event) = body else {
+            throw Problem.invalidRequest("Idempotency-Key is for one event; in an array give each its \"event_id\"")
+        }
+        // The header's draft writes it as a string in quotes; most clients send it bare.
+        let key =
+            header.hasPrefix("\"") && header.hasSuffix("\"") && header.count > 1 ? String(header.dropFirst().dropLast()) : header
+        guard let id = EventID(text: key) else {
+            throw Problem.invalidRequest("Idempotency-Key must be a UUID: it is the event's id")
+        }
+        guard !event.hasID || event.event.id == id else {
+            throw Problem.invalidRequest("Idempotency-Key and the event's own id are two different ones")
+        }
+        event.event.id = id
+        event.hasID = true
+        body = .one(event)
+    }
+
+    private func traced(_ event: NewEvent, _ call: Call) -> NewEvent {
+        guard let trace = TraceContext(call.request.headers) else { return event }
+        var event = event
+        trace.add(to: &event.metadata)
+        return event
+    }
+
+    /// With the ids, also those that the service gave: with them the client can retry.
+    private func unknown(_ error: any Error, _ ids: [EventID]) -> Problem {
+        let list = ids.map { "\"\($0.text)\"" }.joined(separator: ",")
+        return Problem.unavailable(
+            "it is not known whether the events were written; send them again with the same event ids", code: "outcome_unknown"
+        ).adding("event_ids", json: "[\(list)]")
+    }
+
+    // MARK: Many jobs
+
+    /// Each item stands for itself. They are written in their order, a thousand in one call.
+    @Sendable private func toJobs(_ call: Call) async throws -> Response {
+        try call.query.allow()
+        guard call.request.headers[.idempotencyKey] == nil else {
+            throw Problem.invalidRequest("Idempotency-Key is for one event of one job; give each its \"event_id\"")
+        }
+        return try await bodies.withBody(of: call) { bytes in
+            let items = try SentBody(bytes, call.request.headers, needsJob: true).events.map { item in
+                item.flatMap { event -> Result<AppendRequest, Refusal> in
+                    guard let job = event.job else {
+                        return .failure(Refusal(.invalidEvent, "\"subject\" missing: it is the job"))
+                    }
+                    return .success(
+                        AppendRequest(job: job, events: [traced(event.event, call)], expectedVersion: event.expectedVersion))
+                }
+            }
+            var answers = try await append(items.compactMap { try? $0.get() })[...]
+            var json = Array("{\"results\":".utf8)
+            json.append(list: items) { item, json in
+                // What could be asked of the ledger has an answer of its own.
+                append(item.flatMap { _ in answers.removeFirst() }, to: &json)
+            }
+            json.append(UInt8(ascii: "}"))
+            return .json(json)
+        }
+    }
+
+    private func append(_ requests: [AppendRequest]) async throws -> [AppendAnswer] {
+        let start = ContinuousClock.now
+        do {
+            let answers = try await store.append(requests)
+            let duration = start.duration(to: .now)
+            for (request, answer) in zip(requests, answers) { metrics.appended(request, answer, in: duration) }
+            return answers
+        } catch let error as PostgresError where error.isRetriable {
+            // Some calls may have been answered, and some not.
+            throw unknown(error, requests.map(\.events[0].id))
+        }
+    }
+
+    private func append(_ answer: AppendAnswer, to json: inout [UInt8]) {
+        switch answer {
+        case .success(let appended): append(appended[0], to: &json)
+        case .failure(let refusal):
+            json += "{\"error\":{\"code\":\"\(refusal.code.rawValue)\",\"message\":".utf8
+            json.appendJSON(string: refusal.message)
+            json += "}}".utf8
+        }
+    }
+
+    private func append(_ appended: Appended, to json: inout [UInt8]) {
+        json +=
+            #"{"position":\#(appended.position),"version":\#(appended.version),"event_id":"\#(appended.eventID.text)","duplicate":\#(appended.isDuplicate)}"#
+            .utf8
+    }
+}
+
+extension Response {
+    static func json(_ json: [UInt8], status: HTTPResponse.Status = .ok) -> Response {
+        Response(
+            status: status, headers: [.contentType: "application/json"], body: ResponseBody(byteBuffer: ByteBuffer(bytes: json)))
+    }
+}
+
+extension [UInt8] {
+    /// Appends a JSON array.
+    mutating func append<Item>(list: some Sequence<Item>, _ element: (Item, inout [UInt8]) throws -> Void) rethrows {
+        append(UInt8(ascii: "["))
+        var isFirst = true
+        for item in list {
+            if !isFirst { append(UInt8(ascii: ",")) }
+            isFirst = false
+            try element(item, &self)
+        }
+        append(UInt8(ascii: "]"))
+    }
+}

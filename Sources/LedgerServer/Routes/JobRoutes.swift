@@ -1,0 +1,108 @@
+internal import EventStore
+internal import HTTPTypes
+internal import Hummingbird
+internal import LedgerCore
+internal import Projections
+
+/// The read models.
+struct JobRoutes: Sendable {
+    let store: EventStore
+    let tables: JobTables
+    let watch: ProjectionWatch
+    /// Of `batch_jobs`.
+    let definition: ProjectionDefinition
+
+    var routes: [Route] {
+        [
+            Route(.get, "/v1/jobs", scope: .read, list),
+            Route(.get, "/v1/jobs/{id}", scope: .read, job),
+            Route(.get, "/v1/jobs/{id}/runs", scope: .read, runs),
+        ]
+    }
+
+    private static let statuses = ["queued", "running", "finished", "failed"]
+    private static let kinds = ["server", "local"]
+
+    @Sendable private func list(_ call: Call) async throws -> Response {
+        let query = call.query
+        try query.allow("status", "kind", "limit", "after", "min_position")
+        let (status, kind) = (try choice("status", Self.statuses, query), try choice("kind", Self.kinds, query))
+        let limit = Int(try query.integer("limit", 1...1000) ?? 100)
+        try await wait(query, JobTables.jobs)
+        let after = try query.text("after")
+        guard let page = try await tables.list(status: status, kind: kind, after: after, limit: limit) else {
+            throw Problem.invalidRequest("\"after\" must be the id of a job, the last of the page before")
+        }
+        let filters = [("status", status), ("kind", kind)].compactMap { name, value in value.map { "\(name)=\($0)&" } }.joined()
+        return answer("jobs", page) { "/v1/jobs?\(filters)limit=\(limit)&after=\(Query.encoded($0))" }
+    }
+
+    @Sendable private func job(_ call: Call) async throws -> Response {
+        try call.query.allow("at", "min_position")
+        let (position, row): (Position, String?)
+        if let at = try call.query.text("at") {
+            guard try call.query.text("min_position") == nil else {
+                throw Problem.invalidRequest("give \"at\" or \"min_position\", not both: the past need not be waited for")
+            }
+            position = try await self.position(at)
+            row = try await ReadModel(definition, store: store).job(call.job, at: position)
+        } else {
+            try await wait(call.query, JobTables.jobs)
+            (position, row) = try await tables.job(call.job)
+        }
+        guard let row else {
+            throw Problem(.notFound, "unknown_job", "there is no such job at position \(position)")
+                .adding(.ledgerPosition, "\(position)")
+        }
+        var response = Response.json(Array(row.utf8))
+        response.headers[.ledgerPosition] = "\(position)"
+        return response
+    }
+
+    /// A position or a time, but no later than the log's end.
+    private func position(_ at: String) async throws -> Position {
+        if let number = Position(at), number >= 0 { return min(number, try await store.head()) }
+        guard let moment = Timestamp(at) else {
+            throw Problem.invalidRequest("\"at\" must be a position or a time such as 2026-11-23T20:45:00Z, not \"\(at)\"")
+        }
+        return try await store.position(at: moment)
+    }
+
+    @Sendable private func runs(_ call: Call) async throws -> Response {
+        try call.query.allow("limit", "after", "min_position")
+        let limit = Int(try call.query.integer("limit", 1...1000) ?? 100)
+        let after = try call.query.integer("after", -1...Int64(Int32.max)) ?? -1
+        try await wait(call.query, JobTables.runs)
+        guard let page = try await tables.runs(of: call.job, after: after, limit: limit) else {
+            throw Problem(.notFound, "unknown_job", "there is no such job")
+        }
+        return answer("runs", page) { "/v1/jobs/\(Query.encoded(call.job))/runs?limit=\(limit)&after=\($0)" }
+    }
+
+    // MARK: The parts
+
+    /// Who has just appended asks for what has come of it.
+    private func wait(_ query: Query, _ projection: String) async throws {
+        guard let position = try query.position("min_position") else { return }
+        try await watch.wait(for: position, of: projection)
+    }
+
+    private func choice(_ name: String, _ choices: [String], _ query: Query) throws -> String? {
+        guard let value = try query.text(name) else { return nil }
+        guard choices.contains(value) else {
+            throw Problem.invalidRequest("\"\(name)\" must be one of \(choices.joined(separator: ", ")), not \"\(value)\"")
+        }
+        return value
+    }
+
+    private func answer(_ name: String, _ page: JobTables.Page, next: (String) -> String) -> Response {
+        var json = Array("{\"\(name)\":".utf8)
+        json.append(list: page.items) { $1 += $0.utf8 }
+        json += ",\"next\":".utf8
+        if let last = page.next { json.appendJSON(string: next(last)) } else { json += "null".utf8 }
+        json.append(UInt8(ascii: "}"))
+        var response = Response.json(json)
+        response.headers[.ledgerPosition] = "\(page.position)"
+        return response
+    }
+}

@@ -1,0 +1,80 @@
+internal import HTTPTypes
+internal import Hummingbird
+internal import LedgerCore
+
+/// What operators and their tools ask.
+struct OperationsRoutes: Sendable {
+    let health: Health
+    let metrics: Metrics
+    let connections: ConnectionCount
+    let bodies: BodyBudget
+    let feed: @Sendable (inout PrometheusText) async -> Void
+
+    var routes: [Route] {
+        [
+            Route(.get, "/livez", scope: nil, alive),
+            Route(.get, "/readyz", scope: nil, ready),
+            Route(.get, "/metrics", scope: .read, tellMetrics),
+            Route(.get, "/openapi.json", scope: nil) { _ in try Self.document("openapi.json") },
+            Route(.get, "/asyncapi.json", scope: nil) { _ in try Self.document("asyncapi.json") },
+        ]
+    }
+
+    /// The process runs, whatever it stands on.
+    @Sendable private func alive(_ call: Call) async throws -> Response { .json(Array(#"{"status":"alive"}"#.utf8)) }
+
+    @Sendable private func ready(_ call: Call) async throws -> Response {
+        let checks = await health.checks()
+        let isReady = checks.allSatisfy { $0.isReady || !$0.isNeeded }
+        var json = Array("{\"status\":\"\(isReady ? "ready" : "not ready")\",\"checks\":".utf8)
+        json.append(list: checks) { check, json in
+            json += "{\"name\":\"\(check.name)\",\"ready\":\(check.isReady),\"needed\":\(check.isNeeded),\"detail\":".utf8
+            json.appendJSON(string: check.detail)
+            json.append(UInt8(ascii: "}"))
+        }
+        json.append(UInt8(ascii: "}"))
+        return .json(json, status: isReady ? .ok : .serviceUnavailable)
+    }
+
+    @Sendable private func tellMetrics(_ call: Call) async throws -> Response {
+        var text = PrometheusText()
+        metrics.write(to: &text)
+        await feed(&text)
+        text.metric("jobledger_http_connections", "gauge", "Connections that are open.")
+        text.sample("jobledger_http_connections", [], "\(connections.open)")
+        text.metric("jobledger_http_body_bytes", "gauge", "Bytes of bodies of the requests under way.")
+        text.sample("jobledger_http_body_bytes", [], "\(bodies.heldBytes)")
+        // What the ledger says is left out while it cannot be reached: a scrape then still has the rest, and `up` of Postgres.
+        let lags = try? await health.lags()
+        text.metric("jobledger_postgres_up", "gauge", "Whether Postgres answers.")
+        text.sample("jobledger_postgres_up", [], lags == nil ? "0" : "1")
+        if let lags { write(lags, to: &text) }
+        return Response(
+            status: .ok, headers: [.contentType: PrometheusText.mediaType],
+            body: ResponseBody(byteBuffer: ByteBuffer(string: text.text)))
+    }
+
+    private func write(_ lags: Health.Lags, to text: inout PrometheusText) {
+        text.metric("jobledger_head_position", "gauge", "The last position of the log.")
+        text.sample("jobledger_head_position", [], "\(lags.head)")
+        text.metric("jobledger_relay_lag_events", "gauge", "Events that have not been published.")
+        text.sample("jobledger_relay_lag_events", [], "\(max(0, lags.head - lags.relay))")
+        text.metric("jobledger_projection_lag_events", "gauge", "Events that have not been folded.")
+        for projection in lags.projections {
+            text.sample(
+                "jobledger_projection_lag_events", [("projection", projection.name)], "\(max(0, lags.head - projection.position))"
+            )
+        }
+        text.metric("jobledger_projection_stopped", "gauge", "Whether a projection has stopped at an event.")
+        for projection in lags.projections {
+            text.sample("jobledger_projection_stopped", [("projection", projection.name)], projection.error == nil ? "0" : "1")
+        }
+    }
+
+    private static func document(_ name: String) throws -> Response {
+        guard let file = EmbeddedFiles.all.first(where: { $0.path == name }) else {
+            throw Problem(.notFound, "not_found", "this program was built without \(name)")
+        }
+        return .json(Array(file.text.utf8))
+    }
+}

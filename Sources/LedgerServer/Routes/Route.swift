@@ -1,0 +1,44 @@
+internal import HTTPTypes
+internal import Hummingbird
+
+/// A way to ask the service something. The table of these is what requests are matched with, what tokens are checked by, and what the
+/// OpenAPI document is tested against.
+struct Route: Sendable {
+    typealias Answer = @Sendable (Call) async throws -> Response
+
+    let method: HTTPRequest.Method
+    /// As OpenAPI writes it, such as `/v1/jobs/{id}`.
+    let path: String
+    /// `nil` where no token is needed.
+    let scope: Scope?
+    let answer: Answer
+    private let segments: [Substring]
+
+    init(_ method: HTTPRequest.Method, _ path: String, scope: Scope?, _ answer: @escaping Answer) {
+        self.method = method
+        self.path = path
+        self.scope = scope
+        self.answer = answer
+        segments = Self.segments(path)
+    }
+
+    /// Between slashes, empty ones too: `//` is not `/`.
+    static func segments(_ path: some StringProtocol) -> [Substring] {
+        Substring(path).split(separator: "/", omittingEmptySubsequences: false)
+    }
+
+    /// - Returns: what stands in the place of `{id}`, as it was sent; an empty text where the path has none. `nil` for another path.
+    func match(_ sent: [Substring]) -> Substring? {
+        guard sent.count == segments.count else { return nil }
+        var parameter: Substring = ""
+        for (sent, segment) in zip(sent, segments) {
+            if segment == "{id}" {
+                guard !sent.isEmpty else { return nil }
+                parameter = sent
+            } else if sent != segment {
+                return nil
+            }
+        }
+        return parameter
+    }
+}

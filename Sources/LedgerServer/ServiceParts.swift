@@ -1,0 +1,97 @@
+internal import EventStore
+internal import LedgerCore
+internal import LedgerSettings
+internal import Logging
+internal import Projections
+
+/// What a service is made of.
+struct ServiceParts: Sendable {
+    let commits: GroupCommit
+    let responder: LedgerResponder
+    let connections: ConnectionCount
+    let hub: StreamHub
+    let feed: HubFeed
+    let stopping = StopSignal()
+    let logger: Logger
+    private let stores: [EventStore]
+    private let heartbeat: Duration
+
+    /// How often streams are asked whether their token still holds; it holds for that long at most, and ``TokenCheck/validity``.
+    static let streamCheck = Duration.seconds(5)
+
+    init(_ configuration: LedgerService.Configuration, logger: Logger) async throws {
+        let http = configuration.http
+        func store(_ purpose: String, _ connections: Int) -> EventStore {
+            EventStore(
+                url: configuration.url, ledger: configuration.ledger, connections: connections, patience: .seconds(5),
+                applicationName: "jobledger serve \(purpose) \(configuration.ledger)")
+        }
+        // Each for itself: a flood of one kind must not keep the others from Postgres.
+        let (reading, writing, asking, watching) = (
+            store("reads", http.readers), store("appends", 4), store("tokens", 2), store("watches", 2)
+        )
+        stores = [reading, writing, asking, watching]
+        var quiet = logger
+        // Of each request the framework would tell.
+        quiet.logLevel = max(logger.logLevel, .info)
+        self.logger = logger
+        heartbeat = http.heartbeat
+
+        let metrics = Metrics()
+        commits = GroupCommit(writing)
+        hub = StreamHub(ledger: configuration.ledger, at: try await watching.head())
+        feed = HubFeed(store: watching, redis: configuration.redis, hub: hub, logger: logger)
+        connections = ConnectionCount(most: min(http.connections, max(16, OpenFiles.raise())))
+        if connections.most < http.connections {
+            logger.notice(
+                "fewer connections than JOBLEDGER_HTTP_CONNECTIONS, for want of open files (ulimit -n)",
+                metadata: ["connections": "\(connections.most)"])
+        }
+
+        let tokens = configuration.needsToken ? TokenCheck(TokenStore(asking)) : nil
+        let bodies = BodyBudget(each: http.bodyBytes, all: http.bufferBytes)
+        let pages = EventPages(store: reading)
+        let definition = try ProjectionDefinition.all().first { $0.name == JobTables.jobs }
+        guard let definition else { throw LedgerService.Mistake(description: "this program was built without \(JobTables.jobs)") }
+        let streams = EventStreams(
+            store: reading, hub: hub, catchUp: CatchUp(store: reading), pages: pages, tokens: tokens,
+            count: StreamCount(most: http.streamsPerToken), metrics: metrics, heartbeat: http.heartbeat)
+        let operations = OperationsRoutes(
+            health: Health(store: watching, stopping: stopping), metrics: metrics, connections: connections, bodies: bodies,
+            feed: { _ in })
+        let routes =
+            AppendRoutes(store: writing, commits: commits, bodies: bodies, metrics: metrics).routes
+            + JobRoutes(
+                store: reading, tables: JobTables(store: reading), watch: ProjectionWatch(store: watching, limit: http.wait),
+                definition: definition
+            ).routes
+            + EventRoutes(store: reading, pages: pages, streams: streams).routes + operations.routes
+        responder = LedgerResponder(
+            routes: routes, tokens: tokens, cors: CrossOrigin(origins: http.corsOrigins),
+            hosts: AllowedHosts(onlyLoopback: !configuration.needsToken), metrics: metrics)
+    }
+
+    /// Ends all streams, and has the health checks say that it is over.
+    func stop() {
+        stopping.set()
+        hub.end()
+    }
+
+    /// Wakes the streams now and then, until the service stops.
+    func tick() async {
+        let interval = min(heartbeat, Self.streamCheck)
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await stopping.wait() }
+            group.addTask { [hub] in
+                // Cancelled while it sleeps: the end of this task.
+                while (try? await Task.sleep(for: interval)) != nil { hub.tick() }
+            }
+            await group.next()
+            group.cancelAll()
+        }
+    }
+
+    func close() async {
+        for store in stores { await store.close() }
+    }
+}

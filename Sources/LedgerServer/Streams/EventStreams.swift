@@ -1,0 +1,108 @@
+internal import EventStore
+internal import HTTPTypes
+internal import Hummingbird
+internal import LedgerCore
+internal import NIOCore
+
+/// Server-sent events: the answers that go on.
+struct EventStreams: Sendable {
+    let store: EventStore
+    let hub: StreamHub
+    let catchUp: CatchUp
+    let pages: EventPages
+    let tokens: TokenCheck?
+    let count: StreamCount
+    let metrics: Metrics
+    let heartbeat: Duration
+
+    /// The most jobs on one stream.
+    private static let mostJobs = 1000
+
+    /// All jobs, or some of them by `?job=`; `after` is a position.
+    func ofAll(_ call: Call) async throws -> Response {
+        let query = call.query
+        try query.allow("job", "type", "after", "last_event_id", "conflate", "access_token")
+        let jobs = query.all("job")
+        guard jobs.count <= Self.mostJobs else {
+            throw Problem.invalidRequest("\"job\" may be given \(Self.mostJobs) times; without it the stream has all jobs")
+        }
+        let after = try await pages.position(query)
+        let position = try lastEventID(call) ?? after
+        let interest = StreamHub.Interest(jobs: jobs.isEmpty ? nil : Set(jobs), types: try query.types())
+        return try await stream(call, interest, after: position)
+    }
+
+    /// One job; `after` is a version of it.
+    func ofJob(_ call: Call) async throws -> Response {
+        let query = call.query
+        try query.allow("type", "after", "last_event_id", "conflate", "access_token")
+        let version = try query.integer("after", 0...Int64(Int32.max)) ?? 0
+        var position = try lastEventID(call)
+        if position == nil, version > 0 { position = try await pages.position(of: call.job, version: Int32(version)) }
+        return try await stream(call, StreamHub.Interest(jobs: [call.job], types: try query.types()), after: position ?? 0)
+    }
+
+    /// Where the client was when it lost us. The header is what a browser sends by itself; it is newer than what stands in the address.
+    private func lastEventID(_ call: Call) throws(Problem) -> Position? {
+        if let header = call.request.headers[.lastEventID], !header.isEmpty {
+            guard let position = Position(header), position >= 0 else {
+                throw .invalidRequest("Last-Event-ID must be a position, not \"\(header)\"")
+            }
+            return position
+        }
+        return try call.query.position("last_event_id")
+    }
+
+    private func stream(_ call: Call, _ interest: StreamHub.Interest, after position: Position) async throws -> Response {
+        let rate = try conflation(call.query)
+        if position > hub.position {
+            let head = try await store.head()
+            guard position <= head else {
+                throw Problem(
+                    .conflict, "another_ledger",
+                    "the log ends at \(head), before \(position): it was restored, or is another one; start again from 0")
+            }
+        }
+        var unended = interest.jobs
+        if let jobs = interest.jobs {
+            let ends = try await catchUp.ends(of: jobs)
+            unended = jobs.filter { ends[$0] ?? .max > position }
+            // EventSource comes back after a stream has ended; this is how it is told not to.
+            if unended == [] { return Response(status: .noContent) }
+        }
+        try count.enter(call.token)
+        let channel = call.context.channel
+        let stream = EventStream(
+            hub: hub, catchUp: catchUp, metrics: metrics, interest: interest, position: position, unended: unended,
+            conflation: rate.map(Conflation.init), heartbeat: heartbeat, isAllowed: isAllowed(call.token))
+        let (streams, token) = (count, call.token)
+        return Response(
+            status: .ok,
+            headers: [.contentType: "text/event-stream", .cacheControl: "no-store", .accelBuffering: "no"],
+            body: ResponseBody { writer in
+                defer { streams.leave(token) }
+                try await stream.run(until: channel.closeFuture, &writer)
+            })
+    }
+
+    /// `?conflate=RATE`, a second.
+    private func conflation(_ query: Query) throws -> Double? {
+        guard let text = try query.text("conflate") else { return nil }
+        guard let rate = Double(text), (0.1...100).contains(rate) else {
+            throw Problem.invalidRequest("\"conflate\" must be a rate a second from 0.1 to 100, not \"\(text)\"")
+        }
+        return rate
+    }
+
+    private func isAllowed(_ token: AccessToken?) -> @Sendable () async throws -> Bool {
+        { [tokens] in
+            guard let tokens, let token else { return true }
+            return try await tokens.scopes(of: token)?.contains(.read) ?? false
+        }
+    }
+}
+
+extension HTTPField.Name {
+    /// What nginx calls its buffering, which would hold back events.
+    static let accelBuffering = HTTPField.Name("X-Accel-Buffering")!
+}

@@ -1,0 +1,6 @@
+internal import Foundation
+internal import LedgerCore
+
+extension Timestamp {
+    static var now: Timestamp { Timestamp(microseconds: Int64(Date().timeIntervalSince1970 * 1_000_000)) }
+}

@@ -1,0 +1,55 @@
+public import Crypto
+internal import Foundation
+
+/// A bearer token, `jl_ID_SECRET`: the id says which row it is, the secret is 256 random bits in base64url.
+public struct AccessToken: Sendable, CustomStringConvertible, CustomReflectable {
+    public let id: String
+    private let secret: String
+
+    public static func random() -> AccessToken {
+        var generator = SystemRandomNumberGenerator()
+        func bytes(_ count: Int) -> [UInt8] { (0..<count).map { _ in UInt8.random(in: .min ... .max, using: &generator) } }
+        let secret = Data(bytes(32)).base64EncodedString()
+            .replacing("+", with: "-").replacing("/", with: "_").replacing("=", with: "")
+        return AccessToken(id: hex(bytes(6)), secret: secret)
+    }
+
+    private init(id: String, secret: String) {
+        self.id = id
+        self.secret = secret
+    }
+
+    /// `nil` for what cannot be one of ours, whatever the ledger holds.
+    public init?(_ text: some StringProtocol) {
+        let parts = text.split(separator: "_", maxSplits: 2, omittingEmptySubsequences: false)
+        guard parts.count == 3, parts[0] == "jl", parts[1].utf8.count == 12, parts[2].utf8.count == 43,
+            parts[1].utf8.allSatisfy(Self.isHexDigit), parts[2].utf8.allSatisfy(Self.isSecretCharacter)
+        else { return nil }
+        (id, secret) = (String(parts[1]), String(parts[2]))
+    }
+
+    /// The token itself: for who made it, once.
+    public var text: String { "jl_\(id)_\(secret)" }
+
+    /// What the ledger keeps.
+    public var hash: SHA256Digest { SHA256.hash(data: Data(text.utf8)) }
+
+    var hexHash: String { Self.hex(Array(hash)) }
+
+    /// Neither a message nor a dump shows the secret.
+    public var description: String { "jl_\(id)_…" }
+    public var customMirror: Mirror { Mirror(self, children: ["id": id]) }
+
+    private static func hex(_ bytes: [UInt8]) -> String {
+        bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+    }
+
+    private static func isHexDigit(_ byte: UInt8) -> Bool {
+        (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) || (UInt8(ascii: "a")...UInt8(ascii: "f")).contains(byte)
+    }
+
+    private static func isSecretCharacter(_ byte: UInt8) -> Bool {
+        (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) || (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte)
+            || (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte) || byte == UInt8(ascii: "-") || byte == UInt8(ascii: "_")
+    }
+}

@@ -1,0 +1,62 @@
+internal import Crypto
+internal import LedgerCore
+internal import OffPool
+
+/// Says what a token may be used for, from what the ledger said of it a moment ago.
+///
+/// Most requests cost no question to Postgres: an answer holds for ``validity``, which is also how long a revoked token goes on
+/// working at most. Concurrent questions about one token are one.
+struct TokenCheck: Sendable {
+    /// How long an answer holds.
+    static let validity = Duration.seconds(2)
+    /// The most answers that are remembered: whoever sends made-up tokens fills it no further.
+    private static let most = 10_000
+
+    private struct Answer: Sendable {
+        let hash: SHA256Digest
+        let scopes: Set<Scope>?
+        let until: ContinuousClock.Instant
+    }
+
+    private struct State: Sendable {
+        var answers: [String: Answer] = [:]
+        var questions: [String: (hash: SHA256Digest, task: Task<Set<Scope>?, any Error>)] = [:]
+    }
+
+    private let store: TokenStore
+    private let state = Locked(State())
+
+    init(_ store: TokenStore) { self.store = store }
+
+    /// `nil` where the token is no good.
+    func scopes(of token: AccessToken) async throws -> Set<Scope>? {
+        let hash = token.hash
+        let known = state.withLock { $0.answers[token.id] }
+        // Digests are compared in constant time.
+        if let known, known.until > .now, known.hash == hash { return known.scopes }
+        let question = state.withLock { state in
+            // Another secret of the same id is another question.
+            if let question = state.questions[token.id], question.hash == hash { return question.task }
+            let task = Task {
+                let scopes = try await store.scopes(of: token)
+                remember(scopes, of: token.id, hash)
+                return scopes
+            }
+            state.questions[token.id] = (hash, task)
+            return task
+        }
+        defer { state.withLock { _ = $0.questions.removeValue(forKey: token.id) } }
+        return try await question.value
+    }
+
+    private func remember(_ scopes: Set<Scope>?, of id: String, _ hash: SHA256Digest) {
+        state.withLock { state in
+            // A wrong secret does not push the right one out.
+            if scopes == nil, let known = state.answers[id], known.hash != hash, known.scopes != nil, known.until > .now {
+                return
+            }
+            if state.answers.count >= Self.most { state.answers.removeAll(keepingCapacity: true) }
+            state.answers[id] = Answer(hash: hash, scopes: scopes, until: .now.advanced(by: Self.validity))
+        }
+    }
+}

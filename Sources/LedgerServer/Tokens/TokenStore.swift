@@ -1,0 +1,64 @@
+public import EventStore
+internal import LedgerCore
+internal import Postgres
+
+/// The ledger's tokens, for its owner: make them, list them, revoke them.
+public struct TokenStore: Sendable {
+    /// A token as the ledger knows it.
+    public struct Entry: Sendable {
+        public let id: String
+        public let name: String
+        public let scopes: [String]
+        public let createdAt: String
+        public let revokedAt: String?
+    }
+
+    private let pool: PostgresPool
+
+    public init(_ store: EventStore) { pool = store.pool }
+
+    /// Makes a token. Its text cannot be had again.
+    public func create(_ scopes: Set<Scope>, name: String = "") async throws -> AccessToken {
+        let token = AccessToken.random()
+        let names = Scope.allCases.filter(scopes.contains).map(\.rawValue)
+        _ = try await pool.withConnection { connection in
+            try await connection.query(
+                "INSERT INTO tokens (id, hash, name, scopes) VALUES ($1, decode($2, 'hex'), $3, $4)",
+                token.id, token.hexHash, name, names)
+        }
+        return token
+    }
+
+    /// All of them, the oldest first.
+    public func list() async throws -> [Entry] {
+        try await pool.withConnection { connection in
+            try await connection.query(
+                "SELECT id, name, scopes, created_at, revoked_at FROM tokens ORDER BY created_at, id"
+            ).map { row in
+                Entry(
+                    id: try row.decode("id"), name: try row.decode("name"), scopes: try row.decode("scopes"),
+                    createdAt: Timestamp(try row.decode("created_at", as: PostgresTimestamp.self)).description,
+                    revokedAt: try row.decode("revoked_at", as: PostgresTimestamp?.self).map { Timestamp($0).description })
+            }
+        }
+    }
+
+    /// Revokes a token; it stays in the list. False where there is none of this id that works.
+    public func revoke(_ id: String) async throws -> Bool {
+        try await pool.withConnection { connection in
+            try await connection.query(
+                "UPDATE tokens SET revoked_at = clock_timestamp() WHERE id = $1 AND revoked_at IS NULL", id
+            ).affected == 1
+        }
+    }
+
+    /// What `token` may be used for; `nil` where it is no good.
+    public func scopes(of token: AccessToken) async throws -> Set<Scope>? {
+        try await pool.withConnection { connection in
+            try await connection.query(
+                PostgresStatement(
+                    "SELECT scopes_of_token($1, decode($2, 'hex'))", [token.id, token.hexHash], isPrepared: true)
+            ).only().decode(0, as: [String]?.self).map { Set($0.compactMap(Scope.init(rawValue:))) }
+        }
+    }
+}

@@ -1,0 +1,96 @@
+/// What the environment says of the HTTP service.
+///
+/// | variable | type | default | meaning |
+/// |---|---|---|---|
+/// | `JOBLEDGER_HTTP_HOST` | name or address | `127.0.0.1` | where it listens |
+/// | `JOBLEDGER_HTTP_PORT` | 0–65535 | 8080; `up`: a free one | 0 takes a free one |
+/// | `JOBLEDGER_HTTP_TLS_CERTIFICATE`, `JOBLEDGER_HTTP_TLS_KEY` | paths of PEM files | – | serves HTTPS; both or none |
+/// | `JOBLEDGER_HTTP_CORS_ORIGINS` | `*`, or origins separated by commas | – | pages of which other origins may use the service |
+/// | `JOBLEDGER_HTTP_BODY_BYTES` | 1,024–67,108,864 | 16777216 | the largest body of a request |
+/// | `JOBLEDGER_HTTP_BUFFER_BYTES` | 1,048,576–17,179,869,184 | 268435456 | the bodies of all requests under way together |
+/// | `JOBLEDGER_HTTP_HEADER_BYTES` | 1,024–1,048,576 | 32768 | the largest head of a request, and each field of it |
+/// | `JOBLEDGER_HTTP_CONNECTIONS` | 1–1,000,000 | 12000 | connections at once |
+/// | `JOBLEDGER_HTTP_REQUEST_SECONDS` | 1–3600 | 30 | how long a request may take to arrive |
+/// | `JOBLEDGER_HTTP_IDLE_SECONDS` | 1–3600 | 60 | how long a connection may be idle, or a client read nothing |
+/// | `JOBLEDGER_HTTP_STREAMS_PER_TOKEN` | 1–1,000,000 | 2000 | event streams that a token may have open |
+/// | `JOBLEDGER_HTTP_WAIT_SECONDS` | 1–300 | 5 | how long a read waits for `min_position` |
+/// | `JOBLEDGER_HTTP_HEARTBEAT_SECONDS` | 1–300 | 15 | how often a quiet stream says that it is alive |
+/// | `JOBLEDGER_HTTP_GRACE_SECONDS` | 0–300 | 10 | how long requests under way may take when the service is told to stop |
+/// | `JOBLEDGER_HTTP_READERS` | 1–100 | 8 | connections to Postgres for reading |
+public struct HTTPSettings: Sendable {
+    public var host: String
+    /// `nil` where nothing is said.
+    public var port: Int?
+    public var tls: (certificate: String, key: String)?
+    public var corsOrigins: [String]
+    public var bodyBytes: Int
+    public var bufferBytes: Int
+    public var headerBytes: Int
+    public var connections: Int
+    public var request: Duration
+    public var idle: Duration
+    public var streamsPerToken: Int
+    public var wait: Duration
+    public var heartbeat: Duration
+    public var grace: Duration
+    public var readers: Int
+
+    public static let standardPort = 8080
+
+    /// The defaults.
+    public init() { self = try! HTTPSettings { _ in nil } }
+
+    /// - Parameter value: of the variable of this name.
+    /// - Throws: ``LedgerSettings/Problem`` that names what is malformed.
+    public init(_ value: (_ name: String) throws -> String?) throws {
+        func number(_ name: String, _ range: ClosedRange<Int>, default standard: Int?) throws -> Int? {
+            guard let text = try value(name) else { return standard }
+            guard let number = Int(text), range.contains(number) else {
+                throw LedgerSettings.Problem(
+                    description: "\(name) is \"\(text)\": it must be an integer from \(range.lowerBound) to \(range.upperBound)")
+            }
+            return number
+        }
+        func integer(_ name: String, _ range: ClosedRange<Int>, default standard: Int) throws -> Int {
+            try number(name, range, default: standard) ?? standard
+        }
+        func seconds(_ name: String, _ range: ClosedRange<Int>, default standard: Int) throws -> Duration {
+            .seconds(try integer(name, range, default: standard))
+        }
+        host = try value("JOBLEDGER_HTTP_HOST") ?? "127.0.0.1"
+        port = try number("JOBLEDGER_HTTP_PORT", 0...65535, default: nil)
+        switch (try value("JOBLEDGER_HTTP_TLS_CERTIFICATE"), try value("JOBLEDGER_HTTP_TLS_KEY")) {
+        case (let certificate?, let key?): tls = (certificate, key)
+        case (nil, nil): tls = nil
+        case (_?, nil), (nil, _?):
+            throw LedgerSettings.Problem(
+                description: "JOBLEDGER_HTTP_TLS_CERTIFICATE and JOBLEDGER_HTTP_TLS_KEY go together: one of them is not set")
+        }
+        corsOrigins = try Self.origins(try value("JOBLEDGER_HTTP_CORS_ORIGINS"))
+        bodyBytes = try integer("JOBLEDGER_HTTP_BODY_BYTES", 1024...(64 << 20), default: 16 << 20)
+        bufferBytes = try integer("JOBLEDGER_HTTP_BUFFER_BYTES", (1 << 20)...(16 << 30), default: 256 << 20)
+        headerBytes = try integer("JOBLEDGER_HTTP_HEADER_BYTES", 1024...(1 << 20), default: 32 << 10)
+        connections = try integer("JOBLEDGER_HTTP_CONNECTIONS", 1...1_000_000, default: 12_000)
+        request = try seconds("JOBLEDGER_HTTP_REQUEST_SECONDS", 1...3600, default: 30)
+        idle = try seconds("JOBLEDGER_HTTP_IDLE_SECONDS", 1...3600, default: 60)
+        streamsPerToken = try integer("JOBLEDGER_HTTP_STREAMS_PER_TOKEN", 1...1_000_000, default: 2000)
+        wait = try seconds("JOBLEDGER_HTTP_WAIT_SECONDS", 1...300, default: 5)
+        heartbeat = try seconds("JOBLEDGER_HTTP_HEARTBEAT_SECONDS", 1...300, default: 15)
+        grace = try seconds("JOBLEDGER_HTTP_GRACE_SECONDS", 0...300, default: 10)
+        readers = try integer("JOBLEDGER_HTTP_READERS", 1...100, default: 8)
+    }
+
+    private static func origins(_ text: String?) throws -> [String] {
+        let origins = text?.split(separator: ",").map { $0.drop { $0 == " " } }.map(String.init) ?? []
+        for origin in origins where origin != "*" {
+            let rest = origin.hasPrefix("https://") ? origin.dropFirst(8) : origin.hasPrefix("http://") ? origin.dropFirst(7) : ""
+            guard !rest.isEmpty, !rest.contains("/"), !rest.contains(" ") else {
+                throw LedgerSettings.Problem(
+                    description:
+                        "JOBLEDGER_HTTP_CORS_ORIGINS has \"\(origin)\": an origin is like https://example.com, without a path, or *"
+                )
+            }
+        }
+        return origins
+    }
+}

@@ -1,0 +1,291 @@
+import Foundation
+import LedgerTesting
+import Postgres
+import Testing
+
+extension EndToEnd {
+    @Suite("serve") struct ServeTests {
+        @Test("curl appends, follows to the end, and is told not to come back") func curl() async throws {
+            try await UserLedger.with { user in
+                try await ServiceProcess.with(user) { service in
+                    let path = "\(service.url)/v1/jobs/backtest-7/events"
+                    func post(_ event: String) async throws -> Outcome {
+                        try await service.curl("--fail-with-body", "-H", "Content-Type: application/json", path, "-d", event)
+                    }
+                    let first = try await post(#"{"type": "queued", "data": {"name": "SMA", "total": 3}}"#)
+                    #expect(try first.code == 0 && first.json()["position"] == 1, "\(first)")
+                    let following = try await service.follow("/v1/jobs/backtest-7/events")
+                    _ = try await eventually("the first event") { following.output.contains("id: 1\n") ? true : nil }
+                    _ = try await post(#"{"type": "progress", "data": {"completed": 3}}"#)
+                    _ = try await post(#"{"type": "finished"}"#)
+                    let followed = try await following.end()
+                    #expect(followed.code == 0)
+                    #expect(followed.lines.filter { $0.hasPrefix("id:") } == ["id: 1", "id: 2", "id: 3"])
+                    #expect(!followed.output.contains("event:"))
+                    let again = try await service.curl(
+                        "-o", "/dev/null", "-w", "%{http_code}", "-H", "Accept: text/event-stream", "-H", "Last-Event-ID: 3", path
+                    )
+                    #expect(again.output == "204")
+                    // Large bodies are asked about first.
+                    let large = String(repeating: "x", count: 2 << 20)
+                    let file = try makeDirectory("curl").appending(path: "event.json")
+                    try Data(#"{"type":"queued","data":{"name":"large","text":"\#(large)"}}"#.utf8).write(to: file)
+                    let sent = try await service.curl(
+                        "--fail-with-body", "-H", "Content-Type: application/json", "\(service.url)/v1/jobs/large/events",
+                        "--data-binary", "@\(file.path)")
+                    #expect(sent.code == 0, "\(sent)")
+                    try FileManager.default.removeItem(at: file.deletingLastPathComponent())
+                }
+            }
+        }
+
+        @Test("Python's sseclient-py follows it as it is, and resumes") func sseclient() async throws {
+            let python = try await PythonTools.python()
+            try await UserLedger.with { user in
+                try await ServiceProcess.with(user) { service in
+                    try await user.ledger.queue("a")
+                    for number in 1...3 { try await user.ledger.progress("a", number) }
+                    let script = """
+                        import json, os, requests, sseclient
+                        url = os.environ["JOBLEDGER_URL"] + "/v1/jobs/a/events"
+                        headers = {"Authorization": "Bearer " + os.environ["JOBLEDGER_TOKEN"], "Accept": "text/event-stream"}
+                        last = None
+                        for attempt in range(2):
+                            if last: headers["Last-Event-ID"] = last
+                            for event in sseclient.SSEClient(requests.get(url, headers=headers, stream=True)).events():
+                                last = event.id
+                                data = json.loads(event.data)
+                                print(event.event, event.id, data["type"], data["streamversion"], flush=True)
+                                if attempt == 0 and event.id == "2": break
+                        """
+                    let client = try await python.start(
+                        ["-c", script], environment: ["JOBLEDGER_URL": service.url, "JOBLEDGER_TOKEN": service.token])
+                    _ = try await client.lines(4)
+                    let end = try await user.run("append", "a", "finished")
+                    #expect(end.code == 0)
+                    let outcome = try await client.end()
+                    #expect(
+                        outcome.lines == [
+                            "message 1 io.jobledger.job.queued 1", "message 2 io.jobledger.job.progress 2",
+                            "message 3 io.jobledger.job.progress 3", "message 4 io.jobledger.job.progress 4",
+                            "message 5 io.jobledger.job.finished 5",
+                        ], "\(outcome)")
+                }
+            }
+        }
+
+        @Test("killed under load: what was answered is there, and nothing twice after retries") func killed() async throws {
+            try await UserLedger.with { user in
+                let (callers, each) = (16, 40)
+                for caller in 0..<callers { try await user.ledger.queue("j\(caller)") }
+                let first = try await ServiceProcess.start(user)
+                let (port, token) = (first.port, first.token)
+                let answers = try await withThrowingTaskGroup(of: [(String, Int)].self) { group in
+                    for caller in 0..<callers {
+                        group.addTask {
+                            var answers: [(String, Int)] = []
+                            for number in 0..<each {
+                                let id = UUID().uuidString.lowercased()
+                                let event = #"{"event_id":"\#(id)","type":"progress","data":{"completed":\#(number)}}"#
+                                answers.append((id, try await first.append(event, to: "j\(caller)").position))
+                            }
+                            return answers
+                        }
+                    }
+                    // Meanwhile it is killed again and again, always in the middle of something.
+                    var service = first
+                    for round in 1...3 {
+                        try await until("the log has grown") {
+                            try await user.ledger.count() > callers + round * callers * each / 5
+                        }
+                        await service.program.kill()
+                        service = try await ServiceProcess.start(user, port: port, token: token)
+                    }
+                    let answers = try await group.reduce(into: []) { $0 += $1 }
+                    await service.program.kill()
+                    return answers
+                }
+                #expect(answers.count == callers * each)
+                #expect(try await user.ledger.count() == callers * each + callers)
+                let connection = try await user.ledger.connect()
+                for (id, position) in answers {
+                    let found = try await connection.query("SELECT position FROM events WHERE event_id = $1::uuid", id)
+                    #expect(try found.map { try $0.decode(0, as: Int64.self) } == [Int64(position)])
+                }
+                await connection.close()
+            }
+        }
+
+        @Test("told to stop, it answers what it has begun, ends streams, and exits with 0", arguments: [SIGTERM, SIGINT])
+        func stops(signal: Int32) async throws {
+            try await UserLedger.with { user in
+                try await user.ledger.queue("a")
+                try await ServiceProcess.with(user) { service in
+                    let following = try await service.follow("/v1/jobs/a/events")
+                    _ = try await eventually("it follows") { following.output.contains("id: 1\n") ? true : nil }
+                    let appended = try await withThrowingTaskGroup(of: Int.self) { group in
+                        for caller in 0..<8 {
+                            group.addTask {
+                                var count = 0
+                                // Until the service is gone: then there is no connection.
+                                while true {
+                                    let event = #"{"type":"progress","data":{"completed":\#(count * 8 + caller)}}"#
+                                    guard let (status, _) = try? await service.ask("POST", "/v1/jobs/a/events", event),
+                                        status == 201
+                                    else { return count }
+                                    count += 1
+                                }
+                            }
+                        }
+                        try await until("it is busy") { try await user.ledger.count() > 50 }
+                        service.program.signal(signal)
+                        return try await group.reduce(0, +)
+                    }
+                    let outcome = try await service.program.end(within: .seconds(20))
+                    #expect(outcome.code == 0, "\(outcome)")
+                    let followed = try await following.end()
+                    #expect(followed.code == 0 && followed.output.contains("retry: 2000\n"), "\(followed)")
+                    // Whatever was answered is there.
+                    #expect(try await user.ledger.count() >= appended + 1)
+                }
+            }
+        }
+
+        @Test("refuses to do without tokens but on loopback, and when it is told so") func noAuth() async throws {
+            try await UserLedger.with { user in
+                let refused = try await user.run("serve", "--port", "0", "--host", "0.0.0.0", "--no-auth")
+                #expect(refused.code == 2 && refused.errors.contains("loopback"), "\(refused)")
+                try await ServiceProcess.with(user, ["--no-auth"]) { service in
+                    let curl = try await ServiceProcess.curl().run(["--silent", "\(service.url)/v1/events"])
+                    #expect(try curl.json()["events"] == [])
+                }
+                try await ServiceProcess.with(user) { service in
+                    let curl = try await ServiceProcess.curl().run([
+                        "--silent", "-o", "/dev/null", "-w", "%{http_code}", "\(service.url)/v1/events",
+                    ])
+                    #expect(curl.output == "401")
+                }
+            }
+        }
+
+        @Test("HTTPS by certificate files") func tls() async throws {
+            let directory = try makeDirectory("tls")
+            let (certificate, key) = (directory.appending(path: "cert.pem"), directory.appending(path: "key.pem"))
+            try Data(TestCertificate.certificate.utf8).write(to: certificate)
+            try Data(TestCertificate.key.utf8).write(to: key)
+            try await UserLedger.with { user in
+                try await user.ledger.queue("a")
+                let settings = [
+                    "JOBLEDGER_HTTP_TLS_CERTIFICATE": certificate.path, "JOBLEDGER_HTTP_TLS_KEY": key.path,
+                ]
+                try await ServiceProcess.with(user, environment: settings) { service in
+                    #expect(service.url.hasPrefix("https://127.0.0.1:"))
+                    let answer = try await service.curl("--cacert", certificate.path, "\(service.url)/v1/events")
+                    #expect(try answer.json()["events"]?.elements.count == 1, "\(answer)")
+                    let following = try await service.follow("/v1/events", "--cacert", certificate.path)
+                    _ = try await eventually("it follows") { following.output.contains("id: 1\n") ? true : nil }
+                    await following.kill()
+                    let plain = try await service.curl(service.url.replacing("https:", with: "http:") + "/livez")
+                    #expect(plain.code != 0)
+                }
+                let broken = settings.merging(["JOBLEDGER_HTTP_TLS_KEY": certificate.path]) { $1 }
+                let refused = try await Program.jobledger.run(
+                    ["serve", "--port", "0"], environment: user.environment.merging(broken) { $1 })
+                #expect(refused.code == 2 && refused.errors.contains("JOBLEDGER_HTTP_TLS_KEY"), "\(refused)")
+            }
+            try FileManager.default.removeItem(at: directory)
+        }
+
+        @Test("tokens are made, listed and revoked on the command line") func tokens() async throws {
+            try await UserLedger.with { user in
+                let made = try await user.run("token", "create", "--scope", "append,read", "--name", "backtester", "--json")
+                    .json()
+                #expect(made["scopes"] == ["append", "read"] && made["name"] == "backtester")
+                let id = try #require(made["id"]?.text)
+                let token = try #require(made["token"]?.text)
+                #expect(token.hasPrefix("jl_\(id)_"))
+                let listed = try await user.run("token", "list", "--json")
+                #expect(try listed.jsonLines().map { $0["id"]?.text } == [id])
+                #expect(!listed.output.contains(token.suffix(43)))
+                #expect(try await user.run("token", "revoke", id).code == 0)
+                #expect(try await user.run("token", "revoke", id).code == 1)
+                #expect(try await user.run("token", "list", "--json").jsonLines()[0]["revoked_at"]?.text != nil)
+                for scope in ["", "write", "read write"] {
+                    #expect(try await user.run("token", "create", "--scope", scope).code == 2, "\(scope)")
+                }
+            }
+        }
+
+        @Test("thousands of half-open connections: it goes on serving, in bounded memory") func halfOpen() async throws {
+            try await UserLedger.with { user in
+                try await user.ledger.queue("a")
+                // As many as this process may have open, up to ten thousand.
+                let count = min(10_000, raiseOpenFiles() - 500)
+                try #require(count >= 500)
+                try await ServiceProcess.with(user, environment: ["JOBLEDGER_HTTP_CONNECTIONS": "\(count * 4 / 5)"]) { service in
+                    let before = service.memory
+                    let connections = try HalfOpenConnections(port: service.port, count: count)
+                    let answered = try await service.append(#"{"type":"progress","data":{"completed":1}}"#, to: "a")
+                    #expect(answered.position == 2)
+                    for _ in 0..<20 { #expect(try await service.ask("GET", "/v1/jobs/a/events").status == 200) }
+                    // They made way for each other: there are never more than the limit.
+                    let (_, metrics) = try await service.ask("GET", "/metrics")
+                    let open = metrics.firstMatch(of: /jobledger_http_connections (\d+)/).flatMap { Int($0.1) }
+                    #expect(open.map { $0 <= count * 4 / 5 } == true, "\(String(describing: open))")
+                    let after = service.memory
+                    #expect(after - before < 60 + count / 25, "\(before) MB before, \(after) MB with \(count) connections")
+                    connections.close()
+                }
+            }
+        }
+
+        @Test("two hundred streams, each with every event of its job, once and in order") func crowd() async throws {
+            let python = try await PythonTools.python()
+            try await UserLedger.with { user in
+                let (clients, jobs, each) = (200, 20, 50)
+                for job in 0..<jobs { try await user.ledger.queue("j\(job)") }
+                try await ServiceProcess.with(user) { service in
+                    // One process reads them all, with the plainest of means.
+                    let script = """
+                        import os, re, selectors, socket, sys, time
+                        port, token, clients, jobs, each = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5])
+                        poll, rest, versions, open_ = selectors.DefaultSelector(), {}, {}, clients
+                        for n in range(clients):
+                            s = socket.create_connection(("127.0.0.1", port))
+                            s.sendall(f"GET /v1/jobs/j{n % jobs}/events HTTP/1.1\\r\\nHost: x\\r\\nAuthorization: Bearer {token}\\r\\nAccept: text/event-stream\\r\\n\\r\\n".encode())
+                            poll.register(s, selectors.EVENT_READ, n)
+                            rest[n], versions[n] = b"", []
+                        started = set()
+                        while open_:
+                            for key, _ in poll.select(60):
+                                n, chunk = key.data, key.fileobj.recv(65536)
+                                rest[n] += chunk
+                                *lines, rest[n] = rest[n].split(b"\\n")
+                                for line in lines:
+                                    if line.startswith(b"data: "):
+                                        versions[n].append(int(re.search(rb'"streamversion":(\\d+)', line).group(1)))
+                                if versions[n] and n not in started:
+                                    started.add(n)
+                                    if len(started) == clients: print("following", flush=True)
+                                if versions[n] and versions[n][-1] == each + 2 and n in started:
+                                    poll.unregister(key.fileobj); open_ -= 1
+                        wrong = [n for n in range(clients) if versions[n] != list(range(1, each + 3))]
+                        print("wrong", len(wrong), flush=True)
+                        """
+                    let reader = try await python.start([
+                        "-c", script, "\(service.port)", service.token, "\(clients)", "\(jobs)", "\(each)",
+                    ])
+                    _ = try await reader.lines(1)
+                    for number in 1...each {
+                        let events = (0..<jobs).map { #"{"job":"j\#($0)","type":"progress","data":{"completed":\#(number)}}"# }
+                        _ = try await service.ask("POST", "/v1/events", "[" + events.joined(separator: ",") + "]")
+                    }
+                    let ends = (0..<jobs).map { #"{"job":"j\#($0)","type":"finished"}"# }
+                    _ = try await service.ask("POST", "/v1/events", "[" + ends.joined(separator: ",") + "]")
+                    let outcome = try await reader.end(within: .seconds(90))
+                    #expect(outcome.lines == ["following", "wrong 0"], "\(outcome)")
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,268 @@
+import EventStore
+import Foundation
+import LedgerCore
+import LedgerTesting
+import Testing
+
+@Suite("append over HTTP") struct AppendTests {
+    @Test("one event, with its place") func one() async throws {
+        try await TestService.with { service in
+            let first = try await service.append(#"{"type":"queued","data":{"name":"x"}}"#, to: "a")
+            #expect(first.status == 201)
+            #expect(first.json["position"].number == 1 && first.json["version"].number == 1)
+            #expect(first.json["duplicate"].bool == false)
+            let id = try #require(first.json["event_id"].text)
+            let events = try await service.ledger.store.page(EventQuery())
+            #expect(events.map(\.id.text) == [id])
+        }
+    }
+
+    @Test("data and metadata are kept byte for byte") func bytes() async throws {
+        try await TestService.with { service in
+            let data = #"{ "name" : "ü\u00e9😀" ,  "b":1.0, "a":1e2,"total": 3 }"#
+            let metadata = #"{"actor":"ada",  "k": [1, 2.50]}"#
+            #expect(
+                try await service.append(#"{"type":"queued","data":\#(data),"metadata":\#(metadata)}"#, to: "a").status == 201)
+            let event = try #require(try await service.ledger.store.page(EventQuery()).first)
+            #expect(event.data == data)
+            #expect(event.metadata == metadata)
+            // So it is in what is read over HTTP.
+            #expect(try await service.ask("GET", "/v1/events").text.contains(#""data":\#(data)"#))
+        }
+    }
+
+    @Test("an array is written whole or not at all") func array() async throws {
+        try await TestService.with { service in
+            let whole = try await service.append(
+                #"[{"type":"queued","data":{"name":"x","total":5}},{"type":"progress","data":{"completed":1}},{"type":"finished"}]"#,
+                to: "a")
+            #expect(whole.status == 201)
+            #expect(whole.json.elements.map { $0["version"].number } == [1, 2, 3])
+            let refused = try await service.append(
+                #"[{"type":"queued","data":{"name":"x","total":5}},{"type":"progress","data":{"completed":6}}]"#, to: "b")
+            #expect(refused.status == 422 && refused.code == "invalid_event", "\(refused)")
+            let malformed = try await service.append(#"[{"type":"queued","data":{"name":"x"}},{"typo":1}]"#, to: "b")
+            #expect(malformed.status == 422 && malformed.json["detail"].text?.hasPrefix("event 1:") == true, "\(malformed)")
+            #expect(try await service.ledger.count() == 3)
+        }
+    }
+
+    @Test("a retry is answered with what was written, as 200") func retry() async throws {
+        try await TestService.with { service in
+            let id = EventID.version7().text
+            let event = #"{"type":"queued","data":{"name":"x"}}"#
+            let first = try await service.append(event, to: "a", headers: ["idempotency-key": id])
+            #expect(first.status == 201 && first.json["event_id"].text == id)
+            for key in [id, "\"\(id)\"", id.uppercased()] {
+                let again = try await service.append(event, to: "a", headers: ["idempotency-key": key])
+                #expect(
+                    again.status == 200 && again.json["duplicate"].bool == true && again.json["position"].number == 1, "\(again)")
+            }
+            let inBody = try await service.append(#"{"event_id":"\#(id)","type":"queued","data":{"name":"x"}}"#, to: "a")
+            #expect(inBody.status == 200)
+            let other = try await service.append(
+                #"{"type":"queued","data":{"name":"y"}}"#, to: "a", headers: ["idempotency-key": id])
+            #expect(other.status == 409 && other.code == "event_id_conflict")
+            let two = try await service.append(
+                #"{"event_id":"\#(EventID.version7().text)","type":"queued","data":{"name":"x"}}"#, to: "a",
+                headers: ["idempotency-key": id])
+            #expect(two.status == 400)
+            let array = try await service.append("[\(event)]", to: "b", headers: ["idempotency-key": id])
+            #expect(array.status == 400)
+            let notUUID = try await service.append(event, to: "b", headers: ["idempotency-key": "7"])
+            #expect(notUUID.status == 400)
+            #expect(try await service.ledger.count() == 1)
+        }
+    }
+
+    @Test("refusals have their statuses") func refusals() async throws {
+        try await TestService.with { service in
+            _ = try await service.append(#"{"type":"queued","data":{"name":"x"}}"#, to: "a")
+            func refused(_ body: String, _ job: String = "a") async throws -> (Int, String?) {
+                let answer = try await service.append(body, to: job)
+                #expect(answer.headers["content-type"] == "application/problem+json")
+                #expect(answer.json["status"].number == answer.status)
+                #expect(answer.json["request_id"].text == answer.headers["x-request-id"])
+                return (answer.status, answer.code)
+            }
+            #expect(try await refused(#"{"type":"progress","data":{"completed":1}}"#, "b") == (404, "unknown_job"))
+            #expect(try await refused(#"{"type":"queued","data":{"name":"x"}}"#) == (409, "already_queued"))
+            #expect(try await refused(#"{"type":"finished","expected_version":7}"#) == (409, "version_conflict"))
+            #expect(try await refused(#"{"type":"started"}"#) == (422, "invalid_event"))
+            #expect(try await refused(#"{"type":"progress","data":{"completed":"much"}}"#) == (422, "invalid_event"))
+            #expect(
+                try await refused(#"{"type":"progress","data":{"message":"\u0000","completed":1}}"#) == (422, "invalid_event"))
+            #expect(try await refused(#"{"type":"progress","extra":1}"#) == (422, "invalid_event"))
+            #expect(try await refused(#"{"job":"a","type":"progress"}"#) == (422, "invalid_event"))
+            #expect(try await refused("[]") == (422, "invalid_event"))
+            #expect(try await refused(#"{"type":"progress","#) == (400, "malformed_json"))
+            #expect(try await refused("") == (400, "malformed_json"))
+            #expect(try await refused("17") == (400, "malformed_json"))
+            #expect(try await refused(#"{"type":"progress"} trailing"#) == (400, "malformed_json"))
+            let large = String(repeating: "x", count: 8 << 20)
+            #expect(try await refused(#"{"type":"progress","data":{"completed":1,"message":"\#(large)"}}"#) == (413, "too_large"))
+            _ = try await service.append(#"{"type":"failed","data":{"error":"e"}}"#, to: "a")
+            #expect(try await refused(#"{"type":"progress","data":{"completed":1}}"#) == (409, "already_ended"))
+            #expect(try await service.ledger.count() == 2)
+        }
+    }
+
+    @Test("a body that is not UTF-8, or of another type") func otherBodies() async throws {
+        try await TestService.with { service in
+            for type in ["text/plain", "application/x-www-form-urlencoded", "", "multipart/form-data; boundary=x"] {
+                let answer = try await service.ask(
+                    "POST", "/v1/jobs/a/events", #"{"type":"queued","data":{"name":"x"}}"#, type: type)
+                #expect(answer.status == 415 && answer.code == "unsupported_media_type", "\(type): \(answer)")
+            }
+            let charset = try await service.ask(
+                "POST", "/v1/jobs/a/events", #"{"type":"queued","data":{"name":"x"}}"#, type: "Application/JSON; charset=utf-8")
+            #expect(charset.status == 201)
+        }
+    }
+
+    @Test("odd job ids are one segment of the path") func oddIDs() async throws {
+        try await TestService.with(projecting: true) { service in
+            for (number, job) in ["a b", "a/b", "é😀", "%2F", "..", "a?b#c", "\"quoted\""].enumerated() {
+                let path = "/v1/jobs/\(percentEncoded(job))"
+                let answer = try await service.ask("POST", path + "/events", #"{"type":"queued","data":{"name":"x"}}"#)
+                #expect(answer.status == 201, "\(job): \(answer)")
+                let row = try await service.ask("GET", "\(path)?min_position=\(number + 1)")
+                #expect(row.json["id"].text == job, "\(row)")
+            }
+            let raw = try RawConnection(service.url)
+            try raw.send(
+                "GET /v1/jobs/%ff HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(service.token)\r\nconnection: close\r\n\r\n")
+            #expect(try await raw.answer().hasPrefix("HTTP/1.1 400 "))
+            #expect(try await service.ask("GET", "/v1/jobs//events").status == 404)
+        }
+    }
+
+    @Test("many jobs: each for itself, in order") func manyJobs() async throws {
+        try await TestService.with { service in
+            let answer = try await service.ask(
+                "POST", "/v1/events",
+                """
+                [{"job":"a","type":"queued","data":{"name":"x"}}, {"job":"none","type":"truncated","data":{"reason":"r"}}, {"job":"a"}, 5,
+                 {"job":"b","type":"queued","data":{"name":"x"}}, {"job":"a","type":"progress","data":{"completed":1}}]
+                """)
+            #expect(answer.status == 200)
+            let results = answer.json["results"].elements
+            #expect(results.map { $0["position"].number } == [1, nil, nil, nil, 2, 3])
+            #expect(results.map { $0["error"]["code"].text } == [nil, "unknown_job", "invalid_event", "invalid_event", nil, nil])
+            #expect(try await service.ask("POST", "/v1/events", "[]").json["results"].elements.isEmpty)
+            #expect(try await service.ask("POST", "/v1/events", "[{").status == 400)
+        }
+    }
+
+    @Test("thousands of events in a request keep their order") func thousands() async throws {
+        try await TestService.with { service in
+            let events = (0..<3000).map {
+                #"{"job":"j\#($0 % 7)","type":"\#($0 < 7 ? "queued" : "progress")","data":{"name":"x","completed":\#($0)}}"#
+            }
+            let answer = try await service.ask("POST", "/v1/events", "[" + events.joined(separator: ",") + "]")
+            #expect(answer.json["results"].elements.map { $0["position"].number } == (1...3000).map { $0 })
+        }
+    }
+
+    @Test("CloudEvents: structured, batch, binary") func cloudEvents() async throws {
+        try await TestService.with { service in
+            let id = EventID.version7().text
+            let one = """
+                {"specversion":"1.0","id":"\(id)","source":"/backtester/3","type":"io.jobledger.job.queued","time":"2026-01-02T03:04:05Z",
+                 "actor":"ada","correlationid":"c-1","tenant":"x","data":{"name":"sma",  "total":2}}
+                """
+            let first = try await service.ask("POST", "/v1/jobs/a/events", one, type: "application/cloudevents+json")
+            #expect(first.status == 201 && first.json["event_id"].text == id, "\(first)")
+            #expect(try await service.ask("POST", "/v1/jobs/a/events", one, type: "application/cloudevents+json").status == 200)
+            let batch = """
+                [{"specversion":"1.0","id":"\(EventID.version7().text)","source":"/s","type":"io.jobledger.job.progress","subject":"a","data":{"completed":1}},
+                 {"specversion":"1.0","id":"\(EventID.version7().text)","source":"/s","type":"io.jobledger.job.queued","subject":"b","data":{"name":"b"}}]
+                """
+            let many = try await service.ask("POST", "/v1/events", batch, type: "application/cloudevents-batch+json")
+            #expect(many.json["results"].elements.map { $0["position"].number } == [2, 3], "\(many)")
+            let headers = [
+                "ce-specversion": "1.0", "ce-id": EventID.version7().text, "ce-source": "/s",
+                "ce-type": "io.jobledger.job.progress",
+                "ce-causationid": "gr%C3%BCn",
+            ]
+            let binary = try await service.ask("POST", "/v1/jobs/a/events", #"{"completed":2}"#, headers: headers)
+            #expect(binary.status == 201, "\(binary)")
+            let events = try await service.ledger.store.page(EventQuery(job: "a"))
+            #expect(events[0].data == #"{"name":"sma",  "total":2}"#)
+            #expect(events[0].metadata == #"{"source":"/backtester/3","actor":"ada","correlation_id":"c-1","tenant":"x"}"#)
+            #expect(events[0].occurredAt == Timestamp("2026-01-02T03:04:05Z"))
+            #expect(
+                events[2].data == #"{"completed":2}"# && events[2].metadata.contains(#""causation_id":"grün""#), "\(events[2])")
+        }
+    }
+
+    @Test(
+        "CloudEvents that are none, or none of ours",
+        arguments: [
+            (#""specversion":"0.3""#, "specversion"), (#""id":"not-a-uuid""#, "UUID"), (#""type":"com.example.other""#, "type"),
+            (#""data_base64":"e30=""#, "data_base64"), (#""datacontenttype":"text/xml""#, "datacontenttype"),
+            (#""subject":"another""#, "subject"), (#""time":"yesterday""#, "time"), (#""Upper":1"#, "Upper"),
+        ])
+    func brokenCloudEvents(member: String, says: String) async throws {
+        try await TestService.with { service in
+            let body = """
+                {"specversion":"1.0","id":"\(EventID.version7().text)","source":"/s","type":"io.jobledger.job.queued","data":{"name":"x"},\(member)}
+                """
+            let answer = try await service.ask("POST", "/v1/jobs/a/events", body, type: "application/cloudevents+json")
+            #expect(answer.status == 422 && answer.text.contains(says), "\(answer)")
+            #expect(try await service.ledger.count() == 0)
+        }
+    }
+
+    @Test("the caller's trace goes into the event, unless it has its own") func trace() async throws {
+        try await TestService.with { service in
+            let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+            let headers = ["traceparent": trace, "tracestate": "a=1"]
+            let id = EventID.version7().text
+            let event = #"{"event_id":"\#(id)","type":"queued","data":{"name":"x"},"metadata":{"actor":"ada"}}"#
+            _ = try await service.append(event, to: "a", headers: headers)
+            // Another attempt has another span, and is the same event.
+            let again = ["traceparent": trace.replacing("b7ad", with: "c7ad")]
+            #expect(try await service.append(event, to: "a", headers: again).status == 200)
+            _ = try await service.append(#"{"type":"progress","data":{"completed":1}}"#, to: "a", headers: headers)
+            _ = try await service.append(
+                #"{"type":"progress","data":{"completed":1},"metadata":{"traceparent":"own"}}"#, to: "a", headers: headers)
+            _ = try await service.append(
+                #"{"type":"progress","data":{"completed":1}}"#, to: "a", headers: ["traceparent": "nonsense"])
+            let metadata = try await service.ledger.store.page(EventQuery()).map(\.metadata)
+            #expect(
+                metadata == [
+                    #"{"traceparent":"\#(trace)","tracestate":"a=1","actor":"ada"}"#,
+                    #"{"traceparent":"\#(trace)","tracestate":"a=1"}"#, #"{"traceparent":"own"}"#, "{}",
+                ])
+        }
+    }
+
+    @Test("concurrent callers share commits, and each gets its own answer") func together() async throws {
+        try await TestService.with { service in
+            _ = try await service.ask(
+                "POST", "/v1/events",
+                "[" + (0..<8).map { #"{"job":"j\#($0)","type":"queued","data":{"name":"x"}}"# }.joined(separator: ",") + "]")
+            let positions = try await withThrowingTaskGroup(of: [Int].self) { group in
+                for caller in 0..<32 {
+                    group.addTask {
+                        var positions: [Int] = []
+                        for number in 0..<10 {
+                            let answer = try await service.append(
+                                #"{"type":"progress","data":{"completed":\#(number)}}"#, to: "j\(caller % 8)")
+                            #expect(answer.status == 201)
+                            positions.append(answer.json["position"].number ?? 0)
+                        }
+                        return positions
+                    }
+                }
+                return try await group.reduce(into: []) { $0 += $1 }
+            }
+            #expect(positions.sorted() == Array(9...328))
+        }
+    }
+}
+
+func percentEncoded(_ text: String) -> String {
+    text.utf8.map { "%" + ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+}

@@ -1,0 +1,178 @@
+import AsyncHTTPClient
+import Foundation
+import LedgerClient
+import LedgerCore
+import LedgerServer
+import LedgerTesting
+import Testing
+
+/// The client library against a service.
+@Suite(.timeLimit(.minutes(2))) struct ClientTests {
+    private static func client(_ service: TestService, url: String? = nil, token: String? = nil) throws -> LedgerClient {
+        try LedgerClient(url: url ?? service.url, token: token ?? service.token)
+    }
+
+    /// Lends a proxy to the service, and its address.
+    private static func withProxy(
+        _ service: TestService, _ body: (CuttingProxy, String) async throws -> Void
+    ) async throws {
+        let port = try #require(URL(string: service.url)?.port)
+        let proxy = try CuttingProxy(target: UInt16(port))
+        defer { proxy.stop() }
+        try await body(proxy, "http://127.0.0.1:\(proxy.port)")
+    }
+
+    private static func queued(_ total: Int = 0) -> NewEvent {
+        NewEvent(type: "queued", data: #"{"name":"n","total":\#(total)}"#)
+    }
+    private static func progress(_ completed: Int) -> NewEvent {
+        NewEvent(type: "progress", data: #"{"completed":\#(completed)}"#)
+    }
+
+    @Test func appendsAndReadsItsOwnWrites() async throws {
+        try await TestService.with(projecting: true) { service async throws in
+            let ledger = try Self.client(service)
+            let job = #"a "job"/ü?&#"#
+            #expect(try await ledger.job(job) == nil)
+            let data = #"{"name":"n", "total":10,  "kind":"local"}"#
+            let first = try await ledger.append(
+                NewEvent(
+                    type: "queued", data: data, metadata: #"{"actor":"ada","x":1}"#,
+                    occurredAt: Timestamp("2026-01-02T03:04:05.5Z")),
+                to: job, expectedVersion: 0)
+            #expect(first.position == 1 && first.version == 1 && !first.isDuplicate)
+            let more = try await ledger.append(
+                [
+                    NewEvent(type: "progress", data: #"{"completed":1,"runs":[{"run_index":0,"metrics":{"m":1}}]}"#),
+                    Self.progress(2),
+                ], to: job, expectedVersion: 1)
+            #expect(more.map(\.position) == [2, 3])
+            let row = try #require(try await ledger.job(job, minPosition: 3))
+            #expect(row.job.status == .running && row.job.completed == 2 && row.job.total == 10 && row.job.kind == .local)
+            #expect(row.job.createdAt == Timestamp("2026-01-02T03:04:05.5Z") && row.job.completedAt == nil)
+            #expect(String(decoding: row.json, as: UTF8.self).contains(#""variables":[]"#))
+            #expect(try await ledger.job(job, at: 1)?.job.status == .queued)
+            #expect(try await ledger.jobs(status: .running, kind: .local).reduce(into: []) { $0.append($1.id) } == [job])
+            #expect(try await ledger.jobs(status: .failed).reduce(into: []) { $0.append($1.id) } == [])
+            _ = try await eventually("the runs are folded") {
+                try await ledger.runs(of: job).reduce(into: 0) { count, _ in count += 1 } == 1 ? true : nil
+            }
+            let history = try await ledger.history(of: job).reduce(into: []) { $0.append($1) }
+            #expect(history.map(\.version) == [1, 2, 3] && history[0].data == data && history[0].actor == "ada")
+            #expect(try await ledger.events(after: 1).reduce(into: []) { $0.append($1.position) } == [2, 3])
+        }
+    }
+
+    @Test func refusalsAreTyped() async throws {
+        try await TestService.with { service async throws in
+            let ledger = try Self.client(service)
+            func refusal(_ body: () async throws -> Void) async -> Refusal.Code? {
+                do { try await body() } catch { return (error as? Refusal)?.code }
+                return nil
+            }
+            #expect(await refusal { try await ledger.append(Self.progress(1), to: "ghost") } == .unknownJob)
+            let queued = Self.queued()
+            try await ledger.append(queued, to: "a")
+            #expect(try await ledger.append(queued, to: "a").isDuplicate)
+            #expect(await refusal { try await ledger.append(queued, to: "b") } == .eventIDConflict)
+            #expect(await refusal { try await ledger.append(Self.queued(), to: "a") } == .alreadyQueued)
+            #expect(await refusal { try await ledger.append(Self.progress(1), to: "a", expectedVersion: 7) } == .versionConflict)
+            #expect(await refusal { try await ledger.append([Self.progress(1), NewEvent(type: "?")], to: "a") } == .invalidEvent)
+            // Text that would change what stands around it.
+            let trick = NewEvent(type: "progress", data: #"{"completed":1}},{"type":"finished","data":{}"#)
+            #expect(await refusal { try await ledger.append(trick, to: "a") } == .invalidEvent)
+            let answers = try await ledger.append(
+                [Self.progress(1), trick, NewEvent(type: "failed"), Self.progress(2)].map {
+                    AppendRequest(job: "a", events: [$0])
+                })
+            #expect(answers.map { try? $0.get()[0].version } == [2, nil, nil, 3])
+            #expect(try await service.ledger.count() == 3)
+        }
+    }
+
+    @Test func aTokenThatDoesNotDoIsToldAtOnce() async throws {
+        try await TestService.with { service async throws in
+            for token in ["wrong", try await service.tokens.create([.read], name: "reader").text] {
+                let ledger = try Self.client(service, token: token)
+                let error = await #expect(throws: LedgerClientError.self) { try await ledger.append(Self.queued(), to: "a") }
+                #expect(error?.kind == .unauthorized)
+            }
+            #expect(throws: LedgerClientError.self) { try LedgerClient(url: "ledger.example", token: nil) }
+        }
+    }
+
+    /// The answer is lost, the event is not, and it is not there twice.
+    @Test func aLostAnswerIsAskedForAgain() async throws {
+        try await TestService.with { service async throws in
+            try await Self.withProxy(service) { proxy, url async throws in
+                let ledger = try Self.client(service, url: url)
+                for number in 1...5 {
+                    proxy.loseAnswer(toRequestWith: "job-\(number)")
+                    let appended = try await ledger.append(Self.queued(), to: "job-\(number)")
+                    #expect(appended.position == Position(number) && appended.isDuplicate)
+                }
+                #expect(proxy.lost == 5)
+            }
+            #expect(try await service.ledger.count() == 5)
+        }
+    }
+
+    @Test func concurrentCallersShareRequests() async throws {
+        try await TestService.with { service async throws in
+            let ledger = try Self.client(service)
+            try await ledger.withBatches { batches in
+                try await batches.append(Self.queued(), to: "a")
+                try await withThrowingTaskGroup(of: Bool.self) { group in
+                    for number in 0..<300 {
+                        group.addTask {
+                            let event = number % 10 == 0 ? NewEvent(type: "?") : Self.progress(number)
+                            do { return try await batches.append(event, to: "a").version > 1 } catch is Refusal { return false }
+                        }
+                    }
+                    let appended = try await group.reduce(0) { $0 + ($1 ? 1 : 0) }
+                    #expect(appended == 270)
+                }
+                let cancelled = Task { try await batches.append(Self.progress(1), to: "a") }
+                cancelled.cancel()
+                await #expect(throws: CancellationError.self) { try await cancelled.value }
+            }
+            let count = try await service.ledger.count()
+            #expect(count == 271 || count == 272)
+        }
+    }
+
+    /// Connections break in the middle of events, again and again: each event comes once, in order, and whole.
+    @Test func aSubscriptionOutlivesItsConnections() async throws {
+        try await TestService.with { service async throws in
+            try await Self.withProxy(service) { proxy, url async throws in
+                proxy.breakConnections(after: 20_000)
+                let ledger = try Self.client(service, url: url)
+                let last = 400
+                let appending = try Self.client(service)
+                try await appending.append(Self.queued(), to: "a")
+                try await appending.append(Self.queued(), to: "b")
+                async let all = ledger.subscribe().prefix(last + 3).reduce(into: []) { $0.append($1) }
+                async let ofJob = ledger.subscribe(after: 1, job: "a", types: [.progress, .finished]).reduce(into: []) {
+                    $0.append($1)
+                }
+                for count in 1...last {
+                    let message = String(repeating: "x", count: count == 200 ? 100_000 : 300)
+                    // What is longer than a connection lasts could never pass.
+                    if count == 199 { proxy.breakConnections(after: nil) }
+                    if count == 201 { proxy.breakConnections(after: 20_000) }
+                    try await appending.append(
+                        NewEvent(type: "progress", data: #"{"completed":\#(count),"message":"\#(message)"}"#),
+                        to: count % 2 == 0 ? "a" : "b")
+                }
+                proxy.breakConnections(after: nil)
+                try await appending.append(NewEvent(type: "finished"), to: "a")
+                let positions = try await all.map(\.position)
+                #expect(positions == (1...Position(last + 3)).map { $0 })
+                let events = try await ofJob
+                #expect(events.map(\.version) == (2...Int32(last / 2 + 2)).map { $0 })
+                #expect(events.allSatisfy { $0.data != nil } && events.contains { $0.data?.utf8.count ?? 0 > 100_000 })
+                #expect(proxy.lost > 5)
+            }
+        }
+    }
+}

@@ -1,0 +1,179 @@
+import EventStore
+import Foundation
+import LedgerSettings
+import LedgerTesting
+import Testing
+
+@testable import LedgerServer
+
+@Suite("limits of the HTTP service") struct LimitTests {
+    @Test("a body that is too large is refused before it is read, or as soon as it shows") func largeBody() async throws {
+        try await TestService.with(settings: { $0.bodyBytes = 4096 }) { service in
+            let body = #"{"type":"queued","data":{"name":"x","y":"\#(String(repeating: "y", count: 5000))"}}"#
+            let refused = try await service.append(body, to: "a")
+            #expect(refused.status == 413 && refused.code == "too_large" && refused.headers["connection"] == "close")
+            // Announced, and never sent.
+            let raw = try RawConnection(service.url)
+            try raw.send(
+                "POST /v1/jobs/a/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(service.token)\r\ncontent-type: application/json\r\ncontent-length: 5000000000\r\n\r\n"
+            )
+            #expect(try await raw.answer().hasPrefix("HTTP/1.1 413 "))
+            let chunked = try RawConnection(service.url)
+            try chunked.send(
+                "POST /v1/jobs/a/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(service.token)\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+            )
+            for _ in 0..<3 { try chunked.send("800\r\n\(String(repeating: " ", count: 0x800))\r\n") }
+            #expect(try await chunked.answer().hasPrefix("HTTP/1.1 413 "))
+            #expect(try await service.ledger.count() == 0)
+        }
+    }
+
+    @Test("who asks before sending is told to go on, or not to") func expectContinue() async throws {
+        try await TestService.with(settings: { $0.bodyBytes = 4096 }) { service in
+            let body = #"{"type":"queued","data":{"name":"x"}}"#
+            func head(_ token: String, _ length: Int) -> String {
+                "POST /v1/jobs/a/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(token)\r\ncontent-type: application/json\r\nexpect: 100-continue\r\ncontent-length: \(length)\r\nconnection: close\r\n\r\n"
+            }
+            let raw = try RawConnection(service.url)
+            try raw.send(head(service.token, body.utf8.count))
+            #expect(try await raw.answer(until: "\r\n\r\n").hasPrefix("HTTP/1.1 100 "))
+            try raw.send(body)
+            #expect(try await raw.answer().contains("HTTP/1.1 201 "))
+            let wrong = try RawConnection(service.url)
+            try wrong.send(head("no", body.utf8.count))
+            #expect(try await wrong.answer(until: "\r\n\r\n").hasPrefix("HTTP/1.1 401 "))
+            let large = try RawConnection(service.url)
+            try large.send(head(service.token, 5000))
+            #expect(try await large.answer(until: "\r\n\r\n").hasPrefix("HTTP/1.1 413 "))
+        }
+    }
+
+    @Test("all bodies together have a bound") func budget() async throws {
+        try await TestService.with(settings: { $0.bufferBytes = 1 << 20 }) { service in
+            func begin() throws -> RawConnection {
+                let raw = try RawConnection(service.url)
+                try raw.send(
+                    "POST /v1/jobs/a/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(service.token)\r\ncontent-type: application/json\r\ncontent-length: 700001\r\n\r\n"
+                )
+                try raw.send(String(repeating: " ", count: 700_000))
+                return raw
+            }
+            let first = try begin()
+            _ = try await eventually("the first body is held") {
+                try await service.ask("GET", "/metrics").text.contains("jobledger_http_body_bytes 700000") ? true : nil
+            }
+            let second = try begin()
+            #expect(try await second.answer(until: "}").hasPrefix("HTTP/1.1 503 "))
+            try first.send("x")
+            #expect(try await first.answer(until: "}").hasPrefix("HTTP/1.1 400 "))
+            _ = try await eventually("its memory is free again") {
+                try await service.ask("GET", "/metrics").text.contains("jobledger_http_body_bytes 0\n") ? true : nil
+            }
+        }
+    }
+
+    @Test("a head that is too large") func largeHead() async throws {
+        try await TestService.with(settings: { $0.headerBytes = 4096 }) { service in
+            for field in [
+                "x: \(String(repeating: "y", count: 5000))",
+                (0..<100).map { "x\($0): \(String(repeating: "y", count: 60))" }.joined(separator: "\r\n"),
+                (0..<300).map { "x\($0): y" }.joined(separator: "\r\n"),
+            ] {
+                let raw = try RawConnection(service.url)
+                try raw.send("GET /livez HTTP/1.1\r\nhost: x\r\n\(field)\r\n\r\n")
+                let answer = try await raw.answer()
+                #expect(answer.hasPrefix("HTTP/1.1 431 ") && answer.contains("application/problem+json"), "\(answer)")
+            }
+            let path = try RawConnection(service.url)
+            try path.send("GET /\(String(repeating: "y", count: 100_000)) HTTP/1.1\r\nhost: x\r\n\r\n")
+            #expect(try await path.answer().hasPrefix("HTTP/1.1 4"))
+        }
+    }
+
+    @Test(
+        "what is no HTTP",
+        arguments: [
+            "hello\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "GET /livez HTTP/1.1\r\nhost x\r\n\r\n",
+            "POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: -5\r\n\r\n", "\u{16}\u{3}\u{1}\u{2}\r\n\r\n",
+        ])
+    func noHTTP(text: String) async throws {
+        try await TestService.with { service in
+            let raw = try RawConnection(service.url)
+            try raw.send(text)
+            let answer = try await raw.answer()
+            #expect(answer.hasPrefix("HTTP/1.1 400 ") && answer.contains("application/problem+json"), "\(answer)")
+            #expect(try await service.ask("GET", "/livez").status == 200)
+        }
+    }
+
+    @Test("a head or a body that does not come is given up on, also when it drips") func slow() async throws {
+        try await TestService.with(settings: { $0.request = .seconds(1) }) { service in
+            let silent = try RawConnection(service.url)
+            let head = try RawConnection(service.url)
+            try head.send("GET /livez HTTP/1.1\r\nhost:")
+            let body = try RawConnection(service.url)
+            try body.send(
+                "POST /v1/jobs/a/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(service.token)\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{"
+            )
+            let dripping = try RawConnection(service.url)
+            try dripping.send(
+                "POST /v1/jobs/a/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(service.token)\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n"
+            )
+            async let drops: Void = {
+                // Until it is cut off.
+                while (try? dripping.send(" ")) != nil { try await Task.sleep(for: .milliseconds(100)) }
+            }()
+            // Nothing was asked, so nothing is answered.
+            #expect(try await silent.answer() == "")
+            for slow in [head, body, dripping] {
+                let answer = try await slow.answer()
+                #expect(answer.hasPrefix("HTTP/1.1 408 ") && answer.contains("\"request_timeout\""), "\(answer)")
+            }
+            try await drops
+            #expect(try await service.ledger.count() == 0)
+        }
+    }
+
+    @Test("a connection without work is closed, one that has is kept") func idle() async throws {
+        try await TestService.with(settings: { ($0.request, $0.idle, $0.heartbeat) = (.seconds(1), .seconds(2), .seconds(1)) }) {
+            service in
+            let raw = try RawConnection(service.url)
+            try raw.send("GET /livez HTTP/1.1\r\nhost: x\r\n\r\n")
+            let answer = try await raw.answer()
+            #expect(answer.hasPrefix("HTTP/1.1 200 ") && answer.hasSuffix("}"))
+            // A stream is no idle connection.
+            try await service.ledger.queue("a")
+            var stream = try await service.stream("/v1/jobs/a/events")
+            _ = try await stream.next()
+            try await stream.skip(comments: 3)
+            try await service.ledger.progress("a", 1)
+            #expect(try await stream.next()?.position == 2)
+        }
+    }
+
+    @Test("one connection too many is told so; those that say nothing make way") func connections() async throws {
+        try await TestService.with(settings: { $0.connections = 5 }) { service in
+            let silent = try (0..<5).map { _ in try RawConnection(service.url) }
+            // These take the places of silent ones.
+            var busy: [RawConnection] = []
+            for _ in 0..<5 {
+                let raw = try RawConnection(service.url)
+                try raw.send(
+                    "GET /v1/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(service.token)\r\naccept: text/event-stream\r\n\r\n"
+                )
+                #expect(try await raw.answer(until: "retry: 1000").hasPrefix("HTTP/1.1 200 "))
+                busy.append(raw)
+            }
+            for raw in silent { #expect(try await raw.answer() == "") }
+            let refused = try RawConnection(service.url)
+            let answer = try await refused.answer()
+            #expect(answer.hasPrefix("HTTP/1.1 503 ") && answer.contains("\"too_many_connections\""), "\(answer)")
+            busy.removeLast().close()
+            _ = try await eventually("there is a place again") {
+                let raw = try RawConnection(service.url)
+                try? raw.send("GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+                return try await raw.answer().hasPrefix("HTTP/1.1 200 ") ? true : nil
+            }
+        }
+    }
+}

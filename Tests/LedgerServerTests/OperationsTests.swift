@@ -1,0 +1,128 @@
+import EventStore
+import Foundation
+import LedgerSettings
+import LedgerTesting
+import Postgres
+import Testing
+
+@testable import LedgerServer
+
+@Suite("operating the HTTP service") struct OperationsTests {
+    @Test("readiness says what is not ready") func readiness() async throws {
+        try await TestService.with { service in
+            let bare = try await service.ask("GET", "/readyz", token: "")
+            #expect(bare.status == 200 && bare.json["status"].text == "ready")
+            let checks = Dictionary(uniqueKeysWithValues: bare.json["checks"].elements.map { ($0["name"].text ?? "", $0) })
+            #expect(checks["postgres"]?["ready"].bool == true)
+            #expect(checks["projections"]?["ready"].bool == false)
+            #expect(checks["relay"]?["ready"].bool == false)
+            let connection = try await service.ledger.connect()
+            // An older ledger.
+            try await connection.execute(script: "DROP FUNCTION scopes_of_token(text, bytea)")
+            let older = try await service.ask("GET", "/readyz", token: "")
+            #expect(older.status == 503 && older.text.contains("jobledger migrate"), "\(older)")
+            #expect(try await service.ask("GET", "/livez", token: "").status == 200)
+            await connection.close()
+        }
+    }
+
+    @Test("projections that lag or have stopped are told") func projections() async throws {
+        try await TestService.with(projecting: true) { service in
+            try await service.ledger.queue("a")
+            _ = try await service.ask("GET", "/v1/jobs/a?min_position=1")
+            let ready = try await service.ask("GET", "/readyz")
+            #expect(ready.text.contains(#"{"name":"projection batch_jobs","ready":true"#), "\(ready)")
+        }
+    }
+
+    @Test("metrics have the names of the trade, and no job's id") func metrics() async throws {
+        try await TestService.with(projecting: true) { service in
+            _ = try await service.append(#"{"type":"queued","data":{"name":"x"}}"#, to: "a-secret-job")
+            _ = try await service.append(#"{"type":"queued","data":{"name":"x"}}"#, to: "a-secret-job")
+            _ = try await service.ask("GET", "/v1/jobs/a-secret-job?min_position=1")
+            _ = try await service.ask("GET", "/a-secret-job")
+            var stream = try await service.stream("/v1/jobs/a-secret-job/events")
+            _ = try await stream.next()
+            let answer = try await service.ask("GET", "/metrics")
+            #expect(answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8")
+            let lines = answer.text.split(separator: "\n").map(String.init)
+            for line in [
+                #"jobledger_events_appended_total{type="queued"} 1"#, #"jobledger_append_refused_total{code="already_queued"} 1"#,
+                "jobledger_append_duration_seconds_count 2", "jobledger_subscribers 1", "jobledger_relay_lag_events 1",
+                #"jobledger_projection_lag_events{projection="batch_jobs"} 0"#,
+                #"jobledger_append_duration_seconds_bucket{le="+Inf"} 2"#,
+                #"jobledger_http_requests_total{method="GET",path="/v1/jobs/{id}",status="200"} 1"#,
+            ] {
+                #expect(lines.contains(line), "\(line)")
+            }
+            #expect(lines.contains { $0.hasPrefix("jobledger_delivery_lag_seconds_count ") })
+            #expect(!answer.text.contains("secret"))
+            // One HELP and TYPE a metric, before its samples.
+            let helps = lines.filter { $0.hasPrefix("# HELP ") }.map { $0.split(separator: " ")[2] }
+            #expect(Set(helps).count == helps.count)
+            for line in lines where !line.hasPrefix("#") {
+                let name = line.prefix { $0 != "{" && $0 != " " }
+                #expect(helps.contains { name == $0 || name.hasPrefix($0 + "_") }, "\(line)")
+                #expect(Double(line.split(separator: " ").last ?? "") != nil, "\(line)")
+            }
+        }
+    }
+
+    @Test("unknown paths and methods are problems too") func unknown() async throws {
+        try await TestService.with { service in
+            for path in ["/", "/v1", "/v1/jobs/", "/v1/jobs/a/", "/V1/jobs", "/v1/jobs/a/events/1", "//", "/v1/events/"] {
+                let answer = try await service.ask("GET", path)
+                #expect(answer.status == 404 && answer.code == "not_found", "\(path): \(answer)")
+            }
+            for method in ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "QUERY"] {
+                let answer = try await service.ask(method, "/v1/events")
+                #expect(answer.status == 405 && answer.headers["allow"] == "POST, GET, HEAD", "\(method): \(answer)")
+            }
+            let head = try await service.ask("HEAD", "/v1/events")
+            #expect(head.status == 200 && head.body.isEmpty)
+        }
+    }
+
+    @Test("pages of other origins: only those that are named") func crossOrigin() async throws {
+        try await TestService.with(settings: { $0.corsOrigins = ["https://app.example"] }) { service in
+            let ask = ["origin": "https://app.example", "access-control-request-method": "POST"]
+            let preflight = try await service.ask("OPTIONS", "/v1/jobs/a/events", token: "", headers: ask)
+            #expect(preflight.status == 204)
+            #expect(preflight.headers["access-control-allow-origin"] == "https://app.example")
+            #expect(preflight.headers["access-control-allow-headers"]?.contains("Authorization") == true)
+            let allowed = try await service.ask("GET", "/v1/events", headers: ["origin": "https://app.example"])
+            #expect(
+                allowed.headers["access-control-allow-origin"] == "https://app.example" && allowed.headers["vary"] == "Origin")
+            // Errors too, or a page could not tell what they are.
+            let refused = try await service.ask("GET", "/v1/events", token: "", headers: ["origin": "https://app.example"])
+            #expect(refused.status == 401 && refused.headers["access-control-allow-origin"] == "https://app.example")
+            let foreign = try await service.ask("GET", "/v1/events", headers: ["origin": "https://other.example"])
+            #expect(foreign.headers["access-control-allow-origin"] == nil)
+            let foreignPreflight = try await service.ask(
+                "OPTIONS", "/v1/events", token: "",
+                headers: ["origin": "https://other.example", "access-control-request-method": "POST"])
+            #expect(foreignPreflight.status == 405)
+        }
+        try await TestService.with { service in
+            let answer = try await service.ask("GET", "/v1/events", headers: ["origin": "https://app.example"])
+            #expect(answer.headers["access-control-allow-origin"] == nil)
+        }
+    }
+
+    @Test("the documents are what the service has") func documents() async throws {
+        try await TestService.with { service in
+            let openapi = try await service.ask("GET", "/openapi.json", token: "").json
+            #expect(openapi["openapi"].text?.hasPrefix("3.1") == true)
+            let asyncapi = try await service.ask("GET", "/asyncapi.json", token: "").json
+            #expect(asyncapi["asyncapi"].text == "3.0.0")
+            // Every channel that is an HTTP path is a path of the OpenAPI document that can be read.
+            let paths = asyncapi["channels"].members.values.compactMap { $0["address"].text }.filter { $0.hasPrefix("/") }
+            #expect(paths.count == 2)
+            for path in paths { #expect(!openapi["paths"][path]["get"].isNull, "\(path)") }
+            // What is not in the document is not there, and the other way round: each answers something else than 404 and 405.
+            for (method, path, _) in try await TokenTests.operations(service) {
+                #expect(![404, 405].contains(try await service.ask(method, path, token: "").status), "\(method) \(path)")
+            }
+        }
+    }
+}

@@ -1,0 +1,158 @@
+import HTTPTypes
+import LedgerCore
+import LedgerSettings
+import Testing
+
+@testable import LedgerServer
+
+@Suite("pieces of the HTTP service") struct PiecesTests {
+    private func frame(_ position: Int64, _ job: String, _ type: EventType) -> Frame {
+        Frame(
+            RecordedEvent(
+                position: position, id: .version7(), job: job, version: 1, type: type, data: "{}",
+                recordedAt: Timestamp(microseconds: 0)),
+            of: .standard)
+    }
+
+    @Test("conflation keeps the latest of each job, in order, and lets go of it before anything else") func conflation() {
+        var conflation = Conflation(rate: 2)
+        let start = ContinuousClock.now
+        #expect(conflation.deadline == nil)
+        // The first goes out at once.
+        #expect(conflation.take([frame(1, "a", .progress)], at: start).map(\.position) == [1])
+        #expect(
+            conflation.take([frame(2, "a", .progress), frame(3, "b", .progress), frame(4, "a", .progress)], at: start).isEmpty)
+        #expect(conflation.deadline == start.advanced(by: .milliseconds(500)))
+        #expect(conflation.take(at: start.advanced(by: .milliseconds(499))).isEmpty)
+        #expect(conflation.take(at: start.advanced(by: .milliseconds(500))).map(\.position) == [3, 4])
+        #expect(conflation.deadline == nil)
+        let out = conflation.take(
+            [frame(5, "b", .progress), frame(6, "a", .finished), frame(7, "b", .progress)],
+            at: start.advanced(by: .milliseconds(600)))
+        #expect(out.map(\.position) == [5, 6])
+        #expect(conflation.take(at: start.advanced(by: .seconds(2))).map(\.position) == [7])
+    }
+
+    @Test("a mailbox gives what was put into it, and says when that was too much") func mailbox() async {
+        func isOverflow(_ delivery: Mailbox.Delivery) -> Bool { if case .overflowed = delivery { true } else { false } }
+        func positions(_ delivery: Mailbox.Delivery) -> [Int64] {
+            if case .frames(let frames) = delivery { frames.map(\.position) } else { [] }
+        }
+        let mailbox = Mailbox()
+        mailbox.put([frame(1, "a", .progress)])
+        mailbox.tick()
+        mailbox.put([frame(2, "a", .progress)])
+        #expect(positions(await mailbox.next()) == [1, 2])
+        if case .tick = await mailbox.next() {} else { Issue.record("a tick") }
+        for position in 1...2000 { mailbox.put([frame(Int64(position), "a", .progress)]) }
+        #expect(isOverflow(await mailbox.next()))
+        mailbox.put([frame(2001, "a", .progress)])
+        #expect(positions(await mailbox.next()) == [2001])
+        async let waiting = mailbox.next()
+        mailbox.put([frame(2002, "a", .progress)])
+        #expect(positions(await waiting) == [2002])
+        mailbox.put([frame(2003, "a", .progress)])
+        mailbox.close()
+        if case .closed = await mailbox.next() {} else { Issue.record("closed comes before all else") }
+    }
+
+    @Test("a hub spells an event out once for all that want it, and for nobody not at all") func hub() async {
+        let hub = StreamHub(ledger: .standard, at: 10)
+        let (all, ofA, failures) = (Mailbox(), Mailbox(), Mailbox())
+        #expect(hub.enter(all, .init(jobs: nil, types: nil)).position == 10)
+        let second = hub.enter(ofA, .init(jobs: ["a"], types: [.queued]))
+        _ = hub.enter(failures, .init(jobs: nil, types: [.failed]))
+        let events = [(9, "a", EventType.progress), (11, "a", .progress), (12, "b", .progress), (13, "a", .finished)].map {
+            RecordedEvent(
+                position: $0.0, id: .version7(), job: $0.1, version: 1, type: $0.2, data: "{}",
+                recordedAt: Timestamp(microseconds: 0))
+        }
+        hub.publish(events, upTo: 20)
+        hub.leave(second.number)
+        hub.publish(
+            [events[3]].map {
+                var event = $0
+                event.position = 21
+                return event
+            }, upTo: 21)
+        hub.end()
+        func positions(_ mailbox: Mailbox) async -> [Int64] {
+            if case .frames(let frames) = await mailbox.next() { frames.map(\.position) } else { [] }
+        }
+        #expect(await positions(all) == [11, 12, 13, 21])
+        #expect(await positions(ofA) == [13])
+        #expect(await positions(failures) == [])
+        #expect(hub.position == 21)
+    }
+
+    @Test("queries are decoded strictly") func queries() throws {
+        let query = try Query("a=1&b=x%20y+z&job=a%2Fb&job=c&empty=&%C3%BC=1")
+        #expect(try query.text("b") == "x y z")
+        #expect(query.all("job") == ["a/b", "c"])
+        #expect(try query.text("empty") == "" && query.text("ü") == "1" && query.text("none") == nil)
+        #expect(try query.integer("a", 0...5) == 1)
+        #expect(throws: Problem.self) { try query.text("job") }
+        #expect(throws: Problem.self) { try query.integer("b", 0...5) }
+        #expect(throws: Problem.self) { try query.allow("a", "b") }
+        for broken in ["a=%", "a=%4", "a=%gg", "a=%ff", "%=1"] {
+            #expect(throws: Problem.self, "\(broken)") { try Query(broken) }
+        }
+        for text in ["a b/é😀?&=#%", "plain-._~"] { #expect(Query.decoded(Query.encoded(text)[...]) == text) }
+    }
+
+    @Test("routes match whole paths") func routes() {
+        let route = Route(.get, "/v1/jobs/{id}/events", scope: .read) { _ in throw Problem.invalidRequest("") }
+        func match(_ path: String) -> Substring? { route.match(Route.segments(path)) }
+        #expect(match("/v1/jobs/a/events") == "a" && match("/v1/jobs/a%2Fb/events") == "a%2Fb")
+        for path in ["/v1/jobs/a/events/", "/v1/jobs//events", "/v1/jobs/a", "v1/jobs/a/events", "/v1/jobs/a/b/events", ""] {
+            #expect(match(path) == nil, "\(path)")
+        }
+    }
+
+    @Test("which hosts are this machine") func loopback() {
+        for host in ["localhost", "127.0.0.1", "127.9.9.9", "::1", "[::1]", "LOCALHOST"] {
+            #expect(AllowedHosts.isLoopback(host), "\(host)")
+        }
+        for host in [
+            "0.0.0.0", "::", "10.0.0.1", "127.0.0.1.example.com", "localhost.example.com", "127.0.0", "127.0.0.x", "example.com",
+            "",
+        ] {
+            #expect(!AllowedHosts.isLoopback(host), "\(host)")
+        }
+    }
+
+    @Test("malformed settings are errors that name them") func settings() throws {
+        let defaults = HTTPSettings()
+        #expect(defaults.host == "127.0.0.1" && defaults.port == nil && defaults.tls == nil && defaults.corsOrigins.isEmpty)
+        #expect(defaults.bodyBytes == 16 << 20 && defaults.connections == 12_000)
+        func settings(_ values: [String: String]) throws -> HTTPSettings { try HTTPSettings { values[$0] } }
+        let set = try settings([
+            "JOBLEDGER_HTTP_PORT": "0", "JOBLEDGER_HTTP_CORS_ORIGINS": "https://a.example, http://localhost:3000",
+            "JOBLEDGER_HTTP_IDLE_SECONDS": "7",
+        ])
+        #expect(set.port == 0 && set.idle == .seconds(7) && set.corsOrigins == ["https://a.example", "http://localhost:3000"])
+        for (name, value) in [
+            ("PORT", "65536"), ("PORT", "http"), ("BODY_BYTES", "1"), ("BUFFER_BYTES", "x"), ("HEADER_BYTES", "-1"),
+            ("CONNECTIONS", "0"),
+            ("REQUEST_SECONDS", "1.5"), ("IDLE_SECONDS", "0"), ("STREAMS_PER_TOKEN", ""), ("WAIT_SECONDS", "301"),
+            ("HEARTBEAT_SECONDS", "0"),
+            ("GRACE_SECONDS", "301"), ("READERS", "0"), ("CORS_ORIGINS", "example.com"),
+            ("CORS_ORIGINS", "https://a.example/path"),
+            ("TLS_CERTIFICATE", "only.pem"), ("TLS_KEY", "only.pem"),
+        ] {
+            let name = "JOBLEDGER_HTTP_\(name)"
+            #expect("\(name)=\(value)") { try settings([name: value]) } throws: { "\($0)".contains(name) }
+        }
+    }
+
+    @Test("a trace that is malformed is no trace") func traces() {
+        func context(_ value: String) -> TraceContext? { TraceContext([HTTPField.Name("traceparent")!: value]) }
+        #expect(context("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01") != nil)
+        for value in [
+            "", "00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "00-0af7-b7ad-01",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\"", "x",
+        ] {
+            #expect(context(value) == nil, "\(value)")
+        }
+    }
+}

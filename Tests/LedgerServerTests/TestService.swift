@@ -1,0 +1,133 @@
+import AsyncHTTPClient
+import EventStore
+import Foundation
+import LedgerCore
+import LedgerServer
+import LedgerSettings
+import LedgerTesting
+import Logging
+import NIOCore
+import NIOHTTP1
+import Projections
+import ServiceLifecycle
+import Testing
+
+/// A service in this process, on a ledger and a port of its own.
+struct TestService: Sendable {
+    let ledger: TestLedger
+    let url: String
+    /// With all scopes.
+    let token: String
+    let tokens: TokenStore
+    private let group: ServiceGroup
+
+    /// - Parameters:
+    ///   - projecting: whether the read models are kept up to date.
+    ///   - publishing: whether there is a Redis; without it streams are polled.
+    static func with<T: Sendable>(
+        needsToken: Bool = true, projecting: Bool = false, url: String? = nil,
+        settings change: (inout HTTPSettings) -> Void = { _ in }, _ body: @Sendable (TestService) async throws -> T
+    ) async throws -> T {
+        var http = HTTPSettings()
+        http.readers = 4
+        change(&http)
+        let settings = http
+        return try await TestLedger.with { ledger in
+            let tokens = TokenStore(ledger.store)
+            let token = try await tokens.create(Set(Scope.allCases), name: "test").text
+            let (addresses, listening) = AsyncStream<String>.makeStream()
+            var logger = Logger(label: "test")
+            logger.logLevel = .error
+            let service = try LedgerService(
+                LedgerService.Configuration(
+                    url: url ?? ledger.url, ledger: ledger.name, redis: nil, http: settings, port: 0, needsToken: needsToken),
+                logger: logger
+            ) { listening.yield($0) }
+            let group = ServiceGroup(
+                services: [service] + (projecting ? try projectors(ledger, logger) : []), logger: logger)
+            return try await withThrowingTaskGroup(of: Void.self) { tasks in
+                tasks.addTask {
+                    defer { listening.finish() }
+                    try await group.run()
+                }
+                guard let address = await addresses.first(where: { _ in true }) else {
+                    try await tasks.waitForAll()
+                    throw CancellationError()
+                }
+                let result = try await body(
+                    TestService(ledger: ledger, url: address, token: token, tokens: tokens, group: group))
+                await group.triggerGracefulShutdown()
+                try await tasks.waitForAll()
+                return result
+            }
+        }
+    }
+
+    private static func projectors(_ ledger: TestLedger, _ logger: Logger) throws -> [any Service] {
+        try ProjectionDefinition.all().map { definition in
+            let projector = Projector(definition, store: ledger.store, url: ledger.url, window: 1000, logger: logger)
+            return Projecting(projector: projector)
+        }
+    }
+
+    private struct Projecting: Service {
+        let projector: Projector
+        func run() async throws { await cancelWhenGracefulShutdown { await projector.run() } }
+    }
+
+    func stop() async { await group.triggerGracefulShutdown() }
+
+    // MARK: Asking
+
+    struct Answer: Sendable, CustomStringConvertible {
+        let status: Int
+        let headers: [String: String]
+        let body: [UInt8]
+        var text: String { String(decoding: body, as: UTF8.self) }
+        var description: String { "\(status) \(headers) \(text)" }
+
+        /// The body as JSON.
+        var json: JSON { JSON((try? JSONSerialization.jsonObject(with: Data(body), options: .fragmentsAllowed)) ?? NSNull()) }
+        var code: String? { json["code"].text }
+    }
+
+    /// - Parameter token: an empty text for none; the service's own unless given.
+    func ask(
+        _ method: String = "GET", _ path: String, _ body: String? = nil, type: String = "application/json", token: String? = nil,
+        headers: [String: String] = [:]
+    ) async throws -> Answer {
+        var request = HTTPClientRequest(url: url + path)
+        request.method = .RAW(value: method)
+        let token = token ?? self.token
+        if !token.isEmpty { request.headers.add(name: "authorization", value: "Bearer \(token)") }
+        if let body {
+            request.body = .bytes(ByteBuffer(string: body))
+            if !type.isEmpty { request.headers.add(name: "content-type", value: type) }
+        }
+        for (name, value) in headers { request.headers.replaceOrAdd(name: name, value: value) }
+        let response = try await HTTPClient.shared.execute(request, timeout: .seconds(60))
+        let bytes = try await response.body.collect(upTo: 64 << 20)
+        return Answer(
+            status: Int(response.status.code),
+            headers: Dictionary(response.headers.map { ($0.name.lowercased(), $0.value) }) { $0 + ", " + $1 },
+            body: Array(bytes.readableBytesView))
+    }
+
+    func append(_ body: String, to job: String, headers: [String: String] = [:]) async throws -> Answer {
+        try await ask("POST", "/v1/jobs/\(job)/events", body, headers: headers)
+    }
+
+    /// An event stream, as its lines come.
+    func stream(
+        _ path: String, token: String? = nil, headers: [String: String] = [:]
+    ) async throws -> EventReading {
+        var request = HTTPClientRequest(url: url + path)
+        request.headers.add(name: "accept", value: "text/event-stream")
+        let token = token ?? self.token
+        if !token.isEmpty { request.headers.add(name: "authorization", value: "Bearer \(token)") }
+        for (name, value) in headers { request.headers.replaceOrAdd(name: name, value: value) }
+        let response = try await HTTPClient.shared.execute(request, timeout: .seconds(120))
+        return EventReading(
+            status: Int(response.status.code), type: response.headers.first(name: "content-type"), body: response.body)
+    }
+}
