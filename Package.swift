@@ -114,7 +114,7 @@ let package = Package(
         .executableTarget(
             name: "backtest-demo",
             dependencies: [
-                "Backtest", "LedgerCore", "LedgerSettings", "Postgres", "Redis", "EventStore", "Feed", argumentParser,
+                "Backtest", "LedgerCore", "LedgerSettings", "Postgres", "Redis", "EventStore", "Feed", argumentParser, logging,
             ],
             swiftSettings: settings),
 

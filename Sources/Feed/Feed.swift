@@ -13,10 +13,27 @@ import Redis
 /// Redis may lose anything at any time, a subscription does not: what is missing shows by the numbers, and is read from Postgres.
 public final class Feed: Sendable {
     let store: EventStore
-    let redis: RedisConfiguration?
-    let poll: Duration
     let buffer: Buffer
     let logger: Logger
+    let poll: Duration
+    let redis: RedisConfiguration?
+    let topics: RedisTopics
+    let state: Locked<State>
+    /// Gives an element when it may be time to ask Postgres.
+    let wakes: AsyncStream<Void>
+    let wake: AsyncStream<Void>.Continuation
+
+    struct State {
+        var audience: Audience
+        var hearing = Hearing()
+        var asking = Asking()
+        var lag = LagHistogram()
+        /// Of those that have left.
+        var tally = Delivery<FeedEvent>.Tally()
+        var isJoined = false
+        var phase = Phase.new
+        enum Phase { case new, running, stopped }
+    }
 
     /// What a subscription holds at most while its consumer is busy. One that is slower is read from Postgres again.
     public struct Buffer: Sendable {
@@ -29,6 +46,7 @@ public final class Feed: Sendable {
     }
 
     /// - Parameters:
+    ///   - store: whose connections catching up takes its turn on.
     ///   - redis: `nil` to ask Postgres only.
     ///   - poll: how often Postgres is asked what is new, once for all subscriptions, while Redis says nothing.
     public init(
@@ -40,70 +58,96 @@ public final class Feed: Sendable {
         self.poll = poll
         self.buffer = buffer
         self.logger = logger
+        topics = RedisTopics(RedisTopics.Names(channels: [store.ledger.headChannel]))
+        state = Locked(State(audience: Audience(store.ledger, topics)))
+        (wakes, wake) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 
     /// Listens, and asks, for all subscriptions until the task is cancelled. Then they end with ``FeedStopped``, and so does each
-    /// that is made later.
+    /// that is made later. A feed runs once.
     public func run() async {
-        while (try? await Task.sleep(for: .seconds(3600))) != nil {}
+        state.withLock { state in
+            precondition(state.phase == .new, "a feed runs once")
+            state.phase = .running
+        }
+        await withTaskGroup(of: Void.self) { group in
+            if let redis { group.addTask { await self.listen(to: redis) } }
+            group.addTask { await self.keepAsking() }
+            group.addTask { [poll, wake] in
+                wake.yield()
+                // Cancelled while it sleeps: the end of this task.
+                while (try? await Task.sleep(for: poll)) != nil { wake.yield() }
+            }
+        }
+        let left = state.withLock { state in
+            state.phase = .stopped
+            state.isJoined = false
+            return state.audience.all
+        }
+        for inbox in left { inbox.stop() }
+    }
+
+    /// Runs a feed for as long as `body` does: for programs that do one thing.
+    public static func with<Value: Sendable>(
+        store: EventStore, redis: RedisConfiguration?, poll: Duration = .milliseconds(250), buffer: Buffer = Buffer(),
+        logger: Logger, isolation actor: isolated (any Actor)? = #isolation, _ body: (Feed) async throws -> Value
+    ) async throws -> Value {
+        let feed = Feed(store: store, redis: redis, poll: poll, buffer: buffer, logger: logger)
+        return try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { await feed.run() }
+            defer { group.cancelAll() }
+            return try await body(feed)
+        }
     }
 
     /// All events, or those of some jobs, or of some types: each once and in order.
     /// - Parameters:
-    ///   - after: the last position that the subscriber has; 0 for all there are, `nil` for those from now on.
+    ///   - after: the last position that the subscriber has; 0 for all there are, `nil` for those from the first call of `next` on.
     ///   - epoch: the epoch that `after` belongs to, where the subscriber remembers it.
     ///   - jobs: `nil` for all.
     ///   - types: `nil` for all.
     public func subscribe(
         after position: Position? = 0, epoch: EventID? = nil, jobs: Set<String>? = nil, types: Set<EventType>? = nil
     ) -> Subscription {
-        Subscription(feed: self, after: position, epoch: epoch, jobs: jobs, types: types, endsWithJob: false)
+        Subscription(feed: self, Selection(jobs: jobs, types: types, endsWithJob: false), after: position, epoch: epoch)
     }
 
     /// The events of one job; the sequence ends behind the job's last, also where its type is not among `types`.
     public func subscribe(
         after position: Position? = 0, epoch: EventID? = nil, job: String, types: Set<EventType>? = nil
     ) -> Subscription {
-        Subscription(feed: self, after: position, epoch: epoch, jobs: [job], types: types, endsWithJob: true)
+        Subscription(feed: self, Selection(jobs: [job], types: types, endsWithJob: true), after: position, epoch: epoch)
     }
 
-    /// What has happened so far.
-    public var figures: FeedFigures { FeedFigures() }
-}
+    func join(_ inbox: Inbox) {
+        let isStopped = state.withLock { state in
+            state.audience.join(inbox)
+            state.asking.newcomers.append(inbox)
+            return state.phase == .stopped
+        }
+        if isStopped { inbox.stop() }
+    }
 
-/// What a feed has done since it was made.
-public struct FeedFigures: Sendable, Equatable {
-    /// Subscriptions now.
-    public var subscribers = 0
-    /// Events that were found missing by their numbers, however many were missing at once.
-    public var gapsDetected = 0
-    /// Events that live subscriptions read from Postgres, because they were missing or the consumer had been slow.
-    public var refilledEvents = 0
-    /// Times a subscription's consumer was too slow for its buffer.
-    public var overflows = 0
-    /// Whether Redis is listened to now.
-    public var isJoined = false
-    /// From when an event was recorded until the subscribers had it, by the clocks of the two machines, for events that came by Redis.
-    public var deliveryLag = LagHistogram()
-}
-
-/// How many of some waits were how long.
-public struct LagHistogram: Sendable, Equatable {
-    /// In seconds: upper bounds of the buckets.
-    public static let bounds = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
-    /// For each bound the waits up to it and beyond the one before; last, those beyond all.
-    public private(set) var counts = [Int](repeating: 0, count: bounds.count + 1)
-    /// In seconds.
-    public private(set) var sum = 0.0
-    public var count: Int { counts.reduce(0, +) }
-
-    mutating func add(_ seconds: Double) {
-        counts[Self.bounds.firstIndex { seconds <= $0 } ?? Self.bounds.count] += 1
-        sum += seconds
+    func leave(_ inbox: Inbox) {
+        let tally = inbox.tally
+        state.withLock { state in
+            state.audience.leave(inbox)
+            state.asking.newcomers.removeAll { $0 == inbox }
+            state.tally += tally
+        }
     }
 }
 
 /// The feed was told to stop: what came so far is whole, the rest is for another time.
 public struct FeedStopped: Error, Sendable, CustomStringConvertible {
     public var description: String { "the feed has stopped" }
+}
+
+/// The ledger was restored or made anew: its positions mean other events than those seen so far.
+public struct AnotherEpoch: Error, Sendable, CustomStringConvertible {
+    public let position: Position
+    public let head: Position
+    public var description: String {
+        "the ledger is another one than before (restored, or made anew): it ends at \(head), we had come to \(position); start again from 0"
+    }
 }

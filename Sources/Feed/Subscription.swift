@@ -1,54 +1,128 @@
 import EventStore
 import LedgerCore
-import Postgres
 
 /// Events as they come, from a position on: each once, in order. Made by ``Feed/subscribe(after:epoch:jobs:types:)``.
 ///
-/// Each iterator is a subscriber by itself. It throws ``AnotherEpoch``, ``FeedStopped``, what Postgres answers that waiting does not
-/// mend, and `CancellationError` when the task is cancelled. It ends by itself only where one job is followed, behind the job's last event.
+/// Each iterator is a subscriber by itself, until it is dropped. It throws ``AnotherEpoch``, ``FeedStopped``, what Postgres answers that
+/// waiting does not mend, and `CancellationError` when the task is cancelled. It ends by itself only where one job is followed, behind
+/// the job's last event.
+///
+/// A subscription that is live costs a place in a list: no task, no thread, no connection. What it lacks it reads from Postgres when its
+/// consumer asks for more, in the consumer's task, a page at a time.
 public struct Subscription: AsyncSequence, Sendable {
     public typealias Element = FeedEvent
-    let feed: Feed
-    let after: Position?
-    let epoch: EventID?
-    let jobs: Set<String>?
-    let types: Set<EventType>?
-    let endsWithJob: Bool
+    private let feed: Feed
+    private let selection: Selection
+    private let after: Position?
+    private let epoch: EventID?
 
-    public func makeAsyncIterator() -> Iterator { Iterator(self) }
+    init(feed: Feed, _ selection: Selection, after position: Position?, epoch: EventID?) {
+        self.feed = feed
+        self.selection = selection
+        self.epoch = epoch
+        after = position
+    }
+
+    public func makeAsyncIterator() -> Iterator {
+        Iterator(Subscriber(feed: feed, selection, after: after, epoch: epoch))
+    }
 
     public struct Iterator: AsyncIteratorProtocol {
-        private let subscription: Subscription
-        private var items: [FeedEvent] = []
-        private var position: Position
+        private let subscriber: Subscriber
+        /// What has been taken, the next event last.
+        private var events: [FeedEvent] = []
 
-        init(_ subscription: Subscription) {
-            self.subscription = subscription
-            position = subscription.after ?? 0
+        init(_ subscriber: Subscriber) { self.subscriber = subscriber }
+
+        public mutating func next(isolation actor: isolated (any Actor)? = #isolation) async throws -> FeedEvent? {
+            try Task.checkCancellation()
+            if events.isEmpty { events = try await subscriber.take(isolation: actor).reversed() }
+            return events.popLast()
         }
 
-        public mutating func next(isolation actor: isolated (any Actor)?) async throws -> FeedEvent? {
-            if items.isEmpty { items = try await read(isolation: actor).reversed() }
-            return items.popLast()
-        }
-
-        /// All events that are there, one at least; `nil` at the end. What `next` would give one by one.
+        /// What ``next(isolation:)`` would give one after the other without waiting: one event at least; `nil` at the end.
         public mutating func nextBatch(isolation actor: isolated (any Actor)? = #isolation) async throws -> [FeedEvent]? {
-            if items.isEmpty { items = try await read(isolation: actor).reversed() }
-            defer { items = [] }
-            return items.isEmpty ? nil : items.reversed()
+            try Task.checkCancellation()
+            let batch = events.isEmpty ? try await subscriber.take(isolation: actor) : events.reversed()
+            events = []
+            return batch.isEmpty ? nil : batch
         }
+    }
+}
 
-        private mutating func read(isolation actor: isolated (any Actor)?) async throws -> [FeedEvent] {
-            while true {
-                let query = EventQuery(after: position, job: subscription.jobs?.first, types: subscription.types, limit: 100)
-                let events = try await subscription.feed.store.page(query)
-                if let last = events.last {
-                    position = last.position
-                    return events.map { FeedEvent($0, of: subscription.feed.store.ledger) }
+/// The consumer's end of an ``Inbox``.
+final class Subscriber {
+    private let feed: Feed
+    private let selection: Selection
+    private let after: Position?
+    private var epoch: EventID?
+    private var inbox: Inbox?
+    /// The most events of the next page.
+    private var limit: Int
+
+    /// - Parameter position: `nil` for where the log ends when the first event is asked for.
+    init(feed: Feed, _ selection: Selection, after position: Position?, epoch: EventID?) {
+        self.feed = feed
+        self.selection = selection
+        self.epoch = epoch
+        after = position
+        limit = feed.buffer.events
+    }
+
+    deinit { if let inbox { feed.leave(inbox) } }
+
+    /// What there is, as soon as there is something; empty at the end.
+    func take(isolation actor: isolated (any Actor)?) async throws -> [FeedEvent] {
+        let inbox = try await joined(isolation: actor)
+        while true {
+            try Task.checkCancellation()
+            switch inbox.ask() {
+            case .take(let events): return events
+            case .wait: await inbox.sleep(isolation: actor)
+            case .end(stopped: false): return []
+            case .end(stopped: true): throw FeedStopped()
+            case .look(let mark):
+                do {
+                    inbox.see(try await look(after: mark, isolation: actor))
+                } catch {
+                    inbox.lookFailed()
+                    throw error
                 }
-                try await Task.sleep(for: subscription.feed.poll)
             }
         }
+    }
+
+    /// Joins before the first look: what comes behind that is heard.
+    private func joined(isolation actor: isolated (any Actor)?) async throws -> Inbox {
+        if let inbox { return inbox }
+        let start: Position
+        if let after {
+            start = after
+        } else {
+            let (store, given) = (feed.store, epoch)
+            let now = try await patiently(isolation: actor) { try await store.now() }
+            if let given, given != now.epoch { throw AnotherEpoch(position: now.head, head: now.head) }
+            (start, epoch) = (now.head, now.epoch)
+        }
+        let inbox = Inbox(selection, after: start, buffer: feed.buffer)
+        feed.join(inbox)
+        self.inbox = inbox
+        return inbox
+    }
+
+    private func look(
+        after mark: Delivery<FeedEvent>.Mark, isolation actor: isolated (any Actor)?
+    ) async throws -> Delivery<FeedEvent>.Page {
+        let (store, selection, limit, bytes) = (feed.store, selection, limit, feed.buffer.bytes)
+        let found = try await patiently(isolation: actor) {
+            try await store.events(selection, after: mark, limit: limit, bytes: bytes)
+        }
+        if found.head < mark.position || epoch.map({ $0 != found.epoch }) ?? false {
+            throw AnotherEpoch(position: mark.position, head: found.head)
+        }
+        epoch = found.epoch
+        // To call off half of a page costs more than to ask twice.
+        self.limit = found.isHeavy ? max(1, found.page.events.count) : min(2 * limit, feed.buffer.events)
+        return found.page
     }
 }

@@ -21,6 +21,9 @@ public struct FeedEvent: Sendable, Equatable {
     /// The data as JSON, but for the line breaks between its tokens as they were sent; `nil` where large data were left out.
     public var data: String? { dataPlace.map { String(decoding: json[$0], as: UTF8.self) } }
 
+    /// Whether ``data`` are there, without making a string of them.
+    public var hasData: Bool { dataPlace != nil }
+
     public init(_ event: RecordedEvent, of ledger: LedgerName) {
         position = event.position
         id = event.id

@@ -39,16 +39,14 @@ public struct RedisSubscription: AsyncSequence, Sendable {
     ) throws(RedisError) {
         // The server acknowledges a name once for each mention; we count acknowledgements of different ones.
         let names = RedisTopics.Names(channels: Set(channels), patterns: Set(patterns))
-        try self.init(configuration, topics: RedisTopics(names), silence: silence, backoff: backoff)
+        guard !names.isEmpty else { throw RedisError(.configuration, "a subscription needs a channel or a pattern") }
+        self.init(configuration, topics: RedisTopics(names), silence: silence, backoff: backoff)
     }
 
     /// - Parameter topics: what to listen to, now and whenever they are changed.
     public init(
         _ configuration: RedisConfiguration, topics: RedisTopics, silence: Duration = .seconds(15), backoff: Backoff = Backoff()
-    ) throws(RedisError) {
-        guard !topics.names.isEmpty else {
-            throw RedisError(.configuration, "a subscription needs a channel or a pattern")
-        }
+    ) {
         self.configuration = configuration
         self.topics = topics
         self.silence = silence

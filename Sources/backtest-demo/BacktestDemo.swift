@@ -5,6 +5,7 @@ import Feed
 import Foundation
 import LedgerCore
 import LedgerSettings
+import Logging
 import Redis
 
 /// A batch backtest that reports to the ledger: what a platform's worker does, with real prices.
@@ -43,22 +44,18 @@ struct BacktestDemo: AsyncParsableCommand {
             throw LedgerSettings.Problem(description: "DATABASE_URL is not set; start a ledger with `jobledger up`")
         }
         let store = EventStore(url: url, ledger: settings.ledger, connections: 4, applicationName: "backtest-demo")
-        let follower = Follower(store: store, redis: try settings.redisURL.map { try RedisConfiguration(url: $0) })
+        let redis = try settings.redisURL.map { try RedisConfiguration(url: $0) }
 
         let series = try ["sp500", "nasdaq"].map { try PriceSeries(contentsOfFile: "\(prices)/\($0).csv") }
         let batch = try Batch(prices: series, grid: .standard(tickers: series.map(\.ticker)))
         write("Job \(job): \(batch.count) runs of \(series[0].closes.count) trading days each\n")
 
-        let view = ProgressView()
         let (job, limit) = (job, limit)
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask {
-                try await follower.follow(EventQuery(job: job)) { event in try await view.show(event) }
-            }
-            group.addTask {
-                try await BatchWorker(batch: batch, job: job, limit: limit, store: store).run()
-            }
-            try await group.waitForAll()
+        try await Feed.with(store: store, redis: redis, logger: Logger(label: "backtest-demo")) { feed in
+            async let work: Void = BatchWorker(batch: batch, job: job, limit: limit, store: store).run()
+            var view = ProgressView()
+            for try await event in feed.subscribe(job: job) { try view.show(event) }
+            try await work
         }
         try await BestRuns(store: store, job: job).show()
         await store.close()

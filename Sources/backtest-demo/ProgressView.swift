@@ -2,7 +2,7 @@ import Foundation
 import LedgerCore
 
 /// Draws a job's progress from its events, as they come over the live feed.
-actor ProgressView {
+struct ProgressView {
     private var completed = 0
     /// How many runs the job will do, as far as is known: the total, or what a limit left of it.
     private var goal = 0
@@ -17,8 +17,7 @@ actor ProgressView {
         var dropped: Int?
     }
 
-    /// False after the job's last event.
-    func show(_ event: RecordedEvent) throws -> Bool {
+    mutating func show(_ event: FeedEvent) throws {
         let data = Data((event.data ?? "{}").utf8)
         switch event.type {
         case .queued:
@@ -35,10 +34,9 @@ actor ProgressView {
             if isTerminal { line("") }
             line("  \(event.type.rawValue)  after \(event.version) events")
         }
-        return !event.type.isEnd
     }
 
-    private func draw(_ done: Int, of total: Int) {
+    private mutating func draw(_ done: Int, of total: Int) {
         let fraction = total > 0 ? Double(done) / Double(total) : 0
         let tenth = Int(fraction * 10)
         // In a log, a line every tenth is enough.

@@ -97,29 +97,4 @@ import Testing
             await connection.close()
         }
     }
-
-    /// A look brings the head, the epoch and the first events; what it leaves out, it says.
-    @Test func looks() async throws {
-        try await TestLedger.with { ledger async throws in
-            var look = try await ledger.store.look(EventQuery())
-            let epoch = try await ledger.store.epoch()
-            #expect(look.head == 0 && look.events.isEmpty && !look.hasMore && look.epoch == epoch)
-            try await ledger.queue("a")
-            try await ledger.queue("b")
-            for count in 1...97 { try await ledger.progress("a", count) }
-            look = try await ledger.store.look(EventQuery(after: 1))
-            #expect(look.head == 99 && look.events.map(\.position) == Array(2...99) && !look.hasMore)
-            look = try await ledger.store.look(EventQuery(job: "b"))
-            #expect(look.head == 99 && look.events.map(\.position) == [2] && !look.hasMore)
-            let large = #"{"completed":98,"message":"\#(String(repeating: "x", count: 70_000))"}"#
-            _ = try await ledger.store.append(NewEvent(type: "progress", data: large), to: "a")
-            look = try await ledger.store.look(EventQuery(after: 98))
-            #expect(look.events.map(\.position) == [99] && look.hasMore, "large data are read later, not left out")
-            look = try await ledger.store.look(EventQuery(after: 98, largestData: 10))
-            #expect(look.events.map(\.position) == [99, 100] && !look.hasMore && look.events[1].data == nil)
-            for count in 99...110 { try await ledger.progress("b", count) }
-            look = try await ledger.store.look(EventQuery())
-            #expect(look.events.count == 99 && look.hasMore)
-        }
-    }
 }

@@ -8,10 +8,35 @@ import Postgres
 import Redis
 
 extension TestLedger {
-    func relay(_ redis: RedisConfiguration, window: Int = 50) -> Relay {
+    private static var logger: Logger {
         var logger = Logger(label: "test") { StreamLogHandler.standardError(label: $0) }
         logger.logLevel = .critical
-        return Relay(store: store, url: url, redis: redis, window: window, logger: logger)
+        return logger
+    }
+
+    func relay(_ redis: RedisConfiguration, window: Int = 50) -> Relay {
+        Relay(store: store, url: url, redis: redis, window: window, logger: Self.logger)
+    }
+
+    /// Runs `body` beside a feed, and beside a relay where there is a Redis for it.
+    func withFeed<Value: Sendable>(
+        _ redis: RedisConfiguration?, relayTo relayed: RedisConfiguration? = nil, poll: Duration = .milliseconds(250),
+        buffer: Feed.Buffer = Feed.Buffer(), isolation actor: isolated (any Actor)? = #isolation,
+        _ body: (Feed) async throws -> Value
+    ) async throws -> Value {
+        try await Feed.with(store: store, redis: redis, poll: poll, buffer: buffer, logger: Self.logger) { feed async throws in
+            let relay = Task { if let relayed { await self.relay(relayed).run() } }
+            do {
+                let value = try await body(feed)
+                relay.cancel()
+                await relay.value
+                return value
+            } catch {
+                relay.cancel()
+                await relay.value
+                throw error
+            }
+        }
     }
 
     func subscription(_ redis: RedisConfiguration) throws -> RedisSubscription {
@@ -45,5 +70,31 @@ struct Message: Decodable {
     init?(_ item: RedisSubscription.Item) throws {
         guard case .message(let channel, _, let payload) = item, channel.contains(":job:") else { return nil }
         self = try JSONDecoder().decode(Message.self, from: Data(payload))
+    }
+}
+
+/// What a test's subscriber has been given.
+actor Seen {
+    private(set) var events: [FeedEvent] = []
+    var positions: [Position] { events.map(\.position) }
+    func add(_ event: FeedEvent) { events.append(event) }
+    func add(_ batch: [FeedEvent]) { events += batch }
+
+    /// Waits until so many have come.
+    nonisolated func until(_ count: Int, within limit: Duration = .seconds(30)) async throws {
+        _ = try await eventually(within: limit, "\(count) events are seen") { await events.count >= count ? true : nil }
+    }
+}
+
+extension Subscription {
+    /// The next events, so many.
+    func first(_ count: Int) async throws -> [FeedEvent] {
+        var events: [FeedEvent] = []
+        if count == 0 { return events }
+        for try await event in self {
+            events.append(event)
+            if events.count == count { break }
+        }
+        return events
     }
 }

@@ -46,36 +46,22 @@ import Testing
         }
     }
 
-    /// A follower is given its own ledger's events, whichever else the Redis carries.
+    /// A subscriber is given its own ledger's events, whichever else the Redis carries.
     @Test func areFollowedApart() async throws {
-        actor Seen {
-            var jobs: [String] = []
-            func add(_ job: String) -> Int {
-                jobs.append(job)
-                return jobs.count
-            }
-        }
         try await TestLedger.with { one async throws in
             try await TestLedger.with { other async throws in
                 let redis = try await TestServers.shared.redis()
-                let relays = [one, other].map { ledger in Task { await ledger.relay(redis).run() } }
-                let (seen, seenElsewhere) = (Seen(), Seen())
-                async let first: Void = Follower(store: one.store, redis: redis).follow(EventQuery()) { event in
-                    await seen.add(event.job) < 10
-                }
-                async let second: Void = Follower(store: other.store, redis: redis).follow(EventQuery()) { event in
-                    await seenElsewhere.add(event.job) < 10
-                }
-                for number in 1...10 {
-                    try await one.queue("one \(number)")
-                    try await other.queue("other \(number)")
-                }
-                _ = try await (first, second)
-                #expect(await seen.jobs == (1...10).map { "one \($0)" })
-                #expect(await seenElsewhere.jobs == (1...10).map { "other \($0)" })
-                for relay in relays {
-                    relay.cancel()
-                    await relay.value
+                try await one.withFeed(redis, relayTo: redis) { feed async throws in
+                    try await other.withFeed(redis, relayTo: redis) { otherFeed async throws in
+                        async let first = feed.subscribe().first(10)
+                        async let second = otherFeed.subscribe().first(10)
+                        for number in 1...10 {
+                            try await one.queue("one \(number)")
+                            try await other.queue("other \(number)")
+                        }
+                        #expect(try await first.map(\.job) == (1...10).map { "one \($0)" })
+                        #expect(try await second.map(\.job) == (1...10).map { "other \($0)" })
+                    }
                 }
             }
         }

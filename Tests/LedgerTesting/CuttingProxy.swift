@@ -49,19 +49,8 @@ public final class CuttingProxy: Sendable {
     /// - Parameter target: the port on 127.0.0.1 to which everything goes.
     public init(target: UInt16) throws {
         self.target = target
-        let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        self.listener = listener
-        var address = Self.loopback(0)
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        // The address structure is passed as the generic one that the socket calls take: same memory, for the time of the call.
-        let bound = withUnsafeMutablePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer in
-                bind(listener, pointer, length) == 0 && listen(listener, 16) == 0 && getsockname(listener, pointer, &length) == 0
-            }
-        }
-        guard bound else { throw POSIXError(POSIXErrorCode(rawValue: errno) ?? .EIO) }
-        port = UInt16(bigEndian: address.sin_port)
-        let state = state
+        (listener, port) = try Sockets.listen()
+        let (listener, state) = (listener, state)
         Thread.detachNewThread {
             while true {
                 let client = accept(listener, nil, nil)
@@ -82,27 +71,15 @@ public final class CuttingProxy: Sendable {
     /// How many answers were lost.
     public var lost: Int { state.count }
 
-    private static func loopback(_ port: UInt16) -> sockaddr_in {
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = port.bigEndian
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        return address
-    }
-
     private static func serve(_ client: Int32, _ target: UInt16, _ state: Armed) {
-        let server = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        guard let server = Sockets.connect(to: target) else {
+            close(client)
+            return
+        }
         defer {
             close(client)
             close(server)
         }
-        var address = loopback(target)
-        let connected = withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(server, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-            }
-        }
-        guard connected == 0 else { return }
         var isCutting = false
         var passed = 0
         var buffer = [UInt8](repeating: 0, count: 64 << 10)
@@ -116,25 +93,15 @@ public final class CuttingProxy: Sendable {
                 // The server has answered, so what was asked has happened: now the connection breaks.
                 guard count > 0, !isCutting else { return }
                 let room = state.room(count, behind: passed)
-                guard forward(buffer[..<room], to: client), room == count else { return }
+                guard Sockets.forward(buffer[..<room], to: client), room == count else { return }
                 passed += count
             }
             if descriptors[0].revents != 0 {
                 let count = read(client, &buffer, buffer.count)
                 guard count > 0 else { return }
                 if state.fires(on: buffer[..<count]) { isCutting = true }
-                guard forward(buffer[..<count], to: server) else { return }
+                guard Sockets.forward(buffer[..<count], to: server) else { return }
             }
         }
-    }
-
-    private static func forward(_ bytes: ArraySlice<UInt8>, to descriptor: Int32) -> Bool {
-        var rest = bytes
-        while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
-            guard count > 0 else { return false }
-            rest = rest.dropFirst(count)
-        }
-        return true
     }
 }

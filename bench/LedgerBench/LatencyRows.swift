@@ -5,7 +5,7 @@ import LedgerCore
 /// From just before an append is called until a subscriber in another process has the event; the relay is a third.
 enum LatencyRows {
     static let names: [(key: String, text: String)] = [
-        ("follow", "Follower"), ("plain", "bare RedisSubscription"),
+        ("follow", "Feed"), ("plain", "bare RedisSubscription"),
     ]
     static func idle(_ share: String, _ way: String) -> String { "append → subscriber, idle, \(share) (\(way))" }
     static func busy(_ share: String, _ way: String) -> String { "append → subscriber, 2,000 events/s, \(share) (\(way))" }

@@ -3,6 +3,7 @@ import EventStore
 import Feed
 import Foundation
 import LedgerCore
+import Logging
 import Redis
 
 /// The other end of the latency and relay rows, in a process of its own.
@@ -39,9 +40,10 @@ public struct BenchSubscriber: Sendable {
                 }
             }
         case .follow:
-            let box = ReceiptBox(last: events)
-            let follower = Follower(store: store, redis: redis)
-            try await follower.follow(EventQuery()) { event in try await box.add(Array((event.data ?? "").utf8)) }
+            var receipts = Receipts(last: events)
+            try await Feed.with(store: store, redis: redis, logger: Logger(label: "bench")) { feed in
+                for try await event in feed.subscribe() where try receipts.add(event.json) { return }
+            }
         }
     }
 
@@ -87,13 +89,6 @@ private struct Receipts {
         let digits = bytes[start...].drop { $0 == 0x20 }.prefix { (0x30...0x39).contains($0) }
         return Int(String(decoding: digits, as: UTF8.self))
     }
-}
-
-private actor ReceiptBox {
-    private var receipts: Receipts
-    init(last: Int) { receipts = Receipts(last: last) }
-    /// As a follower's consumer answers: whether to go on.
-    func add(_ bytes: [UInt8]) throws -> Bool { try !receipts.add(bytes) }
 }
 
 /// Nanoseconds of the monotonic clock, which all processes of a machine share.

@@ -25,8 +25,10 @@ struct History: AsyncParsableCommand {
     func run() async throws {
         let settings = try await options.settings()
         let connection = try await settings.connect("jobledger history")
-        var printer = EventPrinter(ledger: settings.ledger, json: options.json, showsJob: false)
-        for try await event in connection.events(EventQuery(job: job)) { try printer.print(event) }
+        var printer = EventPrinter(json: options.json, showsJob: false)
+        for try await event in connection.events(EventQuery(job: job)) {
+            try printer.print(FeedEvent(event, of: settings.ledger))
+        }
         await connection.close()
         guard printer.count > 0 else {
             Output.diagnostic("unknown_job: job \(Output.printable(job)) has no events")
@@ -78,22 +80,18 @@ struct Tail: AsyncParsableCommand {
     func run() async throws {
         let settings = try await options.settings()
         let store = try settings.store()
-        let follower = try settings.follower(store)
         let head = try await store.head()
-        var query = EventQuery(
-            after: after ?? last.map { max(0, head - $0) } ?? 0, job: job,
-            types: type.isEmpty ? nil : Set(type.compactMap(EventType.init(rawValue:))))
+        let start = after ?? last.map { max(0, head - $0) } ?? 0
+        let types = type.isEmpty ? nil : Set(type.compactMap(EventType.init(rawValue:)))
+        var printer = EventPrinter(json: options.json, showsJob: true)
         if untilHead {
-            query.upTo = head
+            let query = EventQuery(after: start, upTo: head, job: job, types: types)
             let connection = try await settings.connect("jobledger tail")
-            var printer = EventPrinter(ledger: settings.ledger, json: options.json, showsJob: true)
-            for try await event in connection.events(query) { try printer.print(event) }
+            for try await event in connection.events(query) { try printer.print(FeedEvent(event, of: settings.ledger)) }
         } else {
-            let (ledger, json) = (settings.ledger, options.json)
-            try await follower.follow(query) { event in
-                var printer = EventPrinter(ledger: ledger, json: json, showsJob: true)
-                try printer.print(event)
-                return true
+            try await settings.withFeed(store) { feed in
+                let jobs = job.map { Set([$0]) }
+                for try await event in feed.subscribe(after: start, jobs: jobs, types: types) { try printer.print(event) }
             }
         }
     }
@@ -117,47 +115,42 @@ struct Watch: AsyncParsableCommand {
     func run() async throws {
         let settings = try await options.settings()
         let store = try settings.store()
-        let follower = try settings.follower(store)
-        let view = JobView(ledger: settings.ledger, json: options.json)
+        var view = JobView(json: options.json)
         if try await store.page(EventQuery(job: job, limit: 1)).isEmpty {
             Output.diagnostic("job \(Output.printable(job)) has no events yet; waiting for it")
         }
-        try await follower.follow(EventQuery(job: job)) { event in try await view.show(event) }
-        if await view.end == .failed { throw Failure.refused }
+        try await settings.withFeed(store) { feed in
+            for try await event in feed.subscribe(job: job) { try view.show(event) }
+        }
+        if view.end == .failed { throw Failure.refused }
     }
 }
 
 /// What a watched job looks like.
-private actor JobView {
-    private let ledger: LedgerName
+private struct JobView {
     private let json: Bool
     private var bar = ProgressBar("running", unit: "runs")
     private var completed: Int64 = 0
     private(set) var end: EventType?
     private let isTerminal = isatty(STDERR_FILENO) == 1
 
-    init(ledger: LedgerName, json: Bool) {
-        self.ledger = ledger
-        self.json = json
-    }
+    init(json: Bool) { self.json = json }
 
     private struct ProgressData: Decodable {
         var completed: Int64?
         var message: String?
     }
 
-    /// False after the job's last event.
-    func show(_ event: RecordedEvent) throws -> Bool {
+    mutating func show(_ event: FeedEvent) throws {
         if event.type.isEnd { end = event.type }
         if json || !isTerminal || event.type != .progress {
             if !json, isTerminal, event.type != .queued { bar.finish() }
-            var printer = EventPrinter(ledger: ledger, json: json, showsJob: false)
+            var printer = EventPrinter(json: json, showsJob: false)
             try printer.print(event)
         } else {
             let data = try JSONDecoder().decode(ProgressData.self, from: Data((event.data ?? "{}").utf8))
             completed = max(completed, data.completed ?? 0)
             bar.update(completed, of: Int64(event.total), note: data.message ?? "")
         }
-        return !event.type.isEnd
     }
 }

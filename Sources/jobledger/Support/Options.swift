@@ -71,9 +71,9 @@ extension LedgerSettings {
             applicationName: "jobledger \(ledger)")
     }
 
-    /// Follows the log, by Redis where there is one.
-    func follower(_ store: EventStore) throws -> Follower {
-        Follower(store: store, redis: try redisURL.map(Self.redis))
+    /// Runs `body` beside a feed, by Redis where there is one.
+    func withFeed(_ store: EventStore, _ body: (Feed) async throws -> Void) async throws {
+        try await Feed.with(store: store, redis: try redisURL.map(Self.redis), logger: logger("jobledger"), body)
     }
 
     func connect(_ applicationName: String) async throws -> PostgresConnection {

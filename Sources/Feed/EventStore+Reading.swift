@@ -1,0 +1,136 @@
+import EventStore
+import LedgerCore
+import Postgres
+
+/// What a look at the log for a subscription has found, all at one moment.
+struct Found: Sendable {
+    var page: Delivery<FeedEvent>.Page
+    var head: Position
+    var epoch: EventID
+    /// Whether the page had to end for the size of its events.
+    var isHeavy: Bool
+}
+
+extension EventStore {
+    /// The next events of a subscription: bounded by their number and about by their bytes; one event may be larger by itself.
+    func events(
+        _ selection: Selection, after mark: Delivery<FeedEvent>.Mark, limit: Int, bytes: Int
+    ) async throws -> Found {
+        let statement = Self.statement(selection, after: mark.position, limit: limit)
+        return try await pool.withConnection { connection in
+            var events: [FeedEvent] = []
+            var last: (head: Position, epoch: EventID, version: Int32?, type: String?)?
+            var size = 0
+            var isHeavy = false
+            for try await row in connection.stream(statement, chunk: bytes) {
+                last = try (row.decode(10), row.decode(11), row.decode(12), row.decode(13))
+                guard try row.decode(0, as: Position?.self) != nil else { break }
+                if size >= bytes {
+                    isHeavy = true
+                    break
+                }
+                let event = FeedEvent(try RecordedEvent(row), of: ledger)
+                size += event.json.count
+                events.append(event)
+            }
+            // What is left of the statement is called off now: the connection's next user shall not wait for it.
+            if isHeavy { try await connection.query("SELECT") }
+            guard let last else { throw PostgresError.unexpected("the ledger's own row is missing") }
+            let hasMore = isHeavy || events.count == limit
+            let through =
+                hasMore
+                ? selection.mark(events[events.count - 1])
+                : Delivery.Mark(number: selection.onlyJob == nil ? last.head : Int64(last.version ?? 0), position: last.head)
+            let isOver = selection.endsWithJob && last.type.flatMap(EventType.init(rawValue:))?.isEnd == true
+            return Found(
+                page: Delivery.Page(events: events, through: through, hasMore: hasMore, isLast: isOver && !hasMore),
+                head: last.head, epoch: last.epoch, isHeavy: isHeavy)
+        }
+    }
+
+    /// One statement, so that the head and the events are of one moment. There is a row also where there is no event.
+    private static func statement(_ selection: Selection, after position: Position, limit: Int) -> PostgresStatement {
+        var parameters: [any PostgresEncodable] = [position, Int64(limit)]
+        func parameter(_ value: any PostgresEncodable) -> String {
+            parameters.append(value)
+            return "$\(parameters.count)"
+        }
+        let columns = "position, event_id, stream_id, version, type, data, metadata, occurred_at, recorded_at, total"
+        let types = selection.types.map { "AND type = ANY (\(parameter($0.map(\.rawValue))))" } ?? ""
+        let events: String
+        var last = "(SELECT NULL::integer AS version, NULL::text AS type)"
+        if let jobs = selection.jobs {
+            // Of each job those behind the version that stands at the position, found from the stream's end: what was seen last is not far.
+            events = """
+                SELECT next.*
+                  FROM unnest(\(parameter(Array(jobs)))::text[]) AS wanted (job)
+                  CROSS JOIN LATERAL (
+                         SELECT \(columns) FROM events
+                          WHERE category = 'job' AND stream_id = wanted.job \(types)
+                            AND version > coalesce(CASE WHEN $1 > 0 THEN (
+                                  SELECT version FROM events
+                                   WHERE category = 'job' AND stream_id = wanted.job AND position <= $1
+                                   ORDER BY version DESC LIMIT 1) END, 0)
+                          ORDER BY version LIMIT $2) AS next
+                 ORDER BY position LIMIT $2
+                """
+            if let job = selection.onlyJob {
+                last = """
+                    (SELECT version, type FROM events WHERE category = 'job' AND stream_id = \(parameter(job))
+                      ORDER BY version DESC LIMIT 1)
+                    """
+            }
+        } else {
+            events = "SELECT \(columns) FROM events WHERE position > $1 \(types) ORDER BY position LIMIT $2"
+        }
+        return PostgresStatement(
+            """
+            SELECT event.*, now.head, now.epoch, last.version, last.type
+              FROM (SELECT head() AS head, epoch FROM ledger) AS now
+              LEFT JOIN LATERAL \(last) AS last ON true
+              LEFT JOIN LATERAL (\(events)) AS event ON true
+             ORDER BY event.position
+            """, parameters)
+    }
+
+    /// What is new of some jobs, and where the log stands.
+    struct News: Sendable {
+        var head: Position
+        var epoch: EventID
+        var jobs: [String: (version: Int32, position: Position)] = [:]
+    }
+
+    /// The last events of those jobs that have any in a stretch of the log. It costs what the stretch is long, however many the jobs.
+    /// - Parameters:
+    ///   - upTo: `nil` for the head.
+    ///   - most: of a stretch that is longer, nothing is said.
+    func news(of jobs: [String], after position: Position, upTo: Position?, most: Int64) async throws -> News {
+        let rows = try await pool.withConnection {
+            try await $0.query(
+                """
+                SELECT now.head, now.epoch, news.job, news.version, news.position
+                  FROM (SELECT head() AS head, epoch FROM ledger) AS now
+                  LEFT JOIN LATERAL (
+                         SELECT stream_id AS job, max(version) AS version, max(position) AS position
+                           FROM events
+                          WHERE position > $1 AND position <= coalesce($2, now.head) AND now.head - $1 <= $3
+                            AND category = 'job' AND stream_id = ANY ($4)
+                          GROUP BY stream_id) AS news ON true
+                """, position, upTo, most, jobs)
+        }
+        var news: News?
+        for row in rows {
+            if news == nil { news = News(head: try row.decode(0), epoch: try row.decode(1)) }
+            guard let job = try row.decode(2, as: String?.self) else { continue }
+            news?.jobs[job] = (try row.decode(3), try row.decode(4))
+        }
+        guard let news else { throw PostgresError.unexpected("the ledger's own row is missing") }
+        return news
+    }
+
+    /// Where the log stands.
+    func now() async throws -> (head: Position, epoch: EventID) {
+        let row = try await pool.withConnection { try await $0.query("SELECT head(), epoch FROM ledger").only() }
+        return (try row.decode(0), try row.decode(1))
+    }
+}

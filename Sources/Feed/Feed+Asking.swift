@@ -1,0 +1,112 @@
+import EventStore
+import LedgerCore
+import Logging
+import OffPool
+import Postgres
+
+/// What a feed knows from asking Postgres.
+struct Asking: Sendable {
+    var epoch: EventID?
+    /// Everything of the jobs up to here has been told to their subscriptions; `nil` where that is not known.
+    var told: Position?
+    var last: ContinuousClock.Instant?
+    /// Whether to ask for the head itself, whatever Redis says.
+    var isUrgent = true
+    /// Those that have joined since the question was put: it was not put for them.
+    var newcomers: [Inbox] = []
+}
+
+/// The half of a feed that asks Postgres, once for all subscriptions.
+///
+/// Who hears everything knows by the head's beat whether something is missing at the end. Who hears one job does not: what came behind
+/// the last event that it heard may be anybody's. So whenever the beat has moved on, and not more often than ``poll``, the feed asks
+/// which of its jobs have how many events up to there. While nobody tells the head it asks for that as well, and all that is new is read.
+extension Feed {
+    /// A stretch longer than this is not searched for jobs: each subscription looks for itself.
+    private static let longestStretch: Int64 = 100_000
+    /// The epoch is asked for this often, whatever Redis says.
+    private static let longestTrust = Duration.seconds(1)
+
+    func keepAsking() async {
+        var isAway = false
+        for await _ in wakes {
+            guard let question = question() else { continue }
+            let start = ContinuousClock.now
+            do {
+                try await ask(question)
+                if isAway { logger.notice("Postgres is back") }
+                isAway = false
+            } catch {
+                if Task.isCancelled { return }
+                state.withLock { $0.asking.isUrgent = true }
+                if !isAway { logger.warning("Postgres does not answer, asking again", metadata: ["error": "\(error)"]) }
+                isAway = true
+            }
+            // However long an answer takes, asking takes a quarter of the time at most. Cancelled: the loop ends.
+            try? await Task.sleep(for: start.duration(to: .now) * 3)
+        }
+    }
+
+    private struct Question {
+        var jobs: [String]
+        var after: Position?
+        /// Everything up to here has been published and should be known; `nil` to ask what there is.
+        var upTo: Position?
+    }
+
+    /// What is to be asked now, if anything.
+    private func question() -> Question? {
+        state.withLock { state in
+            let now = ContinuousClock.now
+            let upTo = state.asking.isUrgent ? nil : state.hearing.told(at: now)
+            if let upTo, let last = state.asking.last, last.duration(to: now) < Self.longestTrust {
+                guard state.audience.countsVersions, upTo > state.asking.told ?? -1 else { return nil }
+            }
+            // Nobody is there, and who comes looks for itself.
+            guard state.audience.count > 0 || state.asking.epoch == nil else {
+                state.asking.told = nil
+                return nil
+            }
+            state.asking.last = now
+            state.asking.isUrgent = false
+            state.asking.newcomers = []
+            return Question(jobs: Array(state.audience.byJob.keys), after: state.asking.told, upTo: upTo)
+        }
+    }
+
+    private func ask(_ question: Question) async throws {
+        // Of no jobs there is nothing to search for.
+        let after = question.jobs.isEmpty ? .max : question.after ?? .max
+        let news = try await store.news(of: question.jobs, after: after, upTo: question.upTo, most: Self.longestStretch)
+        let upTo = question.upTo ?? news.head
+        let (audience, isAnotherLedger, newcomers) = state.withLock { state in
+            let isAnother = state.asking.epoch.map { $0 != news.epoch } ?? false || news.head < question.after ?? 0
+            state.asking.epoch = news.epoch
+            // Another ledger's positions are not those that were told.
+            state.asking.told = isAnother ? nil : max(upTo, question.after ?? 0)
+            if isAnother { state.hearing.cut() }
+            return (state.audience, isAnother, Set(state.asking.newcomers))
+        }
+        let isPublished = question.upTo != nil
+        for inbox in audience.all {
+            if isAnotherLedger || newcomers.contains(inbox) {
+                inbox.doubt()
+            } else if inbox.selection.jobs == nil {
+                // While the head beats, that says what is missing.
+                if !isPublished { inbox.tell(upTo: upTo, shouldBeKnown: false) }
+            } else if inbox.countsVersions || !isPublished {
+                tell(inbox, news, from: question.after, upTo: upTo, isPublished: isPublished)
+            }
+        }
+    }
+
+    private func tell(_ inbox: Inbox, _ news: EventStore.News, from after: Position?, upTo: Position, isPublished: Bool) {
+        guard let after, news.head - after <= Self.longestStretch else { return inbox.doubt() }
+        let newest = (inbox.selection.jobs ?? []).compactMap { news.jobs[$0] }.max { $0.position < $1.position }
+        if let newest {
+            inbox.tell(upTo: inbox.countsVersions ? Int64(newest.version) : newest.position, shouldBeKnown: isPublished)
+        } else if !inbox.countsVersions {
+            inbox.pass(from: after, upTo: upTo)
+        }
+    }
+}

@@ -1,0 +1,84 @@
+import LedgerCore
+import OffPool
+
+/// Between the feed, which puts in, and one consumer, who takes out: a ``Delivery`` behind a lock, and the consumer's sleep.
+final class Inbox: Sendable {
+    let selection: Selection
+    /// Whether its events are counted by their versions, not by positions.
+    let countsVersions: Bool
+    private let state: Locked<State>
+
+    private struct State {
+        var delivery: Delivery<FeedEvent>
+        var sleeper: CheckedContinuation<Void, Never>?
+        /// Woken before it slept.
+        var isAwake = false
+
+        mutating func wake() -> CheckedContinuation<Void, Never>? {
+            isAwake = sleeper == nil
+            defer { sleeper = nil }
+            return sleeper
+        }
+    }
+
+    init(_ selection: Selection, after position: Position, buffer: Feed.Buffer) {
+        self.selection = selection
+        countsVersions = selection.onlyJob != nil
+        // Which version stands at the position, the first look finds out.
+        let known = Delivery<FeedEvent>.Mark(number: countsVersions ? 0 : position, position: position)
+        state = Locked(State(delivery: Delivery(after: known, mostEvents: buffer.events, mostBytes: buffer.bytes)))
+    }
+
+    var tally: Delivery<FeedEvent>.Tally { state.withLock { $0.delivery.tally } }
+
+    // MARK: From the feed
+
+    /// - Parameter follows: the position behind which the feed has heard everything up to this event.
+    func hear(_ event: FeedEvent, follows: Position) {
+        let mark = selection.mark(event)
+        let heard = Delivery<FeedEvent>.Heard(
+            mark: mark, follows: countsVersions ? mark.number - 1 : follows, event: selection.wants(event.type) ? event : nil,
+            bytes: event.json.count, isLast: selection.endsWithJob && event.type.isEnd)
+        put { $0.hear(heard) }
+    }
+
+    /// There is an event that has to be read from the log.
+    func tell(of event: FeedEvent) { tell(upTo: selection.mark(event).number, shouldBeKnown: false) }
+
+    func tell(upTo number: Int64, shouldBeKnown: Bool) { put { $0.tell(upTo: number, shouldBeKnown: shouldBeKnown) } }
+
+    /// Nothing that concerns this subscription stands between two positions.
+    func pass(from: Position, upTo position: Position) {
+        let mark = Delivery<FeedEvent>.Mark(number: position, position: position)
+        put { $0.hear(Delivery.Heard(mark: mark, follows: from, event: nil, bytes: 0)) }
+    }
+
+    func doubt() { put { $0.doubt() } }
+    func stop() { put { $0.stop() } }
+
+    private func put(_ body: (inout Delivery<FeedEvent>) -> Bool) {
+        state.withLock { body(&$0.delivery) ? $0.wake() : nil }?.resume()
+    }
+
+    // MARK: From the consumer
+
+    func ask() -> Delivery<FeedEvent>.Step { state.withLock { $0.delivery.ask() } }
+    func see(_ page: Delivery<FeedEvent>.Page) { state.withLock { $0.delivery.see(page) } }
+    func lookFailed() { state.withLock { $0.delivery.lookFailed() } }
+
+    /// Returns when it pays to ask again, or the task is cancelled.
+    func sleep(isolation actor: isolated (any Actor)? = #isolation) async {
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let isAwake = state.withLock { state in
+                    defer { state.isAwake = false }
+                    if !state.isAwake { state.sleeper = continuation }
+                    return state.isAwake
+                }
+                if isAwake { continuation.resume() }
+            }
+        } onCancel: {
+            state.withLock { $0.wake() }?.resume()
+        }
+    }
+}

@@ -1,0 +1,182 @@
+import LedgerCore
+import Testing
+
+@testable import Feed
+
+private typealias Machine = Delivery<Int64>
+
+extension Delivery<Int64> {
+    fileprivate static func heard(_ number: Int64, follows: Int64? = nil, isWanted: Bool = true, isLast: Bool = false) -> Heard {
+        Heard(
+            mark: Mark(number: number, position: number), follows: follows ?? number - 1, event: isWanted ? number : nil,
+            bytes: 10,
+            isLast: isLast)
+    }
+
+    fileprivate static func page(
+        _ events: [Int64], through: Int64? = nil, hasMore: Bool = false, isLast: Bool = false
+    ) -> Page {
+        let number = through ?? events.last ?? 0
+        return Page(events: events, through: Mark(number: number, position: number), hasMore: hasMore, isLast: isLast)
+    }
+
+    fileprivate var taken: [Int64] {
+        mutating get {
+            guard case .take(let events) = ask() else { return [] }
+            return events
+        }
+    }
+}
+
+/// What the states do with every input.
+@Suite struct DeliveryTests {
+    /// Everything up to 10 is known where something is; the buffer takes 2 events.
+    private static let states: [(name: String, make: @Sendable () -> Machine)] = [
+        ("behind", { Machine(after: .init(number: 10, position: 10), mostEvents: 2, mostBytes: 1000) }),
+        ("behind, ready", { after("live, full") { _ = $0.hear(Machine.heard(13)) } }),
+        ("looking", { after("behind") { _ = $0.ask() } }),
+        ("looking, 11 held", { after("looking") { _ = $0.hear(Machine.heard(11)) } }),
+        (
+            "looking, no room",
+            { after("looking, 11 held") { machine in for number in 12...13 { _ = machine.hear(Machine.heard(Int64(number))) } } }
+        ),
+        ("looking, told 12", { after("looking") { _ = $0.tell(upTo: 12, shouldBeKnown: true) } }),
+        ("looking, doubt", { after("looking") { _ = $0.doubt() } }),
+        ("live", { after("looking") { $0.see(Machine.page([], through: 10)) } }),
+        ("live, waiting", { after("live") { _ = $0.ask() } }),
+        ("live, full", { after("live") { machine in for number in 11...12 { _ = machine.hear(Machine.heard(Int64(number))) } } }),
+        ("over, ready", { after("live") { _ = $0.hear(Machine.heard(11, isLast: true)) } }),
+        ("over", { after("over, ready") { _ = $0.ask() } }),
+        ("stopped, ready", { after("live, full") { _ = $0.stop() } }),
+        ("stopped", { after("live") { _ = $0.stop() } }),
+    ]
+
+    private static func after(_ name: String, _ change: (inout Machine) -> Void) -> Machine {
+        var machine = states.first { $0.name == name }!.make()
+        change(&machine)
+        return machine
+    }
+
+    /// What each says, beyond the state: `!` that the consumer is woken; what the consumer is to do.
+    private static let inputs: [(name: String, give: @Sendable (inout Machine) -> String)] = [
+        ("hear 11", { woken($0.hear(Machine.heard(11))) }),
+        ("hear 10", { woken($0.hear(Machine.heard(10))) }),
+        ("hear 15", { woken($0.hear(Machine.heard(15))) }),
+        ("hear 15 behind 9", { woken($0.hear(Machine.heard(15, follows: 9))) }),
+        ("hear 11, not wanted", { woken($0.hear(Machine.heard(11, isWanted: false))) }),
+        ("hear 11, the last", { woken($0.hear(Machine.heard(11, isLast: true))) }),
+        ("tell 10", { woken($0.tell(upTo: 10, shouldBeKnown: true)) }),
+        ("tell 15", { woken($0.tell(upTo: 15, shouldBeKnown: true)) }),
+        ("tell 15, not published", { woken($0.tell(upTo: 15, shouldBeKnown: false)) }),
+        ("doubt", { woken($0.doubt()) }),
+        ("stop", { woken($0.stop()) }),
+        (
+            "ask",
+            {
+                switch $0.ask() {
+                case .take(let events): " take \(events.map(String.init).joined(separator: " "))"
+                case .look(let mark): " look \(mark.number)"
+                case .wait: " wait"
+                case .end(let stopped): stopped ? " stopped" : " end"
+                }
+            }
+        ),
+        ("see nothing", { seen(&$0, Machine.page([], through: 10)) }),
+        ("see 11", { seen(&$0, Machine.page([11], through: 11)) }),
+        ("see 11 12 and more", { seen(&$0, Machine.page([11, 12], hasMore: true)) }),
+        ("see 11, the last", { seen(&$0, Machine.page([11], isLast: true)) }),
+        (
+            "look failed",
+            {
+                $0.lookFailed()
+                return ""
+            }
+        ),
+    ]
+
+    private static func woken(_ isWoken: Bool) -> String { isWoken ? "!" : "" }
+    private static func seen(_ machine: inout Machine, _ page: Machine.Page) -> String {
+        machine.see(page)
+        return ""
+    }
+
+    private static func text(_ machine: Machine) -> String {
+        let phase =
+            switch machine.phase {
+            case .behind: "behind"
+            case .looking(let held): "looking" + (held.heard.isEmpty ? "" : "(\(held.heard.count))")
+            case .live: "live"
+            case .over: "over"
+            }
+        let ready = machine.ready.isEmpty ? "" : " ready " + machine.ready.map(String.init).joined(separator: " ")
+        let tally = machine.tally
+        return "\(phase) \(machine.known.number)\(ready)" + (tally.gaps > 0 ? " gap" : "")
+            + (tally.overflows > 0 ? " overflow" : "")
+    }
+
+    /// For each state, and each input that changes or says something: the state afterwards, what is known in it, what is ready, and what
+    /// was said. All other inputs leave it as it was.
+    @Test func everyInputInEveryState() {
+        var lines: [String] = []
+        for state in Self.states {
+            let before = Self.text(state.make())
+            lines.append("\(state.name): \(before)")
+            for input in Self.inputs {
+                var machine = state.make()
+                let said = input.give(&machine)
+                let after = Self.text(machine)
+                if said != "" || after != before { lines.append("  \(input.name) → \(after)\(said)") }
+            }
+        }
+        let expected = deliveryTable.split(separator: "\n").map(String.init)
+        #expect(lines.count == expected.count)
+        for (line, wanted) in zip(lines, expected) where line != wanted {
+            Issue.record("«\(line)» should be «\(wanted)»")
+        }
+    }
+
+    /// What was held during a look goes behind the page, as far as it follows.
+    @Test func joinsWhatIsHeldBehindThePage() {
+        func joined(_ page: Machine.Page, _ numbers: Int64...) -> (taken: [Int64], text: String) {
+            var machine = Machine(after: .init(number: 10, position: 10), mostEvents: 9, mostBytes: 1000)
+            _ = machine.ask()
+            for number in numbers { _ = machine.hear(Machine.heard(number)) }
+            machine.see(page)
+            let text = Self.text(machine)
+            return (machine.taken, text)
+        }
+        #expect(joined(Machine.page([11, 12]), 11, 12, 13, 14).taken == [11, 12, 13, 14])
+        #expect(joined(Machine.page([11, 12]), 12, 11, 13, 13).taken == [11, 12, 13])
+        #expect(joined(Machine.page([11, 12]), 13, 15, 14).text == "behind 13 ready 11 12 13 gap")
+        #expect(joined(Machine.page([11, 12], hasMore: true), 13).text == "behind 12 ready 11 12")
+        #expect(joined(Machine.page([11, 12], through: 20), 13, 21).taken == [11, 12, 21])
+    }
+
+    /// A page counts for nothing against the room for what is heard: a full page and the events behind it are no overflow.
+    @Test func theBufferIsBoundedByEventsAndBytes() {
+        for (events, bytes, room) in [(5, 1000, 5), (100, 31, 4)] {
+            var machine = Machine(after: .init(number: 0, position: 0), mostEvents: events, mostBytes: bytes)
+            _ = machine.ask()
+            machine.see(Machine.page(Array(1...50)))
+            for number in 51...80 { _ = machine.hear(Machine.heard(Int64(number))) }
+            #expect(machine.ready.count == 50 + room && machine.tally.overflows == 1)
+            #expect(machine.taken == Array(1...Int64(50 + room)))
+            guard case .look(let mark) = machine.ask() else {
+                Issue.record("no look")
+                return
+            }
+            #expect(mark.number == Int64(50 + room))
+        }
+    }
+
+    @Test func countsWhatIsReadAgain() {
+        var machine = Machine(after: .init(number: 0, position: 0), mostEvents: 9, mostBytes: 1000)
+        _ = machine.ask()
+        machine.see(Machine.page([1, 2, 3]))
+        #expect(machine.tally == .init() && machine.taken == [1, 2, 3])
+        _ = machine.hear(Machine.heard(6))
+        _ = machine.ask()
+        machine.see(Machine.page([4, 5, 6]))
+        #expect(machine.tally == .init(gaps: 1, refilled: 3, overflows: 0))
+    }
+}

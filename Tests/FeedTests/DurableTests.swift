@@ -1,0 +1,179 @@
+import EventStore
+import Feed
+import LedgerCore
+import LedgerTesting
+import Postgres
+import Testing
+
+/// Subscriptions that have a name.
+@Suite(.timeLimit(.minutes(1))) struct DurableTests {
+    private static func fill(_ ledger: TestLedger, _ count: Int) async throws {
+        try await ledger.queue("a")
+        for number in 1..<count { try await ledger.progress("a", number) }
+    }
+
+    /// Takes so many events, acknowledging every other.
+    private static func take(_ count: Int, _ feed: Feed, named name: String, acknowledge: Bool = true) async throws -> [Position]
+    {
+        try await feed.withSubscription(named: name) { subscription in
+            var positions: [Position] = []
+            for try await event in subscription {
+                positions.append(event.position)
+                if acknowledge, event.position.isMultiple(of: 2) { try await subscription.acknowledge(event.position) }
+                if positions.count == count { break }
+            }
+            return positions
+        }
+    }
+
+    @Test func goesOnBehindWhatWasAcknowledged() async throws {
+        try await TestLedger.with { ledger async throws in
+            try await Self.fill(ledger, 10)
+            try await ledger.withFeed(nil, poll: .milliseconds(20)) { feed async throws in
+                #expect(try await Self.take(5, feed, named: "mail") == [1, 2, 3, 4, 5])
+            }
+            // Another process.
+            try await ledger.withFeed(nil, poll: .milliseconds(20)) { feed async throws in
+                #expect(try await Self.take(2, feed, named: "mail", acknowledge: false) == [5, 6])
+                #expect(try await Self.take(3, feed, named: "mail") == [5, 6, 7])
+                #expect(try await Self.take(2, feed, named: "other") == [1, 2])
+                // Never back.
+                try await feed.withSubscription(named: "mail") { try await $0.acknowledge(3) }
+                #expect(try await Self.take(1, feed, named: "mail") == [7])
+                #expect(try await feed.forgetSubscription(named: "mail"))
+                #expect(try await feed.forgetSubscription(named: "mail") == false)
+                #expect(try await Self.take(1, feed, named: "mail") == [1])
+            }
+        }
+    }
+
+    /// Who was killed gives nothing up: the name runs out, and the next one goes on.
+    @Test func isTakenOverFromWhoWasKilled() async throws {
+        try await TestLedger.with { ledger async throws in
+            try await Self.fill(ledger, 4)
+            _ = try await ledger.store.pool.withConnection {
+                try await $0.query("SELECT take_subscription('mail', 'the one who was killed', '1 second', 0)")
+                try await $0.query("SELECT acknowledge('mail', 'the one who was killed', 3)")
+            }
+            try await ledger.withFeed(nil, poll: .milliseconds(20)) { feed async throws in
+                let start = ContinuousClock.now
+                #expect(try await Self.take(1, feed, named: "mail") == [4])
+                #expect(start.duration(to: .now) > .milliseconds(500))
+            }
+        }
+    }
+
+    @Test func aSecondOneWaitsForTheFirst() async throws {
+        try await TestLedger.with { ledger async throws in
+            try await Self.fill(ledger, 4)
+            try await ledger.withFeed(nil, poll: .milliseconds(20)) { feed async throws in
+                try await ledger.withFeed(nil, poll: .milliseconds(20)) { otherFeed async throws in
+                    let (goOn, signal) = AsyncStream.makeStream(of: Void.self)
+                    let (begun, hasBegun) = AsyncStream.makeStream(of: Void.self)
+                    let first = Task {
+                        try await feed.withSubscription(named: "mail") { subscription in
+                            hasBegun.yield()
+                            for await _ in goOn { break }
+                            try await subscription.acknowledge(2)
+                        }
+                    }
+                    for await _ in begun { break }
+                    let second = Task { try await Self.take(1, otherFeed, named: "mail") }
+                    // It is held for longer than it would last unrenewed.
+                    try await Task.sleep(for: Lease.duration + .milliseconds(500))
+                    await #expect(throws: PostgresError.self) { try await otherFeed.forgetSubscription(named: "mail") }
+                    signal.yield()
+                    try await first.value
+                    #expect(try await second.value == [3])
+                }
+            }
+        }
+    }
+
+    /// Whoever has been replaced learns it, and cannot move what the successor reads from.
+    @Test func whoIsReplacedIsToldAndChangesNothing() async throws {
+        try await TestLedger.with { ledger async throws in
+            try await Self.fill(ledger, 4)
+            try await ledger.withFeed(nil, poll: .milliseconds(20)) { feed async throws in
+                await #expect(throws: SubscriptionTaken.self) {
+                    try await feed.withSubscription(named: "mail") { subscription in
+                        // As if this process had slept for long.
+                        try await Self.replace(ledger)
+                        let acknowledging = Task { try await subscription.acknowledge(4) }
+                        guard case .failure(is SubscriptionTaken) = await acknowledging.result else {
+                            Issue.record("acknowledged without being its holder")
+                            return
+                        }
+                        // The renewal finds out as well, and ends this wait.
+                        for try await event in subscription where event.position > 100 {}
+                    }
+                }
+                let row = try await ledger.store.pool.withConnection {
+                    try await $0.query("SELECT position, holder FROM subscriptions").only()
+                }
+                #expect(try row.decode(0, as: Position.self) == 0 && row.decode(1, as: String.self) == "somebody else")
+            }
+        }
+    }
+
+    private static func replace(_ ledger: TestLedger) async throws {
+        _ = try await ledger.store.pool.withConnection {
+            try await $0.query("UPDATE subscriptions SET holder = 'somebody else', expires_at = 'infinity'")
+        }
+    }
+
+    @Test func anotherEpochIsNotGoneOnIn() async throws {
+        try await TestLedger.with { ledger async throws in
+            try await Self.fill(ledger, 4)
+            try await ledger.withFeed(nil, poll: .milliseconds(20)) { feed async throws in
+                _ = try await Self.take(2, feed, named: "mail")
+                _ = try await ledger.store.pool.withConnection { try await $0.query("SELECT begin_epoch()") }
+                await #expect(throws: AnotherEpoch.self) { try await Self.take(1, feed, named: "mail") }
+                try await feed.forgetSubscription(named: "mail")
+                #expect(try await Self.take(1, feed, named: "mail") == [1])
+            }
+        }
+    }
+
+    @Test func badInputIsRefused() async throws {
+        try await TestLedger.with { ledger async throws in
+            try await Self.fill(ledger, 4)
+            try await ledger.withFeed(nil, poll: .milliseconds(20)) { feed async throws in
+                for name in ["", String(repeating: "x", count: 201)] {
+                    await #expect(throws: PostgresError.self) { try await feed.withSubscription(named: name) { _ in } }
+                }
+                await #expect(throws: PostgresError.self) { try await feed.withSubscription(named: "x", after: 5) { _ in } }
+                await #expect(throws: PostgresError.self) {
+                    try await feed.withSubscription(named: "x") { try await $0.acknowledge(5) }
+                }
+                #expect(try await feed.withSubscription(named: "new", after: nil) { _ in 1 } == 1)
+            }
+        }
+    }
+
+    /// A subscriber's role reads the log and keeps its own place; nothing else.
+    @Test func aSubscribersRoleIsEnough() async throws {
+        try await TestLedger.with { ledger async throws in
+            try await Self.fill(ledger, 4)
+            let connection = try await ledger.connect()
+            try await connection.execute(script: "SET ROLE \"\(ledger.name)_subscriber\"")
+            for allowed in [
+                "SELECT take_subscription('mail', 'me', '3 s', 0)", "SELECT acknowledge('mail', 'me', 2)",
+                "SELECT release_subscription('mail', 'me')", "SELECT forget_subscription('mail')",
+                "SELECT position FROM subscriptions", "SELECT head(), epoch FROM ledger", "SELECT position FROM events",
+            ] {
+                try await connection.query(PostgresStatement(allowed))
+            }
+            for forbidden in [
+                "UPDATE subscriptions SET position = 0", "INSERT INTO subscriptions VALUES ('x')", "DELETE FROM subscriptions",
+                "SELECT advance_checkpoint('relay', 0, 1)", "SELECT take_lease('relay', 'me', '3 s')", "SELECT begin_epoch()",
+                "DELETE FROM events", "SELECT append_event('a', 'finished')",
+            ] {
+                await #expect(throws: PostgresError.self, "\(forbidden)") {
+                    try await connection.query(PostgresStatement(forbidden))
+                }
+            }
+            await connection.close()
+        }
+    }
+}

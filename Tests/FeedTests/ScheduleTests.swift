@@ -1,0 +1,196 @@
+import LedgerCore
+import LedgerTesting
+import Testing
+
+@testable import Feed
+
+/// Random schedules of loss, repetition, delay, reordering, cuts, beats, slow looks and slow consumers, without network or clock: every
+/// subscription gets every event once, in order, and no consumer sleeps on when there is something for it.
+@Suite struct ScheduleTests {
+    @Test func everyEventOnceInOrder() {
+        let seed = UInt64.random(in: 0...UInt64.max)
+        print("schedules: seed \(seed)")
+        var all = Delivery<Position>.Tally()
+        for number in 0..<500 {
+            var schedule = Schedule(seed: seed &+ UInt64(number))
+            for _ in 0..<300 { schedule.step() }
+            schedule.finish()
+            for subscriber in schedule.subscribers {
+                let expected = schedule.log.filter(subscriber.wants).map(\.position)
+                #expect(subscriber.taken == expected, "\(subscriber.kind), seed \(seed) + \(number)")
+                all += subscriber.delivery.tally
+                if subscriber.taken != expected { return }
+            }
+        }
+        print("\(all)")
+        #expect(all.gaps > 100 && all.refilled > 1000 && all.overflows > 30, "nothing much happened: \(all)")
+    }
+}
+
+private struct Entry: Sendable {
+    var position: Position
+    var job: Int
+    var version: Int64
+    var isFlagged: Bool
+}
+
+private enum Kind: CaseIterable { case everything, types, oneJob, oneJobTypes, severalJobs, severalJobsTypes }
+
+private struct TestSubscriber {
+    let kind: Kind
+    var delivery = Delivery<Position>(after: .init(number: 0, position: 0), mostEvents: 2, mostBytes: 1000)
+    var taken: [Position] = []
+    var isAsleep = false
+    /// A look under way, and what it sees of the log, once that is settled.
+    var look: (after: Delivery<Position>.Mark, head: Int?)?
+
+    var countsVersions: Bool { kind == .oneJob || kind == .oneJobTypes }
+    func concerns(_ entry: Entry) -> Bool {
+        switch kind {
+        case .everything, .types: true
+        case .oneJob, .oneJobTypes: entry.job == 0
+        case .severalJobs, .severalJobsTypes: entry.job < 2
+        }
+    }
+    func wants(_ entry: Entry) -> Bool {
+        concerns(entry) && (entry.isFlagged || kind == .everything || kind == .oneJob || kind == .severalJobs)
+    }
+    func mark(_ entry: Entry) -> Delivery<Position>.Mark {
+        .init(number: countsVersions ? entry.version : entry.position, position: entry.position)
+    }
+
+    mutating func put(_ body: (inout Delivery<Position>) -> Bool) {
+        if body(&delivery) { isAsleep = false }
+    }
+
+    /// What the consumer does next, if it is not asleep.
+    mutating func ask() {
+        guard !isAsleep, look == nil else { return }
+        switch delivery.ask() {
+        case .take(let events): taken += events
+        case .look(let mark): look = (mark, nil)
+        case .wait: isAsleep = true
+        case .end: break
+        }
+    }
+
+    /// A page of three at most, of the first so many events of the log.
+    mutating func see(_ log: [Entry]) {
+        guard let (after, head) = look else { return }
+        let visible = log.prefix(head ?? log.count)
+        let events = Array(visible.filter { wants($0) && $0.position > after.position }.prefix(3))
+        let hasMore = events.count == 3
+        let concerned = visible.last(where: concerns)
+        let end = Delivery<Position>.Mark(
+            number: countsVersions ? concerned?.version ?? 0 : Int64(visible.count), position: Int64(visible.count))
+        delivery.see(.init(events: events.map(\.position), through: hasMore ? mark(events[2]) : end, hasMore: hasMore))
+        look = nil
+    }
+}
+
+private struct Schedule {
+    private enum Message {
+        case event(Entry)
+        case beat(Position)
+    }
+
+    private var random: SeededGenerator
+    private(set) var log: [Entry] = []
+    private(set) var subscribers = Kind.allCases.map { TestSubscriber(kind: $0) }
+    private var wire: [Message] = []
+    private var hearing = Hearing()
+    private let now = ContinuousClock.now
+
+    /// In a hundred, of the messages that are lost and of those that come out of order.
+    private let (loss, disorder): (UInt64, UInt64)
+
+    init(seed: UInt64) {
+        random = SeededGenerator(seed: seed)
+        (loss, disorder) = ([0, 2, 15][Int(random.below(3))], [0, 2, 15][Int(random.below(3))])
+    }
+
+    private mutating func chance(_ percent: UInt64) -> Bool { random.below(100) < percent }
+
+    mutating func step() {
+        switch random.below(100) {
+        case 0..<30: append()
+        // More than comes, so that the wire is empty now and then.
+        case 30..<60: for _ in 0...random.below(8) { deliver() }
+        case 60..<62:
+            wire = []
+            hearing.cut()
+        case 62..<64:
+            let index = Int(random.below(UInt64(subscribers.count)))
+            subscribers[index].put { $0.doubt() }
+        default:
+            let index = Int(random.below(UInt64(subscribers.count)))
+            consume(index)
+        }
+    }
+
+    private mutating func append() {
+        for _ in 0...random.below(3) {
+            let job = Int(random.below(4))
+            let entry = Entry(
+                position: Position(log.count + 1), job: job, version: Int64(log.count { $0.job == job } + 1),
+                isFlagged: chance(30))
+            log.append(entry)
+            if !chance(loss) { wire.append(.event(entry)) }
+            if chance(10) { wire.append(.event(entry)) }
+        }
+        if chance(70) { wire.append(.beat(Position(log.count))) }
+    }
+
+    private mutating func deliver() {
+        guard !wire.isEmpty else { return }
+        switch wire.remove(at: !chance(disorder) ? 0 : Int(random.below(UInt64(wire.count)))) {
+        case .event(let entry) where chance(5):
+            // Its data are too large for a message.
+            hearing.hearOf(entry.position)
+            for index in subscribers.indices where subscribers[index].concerns(entry) {
+                let number = subscribers[index].mark(entry).number
+                subscribers[index].put { $0.tell(upTo: number, shouldBeKnown: false) }
+            }
+        case .event(let entry):
+            let follows = hearing.hear(entry.position)
+            for index in subscribers.indices where subscribers[index].concerns(entry) {
+                let subscriber = subscribers[index]
+                let heard = Delivery<Position>.Heard(
+                    mark: subscriber.mark(entry), follows: subscriber.countsVersions ? entry.version - 1 : follows,
+                    event: subscriber.wants(entry) ? entry.position : nil, bytes: 1)
+                subscribers[index].put { $0.hear(heard) }
+            }
+        // A beat may have been overtaken: only in its place it says what should have come.
+        case .beat(let position):
+            guard hearing.beat(position, at: now) else { return }
+            for index in subscribers.indices where !subscribers[index].countsVersions {
+                subscribers[index].put { $0.tell(upTo: position, shouldBeKnown: true) }
+            }
+        }
+    }
+
+    private mutating func consume(_ index: Int) {
+        if subscribers[index].look == nil { return subscribers[index].ask() }
+        switch random.below(10) {
+        // What it sees is settled long before it is seen here.
+        case 0..<4: if subscribers[index].look?.head == nil { subscribers[index].look?.head = log.count }
+        case 4:
+            subscribers[index].delivery.lookFailed()
+            subscribers[index].look = nil
+        default: subscribers[index].see(log)
+        }
+    }
+
+    /// Nothing is on its way any more; the feed has asked Postgres once, and said what there is.
+    mutating func finish() {
+        for index in subscribers.indices {
+            let last = log.last(where: subscribers[index].concerns)
+            let number = last.map { subscribers[index].mark($0).number } ?? 0
+            subscribers[index].put { $0.tell(upTo: number, shouldBeKnown: true) }
+            for _ in 0..<1000 {
+                subscribers[index].ask()
+                subscribers[index].see(log)
+            }
+        }
+    }
+}
