@@ -49,7 +49,7 @@ struct LedgerResponder: HTTPResponder {
         let query = try Query(query.map(String.init))
         let token = try await authorize(request, route, query)
         guard let job = Query.decoded(parameter) else {
-            throw Problem.invalidRequest("the path is not percent-encoded UTF-8")
+            throw Problem.invalidRequest("the path is not percent-encoded UTF-8, or has U+0000")
         }
         let call = Call(request: request, context: context, job: job, query: query, token: token)
         return (route, try await route.answer(call))

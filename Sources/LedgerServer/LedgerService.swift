@@ -13,7 +13,7 @@ public import Redis
 public import ServiceLifecycle
 
 /// The HTTP service of one ledger.
-public struct LedgerService: Service {
+public struct LedgerService: Service, CustomStringConvertible {
     public struct Configuration: Sendable {
         public var url: String
         public var ledger: LedgerName
@@ -40,6 +40,9 @@ public struct LedgerService: Service {
     public struct Mistake: Error, Sendable, CustomStringConvertible {
         public let description: String
     }
+
+    /// Without the database's address, which has a password: who runs services logs what they are called.
+    public var description: String { "LedgerService(\(configuration.ledger))" }
 
     private let configuration: Configuration
     private let logger: Logger
@@ -79,7 +82,7 @@ public struct LedgerService: Service {
         let application = try buildApplication(parts)
         // Not cancelled when the service is told to stop: commits go on until the last request is answered.
         async let commits: Void = parts.commits.run()
-        async let feed: Void = parts.feed.run()
+        let feed = Task { await parts.feed.run() }
         async let ticks: Void = parts.tick()
         let result: Result<Void, any Error>
         do {
@@ -95,8 +98,8 @@ public struct LedgerService: Service {
         parts.stop()
         parts.commits.stop()
         await commits
-        parts.feed.stop()
-        await feed
+        feed.cancel()
+        await feed.value
         await ticks
         try result.get()
     }

@@ -1,4 +1,5 @@
 internal import EventStore
+internal import Feed
 internal import LedgerCore
 internal import LedgerSettings
 internal import Logging
@@ -9,8 +10,8 @@ struct ServiceParts: Sendable {
     let commits: GroupCommit
     let responder: LedgerResponder
     let connections: ConnectionCount
-    let hub: StreamHub
-    let feed: HubFeed
+    let feed: Feed
+    let streams = OpenStreams()
     let stopping = StopSignal()
     let logger: Logger
     private let stores: [EventStore]
@@ -27,10 +28,10 @@ struct ServiceParts: Sendable {
                 applicationName: "jobledger serve \(purpose) \(configuration.ledger)")
         }
         // Each for itself: a flood of one kind must not keep the others from Postgres.
-        let (reading, writing, asking, watching) = (
-            store("reads", http.readers), store("appends", 4), store("tokens", 2), store("watches", 2)
+        let (reading, writing, following, asking, watching) = (
+            store("reads", http.readers), store("appends", 4), store("streams", 4), store("tokens", 2), store("watches", 2)
         )
-        stores = [reading, writing, asking, watching]
+        stores = [reading, writing, following, asking, watching]
         var quiet = logger
         // Of each request the framework would tell.
         quiet.logLevel = max(logger.logLevel, .info)
@@ -39,8 +40,10 @@ struct ServiceParts: Sendable {
 
         let metrics = Metrics()
         commits = GroupCommit(writing)
-        hub = StreamHub(ledger: configuration.ledger, at: try await watching.head())
-        feed = HubFeed(store: watching, redis: configuration.redis, hub: hub, logger: logger)
+        // Whether there is a ledger is found out before the first request.
+        _ = try await watching.head()
+        let feed = Feed(store: following, redis: configuration.redis, logger: logger)
+        self.feed = feed
         connections = ConnectionCount(most: min(http.connections, max(16, OpenFiles.raise())))
         if connections.most < http.connections {
             logger.notice(
@@ -53,19 +56,19 @@ struct ServiceParts: Sendable {
         let pages = EventPages(store: reading)
         let definition = try ProjectionDefinition.all().first { $0.name == JobTables.jobs }
         guard let definition else { throw LedgerService.Mistake(description: "this program was built without \(JobTables.jobs)") }
-        let streams = EventStreams(
-            store: reading, hub: hub, catchUp: CatchUp(store: reading), pages: pages, tokens: tokens,
+        let follow = EventStreams(
+            store: reading, feed: feed, pages: pages, tokens: tokens, streams: streams,
             count: StreamCount(most: http.streamsPerToken), metrics: metrics, heartbeat: http.heartbeat)
         let operations = OperationsRoutes(
             health: Health(store: watching, stopping: stopping), metrics: metrics, connections: connections, bodies: bodies,
-            feed: { _ in })
+            feed: feed, streams: streams)
         let routes =
             AppendRoutes(store: writing, commits: commits, bodies: bodies, metrics: metrics).routes
             + JobRoutes(
                 store: reading, tables: JobTables(store: reading), watch: ProjectionWatch(store: watching, limit: http.wait),
                 definition: definition
             ).routes
-            + EventRoutes(store: reading, pages: pages, streams: streams).routes + operations.routes
+            + EventRoutes(store: reading, pages: pages, streams: follow).routes + operations.routes
         responder = LedgerResponder(
             routes: routes, tokens: tokens, cors: CrossOrigin(origins: http.corsOrigins),
             hosts: AllowedHosts(onlyLoopback: !configuration.needsToken), metrics: metrics)
@@ -74,7 +77,7 @@ struct ServiceParts: Sendable {
     /// Ends all streams, and has the health checks say that it is over.
     func stop() {
         stopping.set()
-        hub.end()
+        streams.end()
     }
 
     /// Wakes the streams now and then, until the service stops.
@@ -82,9 +85,9 @@ struct ServiceParts: Sendable {
         let interval = min(heartbeat, Self.streamCheck)
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await stopping.wait() }
-            group.addTask { [hub] in
+            group.addTask { [streams] in
                 // Cancelled while it sleeps: the end of this task.
-                while (try? await Task.sleep(for: interval)) != nil { hub.tick() }
+                while (try? await Task.sleep(for: interval)) != nil { streams.tick() }
             }
             await group.next()
             group.cancelAll()

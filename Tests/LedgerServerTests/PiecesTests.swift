@@ -6,8 +6,8 @@ import Testing
 @testable import LedgerServer
 
 @Suite("pieces of the HTTP service") struct PiecesTests {
-    private func frame(_ position: Int64, _ job: String, _ type: EventType) -> Frame {
-        Frame(
+    private func frame(_ position: Int64, _ job: String, _ type: EventType) -> FeedEvent {
+        FeedEvent(
             RecordedEvent(
                 position: position, id: .version7(), job: job, version: 1, type: type, data: "{}",
                 recordedAt: Timestamp(microseconds: 0)),
@@ -33,56 +33,41 @@ import Testing
         #expect(conflation.take(at: start.advanced(by: .seconds(2))).map(\.position) == [7])
     }
 
-    @Test("a mailbox gives what was put into it, and says when that was too much") func mailbox() async {
-        func isOverflow(_ delivery: Mailbox.Delivery) -> Bool { if case .overflowed = delivery { true } else { false } }
-        func positions(_ delivery: Mailbox.Delivery) -> [Int64] {
-            if case .frames(let frames) = delivery { frames.map(\.position) } else { [] }
+    @Test("a slot gives one batch at a time, before anything else but the end of the connection") func slot() async {
+        func positions(_ item: StreamSlot.Item) -> [Int64] {
+            if case .events(let events) = item { events.map(\.position) } else { [] }
         }
-        let mailbox = Mailbox()
-        mailbox.put([frame(1, "a", .progress)])
-        mailbox.tick()
-        mailbox.put([frame(2, "a", .progress)])
-        #expect(positions(await mailbox.next()) == [1, 2])
-        if case .tick = await mailbox.next() {} else { Issue.record("a tick") }
-        for position in 1...2000 { mailbox.put([frame(Int64(position), "a", .progress)]) }
-        #expect(isOverflow(await mailbox.next()))
-        mailbox.put([frame(2001, "a", .progress)])
-        #expect(positions(await mailbox.next()) == [2001])
-        async let waiting = mailbox.next()
-        mailbox.put([frame(2002, "a", .progress)])
-        #expect(positions(await waiting) == [2002])
-        mailbox.put([frame(2003, "a", .progress)])
-        mailbox.close()
-        if case .closed = await mailbox.next() {} else { Issue.record("closed comes before all else") }
+        let slot = StreamSlot()
+        slot.tick()
+        async let first: Void = slot.put([frame(1, "a", .progress), frame(2, "a", .progress)])
+        // Whichever of the two is there first.
+        if case .tick = await slot.next() { #expect(positions(await slot.next()) == [1, 2]) } else { _ = await slot.next() }
+        await first
+        async let waiting = slot.next()
+        slot.alarm()
+        if case .alarm = await waiting {} else { Issue.record("an alarm") }
+        slot.end(.stopped)
+        slot.end(.ended)
+        if case .stopped = await slot.next() {} else { Issue.record("the first end") }
+        async let second: Void = slot.put([frame(3, "a", .progress)])
+        slot.close()
+        // Who puts is not kept waiting for a stream that is gone.
+        await second
+        if case .closed = await slot.next() {} else { Issue.record("closed comes before all else") }
     }
 
-    @Test("a hub spells an event out once for all that want it, and for nobody not at all") func hub() async {
-        let hub = StreamHub(ledger: .standard, at: 10)
-        let (all, ofA, failures) = (Mailbox(), Mailbox(), Mailbox())
-        #expect(hub.enter(all, .init(jobs: nil, types: nil)).position == 10)
-        let second = hub.enter(ofA, .init(jobs: ["a"], types: [.queued]))
-        _ = hub.enter(failures, .init(jobs: nil, types: [.failed]))
-        let events = [(9, "a", EventType.progress), (11, "a", .progress), (12, "b", .progress), (13, "a", .finished)].map {
-            RecordedEvent(
-                position: $0.0, id: .version7(), job: $0.1, version: 1, type: $0.2, data: "{}",
-                recordedAt: Timestamp(microseconds: 0))
-        }
-        hub.publish(events, upTo: 20)
-        hub.leave(second.number)
-        hub.publish(
-            [events[3]].map {
-                var event = $0
-                event.position = 21
-                return event
-            }, upTo: 21)
-        hub.end()
-        func positions(_ mailbox: Mailbox) async -> [Int64] {
-            if case .frames(let frames) = await mailbox.next() { frames.map(\.position) } else { [] }
-        }
-        #expect(await positions(all) == [11, 12, 13, 21])
-        #expect(await positions(ofA) == [13])
-        #expect(await positions(failures) == [])
-        #expect(hub.position == 21)
+    @Test("open streams are woken and ended, also those that come late") func openStreams() async {
+        let streams = OpenStreams()
+        let (one, late) = (StreamSlot(), StreamSlot())
+        let number = streams.enter(one)
+        streams.tick()
+        if case .tick = await one.next() {} else { Issue.record("a tick") }
+        streams.end()
+        if case .stopped = await one.next() {} else { Issue.record("an end") }
+        _ = streams.enter(late)
+        if case .stopped = await late.next() {} else { Issue.record("an end for the late one") }
+        streams.leave(number)
+        #expect(streams.count == 1)
     }
 
     @Test("queries are decoded strictly") func queries() throws {
@@ -94,7 +79,7 @@ import Testing
         #expect(throws: Problem.self) { try query.text("job") }
         #expect(throws: Problem.self) { try query.integer("b", 0...5) }
         #expect(throws: Problem.self) { try query.allow("a", "b") }
-        for broken in ["a=%", "a=%4", "a=%gg", "a=%ff", "%=1"] {
+        for broken in ["a=%", "a=%4", "a=%gg", "a=%ff", "%=1", "a=%00"] {
             #expect(throws: Problem.self, "\(broken)") { try Query(broken) }
         }
         for text in ["a b/é😀?&=#%", "plain-._~"] { #expect(Query.decoded(Query.encoded(text)[...]) == text) }

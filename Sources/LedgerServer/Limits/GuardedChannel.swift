@@ -31,7 +31,11 @@ struct GuardedChannel: HTTPChannelHandler {
         return http.setup(channel: channel, logger: logger)
     }
 
-    func handle(value: Value, logger: Logger) async { await handleHTTP(asyncChannel: value, logger: logger) }
+    func handle(value: Value, logger: Logger) async {
+        await withTaskExecutorPreference(LoopExecutor(value.channel.eventLoop)) {
+            await handleHTTP(asyncChannel: value, logger: logger)
+        }
+    }
 }
 
 /// Tells the guard of bytes before anybody knows what they mean.

@@ -19,7 +19,6 @@ final class Metrics: Sendable {
     private let requestDuration = Histogram()
     /// From the moment that an event was recorded to the moment that it was given to a stream's connection.
     let deliveryLag = Histogram()
-    let subscribers = Atomic<Int>(0)
 
     // MARK: Counting
 
@@ -66,8 +65,6 @@ final class Metrics: Sendable {
         appendDuration.write("jobledger_append_duration_seconds", to: &text)
         text.metric("jobledger_delivery_lag_seconds", "histogram", "From recording an event to giving it to a stream.")
         deliveryLag.write("jobledger_delivery_lag_seconds", to: &text)
-        text.metric("jobledger_subscribers", "gauge", "Event streams that are open.")
-        text.sample("jobledger_subscribers", [], "\(subscribers.load(ordering: .relaxed))")
         text.metric("jobledger_http_requests_total", "counter", "Requests answered.")
         for (answer, count) in answers.withLock({ $0 }).sorted(by: {
             ($0.key.path, $0.key.method, $0.key.status) < ($1.key.path, $1.key.method, $1.key.status)

@@ -21,6 +21,8 @@ struct EventRoutes: Sendable {
         if call.wantsStream { return try await streams.ofAll(call) }
         let query = call.query
         try query.allow("after", "limit", "type")
+        // Of no use for a page, and a mistake all the same where it is malformed.
+        _ = try streams.lastEventID(call)
         let limit = Int(try query.integer("limit", 1...1000) ?? 100)
         let types = try query.types()
         let page = try await pages.page(EventQuery(after: try await pages.position(query), types: types, limit: limit))
@@ -32,6 +34,8 @@ struct EventRoutes: Sendable {
         if call.wantsStream { return try await streams.ofJob(call) }
         let query = call.query
         try query.allow("after", "limit", "type")
+        // Of no use for a page, and a mistake all the same where it is malformed.
+        _ = try streams.lastEventID(call)
         let limit = Int(try query.integer("limit", 1...1000) ?? 100)
         let types = try query.types()
         let version = try query.integer("after", 0...Int64(Int32.max)) ?? 0

@@ -1,3 +1,4 @@
+internal import Feed
 internal import HTTPTypes
 internal import Hummingbird
 internal import LedgerCore
@@ -8,7 +9,8 @@ struct OperationsRoutes: Sendable {
     let metrics: Metrics
     let connections: ConnectionCount
     let bodies: BodyBudget
-    let feed: @Sendable (inout PrometheusText) async -> Void
+    let feed: Feed
+    let streams: OpenStreams
 
     var routes: [Route] {
         [
@@ -39,7 +41,14 @@ struct OperationsRoutes: Sendable {
     @Sendable private func tellMetrics(_ call: Call) async throws -> Response {
         var text = PrometheusText()
         metrics.write(to: &text)
-        await feed(&text)
+        let figures = feed.figures
+        text.metric("jobledger_subscribers", "gauge", "Event streams that are open.")
+        text.sample("jobledger_subscribers", [], "\(streams.count)")
+        text.metric(
+            "jobledger_gaps_detected_total", "counter", "How often a stream found by the numbers that events were missing.")
+        text.sample("jobledger_gaps_detected_total", [], "\(figures.gapsDetected)")
+        text.metric("jobledger_refilled_events_total", "counter", "Events that live streams read from the log.")
+        text.sample("jobledger_refilled_events_total", [], "\(figures.refilledEvents)")
         text.metric("jobledger_http_connections", "gauge", "Connections that are open.")
         text.sample("jobledger_http_connections", [], "\(connections.open)")
         text.metric("jobledger_http_body_bytes", "gauge", "Bytes of bodies of the requests under way.")

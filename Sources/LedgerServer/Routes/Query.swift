@@ -19,13 +19,13 @@ struct Query: Sendable {
             let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             guard let name = Self.decoded(parts[0], plusIsSpace: true),
                 let value = Self.decoded(parts.count > 1 ? parts[1] : "", plusIsSpace: true)
-            else { throw .invalidRequest("the query is not percent-encoded UTF-8") }
+            else { throw .invalidRequest("the query is not percent-encoded UTF-8, or has U+0000") }
             parameters.append((name, value))
         }
         self.init(parameters: parameters)
     }
 
-    /// `nil` for what is not percent-encoded UTF-8.
+    /// `nil` for what is not percent-encoded UTF-8, and for U+0000, which Postgres has no text with.
     static func decoded(_ text: Substring, plusIsSpace: Bool = false) -> String? {
         var bytes: [UInt8] = []
         var rest = text.utf8
@@ -39,7 +39,7 @@ struct Query: Sendable {
                 bytes.append(plusIsSpace && byte == UInt8(ascii: "+") ? 0x20 : byte)
             }
         }
-        return String(utf8: bytes[...])
+        return bytes.contains(0) ? nil : String(utf8: bytes[...])
     }
 
     private static func hexDigit(_ byte: UInt8) -> UInt8? {

@@ -2,42 +2,42 @@ internal import LedgerCore
 
 /// Keeps of each job's progress the latest, so many times a second. A plain value: it is told the time.
 ///
-/// Frames go out in the log's order always: before an event of another kind, what was held back of all jobs goes first. So the last
+/// Events go out in the log's order always: before an event of another kind, what was held back of all jobs goes first. So the last
 /// position that went out says what has been seen, and a client that resumes from there has missed nothing.
 struct Conflation {
     private let interval: Duration
-    private var held: [String: Frame] = [:]
+    private var held: [String: FeedEvent] = [:]
     private var due: ContinuousClock.Instant?
 
     /// - Parameter rate: a second.
     init(rate: Double) { interval = .seconds(1) / rate }
 
-    /// When the frames that are held back should go out; `nil` where there are none.
+    /// When the events that are held back should go out; `nil` where there are none.
     var deadline: ContinuousClock.Instant? { held.isEmpty ? nil : due }
 
-    /// What goes out now of `frames`.
-    mutating func take(_ frames: [Frame], at now: ContinuousClock.Instant) -> [Frame] {
-        var out: [Frame] = []
-        for frame in frames {
-            if frame.type == .progress {
-                held[frame.job] = frame
+    /// What goes out now of `events`.
+    mutating func take(_ events: [FeedEvent], at now: ContinuousClock.Instant) -> [FeedEvent] {
+        var out: [FeedEvent] = []
+        for event in events {
+            if event.type == .progress {
+                held[event.job] = event
             } else {
                 out += release()
-                out.append(frame)
+                out.append(event)
             }
         }
         return out + take(at: now)
     }
 
     /// What goes out now that time has passed.
-    mutating func take(at now: ContinuousClock.Instant) -> [Frame] {
+    mutating func take(at now: ContinuousClock.Instant) -> [FeedEvent] {
         if let due, now < due { return [] }
         guard !held.isEmpty else { return [] }
         due = now.advanced(by: interval)
         return release()
     }
 
-    private mutating func release() -> [Frame] {
+    private mutating func release() -> [FeedEvent] {
         defer { held.removeAll(keepingCapacity: true) }
         return held.values.sorted { $0.position < $1.position }
     }

@@ -1,140 +1,127 @@
+internal import Feed
 internal import Hummingbird
 internal import LedgerCore
 internal import NIOCore
-internal import Synchronization
 
-/// One stream, from its first event to its end: what is in the log, then what comes.
+/// One stream, from its first event to its end.
 ///
-/// It holds one page of frames while it catches up, and its mailbox when it is live; a client that reads slowly makes it wait, and when
-/// the mailbox has overflowed meanwhile, it catches up again.
+/// What it follows is a subscription of the process's feed, which has been spelled out already: many streams send the same bytes. A
+/// client that reads slowly makes its stream wait, and its subscription falls back to the log; it holds up nobody else.
 struct EventStream: Sendable {
-    let hub: StreamHub
-    let catchUp: CatchUp
+    let streams: OpenStreams
     let metrics: Metrics
-    let interest: StreamHub.Interest
-    /// After which event it begins.
-    let position: Position
-    /// Of the jobs that are followed, those that have not ended by then; `nil` where all are.
+    let subscription: Subscription
+    /// Which events are sent; the subscription has the ends of jobs too. `nil` for all.
+    let types: Set<EventType>?
+    /// Of the jobs that are followed, those that have not ended yet; `nil` where all are.
     let unended: Set<String>?
     let conflation: Conflation?
     let heartbeat: Duration
     /// Whether the token still holds.
     let isAllowed: @Sendable () async throws -> Bool
 
-    /// How long a browser waits before it comes back.
-    private static let retry = ByteBuffer(string: "retry: 1000\n\n")
+    private static let beginning = ByteBuffer(string: "retry: 1000\n\n")
     private static let beat = ByteBuffer(string: ":\n\n")
     private static let stopping = ByteBuffer(string: "retry: 2000\n: the service is stopping\n\n")
 
     func run(until closed: EventLoopFuture<Void>, _ writer: inout any ResponseBodyWriter) async throws {
-        let mailbox = Mailbox()
-        closed.whenComplete { _ in mailbox.close() }
-        let (number, joined) = hub.enter(mailbox, interest)
-        metrics.subscribers.add(1, ordering: .relaxed)
-        defer {
-            hub.leave(number)
-            metrics.subscribers.subtract(1, ordering: .relaxed)
+        let slot = StreamSlot()
+        closed.whenComplete { _ in slot.close() }
+        let number = streams.enter(slot)
+        defer { streams.leave(number) }
+        try await writer.write(Self.beginning)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { await Self.pump(subscription, into: slot) }
+            defer {
+                slot.close()
+                group.cancelAll()
+            }
+            if try await write(slot, &writer) { try await writer.write(Self.stopping) }
         }
-        var state = Writing(position: position, unended: unended, conflation: conflation)
-        try await writer.write(Self.retry)
-        if try await follow(mailbox, joined, &state, &writer) { try await writer.write(Self.stopping) }
         try await writer.finish(nil)
     }
 
-    /// What has become of a stream so far.
-    private struct Writing {
-        var position: Position
+    /// Takes events from the subscription as the stream takes them from the slot.
+    private static func pump(_ subscription: Subscription, into slot: StreamSlot) async {
+        do {
+            var events = subscription.makeAsyncIterator()
+            while let batch = try await events.nextBatch() { await slot.put(batch) }
+            slot.end(.ended)
+        } catch is FeedStopped, is AnotherEpoch {
+            slot.end(.stopped)
+        } catch {
+            slot.end(.failed(error))
+        }
+    }
+
+    /// What has become of the stream so far.
+    private struct Progress {
         var unended: Set<String>?
         var conflation: Conflation?
         var lastWrite = ContinuousClock.now
-
-        var hasEnded: Bool { unended?.isEmpty ?? false }
+        let opened = Timestamp.now
     }
 
     /// - Returns: whether it ended because the service stops.
-    private func follow(
-        _ mailbox: Mailbox, _ joined: Position, _ state: inout Writing, _ writer: inout any ResponseBodyWriter
-    ) async throws -> Bool {
-        try await read(upTo: joined, &state, &writer)
-        while !state.hasEnded {
-            switch await next(mailbox, state.conflation?.deadline) {
-            case .frames(let frames):
-                try await write(frames, &state, &writer, isLive: true)
-            case .overflowed:
-                try await read(upTo: hub.position, &state, &writer)
+    private func write(_ slot: StreamSlot, _ writer: inout any ResponseBodyWriter) async throws -> Bool {
+        var progress = Progress(unended: unended, conflation: conflation)
+        while progress.unended?.isEmpty != true {
+            switch await next(slot, progress.conflation?.deadline) {
+            case .events(let events): try await send(chosen(events, &progress), &progress, &writer)
+            case .alarm: try await send(progress.conflation?.take(at: .now) ?? [], &progress, &writer)
             case .tick:
                 guard try await isAllowed() else { return false }
-                if state.lastWrite.duration(to: .now) >= heartbeat {
+                if progress.lastWrite.duration(to: .now) >= heartbeat {
                     try await writer.write(Self.beat)
-                    state.lastWrite = .now
+                    progress.lastWrite = .now
                 }
-            case .due:
-                if let due = state.conflation?.take(at: .now) { try await send(due, &state, &writer) }
-            case .ended: return true
-            case .closed: return false
+            case .stopped: return true
+            case .ended, .closed: return false
+            case .failed(let error): throw error
             }
         }
         return false
     }
 
-    private enum Next {
-        case frames([Frame])
-        case overflowed, tick, due, ended, closed
-    }
-
-    /// The next delivery, or the moment at which what is held back should go out.
-    private func next(_ mailbox: Mailbox, _ deadline: ContinuousClock.Instant?) async -> Next {
+    /// The next thing that happens, or the moment at which what is held back should go out.
+    private func next(_ slot: StreamSlot, _ deadline: ContinuousClock.Instant?) async -> StreamSlot.Item {
         let alarm = deadline.map { deadline in
             Task {
-                // Cancelled when something came before: then nothing is due.
-                if (try? await Task.sleep(until: deadline)) != nil { mailbox.alarm() }
+                // Cancelled when something happened before: then nothing is due.
+                if (try? await Task.sleep(until: deadline)) != nil { slot.alarm() }
             }
         }
         defer { alarm?.cancel() }
-        return switch await mailbox.next() {
-        case .frames(let frames): .frames(frames)
-        case .overflowed: .overflowed
-        case .alarm: .due
-        case .tick: .tick
-        case .ended: .ended
-        case .closed: .closed
-        }
+        return await slot.next()
     }
 
-    private func read(upTo last: Position, _ state: inout Writing, _ writer: inout any ResponseBodyWriter) async throws {
-        // What is held back was seen here already, and is not read again.
-        var position = state.position
-        while position < last, !state.hasEnded {
-            let page = try await catchUp.frames(interest, after: position, upTo: last)
-            try await write(page.frames, &state, &writer, isLive: false)
-            position = page.position
-            state.position = max(state.position, position)
-        }
-    }
-
-    private func write(
-        _ frames: [Frame], _ state: inout Writing, _ writer: inout any ResponseBodyWriter, isLive: Bool
-    ) async throws {
-        var fresh: [Frame] = []
-        for frame in frames where frame.position > state.position {
-            state.position = frame.position
-            if frame.type.isEnd { state.unended?.remove(frame.job) }
-            if interest.types?.contains(frame.type) ?? true { fresh.append(frame) }
-        }
-        guard !fresh.isEmpty else { return }
-        if isLive {
-            let now = Timestamp.now
-            for frame in fresh {
-                metrics.deliveryLag.record(seconds: Double(now.microseconds - frame.recordedAt.microseconds) / 1_000_000)
+    /// What goes out now.
+    private func chosen(_ events: [FeedEvent], _ progress: inout Progress) -> [FeedEvent] {
+        let now = Timestamp.now
+        var chosen: [FeedEvent] = []
+        chosen.reserveCapacity(events.count)
+        for event in events {
+            if event.type.isEnd { progress.unended?.remove(event.job) }
+            guard types?.contains(event.type) ?? true else { continue }
+            // What was there before the stream was says nothing of how fast it is.
+            if event.recordedAt > progress.opened {
+                metrics.deliveryLag.record(seconds: Double(now.microseconds - event.recordedAt.microseconds) / 1_000_000)
             }
+            chosen.append(event)
         }
-        let out = state.conflation?.take(fresh, at: .now) ?? fresh
-        try await send(out, &state, &writer)
+        return progress.conflation?.take(chosen, at: .now) ?? chosen
     }
 
-    private func send(_ frames: [Frame], _ state: inout Writing, _ writer: inout any ResponseBodyWriter) async throws {
-        guard !frames.isEmpty else { return }
-        try await writer.write(contentsOf: frames.map(\.bytes))
-        state.lastWrite = .now
+    private func send(_ events: [FeedEvent], _ progress: inout Progress, _ writer: inout any ResponseBodyWriter) async throws {
+        guard !events.isEmpty else { return }
+        var buffer = ByteBufferAllocator().buffer(capacity: events.reduce(0) { $0 + $1.json.count + 40 })
+        for event in events {
+            buffer.writeString("id: \(event.position)\ndata: ")
+            // One line: a CloudEvent has no line breaks.
+            buffer.writeBytes(event.json)
+            buffer.writeStaticString("\n\n")
+        }
+        try await writer.write(buffer)
+        progress.lastWrite = .now
     }
 }

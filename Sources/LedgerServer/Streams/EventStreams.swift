@@ -1,4 +1,5 @@
 internal import EventStore
+internal import Feed
 internal import HTTPTypes
 internal import Hummingbird
 internal import LedgerCore
@@ -7,10 +8,10 @@ internal import NIOCore
 /// Server-sent events: the answers that go on.
 struct EventStreams: Sendable {
     let store: EventStore
-    let hub: StreamHub
-    let catchUp: CatchUp
+    let feed: Feed
     let pages: EventPages
     let tokens: TokenCheck?
+    let streams: OpenStreams
     let count: StreamCount
     let metrics: Metrics
     let heartbeat: Duration
@@ -28,8 +29,7 @@ struct EventStreams: Sendable {
         }
         let after = try await pages.position(query)
         let position = try lastEventID(call) ?? after
-        let interest = StreamHub.Interest(jobs: jobs.isEmpty ? nil : Set(jobs), types: try query.types())
-        return try await stream(call, interest, after: position)
+        return try await stream(call, jobs: jobs.isEmpty ? nil : Set(jobs), after: position)
     }
 
     /// One job; `after` is a version of it.
@@ -39,11 +39,11 @@ struct EventStreams: Sendable {
         let version = try query.integer("after", 0...Int64(Int32.max)) ?? 0
         var position = try lastEventID(call)
         if position == nil, version > 0 { position = try await pages.position(of: call.job, version: Int32(version)) }
-        return try await stream(call, StreamHub.Interest(jobs: [call.job], types: try query.types()), after: position ?? 0)
+        return try await stream(call, jobs: [call.job], after: position ?? 0)
     }
 
     /// Where the client was when it lost us. The header is what a browser sends by itself; it is newer than what stands in the address.
-    private func lastEventID(_ call: Call) throws(Problem) -> Position? {
+    func lastEventID(_ call: Call) throws(Problem) -> Position? {
         if let header = call.request.headers[.lastEventID], !header.isEmpty {
             guard let position = Position(header), position >= 0 else {
                 throw .invalidRequest("Last-Event-ID must be a position, not \"\(header)\"")
@@ -53,34 +53,31 @@ struct EventStreams: Sendable {
         return try call.query.position("last_event_id")
     }
 
-    private func stream(_ call: Call, _ interest: StreamHub.Interest, after position: Position) async throws -> Response {
-        let rate = try conflation(call.query)
-        if position > hub.position {
-            let head = try await store.head()
-            guard position <= head else {
-                throw Problem(
-                    .conflict, "another_ledger",
-                    "the log ends at \(head), before \(position): it was restored, or is another one; start again from 0")
-            }
+    private func stream(_ call: Call, jobs: Set<String>?, after position: Position) async throws -> Response {
+        let (types, rate) = (try call.query.types(), try conflation(call.query))
+        let known = try await JobEnds.look(jobs ?? [], in: store)
+        guard position <= known.head else {
+            throw Problem(
+                .conflict, "another_ledger",
+                "the log ends at \(known.head), before \(position): it was restored, or is another one; start again from 0")
         }
-        var unended = interest.jobs
-        if let jobs = interest.jobs {
-            let ends = try await catchUp.ends(of: jobs)
-            unended = jobs.filter { ends[$0] ?? .max > position }
-            // EventSource comes back after a stream has ended; this is how it is told not to.
-            if unended == [] { return Response(status: .noContent) }
-        }
+        let unended = jobs?.filter { known.ends[$0] ?? .max > position }
+        // EventSource comes back after a stream has ended; this is how it is told not to.
+        if unended == [] { return Response(status: .noContent) }
         try count.enter(call.token)
-        let channel = call.context.channel
+        let subscription = feed.subscribe(
+            after: position, jobs: unended,
+            // The ends of jobs end the stream, whether or not they are wanted.
+            types: types.map { unended == nil ? $0 : $0.union([.finished, .failed]) })
         let stream = EventStream(
-            hub: hub, catchUp: catchUp, metrics: metrics, interest: interest, position: position, unended: unended,
+            streams: streams, metrics: metrics, subscription: subscription, types: types, unended: unended,
             conflation: rate.map(Conflation.init), heartbeat: heartbeat, isAllowed: isAllowed(call.token))
-        let (streams, token) = (count, call.token)
+        let (count, token, channel) = (count, call.token, call.context.channel)
         return Response(
             status: .ok,
             headers: [.contentType: "text/event-stream", .cacheControl: "no-store", .accelBuffering: "no"],
             body: ResponseBody { writer in
-                defer { streams.leave(token) }
+                defer { count.leave(token) }
                 try await stream.run(until: channel.closeFuture, &writer)
             })
     }

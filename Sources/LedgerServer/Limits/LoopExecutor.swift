@@ -1,0 +1,16 @@
+internal import NIOCore
+
+/// Runs a connection's task on the thread of its event loop, where the bytes come in and go out: a request then wakes no other thread
+/// between its first byte and its commit, nor between its commit and its last byte.
+///
+/// What runs here must not take long, for other connections have the same thread.
+final class LoopExecutor: TaskExecutor {
+    private let loop: any EventLoop
+
+    init(_ loop: any EventLoop) { self.loop = loop }
+
+    func enqueue(_ job: consuming ExecutorJob) {
+        let job = UnownedJob(job)
+        loop.execute { job.runSynchronously(on: self.asUnownedTaskExecutor()) }
+    }
+}

@@ -1,0 +1,28 @@
+internal import EventStore
+internal import LedgerCore
+internal import Postgres
+
+/// Where the log ends, and where jobs have ended: what there is to know before a stream begins.
+struct JobEnds: Sendable {
+    let head: Position
+    /// Of the jobs that were asked for, those that have ended, with the position of their last event.
+    let ends: [String: Position]
+
+    static func look(_ jobs: Set<String>, in store: EventStore) async throws -> JobEnds {
+        let statements = [
+            PostgresStatement("SELECT head()", []),
+            PostgresStatement(
+                """
+                SELECT job.id, event.position
+                  FROM unnest($1) AS job (id)
+                  JOIN LATERAL (
+                    SELECT position, type FROM events WHERE category = 'job' AND stream_id = job.id ORDER BY version DESC LIMIT 1
+                  ) AS event ON event.type IN ('finished', 'failed')
+                """, [Array(jobs)]),
+        ]
+        let answers = try await store.pool.withConnection { try await $0.pipeline(statements) }
+        var ends: [String: Position] = [:]
+        for row in try answers[1].get() { ends[try row.decode(0)] = try row.decode(1) as Position }
+        return JobEnds(head: try answers[0].get().only().decode(0), ends: ends)
+    }
+}
