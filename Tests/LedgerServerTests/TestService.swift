@@ -9,6 +9,7 @@ import Logging
 import NIOCore
 import NIOHTTP1
 import Projections
+import Redis
 import ServiceLifecycle
 import Testing
 
@@ -23,9 +24,9 @@ struct TestService: Sendable {
 
     /// - Parameters:
     ///   - projecting: whether the read models are kept up to date.
-    ///   - publishing: whether there is a Redis; without it streams are polled.
+    ///   - redis: what the service listens to; without it the log is asked what is new.
     static func with<T: Sendable>(
-        needsToken: Bool = true, projecting: Bool = false, url: String? = nil,
+        needsToken: Bool = true, projecting: Bool = false, redis: RedisConfiguration? = nil, url: String? = nil,
         settings change: (inout HTTPSettings) -> Void = { _ in }, _ body: @Sendable (TestService) async throws -> T
     ) async throws -> T {
         var http = HTTPSettings()
@@ -40,7 +41,7 @@ struct TestService: Sendable {
             logger.logLevel = .error
             let service = try LedgerService(
                 LedgerService.Configuration(
-                    url: url ?? ledger.url, ledger: ledger.name, redis: nil, http: settings, port: 0, needsToken: needsToken),
+                    url: url ?? ledger.url, ledger: ledger.name, redis: redis, http: settings, port: 0, needsToken: needsToken),
                 logger: logger
             ) { listening.yield($0) }
             let group = ServiceGroup(
