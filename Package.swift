@@ -154,7 +154,7 @@ let package = Package(
         tests(
             "EndToEndTests",
             [
-                "jobledger", "backtest-demo", "LedgerCore", "Postgres", "Redis", "EventStore", "LedgerTesting",
+                "jobledger", "backtest-demo", "alerts", "LedgerCore", "Postgres", "Redis", "EventStore", "LedgerTesting",
                 "EmbeddedServices",
                 asyncHTTPClient, nioCore, nioHTTP1,
             ]),

@@ -10,8 +10,10 @@ struct Asking: Sendable {
     /// Everything of the jobs up to here has been told to their subscriptions; `nil` where that is not known.
     var told: Position?
     var last: ContinuousClock.Instant?
-    /// Whether to ask for the head itself, whatever Redis says.
+    /// Whether to ask for the head itself, whatever Redis says: for a channel that is listened to from now on.
     var isUrgent = true
+    /// Whether that also concerns who counts positions: for the pattern.
+    var concernsPattern = true
     /// Those that have joined since the question was put: it was not put for them.
     var newcomers: [Inbox] = []
 }
@@ -38,7 +40,7 @@ extension Feed {
                 isAway = false
             } catch {
                 if Task.isCancelled { return }
-                state.withLock { $0.asking.isUrgent = true }
+                state.withLock { ($0.asking.isUrgent, $0.asking.concernsPattern) = (true, true) }
                 if !isAway { logger.warning("Postgres does not answer, asking again", metadata: ["error": "\(error)"]) }
                 isAway = true
             }
@@ -52,13 +54,16 @@ extension Feed {
         var after: Position?
         /// Everything up to here has been published and should be known; `nil` to ask what there is.
         var upTo: Position?
+        /// Whether the answer is for those who count positions too. While the head beats, that says what they lack.
+        var concernsPositions: Bool
     }
 
     /// What is to be asked now, if anything.
     private func question() -> Question? {
         state.withLock { state in
             let now = ContinuousClock.now
-            let upTo = state.asking.isUrgent ? nil : state.hearing.told(at: now)
+            let told = state.hearing.told(at: now)
+            let upTo = state.asking.isUrgent ? nil : told
             if let upTo, let last = state.asking.last, last.duration(to: now) < Self.longestTrust {
                 guard state.audience.countsVersions, upTo > state.asking.told ?? -1 else { return nil }
             }
@@ -67,10 +72,13 @@ extension Feed {
                 state.asking.told = nil
                 return nil
             }
+            let question = Question(
+                jobs: Array(state.audience.byJob.keys), after: state.asking.told, upTo: upTo,
+                concernsPositions: told == nil || state.asking.isUrgent && state.asking.concernsPattern)
             state.asking.last = now
-            state.asking.isUrgent = false
+            (state.asking.isUrgent, state.asking.concernsPattern) = (false, false)
             state.asking.newcomers = []
-            return Question(jobs: Array(state.audience.byJob.keys), after: state.asking.told, upTo: upTo)
+            return question
         }
     }
 
@@ -92,9 +100,8 @@ extension Feed {
             if isAnotherLedger || newcomers.contains(inbox) {
                 inbox.doubt()
             } else if inbox.selection.jobs == nil {
-                // While the head beats, that says what is missing.
-                if !isPublished { inbox.tell(upTo: upTo, shouldBeKnown: false) }
-            } else if inbox.countsVersions || !isPublished {
+                if question.concernsPositions { inbox.tell(upTo: upTo, shouldBeKnown: false) }
+            } else if inbox.countsVersions || question.concernsPositions {
                 tell(inbox, news, from: question.after, upTo: upTo, isPublished: isPublished)
             }
         }

@@ -17,16 +17,19 @@ extension Feed {
                 if isAway { logger.notice("Redis is back") }
                 isAway = false
                 // What was published before is not heard any more.
-                state.withLock {
-                    $0.isJoined = true
-                    $0.asking.isUrgent = true
+                state.withLock { state in
+                    state.isJoined = true
+                    state.asking.isUrgent = true
+                    let hearsPattern = !topics.names.patterns.isEmpty
+                    if hearsPattern, !state.hearsPattern { state.asking.concernsPattern = true }
+                    state.hearsPattern = hearsPattern
                 }
                 wake.yield()
             case .lost(let error):
                 if !isAway { logger.warning("Redis is away, asking Postgres", metadata: ["error": "\(error)"]) }
                 isAway = true
                 state.withLock {
-                    $0.isJoined = false
+                    ($0.isJoined, $0.hearsPattern) = (false, false)
                     $0.hearing.cut()
                 }
             }

@@ -31,6 +31,8 @@ public final class Feed: Sendable {
         /// Of those that have left.
         var tally = Delivery<FeedEvent>.Tally()
         var isJoined = false
+        /// Whether the pattern of all jobs is listened to.
+        var hearsPattern = false
         var phase = Phase.new
         enum Phase { case new, running, stopped }
     }
@@ -134,6 +136,7 @@ public final class Feed: Sendable {
             state.audience.leave(inbox)
             state.asking.newcomers.removeAll { $0 == inbox }
             state.tally += tally
+            if topics.names.patterns.isEmpty { state.hearsPattern = false }
         }
     }
 }

@@ -14,8 +14,12 @@ extension GrowthFigures {
                     "append at \(size) events", appending.ours, first.appending.ours, least, machine: control / first.control,
                     target: .atLeast(0.9)),
                 compared(
-                    "read at \(size) events, random places", randomRead.ours, first.randomRead.ours, least,
+                    "read at \(size) events, the end", lastRead.ours, first.lastRead.ours, least,
                     machine: (lastRead.baseline ?? 1) / (first.lastRead.baseline ?? 1), target: .atLeast(0.9)),
+                // Of a log that does not fit in memory, random places come from the disk: for libpq alone as well, which is the control.
+                compared(
+                    "read at \(size) events, random places", randomRead.ours, first.randomRead.ours, least,
+                    machine: (randomRead.baseline ?? 1) / (first.randomRead.baseline ?? 1), target: .atLeast(0.9)),
             ]
         }
         rows += [
