@@ -67,20 +67,15 @@ extension [UInt8] {
             append(literal: #","datacontenttype":"application/json","data":"#)
             append(onOneLine: data)
         } else {
-            appendDataReference(job, version)
+            append(literal: #","dataref":"/v1/jobs/"#)
+            appendPercentEncoded(job)
+            self += "/events?after=\(version - 1)&limit=1\"".utf8
         }
         append(UInt8(ascii: "}"))
     }
 }
 
 extension [UInt8] {
-    /// The member that stands for data that were left out: where the service has them.
-    mutating func appendDataReference(_ job: Span<UInt8>, _ version: Int32) {
-        append(literal: #","dataref":"/v1/jobs/"#)
-        appendPercentEncoded(job)
-        self += "/events?after=\(version - 1)&limit=1\"".utf8
-    }
-
     /// Appends `string` as a JSON string.
     public mutating func appendJSON(string: String) { appendJSON(string: string.utf8.span) }
 

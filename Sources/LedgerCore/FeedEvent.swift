@@ -38,19 +38,6 @@ public struct FeedEvent: Sendable, Equatable {
         dataPlace = event.data.map { [end = json.count - 1] in end - $0.utf8.count..<end }
     }
 
-    /// ``json``, with a reference in the place of data of more bytes than `largest`: who needs them fetches them.
-    public func json(leavingOutDataBeyond largest: Int) -> [UInt8] {
-        guard let dataPlace, dataPlace.count > largest else { return json }
-        let member = Array(#","datacontenttype":"application/json","data":"#.utf8)
-        let start = dataPlace.lowerBound - member.count
-        // As ``CloudEvent`` writes it; another writer's is passed on as it is.
-        guard start > 0, json[start..<dataPlace.lowerBound].elementsEqual(member) else { return json }
-        var shorter = Array(json[..<start])
-        shorter.appendDataReference(job.utf8.span, version)
-        shorter += json[dataPlace.upperBound...]
-        return shorter
-    }
-
     /// Reads a CloudEvent that a relay, or the service, has written.
     public init(json: [UInt8]) throws(Malformed) {
         var members = Members()

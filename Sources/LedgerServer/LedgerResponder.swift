@@ -97,7 +97,7 @@ struct LedgerResponder: HTTPResponder {
 
     /// A browser's `EventSource` cannot set headers: for a stream of events, and nothing else, the token may stand in the query.
     private func sentToken(_ request: Request, _ route: Route, _ query: Query) throws -> String? {
-        if let header = request.headers[.authorization] {
+        if let header = request.headers.first(.authorization) {
             let parts = header.split(separator: " ", maxSplits: 1)
             guard parts.count == 2, parts[0].lowercased() == "bearer" else { return "" }
             return parts[1].trimmingSpaces()
@@ -139,7 +139,16 @@ struct LedgerResponder: HTTPResponder {
     }
 }
 
+extension HTTPFields {
+    /// The first value of this name. The subscript would join all there are, which costs more than the rest of a look-up.
+    func first(_ name: HTTPField.Name) -> String? {
+        for field in self where field.name == name { return field.value }
+        return nil
+    }
+}
+
 extension HTTPField.Name {
+    static let cloudEventVersion = HTTPField.Name("ce-specversion")!
     static let requestID = HTTPField.Name("X-Request-Id")!
     static let contentTypeOptions = HTTPField.Name("X-Content-Type-Options")!
     static let ledgerPosition = HTTPField.Name("Ledger-Position")!

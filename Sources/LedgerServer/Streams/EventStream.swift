@@ -20,8 +20,6 @@ struct EventStream: Sendable {
     /// Whether the token still holds.
     let isAllowed: @Sendable () async throws -> Bool
 
-    /// As in messages through Redis: larger data are left out, with a reference to where they are.
-    private static let largestData = 64 << 10
     private static let beginning = ByteBuffer(string: "retry: 1000\n\n")
     private static let beat = ByteBuffer(string: ":\n\n")
     private static let stopping = ByteBuffer(string: "retry: 2000\n: the service is stopping\n\n")
@@ -120,7 +118,7 @@ struct EventStream: Sendable {
         for event in events {
             buffer.writeString("id: \(event.position)\ndata: ")
             // One line: a CloudEvent has no line breaks.
-            buffer.writeBytes(event.json(leavingOutDataBeyond: Self.largestData))
+            buffer.writeBytes(event.streamed)
             buffer.writeStaticString("\n\n")
         }
         try await writer.write(buffer)
