@@ -31,8 +31,8 @@ struct LedgerResponder: HTTPResponder {
             response = response.createHeadResponse()
             response.headers[.contentLength] = length
         }
-        response.headers[.requestID] = id
-        response.headers[.contentTypeOptions] = "nosniff"
+        response.headers.append(HTTPField(name: .requestID, value: id))
+        response.headers.append(Self.noSniffing)
         cors.allow(request, &response)
         let duration = start.duration(to: .now)
         metrics.answered(route, response.status, in: duration)
@@ -132,6 +132,9 @@ struct LedgerResponder: HTTPResponder {
                 "ms": "\(Int(duration / .microseconds(1)) / 1000)",
             ])
     }
+
+    /// A browser must not take data for a page.
+    private static let noSniffing = HTTPField(name: .contentTypeOptions, value: "nosniff")
 
     private static func split(_ target: String) -> (path: Substring, query: Substring?) {
         guard let mark = target.firstIndex(of: "?") else { return (target[...], nil) }
