@@ -4,9 +4,9 @@ import LedgerCore
 ///
 /// Each event has a number, and says behind which number it follows: of the log as a whole it is the position, of a single job the
 /// version. An event that follows what is known is the next one; one that is known has come twice; anything else shows that something
-/// between is missing. What is missing is not waited for: whatever was announced has been committed before, so a look at the log, begun
+/// between is missing. What is missing is never waited for: whatever was announced has been committed before, so a look at the log, begun
 /// now, finds it. That is why nothing is kept while the subscription is ``Phase/behind``, and why what comes during a look is held: it may be
-/// newer than what the look sees. A replica of the log may be late: it is live only when it knows everything that was announced.
+/// newer than what the look sees.
 ///
 ///     behind ──ask──▶ looking ──saw, to the end──▶ live ──a hole, doubt, no room──▶ behind
 ///        ▲               │ failed, or more to come
@@ -53,8 +53,10 @@ struct Delivery<Event: Sendable>: Sendable {
     struct Held: Sendable {
         var heard: [Heard] = []
         var bytes = 0
-        /// Something may be missing that nobody announced: look again.
-        var isDoubtful = false
+        /// There was no room, or something was said to be there that need not be among what is held: look again.
+        var isIncomplete = false
+        /// The highest number that was said to be there.
+        var told: Int64 = 0
     }
 
     /// What the consumer is to do.
@@ -78,8 +80,6 @@ struct Delivery<Event: Sendable>: Sendable {
     /// Everything up to here has been taken, or is ready, or is not wanted.
     private(set) var known: Mark
     private(set) var ready: [Event] = []
-    /// The highest number that was heard, or told to be there.
-    private(set) var announced: Int64
     private(set) var tally = Tally()
     /// Of what is ready, what was heard: a page is bounded by who reads it.
     private var heardReady = (events: 0, bytes: 0)
@@ -90,14 +90,12 @@ struct Delivery<Event: Sendable>: Sendable {
 
     init(after known: Mark, mostEvents: Int, mostBytes: Int) {
         self.known = known
-        announced = known.number
         most = (mostEvents, mostBytes)
     }
 
     // MARK: From the feed. Each returns whether the consumer is to be woken.
 
     mutating func hear(_ heard: Heard) -> Bool {
-        announced = max(announced, heard.mark.number)
         switch phase {
         case .behind, .over: break
         case .looking(var held):
@@ -113,10 +111,13 @@ struct Delivery<Event: Sendable>: Sendable {
     /// There are events up to `number`.
     /// - Parameter shouldBeKnown: whether they have been published, so that one that is not known is missing.
     mutating func tell(upTo number: Int64, shouldBeKnown: Bool) -> Bool {
-        announced = max(announced, number)
         guard number > known.number else { return false }
         switch phase {
-        case .behind, .looking, .over: break
+        case .behind, .over: break
+        case .looking(var held):
+            phase = .behind
+            held.told = max(held.told, number)
+            phase = .looking(held)
         case .live: if shouldBeKnown { fallBehind(\.gaps) } else { phase = .behind }
         }
         return wake()
@@ -128,7 +129,7 @@ struct Delivery<Event: Sendable>: Sendable {
         case .behind, .over: break
         case .looking(var held):
             phase = .behind
-            held.isDoubtful = true
+            held.isIncomplete = true
             phase = .looking(held)
         case .live: phase = .behind
         }
@@ -162,10 +163,10 @@ struct Delivery<Event: Sendable>: Sendable {
         }
     }
 
-    /// The look has come to its end. False where it found nothing, and there should be something: whoever looks again should wait a little.
-    mutating func see(_ page: Page) -> Bool {
+    /// The look has come to its end.
+    mutating func see(_ page: Page) {
         // Where the feed has stopped meanwhile, this is for another time.
-        guard let held = lookEnded() else { return true }
+        guard let held = lookEnded() else { return }
         ready += page.events
         if hasBeenLive { tally.refilled += page.events.count }
         if page.through.number > known.number { known = page.through }
@@ -176,13 +177,12 @@ struct Delivery<Event: Sendable>: Sendable {
             phase = .behind
         } else {
             phase = .live
+            hasBeenLive = true
             // What goes wrong among these makes it behind again, and then the rest changes nothing.
             for heard in held.heard { _ = hear(heard) }
-            _ = tell(upTo: announced, shouldBeKnown: false)
-            if held.isDoubtful { _ = doubt() }
-            if case .live = phase { hasBeenLive = true }
+            if held.isIncomplete { _ = doubt() }
+            _ = tell(upTo: held.told, shouldBeKnown: false)
         }
-        return page.hasMore || !ready.isEmpty || known.number >= announced
     }
 
     /// The look has failed, or was abandoned.
@@ -226,8 +226,10 @@ struct Delivery<Event: Sendable>: Sendable {
 
 extension Delivery.Held {
     mutating func add(_ heard: Delivery.Heard, _ most: (events: Int, bytes: Int)) {
-        // Without room: it was announced, and that will show.
-        guard self.heard.count < most.events, bytes < most.bytes else { return }
+        guard self.heard.count < most.events, bytes < most.bytes else {
+            isIncomplete = true
+            return
+        }
         self.heard.append(heard)
         bytes += heard.bytes
     }
