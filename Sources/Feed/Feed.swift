@@ -121,12 +121,17 @@ public final class Feed: Sendable {
         Subscription(feed: self, Selection(jobs: [job], types: types, endsWithJob: true), after: position, epoch: epoch)
     }
 
+    /// Changes when the ledger turns out to be another one.
+    var era: Int { state.withLock { $0.asking.era } }
+
     func join(_ inbox: Inbox) {
-        let isStopped = state.withLock { state in
+        let (isStopped, last) = state.withLock { state in
             state.audience.join(inbox)
             state.asking.newcomers.append(inbox)
-            return state.phase == .stopped
+            return (state.phase == .stopped, state.hearing.last)
         }
+        // What others have heard will not be heard again.
+        if !inbox.countsVersions { inbox.tell(upTo: last, shouldBeKnown: false) }
         if isStopped { inbox.stop() }
     }
 
