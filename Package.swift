@@ -131,7 +131,7 @@ let package = Package(
         .target(
             name: "LedgerTesting", dependencies: ["LedgerCore", "Postgres", "Redis", "EventStore", "EmbeddedServices"],
             path: "Tests/LedgerTesting", swiftSettings: settings),
-        tests("PostgresTests", ["Postgres", "OffPool", "LedgerTesting", "EmbeddedServices"]),
+        tests("PostgresTests", ["Postgres", "Redis", "OffPool", "LedgerTesting", "EmbeddedServices"]),
         tests("RedisTests", ["Redis", "EmbeddedServices", "OffPool"]),
         tests("EmbeddedServicesTests", ["EmbeddedServices", "Redis"]),
         tests("LedgerCoreTests", ["LedgerCore", "LedgerTesting"]),
@@ -145,10 +145,9 @@ let package = Package(
         tests(
             "LedgerServerTests",
             [
-                "LedgerServer", "LedgerClient", "LedgerSettings", "Projections", "EventStore", "LedgerCore", "Postgres",
-                "OffPool",
-                "LedgerTesting",
-                "EmbeddedServices", "Feed", logging, lifecycle, asyncHTTPClient, httpTypes, nioCore, nioHTTP1,
+                "LedgerServer", "LedgerClient", "LedgerSettings", "Projections", "EventStore", "LedgerCore", "Postgres", "Redis",
+                "OffPool", "LedgerTesting", "EmbeddedServices", "Feed", logging, lifecycle, asyncHTTPClient, httpTypes, nioCore,
+                nioHTTP1,
             ]),
         tests("LedgerClientTests", ["LedgerClient", "LedgerCore"]),
         tests("BacktestTests", ["Backtest"]),

@@ -22,7 +22,12 @@ public struct Job: Sendable, Equatable, Decodable {
     public var csvURL: String?
 
     private enum CodingKeys: String, CodingKey {
-        case id, name, kind, status, total, completed, error, truncated, created_at, updated_at, completed_at, view_url, csv_url
+        case id, name, kind, status, total, completed, error, truncated
+        case createdAt = "created_at"
+        case updatedAt = "updated_at"
+        case completedAt = "completed_at"
+        case viewURL = "view_url"
+        case csvURL = "csv_url"
     }
 
     public init(from decoder: any Decoder) throws {
@@ -46,12 +51,12 @@ public struct Job: Sendable, Equatable, Decodable {
         status = try row.decode(Status.self, forKey: .status)
         total = try row.decode(Int.self, forKey: .total)
         completed = try row.decode(Int.self, forKey: .completed)
-        createdAt = try required(.created_at)
-        updatedAt = try required(.updated_at)
-        completedAt = try moment(.completed_at)
+        createdAt = try required(.createdAt)
+        updatedAt = try required(.updatedAt)
+        completedAt = try moment(.completedAt)
         error = try row.decodeIfPresent(String.self, forKey: .error)
         isTruncated = try row.decode(Bool.self, forKey: .truncated)
-        viewURL = try row.decodeIfPresent(String.self, forKey: .view_url)
-        csvURL = try row.decodeIfPresent(String.self, forKey: .csv_url)
+        viewURL = try row.decodeIfPresent(String.self, forKey: .viewURL)
+        csvURL = try row.decodeIfPresent(String.self, forKey: .csvURL)
     }
 }

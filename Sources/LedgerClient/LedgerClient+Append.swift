@@ -83,12 +83,17 @@ extension LedgerClient {
 private struct AppendedJSON: Decodable {
     var position: Position
     var version: Int32
-    var event_id: String
+    var eventID: String
     var duplicate: Bool
 
+    private enum CodingKeys: String, CodingKey {
+        case position, version, duplicate
+        case eventID = "event_id"
+    }
+
     func appended() throws(LedgerClientError) -> Appended {
-        guard let id = EventID(text: event_id) else {
-            throw LedgerClientError(.notUnderstood, "\"\(event_id)\" is no event's id")
+        guard let id = EventID(text: eventID) else {
+            throw LedgerClientError(.notUnderstood, "\"\(eventID)\" is no event's id")
         }
         return Appended(position: position, version: version, eventID: id, isDuplicate: duplicate)
     }

@@ -31,8 +31,8 @@ struct LedgerResponder: HTTPResponder {
             response = response.createHeadResponse()
             response.headers[.contentLength] = length
         }
-        response.headers[.requestID] = id
-        response.headers[.contentTypeOptions] = "nosniff"
+        response.headers.append(HTTPField(name: .requestID, value: id))
+        response.headers.append(Self.noSniffing)
         cors.allow(request, &response)
         let duration = start.duration(to: .now)
         metrics.answered(route, response.status, in: duration)
@@ -97,7 +97,7 @@ struct LedgerResponder: HTTPResponder {
 
     /// A browser's `EventSource` cannot set headers: for a stream of events, and nothing else, the token may stand in the query.
     private func sentToken(_ request: Request, _ route: Route, _ query: Query) throws -> String? {
-        if let header = request.headers[.authorization] {
+        if let header = request.headers.first(.authorization) {
             let parts = header.split(separator: " ", maxSplits: 1)
             guard parts.count == 2, parts[0].lowercased() == "bearer" else { return "" }
             return parts[1].trimmingSpaces()
@@ -133,13 +133,25 @@ struct LedgerResponder: HTTPResponder {
             ])
     }
 
+    /// A browser must not take data for a page.
+    private static let noSniffing = HTTPField(name: .contentTypeOptions, value: "nosniff")
+
     private static func split(_ target: String) -> (path: Substring, query: Substring?) {
         guard let mark = target.firstIndex(of: "?") else { return (target[...], nil) }
         return (target[..<mark], target[target.index(after: mark)...])
     }
 }
 
+extension HTTPFields {
+    /// The first value of this name. The subscript would join all there are, which costs more than the rest of a look-up.
+    func first(_ name: HTTPField.Name) -> String? {
+        for field in self where field.name == name { return field.value }
+        return nil
+    }
+}
+
 extension HTTPField.Name {
+    static let cloudEventVersion = HTTPField.Name("ce-specversion")!
     static let requestID = HTTPField.Name("X-Request-Id")!
     static let contentTypeOptions = HTTPField.Name("X-Content-Type-Options")!
     static let ledgerPosition = HTTPField.Name("Ledger-Position")!

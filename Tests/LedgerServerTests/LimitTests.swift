@@ -8,7 +8,7 @@ import Testing
 
 @Suite("limits of the HTTP service") struct LimitTests {
     @Test("a body that is too large is refused before it is read, or as soon as it shows") func largeBody() async throws {
-        try await TestService.with(settings: { $0.bodyBytes = 4096 }) { service in
+        try await TestService.with(settings: .changed { $0.bodyBytes = 4096 }) { service in
             let body = #"{"type":"queued","data":{"name":"x","y":"\#(String(repeating: "y", count: 5000))"}}"#
             let refused = try await service.append(body, to: "a")
             #expect(refused.status == 413 && refused.code == "too_large" && refused.headers["connection"] == "close")
@@ -29,7 +29,7 @@ import Testing
     }
 
     @Test("who asks before sending is told to go on, or not to") func expectContinue() async throws {
-        try await TestService.with(settings: { $0.bodyBytes = 4096 }) { service in
+        try await TestService.with(settings: .changed { $0.bodyBytes = 4096 }) { service in
             let body = #"{"type":"queued","data":{"name":"x"}}"#
             func head(_ token: String, _ length: Int) -> String {
                 "POST /v1/jobs/a/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(token)\r\ncontent-type: application/json\r\nexpect: 100-continue\r\ncontent-length: \(length)\r\nconnection: close\r\n\r\n"
@@ -49,7 +49,7 @@ import Testing
     }
 
     @Test("all bodies together have a bound") func budget() async throws {
-        try await TestService.with(settings: { $0.bufferBytes = 1 << 20 }) { service in
+        try await TestService.with(settings: .changed { $0.bufferBytes = 1 << 20 }) { service in
             func begin() throws -> RawConnection {
                 let raw = try RawConnection(service.url)
                 try raw.send(
@@ -73,7 +73,7 @@ import Testing
     }
 
     @Test("a head that is too large") func largeHead() async throws {
-        try await TestService.with(settings: { $0.headerBytes = 4096 }) { service in
+        try await TestService.with(settings: .changed { $0.headerBytes = 4096 }) { service in
             for field in [
                 "x: \(String(repeating: "y", count: 5000))",
                 (0..<100).map { "x\($0): \(String(repeating: "y", count: 60))" }.joined(separator: "\r\n"),
@@ -107,7 +107,7 @@ import Testing
     }
 
     @Test("a head or a body that does not come is given up on, also when it drips") func slow() async throws {
-        try await TestService.with(settings: { $0.request = .seconds(1) }) { service in
+        try await TestService.with(settings: .changed { $0.request = .seconds(1) }) { service in
             let silent = try RawConnection(service.url)
             let head = try RawConnection(service.url)
             try head.send("GET /livez HTTP/1.1\r\nhost:")
@@ -135,7 +135,9 @@ import Testing
     }
 
     @Test("a connection without work is closed, one that has is kept") func idle() async throws {
-        try await TestService.with(settings: { ($0.request, $0.idle, $0.heartbeat) = (.seconds(1), .seconds(2), .seconds(1)) }) {
+        try await TestService.with(
+            settings: .changed { ($0.request, $0.idle, $0.heartbeat) = (.seconds(1), .seconds(2), .seconds(1)) }
+        ) {
             service in
             let raw = try RawConnection(service.url)
             try raw.send("GET /livez HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -152,7 +154,7 @@ import Testing
     }
 
     @Test("one connection too many is told so; those that say nothing make way") func connections() async throws {
-        try await TestService.with(settings: { $0.connections = 5 }) { service in
+        try await TestService.with(settings: .changed { $0.connections = 5 }) { service in
             let silent = try (0..<5).map { _ in try RawConnection(service.url) }
             // These take the places of silent ones.
             var busy: [RawConnection] = []

@@ -86,7 +86,7 @@ import Testing
     }
 
     @Test("pages of other origins: only those that are named") func crossOrigin() async throws {
-        try await TestService.with(settings: { $0.corsOrigins = ["https://app.example"] }) { service in
+        try await TestService.with(settings: .changed { $0.corsOrigins = ["https://app.example"] }) { service in
             let ask = ["origin": "https://app.example", "access-control-request-method": "POST"]
             let preflight = try await service.ask("OPTIONS", "/v1/jobs/a/events", token: "", headers: ask)
             #expect(preflight.status == 204)

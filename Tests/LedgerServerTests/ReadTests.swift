@@ -33,7 +33,7 @@ import Testing
     }
 
     @Test("who waits for a position that does not come is told how far it is") func behind() async throws {
-        try await TestService.with(projecting: true, settings: { $0.wait = .seconds(1) }) { service in
+        try await TestService.with(projecting: true, settings: .changed { $0.wait = .seconds(1) }) { service in
             _ = try await service.ledger.queue("a")
             _ = try await service.ask("GET", "/v1/jobs/a?min_position=1")
             for path in ["/v1/jobs/a", "/v1/jobs", "/v1/jobs/a/runs"] {

@@ -141,7 +141,7 @@ import Testing
     }
 
     @Test("a quiet stream says that it is alive") func heartbeat() async throws {
-        try await TestService.with(settings: { $0.heartbeat = .seconds(1) }) { service in
+        try await TestService.with(settings: .changed { $0.heartbeat = .seconds(1) }) { service in
             try await service.ledger.queue("a")
             var stream = try await service.stream("/v1/jobs/a/events")
             _ = try await stream.next()
@@ -180,7 +180,7 @@ import Testing
     }
 
     @Test("each token has so many streams, and gets them back") func limit() async throws {
-        try await TestService.with(settings: { $0.streamsPerToken = 2 }) { service in
+        try await TestService.with(settings: .changed { $0.streamsPerToken = 2 }) { service in
             try await service.ledger.queue("a")
             var (one, two) = (try await service.stream("/v1/events"), try await service.stream("/v1/jobs/a/events"))
             _ = (try await one.next(), try await two.next())

@@ -9,6 +9,7 @@ import Logging
 import NIOCore
 import NIOHTTP1
 import Projections
+import Redis
 import ServiceLifecycle
 import Testing
 
@@ -23,15 +24,12 @@ struct TestService: Sendable {
 
     /// - Parameters:
     ///   - projecting: whether the read models are kept up to date.
-    ///   - publishing: whether there is a Redis; without it streams are polled.
+    ///   - redis: what the service listens to; without it the log is asked what is new.
     static func with<T: Sendable>(
-        needsToken: Bool = true, projecting: Bool = false, url: String? = nil,
-        settings change: (inout HTTPSettings) -> Void = { _ in }, _ body: @Sendable (TestService) async throws -> T
+        needsToken: Bool = true, projecting: Bool = false, redis: RedisConfiguration? = nil, url: String? = nil,
+        settings: HTTPSettings = HTTPSettings(), _ body: @Sendable (TestService) async throws -> T
     ) async throws -> T {
-        var http = HTTPSettings()
-        http.readers = 4
-        change(&http)
-        let settings = http
+        let settings = settings.changed { $0.readers = min($0.readers, 4) }
         return try await TestLedger.with { ledger in
             let tokens = TokenStore(ledger.store)
             let token = try await tokens.create(Set(Scope.allCases), name: "test").text
@@ -40,7 +38,7 @@ struct TestService: Sendable {
             logger.logLevel = .error
             let service = try LedgerService(
                 LedgerService.Configuration(
-                    url: url ?? ledger.url, ledger: ledger.name, redis: nil, http: settings, port: 0, needsToken: needsToken),
+                    url: url ?? ledger.url, ledger: ledger.name, redis: redis, http: settings, port: 0, needsToken: needsToken),
                 logger: logger
             ) { listening.yield($0) }
             let group = ServiceGroup(
@@ -129,5 +127,16 @@ struct TestService: Sendable {
         let response = try await HTTPClient.shared.execute(request, timeout: .seconds(120))
         return EventReading(
             status: Int(response.status.code), type: response.headers.first(name: "content-type"), body: response.body)
+    }
+}
+
+extension HTTPSettings {
+    /// The defaults, changed.
+    static func changed(_ change: (inout HTTPSettings) -> Void) -> HTTPSettings { HTTPSettings().changed(change) }
+
+    func changed(_ change: (inout HTTPSettings) -> Void) -> HTTPSettings {
+        var settings = self
+        change(&settings)
+        return settings
     }
 }

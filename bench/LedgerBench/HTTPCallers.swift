@@ -74,16 +74,37 @@ actor HTTPCallers {
 
     /// Takes a whole answer off the buffer; false while it has none.
     private static func takeAnswer(_ buffer: inout [UInt8]) throws -> Bool {
-        guard let end = buffer.firstRange(of: Array("\r\n\r\n".utf8))?.upperBound else { return false }
-        let head = String(decoding: buffer[..<end], as: UTF8.self).lowercased()
-        guard let range = head.firstRange(of: "content-length: "),
-            let length = Int(head[range.upperBound...].prefix { $0.isNumber })
-        else { throw BenchFailure("an answer without a length: \(head)") }
-        guard buffer.count >= end + length else { return false }
-        guard head.hasPrefix("http/1.1 201 ") else {
-            throw BenchFailure("not appended: \(head)\(String(decoding: buffer[end...], as: UTF8.self))")
+        guard let end = buffer.place(behind: blankLine) else { return false }
+        guard buffer.starts(with: created), let start = buffer.place(behind: lengthName) else {
+            throw BenchFailure("not appended: \(String(decoding: buffer, as: UTF8.self))")
         }
+        let length = buffer[start...].prefix { (0x30...0x39).contains($0) }.reduce(0) { $0 * 10 + Int($1 - 0x30) }
+        guard buffer.count >= end + length else { return false }
         buffer.removeSubrange(..<(end + length))
         return true
+    }
+
+    private static let blankLine = Array("\r\n\r\n".utf8)
+    private static let created = Array("HTTP/1.1 201 ".utf8)
+    private static let lengthName = Array("Content-Length: ".utf8)
+}
+
+extension [UInt8] {
+    /// Behind the first place where `bytes` stand. By C's look for a byte and comparison: it is done for every answer.
+    func place(behind bytes: [UInt8]) -> Int? {
+        // Lent for the time of the search, which stays within it.
+        withUnsafeBytes { all in
+            bytes.withUnsafeBytes { bytes in
+                guard let base = all.baseAddress, let wanted = bytes.baseAddress else { return nil }
+                var start = 0
+                while start + bytes.count <= all.count,
+                    let found = memchr(base + start, Int32(bytes[0]), all.count - start - bytes.count + 1)
+                {
+                    if memcmp(found, wanted, bytes.count) == 0 { return UnsafeRawPointer(found) - base + bytes.count }
+                    start = UnsafeRawPointer(found) - base + 1
+                }
+                return nil
+            }
+        }
     }
 }

@@ -21,12 +21,14 @@ final class BodyBudget: Sendable {
     /// Gives `body` the whole body of a request, whose bytes count until it returns.
     func withBody<T>(of call: Call, _ body: ([UInt8]) async throws -> T) async throws -> T {
         let request = call.request
-        if let length = request.headers[.contentLength].flatMap(Int.init), length > each { throw tooLarge }
+        let length = request.headers.first(.contentLength).flatMap { Int($0) }
+        if let length, length > each { throw tooLarge }
         // Who asks first whether it may send its body is told so only now, that nothing speaks against it.
-        if request.headers[.expect]?.lowercased() == "100-continue" {
+        if request.headers.first(.expect)?.lowercased() == "100-continue" {
             try await call.context.channel.writeAndFlush(HTTPResponsePart.head(HTTPResponse(status: .continue))).get()
         }
         var bytes: [UInt8] = []
+        bytes.reserveCapacity(min(length ?? 0, 64 << 10))
         var taken = 0
         defer { held.subtract(taken, ordering: .relaxed) }
         for try await chunk in request.body {
@@ -38,7 +40,7 @@ final class BodyBudget: Sendable {
             }
             bytes.append(contentsOf: chunk.readableBytesView)
         }
-        if let length = request.headers[.contentLength].flatMap(Int.init), bytes.count != length {
+        if let length, bytes.count != length {
             throw Problem.invalidRequest("the body ended after \(bytes.count) of \(length) bytes")
         }
         return try await body(bytes)

@@ -64,7 +64,7 @@ struct AppendRoutes: Sendable {
 
     /// The header is another place for a single event's id.
     private func applyIdempotencyKey(_ headers: HTTPFields, to body: inout SentBody) throws {
-        guard let header = headers[.idempotencyKey] else { return }
+        guard let header = headers.first(.idempotencyKey) else { return }
         guard case .one(var event) = body else {
             throw Problem.invalidRequest("Idempotency-Key is for one event; in an array give each its \"event_id\"")
         }

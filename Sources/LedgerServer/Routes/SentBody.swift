@@ -33,14 +33,16 @@ enum SentBody {
 
     /// - Throws: ``Problem``, or the ``Refusal`` of a single event.
     init(_ body: [UInt8], _ headers: HTTPFields, needsJob: Bool) throws {
-        switch MediaType.essence(headers[.contentType] ?? "") {
+        let type = headers.first(.contentType) ?? ""
+        // Most say it just so.
+        switch type == Self.json ? type : MediaType.essence(type) {
         case Self.json:
-            if headers[HTTPField.Name("ce-specversion")!] != nil {
+            if headers.first(.cloudEventVersion) != nil {
                 self = .one(try Self.binaryCloudEvent(body, headers))
             } else {
                 self = try Self.plain(body, needsJob: needsJob)
             }
-        case Self.cloudEvent: self = .one(try Self.cloudEvent(try Self.object(body[...])))
+        case Self.cloudEvent: self = .one(try Self.whole(body) { members throws(Refusal) in try Self.cloudEvent(members) })
         case Self.cloudEventBatch:
             self = .several(try Self.each(of: body) { element throws(Refusal) in try Self.cloudEvent(try Self.object(element)) })
         case let other:
@@ -53,30 +55,38 @@ enum SentBody {
     }
 
     private static func plain(_ body: [UInt8], needsJob: Bool) throws -> SentBody {
-        func event(_ text: ArraySlice<UInt8>) throws(Refusal) -> SentEvent {
-            let event = try SentEvent(members: try object(text), in: "the event", needsJob: needsJob)
+        func event(_ members: [(name: String, value: ArraySlice<UInt8>)]) throws(Refusal) -> SentEvent {
+            let event = try SentEvent(members: members, in: "the event", needsJob: needsJob)
             guard needsJob || event.job == nil else {
                 throw Refusal(.invalidEvent, "\"job\" stands in the path, and not in the event")
             }
             return event
         }
         switch body.first(where: { ![0x20, 0x09, 0x0A, 0x0D].contains($0) }) {
-        case UInt8(ascii: "["): return .several(try each(of: body, event))
-        case UInt8(ascii: "{"):
-            try check(body)
-            return .one(try event(body[...]))
+        case UInt8(ascii: "["):
+            return .several(try each(of: body) { element throws(Refusal) in try event(try object(element)) })
+        case UInt8(ascii: "{"): return .one(try whole(body, event))
         default: throw Problem.malformedJSON("the body must be a JSON object, or an array of them")
         }
     }
 
     /// What is no JSON at all is told apart from what is none of our events.
-    private static func check(_ body: [UInt8]) throws(Problem) {
+    private static func whole(
+        _ body: [UInt8], _ event: ([(name: String, value: ArraySlice<UInt8>)]) throws(Refusal) -> SentEvent
+    ) throws -> SentEvent {
+        let members: [(name: String, value: ArraySlice<UInt8>)]
         do {
-            _ = try JSONText.slices(of: body[...])
+            members = try JSONText.slices(of: body[...])
         } catch {
-            throw .malformedJSON("the body is no JSON: \(error)")
+            throw Problem.malformedJSON("the body is no JSON: \(error)")
         }
-        guard String(utf8: body[...]) != nil else { throw .malformedJSON("the body is not UTF-8") }
+        do {
+            return try event(members)
+        } catch let refusal {
+            // Whatever else is wrong with it follows from this.
+            guard String(utf8: body[...]) != nil else { throw Problem.malformedJSON("the body is not UTF-8") }
+            throw refusal
+        }
     }
 
     private static func each(

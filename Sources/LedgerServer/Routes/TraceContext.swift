@@ -7,9 +7,10 @@ struct TraceContext: Sendable {
 
     /// `nil` where there is none, or none that is well-formed: a trace is no reason to refuse anything.
     init?(_ headers: HTTPFields) {
-        guard let parent = headers[.traceparent], Self.isWellFormed(parent) else { return nil }
+        guard let parent = headers.first(.traceparent), Self.isWellFormed(parent) else { return nil }
         var members = Array("\"traceparent\":\"\(parent)\"".utf8)
-        if let state = headers[.tracestate], state.utf8.count <= 512, state.utf8.allSatisfy({ (0x20..<0x7F).contains($0) }) {
+        if let state = headers.first(.tracestate), state.utf8.count <= 512, state.utf8.allSatisfy({ (0x20..<0x7F).contains($0) })
+        {
             members += ",\"tracestate\":".utf8
             members.appendJSON(string: state)
         }

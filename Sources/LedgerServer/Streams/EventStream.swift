@@ -118,7 +118,7 @@ struct EventStream: Sendable {
         for event in events {
             buffer.writeString("id: \(event.position)\ndata: ")
             // One line: a CloudEvent has no line breaks.
-            buffer.writeBytes(event.json)
+            buffer.writeBytes(event.streamed)
             buffer.writeStaticString("\n\n")
         }
         try await writer.write(buffer)

@@ -79,7 +79,7 @@ struct Tail: AsyncParsableCommand {
 
     func run() async throws {
         let settings = try await options.settings()
-        let store = try settings.store()
+        let (store, redis) = (try settings.store(), try settings.optionalRedis())
         let head = try await store.head()
         let start = after ?? last.map { max(0, head - $0) } ?? 0
         let types = type.isEmpty ? nil : Set(type.compactMap(EventType.init(rawValue:)))
@@ -89,7 +89,7 @@ struct Tail: AsyncParsableCommand {
             let connection = try await settings.connect("jobledger tail")
             for try await event in connection.events(query) { try printer.print(FeedEvent(event, of: settings.ledger)) }
         } else {
-            try await settings.withFeed(store) { feed in
+            try await settings.withFeed(store, redis) { feed in
                 let jobs = job.map { Set([$0]) }
                 for try await event in feed.subscribe(after: start, jobs: jobs, types: types) { try printer.print(event) }
             }
@@ -114,12 +114,12 @@ struct Watch: AsyncParsableCommand {
 
     func run() async throws {
         let settings = try await options.settings()
-        let store = try settings.store()
+        let (store, redis) = (try settings.store(), try settings.optionalRedis())
         var view = JobView(json: options.json)
         if try await store.page(EventQuery(job: job, limit: 1)).isEmpty {
             Output.diagnostic("job \(Output.printable(job)) has no events yet; waiting for it")
         }
-        try await settings.withFeed(store) { feed in
+        try await settings.withFeed(store, redis) { feed in
             for try await event in feed.subscribe(job: job) { try view.show(event) }
         }
         if view.end == .failed { throw Failure.refused }

@@ -71,9 +71,12 @@ extension LedgerSettings {
             applicationName: "jobledger \(ledger)")
     }
 
-    /// Runs `body` beside a feed, by Redis where there is one.
-    func withFeed(_ store: EventStore, _ body: (Feed) async throws -> Void) async throws {
-        try await Feed.with(store: store, redis: try redisURL.map(Self.redis), logger: logger("jobledger"), body)
+    /// Where Redis is, if there is one: looked at before anything is connected, for a malformed address is a mistake of usage.
+    func optionalRedis() throws -> RedisConfiguration? { try redisURL.map(Self.redis) }
+
+    /// Runs `body` beside a feed.
+    func withFeed(_ store: EventStore, _ redis: RedisConfiguration?, _ body: (Feed) async throws -> Void) async throws {
+        try await Feed.with(store: store, redis: redis, logger: logger("jobledger"), body)
     }
 
     func connect(_ applicationName: String) async throws -> PostgresConnection {
