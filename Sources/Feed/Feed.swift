@@ -31,6 +31,8 @@ public final class Feed: Sendable {
         /// Of those that have left.
         var tally = Delivery<FeedEvent>.Tally()
         var isJoined = false
+        /// Whether the connection to Redis broke, or could not be made.
+        var isLost = false
         /// Whether the pattern of all jobs is listened to.
         var hearsPattern = false
         var phase = Phase.new
