@@ -56,7 +56,7 @@ test-tools:
 
 .PHONY: openapi-check
 openapi-check: deps build ## test the running service against its OpenAPI document, for about a minute
-	CONFIGURATION=$(CONFIGURATION) scripts/check-openapi
+	CONFIGURATION=$(CONFIGURATION) scripts/check-openapi $(SEED)
 
 .PHONY: test-thread
 test-thread: deps ## run the tests of THREAD_MODULES under ThreadSanitizer

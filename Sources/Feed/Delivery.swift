@@ -4,9 +4,10 @@ import LedgerCore
 ///
 /// Each event has a number, and says behind which number it follows: of the log as a whole it is the position, of a single job the
 /// version. An event that follows what is known is the next one; one that is known has come twice; anything else shows that something
-/// between is missing. What is missing is never waited for: whatever was announced has been committed before, so a look at the log, begun
+/// between is missing. What is missing is not waited for: whatever was announced has been committed before, so a look at the log, begun
 /// now, finds it. That is why nothing is kept while the subscription is ``Phase/behind``, and why what comes during a look is held: it may be
-/// newer than what the look sees.
+/// newer than what the look sees. A replica of the log may be late: a look that does not come as far as what was announced and not held
+/// does not count.
 ///
 ///     behind ──ask──▶ looking ──saw, to the end──▶ live ──a hole, doubt, no room──▶ behind
 ///        ▲               │ failed, or more to come
@@ -51,12 +52,12 @@ struct Delivery<Event: Sendable>: Sendable {
     }
 
     struct Held: Sendable {
+        /// What was announced and is not held: so far a look has to come.
+        var needed: Int64
         var heard: [Heard] = []
         var bytes = 0
-        /// There was no room, or something was said to be there that need not be among what is held: look again.
-        var isIncomplete = false
-        /// The highest number that was said to be there.
-        var told: Int64 = 0
+        /// Something may be missing that nobody announced: look again.
+        var isDoubtful = false
     }
 
     /// What the consumer is to do.
@@ -80,6 +81,8 @@ struct Delivery<Event: Sendable>: Sendable {
     /// Everything up to here has been taken, or is ready, or is not wanted.
     private(set) var known: Mark
     private(set) var ready: [Event] = []
+    /// The highest number that was heard, or told to be there.
+    private(set) var announced: Int64
     private(set) var tally = Tally()
     /// Of what is ready, what was heard: a page is bounded by who reads it.
     private var heardReady = (events: 0, bytes: 0)
@@ -90,12 +93,14 @@ struct Delivery<Event: Sendable>: Sendable {
 
     init(after known: Mark, mostEvents: Int, mostBytes: Int) {
         self.known = known
+        announced = known.number
         most = (mostEvents, mostBytes)
     }
 
     // MARK: From the feed. Each returns whether the consumer is to be woken.
 
     mutating func hear(_ heard: Heard) -> Bool {
+        announced = max(announced, heard.mark.number)
         switch phase {
         case .behind, .over: break
         case .looking(var held):
@@ -111,12 +116,13 @@ struct Delivery<Event: Sendable>: Sendable {
     /// There are events up to `number`.
     /// - Parameter shouldBeKnown: whether they have been published, so that one that is not known is missing.
     mutating func tell(upTo number: Int64, shouldBeKnown: Bool) -> Bool {
+        announced = max(announced, number)
         guard number > known.number else { return false }
         switch phase {
         case .behind, .over: break
         case .looking(var held):
             phase = .behind
-            held.told = max(held.told, number)
+            held.needed = max(held.needed, number)
             phase = .looking(held)
         case .live: if shouldBeKnown { fallBehind(\.gaps) } else { phase = .behind }
         }
@@ -129,7 +135,7 @@ struct Delivery<Event: Sendable>: Sendable {
         case .behind, .over: break
         case .looking(var held):
             phase = .behind
-            held.isIncomplete = true
+            held.isDoubtful = true
             phase = .looking(held)
         case .live: phase = .behind
         }
@@ -154,7 +160,7 @@ struct Delivery<Event: Sendable>: Sendable {
         switch phase {
         // An earlier look was abandoned.
         case .behind, .looking:
-            phase = .looking(Held())
+            phase = .looking(Held(needed: announced))
             return .look(after: known)
         case .live:
             isWaiting = true
@@ -163,26 +169,26 @@ struct Delivery<Event: Sendable>: Sendable {
         }
     }
 
-    /// The look has come to its end.
-    mutating func see(_ page: Page) {
+    /// The look has come to its end. False where it found nothing, and there should be something: whoever looks again should wait a little.
+    mutating func see(_ page: Page) -> Bool {
         // Where the feed has stopped meanwhile, this is for another time.
-        guard let held = lookEnded() else { return }
+        guard let held = lookEnded() else { return true }
         ready += page.events
         if hasBeenLive { tally.refilled += page.events.count }
         if page.through.number > known.number { known = page.through }
         known.position = max(known.position, page.through.position)
         if page.isLast {
             phase = .over
-        } else if page.hasMore {
+        } else if page.hasMore || page.through.number < held.needed {
             phase = .behind
         } else {
             phase = .live
             hasBeenLive = true
             // What goes wrong among these makes it behind again, and then the rest changes nothing.
             for heard in held.heard { _ = hear(heard) }
-            if held.isIncomplete { _ = doubt() }
-            _ = tell(upTo: held.told, shouldBeKnown: false)
+            if held.isDoubtful { _ = doubt() }
         }
+        return !ready.isEmpty || page.hasMore || page.isLast || page.through.number >= held.needed
     }
 
     /// The look has failed, or was abandoned.
@@ -227,7 +233,7 @@ struct Delivery<Event: Sendable>: Sendable {
 extension Delivery.Held {
     mutating func add(_ heard: Delivery.Heard, _ most: (events: Int, bytes: Int)) {
         guard self.heard.count < most.events, bytes < most.bytes else {
-            isIncomplete = true
+            needed = max(needed, heard.mark.number)
             return
         }
         self.heard.append(heard)

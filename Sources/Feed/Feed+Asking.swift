@@ -7,6 +7,10 @@ import Postgres
 /// What a feed knows from asking Postgres.
 struct Asking: Sendable {
     var epoch: EventID?
+    /// How far the log went.
+    var head: Position = 0
+    /// How often the ledger turned out to be another one.
+    var era = 0
     /// Everything of the jobs up to here has been told to their subscriptions; `nil` where that is not known.
     var told: Position?
     var last: ContinuousClock.Instant?
@@ -88,11 +92,14 @@ extension Feed {
         let news = try await store.news(of: question.jobs, after: after, upTo: question.upTo, most: Self.longestStretch)
         let upTo = question.upTo ?? news.head
         let (audience, isAnotherLedger, newcomers) = state.withLock { state in
-            let isAnother = state.asking.epoch.map { $0 != news.epoch } ?? false || news.head < question.after ?? 0
-            state.asking.epoch = news.epoch
-            // Another ledger's positions are not those that were told.
-            state.asking.told = isAnother ? nil : max(upTo, question.after ?? 0)
-            if isAnother { state.hearing.cut() }
+            let isAnother = state.asking.epoch.map { $0 != news.epoch } ?? false || news.head < state.asking.head
+            (state.asking.epoch, state.asking.head) = (news.epoch, news.head)
+            // Another ledger's positions are not those that were told. A replica may not have come to where the beat is.
+            state.asking.told = isAnother ? nil : max(min(upTo, news.head), question.after ?? 0)
+            if isAnother {
+                state.hearing.cut()
+                state.asking.era += 1
+            }
             return (state.audience, isAnother, Set(state.asking.newcomers))
         }
         let isPublished = question.upTo != nil

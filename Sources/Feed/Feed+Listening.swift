@@ -7,31 +7,31 @@ import Redis
 
 /// The half of a feed that hears what Redis brings, and passes it on within the process.
 extension Feed {
+    /// All of it runs on the thread of the connection.
     func listen(to redis: RedisConfiguration) async {
-        var isAway = false
-        for await item in RedisSubscription(redis, topics: topics) {
+        await RedisSubscription(redis, topics: topics).each { item in
             switch item {
             case .message(let channel, _, let payload):
                 if channel == store.ledger.headChannel { hear(beat: payload) } else { hear(event: payload) }
             case .joined:
-                if isAway { logger.notice("Redis is back") }
-                isAway = false
-                // What was published before is not heard any more.
-                state.withLock { state in
-                    state.isJoined = true
+                let wasLost = state.withLock { state in
+                    defer { (state.isJoined, state.isLost) = (true, false) }
+                    // What was published before is not heard any more.
                     state.asking.isUrgent = true
                     let hearsPattern = !topics.names.patterns.isEmpty
                     if hearsPattern, !state.hearsPattern { state.asking.concernsPattern = true }
                     state.hearsPattern = hearsPattern
+                    return state.isLost
                 }
+                if wasLost { logger.notice("Redis is back") }
                 wake.yield()
             case .lost(let error):
-                if !isAway { logger.warning("Redis is away, asking Postgres", metadata: ["error": "\(error)"]) }
-                isAway = true
-                state.withLock {
-                    ($0.isJoined, $0.hearsPattern) = (false, false)
-                    $0.hearing.cut()
+                let wasLost = state.withLock { state in
+                    defer { (state.isJoined, state.isLost, state.hearsPattern) = (false, true, false) }
+                    state.hearing.cut()
+                    return state.isLost
                 }
+                if !wasLost { logger.warning("Redis is away, asking Postgres", metadata: ["error": "\(error)"]) }
             }
         }
     }

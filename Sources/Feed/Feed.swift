@@ -31,6 +31,8 @@ public final class Feed: Sendable {
         /// Of those that have left.
         var tally = Delivery<FeedEvent>.Tally()
         var isJoined = false
+        /// Whether the connection to Redis broke, or could not be made.
+        var isLost = false
         /// Whether the pattern of all jobs is listened to.
         var hearsPattern = false
         var phase = Phase.new
@@ -121,12 +123,17 @@ public final class Feed: Sendable {
         Subscription(feed: self, Selection(jobs: [job], types: types, endsWithJob: true), after: position, epoch: epoch)
     }
 
+    /// Changes when the ledger turns out to be another one.
+    var era: Int { state.withLock { $0.asking.era } }
+
     func join(_ inbox: Inbox) {
-        let isStopped = state.withLock { state in
+        let (isStopped, last) = state.withLock { state in
             state.audience.join(inbox)
             state.asking.newcomers.append(inbox)
-            return state.phase == .stopped
+            return (state.phase == .stopped, state.hearing.last)
         }
+        // What others have heard will not be heard again.
+        if !inbox.countsVersions { inbox.tell(upTo: last, shouldBeKnown: false) }
         if isStopped { inbox.stop() }
     }
 

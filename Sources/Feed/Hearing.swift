@@ -4,6 +4,9 @@ import LedgerCore
 struct Hearing: Sendable {
     /// Every event behind `from`, up to `upTo`, has been heard.
     private var run: (from: Position, upTo: Position)?
+    /// The last position that was heard, or heard of.
+    var last: Position { run?.upTo ?? 0 }
+
     /// When the head was told last, and where it was.
     private var beat: (position: Position, at: ContinuousClock.Instant)?
 

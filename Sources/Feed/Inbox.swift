@@ -63,7 +63,7 @@ final class Inbox: Sendable {
     // MARK: From the consumer
 
     func ask() -> Delivery<FeedEvent>.Step { state.withLock { $0.delivery.ask() } }
-    func see(_ page: Delivery<FeedEvent>.Page) { state.withLock { $0.delivery.see(page) } }
+    func see(_ page: Delivery<FeedEvent>.Page) -> Bool { state.withLock { $0.delivery.see(page) } }
     func lookFailed() { state.withLock { $0.delivery.lookFailed() } }
 
     /// Returns when it pays to ask again, or the task is cancelled.

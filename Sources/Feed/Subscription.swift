@@ -1,5 +1,6 @@
 import EventStore
 import LedgerCore
+import OffPool
 
 /// Events as they come, from a position on: each once, in order. Made by ``Feed/subscribe(after:epoch:jobs:types:)``.
 ///
@@ -57,6 +58,12 @@ final class Subscriber {
     private let after: Position?
     private var epoch: EventID?
     private var inbox: Inbox?
+    /// Of the feed, when this subscriber joined.
+    private var era = 0
+    /// How far the log went, by Postgres; at first, by whoever subscribed.
+    private var head: Position = 0
+    /// Between looks at a replica that is late.
+    private var backoff = Backoff(first: .milliseconds(5), longest: .milliseconds(250))
     /// The most events of the next page.
     private var limit: Int
 
@@ -83,7 +90,8 @@ final class Subscriber {
             case .end(stopped: true): throw FeedStopped()
             case .look(let mark):
                 do {
-                    inbox.see(try await look(after: mark, isolation: actor))
+                    let page = try await look(after: mark, isolation: actor)
+                    if inbox.see(page) { backoff.reset() } else { try await backoff.pause() }
                 } catch {
                     inbox.lookFailed()
                     throw error
@@ -105,6 +113,8 @@ final class Subscriber {
             (start, epoch) = (now.head, now.epoch)
         }
         let inbox = Inbox(selection, after: start, buffer: feed.buffer)
+        head = start
+        era = feed.era
         feed.join(inbox)
         self.inbox = inbox
         return inbox
@@ -117,10 +127,10 @@ final class Subscriber {
         let found = try await patiently(isolation: actor) {
             try await store.events(selection, after: mark, limit: limit, bytes: bytes)
         }
-        if found.head < mark.position || epoch.map({ $0 != found.epoch }) ?? false {
+        if found.head < head || era != feed.era || epoch.map({ $0 != found.epoch }) ?? false {
             throw AnotherEpoch(position: mark.position, head: found.head)
         }
-        epoch = found.epoch
+        (epoch, head) = (found.epoch, found.head)
         // To call off half of a page costs more than to ask twice.
         self.limit = found.isHeavy ? max(1, found.page.events.count) : min(2 * limit, feed.buffer.events)
         return found.page

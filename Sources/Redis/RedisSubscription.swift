@@ -53,6 +53,10 @@ public struct RedisSubscription: AsyncSequence, Sendable {
         self.backoff = backoff
     }
 
+    /// Gives each item to `body`, on the thread that reads the connection, until the task is cancelled: an item is not handed from task to
+    /// task, which costs more than it takes to deal with. Nothing is read meanwhile, so `body` must be quick, and never wait.
+    public func each(_ body: @Sendable (Item) -> Void) async { await SubscriptionLine(self).each(body) }
+
     public func makeAsyncIterator() -> Iterator { Iterator(line: SubscriptionLine(self)) }
 
     public struct Iterator: AsyncIteratorProtocol, Sendable {

@@ -55,6 +55,14 @@ actor SubscriptionLine {
         }
     }
 
+    func each(_ body: @Sendable (RedisSubscription.Item) -> Void) async {
+        while true {
+            let items = await next()
+            if items.isEmpty { return }
+            for item in items { body(item) }
+        }
+    }
+
     /// An item and what has arrived behind it. What goes wrong meanwhile is told by the next call.
     private func more(on session: Session, after first: RedisSubscription.Item) -> [RedisSubscription.Item] {
         var items = [first]

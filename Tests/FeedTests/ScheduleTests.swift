@@ -11,7 +11,7 @@ import Testing
         let seed = UInt64.random(in: 0...UInt64.max)
         print("schedules: seed \(seed)")
         var all = Delivery<Position>.Tally()
-        for number in 0..<500 {
+        for number in 0..<1000 {
             var schedule = Schedule(seed: seed &+ UInt64(number))
             for _ in 0..<300 { schedule.step() }
             schedule.finish()
@@ -83,7 +83,7 @@ private struct TestSubscriber {
         let concerned = visible.last(where: concerns)
         let end = Delivery<Position>.Mark(
             number: countsVersions ? concerned?.version ?? 0 : Int64(visible.count), position: Int64(visible.count))
-        delivery.see(.init(events: events.map(\.position), through: hasMore ? mark(events[2]) : end, hasMore: hasMore))
+        _ = delivery.see(.init(events: events.map(\.position), through: hasMore ? mark(events[2]) : end, hasMore: hasMore))
         look = nil
     }
 }
@@ -103,9 +103,12 @@ private struct Schedule {
 
     /// In a hundred, of the messages that are lost and of those that come out of order.
     private let (loss, disorder): (UInt64, UInt64)
+    /// By how many events at most a look may see less than there is, as on a replica.
+    private let lag: UInt64
 
     init(seed: UInt64) {
         random = SeededGenerator(seed: seed)
+        lag = [1, 1, 6][Int(random.below(3))]
         (loss, disorder) = ([0, 2, 15][Int(random.below(3))], [0, 2, 15][Int(random.below(3))])
     }
 
@@ -173,12 +176,19 @@ private struct Schedule {
         if subscribers[index].look == nil { return subscribers[index].ask() }
         switch random.below(10) {
         // What it sees is settled long before it is seen here.
-        case 0..<4: if subscribers[index].look?.head == nil { subscribers[index].look?.head = log.count }
+        case 0..<4: settle(index)
         case 4:
             subscribers[index].delivery.lookFailed()
             subscribers[index].look = nil
-        default: subscribers[index].see(log)
+        default:
+            settle(index)
+            subscribers[index].see(log)
         }
+    }
+
+    private mutating func settle(_ index: Int) {
+        let head = max(0, log.count - Int(random.below(lag)))
+        if subscribers[index].look?.head == nil { subscribers[index].look?.head = head }
     }
 
     /// Nothing is on its way any more; the feed has asked Postgres once, and said what there is.

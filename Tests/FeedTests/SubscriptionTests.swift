@@ -1,12 +1,14 @@
 import EmbeddedServices
 import EventStore
-import Feed
 import Foundation
 import LedgerCore
 import LedgerTesting
+import OffPool
 import Postgres
 import Redis
 import Testing
+
+@testable import Feed
 
 /// Every event once and in order, with Redis, without it, and with one that is not there.
 @Suite(.timeLimit(.minutes(2))) struct SubscriptionTests {
@@ -176,32 +178,28 @@ import Testing
                 feed async throws in
                 try await feed.whenLive(ledger)
                 let start = try await ledger.store.head()
-                async let quick = feed.subscribe(after: start).first(1000)
-                // It is live when it has taken what there is, and then it has other things to do.
-                let slow = feed.subscribe(after: start, jobs: ["a"])
-                let (busy, becomesBusy) = AsyncStream.makeStream(of: Void.self)
-                async let events = {
-                    var iterator = slow.makeAsyncIterator()
-                    var events = [try await iterator.next(), try await iterator.next()].compactMap(\.self)
-                    becomesBusy.finish()
-                    // On a busy machine it may have fallen behind for other reasons: then it needs to ask to be live again.
-                    while feed.figures.overflows == 0, let event = try await iterator.next() {
-                        events.append(event)
-                        let deadline = ContinuousClock.now.advanced(by: .milliseconds(300))
-                        while feed.figures.overflows == 0, ContinuousClock.now < deadline { await Task.yield() }
-                    }
-                    while events.count < 1000, let batch = try await iterator.nextBatch() {
+                async let quick = feed.subscribe(after: start).first(410)
+                var iterator = feed.subscribe(after: start, jobs: ["a"]).makeAsyncIterator()
+                var taken: [FeedEvent] = []
+                var overflows = 0
+                for round in 0..<10 {
+                    // It has taken all there is, so that it is live, and has other things to do while more comes than it has room for.
+                    try await ledger.progress("a", 1)
+                    taken.append(try #require(try await iterator.next()))
+                    let heard = feed.figures.deliveryLag.count
+                    for count in 1...40 { try await ledger.progress("a", count) }
+                    _ = try await eventually("heard") { feed.figures.deliveryLag.count >= heard + 40 ? true : nil }
+                    overflows = feed.state.withLock { $0.audience.byJob["a"]?.first?.tally.overflows ?? 0 }
+                    while taken.count < (round + 1) * 41 {
+                        let batch = try #require(try await iterator.nextBatch())
                         #expect(batch.count <= 40)
-                        events += batch
+                        taken += batch
                     }
-                    return events
-                }()
-                _ = try await eventually("subscribed") { feed.figures.subscribers == 2 ? true : nil }
-                for count in 1...2 { try await ledger.progress("a", count) }
-                for await _ in busy {}
-                for count in 3...1000 { try await ledger.progress("a", count) }
-                #expect(try await quick.count == 1000)
-                #expect(try await events.map(\.position) == (1...1000).map { start + $0 })
+                }
+                // Not in every round, where the machine is so busy that it falls behind for other reasons.
+                #expect(overflows >= 1)
+                #expect(try await quick.count == 410)
+                #expect(taken.map(\.position) == (1...410).map { start + $0 })
             }
         }
     }

@@ -125,6 +125,33 @@ import Testing
         }
     }
 
+    /// Topics come and go while it goes on, and each item is dealt with where it is read.
+    @Test func topicsChangeUnderWay() async throws {
+        try await withRedis { _, place in
+            let client = RedisClient(place)
+            let topics = RedisTopics(RedisTopics.Names(channels: ["a"]))
+            let (items, heard) = AsyncStream.makeStream(of: Item.self)
+            let listening = Task { await RedisSubscription(place, topics: topics).each { heard.yield($0) } }
+            var iterator = items.makeAsyncIterator()
+            #expect(await iterator.next() == .joined)
+            topics.change { $0 = RedisTopics.Names(channels: ["b", "c"], patterns: ["x.*"]) }
+            #expect(await iterator.next() == .joined)
+            while try await client.command("PUBSUB", "NUMSUB", "a").array?.last?.integer != 0 {}
+            for channel in ["a", "b", "x.y", "c"] { try await client.command("PUBLISH", channel, "m") }
+            let payload = "m".redisBytes
+            #expect(await iterator.next() == .message(channel: "b", pattern: nil, payload: payload))
+            #expect(await iterator.next() == .message(channel: "x.y", pattern: "x.*", payload: payload))
+            #expect(await iterator.next() == .message(channel: "c", pattern: nil, payload: payload))
+            // Nothing at all for a while, and then something again: the connection stands.
+            topics.change { $0 = RedisTopics.Names() }
+            while try await client.command("PUBSUB", "NUMPAT").integer != 0 {}
+            topics.change { $0.channels.insert("d") }
+            #expect(await iterator.next() == .joined)
+            listening.cancel()
+            await listening.value
+        }
+    }
+
     @Test func needsAChannel() throws {
         let place = RedisConfiguration(address: .tcp(host: "h", port: 1))
         #expect(throws: RedisError.self) { try RedisSubscription(place) }
