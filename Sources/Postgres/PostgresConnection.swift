@@ -45,6 +45,16 @@ public actor PostgresConnection {
         }
     }
 
+    /// A further connection of the same configuration, for what is to go on beside this one.
+    /// - Parameter silence: how long a statement on it may run without a byte from the server; as here unless given.
+    public nonisolated func another(silence: Duration? = nil, patience: Duration = .seconds(10)) async throws
+        -> PostgresConnection
+    {
+        var configuration = configuration
+        configuration.silence = silence ?? configuration.silence
+        return try await Self.connect(configuration, patience: patience)
+    }
+
     /// The server process that serves this connection, as in `pg_stat_activity.pid`.
     public var serverProcess: Int32 { libpq?.serverProcess ?? 0 }
     /// As in `server_version_num`.

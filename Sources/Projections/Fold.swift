@@ -15,9 +15,8 @@ struct Fold: Sendable {
         self.schema = schema ?? ledger.text
     }
 
-    /// Where a session makes tables beside those in use, for one transaction. No two sessions share a name, or they would wait for each other;
-    /// and it is no ledger's name, for those have no hyphen. With `_old`, which a swap appends, it fits Postgres's 63 bytes: the ledger
-    /// has at most 50, the process 7.
+    /// Where a session makes tables for one transaction. No two sessions share a name, or they would wait for each other; and it is no
+    /// ledger's name, for those have no hyphen. With a `_old` it fits Postgres's 63 bytes: the ledger has at most 50, the process 7.
     static func schemaBeside(_ ledger: LedgerName, process: Int32) -> String { "\(ledger)-\(process)" }
 
     /// Unqualified names in a definition's SQL mean its own tables first and then the ledger's, for one transaction.
@@ -32,8 +31,18 @@ struct Fold: Sendable {
     /// For each sort and each hash table of a fold: a window is grouped in memory, not on disk.
     private static let memory = "32MB"
 
-    /// Folds the events after one position up to another, in the caller's transaction.
+    /// Folds the events after one position up to another, in the caller's transaction. Those that an operator has skipped are left out: the
+    /// window is folded in the parts between them, for the result does not depend on windows.
     func apply(after: Position, upTo: Position, on connection: PostgresConnection) async throws {
+        var start = after
+        for skipped in try await SkippedEvents.positions(of: definition, after: after, upTo: upTo, on: connection) {
+            if start < skipped - 1 { try await applyAll(after: start, upTo: skipped - 1, on: connection) }
+            start = skipped
+        }
+        if start < upTo { try await applyAll(after: start, upTo: upTo, on: connection) }
+    }
+
+    private func applyAll(after: Position, upTo: Position, on connection: PostgresConnection) async throws {
         let types = definition.consumes.map(\.rawValue).sorted().joined(separator: ",")
         try await connection.execute(
             script: """
@@ -50,6 +59,23 @@ struct Fold: Sendable {
         for table in definition.tables {
             try await connection.execute(script: "GRANT SELECT ON \"\(schema)\".\"\(table)\" TO \"\(ledger.text)_reader\"")
         }
+    }
+
+    /// Takes away the indexes that keep nothing unique, and says how to make them: rows are loaded faster without them.
+    func dropSecondaryIndexes(on connection: PostgresConnection) async throws -> [String] {
+        let indexes = try await connection.query(
+            """
+            SELECT format('DROP INDEX %I.%I', $1, index.relname) AS drop, pg_get_indexdef(indexrelid) AS definition
+              FROM pg_index
+              JOIN pg_class AS index ON index.oid = indexrelid
+              JOIN pg_class AS indexed ON indexed.oid = indrelid
+             WHERE indexed.relnamespace = quote_ident($1)::regnamespace AND indexed.relname = ANY ($2)
+               AND NOT indisunique
+               AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)
+             ORDER BY index.relname
+            """, schema, definition.tables)
+        for index in indexes { try await connection.execute(script: try index.decode("drop")) }
+        return try indexes.map { try $0.decode("definition") }
     }
 
     /// Fresh tables were never counted; without this the planner takes them for empty, whatever has been folded into them.

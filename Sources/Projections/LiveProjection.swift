@@ -36,32 +36,25 @@ public struct LiveProjection: Sendable {
 
     /// For the rest of the transaction nobody else makes the tables, or swaps them.
     func lockInstallation(on connection: PostgresConnection) async throws {
-        try await connection.query("SELECT pg_advisory_xact_lock(hashtextextended($1, 1))", "\(ledger.text).\(definition.name)")
+        try await Self.lockInstallation(definition.name, ledger, on: connection)
+    }
+
+    static func lockInstallation(_ projection: String, _ ledger: LedgerName, on connection: PostgresConnection) async throws {
+        try await connection.query("SELECT pg_advisory_xact_lock(hashtextextended($1, 1))", "\(ledger.text).\(projection)")
     }
 
     /// Folds the events after `position` up to `head`. An event that cannot be folded is found by halving, so that all before it are.
     public func step(after position: Position, upTo head: Position, on connection: PostgresConnection) async throws -> Step {
-        var upTo = head
-        while true {
-            do {
-                let isOurs = try await connection.transaction { connection in
-                    guard let state = try await ProjectionState.lock(definition.name, on: connection),
-                        state.position == position, state.definition == definition.hash
-                    else { return false }
-                    try await fold.apply(after: position, upTo: upTo, on: connection)
-                    return try await ProjectionState.advance(definition, from: position, to: upTo, on: connection)
-                }
-                return isOurs ? .advanced(to: upTo) : .overtaken
-            } catch let error as PostgresError
-                where error.kind == .server && !error.isRetriable && error.sqlState != .queryCancelled
-            {
-                guard upTo > position + 1 else {
-                    let isOurs = try await ProjectionState.stop(
-                        definition, failed: upTo, error: error.description, on: connection)
-                    return isOurs ? .stopped(at: upTo, error: error.description) : .overtaken
-                }
-                upTo = position + (upTo - position) / 2
-            }
+        let definition = definition
+        let steps = FoldingSteps(fold: fold) { try await ProjectionState.advance(definition, from: $0, to: $1, on: $2) }
+        switch try await steps.step(after: position, upTo: head, on: connection) {
+        case .advanced(let position): return .advanced(to: position)
+        case .overtaken: return .overtaken
+        case .failed(let position, let error):
+            let isOurs = try await ProjectionState.stop(
+                definition, failed: position, event: try await connection.eventID(at: position), error: error.description,
+                on: connection)
+            return isOurs ? .stopped(at: position, error: error.description) : .overtaken
         }
     }
 }

@@ -1,3 +1,4 @@
+import Foundation
 import LedgerCore
 import Postgres
 
@@ -6,20 +7,25 @@ public struct ProjectionState: Sendable, Equatable {
     public let name: String
     public let definition: String
     public internal(set) var position: Position
+    /// Empty where an older program made them.
+    public let tables: [String]
     /// Why it does not go on, and at which event; `nil` while it runs.
-    public let stopped: (position: Position?, error: String)?
+    public let stopped: (position: Position?, event: UUID?, error: String)?
 
     public static func == (a: Self, b: Self) -> Bool {
         a.name == b.name && a.definition == b.definition && a.position == b.position && a.stopped?.error == b.stopped?.error
     }
 
-    private static let columns = "name, definition, position, failed_position, error"
+    private static let columns = "name, definition, position, tables, failed_position, failed_event, error"
 
     private init(_ row: PostgresRow) throws {
         name = try row.decode("name")
         definition = try row.decode("definition")
         position = try row.decode("position")
-        stopped = try row.decode("error", as: String?.self).map { (try row.decode("failed_position"), $0) }
+        stopped = try row.decode("error", as: String?.self).map {
+            (try row.decode("failed_position"), try row.decode("failed_event"), $0)
+        }
+        tables = try row.decode("tables")
     }
 
     public static func all(on connection: PostgresConnection) async throws -> [ProjectionState] {
@@ -44,11 +50,11 @@ public struct ProjectionState: Sendable, Equatable {
     {
         try await connection.query(
             """
-            INSERT INTO projections (name, definition, position) VALUES ($1, $2, $3)
+            INSERT INTO projections (name, definition, position, tables) VALUES ($1, $2, $3, $4)
             ON CONFLICT (name) DO UPDATE
-               SET definition = excluded.definition, position = excluded.position, state = 'running',
-                   failed_position = null, error = null, updated_at = clock_timestamp()
-            """, definition.name, definition.hash, position)
+               SET definition = excluded.definition, position = excluded.position, tables = excluded.tables, state = 'running',
+                   failed_position = null, failed_event = null, error = null, updated_at = clock_timestamp()
+            """, definition.name, definition.hash, position, definition.tables)
     }
 
     /// Moves the checkpoint on by compare-and-swap. False where the projection is not where the caller believes.
@@ -57,8 +63,8 @@ public struct ProjectionState: Sendable, Equatable {
     ) async throws -> Bool {
         try await connection.query(
             """
-            UPDATE projections SET position = $4, state = 'running', failed_position = null, error = null,
-                   updated_at = clock_timestamp()
+            UPDATE projections SET position = $4, state = 'running', failed_position = null, failed_event = null,
+                   error = null, updated_at = clock_timestamp()
              WHERE name = $1 AND definition = $2 AND position = $3
             """, definition.name, definition.hash, from, to
         ).affected == 1
@@ -66,13 +72,14 @@ public struct ProjectionState: Sendable, Equatable {
 
     /// Stops the projection before the event at `failed`. False where it is not right before it: somebody else has moved it.
     static func stop(
-        _ definition: ProjectionDefinition, failed: Position, error: String, on connection: PostgresConnection
+        _ definition: ProjectionDefinition, failed: Position, event: UUID?, error: String, on connection: PostgresConnection
     ) async throws -> Bool {
         try await connection.query(
             """
-            UPDATE projections SET state = 'stopped', failed_position = $3, error = $4, updated_at = clock_timestamp()
+            UPDATE projections SET state = 'stopped', failed_position = $3, failed_event = $4, error = $5,
+                   updated_at = clock_timestamp()
              WHERE name = $1 AND definition = $2 AND position = $3 - 1
-            """, definition.name, definition.hash, failed, error
+            """, definition.name, definition.hash, failed, event, error
         ).affected == 1
     }
 }

@@ -89,10 +89,12 @@ public struct Projector: Sendable {
                 state = try await ownState(on: connection)
                 logger.error(
                     """
-                    stopped: the event at position \(position) cannot be folded. Nothing is skipped. Correct apply.sql (a changed \
-                    definition is rebuilt by itself) or what it depends on, then start the projector again or run: \
-                    jobledger rebuild \(definition.name)
-                    """, metadata: ["position": "\(position)", "error": "\(error)"])
+                    stopped: the event at position \(position) cannot be folded. Nothing is skipped. Correct apply.sql and start the \
+                    projector again (a changed definition is rebuilt by itself), or correct what it depends on and run: jobledger project \
+                    --retry \(definition.name); or leave the event out, which is recorded: jobledger project --skip \(definition.name) \
+                    --position \(position) --reason "…"
+                    """,
+                    metadata: ["position": "\(position)", "event": "\(state.stopped?.event?.text ?? "")", "error": "\(error)"])
             }
         }
     }
@@ -106,11 +108,43 @@ public struct Projector: Sendable {
         return state
     }
 
+    /// Rebuilds beside the tables in use, which stay where they are meanwhile. The lease is kept: who stands by need not try as well.
     private func replace(on connection: PostgresConnection) async throws {
         logger.notice("the definition has changed: rebuilding beside the tables in use")
-        // Should the lease run out meanwhile, whoever takes it finds this rebuild busy, and waits.
-        let receipt = try await Rebuild(definition, ledger: store.ledger, window: Int(largestWindow)).run(on: connection)
-        logger.notice("rebuilt", metadata: ["position": "\(receipt.position)", "digest": "\(receipt.digest)"])
+        let logger = logger
+        let rebuild = Rebuild(definition, ledger: store.ledger, window: Int(largestWindow)) { phase in
+            logger.debug("rebuilding", metadata: ["phase": "\(phase)"])
+        }
+        let receipt = try await withThrowingTaskGroup(of: Rebuild.Receipt?.self) { group in
+            defer { group.cancelAll() }
+            group.addTask {
+                let own = try await connection.another()
+                do {
+                    let receipt = try await rebuild.run(on: own)
+                    await own.close()
+                    return receipt
+                } catch {
+                    await own.close()
+                    throw error
+                }
+            }
+            group.addTask {
+                // Should it be lost all the same, whoever takes it finds this rebuild busy, and waits.
+                while true {
+                    try await Task.sleep(for: Lease.renewal)
+                    _ = try await lease.take(on: connection)
+                }
+            }
+            return try await group.next() ?? nil
+        }
+        guard let receipt else { throw CancellationError() }
+        for index in receipt.notCarried { logger.warning("an index was not carried over", metadata: ["index": "\(index)"]) }
+        logger.notice(
+            "rebuilt; the tables from before are kept aside: rebuild --undo or --drop-old",
+            metadata: [
+                "position": "\(receipt.position)", "digest": "\(receipt.digest)",
+                "blocked_ms": "\(receipt.blocked / .milliseconds(1))",
+            ])
     }
 }
 

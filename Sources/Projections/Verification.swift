@@ -14,6 +14,8 @@ public struct Verification: Sendable {
         public let rebuiltDigest: String
         /// The first differences; empty where both are equal.
         public let differences: [RowDifference]
+        /// What the log says of each of them, in their order.
+        public let explanations: [Explanation]
         public var isEqual: Bool { liveDigest == rebuiltDigest }
     }
 
@@ -26,36 +28,37 @@ public struct Verification: Sendable {
     private let definition: ProjectionDefinition
     private let ledger: LedgerName
     private let window: Int64
+    private let author: String
     private static let mostDifferences = 100
 
-    public init(_ definition: ProjectionDefinition, ledger: LedgerName, window: Int = 100_000) {
+    /// - Parameter by: who is at work, for the record.
+    public init(
+        _ definition: ProjectionDefinition, ledger: LedgerName, window: Int = 100_000, by: String = Author.current
+    ) {
         self.definition = definition
         self.ledger = ledger
         self.window = Int64(window)
+        author = by
     }
 
     public func run(
         on connection: PostgresConnection, progress: (Position, Position) async throws -> Void = { _, _ in }
     ) async throws -> Finding {
-        // No rebuild swaps the tables meanwhile: this snapshot could not see what is in the new ones.
-        let key = Rebuild.lockKey(ledger: ledger, projection: definition.name)
-        try await connection.query("SELECT pg_advisory_lock_shared(hashtextextended($1, 0))", key)
-        do {
-            let finding = try await compare(on: connection, progress: progress)
-            try await connection.query("SELECT pg_advisory_unlock_shared(hashtextextended($1, 0))", key)
-            return finding
-        } catch {
-            // The lock belongs to the session, and ends with it if it cannot be given back.
-            if await connection.isUsable() {
-                _ = try? await connection.query("SELECT pg_advisory_unlock_shared(hashtextextended($1, 0))", key)
-            }
-            throw error
+        let start = ContinuousClock.now
+        let (finding, rebuilt) = try await ReplayLock.withLock(
+            ReplayLock.swap(definition.name, ledger), of: definition.name, shared: true, on: connection
+        ) {
+            try await compare(on: connection, progress: progress)
         }
+        try await RecordedReceipt.add(
+            .verify, definition, at: finding.position, digest: rebuilt, live: finding.liveDigest, events: finding.position,
+            duration: start.duration(to: .now), workers: 1, window: window, by: author, on: connection)
+        return finding
     }
 
     private func compare(
         on connection: PostgresConnection, progress: (Position, Position) async throws -> Void
-    ) async throws -> Finding {
+    ) async throws -> (Finding, TableDigest) {
         let live = Fold(definition, ledger: ledger)
         return try await connection.discardedTransaction(.repeatableRead) { connection in
             guard let state = try await ProjectionState.load(definition.name, on: connection) else {
@@ -90,9 +93,12 @@ public struct Verification: Sendable {
                         table: table, limit: Self.mostDifferences - differences.count, on: connection)
                 }
             }
-            return Finding(
+            let explainer = Explainer(definition, ledger: ledger, upTo: state.position)
+            let finding = Finding(
                 projection: definition.name, position: state.position, liveDigest: digests.0.digest,
-                rebuiltDigest: digests.1.digest, differences: differences)
+                rebuiltDigest: digests.1.digest, differences: differences,
+                explanations: try await explainer.explain(differences, on: connection))
+            return (finding, digests.1)
         }
     }
 }

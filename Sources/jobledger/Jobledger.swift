@@ -18,6 +18,7 @@ struct Jobledger: AsyncParsableCommand {
             """,
         subcommands: [
             Up.self, Migrate.self, Append.self, History.self, Show.self, Tail.self, Watch.self, RebuildCommand.self, Verify.self,
+            Receipts.self,
             Status.self, Serve.self, TokenCommand.self, RelayCommand.self, Project.self, Projections.self, BenchCommand.self,
         ])
 

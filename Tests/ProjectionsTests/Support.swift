@@ -98,3 +98,14 @@ extension TestLedger {
         _ = try await store.append(requests, patience: .seconds(60))
     }
 }
+
+extension TestLedger {
+    /// The schemas of rebuilds: of tables that are being made, and of those that were replaced.
+    func schemasBeside() async throws -> [String] {
+        try await store.pool.withConnection { connection in
+            try await connection.query(
+                "SELECT nspname::text FROM pg_namespace WHERE nspname ~ ('^' || $1 || '[-~]')", name.text
+            ).map { try $0.decode(0) }
+        }
+    }
+}

@@ -18,7 +18,19 @@ struct Health: Sendable {
         var head: Position
         var relay: Position
         var isRelayActive: Bool
-        var projections: [(name: String, position: Position, isActive: Bool, error: String?)]
+        var projections: [Projection]
+
+        struct Projection: Sendable {
+            var name: String
+            var position: Position
+            var isActive: Bool
+            var stopped: (position: Position, event: String, error: String)?
+            /// What refolding a sample of jobs has found.
+            var audited: Int64
+            var drifted: Int64
+            /// How far a rebuild of it is, and where the log ended when it began.
+            var rebuild: (position: Position, goal: Position)?
+        }
     }
 
     let store: EventStore
@@ -55,12 +67,12 @@ struct Health: Sendable {
                     ? "\(lags.head - lags.relay) events behind" : "nobody publishes: streams are polled, and somewhat later"))
         for projection in lags.projections {
             let detail =
-                projection.error.map { "stopped at \(projection.position): \($0)" }
+                projection.stopped.map { "stopped by the event at position \($0.position) (\($0.event)): \($0.error)" }
                 ?? (projection.isActive
                     ? "\(lags.head - projection.position) events behind" : "nobody projects; it stands at \(projection.position)")
             checks.append(
                 Check(
-                    name: "projection \(projection.name)", isReady: projection.error == nil && projection.isActive,
+                    name: "projection \(projection.name)", isReady: projection.stopped == nil && projection.isActive,
                     isNeeded: false,
                     detail: detail))
         }
@@ -90,7 +102,15 @@ struct Health: Sendable {
                        ARRAY(SELECT name FROM leases WHERE expires_at >= clock_timestamp()),
                        scopes_of_token('', '') IS NULL
                 """, []),
-            PostgresStatement("SELECT name, position, error FROM projections ORDER BY name", []),
+            PostgresStatement(
+                """
+                SELECT name, p.position, p.failed_position, p.failed_event::text, p.error, coalesce(jobs, 0), coalesce(drifted, 0), goal,
+                       coalesce(r.position, (SELECT avg(s.position)::bigint FROM rebuild_slices AS s WHERE s.rebuild = r.id))
+                  FROM projections AS p
+                  LEFT JOIN drift_checks AS d ON d.projection = name
+                  LEFT JOIN rebuilds AS r ON r.projection = name
+                 ORDER BY name
+                """, []),
         ]
         let answers = try await store.pool.withConnection { try await $0.pipeline(statements) }
         let row = try answers[0].get().only()
@@ -99,7 +119,13 @@ struct Health: Sendable {
             head: try row.decode(0), relay: try row.decode(1), isRelayActive: active.contains("relay"),
             projections: try answers[1].get().map { row in
                 let name: String = try row.decode(0)
-                return (name, try row.decode(1), active.contains("projection:\(name)"), try row.decode(2))
+                let (failed, goal): (Position?, Position?) = (try row.decode(2), try row.decode(7))
+                return Lags.Projection(
+                    name: name, position: try row.decode(1), isActive: active.contains("projection:\(name)"),
+                    stopped: try row.decode(4, as: String?.self).map { error in
+                        (failed ?? 0, try row.decode(3, as: String?.self) ?? "?", error)
+                    }, audited: try row.decode(5), drifted: try row.decode(6),
+                    rebuild: try goal.map { (try row.decode(8), $0) })
             })
     }
 }

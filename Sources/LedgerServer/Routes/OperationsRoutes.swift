@@ -76,7 +76,29 @@ struct OperationsRoutes: Sendable {
         }
         text.metric("jobledger_projection_stopped", "gauge", "Whether a projection has stopped at an event.")
         for projection in lags.projections {
-            text.sample("jobledger_projection_stopped", [("projection", projection.name)], projection.error == nil ? "0" : "1")
+            text.sample("jobledger_projection_stopped", [("projection", projection.name)], projection.stopped == nil ? "0" : "1")
+        }
+        text.metric("jobledger_projection_stopped_position", "gauge", "The event that has stopped a projection; 0 while it runs.")
+        for projection in lags.projections {
+            text.sample(
+                "jobledger_projection_stopped_position", [("projection", projection.name)], "\(projection.stopped?.position ?? 0)"
+            )
+        }
+        text.metric("jobledger_projection_audited_jobs_total", "counter", "Jobs that were refolded and compared with the table.")
+        for projection in lags.projections {
+            text.sample("jobledger_projection_audited_jobs_total", [("projection", projection.name)], "\(projection.audited)")
+        }
+        text.metric(
+            "jobledger_projection_drifted_jobs_total", "counter", "Those of them in which the table had drifted from the log.")
+        for projection in lags.projections {
+            text.sample("jobledger_projection_drifted_jobs_total", [("projection", projection.name)], "\(projection.drifted)")
+        }
+        text.metric("jobledger_rebuild_lag_events", "gauge", "Events that a rebuild under way has still to fold.")
+        for projection in lags.projections {
+            guard let rebuild = projection.rebuild else { continue }
+            text.sample(
+                "jobledger_rebuild_lag_events", [("projection", projection.name)],
+                "\(max(0, max(lags.head, rebuild.goal) - rebuild.position))")
         }
     }
 

@@ -10,11 +10,14 @@ struct RebuildCommand: AsyncParsableCommand {
         commandName: "rebuild",
         abstract: "Replay the log into fresh tables and put them in the place of the old ones.",
         discussion: """
-            Readers see the old tables until the moment they see the new ones; a rebuild that is killed leaves nothing behind. The digest \
-            is the same for every rebuild of the same log, whatever the window.
+            Readers see the old tables until the moment they see the new ones, and the live projection goes on. A rebuild that is killed goes on \
+            where it was when it is run again. The digest is the same for every rebuild of the same log, whatever the window and the \
+            workers. The old tables are kept until the next rebuild: --undo puts them back, --drop-old drops them.
 
             EXAMPLE
-              jobledger rebuild batch_jobs
+              jobledger rebuild batch_jobs --dry-run
+              jobledger rebuild batch_jobs --workers 2 --max-lag 5000
+              jobledger rebuild batch_jobs --undo
               jobledger rebuild batch_job_runs --window 1000 --json
             """)
 
@@ -23,6 +26,24 @@ struct RebuildCommand: AsyncParsableCommand {
 
     @Option(help: "The most events that are folded at once; JOBLEDGER_WINDOW unless given.")
     var window: Int?
+
+    @Option(help: "How many connections fold at once, each a part of the jobs; of a projection whose key is the log, one.")
+    var workers = 2
+
+    @Option(help: "Stand still while a live projection is more than so many events behind.")
+    var maxLag: Int64?
+
+    @Flag(help: "Only say what there is to do, and about how long it takes.")
+    var dryRun = false
+
+    @Flag(help: "Put the tables back that the last rebuild replaced; the live projection goes on from where they were.")
+    var undo = false
+
+    @Flag(help: "Drop the tables that the last rebuild replaced.")
+    var dropOld = false
+
+    @Flag(help: "Give up a rebuild that was begun and not finished.")
+    var cancel = false
 
     @OptionGroup var projections: ProjectionOptions
     @OptionGroup var options: LedgerOptions
@@ -36,17 +57,44 @@ struct RebuildCommand: AsyncParsableCommand {
         var seconds: Double
     }
 
-    func validate() throws { try validateWindow(window) }
+    func validate() throws {
+        try validateWindow(window)
+        guard (1...64).contains(workers) else { throw ValidationError("--workers must be from 1 to 64, not \(workers).") }
+        if let maxLag, maxLag < 1 { throw ValidationError("--max-lag must be 1 at least, not \(maxLag).") }
+        guard [dryRun, undo, dropOld, cancel].count(where: { $0 }) <= 1 else {
+            throw ValidationError("--dry-run, --undo, --drop-old and --cancel exclude each other.")
+        }
+    }
 
     func run() async throws {
         let settings = try await options.settings()
-        let definition = try projections.definition(named: projection)
         let connection = try await settings.connect("jobledger rebuild \(projection)")
-        var bar = ProgressBar("replaying", unit: "events")
-        let receipt = try await Rebuild(definition, ledger: settings.ledger, window: window ?? settings.window)
-            .run(on: connection) { bar.update($0, of: $1) }
-        bar.finish()
+        do {
+            if undo || dropOld || cancel {
+                try await RebuildAftermath(projection, settings.ledger, options.json).run(self, on: connection)
+            } else if dryRun {
+                let definition = try projections.definition(named: projection)
+                try await RebuildAnswers.plan(
+                    .make(definition, ledger: settings.ledger, workers: workers, on: connection), json: options.json)
+            } else {
+                try await rebuild(settings, on: connection)
+            }
+        } catch {
+            await connection.close()
+            throw error
+        }
         await connection.close()
+    }
+
+    private func rebuild(_ settings: LedgerSettings, on connection: PostgresConnection) async throws {
+        let definition = try projections.definition(named: projection)
+        let progress = ReplayProgress(projection, "replaying")
+        let receipt = try await Rebuild(
+            definition, ledger: settings.ledger, window: window ?? settings.window, workers: workers, maxLag: maxLag,
+            tell: { progress.tell($0) }
+        ).run(on: connection) { progress.update($0, of: $1) }
+        progress.finish()
+        for index in receipt.notCarried { Output.diagnostic("not carried over: \(index)") }
         let seconds = receipt.duration / .seconds(1)
         if options.json {
             return try Output.json(
@@ -57,7 +105,12 @@ struct RebuildCommand: AsyncParsableCommand {
         try Output.line(
             "\(receipt.projection): \(receipt.events) events into \(receipt.rows) rows in \(String(format: "%.1f", seconds)) s, at position \(receipt.position)"
         )
-        try Output.line("digest \(receipt.digest)")
+        let compared =
+            receipt.liveDigest.map {
+                $0 == receipt.digest ? ", that of the tables in use" : "; that of the tables in use was \($0)"
+            }
+        try Output.line("digest \(receipt.digest)\(compared ?? "")")
+        try Output.line("readers waited \(String(format: "%.1f", receipt.blocked / .milliseconds(1))) ms for the swap")
     }
 }
 
@@ -95,38 +148,68 @@ struct Verify: AsyncParsableCommand {
         let settings = try await options.settings()
         let definition = try projections.definition(named: projection)
         let connection = try await settings.connect("jobledger verify \(projection)")
-        var bar = ProgressBar("refolding", unit: "events")
+        let progress = ReplayProgress(projection, "refolding")
         let finding = try await Verification(definition, ledger: settings.ledger, window: window ?? settings.window)
-            .run(on: connection) { bar.update($0, of: $1) }
-        bar.finish()
+            .run(on: connection) { progress.update($0, of: $1) }
+        progress.finish()
         await connection.close()
         if options.json {
             try Output.json(
                 Answer(
                     projection: finding.projection, position: finding.position, equal: finding.isEqual,
                     liveDigest: finding.liveDigest, rebuiltDigest: finding.rebuiltDigest),
-                adding: "differences", as: Self.json(finding.differences))
+                adding: "differences", as: Self.json(finding))
         } else {
             try Output.line(
                 "\(finding.projection) \(finding.isEqual ? "equals" : "DIFFERS from") its refold at position \(finding.position)")
             try Output.line("live    \(finding.liveDigest)\nrebuilt \(finding.rebuiltDigest)")
-            for row in finding.differences {
+            for (row, explanation) in zip(finding.differences, finding.explanations) {
                 let what =
                     row.live == nil ? "missing" : row.expected == nil ? "not in the refold" : row.columns.joined(separator: ", ")
                 try Output.line("\(row.table) \(row.key): \(what)")
+                for line in Self.lines(explanation) { try Output.line("    \(line)") }
             }
         }
         if !finding.isEqual { throw Failure.refused }
     }
 
-    /// Rows come as JSON, with numbers that no type of ours may be able to hold: they go out as they came.
-    private static func json(_ differences: [RowDifference]) throws -> String {
-        let rows = try differences.map { row in
-            let columns = String(decoding: try JSONEncoder().encode(row.columns), as: UTF8.self)
+    private static func lines(_ explanation: Explanation) -> [String] {
+        func name(_ event: Explanation.Event) -> String { "\(event.type) at position \(event.position)" }
+        let columns = explanation.columns.map { column in
+            let values = "\(column.name): live \(column.live ?? "–"), rebuilt \(column.rebuilt ?? "–")"
+            guard explanation.unexplained == nil else { return values }
+            let rebuilt = column.rebuiltBy.map { "\(column.rebuilt ?? "") since \(name($0)), event \($0.id.text)" }
+            let live = column.live == nil ? nil : column.liveBy.map { "it was \(column.live ?? "") since \(name($0))" }
             return
-                #"{"table":"\#(row.table)","key":\#(row.key),"live":\#(row.live ?? "null"),"rebuilt":\#(row.expected ?? "null"),"columns":\#(columns)}"#
+                ([values]
+                + [rebuilt, live ?? (column.live == nil ? nil : "no event gives \(column.live ?? "")")].compactMap { $0 })
+                .joined(separator: "; ")
+        }
+        return columns + (explanation.unexplained.map { ["not explained: \($0)"] } ?? [])
+    }
+
+    /// Rows come as JSON, with numbers that no type of ours may be able to hold: they go out as they came.
+    private static func json(_ finding: Verification.Finding) throws -> String {
+        let rows = try zip(finding.differences, finding.explanations).map { row, explanation in
+            let columns = try text(row.columns)
+            return
+                #"{"table":"\#(row.table)","key":\#(row.key),"live":\#(row.live ?? "null"),"rebuilt":\#(row.expected ?? "null"),"columns":\#(columns),"explained":\#(try json(explanation)),"unexplained":\#(try text(explanation.unexplained))}"#
         }
         return "[\(rows.joined(separator: ","))]"
+    }
+
+    private static func json(_ explanation: Explanation) throws -> String {
+        func json(_ event: Explanation.Event?) -> String {
+            event.map { #"{"position":\#($0.position),"event_id":"\#($0.id.text)","type":"\#($0.type)"}"# } ?? "null"
+        }
+        let columns = try explanation.columns.map { column in
+            #"{"column":\#(try text(column.name)),"live":\#(column.live ?? "null"),"rebuilt":\#(column.rebuilt ?? "null"),"rebuilt_by":\#(json(column.rebuiltBy)),"live_by":\#(json(column.liveBy))}"#
+        }
+        return "[\(columns.joined(separator: ","))]"
+    }
+
+    private static func text(_ value: some Encodable) throws -> String {
+        String(decoding: try JSONEncoder().encode(value), as: UTF8.self)
     }
 }
 

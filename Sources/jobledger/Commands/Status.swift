@@ -10,7 +10,7 @@ struct Status: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Tell how far everything is.",
         discussion: """
-            Exit code 1 when a projection has stopped.
+            Exit code 1 when an event has stopped a projection, or a rebuild.
 
             EXAMPLE
               jobledger status
@@ -34,17 +34,41 @@ struct Status: AsyncParsableCommand {
             var active: Bool
             var error: String?
             var failedPosition: Position?
+            var failedEvent: String?
+            /// What refolding a sample of jobs has found.
+            var driftChecks: Drift?
+        }
+        struct Drift: Encodable {
+            var jobs: Int64
+            var drifted: Int64
+            var checkedAt: String
+        }
+        struct Rebuild: Encodable {
+            var projection: String
+            var position: Position
+            var goal: Position
+            /// Whether somebody works on it right now.
+            var active: Bool
+            var startedAt: String
+            var startedBy: String
+            var error: String?
+            var failedPosition: Position?
+            var failedEvent: String?
         }
         var head: Position
         var epoch: String
         var relay: Reader
         var projections: [Projection]
+        /// Those that were begun and are not finished.
+        var rebuilds: [Rebuild]
     }
 
     func run() async throws {
         let settings = try await options.settings()
         let connection = try await settings.connect("jobledger status")
-        let answer = try await connection.transaction(.repeatableRead, readOnly: true) { try await Self.look(on: $0) }
+        let answer = try await connection.transaction(.repeatableRead, readOnly: true) {
+            try await Self.look(settings.ledger, on: $0)
+        }
         await connection.close()
         if options.json {
             try Output.json(answer)
@@ -59,14 +83,36 @@ struct Status: AsyncParsableCommand {
                     "projection  \(projection.name) at \(projection.position), \(projection.lag) behind, \(projection.state)\(projection.active ? "" : ", nobody at work")"
                 )
                 if let error = projection.error {
-                    try Output.line("            stopped by the event at position \(projection.failedPosition ?? 0): \(error)")
+                    try Output.line(
+                        "            stopped by the event at position \(projection.failedPosition ?? 0) (\(projection.failedEvent ?? "?")): \(error)"
+                    )
+                    try Output.line(
+                        "            jobledger project --retry \(projection.name), or --skip \(projection.name) --position \(projection.failedPosition ?? 0) --reason …"
+                    )
+                }
+                if let drift = projection.driftChecks {
+                    try Output.line(
+                        "            \(drift.jobs) jobs refolded, \(drift.drifted) had drifted, last at \(drift.checkedAt)")
+                }
+            }
+            for rebuild in answer.rebuilds {
+                let share = rebuild.goal > 0 ? min(100, rebuild.position * 100 / rebuild.goal) : 100
+                try Output.line(
+                    "rebuild     of \(rebuild.projection), \(share) %, at \(rebuild.position) of \(rebuild.goal), begun \(rebuild.startedAt) by \(rebuild.startedBy)\(rebuild.active ? "" : ", nobody at work")"
+                )
+                if let error = rebuild.error {
+                    try Output.line(
+                        "            stopped by the event at position \(rebuild.failedPosition ?? 0) (\(rebuild.failedEvent ?? "?")): \(error)"
+                    )
                 }
             }
         }
-        if answer.projections.contains(where: { $0.error != nil }) { throw Failure.refused }
+        if answer.projections.contains(where: { $0.error != nil }) || answer.rebuilds.contains(where: { $0.error != nil }) {
+            throw Failure.refused
+        }
     }
 
-    private static func look(on connection: PostgresConnection) async throws -> Answer {
+    private static func look(_ ledger: LedgerName, on connection: PostgresConnection) async throws -> Answer {
         let row = try await connection.query(
             """
             SELECT head() AS head, (SELECT epoch::text FROM ledger) AS epoch,
@@ -76,6 +122,15 @@ struct Status: AsyncParsableCommand {
         ).only()
         let (head, relay): (Position, Position) = (try row.decode("head"), try row.decode("relay"))
         let active = Set(try row.decode("active", as: [String].self))
+        let drifts = Dictionary(
+            uniqueKeysWithValues: try await connection.query(
+                "SELECT projection, jobs, drifted, to_char(checked_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') FROM drift_checks"
+            ).map {
+                (
+                    try $0.decode(0, as: String.self),
+                    Answer.Drift(jobs: try $0.decode(1), drifted: try $0.decode(2), checkedAt: try $0.decode(3))
+                )
+            })
         return Answer(
             head: head, epoch: try row.decode("epoch"),
             relay: .init(position: relay, lag: head - relay, active: active.contains("relay")),
@@ -83,7 +138,14 @@ struct Status: AsyncParsableCommand {
                 .init(
                     name: state.name, position: state.position, lag: head - state.position,
                     state: state.stopped == nil ? "running" : "stopped", active: active.contains("projection:\(state.name)"),
-                    error: state.stopped?.error, failedPosition: state.stopped?.position)
+                    error: state.stopped?.error, failedPosition: state.stopped?.position,
+                    failedEvent: state.stopped?.event?.text, driftChecks: drifts[state.name])
+            },
+            rebuilds: try await RebuildState.all(ledger: ledger, on: connection).map { rebuild in
+                .init(
+                    projection: rebuild.projection, position: rebuild.position, goal: rebuild.goal, active: rebuild.isActive,
+                    startedAt: rebuild.startedAt, startedBy: rebuild.startedBy, error: rebuild.failed?.error,
+                    failedPosition: rebuild.failed?.position, failedEvent: rebuild.failed?.event?.text)
             })
     }
 }

@@ -15,7 +15,8 @@ struct ProgressBar {
     }
 
     /// Redraws, ten times a second at most but always at the end.
-    mutating func update(_ done: Int64, of total: Int64, note: String = "") {
+    /// - Parameter first: how much was done when the bar was first shown, for the rate.
+    mutating func update(_ done: Int64, of total: Int64, since first: Int64 = 0, note: String = "") {
         guard isShown else { return }
         let now = ContinuousClock.now
         if let drawn, done < total, drawn.duration(to: now) < .milliseconds(100) { return }
@@ -24,12 +25,19 @@ struct ProgressBar {
         let filled = Int(fraction * Double(Self.width))
         let bar = String(repeating: "█", count: filled) + String(repeating: "░", count: Self.width - filled)
         let elapsed = start.duration(to: now) / .seconds(1)
-        let rate = elapsed > 0 ? Double(done) / elapsed : 0
+        let rate = elapsed > 0 ? Double(done - first) / elapsed : 0
         var text = "\(label) \(bar) \(Int(fraction * 100)) %  \(done)/\(total) \(unit)"
         if rate >= 1 { text += "  \(Int(rate))/s" }
         if rate > 0, done < total { text += "  \(Self.clock(Double(total - done) / rate)) left" }
         if !note.isEmpty { text += "  \(Output.printable(note))" }
         FileHandle.standardError.write(Data("\r\u{1B}[K\(text)".utf8))
+    }
+
+    /// Says on the line what goes on, until the next update.
+    mutating func note(_ text: String) {
+        guard isShown else { return }
+        drawn = .now
+        FileHandle.standardError.write(Data("\r\u{1B}[K\(label): \(Output.printable(text))".utf8))
     }
 
     /// Leaves the line as it is and goes on below it.

@@ -41,6 +41,21 @@ extension LedgerSettings {
         }
     }
 
+    /// Of the projections whose rows depend on one job each; the others are named as left out.
+    func driftChecks(_ definitions: [ProjectionDefinition], jobsPerSecond: Double, logger: Logger) throws -> [any Service] {
+        let store = try store()
+        return definitions.compactMap { definition in
+            guard definition.key == .stream else {
+                logger.notice(
+                    "not audited: its key is the log, so no job can be refolded on its own; jobledger verify compares all of it",
+                    metadata: ["projection": "\(definition.name)"])
+                return nil
+            }
+            let check = DriftCheck(definition, store: store, jobsPerSecond: jobsPerSecond, logger: logger)
+            return Running { try await check.run() }
+        }
+    }
+
     func relay(_ redis: RedisConfiguration, logger: Logger) throws -> any Service {
         let relay = Relay(store: try store(), url: try requireDatabaseURL(), redis: redis, logger: logger)
         return Running { await relay.run() }

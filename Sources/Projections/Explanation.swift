@@ -1,0 +1,158 @@
+import EventStore
+import Foundation
+import LedgerCore
+import Postgres
+
+/// What the log says of a row in which the tables in use differ from their refold.
+public struct Explanation: Sendable, Equatable {
+    public struct Event: Sendable, Equatable {
+        public let position: Position
+        public let id: UUID
+        public let type: String
+
+        public init(position: Position, id: UUID, type: String) {
+            self.position = position
+            self.id = id
+            self.type = type
+        }
+    }
+
+    public struct Column: Sendable, Equatable {
+        public let name: String
+        /// Both values, as JSON; `nil` where the row is missing on that side.
+        public let live: String?
+        public let rebuilt: String?
+        /// The event that gave the refold its value; `nil` where none did: then no event gives such a row.
+        public let rebuiltBy: Event?
+        /// The first event after which the row had the value that the tables in use have; `nil` where it never had.
+        public let liveBy: Event?
+
+        public init(name: String, live: String?, rebuilt: String?, rebuiltBy: Event?, liveBy: Event?) {
+            self.name = name
+            self.live = live
+            self.rebuilt = rebuilt
+            self.rebuiltBy = rebuiltBy
+            self.liveBy = liveBy
+        }
+    }
+
+    /// The columns that differ; of a row that is missing on one side, its key.
+    public let columns: [Column]
+    /// Why the log was not asked, where it was not.
+    public let unexplained: String?
+}
+
+/// Folds a row's job event by event, and looks when it came to have the values that differ.
+struct Explainer: Sendable {
+    private let definition: ProjectionDefinition
+    private let ledger: LedgerName
+    private let upTo: Position
+    private static let mostRows = 20
+    private static let longestHistory = 5_000
+
+    init(_ definition: ProjectionDefinition, ledger: LedgerName, upTo: Position) {
+        self.definition = definition
+        self.ledger = ledger
+        self.upTo = upTo
+    }
+
+    /// In the caller's transaction, which is rolled back.
+    func explain(_ differences: [RowDifference], on connection: PostgresConnection) async throws -> [Explanation] {
+        var explanations: [Explanation] = []
+        for (number, difference) in differences.enumerated() {
+            explanations.append(try await explain(difference, isAsked: number < Self.mostRows, on: connection))
+        }
+        return explanations
+    }
+
+    private func explain(
+        _ difference: RowDifference, isAsked: Bool, on connection: PostgresConnection
+    ) async throws -> Explanation {
+        let values = try await columns(of: difference, on: connection)
+        func unexplained(_ why: String) -> Explanation {
+            Explanation(
+                columns: values.map { .init(name: $0.name, live: $0.live, rebuilt: $0.rebuilt, rebuiltBy: nil, liveBy: nil) },
+                unexplained: why)
+        }
+        guard definition.key == .stream else {
+            return unexplained("the projection's key is the log: a row may depend on every event, not on one job's")
+        }
+        guard isAsked else { return unexplained("only the first \(Self.mostRows) rows are explained") }
+        guard let job = try await job(of: difference, on: connection) else {
+            return unexplained("no part of its key is a job of the log: no event gives this row")
+        }
+        let history = try await connection.query(
+            """
+            SELECT position, event_id, type::text FROM events
+             WHERE category = 'job' AND stream_id = $1 AND position <= $2 ORDER BY version LIMIT $3
+            """, job, upTo, Self.longestHistory + 1
+        ).map { Explanation.Event(position: try $0.decode(0), id: try $0.decode(1), type: try $0.decode(2)) }
+        guard history.count <= Self.longestHistory else {
+            return unexplained("job \(job) has more than \(Self.longestHistory) events")
+        }
+        return Explanation(columns: try await trace(values, difference, job, history, on: connection), unexplained: nil)
+    }
+
+    private typealias Values = (name: String, live: String?, rebuilt: String?)
+
+    /// The columns to explain, with both values.
+    private func columns(of difference: RowDifference, on connection: PostgresConnection) async throws -> [Values] {
+        try await connection.query(
+            """
+            SELECT name, ($2::jsonb -> name)::text, ($3::jsonb -> name)::text
+              FROM unnest(CASE WHEN cardinality($4) > 0 THEN $4 ELSE ARRAY(SELECT jsonb_object_keys($1::jsonb)) END)
+                     WITH ORDINALITY AS listed (name, place)
+             ORDER BY place
+            """, difference.key, difference.live, difference.expected, difference.columns
+        ).map { (try $0.decode(0), try $0.decode(1), try $0.decode(2)) }
+    }
+
+    /// The job whose events the row depends on: the part of its key that names a stream.
+    private func job(of difference: RowDifference, on connection: PostgresConnection) async throws -> String? {
+        try await connection.query(
+            """
+            SELECT value FROM jsonb_each_text($1::jsonb) AS part (name, value)
+             WHERE EXISTS (SELECT FROM events WHERE category = 'job' AND stream_id = value)
+             LIMIT 1
+            """, difference.key
+        ).first.map { try $0.decode(0) }
+    }
+
+    private func trace(
+        _ values: [Values], _ difference: RowDifference, _ job: String, _ history: [Explanation.Event],
+        on connection: PostgresConnection
+    ) async throws -> [Explanation.Column] {
+        let fold = StreamFold(definition, ledger: ledger)
+        var (rebuiltBy, liveBy) = ([String: Explanation.Event](), [String: Explanation.Event]())
+        try await connection.execute(script: "SAVEPOINT before_trace")
+        try await fold.begin([job], on: connection)
+        var position: Position = 0
+        for event in history {
+            try await fold.apply(after: position, upTo: event.position, on: connection)
+            position = event.position
+            // A row that is missing is, on that side, a null in every column: so only a row that is there is compared.
+            let matches = try await connection.query(
+                """
+                SELECT wanted.name,
+                       folded.row -> wanted.name IS NOT DISTINCT FROM $3::jsonb -> wanted.name AND $3 IS NOT NULL AS is_rebuilt,
+                       folded.row -> wanted.name IS NOT DISTINCT FROM $4::jsonb -> wanted.name AND $4 IS NOT NULL AS is_live
+                  FROM (SELECT to_jsonb(t) AS row FROM pg_temp."\(difference.table)" AS t) AS folded, unnest($1) AS wanted (name)
+                 WHERE folded.row @> $2::jsonb
+                """, values.map(\.name), difference.key, difference.expected, difference.live)
+            for match in matches {
+                let name: String = try match.decode(0)
+                if try match.decode(1) {
+                    // The first of those since when it has had this value without a break.
+                    if rebuiltBy[name] == nil { rebuiltBy[name] = event }
+                } else {
+                    rebuiltBy[name] = nil
+                }
+                if try match.decode(2), liveBy[name] == nil { liveBy[name] = event }
+            }
+        }
+        try await connection.execute(script: "ROLLBACK TO before_trace")
+        return values.map {
+            .init(name: $0.name, live: $0.live, rebuilt: $0.rebuilt, rebuiltBy: rebuiltBy[$0.name], liveBy: liveBy[$0.name])
+        }
+    }
+}

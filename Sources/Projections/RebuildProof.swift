@@ -1,0 +1,75 @@
+import LedgerCore
+import Postgres
+
+/// What the new tables are at one position, and what those in use are there.
+struct RebuildProof: Sendable {
+    let position: Position
+    let fresh: TableDigest
+    let liveDigest: String?
+}
+
+extension Fold {
+    fileprivate func digest(on connection: PostgresConnection) async throws -> String {
+        try await TableDigest.of(self, on: connection).digest
+    }
+}
+
+extension Rebuild {
+    /// Takes the digest of the new tables and, where one definition made both, of those in use at the same position.
+    ///
+    /// The live projection stands still only until a snapshot has been taken in which both are at one position; the digests are computed in
+    /// that snapshot, however long it takes, while the projection goes on.
+    func prove(
+        _ record: inout RebuildRecord, on connection: PostgresConnection, progress: Progress
+    ) async throws -> RebuildProof {
+        try await approach(&record, on: connection, progress: progress)
+        let still = try await connection.another()
+        do {
+            try await still.execute(script: "BEGIN")
+            let state = try await ProjectionState.lock(definition.name, on: still)
+            var isComparable = false
+            if let state, state.definition == definition.hash, let position = record.position, position <= state.position {
+                try await catchUp(&record, upTo: state.position, on: connection, progress: progress)
+                isComparable = try await hasAllTables(on: connection)
+            }
+            tell(.comparing)
+            let (fresh, position) = (fresh(record), record.position ?? 0)
+            let live = isComparable ? Fold(definition, ledger: ledger) : nil
+            let proof = try await patiently(connection) { patient in
+                try await patient.discardedTransaction(.repeatableRead) { patient in
+                    try await patient.query("SELECT 'the snapshot'")
+                    try await still.execute(script: "ROLLBACK")
+                    return RebuildProof(
+                        position: position, fresh: try await TableDigest.of(fresh, on: patient),
+                        liveDigest: try await live?.digest(on: patient))
+                }
+            }
+            await still.close()
+            return proof
+        } catch {
+            // With its session the projection goes on.
+            await still.close()
+            throw error
+        }
+    }
+
+    /// Comes near the tables in use while they move, so that they need to stand still only briefly; to the head where they are not to be met.
+    private func approach(_ record: inout RebuildRecord, on connection: PostgresConnection, progress: Progress) async throws {
+        while true {
+            guard let live = try await liveToMeet(on: connection) else {
+                return try await catchUp(&record, on: connection, progress: progress)
+            }
+            guard let position = record.position, position < live.position else { return }
+            try await yieldToLive(on: connection)
+            try await catchUp(&record, upTo: min(live.position, position + window), on: connection, progress: progress)
+            if live.position - position <= window { return }
+        }
+    }
+
+    private func hasAllTables(on connection: PostgresConnection) async throws -> Bool {
+        try await connection.query(
+            "SELECT bool_and(to_regclass(format('%I.%I', $1, name)) IS NOT NULL) FROM unnest($2) AS name", ledger.text,
+            definition.tables
+        ).only().decode(0)
+    }
+}

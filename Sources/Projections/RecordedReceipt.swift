@@ -1,0 +1,64 @@
+import LedgerCore
+import Postgres
+
+/// A row of the ledger's receipts: what a rebuild or a verification proved, when, and by whom.
+public struct RecordedReceipt: Sendable {
+    public enum Kind: String, Sendable {
+        case rebuild, verify, undo
+    }
+
+    public let number: Int64
+    public let kind: String
+    public let projection: String
+    public let definition: String
+    public let position: Position
+    public let rows: Int64?
+    public let digest: String?
+    /// That of the tables in use at the same position, where one definition made both.
+    public let liveDigest: String?
+    public let events: Int64?
+    public let seconds: Double?
+    public let workers: Int?
+    public let window: Int64?
+    public let blockedMilliseconds: Double?
+    public let madeAt: String
+    public let madeBy: String
+    public let role: String
+
+    /// The last `limit`, newest first.
+    public static func last(_ limit: Int, of projection: String?, on connection: PostgresConnection) async throws
+        -> [RecordedReceipt]
+    {
+        try await connection.query(
+            """
+            SELECT number, kind, projection, definition, position, rows, digest, live_digest, events, seconds, workers, window_events,
+                   blocked_ms, to_char(made_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS made_at, made_by, role
+              FROM receipts
+             WHERE $1::text IS NULL OR projection = $1
+             ORDER BY number DESC LIMIT $2
+            """, projection, limit
+        ).map { row in
+            RecordedReceipt(
+                number: try row.decode("number"), kind: try row.decode("kind"), projection: try row.decode("projection"),
+                definition: try row.decode("definition"), position: try row.decode("position"), rows: try row.decode("rows"),
+                digest: try row.decode("digest"), liveDigest: try row.decode("live_digest"), events: try row.decode("events"),
+                seconds: try row.decode("seconds"), workers: try row.decode("workers"), window: try row.decode("window_events"),
+                blockedMilliseconds: try row.decode("blocked_ms"), madeAt: try row.decode("made_at"),
+                madeBy: try row.decode("made_by"), role: try row.decode("role"))
+        }
+    }
+
+    static func add(
+        _ kind: Kind, _ definition: ProjectionDefinition, at position: Position, digest: TableDigest, live: String?,
+        events: Int64,
+        duration: Duration, workers: Int, window: Int64, blocked: Duration? = nil, by: String, on connection: PostgresConnection
+    ) async throws {
+        try await connection.query(
+            """
+            INSERT INTO receipts (kind, projection, definition, position, rows, digest, live_digest, events, seconds, workers, window_events, blocked_ms,
+                                  made_by)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+            """, kind.rawValue, definition.name, definition.hash, position, digest.rows, digest.digest, live, events,
+            duration / .seconds(1), workers, window, blocked.map { $0 / .milliseconds(1) }, by)
+    }
+}

@@ -1,0 +1,104 @@
+import LedgerCore
+import Postgres
+
+/// The tables that the last rebuild of a projection replaced, kept as they were.
+public enum ReplacedTables {
+    public struct None: Error, Sendable, CustomStringConvertible {
+        public let projection: String
+        public init(projection: String) { self.projection = projection }
+        public var description: String { "\(projection) has no replaced tables: it was not rebuilt, or they were dropped" }
+    }
+
+    /// What `rebuild --undo` did.
+    public struct Undone: Sendable {
+        public let projection: String
+        /// Where the tables stand that are in use again.
+        public let position: Position
+        public let definition: String
+    }
+
+    /// Puts them in use again, at the position and with the definition that they had; the live projection goes on from there. Those that were in use take their
+    /// place, so that this can be undone as well.
+    public static func undo(
+        _ projection: String, ledger: LedgerName, by: String = Author.current, on connection: PostgresConnection
+    ) async throws -> Undone {
+        try await ReplayLock.withLock(ReplayLock.rebuild(projection, ledger), of: projection, on: connection) {
+            try await RebuildRecord.clearLeftovers(ledger, on: connection)
+            return try await TableSwap.untilFree(projection, waiting: {}) {
+                try await ReplayLock.withLock(
+                    ReplayLock.swap(projection, ledger), of: projection, patience: .zero, on: connection
+                ) {
+                    try await connection.transaction { try await exchange(projection, ledger, by, on: $0) }
+                }
+            }
+        }
+    }
+
+    private static func exchange(
+        _ projection: String, _ ledger: LedgerName, _ by: String, on connection: PostgresConnection
+    ) async throws -> Undone {
+        try await LiveProjection.lockInstallation(projection, ledger, on: connection)
+        let now = try await ProjectionState.lock(projection, on: connection)
+        let kept = try await connection.query(
+            "SELECT id, definition, tables, position FROM replaced_tables WHERE projection = $1", projection)
+        guard let row = kept.first, let now else { throw None(projection: projection) }
+        let (id, definition, tables): (Int64, String, [String]) = (
+            try row.decode("id"), try row.decode("definition"), try row.decode("tables")
+        )
+        let position: Position = try row.decode("position")
+        let nowTables = now.tables.isEmpty ? tables : now.tables
+        let (aside, coming) = ("\(ledger)~\(id)", "\(ledger)-\(id)")
+        try await connection.execute(script: "ALTER SCHEMA \"\(aside)\" RENAME TO \"\(coming)\"; CREATE SCHEMA \"\(aside)\"")
+        try await connection.query(
+            """
+            UPDATE replaced_tables SET definition = $2, tables = $3, position = $4, replaced_at = clock_timestamp() WHERE projection = $1
+            """, projection, now.definition, nowTables, now.position)
+        try await connection.query(
+            """
+            UPDATE projections SET definition = $2, tables = $3, position = $4, state = 'running', failed_position = null,
+                   failed_event = null, error = null, updated_at = clock_timestamp() WHERE name = $1
+            """, projection, definition, tables, position)
+        try await connection.query(
+            "INSERT INTO receipts (kind, projection, definition, position, made_by) VALUES ('undo', $1, $2, $3, $4)", projection,
+            definition, position, by)
+        let swap = TableSwap(ledger: ledger, tables: Array(Set(tables).union(nowTables)).sorted(), fresh: coming, aside: aside)
+        try await swap.lock(on: connection)
+        try await swap.swap(on: connection)
+        try await connection.execute(script: "DROP SCHEMA \"\(coming)\"")
+        return Undone(projection: projection, position: position, definition: definition)
+    }
+
+    /// Records what a swap is about to put aside.
+    static func keep(_ state: ProjectionState, tables: [String], as id: Int64, on connection: PostgresConnection) async throws {
+        try await connection.query(
+            "INSERT INTO replaced_tables (projection, id, definition, tables, position) VALUES ($1, $2, $3, $4, $5)", state.name,
+            id,
+            state.definition, tables, state.position)
+    }
+
+    /// Drops them. False where there are none.
+    @discardableResult
+    static func drop(_ projection: String, ledger: LedgerName, on connection: PostgresConnection) async throws -> Bool {
+        let rows = try await connection.query("DELETE FROM replaced_tables WHERE projection = $1 RETURNING id", projection)
+        for row in rows {
+            try await connection.execute(script: "DROP SCHEMA IF EXISTS \"\(ledger)~\(row.decode(0, as: Int64.self))\" CASCADE")
+        }
+        return !rows.isEmpty
+    }
+
+    /// Drops them for good, as an operator asks for.
+    public static func discard(_ projection: String, ledger: LedgerName, on connection: PostgresConnection) async throws -> Bool {
+        try await ReplayLock.withLock(ReplayLock.rebuild(projection, ledger), of: projection, on: connection) {
+            try await connection.transaction { try await drop(projection, ledger: ledger, on: $0) }
+        }
+    }
+}
+
+extension Rebuild {
+    /// Gives up the rebuild of a projection that was begun and not finished. False where there is none.
+    public static func cancel(_ projection: String, ledger: LedgerName, on connection: PostgresConnection) async throws -> Bool {
+        try await ReplayLock.withLock(ReplayLock.rebuild(projection, ledger), of: projection, on: connection) {
+            try await connection.transaction { try await RebuildRecord.cancel(projection, ledger: ledger, on: $0) }
+        }
+    }
+}

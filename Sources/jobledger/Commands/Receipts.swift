@@ -1,0 +1,87 @@
+import ArgumentParser
+import Foundation
+import LedgerCore
+import Postgres
+import Projections
+
+struct Receipts: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "List what rebuilds and verifications have proved.",
+        discussion: """
+            Newest first. Nobody can change or remove a receipt. Two machines that replay the same log get the same digest.
+
+            EXAMPLE
+              jobledger receipts
+              jobledger receipts batch_jobs --limit 5 --json
+            """)
+
+    @Argument(help: "Only those of this projection.")
+    var projection: String?
+
+    @Option(help: "The most that are listed.")
+    var limit = 50
+
+    @OptionGroup var options: LedgerOptions
+
+    private struct Line: Encodable {
+        var number: Int64
+        var kind: String
+        var projection: String
+        var definition: String
+        var position: Position
+        var rows: Int64?
+        var digest: String?
+        var liveDigest: String?
+        var equal: Bool?
+        var events: Int64?
+        var seconds: Double?
+        var workers: Int?
+        var window: Int64?
+        var blockedMs: Double?
+        var madeAt: String
+        var madeBy: String
+        var role: String
+    }
+
+    func validate() throws {
+        guard (1...100_000).contains(limit) else { throw ValidationError("--limit must be from 1 to 100000, not \(limit).") }
+    }
+
+    func run() async throws {
+        let settings = try await options.settings()
+        let connection = try await settings.connect("jobledger receipts")
+        let receipts = try await RecordedReceipt.last(limit, of: projection, on: connection)
+        await connection.close()
+        for receipt in receipts {
+            if options.json { try Output.json(line(receipt)) } else { try Output.line(text(receipt)) }
+        }
+        if receipts.isEmpty, !options.json { Output.diagnostic("there are no receipts") }
+    }
+
+    private func line(_ receipt: RecordedReceipt) -> Line {
+        func short(_ number: Double?) -> Double? { number.map { ($0 * 1000).rounded() / 1000 } }
+        return Line(
+            number: receipt.number, kind: receipt.kind, projection: receipt.projection, definition: receipt.definition,
+            position: receipt.position, rows: receipt.rows, digest: receipt.digest, liveDigest: receipt.liveDigest,
+            equal: receipt.isEqual, events: receipt.events, seconds: short(receipt.seconds), workers: receipt.workers,
+            window: receipt.window, blockedMs: short(receipt.blockedMilliseconds), madeAt: receipt.madeAt, madeBy: receipt.madeBy,
+            role: receipt.role)
+    }
+
+    private func text(_ receipt: RecordedReceipt) -> String {
+        var text =
+            "\(receipt.number)  \(receipt.madeAt.prefix(19))Z  \(receipt.kind) \(receipt.projection) at \(receipt.position), by \(receipt.madeBy) as \(receipt.role)"
+        if let rows = receipt.rows, let digest = receipt.digest, let events = receipt.events, let seconds = receipt.seconds {
+            text += "\n   \(events) events into \(rows) rows in \(String(format: "%.1f", seconds)) s\n   digest \(digest)"
+            text +=
+                receipt.isEqual.map { $0 ? ", equal to the tables in use" : "\n   DIFFERS from \(receipt.liveDigest ?? "")" }
+                ?? ""
+        }
+        return text + "\n   definition \(receipt.definition)"
+    }
+}
+
+extension RecordedReceipt {
+    /// Whether the tables in use were what the log gives; `nil` where they were not compared.
+    fileprivate var isEqual: Bool? { liveDigest.map { $0 == digest } }
+}
