@@ -16,6 +16,7 @@ struct RebuildCommand: AsyncParsableCommand {
             EXAMPLE
               jobledger rebuild batch_jobs
               jobledger rebuild batch_job_runs --window 1000 --json
+              jobledger rebuild batch_jobs --until 2026-11-23T20:45:00Z --into last_monday
             """)
 
     @Argument(help: "The projection's name.")
@@ -24,6 +25,7 @@ struct RebuildCommand: AsyncParsableCommand {
     @Option(help: "The most events that are folded at once; JOBLEDGER_WINDOW unless given.")
     var window: Int?
 
+    @OptionGroup var past: PastOptions
     @OptionGroup var projections: ProjectionOptions
     @OptionGroup var options: LedgerOptions
 
@@ -41,6 +43,10 @@ struct RebuildCommand: AsyncParsableCommand {
     func run() async throws {
         let settings = try await options.settings()
         let definition = try projections.definition(named: projection)
+        if let (until, schema) = past.wanted {
+            return try await makePast(
+                definition, until: until, into: schema, window: window ?? settings.window, settings, json: options.json)
+        }
         let connection = try await settings.connect("jobledger rebuild \(projection)")
         var bar = ProgressBar("replaying", unit: "events")
         let receipt = try await Rebuild(definition, ledger: settings.ledger, window: window ?? settings.window)

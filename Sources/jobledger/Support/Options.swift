@@ -92,3 +92,15 @@ extension LedgerSettings {
         return logger
     }
 }
+
+extension Moment: ExpressibleByArgument {
+    public init?(argument: String) { self.init(argument) }
+
+    /// As it may be given.
+    var text: String {
+        switch self {
+        case .position(let position): "\(position)"
+        case .time(let time): "\(time)"
+        }
+    }
+}
