@@ -172,10 +172,14 @@ private actor LogLines {
 
     deinit { try? handle.close() }
 
+    /// Reads on. What was taken from the buffer's front goes: a slice that grows would keep it.
     private func fill() throws -> Bool {
         guard let chunk = try handle.read(upToCount: 1 << 20), !chunk.isEmpty else { return false }
         bytesRead += Int64(chunk.count)
-        buffer.append(chunk)
+        var grown = Data(capacity: buffer.count + chunk.count)
+        grown.append(buffer)
+        grown.append(chunk)
+        buffer = grown
         return true
     }
 
@@ -188,13 +192,12 @@ private actor LogLines {
             guard buffer.count <= Self.longest else {
                 throw LogFile.Refused(description: "a line is longer than any event can be")
             }
-            let (start, length) = (buffer.startIndex, buffer.count)
+            let length = buffer.count
             guard try fill() else {
                 guard length == 0 else { throw LogFile.Refused(description: "the file ends within a line: it is not whole") }
                 return nil
             }
-            // Appending may have moved the indices.
-            searched = buffer.startIndex + (searched - start)
+            searched = buffer.startIndex + length
         }
     }
 
