@@ -58,14 +58,18 @@ test-tools:
 openapi-check: deps build ## test the running service against its OpenAPI document, for about a minute
 	CONFIGURATION=$(CONFIGURATION) scripts/check-openapi $(SEED)
 
+.PHONY: browser-check
+browser-check: deps build ## follow a job with the EventSource of a headless Chromium
+	CONFIGURATION=$(CONFIGURATION) scripts/check-browser
+
 .PHONY: test-thread
 test-thread: deps ## run the tests of THREAD_MODULES under ThreadSanitizer
 	swift build --build-tests $(THREAD)
 	scripts/test $(THREAD_MODULES) -- $(THREAD)
 
 .PHONY: soak
-soak: deps build-tests ## run the concurrency tests for long: 5,000,000 events; a minute of lossy feed
-	JOBLEDGER_SOAK=1 swift test -c $(CONFIGURATION) --skip-build --filter 'GaplessTests|FeedTests.ChaosTests'
+soak: deps build-tests ## run the concurrency tests for long: 5,000,000 events; a minute of lossy feed, for subscriptions and for streams
+	JOBLEDGER_SOAK=1 swift test -c $(CONFIGURATION) --skip-build --filter 'GaplessTests|FeedTests.ChaosTests|LedgerServerTests.ChaosTests'
 
 .PHONY: demo
 demo: deps build ## run a batch backtest through the whole ledger, then stop
