@@ -25,9 +25,8 @@ public struct LogImport: Sendable {
 
     public enum Phase: Sendable { case checking, importing, comparing }
 
-    /// Of lines, by count and by bytes, that go to the server at once.
-    private static let mostLines = 5000
-    private static let mostBytes = 8 << 20
+    /// Of lines, at once; of long ones fewer.
+    private static let mostLines = 2000
 
     private let path: String
 
@@ -60,28 +59,28 @@ public struct LogImport: Sendable {
     /// Whether the file is whole: what it says of itself is so.
     private func check(_ progress: (Phase, Int64, Int64) async throws -> Void) async throws -> (LogFile.Header, LogFile.Footer) {
         let lines = try LogLines(path)
-        guard let first = try await lines.next(1, 1 << 20)?.first,
-            let header = try? JSONDecoder().decode(LogFile.Header.self, from: Data(first.utf8)), header.format == LogFile.format
+        guard let first = try await lines.next(1),
+            let header = try? JSONDecoder().decode(LogFile.Header.self, from: Data(first.bytes)),
+            header.format == LogFile.format
         else { throw LogFile.Refused(description: "\(path): the first line is not that of a log exported by jobledger export") }
         guard header.version == LogFile.version else {
             throw LogFile.Refused(
                 description: "\(path) has version \(header.version) of the format; this program knows \(LogFile.version)")
         }
         var hash = SHA256()
-        /// Of the lines that were taken; the first is no event, and the last one is not taken.
+        hash.update(data: first.bytes)
+        /// The last line so far; the very last is not in the digest.
+        var last: ArraySlice<UInt8> = []
         var count: Int64 = -1
-        var last = first
-        func take(_ line: String) {
-            hash.update(data: Data(last.utf8))
-            hash.update(data: [0x0A])
-            count += 1
-            last = line
-        }
-        while let part = try await lines.next(Self.mostLines, Self.mostBytes) {
-            for line in part { take(line) }
+        while let part = try await lines.next(Self.mostLines) {
+            hash.update(data: last)
+            let start = part.bytes.dropLast().lastIndex(of: 0x0A).map { $0 + 1 } ?? 0
+            hash.update(data: part.bytes[..<start])
+            last = part.bytes[start...]
+            count += Int64(part.count)
             try await progress(.checking, await lines.bytesRead, lines.size)
         }
-        guard last != first, let footer = try? JSONDecoder().decode(LogFile.Footer.self, from: Data(last.utf8)) else {
+        guard let footer = try? JSONDecoder().decode(LogFile.Footer.self, from: Data(last)) else {
             throw LogFile.Refused(
                 description: "\(path) ends without its last line, which counts the events: it is not whole. Nothing was imported."
             )
@@ -134,16 +133,24 @@ public struct LogImport: Sendable {
         let lines = try LogLines(path)
         try await lines.skip(Int(head - header.from) + 2)
         var position = head
-        while position < header.to,
-            let part = try await lines.next(min(Self.mostLines, Int(header.to - position)), Self.mostBytes)
-        {
+        var wanted = Int(header.to - head)
+        var part = try await lines.next(min(Self.mostLines, wanted))
+        while let current = part, current.count > 0 {
+            guard let text = String(utf8: current.bytes.dropLast()) else {
+                throw LogFile.Refused(description: "behind position \(position) a line is not UTF-8")
+            }
+            wanted -= current.count
+            let most = min(Self.mostLines, wanted)
+            // While the server checks and writes these, the next are read.
+            async let next = lines.next(most)
             do {
-                position = try await connection.query("SELECT import_events($1)", part).only().decode(0)
+                position = try await connection.query("SELECT import_events(string_to_array($1, E'\\n'))", text).only().decode(0)
             } catch let error as PostgresError where error.kind == .server && !error.isRetriable {
                 throw LogFile.Refused(
                     description:
                         "\(error.message)\n  Everything up to position \(position) is imported; nothing of what was refused is.")
             }
+            part = try await next
             try await progress(.importing, position - header.from + 1, header.to - header.from + 1)
         }
     }
@@ -151,16 +158,26 @@ public struct LogImport: Sendable {
 
 /// A file's lines, some at a time, or its bytes; read on a thread of its own, for reading may block.
 private actor LogLines {
+    /// Whole lines, each with its line feed.
+    struct Part: Sendable {
+        let bytes: [UInt8]
+        let count: Int
+    }
+
     private let executor = BlockingExecutor(label: "log-file")
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
+    /// As many bytes are read at once; a part ends with the line that goes beyond it.
+    private static let chunk = 2 << 20
     /// The longest line that an event can have: data and metadata at their limits, with each byte escaped.
     private static let longest = 20 << 20
 
     private let handle: FileHandle
     let size: Int64
     private(set) var bytesRead: Int64 = 0
-    private var buffer = Data()
+    /// What was read and not yet taken, from `start` on.
+    private var buffer: [UInt8] = []
+    private var start = 0
 
     init(_ path: String) throws {
         guard let handle = FileHandle(forReadingAtPath: path),
@@ -172,63 +189,50 @@ private actor LogLines {
 
     deinit { try? handle.close() }
 
-    /// Reads on. What was taken from the buffer's front goes: a slice that grows would keep it.
+    /// Reads on; false at the end of the file.
     private func fill() throws -> Bool {
-        guard let chunk = try handle.read(upToCount: 1 << 20), !chunk.isEmpty else { return false }
-        bytesRead += Int64(chunk.count)
-        var grown = Data(capacity: buffer.count + chunk.count)
-        grown.append(buffer)
-        grown.append(chunk)
-        buffer = grown
+        buffer.removeSubrange(..<start)
+        start = 0
+        guard let read = try handle.read(upToCount: Self.chunk), !read.isEmpty else { return false }
+        bytesRead += Int64(read.count)
+        buffer += read
         return true
     }
 
-    /// The next line's end in the buffer, behind its line feed; `nil` at the end of the file.
-    private func lineEnd() throws -> Data.Index? {
-        var searched = buffer.startIndex
-        while true {
-            if let end = buffer[searched...].firstIndex(of: 0x0A) { return end + 1 }
-            searched = buffer.endIndex
-            guard buffer.count <= Self.longest else {
-                throw LogFile.Refused(description: "a line is longer than any event can be")
+    /// The next lines, as many as wanted or fewer; `nil` at the end.
+    func next(_ mostLines: Int) throws -> Part? {
+        var (end, searched, count) = (start, start, 0)
+        while count < mostLines, end - start < Self.chunk {
+            if let feed = buffer[searched...].firstIndex(of: 0x0A) {
+                (end, searched, count) = (feed + 1, feed + 1, count + 1)
+            } else if count > 0 {
+                break
+            } else {
+                guard buffer.count - start <= Self.longest else {
+                    throw LogFile.Refused(description: "a line is longer than any event can be")
+                }
+                let rest = buffer.count - start
+                guard try fill() else {
+                    guard rest == 0 else { throw LogFile.Refused(description: "the file ends within a line: it is not whole") }
+                    return nil
+                }
+                (end, searched) = (start, start + rest)
             }
-            let length = buffer.count
-            guard try fill() else {
-                guard length == 0 else { throw LogFile.Refused(description: "the file ends within a line: it is not whole") }
-                return nil
-            }
-            searched = buffer.startIndex + length
         }
-    }
-
-    /// The next lines without their line feeds; `nil` at the end.
-    func next(_ mostLines: Int, _ mostBytes: Int) throws -> [String]? {
-        var lines: [String] = []
-        var bytes = 0
-        while lines.count < mostLines, bytes < mostBytes, let end = try lineEnd() {
-            let line = buffer[buffer.startIndex..<(end - 1)]
-            guard let text = String(data: line, encoding: .utf8) else {
-                throw LogFile.Refused(description: "a line is not UTF-8")
-            }
-            lines.append(text)
-            bytes += line.count
-            buffer = buffer[end...]
-        }
-        return lines.isEmpty ? nil : lines
+        defer { start = end }
+        return Part(bytes: Array(buffer[start..<end]), count: count)
     }
 
     func skip(_ lines: Int) throws {
-        for _ in 0..<lines {
-            guard let end = try lineEnd() else { return }
-            buffer = buffer[end...]
-        }
+        var left = lines
+        while left > 0, let part = try next(left) { left -= part.count }
     }
 
     /// The next bytes, as many as wanted or fewer; none at the end.
     func bytes(_ most: Int) throws -> [UInt8] {
-        if buffer.isEmpty, try !fill() { return [] }
-        let part = buffer.prefix(most)
-        buffer = buffer.dropFirst(part.count)
-        return Array(part)
+        if start == buffer.count, try !fill() { return [] }
+        let end = min(buffer.count, start + most)
+        defer { start = end }
+        return Array(buffer[start..<end])
     }
 }

@@ -64,15 +64,7 @@ public struct ProjectionCheck: Sendable {
             ).only().decode(0)
         } catch let error as PostgresError where error.kind == .server {
             let offset = error.textPosition.map { (head + definition.applySQL).prefix($0 - 1).utf8.count - head.utf8.count }
-            let isOther = error.message.contains("not yet supported")
-            return suspicions + [
-                Suspicion(
-                    place: applyText.place(at: offset),
-                    what: isOther ? "it has a statement that cannot be looked into" : "\(error.message)",
-                    instead: isOther
-                        ? "Write apply.sql with SELECT, INSERT, UPDATE, DELETE and MERGE alone (Postgres says: \(error.message))."
-                        : error.hint ?? "Postgres must be able to run it.")
-            ]
+            return suspicions + [Self.ofRefusal(error, at: applyText.place(at: offset))]
         }
         var apply = StatementCheck(catalog, applyText, before: head.utf8.count)
         apply.check(try NodeTree(parsing: tree))
@@ -88,6 +80,20 @@ public struct ProjectionCheck: Sendable {
             suspicions += check.suspicions
         }
         return suspicions.reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
+    }
+
+    /// Why Postgres could not read `apply.sql`.
+    private static func ofRefusal(_ error: PostgresError, at place: String) -> Suspicion {
+        if error.sqlState == .undefinedTable {
+            return Suspicion(
+                place: place, what: "\(error.message), for a projection sees new_events and its own tables only",
+                instead: "What is needed of other tables, fold from the events into a table of its own.")
+        } else if error.message.contains("not yet supported") {
+            return Suspicion(
+                place: place, what: "it has a statement that cannot be looked into (\(error.message))",
+                instead: "Write apply.sql with SELECT, INSERT, UPDATE, DELETE and MERGE alone.")
+        }
+        return Suspicion(place: place, what: error.message, instead: error.hint ?? "Postgres must be able to run it.")
     }
 
     /// Defaults count where some statement leaves a column to them.

@@ -9,7 +9,7 @@ extension EndToEnd {
         /// A copy elsewhere, killed again and again while it is made, ends with the same log, and rebuilding gives the same digests.
         @Test("make the same ledger elsewhere, also when killed") func copy() async throws {
             try await UserLedger.with { user in
-                let jobs = (0..<400).map { "job \($0)" }
+                let jobs = (0..<150).map { "job \($0)" }
                 func append(_ type: String, _ data: String) async throws {
                     let answers = try await user.ledger.store.append(
                         jobs.map { AppendRequest(job: $0, events: [NewEvent(type: type, data: data)]) }, patience: .seconds(60))

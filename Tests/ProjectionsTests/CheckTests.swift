@@ -77,6 +77,7 @@ import Testing
         ("min(type)", "(SELECT max(stream_id) FROM events)", "events is a table of another"),
         ("min(type)", "(SELECT max(name) FROM projections)", "projections is a table of another"),
         ("min(type)", "(SELECT max(relname)::text FROM pg_class)", "pg_class is a table of another"),
+        ("min(type)", "(SELECT max(status) FROM batch_jobs)", "\"batch_jobs\" does not exist, for a projection sees new_events"),
         ("min(type)", "head()::text", "head() is a function"), ("min(type)", "(SELECT max(ctid::text) FROM seen)", "ctid"),
         ("min(type)", "array_agg(type)::text", "array_agg() without ORDER BY"),
         ("min(type)", "string_agg(type, ',')", "string_agg() without ORDER BY"),

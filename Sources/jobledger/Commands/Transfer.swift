@@ -124,7 +124,7 @@ struct Import: AsyncParsableCommand {
                     seconds: (seconds * 1000).rounded() / 1000))
         }
         try Output.line(
-            "\(receipt.imported) of \(receipt.events) events of \(receipt.ledger) imported, the others were there; the log ends at position \(receipt.position)"
+            "\(receipt.imported) events imported of the \(receipt.events) in \(file); the log ends at position \(receipt.position)"
         )
     }
 }
