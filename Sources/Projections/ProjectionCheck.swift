@@ -43,6 +43,15 @@ public struct ProjectionCheck: Sendable {
     private func read(_ ledger: ScratchLedger) async throws -> [Suspicion] {
         let schema = ledger.schema("c")
         let connection = ledger.connection
+        for word in ["begin", "commit", "rollback", "abort"] {
+            guard let byte = schemaText.firstPlace(of: word) else { continue }
+            return [
+                Suspicion(
+                    place: schemaText.place(at: byte),
+                    what: "\(word.uppercased()) is not for schema.sql, which runs in a transaction of the projector",
+                    instead: "Leave it out.")
+            ]
+        }
         try await connection.execute(script: "CREATE SCHEMA \"\(schema)\"")
         do {
             try await Fold(definition, ledger: ledger.name, schema: schema).createTables(on: connection)
@@ -57,14 +66,15 @@ public struct ProjectionCheck: Sendable {
         try await connection.execute(script: "SET LOCAL search_path = \"\(schema)\", \"\(ledger.name)\"; SAVEPOINT before_apply")
         let tree: String
         do {
-            try await connection.execute(script: head + definition.applySQL + "\n;END")
+            // As one statement: what ends the body early, and goes on, is refused.
+            try await connection.query(head + definition.applySQL + "\n;END")
             tree = try await connection.query(
                 "SELECT prosqlbody::text FROM pg_proc WHERE proname = 'apply.sql' AND pronamespace = $1::regnamespace",
                 "\"\(schema)\""
             ).only().decode(0)
         } catch let error as PostgresError where error.kind == .server {
-            let offset = error.textPosition.map { (head + definition.applySQL).prefix($0 - 1).utf8.count - head.utf8.count }
-            return suspicions + [Self.ofRefusal(error, at: applyText.place(at: offset))]
+            let byte = error.textPosition.map { (head + definition.applySQL).prefix($0 - 1).utf8.count - head.utf8.count }
+            return suspicions + [Self.ofRefusal(error, at: applyText.place(at: byte))]
         }
         var apply = StatementCheck(catalog, applyText, before: head.utf8.count)
         apply.check(try NodeTree(parsing: tree))

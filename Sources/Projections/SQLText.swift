@@ -9,13 +9,13 @@ struct SQLText: Sendable {
     }
 
     /// `apply.sql:12`
-    func place(at offset: Int?) -> String {
-        guard let offset, (0...bytes.count).contains(offset) else { return file }
-        return "\(file):\(1 + bytes[..<offset].count { $0 == 0x0A })"
+    func place(at byte: Int?) -> String {
+        guard let byte, (0...bytes.count).contains(byte) else { return file }
+        return "\(file):\(1 + bytes[..<byte].count { $0 == 0x0A })"
     }
 
     /// What stands at a place: a name, a literal with its quotes, or an operator.
-    func token(at offset: Int) -> String { tokens.first { $0.range.contains(offset) }.map(text) ?? "" }
+    func token(at byte: Int) -> String { tokens.first { $0.range.contains(byte) }.map(text) ?? "" }
 
     /// Where a name first stands as a token of its own, in neither a comment nor a literal.
     func firstPlace(of name: String) -> Int? {

@@ -19,10 +19,12 @@ struct Diff: AsyncParsableCommand {
               jobledger diff --from 0 --to 2026-11-23T21:00:00Z --job backtest-7
             """)
 
-    @Option(help: ArgumentHelp("As the log ended here: a position, or a time in RFC 3339.", valueName: "position|time"))
+    @Option(
+        help: ArgumentHelp("As the log ended here: a position, or a time in RFC 3339.", valueName: "position|time"),
+        transform: Moment.option("--from"))
     var from: Moment
 
-    @Option(help: ArgumentHelp("And here.", valueName: "position|time"))
+    @Option(help: ArgumentHelp("And here.", valueName: "position|time"), transform: Moment.option("--to"))
     var to: Moment
 
     @Option(help: "Only this job.")
@@ -108,7 +110,8 @@ struct BlameCommand: AsyncParsableCommand {
     @Argument(help: "The job's id.")
     var job: String
 
-    @Option(help: ArgumentHelp("A position, or a time in RFC 3339.", valueName: "position|time"))
+    @Option(
+        help: ArgumentHelp("A position, or a time in RFC 3339.", valueName: "position|time"), transform: Moment.option("--at"))
     var at: Moment?
 
     @OptionGroup var projections: ProjectionOptions
@@ -175,7 +178,7 @@ struct PastOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
             "Make the tables as the log ended here, beside those in use, and leave these alone: a position, or a time in RFC 3339.",
-            valueName: "position|time"))
+            valueName: "position|time"), transform: Moment.option("--until"))
     var until: Moment?
 
     @Option(help: ArgumentHelp("The schema for the tables of --until; made where it is not there.", valueName: "schema"))

@@ -20,7 +20,8 @@ struct Show: AsyncParsableCommand {
     @Argument(help: "The job's id.")
     var job: String
 
-    @Option(help: ArgumentHelp("A position, or a time in RFC 3339.", valueName: "position|time"))
+    @Option(
+        help: ArgumentHelp("A position, or a time in RFC 3339.", valueName: "position|time"), transform: Moment.option("--at"))
     var at: Moment?
 
     @OptionGroup var projections: ProjectionOptions

@@ -20,10 +20,13 @@ struct Export: AsyncParsableCommand {
             """)
 
     @Option(
-        help: ArgumentHelp("The first position, or a time: the first event recorded then or later.", valueName: "position|time"))
+        help: ArgumentHelp("The first position, or a time: the first event recorded then or later.", valueName: "position|time"),
+        transform: Moment.option("--from"))
     var from: Moment?
 
-    @Option(help: ArgumentHelp("The last position, or a time: the last event recorded by then.", valueName: "position|time"))
+    @Option(
+        help: ArgumentHelp("The last position, or a time: the last event recorded by then.", valueName: "position|time"),
+        transform: Moment.option("--to"))
     var to: Moment?
 
     @Option(

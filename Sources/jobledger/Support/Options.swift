@@ -93,8 +93,16 @@ extension LedgerSettings {
     }
 }
 
-extension Moment: ExpressibleByArgument {
-    public init?(argument: String) { self.init(argument) }
+extension Moment {
+    /// Reads the value of the option `name`.
+    static func option(_ name: String) -> @Sendable (String) throws -> Moment {
+        { text in
+            guard let moment = Moment(text) else {
+                throw ValidationError("\(name) must be a position or a time such as 2026-11-23T20:45:00Z, not \(text).")
+            }
+            return moment
+        }
+    }
 
     /// As it may be given.
     var text: String {
