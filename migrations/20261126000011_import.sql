@@ -9,9 +9,12 @@ SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', t
 CREATE FUNCTION begin_import(of_epoch uuid, first_position bigint) RETURNS bigint
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
-  here CONSTANT uuid := (SELECT epoch FROM ledger);
+  here uuid;
 BEGIN
+  -- What a client that was killed has sent may still be under way; where the log stands is known when that is done.
+  PERFORM pg_advisory_xact_lock(hashtextextended(current_schema() || ' import', 0));
   PERFORM begin_numbering();
+  here := (SELECT epoch FROM ledger);
   IF first_position > head() + 1 THEN
     RAISE EXCEPTION 'the file begins at position %, and the ledger ends at %', first_position, head()
       USING ERRCODE = 'JL020', HINT = format('First import what comes between: jobledger export --from %s --to %s', head() + 1, first_position - 1);
@@ -25,8 +28,8 @@ BEGIN
 END
 $$;
 
--- What is wrong with an event that was numbered elsewhere, null where nothing is: the rules that append() keeps, for events with
--- a place. Only the owner imports, so that nobody else can say when something was recorded.
+-- Takes in events that were numbered elsewhere, by every rule that append() keeps. Only the owner may, for whoever does it says when events were
+-- recorded.
 --
 -- Each line is an event as JSON, its data and metadata as JSON strings that hold their text to the letter. The lines continue the log
 -- or are refused, all of them, with the first that is wrong. Returns the new head.
@@ -54,6 +57,7 @@ DECLARE
   wrong_at      integer;
   wrong         text;
 BEGIN
+  PERFORM pg_advisory_xact_lock_shared(hashtextextended(current_schema() || ' import', 0));
   SELECT array_agg(e.position), array_agg(e.event_id), array_agg(e.category), array_agg(e.stream_id), array_agg(e.version), array_agg(e.type),
          array_agg(e.data), array_agg(e.metadata), array_agg(e.occurred_at), array_agg(e.recorded_at)
     INTO positions, ids, categories, jobs, versions, types, documents, contexts, occurred_ats, recorded_ats
@@ -95,6 +99,10 @@ BEGIN
            LATERAL check_event(e.job, e.type, coalesce(e.data, 'null'), coalesce(e.metadata, 'null'), e.occurred_at, null) AS finding;
   END;
 
+  -- Several calls may be under way, of lines that follow each other: each is checked while the one before is written, and waits for it here.
+  IF head() < positions[1] - 1 THEN
+    PERFORM await_events(positions[1] - 2, '10 s');
+  END IF;
   PERFORM begin_numbering();
   SELECT e.position, e.recorded_at INTO head_position, head_recorded FROM events AS e ORDER BY e.position DESC LIMIT 1;
   head_position := coalesce(head_position, 0);

@@ -32,10 +32,13 @@ public struct LogImport: Sendable {
 
     public init(path: String) { self.path = path }
 
-    /// - Parameter progress: told what is done of what; in bytes while the file is checked, in events from then on.
+    /// - Parameters:
+    ///   - connections: one, or two, which is quicker.
+    ///   - progress: told what is done of what; in bytes while the file is checked, in events from then on.
     public func run(
-        on connection: PostgresConnection, progress: (Phase, Int64, Int64) async throws -> Void = { _, _, _ in }
+        on connections: PostgresConnection..., progress: (Phase, Int64, Int64) async throws -> Void = { _, _, _ in }
     ) async throws -> Receipt {
+        let connection = connections[0]
         let (header, footer) = try await check(progress)
         let head: Position
         do {
@@ -46,7 +49,7 @@ public struct LogImport: Sendable {
         try await compare(header, from: header.from, to: min(head, header.to), on: connection, progress)
         // What the ledger has beyond the file is none of the file's business.
         if head < header.to {
-            try await append(header, after: head, on: connection, progress)
+            try await append(header, after: head, on: connections, progress)
             try await compare(header, from: head + 1, to: header.to, on: connection, progress)
         }
         return Receipt(
@@ -126,32 +129,38 @@ public struct LogImport: Sendable {
         guard position == to + 1 else { throw LogFile.Refused(description: "the ledger ends at \(position - 1), not at \(to)") }
     }
 
+    /// On two connections, each has a batch under way: one is checked while the other is written. The server keeps their order.
     private func append(
-        _ header: LogFile.Header, after head: Position, on connection: PostgresConnection,
+        _ header: LogFile.Header, after head: Position, on connections: [PostgresConnection],
         _ progress: (Phase, Int64, Int64) async throws -> Void
     ) async throws {
         let lines = try LogLines(path)
         try await lines.skip(Int(head - header.from) + 2)
-        var position = head
         var wanted = Int(header.to - head)
-        var part = try await lines.next(min(Self.mostLines, wanted))
-        while let current = part, current.count > 0 {
-            guard let text = String(utf8: current.bytes.dropLast()) else {
-                throw LogFile.Refused(description: "behind position \(position) a line is not UTF-8")
+        do {
+            try await withThrowingTaskGroup(of: (PostgresConnection, Position).self) { group in
+                func send(on connection: PostgresConnection) async throws {
+                    guard let part = try await lines.next(min(Self.mostLines, wanted)), part.count > 0 else { return }
+                    wanted -= part.count
+                    guard let text = String(utf8: part.bytes.dropLast()) else {
+                        throw LogFile.Refused(description: "a line is not UTF-8")
+                    }
+                    group.addTask {
+                        let statement = PostgresStatement("SELECT import_events(string_to_array($1, E'\\n'))", [text])
+                        return (connection, try await connection.query(statement).only().decode(0))
+                    }
+                }
+                for connection in connections { try await send(on: connection) }
+                while let (connection, position) = try await group.next() {
+                    try await send(on: connection)
+                    try await progress(.importing, position - header.from + 1, header.to - header.from + 1)
+                }
             }
-            wanted -= current.count
-            let most = min(Self.mostLines, wanted)
-            // While the server checks and writes these, the next are read.
-            async let next = lines.next(most)
-            do {
-                position = try await connection.query("SELECT import_events(string_to_array($1, E'\\n'))", text).only().decode(0)
-            } catch let error as PostgresError where error.kind == .server && !error.isRetriable {
-                throw LogFile.Refused(
-                    description:
-                        "\(error.message)\n  Everything up to position \(position) is imported; nothing of what was refused is.")
-            }
-            part = try await next
-            try await progress(.importing, position - header.from + 1, header.to - header.from + 1)
+        } catch let error as PostgresError where error.kind == .server && !error.isRetriable {
+            let position: Position = try await connections[0].query("SELECT head()").only().decode(0)
+            throw LogFile.Refused(
+                description:
+                    "\(error.message)\n  Everything up to position \(position) is imported; nothing of what was refused is.")
         }
     }
 }

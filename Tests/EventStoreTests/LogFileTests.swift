@@ -50,15 +50,16 @@ import Testing
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
         let file = directory.appending(path: "log.ndjson")
         try Data(text.utf8).write(to: file)
-        let connection = try await ledger.connect()
+        let connections = (try await ledger.connect(), try await ledger.connect())
+        let result: Result<LogImport.Receipt, any Error>
         do {
-            let receipt = try await LogImport(path: file.path).run(on: connection)
-            await connection.close()
-            return receipt
+            result = .success(try await LogImport(path: file.path).run(on: connections.0, connections.1))
         } catch {
-            await connection.close()
-            throw error
+            result = .failure(error)
         }
+        await connections.0.close()
+        await connections.1.close()
+        return try result.get()
     }
 
     private static func rows(_ ledger: TestLedger) async throws -> [String] {

@@ -109,16 +109,18 @@ struct Import: AsyncParsableCommand {
 
     func run() async throws {
         let settings = try await options.settings()
-        let connection = try await settings.connect("jobledger import")
+        let (connection, second) = (
+            try await settings.connect("jobledger import"), try await settings.connect("jobledger import")
+        )
         let start = ContinuousClock.now
         var bar = ProgressBar("importing", unit: "events")
-        let receipt = try await LogImport(path: file).run(on: connection) { phase, done, total in
+        let receipt = try await LogImport(path: file).run(on: connection, second) { phase, done, total in
             if phase == .importing { bar.update(done, of: total) }
         }
         bar.finish()
         let epoch: String =
             newEpoch ? try await connection.query("SELECT begin_epoch()::text").only().decode(0) : receipt.epoch
-        await connection.close()
+        for connection in [connection, second] { await connection.close() }
         if options.json {
             let seconds = start.duration(to: .now) / .seconds(1)
             return try Output.json(
