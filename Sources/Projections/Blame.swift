@@ -95,15 +95,15 @@ public struct Blame: Sendable {
                       FROM (SELECT \(ReadModel.columns) FROM (SELECT (null::pg_temp.batch_jobs).*) AS batch_jobs) AS job,
                            json_object_keys(row_to_json(job)) WITH ORDINALITY AS key (name, ordinal);
                     SET LOCAL search_path = pg_temp, "\(ledger.text)";
-                    CREATE FUNCTION pg_temp.fold_event(job text, at bigint) RETURNS bigint LANGUAGE sql AS \(fence)
-                    SELECT set_config('jobledger.window_upto', at::text, true);
+                    CREATE FUNCTION pg_temp.fold_event(text, bigint) RETURNS bigint LANGUAGE sql AS \(fence)
+                    SELECT set_config('jobledger.window_upto', $2::text, true);
                     \(definition.applySQL)
                     ;
-                    UPDATE pg_temp.blame SET value = changed.value, position = at
+                    UPDATE pg_temp.blame SET value = changed.value, position = $2
                       FROM (SELECT key, nullif(value, 'null') AS value
-                              FROM (SELECT \(ReadModel.columns) FROM batch_jobs WHERE id = job) AS job, jsonb_each(to_jsonb(job))) AS changed
+                              FROM (SELECT \(ReadModel.columns) FROM batch_jobs WHERE id = $1) AS job, jsonb_each(to_jsonb(job))) AS changed
                      WHERE blame.name = changed.key AND blame.value IS DISTINCT FROM changed.value;
-                    SELECT at;
+                    SELECT $2;
                     \(fence);
                     """)
         }

@@ -84,7 +84,8 @@ struct Diff: AsyncParsableCommand {
         for event in try JSONText.elements(of: Array(change.events.utf8)[...]).suffix(10) {
             let members = try JSONText.members(of: Array(event))
             func text(_ name: String) -> String {
-                members.first { $0.name == name }.map { Output.value($0.value, longest: 100) } ?? ""
+                let value = members.first { $0.name == name }.map { Output.value($0.value, longest: 100) } ?? "null"
+                return value == "null" ? "" : value
             }
             try Output.line(
                 "    position \(text("position"))  v\(text("version"))  \(text("type"))  \(text("recorded_at"))  \(text("actor"))"
