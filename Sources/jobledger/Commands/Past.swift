@@ -87,9 +87,8 @@ struct Diff: AsyncParsableCommand {
                 let value = members.first { $0.name == name }.map { Output.value($0.value, longest: 100) } ?? "null"
                 return value == "null" ? "" : value
             }
-            try Output.line(
-                "    position \(text("position"))  v\(text("version"))  \(text("type"))  \(text("recorded_at"))  \(text("actor"))"
-            )
+            let words = ["position \(text("position"))", "v\(text("version"))", text("type"), text("recorded_at"), text("actor")]
+            try Output.line("    " + words.filter { !$0.isEmpty }.joined(separator: "  "))
         }
         if change.eventCount > 10 { try Output.line("    (the last 10 of \(change.eventCount) events)") }
     }
