@@ -72,7 +72,7 @@ let package = Package(
 
         // The ledger.
         library("LedgerCore", []),
-        library("EventStore", ["LedgerCore", "Postgres", "OffPool", logging], plugins: ["EmbedFiles"]),
+        library("EventStore", ["LedgerCore", "Postgres", "OffPool", crypto, logging], plugins: ["EmbedFiles"]),
         library(
             "Projections", ["LedgerCore", "EventStore", "Postgres", "OffPool", crypto, logging],
             plugins: ["EmbedFiles"]),

@@ -28,6 +28,9 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
     /// Where in the server's code the error was raised: the call stack of functions, innermost first.
     public internal(set) var context: String?
 
+    /// Which character of the statement it is about, from 1.
+    public internal(set) var textPosition: Int?
+
     /// Whether no waiting will mend a failure to connect, as with a malformed connection string.
     var isPermanent = false
 

@@ -110,6 +110,7 @@ final class LibpqResult: @unchecked Sendable {
         error.hint = field(Int32(UInt8(ascii: "H")))
         error.constraint = field(Int32(UInt8(ascii: "n")))
         error.context = field(Int32(UInt8(ascii: "W")))
+        error.textPosition = field(Int32(UInt8(ascii: "P"))).flatMap { Int($0) }
         return error
     }
 }

@@ -17,74 +17,54 @@ public struct Cases: Sendable {
     }
 
     private let definitions: [ProjectionDefinition]
-    private let scratch: LedgerName
 
-    public init(_ definitions: [ProjectionDefinition]) {
-        self.definitions = definitions
-        scratch = LedgerName("cases_" + UUID.version7().text.replacing("-", with: ""))!
-    }
+    public init(_ definitions: [ProjectionDefinition]) { self.definitions = definitions }
 
     public func run(url: String) async throws -> [Outcome] {
-        let configuration = EventStore.configuration(url: url, ledger: scratch, applicationName: "jobledger projections test")
-        let connection = try await PostgresConnection.connect(configuration, patience: .seconds(10))
-        let outcomes = try await connection.discardedTransaction { connection in
-            try await connection.execute(script: "CREATE SCHEMA \"\(scratch.text)\"; SET LOCAL search_path = \"\(scratch.text)\"")
-            for file in try MigrationFile.embedded() {
-                try await connection.execute(script: file.up + "\n;SET LOCAL search_path = \"\(scratch.text)\"")
-            }
+        try await ScratchLedger.with(url: url) { ledger in
             var outcomes: [Outcome] = []
             for definition in definitions {
                 for (file, text) in definition.cases {
-                    let problems = try await run(text, of: definition, on: connection)
+                    let problems = try await ledger.undone { try await run(text, of: definition, in: ledger) }
                     outcomes.append(Outcome(projection: definition.name, file: file, problems: problems))
                 }
             }
             return outcomes
         }
-        await connection.close()
-        return outcomes
     }
 
-    private func run(_ text: String, of definition: ProjectionDefinition, on connection: PostgresConnection) async throws
-        -> [String]
-    {
-        try await connection.execute(script: "SAVEPOINT before_case")
-        var problems: [String] = []
+    private func run(_ text: String, of definition: ProjectionDefinition, in ledger: ScratchLedger) async throws -> [String] {
         do {
-            try await append(text, on: connection)
-            let head: Position = try await connection.query("SELECT head()").only().decode(0)
+            try await ledger.append(text)
+            let head = try await ledger.head()
+            // Nearly always it is the same that is wrong in all windows.
+            var problems: [(text: String, windows: [Position])] = []
             for window in Set([1, 2, 3, max(head, 1)]).sorted() {
-                problems += try await fold(text, window, head, of: definition, on: connection).map {
-                    "window of \(window): \($0)"
+                for problem in try await ledger.undone({ try await fold(text, window, head, of: definition, in: ledger) }) {
+                    if let index = problems.firstIndex(where: { $0.text == problem }) {
+                        problems[index].windows.append(window)
+                    } else {
+                        problems.append((problem, [window]))
+                    }
                 }
             }
+            return problems.map { problem in
+                let windows = problem.windows.map(String.init).joined(separator: ", ")
+                return "\(problem.windows.count == 1 ? "window" : "windows") of \(windows): \(problem.text)"
+            }
         } catch let error as PostgresError where error.kind == .server {
-            problems.append(error.description)
+            return [error.description]
         }
-        try await connection.execute(script: "ROLLBACK TO before_case")
-        return problems
-    }
-
-    private func append(_ text: String, on connection: PostgresConnection) async throws {
-        // json, not jsonb: what the case says is appended to the letter.
-        try await connection.query(
-            """
-            SELECT append_event(event ->> 'job', event ->> 'type', coalesce(event -> 'data', '{}'), coalesce(event -> 'metadata', '{}'),
-                                occurred_at => (event ->> 'occurred_at')::timestamptz)
-              FROM json_array_elements($1::json -> 'events') WITH ORDINALITY AS given (event, ordinal)
-             ORDER BY ordinal
-            """, text)
     }
 
     private func fold(
-        _ text: String, _ window: Position, _ head: Position, of definition: ProjectionDefinition,
-        on connection: PostgresConnection
+        _ text: String, _ window: Position, _ head: Position, of definition: ProjectionDefinition, in ledger: ScratchLedger
     ) async throws -> [String] {
-        let (actual, expected) = (scratch.text + "_a", scratch.text + "_e")
-        try await connection.execute(script: "SAVEPOINT before_fold; CREATE SCHEMA \"\(actual)\"; CREATE SCHEMA \"\(expected)\"")
-        let fold = Fold(definition, ledger: scratch, schema: actual)
+        let (actual, expected, connection) = (ledger.schema("a"), ledger.schema("e"), ledger.connection)
+        try await connection.execute(script: "CREATE SCHEMA \"\(actual)\"; CREATE SCHEMA \"\(expected)\"")
+        let fold = Fold(definition, ledger: ledger.name, schema: actual)
         try await fold.createTables(on: connection)
-        try await Fold(definition, ledger: scratch, schema: expected).createTables(on: connection)
+        try await Fold(definition, ledger: ledger.name, schema: expected).createTables(on: connection)
         for start in stride(from: 0, to: head, by: Int(window)) {
             try await fold.apply(after: start, upTo: min(head, start + window), on: connection)
         }
@@ -100,16 +80,27 @@ public struct Cases: Sendable {
                 live: try await .of(table, in: actual, on: connection), expected: target, table: table, limit: 10, on: connection)
             problems += differences.map(Self.describe)
         }
-        try await connection.execute(script: "ROLLBACK TO before_fold")
         return problems
     }
 
-    private static func describe(_ difference: RowDifference) -> String {
+    static func describe(_ difference: RowDifference) -> String {
         switch (difference.live, difference.expected) {
         case (nil, _): "\(difference.table) \(difference.key): the row is missing"
         case (let live?, nil): "\(difference.table) \(difference.key): unexpected row \(live)"
         case (let live?, let expected?):
-            "\(difference.table) \(difference.key): \(difference.columns.joined(separator: ", ")) differ\n    expected \(expected)\n    got      \(live)"
+            "\(difference.table) \(difference.key): \(difference.columns.joined(separator: ", ")) differ\n"
+                + columns(difference, live, expected) + "    expected \(expected)\n    got      \(live)"
         }
+    }
+
+    /// A line for each column that differs, with both values below each other.
+    private static func columns(_ difference: RowDifference, _ live: String, _ expected: String) -> String {
+        guard let live = try? JSONText.members(of: live), let expected = try? JSONText.members(of: expected) else { return "" }
+        return difference.columns.map { column in
+            func value(_ row: [JSONText.Member]) -> String {
+                row.first { $0.name == column }.map { String(decoding: $0.value, as: UTF8.self) } ?? "nothing"
+            }
+            return "    \(column)  expected \(value(expected)), got \(value(live))\n"
+        }.joined()
     }
 }

@@ -4,6 +4,9 @@ import Postgres
 
 /// Reads of `batch_jobs`, now and as of a past position.
 public struct ReadModel: Sendable {
+    /// The projection that makes the table.
+    public static let projection = "batch_jobs"
+
     private let store: EventStore
     private let definition: ProjectionDefinition
 
@@ -15,9 +18,10 @@ public struct ReadModel: Sendable {
     /// A job's row as JSON, in the table's order of columns, its timestamps with their zone; `nil` where there is none.
     public static let row = """
         SELECT row_to_json(job)::text
-          FROM (SELECT \(summary), variables, strategy, assignments_preview, results
-                  FROM batch_jobs WHERE id = $1) AS job
+          FROM (SELECT \(columns) FROM batch_jobs WHERE id = $1) AS job
         """
+    /// All columns, as they are shown.
+    static let columns = "\(summary), variables, strategy, assignments_preview, results"
     /// The columns that are small, as they are shown.
     public static let summary = """
         id, name, kind, status, total, completed, created_at AT TIME ZONE 'UTC' AS created_at,
@@ -62,15 +66,10 @@ public struct ReadModel: Sendable {
                 // Temporary names come first: this window has one job's events, found by its stream.
                 try await connection.query("SELECT set_config('jobledger.job', $1, true)", id)
                 try await connection.execute(
-                    script: """
-                        CREATE TEMPORARY VIEW new_events AS
-                          SELECT *, coalesce(occurred_at, recorded_at) AS happened_at
-                            FROM events
-                           WHERE category = 'job' AND stream_id = current_setting('jobledger.job') AND position <= \(position)
-                        """)
+                    script: "SET LOCAL jobledger.window_upto = '0'; SET LOCAL jobledger.window_types = '';"
+                        + PastEvents.view("stream_id = current_setting('jobledger.job')"))
                 try await past.createTables(on: connection)
                 try await past.apply(after: 0, upTo: position, on: connection)
-                try await connection.execute(script: "SET LOCAL search_path = pg_temp, \"\(store.ledger.text)\"")
                 return try await connection.query(Self.row, id).first.map { try $0.decode(0) }
             }
         }

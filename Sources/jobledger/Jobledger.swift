@@ -17,9 +17,9 @@ struct Jobledger: AsyncParsableCommand {
               jobledger watch backtest-7
             """,
         subcommands: [
-            Up.self, Migrate.self, Append.self, History.self, Show.self, Tail.self, Watch.self, RebuildCommand.self, Verify.self,
-            Receipts.self,
-            Status.self, Serve.self, TokenCommand.self, RelayCommand.self, Project.self, Projections.self, BenchCommand.self,
+            Up.self, Migrate.self, Append.self, History.self, Show.self, Diff.self, BlameCommand.self, Tail.self, Watch.self,
+            RebuildCommand.self, Verify.self, Receipts.self, Status.self, Serve.self, TokenCommand.self, RelayCommand.self,
+            Project.self, Projections.self, Export.self, Import.self, BenchCommand.self,
         ])
 
     static func main() async {

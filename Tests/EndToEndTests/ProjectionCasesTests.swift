@@ -36,7 +36,7 @@ extension EndToEnd {
             #expect(outcome.code == 0, "\(outcome)")
             let lines = try outcome.jsonLines()
             #expect(lines.count >= 2 && lines.allSatisfy { $0["passed"] == true && $0["problems"] == [] })
-            #expect(Set(lines.compactMap { $0["projection"]?.text }) == ["batch_jobs", "batch_job_runs"])
+            #expect(Set(lines.compactMap { $0["projection"]?.text }) == ["batch_jobs", "batch_job_runs", "daily_job_stats"])
         }
 
         @Test("runs those of a folder of one's own") func ofOnesOwn() async throws {
@@ -59,6 +59,38 @@ extension EndToEnd {
             #expect(outcome.output.contains(#"expected {"job": "a", "events": 7}"#), "\(outcome)")
             #expect(outcome.output.contains(#"got      {"job": "a", "events": 2}"#), "\(outcome)")
             #expect(outcome.output.hasSuffix("0 cases hold, 1 does not\n"), "\(outcome)")
+        }
+
+        @Test("check refuses the clock, chance, a sequence and other tables, and says where") func check() async throws {
+            let environment = ["DATABASE_URL": try await TestServers.shared.postgresURL()]
+            let folder = try Self.folder(expecting: 2)
+            let file = folder.appending(path: "event_counts/apply.sql")
+            let apply = try String(contentsOf: file, encoding: .utf8)
+            func run() async throws -> Outcome {
+                try await Program.jobledger.run(
+                    ["projections", "check", "event_counts", "--projections", folder.path, "--json"], environment: environment)
+            }
+            let fine = try await run()
+            #expect(fine.code == 0, "\(fine)")
+            #expect(try fine.json()["passed"] == true && fine.json()["problems"] == [])
+            let broken = [
+                ("extract(epoch FROM now())::int", "now() is the clock"),
+                ("(random() * 9)::int", "random() is another value each time"),
+                ("nextval('numbers')::int", "the sequence numbers"),
+                ("(SELECT count(*)::int FROM events)", "events is a table of another"),
+            ]
+            for (expression, what) in broken {
+                try Data(apply.replacing("count(*)", with: "\n" + expression).utf8).write(to: file)
+                let schema = "CREATE TABLE event_counts (job varchar(255) PRIMARY KEY, events integer NOT NULL);"
+                try Data((expression.contains("nextval") ? schema + "\nCREATE SEQUENCE numbers;" : schema).utf8)
+                    .write(to: folder.appending(path: "event_counts/schema.sql"))
+                let refused = try await run()
+                #expect(refused.code == 1, "\(refused)")
+                let problems = try refused.json()["problems"]?.elements ?? []
+                #expect(problems.contains { $0["what"]?.text?.contains(what) == true }, "\(refused)")
+                #expect(problems.contains { $0["place"] == "apply.sql:2" }, "\(refused)")
+                #expect(problems.allSatisfy { $0.members == ["place", "what", "instead"] })
+            }
         }
 
         @Test("are projected beside the built-in ones") func projected() async throws {

@@ -28,7 +28,10 @@ extension EndToEnd {
                     "--silent", "-H", "Authorization: Bearer \(token)", "\(service)/v1/jobs/job?min_position=1",
                 ])
                 #expect(try curl.json()["name"] == "first", "\(curl)")
-                #expect(status["projections"]?.elements.compactMap { $0["name"]?.text } == ["batch_job_runs", "batch_jobs"])
+                #expect(
+                    status["projections"]?.elements.compactMap { $0["name"]?.text } == [
+                        "batch_job_runs", "batch_jobs", "daily_job_stats",
+                    ])
             }
         }
 

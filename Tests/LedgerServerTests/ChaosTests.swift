@@ -9,10 +9,16 @@ import Redis
 import Testing
 
 /// Between the service and Redis messages are dropped, repeated and delayed and connections cut, and Redis is killed and started again,
-/// while events come: each stream has every event once, in order.
-@Suite("streams over a Redis that cannot be trusted", .timeLimit(.minutes(5))) struct ChaosTests {
+/// while thousands of events come a second: each stream has every event once, in order.
+@Suite("streams over a Redis that cannot be trusted", .timeLimit(.minutes(10))) struct ChaosTests {
     private static let jobs = 10
-    private static let steps = 150
+    private static let perStep = 25
+    private static let stepsPerSecond = 100
+
+    private static var seconds: Int {
+        // `make soak` goes on for long.
+        ProcessInfo.processInfo.environment["JOBLEDGER_SOAK"] == nil ? 3 : 60
+    }
 
     @Test("lose nothing") func loseNothing() async throws {
         let seed = UInt64.random(in: 0...UInt64.max)
@@ -31,39 +37,24 @@ import Testing
             let relaying = Task { await relay.run() }
             defer { relaying.cancel() }
             for job in 0..<Self.jobs { try await service.ledger.queue("j\(job)") }
-            try await withThrowingTaskGroup(of: Void.self) { group in
-                group.addTask { try await Self.read(service, "/v1/events", wants: { _ in true }) }
-                group.addTask {
-                    try await Self.read(service, "/v1/events?type=queued&type=finished", wants: { $0.type != .progress })
-                }
-                group.addTask {
-                    try await Self.read(
-                        service, "/v1/events?job=j0&job=j1&job=last", wants: { ["j0", "j1", "last"].contains($0.job) })
-                }
+            try await withThrowingTaskGroup(of: Reading?.self) { group in
+                var readings = [
+                    Reading(path: "/v1/events") { _ in true },
+                    Reading(path: "/v1/events?type=queued&type=finished") { $0.type != .progress },
+                    Reading(path: "/v1/events?job=j0&job=j1&job=last") { ["j0", "j1", "last"].contains($0.job) },
+                ]
                 for job in 0..<Self.jobs {
-                    group.addTask { try await Self.read(service, "/v1/jobs/j\(job)/events", wants: { $0.job == "j\(job)" }) }
+                    readings.append(Reading(path: "/v1/jobs/j\(job)/events") { $0.job == "j\(job)" })
                 }
+                for reading in readings { group.addTask { try await reading.toTheEnd(service) } }
                 group.addTask {
-                    var random = SeededGenerator(seed: seed ^ 1)
-                    for step in 1...Self.steps {
-                        let requests = (0..<20).map { number in
-                            AppendRequest(
-                                job: "j\(random.below(UInt64(Self.jobs)))",
-                                events: [NewEvent(type: "progress", data: #"{"completed":\#(step),"message":"\#(number)"}"#)])
-                        }
-                        _ = try await service.ledger.store.append(requests)
-                        if step.isMultiple(of: 50) {
-                            try await server.kill()
-                            try await server.restart()
-                        }
-                    }
-                    for job in 0..<Self.jobs {
-                        _ = try await service.ledger.store.append(NewEvent(type: "finished"), to: "j\(job)")
-                    }
-                    try await service.ledger.queue("last")
-                    _ = try await service.ledger.store.append(NewEvent(type: "finished"), to: "last")
+                    try await Self.append(service.ledger, seed, server)
+                    return nil
                 }
-                try await group.waitForAll()
+                let ended = try await group.reduce(into: [Reading]()) { all, one in if let one { all.append(one) } }
+                let log = try await service.ledger.store.page(EventQuery(largestData: 0))
+                for reading in ended { reading.expect(log, seed) }
+                print("\(log.count) events; \(proxy.counts)")
             }
             let counts = proxy.counts
             #expect(counts.dropped > 0 && counts.duplicated > 0 && counts.delayed > 0, "no chaos, seed \(seed): \(counts)")
@@ -72,17 +63,70 @@ import Testing
         try await server.stop()
     }
 
-    /// Reads a stream to its end, or to that of the job `last`, and compares it with the log.
-    private static func read(_ service: TestService, _ path: String, wants: (RecordedEvent) -> Bool) async throws {
-        var stream = try await service.stream(path)
-        var messages: [EventReading.Message] = []
-        while let message = try await stream.next() {
-            messages.append(message)
-            if message.job == "last", message.type == "finished" { break }
+    /// Appends at a steady pace, while Redis dies about once a second.
+    private static func append(_ ledger: TestLedger, _ seed: UInt64, _ server: PrivateRedis) async throws {
+        var random = SeededGenerator(seed: seed ^ 1)
+        let killing = Task {
+            var random = SeededGenerator(seed: seed ^ 2)
+            while !Task.isCancelled {
+                try await Task.sleep(for: .milliseconds(500 + random.below(1000)))
+                try await server.kill()
+                try await server.restart()
+            }
         }
-        let log = try await service.ledger.store.page(EventQuery()).filter(wants)
-        #expect(messages.count == log.count, "\(path)")
-        #expect(messages.map(\.position) == log.map(\.position), "\(path)")
-        #expect(messages.map { $0.json["id"].text } == log.map(\.id.text), "\(path)")
+        let start = ContinuousClock.now
+        let steps = seconds * stepsPerSecond
+        for step in 1...steps {
+            try await Task.sleep(until: start.advanced(by: .milliseconds(1000 / stepsPerSecond) * step))
+            let requests = (0..<perStep).map { number in
+                AppendRequest(
+                    job: "j\(random.below(UInt64(jobs)))",
+                    events: [NewEvent(type: "progress", data: #"{"completed":\#(step),"message":"\#(number)"}"#)])
+            }
+            _ = try await ledger.store.append(requests)
+        }
+        let seconds = start.duration(to: .now) / .seconds(1)
+        print("appended \(Int(Double(steps * perStep) / seconds)) events/s for \(Int(seconds)) s")
+        killing.cancel()
+        _ = await killing.result
+        try? await server.restart()
+        for job in 0..<jobs { _ = try await ledger.store.append(NewEvent(type: "finished"), to: "j\(job)") }
+        try await ledger.queue("last")
+        _ = try await ledger.store.append(NewEvent(type: "finished"), to: "last")
+    }
+
+    /// A stream, and what came on it.
+    private struct Reading: Sendable {
+        let path: String
+        let wants: @Sendable (RecordedEvent) -> Bool
+        var places: [Place] = []
+
+        struct Place: Equatable, Sendable {
+            var position: Position
+            var id: String
+        }
+
+        init(path: String, wants: @escaping @Sendable (RecordedEvent) -> Bool) {
+            self.path = path
+            self.wants = wants
+        }
+
+        /// Reads it to its end, or to that of the job `last`.
+        func toTheEnd(_ service: TestService) async throws -> Reading {
+            var stream = try await service.stream(path)
+            var read = self
+            while let message = try await stream.next() {
+                read.places.append(Place(position: message.position, id: message.json["id"].text ?? ""))
+                if message.job == "last", message.type == "finished" { break }
+            }
+            return read
+        }
+
+        func expect(_ log: [RecordedEvent], _ seed: UInt64) {
+            let wanted = log.filter(wants).map { Place(position: $0.position, id: $0.id.text) }
+            #expect(places.count == wanted.count, "\(path), seed \(seed)")
+            let differing = zip(places, wanted).first { $0 != $1 }
+            #expect(differing == nil, "\(path), seed \(seed)")
+        }
     }
 }

@@ -1,6 +1,7 @@
 import Foundation
 import LedgerCore
 import Postgres
+import Projections
 
 /// How much memory the long-running processes take when they are far behind.
 public enum Memory {
@@ -29,7 +30,8 @@ public enum Memory {
                         rows.append(
                             try await sample(bench, ledger, project, ["project"]) { _ in
                                 try await ledger.admin.query(
-                                    "SELECT coalesce(min(position) >= head() AND count(*) = 2, false) FROM projections"
+                                    "SELECT coalesce(min(position) >= head() AND count(*) = $1, false) FROM projections",
+                                    try ProjectionDefinition.all().count
                                 ).only().decode(0)
                             })
                     }

@@ -61,11 +61,10 @@ struct JobRoutes: Sendable {
 
     /// A position or a time, but no later than the log's end.
     private func position(_ at: String) async throws -> Position {
-        if let number = Position(at), number >= 0 { return min(number, try await store.head()) }
-        guard let moment = Timestamp(at) else {
+        guard let moment = Moment(at) else {
             throw Problem.invalidRequest("\"at\" must be a position or a time such as 2026-11-23T20:45:00Z, not \"\(at)\"")
         }
-        return try await store.position(at: moment)
+        return try await store.position(of: moment)
     }
 
     @Sendable private func runs(_ call: Call) async throws -> Response {

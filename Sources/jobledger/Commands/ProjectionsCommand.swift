@@ -1,17 +1,59 @@
 import ArgumentParser
 import EmbeddedServices
 import Foundation
+import LedgerCore
 import LedgerSettings
 import Projections
 
 struct Projections: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Work on projections.",
+        abstract: "Write projections, and try them.",
         discussion: """
+            docs/projections.md is the guide.
+
             EXAMPLE
-              jobledger projections test
+              jobledger projections new job_times
+              jobledger projections test job_times --projections projections
+              jobledger projections check job_times --projections projections
             """,
-        subcommands: [Test.self])
+        subcommands: [New.self, Test.self, Check.self])
+
+    struct New: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Begin a projection: write a folder that works.",
+            discussion: """
+                Definition, schema, fold, a case and a README, to be changed. Nothing that is there is written to.
+
+                EXAMPLE
+                  jobledger projections new job_times
+                  jobledger projections new job_times --projections ./my-projections
+                """)
+
+        @Argument(help: "The projection's name, and its folder's: 1 to 50 of a–z, 0–9 and _.")
+        var name: String
+
+        @Option(help: ArgumentHelp("The folder that holds a folder for each projection.", valueName: "dir"))
+        var projections = "projections"
+
+        @Flag(help: "Answer in JSON.")
+        var json = false
+
+        private struct Answer: Encodable {
+            var projection: String
+            var files: [String]
+        }
+
+        func run() async throws {
+            guard let projection = LedgerName(name) else {
+                throw ValidationError(
+                    "\(name): a projection's name has 1 to 50 of a–z, 0–9 and _, and does not begin with a digit or pg_.")
+            }
+            let files = try NewProjection(projection).write(in: projections)
+            if json { return try Output.json(Answer(projection: name, files: files)) }
+            for file in files { try Output.line(file) }
+            Output.diagnostic("next: jobledger projections test \(name) --projections \(projections)")
+        }
+    }
 
     struct Test: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -40,23 +82,8 @@ struct Projections: AsyncParsableCommand {
 
         func run() async throws {
             let settings = try await options.settings()
-            let definitions = try names.isEmpty ? projections.definitions() : names.map { try projections.definition(named: $0) }
-            let outcomes: [Cases.Outcome]
-            if let url = settings.databaseURL {
-                outcomes = try await Cases(definitions).run(url: url)
-            } else {
-                let directory = FileManager.default.temporaryDirectory.appending(path: "jobledger-cases-\(UUID().uuidString)")
-                let server = try await PrivatePostgres.start(directory: directory, settings: ["fsync": "off"])
-                do {
-                    outcomes = try await Cases(definitions).run(url: server.url)
-                } catch {
-                    try await server.stop()
-                    try FileManager.default.removeItem(at: directory)
-                    throw error
-                }
-                try await server.stop()
-                try FileManager.default.removeItem(at: directory)
-            }
+            let definitions = try projections.definitions(named: names)
+            let outcomes = try await settings.withScratchServer { try await Cases(definitions).run(url: $0) }
             for outcome in outcomes {
                 if options.json {
                     try Output.json(
@@ -78,5 +105,97 @@ struct Projections: AsyncParsableCommand {
                 throw Failure.refused
             }
         }
+    }
+
+    struct Check: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Refuse projections that need not give the same rows again.",
+            discussion: """
+                Postgres parses schema.sql and apply.sql in a scratch ledger that is rolled back, and its tree is looked through: for clocks, \
+                chance, sequences, volatile functions and those that depend on settings, tables of others, and results that depend on an order \
+                that is not given. Then every case, with its jobs' events interleaved in several ways, and a random history are folded \
+                in windows of several sizes and read in several orders, and compared. Without DATABASE_URL a private Postgres is \
+                started for it. Exit code 1 when anything is found.
+
+                EXAMPLE
+                  jobledger projections check
+                  jobledger projections check daily_stats --projections ./my-projections --json
+                """)
+
+        @Argument(help: "Only these projections.")
+        var names: [String] = []
+
+        @OptionGroup var projections: ProjectionOptions
+        @OptionGroup var options: LedgerOptions
+
+        private struct Line: Encodable {
+            var projection: String
+            var passed: Bool
+            var folds: Int
+            var problems: [Problem]
+        }
+
+        private struct Problem: Encodable {
+            var place: String
+            var what: String
+            var instead: String
+        }
+
+        func run() async throws {
+            let settings = try await options.settings()
+            let definitions = try projections.definitions(named: names)
+            let failed = try await settings.withScratchServer { url in
+                var failed = 0
+                for definition in definitions {
+                    let outcome = try await ProjectionCheck(definition).run(url: url)
+                    if !outcome.suspicions.isEmpty { failed += 1 }
+                    try show(outcome)
+                }
+                return failed
+            }
+            if failed > 0 { throw Failure.refused }
+        }
+
+        private func show(_ outcome: ProjectionCheck.Outcome) throws {
+            let problems = outcome.suspicions
+            if options.json {
+                return try Output.json(
+                    Line(
+                        projection: outcome.projection, passed: problems.isEmpty, folds: outcome.folds,
+                        problems: problems.map { Problem(place: $0.place, what: $0.what, instead: $0.instead) }))
+            }
+            try Output.line(
+                problems.isEmpty
+                    ? "ok   \(outcome.projection): \(outcome.folds) folds, all with the same rows" : "FAIL \(outcome.projection)")
+            for problem in problems {
+                try Output.line("     \(problem.place): \(problem.what)")
+                try Output.line("         \(problem.instead)")
+            }
+        }
+    }
+}
+
+extension ProjectionOptions {
+    /// All of them where none is named.
+    fileprivate func definitions(named names: [String]) throws -> [ProjectionDefinition] {
+        try names.isEmpty ? definitions() : names.map { try definition(named: $0) }
+    }
+}
+
+extension LedgerSettings {
+    /// Runs `body` with the address of a server on which things can be tried: a private one where none is configured.
+    fileprivate func withScratchServer<T: Sendable>(_ body: (_ url: String) async throws -> T) async throws -> T {
+        if let url = databaseURL { return try await body(url) }
+        let directory = FileManager.default.temporaryDirectory.appending(path: "jobledger-scratch-\(UUID().uuidString)")
+        let server = try await PrivatePostgres.start(directory: directory, settings: ["fsync": "off"])
+        let result: Result<T, any Error>
+        do {
+            result = .success(try await body(server.url))
+        } catch {
+            result = .failure(error)
+        }
+        try await server.stop()
+        try FileManager.default.removeItem(at: directory)
+        return try result.get()
     }
 }

@@ -19,6 +19,7 @@ struct RebuildCommand: AsyncParsableCommand {
               jobledger rebuild batch_jobs --workers 2 --max-lag 5000
               jobledger rebuild batch_jobs --undo
               jobledger rebuild batch_job_runs --window 1000 --json
+              jobledger rebuild batch_jobs --until 2026-11-23T20:45:00Z --into last_monday
             """)
 
     @Argument(help: "The projection's name.")
@@ -45,6 +46,7 @@ struct RebuildCommand: AsyncParsableCommand {
     @Flag(help: "Give up a rebuild that was begun and not finished.")
     var cancel = false
 
+    @OptionGroup var past: PastOptions
     @OptionGroup var projections: ProjectionOptions
     @OptionGroup var options: LedgerOptions
 
@@ -68,6 +70,11 @@ struct RebuildCommand: AsyncParsableCommand {
 
     func run() async throws {
         let settings = try await options.settings()
+        if let (until, schema) = past.wanted {
+            return try await makePast(
+                projections.definition(named: projection), until: until, into: schema, window: window ?? settings.window, settings,
+                json: options.json)
+        }
         let connection = try await settings.connect("jobledger rebuild \(projection)")
         do {
             if undo || dropOld || cancel {

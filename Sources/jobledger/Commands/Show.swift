@@ -20,33 +20,22 @@ struct Show: AsyncParsableCommand {
     @Argument(help: "The job's id.")
     var job: String
 
-    @Option(help: ArgumentHelp("A position, or a time in RFC 3339.", valueName: "position|time"))
-    var at: String?
+    @Option(
+        help: ArgumentHelp("A position, or a time in RFC 3339.", valueName: "position|time"), transform: Moment.option("--at"))
+    var at: Moment?
 
+    @OptionGroup var projections: ProjectionOptions
     @OptionGroup var options: LedgerOptions
 
     func run() async throws {
         let settings = try await options.settings()
         let store = try settings.store()
-        let definition = try ProjectionDefinition.builtIn("batch_jobs")
-        let model = ReadModel(definition, store: store)
-        let row: String?
-        if let at {
-            let position: Position
-            if let number = Position(at), number >= 0 {
-                position = number
-            } else if let moment = Timestamp(at) {
-                position = try await store.position(at: moment)
-            } else {
-                throw ValidationError("--at must be a position or a time such as 2026-11-23T20:45:00Z, not \(at).")
-            }
-            row = try await model.job(job, at: position)
-        } else {
-            row = try await model.job(job)
-        }
+        let model = ReadModel(try projections.definition(named: ReadModel.projection), store: store)
+        let row =
+            if let at { try await model.job(job, at: store.position(of: at)) } else { try await model.job(job) }
         guard let row else {
             let message =
-                "no job \(Output.printable(job))" + (at.map { " at \($0)" } ?? ", or the projection has not come to it yet")
+                "no job \(Output.printable(job))" + (at.map { " at \($0.text)" } ?? ", or the projection has not come to it yet")
             if options.json { try Output.json(Append.ErrorAnswer(Refusal(.unknownJob, message))) }
             Output.diagnostic("unknown_job: \(message)")
             throw Failure.refused
@@ -57,15 +46,5 @@ struct Show: AsyncParsableCommand {
             let shown = text.count > 200 ? text.prefix(200) + "… (\(text.utf8.count) bytes; --json shows all)" : text[...]
             try Output.line(name + String(repeating: " ", count: max(1, 21 - name.count)) + Output.printable(String(shown)))
         }
-    }
-}
-
-extension ProjectionDefinition {
-    /// One of those that travel with the binary.
-    static func builtIn(_ name: String) throws -> ProjectionDefinition {
-        guard let definition = try all().first(where: { $0.name == name }) else {
-            throw FormatError(description: "this program was built without the projection \(name)")
-        }
-        return definition
     }
 }

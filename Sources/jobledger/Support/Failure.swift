@@ -35,6 +35,7 @@ enum Failure {
             Foundation.exit(130)
         case is Refusal, is Migrator.Failure, is MigrationFile.FormatError, is Rebuild.Busy, is Verification.NotProjected,
             is Rebuild.Obstructed, is CannotFold, is ReplacedTables.None,
+            is PastTables.Taken, is NewProjection.Taken, is LogFile.Refused,
             is EmbeddedServiceError, is OutputClosed:
             if !(error is OutputClosed) { Output.diagnostic("jobledger: \(error)") }
             Foundation.exit(refused.rawValue)

@@ -92,3 +92,23 @@ extension LedgerSettings {
         return logger
     }
 }
+
+extension Moment {
+    /// Reads the value of the option `name`.
+    static func option(_ name: String) -> @Sendable (String) throws -> Moment {
+        { text in
+            guard let moment = Moment(text) else {
+                throw ValidationError("\(name) must be a position or a time such as 2026-11-23T20:45:00Z, not \(text).")
+            }
+            return moment
+        }
+    }
+
+    /// As it may be given.
+    var text: String {
+        switch self {
+        case .position(let position): "\(position)"
+        case .time(let time): "\(time)"
+        }
+    }
+}

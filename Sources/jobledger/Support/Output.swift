@@ -1,4 +1,5 @@
 import Foundation
+import LedgerCore
 
 /// Whoever read our output has gone.
 struct OutputClosed: Error {}
@@ -22,8 +23,12 @@ enum Output {
     /// - Parameters:
     ///   - member: the name of one more member of the object, which is JSON text already.
     static func json(_ value: some Encodable, adding member: String, as text: String) throws {
-        let object = try encode(value).dropLast()
-        try line(object + Array(",\"\(member)\":\(text)}".utf8))
+        try line(self.text(value, adding: member, as: text))
+    }
+
+    /// Such a document, as text.
+    static func text(_ value: some Encodable, adding member: String, as text: String) throws -> String {
+        String(decoding: try encode(value).dropLast(), as: UTF8.self) + ",\"\(member)\":\(text)}"
     }
 
     static func json(_ value: some Encodable) throws { try line(encode(value)) }
@@ -43,4 +48,15 @@ enum Output {
     static func printable(_ text: String) -> String {
         String(String.UnicodeScalarView(text.unicodeScalars.map { $0.properties.generalCategory == .control ? "\u{FFFD}" : $0 }))
     }
+
+    /// A value of JSON, for people: a string without its quotes, and no more of it than fits.
+    static func value(_ json: [UInt8], longest: Int) -> String {
+        let text = printable(JSONText.string(from: json) ?? String(decoding: json, as: UTF8.self))
+        return text.count > longest ? text.prefix(longest) + "…" : text
+    }
+}
+
+extension String {
+    /// Followed by as many spaces as make columns of a table, one at least.
+    func padded(to width: Int) -> String { self + String(repeating: " ", count: max(1, width - count)) }
 }

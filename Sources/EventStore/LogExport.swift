@@ -1,0 +1,44 @@
+import Crypto
+import LedgerCore
+import Postgres
+
+/// Writes a stretch of the log as a ``LogFile``.
+public struct LogExport: Sendable {
+    private let ledger: LedgerName
+
+    public init(_ ledger: LedgerName) { self.ledger = ledger }
+
+    /// - Parameters:
+    ///   - from: the first position.
+    ///   - to: the last, one that is there; `from - 1` for a stretch without events.
+    ///   - progress: told how many events are written.
+    ///   - write: given the file's bytes, some hundred kilobytes at a time.
+    public func run(
+        from: Position, to: Position, on connection: PostgresConnection,
+        progress: (Int64) async throws -> Void = { _ in }, _ write: ([UInt8]) async throws -> Void
+    ) async throws -> LogFile.Footer {
+        let epoch: String = try await connection.query("SELECT epoch::text FROM ledger").only().decode(0)
+        let header = LogFile.Header(
+            format: LogFile.format, version: LogFile.version, ledger: ledger.text, epoch: epoch, from: from, to: to)
+        var hash = SHA256()
+        let first = try LogFile.line(header)
+        hash.update(data: first)
+        try await write(first)
+        var count: Int64 = 0
+        if from <= to {
+            for try await chunk in connection.copyOut(LogFile.copy(from: from, to: to)) {
+                hash.update(data: chunk)
+                // No line has a line feed within it, so each stands for an event.
+                count += Int64(chunk.count { $0 == 0x0A })
+                try await write(chunk)
+                try await progress(count)
+            }
+        }
+        guard count == to - from + 1 else {
+            throw LogFile.Refused(description: "the log has \(count) events from position \(from) to \(to): it has a gap")
+        }
+        let footer = LogFile.Footer(count: count, sha256: LogFile.hexadecimal(hash.finalize()))
+        try await write(try LogFile.line(footer))
+        return footer
+    }
+}

@@ -1,0 +1,37 @@
+import LedgerCore
+import Postgres
+
+/// A place in the log's past, as people name it: a position, or a time, which names the last position that was recorded by then.
+public enum Moment: Sendable, Equatable {
+    case position(Position)
+    case time(Timestamp)
+
+    /// `nil` for what is neither a position nor a time in RFC 3339.
+    public init?(_ text: String) {
+        if let number = Position(text), number >= 0, text.first != "+" {
+            self = .position(number)
+        } else if let time = Timestamp(text) {
+            self = .time(time)
+        } else {
+            return nil
+        }
+    }
+}
+
+extension EventStore {
+    /// The position that a moment names, no later than the log's end.
+    public func position(of moment: Moment) async throws -> Position {
+        switch moment {
+        case .position(let position): min(position, try await head())
+        case .time(let time): try await position(at: time)
+        }
+    }
+
+    /// The first position at a moment or after it: the end of the log and one more where there is none yet.
+    public func firstPosition(from moment: Moment) async throws -> Position {
+        switch moment {
+        case .position(let position): max(1, min(position, try await head() + 1))
+        case .time(let time): try await position(at: Timestamp(microseconds: time.microseconds - 1)) + 1
+        }
+    }
+}

@@ -1,0 +1,15 @@
+/// What `apply.sql` reads when only a part of the log is folded: a temporary view of the name `new_events`, which comes before the
+/// ledger's own, as temporary tables do. So the past is folded by the very text that folds the present.
+enum PastEvents {
+    /// - Parameter condition: which events are meant, within the window.
+    static func view(_ condition: String) -> String {
+        """
+        CREATE TEMPORARY VIEW new_events AS
+          SELECT *, coalesce(occurred_at, recorded_at) AS happened_at
+            FROM events
+           WHERE category = 'job' AND \(condition)
+             AND position <= current_setting('jobledger.window_upto')::bigint
+             AND type = ANY ((SELECT string_to_array(current_setting('jobledger.window_types'), ','))::text[]);
+        """
+    }
+}

@@ -1,0 +1,56 @@
+import EventStore
+import Foundation
+import LedgerCore
+import Postgres
+
+/// A ledger that was never there: made in a transaction that is rolled back.
+struct ScratchLedger {
+    let name: LedgerName
+    let connection: PostgresConnection
+
+    static func with<T: Sendable>(url: String, _ body: (ScratchLedger) async throws -> T) async throws -> T {
+        let name = LedgerName("scratch_" + UUID.version7().text.replacing("-", with: ""))!
+        let configuration = EventStore.configuration(url: url, ledger: name, applicationName: "jobledger projections")
+        let connection = try await PostgresConnection.connect(configuration, patience: .seconds(10))
+        let result = try await connection.discardedTransaction { connection in
+            try await connection.execute(script: "CREATE SCHEMA \"\(name)\"; SET LOCAL search_path = \"\(name)\"")
+            for file in try MigrationFile.embedded() {
+                try await connection.execute(script: file.up + "\n;SET LOCAL search_path = \"\(name)\"")
+            }
+            return try await body(ScratchLedger(name: name, connection: connection))
+        }
+        await connection.close()
+        return result
+    }
+
+    /// Runs `body` and undoes what it did, also where one of its statements failed.
+    func undone<T>(_ body: () async throws -> T) async throws -> T {
+        try await connection.execute(script: "SAVEPOINT before_it")
+        let result: Result<T, any Error>
+        do {
+            result = .success(try await body())
+        } catch {
+            result = .failure(error)
+        }
+        try await connection.execute(script: "ROLLBACK TO before_it; RELEASE before_it; SET LOCAL search_path = \"\(name)\"")
+        return try result.get()
+    }
+
+    /// A schema beside the ledger's.
+    func schema(_ suffix: String) -> String { "\(name.text)_\(suffix)" }
+
+    func head() async throws -> Position { try await connection.query("SELECT head()").only().decode(0) }
+
+    /// Appends the events of a case.
+    /// - Parameter order: their numbers, from 1, in the order in which they are appended; as they stand unless given.
+    func append(_ text: String, order: [Int]? = nil) async throws {
+        // json, not jsonb: what the case says is appended to the letter.
+        try await connection.query(
+            """
+            SELECT append_event(event ->> 'job', event ->> 'type', coalesce(event -> 'data', '{}'), coalesce(event -> 'metadata', '{}'),
+                                occurred_at => (event ->> 'occurred_at')::timestamptz)
+              FROM json_array_elements($1::json -> 'events') WITH ORDINALITY AS given (event, ordinal)
+             ORDER BY coalesce(array_position($2::bigint[], ordinal), ordinal)
+            """, text, order)
+    }
+}

@@ -1,0 +1,87 @@
+import EventStore
+import Foundation
+import LedgerCore
+import LedgerTesting
+import Testing
+
+extension EndToEnd {
+    @Suite("export and import") struct TransferTests {
+        /// A copy elsewhere, killed again and again while it is made, ends with the same log, and rebuilding gives the same digests.
+        @Test("make the same ledger elsewhere, also when killed") func copy() async throws {
+            try await UserLedger.with { user in
+                let jobs = (0..<150).map { "job \($0)" }
+                func append(_ type: String, _ data: String) async throws {
+                    let answers = try await user.ledger.store.append(
+                        jobs.map { AppendRequest(job: $0, events: [NewEvent(type: type, data: data)]) }, patience: .seconds(60))
+                    for answer in answers { _ = try answer.get() }
+                }
+                try await append("queued", "{\"name\":\"line\\nfeed\",\n \"total\":60}")
+                for completed in 1...50 {
+                    try await append(
+                        "progress", #"{"completed":\#(completed),"runs":[{"run_index":\#(completed),"metrics":{"m":1.50}}]}"#)
+                }
+                try await append("finished", "{}")
+                let head = try await user.ledger.store.head()
+                let file = try makeDirectory("export").appending(path: "log.ndjson").path
+                let exported = try await user.run("export", "--out", file, "--json").json()
+                #expect(exported["count"]?.integer == Int(head) && exported["sha256"]?.text?.count == 64)
+
+                try await UserLedger.with { copy in
+                    var kills = 0
+                    while try await copy.ledger.store.head() < head, kills < 6 {
+                        let before = try await copy.ledger.store.head()
+                        let program = try await copy.start("import", file)
+                        try await until("some of it is imported") {
+                            try await copy.ledger.store.head() > before || !program.isRunning
+                        }
+                        await program.kill()
+                        kills += 1
+                    }
+                    let answer = try await copy.run("import", file, "--json")
+                    #expect(answer.code == 0, "\(answer)")
+                    #expect(try answer.json()["position"]?.integer == Int(head))
+                    #expect(kills > 1, "it was killed \(kills) times")
+                    let again = try await copy.run("export")
+                    #expect(again.code == 0)
+                    let original = try String(contentsOfFile: file, encoding: .utf8)
+                    #expect(
+                        again.output.split(separator: "\n").dropFirst().dropLast()
+                            == original.split(separator: "\n").dropFirst().dropLast())
+
+                    for projection in ["batch_jobs", "batch_job_runs", "daily_job_stats"] {
+                        var digests: Set<String> = []
+                        for ledger in [user, copy] {
+                            digests.insert(try await ledger.run("rebuild", projection, "--json").json()["digest"]?.text ?? "none")
+                        }
+                        #expect(digests.count == 1 && !digests.contains("none"), "\(projection)")
+                    }
+                    let epoch = try await copy.ledger.store.epoch()
+                    #expect(try await epoch == user.ledger.store.epoch())
+                    let own = try await copy.run("import", file, "--new-epoch", "--json")
+                    #expect(try own.json()["imported"] == 0)
+                    #expect(try await copy.ledger.store.epoch() != epoch)
+                    let refused = try await copy.run("import", file)
+                    #expect(refused.code == 1 && refused.errors.contains("another log"), "\(refused)")
+                }
+            }
+        }
+
+        @Test("take parts, and say what is wrong") func parts() async throws {
+            try await UserLedger.with { user in
+                for job in ["a", "b", "c"] { try await user.ledger.queue(job) }
+                let moment = try await user.ledger.store.page(EventQuery())[1].recordedAt.description
+                let lines = try await user.run("export", "--from", "2", "--to", "2").lines
+                #expect(
+                    lines.count == 3 && lines[1].contains(#""position":2,"#) && lines[2].hasPrefix(#"{"count":1,"sha256":""#),
+                    "\(lines)")
+                let timed = try await user.run("export", "--from", moment, "--to", moment).lines
+                #expect(timed.dropFirst() == lines.dropFirst() || timed.count > 3)
+                #expect(try await user.run("export", "--json").code == 2)
+                #expect(try await user.run("export", "--from", "3", "--to", "1").code == 2)
+                #expect(try await user.run("export", "--out", "/nowhere/log").code == 2)
+                let missing = try await user.run("import", "/nowhere/log")
+                #expect(missing.code == 1 && missing.errors.contains("cannot be read"), "\(missing)")
+            }
+        }
+    }
+}

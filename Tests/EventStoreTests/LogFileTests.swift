@@ -1,0 +1,211 @@
+import EventStore
+import Foundation
+import LedgerCore
+import LedgerTesting
+import Postgres
+import Testing
+
+@Suite struct LogFileTests {
+    /// A log whose data are easily spoilt on the way: line feeds, tabs and escapes within, digits, keys twice, emoji; ids with quotes and backslashes.
+    private static func fill(_ ledger: TestLedger, jobs: Int = 30) async throws {
+        let data = [
+            "{\"name\" : \"a\\nb\\u00e9\\\\\",\n\t\"total\":\r\n 9 }",
+            #"{"name":"x","total":7,"total":9,"strategy":{"e":1.0,"f":1e300,"g":-0.0}}"#,
+            #"{"name":"🙂 \ud83d\ude42 \u0001","variables":[{"name":"v","values":[1,2]}]}"#,
+        ]
+        var requests: [AppendRequest] = []
+        for job in 0..<jobs {
+            let name = #"job \#(job) "\'🙂\#u{01}"#.replacing("\u{01}", with: "é")
+            let metadata = #"{ "actor":"ada","x": [1.50] }"#
+            requests.append(AppendRequest(job: name, events: [NewEvent(type: "queued", data: data[job % 3], metadata: metadata)]))
+            requests.append(
+                AppendRequest(
+                    job: name,
+                    events: [
+                        NewEvent(
+                            type: "progress", data: "{ \"completed\":\(job % 3)\n,\"runs\":[{\"run_index\":0}]}",
+                            occurredAt: Timestamp(microseconds: Int64(job) * 1_234_567))
+                    ]))
+            requests.append(
+                AppendRequest(
+                    job: name,
+                    events: [
+                        NewEvent(type: job % 2 == 0 ? "finished" : "truncated", data: job % 2 == 0 ? "{}" : #"{"reason":"r"}"#)
+                    ]))
+        }
+        for answer in try await ledger.store.append(requests, patience: .seconds(60)) { _ = try answer.get() }
+    }
+
+    private static func export(_ ledger: TestLedger, from: Position = 1, to: Position? = nil) async throws -> String {
+        let connection = try await ledger.connect()
+        var bytes: [UInt8] = []
+        let last = if let to { to } else { try await ledger.store.head() }
+        _ = try await LogExport(ledger.name).run(from: from, to: last, on: connection) { bytes += $0 }
+        await connection.close()
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    private static func importing(_ text: String, into ledger: TestLedger) async throws -> LogImport.Receipt {
+        let directory = TestServers.directory("log")
+        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+        let file = directory.appending(path: "log.ndjson")
+        try Data(text.utf8).write(to: file)
+        let connections = (try await ledger.connect(), try await ledger.connect())
+        let result: Result<LogImport.Receipt, any Error>
+        do {
+            result = .success(try await LogImport(path: file.path).run(on: connections.0, connections.1))
+        } catch {
+            result = .failure(error)
+        }
+        await connections.0.close()
+        await connections.1.close()
+        return try result.get()
+    }
+
+    private static func rows(_ ledger: TestLedger) async throws -> [String] {
+        try await ledger.store.pool.withConnection { connection in
+            try await connection.query("SELECT row_to_json(e)::text || e.data || e.metadata FROM events AS e ORDER BY position")
+                .map { try $0.decode(0) }
+        }
+    }
+
+    /// Every column of every event comes back, to the byte, and so does the file; a part follows a part; again changes nothing.
+    @Test func aLogGoesThereAndBack() async throws {
+        try await TestLedger.with { ledger async throws in
+            try await Self.fill(ledger)
+            let head = try await ledger.store.head()
+            let (whole, part) = (try await Self.export(ledger), try await Self.export(ledger, to: 40))
+            let (overlapping, empty) = (try await Self.export(ledger, from: 30), try await Self.export(ledger, from: head + 1))
+            #expect(whole == (try await Self.export(ledger)))
+            #expect(whole.split(separator: "\n").count == Int(head) + 2)
+            try await TestLedger.with { copy async throws in
+                #expect(try await Self.importing(part, into: copy).imported == 40)
+                #expect(try await Self.importing(part, into: copy).imported == 0)
+                #expect(try await Self.importing(overlapping, into: copy).imported == head - 40)
+                #expect(try await Self.importing(whole, into: copy).imported == 0)
+                #expect(try await Self.importing(empty, into: copy).position == head)
+                #expect(try await Self.rows(copy) == Self.rows(ledger))
+                #expect(try await copy.store.epoch() == ledger.store.epoch())
+                let again = try await Self.export(copy)
+                #expect(
+                    again.split(separator: "\n").dropFirst().dropLast() == whole.split(separator: "\n").dropFirst().dropLast())
+                // It is a ledger: it goes on.
+                #expect(try await copy.queue("next").position == head + 1)
+                #expect(try await copy.progress(#"job 1 "\'🙂é"#, 2).version == 4)
+                // But no longer as a copy of the other.
+                try await ledger.queue("another")
+                let more = try await Self.export(ledger)
+                let error = await #expect(throws: LogFile.Refused.self) { try await Self.importing(more, into: copy) }
+                #expect(error?.description.contains("at position \(head + 1) the ledger has another event") == true, "\(error!)")
+            }
+        }
+    }
+
+    @Test func anEmptyLog() async throws {
+        try await TestLedger.with { ledger async throws in
+            let text = try await Self.export(ledger)
+            try await TestLedger.with { copy async throws in
+                let receipt = try await Self.importing(text, into: copy)
+                #expect(receipt.events == 0 && receipt.position == 0)
+                #expect(try await copy.store.epoch() == ledger.store.epoch())
+            }
+        }
+    }
+
+    /// What is not as it was exported, or does not fit the ledger, is refused before anything is written.
+    @Test func whatIsNotWholeOrDoesNotFitIsRefused() async throws {
+        try await TestLedger.with { ledger async throws in
+            try await Self.fill(ledger, jobs: 3)
+            let whole = try await Self.export(ledger)
+            let lines = whole.split(separator: "\n")
+            let broken: [(String, String)] = [
+                ("", "first line"), ("{}\n", "first line"), (String(whole.dropLast(30)), "not whole"),
+                (lines.dropLast().map { $0 + "\n" }.joined(), "not whole"),
+                (whole.replacing(#"\"total\":7"#, with: #"\"total\":8"#), "not what was exported"),
+                (lines.enumerated().filter { $0.offset != 4 }.map { $0.element + "\n" }.joined(), "not what was exported"),
+                (whole.replacing(#""version":1}"#, with: #""version":2}"#), "version 2"),
+                (try await Self.export(ledger, from: 3), "begins at position 3"),
+            ]
+            try await TestLedger.with { copy async throws in
+                for (text, reason) in broken {
+                    let error = await #expect(throws: LogFile.Refused.self) { try await Self.importing(text, into: copy) }
+                    #expect(error?.description.contains(reason) == true, "\(reason): \(String(describing: error))")
+                }
+                #expect(try await copy.count() == 0)
+                try await copy.queue("its own")
+                let error = await #expect(throws: LogFile.Refused.self) { try await Self.importing(whole, into: copy) }
+                #expect(error?.description.contains("another log") == true)
+                #expect(try await copy.count() == 1)
+            }
+        }
+    }
+
+    /// The database itself refuses what append would not have written, whatever the file's digest says, and says which event it is.
+    @Test(arguments: [
+        (#""position":3"#, #""position":4"#, "position 3: it says position 4"),
+        (#""version":2,"type":"progress""#, #""version":3,"type":"progress""#, "it has version 3, and its job is at version 1"),
+        (#""version":2,"type":"progress""#, #""version":2,"type":"queued""#, "\"name\" must be"),
+        (#""stream_id":"a","version":2"#, #""stream_id":"x","version":1"#, "a job begins with queued"),
+        (#""type":"queued""#, #""type":"failed""#, "\"error\" must be"),
+        (#""category":"job""#, #""category":"user""#, "no category user"),
+        (#""recorded_at":"2"#, #""recorded_at":"1"#, "earlier than the event before"),
+        (#""data":"{}""#, #""data":"{""#, "position 3: data is not acceptable JSON"),
+        (#"\"completed\":3"#, #"\"completed\":30"#, "30 of 5 runs"),
+        (#""type":"progress""#, #""type":"finished""#, "position 3: its job has ended"),
+        (#""data":"{}","#, "", "it lacks one of"),
+    ])
+    func theRulesOfAppendHold(_ text: String, _ replacement: String, _ reason: String) async throws {
+        try await TestLedger.with { ledger async throws in
+            try await ledger.queue("a", total: 5)
+            try await ledger.progress("a", 3)
+            _ = try await ledger.store.append(NewEvent(type: "finished"), to: "a")
+            var lines = try await Self.export(ledger).split(separator: "\n").dropFirst().dropLast().map(String.init)
+            // The last line in which it stands, so that what comes before makes it wrong.
+            let index = try #require(lines.lastIndex { $0.contains(text) })
+            lines[index] = lines[index].replacing(text, with: replacement)
+            try await TestLedger.with { copy async throws in
+                let connection = try await copy.connect()
+                let error = await #expect(throws: PostgresError.self) {
+                    try await connection.query("SELECT import_events($1)", lines)
+                }
+                #expect(
+                    error?.sqlState?.code == "JL020" && error?.message.contains(reason) == true, "\(String(describing: error))")
+                #expect(try await copy.count() == 0)
+                await connection.close()
+            }
+        }
+    }
+
+    @Test func anEventIDComesOnce() async throws {
+        try await TestLedger.with { ledger async throws in
+            try await ledger.queue("a")
+            try await ledger.queue("b")
+            let id = try await ledger.store.page(EventQuery())
+            let lines = try await Self.export(ledger).split(separator: "\n").dropFirst().dropLast()
+                .map { String($0).replacing(id[1].id.text, with: id[0].id.text) }
+            try await TestLedger.with { copy async throws in
+                let connection = try await copy.connect()
+                let error = await #expect(throws: PostgresError.self) {
+                    try await connection.query("SELECT import_events($1)", lines)
+                }
+                #expect(error?.message.contains("an event id comes twice") == true)
+                await connection.close()
+            }
+        }
+    }
+
+    /// Whoever may append may not import: only the owner says when something was recorded.
+    @Test func onlyTheOwnerImports() async throws {
+        try await TestLedger.with { ledger async throws in
+            for role in ["appender", "reader", "subscriber"] {
+                let may = try await ledger.store.pool.withConnection {
+                    try await $0.query(
+                        "SELECT has_function_privilege($1, 'import_events(text[])', 'EXECUTE')", "\(ledger.name)_\(role)"
+                    )
+                    .only().decode(0, as: Bool.self)
+                }
+                #expect(!may)
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+import EventStore
+import Foundation
+import LedgerCore
+import LedgerTesting
+import Postgres
+import Testing
+
+@testable import Projections
+
+@Suite struct AsOfTests {
+    private static let isLong = ProcessInfo.processInfo.environment["JOBLEDGER_SOAK"] == "1"
+
+    /// As of every event of its history, each of thousands of random jobs is what its README makes of the events up to there. The prefixes of one
+    /// length are folded at once, each as one window, as `show --at` folds one.
+    @Test func everyPrefixOfThousandsOfJobs() async throws {
+        let seed = UInt64.random(in: 0...9999)
+        print("as-of: seed \(seed)")
+        try await TestLedger.with { ledger async throws in
+            let jobs = try await RandomJobs.append(
+                Self.isLong ? 20_000 : 2000, mostEvents: Self.isLong ? 40 : 11, to: ledger, seed: seed)
+            let fold = Fold(try .builtIn("batch_jobs"), ledger: ledger.name, schema: "pg_temp")
+            let connection = try await ledger.connect()
+            var compared = 0
+            for version in 1...(jobs.histories.values.map(\.count).max() ?? 0) {
+                try await connection.discardedTransaction { connection in
+                    try await connection.execute(
+                        script: "SET LOCAL jobledger.window_upto = '0'; SET LOCAL jobledger.window_types = '';"
+                            + PastEvents.view("version <= \(version)"))
+                    try await fold.createTables(on: connection)
+                    try await fold.apply(after: 0, upTo: jobs.head, on: connection)
+                    for try await row in connection.stream("SELECT id::text, \(ExpectedJob.sql) FROM pg_temp.batch_jobs") {
+                        let (job, values): (String, [String?]) = (try row.decode(0), try row.decode(1))
+                        let history = jobs.histories[job]!
+                        let expected = history[min(version, history.count) - 1].row
+                        if values != expected.values {
+                            Issue.record("seed \(seed), \(job) after \(version) events: \(values), not \(expected.values)")
+                        }
+                        compared += 1
+                    }
+                }
+            }
+            #expect(compared > jobs.histories.count * 8)
+            await connection.close()
+        }
+    }
+
+    /// `show --at` at every position from a job's first to behind its last, also at those of other jobs' events, and by time.
+    @Test func everyPositionOfSomeJobs() async throws {
+        let seed = UInt64.random(in: 0...9999)
+        try await TestLedger.with { ledger async throws in
+            let jobs = try await RandomJobs.append(Self.isLong ? 200 : 12, mostEvents: 12, to: ledger, seed: seed)
+            let model = ReadModel(try .builtIn("batch_jobs"), store: ledger.store)
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for job in jobs.histories.keys.sorted().prefix(6) {
+                    group.addTask {
+                        for position in 0...(jobs.head + 1) {
+                            let row = try await model.job(job, at: position)
+                            let expected = jobs.row(job, at: position)
+                            #expect((row == nil) == (expected == nil), "seed \(seed): \(job) at \(position)")
+                            if let row, let expected {
+                                let told =
+                                    #""status":"\#(expected.status)","total":\#(expected.total),"completed":\#(expected.completed),"#
+                                #expect(row.contains(told), "seed \(seed): \(job) at \(position): \(row)")
+                            }
+                        }
+                    }
+                }
+                try await group.waitForAll()
+            }
+        }
+    }
+
+    /// A time names the last position that was recorded by then, and a position beyond the log its end.
+    @Test func aTimeNamesAPosition() async throws {
+        try await TestLedger.with { ledger async throws in
+            for job in ["a", "b", "c"] { try await ledger.queue(job) }
+            let events = try await ledger.store.page(EventQuery())
+            for event in events {
+                #expect(try await ledger.store.position(of: .time(event.recordedAt)) == event.position)
+                let before = Timestamp(microseconds: event.recordedAt.microseconds - 1)
+                #expect(try await ledger.store.position(of: .time(before)) == event.position - 1)
+                #expect(try await ledger.store.firstPosition(from: .time(event.recordedAt)) == event.position)
+            }
+            #expect(try await ledger.store.position(of: .position(99)) == 3)
+            #expect(Moment("7") == .position(7) && Moment("-1") == nil && Moment("+1") == nil && Moment("yesterday") == nil)
+        }
+    }
+}

@@ -1,0 +1,115 @@
+import EventStore
+import Foundation
+import LedgerCore
+import LedgerTesting
+
+/// A job's row of `batch_jobs` as projections/batch_jobs/README.md says it in words, written down once more, in another language.
+struct ExpectedJob: Equatable {
+    var status = "queued"
+    var total: Int
+    var completed = 0
+    var createdAt: Int
+    var updatedAt: Int
+    var completedAt: Int?
+    var error: String?
+    var truncated = false
+
+    /// In the order of ``columns``.
+    var values: [String?] {
+        [
+            status, "\(total)", "\(completed)", "\(createdAt)", "\(updatedAt)", completedAt.map(String.init), error,
+            truncated ? "t" : "f",
+        ]
+    }
+    static let columns = ["status", "total", "completed", "created_at", "updated_at", "completed_at", "error", "truncated"]
+    /// The same of a table in SQL, as an array of texts: times as seconds since 1970.
+    static let sql = """
+        ARRAY[status, total::text, completed::text, extract(epoch FROM created_at)::bigint::text, extract(epoch FROM updated_at)::bigint::text,
+              extract(epoch FROM completed_at)::bigint::text, error, left(truncated::text, 1)]
+        """
+}
+
+/// Random jobs, their histories interleaved, and what each is after each of its events.
+struct RandomJobs {
+    /// By job: the position of each event, and the row after it.
+    private(set) var histories: [String: [(position: Position, row: ExpectedJob)]] = [:]
+    private(set) var head: Position = 0
+
+    private struct Draft {
+        var row: ExpectedJob
+        var isOver = false
+    }
+
+    /// - Parameter mostEvents: of one job, besides the first.
+    static func append(_ jobs: Int, mostEvents: Int, to ledger: TestLedger, seed: UInt64) async throws -> RandomJobs {
+        var random = SeededGenerator(seed: seed)
+        func below(_ limit: Int) -> Int { Int(random.below(UInt64(limit))) }
+        var requests: [(AppendRequest, ExpectedJob)] = []
+        var open = (0..<jobs).map { (name: "job \($0)", left: below(mostEvents + 1), draft: Draft?.none) }
+        while !open.isEmpty {
+            let index = below(open.count)
+            let second = 1_700_000_000 + below(5000)
+            let event: (type: String, data: String)
+            if var draft = open[index].draft {
+                event = next(&draft, at: second, isLast: open[index].left == 0, below)
+                open[index].draft = draft
+            } else {
+                let total = below(3) == 0 ? 0 : 5 + below(50)
+                event = ("queued", #"{"name":"n","total":\#(total)}"#)
+                open[index].draft = Draft(row: ExpectedJob(total: total, createdAt: second, updatedAt: second))
+            }
+            let occurredAt = Timestamp(microseconds: Int64(second) * 1_000_000)
+            requests.append(
+                (
+                    AppendRequest(
+                        job: open[index].name, events: [NewEvent(type: event.type, data: event.data, occurredAt: occurredAt)]),
+                    open[index].draft!.row
+                ))
+            open[index].left -= 1
+            if open[index].left < 0 || open[index].draft!.isOver {
+                open.swapAt(index, open.count - 1)
+                open.removeLast()
+            }
+        }
+        var made = RandomJobs()
+        let answers = try await ledger.store.append(requests.map(\.0), patience: .seconds(120))
+        for ((request, row), answer) in zip(requests, answers) {
+            let position = try answer.get()[0].position
+            made.histories[request.job, default: []].append((position, row))
+            made.head = max(made.head, position)
+        }
+        return made
+    }
+
+    private static func next(
+        _ draft: inout Draft, at second: Int, isLast: Bool, _ below: (Int) -> Int
+    ) -> (type: String, data: String) {
+        draft.row.updatedAt = max(draft.row.updatedAt, second)
+        switch below(isLast ? 10 : 30) {
+        case 0, 1:
+            draft.row.truncated = true
+            return ("truncated", #"{"reason":"r"}"#)
+        case 2:
+            (draft.row.status, draft.row.error, draft.row.completedAt, draft.isOver) = ("failed", "e", second, true)
+            return ("failed", #"{"error":"e"}"#)
+        case 3, 4:
+            (draft.row.status, draft.row.completedAt, draft.isOver) = ("finished", second, true)
+            if !draft.row.truncated, draft.row.total > 0 { draft.row.completed = draft.row.total }
+            return ("finished", "{}")
+        case 5:
+            draft.row.total = 1 + below(60)
+            let completed = below(draft.row.total + 1)
+            draft.row.status = "running"
+            draft.row.completed = max(draft.row.completed, completed)
+            return ("progress", #"{"completed":\#(completed),"total":\#(draft.row.total)}"#)
+        default:
+            let completed = below((draft.row.total > 0 ? draft.row.total : 90) + 1)
+            draft.row.status = "running"
+            draft.row.completed = max(draft.row.completed, completed)
+            return ("progress", #"{"completed":\#(completed)}"#)
+        }
+    }
+
+    /// The job as the log ended at a position.
+    func row(_ job: String, at position: Position) -> ExpectedJob? { histories[job]?.last { $0.position <= position }?.row }
+}

@@ -1,0 +1,81 @@
+import EventStore
+import Foundation
+import LedgerCore
+import Postgres
+
+/// The log out to a file, and in again elsewhere.
+enum TransferRows {
+    static let export = "export, 1,000,000 mixed events, as a process, to a file"
+    static let `import` = "import, 1,000,000 mixed events, as a process, checked before and compared after"
+    private static let reading = "reading the same events: libpq, binary, all columns, windows of 10,000, nothing decoded"
+    /// No work on a million events takes longer, unless something is broken.
+    private static let patience = Duration.seconds(900)
+
+    static func measure(_ bench: Bench) async throws {
+        let events = bench.options.size(1_000_000, quick: 20_000)
+        try await bench.part([export, `import`]) { bench in
+            let log = try MixedLog(events: events, jobs: events / 10, in: bench.directory)
+            let file = bench.directory.appending(path: "exported.ndjson")
+            let rows = try await bench.withLedger { ledger in
+                try await ledger.fill(copying: log)
+                return try await exported(bench, ledger, file)
+            }
+            let more = bench.options.wants(`import`) ? try await imported(bench, log, file) : []
+            try log.remove()
+            try FileManager.default.removeItem(at: file)
+            return rows + more
+        }
+    }
+
+    private static func exported(_ bench: Bench, _ ledger: BenchLedger, _ file: URL) async throws -> [BenchRow] {
+        let (bare, head) = (try await ledger.bare(), try await ledger.head())
+        return try await Contest(
+            rounds: bench.options.rounds(3), against: reading,
+            baseline: {
+                try await Rate.of(Int(head)) {
+                    let count = try await bare.read(from: 1, to: head)
+                    guard count == head else { throw BenchFailure("read \(count) of \(head) events") }
+                }
+            },
+            candidates: [
+                .init(work: export) {
+                    try await Rate.of(Int(head)) {
+                        try await bench.withProgram(["export", "--out", file.path], on: ledger.name) {
+                            try await $0.finish(within: patience)
+                        }
+                    }
+                }
+            ], warmsCandidates: false
+        ).run()
+    }
+
+    private static func imported(_ bench: Bench, _ log: MixedLog, _ file: URL) async throws -> [BenchRow] {
+        try await bench.withLedger("bench_copied") { copied in
+            try await Contest(
+                rounds: bench.options.rounds(3), against: BatchRows.against,
+                baseline: {
+                    try await copied.admin.execute(script: "DROP TABLE IF EXISTS copied")
+                    try await copied.makeBareTable("copied")
+                    let bare = try await copied.bare()
+                    return try await Rate.of(log.events) {
+                        try await bare.copy("COPY copied (\(BenchEvent.copyColumns)) FROM STDIN", log.chunk)
+                    }
+                },
+                candidates: [
+                    .init(work: `import`, note: "with the start of the process and three readings of the file") {
+                        try await bench.withLedger { ledger in
+                            let rate = try await Rate.of(log.events) {
+                                try await bench.withProgram(["import", file.path], on: ledger.name) {
+                                    try await $0.finish(within: patience)
+                                }
+                            }
+                            let head = try await ledger.head()
+                            guard head == log.events else { throw BenchFailure("\(head) of \(log.events) events were imported") }
+                            return rate
+                        }
+                    }
+                ], warmsCandidates: false
+            ).run()
+        }
+    }
+}
