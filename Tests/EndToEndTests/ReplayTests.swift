@@ -50,6 +50,50 @@ extension EndToEnd {
             }
         }
 
+        @Test(
+            "killed twenty times at random moments, a rebuild goes on where it was, and leaves nothing behind",
+            .timeLimit(.minutes(5)))
+        func killed() async throws {
+            let seed = UInt64.random(in: 0...UInt64.max)
+            print("killed rebuilds: seed \(seed)")
+            var random = SeededGenerator(seed: seed)
+            try await UserLedger.with(projecting: true) { user in
+                let jobs = (1...200).map { "job \($0)" }
+                try await user.ledger.append(jobs.map { ($0, [NewEvent(type: "queued", data: #"{"name":"x","total":200}"#)]) })
+                for _ in 1...4 {
+                    try await user.ledger.append(
+                        jobs.map { job in
+                            (job, (1...25).map { NewEvent(type: "progress", data: #"{"completed":\#($0)}"#) })
+                        })
+                }
+                try await user.untilProjected()
+                let whole = try await user.run("rebuild", "batch_jobs", "--json").json()
+                #expect(whole["rows"] == 200 && whole["events"] == 20_200)
+                let beside = """
+                    SELECT count(*) FROM pg_namespace WHERE nspname LIKE '\(user.ledger.name)-%' OR nspname LIKE '\(user.ledger.name)~%'
+                    """
+                let reached = "SELECT coalesce(sum(position), 0) FROM \"\(user.ledger.name)\".rebuild_slices"
+                var (furthest, finished): (Int, Int) = (0, 0)
+                for _ in 1...20 {
+                    let rebuild = try await user.start("rebuild", "batch_jobs", "--window", "20", "--json")
+                    try await Task.sleep(for: .milliseconds(50 + random.below(500)))
+                    if rebuild.isRunning { await rebuild.kill() } else { finished += try await rebuild.end().code == 0 ? 1 : 0 }
+                    furthest = max(furthest, Int(try await user.psql(reached).output.dropLast()) ?? 0)
+                    #expect(try await user.run("show", "job 7", "--json").code == 0)
+                }
+                let last = try await user.run("rebuild", "batch_jobs", "--json")
+                #expect(last.code == 0, "\(last)")
+                let answer = try last.json()
+                #expect(answer["digest"] == whole["digest"] && answer["rows"] == 200)
+                #expect(furthest > 0 && finished < 20, "none was killed in its work, seed \(seed)")
+                // What was replaced last is kept until it is dropped; nothing else is left.
+                #expect(try await user.psql(beside).output == "1\n")
+                #expect(try await user.run("rebuild", "batch_jobs", "--drop-old").code == 0)
+                #expect(try await user.psql(beside).output == "0\n")
+                #expect(try await user.run("verify", "batch_jobs").code == 0)
+            }
+        }
+
         @Test("find rows that were changed, lost or invented, and repair them") func tampering() async throws {
             try await UserLedger.with(projecting: true) { user in
                 try await Self.fill(user)
@@ -115,6 +159,15 @@ extension EndToEnd {
                 #expect(outcome.code == 1)
                 #expect(outcome.errors.contains("no projector has run yet"), "\(outcome)")
             }
+        }
+    }
+}
+
+extension TestLedger {
+    /// All of it, or an error.
+    fileprivate func append(_ events: [(job: String, events: [NewEvent])]) async throws {
+        for answer in try await store.append(events.map { AppendRequest(job: $0.job, events: $0.events) }) {
+            _ = try answer.get()
         }
     }
 }
