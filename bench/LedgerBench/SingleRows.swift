@@ -6,8 +6,9 @@ import Postgres
 /// One event a call: what services do.
 enum SingleRows {
     static func work(_ callers: Int) -> String { "append, one event a call, \(callers) concurrent Swift callers" }
-    static let uncheckedGroups =
-        "… groups of 8 by one libpq connection, a function that locks, numbers and inserts, and checks nothing: the limit"
+    static func uncheckedGroups(_ size: Int) -> String {
+        "… groups of \(size) by one libpq connection, a function that locks, numbers and inserts, and checks nothing: the limit"
+    }
     static let againstInserts = "append, one event a call, the same 32 callers"
     static let sql = "append_event in SQL, one event a call, one connection"
     static let unchecked = "the same by a function that locks, numbers and inserts, and checks nothing: the limit"
@@ -15,7 +16,7 @@ enum SingleRows {
 
     static func measure(_ bench: Bench) async throws {
         for (callers, target) in [(8, 0.09), (32, 0.20), (128, 0.30)] {
-            try await bench.part([work(callers)] + (callers == groupSize ? [uncheckedGroups] : [])) { bench in
+            try await bench.part([work(callers), uncheckedGroups(callers)]) { bench in
                 try await bench.withLedger { try await againstCopy(bench, $0, callers, target) }
             }
         }
@@ -30,20 +31,21 @@ enum SingleRows {
     ) async throws -> [BenchRow] {
         let baseline = try await BatchRows.copy(
             ledger, ProgressSource.jobs(100), bench.options.size(60, quick: 4), "copied", .same, copied)
-        let limit = callers == groupSize ? [Contest.Candidate(work: uncheckedGroups, run: try await groups(bench, ledger))] : []
+        let limit = try await groups(bench, ledger, of: callers)
         return try await withCallers(bench, ledger, callers) { ours in
             try await Contest(
                 rounds: bench.options.rounds(7), against: copied, baseline: baseline.run,
-                candidates: [.init(work: work(callers), target: .atLeast(target), run: ours)] + limit
+                candidates: [
+                    .init(work: work(callers), target: .atLeast(target), run: ours),
+                    .init(work: uncheckedGroups(callers), run: limit),
+                ]
             ).run()
         }
     }
 
-    private static let groupSize = 8
-
     /// What is left of a group commit without Swift callers, checks, refusals and duplicates.
-    private static func groups(_ bench: Bench, _ ledger: BenchLedger) async throws -> Contest.Work {
-        let jobs = (0..<groupSize).map { "backtest-in-group-\($0)" }
+    private static func groups(_ bench: Bench, _ ledger: BenchLedger, of size: Int) async throws -> Contest.Work {
+        let jobs = (0..<size).map { "backtest-in-group-\($0)" }
         try await ledger.queue(jobs)
         try await ledger.admin.execute(script: uncheckedGroupFunction)
         let bare = try await ledger.bare()
