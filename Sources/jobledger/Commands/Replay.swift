@@ -63,8 +63,8 @@ struct RebuildCommand: AsyncParsableCommand {
         try validateWindow(window)
         guard (1...64).contains(workers) else { throw ValidationError("--workers must be from 1 to 64, not \(workers).") }
         if let maxLag, maxLag < 1 { throw ValidationError("--max-lag must be 1 at least, not \(maxLag).") }
-        guard [dryRun, undo, dropOld, cancel].count(where: { $0 }) <= 1 else {
-            throw ValidationError("--dry-run, --undo, --drop-old and --cancel exclude each other.")
+        guard [dryRun, undo, dropOld, cancel, past.until != nil].count(where: { $0 }) <= 1 else {
+            throw ValidationError("--dry-run, --undo, --drop-old, --cancel and --until exclude each other.")
         }
     }
 
@@ -72,19 +72,23 @@ struct RebuildCommand: AsyncParsableCommand {
         let settings = try await options.settings()
         if let (until, schema) = past.wanted {
             return try await makePast(
-                projections.definition(named: projection), until: until, into: schema, window: window ?? settings.window, settings,
+                projections.definition(named: projection), until: until, into: schema, window: window ?? settings.window,
+                settings,
                 json: options.json)
         }
+        // Whose old tables are meant may be defined no longer.
+        let definition = undo || dropOld || cancel ? nil : try projections.definition(named: projection)
         let connection = try await settings.connect("jobledger rebuild \(projection)")
         do {
-            if undo || dropOld || cancel {
+            guard let definition else {
                 try await RebuildAftermath(projection, settings.ledger, options.json).run(self, on: connection)
-            } else if dryRun {
-                let definition = try projections.definition(named: projection)
+                return await connection.close()
+            }
+            if dryRun {
                 try await RebuildAnswers.plan(
                     .make(definition, ledger: settings.ledger, workers: workers, on: connection), json: options.json)
             } else {
-                try await rebuild(settings, on: connection)
+                try await rebuild(definition, settings, on: connection)
             }
         } catch {
             await connection.close()
@@ -93,8 +97,9 @@ struct RebuildCommand: AsyncParsableCommand {
         await connection.close()
     }
 
-    private func rebuild(_ settings: LedgerSettings, on connection: PostgresConnection) async throws {
-        let definition = try projections.definition(named: projection)
+    private func rebuild(
+        _ definition: ProjectionDefinition, _ settings: LedgerSettings, on connection: PostgresConnection
+    ) async throws {
         let progress = ReplayProgress(projection, "replaying")
         let receipt = try await Rebuild(
             definition, ledger: settings.ledger, window: window ?? settings.window, workers: workers, maxLag: maxLag,

@@ -44,7 +44,7 @@ struct Project: AsyncParsableCommand {
               jobledger project
               jobledger project batch_jobs --projections ./my-projections --audit 2
               jobledger project --retry batch_jobs
-              jobledger project --skip my_stats --position 1234 --reason "ticket 7: its unit is missing"
+              jobledger project --skip my_stats --position 1234 --reason "no unit"
             """)
 
     @Argument(help: "Only these projections.")
