@@ -70,7 +70,8 @@ extension Rebuild {
         on connection: PostgresConnection, progress: Progress
     ) async throws -> Duration {
         let id = record.id
-        return try await TableSwap.untilFree(definition.name, waiting: { tell(.waitingForTables) }) {
+        let sayThatWeWait = { tell(.waitingForTables) }
+        return try await TableSwap.untilFree(definition.name, waiting: sayThatWeWait) {
             try await catchUp(&record, on: connection, progress: progress)
             let position = record.position ?? 0
             return try await ReplayLock.withLock(
