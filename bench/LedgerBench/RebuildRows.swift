@@ -1,0 +1,63 @@
+import EventStore
+import Foundation
+import LedgerCore
+import Postgres
+import Projections
+
+/// A rebuild from its first event to the swap, with indexes and digest, against reading and against folding event by event.
+enum RebuildRows {
+    static func work(_ workers: Int) -> String {
+        "rebuild of batch_jobs, 1,000,000 events, the mixed file, \(workers == 1 ? "one worker" : "two workers")"
+    }
+    static let together = "… the rebuild with two workers"
+    static let single = "… the rebuild with one worker, against event by event"
+    static let all = [work(1), work(2), together, single]
+
+    static func measure(_ bench: Bench, _ ledger: BenchLedger, reading: @escaping Contest.Work, _ text: String) async throws
+        -> [BenchRow]
+    {
+        let one = work(1, ledger)
+        var rows = try await Contest(
+            rounds: bench.options.rounds(3), against: text, baseline: reading,
+            candidates: [
+                .init(work: work(1), target: .atLeast(0.5), run: one), .init(work: work(2), run: work(2, ledger)),
+            ], warmsCandidates: false
+        ).run()
+        rows += try await Contest(
+            rounds: bench.options.rounds(3), against: "the same with one worker", baseline: one,
+            candidates: [.init(work: together, target: .atLeast(1.5), run: work(2, ledger))], warmsCandidates: false
+        ).run()
+        rows += try await bench.withLedger("bench_short") { short in
+            try await FilledLog(jobsAtOnce: 100, eventsPerJob: 20).fill(short, events: 2000)
+            return try await Contest(
+                rounds: bench.options.rounds(3),
+                against: "windows of one event, of 2,000 events: a transaction each, which does not wait for the disk",
+                baseline: work(1, short, window: 1),
+                candidates: [.init(work: single, target: .atLeast(8), run: one)], warmsCandidates: false
+            ).run()
+        }
+        return rows
+    }
+
+    private static func work(_ workers: Int, _ ledger: BenchLedger, window: Int = 100_000) -> Contest.Work {
+        {
+            guard let definition = try ProjectionDefinition.all(in: nil).first(where: { $0.name == "batch_jobs" }) else {
+                throw BenchFailure("there is no projection batch_jobs")
+            }
+            // What was replaced before, and with it a comparison, is not part of this.
+            let connection = try await PostgresConnection.connect(EventStore.configuration(url: ledger.url, ledger: ledger.name))
+            _ = try await ReplacedTables.discard(definition.name, ledger: ledger.name, on: connection)
+            for table in definition.tables { try await connection.execute(script: "DROP TABLE IF EXISTS \(table)") }
+            try await connection.query("DELETE FROM projections WHERE name = $1", definition.name)
+            try await ledger.settle()
+            let head = try await ledger.head()
+            let rate = try await Rate.of(Int(head)) {
+                let receipt = try await Rebuild(definition, ledger: ledger.name, window: window, workers: workers).run(
+                    on: connection)
+                guard receipt.position == head else { throw BenchFailure("rebuilt up to \(receipt.position) of \(head)") }
+            }
+            await connection.close()
+            return rate
+        }
+    }
+}
