@@ -11,10 +11,10 @@ TEST_ARGS ?=
 UP_ARGS ?=
 BENCH_ARGS ?=
 BENCH_OUT ?= bench/results/$(shell date -u +%Y-%m-%d)$(addprefix -,$(filter growth memory,$(BENCH_ARGS))).json
-MODULES := LedgerCoreTests BacktestTests PostgresTests RedisTests EmbeddedServicesTests EventStoreTests ProjectionsTests \
-	FeedTests LedgerClientTests LedgerServerTests EndToEndTests
+MODULES := LedgerCoreTests TransparencyLogTests BacktestTests PostgresTests RedisTests EmbeddedServicesTests EventStoreTests ProjectionsTests \
+	FeedTests AuditTests LedgerClientTests LedgerServerTests EndToEndTests
 # What shares memory between threads.
-THREAD_MODULES ?= PostgresTests RedisTests EventStoreTests ProjectionsTests FeedTests LedgerServerTests
+THREAD_MODULES ?= PostgresTests RedisTests EventStoreTests ProjectionsTests FeedTests AuditTests LedgerServerTests
 THREAD := --sanitize=thread --scratch-path .build-thread
 FORMATTED = $(wildcard Package.swift Sources Tests Plugins bench Examples)
 

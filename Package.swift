@@ -77,6 +77,9 @@ let package = Package(
             "Projections", ["LedgerCore", "EventStore", "Postgres", "OffPool", crypto, logging],
             plugins: ["EmbedFiles"]),
         library("Feed", ["LedgerCore", "EventStore", "Postgres", "Redis", "OffPool", logging]),
+        // Merkle trees, tiles, checkpoints and proofs, which know nothing of jobs; and the seal over the log.
+        library("TransparencyLog", [crypto]),
+        library("Audit", ["LedgerCore", "EventStore", "Postgres", "OffPool", "TransparencyLog", logging]),
 
         library(
             "LedgerServer",
@@ -135,6 +138,10 @@ let package = Package(
         tests("RedisTests", ["Redis", "EmbeddedServices", "OffPool"]),
         tests("EmbeddedServicesTests", ["EmbeddedServices", "Redis"]),
         tests("LedgerCoreTests", ["LedgerCore", "LedgerTesting"]),
+        tests("TransparencyLogTests", ["TransparencyLog", "LedgerTesting"]),
+        tests(
+            "AuditTests",
+            ["Audit", "TransparencyLog", "EventStore", "LedgerCore", "Postgres", "LedgerTesting", "EmbeddedServices", logging]),
         tests("EventStoreTests", ["EventStore", "LedgerCore", "Postgres", "LedgerTesting"]),
         tests(
             "ProjectionsTests",

@@ -1,0 +1,86 @@
+import Foundation
+import LedgerCore
+import TransparencyLog
+
+/// An event as a leaf of the Merkle tree: the canonical encoding of docs/audit.md.
+///
+/// Every column of the event is in it but the position, which is the leaf's place in the tree. Of data and metadata it has the hashes:
+/// so they can be withheld, or removed one day, and the leaf is the same.
+public struct EventLeaf: Sendable, Equatable {
+    public var id: EventID
+    public var category: String
+    public var stream: String
+    public var version: Int32
+    public var type: String
+    public var dataHash: MerkleHash
+    public var metadataHash: MerkleHash
+    public var occurredAt: Timestamp?
+    public var recordedAt: Timestamp
+    public var total: Int32
+    public var completed: Int32?
+
+    public init(
+        id: EventID, category: String, stream: String, version: Int32, type: String, dataHash: MerkleHash,
+        metadataHash: MerkleHash,
+        occurredAt: Timestamp?, recordedAt: Timestamp, total: Int32, completed: Int32?
+    ) {
+        self.id = id
+        self.category = category
+        self.stream = stream
+        self.version = version
+        self.type = type
+        self.dataHash = dataHash
+        self.metadataHash = metadataHash
+        self.occurredAt = occurredAt
+        self.recordedAt = recordedAt
+        self.total = total
+        self.completed = completed
+    }
+
+    /// What every leaf begins with: another encoding will have another line.
+    static let versionLine = "jobledger/event/v1\n"
+
+    /// The leaf's bytes: what an entry of the log is.
+    public var bytes: [UInt8] {
+        var bytes = Array(Self.versionLine.utf8)
+        bytes.append(field: withUnsafeBytes(of: id.uuid) { Array($0) }[...])
+        bytes.append(field: Array(category.utf8)[...])
+        bytes.append(field: Array(stream.utf8)[...])
+        bytes.append(field: version)
+        bytes.append(field: Array(type.utf8)[...])
+        bytes.append(field: dataHash)
+        bytes.append(field: metadataHash)
+        bytes.append(field: occurredAt?.microseconds)
+        bytes.append(field: recordedAt.microseconds)
+        bytes.append(field: total)
+        bytes.append(field: completed)
+        return bytes
+    }
+
+    public var hash: MerkleHash { .leaf(bytes) }
+}
+
+/// A field is its length in four bytes and then so many bytes; the highest byte of a number comes first. What is null has a length that
+/// none can have, and no bytes.
+extension [UInt8] {
+    mutating func append(field bytes: ArraySlice<UInt8>) {
+        append(number: UInt32(bytes.count))
+        append(contentsOf: bytes)
+    }
+
+    mutating func append(field hash: MerkleHash) {
+        append(number: UInt32(MerkleHash.size))
+        hash.append(to: &self)
+    }
+
+    mutating func append<Number: FixedWidthInteger>(field number: Number?) {
+        guard let number else { return append(number: UInt32.max) }
+        append(number: UInt32(Number.bitWidth / 8))
+        append(number: number)
+    }
+
+    private mutating func append<Number: FixedWidthInteger>(number: Number) {
+        // The value's own bytes, copied within the closure.
+        Swift.withUnsafeBytes(of: number.bigEndian) { append(contentsOf: $0) }
+    }
+}

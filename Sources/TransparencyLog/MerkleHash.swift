@@ -1,0 +1,95 @@
+internal import Crypto
+
+/// A SHA-256 hash in a Merkle tree, by the rules of RFC 6962, section 2.1.
+///
+/// This file alone turns digests into values and back; nothing else touches their memory.
+public struct MerkleHash: Sendable, Hashable {
+    // The 32 bytes as they lie in memory.
+    private let words: (UInt64, UInt64, UInt64, UInt64)
+
+    public static let size = 32
+
+    private init(_ digest: SHA256.Digest) {
+        // A digest has 32 bytes, which are copied within the closure.
+        words = digest.withUnsafeBytes { $0.loadUnaligned(as: (UInt64, UInt64, UInt64, UInt64).self) }
+    }
+
+    /// `nil` unless there are 32 of them.
+    public init?(_ bytes: some Collection<UInt8>) {
+        guard bytes.count == Self.size else { return nil }
+        var words: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
+        withUnsafeMutableBytes(of: &words) { $0.copyBytes(from: bytes) }
+        self.words = words
+    }
+
+    public static func == (a: MerkleHash, b: MerkleHash) -> Bool {
+        a.words.0 == b.words.0 && a.words.1 == b.words.1 && a.words.2 == b.words.2 && a.words.3 == b.words.3
+    }
+
+    /// The bytes of a hash are as good as random: some of them are enough.
+    public func hash(into hasher: inout Hasher) { hasher.combine(words.0) }
+
+    public var bytes: [UInt8] { withUnsafeBytes(of: words) { Array($0) } }
+
+    /// Puts the 32 bytes behind what stands in `bytes`.
+    public func append(to bytes: inout [UInt8]) { withUnsafeBytes(of: words) { bytes.append(contentsOf: $0) } }
+
+    // MARK: The rules
+
+    /// The tree without a leaf.
+    public static let ofNothing = MerkleHash(SHA256.hash(data: [UInt8]()))
+
+    /// What a leaf's bytes begin with, and a node's.
+    public static let leafPrefix: UInt8 = 0
+    private static let nodePrefix: [UInt8] = [1]
+
+    /// The hash of a leaf.
+    /// - Parameter prefixed: its bytes behind ``leafPrefix``.
+    public static func leaf(prefixed: [UInt8]) -> MerkleHash { plain(prefixed[...]) }
+
+    public static func leaf(_ bytes: [UInt8]) -> MerkleHash { leaf(prefixed: [leafPrefix] + bytes) }
+
+    /// SHA-256 of bytes that are no part of a tree.
+    public static func plain(_ bytes: ArraySlice<UInt8>) -> MerkleHash {
+        var hasher = SHA256()
+        bytes.withUnsafeBytes { hasher.update(bufferPointer: $0) }
+        return MerkleHash(hasher.finalize())
+    }
+
+    public static func node(_ left: MerkleHash, _ right: MerkleHash) -> MerkleHash {
+        var hasher = SHA256()
+        nodePrefix.withUnsafeBytes { hasher.update(bufferPointer: $0) }
+        // Eight words without padding in between: both hashes, one behind the other.
+        withUnsafeBytes(of: (left.words, right.words)) { hasher.update(bufferPointer: $0) }
+        return MerkleHash(hasher.finalize())
+    }
+
+    /// The root over leaves, or over subtrees of one height, of which there are a power of two.
+    static func perfectRoot(_ hashes: ArraySlice<MerkleHash>) -> MerkleHash {
+        precondition(hashes.count.nonzeroBitCount == 1)
+        var level = Array(hashes)
+        while level.count > 1 {
+            for index in 0..<level.count / 2 { level[index] = node(level[2 * index], level[2 * index + 1]) }
+            level.removeSubrange((level.count / 2)...)
+        }
+        return level[0]
+    }
+}
+
+extension MerkleHash {
+    /// Hashes one behind the other; `nil` where bytes are left.
+    public static func list(_ bytes: some RandomAccessCollection<UInt8>) -> [MerkleHash]? {
+        guard bytes.count % size == 0 else { return nil }
+        return (0..<bytes.count / size).compactMap { index in
+            let start = bytes.index(bytes.startIndex, offsetBy: index * size)
+            return MerkleHash(bytes[start..<bytes.index(start, offsetBy: size)])
+        }
+    }
+
+    public static func bytes(_ hashes: some Collection<MerkleHash>) -> [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(hashes.count * size)
+        for hash in hashes { hash.append(to: &bytes) }
+        return bytes
+    }
+}

@@ -1,0 +1,91 @@
+/// 256 consecutive hashes of a Merkle tree at one of the levels 0, 8, 16 …: the unit in which C2SP's tlog-tiles keeps and serves a tree.
+public struct Tile: Sendable, Hashable, Comparable {
+    /// How many hashes a full tile has.
+    public static let width = 256
+    /// How many levels of the tree a tile spans.
+    public static let height = 8
+
+    /// 0 for hashes of leaves, 1 for those of full tiles of level 0, and so on.
+    public var level: Int
+    /// From 0, within the level.
+    public var number: Int64
+
+    public init(level: Int, number: Int64) {
+        self.level = level
+        self.number = number
+    }
+
+    public static func < (a: Tile, b: Tile) -> Bool { (a.level, a.number) < (b.level, b.number) }
+
+    /// The highest level that a tree of `Int64.max` leaves has.
+    public static let highestLevel = 7
+
+    /// How many hashes of this tile there are in a tree of `size` leaves: 0 where there is no such tile, 256 where it is full.
+    public func width(inTreeOf size: Int64) -> Int {
+        Int(min(Int64(Self.width), max(0, (size >> (Self.height * level)) - number * Int64(Self.width))))
+    }
+
+    /// The leaves below it, from 0, were it full.
+    public var leaves: Range<Int64> {
+        let leaves = Int64(1) << (Self.height * (level + 1))
+        return number * leaves..<(number + 1) * leaves
+    }
+
+    /// Where its own hash stands, once it is full: in the tile one level up, and at which place.
+    public var parent: (tile: Tile, place: Int) {
+        let (number, place) = number.quotientAndRemainder(dividingBy: Int64(Self.width))
+        return (Tile(level: level + 1, number: number), Int(place))
+    }
+
+    /// The tiles at the right edge of a tree of `size` leaves that are not full, from level 0 on; some of them are empty.
+    public static func edge(ofTreeOf size: Int64) -> [Tile] {
+        var tiles: [Tile] = []
+        while tiles.count <= highestLevel, size >> (height * tiles.count) > 0 {
+            let level = tiles.count
+            tiles.append(Tile(level: level, number: size >> (height * (level + 1))))
+        }
+        return tiles
+    }
+
+    // MARK: Addresses
+
+    /// Such as `0/x001/x234/067.p/17`, behind `tile/`.
+    /// - Parameter width: how many hashes of it are meant.
+    public func path(width: Int = Tile.width) -> String { "\(level)/\(Self.path(number: number, width: width))" }
+
+    /// The same without the level: what stands behind `tile/entries/` as well.
+    public static func path(number: Int64, width: Int = Tile.width) -> String {
+        var (rest, last) = number.quotientAndRemainder(dividingBy: 1000)
+        var path = threeDigits(last)
+        while rest > 0 {
+            (rest, last) = rest.quotientAndRemainder(dividingBy: 1000)
+            path = "x\(threeDigits(last))/\(path)"
+        }
+        return width == Self.width ? path : "\(path).p/\(width)"
+    }
+
+    private static func threeDigits(_ number: Int64) -> String {
+        String(repeating: "0", count: 3 - "\(number)".count) + "\(number)"
+    }
+
+    /// What a path asks for: see ``path(number:width:)``. `nil` for anything that is not written exactly so.
+    public static func parse(_ segments: some Collection<Substring>) -> (number: Int64, width: Int)? {
+        var parts = Array(segments)
+        var width = Self.width
+        if parts.count >= 2, parts[parts.count - 2].hasSuffix(".p") {
+            guard let partial = Int(parts.removeLast()), (1..<Self.width).contains(partial) else { return nil }
+            width = partial
+            parts[parts.count - 1].removeLast(2)
+        }
+        guard (1...6).contains(parts.count) else { return nil }
+        var number: Int64 = 0
+        for part in parts {
+            let digits = part.drop { $0 == "x" }
+            guard digits.utf8.count == 3, let value = Int64(digits) else { return nil }
+            number = number * 1000 + value
+        }
+        // There is one way to write a number.
+        guard path(number: number, width: width) == segments.joined(separator: "/") else { return nil }
+        return (number, width)
+    }
+}

@@ -1,0 +1,39 @@
+/// The body of a checkpoint, C2SP's tlog-checkpoint: which log, how many leaves, and the root over them.
+public struct TreeHead: Sendable, Equatable {
+    /// The log's name, and that of the keys that sign for it.
+    public var origin: String
+    public var size: Int64
+    public var root: MerkleHash
+
+    public init(origin: String, size: Int64, root: MerkleHash) {
+        self.origin = origin
+        self.size = size
+        self.root = root
+    }
+
+    /// The text that is signed.
+    public var text: String { "\(origin)\n\(size)\n\(root.base64)\n" }
+
+    /// Lines behind the third are allowed, and mean nothing here.
+    /// - Throws: ``Malformed``
+    public init(_ text: some StringProtocol) throws(Malformed) {
+        let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+        guard lines.count >= 4, lines.last?.isEmpty == true, !lines.dropLast().contains(where: \.isEmpty) else {
+            throw Malformed("a checkpoint has three lines: the log's name, its size and its root")
+        }
+        guard let size = Int64(lines[1]), size >= 0, "\(size)" == lines[1] else {
+            throw Malformed("the second line of a checkpoint is the log's size")
+        }
+        guard let root = MerkleHash(base64: lines[2]) else {
+            throw Malformed("the third line of a checkpoint is the root hash in base64")
+        }
+        guard size > 0 || root == .ofNothing else { throw Malformed("a log without entries has one root only, and not this one") }
+        self.init(origin: String(lines[0]), size: size, root: root)
+    }
+}
+
+/// Why a text is no checkpoint, proof or key.
+public struct Malformed: Error, Sendable, Equatable, CustomStringConvertible {
+    public let description: String
+    public init(_ description: String) { self.description = description }
+}
