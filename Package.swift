@@ -108,7 +108,7 @@ let package = Package(
             dependencies: [
                 "LedgerCore", "LedgerSettings", "Postgres", "Redis", "EventStore", "Projections", "Feed", "LedgerServer",
                 "OffPool",
-                "EmbeddedServices", "LedgerBench", argumentParser, logging, lifecycle, unixSignals,
+                "EmbeddedServices", "LedgerBench", "Audit", "TransparencyLog", argumentParser, logging, lifecycle, unixSignals,
             ],
             swiftSettings: settings),
 

@@ -17,33 +17,59 @@ public struct SealState: Sendable {
 
     private static let statement = PostgresStatement(
         """
-        SELECT epoch, seal.size, edge, stopped, last.size AS checkpoint_size, signer, note
-          FROM ledger, seal
+        SELECT epoch, coalesce(seal.size, 0) AS size, coalesce(edge, '') AS edge, stopped, last.size AS checkpoint_size, signer, note
+          FROM ledger
+          LEFT JOIN seal ON true
           LEFT JOIN LATERAL (SELECT size, signer, note FROM seal_checkpoints ORDER BY size DESC, sealed_at DESC LIMIT 1) AS last ON true
         """, [])
 
+    /// What the tables say, whether or not it makes sense.
+    struct Stored {
+        var epoch: EventID
+        var size: Position
+        var edge: [UInt8]
+        var stopped: String?
+        var checkpoint: (size: Position, signer: String, note: String)?
+
+        static func load(on connection: PostgresConnection) async throws -> Stored {
+            let row = try await connection.query(statement).only()
+            var stored = Stored(
+                epoch: try row.decode("epoch"), size: try row.decode("size"),
+                edge: try row.decode("edge", as: PostgresBytes.self).bytes,
+                stopped: try row.decode("stopped"), checkpoint: nil)
+            if let note = try row.decode("note", as: String?.self) {
+                stored.checkpoint = (try row.decode("checkpoint_size"), try row.decode("signer"), note)
+            }
+            return stored
+        }
+    }
+
     /// - Throws: ``SealDamaged`` where the tables contradict each other.
     public static func load(on connection: PostgresConnection) async throws -> SealState {
-        let row = try await connection.query(statement).only()
-        let size: Position = try row.decode("size")
-        let bytes: PostgresBytes = try row.decode("edge")
-        guard let edge = TreeEdge(size: size, bytes: bytes.bytes) else {
-            throw SealDamaged("the table seal has \(bytes.bytes.count) bytes of hashes, which does not fit its size \(size)")
+        try SealState(try await Stored.load(on: connection))
+    }
+
+    init(_ stored: Stored) throws(SealDamaged) {
+        guard let edge = TreeEdge(size: stored.size, bytes: stored.edge) else {
+            throw SealDamaged(
+                "the table seal has \(stored.edge.count) bytes of hashes, which does not fit its size \(stored.size)")
         }
-        var state = SealState(epoch: try row.decode("epoch"), edge: edge, last: nil, stopped: try row.decode("stopped"))
-        guard let note = try row.decode("note", as: String?.self) else {
-            guard size == 0 else { throw SealDamaged("\(size) events are sealed, and there is no checkpoint of them") }
-            return state
+        (epoch, self.edge, stopped) = (stored.epoch, edge, stored.stopped)
+        guard let kept = stored.checkpoint else {
+            guard stored.size == 0 else {
+                throw SealDamaged("\(stored.size) events are sealed, and there is no checkpoint of them")
+            }
+            return
         }
-        let (checkpoint, signer) = (try Self.checkpoint(note), try row.decode("signer", as: String.self))
-        guard try row.decode("checkpoint_size", as: Position.self) == size, checkpoint.head.size == size else {
-            throw SealDamaged("\(size) events are sealed, and the last checkpoint is of \(checkpoint.head.size)")
+        let checkpoint = try Self.checkpoint(kept.note)
+        guard kept.size == stored.size, checkpoint.head.size == stored.size else {
+            throw SealDamaged("\(stored.size) events are sealed, and the last checkpoint is of \(checkpoint.head.size)")
         }
         guard checkpoint.head.root == edge.root else {
-            throw SealDamaged("the last checkpoint, of \(size) events, has another root than the tree: one of them was altered")
+            throw SealDamaged(
+                "the last checkpoint, of \(stored.size) events, has another root than the tree: one of them was altered")
         }
-        state.last = (checkpoint, signer)
-        return state
+        last = (checkpoint, kept.signer)
     }
 
     private static func checkpoint(_ note: String) throws(SealDamaged) -> SignedCheckpoint {

@@ -200,7 +200,7 @@ public struct Sealer: Sendable {
         let root: MerkleHash
         if signed.size <= state.size {
             do {
-                root = try await SealedTree(on: connection).root(at: signed.size, state.edge)
+                root = try await StoredTiles(connection: connection, edge: state.edge).root(at: signed.size, treeOf: state.size)
             } catch let error as SealDamaged {
                 throw SealStopped("\(error). jobledger audit verify says more")
             }

@@ -11,6 +11,9 @@ import SystemPackage
 /// | `REDIS_URL` | `redis://…` | – | the Redis to publish to; without it nothing is published and followers poll |
 /// | `JOBLEDGER_SCHEMA` | 1–50 of `a–z 0–9 _` | `jobledger` | the ledger: its schema, and the prefix of its channels |
 /// | `JOBLEDGER_WINDOW` | integer, 1–1,000,000 | 100000 | the most events that a projector folds in one transaction |
+/// | `JOBLEDGER_SEAL_KEY` | path | – | the file with the private key that seals; for the sealer alone |
+/// | `JOBLEDGER_SEAL_MEMORY` | path | the key's, and `.signed` | where the sealer keeps what it signed last |
+/// | `JOBLEDGER_SEAL_VERIFIER` | verifier key | – | the key that checkpoints are checked with |
 /// | `JOBLEDGER_LOG_LEVEL` | `trace` `debug` `info` `notice` `warning` `error` `critical` | `info` | how much is logged on standard error |
 ///
 /// Those of the HTTP service are ``HTTPSettings``'. A malformed value is an error that names its variable, never a default.
@@ -29,6 +32,9 @@ public struct LedgerSettings: Sendable {
     public let ledger: LedgerName
     public let window: Int
     public let logLevel: String
+    public let sealKey: String?
+    public let sealMemory: String?
+    public let sealVerifier: String?
     public var http: HTTPSettings
 
     /// - Parameters:
@@ -81,6 +87,9 @@ public struct LedgerSettings: Sendable {
                 description: "JOBLEDGER_LOG_LEVEL is \"\(logLevel)\": it must be one of \(Self.logLevels.joined(separator: ", "))"
             )
         }
+        sealKey = try value("JOBLEDGER_SEAL_KEY")
+        sealMemory = try value("JOBLEDGER_SEAL_MEMORY")
+        sealVerifier = try value("JOBLEDGER_SEAL_VERIFIER")
         http = try HTTPSettings(value)
     }
 

@@ -64,6 +64,9 @@ public struct MerkleHash: Sendable, Hashable {
         return MerkleHash(hasher.finalize())
     }
 
+    /// What a full tile stands for one level up.
+    public static func root(ofFullTile hashes: [MerkleHash]) -> MerkleHash { perfectRoot(hashes[...]) }
+
     /// The root over leaves, or over subtrees of one height, of which there are a power of two.
     static func perfectRoot(_ hashes: ArraySlice<MerkleHash>) -> MerkleHash {
         precondition(hashes.count.nonzeroBitCount == 1)

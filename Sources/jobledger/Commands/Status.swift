@@ -1,4 +1,5 @@
 import ArgumentParser
+import Audit
 import EventStore
 import Feed
 import LedgerCore
@@ -10,7 +11,7 @@ struct Status: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Tell how far everything is.",
         discussion: """
-            Exit code 1 when an event has stopped a projection, or a rebuild.
+            Exit code 1 when sealing has stopped, or when an event has stopped a projection, or a rebuild.
 
             EXAMPLE
               jobledger status
@@ -55,12 +56,21 @@ struct Status: AsyncParsableCommand {
             var failedPosition: Position?
             var failedEvent: String?
         }
+        struct Seal: Encodable {
+            /// The events up to here are sealed.
+            var position: Position
+            var lag: Position
+            var state: String
+            var active: Bool
+            var error: String?
+        }
         var head: Position
         var epoch: String
         var relay: Reader
         var projections: [Projection]
         /// Those that were begun and are not finished.
         var rebuilds: [Rebuild]
+        var seal: Seal
     }
 
     func run() async throws {
@@ -95,6 +105,10 @@ struct Status: AsyncParsableCommand {
                         "            \(drift.jobs) jobs refolded, \(drift.drifted) had drifted, last at \(drift.checkedAt)")
                 }
             }
+            let seal = answer.seal
+            try Output.line(
+                "seal        at \(seal.position), \(seal.lag) behind, \(seal.state)\(seal.active ? "" : ", nobody at work")")
+            if let error = seal.error { try Output.line("            stopped: \(Output.printable(error))") }
             for rebuild in answer.rebuilds {
                 let share = rebuild.goal > 0 ? min(100, rebuild.position * 100 / rebuild.goal) : 100
                 try Output.line(
@@ -107,6 +121,7 @@ struct Status: AsyncParsableCommand {
                 }
             }
         }
+        if answer.seal.error != nil { throw Failure.refused }
         if answer.projections.contains(where: { $0.error != nil }) || answer.rebuilds.contains(where: { $0.error != nil }) {
             throw Failure.refused
         }
@@ -131,6 +146,7 @@ struct Status: AsyncParsableCommand {
                     Answer.Drift(jobs: try $0.decode(1), drifted: try $0.decode(2), checkedAt: try $0.decode(3))
                 )
             })
+        let seal = try await SealStatus.load(on: connection)
         return Answer(
             head: head, epoch: try row.decode("epoch"),
             relay: .init(position: relay, lag: head - relay, active: active.contains("relay")),
@@ -146,6 +162,9 @@ struct Status: AsyncParsableCommand {
                     projection: rebuild.projection, position: rebuild.position, goal: rebuild.goal, active: rebuild.isActive,
                     startedAt: rebuild.startedAt, startedBy: rebuild.startedBy, error: rebuild.failed?.error,
                     failedPosition: rebuild.failed?.position, failedEvent: rebuild.failed?.event?.text)
-            })
+            },
+            seal: .init(
+                position: seal.position, lag: max(0, head - seal.position), state: seal.stopped == nil ? "running" : "stopped",
+                active: seal.isActive, error: seal.stopped))
     }
 }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Audit
 import EmbeddedServices
 import EventStore
 import Foundation
@@ -15,8 +16,8 @@ struct Up: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Run the whole ledger, with its own Postgres and Redis where none is set.",
         discussion: """
-            Starts the servers, migrates, and runs the HTTP service, the relay and all projectors until SIGTERM or Ctrl-C. State is kept \
-            in --data-dir; DIR/env has the addresses and a token for other programs, and DIR/ready appears once everything works. After a \
+            Starts the servers, migrates, and runs the HTTP service, the relay, all projectors and the sealer until SIGTERM or Ctrl-C. State \
+            is kept in --data-dir, the key that seals too, unless JOBLEDGER_SEAL_KEY names another; DIR/env has the addresses and a token for other programs, and DIR/ready appears once everything works. After a \
             kill -9 no process is left and no event is lost: start it again.
 
             EXAMPLE
@@ -77,11 +78,13 @@ struct Up: AsyncParsableCommand {
         if !applied.isEmpty { logger.info("migrated", metadata: ["files": "\(applied.count)"]) }
         let redisConfiguration = try settings.requireRedis()
         let token = try await token(settings, directory)
-        try await directory.write(settings)
+        let seal = try await settings.prepareSeal(directory, logger: logger)
+        try await directory.write(settings, verifier: seal.verifier)
         let (addresses, listening) = AsyncStream<String>.makeStream()
 
         var services: [any Service] = [try settings.relay(redisConfiguration, logger: logger)]
         services += try settings.projectors(definitions, logger: logger)
+        if let sealer = seal.sealer { services.append(Running { await sealer.run() }) }
         if let postgres { services.append(Running { try await Self.keep("Postgres", logger, postgres.exit, postgres.restart) }) }
         if let redis { services.append(Running { try await Self.keep("Redis", logger, redis.exit, redis.restart) }) }
         services.append(
@@ -92,7 +95,7 @@ struct Up: AsyncParsableCommand {
         services.append(
             Running {
                 guard let address = await addresses.first(where: { _ in true }) else { return }
-                try await directory.write(settings, service: (address, token))
+                try await directory.write(settings, verifier: seal.verifier, service: (address, token))
                 try await Self.waitUntilProjecting(definitions, settings)
                 try directory.markReady()
                 Output.diagnostic("The ledger is up. Ctrl-C stops it; \(directory.env.path) has its addresses and a token.")

@@ -1,6 +1,7 @@
 import EmbeddedServices
 import Foundation
 import LedgerSettings
+import TransparencyLog
 
 /// Where `jobledger up` keeps its state, and tells others of it.
 struct DataDirectory: Sendable {
@@ -27,12 +28,15 @@ struct DataDirectory: Sendable {
     }
 
     /// Only the owner may read it: it has passwords.
-    /// - Parameter service: the HTTP service's address and a token for it, once there is one.
-    func write(_ settings: LedgerSettings, service: (url: String, token: String)? = nil) async throws {
+    /// - Parameters:
+    ///   - verifier: the key that checks what is sealed, if it is.
+    ///   - service: the HTTP service's address and a token for it, once there is one.
+    func write(_ settings: LedgerSettings, verifier: VerifierKey?, service: (url: String, token: String)? = nil) async throws {
         var lines = ["# Written by `jobledger up`."]
         if let url = settings.databaseURL { lines.append("DATABASE_URL=\(url)") }
         if let url = settings.redisURL { lines.append("REDIS_URL=\(url)") }
         lines.append("JOBLEDGER_SCHEMA=\(settings.ledger)")
+        if let verifier { lines.append("JOBLEDGER_SEAL_VERIFIER=\(verifier)") }
         if let service { lines += ["JOBLEDGER_URL=\(service.url)", "JOBLEDGER_TOKEN=\(service.token)"] }
         let temporary = url.appending(path: "env.new")
         guard

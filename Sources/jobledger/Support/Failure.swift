@@ -1,4 +1,5 @@
 import ArgumentParser
+import Audit
 import EmbeddedServices
 import EventStore
 import Foundation
@@ -24,7 +25,7 @@ enum Failure {
         case let error as RedisError:
             Output.diagnostic("jobledger: Redis: \(error)")
             Foundation.exit(error.kind == .configuration ? usage.rawValue : cannotConnect.rawValue)
-        case is LedgerSettings.Problem, is ProjectionDefinition.FormatError:
+        case is LedgerSettings.Problem, is ProjectionDefinition.FormatError, is KeyFile.Failure:
             Output.diagnostic("jobledger: \(error)")
             Foundation.exit(usage.rawValue)
         case let error as ValidationError:
@@ -36,7 +37,7 @@ enum Failure {
         case is Refusal, is Migrator.Failure, is MigrationFile.FormatError, is Rebuild.Busy, is Verification.NotProjected,
             is Rebuild.Obstructed, is CannotFold, is ReplacedTables.None,
             is PastTables.Taken, is NewProjection.Taken, is LogFile.Refused,
-            is EmbeddedServiceError, is OutputClosed:
+            is EmbeddedServiceError, is OutputClosed, is SealStopped, is SealDamaged:
             if !(error is OutputClosed) { Output.diagnostic("jobledger: \(error)") }
             Foundation.exit(refused.rawValue)
         default:

@@ -1,0 +1,33 @@
+import LedgerCore
+import Postgres
+import TransparencyLog
+
+/// How far the log is sealed, for who only wants to look.
+public struct SealStatus: Sendable {
+    /// The events up to here are sealed.
+    public var position: Position
+    /// Whether a sealer holds the lease right now.
+    public var isActive: Bool
+    /// Why it does not go on.
+    public var stopped: String?
+
+    public static func load(on connection: PostgresConnection) async throws -> SealStatus {
+        let row = try await connection.query(
+            """
+            SELECT coalesce((SELECT size FROM seal), 0), (SELECT stopped FROM seal),
+                   EXISTS (SELECT FROM leases WHERE name = $1 AND expires_at >= clock_timestamp())
+            """, Sealer.lease
+        ).only()
+        return SealStatus(position: try row.decode(0), isActive: try row.decode(2), stopped: try row.decode(1))
+    }
+
+    public static func epoch(on connection: PostgresConnection) async throws -> EventID {
+        try await connection.query("SELECT epoch FROM ledger").only().decode(0)
+    }
+
+    /// The log that the last checkpoint is of; `nil` where nothing is sealed.
+    public static func lastOrigin(on connection: PostgresConnection) async throws -> String? {
+        let rows = try await connection.query("SELECT note FROM seal_checkpoints ORDER BY size DESC, sealed_at DESC LIMIT 1")
+        return try rows.first.map { try $0.decode(0, as: String.self) }.flatMap { try? SignedCheckpoint($0) }?.head.origin
+    }
+}

@@ -1,0 +1,13 @@
+import ArgumentParser
+
+struct Audit: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Seal the log, and prove what it says.",
+        discussion: """
+            What is protected from when, against whom, and how to check it without this program: docs/audit.md.
+
+            EXAMPLE
+              jobledger audit verify
+            """,
+        subcommands: [AuditVerify.self, AuditSeal.self, AuditKey.self])
+}

@@ -1,0 +1,100 @@
+import ArgumentParser
+import Audit
+import EventStore
+import Foundation
+import LedgerCore
+import LedgerSettings
+import Logging
+import Postgres
+import TransparencyLog
+
+extension LedgerSettings {
+    /// What the key of the ledger is called that seals its present epoch.
+    func sealKeyName() async throws -> String {
+        let store = try store(connections: 1)
+        let epoch = try await store.epoch()
+        await store.close()
+        return Self.sealKeyName(ledger, epoch)
+    }
+
+    static func sealKeyName(_ ledger: LedgerName, _ epoch: EventID) -> String { "jobledger/\(ledger)/\(epoch.text)" }
+
+    /// - Parameter keyFile: that of the settings unless given.
+    func sealer(keyFile: String? = nil, logger: Logger) throws -> Sealer {
+        guard let keyFile = keyFile ?? sealKey else {
+            throw Problem(
+                description:
+                    "JOBLEDGER_SEAL_KEY is not set: it names the file with the key that seals (jobledger audit key --out FILE makes one)"
+            )
+        }
+        return Sealer(
+            key: try KeyFile.sealKey(at: keyFile), memory: SealMemory(path: sealMemory ?? keyFile + ".signed"),
+            url: try requireDatabaseURL(), ledger: ledger, logger: logger)
+    }
+
+    /// The key that checks: from a file, or else as the settings have it, or as it follows from the key that seals.
+    func verifierKey(_ file: String?) throws -> VerifierKey? {
+        if let file { return try KeyFile.verifier(at: file) }
+        if let sealVerifier {
+            do {
+                return try VerifierKey(sealVerifier)
+            } catch {
+                throw Problem(description: "JOBLEDGER_SEAL_VERIFIER: \(error)")
+            }
+        }
+        return try sealKey.map { try KeyFile.verifier(at: $0) }
+    }
+
+    func requireVerifierKey(_ file: String?) throws -> VerifierKey {
+        guard let key = try verifierKey(file) else {
+            throw Problem(
+                description:
+                    "no verifier key is known here: give --key FILE, or set JOBLEDGER_SEAL_VERIFIER to what `jobledger audit key --out` printed"
+            )
+        }
+        return key
+    }
+}
+
+extension LedgerSettings {
+    /// The sealer of an `up`, with the key of the settings or one in its directory, which it makes for the present epoch. Without a
+    /// sealer where the ledger is sealed by a key that is not here: to go on with another is for people to decide.
+    func prepareSeal(_ directory: DataDirectory, logger: Logger) async throws -> (sealer: Sealer?, verifier: VerifierKey?) {
+        if let sealKey { return (try sealer(logger: logger), try KeyFile.verifier(at: sealKey)) }
+        let store = try store(connections: 1)
+        let (epoch, origin) = try await store.pool.withConnection { connection in
+            try await (SealStatus.epoch(on: connection), SealStatus.lastOrigin(on: connection))
+        }
+        await store.close()
+        let (name, path) = (Self.sealKeyName(ledger, epoch), directory.sealKey.path)
+        if try directory.hasSealKey(named: name, logger: logger) == false {
+            let isOfThePast = origin.map { $0 != name && $0.hasPrefix("jobledger/\(ledger)/") } ?? true
+            guard isOfThePast else {
+                logger.warning(
+                    "the ledger is sealed by a key that is not here, and is not sealed now: JOBLEDGER_SEAL_KEY names a key; jobledger audit key makes another",
+                    metadata: ["key": "\(path)"])
+                return (nil, nil)
+            }
+            _ = try KeyFile.make(name: name, at: path)
+        }
+        return (try sealer(keyFile: path, logger: logger), try KeyFile.verifier(at: path))
+    }
+}
+
+extension DataDirectory {
+    /// The key that seals; beside it is what was signed with it.
+    var sealKey: URL { url.appending(path: "seal.key") }
+
+    /// Whether there is a key of this name. One of an epoch that is over is put aside.
+    func hasSealKey(named name: String, logger: Logger) throws -> Bool {
+        let path = sealKey.path
+        guard FileManager.default.fileExists(atPath: path) else { return false }
+        let key = try KeyFile.sealKey(at: path)
+        if key.name == name { return true }
+        logger.notice("another epoch has begun: a new key seals it", metadata: ["old": "\(key.name)", "new": "\(name)"])
+        for file in [path, path + ".signed"] where FileManager.default.fileExists(atPath: file) {
+            try FileManager.default.moveItem(atPath: file, toPath: file + "." + (key.name.split(separator: "/").last ?? "old"))
+        }
+        return false
+    }
+}
