@@ -87,10 +87,10 @@ let package = Package(
                 "LedgerCore", "EventStore", "Projections", "Feed", "Postgres", "Redis", "OffPool", crypto, logging, lifecycle,
                 hummingbird, hummingbirdCore, hummingbirdTLS, httpTypes, nioCore, nioPosix, nioHTTP1, nioHTTPTypes,
                 nioHTTPTypesHTTP1,
-                nioSSL, "LedgerSettings",
+                nioSSL, "LedgerSettings", "Audit", "TransparencyLog",
             ], plugins: ["EmbedFiles"]),
 
-        library("LedgerClient", ["LedgerCore", asyncHTTPClient, nioCore, nioHTTP1]),
+        library("LedgerClient", ["LedgerCore", "TransparencyLog", asyncHTTPClient, nioCore, nioHTTP1]),
 
         // Running it.
         library("LedgerSettings", ["LedgerCore", configuration, system]),
@@ -109,6 +109,7 @@ let package = Package(
                 "LedgerCore", "LedgerSettings", "Postgres", "Redis", "EventStore", "Projections", "Feed", "LedgerServer",
                 "OffPool",
                 "EmbeddedServices", "LedgerBench", "Audit", "TransparencyLog", argumentParser, logging, lifecycle, unixSignals,
+                asyncHTTPClient, nioCore, nioHTTP1,
             ],
             swiftSettings: settings),
 

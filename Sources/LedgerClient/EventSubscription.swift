@@ -2,6 +2,7 @@ internal import AsyncHTTPClient
 public import LedgerCore
 internal import NIOCore
 internal import NIOHTTP1
+public import TransparencyLog
 
 extension LedgerClient {
     /// Events as they come, from a position on: each once, in order, over any number of connections.
@@ -30,6 +31,22 @@ public struct EventSubscription: AsyncSequence, Sendable {
     let path: String
     let after: Position
     let types: Set<EventType>?
+    private var witness: Witness?
+
+    init(client: LedgerClient, path: String, after: Position, types: Set<EventType>?) {
+        self.client = client
+        self.path = path
+        self.after = after
+        self.types = types
+    }
+
+    /// The same subscription, before which, and whenever it is taken up again, the service has to prove that its history continues the one
+    /// that the witness has seen. Otherwise it throws ``LedgerClientError/Kind/historyRewritten``, and gives no event.
+    public func witnessed(by witness: Witness) -> EventSubscription {
+        var subscription = self
+        subscription.witness = witness
+        return subscription
+    }
 
     public func makeAsyncIterator() -> Iterator { Iterator(subscription: self, position: after) }
 
@@ -72,6 +89,7 @@ public struct EventSubscription: AsyncSequence, Sendable {
         }
 
         private mutating func open() async throws {
+            if let witness = subscription.witness { try await subscription.client.show(itselfTo: witness) }
             let types = (subscription.types ?? []).map(\.rawValue).sorted().map { "type=\($0)&" }.joined()
             var request = subscription.client.request(.GET, subscription.path + types, accept: "text/event-stream")
             request.headers.add(name: "last-event-id", value: "\(position)")

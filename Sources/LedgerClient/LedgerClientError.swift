@@ -11,6 +11,8 @@ public struct LedgerClientError: Error, Sendable, Equatable, CustomStringConvert
         case unauthorized
         /// The position is beyond the log's end: the ledger was restored, or is another one.
         case anotherLedger
+        /// The history is not the one that was seen before: see ``Witness``.
+        case historyRewritten
         /// The service answered something else: its problem's code, such as `invalid_request`.
         case refused(code: String)
         /// The answer is none of a ledger's.

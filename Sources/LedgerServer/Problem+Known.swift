@@ -1,3 +1,4 @@
+internal import Audit
 internal import EventStore
 internal import HTTPTypes
 internal import LedgerCore
@@ -28,6 +29,8 @@ extension Problem {
         switch error {
         case let problem as Problem: self = problem
         case let refusal as Refusal: self.init(refusal)
+        case let error as SealProofs.NotSealed: self = Problem(.notFound, "not_sealed", error.description)
+        case let error as SealDamaged: self = Problem(.internalServerError, "seal_damaged", error.description)
         case let error as OutcomeUnknown:
             self = .unavailable("\(error)", code: "outcome_unknown")
         case is GroupCommitStopped:

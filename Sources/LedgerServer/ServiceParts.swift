@@ -68,7 +68,8 @@ struct ServiceParts: Sendable {
                 store: reading, tables: JobTables(store: reading), watch: ProjectionWatch(store: watching, limit: http.wait),
                 definition: definition
             ).routes
-            + EventRoutes(store: reading, pages: pages, streams: follow).routes + operations.routes
+            + EventRoutes(store: reading, pages: pages, streams: follow).routes + SealRoutes(store: reading).routes
+            + operations.routes
         responder = LedgerResponder(
             routes: routes, tokens: tokens, cors: CrossOrigin(origins: http.corsOrigins),
             hosts: AllowedHosts(onlyLoopback: !configuration.needsToken), metrics: metrics)

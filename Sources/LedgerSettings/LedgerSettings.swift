@@ -14,6 +14,7 @@ import SystemPackage
 /// | `JOBLEDGER_SEAL_KEY` | path | – | the file with the private key that seals; for the sealer alone |
 /// | `JOBLEDGER_SEAL_MEMORY` | path | the key's, and `.signed` | where the sealer keeps what it signed last |
 /// | `JOBLEDGER_SEAL_VERIFIER` | verifier key | – | the key that checkpoints are checked with |
+/// | `JOBLEDGER_ANCHOR_AUTHORIZATION` | text | – | the header `Authorization` of `audit anchor URL` |
 /// | `JOBLEDGER_LOG_LEVEL` | `trace` `debug` `info` `notice` `warning` `error` `critical` | `info` | how much is logged on standard error |
 ///
 /// Those of the HTTP service are ``HTTPSettings``'. A malformed value is an error that names its variable, never a default.
@@ -35,6 +36,7 @@ public struct LedgerSettings: Sendable {
     public let sealKey: String?
     public let sealMemory: String?
     public let sealVerifier: String?
+    public let anchorAuthorization: String?
     public var http: HTTPSettings
 
     /// - Parameters:
@@ -90,6 +92,7 @@ public struct LedgerSettings: Sendable {
         sealKey = try value("JOBLEDGER_SEAL_KEY")
         sealMemory = try value("JOBLEDGER_SEAL_MEMORY")
         sealVerifier = try value("JOBLEDGER_SEAL_VERIFIER")
+        anchorAuthorization = try value("JOBLEDGER_ANCHOR_AUTHORIZATION")
         http = try HTTPSettings(value)
     }
 

@@ -324,10 +324,6 @@ extension SealVerification.Finding {
     }
 }
 
-extension MerkleHash {
-    var hex: String { bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined() }
-}
-
 extension SealedLedger {
     func verify(
         key: VerifierKey?, against: [SignedCheckpoint] = [], from: Position = 1, to: Position = .max

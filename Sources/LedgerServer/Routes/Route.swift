@@ -7,7 +7,7 @@ struct Route: Sendable {
     typealias Answer = @Sendable (Call) async throws -> Response
 
     let method: HTTPRequest.Method
-    /// As OpenAPI writes it, such as `/v1/jobs/{id}`.
+    /// As OpenAPI writes it, such as `/v1/jobs/{id}`. A `{path}` at the end stands for one segment or more.
     let path: String
     /// `nil` where no token is needed.
     let scope: Scope?
@@ -27,8 +27,13 @@ struct Route: Sendable {
         Substring(path).split(separator: "/", omittingEmptySubsequences: false)
     }
 
-    /// - Returns: what stands in the place of `{id}`, as it was sent; an empty text where the path has none. `nil` for another path.
+    /// - Returns: what stands in the place of `{id}` or `{path}`, as it was sent; an empty text where the path has none. `nil` for another path.
     func match(_ sent: [Substring]) -> Substring? {
+        if segments.last == "{path}" {
+            let fixed = segments.dropLast()
+            guard sent.count > fixed.count, sent.starts(with: fixed) else { return nil }
+            return Substring(sent.dropFirst(fixed.count).joined(separator: "/"))
+        }
         guard sent.count == segments.count else { return nil }
         var parameter: Substring = ""
         for (sent, segment) in zip(sent, segments) {

@@ -9,5 +9,8 @@ struct Audit: AsyncParsableCommand {
             EXAMPLE
               jobledger audit verify
             """,
-        subcommands: [AuditVerify.self, AuditSeal.self, AuditKey.self])
+        subcommands: [
+            AuditVerify.self, AuditProve.self, AuditCheck.self, AuditConsistency.self, AuditAnchor.self, AuditTiles.self, AuditSeal.self,
+            AuditKey.self,
+        ])
 }

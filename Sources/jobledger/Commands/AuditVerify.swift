@@ -1,7 +1,6 @@
 import ArgumentParser
 import Audit
 import EventStore
-import Foundation
 import LedgerCore
 import LedgerSettings
 import TransparencyLog
@@ -71,7 +70,7 @@ struct AuditVerify: AsyncParsableCommand {
     func run() async throws {
         let settings = try await options.settings()
         let key = try settings.verifierKey(key)
-        let checkpoints = try against.map { try CheckpointFile.read($0) }
+        let checkpoints = try against.map { try CheckpointFile.required($0) }
         let store = try settings.store()
         let first = if let from { try await store.firstPosition(from: from) } else { Position(1) }
         let last = if let to { try await store.position(of: to) } else { Position.max }
@@ -122,21 +121,6 @@ struct AuditVerify: AsyncParsableCommand {
             Output.diagnostic(
                 "The signature was not checked, for want of a verifier key (--key, JOBLEDGER_SEAL_VERIFIER): the ledger's own word was taken for it."
             )
-        }
-    }
-}
-
-/// A checkpoint in a file: as it is served, as an anchor, or as a sealer remembers it.
-enum CheckpointFile {
-    static func read(_ path: String) throws -> SignedCheckpoint {
-        guard var text = try? String(contentsOfFile: path, encoding: .utf8) else {
-            throw ValidationError("\(path) cannot be read.")
-        }
-        if text.hasPrefix("epoch "), let end = text.firstIndex(of: "\n") { text.removeSubrange(...end) }
-        do {
-            return try SignedCheckpoint(text)
-        } catch {
-            throw ValidationError("\(path) has no checkpoint: \(error).")
         }
     }
 }

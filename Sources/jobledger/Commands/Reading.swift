@@ -1,10 +1,12 @@
 import ArgumentParser
+import Audit
 import EventStore
 import Feed
 import Foundation
 import LedgerCore
 import LedgerSettings
 import Postgres
+import TransparencyLog
 
 struct History: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -48,6 +50,7 @@ struct Tail: AsyncParsableCommand {
               jobledger tail --last 10
               jobledger tail --type failed --after 120000 --json
               jobledger tail --job backtest-7 --until-head
+              jobledger tail --last 10 --witness ~/.ledger-checkpoint
             """)
 
     @Option(help: "Only this job.")
@@ -65,6 +68,11 @@ struct Tail: AsyncParsableCommand {
     @Flag(help: "Stop at what is the end of the log now.")
     var untilHead = false
 
+    @Option(
+        help: ArgumentHelp(
+            "Be a witness: remember in this file what is sealed, and refuse a history that was rewritten since.", valueName: "file"))
+    var witness: String?
+
     @OptionGroup var options: LedgerOptions
 
     func validate() throws {
@@ -80,6 +88,7 @@ struct Tail: AsyncParsableCommand {
     func run() async throws {
         let settings = try await options.settings()
         let (store, redis) = (try settings.store(), try settings.optionalRedis())
+        try await look(at: store, settings)
         let head = try await store.head()
         let start = after ?? last.map { max(0, head - $0) } ?? 0
         let types = type.isEmpty ? nil : Set(type.compactMap(EventType.init(rawValue:)))
@@ -94,6 +103,18 @@ struct Tail: AsyncParsableCommand {
                 for try await event in feed.subscribe(after: start, jobs: jobs, types: types) { try printer.print(event) }
             }
         }
+    }
+}
+
+extension Tail {
+    /// Whether the ledger still has the history that it had the last time.
+    private func look(at store: EventStore, _ settings: LedgerSettings) async throws {
+        guard let witness else { return }
+        let memory = CheckpointFile(path: witness)
+        let checkpoint = try await Witness(key: try settings.verifierKey(nil), memory: memory).look(at: SealProofs(store))
+        Output.diagnostic(
+            checkpoint.map { "the history up to position \($0.head.size) is the one that was seen before; \(witness) remembers it" }
+                ?? "nothing is sealed yet: there is nothing to remember")
     }
 }
 

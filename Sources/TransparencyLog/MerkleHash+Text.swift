@@ -21,3 +21,17 @@ extension MerkleHash {
         self = hash
     }
 }
+
+extension MerkleHash {
+    /// 64 digits.
+    public var hex: String { bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined() }
+
+    /// `nil` unless the text is what ``hex`` gives.
+    public init?(hex: String) {
+        let digits = Array(hex.utf8)
+        guard digits.count == 2 * Self.size else { return nil }
+        let bytes = (0..<Self.size).compactMap { UInt8(String(decoding: digits[2 * $0...2 * $0 + 1], as: UTF8.self), radix: 16) }
+        guard let hash = MerkleHash(bytes), hash.hex == hex else { return nil }
+        self = hash
+    }
+}

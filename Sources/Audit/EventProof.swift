@@ -1,0 +1,47 @@
+import LedgerCore
+import TransparencyLog
+
+/// That an event is in the log, at its position and as it says: a C2SP tlog-proof whose extra data are the event.
+public struct EventProof: Sendable, Equatable {
+    public var event: SealedEvent
+    public var proof: LogProof
+
+    init(_ event: SealedEvent, _ inclusion: InclusionProof, _ checkpoint: SignedCheckpoint) throws {
+        self.event = event
+        proof = LogProof(extra: try event.json, inclusion: inclusion, checkpoint: checkpoint)
+    }
+
+    /// - Throws: ``Malformed``
+    init(_ proof: LogProof) throws(Malformed) {
+        event = try SealedEvent(json: proof.extra)
+        self.proof = proof
+    }
+
+    /// One proof, or several one behind the other.
+    /// - Throws: ``Malformed``
+    public static func list(_ text: String) throws(Malformed) -> [EventProof] {
+        var proofs: [EventProof] = []
+        for proof in try LogProof.list(text) { proofs.append(try EventProof(proof)) }
+        return proofs
+    }
+
+    public var text: String { proof.text }
+
+    /// Checks all of it: that the key has signed the checkpoint, and that the checkpoint's tree has this very event at its position.
+    /// - Throws: ``SignedCheckpoint/NotSigned``, ``Malformed``, ``NotProved``
+    public func check(by key: VerifierKey) throws {
+        try proof.checkpoint.verify(by: key)
+        let head = proof.checkpoint.head
+        guard event.position == proof.inclusion.index + 1 else {
+            throw NotProved("the proof is of position \(proof.inclusion.index + 1), and the event says \(event.position)")
+        }
+        guard proof.inclusion.root(of: try event.leaf.hash, size: head.size) == head.root else {
+            throw NotProved("no such event was sealed at position \(event.position): it, or the proof, was altered")
+        }
+    }
+
+    public struct NotProved: Error, Sendable, Equatable, CustomStringConvertible {
+        public let description: String
+        public init(_ description: String) { self.description = description }
+    }
+}

@@ -1,0 +1,202 @@
+import EventStore
+import LedgerCore
+import Postgres
+import TransparencyLog
+
+/// What the seal can show of a ledger: checkpoints, tiles, entries and proofs, out of its tables.
+public struct SealProofs: SealedLog {
+    private let store: EventStore
+
+    public init(_ store: EventStore) { self.store = store }
+
+    /// Something that is not sealed, or not there.
+    public struct NotSealed: Error, Sendable, CustomStringConvertible {
+        public let description: String
+        /// The events up to here are sealed.
+        public let size: Position
+    }
+
+    /// The sealed tree as it is now.
+    private struct Seal {
+        var checkpoint: SignedCheckpoint
+        var tiles: StoredTiles
+        var size: Position { checkpoint.head.size }
+    }
+
+    private func withSeal<Value: Sendable>(
+        _ body: sending (PostgresConnection, Seal?) async throws -> Value
+    ) async throws -> Value {
+        try await store.pool.withConnection { connection in
+            let state = try await SealState.load(on: connection)
+            let seal = state.last.map { last in
+                Seal(checkpoint: last.checkpoint, tiles: StoredTiles(connection: connection, edge: state.edge))
+            }
+            return try await body(connection, seal)
+        }
+    }
+
+    private func sealed(_ seal: Seal?, _ position: Position, _ what: String) throws(NotSealed) -> Seal {
+        let size = seal?.size ?? 0
+        guard let seal, position <= size else {
+            throw NotSealed(
+                description: size == 0
+                    ? "nothing is sealed yet" : "\(what) is not sealed yet: the events up to position \(size) are", size: size)
+        }
+        return seal
+    }
+
+    // MARK: Checkpoints
+
+    /// The last checkpoint; `nil` while nothing is sealed.
+    public func checkpoint() async throws -> SignedCheckpoint? { try await withSeal { $1?.checkpoint } }
+
+    /// The last checkpoint, with the proof that it continues the tree of `size` events.
+    /// - Throws: ``NotSealed`` where that has fewer.
+    public func update(from size: Int64) async throws -> CheckpointUpdate {
+        try await withSeal { _, seal in
+            let seal = try sealed(seal, size, "position \(size)")
+            let hashes = try await seal.tiles.hashes(of: ConsistencyProof.ranges(old: size, new: seal.size), treeOf: seal.size)
+            return CheckpointUpdate(oldSize: size, proof: ConsistencyProof(hashes: hashes), checkpoint: seal.checkpoint)
+        }
+    }
+
+    // MARK: Events
+
+    /// The proof of one event.
+    /// - Parameter isWithheld: whether hashes stand in the place of data and metadata.
+    /// - Returns: `nil` where there is no such event.
+    public func proof(of event: EventName, isWithheld: Bool = false) async throws -> EventProof? {
+        try await withSeal { connection, seal in
+            let condition =
+                switch event {
+                case .position(let position): PostgresStatement(Self.select + "position = $1", [position])
+                case .id(let id): PostgresStatement(Self.select + "event_id = $1", [id])
+                }
+            guard let row = try await connection.query(condition).first else { return nil }
+            let event = try SealedEvent(row)
+            let seal = try sealed(seal, event.position, "position \(event.position)")
+            return try await Self.proofs(of: [event], in: seal, isWithheld)[0]
+        }
+    }
+
+    /// The proofs of all sealed events of a job, by one checkpoint.
+    public func proofs(ofJob job: String, isWithheld: Bool = false) async throws -> [EventProof] {
+        try await withSeal { connection, seal in
+            let rows = try await connection.query(
+                Self.select + "category = 'job' AND stream_id = $1 ORDER BY version LIMIT \(Self.mostOfJob + 1)", job)
+            guard rows.count <= Self.mostOfJob else {
+                throw NotSealed(
+                    description: "the job has more than \(Self.mostOfJob) events: prove those that matter one by one", size: 0)
+            }
+            let events = try rows.map { try SealedEvent($0) }
+            guard let first = events.first else { return [] }
+            let seal = try sealed(seal, first.position, "the job")
+            return try await Self.proofs(of: events.filter { $0.position <= seal.size }, in: seal, isWithheld)
+        }
+    }
+
+    /// The most events of a job that are proved in one file.
+    public static let mostOfJob = 100_000
+
+    private static let select = "SELECT \(SealedEvent.columns) FROM events WHERE "
+
+    private static func proofs(of events: [SealedEvent], in seal: Seal, _ isWithheld: Bool) async throws -> [EventProof] {
+        // Events of a job stand near each other, and their proofs share most hashes.
+        let ranges = events.map { InclusionProof.ranges(index: $0.position - 1, size: seal.size) }
+        let wanted = Array(Set(ranges.joined()))
+        let hashes = try await seal.tiles.hashes(of: wanted, treeOf: seal.size)
+        let known = Dictionary(uniqueKeysWithValues: zip(wanted, hashes))
+        return try zip(events, ranges).map { event, ranges in
+            let inclusion = InclusionProof(index: event.position - 1, hashes: ranges.compactMap { known[$0] })
+            let proof = try EventProof(isWithheld ? event.withheld : event, inclusion, seal.checkpoint)
+            // What is not what was sealed cannot be proved, and shall not look as if it could.
+            guard inclusion.root(of: try event.leaf.hash, size: seal.size) == seal.checkpoint.head.root else {
+                throw SealDamaged(
+                    "the event at position \(event.position) is not what was sealed there; jobledger audit verify says more")
+            }
+            return proof
+        }
+    }
+
+    // MARK: The tree
+
+    /// A tile's first hashes.
+    /// - Returns: `nil` where the tile has fewer.
+    public func tile(_ tile: Tile, width: Int) async throws -> [UInt8]? {
+        try await withSeal { _, seal in
+            guard let seal, tile.width(inTreeOf: seal.size) >= width else { return nil }
+            let hashes = try await seal.tiles.hashes(of: [tile], treeOf: seal.size)[tile]
+            guard let hashes else { throw SealDamaged("the tile \(tile.path()) is missing") }
+            return MerkleHash.bytes(hashes.prefix(width))
+        }
+    }
+
+    /// The entries of a tile of level 0, each behind its length in two bytes: leaves, which have the hashes of data and metadata.
+    /// - Returns: `nil` where the tile has fewer.
+    public func entries(_ number: Int64, width: Int) async throws -> [UInt8]? {
+        let tile = Tile(level: 0, number: number)
+        return try await withSeal { connection, seal in
+            guard let seal, tile.width(inTreeOf: seal.size) >= width else { return nil }
+            var reader = LeafReader()
+            var (bytes, count): ([UInt8], Int) = ([], 0)
+            let first = tile.leaves.lowerBound
+            for try await chunk in connection.copyOut(LeafReader.script(after: first, upTo: first + Int64(width))) {
+                try reader.entries(chunk) { entry in
+                    guard let length = UInt16(exactly: entry.count) else {
+                        throw SealDamaged("an event between \(first + 1) and \(first + Int64(width)) has names that none can have")
+                    }
+                    bytes += [UInt8(length >> 8), UInt8(truncatingIfNeeded: length)]
+                    bytes += entry
+                    count += 1
+                }
+            }
+            guard count == width else {
+                throw SealDamaged("of the events from \(first + 1) to \(first + Int64(width)) there are \(count)")
+            }
+            return bytes
+        }
+    }
+
+    /// Writes the checkpoint and its tiles into a directory, those that are not there yet.
+    /// - Returns: the checkpoint; `nil` while nothing is sealed.
+    public func write(to directory: TileDirectory) async throws -> SignedCheckpoint? {
+        try await withSeal { _, seal in
+            guard let seal else { return nil }
+            for level in 0...Tile.highestLevel {
+                let full = seal.size >> (Tile.height * (level + 1))
+                for start in stride(from: 0, to: full, by: Tile.width) {
+                    let tiles = (start..<min(full, start + Int64(Tile.width))).map { Tile(level: level, number: $0) }
+                        .filter { !directory.has($0) }
+                    guard !tiles.isEmpty else { continue }
+                    let hashes = try await seal.tiles.hashes(of: tiles, treeOf: seal.size)
+                    for tile in tiles {
+                        guard let hashes = hashes[tile] else { throw SealDamaged("the tile \(tile.path()) is missing") }
+                        try directory.write(tile, hashes)
+                    }
+                }
+            }
+            for tile in Tile.edge(ofTreeOf: seal.size) {
+                if let hashes = seal.tiles.edge.hashes(of: tile) { try directory.write(tile, hashes) }
+            }
+            try directory.write(seal.checkpoint)
+            return seal.checkpoint
+        }
+    }
+}
+
+/// What an event is called.
+public enum EventName: Sendable, Equatable {
+    case position(Position)
+    case id(EventID)
+
+    /// `nil` for what is neither a position nor a UUID.
+    public init?(_ text: String) {
+        if let position = Position(text), position > 0, "\(position)" == text {
+            self = .position(position)
+        } else if let id = EventID(text: text) {
+            self = .id(id)
+        } else {
+            return nil
+        }
+    }
+}

@@ -1,0 +1,112 @@
+import EventStore
+import Foundation
+import LedgerCore
+import Postgres
+import TransparencyLog
+
+/// An event with all that its leaf is made of: what a proof has beside the hashes, for who checks it to read.
+public struct SealedEvent: Codable, Sendable, Equatable {
+    public var position: Position
+    public var eventID: String
+    public var category: String
+    public var streamID: String
+    public var version: Int32
+    public var type: String
+    public var occurredAt: String?
+    public var recordedAt: String
+    public var total: Int32
+    public var completed: Int32?
+    /// The JSON that was sent, byte for byte, as a string; `nil` where it is withheld, and ``dataSHA256`` stands for it.
+    public var data: String?
+    public var metadata: String?
+    /// In hexadecimal, where the text itself is withheld.
+    public var dataSHA256: String?
+    public var metadataSHA256: String?
+
+    enum CodingKeys: String, CodingKey {
+        case position, category, version, type, total, completed, data, metadata
+        case eventID = "event_id"
+        case streamID = "stream_id"
+        case occurredAt = "occurred_at"
+        case recordedAt = "recorded_at"
+        case dataSHA256 = "data_sha256"
+        case metadataSHA256 = "metadata_sha256"
+    }
+
+    static let columns =
+        "position, event_id, category, stream_id, version, type, occurred_at, recorded_at, total, completed, data::text, metadata::text"
+
+    init(_ row: PostgresRow) throws {
+        position = try row.decode(0)
+        eventID = try row.decode(1, as: EventID.self).text
+        category = try row.decode(2)
+        streamID = try row.decode(3)
+        version = try row.decode(4)
+        type = try row.decode(5)
+        occurredAt = try row.decode(6, as: PostgresTimestamp?.self).map { "\(Timestamp($0))" }
+        recordedAt = "\(Timestamp(try row.decode(7, as: PostgresTimestamp.self)))"
+        total = try row.decode(8)
+        completed = try row.decode(9)
+        data = try row.decode(10, as: String.self)
+        metadata = try row.decode(11, as: String.self)
+    }
+
+    /// The same with the hashes in place of data and metadata.
+    public var withheld: SealedEvent {
+        var event = self
+        if let data { (event.data, event.dataSHA256) = (nil, MerkleHash.sha256(data).hex) }
+        if let metadata { (event.metadata, event.metadataSHA256) = (nil, MerkleHash.sha256(metadata).hex) }
+        return event
+    }
+
+    /// - Throws: ``Malformed`` where something is missing, or is none.
+    public var leaf: EventLeaf {
+        get throws(Malformed) {
+            guard let id = EventID(text: eventID) else { throw Malformed("the event's id is no UUID: \(eventID)") }
+            func time(_ text: String) throws(Malformed) -> Timestamp {
+                guard let time = Timestamp(text) else { throw Malformed("the event has a time that is none: \(text)") }
+                return time
+            }
+            var occurred: Timestamp?
+            if let occurredAt { occurred = try time(occurredAt) }
+            return EventLeaf(
+                id: id, category: category, stream: streamID, version: version, type: type,
+                dataHash: try Self.hash("data", data, dataSHA256), metadataHash: try Self.hash("metadata", metadata, metadataSHA256),
+                occurredAt: occurred, recordedAt: try time(recordedAt), total: total, completed: completed)
+        }
+    }
+
+    private static func hash(_ name: String, _ text: String?, _ hex: String?) throws(Malformed) -> MerkleHash {
+        switch (text, hex) {
+        case (let text?, nil): return .sha256(text)
+        case (nil, let hex?):
+            guard let hash = MerkleHash(hex: hex) else { throw Malformed("\(name)_sha256 is no SHA-256 in hexadecimal") }
+            return hash
+        default: throw Malformed("an event has either \(name) or \(name)_sha256")
+        }
+    }
+
+    // MARK: As text
+
+    /// JSON on one line, its members in the order of their names.
+    var json: [UInt8] {
+        get throws {
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+            return Array(try encoder.encode(self))
+        }
+    }
+
+    /// - Throws: ``Malformed``
+    init(json: [UInt8]) throws(Malformed) {
+        do {
+            self = try JSONDecoder().decode(SealedEvent.self, from: Data(json))
+        } catch {
+            throw Malformed("the proof's extra data are no event: \(error)")
+        }
+    }
+}
+
+extension MerkleHash {
+    static func sha256(_ text: String) -> MerkleHash { .plain(Array(text.utf8)[...]) }
+}

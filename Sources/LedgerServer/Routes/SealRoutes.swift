@@ -1,0 +1,104 @@
+internal import Audit
+internal import EventStore
+internal import HTTPTypes
+internal import Hummingbird
+internal import LedgerCore
+internal import TransparencyLog
+
+/// The seal, to be checked by anybody's tools: under `/v1/audit` the checkpoint, tiles and entries as C2SP's tlog-tiles lays them out, and
+/// the proofs that follow from them.
+struct SealRoutes: Sendable {
+    let seal: SealProofs
+
+    init(store: EventStore) { seal = SealProofs(store) }
+
+    var routes: [Route] {
+        [
+            Route(.get, "/v1/audit/checkpoint", scope: .read, checkpoint),
+            Route(.get, "/v1/audit/tile/entries/{path}", scope: .read, entries),
+            Route(.get, "/v1/audit/tile/{path}", scope: .read, tile),
+            Route(.get, "/v1/audit/consistency", scope: .read, consistency),
+            Route(.get, "/v1/audit/proof", scope: .read, proof),
+        ]
+    }
+
+    @Sendable private func checkpoint(_ call: Call) async throws -> Response {
+        try call.query.allow()
+        guard let checkpoint = try await seal.checkpoint() else { throw Self.nothingSealed }
+        return Self.text(checkpoint.text)
+    }
+
+    @Sendable private func consistency(_ call: Call) async throws -> Response {
+        try call.query.allow("from")
+        guard let from = try call.query.integer("from", 0...Int64.max) else {
+            throw Problem.invalidRequest("\"from\" must be given: the size of the older checkpoint")
+        }
+        return Self.text(try await seal.update(from: from).text)
+    }
+
+    @Sendable private func proof(_ call: Call) async throws -> Response {
+        try call.query.allow("event", "job", "withhold")
+        let (event, job) = (try call.query.text("event"), try call.query.text("job"))
+        let isWithheld = try call.query.text("withhold").map { value in
+            guard let flag = Bool(value) else {
+                throw Problem.invalidRequest("\"withhold\" must be true or false, not \"\(value)\"")
+            }
+            return flag
+        } ?? false
+        switch (event, job) {
+        case (let event?, nil):
+            guard let name = EventName(event) else {
+                throw Problem.invalidRequest("\"event\" must be a position or the id of an event (a UUID), not \"\(event)\"")
+            }
+            guard let proof = try await seal.proof(of: name, isWithheld: isWithheld) else {
+                throw Problem(.notFound, "unknown_event", "there is no such event")
+            }
+            return Self.text(proof.text)
+        case (nil, let job?):
+            let proofs = try await seal.proofs(ofJob: job, isWithheld: isWithheld)
+            guard !proofs.isEmpty else { throw Problem(.notFound, "unknown_job", "there is no such job") }
+            return Self.text(proofs.map(\.text).joined())
+        default: throw Problem.invalidRequest("give \"event\" or \"job\"")
+        }
+    }
+
+    // MARK: Tiles
+
+    @Sendable private func tile(_ call: Call) async throws -> Response {
+        try call.query.allow()
+        let segments = Route.segments(call.job)
+        guard let level = segments.first, let number = Int(level), (0...Tile.highestLevel).contains(number), "\(number)" == level,
+            let place = Tile.parse(segments.dropFirst())
+        else { throw Self.noTile }
+        return try Self.bytes(await seal.tile(Tile(level: number, number: place.number), width: place.width))
+    }
+
+    @Sendable private func entries(_ call: Call) async throws -> Response {
+        try call.query.allow()
+        guard let place = Tile.parse(Route.segments(call.job)) else { throw Self.noTile }
+        return try Self.bytes(await seal.entries(place.number, width: place.width))
+    }
+
+    // MARK: Answers
+
+    private static let noTile = Problem(
+        .notFound, "unknown_tile", "the checkpoint's tree has no such tile: a path is such as 0/x001/234, or 0/x001/234.p/17")
+
+    static let nothingSealed = Problem(.notFound, "not_sealed", "nothing is sealed yet")
+
+    /// What may be another one in a moment.
+    private static func text(_ text: String) -> Response {
+        Response(
+            status: .ok, headers: [.contentType: "text/plain; charset=utf-8", .cacheControl: "no-cache"],
+            body: ResponseBody(byteBuffer: ByteBuffer(string: text)))
+    }
+
+    /// What never changes.
+    private static func bytes(_ bytes: [UInt8]?) throws -> Response {
+        guard let bytes else { throw noTile }
+        return Response(
+            status: .ok,
+            headers: [.contentType: "application/octet-stream", .cacheControl: "private, max-age=31536000, immutable"],
+            body: ResponseBody(byteBuffer: ByteBuffer(bytes: bytes)))
+    }
+}

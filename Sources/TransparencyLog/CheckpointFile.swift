@@ -1,0 +1,36 @@
+import Foundation
+
+/// A checkpoint in a file.
+public struct CheckpointFile: WitnessMemory {
+    public let path: String
+
+    public init(path: String) { self.path = path }
+
+    public struct Failure: Error, Sendable, CustomStringConvertible {
+        public let description: String
+    }
+
+    /// `nil` where there is no such file. What a sealer remembers, behind a line with its epoch, can be read as well.
+    /// - Throws: ``Failure``
+    public func load() throws(Failure) -> SignedCheckpoint? {
+        guard FileManager.default.fileExists(atPath: path) else { return nil }
+        guard var text = try? String(contentsOfFile: path, encoding: .utf8) else {
+            throw Failure(description: "\(path) cannot be read")
+        }
+        if text.hasPrefix("epoch "), let end = text.firstIndex(of: "\n") { text.removeSubrange(...end) }
+        do {
+            return try SignedCheckpoint(text)
+        } catch {
+            throw Failure(description: "\(path) has no checkpoint: \(error)")
+        }
+    }
+
+    /// - Throws: ``Failure``
+    public func save(_ checkpoint: SignedCheckpoint) throws(Failure) {
+        do {
+            try Data(checkpoint.text.utf8).write(to: URL(fileURLWithPath: path), options: .atomic)
+        } catch {
+            throw Failure(description: "\(path) cannot be written: \(error.localizedDescription)")
+        }
+    }
+}

@@ -1,0 +1,35 @@
+/// A checkpoint, and the proof that its log only grew since an older one: what C2SP's tlog-witness has a log send to its witnesses.
+public struct CheckpointUpdate: Sendable, Equatable {
+    /// The size of the older one.
+    public var oldSize: Int64
+    public var proof: ConsistencyProof
+    public var checkpoint: SignedCheckpoint
+
+    public init(oldSize: Int64, proof: ConsistencyProof, checkpoint: SignedCheckpoint) {
+        self.oldSize = oldSize
+        self.proof = proof
+        self.checkpoint = checkpoint
+    }
+
+    public var text: String {
+        "old \(oldSize)\n" + proof.hashes.map { $0.base64 + "\n" }.joined() + "\n" + checkpoint.text
+    }
+
+    /// - Throws: ``Malformed``
+    public init(_ text: String) throws(Malformed) {
+        var lines = text.split(separator: "\n", omittingEmptySubsequences: false)[...]
+        guard let line = lines.popFirst(), line.hasPrefix("old "), let size = Int64(line.dropFirst(4)), size >= 0,
+            "old \(size)" == line
+        else { throw Malformed("it does not say what it is the continuation of: old SIZE") }
+        let hashes = try LogProof.hashes(&lines)
+        self.init(
+            oldSize: size, proof: ConsistencyProof(hashes: hashes),
+            checkpoint: try SignedCheckpoint(lines.joined(separator: "\n")))
+    }
+
+    /// Whether the log of `old` is the beginning of this one's.
+    public func continues(_ old: TreeHead) -> Bool {
+        oldSize == old.size
+            && proof.holds(old: old.size, oldRoot: old.root, new: checkpoint.head.size, newRoot: checkpoint.head.root)
+    }
+}

@@ -1,0 +1,121 @@
+import ArgumentParser
+import Audit
+import EventStore
+import Foundation
+import LedgerCore
+import LedgerSettings
+import TransparencyLog
+
+struct AuditProve: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "prove",
+        abstract: "Prove that an event, or all of a job, is in the log.",
+        discussion: """
+            Writes the event, the proof and the signed checkpoint as one text (C2SP's tlog-proof), which `jobledger audit check` and other \
+            programs verify without the ledger. With --job the proofs of all of the job's events stand one behind the other: versions \
+            count from 1 without a gap, so that from a job that has ended nothing can be left out.
+
+            EXAMPLE
+              jobledger audit prove 1207 --out failed.tlog-proof
+              jobledger audit prove --job backtest-7 --out backtest-7.tlog-proof
+              jobledger audit prove 1207 --withhold
+            """)
+
+    @Argument(help: "The event: its position or its id.")
+    var event: String?
+
+    @Option(help: "All events of this job.")
+    var job: String?
+
+    @Flag(help: "Leave out data and metadata: their hashes prove as much to who has them.")
+    var withhold = false
+
+    @Option(help: ArgumentHelp("Write into this file, not to standard output.", valueName: "file"))
+    var out: String?
+
+    @OptionGroup var options: LedgerOptions
+
+    func validate() throws {
+        if (event == nil) == (job == nil) { throw ValidationError("Give an event, or --job JOB.") }
+        if let event, EventName(event) == nil {
+            throw ValidationError("\(event) is neither a position nor the id of an event (a UUID).")
+        }
+    }
+
+    func run() async throws {
+        let settings = try await options.settings()
+        let store = try settings.store(connections: 1)
+        let proofs = try await proofs(SealProofs(store))
+        await store.close()
+        guard let first = proofs.first else {
+            Output.diagnostic(
+                job.map { "unknown_job: job \(Output.printable($0)) has no events" } ?? "unknown_event: there is no such event")
+            throw Failure.refused
+        }
+        try Output.document(proofs.map(\.text).joined(), into: out)
+        if let out {
+            let events = proofs.count == 1 ? "position \(first.event.position)" : "\(proofs.count) events of job \(first.event.streamID)"
+            Output.diagnostic(
+                "\(out) proves \(Output.printable(events)), by the checkpoint of \(first.proof.checkpoint.head.size) events")
+        }
+    }
+
+    private func proofs(_ seal: SealProofs) async throws -> [EventProof] {
+        if let job { return try await seal.proofs(ofJob: job, isWithheld: withhold) }
+        guard let event, let name = EventName(event) else { return [] }
+        return try await seal.proof(of: name, isWithheld: withhold).map { [$0] } ?? []
+    }
+}
+
+struct AuditConsistency: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "consistency",
+        abstract: "Prove that the log only grew since an older checkpoint.",
+        discussion: """
+            Writes the last checkpoint with the proof that it continues the older one, as C2SP's tlog-witness has a log send it to its \
+            witnesses. `jobledger audit check FILE --after OLD` verifies it without the ledger.
+
+            EXAMPLE
+              jobledger audit consistency --from checkpoint --out update
+              jobledger audit check update --after checkpoint --key ledger.vkey
+            """)
+
+    @Option(help: ArgumentHelp("The older checkpoint, in a file, or its size.", valueName: "file|size"))
+    var from: String
+
+    @Option(help: ArgumentHelp("Write into this file, not to standard output.", valueName: "file"))
+    var out: String?
+
+    @OptionGroup var options: LedgerOptions
+
+    func run() async throws {
+        let settings = try await options.settings()
+        let size = if let size = Int64(from), size >= 0 { size } else { try CheckpointFile.required(from).head.size }
+        let store = try settings.store(connections: 1)
+        let update = try await SealProofs(store).update(from: size)
+        await store.close()
+        try Output.document(update.text, into: out)
+    }
+}
+
+extension CheckpointFile {
+    /// The checkpoint in a file that has to be there.
+    static func required(_ path: String) throws -> SignedCheckpoint {
+        guard let checkpoint = try CheckpointFile(path: path).load() else {
+            throw ValidationError("there is no file \(path).")
+        }
+        return checkpoint
+    }
+}
+
+extension Output {
+    /// Writes a text into a new file, or to standard output where none is named.
+    static func document(_ text: String, into file: String?) throws {
+        guard let file else { return try line(Array(text.utf8.dropLast())) }
+        do {
+            try Data(text.utf8).write(to: URL(fileURLWithPath: file), options: .atomic)
+        } catch {
+            throw ValidationError("\(file) cannot be written: \(error.localizedDescription)")
+        }
+    }
+}
