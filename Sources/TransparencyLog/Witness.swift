@@ -19,7 +19,6 @@ public protocol WitnessMemory: Sendable {
 public actor Witness {
     private let key: VerifierKey?
     private let memory: any WitnessMemory
-    private var isLooking = false
 
     /// - Parameter key: who must have signed; `nil` takes the log's word for it, and still knows its history again.
     public init(key: VerifierKey?, memory: any WitnessMemory) {

@@ -1,0 +1,181 @@
+import EventStore
+import Foundation
+import LedgerCore
+import LedgerTesting
+import Postgres
+import Testing
+import TransparencyLog
+
+@testable import Audit
+
+struct ProofTests {
+    /// Every event of a ledger is proved, read back from its text and checked; and no part of a proof can be another.
+    @Test func everyEvent() async throws {
+        try await SealedLedger.with { sealed in
+            try await sealed.fill(530)
+            _ = try await sealed.sealer().sealUntilHead()
+            let seal = SealProofs(sealed.ledger.store)
+            let checkpoint = try #require(try await seal.checkpoint())
+            for position in Array(1...530).filter({ $0 < 20 || $0 % 37 == 0 || $0 > 510 }) {
+                let proof = try #require(try await seal.proof(of: .position(Position(position))))
+                #expect(proof.proof.checkpoint == checkpoint)
+                let again = try #require(try EventProof.list(proof.text).first)
+                #expect(again == proof)
+                try again.check(by: sealed.key.verifier)
+                let byID = try await seal.proof(of: #require(EventName(proof.event.eventID)))
+                #expect(byID == proof)
+                // Hashes do in place of the texts.
+                let withheld = try #require(try await seal.proof(of: .position(Position(position)), isWithheld: true))
+                #expect(withheld.event.data == nil && withheld.event.metadata == nil)
+                try withheld.check(by: sealed.key.verifier)
+            }
+            let proof = try #require(try await seal.proof(of: .position(77)))
+            let changes: [(inout SealedEvent) -> Void] = [
+                { $0.position += 1 }, { $0.streamID += "x" }, { $0.category = "x" }, { $0.version += 1 }, { $0.type = "failed" },
+                { $0.data = ($0.data ?? "") + " " }, { $0.metadata = #"{"actor":"eve"}"# }, { $0.recordedAt = "2026-01-01T00:00:00Z" },
+                { $0.occurredAt = $0.occurredAt == nil ? "2026-01-01T00:00:00Z" : nil }, { $0.total += 1 },
+                { $0.completed = ($0.completed ?? 0) + 1 }, { $0.eventID = EventID.version7().text },
+            ]
+            for (number, change) in changes.enumerated() {
+                var forged = proof
+                change(&forged.event)
+                #expect(throws: EventProof.NotProved.self, "change \(number)") { try forged.check(by: sealed.key.verifier) }
+            }
+            let stranger = try SealKey(name: sealed.key.name)
+            #expect(throws: SignedCheckpoint.NotSigned.self) { try proof.check(by: stranger.verifier) }
+        }
+    }
+
+    @Test func notSealedYet() async throws {
+        try await SealedLedger.with { sealed in
+            let seal = SealProofs(sealed.ledger.store)
+            #expect(try await seal.checkpoint() == nil)
+            await #expect(throws: SealProofs.NotSealed.self) { try await seal.update(from: 0) }
+            #expect(try await seal.proof(of: .position(1)) == nil)
+            try await sealed.fill(10)
+            await #expect(throws: SealProofs.NotSealed.self) { try await seal.proof(of: .position(1)) }
+            _ = try await sealed.sealer().sealUntilHead()
+            try await sealed.fill(10, from: 10)
+            let error = await #expect(throws: SealProofs.NotSealed.self) { try await seal.proof(of: .position(11)) }
+            #expect(error?.size == 10 && error?.description.contains("up to position 10") == true)
+            #expect(try await seal.tile(Tile(level: 0, number: 0), width: 10)?.count == 320)
+            #expect(try await seal.tile(Tile(level: 0, number: 0), width: 11) == nil)
+            #expect(try await seal.entries(0, width: 11) == nil)
+        }
+    }
+
+    /// What was touched cannot be proved: it is said, and nothing is given out that looks like a proof.
+    @Test func touched() async throws {
+        try await SealedLedger.with { sealed in
+            try await sealed.fill(30)
+            _ = try await sealed.sealer().sealUntilHead()
+            try await sealed.tamper("UPDATE events SET metadata = '{\"actor\":\"eve\"}' WHERE position = 12")
+            let seal = SealProofs(sealed.ledger.store)
+            let error = await #expect(throws: SealDamaged.self) { try await seal.proof(of: .position(12)) }
+            #expect(error?.description.contains("position 12 is not what was sealed") == true)
+            await #expect(throws: SealDamaged.self) { try await seal.proofs(ofJob: "job 1 ä\u{1F680}") }
+            try (try await seal.proof(of: .position(13)))?.check(by: sealed.key.verifier)
+        }
+    }
+
+    /// Between any two checkpoints that ever were.
+    @Test func consistency() async throws {
+        try await SealedLedger.with { sealed in
+            for number in 0..<12 {
+                try await sealed.fill(10 * (number % 5 + 1), from: number * 100)
+                _ = try await sealed.sealer().sealUntilHead()
+            }
+            let seal = SealProofs(sealed.ledger.store)
+            let checkpoints = try await sealed.checkpoints()
+            #expect(checkpoints.count == 12)
+            for old in checkpoints {
+                let update = try CheckpointUpdate(try await seal.update(from: old.head.size).text)
+                #expect(update.checkpoint == checkpoints.last)
+                #expect(update.continues(old.head))
+                var other = old.head
+                other.root = .leaf([1])
+                #expect(!update.continues(other))
+            }
+            #expect(try await seal.update(from: 0).proof.hashes.isEmpty)
+        }
+    }
+
+    /// A job's proofs are its whole life, or up to where it is; nothing can be left out of them.
+    @Test func jobs() async throws {
+        try await SealedLedger.with { sealed in
+            try await sealed.fill(45)
+            _ = try await sealed.sealer().sealUntilHead()
+            let seal = SealProofs(sealed.ledger.store)
+            let (ended, open) = ("job 2 ä\u{1F680}", "job 4 ä\u{1F680}")
+            let whole = try EventProof.list(try await seal.proofs(ofJob: ended).map(\.text).joined())
+            for proof in whole { try proof.check(by: sealed.key.verifier) }
+            #expect(try JobProof.extent(whole) == (ended, .whole))
+            let part = try await seal.proofs(ofJob: open)
+            #expect(try JobProof.extent(part) == (open, .upTo(45)))
+            #expect(try JobProof.extent(Array(whole.dropLast())).1 == .upTo(29))
+            for missing in whole.indices.dropLast() {
+                var proofs = whole
+                proofs.remove(at: missing)
+                #expect(throws: EventProof.NotProved.self, "without \(missing)") { try JobProof.extent(proofs) }
+            }
+            #expect(throws: EventProof.NotProved.self) { try JobProof.extent(whole + part) }
+            #expect(throws: EventProof.NotProved.self) { try JobProof.extent(whole + [whole[9]]) }
+            #expect(throws: EventProof.NotProved.self) { try JobProof.extent([]) }
+            try await sealed.fill(5, from: 45)
+            _ = try await sealed.sealer().sealUntilHead()
+            let later = try #require(try await seal.proof(of: .position(30)))
+            #expect(throws: EventProof.NotProved.self) { try JobProof.extent(whole.dropLast() + [later]) }
+            #expect(try await seal.proofs(ofJob: "no such job").isEmpty)
+        }
+    }
+
+    /// Tiles in a directory are those of the tree at every size, and what is there already stays.
+    @Test func directory() async throws {
+        try await SealedLedger.with { sealed in
+            let directory = TileDirectory(path: sealed.directory.appending(path: "tiles").path)
+            let seal = SealProofs(sealed.ledger.store)
+            #expect(try await seal.write(to: directory) == nil)
+            for (number, count) in [3, 252, 1, 300, 700].enumerated() {
+                try await sealed.fill(count, from: number * 1000)
+                _ = try await sealed.sealer().sealUntilHead()
+                let checkpoint = try #require(try await seal.write(to: directory))
+                #expect(try directory.checkpoint() == checkpoint)
+                #expect(try await directory.edge(at: checkpoint.head.size)?.root == checkpoint.head.root)
+                let answer = try await SealVerification(sealed.ledger.store, key: sealed.key.verifier, directory: directory).run()
+                #expect(answer.isClean && answer.position == checkpoint.head.size)
+            }
+            // The ledger's own seal gone and the events altered: the directory knows.
+            try await sealed.tamper(
+                "UPDATE events SET total = 7 WHERE position = 300; DELETE FROM seal_tiles; DELETE FROM seal_checkpoints; DELETE FROM seal")
+            let answer = try await SealVerification(sealed.ledger.store, key: sealed.key.verifier, directory: directory).run()
+            #expect(answer.findings.map(\.brief) == ["altered 300"])
+        }
+    }
+
+    /// An anchor, which is a witness with a file, keeps what it has seen when the ledger is restored from an older backup.
+    @Test func anchor() async throws {
+        try await SealedLedger.with { sealed in
+            let file = CheckpointFile(path: sealed.directory.appending(path: "anchor").path)
+            let witness = Witness(key: sealed.key.verifier, memory: file)
+            let seal = SealProofs(sealed.ledger.store)
+            #expect(try await witness.look(at: seal) == nil)
+            try await sealed.fill(100)
+            _ = try await sealed.sealer().sealUntilHead()
+            try await witness.look(at: seal)
+            try await sealed.tamper("CREATE TABLE old_seal AS SELECT * FROM seal; CREATE TABLE old_events AS SELECT * FROM events")
+            try await sealed.fill(30, from: 100)
+            _ = try await sealed.sealer().sealUntilHead()
+            #expect(try await witness.look(at: seal)?.head.size == 130)
+            try await sealed.tamper(
+                """
+                DELETE FROM events WHERE position > 100; DELETE FROM seal_checkpoints WHERE size > 100;
+                UPDATE seal SET size = 100, edge = (SELECT edge FROM old_seal)
+                """)
+            let error = await #expect(throws: HistoryRewritten.self) { try await witness.look(at: seal) }
+            #expect(error?.description.contains("100 events are sealed, and 130 were") == true)
+            #expect(try file.load()?.head.size == 130)
+            try Data("nonsense".utf8).write(to: URL(fileURLWithPath: file.path))
+            await #expect(throws: CheckpointFile.Failure.self) { try await witness.look(at: seal) }
+        }
+    }
+}
