@@ -154,8 +154,8 @@ let package = Package(
             "LedgerServerTests",
             [
                 "LedgerServer", "LedgerClient", "LedgerSettings", "Projections", "EventStore", "LedgerCore", "Postgres", "Redis",
-                "OffPool", "LedgerTesting", "EmbeddedServices", "Feed", logging, lifecycle, asyncHTTPClient, httpTypes, nioCore,
-                nioHTTP1,
+                "OffPool", "LedgerTesting", "EmbeddedServices", "Feed", "Audit", "TransparencyLog", logging, lifecycle,
+                asyncHTTPClient, httpTypes, nioCore, nioHTTP1,
             ]),
         tests("LedgerClientTests", ["LedgerClient", "LedgerCore"]),
         tests("BacktestTests", ["Backtest"]),
@@ -163,7 +163,7 @@ let package = Package(
             "EndToEndTests",
             [
                 "jobledger", "backtest-demo", "alerts", "LedgerCore", "Postgres", "Redis", "EventStore", "LedgerTesting",
-                "EmbeddedServices",
+                "EmbeddedServices", "TransparencyLog",
                 asyncHTTPClient, nioCore, nioHTTP1,
             ]),
     ]

@@ -143,7 +143,8 @@ public struct SealProofs: SealedLog {
             for try await chunk in connection.copyOut(LeafReader.script(after: first, upTo: first + Int64(width))) {
                 try reader.entries(chunk) { entry in
                     guard let length = UInt16(exactly: entry.count) else {
-                        throw SealDamaged("an event between \(first + 1) and \(first + Int64(width)) has names that none can have")
+                        throw SealDamaged(
+                            "an event between \(first + 1) and \(first + Int64(width)) has names that none can have")
                     }
                     bytes += [UInt8(length >> 8), UInt8(truncatingIfNeeded: length)]
                     bytes += entry

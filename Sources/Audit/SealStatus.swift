@@ -11,14 +11,21 @@ public struct SealStatus: Sendable {
     /// Why it does not go on.
     public var stopped: String?
 
+    public static let statement = PostgresStatement(
+        """
+        SELECT coalesce((SELECT size FROM seal), 0), (SELECT stopped FROM seal),
+               EXISTS (SELECT FROM leases WHERE name = $1 AND expires_at >= clock_timestamp())
+        """, [Sealer.lease])
+
+    /// - Parameter row: of ``statement``.
+    public init(_ row: PostgresRow) throws {
+        position = try row.decode(0)
+        stopped = try row.decode(1)
+        isActive = try row.decode(2)
+    }
+
     public static func load(on connection: PostgresConnection) async throws -> SealStatus {
-        let row = try await connection.query(
-            """
-            SELECT coalesce((SELECT size FROM seal), 0), (SELECT stopped FROM seal),
-                   EXISTS (SELECT FROM leases WHERE name = $1 AND expires_at >= clock_timestamp())
-            """, Sealer.lease
-        ).only()
-        return SealStatus(position: try row.decode(0), isActive: try row.decode(2), stopped: try row.decode(1))
+        try SealStatus(try await connection.query(statement).only())
     }
 
     public static func epoch(on connection: PostgresConnection) async throws -> EventID {

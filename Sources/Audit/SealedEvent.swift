@@ -71,7 +71,8 @@ public struct SealedEvent: Codable, Sendable, Equatable {
             if let occurredAt { occurred = try time(occurredAt) }
             return EventLeaf(
                 id: id, category: category, stream: streamID, version: version, type: type,
-                dataHash: try Self.hash("data", data, dataSHA256), metadataHash: try Self.hash("metadata", metadata, metadataSHA256),
+                dataHash: try Self.hash("data", data, dataSHA256),
+                metadataHash: try Self.hash("metadata", metadata, metadataSHA256),
                 occurredAt: occurred, recordedAt: try time(recordedAt), total: total, completed: completed)
         }
     }

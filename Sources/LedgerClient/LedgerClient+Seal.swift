@@ -20,7 +20,9 @@ extension LedgerClient: SealedLog {
 
     /// The proof of an event, as a C2SP tlog-proof: what `jobledger audit check` verifies.
     public func proof(of event: EventID) async throws -> String {
-        String(decoding: try await send(request(.GET, "/v1/audit/proof?event=\(event.text)", accept: "text/plain")).body, as: UTF8.self)
+        String(
+            decoding: try await send(request(.GET, "/v1/audit/proof?event=\(event.text)", accept: "text/plain")).body,
+            as: UTF8.self)
     }
 
     private func seal<Value>(_ path: String, _ parse: (String) throws(Malformed) -> Value) async throws -> Value {

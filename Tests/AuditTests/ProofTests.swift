@@ -32,7 +32,8 @@ struct ProofTests {
             let proof = try #require(try await seal.proof(of: .position(77)))
             let changes: [(inout SealedEvent) -> Void] = [
                 { $0.position += 1 }, { $0.streamID += "x" }, { $0.category = "x" }, { $0.version += 1 }, { $0.type = "failed" },
-                { $0.data = ($0.data ?? "") + " " }, { $0.metadata = #"{"actor":"eve"}"# }, { $0.recordedAt = "2026-01-01T00:00:00Z" },
+                { $0.data = ($0.data ?? "") + " " }, { $0.metadata = #"{"actor":"eve"}"# },
+                { $0.recordedAt = "2026-01-01T00:00:00Z" },
                 { $0.occurredAt = $0.occurredAt == nil ? "2026-01-01T00:00:00Z" : nil }, { $0.total += 1 },
                 { $0.completed = ($0.completed ?? 0) + 1 }, { $0.eventID = EventID.version7().text },
             ]
@@ -146,7 +147,8 @@ struct ProofTests {
             }
             // The ledger's own seal gone and the events altered: the directory knows.
             try await sealed.tamper(
-                "UPDATE events SET total = 7 WHERE position = 300; DELETE FROM seal_tiles; DELETE FROM seal_checkpoints; DELETE FROM seal")
+                "UPDATE events SET total = 7 WHERE position = 300; DELETE FROM seal_tiles; DELETE FROM seal_checkpoints; DELETE FROM seal"
+            )
             let answer = try await SealVerification(sealed.ledger.store, key: sealed.key.verifier, directory: directory).run()
             #expect(answer.findings.map(\.brief) == ["altered 300"])
         }
@@ -162,7 +164,8 @@ struct ProofTests {
             try await sealed.fill(100)
             _ = try await sealed.sealer().sealUntilHead()
             try await witness.look(at: seal)
-            try await sealed.tamper("CREATE TABLE old_seal AS SELECT * FROM seal; CREATE TABLE old_events AS SELECT * FROM events")
+            try await sealed.tamper(
+                "CREATE TABLE old_seal AS SELECT * FROM seal; CREATE TABLE old_events AS SELECT * FROM events")
             try await sealed.fill(30, from: 100)
             _ = try await sealed.sealer().sealUntilHead()
             #expect(try await witness.look(at: seal)?.head.size == 130)

@@ -3,7 +3,7 @@ import LedgerTesting
 
 /// The Python that `scripts/test-tools` makes, with the clients that must work.
 enum PythonTools {
-    private static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent()
 
     static func python() async throws -> Program {

@@ -59,7 +59,8 @@ struct WitnessTests {
         let another = try SealKey(name: "ledger/b")
         for (log, message) in [
             (Shown(400, key: key, otherFrom: 0), "rewritten"), (Shown(301, key: key, otherFrom: 299), "rewritten"),
-            (Shown(300, key: key, otherFrom: 150), "rewritten"), (Shown(299, key: key), "cut off"), (Shown(0, key: key), "nothing"),
+            (Shown(300, key: key, otherFrom: 150), "rewritten"), (Shown(299, key: key), "cut off"),
+            (Shown(0, key: key), "nothing"),
             (Shown(400, key: another), "another"),
         ] {
             let error = await #expect(throws: HistoryRewritten.self) { try await witness.look(at: log) }

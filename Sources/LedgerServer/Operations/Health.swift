@@ -1,3 +1,4 @@
+internal import Audit
 internal import EventStore
 internal import LedgerCore
 internal import OffPool
@@ -18,6 +19,7 @@ struct Health: Sendable {
         var head: Position
         var relay: Position
         var isRelayActive: Bool
+        var seal: SealStatus
         var projections: [Projection]
 
         struct Projection: Sendable {
@@ -65,6 +67,13 @@ struct Health: Sendable {
                 name: "relay", isReady: lags.isRelayActive, isNeeded: false,
                 detail: lags.isRelayActive
                     ? "\(lags.head - lags.relay) events behind" : "nobody publishes: streams are polled, and somewhat later"))
+        checks.append(
+            Check(
+                name: "sealer", isReady: lags.seal.stopped == nil && lags.seal.isActive, isNeeded: false,
+                detail: lags.seal.stopped.map { "stopped: \($0)" }
+                    ?? (lags.seal.isActive
+                        ? "\(max(0, lags.head - lags.seal.position)) events behind"
+                        : "nobody seals: events behind position \(lags.seal.position) are not protected")))
         for projection in lags.projections {
             let detail =
                 projection.stopped.map { "stopped by the event at position \($0.position) (\($0.event)): \($0.error)" }
@@ -111,12 +120,14 @@ struct Health: Sendable {
                   LEFT JOIN rebuilds AS r ON r.projection = name
                  ORDER BY name
                 """, []),
+            SealStatus.statement,
         ]
         let answers = try await store.pool.withConnection { try await $0.pipeline(statements) }
         let row = try answers[0].get().only()
         let active = Set(try row.decode(2, as: [String].self))
         return Lags(
             head: try row.decode(0), relay: try row.decode(1), isRelayActive: active.contains("relay"),
+            seal: try SealStatus(try answers[2].get().only()),
             projections: try answers[1].get().map { row in
                 let name: String = try row.decode(0)
                 let (failed, goal): (Position?, Position?) = (try row.decode(2), try row.decode(7))

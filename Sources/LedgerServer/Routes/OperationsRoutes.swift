@@ -1,3 +1,4 @@
+internal import Audit
 internal import Feed
 internal import HTTPTypes
 internal import Hummingbird
@@ -68,6 +69,10 @@ struct OperationsRoutes: Sendable {
         text.sample("jobledger_head_position", [], "\(lags.head)")
         text.metric("jobledger_relay_lag_events", "gauge", "Events that have not been published.")
         text.sample("jobledger_relay_lag_events", [], "\(max(0, lags.head - lags.relay))")
+        text.metric("jobledger_seal_lag_events", "gauge", "Events that are not sealed.")
+        text.sample("jobledger_seal_lag_events", [], "\(max(0, lags.head - lags.seal.position))")
+        text.metric("jobledger_seal_stopped", "gauge", "Whether sealing has stopped; the status and the sealer's log say why.")
+        text.sample("jobledger_seal_stopped", [], lags.seal.stopped == nil ? "0" : "1")
         text.metric("jobledger_projection_lag_events", "gauge", "Events that have not been folded.")
         for projection in lags.projections {
             text.sample(

@@ -39,12 +39,13 @@ struct SealRoutes: Sendable {
     @Sendable private func proof(_ call: Call) async throws -> Response {
         try call.query.allow("event", "job", "withhold")
         let (event, job) = (try call.query.text("event"), try call.query.text("job"))
-        let isWithheld = try call.query.text("withhold").map { value in
-            guard let flag = Bool(value) else {
-                throw Problem.invalidRequest("\"withhold\" must be true or false, not \"\(value)\"")
-            }
-            return flag
-        } ?? false
+        let isWithheld =
+            try call.query.text("withhold").map { value in
+                guard let flag = Bool(value) else {
+                    throw Problem.invalidRequest("\"withhold\" must be true or false, not \"\(value)\"")
+                }
+                return flag
+            } ?? false
         switch (event, job) {
         case (let event?, nil):
             guard let name = EventName(event) else {

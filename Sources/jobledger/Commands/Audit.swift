@@ -10,7 +10,8 @@ struct Audit: AsyncParsableCommand {
               jobledger audit verify
             """,
         subcommands: [
-            AuditVerify.self, AuditProve.self, AuditCheck.self, AuditConsistency.self, AuditAnchor.self, AuditTiles.self, AuditSeal.self,
+            AuditVerify.self, AuditProve.self, AuditCheck.self, AuditConsistency.self, AuditAnchor.self, AuditTiles.self,
+            AuditSeal.self,
             AuditKey.self,
         ])
 }

@@ -95,7 +95,8 @@ struct AuditCheck: AsyncParsableCommand {
         let update = try CheckpointUpdate(text)
         try update.checkpoint.verify(by: key)
         guard update.continues(old.head) else {
-            throw EventProof.NotProved("the log of \(update.checkpoint.head.size) events does not continue that of \(old.head.size)")
+            throw EventProof.NotProved(
+                "the log of \(update.checkpoint.head.size) events does not continue that of \(old.head.size)")
         }
         return Answer(log: old.head.origin, size: update.checkpoint.head.size, after: old.head.size)
     }
@@ -108,7 +109,8 @@ struct AuditCheck: AsyncParsableCommand {
                 Output.printable(
                     "  job \(event.streamID), version \(event.version): \(event.type)" + (actor.map { " by \($0)" } ?? "")))
             try Output.line("  data      \(Output.printable(event.data ?? "withheld, SHA-256 \(event.dataSHA256 ?? "")"))")
-            try Output.line("  metadata  \(Output.printable(event.metadata ?? "withheld, SHA-256 \(event.metadataSHA256 ?? "")"))")
+            try Output.line(
+                "  metadata  \(Output.printable(event.metadata ?? "withheld, SHA-256 \(event.metadataSHA256 ?? "")"))")
         }
         if let job = answer.job, let last = answer.events?.last {
             try Output.line(

@@ -54,7 +54,8 @@ struct AuditProve: AsyncParsableCommand {
         }
         try Output.document(proofs.map(\.text).joined(), into: out)
         if let out {
-            let events = proofs.count == 1 ? "position \(first.event.position)" : "\(proofs.count) events of job \(first.event.streamID)"
+            let events =
+                proofs.count == 1 ? "position \(first.event.position)" : "\(proofs.count) events of job \(first.event.streamID)"
             Output.diagnostic(
                 "\(out) proves \(Output.printable(events)), by the checkpoint of \(first.proof.checkpoint.head.size) events")
         }

@@ -70,7 +70,8 @@ struct Tail: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Be a witness: remember in this file what is sealed, and refuse a history that was rewritten since.", valueName: "file"))
+            "Be a witness: remember in this file what is sealed, and refuse a history that was rewritten since.",
+            valueName: "file"))
     var witness: String?
 
     @OptionGroup var options: LedgerOptions
@@ -113,7 +114,9 @@ extension Tail {
         let memory = CheckpointFile(path: witness)
         let checkpoint = try await Witness(key: try settings.verifierKey(nil), memory: memory).look(at: SealProofs(store))
         Output.diagnostic(
-            checkpoint.map { "the history up to position \($0.head.size) is the one that was seen before; \(witness) remembers it" }
+            checkpoint.map {
+                "the history up to position \($0.head.size) is the one that was seen before; \(witness) remembers it"
+            }
                 ?? "nothing is sealed yet: there is nothing to remember")
     }
 }

@@ -38,7 +38,8 @@ enum Failure {
         case is Refusal, is Migrator.Failure, is MigrationFile.FormatError, is Rebuild.Busy, is Verification.NotProjected,
             is Rebuild.Obstructed, is CannotFold, is ReplacedTables.None,
             is PastTables.Taken, is NewProjection.Taken, is LogFile.Refused,
-            is EmbeddedServiceError, is OutputClosed, is SealStopped, is SealDamaged, is SealProofs.NotSealed, is HistoryRewritten,
+            is EmbeddedServiceError, is OutputClosed, is SealStopped, is SealDamaged, is SealProofs.NotSealed,
+            is HistoryRewritten,
             is SignedCheckpoint.NotSigned, is CheckpointFile.Failure, is CheckpointAddress.Failure:
             if !(error is OutputClosed) { Output.diagnostic("jobledger: \(error)") }
             Foundation.exit(refused.rawValue)
