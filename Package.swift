@@ -99,7 +99,7 @@ let package = Package(
             name: "LedgerBench",
             dependencies: [
                 "CLibpq", "OffPool", "Postgres", "Redis", "LedgerCore", "EventStore", "Projections", "Feed", "LedgerServer",
-                "EmbeddedServices",
+                "EmbeddedServices", "Audit", "TransparencyLog",
                 logging,
             ],
             path: "bench/LedgerBench", swiftSettings: settings),

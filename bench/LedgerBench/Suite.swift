@@ -9,6 +9,7 @@ public enum Suite {
             try await DiskRow.measure(bench)
             try await BacklogRows.measure(bench)
             try await TransferRows.measure(bench)
+            try await SealRows.measure(bench)
         }
     }
 }
