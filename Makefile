@@ -12,7 +12,7 @@ UP_ARGS ?=
 BENCH_ARGS ?=
 BENCH_OUT ?= bench/results/$(shell date -u +%Y-%m-%d)$(addprefix -,$(filter growth memory,$(BENCH_ARGS))).json
 MODULES := LedgerCoreTests TransparencyLogTests BacktestTests PostgresTests RedisTests EmbeddedServicesTests EventStoreTests ProjectionsTests \
-	FeedTests AuditTests LedgerClientTests LedgerServerTests EndToEndTests
+	FeedTests AuditTests AuditTrailTests LedgerClientTests LedgerServerTests EndToEndTests
 # What shares memory between threads.
 THREAD_MODULES ?= PostgresTests RedisTests EventStoreTests ProjectionsTests FeedTests AuditTests LedgerServerTests
 THREAD := --sanitize=thread --scratch-path .build-thread

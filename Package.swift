@@ -79,6 +79,7 @@ let package = Package(
         library("Feed", ["LedgerCore", "EventStore", "Postgres", "Redis", "OffPool", logging]),
         // Merkle trees, tiles, checkpoints and proofs, which know nothing of jobs; and the seal over the log.
         library("TransparencyLog", [crypto]),
+        library("AuditTrail", ["LedgerCore", "EventStore", "Postgres"]),
         library("Audit", ["LedgerCore", "EventStore", "Postgres", "OffPool", "TransparencyLog", logging]),
 
         library(
@@ -87,7 +88,7 @@ let package = Package(
                 "LedgerCore", "EventStore", "Projections", "Feed", "Postgres", "Redis", "OffPool", crypto, logging, lifecycle,
                 hummingbird, hummingbirdCore, hummingbirdTLS, httpTypes, nioCore, nioPosix, nioHTTP1, nioHTTPTypes,
                 nioHTTPTypesHTTP1,
-                nioSSL, "LedgerSettings", "Audit", "TransparencyLog",
+                nioSSL, "LedgerSettings", "Audit", "AuditTrail", "TransparencyLog",
             ], plugins: ["EmbedFiles"]),
 
         library("LedgerClient", ["LedgerCore", "TransparencyLog", asyncHTTPClient, nioCore, nioHTTP1]),
@@ -99,7 +100,7 @@ let package = Package(
             name: "LedgerBench",
             dependencies: [
                 "CLibpq", "OffPool", "Postgres", "Redis", "LedgerCore", "EventStore", "Projections", "Feed", "LedgerServer",
-                "EmbeddedServices", "Audit", "TransparencyLog",
+                "EmbeddedServices", "Audit", "AuditTrail", "TransparencyLog",
                 logging,
             ],
             path: "bench/LedgerBench", swiftSettings: settings),
@@ -108,7 +109,8 @@ let package = Package(
             dependencies: [
                 "LedgerCore", "LedgerSettings", "Postgres", "Redis", "EventStore", "Projections", "Feed", "LedgerServer",
                 "OffPool",
-                "EmbeddedServices", "LedgerBench", "Audit", "TransparencyLog", argumentParser, logging, lifecycle, unixSignals,
+                "EmbeddedServices", "LedgerBench", "Audit", "AuditTrail", "TransparencyLog", argumentParser, logging, lifecycle,
+                unixSignals,
                 asyncHTTPClient, nioCore, nioHTTP1,
             ],
             swiftSettings: settings),
@@ -140,6 +142,7 @@ let package = Package(
         tests("EmbeddedServicesTests", ["EmbeddedServices", "Redis"]),
         tests("LedgerCoreTests", ["LedgerCore", "LedgerTesting"]),
         tests("TransparencyLogTests", ["TransparencyLog", "LedgerTesting"]),
+        tests("AuditTrailTests", ["AuditTrail", "Projections", "EventStore", "LedgerCore", "Postgres", "LedgerTesting"]),
         tests(
             "AuditTests",
             ["Audit", "TransparencyLog", "EventStore", "LedgerCore", "Postgres", "LedgerTesting", "EmbeddedServices", logging]),

@@ -184,20 +184,3 @@ public struct SealProofs: SealedLog {
         }
     }
 }
-
-/// What an event is called.
-public enum EventName: Sendable, Equatable {
-    case position(Position)
-    case id(EventID)
-
-    /// `nil` for what is neither a position nor a UUID.
-    public init?(_ text: String) {
-        if let position = Position(text), position > 0, "\(position)" == text {
-            self = .position(position)
-        } else if let id = EventID(text: text) {
-            self = .id(id)
-        } else {
-            return nil
-        }
-    }
-}

@@ -66,7 +66,7 @@ extension PostgresConnection {
 
 extension EventType {
     /// - Parameter position: of the event that has this type, for the error.
-    init(_ name: String, at position: Position) throws(PostgresError) {
+    public init(_ name: String, at position: Position) throws(PostgresError) {
         guard let type = EventType(rawValue: name) else {
             throw PostgresError.unexpected("position \(position) has the unknown type \(name)")
         }

@@ -5,7 +5,8 @@ import Postgres
 
 /// Runs a definition's golden histories: given these events, expect these rows.
 ///
-/// A case is `{"about": "…", "events": [{"job", "type", "data"?, "metadata"?, "occurred_at"?}], "expect": {"TABLE": [row, …]}}`.
+/// A case is `{"about": "…", "events": [{"job", "type", "data"?, "metadata"?, "occurred_at"?, "event_id"?, "recorded_at"?}],
+/// "expect": {"TABLE": [row, …]}}`; an event that says when it was recorded has an id as well.
 /// The events go through the ledger's own append, in a scratch ledger that is rolled back, so a history that could not happen is
 /// an error; they are folded in windows of 1, 2, 3 and all events, and each way must give exactly the expected rows.
 public struct Cases: Sendable {

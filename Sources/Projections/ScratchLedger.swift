@@ -48,9 +48,19 @@ struct ScratchLedger {
         try await connection.query(
             """
             SELECT append_event(event ->> 'job', event ->> 'type', coalesce(event -> 'data', '{}'), coalesce(event -> 'metadata', '{}'),
-                                occurred_at => (event ->> 'occurred_at')::timestamptz)
+                                event_id => (event ->> 'event_id')::uuid, occurred_at => (event ->> 'occurred_at')::timestamptz)
               FROM json_array_elements($1::json -> 'events') WITH ORDINALITY AS given (event, ordinal)
              ORDER BY coalesce(array_position($2::bigint[], ordinal), ordinal)
             """, text, order)
+        guard text.contains("recorded_at") else { return }
+        // Nobody can tell the ledger when it has recorded something, but for a ledger that is rolled back.
+        try await connection.execute(script: "ALTER TABLE events DISABLE TRIGGER ALL")
+        try await connection.query(
+            """
+            UPDATE events AS e SET recorded_at = (event ->> 'recorded_at')::timestamptz
+              FROM json_array_elements($1::json -> 'events') AS event
+             WHERE e.event_id = (event ->> 'event_id')::uuid AND event ->> 'recorded_at' IS NOT NULL
+            """, text)
+        try await connection.execute(script: "ALTER TABLE events ENABLE TRIGGER ALL")
     }
 }

@@ -36,7 +36,10 @@ extension EndToEnd {
             #expect(outcome.code == 0, "\(outcome)")
             let lines = try outcome.jsonLines()
             #expect(lines.count >= 2 && lines.allSatisfy { $0["passed"] == true && $0["problems"] == [] })
-            #expect(Set(lines.compactMap { $0["projection"]?.text }) == ["batch_jobs", "batch_job_runs", "daily_job_stats"])
+            #expect(
+                Set(lines.compactMap { $0["projection"]?.text }) == [
+                    "audit_log", "batch_jobs", "batch_job_runs", "daily_job_stats",
+                ])
         }
 
         @Test("runs those of a folder of one's own") func ofOnesOwn() async throws {

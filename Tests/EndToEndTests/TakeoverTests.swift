@@ -52,7 +52,7 @@ extension EndToEnd {
 
         @Test("from a projector") func projector() async throws {
             let isAtWork: @Sendable (JSONValue) -> Bool = { status in
-                status["projections"]?.elements.count == 3
+                status["projections"]?.elements.count == 4
                     && status["projections"]?.elements.allSatisfy { $0["active"] == true } == true
             }
             try await UserLedger.with { user in

@@ -48,7 +48,7 @@ extension EndToEnd {
                         again.output.split(separator: "\n").dropFirst().dropLast()
                             == original.split(separator: "\n").dropFirst().dropLast())
 
-                    for projection in ["batch_jobs", "batch_job_runs", "daily_job_stats"] {
+                    for projection in ["batch_jobs", "batch_job_runs", "daily_job_stats", "audit_log"] {
                         var digests: Set<String> = []
                         for ledger in [user, copy] {
                             digests.insert(try await ledger.run("rebuild", projection, "--json").json()["digest"]?.text ?? "none")

@@ -33,7 +33,8 @@ enum SealRows {
     private static func sealer(_ bench: Bench, _ ledger: BenchLedger) throws -> Sealer {
         let memory = bench.directory.appending(path: "signed-\(UInt32.random(in: .min ... .max))")
         return Sealer(
-            key: try SealKey(name: "bench/\(ledger.name)"), memory: SealMemory(path: memory.path), url: ledger.url, ledger: ledger.name,
+            key: try SealKey(name: "bench/\(ledger.name)"), memory: SealMemory(path: memory.path), url: ledger.url,
+            ledger: ledger.name,
             logger: .bench)
     }
 
@@ -124,7 +125,9 @@ enum SealRows {
                         }
                         let rate = try await append(source, batches, to: store)
                         let head = try await ledger.head()
-                        try await until("all is sealed", within: .seconds(300)) { try await SealStatus.load(on: ledger.admin).position == head }
+                        try await until("all is sealed", within: .seconds(300)) {
+                            try await SealStatus.load(on: ledger.admin).position == head
+                        }
                         return rate
                     }
                 }

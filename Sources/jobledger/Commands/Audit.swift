@@ -2,14 +2,17 @@ import ArgumentParser
 
 struct Audit: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Seal the log, and prove what it says.",
+        abstract: "Ask who did what, when and why; seal the log, and prove what it says.",
         discussion: """
-            What is protected from when, against whom, and how to check it without this program: docs/audit.md.
+            The questions: docs/audit-trail.md. What the seal protects from when, against whom, and how to check it without this program: \
+            docs/audit.md.
 
             EXAMPLE
+              jobledger audit events --type failed --limit 10
               jobledger audit verify
             """,
         subcommands: [
+            AuditEvents.self, AuditWhy.self, AuditActor.self, AuditJob.self,
             AuditVerify.self, AuditProve.self, AuditCheck.self, AuditConsistency.self, AuditAnchor.self, AuditTiles.self,
             AuditSeal.self,
             AuditKey.self,

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Audit
+import AuditTrail
 import EmbeddedServices
 import EventStore
 import Foundation
@@ -39,7 +40,7 @@ enum Failure {
             is Rebuild.Obstructed, is CannotFold, is ReplacedTables.None,
             is PastTables.Taken, is NewProjection.Taken, is LogFile.Refused,
             is EmbeddedServiceError, is OutputClosed, is SealStopped, is SealDamaged, is SealProofs.NotSealed,
-            is HistoryRewritten,
+            is HistoryRewritten, is AuditTrail.NotProjected, is JobCompleteness.NotComplete,
             is SignedCheckpoint.NotSigned, is CheckpointFile.Failure, is CheckpointAddress.Failure:
             if !(error is OutputClosed) { Output.diagnostic("jobledger: \(error)") }
             Foundation.exit(refused.rawValue)

@@ -1,0 +1,61 @@
+import EventStore
+import LedgerCore
+import Postgres
+
+/// A job from its first event to its last, for one screen: progress that one actor reports in a row is one line.
+public struct JobStory: Sendable {
+    public struct Line: Sendable {
+        /// The first event, and the last where there are several.
+        public var first: TrailEntry
+        public var last: TrailEntry
+        public var count: Int
+    }
+
+    public var job: String
+    public var lines: [Line]
+    /// How many events were left out between the first and the last ones; none of them is told.
+    public var left: Int
+    /// Everybody who had a part in it, in the order of appearance.
+    public var actors: [String]
+    public var events: Int
+
+    /// How many events at the beginning and at the end are told at most.
+    static let most = 5000
+
+    /// How it ended; `nil` while it has not.
+    public var end: TrailEntry? { lines.last.flatMap { $0.last.type.isEnd ? $0.last : nil } }
+}
+
+extension AuditTrail {
+    /// - Returns: `nil` where there is no such job.
+    public func story(ofJob job: String) async throws -> JobStory? {
+        try await withTrail { connection, _ -> JobStory? in
+            var query = TrailQuery(order: .oldest, limit: JobStory.most)
+            query.job = job
+            var entries = try await connection.query(query.statement).map { try TrailEntry($0) }
+            guard let last = entries.last else { return nil }
+            var left = 0
+            if entries.count == JobStory.most {
+                query.order = .newest
+                query.from = last.position + 1
+                let newest = try await connection.query(query.statement).map { try TrailEntry($0) }.reversed()
+                if let first = newest.first { left = Int(first.version - last.version) - 1 }
+                entries += newest
+            }
+            var lines: [JobStory.Line] = []
+            for entry in entries {
+                if let line = lines.last, entry.type == .progress, line.last.type == .progress, line.last.actor == entry.actor,
+                    line.last.version + 1 == entry.version
+                {
+                    lines[lines.count - 1].last = entry
+                    lines[lines.count - 1].count += 1
+                } else {
+                    lines.append(JobStory.Line(first: entry, last: entry, count: 1))
+                }
+            }
+            var actors: [String] = []
+            for actor in entries.compactMap(\.actor) where !actors.contains(actor) { actors.append(actor) }
+            return JobStory(job: job, lines: lines, left: left, actors: actors, events: entries.count + left)
+        }
+    }
+}

@@ -1,0 +1,39 @@
+import EventStore
+import LedgerCore
+import Postgres
+
+/// One thing that was done.
+public struct TrailEntry: Sendable, Equatable {
+    public var position: Position
+    public var eventID: EventID
+    public var actor: String?
+    public var job: String
+    public var version: Int32
+    public var type: EventType
+    public var recordedAt: Timestamp
+    public var occurredAt: Timestamp?
+    public var correlationID: String?
+    public var causationID: String?
+    public var source: String?
+    /// A job's name, a message, a reason or an error: what the type does not say.
+    public var detail: String?
+
+    /// - Parameter row: the columns of ``TrailQuery``, in their order.
+    init(_ row: PostgresRow) throws {
+        position = try row.decode(0)
+        eventID = try row.decode(1)
+        actor = try row.decode(2)
+        job = try row.decode(3)
+        version = try row.decode(4)
+        type = try EventType(try row.decode(5, as: String.self), at: position)
+        recordedAt = Timestamp(try row.decode(6, as: PostgresTimestamp.self))
+        occurredAt = try row.decode(7, as: PostgresTimestamp?.self).map(Timestamp.init)
+        correlationID = try row.decode(8)
+        causationID = try row.decode(9)
+        source = try row.decode(10)
+        detail = try row.decode(11)
+    }
+
+    /// When it happened: by the caller's clock where it was given, otherwise by the ledger's.
+    public var happenedAt: Timestamp { occurredAt ?? recordedAt }
+}

@@ -1,0 +1,114 @@
+import EventStore
+import LedgerCore
+import Postgres
+
+/// Why an event came to be, and what came of it.
+public struct Why: Sendable {
+    public var event: TrailEntry
+    /// What it follows from: its cause first, then the cause of that.
+    public var causes: [TrailEntry]
+    /// The id that the last of the causes, or the event itself, names as its cause and that is of no event here; something outside.
+    public var outsideCause: String?
+    /// Whether the causes lead back to one that was told already.
+    public var isCircular: Bool
+    /// What follows from it, each behind what it follows from, with how many steps lie in between.
+    public var consequences: [(depth: Int, entry: TrailEntry)]
+    /// Whether there are more consequences, or causes, than are told.
+    public var hasMore: Bool
+}
+
+extension AuditTrail {
+    /// The most causes that are followed, and steps to consequences.
+    public static let mostSteps = 100
+    /// The most consequences that are told.
+    public static let mostConsequences = 1000
+
+    /// - Parameter name: the event's position, or its id.
+    /// - Returns: `nil` where there is no such event.
+    public func why(_ name: EventName) async throws -> Why? {
+        try await withTrail { connection, _ -> Why? in
+            guard let event = try await entry(name, on: connection) else { return nil }
+            var why = Why(event: event, causes: [], outsideCause: nil, isCircular: false, consequences: [], hasMore: false)
+            var told = Set([event.eventID])
+            var next = event.causationID
+            while let cause = next {
+                guard why.causes.count < Self.mostSteps else {
+                    why.hasMore = true
+                    break
+                }
+                guard let id = EventID(text: cause), let entry = try await entry(.id(id), on: connection) else {
+                    why.outsideCause = cause
+                    break
+                }
+                guard told.insert(entry.eventID).inserted else {
+                    why.isCircular = true
+                    break
+                }
+                why.causes.append(entry)
+                next = entry.causationID
+            }
+            let (consequences, hasMore) = try await consequences(of: event, on: connection)
+            why.consequences = consequences
+            why.hasMore = why.hasMore || hasMore
+            return why
+        }
+    }
+
+    /// The log finds an event by its id.
+    private func entry(_ name: EventName, on connection: PostgresConnection) async throws -> TrailEntry? {
+        let (condition, value): (String, any PostgresEncodable) =
+            switch name {
+            case .position(let position): ("event.position = $1", position)
+            case .id(let id): ("event.event_id = $1", id)
+            }
+        return try await connection.query(
+            PostgresStatement(
+                """
+                SELECT \(TrailQuery.columns), \(TrailQuery.detail)
+                  FROM events AS event JOIN audit_log AS trail ON trail.position = event.position
+                 WHERE \(condition)
+                """, [value])
+        ).first.map { try TrailEntry($0) }
+    }
+
+    private static let effects = """
+        SELECT \(TrailQuery.columns), \(TrailQuery.detail)
+          FROM (SELECT * FROM audit_log WHERE causation_id = ANY ($1) AND causation_id IS NOT NULL
+                 ORDER BY position LIMIT $2) AS trail
+          LEFT JOIN events AS event ON event.position = trail.position
+         ORDER BY trail.position
+        """
+
+    /// Step by step, so that a circle ends where it began.
+    private func consequences(
+        of event: TrailEntry, on connection: PostgresConnection
+    ) async throws -> (told: [(depth: Int, entry: TrailEntry)], hasMore: Bool) {
+        var told = Set([event.eventID])
+        var found: [String: [TrailEntry]] = [:]
+        var (count, hasMore, step) = (0, false, [event.eventID])
+        for _ in 0..<Self.mostSteps where !step.isEmpty {
+            let room = Self.mostConsequences - count
+            let rows = try await connection.query(Self.effects, step.map(\.text), room + 1)
+            var next: [EventID] = []
+            for row in rows {
+                let entry = try TrailEntry(row)
+                guard told.insert(entry.eventID).inserted, let cause = entry.causationID else { continue }
+                guard count < Self.mostConsequences else {
+                    hasMore = true
+                    break
+                }
+                found[cause, default: []].append(entry)
+                next.append(entry.eventID)
+                count += 1
+            }
+            step = hasMore ? [] : next
+        }
+        // Each behind what it follows from.
+        var (tree, open) = ([(depth: Int, entry: TrailEntry)](), (found[event.eventID.text] ?? []).reversed().map { (1, $0) })
+        while let (depth, entry) = open.popLast() {
+            tree.append((depth, entry))
+            open += (found[entry.eventID.text] ?? []).reversed().map { (depth + 1, $0) }
+        }
+        return (tree, hasMore || !step.isEmpty)
+    }
+}

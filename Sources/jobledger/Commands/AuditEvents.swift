@@ -1,0 +1,96 @@
+import ArgumentParser
+import AuditTrail
+import EventStore
+import LedgerCore
+import LedgerSettings
+
+struct AuditEvents: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "events",
+        abstract: "List who did what, when and why.",
+        discussion: """
+            The newest first; all conditions that are given have to hold. --from and --to take positions or times. --text finds words in \
+            names, messages, reasons and errors, in any order. --after goes on behind the last position of the page before.
+
+            EXAMPLE
+              jobledger audit events --type failed --from 2026-11-23T00:00:00Z
+              jobledger audit events --actor ada --text "out of memory"
+              jobledger audit events --correlation-id req-7 --format csv > req-7.csv
+            """)
+
+    enum Format: String, ExpressibleByArgument, CaseIterable { case table, ndjson, csv }
+
+    @Option(help: "Only what this actor did.")
+    var actor: String?
+
+    @Option(help: "Only events of this type.")
+    var type: String?
+
+    @Option(help: "Only this job.")
+    var job: String?
+
+    @Option(
+        help: ArgumentHelp("The first to look at: a position, or a time in RFC 3339.", valueName: "position|time"),
+        transform: Moment.option("--from"))
+    var from: Moment?
+
+    @Option(help: ArgumentHelp("The last.", valueName: "position|time"), transform: Moment.option("--to"))
+    var to: Moment?
+
+    @Option(name: .customLong("correlation-id"), help: ArgumentHelp("Only what belongs to this.", valueName: "id"))
+    var correlationID: String?
+
+    @Option(help: ArgumentHelp("Only where all of these words occur.", valueName: "words"))
+    var text: String?
+
+    @Flag(help: "The oldest first.")
+    var oldest = false
+
+    @Option(help: ArgumentHelp("Go on behind this one, the last of the page before.", valueName: "position"))
+    var after: Position?
+
+    @Option(help: "The most that are listed.")
+    var limit = 50
+
+    @Option(help: "table, ndjson or csv.")
+    var format: Format = .table
+
+    @OptionGroup var options: LedgerOptions
+
+    func validate() throws {
+        guard (1...100_000).contains(limit) else { throw ValidationError("--limit must be from 1 to 100000, not \(limit).") }
+        if let type, EventType(rawValue: type) == nil {
+            throw ValidationError("--type \(type): there are \(EventType.allCases.map(\.rawValue).joined(separator: ", ")).")
+        }
+        if let after, after < 1 { throw ValidationError("--after is a position, 1 or more, not \(after).") }
+    }
+
+    func run() async throws {
+        let settings = try await options.settings()
+        let store = try settings.store(connections: 1)
+        var query = TrailQuery(order: oldest ? .oldest : .newest, limit: limit)
+        query.actor = actor
+        query.type = type.flatMap(EventType.init(rawValue:))
+        query.job = job
+        query.correlationID = correlationID
+        query.text = text
+        query.after = after
+        if let from { query.from = try await store.firstPosition(from: from) }
+        if let to { query.to = try await store.position(of: to) }
+        let page = try await AuditTrail(store).page(query)
+        await store.close()
+        switch options.json ? .ndjson : format {
+        case .ndjson: for entry in page.entries { try Output.json(TrailLine(entry)) }
+        case .csv: try Output.line(TrailTable.csv(page.entries))
+        case .table: try table(page)
+        }
+    }
+
+    private func table(_ page: AuditTrail.Page) throws {
+        for line in TrailTable.lines(page.entries) { try Output.line(line) }
+        guard let last = page.entries.last else {
+            return Output.diagnostic("nothing up to position \(page.position) is as asked for")
+        }
+        if page.entries.count == limit { Output.diagnostic("there may be more: --after \(last.position)") }
+    }
+}

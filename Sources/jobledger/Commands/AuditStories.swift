@@ -1,0 +1,242 @@
+import ArgumentParser
+import Audit
+import AuditTrail
+import EventStore
+import LedgerCore
+import LedgerSettings
+
+struct AuditWhy: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "why",
+        abstract: "Tell what an event follows from, and what followed from it.",
+        discussion: """
+            Walks up the causes, each the event that the one before names as causation_id, and down the consequences.
+
+            EXAMPLE
+              jobledger audit why 1207
+            """)
+
+    @Argument(help: "The event: its position or its id.")
+    var event: String
+
+    @OptionGroup var options: LedgerOptions
+
+    private struct Answer: Encodable {
+        struct Consequence: Encodable {
+            var depth: Int
+            var event: TrailLine
+        }
+        var event: TrailLine
+        var causes: [TrailLine]
+        var outsideCause: String?
+        var circular: Bool
+        var consequences: [Consequence]
+        var more: Bool
+    }
+
+    func validate() throws {
+        if EventName(event) == nil { throw ValidationError("\(event) is neither a position nor the id of an event (a UUID).") }
+    }
+
+    func run() async throws {
+        guard let name = EventName(event) else { return }
+        let settings = try await options.settings()
+        let store = try settings.store(connections: 1)
+        let why = try await AuditTrail(store).why(name)
+        await store.close()
+        guard let why else {
+            Output.diagnostic("unknown_event: there is no event \(event)")
+            throw Failure.refused
+        }
+        if options.json {
+            return try Output.json(
+                Answer(
+                    event: TrailLine(why.event), causes: why.causes.map(TrailLine.init), outsideCause: why.outsideCause,
+                    circular: why.isCircular,
+                    consequences: why.consequences.map { .init(depth: $0.depth, event: TrailLine($0.entry)) }, more: why.hasMore))
+        }
+        if let outside = why.outsideCause { try Output.line("from outside: \(Output.printable(outside))") }
+        if why.isCircular { try Output.line("in a circle: the causes lead back to one of these") }
+        for (depth, cause) in why.causes.reversed().enumerated() { try line(depth, cause) }
+        try line(why.causes.count, why.event, mark: "▶ ")
+        for (depth, consequence) in why.consequences { try line(why.causes.count + depth, consequence) }
+        if why.hasMore { Output.diagnostic("there is more than is told here") }
+    }
+
+    /// Indented by how many steps it is from the first cause; deep ones no further.
+    private func line(_ depth: Int, _ entry: TrailEntry, mark: String = "") throws {
+        let indent = String(repeating: "  ", count: min(depth, 20)) + mark
+        let actor = entry.actor.map { " by \($0)" } ?? ""
+        let detail = entry.detail.map { ": \(TrailTable.cut($0, 60))" } ?? ""
+        try Output.line(
+            "\(TrailTable.seconds(entry.happenedAt))  \(indent)"
+                + Output.printable("\(entry.job) \(entry.type.rawValue)\(actor)\(detail)  (position \(entry.position))"))
+    }
+}
+
+struct AuditActor: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "actor",
+        abstract: "Tell what an actor did.",
+        discussion: """
+            EXAMPLE
+              jobledger audit actor ada
+            """)
+
+    @Argument(help: "The actor, as events name it.")
+    var actor: String
+
+    @OptionGroup var options: LedgerOptions
+
+    private struct Answer: Encodable {
+        struct Job: Encodable {
+            var job: String
+            var events: Int64
+        }
+        var actor: String
+        var counted: Int64
+        var whole: Bool
+        var types: [String: Int64]
+        var first: TrailLine
+        var latest: [TrailLine]
+        var jobs: [Job]
+    }
+
+    func run() async throws {
+        let settings = try await options.settings()
+        let store = try settings.store(connections: 1)
+        let story = try await AuditTrail(store).story(ofActor: actor)
+        await store.close()
+        guard let story, let latest = story.latest.first else {
+            Output.diagnostic("\(Output.printable(actor)) has done nothing here")
+            throw Failure.refused
+        }
+        if options.json {
+            return try Output.json(
+                Answer(
+                    actor: actor, counted: story.counted, whole: story.isCountedWhole,
+                    types: Dictionary(uniqueKeysWithValues: story.deeds.map { ($0.type.rawValue, $0.count) }),
+                    first: TrailLine(story.first), latest: story.latest.map(TrailLine.init),
+                    jobs: story.jobs.map { .init(job: $0.job, events: $0.count) }))
+        }
+        let count =
+            story.isCountedWhole
+            ? "\(story.counted) events" : "more than \(story.counted - 1) events, of which the newest are counted"
+        try Output.line(Output.printable("\(actor): \(count)"))
+        try Output.line("  " + story.deeds.map { "\($0.count) \($0.type.rawValue)" }.joined(separator: ", "))
+        try Output.line("  from \(TrailTable.seconds(story.first.happenedAt)) to \(TrailTable.seconds(latest.happenedAt))")
+        try Output.line("jobs")
+        for (job, count) in story.jobs { try Output.line(Output.printable("  \(TrailTable.cut(job, 60))  \(count)")) }
+        try Output.line("latest")
+        for line in TrailTable.lines(story.latest) { try Output.line("  " + line) }
+    }
+}
+
+struct AuditJob: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "job",
+        abstract: "Tell the story of a job.",
+        discussion: """
+            Who did what in the order in which it was recorded; progress that one actor reports in a row is one line. With --prove, checks all \
+            of the log against the seal besides, and shows that these events, and no others, are the job's; `audit prove --job` makes the proof to \
+            give away.
+
+            EXAMPLE
+              jobledger audit job backtest-7
+              jobledger audit job backtest-7 --prove
+            """)
+
+    @Argument(help: "The job's id.")
+    var job: String
+
+    @Flag(help: "Show by the seal that these events, and no others, are the job's.")
+    var prove = false
+
+    @OptionGroup var options: LedgerOptions
+
+    private struct Answer: Encodable {
+        struct Line: Encodable {
+            var first: TrailLine
+            var last: TrailLine?
+            var count: Int
+        }
+        struct Proof: Encodable {
+            var sealed: Position
+            var events: Int
+            var whole: Bool
+        }
+        var job: String
+        var events: Int
+        var actors: [String]
+        var ended: String?
+        var leftOut: Int
+        var lines: [Line]
+        var proof: Proof?
+    }
+
+    func run() async throws {
+        let settings = try await options.settings()
+        let store = try settings.store(connections: 2)
+        guard let story = try await AuditTrail(store).story(ofJob: job) else {
+            Output.diagnostic("unknown_job: job \(Output.printable(job)) has no events that are projected")
+            throw Failure.refused
+        }
+        let proof = prove ? try await JobCompleteness(store, key: try settings.verifierKey(nil)).show(job) : nil
+        await store.close()
+        if options.json { try json(story, proof) } else { try print(story, proof) }
+    }
+
+    private func json(_ story: JobStory, _ proof: JobCompleteness.Answer?) throws {
+        try Output.json(
+            Answer(
+                job: job, events: story.events, actors: story.actors, ended: story.end?.type.rawValue, leftOut: story.left,
+                lines: story.lines.map { line in
+                    .init(first: TrailLine(line.first), last: line.count > 1 ? TrailLine(line.last) : nil, count: line.count)
+                },
+                proof: proof.map { .init(sealed: $0.sealed, events: $0.events, whole: $0.isWhole) }))
+    }
+
+    private func print(_ story: JobStory, _ proof: JobCompleteness.Answer?) throws {
+        let who = story.actors.isEmpty ? "" : ", by \(story.actors.joined(separator: ", "))"
+        try Output.line(Output.printable("\(job): \(story.events) events\(who)"))
+        var before: Timestamp?
+        for line in story.lines {
+            let (first, last) = (line.first, line.last)
+            let pause = before.map { Self.duration(from: $0, to: first.happenedAt) } ?? ""
+            var text = "\(first.type.rawValue)\(line.count > 1 ? " ×\(line.count)" : "")\(first.actor.map { " by \($0)" } ?? "")"
+            if let detail = last.detail { text += ": \(TrailTable.cut(detail, 70))" }
+            if first.occurredAt != nil { text += "  (recorded \(TrailTable.seconds(first.recordedAt)))" }
+            if let source = first.source { text += "  from \(source)" }
+            if let cause = first.causationID { text += "  because of \(cause)" }
+            try Output.line(
+                "  \(TrailTable.seconds(first.happenedAt))  \(pause.padded(to: 9))"
+                    + "\(first.position)".padded(to: 8) + Output.printable(text))
+            before = last.happenedAt
+        }
+        if story.left > 0 { Output.diagnostic("\(story.left) events in the middle are left out") }
+        try Output.line(
+            story.end.map { "it \($0.type == .failed ? "failed" : "finished") at position \($0.position)" } ?? "it has not ended")
+        guard let proof else { return }
+        try Output.line(
+            "the seal holds for all \(proof.sealed) events that are sealed, and \(proof.events) of them are this job's, and no others"
+                + (proof.isWhole ? ": its whole life" : "; it had not ended by then"))
+        if proof.events < story.events {
+            try Output.line("\(story.events - proof.events) of its events are not sealed yet")
+        }
+    }
+
+    /// `+1.5 s`, in the unit that suits it.
+    private static func duration(from start: Timestamp, to end: Timestamp) -> String {
+        let seconds = Double(end.microseconds - start.microseconds) / 1_000_000
+        let (size, unit): (Double, String) =
+            switch abs(seconds) {
+            case ..<1: (seconds * 1000, "ms")
+            case ..<120: (seconds, "s")
+            case ..<7200: (seconds / 60, "min")
+            case ..<172_800: (seconds / 3600, "h")
+            default: (seconds / 86400, "d")
+            }
+        let tenths = "\((size * 10).rounded() / 10)".replacing(".0", with: "")
+        return "\(size < 0 ? "" : "+")\(tenths) \(unit)"
+    }
+}

@@ -1,0 +1,238 @@
+import AuditTrail
+import EventStore
+import Foundation
+import LedgerCore
+import LedgerTesting
+import Logging
+import Postgres
+import Projections
+import Testing
+
+/// A ledger with the read model `audit_log`, folded whenever a test asks.
+struct TrailLedger: Sendable {
+    let ledger: TestLedger
+    let trail: AuditTrail
+
+    static func with(_ body: (TrailLedger) async throws -> Void) async throws {
+        try await TestLedger.with { ledger in
+            try await body(TrailLedger(ledger: ledger, trail: AuditTrail(ledger.store)))
+        }
+    }
+
+    /// Brings the read model up to date.
+    func project() async throws {
+        let definition = try #require(try ProjectionDefinition.all().first { $0.name == AuditTrail.projection })
+        let head = try await ledger.store.head()
+        let projector = Projector(
+            definition, store: ledger.store, url: ledger.url, window: 1000,
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        let running = Task { await projector.run() }
+        _ = try await eventually("audit_log has come to \(head)") {
+            try await ledger.store.pool.withConnection { connection in
+                try await connection.query("SELECT FROM projections WHERE name = 'audit_log' AND position >= $1", head).isEmpty
+                    ? nil : true
+            }
+        }
+        running.cancel()
+        await running.value
+    }
+
+    @discardableResult
+    func append(
+        _ job: String, _ type: EventType, _ data: String = "{}", actor: String? = nil, cause: EventID? = nil,
+        belongs: String? = nil,
+        id: EventID = .version7(), at time: Timestamp? = nil
+    ) async throws -> EventID {
+        let members = [("actor", actor), ("causation_id", cause?.text), ("correlation_id", belongs)].compactMap { name, value in
+            value.map { "\"\(name)\":\"\($0)\"" }
+        }
+        let event = NewEvent(
+            type: type.rawValue, data: data, metadata: "{\(members.joined(separator: ","))}", id: id, occurredAt: time)
+        _ = try await ledger.store.append(event, to: job)
+        return id
+    }
+}
+
+struct TrailTests {
+    @Test func notProjected() async throws {
+        try await TrailLedger.with { trail in
+            await #expect(throws: AuditTrail.NotProjected.self) { try await trail.trail.page(TrailQuery()) }
+            await #expect(throws: AuditTrail.NotProjected.self) { try await trail.trail.why(.position(1)) }
+        }
+    }
+
+    /// Random histories and random questions: the answer, page by page, is what a look at every event gives.
+    @Test func questions() async throws {
+        let seed = UInt64.random(in: .min ... .max)
+        print("seed \(seed)")
+        var random = SeededGenerator(seed: seed)
+        try await TrailLedger.with { trail in
+            let (actors, words, requests) = (
+                ["ada", "bob", "eve \u{1F680}", ""], ["memory", "Disk", "limit", "über"], ["r-1", "r-2"]
+            )
+            var open: [String] = []
+            for number in 0..<400 {
+                let actor = Bool.random(using: &random) ? actors.randomElement(using: &random)! : nil
+                let belongs = Int.random(in: 0..<4, using: &random) == 0 ? requests.randomElement(using: &random)! : nil
+                let text = (0..<Int.random(in: 1...3, using: &random)).map { _ in words.randomElement(using: &random)! }.joined(
+                    separator: " ")
+                if open.count < 5 || Int.random(in: 0..<5, using: &random) == 0 {
+                    let job = "job-\(number)"
+                    open.append(job)
+                    try await trail.append(job, .queued, #"{"name":"\#(text)"}"#, actor: actor, belongs: belongs)
+                } else {
+                    let index = Int.random(in: open.indices, using: &random)
+                    switch Int.random(in: 0..<4, using: &random) {
+                    case 0:
+                        try await trail.append(
+                            open.remove(at: index), .failed, #"{"error":"\#(text)"}"#, actor: actor, belongs: belongs)
+                    case 1: try await trail.append(open.remove(at: index), .finished, actor: actor, belongs: belongs)
+                    case 2:
+                        try await trail.append(open[index], .truncated, #"{"reason":"\#(text)"}"#, actor: actor, belongs: belongs)
+                    default: try await trail.append(open[index], .progress, #"{"completed":1}"#, actor: actor, belongs: belongs)
+                    }
+                }
+            }
+            try await trail.project()
+            var all = TrailQuery(order: .oldest, limit: 1000)
+            let events = try await trail.trail.page(all).entries
+            #expect(events.map(\.position) == Array(1...400))
+            let log = try await trail.ledger.store.page(EventQuery(limit: 1000))
+            #expect(
+                zip(events, log).allSatisfy {
+                    $0.eventID == $1.id && $0.job == $1.job && $0.version == $1.version && $0.recordedAt == $1.recordedAt
+                })
+
+            for _ in 0..<60 {
+                func sometimes<T>(_ value: T?) -> T? { Int.random(in: 0..<3, using: &random) == 0 ? value : nil }
+                all = TrailQuery(
+                    order: Bool.random(using: &random) ? .newest : .oldest, limit: Int.random(in: 1...50, using: &random))
+                all.actor = sometimes(actors.randomElement(using: &random))
+                all.type = sometimes(EventType.allCases.randomElement(using: &random))
+                all.job = sometimes(events.randomElement(using: &random)?.job)
+                all.correlationID = sometimes(requests.randomElement(using: &random))
+                all.text = sometimes(
+                    words.randomElement(using: &random).map { Bool.random(using: &random) ? $0.uppercased() : $0 })
+                all.from = sometimes(Position.random(in: 1...400, using: &random))
+                all.to = sometimes(Position.random(in: 1...400, using: &random))
+                let query = all
+                var expected = events.filter { event in
+                    // Progress says how much is done, which is no word that can be searched.
+                    let words = event.type == .progress ? [] : (event.detail ?? "").lowercased().split(separator: " ")
+                    return (query.actor == nil || event.actor == query.actor) && (query.type == nil || event.type == query.type)
+                        && (query.job == nil || event.job == query.job)
+                        && (query.correlationID == nil || event.correlationID == query.correlationID)
+                        && (query.text == nil || words.contains(Substring(query.text!.lowercased())))
+                        && event.position >= query.from ?? 0 && event.position <= query.to ?? .max
+                }
+                if query.order == .newest { expected.reverse() }
+                var (page, found): (TrailQuery, [TrailEntry]) = (query, [])
+                while case let entries = try await trail.trail.page(page).entries, !entries.isEmpty {
+                    #expect(entries.count <= query.limit)
+                    found += entries
+                    page.after = entries.last?.position
+                }
+                #expect(found == expected, "\(query)")
+            }
+        }
+    }
+
+    /// While events come in, pages of what was there are the same, each event once.
+    @Test func stablePages() async throws {
+        try await TrailLedger.with { trail in
+            for number in 0..<30 { try await trail.append("a-\(number)", .queued, #"{"name":"x"}"#, actor: "ada") }
+            try await trail.project()
+            var (query, seen): (TrailQuery, [Position]) = (TrailQuery(limit: 7), [])
+            query.actor = "ada"
+            while case let entries = try await trail.trail.page(query).entries, !entries.isEmpty {
+                seen += entries.map(\.position)
+                query.after = entries.last?.position
+                try await trail.append("b-\(seen.count)", .queued, #"{"name":"x"}"#, actor: "ada")
+                try await trail.project()
+            }
+            #expect(seen == Array((1...30).reversed()))
+        }
+    }
+
+    @Test func why() async throws {
+        try await TrailLedger.with { trail in
+            let root = try await trail.append("root", .queued, #"{"name":"root"}"#, actor: "ada")
+            let left = try await trail.append("left", .queued, #"{"name":"left"}"#, cause: root)
+            let right = try await trail.append("right", .queued, #"{"name":"right"}"#, cause: root)
+            let leaf = try await trail.append("left", .failed, #"{"error":"no"}"#, cause: left)
+            try await trail.append("after", .queued, #"{"name":"after"}"#, cause: leaf)
+            try await trail.append("lost", .queued, #"{"name":"lost"}"#, cause: .version7())
+            // A circle, which only two events that name each other beforehand can make.
+            let (one, two) = (EventID.version7(), EventID.version7())
+            try await trail.append("one", .queued, #"{"name":"one"}"#, cause: two, id: one)
+            try await trail.append("two", .queued, #"{"name":"two"}"#, cause: one, id: two)
+            let own = EventID.version7()
+            try await trail.append("own", .queued, #"{"name":"own"}"#, cause: own, id: own)
+            try await trail.project()
+
+            let why = try #require(try await trail.trail.why(.id(leaf)))
+            #expect(
+                why.event.position == 4 && why.causes.map(\.job) == ["left", "root"] && why.outsideCause == nil && !why.isCircular
+            )
+            #expect(why.consequences.map { $0.entry.job } == ["after"])
+            let whole = try #require(try await trail.trail.why(.position(1)))
+            #expect(whole.causes.isEmpty && !whole.hasMore)
+            #expect(whole.consequences.map { "\($0.depth) \($0.entry.job)" } == ["1 left", "2 left", "3 after", "1 right"])
+            #expect(try await trail.trail.why(.id(right))?.consequences.isEmpty == true)
+            #expect(try await trail.trail.why(.position(6))?.outsideCause != nil)
+            let circle = try #require(try await trail.trail.why(.id(one)))
+            #expect(
+                circle.isCircular && circle.causes.map(\.job) == ["two"] && circle.consequences.map { $0.entry.job } == ["two"])
+            let itself = try #require(try await trail.trail.why(.id(own)))
+            #expect(itself.isCircular && itself.causes.isEmpty && itself.consequences.isEmpty)
+            #expect(try await trail.trail.why(.position(99)) == nil)
+        }
+    }
+
+    /// What has more consequences than are told says so, and so does a chain that is longer than is followed.
+    @Test func whyIsBounded() async throws {
+        try await TrailLedger.with { trail in
+            let root = try await trail.append("root", .queued, #"{"name":"root"}"#)
+            let metadata = #"{"causation_id":"\#(root.text)"}"#
+            _ = try await trail.ledger.store.append(
+                (0..<AuditTrail.mostConsequences + 5).map { number in
+                    AppendRequest(
+                        job: "many-\(number)", events: [NewEvent(type: "queued", data: #"{"name":"x"}"#, metadata: metadata)])
+                })
+            var cause = try await trail.append("chain-0", .queued, #"{"name":"x"}"#)
+            for number in 1...AuditTrail.mostSteps + 3 {
+                cause = try await trail.append("chain-\(number)", .queued, #"{"name":"x"}"#, cause: cause)
+            }
+            try await trail.project()
+            let wide = try #require(try await trail.trail.why(.position(1)))
+            #expect(wide.consequences.count == AuditTrail.mostConsequences && wide.hasMore)
+            let long = try #require(try await trail.trail.why(.id(cause)))
+            #expect(long.causes.count == AuditTrail.mostSteps && long.hasMore)
+        }
+    }
+
+    @Test func stories() async throws {
+        try await TrailLedger.with { trail in
+            try await trail.append(
+                "a", .queued, #"{"name":"SMA","total":4}"#, actor: "ada", at: Timestamp("2026-01-01T10:00:00Z"))
+            for completed in 1...3 { try await trail.append("a", .progress, #"{"completed":\#(completed)}"#, actor: "worker") }
+            try await trail.append("b", .queued, #"{"name":"RSI"}"#, actor: "ada")
+            try await trail.append("a", .progress, #"{"completed":4}"#, actor: "other")
+            try await trail.append("a", .failed, #"{"error":"out of memory"}"#, actor: "worker")
+            try await trail.project()
+            let job = try #require(try await trail.trail.story(ofJob: "a"))
+            #expect(job.lines.map { "\($0.first.type) \($0.count)" } == ["queued 1", "progress 3", "progress 1", "failed 1"])
+            #expect(job.lines[1].last.detail == "3 done" && job.events == 6 && job.left == 0)
+            #expect(job.actors == ["ada", "worker", "other"] && job.end?.detail == "out of memory")
+            #expect(try await trail.trail.story(ofJob: "b")?.end == nil)
+            #expect(try await trail.trail.story(ofJob: "none") == nil)
+            let worker = try #require(try await trail.trail.story(ofActor: "worker"))
+            #expect(worker.deeds.map { "\($0.count) \($0.type)" } == ["3 progress", "1 failed"])
+            #expect(worker.counted == 4 && worker.isCountedWhole && worker.first.position == 2)
+            #expect(worker.latest.map(\.position) == [7, 4, 3, 2] && worker.jobs.map(\.job) == ["a"])
+            let ada = try #require(try await trail.trail.story(ofActor: "ada"))
+            #expect(ada.jobs.map(\.job) == ["b", "a"])
+            #expect(try await trail.trail.story(ofActor: "nobody") == nil)
+        }
+    }
+}
