@@ -157,7 +157,8 @@ let package = Package(
             "LedgerServerTests",
             [
                 "LedgerServer", "LedgerClient", "LedgerSettings", "Projections", "EventStore", "LedgerCore", "Postgres", "Redis",
-                "OffPool", "LedgerTesting", "EmbeddedServices", "Feed", "Audit", "TransparencyLog", logging, lifecycle,
+                "OffPool", "LedgerTesting", "EmbeddedServices", "Feed", "Audit", "AuditTrail", "TransparencyLog", logging,
+                lifecycle,
                 asyncHTTPClient, httpTypes, nioCore, nioHTTP1,
             ]),
         tests("LedgerClientTests", ["LedgerClient", "LedgerCore"]),

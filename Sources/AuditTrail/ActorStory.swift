@@ -6,23 +6,23 @@ import Postgres
 public struct ActorStory: Sendable {
     public struct Deeds: Sendable, Equatable {
         public var type: EventType
-        public var count: Int64
+        public var count: Int
     }
 
     public var actor: String
     /// Of each type, in order of the types.
     public var deeds: [Deeds]
     /// How many of the actor's events, the newest, were counted; there may be more.
-    public var counted: Int64
+    public var counted: Int
     public var isCountedWhole: Bool
     public var first: TrailEntry
     /// The newest first.
     public var latest: [TrailEntry]
     /// The jobs of the events that were counted, the one with the newest event first, at most ``mostJobs``, with how many events each has.
-    public var jobs: [(job: String, count: Int64)]
+    public var jobs: [(job: String, count: Int)]
 
     /// The most events that are counted.
-    static let mostCounted = 10_000
+    static let mostCounted = 1000
     static let mostJobs = 10
 }
 
@@ -37,26 +37,25 @@ extension AuditTrail {
             guard !newest.isEmpty else { return nil }
             (query.order, query.limit) = (.oldest, 1)
             let first = try TrailEntry(try await connection.query(query.statement).only())
-            let counted = """
-                SELECT type, job, position FROM audit_log WHERE actor = $1 AND actor IS NOT NULL
-                 ORDER BY position DESC LIMIT \(ActorStory.mostCounted + 1)
+            let counted = try await connection.query(
                 """
-            let deeds = try await connection.query(
-                "SELECT type, count(*) FROM (\(counted)) AS counted GROUP BY type", actor
-            ).map { row in
-                ActorStory.Deeds(type: try EventType(try row.decode(0, as: String.self), at: 0), count: try row.decode(1))
-            }
-            let jobs = try await connection.query(
-                """
-                SELECT job, count(*) FROM (\(counted)) AS counted
-                 GROUP BY job ORDER BY max(position) DESC LIMIT \(ActorStory.mostJobs)
+                SELECT type, job FROM audit_log WHERE actor = $1 AND actor IS NOT NULL
+                 ORDER BY position DESC LIMIT \(ActorStory.mostCounted)
                 """, actor
-            ).map { row in (job: try row.decode(0, as: String.self), count: try row.decode(1, as: Int64.self)) }
-            let count = deeds.reduce(0) { $0 + $1.count }
-            let order = EventType.allCases
+            ).map { row in
+                (type: try EventType(try row.decode(0, as: String.self), at: 0), job: try row.decode(1, as: String.self))
+            }
+            let byType = Dictionary(grouping: counted, by: \.type).mapValues(\.count)
+            let deeds = EventType.allCases.compactMap { type in byType[type].map { ActorStory.Deeds(type: type, count: $0) } }
+            var jobs: [(job: String, count: Int)] = []
+            let byJob = Dictionary(grouping: counted, by: \.job).mapValues(\.count)
+            for (_, job) in counted where jobs.count < ActorStory.mostJobs && !jobs.contains(where: { $0.job == job }) {
+                jobs.append((job, byJob[job] ?? 0))
+            }
             return ActorStory(
-                actor: actor, deeds: deeds.sorted { (order.firstIndex(of: $0.type) ?? 0) < (order.firstIndex(of: $1.type) ?? 0) },
-                counted: count, isCountedWhole: count <= ActorStory.mostCounted, first: first, latest: newest, jobs: jobs)
+                actor: actor, deeds: deeds, counted: counted.count, isCountedWhole: counted.count < ActorStory.mostCounted,
+                first: first,
+                latest: newest, jobs: jobs)
         }
     }
 }

@@ -1,5 +1,6 @@
 internal import HTTPTypes
 internal import Hummingbird
+internal import LedgerCore
 internal import Logging
 internal import NIOCore
 
@@ -13,6 +14,7 @@ struct LedgerResponder: HTTPResponder {
     let cors: CrossOrigin
     let hosts: AllowedHosts
     let metrics: Metrics
+    let refusals: RefusalBook
 
     func respond(to request: Request, context: LedgerContext) async throws -> Response {
         let start = ContinuousClock.now
@@ -22,8 +24,11 @@ struct LedgerResponder: HTTPResponder {
         do {
             (route, response) = try await answer(request, context, path, query)
         } catch {
-            route = self.route(request.method, path)?.route
-            response = problem(error, context).response(request: id)
+            let problem = problem(error, context)
+            let found = self.route(request.method, path)
+            route = found?.route
+            if let found { note(problem, error, request, context, found, query) }
+            response = problem.response(request: id)
         }
         if request.method == .head, response.body.contentLength != 0 {
             // The length is that of the answer to GET.
@@ -104,6 +109,26 @@ struct LedgerResponder: HTTPResponder {
         }
         guard route.path.hasSuffix("/events"), MediaType.wantsStream(request) else { return nil }
         return try query.text("access_token")
+    }
+
+    // MARK: Refusals
+
+    /// Whoever was turned away, and every append that was not understood, is noted down for an auditor. What the ledger itself refuses,
+    /// ``AppendRoutes`` notes, which knows the event.
+    private func note(
+        _ problem: Problem, _ error: any Error, _ request: Request, _ context: LedgerContext,
+        _ found: (route: Route, parameter: Substring), _ query: Substring?
+    ) {
+        let isTurnedAway = problem.status == .unauthorized || problem.status == .forbidden
+        let isRefusedAppend = found.route.scope == .append && (400..<500).contains(problem.status.code) && !(error is Refusal)
+        guard isTurnedAway || isRefusedAppend else { return }
+        let sent = (try? Query(query.map(String.init))).flatMap { try? sentToken(request, found.route, $0) }
+        let job = found.parameter.isEmpty ? nil : Query.decoded(found.parameter)
+        refusals.note(
+            RefusedAttempt(
+                request, context, path: found.route.path, token: sent.flatMap { AccessToken($0) }?.id,
+                job: found.route.path.contains("/jobs/") ? job : nil, code: problem.code, detail: problem.detail),
+            isKnown: problem.status != .unauthorized)
     }
 
     // MARK: Errors and the log

@@ -84,6 +84,7 @@ public struct LedgerService: Service, CustomStringConvertible {
         async let commits: Void = parts.commits.run()
         let feed = Task { await parts.feed.run() }
         async let ticks: Void = parts.tick()
+        let refusals = Task { await parts.refusals.run() }
         let result: Result<Void, any Error>
         do {
             try await withGracefulShutdownHandler {
@@ -101,6 +102,8 @@ public struct LedgerService: Service, CustomStringConvertible {
         feed.cancel()
         await feed.value
         await ticks
+        refusals.cancel()
+        await refusals.value
         try result.get()
     }
 

@@ -1,4 +1,5 @@
 internal import Audit
+internal import AuditTrail
 internal import EventStore
 internal import HTTPTypes
 internal import LedgerCore
@@ -31,6 +32,8 @@ extension Problem {
         case let refusal as Refusal: self.init(refusal)
         case let error as SealProofs.NotSealed: self = Problem(.notFound, "not_sealed", error.description)
         case let error as SealDamaged: self = Problem(.internalServerError, "seal_damaged", error.description)
+        case let error as AuditTrail.NotProjected:
+            self = .unavailable(error.description, code: "not_projected_yet")
         case let error as OutcomeUnknown:
             self = .unavailable("\(error)", code: "outcome_unknown")
         case is GroupCommitStopped:

@@ -13,6 +13,7 @@ struct ServiceParts: Sendable {
     let feed: Feed
     let streams = OpenStreams()
     let stopping = StopSignal()
+    let refusals: RefusalBook
     let logger: Logger
     private let stores: [EventStore]
     private let heartbeat: Duration
@@ -39,6 +40,7 @@ struct ServiceParts: Sendable {
         heartbeat = http.heartbeat
 
         let metrics = Metrics()
+        refusals = RefusalBook(store: writing, logger: logger)
         commits = GroupCommit(writing)
         // Whether there is a ledger is found out before the first request.
         _ = try await watching.head()
@@ -62,17 +64,19 @@ struct ServiceParts: Sendable {
         let operations = OperationsRoutes(
             health: Health(store: watching, stopping: stopping), metrics: metrics, connections: connections, bodies: bodies,
             feed: feed, streams: streams)
+        let watch = ProjectionWatch(store: watching, limit: http.wait)
         let routes =
-            AppendRoutes(store: writing, commits: commits, bodies: bodies, metrics: metrics).routes
+            AppendRoutes(store: writing, commits: commits, bodies: bodies, metrics: metrics, refusals: refusals).routes
             + JobRoutes(
-                store: reading, tables: JobTables(store: reading), watch: ProjectionWatch(store: watching, limit: http.wait),
+                store: reading, tables: JobTables(store: reading), watch: watch,
                 definition: definition
             ).routes
             + EventRoutes(store: reading, pages: pages, streams: follow).routes + SealRoutes(store: reading).routes
+            + TrailRoutes(store: reading, watch: watch).routes
             + operations.routes
         responder = LedgerResponder(
             routes: routes, tokens: tokens, cors: CrossOrigin(origins: http.corsOrigins),
-            hosts: AllowedHosts(onlyLoopback: !configuration.needsToken), metrics: metrics)
+            hosts: AllowedHosts(onlyLoopback: !configuration.needsToken), metrics: metrics, refusals: refusals)
     }
 
     /// Ends all streams, and has the health checks say that it is over.

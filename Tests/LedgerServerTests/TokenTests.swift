@@ -27,7 +27,7 @@ import Testing
     @Test("no route answers without a token that has its scope, and nothing is done") func everyRoute() async throws {
         try await TestService.with { service in
             let operations = try await Self.operations(service)
-            #expect(operations.count == 17 && operations.count { $0.scope != nil } == 13)
+            #expect(operations.count == 20 && operations.count { $0.scope != nil } == 16)
             let revoked = try await service.tokens.create(Set(Scope.allCases))
             _ = try await service.tokens.revoke(revoked.id)
             let unknown = AccessToken.random()

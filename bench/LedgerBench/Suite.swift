@@ -10,6 +10,7 @@ public enum Suite {
             try await BacklogRows.measure(bench)
             try await TransferRows.measure(bench)
             try await SealRows.measure(bench)
+            try await AuditRows.measure(bench)
         }
     }
 }

@@ -10,12 +10,23 @@ struct AppendRoutes: Sendable {
     let commits: GroupCommit
     let bodies: BodyBudget
     let metrics: Metrics
+    let refusals: RefusalBook
+
+    private static let ofJob = "/v1/jobs/{id}/events"
+    private static let ofMany = "/v1/events"
 
     var routes: [Route] {
         [
-            Route(.post, "/v1/jobs/{id}/events", scope: .append, toJob),
-            Route(.post, "/v1/events", scope: .append, toJobs),
+            Route(.post, Self.ofJob, scope: .append, toJob),
+            Route(.post, Self.ofMany, scope: .append, toJobs),
         ]
+    }
+
+    /// For an auditor: who wanted to append what, and why it was refused.
+    private func note(_ refusal: Refusal, _ call: Call, _ path: String, job: String?, event: NewEvent?) {
+        refusals.note(
+            RefusedAttempt(call, path: path, job: job, event: event, code: refusal.code.rawValue, detail: refusal.message),
+            isKnown: true)
     }
 
     // MARK: One job
@@ -23,9 +34,7 @@ struct AppendRoutes: Sendable {
     @Sendable private func toJob(_ call: Call) async throws -> Response {
         try call.query.allow()
         return try await bodies.withBody(of: call) { bytes in
-            var body = try SentBody(bytes, call.request.headers, needsJob: false)
-            try applyIdempotencyKey(call.request.headers, to: &body)
-            let request = try request(of: body, call)
+            let (body, request) = try understood(bytes, call)
             let start = ContinuousClock.now
             let appended: [Appended]
             do {
@@ -34,6 +43,7 @@ struct AppendRoutes: Sendable {
                 throw unknown(error, request.events.map(\.id))
             } catch let refusal as Refusal {
                 metrics.appended(request, .failure(refusal), in: start.duration(to: .now))
+                note(refusal, call, Self.ofJob, job: call.job, event: request.events.count == 1 ? request.events[0] : nil)
                 throw refusal
             }
             metrics.appended(request, .success(appended), in: start.duration(to: .now))
@@ -44,6 +54,17 @@ struct AppendRoutes: Sendable {
                 json.append(list: appended) { append($0, to: &$1) }
             }
             return .json(json, status: appended.allSatisfy(\.isDuplicate) ? .ok : .created)
+        }
+    }
+
+    private func understood(_ bytes: [UInt8], _ call: Call) throws -> (SentBody, AppendRequest) {
+        do {
+            var body = try SentBody(bytes, call.request.headers, needsJob: false)
+            try applyIdempotencyKey(call.request.headers, to: &body)
+            return (body, try request(of: body, call))
+        } catch let refusal as Refusal {
+            note(refusal, call, Self.ofJob, job: call.job, event: nil)
+            throw refusal
         }
     }
 
@@ -119,7 +140,12 @@ struct AppendRoutes: Sendable {
             var json = Array("{\"results\":".utf8)
             json.append(list: items) { item, json in
                 // What could be asked of the ledger has an answer of its own.
-                append(item.flatMap { _ in answers.removeFirst() }, to: &json)
+                let answer = item.flatMap { _ in answers.removeFirst() }
+                if case .failure(let refusal) = answer {
+                    let request = try? item.get()
+                    note(refusal, call, Self.ofMany, job: request?.job, event: request?.events[0])
+                }
+                append(answer, to: &json)
             }
             json.append(UInt8(ascii: "}"))
             return .json(json)

@@ -12,7 +12,7 @@ struct Audit: AsyncParsableCommand {
               jobledger audit verify
             """,
         subcommands: [
-            AuditEvents.self, AuditWhy.self, AuditActor.self, AuditJob.self,
+            AuditEvents.self, AuditWhy.self, AuditActor.self, AuditJob.self, AuditRefusals.self,
             AuditVerify.self, AuditProve.self, AuditCheck.self, AuditConsistency.self, AuditAnchor.self, AuditTiles.self,
             AuditSeal.self,
             AuditKey.self,

@@ -91,12 +91,12 @@ struct AuditActor: AsyncParsableCommand {
     private struct Answer: Encodable {
         struct Job: Encodable {
             var job: String
-            var events: Int64
+            var events: Int
         }
         var actor: String
-        var counted: Int64
+        var counted: Int
         var whole: Bool
-        var types: [String: Int64]
+        var types: [String: Int]
         var first: TrailLine
         var latest: [TrailLine]
         var jobs: [Job]
@@ -121,7 +121,7 @@ struct AuditActor: AsyncParsableCommand {
         }
         let count =
             story.isCountedWhole
-            ? "\(story.counted) events" : "more than \(story.counted - 1) events, of which the newest are counted"
+            ? "\(story.counted) events" : "\(story.counted) events or more, of which these are the newest \(story.counted)"
         try Output.line(Output.printable("\(actor): \(count)"))
         try Output.line("  " + story.deeds.map { "\($0.count) \($0.type.rawValue)" }.joined(separator: ", "))
         try Output.line("  from \(TrailTable.seconds(story.first.happenedAt)) to \(TrailTable.seconds(latest.happenedAt))")

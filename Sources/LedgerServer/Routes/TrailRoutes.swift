@@ -1,0 +1,170 @@
+internal import AuditTrail
+internal import EventStore
+internal import HTTPTypes
+internal import Hummingbird
+internal import LedgerCore
+
+/// Who did what, when and why; and what was refused.
+struct TrailRoutes: Sendable {
+    let store: EventStore
+    let watch: ProjectionWatch
+
+    private var trail: AuditTrail { AuditTrail(store) }
+
+    var routes: [Route] {
+        [
+            Route(.get, "/v1/audit/events", scope: .read, events),
+            Route(.get, "/v1/audit/events/{id}/why", scope: .read, why),
+            Route(.get, "/v1/audit/refusals", scope: .read, refusals),
+        ]
+    }
+
+    @Sendable private func events(_ call: Call) async throws -> Response {
+        let sent = call.query
+        try sent.allow("actor", "type", "job", "from", "to", "correlation_id", "text", "order", "after", "limit", "min_position")
+        let order = try order(sent)
+        var query = TrailQuery(order: order, limit: Int(try sent.integer("limit", 1...1000) ?? 100))
+        query.actor = try sent.text("actor")
+        query.type = try sent.text("type").map { name in
+            guard let type = EventType(rawValue: name) else {
+                throw Problem.invalidRequest(
+                    "\"type\" must be one of \(EventType.allCases.map(\.rawValue).joined(separator: ", ")), not \"\(name)\"")
+            }
+            return type
+        }
+        query.job = try sent.text("job")
+        query.correlationID = try sent.text("correlation_id")
+        query.text = try sent.text("text")
+        query.after = try sent.integer("after", 1...Int64.max)
+        if let from = try moment("from", sent) { query.from = try await store.firstPosition(from: from) }
+        if let to = try moment("to", sent) { query.to = try await store.position(of: to) }
+        if let position = try sent.position("min_position") { try await watch.wait(for: position, of: AuditTrail.projection) }
+        let page = try await trail.page(query)
+        var json = Array("{\"events\":".utf8)
+        json.append(list: page.entries) { $1 += $0.json }
+        json += ",\"next\":".utf8
+        if page.entries.count == query.limit, let last = page.entries.last {
+            json.appendJSON(string: next("/v1/audit/events", sent, query.limit, after: last.position))
+        } else {
+            json += "null".utf8
+        }
+        json.append(UInt8(ascii: "}"))
+        var response = Response.json(json)
+        response.headers[.ledgerPosition] = "\(page.position)"
+        return response
+    }
+
+    @Sendable private func why(_ call: Call) async throws -> Response {
+        try call.query.allow()
+        guard let name = EventName(call.job) else {
+            throw Problem.invalidRequest("the event is named by its position or its id (a UUID), not \"\(call.job)\"")
+        }
+        guard let why = try await trail.why(name) else { throw Problem(.notFound, "unknown_event", "there is no such event") }
+        var json = Array("{\"event\":".utf8)
+        json += why.event.json
+        json += ",\"causes\":".utf8
+        json.append(list: why.causes) { $1 += $0.json }
+        json += ",\"outside_cause\":".utf8
+        json.append(jsonString: why.outsideCause)
+        json += ",\"circular\":\(why.isCircular),\"consequences\":".utf8
+        json.append(list: why.consequences) { consequence, json in
+            json += "{\"depth\":\(consequence.depth),\"event\":".utf8
+            json += consequence.entry.json
+            json.append(UInt8(ascii: "}"))
+        }
+        json += ",\"more\":\(why.hasMore)}".utf8
+        return .json(json)
+    }
+
+    @Sendable private func refusals(_ call: Call) async throws -> Response {
+        let sent = call.query
+        try sent.allow("actor", "token", "job", "code", "order", "after", "limit")
+        var query = RefusalQuery(order: try order(sent), limit: Int(try sent.integer("limit", 1...1000) ?? 100))
+        query.actor = try sent.text("actor")
+        query.token = try sent.text("token")
+        query.job = try sent.text("job")
+        query.code = try sent.text("code")
+        query.after = try sent.integer("after", 1...Int64.max)
+        let refusals = try await trail.refusals(query)
+        var json = Array("{\"refusals\":".utf8)
+        json.append(list: refusals) { $1 += $0.json }
+        json += ",\"next\":".utf8
+        if refusals.count == query.limit, let last = refusals.last {
+            json.appendJSON(string: next("/v1/audit/refusals", sent, query.limit, after: last.number))
+        } else {
+            json += "null".utf8
+        }
+        json.append(UInt8(ascii: "}"))
+        return .json(json)
+    }
+
+    // MARK: The parts
+
+    private func order(_ query: Query) throws -> TrailQuery.Order {
+        guard let name = try query.text("order") else { return .newest }
+        guard let order = TrailQuery.Order(rawValue: name) else {
+            throw Problem.invalidRequest("\"order\" must be newest or oldest, not \"\(name)\"")
+        }
+        return order
+    }
+
+    private func moment(_ name: String, _ query: Query) throws -> Moment? {
+        guard let text = try query.text(name) else { return nil }
+        guard let moment = Moment(text) else {
+            throw Problem.invalidRequest("\"\(name)\" must be a position or a time such as 2026-11-23T20:45:00Z, not \"\(text)\"")
+        }
+        return moment
+    }
+
+    /// The same question, behind the last of this page.
+    private func next(_ path: String, _ query: Query, _ limit: Int, after: Int64) -> String {
+        let kept = ["actor", "token", "type", "job", "code", "from", "to", "correlation_id", "text", "order"].flatMap { name in
+            query.all(name).map { "\(name)=\(Query.encoded($0))&" }
+        }
+        return "\(path)?\(kept.joined())limit=\(limit)&after=\(after)"
+    }
+}
+
+extension [UInt8] {
+    /// Appends the text as JSON, or null.
+    mutating func append(jsonString text: String?) {
+        if let text { appendJSON(string: text) } else { self += "null".utf8 }
+    }
+}
+
+extension TrailEntry {
+    /// A JSON object with every member.
+    fileprivate var json: [UInt8] {
+        var json = Array("{\"position\":\(position),\"event_id\":\"\(eventID.text)\",\"actor\":".utf8)
+        json.append(jsonString: actor)
+        json += ",\"job\":".utf8
+        json.appendJSON(string: job)
+        json += ",\"version\":\(version),\"type\":\"\(type.rawValue)\",\"recorded_at\":\"\(recordedAt)\",\"occurred_at\":".utf8
+        json.append(jsonString: occurredAt.map { "\($0)" })
+        for (name, value) in [
+            ("correlation_id", correlationID), ("causation_id", causationID), ("source", source), ("detail", detail),
+        ] {
+            json += ",\"\(name)\":".utf8
+            json.append(jsonString: value)
+        }
+        json.append(UInt8(ascii: "}"))
+        return json
+    }
+}
+
+extension RecordedRefusal {
+    /// A JSON object with every member.
+    fileprivate var json: [UInt8] {
+        var json = Array("{\"number\":\(number),\"first_at\":\"\(firstAt)\",\"last_at\":\"\(lastAt)\",\"times\":\(times)".utf8)
+        for (name, value) in [
+            ("token", token), ("token_name", tokenName), ("peer", peer), ("method", method), ("path", path), ("actor", actor),
+            ("job", job), ("type", type),
+            ("event_id", eventID?.text), ("code", code), ("detail", detail),
+        ] {
+            json += ",\"\(name)\":".utf8
+            json.append(jsonString: value)
+        }
+        json.append(UInt8(ascii: "}"))
+        return json
+    }
+}

@@ -1,0 +1,98 @@
+import ArgumentParser
+import AuditTrail
+import EventStore
+import LedgerCore
+import LedgerSettings
+
+struct AuditRefusals: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "refusals",
+        abstract: "List what the service has refused.",
+        discussion: """
+            Appends that were refused, and requests without a token that may do what they ask: who, from where, what, and why. The newest \
+            first; equal ones of a second are one line, with how often.
+
+            EXAMPLE
+              jobledger audit refusals --limit 10
+              jobledger audit refusals --job backtest-7 --json
+            """)
+
+    @Option(help: "Only of events that name this actor.")
+    var actor: String?
+
+    @Option(help: "Only by the token with this id.")
+    var token: String?
+
+    @Option(help: "Only of this job.")
+    var job: String?
+
+    @Option(help: "Only for this reason, such as already_ended or unauthorized.")
+    var code: String?
+
+    @Option(help: ArgumentHelp("Go on behind this one, the last of the page before.", valueName: "number"))
+    var after: Int64?
+
+    @Option(help: "The most that are listed.")
+    var limit = 50
+
+    @OptionGroup var options: LedgerOptions
+
+    private struct Line: Encodable {
+        var number: Int64
+        var firstAt: String
+        var lastAt: String
+        var times: Int64
+        var token: String?
+        var tokenName: String?
+        var peer: String?
+        var method: String
+        var path: String
+        var actor: String?
+        var job: String?
+        var type: String?
+        var eventId: String?
+        var code: String
+        var detail: String
+    }
+
+    func validate() throws {
+        guard (1...100_000).contains(limit) else { throw ValidationError("--limit must be from 1 to 100000, not \(limit).") }
+    }
+
+    func run() async throws {
+        let settings = try await options.settings()
+        let store = try settings.store(connections: 1)
+        var query = RefusalQuery(limit: limit)
+        (query.actor, query.token, query.job, query.code, query.after) = (actor, token, job, code, after)
+        let refusals = try await AuditTrail(store).refusals(query)
+        await store.close()
+        for refusal in refusals { if options.json { try json(refusal) } else { try print(refusal) } }
+        if refusals.isEmpty, !options.json { Output.diagnostic("nothing was refused that is as asked for") }
+        if refusals.count == limit, !options.json, let last = refusals.last {
+            Output.diagnostic("there may be more: --after \(last.number)")
+        }
+    }
+
+    private func json(_ refusal: RecordedRefusal) throws {
+        try Output.json(
+            Line(
+                number: refusal.number, firstAt: "\(refusal.firstAt)", lastAt: "\(refusal.lastAt)", times: refusal.times,
+                token: refusal.token, tokenName: refusal.tokenName, peer: refusal.peer, method: refusal.method,
+                path: refusal.path,
+                actor: refusal.actor, job: refusal.job, type: refusal.type, eventId: refusal.eventID?.text, code: refusal.code,
+                detail: refusal.detail))
+    }
+
+    private func print(_ refusal: RecordedRefusal) throws {
+        var who = [refusal.actor, refusal.tokenName.map { "token \($0)" } ?? refusal.token.map { "token \($0)" }, refusal.peer]
+            .compactMap { $0 }
+        if who.isEmpty { who = ["somebody"] }
+        let what = [refusal.type, refusal.job].compactMap { $0 }.joined(separator: " of ")
+        let times = refusal.times > 1 ? " ×\(refusal.times)" : ""
+        try Output.line(
+            Output.printable(
+                "\(TrailTable.seconds(refusal.firstAt))  \(refusal.code)\(times)  \(who.joined(separator: ", "))  "
+                    + (what.isEmpty ? "\(refusal.method) \(refusal.path)" : what)))
+        try Output.line(Output.printable("                     \(TrailTable.cut(refusal.detail, 100))"))
+    }
+}

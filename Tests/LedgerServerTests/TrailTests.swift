@@ -1,0 +1,175 @@
+import AuditTrail
+import EventStore
+import Foundation
+import LedgerCore
+import LedgerSettings
+import LedgerTesting
+import Logging
+import Postgres
+import Testing
+
+@testable import LedgerServer
+
+/// Who did what, and what was refused, over HTTP.
+@Suite(.timeLimit(.minutes(2))) struct TrailTests {
+    @Test func events() async throws {
+        try await TestService.with(projecting: true) { service in
+            for (job, actor) in [("a", "ada"), ("b", "bob"), ("c", "ada"), ("d", "ada")] {
+                let sent =
+                    #"{"type":"queued","data":{"name":"run of \#(job)"},"metadata":{"actor":"\#(actor)","correlation_id":"r-1"}}"#
+                #expect(try await service.append(sent, to: job).status == 201)
+            }
+            let cause = try #require(try await service.ledger.store.page(EventQuery(limit: 1)).first).id
+            let failed =
+                #"{"type":"failed","data":{"error":"out of memory"},"metadata":{"actor":"w","causation_id":"\#(cause.text)"}}"#
+            #expect(try await service.append(failed, to: "a").status == 201)
+
+            let all = try await service.ask("GET", "/v1/audit/events?min_position=5")
+            #expect(all.status == 200 && all.headers["ledger-position"] == "5", "\(all)")
+            #expect(all.json["events"].elements.compactMap { $0["position"].number } == [5, 4, 3, 2, 1])
+            #expect(all.json["events"].elements[0]["detail"].text == "out of memory" && all.json["next"].isNull)
+            // Pages, by the addresses that they give.
+            var (next, seen): (String?, [Int]) = ("/v1/audit/events?actor=ada&limit=1&order=oldest", [])
+            while let path = next {
+                let page = try await service.ask("GET", path)
+                seen += page.json["events"].elements.compactMap { $0["position"].number }
+                next = page.json["next"].text
+            }
+            #expect(seen == [1, 3, 4])
+            for (question, positions) in [
+                ("type=failed", [5]), ("text=MEMORY%20out", [5]), ("text=run&actor=bob", [2]), ("job=a", [5, 1]),
+                ("to=2", [2, 1]),
+                ("from=4", [5, 4]), ("correlation_id=r-1&to=1", [1]), ("from=2999-01-01T00:00:00Z", []), ("actor=nobody", []),
+            ] {
+                let answer = try await service.ask("GET", "/v1/audit/events?\(question)")
+                #expect(answer.json["events"].elements.compactMap { $0["position"].number } == positions, "\(question)")
+            }
+            for bad in ["type=x", "limit=0", "order=x", "after=0", "from=soon", "actor=a&actor=b", "who=ada"] {
+                #expect(try await service.ask("GET", "/v1/audit/events?\(bad)").status == 400, "\(bad)")
+            }
+            let why = try await service.ask("GET", "/v1/audit/events/5/why")
+            #expect(why.json["causes"].elements.compactMap { $0["job"].text } == ["a"], "\(why)")
+            let effects = try await service.ask("GET", "/v1/audit/events/\(cause.text)/why")
+            #expect(effects.json["consequences"].elements.compactMap { $0["event"]["position"].number } == [5])
+            #expect(try await service.ask("GET", "/v1/audit/events/6/why").json["code"].text == "unknown_event")
+            #expect(try await service.ask("GET", "/v1/audit/events/x/why").status == 400)
+        }
+    }
+
+    @Test func notProjected() async throws {
+        try await TestService.with { service in
+            let answer = try await service.ask("GET", "/v1/audit/events")
+            #expect(answer.status == 503 && answer.json["code"].text == "not_projected_yet", "\(answer)")
+        }
+    }
+
+    /// What the service has written down, once it has.
+    private static func refusals(_ service: TestService, _ question: String = "", atLeast count: Int64) async throws -> [JSON] {
+        try await eventually("\(count) refusals are written") {
+            let list = try await service.ask("GET", "/v1/audit/refusals?limit=1000&order=oldest\(question)").json["refusals"]
+                .elements
+            return list.reduce(0) { $0 + Int64($1["times"].number ?? 0) } >= count ? list : nil
+        }
+    }
+
+    @Test func refusals() async throws {
+        try await TestService.with { service in
+            try await service.ledger.queue("a")
+            let named = try await service.tokens.create([.read], name: "a reader")
+            let queued = #"{"type":"queued","data":{"name":"x"},"metadata":{"actor":"eve"}}"#
+            #expect(try await service.append(queued, to: "a").status == 409)
+            #expect(try await service.append("{", to: "a").status == 400)
+            #expect(try await service.append(#"{"type":"progress","data":{"completed":1}}"#, to: "none").status == 404)
+            #expect(try await service.ask("POST", "/v1/jobs/a/events", queued, token: "").status == 401)
+            #expect(try await service.ask("POST", "/v1/jobs/a/events", queued, token: named.text).status == 403)
+            #expect(try await service.ask("GET", "/v1/jobs/a", token: "jl_nonsense").status == 401)
+            let many = #"[{"job":"b","type":"queued","data":{"name":"x"}},{"job":"a","type":"queued","data":{"name":"x"}}]"#
+            #expect(try await service.ask("POST", "/v1/events", many).status == 200)
+            // What is no append, and refused for other reasons, is nothing that an auditor looks for.
+            #expect(try await service.ask("GET", "/v1/jobs/none/events").status == 404)
+            let list = try await Self.refusals(service, atLeast: 7)
+            #expect(
+                list.map { $0["code"].text } == [
+                    "already_queued", "malformed_json", "unknown_job", "unauthorized", "forbidden", "unauthorized",
+                    "already_queued",
+                ])
+            #expect(list[0]["actor"].text == "eve" && list[0]["job"].text == "a" && list[0]["type"].text == "queued")
+            #expect(
+                list[0]["token_name"].text == "test" && list[0]["peer"].text == "127.0.0.1" && list[0]["event_id"].text != nil)
+            #expect(list[4]["token"].text == named.id && list[4]["token_name"].text == "a reader")
+            #expect(list[3]["token"].isNull && list[3]["path"].text == "/v1/jobs/{id}/events")
+            #expect(list[6]["path"].text == "/v1/events" && list[6]["job"].text == "a")
+            #expect(try await Self.refusals(service, "&actor=eve", atLeast: 1).count == 1)
+            #expect(try await Self.refusals(service, "&code=forbidden", atLeast: 1).count == 1)
+            let page = try await service.ask("GET", "/v1/audit/refusals?limit=3")
+            #expect(page.json["refusals"].elements.map { $0["number"].number } == [7, 6, 5])
+            let next = try #require(page.json["next"].text)
+            #expect(try await service.ask("GET", next).json["refusals"].elements.map { $0["number"].number } == [4, 3, 2])
+            // No secret of a token is in it, nor does anybody change it.
+            let connection = try await service.ledger.connect()
+            let text = try await connection.query("SELECT string_agg(r::text, ' ') FROM refusals AS r").only().decode(
+                0, as: String.self)
+            #expect(!text.contains(named.text.suffix(20)))
+            for statement in ["UPDATE refusals SET times = 1", "DELETE FROM refusals", "TRUNCATE refusals"] {
+                await #expect(throws: PostgresError.self) { try await connection.query(statement) }
+            }
+            await connection.close()
+        }
+    }
+
+    /// Thousands of refusals in a moment, of ever new jobs: all are counted, few are rows, and no request waits for them.
+    @Test func flood() async throws {
+        try await TestService.with { service in
+            let count = 3000
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for worker in 0..<8 {
+                    group.addTask {
+                        for number in stride(from: worker, to: count, by: 8) {
+                            let token = number % 2 == 0 ? nil : "jl_nonsense"
+                            let answer = try await service.ask(
+                                "POST", "/v1/jobs/flood-\(number)/events", #"{"type":"progress","data":{"completed":1}}"#,
+                                token: token ?? service.token)
+                            #expect(answer.status == (token == nil ? 404 : 401))
+                        }
+                    }
+                }
+                try await group.waitForAll()
+            }
+            let list = try await Self.refusals(service, atLeast: Int64(count))
+            #expect(list.reduce(0) { $0 + ($1["times"].number ?? 0) } == count)
+            #expect(list.contains { $0["detail"].text?.contains("more of this kind") == true })
+            let seconds = list.count / (RefusalBook.mostOfToken + RefusalBook.mostOfAddress) + 1
+            #expect(list.count < 600, "\(list.count) rows in at least \(seconds) seconds")
+        }
+    }
+
+    /// What cannot be written now is written later, and what is noted at the end is written at the end.
+    @Test func lateAndLast() async throws {
+        try await TestLedger.with { ledger in
+            func attempt(_ job: String) -> RefusedAttempt {
+                RefusedAttempt(
+                    kind: .init(
+                        token: nil, peer: nil, method: "POST", path: "/", actor: nil, job: job, type: nil, code: "unknown_job"),
+                    eventID: nil, detail: "no\u{0}thing")
+            }
+            let book = RefusalBook(store: ledger.store, logger: .init(label: "test"))
+            let connection = try await ledger.connect()
+            try await connection.execute(script: "ALTER FUNCTION note_refusals RENAME TO elsewhere")
+            let running = Task { await book.run() }
+            book.note(attempt("a"), isKnown: true)
+            book.note(attempt("a"), isKnown: true)
+            // Until it has tried in vain: then the function is back.
+            _ = try await eventually("it has tried") { book.failures > 0 ? true : nil }
+            try await connection.execute(script: "ALTER FUNCTION elsewhere RENAME TO note_refusals")
+            func times(_ job: String) async throws -> Int64? {
+                try await connection.query("SELECT times FROM refusals WHERE job = $1", job).first.map { try $0.decode(0) }
+            }
+            _ = try await eventually("it is written") { try await times("a") == 2 ? true : nil }
+            book.note(attempt("b"), isKnown: true)
+            running.cancel()
+            await running.value
+            #expect(try await times("b") == 1)
+            await connection.close()
+        }
+    }
+}
