@@ -1,0 +1,115 @@
+import AuditTrail
+import EventStore
+import LedgerCore
+import LedgerTesting
+import Postgres
+import Testing
+
+/// Every question finds its way by indexes: none reads a whole table, and none sorts more than it answers with.
+struct PlanTests {
+    /// 2,000 jobs of 50 events, 200 actors of whom a few do most, words that are everywhere and words that are rare.
+    private static let fill = """
+        ALTER TABLE events DISABLE TRIGGER ALL;
+        SELECT setseed(0.5);
+        INSERT INTO events (position, event_id, category, stream_id, version, type, data, metadata, recorded_at, total, completed)
+        SELECT p, md5('event ' || p)::uuid, 'job', 'job-' || job, version, type,
+               CASE type WHEN 'queued'   THEN '{"name": "strategy S' || job || '"}'
+                         WHEN 'progress' THEN '{"completed": ' || version || ', "message": "ticker T' || p % 97 || ' done"}'
+                         WHEN 'failed'   THEN '{"error": "worker lost W' || job % 30 || '"}' ELSE '{}' END::json,
+               ('{"actor": "actor-' || floor(200 * power(random(), 3)) || '", "correlation_id": "request-' || job / 10 || '", "causation_id": "'
+                 || md5('event ' || p - 1)::uuid || '"}')::json,
+               '2026-01-01'::timestamptz + p * interval '10 ms', 50, CASE WHEN type = 'progress' THEN version END
+          FROM (SELECT p, (p - 1) % 2000 AS job, ((p - 1) / 2000 + 1)::int AS version,
+                       CASE WHEN p <= 2000 THEN 'queued' WHEN p > 98000 THEN CASE WHEN p % 11 = 0 THEN 'failed' ELSE 'finished' END
+                            ELSE 'progress' END AS type
+                  FROM generate_series(1, 100000) AS p) AS placed;
+        ALTER TABLE events ENABLE TRIGGER ALL
+        """
+
+    private static func query(_ order: TrailQuery.Order = .newest, _ change: (inout TrailQuery) -> Void) -> TrailQuery {
+        var query = TrailQuery(order: order)
+        change(&query)
+        return query
+    }
+
+    private static let questions: [TrailQuery] = [
+        query { _ in }, query(.oldest) { _ in }, query { $0.actor = "actor-0" }, query { $0.actor = "actor-190" },
+        query { $0.actor = "nobody" },
+        query { $0.type = .failed }, query { $0.type = .progress }, query { $0.type = .queued },
+        query {
+            $0.actor = "actor-3"
+            $0.type = .failed
+        },
+        query {
+            $0.actor = "actor-190"
+            $0.type = .progress
+        },
+        query { $0.job = "job-77" },
+        query {
+            $0.job = "job-77"
+            $0.text = "done"
+        },
+        query { $0.correlationID = "request-7" },
+        query {
+            $0.correlationID = "request-7"
+            $0.actor = "actor-0"
+        },
+        query { $0.text = "done" }, query { $0.text = "strategy" }, query { $0.text = "S77" }, query { $0.text = "nothing" },
+        query {
+            $0.text = "done"
+            $0.actor = "actor-0"
+        },
+        query {
+            $0.text = "S77"
+            $0.actor = "actor-0"
+        },
+        query {
+            $0.text = "lost"
+            $0.type = .failed
+        },
+        query {
+            $0.from = 1000
+            $0.to = 5000
+        },
+        query {
+            $0.to = 5000
+            $0.actor = "actor-190"
+        },
+        query {
+            $0.after = 300
+            $0.actor = "actor-0"
+        },
+    ]
+
+    @Test func indexes() async throws {
+        try await TrailLedger.with { trail in
+            let connection = try await trail.ledger.connect()
+            try await connection.execute(script: Self.fill)
+            try await trail.project()
+            try await connection.execute(script: "ANALYZE events")
+            try await connection.execute(script: "ANALYZE audit_log")
+            for question in Self.questions {
+                let statement = question.statement
+                let plan = try await connection.query(PostgresStatement("EXPLAIN " + statement.sql, statement.parameters))
+                    .map { try $0.decode(0, as: String.self) }
+                #expect(!plan.contains { $0.contains("Seq Scan") }, "\(question)\n\(plan.joined(separator: "\n"))")
+                // What is sorted is what a page has, or what few rows an index has found.
+                for line in plan where line.contains("Sort  (") {
+                    let rows = line.firstMatch(of: /rows=(\d+)/).flatMap { Int($0.1) } ?? .max
+                    #expect(rows <= 5000, "\(question)\n\(plan.joined(separator: "\n"))")
+                }
+            }
+            // What `why` asks, step by step.
+            for (sql, parameter) in [
+                (
+                    "SELECT * FROM audit_log WHERE causation_id = ANY ($1) AND causation_id IS NOT NULL ORDER BY position LIMIT 1000",
+                    ["x", "y"]
+                )
+            ] {
+                let plan = try await connection.query("EXPLAIN " + sql, parameter).map { try $0.decode(0, as: String.self) }
+                #expect(plan.contains { $0.contains("audit_log_by_causation") }, "\(plan)")
+            }
+            await connection.close()
+        }
+    }
+}
