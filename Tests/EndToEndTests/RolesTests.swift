@@ -5,13 +5,25 @@ import Testing
 extension EndToEnd {
     @Suite("roles") struct RolesTests {
         /// Runs `body` with the address of a user who has only the role.
-        private func withUser(_ role: String, of user: UserLedger, _ body: (String) async throws -> Void) async throws {
+        private func withUser(_ roles: String..., of user: UserLedger, _ body: (String) async throws -> Void) async throws {
             let name = "u_\(UInt64.random(in: 0 ... .max))"
-            let made = try await user.psql("CREATE ROLE \(name) LOGIN PASSWORD 'secret' IN ROLE \"\(user.ledger.name)_\(role)\"")
+            let groups = roles.map { "\"\(user.ledger.name)_\($0)\"" }.joined(separator: ", ")
+            let made = try await user.psql("CREATE ROLE \(name) LOGIN PASSWORD 'secret' IN ROLE \(groups)")
             #expect(made.code == 0, "\(made)")
+            if roles == ["projector"] {
+                // As docs/security.md says.
+                let database = try await user.psql("SELECT current_database()").lines[0]
+                let set = try await user.psql(
+                    "ALTER ROLE \(name) SET role = \(groups); GRANT CREATE ON DATABASE \(database) TO \(groups)")
+                #expect(set.code == 0, "\(set)")
+            }
             var url = try #require(URLComponents(string: user.ledger.url))
             (url.user, url.password) = (name, "secret")
             try await body(try #require(url.string))
+            if roles == ["projector"] {
+                let database = try await user.psql("SELECT current_database()").lines[0]
+                _ = try await user.psql("REVOKE CREATE ON DATABASE \(database) FROM \(groups)")
+            }
             let dropped = try await user.psql("DROP ROLE \(name)")
             #expect(dropped.code == 0, "\(dropped)")
         }
@@ -81,6 +93,96 @@ extension EndToEnd {
                     #expect(outcome.code != 0 && outcome.errors.contains("the log is append-only"), "\(outcome)")
                 }
             }
+        }
+
+        /// The same ledger as another user.
+        private func asUser(_ user: UserLedger, _ url: String) -> UserLedger {
+            var user = user
+            user.environment["DATABASE_URL"] = url
+            return user
+        }
+
+        @Test("each part runs with its own role and no other: relay, projectors, sealer, service, auditor") func parts()
+            async throws
+        {
+            try await UserLedger.with { user in
+                let directory = try makeDirectory("roles")
+                defer { try? FileManager.default.removeItem(at: directory) }
+                let key = directory.appending(path: "seal.key").path
+                try await withUser("relay", of: user) { relayURL in
+                    try await withUser("projector", of: user) { projectorURL in
+                        try await withUser("sealer", of: user) { sealerURL in
+                            var sealer = asUser(user, sealerURL)
+                            #expect(try await sealer.run("audit", "key", "--out", key).code == 0)
+                            sealer.environment["JOBLEDGER_SEAL_KEY"] = key
+                            let (relay, projector) = (asUser(user, relayURL), asUser(user, projectorURL))
+                            try await relay.running("relay") { _ in
+                                try await projector.running("project") { _ in
+                                    try await sealer.running("audit", "seal") { _ in
+                                        try await withUser("appender", "reader", of: user) { serviceURL in
+                                            try await ServiceProcess.with(
+                                                asUser(user, serviceURL), token: user.token("append,read,admin")
+                                            ) { service in
+                                                try await useEverything(user, service)
+                                            }
+                                        }
+                                    }
+                                    try await replace(projector)
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+
+        private func useEverything(_ user: UserLedger, _ service: ServiceProcess) async throws {
+            let (position, _) = try await service.append(
+                #"{"type": "queued", "data": {"name": "x"}, "metadata": {"actor": "ada"}}"#, to: "a")
+            #expect(
+                try await service.ask("POST", "/v1/jobs/a/events", #"{"type": "queued", "data": {"name": "x"}}"#).status == 409)
+            try await until("all parts have come to it") {
+                let status = try await user.run("status", "--json").json()
+                return status["relay"]?["position"]?.integer == position && status["seal"]?["position"]?.integer == position
+                    && status["projections"]?.elements.count == 4
+                    && status["projections"]?.elements.allSatisfy { $0["position"]?.integer == position && $0["active"] == true }
+                        == true
+            }
+            #expect(try await service.ask("GET", "/v1/jobs/a").status == 200)
+            #expect(try await service.ask("GET", "/v1/audit/events").status == 200)
+            #expect(try await service.ask("GET", "/v1/audit/checkpoint").status == 200)
+            #expect(try await service.ask("GET", "/readyz").status == 200)
+            try await until("the refusal is written") {
+                try await service.ask("GET", "/v1/audit/refusals").body.contains("already_queued")
+            }
+            try await withUser("auditor", of: user) { url in
+                let auditor = asUser(user, url)
+                for command in [
+                    ["audit", "events"], ["audit", "why", "1"], ["audit", "actor", "ada"], ["audit", "job", "a"],
+                    ["audit", "job", "a", "--prove"],
+                    ["audit", "refusals"], ["audit", "verify"], ["audit", "prove", "1"], ["audit", "consistency", "--from", "0"],
+                    ["status"],
+                    ["history", "a"], ["show", "a"], ["receipts"], ["export", "--out", "-"], ["token", "list"],
+                ] {
+                    let outcome = try await Program.jobledger.run(command, environment: auditor.environment)
+                    #expect(outcome.code == 0, "\(command): \(outcome)")
+                }
+                #expect(try await auditor.run("append", "a", "finished").code == 1)
+                #expect(try await auditor.run("token", "create", "--scope", "append").code == 1)
+            }
+        }
+
+        /// What a projector's user does by hand.
+        private func replace(_ projector: UserLedger) async throws {
+            for command in [
+                ["verify", "batch_jobs"], ["rebuild", "batch_jobs"], ["rebuild", "--drop-old", "batch_jobs"],
+                ["verify", "audit_log"],
+                ["receipts"],
+            ] {
+                let outcome = try await Program.jobledger.run(command, environment: projector.environment)
+                #expect(outcome.code == 0, "\(command): \(outcome)")
+            }
+            #expect(try await projector.run("append", "a", "finished").code == 1)
         }
     }
 }

@@ -27,10 +27,10 @@ struct ServiceProcess: Sendable {
     ///   - environment: settings beside those of the ledger.
     ///   - port: 0 for a free one.
     static func with(
-        _ user: UserLedger, environment: [String: String] = [:], _ arguments: [String] = [], port: Int = 0,
+        _ user: UserLedger, environment: [String: String] = [:], _ arguments: [String] = [], port: Int = 0, token: String? = nil,
         _ body: (ServiceProcess) async throws -> Void
     ) async throws {
-        let service = try await start(user, environment: environment, arguments, port: port)
+        let service = try await start(user, environment: environment, arguments, port: port, token: token)
         do {
             try await body(service)
         } catch {
