@@ -5,7 +5,8 @@ enum PastEvents {
     static func view(_ condition: String) -> String {
         """
         CREATE TEMPORARY VIEW new_events AS
-          SELECT *, coalesce(occurred_at, recorded_at) AS happened_at
+          SELECT position, event_id, category, stream_id::text COLLATE "default" AS stream_id, version, type, data, metadata, occurred_at,
+                 recorded_at, total, coalesce(occurred_at, recorded_at) AS happened_at, completed
             FROM events
            WHERE category = 'job' AND \(condition)
              AND position <= current_setting('jobledger.window_upto')::bigint

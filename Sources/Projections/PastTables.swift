@@ -58,7 +58,7 @@ public struct PastTables: Sendable {
                 let next = min(position, folded + window)
                 try await past.apply(after: folded, upTo: next, on: connection)
                 folded = next
-                if analysis.isDue(after: folded) { try await past.analyse(on: connection) }
+                if analysis.isDue(after: folded) { try await past.analyse(roughly: true, on: connection) }
                 try await progress(folded, position)
             }
             try await past.analyse(on: connection)

@@ -58,13 +58,16 @@ public struct Rebuild: Sendable {
     let ledger: LedgerName
     let window: Int64
     let workers: Int
+    /// Whether what comes after the load is done by two connections at once, or by one.
+    let isSideBySide: Bool
     let maxLag: Int64?
     let author: String
     let tell: @Sendable (Phase) -> Void
 
     /// - Parameters:
     ///   - window: the most events that are folded in one transaction.
-    ///   - workers: how many connections fold at once, each a part of the streams. A projection whose key is the log has one.
+    ///   - workers: how many connections work at once: fold, each a part of the streams, and then make indexes and take digests. A projection whose key
+    ///     is the log is folded by one.
     ///   - maxLag: how many events live projections may be behind; while they are further, the rebuild stands still.
     ///   - by: who is at work, for the record.
     ///   - tell: told when something other than folding begins.
@@ -77,6 +80,7 @@ public struct Rebuild: Sendable {
         self.ledger = ledger
         self.window = Int64(window)
         self.workers = definition.key == .stream ? workers : 1
+        isSideBySide = workers > 1
         self.maxLag = maxLag
         author = by
         self.tell = tell
@@ -101,8 +105,12 @@ public struct Rebuild: Sendable {
                 guard try await record.join(on: connection) else { throw Overtaken(projection: definition.name) }
                 record.position = record.goal
             }
-            let notCarried = try await patiently(connection) { try await makeIndexes(&record, on: $0) }
-            let proof = try await prove(&record, on: connection, progress: progress)
+            // One connection after the other, or both beside each other: a digest reads what an index is made of, and neither holds the other up.
+            var notCarried = isSideBySide ? [] : try await makeIndexes(record, beside: connection)
+            let proof = try await prove(&record, on: connection, progress: progress) { record in
+                isSideBySide ? try await makeIndexes(record, beside: connection) : []
+            }
+            notCarried += proof.notCarried
             let blocked = try await swapIn(&record, proof, since: start, on: connection, progress: progress)
             return Receipt(
                 projection: definition.name, position: proof.position, rows: proof.fresh.rows, digest: proof.fresh.digest,
@@ -117,12 +125,14 @@ public struct Rebuild: Sendable {
         var description: String { "the rebuild of \(projection) was cancelled, or goes on elsewhere" }
     }
 
-    /// What a crash takes back, it takes back together with the position: no need to wait for the disk. And the server looks
-    /// whether we are still there, so that a rebuild that was killed can go on at once.
+    /// What a crash takes back, it takes back together with the position: no need to wait for the disk. A window changes few rows of a large table: found
+    /// by the index, and not by reading all of it for each window, which is what a dear random page lets the planner do. And the server looks whether we
+    /// are still there, so that a rebuild that was killed can go on at once.
     static func prepare(_ connection: PostgresConnection) async throws {
         try await connection.execute(
             script: """
                 SET synchronous_commit = off;
+                SET random_page_cost = 1.1;
                 DO $$ BEGIN
                   SET client_connection_check_interval = '500ms';
                 EXCEPTION WHEN invalid_parameter_value THEN
@@ -186,19 +196,22 @@ public struct Rebuild: Sendable {
 
     /// Makes the indexes that the tables were loaded without, and those that somebody has added to the tables in use.
     /// - Returns: those of the second kind that cannot be made, and why.
-    private func makeIndexes(_ record: inout RebuildRecord, on connection: PostgresConnection) async throws -> [String] {
+    private func makeIndexes(_ record: RebuildRecord, beside connection: PostgresConnection) async throws -> [String] {
+        try await patiently(connection) { try await makeIndexes(record, on: $0) }
+    }
+
+    private func makeIndexes(_ record: RebuildRecord, on connection: PostgresConnection) async throws -> [String] {
         let fresh = fresh(record)
         for table in definition.tables {
             try await connection.execute(script: "VACUUM (ANALYZE) \"\(fresh.schema)\".\"\(table)\"")
         }
         if !record.indexes.isEmpty { tell(.makingIndexes(record.indexes.count)) }
-        while let index = record.indexes.first {
+        for index in record.indexes {
             try await connection.transaction { connection in
                 try await connection.execute(script: index)
                 try await connection.query(
                     "UPDATE rebuilds SET indexes = array_remove(indexes, $2) WHERE id = $1", record.id, index)
             }
-            record.indexes.removeFirst()
         }
         var notCarried: [String] = []
         for table in definition.tables {

@@ -6,6 +6,8 @@ struct RebuildProof: Sendable {
     let position: Position
     let fresh: TableDigest
     let liveDigest: String?
+    /// What could not be made beside the digest.
+    let notCarried: [String]
 }
 
 extension Fold {
@@ -19,8 +21,10 @@ extension Rebuild {
     ///
     /// The live projection stands still only until a snapshot has been taken in which both are at one position; the digests are computed in
     /// that snapshot, however long it takes, while the projection goes on.
+    /// - Parameter beside: what is to be done at the same time, when the new tables stand where they are compared.
     func prove(
-        _ record: inout RebuildRecord, on connection: PostgresConnection, progress: Progress
+        _ record: inout RebuildRecord, on connection: PostgresConnection, progress: Progress,
+        beside: @Sendable (RebuildRecord) async throws -> [String]
     ) async throws -> RebuildProof {
         try await approach(&record, on: connection, progress: progress)
         let still = try await connection.another()
@@ -35,13 +39,16 @@ extension Rebuild {
             tell(.comparing)
             let (fresh, position) = (fresh(record), record.position ?? 0)
             let live = isComparable ? Fold(definition, ledger: ledger) : nil
+            let joined = record
             let proof = try await patiently(connection) { patient in
                 try await patient.discardedTransaction(.repeatableRead) { patient in
                     try await patient.query("SELECT 'the snapshot'")
                     try await still.execute(script: "ROLLBACK")
+                    async let notCarried = beside(joined)
+                    let digest = try await TableDigest.of(fresh, on: patient)
+                    let liveDigest = try await live?.digest(on: patient)
                     return RebuildProof(
-                        position: position, fresh: try await TableDigest.of(fresh, on: patient),
-                        liveDigest: try await live?.digest(on: patient))
+                        position: position, fresh: digest, liveDigest: liveDigest, notCarried: try await notCarried)
                 }
             }
             await still.close()

@@ -4,20 +4,16 @@ import Postgres
 /// Some jobs' events folded into temporary tables, in a transaction that is rolled back: for a look at single rows.
 struct StreamFold: Sendable {
     private let fold: Fold
-    let ledger: LedgerName
 
     init(_ definition: ProjectionDefinition, ledger: LedgerName) {
         fold = Fold(definition, ledger: ledger, schema: "pg_temp")
-        self.ledger = ledger
     }
 
     /// Makes the tables, empty, and a window that holds the events of `jobs` alone, found by their streams.
     func begin(_ jobs: [String], on connection: PostgresConnection) async throws {
         let view: String = try await connection.query(
-            """
-            SELECT format($$CREATE OR REPLACE TEMPORARY VIEW new_events AS
-                              SELECT * FROM %I.new_events WHERE category = 'job' AND stream_id = ANY (%L::text[])$$, $1, $2)
-            """, ledger.text, jobs
+            "SELECT format($1, $2::text[])",
+            PastEvents.view("stream_id = ANY (%L::text[]) AND position > current_setting('jobledger.window_after')::bigint"), jobs
         ).only().decode(0)
         // Temporary names come first.
         try await connection.execute(script: view)

@@ -80,7 +80,7 @@ public struct Verification: Sendable {
                 let next = min(state.position, position + window)
                 try await rebuilt.apply(after: position, upTo: next, on: connection)
                 position = next
-                if analysis.isDue(after: position) { try await rebuilt.analyse(on: connection) }
+                if analysis.isDue(after: position) { try await rebuilt.analyse(roughly: true, on: connection) }
                 try await progress(position, state.position)
             }
             let digests = (try await TableDigest.of(live, on: connection), try await TableDigest.of(rebuilt, on: connection))

@@ -130,6 +130,36 @@ import Testing
         }
     }
 
+    /// A live projection finds the rows of a few events by their index, however many rows there are: it does not read its table.
+    @Test func aFewEventsDoNotReadTheTable() async throws {
+        try await TestLedger.with { ledger async throws in
+            for name in ["batch_jobs", "batch_job_runs"] {
+                let definition = try ProjectionDefinition.builtIn(name)
+                if name == "batch_jobs" { try await ledger.appendHistory(jobs: 2000, events: 6000, seed: 13) }
+                try await ledger.projecting([definition], window: 10_000) { try await ledger.caughtUp(name) }
+                let job = "another \(name)"
+                try await ledger.queue(job)
+                let run = #"{"completed":1,"runs":[{"run_index":0}]}"#
+                let last = try await ledger.store.append(NewEvent(type: "progress", data: run), to: job)
+                let connection = try await ledger.connect()
+                try await connection.execute(script: "ANALYZE \(name)")
+                func read() async throws -> Int64 {
+                    try await connection.query("SELECT pg_stat_force_next_flush()")
+                    return try await connection.query(
+                        "SELECT seq_tup_read FROM pg_stat_user_tables WHERE relid = $1::regclass", name
+                    ).only().decode(0)
+                }
+                let before = try await read()
+                let live = LiveProjection(definition: definition, ledger: ledger.name)
+                #expect(
+                    try await live.step(after: last.position - 2, upTo: last.position, on: connection)
+                        == .advanced(to: last.position))
+                #expect(try await read() == before, "\(name) was read row by row")
+                await connection.close()
+            }
+        }
+    }
+
     /// Of two, one works; when it goes, the other takes over.
     @Test func anotherTakesOver() async throws {
         try await TestLedger.with { ledger async throws in

@@ -19,25 +19,23 @@ enum BacklogRows {
 
     static func measure(_ bench: Bench) async throws {
         let events = bench.options.size(1_000_000, quick: 20_000)
-        let needsFile = ([file, mixed, runs] + RebuildRows.all).contains(where: bench.options.wants)
+        let needsFile = [file, mixed, runs].contains(where: bench.options.wants)
         let log = needsFile ? try MixedLog(events: events, jobs: events / 10, in: bench.directory) : nil
         if let log {
             try await bench.part([file]) { bench in try await appendFile(bench, log) }
-            try await bench.part([mixed, runs] + RebuildRows.all) { bench in
+            try await bench.part([mixed, runs]) { bench in
                 try await bench.withLedger { ledger in
                     try await ledger.fill(copying: log)
                     var rows: [BenchRow] = []
                     for (name, work) in [("batch_jobs", mixed), ("batch_job_runs", runs)] where bench.options.wants(work) {
                         rows += try await project(bench, ledger, name, work, target: name == "batch_jobs" ? .atLeast(0.5) : nil)
                     }
-                    if RebuildRows.all.contains(where: bench.options.wants) {
-                        rows += try await RebuildRows.measure(bench, ledger, reading: read(ledger), reading)
-                    }
                     return rows
                 }
             }
             try log.remove()
         }
+        try await RebuildRows.measure(bench, reading: read, reading)
         let works = [interleaved, relay]
         guard works.contains(where: bench.options.wants) else { return }
         try await bench.part(works) { bench in
