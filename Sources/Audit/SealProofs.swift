@@ -69,38 +69,61 @@ public struct SealProofs: SealedLog {
         try await withSeal { connection, seal in
             let condition =
                 switch event {
-                case .position(let position): PostgresStatement(Self.select + "position = $1", [position])
-                case .id(let id): PostgresStatement(Self.select + "event_id = $1", [id])
+                case .position(let position): PostgresStatement(Self.select(isWithheld) + "position = $1", [position])
+                case .id(let id): PostgresStatement(Self.select(isWithheld) + "event_id = $1", [id])
                 }
             guard let row = try await connection.query(condition).first else { return nil }
             let event = try SealedEvent(row)
             let seal = try sealed(seal, event.position, "position \(event.position)")
-            return try await Self.proofs(of: [event], in: seal, isWithheld)[0]
+            return try await Self.proofs(of: [event], in: seal)[0]
         }
     }
 
     /// The proofs of all sealed events of a job, by one checkpoint.
+    /// - Throws: ``TooMuch``
     public func proofs(ofJob job: String, isWithheld: Bool = false) async throws -> [EventProof] {
         try await withSeal { connection, seal in
-            let rows = try await connection.query(
-                Self.select + "category = 'job' AND stream_id = $1 ORDER BY version LIMIT \(Self.mostOfJob + 1)", job)
-            guard rows.count <= Self.mostOfJob else {
-                throw NotSealed(
-                    description: "the job has more than \(Self.mostOfJob) events: prove those that matter one by one", size: 0)
+            let size = try await connection.query(
+                """
+                SELECT count(*), coalesce(sum(octet_length(data::text) + octet_length(metadata::text)), 0)::bigint
+                  FROM events WHERE category = 'job' AND stream_id = $1
+                """, job
+            ).only()
+            let (count, bytes): (Int64, Int64) = (try size.decode(0), try size.decode(1))
+            guard count <= Self.mostOfJob, isWithheld || bytes <= Self.mostBytesOfJob else {
+                throw TooMuch(events: count, bytes: bytes)
             }
+            let rows = try await connection.query(
+                Self.select(isWithheld) + "category = 'job' AND stream_id = $1 ORDER BY version", job)
             let events = try rows.map { try SealedEvent($0) }
             guard let first = events.first else { return [] }
             let seal = try sealed(seal, first.position, "the job")
-            return try await Self.proofs(of: events.filter { $0.position <= seal.size }, in: seal, isWithheld)
+            return try await Self.proofs(of: events.filter { $0.position <= seal.size }, in: seal)
         }
     }
 
-    /// The most events of a job that are proved in one file.
-    public static let mostOfJob = 100_000
+    /// The most events of a job that are proved at once, and the most bytes of data and metadata.
+    public static let mostOfJob: Int64 = 20_000
+    public static let mostBytesOfJob: Int64 = 64 << 20
 
-    private static let select = "SELECT \(SealedEvent.columns) FROM events WHERE "
+    /// A job that is larger than what is proved at once.
+    public struct TooMuch: Error, Sendable, CustomStringConvertible {
+        let events: Int64
+        let bytes: Int64
 
-    private static func proofs(of events: [SealedEvent], in seal: Seal, _ isWithheld: Bool) async throws -> [EventProof] {
+        public var description: String {
+            """
+            the job has \(events) events with \(bytes) bytes of data, and at most \(SealProofs.mostOfJob) with \(SealProofs.mostBytesOfJob) \
+            are proved at once: withhold the data, or prove the events that matter one by one
+            """
+        }
+    }
+
+    private static func select(_ isWithheld: Bool) -> String {
+        "SELECT \(SealedEvent.columns(isWithheld: isWithheld)) FROM events WHERE "
+    }
+
+    private static func proofs(of events: [SealedEvent], in seal: Seal) async throws -> [EventProof] {
         // Events of a job stand near each other, and their proofs share most hashes.
         let ranges = events.map { InclusionProof.ranges(index: $0.position - 1, size: seal.size) }
         let wanted = Array(Set(ranges.joined()))
@@ -108,7 +131,7 @@ public struct SealProofs: SealedLog {
         let known = Dictionary(uniqueKeysWithValues: zip(wanted, hashes))
         return try zip(events, ranges).map { event, ranges in
             let inclusion = InclusionProof(index: event.position - 1, hashes: ranges.compactMap { known[$0] })
-            let proof = try EventProof(isWithheld ? event.withheld : event, inclusion, seal.checkpoint)
+            let proof = try EventProof(event, inclusion, seal.checkpoint)
             // What is not what was sealed cannot be proved, and shall not look as if it could.
             guard inclusion.root(of: try event.leaf.hash, size: seal.size) == seal.checkpoint.head.root else {
                 throw SealDamaged(

@@ -33,9 +33,18 @@ public struct SealedEvent: Codable, Sendable, Equatable {
         case metadataSHA256 = "metadata_sha256"
     }
 
-    static let columns =
-        "position, event_id, category, stream_id, version, type, occurred_at, recorded_at, total, completed, data::text, metadata::text"
+    /// - Parameter isWithheld: whether hashes come in the place of data and metadata.
+    static func columns(isWithheld: Bool) -> String {
+        func both(_ name: String) -> String {
+            isWithheld
+                ? "null::text AS \(name), encode(sha256(convert_to(\(name)::text, 'UTF8')), 'hex') AS \(name)_sha256"
+                : "\(name)::text, null::text AS \(name)_sha256"
+        }
+        return "position, event_id, category, stream_id, version, type, occurred_at, recorded_at, total, completed, "
+            + both("data") + ", " + both("metadata")
+    }
 
+    /// - Parameter row: of ``columns(isWithheld:)``.
     init(_ row: PostgresRow) throws {
         position = try row.decode(0)
         eventID = try row.decode(1, as: EventID.self).text
@@ -47,16 +56,10 @@ public struct SealedEvent: Codable, Sendable, Equatable {
         recordedAt = "\(Timestamp(try row.decode(7, as: PostgresTimestamp.self)))"
         total = try row.decode(8)
         completed = try row.decode(9)
-        data = try row.decode(10, as: String.self)
-        metadata = try row.decode(11, as: String.self)
-    }
-
-    /// The same with the hashes in place of data and metadata.
-    public var withheld: SealedEvent {
-        var event = self
-        if let data { (event.data, event.dataSHA256) = (nil, MerkleHash.sha256(data).hex) }
-        if let metadata { (event.metadata, event.metadataSHA256) = (nil, MerkleHash.sha256(metadata).hex) }
-        return event
+        data = try row.decode(10)
+        dataSHA256 = try row.decode(11)
+        metadata = try row.decode(12)
+        metadataSHA256 = try row.decode(13)
     }
 
     /// - Throws: ``Malformed`` where something is missing, or is none.

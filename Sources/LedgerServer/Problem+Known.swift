@@ -31,6 +31,7 @@ extension Problem {
         case let problem as Problem: self = problem
         case let refusal as Refusal: self.init(refusal)
         case let error as SealProofs.NotSealed: self = Problem(.notFound, "not_sealed", error.description)
+        case let error as SealProofs.TooMuch: self = Problem(.contentTooLarge, "too_large", error.description)
         case let error as SealDamaged: self = Problem(.internalServerError, "seal_damaged", error.description)
         case let error as AuditTrail.NotProjected:
             self = .unavailable(error.description, code: "not_projected_yet")

@@ -130,6 +130,25 @@ struct ProofTests {
         }
     }
 
+    /// A job with more data than is proved at once is refused, and proved with hashes in their place.
+    @Test func muchData() async throws {
+        try await SealedLedger.with { sealed in
+            let store = sealed.ledger.store
+            _ = try await store.append(NewEvent(type: "queued", data: #"{"name":"x"}"#), to: "large")
+            for completed in 1...9 {
+                let data = #"{"completed":\#(completed),"message":"\#(String(repeating: "x", count: 7_900_000))"}"#
+                _ = try await store.append(NewEvent(type: "progress", data: data), to: "large")
+            }
+            _ = try await sealed.sealer().sealUntilHead()
+            let seal = SealProofs(store)
+            let error = await #expect(throws: SealProofs.TooMuch.self) { try await seal.proofs(ofJob: "large") }
+            #expect(error?.description.contains("withhold the data") == true)
+            let proofs = try await seal.proofs(ofJob: "large", isWithheld: true)
+            #expect(proofs.count == 10 && proofs.allSatisfy { $0.event.data == nil })
+            for proof in proofs { try proof.check(by: sealed.key.verifier) }
+        }
+    }
+
     /// Tiles in a directory are those of the tree at every size, and what is there already stays.
     @Test func directory() async throws {
         try await SealedLedger.with { sealed in

@@ -8,6 +8,7 @@ public enum Suite {
             try await HTTPRows.measure(bench)
             try await DiskRow.measure(bench)
             try await BacklogRows.measure(bench)
+            try await RebuildUnderLoadRow.measure(bench)
             try await TransferRows.measure(bench)
             try await SealRows.measure(bench)
             try await AuditRows.measure(bench)

@@ -48,6 +48,9 @@ struct Append: AsyncParsableCommand {
     @Option(help: "What caused this, such as another event's id.")
     var causationID: String?
 
+    @Option(help: "Where it comes from, such as a host or a notebook.")
+    var source: String?
+
     @Option(help: "When it happened, if not now: RFC 3339.")
     var occurredAt: String?
 
@@ -74,7 +77,7 @@ struct Append: AsyncParsableCommand {
         if file == nil, job == nil || type == nil { throw ValidationError("Give a JOB and a TYPE, or --file.") }
         guard file != nil else { return }
         if job != nil { throw ValidationError("--file takes jobs and types from its lines: give no JOB.") }
-        let ofOneEvent = [eventID, expectedVersion, actor, correlationID, causationID, occurredAt]
+        let ofOneEvent = [eventID, expectedVersion, actor, correlationID, causationID, source, occurredAt]
         if data != "{}" || ofOneEvent.contains(where: { $0 != nil }) {
             throw ValidationError(
                 "With --file each line says everything about its event: give only --json and --data-dir beside it.")
@@ -124,7 +127,7 @@ struct Append: AsyncParsableCommand {
     }
 
     private var metadata: String {
-        let members = [("actor", actor), ("correlation_id", correlationID), ("causation_id", causationID)]
+        let members = [("actor", actor), ("correlation_id", correlationID), ("causation_id", causationID), ("source", source)]
             .compactMap { name, value in value.map { (name, $0) } }
         var json: [UInt8] = []
         for (name, value) in members {

@@ -40,6 +40,7 @@ enum Failure {
             is Rebuild.Obstructed, is CannotFold, is ReplacedTables.None,
             is PastTables.Taken, is NewProjection.Taken, is LogFile.Refused,
             is EmbeddedServiceError, is OutputClosed, is SealStopped, is SealDamaged, is SealProofs.NotSealed,
+            is SealProofs.TooMuch,
             is HistoryRewritten, is AuditTrail.NotProjected, is JobCompleteness.NotComplete,
             is SignedCheckpoint.NotSigned, is CheckpointFile.Failure, is CheckpointAddress.Failure:
             if !(error is OutputClosed) { Output.diagnostic("jobledger: \(error)") }
@@ -62,7 +63,7 @@ enum Failure {
         case .undefinedFunction, .undefinedTable, .undefinedSchema:
             "\(error.message)\n  hint: is the ledger there? `jobledger migrate status` tells, `jobledger migrate` makes it; JOBLEDGER_SCHEMA names it."
         case .insufficientPrivilege:
-            "\(error)\n  hint: appending needs the role SCHEMA_appender, reading SCHEMA_reader; the other commands need the schema's owner."
+            "\(error)\n  hint: appending needs the role SCHEMA_appender, reading SCHEMA_reader, project and rebuild SCHEMA_projector, relay SCHEMA_relay, audit seal SCHEMA_sealer; what else changes something needs SCHEMA_owner."
         default:
             error.kind == .cannotConnect ? "cannot connect to Postgres: \(error)" : "Postgres: \(error)"
         }
