@@ -121,7 +121,8 @@ struct AuditActor: AsyncParsableCommand {
         }
         let count =
             story.isCountedWhole
-            ? "\(story.counted) events" : "\(story.counted) events or more, of which these are the newest \(story.counted)"
+            ? "\(story.counted) event\(story.counted == 1 ? "" : "s")"
+            : "\(story.counted) events or more, of which these are the newest \(story.counted)"
         try Output.line(Output.printable("\(actor): \(count)"))
         try Output.line("  " + story.deeds.map { "\($0.count) \($0.type.rawValue)" }.joined(separator: ", "))
         try Output.line("  from \(TrailTable.seconds(story.first.happenedAt)) to \(TrailTable.seconds(latest.happenedAt))")
@@ -198,7 +199,11 @@ struct AuditJob: AsyncParsableCommand {
 
     private func print(_ story: JobStory, _ proof: JobCompleteness.Answer?) throws {
         let who = story.actors.isEmpty ? "" : ", by \(story.actors.joined(separator: ", "))"
-        try Output.line(Output.printable("\(job): \(story.events) events\(who)"))
+        try Output.line(Output.printable("\(job): \(story.events) event\(story.events == 1 ? "" : "s")\(who)"))
+        // A cause within the job is told by its position.
+        let places = Dictionary(
+            story.lines.flatMap { [$0.first, $0.last] }.map { ($0.eventID.text, "position \($0.position)") },
+            uniquingKeysWith: { $1 })
         var before: Timestamp?
         for line in story.lines {
             let (first, last) = (line.first, line.last)
@@ -207,7 +212,7 @@ struct AuditJob: AsyncParsableCommand {
             if let detail = last.detail { text += ": \(TrailTable.cut(detail, 70))" }
             if first.occurredAt != nil { text += "  (recorded \(TrailTable.seconds(first.recordedAt)))" }
             if let source = first.source { text += "  from \(source)" }
-            if let cause = first.causationID { text += "  because of \(cause)" }
+            if let cause = first.causationID { text += "  because of \(places[cause] ?? cause)" }
             try Output.line(
                 "  \(TrailTable.seconds(first.happenedAt))  \(pause.padded(to: 9))"
                     + "\(first.position)".padded(to: 8) + Output.printable(text))
