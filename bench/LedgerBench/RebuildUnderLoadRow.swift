@@ -28,7 +28,8 @@ enum RebuildUnderLoadRow {
         }
         let (store, head) = (ledger.store(connections: 4), try await ledger.head())
         let projector = Projector(definition, store: store, url: ledger.url, logger: .bench)
-        return try await during({ await projector.run() }) {
+        let projecting: @Sendable () async -> Void = { await projector.run() }
+        return try await during(projecting) {
             try await until("batch_jobs has come to \(head)", within: .seconds(900)) {
                 try await ProjectionState.all(on: ledger.admin).first { $0.name == definition.name }?.position == head
             }
