@@ -10,8 +10,8 @@ import TransparencyLog
 /// Any number of them may run: one holds the lease and works, the others stand by. Tiles and checkpoint commit together, by
 /// compare-and-swap on the size of the tree. What is not to be signed stops it, and says why: see ``SealStopped``.
 public struct Sealer: Sendable {
-    private let key: SealKey
-    private let memory: SealMemory
+    let key: SealKey
+    let memory: SealMemory
     private let configuration: PostgresConfiguration
     private let interval: Duration
     private let window: Int64
@@ -110,7 +110,7 @@ public struct Sealer: Sendable {
         on connection: PostgresConnection, reading reader: PostgresConnection, upTo end: Position?, _ succeeded: () -> Void
     ) async throws -> Position {
         let state = try await permitted(on: connection, reading: reader)
-        var growth = Growth(state.edge)
+        var growth = SealGrowth(state.edge)
         if state.stopped != nil { try await connection.query("SELECT stop_seal(null)") }
         if let last = state.last, last.signer != key.verifier.signer {
             // Who has only the new key shall not wait for the next event.
@@ -141,7 +141,7 @@ public struct Sealer: Sendable {
 
     /// Signs the head of the tree and keeps it. False where somebody else has moved the seal.
     private func keep(
-        _ growth: Growth, after size: Position, epoch: EventID, on connection: PostgresConnection
+        _ growth: SealGrowth, after size: Position, epoch: EventID, on connection: PostgresConnection
     ) async throws -> Bool {
         let (edge, tiles) = (growth.edge, growth.tiles)
         let checkpoint = try SignedCheckpoint(TreeHead(origin: key.name, size: edge.size, root: edge.root), signedBy: key)
@@ -156,104 +156,5 @@ public struct Sealer: Sendable {
             tiles.map { PostgresBytes(MerkleHash.bytes($0.hashes)) },
             key.verifier.signer, checkpoint.text
         ).only().decode(0)
-    }
-
-    /// Where the seal stands, if this key may go on with it.
-    private func permitted(on connection: PostgresConnection, reading reader: PostgresConnection) async throws -> SealState {
-        let (state, remembered): (SealState, SealMemory.Content?)
-        do {
-            state = try await SealState.load(on: connection)
-            remembered = try await memory.load()
-        } catch let error as SealDamaged {
-            throw SealStopped("\(error). jobledger audit verify says more")
-        } catch let error as KeyFile.Failure {
-            throw SealStopped("\(error)")
-        }
-        if let named = key.name.split(separator: "/").last.flatMap({ EventID(text: String($0)) }), named != state.epoch {
-            throw SealStopped(
-                """
-                the key \(key.name) is for another epoch of the ledger, which has begun the epoch \(state.epoch.text): make a key for \
-                it (jobledger audit key --out FILE), and give the new verifier key to those who check
-                """)
-        }
-        if let last = state.last, last.signer == key.verifier.signer {
-            do {
-                try last.checkpoint.verify(by: key.verifier)
-            } catch {
-                throw SealStopped("\(error), though it says so: it was altered. jobledger audit verify says more")
-            }
-        }
-        guard let remembered, remembered.checkpoint.head.origin == key.name else { return state }
-        guard remembered.epoch == state.epoch else {
-            throw SealStopped(
-                "the key \(key.name) has signed for the epoch \(remembered.epoch.text) of the ledger, and this is \(state.epoch.text): make another key"
-            )
-        }
-        try await check(remembered.checkpoint.head, against: state, on: connection, reading: reader)
-        return state
-    }
-
-    /// Whether what was signed before is the beginning of what is there now.
-    private func check(
-        _ signed: TreeHead, against state: SealState, on connection: PostgresConnection, reading reader: PostgresConnection
-    ) async throws {
-        let root: MerkleHash
-        if signed.size <= state.size {
-            do {
-                root = try await StoredTiles(connection: connection, edge: state.edge).root(at: signed.size, treeOf: state.size)
-            } catch let error as SealDamaged {
-                throw SealStopped("\(error). jobledger audit verify says more")
-            }
-        } else {
-            // It was killed between the signature and the commit, or the database is an older one.
-            var growth = Growth(state.edge)
-            try await growth.read(reader, upTo: signed.size, patience: nil, keepsTiles: false)
-            guard growth.edge.size == signed.size else {
-                throw SealStopped(
-                    """
-                    the log ends at position \(growth.edge.size), but \(signed.size) events have been signed (\(memory.path)): it was rolled \
-                    back. After restoring a backup begin another epoch, SELECT begin_epoch(), and make a key for it
-                    """)
-            }
-            root = growth.edge.root
-        }
-        guard root == signed.root else {
-            throw SealStopped(
-                """
-                the first \(signed.size) events are not those that were signed (\(memory.path)): the history was rewritten. \
-                jobledger audit verify --against \(memory.path) confirms it
-                """)
-        }
-    }
-}
-
-/// Why a sealer signs no more. It goes on by itself once the reason is gone.
-public struct SealStopped: Error, Sendable, CustomStringConvertible {
-    public let description: String
-    init(_ description: String) { self.description = description }
-}
-
-/// A tree that takes in events.
-private struct Growth {
-    var edge: TreeEdge
-    /// Those that are full since they were last kept.
-    var tiles: [(tile: Tile, hashes: [MerkleHash])] = []
-    private var leaves = LeafReader()
-
-    init(_ edge: TreeEdge) { self.edge = edge }
-
-    /// Takes in the events behind its end, up to a position or to the end of the log.
-    mutating func read(
-        _ reader: PostgresConnection, upTo end: Position, patience: Duration?, keepsTiles: Bool = true
-    ) async throws {
-        for try await chunk in reader.copyOut(LeafReader.script(after: edge.size, upTo: end, patience: patience)) {
-            try leaves.read(chunk) { row in
-                guard row.position == edge.size + 1 else {
-                    throw SealStopped(
-                        "there is no event at position \(edge.size + 1), and there is one at \(row.position): one was removed")
-                }
-                edge.append(row.leaf) { if keepsTiles { tiles.append(($0, $1)) } }
-            }
-        }
     }
 }

@@ -59,7 +59,9 @@ struct TrailRoutes: Sendable {
         guard let name = EventName(call.job) else {
             throw Problem.invalidRequest("the event is named by its position or its id (a UUID), not \"\(call.job)\"")
         }
-        guard let why = try await trail.why(name) else { throw Problem(.notFound, "unknown_event", "there is no such event") }
+        guard let why = try await trail.why(name) else {
+            throw Problem(.notFound, "unknown_event", "there is no such event, or the read model has not come to it yet")
+        }
         var json = Array("{\"event\":".utf8)
         json += why.event.json
         json += ",\"causes\":".utf8

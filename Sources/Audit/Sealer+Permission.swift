@@ -1,0 +1,79 @@
+import LedgerCore
+import Postgres
+import TransparencyLog
+
+extension Sealer {
+    /// Where the seal stands, if this key may go on with it.
+    func permitted(on connection: PostgresConnection, reading reader: PostgresConnection) async throws -> SealState {
+        let (state, remembered): (SealState, SealMemory.Content?)
+        do {
+            state = try await SealState.load(on: connection)
+            remembered = try await memory.load()
+        } catch let error as SealDamaged {
+            throw SealStopped("\(error). jobledger audit verify says more")
+        } catch let error as KeyFile.Failure {
+            throw SealStopped("\(error)")
+        }
+        if let named = key.name.split(separator: "/").last.flatMap({ EventID(text: String($0)) }), named != state.epoch {
+            throw SealStopped(
+                """
+                the key \(key.name) is for another epoch of the ledger, which has begun the epoch \(state.epoch.text): make a key for \
+                it (jobledger audit key --out FILE), and give the new verifier key to those who check
+                """)
+        }
+        if let last = state.last, last.signer == key.verifier.signer {
+            do {
+                try last.checkpoint.verify(by: key.verifier)
+            } catch {
+                throw SealStopped("\(error), though it says so: it was altered. jobledger audit verify says more")
+            }
+        }
+        guard let remembered, remembered.checkpoint.head.origin == key.name else { return state }
+        guard remembered.epoch == state.epoch else {
+            throw SealStopped(
+                "the key \(key.name) has signed for the epoch \(remembered.epoch.text) of the ledger, and this is \(state.epoch.text): make another key"
+            )
+        }
+        try await check(remembered.checkpoint.head, against: state, on: connection, reading: reader)
+        return state
+    }
+
+    /// Whether what was signed before is the beginning of what is there now.
+    private func check(
+        _ signed: TreeHead, against state: SealState, on connection: PostgresConnection, reading reader: PostgresConnection
+    ) async throws {
+        let root: MerkleHash
+        if signed.size <= state.size {
+            do {
+                root = try await StoredTiles(connection: connection, edge: state.edge).root(at: signed.size, treeOf: state.size)
+            } catch let error as SealDamaged {
+                throw SealStopped("\(error). jobledger audit verify says more")
+            }
+        } else {
+            // It was killed between the signature and the commit, or the database is an older one.
+            var growth = SealGrowth(state.edge)
+            try await growth.read(reader, upTo: signed.size, patience: nil, keepsTiles: false)
+            guard growth.edge.size == signed.size else {
+                throw SealStopped(
+                    """
+                    the log ends at position \(growth.edge.size), but \(signed.size) events have been signed (\(memory.path)): it was rolled \
+                    back. After restoring a backup begin another epoch, SELECT begin_epoch(), and make a key for it
+                    """)
+            }
+            root = growth.edge.root
+        }
+        guard root == signed.root else {
+            throw SealStopped(
+                """
+                the first \(signed.size) events are not those that were signed (\(memory.path)): the history was rewritten. \
+                jobledger audit verify --against \(memory.path) confirms it
+                """)
+        }
+    }
+}
+
+/// Why a sealer signs no more. It goes on by itself once the reason is gone.
+public struct SealStopped: Error, Sendable, CustomStringConvertible {
+    public let description: String
+    init(_ description: String) { self.description = description }
+}
