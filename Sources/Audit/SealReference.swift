@@ -33,12 +33,7 @@ struct SealReference: Sendable {
             if let key { try last.checkpoint.verify(by: key) }
             isTrusted = true
             return
-        } catch let error as SealDamaged {
-            edge = TreeEdge(size: stored.size, bytes: stored.edge) ?? TreeEdge()
-            (source, isTrusted) = (StoredTiles(connection: connection, edge: edge), false)
-            say(.checkpoint, stored.size, "\(error)")
-        } catch let error as SignedCheckpoint.NotSigned {
-            // What the state was made of is known to be sound.
+        } catch where error is SealDamaged || error is SignedCheckpoint.NotSigned {
             edge = TreeEdge(size: stored.size, bytes: stored.edge) ?? TreeEdge()
             (source, isTrusted) = (StoredTiles(connection: connection, edge: edge), false)
             say(.checkpoint, stored.size, "\(error)")
@@ -105,9 +100,7 @@ struct SealReference: Sendable {
             try leaves.read(chunk) { hashes.append($0.leaf) }
         }
         for tile in Tile.edge(ofTreeOf: size).dropFirst() {
-            let children = (0..<tile.width(inTreeOf: size)).map {
-                Tile(level: tile.level - 1, number: tile.number * Int64(Tile.width) + Int64($0))
-            }
+            let children = tile.children(tile.width(inTreeOf: size))
             let below = try await source.hashes(of: children, treeOf: size)
             hashes += children.compactMap { below[$0].map(MerkleHash.root(ofFullTile:)) }
         }

@@ -28,10 +28,6 @@ public struct SealStatus: Sendable {
         try SealStatus(try await connection.query(statement).only())
     }
 
-    public static func epoch(on connection: PostgresConnection) async throws -> EventID {
-        try await connection.query("SELECT epoch FROM ledger").only().decode(0)
-    }
-
     /// The log that the last checkpoint is of; `nil` where nothing is sealed.
     public static func lastOrigin(on connection: PostgresConnection) async throws -> String? {
         let rows = try await connection.query("SELECT note FROM seal_checkpoints ORDER BY size DESC, sealed_at DESC LIMIT 1")

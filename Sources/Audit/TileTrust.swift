@@ -51,9 +51,7 @@ struct TileTrust {
             known.isTrusted = expected.isTrusted
         } else {
             // The tiles below it have it in them.
-            let children = (0..<Int64(Tile.width)).map {
-                Tile(level: tile.level - 1, number: tile.number * Int64(Tile.width) + $0)
-            }
+            let children = tile.children()
             let below = try await source.hashes(of: children, treeOf: edge.size)
             let again = children.compactMap { below[$0].map(MerkleHash.root(ofFullTile:)) }
             let isRepaired = again.count == Tile.width && MerkleHash.root(ofFullTile: again) == expected.hash

@@ -51,6 +51,13 @@ public enum JSONText {
         return members
     }
 
+    /// The text that the object `json` has under a name: of several members of one name the last counts, as it does for Postgres. `nil` where there
+    /// is none, or it is no string, or `json` is no object.
+    public static func text(_ name: String, in json: String) -> String? {
+        guard let members = try? slices(of: Array(json.utf8)[...]) else { return nil }
+        return members.last { $0.name == name }.flatMap { string(from: $0.value) }
+    }
+
     /// The elements of the array `bytes`, in order, as they lie there.
     public static func elements(of bytes: ArraySlice<UInt8>) throws(SyntaxError) -> [ArraySlice<UInt8>] {
         var scanner = Scanner(bytes: bytes)

@@ -31,6 +31,11 @@ public struct Tile: Sendable, Hashable, Comparable {
         return number * leaves..<(number + 1) * leaves
     }
 
+    /// The first tiles one level down: each hash of it is one of theirs.
+    public func children(_ count: Int = Tile.width) -> [Tile] {
+        (0..<Int64(count)).map { Tile(level: level - 1, number: number * Int64(Self.width) + $0) }
+    }
+
     /// Where its own hash stands, once it is full: in the tile one level up, and at which place.
     public var parent: (tile: Tile, place: Int) {
         let (number, place) = number.quotientAndRemainder(dividingBy: Int64(Self.width))

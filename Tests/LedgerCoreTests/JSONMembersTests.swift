@@ -61,4 +61,12 @@ import Testing
             }
         }
     }
+
+    /// What Postgres takes for the text of a member: whoever shows an actor must show the one that the tables have.
+    @Test(
+        arguments: [
+            (#"{"actor":"ada"}"#, "ada"), (#"{"actor":"ada","actor":"eve"}"#, "eve"), (#"{"\u0061ctor":"\u00e9"}"#, "é"),
+            (#"{"actor":"ada","actor":null}"#, nil), (#"{"actor":7}"#, nil), (#"{"other":"x"}"#, nil), ("{}", nil), ("[", nil),
+        ] as [(String, String?)])
+    func textOfAMember(_ json: String, _ text: String?) { #expect(JSONText.text("actor", in: json) == text) }
 }

@@ -1,4 +1,5 @@
 import Audit
+import EventStore
 import Foundation
 import LedgerClient
 import LedgerCore
@@ -130,6 +131,10 @@ import TransparencyLog
                 #expect(try await first(after: 5) == 6)
                 #expect(try file.load()?.head.size == 9)
                 #expect(try await ledger.checkpoint()?.head.size == 9)
+                let event = try #require(try await service.ledger.store.page(.init(after: 6, limit: 1)).first)
+                let proof = try #require(try EventProof.list(try await ledger.proof(of: event.id)).first)
+                try proof.check(by: seal.key.verifier)
+                #expect(proof.event.position == 7)
 
                 try await seal.forget()
                 try await seal.run()

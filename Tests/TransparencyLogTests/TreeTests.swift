@@ -21,15 +21,11 @@ struct TreeTests {
             "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
         ]
         var edge = TreeEdge()
-        #expect(hex(edge.root) == roots[0])
+        #expect(edge.root.hex == roots[0])
         for (leaf, root) in zip(leaves, roots.dropFirst()) {
             edge.append(.leaf(leaf))
-            #expect(hex(edge.root) == root)
+            #expect(edge.root.hex == root)
         }
-    }
-
-    private func hex(_ hash: MerkleHash) -> String {
-        hash.bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
     }
 
     /// All sizes to 300, and every leaf of each: the edge's root and the proofs are those of the definition, and hold.

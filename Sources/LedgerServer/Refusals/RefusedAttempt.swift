@@ -40,10 +40,7 @@ struct RefusedAttempt: Sendable {
         code: String,
         detail: String
     ) {
-        let actor = event.flatMap { event in
-            (try? JSONText.slices(of: Array(event.metadata.utf8)[...]))?.last { $0.name == "actor" }
-                .flatMap { JSONText.string(from: $0.value) }
-        }
+        let actor = event.flatMap { JSONText.text("actor", in: $0.metadata) }
         let kind = Kind(
             token: token, peer: context.channel.remoteAddress?.ipAddress, method: request.method.rawValue, path: path,
             actor: Self.cut(actor), job: Self.cut(job), type: Self.cut(event?.type), code: code)

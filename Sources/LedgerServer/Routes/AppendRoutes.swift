@@ -189,7 +189,32 @@ extension Response {
     }
 }
 
+extension Response {
+    /// A part of a list.
+    /// - Parameters:
+    ///   - name: of the list.
+    ///   - next: the address of the next page.
+    ///   - size: about how many bytes it has.
+    static func page<Item>(
+        _ name: String, _ items: [Item], next: String?, size: Int = 0, _ element: (Item, inout [UInt8]) -> Void
+    ) -> Response {
+        var json: [UInt8] = []
+        json.reserveCapacity(size)
+        json += "{\"\(name)\":".utf8
+        json.append(list: items, element)
+        json += ",\"next\":".utf8
+        json.append(jsonString: next)
+        json.append(UInt8(ascii: "}"))
+        return .json(json)
+    }
+}
+
 extension [UInt8] {
+    /// Appends the text as JSON, or null.
+    mutating func append(jsonString text: String?) {
+        if let text { appendJSON(string: text) } else { self += "null".utf8 }
+    }
+
     /// Appends a JSON array.
     mutating func append<Item>(list: some Sequence<Item>, _ element: (Item, inout [UInt8]) throws -> Void) rethrows {
         append(UInt8(ascii: "["))

@@ -54,13 +54,9 @@ struct EventRoutes: Sendable {
     }
 
     private func answer(_ page: EventPages.Page, next: ((position: Position, version: Int32)) -> String) -> Response {
-        var json: [UInt8] = []
-        json.reserveCapacity(page.events.reduce(100) { $0 + $1.count + 1 })
-        json += "{\"events\":".utf8
-        json.append(list: page.events) { $1 += $0 }
-        json += ",\"next\":".utf8
-        if page.hasMore, let last = page.last { json.appendJSON(string: next(last)) } else { json += "null".utf8 }
-        json.append(UInt8(ascii: "}"))
-        return .json(json)
+        let last = page.hasMore ? page.last : nil
+        return .page("events", page.events, next: last.map(next), size: page.events.reduce(100) { $0 + $1.count + 1 }) {
+            $1 += $0
+        }
     }
 }

@@ -26,7 +26,7 @@ struct JobRoutes: Sendable {
     @Sendable private func list(_ call: Call) async throws -> Response {
         let query = call.query
         try query.allow("status", "kind", "limit", "after", "min_position")
-        let (status, kind) = (try choice("status", Self.statuses, query), try choice("kind", Self.kinds, query))
+        let (status, kind) = (try query.choice("status", Self.statuses), try query.choice("kind", Self.kinds))
         let limit = Int(try query.integer("limit", 1...1000) ?? 100)
         try await wait(query, JobTables.jobs)
         let after = try query.text("after")
@@ -40,11 +40,11 @@ struct JobRoutes: Sendable {
     @Sendable private func job(_ call: Call) async throws -> Response {
         try call.query.allow("at", "min_position")
         let (position, row): (Position, String?)
-        if let at = try call.query.text("at") {
+        if let at = try call.query.moment("at") {
             guard try call.query.text("min_position") == nil else {
                 throw Problem.invalidRequest("give \"at\" or \"min_position\", not both: the past need not be waited for")
             }
-            position = try await self.position(at)
+            position = try await store.position(of: at)
             row = try await ReadModel(definition, store: store).job(call.job, at: position)
         } else {
             try await wait(call.query, JobTables.jobs)
@@ -57,14 +57,6 @@ struct JobRoutes: Sendable {
         var response = Response.json(Array(row.utf8))
         response.headers[.ledgerPosition] = "\(position)"
         return response
-    }
-
-    /// A position or a time, but no later than the log's end.
-    private func position(_ at: String) async throws -> Position {
-        guard let moment = Moment(at) else {
-            throw Problem.invalidRequest("\"at\" must be a position or a time such as 2026-11-23T20:45:00Z, not \"\(at)\"")
-        }
-        return try await store.position(of: moment)
     }
 
     @Sendable private func runs(_ call: Call) async throws -> Response {
@@ -86,21 +78,8 @@ struct JobRoutes: Sendable {
         try await watch.wait(for: position, of: projection)
     }
 
-    private func choice(_ name: String, _ choices: [String], _ query: Query) throws -> String? {
-        guard let value = try query.text(name) else { return nil }
-        guard choices.contains(value) else {
-            throw Problem.invalidRequest("\"\(name)\" must be one of \(choices.joined(separator: ", ")), not \"\(value)\"")
-        }
-        return value
-    }
-
     private func answer(_ name: String, _ page: JobTables.Page, next: (String) -> String) -> Response {
-        var json = Array("{\"\(name)\":".utf8)
-        json.append(list: page.items) { $1 += $0.utf8 }
-        json += ",\"next\":".utf8
-        if let last = page.next { json.appendJSON(string: next(last)) } else { json += "null".utf8 }
-        json.append(UInt8(ascii: "}"))
-        var response = Response.json(json)
+        var response = Response.page(name, page.items, next: page.next.map(next)) { $1 += $0.utf8 }
         response.headers[.ledgerPosition] = "\(page.position)"
         return response
     }

@@ -1,3 +1,4 @@
+internal import EventStore
 internal import LedgerCore
 
 /// The part of an address behind `?`. A parameter that is misspelled, malformed or given twice where one is meant is a mistake that
@@ -97,17 +98,38 @@ struct Query: Sendable {
 
     func position(_ name: String) throws(Problem) -> Position? { try integer(name, 0...Int64.max) }
 
+    /// A position or a time.
+    func moment(_ name: String) throws(Problem) -> Moment? {
+        guard let text = try text(name) else { return nil }
+        guard let moment = Moment(text) else {
+            throw .invalidRequest("\"\(name)\" must be a position or a time such as 2026-11-23T20:45:00Z, not \"\(text)\"")
+        }
+        return moment
+    }
+
+    func choice(_ name: String, _ choices: [String]) throws(Problem) -> String? {
+        guard let value = try text(name) else { return nil }
+        return try Self.choice(name, choices, value)
+    }
+
+    private static func choice(_ name: String, _ choices: [String], _ value: String) throws(Problem) -> String {
+        guard choices.contains(value) else {
+            throw .invalidRequest("\"\(name)\" must be one of \(choices.joined(separator: ", ")), not \"\(value)\"")
+        }
+        return value
+    }
+
+    private static let typeNames = EventType.allCases.map(\.rawValue)
+
+    func type() throws(Problem) -> EventType? { try choice("type", Self.typeNames).flatMap { EventType(rawValue: $0) } }
+
     /// May be given several times.
     func types() throws(Problem) -> Set<EventType>? {
         let names = all("type")
         guard !names.isEmpty else { return nil }
         var types: Set<EventType> = []
         for name in names {
-            guard let type = EventType(rawValue: name) else {
-                throw .invalidRequest(
-                    "\"type\" must be one of \(EventType.allCases.map(\.rawValue).joined(separator: ", ")), not \"\(name)\"")
-            }
-            types.insert(type)
+            if let type = EventType(rawValue: try Self.choice("type", Self.typeNames, name)) { types.insert(type) }
         }
         return types
     }

@@ -25,31 +25,18 @@ struct TrailRoutes: Sendable {
         let order = try order(sent)
         var query = TrailQuery(order: order, limit: Int(try sent.integer("limit", 1...1000) ?? 100))
         query.actor = try sent.text("actor")
-        query.type = try sent.text("type").map { name in
-            guard let type = EventType(rawValue: name) else {
-                throw Problem.invalidRequest(
-                    "\"type\" must be one of \(EventType.allCases.map(\.rawValue).joined(separator: ", ")), not \"\(name)\"")
-            }
-            return type
-        }
+        query.type = try sent.type()
         query.job = try sent.text("job")
         query.correlationID = try sent.text("correlation_id")
         query.text = try sent.text("text")
         query.after = try sent.integer("after", 1...Int64.max)
-        if let from = try moment("from", sent) { query.from = try await store.firstPosition(from: from) }
-        if let to = try moment("to", sent) { query.to = try await store.position(of: to) }
+        if let from = try sent.moment("from") { query.from = try await store.firstPosition(from: from) }
+        if let to = try sent.moment("to") { query.to = try await store.position(of: to) }
         if let position = try sent.position("min_position") { try await watch.wait(for: position, of: AuditTrail.projection) }
         let page = try await trail.page(query)
-        var json = Array("{\"events\":".utf8)
-        json.append(list: page.entries) { $1 += $0.json }
-        json += ",\"next\":".utf8
-        if page.entries.count == query.limit, let last = page.entries.last {
-            json.appendJSON(string: next("/v1/audit/events", sent, query.limit, after: last.position))
-        } else {
-            json += "null".utf8
-        }
-        json.append(UInt8(ascii: "}"))
-        var response = Response.json(json)
+        let last = page.entries.count == query.limit ? page.entries.last : nil
+        let address = last.map { next("/v1/audit/events", sent, query.limit, after: $0.position) }
+        var response = Response.page("events", page.entries, next: address) { $1 += $0.json }
         response.headers[.ledgerPosition] = "\(page.position)"
         return response
     }
@@ -88,34 +75,15 @@ struct TrailRoutes: Sendable {
         query.code = try sent.text("code")
         query.after = try sent.integer("after", 1...Int64.max)
         let refusals = try await trail.refusals(query)
-        var json = Array("{\"refusals\":".utf8)
-        json.append(list: refusals) { $1 += $0.json }
-        json += ",\"next\":".utf8
-        if refusals.count == query.limit, let last = refusals.last {
-            json.appendJSON(string: next("/v1/audit/refusals", sent, query.limit, after: last.number))
-        } else {
-            json += "null".utf8
-        }
-        json.append(UInt8(ascii: "}"))
-        return .json(json)
+        let last = refusals.count == query.limit ? refusals.last : nil
+        let address = last.map { next("/v1/audit/refusals", sent, query.limit, after: $0.number) }
+        return .page("refusals", refusals, next: address) { $1 += $0.json }
     }
 
     // MARK: The parts
 
     private func order(_ query: Query) throws -> TrailQuery.Order {
-        guard let name = try query.text("order") else { return .newest }
-        guard let order = TrailQuery.Order(rawValue: name) else {
-            throw Problem.invalidRequest("\"order\" must be newest or oldest, not \"\(name)\"")
-        }
-        return order
-    }
-
-    private func moment(_ name: String, _ query: Query) throws -> Moment? {
-        guard let text = try query.text(name) else { return nil }
-        guard let moment = Moment(text) else {
-            throw Problem.invalidRequest("\"\(name)\" must be a position or a time such as 2026-11-23T20:45:00Z, not \"\(text)\"")
-        }
-        return moment
+        try query.choice("order", TrailQuery.Order.allCases.map(\.rawValue)).flatMap { TrailQuery.Order(rawValue: $0) } ?? .newest
     }
 
     /// The same question, behind the last of this page.
@@ -124,13 +92,6 @@ struct TrailRoutes: Sendable {
             query.all(name).map { "\(name)=\(Query.encoded($0))&" }
         }
         return "\(path)?\(kept.joined())limit=\(limit)&after=\(after)"
-    }
-}
-
-extension [UInt8] {
-    /// Appends the text as JSON, or null.
-    mutating func append(jsonString text: String?) {
-        if let text { appendJSON(string: text) } else { self += "null".utf8 }
     }
 }
 

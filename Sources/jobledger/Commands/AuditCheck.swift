@@ -104,7 +104,7 @@ struct AuditCheck: AsyncParsableCommand {
     private func print(_ answer: Answer) throws {
         for event in answer.events ?? [] {
             try Output.line("position \(event.position), recorded \(event.recordedAt)")
-            let actor = event.metadata.flatMap(Self.actor)
+            let actor = event.metadata.flatMap { JSONText.text("actor", in: $0) }
             try Output.line(
                 Output.printable(
                     "  job \(event.streamID), version \(event.version): \(event.type)" + (actor.map { " by \($0)" } ?? "")))
@@ -124,11 +124,5 @@ struct AuditCheck: AsyncParsableCommand {
             try Output.line("the log of \(answer.size) events continues that of \(after): nothing in it was changed")
         }
         try Output.line("it holds: signed by \(answer.log), for \(answer.size) events")
-    }
-
-    private static func actor(_ metadata: String) -> String? {
-        (try? JSONText.slices(of: Array(metadata.utf8)[...]))?.first { $0.name == "actor" }.flatMap {
-            JSONText.string(from: $0.value)
-        }
     }
 }

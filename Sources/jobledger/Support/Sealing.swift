@@ -62,9 +62,8 @@ extension LedgerSettings {
     func prepareSeal(_ directory: DataDirectory, logger: Logger) async throws -> (sealer: Sealer?, verifier: VerifierKey?) {
         if let sealKey { return (try sealer(logger: logger), try KeyFile.verifier(at: sealKey)) }
         let store = try store(connections: 1)
-        let (epoch, origin) = try await store.pool.withConnection { connection in
-            try await (SealStatus.epoch(on: connection), SealStatus.lastOrigin(on: connection))
-        }
+        let epoch = try await store.epoch()
+        let origin = try await store.pool.withConnection { try await SealStatus.lastOrigin(on: $0) }
         await store.close()
         let (name, path) = (Self.sealKeyName(ledger, epoch), directory.sealKey.path)
         if try directory.hasSealKey(named: name, logger: logger) == false {
