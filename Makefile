@@ -68,6 +68,10 @@ test-thread: deps ## run the tests of THREAD_MODULES under ThreadSanitizer
 	@# Bounds of seconds are too short for a program that is ten times slower.
 	TSAN_OPTIONS=suppressions=$(CURDIR)/scripts/thread-sanitizer.supp scripts/test $(THREAD_MODULES) -- $(THREAD) --skip 'LimitTests|TokenTests/revoke'
 
+.PHONY: test-busy
+test-busy: deps test-tools build-tests ## run all tests beside two busy loops a core; takes about three times as long
+	scripts/busy $(MAKE) test CONFIGURATION=$(CONFIGURATION)
+
 .PHONY: soak
 soak: deps build-tests ## run the long tests: 5,000,000 events, a minute of lossy feed, a rebuild of 5,000,000, 20,000 jobs as of each event
 	JOBLEDGER_SOAK=1 swift test -c $(CONFIGURATION) --skip-build \
@@ -97,6 +101,10 @@ format-check: ## check the format of the Swift code
 .PHONY: compose-check
 compose-check: ## check docker-compose.yml
 	@scripts/check-compose
+
+.PHONY: image-check
+image-check: deps build ## build the Dockerfile, without Docker, and try its image; takes minutes
+	CONFIGURATION=$(CONFIGURATION) scripts/check-image
 
 .PHONY: clean
 clean: ## remove what was built

@@ -4,7 +4,7 @@ import Testing
 
 @testable import EmbeddedServices
 
-@Suite(.timeLimit(.minutes(1))) struct PrivateRedisTests {
+@Suite(.timeLimit(.minutes(10))) struct PrivateRedisTests {
     @Test func theURLOutlivesRestartsAndTheDataDoesNot() async throws {
         try await withDirectory { directory in
             let server = try await PrivateRedis.start(directory: directory)
@@ -34,7 +34,7 @@ import Testing
                 user.command(command, parentDeathSignal: "clear"), log: directory.appending(path: "orphan.log").path)
             let server = try await PrivateRedis.start(directory: directory)
             // Gone from the process table, but perhaps not yet reaped by us.
-            #expect(await orphan.exit(within: .seconds(5)) != nil)
+            #expect(await orphan.exit(within: .seconds(60)) != nil)
             try await server.stop()
         }
     }

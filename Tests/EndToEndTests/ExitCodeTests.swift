@@ -86,8 +86,8 @@ extension EndToEnd {
         }
 
         @Test("3 comes within seconds where nobody listens") func refusedConnection() async throws {
-            async let status = Program.jobledger.run(["status"], environment: Self.nowhere, within: .seconds(20))
-            async let append = Program.jobledger.run(["append", "a", "queued"], environment: Self.nowhere, within: .seconds(20))
+            async let status = Program.jobledger.run(["status"], environment: Self.nowhere, within: .seconds(180))
+            async let append = Program.jobledger.run(["append", "a", "queued"], environment: Self.nowhere, within: .seconds(180))
             for outcome in try await [status, append] {
                 #expect(outcome.code == 3)
                 #expect(outcome.errors.contains("cannot connect to Postgres"), "\(outcome)")

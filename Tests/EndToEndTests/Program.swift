@@ -17,7 +17,7 @@ struct Program: Sendable {
     /// Runs it to its end.
     func run(
         _ arguments: [String], environment: [String: String] = [:], input: Data = Data(), directory: URL? = nil,
-        within limit: Duration = .seconds(60)
+        within limit: Duration = .seconds(180)
     ) async throws -> Outcome {
         try await start(arguments, environment: environment, input: input, directory: directory).end(within: limit)
     }

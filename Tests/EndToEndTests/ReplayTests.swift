@@ -52,7 +52,7 @@ extension EndToEnd {
 
         @Test(
             "killed twenty times at random moments, a rebuild goes on where it was, and leaves nothing behind",
-            .timeLimit(.minutes(5)))
+            .timeLimit(.minutes(15)))
         func killed() async throws {
             let seed = UInt64.random(in: 0...UInt64.max)
             print("killed rebuilds: seed \(seed)")

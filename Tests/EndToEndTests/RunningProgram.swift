@@ -23,7 +23,7 @@ struct RunningProgram: Sendable {
     func signal(_ number: Int32) { process.signal(number) }
 
     /// Waits for its end, and kills it when that does not come.
-    func end(within limit: Duration = .seconds(60)) async throws -> Outcome {
+    func end(within limit: Duration = .seconds(180)) async throws -> Outcome {
         guard let exit = await process.exit(within: limit) else {
             process.signal(SIGKILL)
             _ = await process.exit()

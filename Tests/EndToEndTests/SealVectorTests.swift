@@ -18,7 +18,7 @@ extension EndToEnd {
             var consistency: [String: [String]]
         }
 
-        @Test("trees of all sizes", .timeLimit(.minutes(5))) func vectors() async throws {
+        @Test("trees of all sizes", .timeLimit(.minutes(15))) func vectors() async throws {
             let directory = try makeDirectory("vectors")
             defer { try? FileManager.default.removeItem(at: directory) }
             func write(_ data: Data, _ name: String) throws {

@@ -141,7 +141,7 @@ extension EndToEnd {
                         service.program.signal(signal)
                         return try await group.reduce(0, +)
                     }
-                    let outcome = try await service.program.end(within: .seconds(20))
+                    let outcome = try await service.program.end()
                     #expect(outcome.code == 0, "\(outcome)")
                     let followed = try await following.end()
                     #expect(followed.code == 0 && followed.output.contains("retry: 2000\n"), "\(followed)")
@@ -282,7 +282,7 @@ extension EndToEnd {
                     }
                     let ends = (0..<jobs).map { #"{"job":"j\#($0)","type":"finished"}"# }
                     _ = try await service.ask("POST", "/v1/events", "[" + ends.joined(separator: ",") + "]")
-                    let outcome = try await reader.end(within: .seconds(90))
+                    let outcome = try await reader.end(within: .seconds(180))
                     #expect(outcome.lines == ["following", "wrong 0"], "\(outcome)")
                 }
             }

@@ -1,7 +1,7 @@
 import LedgerTesting
 
 /// Waits until something holds that another process brings about.
-func until(within limit: Duration = .seconds(30), _ question: String, _ holds: () async throws -> Bool) async throws {
+func until(within limit: Duration = .seconds(120), _ question: String, _ holds: () async throws -> Bool) async throws {
     _ = try await eventually(within: limit, question) { try await holds() ? true : nil }
 }
 

@@ -9,7 +9,7 @@ struct UpProcess: Sendable {
     /// Starts it and waits until it is ready.
     static func start(in directory: URL) async throws -> UpProcess {
         let up = UpProcess(directory: directory, program: try await begin(in: directory))
-        _ = try await eventually(within: .seconds(60), "up is ready") { () -> Bool? in
+        _ = try await eventually("up is ready") { () -> Bool? in
             if !up.program.isRunning { throw ProgramTrouble(description: "up ended:\n\(up.program.errors)") }
             // One that was killed leaves its `ready` until the next has begun: this one's own word counts as well.
             return up.isReady && up.program.errors.contains("The ledger is up.") ? true : nil
@@ -67,7 +67,7 @@ struct UpProcess: Sendable {
     }
 
     func untilNothingRuns() async throws {
-        try await until(within: .seconds(10), "no process of \(directory.path) is left") {
+        try await until("no process of \(directory.path) is left") {
             processes().isEmpty
         }
     }

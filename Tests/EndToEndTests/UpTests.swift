@@ -49,7 +49,7 @@ extension EndToEnd {
         @Test("stops cleanly", arguments: [SIGTERM, SIGINT]) func stops(by signal: Int32) async throws {
             try await UpProcess.with { up in
                 up.program.signal(signal)
-                let outcome = try await up.program.end(within: .seconds(20))
+                let outcome = try await up.program.end()
                 #expect(outcome.code == 0, "\(outcome)")
                 #expect(up.processes() == [])
                 #expect(!up.isReady)
@@ -64,7 +64,7 @@ extension EndToEnd {
                 !up.processes(named: "initdb").isEmpty || !up.processes(named: "postgres").isEmpty
             }
             up.program.signal(SIGTERM)
-            _ = try await up.program.end(within: .seconds(20))
+            _ = try await up.program.end()
             try await up.untilNothingRuns()
 
             let again = try await UpProcess.start(in: directory)
@@ -80,7 +80,7 @@ extension EndToEnd {
                 let up = try await UpProcess.start(in: directory)
                 seen.append([try up.address("JOBLEDGER_URL"), try up.address("JOBLEDGER_TOKEN")])
                 up.program.signal(SIGTERM)
-                #expect(try await up.program.end(within: .seconds(20)).code == 0)
+                #expect(try await up.program.end().code == 0)
             }
             #expect(seen[0] == seen[1] && !seen[0].contains(nil), "\(seen)")
             try FileManager.default.removeItem(at: directory)

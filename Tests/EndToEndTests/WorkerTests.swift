@@ -16,7 +16,7 @@ extension EndToEnd {
                 try await user.running(command) { program in
                     try await until("\(command) is at work") { try await isActive() }
                     program.signal(signal)
-                    let outcome = try await program.end(within: .seconds(10))
+                    let outcome = try await program.end()
                     #expect(outcome.code == 0, "\(outcome)")
                 }
                 // The lease was given up, not left to run out.

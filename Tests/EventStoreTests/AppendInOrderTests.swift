@@ -5,7 +5,7 @@ import Postgres
 import Testing
 
 /// Appending a long row of requests: one batch is made ready while another is written.
-@Suite(.timeLimit(.minutes(5))) struct AppendInOrderTests {
+@Suite(.timeLimit(.minutes(15))) struct AppendInOrderTests {
     private struct SourceBroke: Error {}
 
     /// Parts of odd sizes, empty ones, one that is cut into several calls, refusals in between: one answer a request, in order.

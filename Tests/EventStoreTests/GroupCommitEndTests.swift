@@ -6,7 +6,7 @@ import Postgres
 import Testing
 
 /// How a group commit ends, and what callers see when the server does.
-@Suite(.timeLimit(.minutes(5))) struct GroupCommitEndTests {
+@Suite(.timeLimit(.minutes(15))) struct GroupCommitEndTests {
     @Test func aStopFinishesWhatWasAccepted() async throws {
         try await TestLedger.with { ledger async throws in
             var settings = GroupCommit.Settings()

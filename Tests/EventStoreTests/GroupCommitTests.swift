@@ -6,7 +6,7 @@ import Postgres
 import Testing
 
 /// Concurrent callers share a transaction, and nothing else.
-@Suite(.timeLimit(.minutes(5))) struct GroupCommitTests {
+@Suite(.timeLimit(.minutes(15))) struct GroupCommitTests {
     @Test func whateverArrivedMeanwhileGoesInTheNextCommitAndKeepsItsOwnAnswer() async throws {
         try await TestLedger.with { ledger async throws in
             try await ledger.store.withGroupCommit { commits in

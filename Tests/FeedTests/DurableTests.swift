@@ -6,7 +6,7 @@ import Postgres
 import Testing
 
 /// Subscriptions that have a name.
-@Suite(.timeLimit(.minutes(1))) struct DurableTests {
+@Suite(.timeLimit(.minutes(10))) struct DurableTests {
     private static func fill(_ ledger: TestLedger, _ count: Int) async throws {
         try await ledger.queue("a")
         for number in 1..<count { try await ledger.progress("a", number) }

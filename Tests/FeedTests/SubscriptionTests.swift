@@ -11,7 +11,7 @@ import Testing
 @testable import Feed
 
 /// Every event once and in order, with Redis, without it, and with one that is not there.
-@Suite(.timeLimit(.minutes(2))) struct SubscriptionTests {
+@Suite(.timeLimit(.minutes(10))) struct SubscriptionTests {
     enum Wakes: CaseIterable { case redis, silentRedis, deadRedis, pollingOnly }
 
     @Test(arguments: Wakes.allCases)

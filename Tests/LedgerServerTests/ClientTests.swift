@@ -7,7 +7,7 @@ import LedgerTesting
 import Testing
 
 /// The client library against a service.
-@Suite(.timeLimit(.minutes(2))) struct ClientTests {
+@Suite(.timeLimit(.minutes(10))) struct ClientTests {
     private static func client(_ service: TestService, url: String? = nil, token: String? = nil) throws -> LedgerClient {
         try LedgerClient(url: url ?? service.url, token: token ?? service.token)
     }

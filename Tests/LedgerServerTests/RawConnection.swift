@@ -23,7 +23,7 @@ final class RawConnection: Sendable {
         }
         guard connected == 0 else { throw POSIXError(POSIXErrorCode(rawValue: errno) ?? .EIO) }
         // Nothing takes longer than this.
-        var patience = timeval(tv_sec: 30, tv_usec: 0)
+        var patience = timeval(tv_sec: 120, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
     }
 
@@ -62,7 +62,7 @@ final class RawConnection: Sendable {
             let count = recv(descriptor, &buffer, buffer.count, 0)
             if count < 0, errno == ECONNRESET { break }
             guard count >= 0 else {
-                throw NeverHappened(question: "an answer; so far: \(String(decoding: bytes, as: UTF8.self))", limit: .seconds(30))
+                throw NeverHappened(question: "an answer; so far: \(String(decoding: bytes, as: UTF8.self))", limit: .seconds(120))
             }
             if count == 0 { break }
             bytes += buffer[..<count]

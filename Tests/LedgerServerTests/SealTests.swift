@@ -12,7 +12,7 @@ import TransparencyLog
 @testable import LedgerServer
 
 /// What the service shows of the seal, and the clients that are its witnesses.
-@Suite(.timeLimit(.minutes(2))) struct SealTests {
+@Suite(.timeLimit(.minutes(10))) struct SealTests {
     /// A key for the service's ledger, and a way to seal what it has.
     private struct Seal: Sendable {
         let key: SealKey

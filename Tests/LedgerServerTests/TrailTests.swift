@@ -11,7 +11,7 @@ import Testing
 @testable import LedgerServer
 
 /// Who did what, and what was refused, over HTTP.
-@Suite(.timeLimit(.minutes(2))) struct TrailTests {
+@Suite(.timeLimit(.minutes(10))) struct TrailTests {
     @Test func events() async throws {
         try await TestService.with(projecting: true) { service in
             for (job, actor) in [("a", "ada"), ("b", "bob"), ("c", "ada"), ("d", "ada")] {

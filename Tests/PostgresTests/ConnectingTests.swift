@@ -4,7 +4,7 @@ import Testing
 
 @testable import Postgres
 
-@Suite(.timeLimit(.minutes(1))) struct ConnectingTests {
+@Suite(.timeLimit(.minutes(10))) struct ConnectingTests {
     private func url() async throws -> String { try await TestServers.shared.postgresURL() }
 
     @Test func theFirstHostMayBeDead() async throws {

@@ -3,7 +3,7 @@ import Testing
 
 @testable import Postgres
 
-@Suite(.timeLimit(.minutes(5))) struct CooperativePoolTests {
+@Suite(.timeLimit(.minutes(15))) struct CooperativePoolTests {
     /// More statements sleep than there are threads in Swift's pool; other tasks go on as if nothing were.
     @Test func sleepingStatementsHoldUpNobodyElse() async throws {
         let url = try await TestServers.shared.postgresURL()

@@ -4,7 +4,7 @@ import Testing
 
 private struct SourceFailed: Error {}
 
-@Suite(.timeLimit(.minutes(2))) struct CopyTests {
+@Suite(.timeLimit(.minutes(10))) struct CopyTests {
     private func withTable(_ body: (PostgresConnection) async throws -> Void) async throws {
         try await withConnection { connection in
             try await connection.execute(script: "CREATE TEMP TABLE t (n bigint PRIMARY KEY, s text)")

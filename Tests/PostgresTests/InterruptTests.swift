@@ -3,7 +3,7 @@ import OffPool
 import Synchronization
 import Testing
 
-@Suite(.timeLimit(.minutes(1))) struct InterruptTests {
+@Suite(.timeLimit(.minutes(10))) struct InterruptTests {
     /// A pipe: its reading end is readable once something was written, its writing end is writable until it is full.
     private final class Pipe: Sendable {
         let reading: Int32

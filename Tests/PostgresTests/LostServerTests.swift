@@ -6,7 +6,7 @@ import Testing
 
 @testable import Postgres
 
-@Suite(.timeLimit(.minutes(2))) struct LostServerTests {
+@Suite(.timeLimit(.minutes(10))) struct LostServerTests {
     @Test func aServerKilledInMidQueryAndBackAgain() async throws {
         try await withOwnServer { server in
             let configuration = PostgresConfiguration(url: server.url)

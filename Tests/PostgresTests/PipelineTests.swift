@@ -2,7 +2,7 @@ import Testing
 
 @testable import Postgres
 
-@Suite(.timeLimit(.minutes(2))) struct PipelineTests {
+@Suite(.timeLimit(.minutes(10))) struct PipelineTests {
     @Test func manyStatementsAnswerInOrder() async throws {
         try await withConnection { connection in
             #expect(try await connection.pipeline([]).isEmpty)

@@ -33,7 +33,7 @@ private final class Order: Sendable {
     func note(_ number: Int) { list.withLock { $0.append(number) } }
 }
 
-@Suite(.timeLimit(.minutes(1))) struct PoolTests {
+@Suite(.timeLimit(.minutes(10))) struct PoolTests {
     private func pool(size: Int, longestQueue: Int = 10_000, name: String = "pool") async throws -> PostgresPool {
         PostgresPool(
             PostgresConfiguration(url: try await TestServers.shared.postgresURL(), applicationName: name), size: size,

@@ -3,7 +3,7 @@ import Testing
 
 @testable import Postgres
 
-@Suite(.timeLimit(.minutes(2))) struct PreparedTests {
+@Suite(.timeLimit(.minutes(10))) struct PreparedTests {
     @Test func aPreparedStatementIsParsedOnce() async throws {
         try await withConnection { connection async throws in
             for number in 0..<20 {

@@ -2,7 +2,7 @@ import Testing
 
 @testable import Postgres
 
-@Suite(.timeLimit(.minutes(2))) struct RowStreamTests {
+@Suite(.timeLimit(.minutes(10))) struct RowStreamTests {
     @Test func twoHundredThousandRowsInOrder() async throws {
         try await withConnection { connection in
             var next = 1

@@ -2,7 +2,7 @@ import Testing
 
 @testable import Postgres
 
-@Suite(.timeLimit(.minutes(1))) struct ServerErrorTests {
+@Suite(.timeLimit(.minutes(10))) struct ServerErrorTests {
     @Test func anErrorCarriesWhatTheServerSaid() async throws {
         try await withConnection { connection in
             try await connection.execute(

@@ -4,7 +4,7 @@ import Testing
 
 private struct Stop: Error {}
 
-@Suite(.timeLimit(.minutes(1))) struct TransactionTests {
+@Suite(.timeLimit(.minutes(10))) struct TransactionTests {
     private func withTable(_ body: (PostgresConnection) async throws -> Void) async throws {
         try await withConnection { connection in
             try await connection.execute(script: "CREATE TEMP TABLE t (n int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED)")

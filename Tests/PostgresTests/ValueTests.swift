@@ -5,7 +5,7 @@ import Testing
 @testable import Postgres
 
 /// What goes out as a parameter comes back as the same value.
-@Suite(.timeLimit(.minutes(2))) struct ValueTests {
+@Suite(.timeLimit(.minutes(10))) struct ValueTests {
     private func expectRoundTrip<T: PostgresEncodable & PostgresDecodable & Equatable>(
         _ values: T..., location: SourceLocation = #_sourceLocation
     ) async throws {

@@ -33,7 +33,7 @@ import Testing
     }
 
     /// In the middle of one's rebuild the other is rebuilt and verified; neither waits, and each comes to its own digest.
-    @Test(.timeLimit(.minutes(1))) func rebuildSideBySide() async throws {
+    @Test(.timeLimit(.minutes(10))) func rebuildSideBySide() async throws {
         try await TestLedger.with { one async throws in
             try await TestLedger.with { other async throws in
                 let definition = try ProjectionDefinition.builtIn("batch_jobs")

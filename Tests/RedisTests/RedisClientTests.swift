@@ -4,7 +4,7 @@ import OffPool
 import Redis
 import Testing
 
-@Suite(.timeLimit(.minutes(1))) struct RedisClientTests {
+@Suite(.timeLimit(.minutes(10))) struct RedisClientTests {
     @Test func aKilledServerFailsCallsUntilItIsBack() async throws {
         try await withRedis { server, place in
             let client = RedisClient(place)

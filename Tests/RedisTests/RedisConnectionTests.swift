@@ -3,7 +3,7 @@ import Foundation
 import Redis
 import Testing
 
-@Suite(.timeLimit(.minutes(2))) struct RedisConnectionTests {
+@Suite(.timeLimit(.minutes(10))) struct RedisConnectionTests {
     @Test func pipelineLargerThanEveryBuffer() async throws {
         try await withRedis { _, place in
             let connection = try await RedisConnection.connect(place)

@@ -2,7 +2,7 @@ import EmbeddedServices
 import Redis
 import Testing
 
-@Suite(.timeLimit(.minutes(1))) struct RedisPipelineTests {
+@Suite(.timeLimit(.minutes(10))) struct RedisPipelineTests {
     @Test func isReceivedInOrder() async throws {
         try await withRedis { _, place in
             let client = RedisClient(place)

@@ -4,7 +4,7 @@ import OffPool
 import Redis
 import Testing
 
-@Suite(.timeLimit(.minutes(1))) struct RedisSubscriptionTests {
+@Suite(.timeLimit(.minutes(10))) struct RedisSubscriptionTests {
     typealias Item = RedisSubscription.Item
 
     @Test func joinsAndDelivers() async throws {
