@@ -62,7 +62,8 @@ final class RawConnection: Sendable {
             let count = recv(descriptor, &buffer, buffer.count, 0)
             if count < 0, errno == ECONNRESET { break }
             guard count >= 0 else {
-                throw NeverHappened(question: "an answer; so far: \(String(decoding: bytes, as: UTF8.self))", limit: .seconds(120))
+                throw NeverHappened(
+                    question: "an answer; so far: \(String(decoding: bytes, as: UTF8.self))", limit: .seconds(120))
             }
             if count == 0 { break }
             bytes += buffer[..<count]
