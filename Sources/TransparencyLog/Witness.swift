@@ -16,9 +16,14 @@ public protocol WitnessMemory: Sendable {
 
 /// Remembers the last checkpoint that it has seen of a log, and lets no later one pass that does not continue it: so nobody, not even who
 /// has the log's key, can change what this witness has seen, or take it back.
+///
+/// It remembers twice: in its memory, which outlives it, and in itself, for as long as it looks. A memory that has lost what it was given,
+/// or gives something older, cannot make it forget; it is given it again.
 public actor Witness {
     private let key: VerifierKey?
     private let memory: any WitnessMemory
+    /// The last checkpoint that this witness has let pass.
+    private var seen: SignedCheckpoint?
 
     /// - Parameter key: who must have signed; `nil` takes the log's word for it, and still knows its history again.
     public init(key: VerifierKey?, memory: any WitnessMemory) {
@@ -31,19 +36,28 @@ public actor Witness {
     /// - Throws: ``HistoryRewritten``, ``SignedCheckpoint/NotSigned``, what the memory throws, and the log. What was remembered stays then.
     @discardableResult
     public func look(at log: some SealedLog) async throws -> SignedCheckpoint? {
-        let remembered = try await memory.load()
-        guard let seen = try await log.checkpoint() else {
-            if let remembered {
-                throw HistoryRewritten("nothing is sealed, and \(remembered.head.size) events of \(remembered.head.origin) were")
+        let kept = try await memory.load()
+        var remembered = [kept, seen].compactMap(\.self)
+        if remembered.count == 2, kept?.head == seen?.head { remembered.removeLast() }
+        guard let shown = try await log.checkpoint() else {
+            if let old = remembered.first?.head {
+                throw HistoryRewritten("nothing is sealed, and \(old.size) events of \(old.origin) were")
             }
             return nil
         }
-        guard let remembered else {
-            if let key { try seen.verify(by: key) }
-            try await memory.save(seen)
-            return seen
-        }
-        let (old, head) = (remembered.head, seen.head)
+        var latest = shown
+        for old in remembered.map(\.head) { latest = try await Self.latest(of: log, showing: latest, continuing: old) }
+        if let key { try latest.verify(by: key) }
+        if latest.head.size > kept?.head.size ?? -1 { try await memory.save(latest) }
+        seen = latest
+        return latest
+    }
+
+    /// The last checkpoint of a log, which continues an older one.
+    private static func latest(
+        of log: some SealedLog, showing shown: SignedCheckpoint, continuing old: TreeHead
+    ) async throws -> SignedCheckpoint {
+        let head = shown.head
         guard head.origin == old.origin else {
             throw HistoryRewritten(
                 "this is the log \(head.origin), and \(old.origin) was seen: another ledger, or another epoch of it")
@@ -52,12 +66,10 @@ public actor Witness {
             throw HistoryRewritten(
                 "\(head.size) events are sealed, and \(old.size) were: the end was cut off, or this is an older backup")
         }
-        let latest = head.size == old.size ? seen : try await log.update(from: old.size).checked(after: old)
-        if let key { try latest.verify(by: key) }
+        let latest = head.size == old.size ? shown : try await log.update(from: old.size).checked(after: old)
         guard latest.head.origin == old.origin, latest.head.size > old.size || latest.head.root == old.root else {
             throw HistoryRewritten.otherRoot(old)
         }
-        if latest.head.size > old.size { try await memory.save(latest) }
         return latest
     }
 }

@@ -32,6 +32,7 @@ struct WitnessTests {
         private(set) var checkpoint: SignedCheckpoint?
         func load() -> SignedCheckpoint? { checkpoint }
         func save(_ checkpoint: SignedCheckpoint) { self.checkpoint = checkpoint }
+        func put(_ checkpoint: SignedCheckpoint?) { self.checkpoint = checkpoint }
         init() {}
     }
 
@@ -69,6 +70,32 @@ struct WitnessTests {
         }
         // What comes behind what was seen is free.
         #expect(try await witness.look(at: Shown(400, key: key, otherFrom: 300))?.head.size == 400)
+    }
+
+    /// A place that has lost what was put there, or has something older, takes nothing from the witness that goes on looking.
+    @Test func aMemoryThatForgets() async throws {
+        let memory = Memory()
+        let witness = Witness(key: nil, memory: memory)
+        try await witness.look(at: Shown(100, key: key))
+        let older = await memory.checkpoint
+        try await witness.look(at: Shown(300, key: key))
+        for lost in [nil, older] {
+            await memory.put(lost)
+            let error = await #expect(throws: HistoryRewritten.self) {
+                try await witness.look(at: Shown(400, key: key, otherFrom: 200))
+            }
+            #expect(error?.description.contains("rewritten") == true, "\(String(describing: error))")
+            await #expect(throws: HistoryRewritten.self) { try await witness.look(at: Shown(200, key: key)) }
+            await #expect(throws: HistoryRewritten.self) { try await witness.look(at: Shown(0, key: key)) }
+            #expect(await memory.checkpoint?.head.size == lost?.head.size)
+            // The place gets it again.
+            try await witness.look(at: Shown(300, key: key))
+            #expect(await memory.checkpoint?.head.size == 300)
+        }
+        // What somebody else has put there since counts as well.
+        try await Witness(key: nil, memory: memory).look(at: Shown(500, key: key))
+        await #expect(throws: HistoryRewritten.self) { try await witness.look(at: Shown(400, key: key)) }
+        #expect(try await witness.look(at: Shown(600, key: key))?.head.size == 600)
     }
 
     @Test func signedByAnother() async throws {
