@@ -14,7 +14,7 @@ public struct SealStatus: Sendable {
     public static let statement = PostgresStatement(
         """
         SELECT coalesce((SELECT size FROM seal), 0), (SELECT stopped FROM seal),
-               EXISTS (SELECT FROM leases WHERE name = $1 AND expires_at >= clock_timestamp())
+               EXISTS (SELECT FROM leases WHERE name = $1 AND is_held(expires_at))
         """, [Sealer.lease])
 
     /// - Parameter row: of ``statement``.

@@ -13,12 +13,17 @@ public struct EventWindow: Sendable {
     public var largestData: Int?
     /// How long to wait, in the server, for the first event; `nil` does not wait.
     public var patience: Duration?
+    /// The epoch that is read: in another the events are others, and reading them is an error, `JL021`. `nil` does not mind.
+    public var epoch: EventID?
 
-    public init(after: Position, limit: Int, largestData: Int? = nil, patience: Duration? = nil) {
+    public init(
+        after: Position, limit: Int, largestData: Int? = nil, patience: Duration? = nil, epoch: EventID? = nil
+    ) {
         self.after = after
         self.limit = limit
         self.largestData = largestData
         self.patience = patience
+        self.epoch = epoch
     }
 
     /// Numbers stand in the text, for a COPY takes no parameters. To wait is a statement of its own: the next one sees what was
@@ -27,11 +32,13 @@ public struct EventWindow: Sendable {
         let wait = patience.map {
             "SELECT await_events(\(after), make_interval(secs => \($0 / .milliseconds(1)) / 1000.0)); "
         }
+        // Within the statement, so that it sees the very log that is read.
+        let expectation = epoch.map { " AND expect_epoch('\($0.text)')" } ?? ""
         let data = largestData.map { "CASE WHEN octet_length(data::text) <= \($0) THEN data END" } ?? "data"
         return (wait ?? "") + """
             COPY (SELECT position, event_id, stream_id, version, type, \(data), metadata, occurred_at, recorded_at, total
                     FROM events
-                   WHERE position > \(after) AND position <= \(after + Int64(limit))
+                   WHERE position > \(after) AND position <= \(after + Int64(limit))\(expectation)
                    ORDER BY position) TO STDOUT (FORMAT binary)
             """
     }

@@ -72,7 +72,8 @@ actor LogReader {
     }
 
     private func begin() -> PostgresCopyOut.Iterator {
-        let window = EventWindow(after: position, limit: limit, largestData: Self.largestData, patience: Self.patience)
+        let window = EventWindow(
+            after: position, limit: limit, largestData: Self.largestData, patience: Self.patience, epoch: epoch)
         return connection.encodedEvents(in: window, chunk: Self.batch).makeAsyncIterator()
     }
 

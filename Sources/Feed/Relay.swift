@@ -12,7 +12,7 @@ import Redis
 /// and nothing is lost, for the log keeps everything.
 ///
 /// Three things go on at once: a batch is read (``LogReader``), the one before is published (``Publishing``), and what was published
-/// before that is noted down, here, on a connection of its own, together with the lease.
+/// before that is noted down, here, on a connection of its own, together with the lease. Now and then it looks who holds the log (``LogWatch``).
 public struct Relay: Sendable {
     private let store: EventStore
     private let redis: RedisClient
@@ -20,6 +20,7 @@ public struct Relay: Sendable {
     private let lease: Lease
     private let checkpoint = Checkpoint(Self.reader)
     private let window: Int
+    private let longestHold: Duration?
     private let logger: Logger
 
     /// The relay's name among the readers.
@@ -27,10 +28,16 @@ public struct Relay: Sendable {
     /// Data of more bytes do not go through Redis; the message says where to fetch them.
     public static let largestData = LogReader.largestData
 
-    /// - Parameter window: the most events that are read by one statement. Memory does not depend on it.
-    public init(store: EventStore, url: String, redis: RedisConfiguration, window: Int = 100_000, logger: Logger) {
+    /// - Parameters:
+    ///   - window: the most events that are read by one statement. Memory does not depend on it.
+    ///   - longestHold: for how long a session may hold the log before the relay ends it; `nil` only reports.
+    public init(
+        store: EventStore, url: String, redis: RedisConfiguration, window: Int = 100_000, longestHold: Duration? = nil,
+        logger: Logger
+    ) {
         self.store = store
         self.window = window
+        self.longestHold = longestHold
         self.logger = logger
         self.redis = RedisClient(redis)
         lease = Lease("relay", holder: UUID.version7().text)
@@ -86,10 +93,12 @@ public struct Relay: Sendable {
         _ progress: Progress, _ noted: inout Position, on connection: PostgresConnection, succeeded: () -> Void
     ) async throws -> Bool {
         var renewed = ContinuousClock.now
+        var watch = LogWatch(endingAfter: longestHold, logger: logger)
         for await _ in progress.wakes {
             if renewed.duration(to: .now) >= Lease.renewal {
                 guard try await lease.take(on: connection) else { return false }
                 renewed = .now
+                try await watch.look(on: connection)
             }
             let position = progress.position
             guard position > noted else { continue }

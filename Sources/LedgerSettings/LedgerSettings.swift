@@ -11,6 +11,7 @@ import SystemPackage
 /// | `REDIS_URL` | `redis://…` | – | the Redis to publish to; without it nothing is published and followers poll |
 /// | `JOBLEDGER_SCHEMA` | 1–50 of `a–z 0–9 _` | `jobledger` | the ledger: its schema, and the prefix of its channels |
 /// | `JOBLEDGER_WINDOW` | integer, 1–1,000,000 | 100000 | the most events that a projector folds in one transaction |
+/// | `JOBLEDGER_LONGEST_HOLD` | seconds, 5–3600 | – | for how long a session may hold the log before the relay ends it; without it the relay only reports |
 /// | `JOBLEDGER_SEAL_KEY` | path | – | the file with the private key that seals; for the sealer alone |
 /// | `JOBLEDGER_SEAL_MEMORY` | path | the key's, and `.signed` | where the sealer keeps what it signed last |
 /// | `JOBLEDGER_SEAL_VERIFIER` | verifier key | – | the key that checkpoints are checked with |
@@ -32,6 +33,7 @@ public struct LedgerSettings: Sendable {
     public private(set) var redisURL: String?
     public let ledger: LedgerName
     public let window: Int
+    public let longestHold: Duration?
     public let logLevel: String
     public let sealKey: String?
     public let sealMemory: String?
@@ -83,6 +85,12 @@ public struct LedgerSettings: Sendable {
             throw Problem(description: "JOBLEDGER_WINDOW is \"\(window)\": it must be an integer from 1 to 1000000")
         }
         self.window = window
+        longestHold = try value("JOBLEDGER_LONGEST_HOLD").map { text throws(Problem) in
+            guard let seconds = Int(text), (5...3600).contains(seconds) else {
+                throw Problem(description: "JOBLEDGER_LONGEST_HOLD is \"\(text)\": it must be seconds, an integer from 5 to 3600")
+            }
+            return .seconds(seconds)
+        }
         logLevel = try value("JOBLEDGER_LOG_LEVEL") ?? "info"
         guard Self.logLevels.contains(logLevel) else {
             throw Problem(

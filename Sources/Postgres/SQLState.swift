@@ -21,8 +21,9 @@ public struct SQLState: Sendable, Hashable, CustomStringConvertible {
     public static let undefinedFunction = SQLState("42883")
     public static let undefinedSchema = SQLState("3F000")
     public static let insufficientPrivilege = SQLState("42501")
-    /// `feature_not_supported`, with which the server also says that a kept statement has another answer by now.
-    static let planIsOutdated = SQLState("0A000")
+    public static let featureNotSupported = SQLState("0A000")
+    /// With it the server also says that a kept statement has another answer by now.
+    static let planIsOutdated = featureNotSupported
     public static let inFailedTransaction = SQLState("25P02")
     public static let idleInTransactionTimeout = SQLState("25P03")
 

@@ -98,7 +98,7 @@ public struct ProjectionCheck: Sendable {
             return Suspicion(
                 place: place, what: "\(error.message), for a projection sees new_events and its own tables only",
                 instead: "What is needed of other tables, fold from the events into a table of its own.")
-        } else if error.message.contains("not yet supported") {
+        } else if error.sqlState == .featureNotSupported {
             return Suspicion(
                 place: place, what: "it has a statement that cannot be looked into (\(error.message))",
                 instead: "Write apply.sql with SELECT, INSERT, UPDATE, DELETE and MERGE alone.")

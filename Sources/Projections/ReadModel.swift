@@ -51,7 +51,7 @@ public struct ReadModel: Sendable {
                 """
                 SELECT position FROM projections
                  WHERE name = $1 AND state = 'running'
-                   AND EXISTS (SELECT FROM leases WHERE leases.name = 'projection:' || $1 AND expires_at >= clock_timestamp())
+                   AND EXISTS (SELECT FROM leases WHERE leases.name = 'projection:' || $1 AND is_held(expires_at))
                 """, definition.name
             ).first.map { try $0.decode(0) }
         }

@@ -188,7 +188,7 @@ public struct Rebuild: Sendable {
         else { return nil }
         let isThere: Bool = try await connection.query(
             """
-            SELECT head() <= $2 OR EXISTS (SELECT FROM leases WHERE name = 'projection:' || $1 AND expires_at >= clock_timestamp())
+            SELECT head() <= $2 OR EXISTS (SELECT FROM leases WHERE name = 'projection:' || $1 AND is_held(expires_at))
             """, definition.name, live.position
         ).only().decode(0)
         return isThere ? live : nil
@@ -270,7 +270,7 @@ public struct Rebuild: Sendable {
                 """
                 SELECT coalesce(head() - min(position), 0) FROM projections
                  WHERE state = 'running' AND NOT (name = $1 AND definition <> $2)
-                   AND EXISTS (SELECT FROM leases WHERE leases.name = 'projection:' || projections.name AND expires_at >= clock_timestamp())
+                   AND EXISTS (SELECT FROM leases WHERE leases.name = 'projection:' || projections.name AND is_held(expires_at))
                 """, definition.name, definition.hash
             ).only().decode(0)
             guard lag > maxLag else { return }

@@ -64,6 +64,24 @@ import TransparencyLog
         }
     }
 
+    /// The key is changed, and changed back, and changed again, while nothing is appended: the last checkpoint is always of the key in use.
+    @Test func keysComeBack() async throws {
+        try await SealedLedger.with { sealed in
+            try await sealed.fill(10)
+            let other = try SealKey(name: sealed.key.name)
+            for key in [sealed.key, other, sealed.key, other, sealed.key] {
+                // A clock that goes back in between changes nothing: what was sealed last is last.
+                try await sealed.tamper("UPDATE seal_checkpoints SET sealed_at = sealed_at + interval '1 hour'")
+                #expect(try await sealed.sealer(key).sealUntilHead() == 10)
+                let last = try #require(try await sealed.state().last)
+                try last.checkpoint.verify(by: key.verifier)
+            }
+            #expect(try await sealed.checkpoints().map(\.head.size) == [10, 10, 10, 10, 10])
+            try await sealed.fill(10, from: 10)
+            #expect(try await sealed.sealer().sealUntilHead() == 20)
+        }
+    }
+
     /// A sealer that runs seals what comes, and says so.
     @Test func sealsWhatComes() async throws {
         try await SealedLedger.with { sealed in

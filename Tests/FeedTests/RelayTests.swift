@@ -158,4 +158,35 @@ import Testing
             await second.value
         }
     }
+
+    /// Another epoch begins while the relay runs: its beats follow, and no event of the new one goes out under the old.
+    @Test func followsTheEpoch() async throws {
+        struct Beat: Decodable {
+            var position: String
+            var epoch: String
+        }
+        try await TestLedger.with { ledger async throws in
+            let redis = try await TestServers.shared.redis()
+            var items = try ledger.subscription(redis).makeAsyncIterator()
+            await Self.joined(&items)
+            let relay = Task { await ledger.relay(redis).run() }
+            try await ledger.queue("a")
+            _ = try await Self.messages(&items, upTo: 1)
+            let begun = try await ledger.store.pool.withConnection {
+                try await $0.query("SELECT begin_epoch()").only().decode(0, as: EventID.self)
+            }
+            try await ledger.progress("a", 1)
+            var published: Set<String> = []
+            while let item = await items.next() {
+                if let message = try Message(item) { published.insert(message.position) }
+                guard case .message(ledger.name.headChannel, _, let payload) = item else { continue }
+                let beat = try JSONDecoder().decode(Beat.self, from: Data(payload))
+                if beat.epoch == begun.text, beat.position == "2" { break }
+                #expect(beat.position == "1" || beat.epoch == begun.text, "an event of the new epoch under the old")
+            }
+            #expect(published.contains("2"))
+            relay.cancel()
+            await relay.value
+        }
+    }
 }

@@ -26,6 +26,59 @@ import Testing
         }
     }
 
+    @Test("readiness and metrics name who holds the log") func holder() async throws {
+        try await TestService.with { service in
+            let sitter = try await service.ledger.connect(as: "sitter")
+            try await sitter.execute(
+                script: """
+                    BEGIN; SELECT append_event('a', 'queued', '{"name":"n"}');
+                    SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0
+                    """)
+            let owner = "\"\(service.ledger.name)_owner\""
+            let admin = try await service.ledger.connect()
+            try await admin.execute(script: "GRANT pg_read_all_stats TO \(owner)")
+            let process = await sitter.serverProcess
+            let held = try await eventually(within: .seconds(60), "the log is held") {
+                let answer = try await service.ask("GET", "/readyz")
+                return answer.json["checks"].elements.first { $0["name"].text == "log" && $0["ready"].bool == false }
+            }
+            #expect(held["detail"].text?.contains("by process \(process) of ") == true, "\(held)")
+            #expect(held["detail"].text?.contains("(sitter)") == true && held["needed"].bool == false, "\(held)")
+            let metrics = try await service.ask("GET", "/metrics").text
+            #expect(metrics.contains("jobledger_log_held_seconds{by=\"process \(process) of "))
+            try await sitter.execute(script: "ROLLBACK")
+            let free = try await service.ask("GET", "/readyz")
+            #expect(free.text.contains(#"{"name":"log","ready":true"#), "\(free)")
+            #expect(try await service.ask("GET", "/metrics").text.contains("jobledger_log_held_seconds{by=\"\"} 0"))
+            for connection in [sitter, admin] { await connection.close() }
+        }
+    }
+
+    @Test("a clock that was once ahead is told") func clock() async throws {
+        try await TestService.with { service in
+            try await service.ledger.queue("a")
+            #expect(try await service.ask("GET", "/readyz").text.contains(#"{"name":"clock","ready":true"#))
+            let connection = try await service.ledger.connect()
+            try await connection.execute(
+                script: """
+                    ALTER TABLE events DISABLE TRIGGER events_append_only;
+                    UPDATE events SET recorded_at = clock_timestamp() + interval '1 hour';
+                    ALTER TABLE events ENABLE ALWAYS TRIGGER events_append_only
+                    """)
+            // What follows is not recorded before what it follows.
+            try await service.ledger.progress("a", 1)
+            let inOrder: Bool = try await connection.query("SELECT min(recorded_at) = max(recorded_at) FROM events").only()
+                .decode(0)
+            #expect(inOrder)
+            let answer = try await service.ask("GET", "/readyz")
+            #expect(answer.text.contains(#"{"name":"clock","ready":false"#) && answer.status == 200, "\(answer)")
+            let ahead = try await service.ask("GET", "/metrics").text.split(separator: "\n")
+                .first { $0.hasPrefix("jobledger_clock_ahead_seconds ") }.flatMap { Int($0.split(separator: " ")[1]) }
+            #expect((3000...3600).contains(ahead ?? 0))
+            await connection.close()
+        }
+    }
+
     @Test("projections that lag or have stopped are told") func projections() async throws {
         try await TestService.with(projecting: true) { service in
             try await service.ledger.queue("a")

@@ -20,6 +20,10 @@ struct Health: Sendable {
         var relay: Position
         var isRelayActive: Bool
         var seal: SealStatus
+        /// Who has locked the log at this moment, if anybody.
+        var holder: LogHolder?
+        /// By how much the last event's time is ahead of the server's clock.
+        var clockAhead: Duration
         var projections: [Projection]
 
         struct Projection: Sendable {
@@ -62,6 +66,19 @@ struct Health: Sendable {
             return checks + [Check(name: "postgres", isReady: false, isNeeded: true, detail: Self.explanation(of: error))]
         }
         checks.append(Check(name: "postgres", isReady: true, isNeeded: true, detail: "the log ends at \(lags.head)"))
+        let holder = lags.holder.flatMap { $0.heldFor >= LogHolder.notable ? $0 : nil }
+        checks.append(
+            Check(
+                name: "log", isReady: holder == nil, isNeeded: false,
+                detail: holder.map { "held for \(Int($0.heldFor / .seconds(1))) s by \($0.name), \($0.waiting) appenders wait" }
+                    ?? "nobody holds it"))
+        checks.append(
+            Check(
+                name: "clock", isReady: lags.clockAhead < LogClock.notable, isNeeded: false,
+                detail: lags.clockAhead < LogClock.notable
+                    ? "events get the time of the server's clock"
+                    : "the last event's time is \(Int(lags.clockAhead / .seconds(1))) s ahead of it: the clock was once ahead, and until it gets there events have that time"
+            ))
         checks.append(
             Check(
                 name: "relay", isReady: lags.isRelayActive, isNeeded: false,
@@ -108,8 +125,9 @@ struct Health: Sendable {
             PostgresStatement(
                 """
                 SELECT head(), coalesce((SELECT position FROM checkpoints WHERE reader = 'relay'), 0),
-                       ARRAY(SELECT name FROM leases WHERE expires_at >= clock_timestamp()),
-                       scopes_of_token('', '') IS NULL
+                       ARRAY(SELECT name FROM leases WHERE is_held(expires_at)),
+                       scopes_of_token('', '') IS NULL,
+                       \(LogClock.secondsAhead)
                 """, []),
             PostgresStatement(
                 """
@@ -121,13 +139,15 @@ struct Health: Sendable {
                  ORDER BY name
                 """, []),
             SealStatus.statement,
+            LogHolder.statement,
         ]
         let answers = try await store.pool.withConnection { try await $0.pipeline(statements) }
         let row = try answers[0].get().only()
         let active = Set(try row.decode(2, as: [String].self))
         return Lags(
             head: try row.decode(0), relay: try row.decode(1), isRelayActive: active.contains("relay"),
-            seal: try SealStatus(try answers[2].get().only()),
+            seal: try SealStatus(try answers[2].get().only()), holder: try LogHolder(try answers[3].get()),
+            clockAhead: .seconds(try row.decode(4, as: Double.self)),
             projections: try answers[1].get().map { row in
                 let name: String = try row.decode(0)
                 let (failed, goal): (Position?, Position?) = (try row.decode(2), try row.decode(7))

@@ -1,4 +1,5 @@
 internal import Audit
+internal import EventStore
 internal import Feed
 internal import HTTPTypes
 internal import Hummingbird
@@ -67,6 +68,17 @@ struct OperationsRoutes: Sendable {
     private func write(_ lags: Health.Lags, to text: inout PrometheusText) {
         text.metric("jobledger_head_position", "gauge", "The last position of the log.")
         text.sample("jobledger_head_position", [], "\(lags.head)")
+        text.metric("jobledger_log_held_seconds", "gauge", "For how long somebody has held the log, once it is 5 s; 0 otherwise.")
+        if let holder = lags.holder, holder.heldFor >= LogHolder.notable {
+            text.sample(
+                "jobledger_log_held_seconds", [("by", holder.name)], "\(Int(holder.heldFor / .seconds(1)))")
+        } else {
+            text.sample("jobledger_log_held_seconds", [("by", "")], "0")
+        }
+        text.metric("jobledger_log_waiting_appenders", "gauge", "Sessions that wait for the log.")
+        text.sample("jobledger_log_waiting_appenders", [], "\(lags.holder?.waiting ?? 0)")
+        text.metric("jobledger_clock_ahead_seconds", "gauge", "By how much the last event's time is ahead of the server's clock.")
+        text.sample("jobledger_clock_ahead_seconds", [], "\(Int(lags.clockAhead / .seconds(1)))")
         text.metric("jobledger_relay_lag_events", "gauge", "Events that have not been published.")
         text.sample("jobledger_relay_lag_events", [], "\(max(0, lags.head - lags.relay))")
         text.metric("jobledger_seal_lag_events", "gauge", "Events that are not sealed.")

@@ -64,8 +64,21 @@ struct Status: AsyncParsableCommand {
             var active: Bool
             var error: String?
         }
+        /// Who has locked the log right now.
+        struct Holder: Encodable {
+            var by: String
+            var process: Int32?
+            var preparedAs: String?
+            var user: String
+            var application: String?
+            var heldSeconds: Int
+            var waiting: Int64
+        }
         var head: Position
         var epoch: String
+        /// By how much the last event's time is ahead of the server's clock.
+        var clockAheadSeconds: Int
+        var holder: Holder?
         var relay: Reader
         var projections: [Projection]
         /// Those that were begun and are not finished.
@@ -85,6 +98,18 @@ struct Status: AsyncParsableCommand {
         } else {
             try Output.line("ledger      \(settings.ledger), epoch \(answer.epoch)")
             try Output.line("head        \(answer.head)")
+            if let holder = answer.holder {
+                try Output.line(
+                    "held        for \(holder.heldSeconds) s by \(Output.printable(holder.by)), \(holder.waiting) appenders wait")
+                if let gid = holder.preparedAs {
+                    try Output.line("            ROLLBACK PREPARED '\(Output.printable(gid))' ends it")
+                }
+            }
+            if answer.clockAheadSeconds >= Int(LogClock.notable / .seconds(1)) {
+                try Output.line(
+                    "clock       \(answer.clockAheadSeconds) s behind the last event's time, which events have until it gets there"
+                )
+            }
             try Output.line(
                 "relay       at \(answer.relay.position), \(answer.relay.lag) behind\(answer.relay.active ? "" : ", nobody at work")"
             )
@@ -132,7 +157,7 @@ struct Status: AsyncParsableCommand {
             """
             SELECT head() AS head, (SELECT epoch::text FROM ledger) AS epoch,
                    coalesce((SELECT position FROM checkpoints WHERE reader = $1), 0) AS relay,
-                   ARRAY(SELECT name FROM leases WHERE expires_at >= clock_timestamp()) AS active
+                   ARRAY(SELECT name FROM leases WHERE is_held(expires_at)) AS active, \(LogClock.secondsAhead) AS ahead
             """, Relay.reader
         ).only()
         let (head, relay): (Position, Position) = (try row.decode("head"), try row.decode("relay"))
@@ -147,8 +172,14 @@ struct Status: AsyncParsableCommand {
                 )
             })
         let seal = try await SealStatus.load(on: connection)
+        let holder = try LogHolder(try await connection.query(LogHolder.statement))
         return Answer(
-            head: head, epoch: try row.decode("epoch"),
+            head: head, epoch: try row.decode("epoch"), clockAheadSeconds: Int(try row.decode("ahead", as: Double.self)),
+            holder: holder.map {
+                .init(
+                    by: $0.name, process: $0.process, preparedAs: $0.preparedAs, user: $0.user, application: $0.application,
+                    heldSeconds: Int($0.heldFor / .seconds(1)), waiting: $0.waiting)
+            },
             relay: .init(position: relay, lag: head - relay, active: active.contains("relay")),
             projections: try await ProjectionState.all(on: connection).map { state in
                 .init(

@@ -1,0 +1,129 @@
+import EmbeddedServices
+import EventStore
+import LedgerCore
+import LedgerTesting
+import Postgres
+import Testing
+
+/// What was answered, or seen, is there after a crash; and no transaction keeps the log without a session.
+///
+/// The server writes its log to the disk only where a commit waits for it: what did not wait is lost in a crash for certain.
+@Suite struct DurabilityTests {
+    private static func withServer(_ body: (PrivatePostgres, TestLedger) async throws -> Void) async throws {
+        let server = try await PrivatePostgres.start(
+            directory: TestServers.directory("durability"),
+            settings: ["wal_writer_delay": "10000", "max_prepared_transactions": "5", "synchronous_commit": "off"])
+        do {
+            try await TestLedger.with(url: server.url) { try await body(server, $0) }
+        } catch {
+            try await server.stop()
+            throw error
+        }
+        try await server.stop()
+    }
+
+    /// A session as a client without any of our settings has it.
+    private static func stranger(to ledger: TestLedger) async throws -> PostgresConnection {
+        try await PostgresConnection.connect(
+            PostgresConfiguration(url: ledger.url, sessionSettings: [("search_path", "\"\(ledger.name)\"")]),
+            patience: .seconds(60))
+    }
+
+    @Test func whatWasAnsweredIsThereAfterACrash() async throws {
+        try await Self.withServer { server, ledger in
+            let ways = [
+                #"SELECT position FROM append_event('job', 'queued', '{"name":"n"}')"#,
+                #"SELECT position FROM append(ARRAY['job'], ARRAY['progress'], ARRAY['{"completed":1}'])"#,
+                #"SELECT position FROM append(ARRAY['job', 'job'], ARRAY['progress', 'progress'], ARRAY['{"completed":1}', '{"completed":2}'])"#,
+                #"""
+                SELECT first_position FROM append_one_each(
+                    ARRAY['b', 'c'], ARRAY['queued', 'queued'], ARRAY['{"name":"b"}', '{"name":"c"}'], null, null,
+                    ARRAY[gen_random_uuid(), gen_random_uuid()], null, null)
+                """#,
+                #"SELECT first_position FROM append_batch(ARRAY['b', 'b'], ARRAY['progress', 'nonsense'], ARRAY['{"completed":1}', '{}'])"#,
+            ]
+            for way in ways {
+                let stranger = try await Self.stranger(to: ledger)
+                #expect(try await stranger.query("SHOW synchronous_commit").only().decode(0, as: String.self) == "off")
+                _ = try await stranger.query(way)
+                let events = try await stranger.query("SELECT count(*) FROM events").only().decode(0, as: Int64.self)
+                try await server.kill()
+                try await server.restart()
+                await stranger.close()
+                #expect(try await ledger.count() == events, "\(way)")
+            }
+            // Our own sessions, which tokens and records are written in.
+            let connection = try await ledger.connect()
+            #expect(try await connection.query("SHOW synchronous_commit").only().decode(0, as: String.self) == "on")
+            try await connection.query("SET synchronous_commit = 'off'")
+            let epoch: EventID = try await connection.query("SELECT begin_epoch()").only().decode(0)
+            try await server.kill()
+            try await server.restart()
+            #expect(try await ledger.store.epoch() == epoch)
+            await connection.close()
+        }
+    }
+
+    /// Who lowers the setting after the append is told at the commit, and nothing of it is kept.
+    @Test(arguments: [
+        #"SELECT append_event('late', 'queued', '{"name":"n"}'); SET LOCAL synchronous_commit = off"#,
+        #"SELECT append_event('late', 'queued', '{"name":"n"}'); SET synchronous_commit = off"#,
+        "SELECT begin_epoch(); SET LOCAL synchronous_commit = off",
+        #"SET CONSTRAINTS ALL IMMEDIATE; SELECT append_event('late', 'queued', '{"name":"n"}')"#,
+    ]) func loweringItAfterwardsIsRefused(_ script: String) async throws {
+        try await TestLedger.with { ledger in
+            let connection = try await ledger.connect()
+            let error = await #expect(throws: PostgresError.self) {
+                try await connection.execute(script: "BEGIN; \(script); COMMIT")
+            }
+            #expect(error?.sqlState == SQLState("55000") && error?.hint != nil, "\(String(describing: error))")
+            await connection.close()
+            #expect(try await ledger.count() == 0)
+        }
+    }
+
+    @Test func whatAMultiStatementTransactionMayDo() async throws {
+        try await TestLedger.with { ledger in
+            let connection = try await ledger.connect()
+            for script in [
+                // Replicas are the administrator's to choose.
+                #"SET LOCAL synchronous_commit = local; SELECT append_event('a', 'queued', '{"name":"n"}')"#,
+                #"SELECT append_event('a', 'progress', '{"completed":1}'); SET CONSTRAINTS ALL IMMEDIATE"#,
+                #"SAVEPOINT s; SELECT append_event('a', 'finished'); ROLLBACK TO s; SET LOCAL synchronous_commit = off"#,
+            ] { try await connection.execute(script: "BEGIN; \(script); COMMIT") }
+            #expect(try await ledger.count() == 2)
+            await connection.close()
+        }
+    }
+
+    /// A prepared transaction would hold the log, or a row that a part of the ledger waits for, after its session has gone.
+    @Test func whatOthersWaitForIsNotPrepared() async throws {
+        try await Self.withServer { _, ledger in
+            try await ledger.queue("a")
+            for statement in [
+                "SELECT append_event('a', 'progress', '{\"completed\":1}')",
+                "SELECT * FROM append(ARRAY['ghost'], ARRAY['finished'], ARRAY['{}'])",
+                "SELECT append_batch(ARRAY['a', 'a'], ARRAY['progress', 'progress'], ARRAY['{\"completed\":1}', '{\"completed\":1}'])",
+                "SELECT begin_import((SELECT epoch FROM ledger), 1)", "SELECT begin_epoch()",
+                "SELECT take_lease('relay', 'me', '1 s')", "UPDATE leases SET holder = 'me'",
+                "INSERT INTO checkpoints (reader) VALUES ('x')", "UPDATE projections SET position = 0",
+                "SELECT take_subscription('s', 'me', '1 s', 0)", "SELECT stop_seal('no reason')",
+            ] {
+                let connection = try await ledger.connect()
+                let error = await #expect(throws: PostgresError.self, "\(statement)") {
+                    try await connection.execute(script: "BEGIN; \(statement); PREPARE TRANSACTION 'forgotten'")
+                }
+                #expect(error?.sqlState == SQLState("0A000"), "\(statement): \(String(describing: error))")
+                await connection.close()
+            }
+            #expect(try await ledger.progress("a", 1).position == 2)
+            // And a session that listens to something goes on listening.
+            let listener = try await ledger.connect()
+            try await listener.execute(script: "LISTEN something")
+            _ = try await listener.query("SELECT append_event('a', 'progress', '{\"completed\":1}')")
+            let channels = try await listener.query("SELECT pg_listening_channels()").map { try $0.decode(0, as: String.self) }
+            #expect(channels == ["something"])
+            await listener.close()
+        }
+    }
+}

@@ -1,0 +1,36 @@
+import EventStore
+import LedgerTesting
+import Postgres
+import Testing
+
+@Suite struct LeaseTests {
+    /// A lease from a clock that was ahead, by an hour or for ever, keeps nobody out; one of a minute at most is what it says.
+    @Test(arguments: [("1 hour", true), ("61 seconds", true), ("infinity", true), ("50 seconds", false)])
+    func aLeaseFromAClockThatWasAhead(_ ahead: String, _ hasRunOut: Bool) async throws {
+        try await TestLedger.with { ledger in
+            let connection = try await ledger.connect()
+            let (first, second) = (Lease("relay", holder: "first"), Lease("relay", holder: "second"))
+            #expect(try await first.take(on: connection))
+            #expect(try await second.take(on: connection) == false)
+            let end = ahead == "infinity" ? "'infinity'" : "clock_timestamp() + interval '\(ahead)'"
+            try await connection.execute(script: "UPDATE leases SET expires_at = \(end)")
+            let held: Bool = try await connection.query("SELECT is_held(expires_at) FROM leases").only().decode(0)
+            #expect(held != hasRunOut)
+            #expect(try await second.take(on: connection) == hasRunOut)
+            await connection.close()
+        }
+    }
+
+    /// Nor can anybody take one for longer.
+    @Test func theLongestLease() async throws {
+        try await TestLedger.with { ledger in
+            let connection = try await ledger.connect()
+            try await connection.query("SELECT take_lease('relay', 'me', '1 year')")
+            let held: Bool = try await connection.query(
+                "SELECT is_held(expires_at) AND expires_at <= clock_timestamp() + longest_lease() FROM leases"
+            ).only().decode(0)
+            #expect(held)
+            await connection.close()
+        }
+    }
+}
