@@ -24,17 +24,27 @@ public struct EventStore: Sendable {
     public static func configuration(
         url: String, ledger: LedgerName, applicationName: String = "jobledger"
     ) -> PostgresConfiguration {
-        PostgresConfiguration(
+        var configuration = PostgresConfiguration(
             url: url, applicationName: applicationName,
             sessionSettings: [
                 ("search_path", "\"\(ledger.text)\""), ("default_transaction_isolation", "'read committed'"),
                 ("TimeZone", "'UTC'"), ("DateStyle", "'ISO, YMD'"), ("IntervalStyle", "'iso_8601'"),
                 ("extra_float_digits", "1"), ("bytea_output", "'hex'"),
+                // What a role, a database or a server may have set otherwise, and what changes the meaning of a statement.
+                ("standard_conforming_strings", "on"), ("array_nulls", "on"), ("transform_null_equals", "off"),
+                ("quote_all_identifiers", "off"), ("row_security", "on"), ("check_function_bodies", "on"),
                 // Limits that an administrator set for people's sessions would end a long replay; ours are in the driver.
                 ("statement_timeout", "0"), ("lock_timeout", "0"), ("idle_in_transaction_session_timeout", "0"),
+                ("idle_session_timeout", "0"),
                 // Compiling a statement takes half a second; folding a window of events takes less.
                 ("jit", "off"),
             ])
+        configuration.requirement = PostgresRequirement(encoding: "UTF8", oldestServer: 150_000)
+        // What is answered is on the disk, whatever the role or the server says of its own; what waits for replicas is left as it is.
+        configuration.sessionStatements = [
+            "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+        ]
+        return configuration
     }
 
     public func close() async { await pool.close() }

@@ -18,18 +18,24 @@ public struct Migrator: Sendable {
 
     public let ledger: LedgerName
     public let files: [MigrationFile]
+    /// How long to wait for another runner that gets nowhere.
+    let patience: Duration
     private let configuration: PostgresConfiguration
 
-    public init(url: String, ledger: LedgerName, files: [MigrationFile]) {
+    public init(url: String, ledger: LedgerName, files: [MigrationFile], patience: Duration = .seconds(60)) {
         self.ledger = ledger
+        self.patience = patience
         self.files = files.sorted { $0.version < $1.version }
         configuration = EventStore.configuration(url: url, ledger: ledger, applicationName: "jobledger migrate \(ledger)")
     }
 
     /// Applies what is missing. Returns the names of the files it applied.
-    public func up() async throws -> [String] {
+    /// - Parameter mended: told what of the roles' rights was missing, as after a restore on another server, and is there again.
+    public func up(mended: ([String]) -> Void = { _ in }) async throws -> [String] {
         try await locked { connection in
             let applied = try await check(on: connection)
+            // Before what is new: that may name roles that were lost.
+            mended(try await mendRights(of: applied, on: connection))
             var names: [String] = []
             for file in files where !applied.contains(file.version) {
                 try await run(file, file.up, on: connection) { connection in
@@ -76,6 +82,7 @@ public struct Migrator: Sendable {
                 // The file may have set search_path for its transaction.
                 try await connection.execute(script: "SET LOCAL search_path = \"\(ledger.text)\"")
                 try await record(connection)
+                try await rememberRights(on: connection)
             }
         } catch let error as PostgresError where error.kind == .server {
             throw Failure(description: "migration \(file.name) failed, and nothing of it was kept: \(error)")
@@ -112,16 +119,54 @@ public struct Migrator: Sendable {
         return applied
     }
 
+    /// Waits until no other runner is at work, for as long as each gets on.
+    private func lock(_ key: String, on connection: PostgresConnection) async throws {
+        try await connection.execute(script: "SET lock_timeout = \(Int64(patience / .milliseconds(1)))")
+        var last: Progress?
+        while true {
+            do {
+                try await connection.query("SELECT pg_advisory_lock(hashtextextended($1, 0))", key)
+                // For the tables that a migration changes.
+                return try await connection.execute(script: "SET lock_timeout = '60s'")
+            } catch SQLState.lockNotAvailable {
+                let progress = try await Progress(key, on: connection)
+                guard progress != last else {
+                    throw Failure(
+                        description:
+                            "another runner (process \(progress.runner) of the server) is migrating, and has not got on for \(patience): end it, or try again when it is done"
+                    )
+                }
+                last = progress
+            }
+        }
+    }
+
+    /// Who migrates, and how far that is.
+    private struct Progress: Equatable {
+        let runner: Int32
+        let files: Int64
+
+        init(_ key: String, on connection: PostgresConnection) async throws {
+            runner =
+                try await connection.query(
+                    """
+                    SELECT pid FROM pg_locks
+                     WHERE locktype = 'advisory' AND granted AND objsubid = 1
+                       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                       AND (classid::bigint << 32 | objid::bigint) = hashtextextended($1, 0)
+                    """, key
+                ).first?.decode(0) ?? 0
+            let exists: Bool = try await connection.query("SELECT to_regclass('schema_migrations') IS NOT NULL").only().decode(0)
+            files =
+                exists ? try await connection.query("SELECT count(*) FROM schema_migrations").only().decode(0) : 0
+        }
+    }
+
     private func locked<T: Sendable>(_ body: (PostgresConnection) async throws -> T) async throws -> T {
         let connection = try await PostgresConnection.connect(configuration, patience: .seconds(10))
         // The lock belongs to the session: a runner that is killed leaves none behind.
         let key = "jobledger migrate \(ledger.text)"
-        try await connection.execute(script: "SET lock_timeout = '60s'")
-        do {
-            try await connection.query("SELECT pg_advisory_lock(hashtextextended($1, 0))", key)
-        } catch SQLState.lockNotAvailable {
-            throw Failure(description: "another runner has been migrating for a minute; try again when it is done")
-        }
+        try await lock(key, on: connection)
         try await connection.execute(
             script: """
                 CREATE SCHEMA IF NOT EXISTS "\(ledger.text)";

@@ -64,6 +64,9 @@ final class LibpqConnection {
 
     var serverProcess: Int32 { PQbackendPID(pointer) }
     var serverVersion: Int32 { PQserverVersion(pointer) }
+    var database: String { PQdb(pointer).map { String(cString: $0) } ?? "" }
+    /// A setting that the server tells of by itself.
+    func parameter(_ name: String) -> String? { PQparameterStatus(pointer, name).map { String(cString: $0) } }
     /// Whether a transaction block is open, failed or not.
     var isInTransaction: Bool {
         [PQTRANS_INTRANS, PQTRANS_INERROR, PQTRANS_ACTIVE].contains(PQtransactionStatus(pointer))
@@ -273,7 +276,7 @@ final class LibpqConnection {
 }
 
 extension PostgresError {
-    fileprivate static func cannotConnect(_ message: String, isPermanent: Bool) -> PostgresError {
+    static func cannotConnect(_ message: String, isPermanent: Bool) -> PostgresError {
         var error = PostgresError(.cannotConnect, message)
         error.isPermanent = isPermanent
         return error

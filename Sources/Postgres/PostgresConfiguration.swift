@@ -7,6 +7,10 @@ public struct PostgresConfiguration: Sendable {
     public var applicationName: String
     /// Run-time settings of every session, such as `search_path`.
     public var sessionSettings: [(name: String, value: String)]
+    /// Statements that begin every session, before its settings: for what depends on how the server, the database or the role is set.
+    public var sessionStatements: [String] = []
+    /// What the database must be; `nil` takes any.
+    public var requirement: PostgresRequirement?
     /// Seconds to wait for each host of the connection string.
     public var connectTimeout: Int
     /// How long a statement may run without a byte from the server before it is cancelled.

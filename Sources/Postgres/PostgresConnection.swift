@@ -206,10 +206,13 @@ public actor PostgresConnection {
 
     private func open() throws(PostgresError) {
         let libpq = try LibpqConnection(configuration, interrupt: interrupt)
+        try configuration.requirement?.checkServer(libpq)
         self.libpq = libpq
-        guard !configuration.sessionSettings.isEmpty else { return }
-        let settings = configuration.sessionSettings.map { "SET \($0.name) = \($0.value)" }.joined(separator: "; ")
-        try run(script: settings, Cancellation(ringing: interrupt))
+        var script = configuration.sessionStatements + configuration.sessionSettings.map { "SET \($0.name) = \($0.value)" }
+        if configuration.requirement != nil { script.append(PostgresRequirement.askProcess) }
+        guard !script.isEmpty else { return }
+        let answer = try run(script: script.joined(separator: "; "), Cancellation(ringing: interrupt))
+        try configuration.requirement?.checkSession(libpq, answer)
     }
 
     private func run(_ statement: PostgresStatement, _ cancellation: Cancellation) throws(PostgresError) -> PostgresRows {

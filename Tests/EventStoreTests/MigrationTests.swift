@@ -86,6 +86,20 @@ import Testing
         #expect(applied == files.map(\.name), "each file was applied once")
     }
 
+    /// One that gets nowhere is not waited for for ever, and named.
+    @Test func aRunnerThatIsStuckIsNamed() async throws {
+        let name = Self.freshName()
+        let url = try await TestServers.shared.postgresURL()
+        let stuck = try await PostgresConnection.connect(EventStore.configuration(url: url, ledger: name))
+        try await stuck.query("SELECT pg_advisory_lock(hashtextextended('jobledger migrate ' || $1, 0))", name.text)
+        let migrator = Migrator(url: url, ledger: name, files: try MigrationFile.embedded(), patience: .milliseconds(100))
+        let error = await #expect(throws: Migrator.Failure.self) { _ = try await migrator.up() }
+        let process = await stuck.serverProcess
+        #expect(error?.description.contains("process \(process)") == true, "\(String(describing: error))")
+        await stuck.close()
+        #expect(try await Self.migrator(name: name).up().count == migrator.files.count)
+    }
+
     /// What dbmate applied counts, and it finds what we applied: one table, keyed by version.
     @Test func sharesItsRecordWithDbmate() async throws {
         let migrator = try await Self.migrator()

@@ -7,7 +7,7 @@ struct Migrate: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Make or change the ledger's schema.",
         discussion: """
-            up (the default) applies what is missing, down undoes the last migration, status lists them. The files are in dbmate's \
+            up (the default) applies what is missing, and gives the ledger's roles back what they have lost by a restore on another server; down undoes the last migration, status lists them. The files are in dbmate's \
             format with its table of versions: dbmate --url "$DATABASE_URL?search_path=jobledger" up does the same.
 
             EXAMPLE
@@ -34,10 +34,14 @@ struct Migrate: AsyncParsableCommand {
             url: try settings.requireDatabaseURL(), ledger: settings.ledger, files: try MigrationFile.embedded())
         switch action {
         case .up:
-            let applied = try await migrator.up()
-            if options.json { return try Output.json(["applied": applied]) }
+            var mended: [String] = []
+            let applied = try await migrator.up { mended = $0 }
+            if options.json { return try Output.json(["applied": applied, "mended": mended]) }
+            for right in mended { try Output.line("mended   \(right)") }
             for name in applied { try Output.line("applied \(name)") }
-            if applied.isEmpty { try Output.line("nothing to do: all \(migrator.files.count) migrations are applied") }
+            if applied.isEmpty, mended.isEmpty {
+                try Output.line("nothing to do: all \(migrator.files.count) migrations are applied")
+            }
         case .down:
             let undone = try await migrator.down()
             if options.json { return try Output.json(["undone": undone.map { [$0] } ?? []]) }

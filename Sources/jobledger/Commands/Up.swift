@@ -74,7 +74,9 @@ struct Up: AsyncParsableCommand {
     ) async throws {
         let applied = try await Migrator(
             url: try settings.requireDatabaseURL(), ledger: settings.ledger, files: try MigrationFile.embedded()
-        ).up()
+        ).up { mended in
+            for right in mended { logger.warning("mended, after a restore", metadata: ["missing": "\(right)"]) }
+        }
         if !applied.isEmpty { logger.info("migrated", metadata: ["files": "\(applied.count)"]) }
         let redisConfiguration = try settings.requireRedis()
         let token = try await token(settings, directory)

@@ -36,7 +36,8 @@ enum Failure {
             Foundation.exit(usage.rawValue)
         case is CancellationError:
             Foundation.exit(130)
-        case is Refusal, is Migrator.Failure, is MigrationFile.FormatError, is Rebuild.Busy, is Verification.NotProjected,
+        case is Refusal, is Migrator.Failure, is RightsMissing, is MigrationFile.FormatError, is Rebuild.Busy,
+            is Verification.NotProjected,
             is Rebuild.Obstructed, is CannotFold, is ReplacedTables.None,
             is PastTables.Taken, is NewProjection.Taken, is LogFile.Refused,
             is EmbeddedServiceError, is OutputClosed, is SealStopped, is SealDamaged, is SealProofs.NotSealed,

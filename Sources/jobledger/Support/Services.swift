@@ -1,7 +1,9 @@
+import EventStore
 import Feed
 import LedgerServer
 import LedgerSettings
 import Logging
+import Postgres
 import Projections
 import Redis
 import ServiceLifecycle
@@ -25,11 +27,33 @@ struct Running: Service {
 extension LedgerSettings {
     /// Runs `services` until SIGTERM or Ctrl-C.
     func serve(_ services: [any Service], logger: Logger) async throws {
+        try await checkRights(logger)
         let group = ServiceGroup(
             configuration: .init(
                 services: services.map { .init(service: $0, successTerminationBehavior: .gracefullyShutdownGroup) },
                 gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
         try await group.run()
+    }
+
+    /// Does not begin with a ledger whose roles have been left behind. One that cannot be reached, or asked, yet is for the services to wait for.
+    private func checkRights(_ logger: Logger) async throws {
+        let connection: PostgresConnection
+        do {
+            connection = try await PostgresConnection.connect(
+                EventStore.configuration(url: try requireDatabaseURL(), ledger: ledger, applicationName: "jobledger start"))
+        } catch let error as PostgresError where error.isRetriable {
+            return logger.warning("the ledger cannot be reached yet", metadata: ["error": "\(error)"])
+        }
+        do {
+            try await RightsMissing.check(on: connection)
+            await connection.close()
+        } catch let error as PostgresError {
+            await connection.close()
+            logger.warning("whether the ledger's roles are complete could not be asked", metadata: ["error": "\(error)"])
+        } catch {
+            await connection.close()
+            throw error
+        }
     }
 
     func projectors(_ definitions: [ProjectionDefinition], window: Int? = nil, logger: Logger) throws -> [any Service] {
@@ -57,7 +81,8 @@ extension LedgerSettings {
     }
 
     func relay(_ redis: RedisConfiguration, logger: Logger) throws -> any Service {
-        let relay = Relay(store: try store(), url: try requireDatabaseURL(), redis: redis, logger: logger)
+        let relay = Relay(
+            store: try store(), url: try requireDatabaseURL(), redis: redis, longestHold: longestHold, logger: logger)
         return Running { await relay.run() }
     }
 

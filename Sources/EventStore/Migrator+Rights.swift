@@ -1,0 +1,36 @@
+import Postgres
+
+/// A ledger that was restored on another server has lost its roles, and all that was theirs; it remembers what that was. See `rights`.
+extension Migrator {
+    /// Gives back what is missing, and says what it was. Only where what is remembered is of these very migrations: dbmate remembers nothing,
+    /// and what a file took away is not to come back.
+    func mendRights(of applied: Set<String>, on connection: PostgresConnection) async throws -> [String] {
+        guard try await has("mend_rights()", on: connection) else { return [] }
+        do {
+            return try await connection.transaction { connection in
+                let version: String? = try await connection.query("SELECT what FROM rights WHERE object = 'VERSION'").first?
+                    .decode(0)
+                guard version == applied.max() else {
+                    try await rememberRights(on: connection)
+                    return []
+                }
+                return try await connection.query("SELECT mend_rights()").map { try $0.decode(0) }
+            }
+        } catch let error as PostgresError where error.kind == .server {
+            throw Failure(
+                description:
+                    "the rights of the ledger's roles are not complete, and could not be mended: \(error)\n  Run it as a superuser."
+            )
+        }
+    }
+
+    /// In the transaction that changes them.
+    func rememberRights(on connection: PostgresConnection) async throws {
+        guard try await has("remember_rights(text)", on: connection) else { return }
+        try await connection.query("SELECT remember_rights((SELECT max(version) FROM schema_migrations))")
+    }
+
+    private func has(_ function: String, on connection: PostgresConnection) async throws -> Bool {
+        try await connection.query("SELECT to_regprocedure($1) IS NOT NULL", function).only().decode(0)
+    }
+}

@@ -1,0 +1,87 @@
+import EventStore
+import LedgerCore
+import LedgerTesting
+import Postgres
+import Testing
+
+/// What a ledger needs of its database is asked for at the way in, with what to do about it.
+@Suite struct DatabaseNeedsTests {
+    @Test(arguments: ["SQL_ASCII", "LATIN1"]) func anotherEncodingIsRefused(_ encoding: String) async throws {
+        try await TestDatabase.with("ENCODING '\(encoding)' LOCALE 'C'") { url in
+            let ledger = LedgerName("l")!
+            let migrator = Migrator(url: url, ledger: ledger, files: try MigrationFile.embedded())
+            let store = EventStore(url: url, ledger: ledger, patience: .seconds(60))
+            for attempt in [{ _ = try await migrator.up() }, { _ = try await store.head() }] {
+                let start = ContinuousClock.now
+                let error = await #expect(throws: PostgresError.self) { try await attempt() }
+                #expect(
+                    error?.message.contains("has the encoding \(encoding), and UTF8 is needed") == true,
+                    "\(String(describing: error))")
+                #expect(error?.message.contains("CREATE DATABASE name ENCODING 'UTF8'") == true && error?.isRetriable == false)
+                #expect(start.duration(to: .now) < .seconds(30), "it was tried again, which mends nothing")
+            }
+            await store.close()
+            // Nor do the files themselves let it pass, for whoever runs them.
+            let connection = try await PostgresConnection.connect(PostgresConfiguration(url: url))
+            let file = try #require(try MigrationFile.embedded().first { $0.name.contains("rights") })
+            let error = await #expect(throws: PostgresError.self) { try await connection.execute(script: file.up) }
+            #expect(error?.sqlState == SQLState("55000") && error?.hint?.contains("CREATE DATABASE") == true)
+            await connection.close()
+        }
+    }
+
+    @Test func rightsThatAreMissingAreNamedAndMended() async throws {
+        try await TestLedger.with { ledger in
+            let connection = try await ledger.connect()
+            try await RightsMissing.check(on: connection)
+            let migrator = Migrator(url: ledger.url, ledger: ledger.name, files: try MigrationFile.embedded())
+            let reader = "\"\(ledger.name)_reader\""
+            try await connection.execute(
+                script: """
+                    REVOKE SELECT ON events FROM \(reader); ALTER FUNCTION head() OWNER TO CURRENT_USER; ALTER TABLE tokens OWNER TO CURRENT_USER;
+                    DROP POLICY leases_of_relay ON leases; DROP POLICY checkpoints_all_may_see ON checkpoints;
+                    REVOKE \(reader) FROM "\(ledger.name)_auditor"; REVOKE SELECT (name) ON tokens FROM "\(ledger.name)_auditor"
+                    """)
+            let error = await #expect(throws: RightsMissing.self) { try await RightsMissing.check(on: connection) }
+            let names = [
+                "function head() does not belong to \(ledger.name)_owner", "table tokens does not belong to \(ledger.name)_owner",
+                "\(ledger.name)_auditor is no member of \(ledger.name)_reader",
+                "\(ledger.name)_auditor may not SELECT (name) table tokens", "\(ledger.name)_reader may not SELECT table events",
+            ]
+            #expect(error?.missing.filter { !$0.hasPrefix("the policy") } == names.sorted())
+            #expect(error?.missing.count == names.count + 2 && error?.description.contains("jobledger migrate") == true)
+            var mended: [String] = []
+            #expect(try await migrator.up { mended = $0 } == [])
+            #expect(mended == error?.missing)
+            try await RightsMissing.check(on: connection)
+            _ = try await migrator.up { mended = $0 }
+            #expect(mended == [])
+            await connection.close()
+        }
+    }
+
+    /// What `projections` calls a read model is given to the projector only where it is not the owner's.
+    @Test func aProjectorCannotHaveTheOwnersTablesGivenToIt() async throws {
+        try await TestLedger.with { ledger in
+            let connection = try await ledger.connect()
+            try await connection.execute(
+                script: """
+                    CREATE TABLE my_model (id text); GRANT SELECT ON my_model TO "\(ledger.name)_projector";
+                    INSERT INTO projections (name, definition, tables) VALUES ('mine', 'x', '{my_model,tokens,events}')
+                    """)
+            let migrator = Migrator(url: ledger.url, ledger: ledger.name, files: try MigrationFile.embedded())
+            var mended: [String] = []
+            _ = try await migrator.up { mended = $0 }
+            #expect(
+                mended == [
+                    "\(ledger.name)_reader may not SELECT table my_model",
+                    "table my_model does not belong to \(ledger.name)_projector",
+                ])
+            let owners = try await connection.query(
+                "SELECT DISTINCT relowner::regrole::text FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relname IN ('tokens', 'events')"
+            ).map { try $0.decode(0, as: String.self) }
+            #expect(owners == ["\(ledger.name)_owner"])
+            await connection.close()
+        }
+    }
+}
