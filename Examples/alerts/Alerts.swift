@@ -75,7 +75,7 @@ struct PlaceFile: Sendable {
     func read() throws -> Position {
         guard FileManager.default.fileExists(atPath: path) else { return 0 }
         let text = try String(contentsOfFile: path, encoding: .utf8).trimmingCharacters(in: .whitespacesAndNewlines)
-        guard let position = Position(text), position >= 0 else {
+        guard let position = Position(position: text) else {
             throw Malformed(
                 description: "\(path) holds \"\(text)\", which is no position; remove it to begin at the start of the log")
         }

@@ -52,8 +52,17 @@ public struct SealedEvent: Codable, Sendable, Equatable {
         streamID = try row.decode(3)
         version = try row.decode(4)
         type = try row.decode(5)
-        occurredAt = try row.decode(6, as: PostgresTimestamp?.self).map { "\(Timestamp($0))" }
-        recordedAt = "\(Timestamp(try row.decode(7, as: PostgresTimestamp.self)))"
+        let position = position
+        func text(_ moment: PostgresTimestamp) throws(SealDamaged) -> String {
+            guard let time = Timestamp(exactly: moment) else {
+                throw SealDamaged(
+                    "the event at position \(position) has a time beyond the years 0 to 9999, which no proof can write; jobledger audit verify looks at it all the same"
+                )
+            }
+            return time.description
+        }
+        occurredAt = try row.decode(6, as: PostgresTimestamp?.self).map(text)
+        recordedAt = try text(try row.decode(7))
         total = try row.decode(8)
         completed = try row.decode(9)
         data = try row.decode(10)
@@ -107,6 +116,9 @@ public struct SealedEvent: Codable, Sendable, Equatable {
             self = try JSONDecoder().decode(SealedEvent.self, from: Data(json))
         } catch {
             throw Malformed("the proof's extra data are no event: \(error)")
+        }
+        guard position > 0, Position.positions.contains(position), version > 0 else {
+            throw Malformed("the event's position and version are numbers from 1 on, not \(position) and \(version)")
         }
     }
 }

@@ -39,13 +39,13 @@ extension AuditTrail {
                 query.order = .newest
                 query.from = last.position + 1
                 let newest = try await connection.query(query.statement).map { try TrailEntry($0) }.reversed()
-                if let first = newest.first { left = Int(first.version - last.version) - 1 }
+                if let first = newest.first { left = Int(first.version) - Int(last.version) - 1 }
                 entries += newest
             }
             var lines: [JobStory.Line] = []
             for entry in entries {
                 if let line = lines.last, entry.type == .progress, line.last.type == .progress, line.last.actor == entry.actor,
-                    line.last.version + 1 == entry.version
+                    Int(line.last.version) + 1 == Int(entry.version)
                 {
                     lines[lines.count - 1].last = entry
                     lines[lines.count - 1].count += 1

@@ -79,7 +79,7 @@ public struct TrailQuery: Sendable, Equatable {
         return PostgresStatement(sql, parameters)
     }
 
-    /// The positions that the page may have.
+    /// The positions that the page may have; `after` comes from people, and is none beyond `Position.positions`.
     private var bounds: (first: Position?, last: Position?) {
         guard let after else { return (from, to) }
         return order == .newest ? (from, min(to ?? .max, after - 1)) : (max(from ?? 0, after + 1), to)

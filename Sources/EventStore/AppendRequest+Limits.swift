@@ -9,19 +9,23 @@ extension AppendRequest {
     var size: Int { events.reduce(job.utf8.count) { $0 + $1.data.utf8.count + $1.metadata.utf8.count + 100 } }
 
     var refusalBySize: Refusal? {
-        if events.isEmpty { return Refusal(.invalidEvent, "a request without events") }
+        if events.isEmpty { return Refusal(.invalidEvent, "a request without events: send one at least") }
         if events.count > AppendBatch.mostEvents {
-            return Refusal(.tooLarge, "\(events.count) events in one request; the limit is \(AppendBatch.mostEvents)")
+            return Refusal(
+                .tooLarge,
+                "\(events.count) events in one request, and the limit is \(AppendBatch.mostEvents): send them in several")
         }
         let size = size
-        return size > Self.largest ? Refusal(.tooLarge, "\(size) bytes in one request are too many") : nil
+        return size > Self.largest
+            ? Refusal(.tooLarge, "\(size) bytes in one request, and the limit is \(Self.largest): send fewer events at a time")
+            : nil
     }
 
     /// Postgres has no text with U+0000.
     var refusalByText: Refusal? {
         let isBroken =
             job.holdsNull || events.contains { $0.type.holdsNull || $0.data.holdsNull || $0.metadata.holdsNull }
-        return isBroken ? Refusal(.invalidEvent, "U+0000 cannot be stored") : nil
+        return isBroken ? Refusal(.invalidEvent, "U+0000 cannot be stored, in no text: take it out") : nil
     }
 }
 

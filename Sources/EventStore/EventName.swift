@@ -7,7 +7,7 @@ public enum EventName: Sendable, Equatable {
 
     /// `nil` for what is neither a position nor a UUID.
     public init?(_ text: String) {
-        if let position = Position(text), position > 0, "\(position)" == text {
+        if let position = Position(position: text), position > 0, "\(position)" == text {
             self = .position(position)
         } else if let id = EventID(text: text) {
             self = .id(id)

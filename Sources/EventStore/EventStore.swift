@@ -72,7 +72,15 @@ extension PostgresTimestamp {
 }
 
 extension Timestamp {
+    /// Of a moment that no timestamp can be, such as `infinity`, the nearest one.
     public init(_ moment: PostgresTimestamp) {
-        self.init(microseconds: moment.microseconds + PostgresTimestamp.unixEpochDifference)
+        let (sum, overflows) = moment.microseconds.addingReportingOverflow(PostgresTimestamp.unixEpochDifference)
+        self.init(microseconds: overflows ? .max : sum)
+    }
+
+    /// `nil` for a moment that no timestamp can be.
+    public init?(exactly moment: PostgresTimestamp) {
+        self.init(moment)
+        guard PostgresTimestamp(self) == moment else { return nil }
     }
 }

@@ -70,6 +70,12 @@ public struct LogImport: Sendable {
             throw LogFile.Refused(
                 description: "\(path) has version \(header.version) of the format; this program knows \(LogFile.version)")
         }
+        guard Position.positions.contains(header.from), Position.positions.contains(header.to), header.from > 0,
+            header.from <= header.to + 1
+        else {
+            throw LogFile.Refused(
+                description: "\(path): the first line says positions \(header.from) to \(header.to), which no log has")
+        }
         var hash = SHA256()
         hash.update(data: first.bytes)
         /// The last line so far; the very last is not in the digest.

@@ -8,13 +8,20 @@ public enum Moment: Sendable, Equatable {
 
     /// `nil` for what is neither a position nor a time in RFC 3339.
     public init?(_ text: String) {
-        if let number = Position(text), number >= 0, text.first != "+" {
+        if let number = Position(position: text) {
             self = .position(number)
         } else if let time = Timestamp(text) {
             self = .time(time)
         } else {
             return nil
         }
+    }
+
+    /// What is wrong with a text that is no moment, to be read behind the name of what it was given for.
+    public static func problem(with text: String) -> String {
+        Position(decimal: text) == nil
+            ? Timestamp.problem(with: text).replacing("must be a time", with: "must be a position or a time", maxReplacements: 1)
+            : "must be a position from 0 to \(Position.positions.upperBound), or a time, not \(text.prefix(60))"
     }
 }
 

@@ -83,7 +83,7 @@ extension Feed {
         init?(_ payload: [UInt8]) {
             guard let members = try? JSONText.members(of: payload) else { return nil }
             func text(_ name: String) -> String? { members.first { $0.name == name }.flatMap { JSONText.string(from: $0.value) } }
-            guard let position = text("position").flatMap({ Position($0) }),
+            guard let position = text("position").flatMap({ Position(position: $0) }),
                 let epoch = text("epoch").flatMap({ EventID(text: $0) })
             else { return nil }
             (self.position, self.epoch) = (position, epoch)

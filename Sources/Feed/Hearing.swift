@@ -1,6 +1,6 @@
 import LedgerCore
 
-/// What a feed has heard of the log as a whole: a plain value.
+/// What a feed has heard of the log as a whole: a plain value. Every position that it is told is one of `Position.positions`.
 struct Hearing: Sendable {
     /// Every event behind `from`, up to `upTo`, has been heard.
     private var run: (from: Position, upTo: Position)?

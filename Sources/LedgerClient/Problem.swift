@@ -18,7 +18,7 @@ struct Problem: Decodable {
         case 401, 403: return LedgerClientError(.unauthorized, detail)
         case 409 where problem.code == "another_ledger": return LedgerClientError(.anotherLedger, detail)
         case 408, 425, 429, 500, 502, 503, 504:
-            let seconds = headers.first(name: "retry-after").flatMap { Int($0) }
+            let seconds = headers.first(name: "retry-after").flatMap { Int(decimal: $0) }
             return LedgerClientError(.unavailable, detail, retryAfter: seconds.map { .seconds(min(max($0, 0), 60)) })
         default:
             return problem.code.map { LedgerClientError(.refused(code: $0), detail) } ?? LedgerClientError(.notUnderstood, detail)

@@ -5,6 +5,3 @@ public enum EventType: String, Sendable, CaseIterable, Hashable {
     /// Whether nothing follows an event of this type.
     public var isEnd: Bool { self == .finished || self == .failed }
 }
-
-/// An event's place in the log: 1, 2, 3 … with no gap. 0 is the place before the first.
-public typealias Position = Int64

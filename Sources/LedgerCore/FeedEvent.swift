@@ -89,10 +89,11 @@ public struct FeedEvent: Sendable, Equatable {
 
         mutating func add(_ name: String, _ value: ArraySlice<UInt8>) {
             switch name {
-            case "position": position = JSONText.string(from: value).flatMap { Position($0) }
+            case "position":
+                position = JSONText.string(from: value).flatMap { Position(position: $0) }.flatMap { $0 > 0 ? $0 : nil }
             case "id": id = JSONText.string(from: value).flatMap { EventID(text: $0) }
             case "subject": job = JSONText.string(from: value)
-            case "streamversion": version = Int32(String(decoding: value, as: UTF8.self))
+            case "streamversion": version = Int32(decimal: String(decoding: value, as: UTF8.self)).flatMap { $0 > 0 ? $0 : nil }
             case "type":
                 type = JSONText.string(from: value).flatMap {
                     $0.hasPrefix(CloudEvent.typePrefix)
@@ -100,7 +101,7 @@ public struct FeedEvent: Sendable, Equatable {
                 }
             case "time": time = JSONText.string(from: value).flatMap { Timestamp($0) }
             case "recordedtime": recordedAt = JSONText.string(from: value).flatMap { Timestamp($0) }
-            case "total": total = Int32(String(decoding: value, as: UTF8.self)) ?? 0
+            case "total": total = max(0, Int32(decimal: String(decoding: value, as: UTF8.self)) ?? 0)
             case "data": data = value.indices
             default: break
             }

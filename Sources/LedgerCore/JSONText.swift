@@ -59,6 +59,10 @@ public enum JSONText {
     }
 
     /// The elements of the array `bytes`, in order, as they lie there.
+    ///
+    /// They are cut out by their brackets and strings; whether each is JSON, whoever reads it finds out. So what is wrong with one of them, such as
+    /// a `NaN`, takes nothing from the others.
+    /// - Throws: where brackets and strings do not tell any more where an element ends.
     public static func elements(of bytes: ArraySlice<UInt8>) throws(SyntaxError) -> [ArraySlice<UInt8>] {
         var scanner = Scanner(bytes: bytes)
         var elements: [ArraySlice<UInt8>] = []
@@ -69,9 +73,9 @@ public enum JSONText {
             repeat {
                 scanner.skipSpace()
                 let start = scanner.place
-                try scanner.value()
-                elements.append(bytes[start..<scanner.place])
-                scanner.skipSpace()
+                try scanner.skipElement()
+                let end = bytes[start..<scanner.place].lastIndex { !isSpace($0) }.map { $0 + 1 } ?? start
+                elements.append(bytes[start..<end])
             } while scanner.skip(",")
             try scanner.expect("]")
         }
@@ -125,6 +129,13 @@ public enum JSONText {
         return String(utf8: bytes[...])
     }
 
+    private static func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 }
+
+    /// The text behind a byte order mark, which some programs write before all others, and which says nothing.
+    public static func behindByteOrderMark(_ bytes: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
+        bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? bytes.dropFirst(3) : bytes
+    }
+
     /// What a letter stands for behind a backslash.
     private static func escaped(_ letter: UInt8) -> UInt8? {
         switch letter {
@@ -157,7 +168,7 @@ public enum JSONText {
         }
 
         mutating func skipSpace() {
-            while let byte = current, byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 { place += 1 }
+            while let byte = current, JSONText.isSpace(byte) { place += 1 }
         }
 
         mutating func skip(_ character: Unicode.Scalar) -> Bool {
@@ -173,7 +184,9 @@ public enum JSONText {
         }
 
         mutating func string() throws(SyntaxError) {
-            try expect("\"")
+            guard skip("\"") else {
+                throw error(current == nil ? "the text ends where a name should stand" : "no name in double quotes")
+            }
             while let byte = current {
                 place += 1
                 if byte == UInt8(ascii: "\"") { return }
@@ -181,6 +194,29 @@ public enum JSONText {
                 if byte < 0x20 { throw error("a control character in a string") }
             }
             throw error("a string without an end")
+        }
+
+        /// Goes to the comma or the bracket behind an element, whatever it is.
+        mutating func skipElement() throws(SyntaxError) {
+            /// The closing brackets that are still to come.
+            var open: [UInt8] = []
+            while let byte = current {
+                switch byte {
+                case UInt8(ascii: "\""):
+                    try string()
+                    continue
+                case UInt8(ascii: "{"): open.append(UInt8(ascii: "}"))
+                case UInt8(ascii: "["): open.append(UInt8(ascii: "]"))
+                case UInt8(ascii: ",") where open.isEmpty, UInt8(ascii: "]") where open.isEmpty: return
+                case UInt8(ascii: "}"), UInt8(ascii: "]"):
+                    guard open.popLast() == byte else {
+                        throw error("a \(Unicode.Scalar(byte)) that closes nothing, or another bracket than was opened")
+                    }
+                default: break
+                }
+                place += 1
+            }
+            throw error("the text ends within an element of the array")
         }
 
         mutating func value() throws(SyntaxError) {
@@ -230,7 +266,7 @@ public enum JSONText {
             try expect(":")
         }
 
-        /// A number, `true`, `false` or `null`. Numbers are looked at again by the database, which is strict.
+        /// A number, `true`, `false` or `null`.
         private mutating func word() throws(SyntaxError) {
             let start = place
             scan: while let byte = current {
@@ -242,10 +278,47 @@ public enum JSONText {
                 }
             }
             let word = bytes[start..<place]
-            let isNumber = word.first.map { $0.isDigit || $0 == UInt8(ascii: "-") } ?? false
-            guard isNumber || ["true", "false", "null"].contains(where: { word.elementsEqual($0.utf8) }) else {
+            guard Self.isNumber(word) || ["true", "false", "null"].contains(where: { word.elementsEqual($0.utf8) }) else {
                 place = start
-                throw error("no JSON value")
+                throw error(Self.advice(on: word))
+            }
+        }
+
+        /// `-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?`
+        private static func isNumber(_ word: ArraySlice<UInt8>) -> Bool {
+            var rest = word
+            func skip(_ characters: UInt8...) -> Bool {
+                guard let first = rest.first, characters.contains(first) else { return false }
+                rest.removeFirst()
+                return true
+            }
+            func digits() -> Bool {
+                let end = rest.firstIndex { !$0.isDigit } ?? rest.endIndex
+                defer { rest = rest[end...] }
+                return end > rest.startIndex
+            }
+            _ = skip(UInt8(ascii: "-"))
+            guard skip(UInt8(ascii: "0")) || digits() else { return false }
+            if skip(UInt8(ascii: ".")), !digits() { return false }
+            if skip(UInt8(ascii: "e"), UInt8(ascii: "E")) {
+                _ = skip(UInt8(ascii: "+"), UInt8(ascii: "-"))
+                if !digits() { return false }
+            }
+            return rest.isEmpty
+        }
+
+        /// What stands where a value should, and what to write in its place: programs in other languages write these for numbers that are none.
+        private static func advice(on word: ArraySlice<UInt8>) -> String {
+            let text = String(decoding: word.prefix(30), as: UTF8.self)
+            return switch text {
+            case "": "there is no value"
+            case "NaN", "-NaN", "nan", "-nan", "Infinity", "-Infinity", "inf", "-inf", "+Infinity":
+                "\(text) is no JSON: write null in its place (in Python, json.dumps(…, allow_nan=False) tells where it is)"
+            case "None", "undefined", "nil", "NULL": "\(text) is no JSON: write null"
+            case "True", "False", "TRUE", "FALSE": "\(text) is no JSON: write \(text.lowercased())"
+            default:
+                word.first == UInt8(ascii: "'")
+                    ? "\(text) is no JSON: texts stand in double quotes" : "\(text)\(word.count > 30 ? "…" : "") is no JSON value"
             }
         }
     }

@@ -29,17 +29,17 @@ extension SentEvent {
                 }
             case "data_base64": throw Refusal(.invalidEvent, "\"data_base64\": an event's data is a JSON object, in \"data\"")
             case "expectedversion":
-                let text = JSONText.string(from: value) ?? String(decoding: value, as: UTF8.self)
-                expectedVersion = text == "none" ? 0 : Int32(text)
-                if expectedVersion ?? -1 < 0 {
-                    throw Refusal(.invalidEvent, "\"expectedversion\" must be an integer from 0, or \"none\"")
-                }
+                // In a header a number is a text.
+                let text = JSONText.string(from: value).flatMap { Int32(decimal: $0) == nil ? nil : Array($0.utf8)[...] }
+                expectedVersion = try Self.expectedVersion(text ?? value, name)
             case "position", "streamversion", "recordedtime": break
             default:
                 if name == "source" { source = try Self.string(value, name) }
                 guard !name.isEmpty, name.utf8.allSatisfy(Self.isAttributeCharacter) else {
                     throw Refusal(
-                        .invalidEvent, "\"\(name)\" is no name of an attribute: they have lower-case letters and digits")
+                        .invalidEvent,
+                        "\"\(Self.shown(name))\" is no name of an attribute: they have lower-case letters a–z and digits; what the event says belongs into \"data\""
+                    )
                 }
                 metadata += (metadata.isEmpty ? "\"" : ",\"").utf8
                 metadata += (Self.metadataNames[name] ?? name).utf8
@@ -47,15 +47,27 @@ extension SentEvent {
                 metadata += value
             }
         }
-        guard version == "1.0" else { throw Refusal(.invalidEvent, "\"specversion\" must be \"1.0\"") }
+        guard version == "1.0" else {
+            throw Refusal(.invalidEvent, "\"specversion\" must be \"1.0\": an event is a CloudEvent 1.0")
+        }
         guard let id, source != nil, let type else {
-            throw Refusal(.invalidEvent, "a CloudEvent has \"id\", \"source\" and \"type\"")
+            let missing = [id == nil ? "id" : nil, source == nil ? "source" : nil, type == nil ? "type" : nil].compactMap { $0 }
+            throw Refusal(
+                .invalidEvent,
+                "\(missing.joined(separator: " and ")) missing: a CloudEvent has \"id\" (a UUID), \"source\" and \"type\" (such as \(CloudEvent.typePrefix)progress)"
+            )
         }
         guard let eventID = EventID(text: id) else {
-            throw Refusal(.invalidEvent, "\"id\" must be a UUID: it is the event's id in the ledger")
+            throw Refusal(
+                .invalidEvent,
+                "\"id\" must be a UUID such as \(EventID.version7().text), for it is the event's id in the ledger, not \(Self.shown(id))"
+            )
         }
         guard type.hasPrefix(CloudEvent.typePrefix) else {
-            throw Refusal(.invalidEvent, "\"type\" must be \(CloudEvent.typePrefix)queued or another of its kind")
+            throw Refusal(
+                .invalidEvent,
+                "\"type\" must be \(CloudEvent.typePrefix)queued, or the same with progress, truncated, finished or failed, not \(Self.shown(type))"
+            )
         }
         let event = NewEvent(
             type: String(type.dropFirst(CloudEvent.typePrefix.count)),

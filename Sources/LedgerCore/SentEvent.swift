@@ -39,21 +39,21 @@ public struct SentEvent: Sendable {
                 continue
             case "metadata": metadata = try Self.json(value, in: text)
             case "event_id": id = try Self.id(try Self.string(value, name))
-            case "expected_version":
-                version = JSONText.string(from: value) == "none" ? 0 : Int32(String(decoding: value, as: UTF8.self))
-                if version ?? -1 < 0 {
-                    throw Refusal(.invalidEvent, "\"expected_version\" must be an integer from 0, or \"none\"")
-                }
+            case "expected_version": version = try Self.expectedVersion(value, name)
             case "occurred_at": moment = try Self.moment(try Self.string(value, name), name)
             default:
                 throw Refusal(
                     .invalidEvent,
-                    "unknown member \"\(name)\"; known are job, type, data, event_id, expected_version, metadata, occurred_at")
+                    "unknown member \"\(Self.shown(name))\"; known are job, type, data, event_id, expected_version, metadata, occurred_at; what the event says belongs into \"data\""
+                )
             }
         }
         guard let type, job != nil || !needsJob else {
             let missing = [needsJob && job == nil ? "job" : nil, type == nil ? "type" : nil].compactMap { $0 }
-            throw Refusal(.invalidEvent, "\(missing.joined(separator: " and ")) missing")
+            throw Refusal(
+                .invalidEvent,
+                "\(missing.joined(separator: " and ")) missing: an event is such as {\(needsJob ? #""job": "backtest-7", "# : "")\"type\": \"queued\", \"data\": {\"name\": \"SMA\"}}"
+            )
         }
         self.init(
             job: job, event: NewEvent(type: type, data: data, metadata: metadata, id: id ?? .version7(), occurredAt: moment),
@@ -61,19 +61,44 @@ public struct SentEvent: Sendable {
     }
 
     public static func id(_ text: String) throws(Refusal) -> EventID {
-        guard let id = EventID(text: text) else { throw Refusal(.invalidEvent, "\"event_id\" must be a UUID") }
+        guard let id = EventID(text: text) else {
+            throw Refusal(.invalidEvent, "\"event_id\" must be a UUID such as \(EventID.version7().text), not \(shown(text))")
+        }
         return id
     }
 
+    /// A number, `"none"` where the job must not exist yet, or `"any"`, which is as if nothing were said.
+    static func expectedVersion(_ value: ArraySlice<UInt8>, _ name: String) throws(Refusal) -> Int32? {
+        let text = String(decoding: value, as: UTF8.self)
+        switch JSONText.string(from: value) {
+        case "none": return 0
+        case "any": return nil
+        default: break
+        }
+        guard let version = Int32(decimal: text), version >= 0 else {
+            throw Refusal(
+                .invalidEvent,
+                "\"\(name)\" must be an integer from 0 to \(Int32.max), \"none\" where the job must not exist yet, or \"any\", not \(shown(text))"
+            )
+        }
+        return version
+    }
+
+    /// The beginning of what was sent, for messages.
+    static func shown(_ text: String) -> String { text.count > 60 ? "\(text.prefix(60))…" : text }
+
     static func moment(_ text: String, _ name: String) throws(Refusal) -> Timestamp {
         guard let moment = Timestamp(text) else {
-            throw Refusal(.invalidEvent, "\"\(name)\" must be a time such as 2026-11-23T20:45:00Z")
+            throw Refusal(.invalidEvent, "\"\(name)\" \(Timestamp.problem(with: text))")
         }
         return moment
     }
 
     static func string(_ value: ArraySlice<UInt8>, _ name: String) throws(Refusal) -> String {
-        guard let text = JSONText.string(from: value) else { throw Refusal(.invalidEvent, "\"\(name)\" must be a text") }
+        guard let text = JSONText.string(from: value) else {
+            let shown = shown(String(decoding: value.prefix(100), as: UTF8.self))
+            throw Refusal(.invalidEvent, "\"\(name)\" must be a text, in quotes and without half a surrogate pair, not \(shown)")
+        }
         return text
     }
 

@@ -12,11 +12,8 @@ extension Timestamp {
         let (days, second) = seconds.flooredDivision(by: 86_400)
         let (year, month, day) = Self.date(daysSinceEpoch: days)
         text.append(addingCapacity: 40) { bytes in
-            if year < 0 { bytes.append(UInt8(ascii: "-")) }
-            // Years beyond 9999 have more digits than four.
-            if year.magnitude >= 10_000 { bytes.append(number: year.magnitude / 10_000) }
-            bytes.append(twoDigits: Int64(year.magnitude % 10_000 / 100))
-            bytes.append(twoDigits: Int64(year.magnitude % 100))
+            bytes.append(twoDigits: year / 100)
+            bytes.append(twoDigits: year % 100)
             bytes.append(UInt8(ascii: "-"))
             bytes.append(twoDigits: month)
             bytes.append(UInt8(ascii: "-"))

@@ -73,7 +73,7 @@ struct LedgerResponder: HTTPResponder {
         let segments = Route.segments(path)
         let methods = routes.filter { $0.match(segments) != nil }.map(\.method)
         guard !methods.isEmpty else {
-            return Problem(.notFound, "not_found", "there is nothing at this path; /openapi.json has what there is")
+            return Problem(.notFound, "not_found", "there is nothing at this path; /openapi.json says what there is")
         }
         let allowed = methods.map(\.rawValue) + (methods.contains(.get) ? ["HEAD"] : [])
         return Problem(.methodNotAllowed, "method_not_allowed", "this path takes \(allowed.joined(separator: ", "))")
@@ -86,16 +86,30 @@ struct LedgerResponder: HTTPResponder {
         guard let tokens, let scope = route.scope else { return nil }
         let challenge = "Bearer realm=\"jobledger\""
         guard let sent = try sentToken(request, route, query) else {
-            throw Problem(.unauthorized, "unauthorized", "this needs a token: Authorization: Bearer jl_…")
-                .adding(.wwwAuthenticate, challenge)
+            throw Problem(
+                .unauthorized, "unauthorized",
+                "this needs a token, in the header Authorization: Bearer jl_…; jobledger token create makes one"
+            ).adding(.wwwAuthenticate, challenge)
+        }
+        guard !sent.isEmpty else {
+            throw Problem(
+                .unauthorized, "unauthorized",
+                "the header Authorization must begin with the word Bearer, a space behind it, and then the token: Authorization: Bearer jl_…"
+            ).adding(.wwwAuthenticate, challenge)
         }
         guard let token = AccessToken(sent), let scopes = try await tokens.scopes(of: token) else {
-            throw Problem(.unauthorized, "unauthorized", "the token is not known, or was revoked")
-                .adding(.wwwAuthenticate, challenge + ", error=\"invalid_token\"")
+            throw Problem(
+                .unauthorized, "unauthorized",
+                "the token is not known here, or was revoked: jobledger token list shows which there are, by the 12 digits behind jl_"
+            )
+            .adding(.wwwAuthenticate, challenge + ", error=\"invalid_token\"")
         }
         guard scopes.contains(scope) else {
-            throw Problem(.forbidden, "forbidden", "the token lacks the scope \(scope.rawValue)")
-                .adding(.wwwAuthenticate, challenge + ", error=\"insufficient_scope\", scope=\"\(scope.rawValue)\"")
+            throw Problem(
+                .forbidden, "forbidden",
+                "the token lacks the scope \(scope.rawValue): jobledger token create --scope \(scope.rawValue) makes one that has it"
+            )
+            .adding(.wwwAuthenticate, challenge + ", error=\"insufficient_scope\", scope=\"\(scope.rawValue)\"")
         }
         return token
     }

@@ -1,3 +1,5 @@
+import LedgerCore
+
 /// What the environment says of the HTTP service.
 ///
 /// | variable | type | default | meaning |
@@ -45,7 +47,7 @@ public struct HTTPSettings: Sendable {
     public init(_ value: (_ name: String) throws -> String?) throws {
         func number(_ name: String, _ range: ClosedRange<Int>, default standard: Int?) throws -> Int? {
             guard let text = try value(name) else { return standard }
-            guard let number = Int(text), range.contains(number) else {
+            guard let number = Int(decimal: text), range.contains(number) else {
                 throw LedgerSettings.Problem(
                     description: "\(name) is \"\(text)\": it must be an integer from \(range.lowerBound) to \(range.upperBound)")
             }

@@ -81,7 +81,7 @@ public struct LedgerSettings: Sendable {
         }
         self.ledger = ledger
         let window = try value("JOBLEDGER_WINDOW") ?? "100000"
-        guard let window = Int(window), (1...1_000_000).contains(window) else {
+        guard let window = Int(decimal: window), (1...1_000_000).contains(window) else {
             throw Problem(description: "JOBLEDGER_WINDOW is \"\(window)\": it must be an integer from 1 to 1000000")
         }
         self.window = window

@@ -15,7 +15,9 @@ public struct PostgresBinaryRows: Sendable {
         guard chunk.starts(with: Self.signature) else { return }
         place = Self.signature.count
         _ = try integer() as Int32  // flags
-        place += Int(try integer() as Int32)  // an extension of the header
+        let length = Int(try integer() as Int32)  // of an extension of the header
+        guard (0...bytes.count - place).contains(length) else { throw .unexpected("a header of \(length) bytes") }
+        place += length
     }
 
     /// Goes to the next row; false when the chunk, or the whole COPY, is over.

@@ -22,13 +22,15 @@ extension Bool: PostgresDecodable {
     }
 }
 
-/// `smallint`, `integer`, `bigint` and `oid` all decode as any integer that can hold the value.
+/// `smallint`, `integer`, `bigint` and `oid` all decode as any integer that can hold the value, but for a `bigint` of 2⁶² and more, or less than
+/// −2⁶² + 1, which is none: whoever adds one such number to another, or takes it away, need not ask first whether the result exists.
+/// Nothing that is counted comes so far; what does is a mistake, or an attack.
 private func decodeInteger<T: FixedWidthInteger>(_ bytes: UnsafeRawBufferPointer?, type: UInt32) -> T? {
     guard let bytes else { return nil }
     switch type {
     case 21: return Int16(bigEndianBytes: bytes).flatMap(T.init(exactly:))
     case 23: return Int32(bigEndianBytes: bytes).flatMap(T.init(exactly:))
-    case 20: return Int64(bigEndianBytes: bytes).flatMap(T.init(exactly:))
+    case 20: return Int64(bigEndianBytes: bytes).flatMap { $0.magnitude < 1 << 62 ? T(exactly: $0) : nil }
     case 26: return UInt32(bigEndianBytes: bytes).flatMap(T.init(exactly:))
     default: return nil
     }

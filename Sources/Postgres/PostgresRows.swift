@@ -36,7 +36,8 @@ public struct PostgresRow: Sendable {
         let value = result.withBytes(row: index, column: column) { T.decode($0, type: result.type(of: column)) }
         guard let value else {
             let state = result.isNull(row: index, column: column) ? "is null" : "has type \(result.type(of: column))"
-            throw PostgresError(.decoding, "column \(result.columnNames[column]) \(state), not a \(T.self)")
+            let reason = result.type(of: column) == 20 && !result.isNull(row: index, column: column) ? ", or is beyond ±2^62" : ""
+            throw PostgresError(.decoding, "column \(result.columnNames[column]) \(state), not a \(T.self)\(reason)")
         }
         return value
     }

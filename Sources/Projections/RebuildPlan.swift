@@ -40,7 +40,7 @@ public struct RebuildPlan: Sendable {
         let last = try await connection.query(
             """
             SELECT events / seconds AS rate, number, workers FROM receipts
-             WHERE kind = 'rebuild' AND projection = $1 AND definition = $2 AND events >= 100000 AND seconds > 0
+             WHERE kind = 'rebuild' AND projection = $1 AND definition = $2 AND events >= 100000 AND seconds > 0 AND seconds < 'Infinity'
              ORDER BY number DESC LIMIT 1
             """, definition.name, definition.hash
         ).first
@@ -77,7 +77,7 @@ public struct RebuildPlan: Sendable {
                 position = next
             }
             let seconds = start.duration(to: .now) / .seconds(1)
-            return (Double(position) / seconds, "a sample of the first \(position) events, one worker")
+            return (Double(position) / max(seconds, 1e-6), "a sample of the first \(position) events, one worker")
         }
     }
 }

@@ -18,7 +18,8 @@ public struct CheckpointUpdate: Sendable, Equatable {
     /// - Throws: ``Malformed``
     public init(_ text: String) throws(Malformed) {
         var lines = text.split(separator: "\n", omittingEmptySubsequences: false)[...]
-        guard let line = lines.popFirst(), line.hasPrefix("old "), let size = Int64(line.dropFirst(4)), size >= 0,
+        guard let line = lines.popFirst(), line.hasPrefix("old "), let size = Int64(line.dropFirst(4)),
+            (0...TreeHead.largestSize).contains(size),
             "old \(size)" == line
         else { throw Malformed("it does not say what it is the continuation of: old SIZE") }
         let hashes = try LogProof.hashes(&lines)

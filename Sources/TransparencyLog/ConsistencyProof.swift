@@ -5,9 +5,8 @@ public struct ConsistencyProof: Sendable, Equatable {
     public init(hashes: [MerkleHash]) { self.hashes = hashes }
 
     /// The stretches whose hashes prove that a tree of `old` leaves is the beginning of one of `new`, in the proof's order: none where either
-    /// is empty, or both are the same.
+    /// is empty, both are the same, or the older is the larger.
     public static func ranges(old: Int64, new: Int64) -> [TreeRange] {
-        precondition(old >= 0 && old <= new)
         guard old > 0, old < new else { return [] }
         var (start, end) = (Int64(0), new)
         var ranges: [TreeRange] = []

@@ -10,9 +10,10 @@ public struct InclusionProof: Sendable, Equatable {
         self.hashes = hashes
     }
 
-    /// The stretches whose hashes prove the leaf at `index` in a tree of `size` leaves, in the proof's order.
+    /// The stretches whose hashes prove the leaf at `index` in a tree of `size` leaves, in the proof's order: none where
+    /// there is no such leaf.
     public static func ranges(index: Int64, size: Int64) -> [TreeRange] {
-        precondition((0..<size).contains(index))
+        guard index >= 0, index < size else { return [] }
         var (start, end) = (Int64(0), size)
         var ranges: [TreeRange] = []
         while end - start > 1 {

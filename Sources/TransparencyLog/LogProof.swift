@@ -30,7 +30,8 @@ public struct LogProof: Sendable, Equatable {
             extra = bytes
             lines.removeFirst()
         }
-        guard let line = lines.popFirst(), line.hasPrefix("index "), let index = Int64(line.dropFirst(6)), index >= 0,
+        guard let line = lines.popFirst(), line.hasPrefix("index "), let index = Int64(line.dropFirst(6)),
+            (0..<TreeHead.largestSize).contains(index),
             "index \(index)" == line
         else { throw Malformed("a proof says which entry it is of: index N") }
         let hashes = try Self.hashes(&lines)

@@ -17,18 +17,25 @@ public struct Tile: Sendable, Hashable, Comparable {
 
     public static func < (a: Tile, b: Tile) -> Bool { (a.level, a.number) < (b.level, b.number) }
 
-    /// The highest level that a tree of `Int64.max` leaves has.
+    /// The highest level that a tree of ``TreeHead/largestSize`` leaves has.
     public static let highestLevel = 7
 
     /// How many hashes of this tile there are in a tree of `size` leaves: 0 where there is no such tile, 256 where it is full.
     public func width(inTreeOf size: Int64) -> Int {
-        Int(min(Int64(Self.width), max(0, (size >> (Self.height * level)) - number * Int64(Self.width))))
+        // The first of its hashes may have a number that does not exist.
+        let (first, isBeyond) = number.multipliedReportingOverflow(by: Int64(Self.width))
+        guard (0...Self.highestLevel).contains(level), !isBeyond, first >= 0, size >= 0 else { return 0 }
+        return Int(min(Int64(Self.width), max(0, (size >> (Self.height * level)) - first)))
     }
 
-    /// The leaves below it, from 0, were it full.
+    /// The leaves below it, from 0, were it full and the tree as large as it takes: no further than trees go.
     public var leaves: Range<Int64> {
-        let leaves = Int64(1) << (Self.height * (level + 1))
-        return number * leaves..<(number + 1) * leaves
+        func leaf(_ number: Int64) -> Int64 {
+            guard level < Self.highestLevel else { return number > 0 ? TreeHead.largestSize : 0 }
+            let (leaf, isBeyond) = number.multipliedReportingOverflow(by: 1 << (Self.height * (level + 1)))
+            return isBeyond ? TreeHead.largestSize : min(leaf, TreeHead.largestSize)
+        }
+        return leaf(number)..<leaf(number + 1)
     }
 
     /// The first tiles one level down: each hash of it is one of theirs.
@@ -73,7 +80,7 @@ public struct Tile: Sendable, Hashable, Comparable {
         String(repeating: "0", count: 3 - "\(number)".count) + "\(number)"
     }
 
-    /// What a path asks for: see ``path(number:width:)``. `nil` for anything that is not written exactly so.
+    /// What a path asks for: see ``path(number:width:)``. `nil` for anything that is not written exactly so, and for what no tree has.
     public static func parse(_ segments: some Collection<Substring>) -> (number: Int64, width: Int)? {
         var parts = Array(segments)
         var width = Self.width
@@ -89,8 +96,10 @@ public struct Tile: Sendable, Hashable, Comparable {
             guard digits.utf8.count == 3, let value = Int64(digits) else { return nil }
             number = number * 1000 + value
         }
-        // There is one way to write a number.
-        guard path(number: number, width: width) == segments.joined(separator: "/") else { return nil }
+        // There is one way to write a number, and an end of them.
+        guard number <= TreeHead.largestSize / Int64(Self.width),
+            path(number: number, width: width) == segments.joined(separator: "/")
+        else { return nil }
         return (number, width)
     }
 }

@@ -13,7 +13,7 @@ public struct TreeEdge: Sendable, Equatable {
     /// The edge of a tree of `size` leaves.
     /// - Parameter bytes: what ``bytes`` was. `nil` where it does not fit the size.
     public init?(size: Int64, bytes: [UInt8]) {
-        guard size >= 0, let hashes = MerkleHash.list(bytes) else { return nil }
+        guard (0...TreeHead.largestSize).contains(size), let hashes = MerkleHash.list(bytes) else { return nil }
         var rest = hashes[...]
         var partial: [[MerkleHash]] = []
         for tile in Tile.edge(ofTreeOf: size) {

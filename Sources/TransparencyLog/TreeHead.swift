@@ -5,6 +5,9 @@ public struct TreeHead: Sendable, Equatable {
     public var size: Int64
     public var root: MerkleHash
 
+    /// The most leaves that a tree can have here, 2⁶² − 1: one more, and the sum of two sizes, still exist.
+    public static let largestSize: Int64 = (1 << 62) - 1
+
     public init(origin: String, size: Int64, root: MerkleHash) {
         self.origin = origin
         self.size = size
@@ -21,7 +24,7 @@ public struct TreeHead: Sendable, Equatable {
         guard lines.count >= 4, lines.last?.isEmpty == true, !lines.dropLast().contains(where: \.isEmpty) else {
             throw Malformed("a checkpoint has three lines: the log's name, its size and its root")
         }
-        guard let size = Int64(lines[1]), size >= 0, "\(size)" == lines[1] else {
+        guard let size = Int64(lines[1]), (0...Self.largestSize).contains(size), "\(size)" == lines[1] else {
             throw Malformed("the second line of a checkpoint is the log's size")
         }
         guard let root = MerkleHash(base64: lines[2]) else {

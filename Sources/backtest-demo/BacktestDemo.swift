@@ -35,7 +35,9 @@ struct BacktestDemo: AsyncParsableCommand {
     var job = "backtest-\(EventID.version7().text.suffix(6))"
 
     func validate() throws {
-        if let limit, limit < 1 { throw ValidationError("--limit must be 1 or more, not \(limit).") }
+        if let limit, !(1...1_000_000_000).contains(limit) {
+            throw ValidationError("--limit must be from 1 to 1000000000, not \(limit).")
+        }
     }
 
     func run() async throws {

@@ -8,6 +8,7 @@ import Testing
 @Suite struct InvariantsTests {
     @Test(arguments: [
         ("(0, gen_random_uuid(), 'a', 1, 'queued', '{}', now(), 0, null)", "event_position_positive"),
+        ("(4611686018427387904, gen_random_uuid(), 'a', 1, 'queued', '{}', now(), 0, null)", "event_position_countable"),
         ("(2, gen_random_uuid(), 'a', 0, 'truncated', '{}', now(), 0, null)", "event_version_positive"),
         ("(2, gen_random_uuid(), '', 1, 'queued', '{}', now(), 0, null)", "stream_name_length"),
         ("(2, gen_random_uuid(), repeat('a', 256), 1, 'queued', '{}', now(), 0, null)", "stream_name_length"),
@@ -33,6 +34,56 @@ import Testing
             #expect(error.description.contains("\"\(constraint)\""), "\(error)")
             #expect(try await ledger.count() == 1)
             await owner.close()
+        }
+    }
+
+    /// Roles with few rights write some of these, and every reader adds to them: no number is so large that one more would not exist.
+    @Test func everyNumberOfTheLedgerCanBeAddedTo() async throws {
+        try await TestLedger.with { ledger in
+            let owner = try await ledger.connect()
+            let columns = try await owner.query(
+                """
+                SELECT c.relname::text, a.attname::text, CASE WHEN t.typbasetype = 0 THEN t.oid ELSE t.typbasetype END = 'bigint'::regtype,
+                       coalesce((SELECT string_agg(pg_get_constraintdef(k.oid), ' ') FROM pg_constraint AS k
+                                  WHERE k.conrelid = c.oid AND a.attnum = ANY (k.conkey) OR k.contypid = t.oid), '')
+                  FROM pg_class AS c
+                  JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+                  JOIN pg_type AS t ON t.oid = a.atttypid
+                 WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' AND c.relname <> 'schema_migrations'
+                   AND CASE WHEN t.typbasetype = 0 THEN t.oid ELSE t.typbasetype END IN ('bigint'::regtype, 'double precision'::regtype)
+                """)
+            #expect(columns.count > 25)
+            for row in columns {
+                let (table, column, rules) = (
+                    try row.decode(0, as: String.self), try row.decode(1, as: String.self), try row.decode(3, as: String.self)
+                )
+                let end = try row.decode(2, as: Bool.self) ? "46116860184273879" : "'Infinity'"
+                #expect(rules.contains(end), "\(table).\(column) has no end: CHECK (\(column) BETWEEN 0 AND 4611686018427387903)")
+            }
+            await owner.close()
+        }
+    }
+
+    /// Patience beyond all time is the longest there is, and none is none.
+    @Test(arguments: ["-178000000 years", "178000000 years", "-1 us", "0"])
+    func waitingHasAnEnd(_ interval: String) async throws {
+        try await TestLedger.with { ledger in
+            try await ledger.queue("there")
+            let reader = try await ledger.connect()
+            for after in ["-9223372036854775808", "0"] {
+                let head: Position = try await reader.query("SELECT await_events(\(after), '\(interval)', '178000000 years')")
+                    .only()
+                    .decode(0)
+                #expect(head == 1)
+            }
+            if interval.hasPrefix("-") || interval == "0" {
+                let head: Position = try await reader.query(
+                    "SELECT await_events(9223372036854775807, '\(interval)', '\(interval)')"
+                ).only()
+                    .decode(0)
+                #expect(head == 1)
+            }
+            await reader.close()
         }
     }
 }

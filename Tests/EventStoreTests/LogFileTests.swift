@@ -113,6 +113,22 @@ import Testing
     }
 
     /// What is not as it was exported, or does not fit the ledger, is refused before anything is written.
+    /// The first line is read before anything vouches for it.
+    @Test(arguments: [
+        ("-9223372036854775808", "9223372036854775807"), ("1", "9223372036854775807"), ("0", "-9223372036854775808"),
+        ("9223372036854775807", "-1"), ("4611686018427387904", "4611686018427387904"), ("0", "0"), ("3", "1"),
+    ])
+    func positionsThatNoLogHas(_ from: String, _ to: String) async throws {
+        try await TestLedger.with { ledger in
+            let text = try await Self.export(ledger).replacing(#""from":1"#, with: "\"from\":\(from)")
+                .replacing(#""to":0"#, with: "\"to\":\(to)")
+            let error = await #expect(throws: LogFile.Refused.self) { try await Self.importing(text, into: ledger) }
+            #expect(
+                error?.description.contains("positions \(from) to \(to), which no log has") == true,
+                "\(String(describing: error))")
+        }
+    }
+
     @Test func whatIsNotWholeOrDoesNotFitIsRefused() async throws {
         try await TestLedger.with { ledger async throws in
             try await Self.fill(ledger, jobs: 3)

@@ -1,5 +1,6 @@
 import Foundation
 import LedgerCore
+import LedgerTesting
 import Testing
 
 @Suite struct CloudEventTests {
@@ -18,6 +19,27 @@ import Testing
         let json = CloudEvent(event, of: ledger).json
         #expect(!json.contains { $0 < 0x20 })
         return try #require(try JSONSerialization.jsonObject(with: Data(json)) as? [String: Any])
+    }
+
+    /// Redis, and a service, may say anything.
+    @Test func aFeedEventHasNumbersThatCanBeCountedWith() throws {
+        let json = String(decoding: CloudEvent(event(), of: .standard).json, as: UTF8.self)
+        for text in NumberEnds.all {
+            let literal = text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"")
+            let other = json.replacing(#""9007199254740993""#, with: "\"\(literal)\"")
+            if let event = try? FeedEvent(json: Array(other.utf8)) {
+                #expect(event.position > 0 && Position.positions.contains(event.position), "\(text)")
+            }
+            if NumberEnds.numbers.contains(text) {
+                let version = json.replacing(#""streamversion":3"#, with: #""streamversion":\#(text)"#)
+                if let event = try? FeedEvent(json: Array(version.utf8)) { #expect(event.version > 0, "\(text)") }
+            }
+        }
+        for position in ["0", "-1", "-9223372036854775808", "9223372036854775807", "4611686018427387904", "+5"] {
+            #expect(throws: FeedEvent.Malformed.self, "\(position)") {
+                try FeedEvent(json: Array(json.replacing("9007199254740993", with: position).utf8))
+            }
+        }
     }
 
     @Test func theAttributes() throws {

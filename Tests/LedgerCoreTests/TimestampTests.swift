@@ -68,10 +68,18 @@ import Testing
         #expect(try #require(Timestamp("2026-01-01T00:30:00+01:00")) < #require(Timestamp("2026-01-01T00:00:00Z")))
     }
 
-    /// What the database can hold beyond four-digit years is written, and does not trap.
+    /// What the database can hold beyond four-digit years, RFC 3339 cannot write: it is the nearest moment that can be written, and read again.
     @Test func timesBeyondTheCalendar() {
-        #expect(Timestamp(microseconds: .max).description == "294247-01-10T04:00:54.775807Z")
-        #expect(Timestamp(microseconds: -62_167_219_200_000_001).description == "-0001-12-31T23:59:59.999999Z")
-        #expect(Timestamp(microseconds: .min).description == "-290308-12-21T19:59:05.224192Z")
+        let (first, last) = ("0000-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z")
+        for (microseconds, text) in [
+            (Int64.max, last), (253_402_300_800_000_000, last), (253_402_300_799_999_999, last),
+            (-62_167_219_200_000_000, first), (-62_167_219_200_000_001, first), (.min, first),
+        ] {
+            let timestamp = Timestamp(microseconds: microseconds)
+            #expect(timestamp.description == text && Timestamp(text) == timestamp, "\(microseconds)")
+        }
+        #expect(Timestamp(microseconds: .max).microseconds - Timestamp(microseconds: .min).microseconds > 0)
+        // A zone may lead out of these years.
+        #expect(Timestamp("9999-12-31T23:59:59-23:59") == nil && Timestamp("0000-01-01T00:00:00+23:59") == nil)
     }
 }

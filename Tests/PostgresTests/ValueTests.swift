@@ -23,8 +23,8 @@ import Testing
     @Test func scalars() async throws {
         try await expectRoundTrip(true, false)
         try await expectRoundTrip(Int32.min, -1, 0, 1, .max)
-        try await expectRoundTrip(Int64.min, -1, 0, 1, .max)
-        try await expectRoundTrip(Int.min, -1, 0, 1, .max)
+        try await expectRoundTrip(-(1 << 62) + 1 as Int64, -1, 0, 1, 1 << 62 - 1)
+        try await expectRoundTrip(-(1 << 62) + 1, -1, 0, 1, 1 << 62 - 1)
         try await expectRoundTrip(0, -0.0, .infinity, -.infinity, 0.1 + 0.2, .leastNonzeroMagnitude, .greatestFiniteMagnitude)
         try await expectRoundTrip(UUID(), UUID(uuidString: "00000000-0000-0000-0000-000000000000")!)
         try await expectRoundTrip(PostgresBytes([]), PostgresBytes(Array(0...255)))
@@ -39,7 +39,7 @@ import Testing
     }
 
     @Test func arrays() async throws {
-        try await expectRoundTrip([Int](), [1], [.min, 0, .max])
+        try await expectRoundTrip([Int](), [1], [-(1 << 62) + 1, 0, 1 << 62 - 1])
         try await expectRoundTrip([Int32](), [1, -1])
         try await expectRoundTrip(["", "{}", "a,b", "NULL", "\"", "👍"])
         try await expectRoundTrip([true, false], [])
@@ -50,6 +50,20 @@ import Testing
         try await expectRoundTrip([String?](), [nil], [nil, "", nil, "NULL"])
         try await expectRoundTrip([Int32?](), [nil, 0], [nil, nil])
         try await expectRoundTrip(Array(0..<100_000))
+    }
+
+    /// Nobody adds to a number that has no next one.
+    @Test(arguments: ["9223372036854775807", "4611686018427387904", "-4611686018427387904", "-9223372036854775808"])
+    func aNumberThatIsTooLargeToAddToIsNone(_ number: String) async throws {
+        try await withConnection { connection in
+            let row = try await connection.query("SELECT '\(number)'::bigint AS position, ARRAY['\(number)'::bigint] AS list")
+                .only()
+            let error = try #require(throws: PostgresError.self) { try row.decode("position", as: Int64.self) }
+            #expect(error.kind == .decoding && error.description.contains("position"), "\(error)")
+            #expect(throws: PostgresError.self) { try row.decode("position", as: Int64?.self) }
+            #expect(throws: PostgresError.self) { try row.decode("position", as: Int.self) }
+            #expect(throws: PostgresError.self) { try row.decode("list", as: [Int64].self) }
+        }
     }
 
     @Test func aNotANumberStaysOne() async throws {

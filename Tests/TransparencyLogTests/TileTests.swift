@@ -21,6 +21,41 @@ struct TileTests {
         #expect(Tile.edge(ofTreeOf: 70_000).map(\.number) == [273, 1, 0])
     }
 
+    /// What a path can name is a tile of some tree, and no number is too large for what is asked of it.
+    @Test func theEndsOfNumbers() {
+        for path in [
+            "x999/x999/x999/x999/x999/999", "x999/x999/x999/x999/x999/x999/999", "x018/x014/x398/x509/x481/984",
+            "x009/x223/x372/x036/x854/775/807",
+        ] { #expect(Tile.parse(path.split(separator: "/")) == nil, "\(path)") }
+        let last = TreeHead.largestSize / Int64(Tile.width)
+        #expect(Tile.parse(Tile.path(number: last).split(separator: "/"))?.number == last)
+        for number in [Int64.min, -1, 0, 1, last, last + 1, 1 << 62, .max - 1, .max] {
+            for level in [Int.min, -1, 0, 1, 6, 7, 8, Int.max] {
+                let tile = Tile(level: level, number: number)
+                for size in [Int64.min, -1, 0, 1, TreeHead.largestSize, .max] {
+                    #expect((0...Tile.width).contains(tile.width(inTreeOf: size)), "\(tile) of \(size)")
+                }
+                if (0...Tile.highestLevel).contains(level), number >= 0, number < .max {
+                    #expect(tile.leaves.upperBound <= TreeHead.largestSize, "\(tile)")
+                }
+            }
+        }
+    }
+
+    /// Sizes come from notes that anybody may have written.
+    @Test func theEndsOfSizes() throws {
+        let root = MerkleHash.leaf([1]).base64
+        for size in ["4611686018427387904", "9223372036854775807", "9223372036854775808", "-1", "+1", "01"] {
+            #expect(throws: Malformed.self, "\(size)") { try TreeHead("log\n\(size)\n\(root)\n") }
+        }
+        #expect(try TreeHead("log\n\(TreeHead.largestSize)\n\(root)\n").size == TreeHead.largestSize)
+        #expect(InclusionProof.ranges(index: -1, size: 5).isEmpty && InclusionProof.ranges(index: 5, size: 5).isEmpty)
+        #expect(ConsistencyProof.ranges(old: 6, new: 5).isEmpty && ConsistencyProof.ranges(old: .min, new: .max).isEmpty)
+        #expect(!InclusionProof.ranges(index: TreeHead.largestSize - 1, size: TreeHead.largestSize).isEmpty)
+        #expect(!ConsistencyProof.ranges(old: TreeHead.largestSize - 1, new: TreeHead.largestSize).isEmpty)
+        #expect(TreeEdge(size: .max, bytes: []) == nil && TreeEdge(size: .min, bytes: []) == nil)
+    }
+
     @Test func paths() {
         #expect(Tile.path(number: 1_234_067) == "x001/x234/067")
         #expect(Tile(level: 2, number: 5).path(width: 17) == "2/005.p/17")

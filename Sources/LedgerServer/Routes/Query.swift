@@ -87,22 +87,27 @@ struct Query: Sendable {
 
     func integer(_ name: String, _ range: ClosedRange<Int64>) throws(Problem) -> Int64? {
         guard let text = try text(name) else { return nil }
-        guard let number = Int64(text), range.contains(number), text.first != "+" else {
+        guard let number = Int64(decimal: text), range.contains(number) else {
             throw .invalidRequest(
-                range.upperBound == .max
-                    ? "\"\(name)\" must be an integer from \(range.lowerBound), not \"\(text)\""
-                    : "\"\(name)\" must be an integer from \(range.lowerBound) to \(range.upperBound), not \"\(text)\"")
+                "\"\(name)\" must be an integer from \(range.lowerBound) to \(range.upperBound), not \(Self.quoted(text))")
         }
         return number
     }
 
-    func position(_ name: String) throws(Problem) -> Position? { try integer(name, 0...Int64.max) }
+    /// The beginning of a value, for messages.
+    static func quoted(_ text: String) -> String {
+        text.count > 100 ? "\"\(text.prefix(100))…\"" : "\"\(text)\""
+    }
+
+    func position(_ name: String, from first: Position = 0) throws(Problem) -> Position? {
+        try integer(name, first...Position.positions.upperBound)
+    }
 
     /// A position or a time.
     func moment(_ name: String) throws(Problem) -> Moment? {
         guard let text = try text(name) else { return nil }
         guard let moment = Moment(text) else {
-            throw .invalidRequest("\"\(name)\" must be a position or a time such as 2026-11-23T20:45:00Z, not \"\(text)\"")
+            throw .invalidRequest("\"\(name)\" \(Moment.problem(with: text))")
         }
         return moment
     }
@@ -114,7 +119,7 @@ struct Query: Sendable {
 
     private static func choice(_ name: String, _ choices: [String], _ value: String) throws(Problem) -> String {
         guard choices.contains(value) else {
-            throw .invalidRequest("\"\(name)\" must be one of \(choices.joined(separator: ", ")), not \"\(value)\"")
+            throw .invalidRequest("\"\(name)\" must be one of \(choices.joined(separator: ", ")), not \(quoted(value))")
         }
         return value
     }

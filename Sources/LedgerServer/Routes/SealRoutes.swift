@@ -30,7 +30,7 @@ struct SealRoutes: Sendable {
 
     @Sendable private func consistency(_ call: Call) async throws -> Response {
         try call.query.allow("from")
-        guard let from = try call.query.integer("from", 0...Int64.max) else {
+        guard let from = try call.query.position("from") else {
             throw Problem.invalidRequest("\"from\" must be given: the size of the older checkpoint")
         }
         return Self.text(try await seal.update(from: from).text)
@@ -68,7 +68,8 @@ struct SealRoutes: Sendable {
     @Sendable private func tile(_ call: Call) async throws -> Response {
         try call.query.allow()
         let segments = Route.segments(call.job)
-        guard let level = segments.first, let number = Int(level), (0...Tile.highestLevel).contains(number), "\(number)" == level,
+        guard let level = segments.first, let number = Int(decimal: level), (0...Tile.highestLevel).contains(number),
+            "\(number)" == level,
             let place = Tile.parse(segments.dropFirst())
         else { throw Self.noTile }
         return try Self.bytes(await seal.tile(Tile(level: number, number: place.number), width: place.width))

@@ -32,7 +32,8 @@ enum SentBody {
     static let cloudEventBatch = "application/cloudevents-batch+json"
 
     /// - Throws: ``Problem``, or the ``Refusal`` of a single event.
-    init(_ body: [UInt8], _ headers: HTTPFields, needsJob: Bool) throws {
+    init(_ sent: [UInt8], _ headers: HTTPFields, needsJob: Bool) throws {
+        let body = sent.first == 0xEF ? Array(JSONText.behindByteOrderMark(sent[...])) : sent
         let type = headers.first(.contentType) ?? ""
         // Most say it just so.
         switch type == Self.json ? type : MediaType.essence(type) {
@@ -66,7 +67,10 @@ enum SentBody {
         case UInt8(ascii: "["):
             return .several(try each(of: body) { element throws(Refusal) in try event(try object(element)) })
         case UInt8(ascii: "{"): return .one(try whole(body, event))
-        default: throw Problem.malformedJSON("the body must be a JSON object, or an array of them")
+        default:
+            throw Problem.malformedJSON(
+                "the body must be a JSON object such as {\"type\": \"progress\", \"data\": {\"completed\": 5}}, or an array of them"
+            )
         }
     }
 
@@ -106,7 +110,7 @@ enum SentBody {
         do {
             return try JSONText.slices(of: text)
         } catch {
-            throw Refusal(.invalidEvent, "an event is a JSON object: \(error)")
+            throw Refusal(.invalidEvent, "the event is no JSON object: \(error)")
         }
     }
 

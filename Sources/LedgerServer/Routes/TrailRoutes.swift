@@ -29,7 +29,7 @@ struct TrailRoutes: Sendable {
         query.job = try sent.text("job")
         query.correlationID = try sent.text("correlation_id")
         query.text = try sent.text("text")
-        query.after = try sent.integer("after", 1...Int64.max)
+        query.after = try sent.position("after", from: 1)
         if let from = try sent.moment("from") { query.from = try await store.firstPosition(from: from) }
         if let to = try sent.moment("to") { query.to = try await store.position(of: to) }
         if let position = try sent.position("min_position") { try await watch.wait(for: position, of: AuditTrail.projection) }
@@ -73,7 +73,7 @@ struct TrailRoutes: Sendable {
         query.token = try sent.text("token")
         query.job = try sent.text("job")
         query.code = try sent.text("code")
-        query.after = try sent.integer("after", 1...Int64.max)
+        query.after = try sent.position("after", from: 1)
         let refusals = try await trail.refusals(query)
         let last = refusals.count == query.limit ? refusals.last : nil
         let address = last.map { next("/v1/audit/refusals", sent, query.limit, after: $0.number) }

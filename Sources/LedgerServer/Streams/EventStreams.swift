@@ -45,8 +45,10 @@ struct EventStreams: Sendable {
     /// Where the client was when it lost us. The header is what a browser sends by itself; it is newer than what stands in the address.
     func lastEventID(_ call: Call) throws(Problem) -> Position? {
         if let header = call.request.headers[.lastEventID], !header.isEmpty {
-            guard let position = Position(header), position >= 0 else {
-                throw .invalidRequest("Last-Event-ID must be a position, not \"\(header)\"")
+            guard let position = Position(position: header) else {
+                throw .invalidRequest(
+                    "Last-Event-ID must be the id of an event of this stream, a position such as 1207, not \(Query.quoted(header))"
+                )
             }
             return position
         }

@@ -36,7 +36,7 @@ struct Append: AsyncParsableCommand {
     @Option(help: "The event's id, a UUID: send the same when you retry.")
     var eventID: String?
 
-    @Option(help: ArgumentHelp("The version that the job must be at, or none.", valueName: "n|none"))
+    @Option(help: ArgumentHelp("The version that the job must be at, none, or any.", valueName: "n|none|any"))
     var expectedVersion: String?
 
     @Option(help: "Who does this.")
@@ -114,12 +114,15 @@ struct Append: AsyncParsableCommand {
 
     private func event(_ type: String) throws -> NewEvent {
         let id = try eventID.map { text in
-            guard let id = EventID(uuidString: text) else { throw ValidationError("--event-id must be a UUID, not \(text).") }
+            guard let id = EventID(text: text) else {
+                throw ValidationError(
+                    "--event-id must be a UUID such as \(EventID.version7().text), not \(NumberOption.quoted(text)).")
+            }
             return id
         }
         let moment = try occurredAt.map { text in
             guard let moment = Timestamp(text) else {
-                throw ValidationError("--occurred-at must be a time such as 2026-11-23T20:45:00Z, not \(text).")
+                throw ValidationError("--occurred-at \(Timestamp.problem(with: text)).")
             }
             return moment
         }
@@ -148,8 +151,8 @@ struct Append: AsyncParsableCommand {
     }
 
     private func text(_ content: Data, of source: String) throws -> String {
-        guard let text = String(validating: content, as: UTF8.self) else {
-            throw ValidationError("--data: \(source) is not UTF-8.")
+        guard let text = String(utf8: JSONText.behindByteOrderMark(Array(content)[...])) else {
+            throw ValidationError("--data: \(source) is not UTF-8: save it as UTF-8, or convert it with iconv.")
         }
         return text
     }
@@ -157,8 +160,11 @@ struct Append: AsyncParsableCommand {
     private func version() throws -> Int32? {
         guard let expectedVersion else { return nil }
         if expectedVersion == "none" { return 0 }
-        guard let version = Int32(expectedVersion), version >= 0 else {
-            throw ValidationError("--expected-version must be a number from 0, or none, not \(expectedVersion).")
+        if expectedVersion == "any" { return nil }
+        guard let version = Int32(decimal: expectedVersion), version >= 0 else {
+            throw ValidationError(
+                "--expected-version must be a number from 0 to \(Int32.max), none where the job must not exist yet, or any, not \(NumberOption.quoted(expectedVersion))."
+            )
         }
         return version
     }

@@ -22,7 +22,9 @@ struct AuditAnchor: AsyncParsableCommand {
     @Argument(help: ArgumentHelp("Where to keep it.", valueName: "file|url"))
     var place: String
 
-    @Option(help: ArgumentHelp("Do it again every so many seconds, until interrupted.", valueName: "seconds"))
+    @Option(
+        help: ArgumentHelp("Do it again every so many seconds, until interrupted.", valueName: "seconds"),
+        transform: NumberOption.integer("--every", 1...31_536_000))
     var every: Int?
 
     @Option(help: ArgumentHelp("The verifier key, in a file.", valueName: "file"))
@@ -33,10 +35,6 @@ struct AuditAnchor: AsyncParsableCommand {
     private struct Answer: Encodable {
         var position: Int64
         var place: String
-    }
-
-    func validate() throws {
-        if let every, every < 1 { throw ValidationError("--every is a number of seconds, 1 or more.") }
     }
 
     func run() async throws {

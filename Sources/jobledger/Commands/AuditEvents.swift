@@ -46,10 +46,12 @@ struct AuditEvents: AsyncParsableCommand {
     @Flag(help: "The oldest first.")
     var oldest = false
 
-    @Option(help: ArgumentHelp("Go on behind this one, the last of the page before.", valueName: "position"))
+    @Option(
+        help: ArgumentHelp("Go on behind this one, the last of the page before.", valueName: "position"),
+        transform: NumberOption.position("--after", from: 1))
     var after: Position?
 
-    @Option(help: "The most that are listed.")
+    @Option(help: "The most that are listed.", transform: NumberOption.integer("--limit", 1...100_000))
     var limit = 50
 
     @Option(help: "table, ndjson or csv.")
@@ -58,11 +60,9 @@ struct AuditEvents: AsyncParsableCommand {
     @OptionGroup var options: LedgerOptions
 
     func validate() throws {
-        guard (1...100_000).contains(limit) else { throw ValidationError("--limit must be from 1 to 100000, not \(limit).") }
         if let type, EventType(rawValue: type) == nil {
             throw ValidationError("--type \(type): there are \(EventType.allCases.map(\.rawValue).joined(separator: ", ")).")
         }
-        if let after, after < 1 { throw ValidationError("--after is a position, 1 or more, not \(after).") }
     }
 
     func run() async throws {

@@ -91,7 +91,7 @@ struct AuditConsistency: AsyncParsableCommand {
 
     func run() async throws {
         let settings = try await options.settings()
-        let size = if let size = Int64(from), size >= 0 { size } else { try CheckpointFile.required(from).head.size }
+        let size = if let size = Position(position: from) { size } else { try CheckpointFile.required(from).head.size }
         let store = try settings.store(connections: 1)
         let update = try await SealProofs(store).update(from: size)
         await store.close()

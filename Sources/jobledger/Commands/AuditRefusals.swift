@@ -29,10 +29,12 @@ struct AuditRefusals: AsyncParsableCommand {
     @Option(help: "Only for this reason, such as already_ended or unauthorized.")
     var code: String?
 
-    @Option(help: ArgumentHelp("Go on behind this one, the last of the page before.", valueName: "number"))
+    @Option(
+        help: ArgumentHelp("Go on behind this one, the last of the page before.", valueName: "number"),
+        transform: NumberOption.position("--after", from: 1))
     var after: Int64?
 
-    @Option(help: "The most that are listed.")
+    @Option(help: "The most that are listed.", transform: NumberOption.integer("--limit", 1...100_000))
     var limit = 50
 
     @OptionGroup var options: LedgerOptions
@@ -53,10 +55,6 @@ struct AuditRefusals: AsyncParsableCommand {
         var eventId: String?
         var code: String
         var detail: String
-    }
-
-    func validate() throws {
-        guard (1...100_000).contains(limit) else { throw ValidationError("--limit must be from 1 to 100000, not \(limit).") }
     }
 
     func run() async throws {

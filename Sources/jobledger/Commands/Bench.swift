@@ -26,7 +26,7 @@ struct BenchArguments: ParsableArguments {
     @Option(help: ArgumentHelp("Only rows whose text contains this.", valueName: "text"))
     var only: String?
 
-    @Option(help: "Rounds a row.")
+    @Option(help: "Rounds a row.", transform: NumberOption.integer("--rounds", 1...1000))
     var rounds: Int?
 
     @Flag(help: "Small sizes: shows that everything runs, the figures mean nothing.")
@@ -40,10 +40,6 @@ struct BenchArguments: ParsableArguments {
 
     @Option(help: ArgumentHelp("Write the results there as JSON, and beside it as a page.", valueName: "file"))
     var out: String?
-
-    func validate() throws {
-        if let rounds, !(1...1000).contains(rounds) { throw ValidationError("--rounds must be from 1 to 1000, not \(rounds).") }
-    }
 
     /// Runs until the measuring ends; Ctrl-C and SIGTERM end it early, with the servers stopped and their directory removed.
     func run(_ measure: @escaping @Sendable (BenchOptions, Report) async throws -> Void) async throws {
@@ -103,13 +99,12 @@ struct BenchMemory: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "memory", abstract: "Watch the memory of relay, projector and appender that are far behind.")
 
-    @Option(help: "How many events they are behind.")
+    @Option(help: "How many events they are behind.", transform: NumberOption.integer("--events", 1000...10_000_000_000))
     var events = 10_000_000
 
     @OptionGroup var arguments: BenchArguments
 
     func run() async throws {
-        guard events >= 1000 else { throw ValidationError("--events must be 1000 at least, not \(events).") }
         try await arguments.run { [events] in try await Memory.run($0, $1, events: events) }
     }
 }
@@ -122,7 +117,7 @@ struct BenchSubscriberCommand: AsyncParsableCommand {
         commandName: "subscriber", abstract: "Receive events for the latency and relay rows.", shouldDisplay: false)
 
     @Argument var way: BenchSubscriber.Way
-    @Option var events: Int
+    @Option(transform: NumberOption.integer("--events", 0...10_000_000_000)) var events: Int
 
     func run() async throws {
         let settings = try await LedgerSettings()

@@ -59,10 +59,10 @@ struct Tail: AsyncParsableCommand {
     @Option(help: "Only this type; may be given several times.")
     var type: [String] = []
 
-    @Option(help: "Start behind this position.")
+    @Option(help: "Start behind this position.", transform: NumberOption.position("--after"))
     var after: Position?
 
-    @Option(help: "Start this many positions before the end of the log.")
+    @Option(help: "Start this many positions before the end of the log.", transform: NumberOption.position("--last"))
     var last: Position?
 
     @Flag(help: "Stop at what is the end of the log now.")
@@ -81,9 +81,6 @@ struct Tail: AsyncParsableCommand {
             throw ValidationError("--type \(unknown): there are \(EventType.allCases.map(\.rawValue).joined(separator: ", ")).")
         }
         if after != nil, last != nil { throw ValidationError("Give --after or --last, not both.") }
-        if let negative = [after, last].compactMap({ $0 }).first(where: { $0 < 0 }) {
-            throw ValidationError("A position is 0 or more, not \(negative).")
-        }
     }
 
     func run() async throws {

@@ -39,7 +39,7 @@ enum RebuildAnswers {
             try Output.line(compared)
             if let rate = plan.rate, let seconds = plan.seconds {
                 try Output.line(
-                    "about \(String(format: "%.0f", seconds)) s at \(Int(rate)) events/s (\(plan.rateOf)), then the indexes; workers: \(plan.workers)"
+                    "about \(String(format: "%.0f", seconds)) s at \(Int(min(rate, 1e12))) events/s (\(plan.rateOf)), then the indexes; workers: \(plan.workers)"
                 )
             }
             for obstacle in plan.obstacles { try Output.line("in the way: \(obstacle)") }

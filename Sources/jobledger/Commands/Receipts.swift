@@ -18,7 +18,7 @@ struct Receipts: AsyncParsableCommand {
     @Argument(help: "Only those of this projection.")
     var projection: String?
 
-    @Option(help: "The most that are listed.")
+    @Option(help: "The most that are listed.", transform: NumberOption.integer("--limit", 1...100_000))
     var limit = 50
 
     @OptionGroup var options: LedgerOptions
@@ -41,10 +41,6 @@ struct Receipts: AsyncParsableCommand {
         var madeAt: String
         var madeBy: String
         var role: String
-    }
-
-    func validate() throws {
-        guard (1...100_000).contains(limit) else { throw ValidationError("--limit must be from 1 to 100000, not \(limit).") }
     }
 
     func run() async throws {

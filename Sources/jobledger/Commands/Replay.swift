@@ -25,13 +25,19 @@ struct RebuildCommand: AsyncParsableCommand {
     @Argument(help: "The projection's name.")
     var projection: String
 
-    @Option(help: "The most events that are folded at once; JOBLEDGER_WINDOW unless given.")
+    @Option(
+        help: "The most events that are folded at once; JOBLEDGER_WINDOW unless given.",
+        transform: NumberOption.integer("--window", 1...1_000_000))
     var window: Int?
 
-    @Option(help: "How many connections fold at once, each a part of the jobs; of a projection whose key is the log, one.")
+    @Option(
+        help: "How many connections fold at once, each a part of the jobs; of a projection whose key is the log, one.",
+        transform: NumberOption.integer("--workers", 1...64))
     var workers = 2
 
-    @Option(help: "Stand still while a live projection is more than so many events behind.")
+    @Option(
+        help: "Stand still while a live projection is more than so many events behind.",
+        transform: NumberOption.position("--max-lag", from: 1))
     var maxLag: Int64?
 
     @Flag(help: "Only say what there is to do, and about how long it takes.")
@@ -60,9 +66,6 @@ struct RebuildCommand: AsyncParsableCommand {
     }
 
     func validate() throws {
-        try validateWindow(window)
-        guard (1...64).contains(workers) else { throw ValidationError("--workers must be from 1 to 64, not \(workers).") }
-        if let maxLag, maxLag < 1 { throw ValidationError("--max-lag must be 1 at least, not \(maxLag).") }
         guard [dryRun, undo, dropOld, cancel, past.until != nil].count(where: { $0 }) <= 1 else {
             throw ValidationError("--dry-run, --undo, --drop-old, --cancel and --until exclude each other.")
         }
@@ -140,7 +143,9 @@ struct Verify: AsyncParsableCommand {
     @Argument(help: "The projection's name.")
     var projection: String
 
-    @Option(help: "The most events that are folded at once; JOBLEDGER_WINDOW unless given.")
+    @Option(
+        help: "The most events that are folded at once; JOBLEDGER_WINDOW unless given.",
+        transform: NumberOption.integer("--window", 1...1_000_000))
     var window: Int?
 
     @OptionGroup var projections: ProjectionOptions
@@ -153,8 +158,6 @@ struct Verify: AsyncParsableCommand {
         var liveDigest: String
         var rebuiltDigest: String
     }
-
-    func validate() throws { try validateWindow(window) }
 
     func run() async throws {
         let settings = try await options.settings()
@@ -222,11 +225,5 @@ struct Verify: AsyncParsableCommand {
 
     private static func text(_ value: some Encodable) throws -> String {
         String(decoding: try JSONEncoder().encode(value), as: UTF8.self)
-    }
-}
-
-private func validateWindow(_ window: Int?) throws {
-    if let window, !(1...1_000_000).contains(window) {
-        throw ValidationError("--window must be from 1 to 1000000, not \(window).")
     }
 }

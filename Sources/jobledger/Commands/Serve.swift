@@ -18,19 +18,15 @@ struct Serve: AsyncParsableCommand {
     @Option(help: "The address to listen on; JOBLEDGER_HTTP_HOST, or 127.0.0.1, unless given.")
     var host: String?
 
-    @Option(help: "The port, 0 for a free one; JOBLEDGER_HTTP_PORT, or 8080, unless given.")
+    @Option(
+        help: "The port, 0 for a free one; JOBLEDGER_HTTP_PORT, or 8080, unless given.",
+        transform: NumberOption.integer("--port", 0...65535))
     var port: Int?
 
     @Flag(help: "Ask for no token. Only on a loopback address.")
     var noAuth = false
 
     @OptionGroup var options: LedgerOptions
-
-    func validate() throws { try Self.check(port) }
-
-    static func check(_ port: Int?) throws {
-        if let port, !(0...65535).contains(port) { throw ValidationError("--port must be from 0 to 65535, not \(port).") }
-    }
 
     private struct Line: Encodable {
         var url: String

@@ -30,15 +30,15 @@ struct Up: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Where the state is kept.", valueName: "dir"))
     var dataDir = LedgerSettings.standardDataDirectory
 
-    @Option(help: "The port of the HTTP service, 0 for a free one; JOBLEDGER_HTTP_PORT, or that of the last start, unless given.")
+    @Option(
+        help: "The port of the HTTP service, 0 for a free one; JOBLEDGER_HTTP_PORT, or that of the last start, unless given.",
+        transform: NumberOption.integer("--port", 0...65535))
     var port: Int?
 
     @Option(help: "The address that the HTTP service listens on; JOBLEDGER_HTTP_HOST, or 127.0.0.1, unless given.")
     var host: String?
 
     @OptionGroup var projections: ProjectionOptions
-
-    func validate() throws { try Serve.check(port) }
 
     func run() async throws {
         let environment = try await LedgerSettings(fallsBackToStandardDirectory: false)

@@ -50,10 +50,14 @@ struct Project: AsyncParsableCommand {
     @Argument(help: "Only these projections.")
     var names: [String] = []
 
-    @Option(help: "The most events that are folded in one transaction; JOBLEDGER_WINDOW unless given.")
+    @Option(
+        help: "The most events that are folded in one transaction; JOBLEDGER_WINDOW unless given.",
+        transform: NumberOption.integer("--window", 1...1_000_000))
     var window: Int?
 
-    @Option(help: ArgumentHelp("Refold so many jobs a second, such as 2 or 0.1, and compare.", valueName: "rate"))
+    @Option(
+        help: ArgumentHelp("Refold so many jobs a second, such as 2 or 0.1, and compare.", valueName: "rate"),
+        transform: NumberOption.rate("--audit", 0.001...1000, "jobs a second"))
     var audit: Double?
 
     @Option(help: ArgumentHelp("Set this stopped projection going again.", valueName: "name"))
@@ -64,7 +68,9 @@ struct Project: AsyncParsableCommand {
             "Leave out the event that has stopped this projection; needs --position and --reason.", valueName: "name"))
     var skip: String?
 
-    @Option(help: "With --skip: the position of the event, as status says it.")
+    @Option(
+        help: "With --skip: the position of the event, as status says it.",
+        transform: NumberOption.position("--position", from: 1))
     var position: Int64?
 
     @Option(help: "With --skip: why it may be left out, for the record.")
@@ -81,12 +87,6 @@ struct Project: AsyncParsableCommand {
     }
 
     func validate() throws {
-        if let window, !(1...1_000_000).contains(window) {
-            throw ValidationError("--window must be from 1 to 1000000, not \(window).")
-        }
-        if let audit, !(audit > 0 && audit <= 1000) {
-            throw ValidationError("--audit must be jobs a second, more than 0 and at most 1000, not \(audit).")
-        }
         guard retry == nil || skip == nil else { throw ValidationError("--retry and --skip exclude each other.") }
         guard skip == nil || position != nil && reason?.isEmpty == false else {
             throw ValidationError("--skip needs --position and --reason: what is left out is recorded with both.")

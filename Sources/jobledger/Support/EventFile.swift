@@ -28,7 +28,8 @@ actor EventFile {
             isAtEnd = false
             bytes += line.length + 1
             do throws(Refusal) {
-                guard let request = try EventLine.request(line.content) else { continue }
+                let content = line.number == 1 ? line.content.map(JSONText.behindByteOrderMark) : line.content
+                guard let request = try EventLine.request(content) else { continue }
                 part.requests.append(request)
                 part.lines.append(line.number)
             } catch {

@@ -10,13 +10,18 @@ enum EventLine {
     /// - Parameter content: `nil` for a line that was too long to keep.
     /// - Throws: the ``Refusal`` of a line that says nothing the ledger could be asked.
     static func request(_ content: ArraySlice<UInt8>?) throws(Refusal) -> AppendRequest? {
-        guard let content else { throw Refusal(.tooLarge, "a line has \(longest) bytes at most") }
+        guard let content else {
+            throw Refusal(
+                .tooLarge, "the line has more than \(longest) bytes, which no event has: data may have 8 MiB, metadata 64 KiB")
+        }
         if content.allSatisfy({ $0 == 0x20 || $0 == 0x09 || $0 == 0x0D }) { return nil }
         do {
             return try parse(content)
         } catch {
             // Whatever else is wrong with it follows from this.
-            guard String(utf8: content) != nil else { throw Refusal(.invalidEvent, "the line is not UTF-8") }
+            guard String(utf8: content) != nil else {
+                throw Refusal(.invalidEvent, "the line is not UTF-8: save the file as UTF-8, or convert it with iconv")
+            }
             throw error
         }
     }

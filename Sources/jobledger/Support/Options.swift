@@ -98,7 +98,7 @@ extension Moment {
     static func option(_ name: String) -> @Sendable (String) throws -> Moment {
         { text in
             guard let moment = Moment(text) else {
-                throw ValidationError("\(name) must be a position or a time such as 2026-11-23T20:45:00Z, not \(text).")
+                throw ValidationError("\(name) \(Moment.problem(with: text)).")
             }
             return moment
         }

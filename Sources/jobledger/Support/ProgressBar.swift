@@ -25,7 +25,8 @@ struct ProgressBar {
         let filled = Int(fraction * Double(Self.width))
         let bar = String(repeating: "█", count: filled) + String(repeating: "░", count: Self.width - filled)
         let elapsed = start.duration(to: now) / .seconds(1)
-        let rate = elapsed > 0 ? Double(done - first) / elapsed : 0
+        // What is done at once has a rate that is no number to show.
+        let rate = elapsed > 0 ? min(Double(done - first) / elapsed, 1e12) : 0
         var text = "\(label) \(bar) \(Int(fraction * 100)) %  \(done)/\(total) \(unit)"
         if rate >= 1 { text += "  \(Int(rate))/s" }
         if rate > 0, done < total { text += "  \(Self.clock(Double(total - done) / rate)) left" }
