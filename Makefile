@@ -16,7 +16,9 @@ MODULES := LedgerCoreTests TransparencyLogTests BacktestTests PostgresTests Redi
 # What shares memory between threads.
 THREAD_MODULES ?= PostgresTests RedisTests EventStoreTests ProjectionsTests FeedTests AuditTests LedgerServerTests
 THREAD := --sanitize=thread --scratch-path .build-thread
-FORMATTED = $(wildcard Package.swift Sources Tests Plugins bench Examples)
+FORMATTED = $(wildcard Package.swift Sources Tests Plugins bench Examples fuzz)
+# How long `make fuzz` looks for inputs that break a parser, for each of them.
+FUZZ_SECONDS ?= 60
 
 # bin/jobledger is the binary of the last build, whatever its configuration.
 define link
@@ -48,6 +50,7 @@ ifdef TEST_ARGS
 else
 	scripts/test $(MODULES) -- -c $(CONFIGURATION)
 	CONFIGURATION=$(CONFIGURATION) scripts/check-openapi
+	CONFIGURATION=$(CONFIGURATION) scripts/fuzz 2
 endif
 
 .PHONY: test-tools
@@ -57,6 +60,10 @@ test-tools:
 .PHONY: openapi-check
 openapi-check: deps build ## test the running service against its OpenAPI document, for about a minute
 	CONFIGURATION=$(CONFIGURATION) scripts/check-openapi $(SEED)
+
+.PHONY: fuzz
+fuzz: deps build ## look for inputs that break a parser, FUZZ_SECONDS for each of them
+	CONFIGURATION=$(CONFIGURATION) scripts/fuzz $(FUZZ_SECONDS)
 
 .PHONY: browser-check
 browser-check: deps build ## follow a job with the EventSource of a headless Chromium
@@ -73,9 +80,10 @@ test-busy: deps test-tools build-tests ## run all tests beside two busy loops a 
 	scripts/busy $(MAKE) test CONFIGURATION=$(CONFIGURATION)
 
 .PHONY: soak
-soak: deps build-tests ## run the long tests: 5,000,000 events, a minute of lossy feed, a rebuild of 5,000,000, 20,000 jobs as of each event
+soak: deps build-tests ## run the long tests: 5,000,000 events, a minute of lossy feed, a rebuild of 5,000,000, 20,000 jobs as of each event, two minutes of fuzzing a parser
 	JOBLEDGER_SOAK=1 swift test -c $(CONFIGURATION) --skip-build \
 		--filter 'GaplessTests|FeedTests.ChaosTests|LedgerServerTests.ChaosTests|ProjectionsTests.(AsOfTests|ReplayTests/underLive)'
+	CONFIGURATION=$(CONFIGURATION) scripts/fuzz 120
 
 .PHONY: demo
 demo: deps build ## run a batch backtest through the whole ledger, then stop
@@ -108,4 +116,4 @@ image-check: deps build ## build the Dockerfile, without Docker, and try its ima
 
 .PHONY: clean
 clean: ## remove what was built
-	rm -rf .build .build-thread bin
+	rm -rf .build .build-thread .build-fuzz bin

@@ -384,7 +384,7 @@ BEGIN
         CONTINUE;
       END IF;
       refusal := 'event_id_conflict';
-      SELECT format('event id %s is at position %s already, with another %s: a retry sends the same event again, and a new event has an id of its own',
+      SELECT format('event id %s is at position %s already, with other %s: a retry sends the same event again, and a new event has an id of its own',
                     ids[event.ordinal], event.earlier_position,
                     differing_parts(e.stream_id, event.job, e.type, event.type, e.data::text, event.data, e.metadata::text, event.metadata,
                                     e.occurred_at, event.occurred_at))
@@ -399,7 +399,7 @@ BEGIN
         CONTINUE;
       END IF;
       refusal := 'event_id_conflict';
-      reason := format('event id %s stands in this call already, with another %s: each event has an id of its own', ids[event.ordinal],
+      reason := format('event id %s stands in this call already, with other %s: each event has an id of its own', ids[event.ordinal],
                        differing_parts(jobs[other], event.job, types[other], event.type, data[other], event.data,
                                        coalesce(metadata[other], '{}'), event.metadata, occurred_ats[other], event.occurred_at));
 

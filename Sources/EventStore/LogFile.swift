@@ -33,6 +33,32 @@ public enum LogFile {
         public init(description: String) { self.description = description }
     }
 
+    /// The first line of the file at `path`. It is read before anything vouches for it.
+    static func header(_ line: [UInt8], of path: String) throws(Refused) -> Header {
+        guard let header = try? JSONDecoder().decode(Header.self, from: Data(line)), header.format == format else {
+            throw Refused(description: "\(path): the first line is not that of a log exported by jobledger export")
+        }
+        guard header.version == version else {
+            throw Refused(description: "\(path) has version \(header.version) of the format; this program knows \(version)")
+        }
+        guard Position.positions.contains(header.from), Position.positions.contains(header.to), header.from > 0,
+            header.from <= header.to + 1
+        else {
+            throw Refused(description: "\(path): the first line says positions \(header.from) to \(header.to), which no log has")
+        }
+        return header
+    }
+
+    /// The last line of the file at `path`.
+    static func footer(_ line: some Sequence<UInt8>, of path: String) throws(Refused) -> Footer {
+        guard let footer = try? JSONDecoder().decode(Footer.self, from: Data(line)) else {
+            throw Refused(
+                description: "\(path) ends without its last line, which counts the events: it is not whole. Nothing was imported."
+            )
+        }
+        return footer
+    }
+
     static func line(_ value: some Encodable) throws -> [UInt8] {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]

@@ -62,22 +62,10 @@ public struct LogImport: Sendable {
     /// Whether the file is whole: what it says of itself is so.
     private func check(_ progress: (Phase, Int64, Int64) async throws -> Void) async throws -> (LogFile.Header, LogFile.Footer) {
         let lines = try LogLines(path)
-        guard let first = try await lines.next(1),
-            let header = try? JSONDecoder().decode(LogFile.Header.self, from: Data(first.bytes)),
-            header.format == LogFile.format
-        else { throw LogFile.Refused(description: "\(path): the first line is not that of a log exported by jobledger export") }
-        guard header.version == LogFile.version else {
-            throw LogFile.Refused(
-                description: "\(path) has version \(header.version) of the format; this program knows \(LogFile.version)")
-        }
-        guard Position.positions.contains(header.from), Position.positions.contains(header.to), header.from > 0,
-            header.from <= header.to + 1
-        else {
-            throw LogFile.Refused(
-                description: "\(path): the first line says positions \(header.from) to \(header.to), which no log has")
-        }
+        let first = try await lines.next(1)
+        let header = try LogFile.header(first?.bytes ?? [], of: path)
         var hash = SHA256()
-        hash.update(data: first.bytes)
+        hash.update(data: first?.bytes ?? [])
         /// The last line so far; the very last is not in the digest.
         var last: ArraySlice<UInt8> = []
         var count: Int64 = -1
@@ -89,11 +77,7 @@ public struct LogImport: Sendable {
             count += Int64(part.count)
             try await progress(.checking, await lines.bytesRead, lines.size)
         }
-        guard let footer = try? JSONDecoder().decode(LogFile.Footer.self, from: Data(last)) else {
-            throw LogFile.Refused(
-                description: "\(path) ends without its last line, which counts the events: it is not whole. Nothing was imported."
-            )
-        }
+        let footer = try LogFile.footer(last, of: path)
         guard footer.sha256 == LogFile.hexadecimal(hash.finalize()), footer.count == count, header.to - header.from + 1 == count
         else {
             throw LogFile.Refused(

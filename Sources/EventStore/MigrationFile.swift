@@ -14,7 +14,7 @@ public struct MigrationFile: Sendable, Equatable {
     public init(name: String, text: String) throws(FormatError) {
         self.name = name
         self.text = text
-        version = String(name.prefix { $0.isNumber })
+        version = String(name.prefix { $0.isASCII && $0.isNumber })
         guard !version.isEmpty, name.hasSuffix(".sql") else {
             throw FormatError(description: "migration \(name): the name must be NUMBER_what.sql")
         }
@@ -40,11 +40,5 @@ public struct MigrationFile: Sendable, Equatable {
             throw FormatError(description: "migration \(name): -- migrate:up or -- migrate:down is missing")
         }
         (self.up, self.down) = (up, down)
-    }
-
-    /// The migrations that travel with the binary.
-    public static func embedded() throws -> [MigrationFile] {
-        try EmbeddedFiles.all.filter { $0.path.hasSuffix(".sql") }.map { try MigrationFile(name: $0.path, text: $0.text) }
-            .sorted { $0.version < $1.version }
     }
 }

@@ -93,7 +93,10 @@ public struct Tile: Sendable, Hashable, Comparable {
         var number: Int64 = 0
         for part in parts {
             let digits = part.drop { $0 == "x" }
-            guard digits.utf8.count == 3, let value = Int64(digits) else { return nil }
+            // A number alone would take a sign for a digit.
+            guard digits.utf8.count == 3, digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let value = Int64(digits) else {
+                return nil
+            }
             number = number * 1000 + value
         }
         // There is one way to write a number, and an end of them.

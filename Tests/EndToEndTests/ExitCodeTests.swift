@@ -6,7 +6,7 @@ extension EndToEnd {
     @Suite("exit code") struct ExitCodeTests {
         private static let nowhere = ["DATABASE_URL": "postgresql://127.0.0.1:1/nowhere", "REDIS_URL": "redis://127.0.0.1:1"]
 
-        private static let misuse: [(arguments: [String], environment: [String: String], says: String)] = [
+        static let misuse: [(arguments: [String], environment: [String: String], says: String)] = [
             (["status", "--colour"], nowhere, "--colour"),
             (["paint"], nowhere, "paint"),
             (["append"], nowhere, "Give a JOB and a TYPE, or --file."),

@@ -47,7 +47,12 @@ import Testing
                 // Undone as a whole, the refused request has left its job unknown and its ids free.
                 AppendRequest(job: "bad", events: [bad[0]]),
             ])
-            #expect(throws: Refusal(.invalidEvent, "event 3 of this request: 3 of 2 runs cannot be completed")) {
+            #expect(
+                throws: Refusal(
+                    .invalidEvent,
+                    "event 3 of this request: 3 of 2 runs cannot be completed: send the new \"total\" with the progress if there are more"
+                )
+            ) {
                 try answers[0].get()
             }
             #expect(try answers[1].get().map(\.position) == [1, 2, 3])

@@ -89,9 +89,13 @@ import Testing
             #expect(try await store.append(queued, to: "a", expectedVersion: 0).version == 1)
             let progress = NewEvent(type: "progress", data: #"{"completed":1}"#)
             for wrong: Int32 in [0, 2, 7] {
-                await #expect(throws: Refusal(.versionConflict, #"job "a" is at version 1, not at \#(wrong)"#)) {
+                let refusal = try await #require(throws: Refusal.self) {
                     try await store.append(progress, to: "a", expectedVersion: wrong)
                 }
+                #expect(refusal.code == .versionConflict)
+                #expect(
+                    refusal.message.hasPrefix(#"job "a" is at version 1, not at \#(wrong): somebody else has appended"#),
+                    "\(refusal)")
             }
             #expect(try await store.append(progress, to: "a", expectedVersion: 1).version == 2)
             #expect(try await ledger.count() == 2)

@@ -160,9 +160,9 @@ import Testing
     @Test(arguments: [
         (#""position":3"#, #""position":4"#, "position 3: it says position 4"),
         (#""version":2,"type":"progress""#, #""version":3,"type":"progress""#, "it has version 3, and its job is at version 1"),
-        (#""version":2,"type":"progress""#, #""version":2,"type":"queued""#, "\"name\" must be"),
+        (#""version":2,"type":"progress""#, #""version":2,"type":"queued""#, "\"name\" is missing"),
         (#""stream_id":"a","version":2"#, #""stream_id":"x","version":1"#, "a job begins with queued"),
-        (#""type":"queued""#, #""type":"failed""#, "\"error\" must be"),
+        (#""type":"queued""#, #""type":"failed""#, "\"error\" is missing"),
         (#""category":"job""#, #""category":"user""#, "no category user"),
         (#""recorded_at":"2"#, #""recorded_at":"1"#, "earlier than the event before"),
         (#""data":"{}""#, #""data":"{""#, "position 3: data is not acceptable JSON"),

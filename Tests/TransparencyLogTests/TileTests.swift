@@ -67,7 +67,7 @@ struct TileTests {
         }
         let wrong = [
             "1", "01", "0001", "x000/001", "x001", "001/002", "x1/002", "-01", "+01", "001.p/0", "001.p/256", "001.p/01", "001.p",
-            "001.p/-1", "1.p/1", "x001/", "/001", "xx01", "x01/x02/003", "٠٠١",
+            "001.p/-1", "1.p/1", "x001/", "/001", "xx01", "x01/x02/003", "٠٠١", "x-99/x234/067", "x+99/001", "x-00/001",
         ]
         for path in wrong {
             #expect(Tile.parse(path.split(separator: "/", omittingEmptySubsequences: false)) == nil, "\(path)")

@@ -48,7 +48,7 @@ final class BodyBudget: Sendable {
 
     /// What is still to come of the body is not waited for.
     private var tooLarge: Problem {
-        Problem(.contentTooLarge, "too_large", "a body may have \(each) bytes; send fewer events at a time").adding(
+        Problem(.contentTooLarge, "too_large", "a body may have \(each) bytes: send fewer events at a time; the data of one may have 8 MiB").adding(
             .connection, "close")
     }
 }

@@ -1,73 +1,20 @@
 internal import EventStore
 internal import LedgerCore
 
-/// The part of an address behind `?`. A parameter that is misspelled, malformed or given twice where one is meant is a mistake that
-/// is told, not a default.
-struct Query: Sendable {
-    private let parameters: [(name: String, value: String)]
-
-    static let empty = Query(parameters: [])
-
-    private init(parameters: [(name: String, value: String)]) { self.parameters = parameters }
-
+/// What routes ask for. A parameter that is misspelled, malformed or given twice where one is meant is a mistake that is told, not a default.
+extension Query {
     init(_ text: String?) throws(Problem) {
         guard let text, !text.isEmpty else {
             self = .empty
             return
         }
-        var parameters: [(name: String, value: String)] = []
-        for pair in text.split(separator: "&") {
-            let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            guard let name = Self.decoded(parts[0], plusIsSpace: true),
-                let value = Self.decoded(parts.count > 1 ? parts[1] : "", plusIsSpace: true)
-            else { throw .invalidRequest("the query is not percent-encoded UTF-8, or has U+0000") }
-            parameters.append((name, value))
+        guard let query = Query(parsing: text) else {
+            throw .invalidRequest(
+                "the query is not percent-encoded UTF-8, or has U+0000: each byte of UTF-8 that is no letter, digit or one of -._~ is written as % and two hexadecimal digits"
+            )
         }
-        self.init(parameters: parameters)
+        self = query
     }
-
-    /// `nil` for what is not percent-encoded UTF-8, and for U+0000, which Postgres has no text with.
-    static func decoded(_ text: Substring, plusIsSpace: Bool = false) -> String? {
-        var bytes: [UInt8] = []
-        var rest = text.utf8
-        while let byte = rest.popFirst() {
-            if byte == UInt8(ascii: "%") {
-                guard let high = rest.popFirst().flatMap(hexDigit), let low = rest.popFirst().flatMap(hexDigit) else {
-                    return nil
-                }
-                bytes.append(high << 4 | low)
-            } else {
-                bytes.append(plusIsSpace && byte == UInt8(ascii: "+") ? 0x20 : byte)
-            }
-        }
-        return bytes.contains(0) ? nil : String(utf8: bytes[...])
-    }
-
-    private static func hexDigit(_ byte: UInt8) -> UInt8? {
-        switch byte {
-        case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - UInt8(ascii: "0")
-        case UInt8(ascii: "a")...UInt8(ascii: "f"): byte - UInt8(ascii: "a") + 10
-        case UInt8(ascii: "A")...UInt8(ascii: "F"): byte - UInt8(ascii: "A") + 10
-        default: nil
-        }
-    }
-
-    /// Percent-encoded, for a part of an address.
-    static func encoded(_ text: String) -> String {
-        var encoded = ""
-        for byte in text.utf8 {
-            switch byte {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "~"):
-                encoded.unicodeScalars.append(Unicode.Scalar(byte))
-            default:
-                encoded += (byte < 16 ? "%0" : "%") + String(byte, radix: 16, uppercase: true)
-            }
-        }
-        return encoded
-    }
-
-    // MARK: What routes ask for
 
     /// Tells of parameters that the route does not have.
     func allow(_ known: String...) throws(Problem) {
