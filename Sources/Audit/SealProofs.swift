@@ -40,7 +40,8 @@ public struct SealProofs: SealedLog {
         guard let seal, position <= size else {
             throw NotSealed(
                 description: size == 0
-                    ? "nothing is sealed yet" : "\(what) is not sealed yet: the events up to position \(size) are", size: size)
+                    ? "nothing is sealed yet: a sealer has to run (jobledger audit seal)"
+                    : "\(what) is not sealed yet: the events up to position \(size) are", size: size)
         }
         return seal
     }

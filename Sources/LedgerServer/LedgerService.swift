@@ -57,7 +57,8 @@ public struct LedgerService: Service, CustomStringConvertible {
         guard configuration.needsToken || AllowedHosts.isLoopback(configuration.http.host) else {
             throw Mistake(
                 description:
-                    "without authentication the service listens on a loopback address only, not on \(configuration.http.host)")
+                    "without authentication the service listens on a loopback address only, not on \(configuration.http.host): leave out --no-auth, and make tokens (jobledger token create)"
+            )
         }
         self.configuration = configuration
         self.logger = logger

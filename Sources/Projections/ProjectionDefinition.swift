@@ -100,7 +100,10 @@ public struct ProjectionDefinition: Sendable, Equatable {
     private static func read(_ directory: String) throws -> [ProjectionDefinition] {
         let root = URL(fileURLWithPath: directory, isDirectory: true)
         guard let paths = try? FileManager.default.subpathsOfDirectory(atPath: root.path) else {
-            throw FormatError(description: "--projections \(directory): no such folder")
+            throw FormatError(
+                description:
+                    "--projections \(directory): no such folder; jobledger projections new NAME makes one with a projection in it"
+            )
         }
         let files = paths.filter { $0.hasSuffix(".sql") || $0.hasSuffix(".json") }
         return try definitions(of: files.map { ($0, try String(contentsOf: root.appending(path: $0), encoding: .utf8)) })

@@ -37,7 +37,8 @@ struct ProgressView {
     }
 
     private mutating func draw(_ done: Int, of total: Int) {
-        let fraction = total > 0 ? Double(done) / Double(total) : 0
+        // A limit may come when more than it allows is done already.
+        let fraction = total > 0 ? min(1, Double(done) / Double(total)) : 0
         let tenth = Int(fraction * 10)
         // In a log, a line every tenth is enough.
         guard isTerminal || tenth > lastTenth else { return }

@@ -62,12 +62,12 @@ extension EndToEnd {
         private func fill(_ user: UserLedger) async throws {
             let store = user.ledger.store
             _ = try await store.append(
-                NewEvent(type: "queued", data: #"{"name":"test","total":5}"#, id: EventID(text: Self.taken)!), to: "open")
+                NewEvent(type: "queued", data: #"{"name":"test","total":5}"#, id: EventID(text: RefusalTests.taken)!), to: "open")
             try await user.ledger.queue("ended")
             _ = try await store.append(NewEvent(type: "failed", data: #"{"error":"x"}"#), to: "ended")
         }
 
-        private static let taken = "0190b0c8-6f2a-4000-8000-000000000001"
+        private static let taken = RefusalTests.taken
 
         // MARK: HTTP
 
@@ -218,7 +218,7 @@ extension EndToEnd {
             func tell(_ arguments: [String], _ environment: [String: String], input: Data = Data()) async throws {
                 let outcome = try await Program.jobledger.run(arguments, environment: environment, input: input)
                 #expect((1...3).contains(outcome.code), "\(arguments): \(outcome)")
-                let settings = environment.filter { !$0.key.hasSuffix("_URL") && $0.key != "JOBLEDGER_SCHEMA" }
+                let settings = environment.filter { !$0.key.hasSuffix("_URL") && $0.value != user.ledger.name.text }
                     .sorted { $0.key < $1.key }.map { "\($0.key)='\($0.value)' " }.joined()
                 // The usage that the parser adds is the same for a command.
                 let says = outcome.errors.split(separator: "\n").prefix { !$0.hasPrefix("Usage:") && !$0.hasPrefix("Help:") }

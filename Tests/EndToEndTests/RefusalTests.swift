@@ -6,7 +6,7 @@ import Testing
 
 extension EndToEnd {
     @Suite("append refuses") struct RefusalTests {
-        private static let taken = "0190b0c8-6f2a-7000-8000-000000000001"
+        static let taken = "0190b0c8-6f2a-7000-8000-000000000001"
         private static let large: URL = {
             let file = TestServers.directory("large.json")
             try? FileManager.default.createDirectory(at: file.deletingLastPathComponent(), withIntermediateDirectories: true)

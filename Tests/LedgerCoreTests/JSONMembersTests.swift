@@ -44,6 +44,46 @@ import Testing
         #expect(!error.message.isEmpty && error.description.hasSuffix("at byte \(place)"))
     }
 
+    /// An element that is no JSON takes nothing from its neighbours.
+    @Test func elementsAreCutOutByTheirBracketsAndStrings() throws {
+        func elements(_ text: String) throws -> [String] {
+            try JSONText.elements(of: Array(text.utf8)[...]).map { String(decoding: $0, as: UTF8.self) }
+        }
+        #expect(try elements("[]") == [] && elements(" [ ] ") == [])
+        #expect(
+            try elements(#"[ {"a":1} , {"b":[1,{"c":2}]},"x,]}",7 ]"#) == [#"{"a":1}"#, #"{"b":[1,{"c":2}]}"#, #""x,]}""#, "7"])
+        #expect(
+            try elements(#"[{"a":NaN},{"b":1},nonsense,{'c':1},,-Infinity]"#) == [
+                #"{"a":NaN}"#, #"{"b":1}"#, "nonsense", "{'c':1}", "", "-Infinity",
+            ])
+        for (text, place) in [
+            ("", 0), ("{}", 0), ("[", 1), ("[{}", 3), (#"[{"a":1]"#, 7), (#"[{"a":"b]"#, 9), ("[}]", 1), ("[{}] x", 5),
+            (#"[["a"}]"#, 5), ("[1 ", 3),
+        ] {
+            let error = try #require(throws: JSONText.SyntaxError.self, "\(text)") { try elements(text) }
+            #expect(error.place == place, "\(text): \(error)")
+        }
+    }
+
+    /// Whoever has written it learns what to write in its place.
+    @Test(arguments: [
+        ("NaN", "write null in its place"), ("-Infinity", "write null in its place"), ("nan", "write null"),
+        ("None", "write null"),
+        ("undefined", "write null"), ("True", "write true"), ("'x'", "double quotes"), ("01", "01 is no JSON value"),
+        ("1.", "no JSON value"),
+        ("-", "no JSON value"), ("1e", "no JSON value"), ("+1", "no JSON value"), ("0x1", "no JSON value"),
+        ("", "there is no value"),
+    ])
+    func whatIsNoValueIsNamed(_ value: String, _ says: String) throws {
+        let error = try #require(throws: JSONText.SyntaxError.self) { try JSONText.members(of: "{\"a\":\(value)}") }
+        #expect(error.message.contains(says), "\(error)")
+    }
+
+    @Test(arguments: ["0", "-0", "7", "-12.5", "1e5", "1E+5", "0.1e-7", "12345678901234567890123"])
+    func numbers(_ number: String) throws {
+        #expect(try JSONText.members(of: "{\"a\": \(number) }").first?.value == Array(number.utf8))
+    }
+
     @Test func bytesThatAreNoUTF8AreAnErrorInAName() {
         let bytes = Array("{\"".utf8) + [0xC3, 0x28] + Array("\":1}".utf8)
         #expect(throws: JSONText.SyntaxError.self) { try JSONText.members(of: bytes) }

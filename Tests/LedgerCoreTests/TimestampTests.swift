@@ -42,6 +42,18 @@ import Testing
     ])
     func invalid(text: String) { #expect(Timestamp(text) == nil) }
 
+    /// Whoever has written a time that is none learns what it lacks.
+    @Test(arguments: [
+        ("yesterday", "such as 2026-11-23T20:45:00Z, not \"yesterday\""), ("2026-11-23T20:45:00", "say the zone too"),
+        ("2026-11-23 20:45:00.5", "say the zone too"), ("2026-11-23T20:45:00 01:00", "a + is a space"),
+        (String(repeating: "9", count: 1000), "999…"),
+    ])
+    func whatIsWrong(_ text: String, _ says: String) {
+        #expect(Timestamp(text) == nil)
+        let problem = Timestamp.problem(with: text)
+        #expect(problem.contains(says) && problem.count < 200, "\(problem)")
+    }
+
     @Test func everyMomentOfTheCalendarRoundTrips() throws {
         let seed = UInt64.random(in: 0...UInt64.max)
         var generator = SeededGenerator(seed: seed)

@@ -107,6 +107,41 @@ import Testing
         }
     }
 
+    /// As Python's json.dumps writes a Sharpe ratio without variance.
+    @Test("one bad item spoils none of its neighbours") func neighbours() async throws {
+        try await TestService.with { service in
+            for (number, bad) in [#"{"name":"x","sharpe":NaN}"#, #"{"name":"x","low":-Infinity}"#, "{'name':'x'}", "\"\u{1}\""]
+                .enumerated()
+            {
+                let items = (0..<1000).map {
+                    #"{"job":"\#(number)-\#($0)","type":"queued","data":\#($0 == 499 ? bad : #"{"name":"x"}"#)}"#
+                }
+                let answer = try await service.ask("POST", "/v1/events", "[\(items.joined(separator: ",\n"))]")
+                let results = answer.json["results"].elements
+                #expect(answer.status == 200 && results.count == 1000, "\(bad): \(answer.text.prefix(300))")
+                #expect(results.enumerated().allSatisfy { $0.offset == 499 || !$0.element["position"].isNull })
+                let error = results[499]["error"]
+                #expect(error["code"].text == "invalid_event")
+                if number < 2 { #expect(error["message"].text?.contains("write null in its place") == true, "\(error)") }
+            }
+            #expect(try await service.ledger.count() == 4 * 999)
+        }
+    }
+
+    @Test("a byte order mark says nothing, and any version is any") func marks() async throws {
+        try await TestService.with { service in
+            let event = #"{"type":"queued","data":{"name":"x"},"expected_version":"any"}"#
+            #expect(try await service.append("\u{FEFF}" + event, to: "a").status == 201)
+            #expect(try await service.append("\u{FEFF} [\(event)]", to: "b").status == 201)
+            let cloudEvent =
+                #"{"specversion":"1.0","id":"\#(EventID.version7().text)","source":"/x","type":"io.jobledger.job.queued","data":{"name":"x"},"expectedversion":"any"}"#
+            let answer = try await service.ask(
+                "POST", "/v1/jobs/c/events", "\u{FEFF}" + cloudEvent, type: "application/cloudevents+json")
+            #expect(answer.status == 201, "\(answer)")
+            #expect(try await service.ledger.store.page(EventQuery()).map(\.data) == Array(repeating: #"{"name":"x"}"#, count: 3))
+        }
+    }
+
     @Test("a body that is not UTF-8, or of another type") func otherBodies() async throws {
         try await TestService.with { service in
             for type in ["text/plain", "application/x-www-form-urlencoded", "", "multipart/form-data; boundary=x"] {

@@ -70,7 +70,7 @@ struct AppendRoutes: Sendable {
 
     private func request(of body: SentBody, _ call: Call) throws(Refusal) -> AppendRequest {
         let events = try body.wholeEvents()
-        guard !events.isEmpty else { throw Refusal(.invalidEvent, "an array without events") }
+        guard !events.isEmpty else { throw Refusal(.invalidEvent, "an array without events: send one at least") }
         guard events.allSatisfy({ $0.job ?? call.job == call.job }) else {
             throw Refusal(.invalidEvent, "\"subject\" is another job than the path's")
         }

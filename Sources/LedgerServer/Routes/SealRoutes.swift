@@ -86,7 +86,8 @@ struct SealRoutes: Sendable {
     private static let noTile = Problem(
         .notFound, "unknown_tile", "the checkpoint's tree has no such tile: a path is such as 0/x001/234, or 0/x001/234.p/17")
 
-    static let nothingSealed = Problem(.notFound, "not_sealed", "nothing is sealed yet")
+    static let nothingSealed = Problem(
+        .notFound, "not_sealed", "nothing is sealed yet: a sealer has to run (jobledger audit seal)")
 
     /// What may be another one in a moment.
     private static func text(_ text: String) -> Response {

@@ -102,8 +102,12 @@ enum SentBody {
         } catch {
             throw Problem.malformedJSON("the body is no JSON array: \(error)")
         }
-        guard String(utf8: body[...]) != nil else { throw Problem.malformedJSON("the body is not UTF-8") }
-        return elements.map { element in Result { () throws(Refusal) in try event(element) } }
+        return elements.map { element in
+            Result { () throws(Refusal) in
+                guard String(utf8: element) != nil else { throw Refusal(.invalidEvent, "the event is not UTF-8") }
+                return try event(element)
+            }
+        }
     }
 
     private static func object(_ text: ArraySlice<UInt8>) throws(Refusal) -> [(name: String, value: ArraySlice<UInt8>)] {

@@ -145,7 +145,7 @@ struct Append: AsyncParsableCommand {
         guard data.hasPrefix("@") else { return data }
         let path = String(data.dropFirst())
         guard let content = FileManager.default.contents(atPath: path) else {
-            throw ValidationError("--data: \(path) cannot be read.")
+            throw ValidationError("--data: \(path) cannot be read: \(UnreadableFile.reason(path)).")
         }
         return try text(content, of: path)
     }
@@ -198,7 +198,7 @@ struct Append: AsyncParsableCommand {
         var isDirectory: ObjCBool = false
         _ = FileManager.default.fileExists(atPath: file, isDirectory: &isDirectory)
         let handle = file == "-" ? FileHandle.standardInput : isDirectory.boolValue ? nil : FileHandle(forReadingAtPath: file)
-        guard let handle else { throw ValidationError("--file: \(file) cannot be read.") }
+        guard let handle else { throw ValidationError("--file: \(file) cannot be read: \(UnreadableFile.reason(file)).") }
         let size = file == "-" ? 0 : (try FileManager.default.attributesOfItem(atPath: file)[.size] as? Int64) ?? 0
         let events = EventFile(handle)
         var answer = FileAnswer()

@@ -185,7 +185,9 @@ struct PastOptions: ParsableArguments {
     var into: String?
 
     func validate() throws {
-        guard (until == nil) == (into == nil) else { throw ValidationError("--until and --into go together.") }
+        guard (until == nil) == (into == nil) else {
+            throw ValidationError("--until and --into go together: the moment, and the schema for the tables as they were then.")
+        }
         if let into, LedgerName(into) == nil {
             throw ValidationError("--into \(into): a schema's name has 1 to 50 of a–z, 0–9 and _ here.")
         }
