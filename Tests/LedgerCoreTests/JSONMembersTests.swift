@@ -56,6 +56,8 @@ import Testing
             try elements(#"[{"a":NaN},{"b":1},nonsense,{'c':1},,-Infinity]"#) == [
                 #"{"a":NaN}"#, #"{"b":1}"#, "nonsense", "{'c':1}", "", "-Infinity",
             ])
+        // What no string may hold is found when the element is read, and takes nothing from the next one.
+        #expect(try elements("[\"\u{1}\\\"]\",{}]") == ["\"\u{1}\\\"]\"", "{}"])
         for (text, place) in [
             ("", 0), ("{}", 0), ("[", 1), ("[{}", 3), (#"[{"a":1]"#, 7), (#"[{"a":"b]"#, 9), ("[}]", 1), ("[{}] x", 5),
             (#"[["a"}]"#, 5), ("[1 ", 3),
