@@ -289,25 +289,25 @@ public enum JSONText {
 
         /// `-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?`
         private static func isNumber(_ word: ArraySlice<UInt8>) -> Bool {
-            var rest = word
-            func skip(_ characters: UInt8...) -> Bool {
-                guard let first = rest.first, characters.contains(first) else { return false }
-                rest.removeFirst()
+            var place = word.startIndex
+            func next(_ character: Unicode.Scalar) -> Bool {
+                guard place < word.endIndex, word[place] == UInt8(ascii: character) else { return false }
+                place += 1
                 return true
             }
             func digits() -> Bool {
-                let end = rest.firstIndex { !$0.isDigit } ?? rest.endIndex
-                defer { rest = rest[end...] }
-                return end > rest.startIndex
+                let start = place
+                while place < word.endIndex, word[place].isDigit { place += 1 }
+                return place > start
             }
-            _ = skip(UInt8(ascii: "-"))
-            guard skip(UInt8(ascii: "0")) || digits() else { return false }
-            if skip(UInt8(ascii: ".")), !digits() { return false }
-            if skip(UInt8(ascii: "e"), UInt8(ascii: "E")) {
-                _ = skip(UInt8(ascii: "+"), UInt8(ascii: "-"))
+            _ = next("-")
+            guard next("0") || digits() else { return false }
+            if next("."), !digits() { return false }
+            if next("e") || next("E") {
+                _ = next("+") || next("-")
                 if !digits() { return false }
             }
-            return rest.isEmpty
+            return place == word.endIndex
         }
 
         /// What stands where a value should, and what to write in its place: programs in other languages write these for numbers that are none.
