@@ -8,8 +8,9 @@ extension EndToEnd {
             try await UpProcess.with { up in
                 let env = try FileManager.default.attributesOfItem(atPath: up.directory.appending(path: "env").path)
                 #expect(env[.posixPermissions] as? Int == 0o600)
-                #expect(try up.address("REDIS_URL")?.hasPrefix("redis://") == true)
+                #expect(try up.address("REDIS_URL")?.hasPrefix("unix://") == true)
                 let url = try #require(try up.address("DATABASE_URL"))
+                #expect(url.contains("@/jobledger?host=\(up.directory.path)/postgres&port="))
                 let psql = try await Program.psql().run(["-qAt", "-c", "SELECT count(*) FROM jobledger.events", url])
                 #expect(psql.code == 0 && psql.lines == ["0"], "\(psql)")
 

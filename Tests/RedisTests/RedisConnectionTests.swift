@@ -68,8 +68,11 @@ import Testing
     }
 
     @Test func userPasswordAndDatabase() async throws {
-        try await withRedis(settings: ["user": "alice on >p@ss/w:rd% ~* &* +@all"]) { _, place in
-            guard case .tcp(let host, let port) = place.address else { return }
+        try await withRedis(settings: ["user": "alice on >p@ss/w:rd% ~* &* +@all"], listening: .loopback) { _, place in
+            guard case .tcp(let host, let port) = place.address else {
+                Issue.record("\(place)")
+                return
+            }
             let url = "redis://alice:p%40ss%2Fw%3Ard%25@\(host):\(port)/3"
             let connection = try await RedisConnection.connect(RedisConfiguration(url: url))
             #expect(try await connection.command("ACL", "WHOAMI").string == "alice")
