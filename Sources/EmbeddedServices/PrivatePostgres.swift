@@ -167,6 +167,7 @@ public actor PrivatePostgres {
 
     private func trouble(_ what: String) -> EmbeddedServiceError {
         EmbeddedServiceError(
-            "Postgres \(what). The end of \(log.path):\n\(cluster.directory.lastLines(of: PostgresCluster.log))")
+            "Postgres \(what).\(cluster.directory.diskNote) The end of \(log.path):\n\(cluster.directory.lastLines(of: PostgresCluster.log))"
+        )
     }
 }

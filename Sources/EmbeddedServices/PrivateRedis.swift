@@ -146,6 +146,6 @@ public actor PrivateRedis {
     }
 
     private func trouble(_ what: String) -> EmbeddedServiceError {
-        EmbeddedServiceError("Redis \(what). The end of \(log.path):\n\(directory.lastLines(of: Self.log))")
+        EmbeddedServiceError("Redis \(what).\(directory.diskNote) The end of \(log.path):\n\(directory.lastLines(of: Self.log))")
     }
 }

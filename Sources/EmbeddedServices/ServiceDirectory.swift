@@ -35,6 +35,13 @@ struct ServiceDirectory: Sendable {
         handle.end(of: name, bytes: 8192).split(separator: "\n").suffix(count).joined(separator: "\n")
     }
 
+    /// What a server that cannot start may be unable to say in its log: that there is no room.
+    var diskNote: String {
+        var status = statvfs()
+        guard statvfs(path(""), &status) == 0, UInt64(status.f_bavail) * UInt64(status.f_frsize) < 1 << 20 else { return "" }
+        return " The disk of \(path("")) is full."
+    }
+
     /// 192 random bits as text that needs no escaping anywhere.
     static func makePassword() -> String {
         // SystemRandomNumberGenerator is getrandom(2) on Linux, made for keys.

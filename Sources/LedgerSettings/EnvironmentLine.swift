@@ -18,7 +18,7 @@ enum EnvironmentLine {
         let name = text.prefix(while: isOfName)
         let behind = text.dropFirst(name.count)
         guard let first = name.first, !(UInt8(ascii: "0")...UInt8(ascii: "9")).contains(first), behind.first == equals else {
-            let spaced = behind.drop(while: isBlank).first == equals && !name.isEmpty
+            let spaced = behind.first.map(isBlank) == true && behind.drop(while: isBlank).first == equals && !name.isEmpty
             throw Problem(description: spaced ? "no space may stand before the =" : "it is not NAME=value, empty, or a # comment")
         }
         return (String(decoding: name, as: UTF8.self), behind.dropFirst())

@@ -36,6 +36,30 @@ extension EndToEnd {
             }
         }
 
+        @Test("keeps what it has from everybody else, and listens on ports where asked to") func isPrivate() async throws {
+            try await UpProcess.with { up in
+                for name in ["", "postgres", "redis"] {
+                    let mode = try FileManager.default.attributesOfItem(atPath: up.directory.appending(path: name).path)
+                    // Root's lets the servers' user pass through to his own.
+                    let expected = name.isEmpty && geteuid() == 0 ? 0o710 : 0o700
+                    #expect(mode[.posixPermissions] as? Int == expected, "\(name)")
+                }
+                for name in ["env", "lock", "ready", "seal.key"] {
+                    let mode = try FileManager.default.attributesOfItem(atPath: up.directory.appending(path: name).path)
+                    #expect(mode[.posixPermissions] as? Int == 0o600, "\(name)")
+                }
+                up.program.signal(SIGTERM)
+                #expect(try await up.program.end(within: .seconds(60)).code == 0)
+                let again = try await Program.jobledger.start(["up", "--data-dir", up.directory.path, "--tcp"])
+                try await again.says("The ledger is up.")
+                #expect(try up.address("DATABASE_URL")?.contains("@127.0.0.1:") == true)
+                #expect(try up.address("REDIS_URL")?.contains("@127.0.0.1:") == true)
+                #expect(try await up.run("status").code == 0)
+                again.signal(SIGTERM)
+                #expect(try await again.end(within: .seconds(60)).code == 0)
+            }
+        }
+
         @Test("refuses a second one in the directory and goes on") func secondIsRefused() async throws {
             try await UpProcess.with { up in
                 let second = try await Program.jobledger.run(["up", "--data-dir", up.directory.path])
