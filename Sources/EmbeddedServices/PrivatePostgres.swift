@@ -1,4 +1,5 @@
 import Foundation
+import PrivateFiles
 
 /// A Postgres server of our own, in one directory, for as long as this process lives.
 ///
@@ -112,6 +113,7 @@ public actor PrivatePostgres {
 
     private func launch() async throws {
         cluster.forgetUnreapedPostmaster()
+        try forgetSocket()
         let child = try await ChildProcess.start(
             try cluster.user.command(arguments, parentDeathSignal: "INT"),
             environment: PostgresCluster.environment, log: cluster.directory.path(PostgresCluster.log))
@@ -122,6 +124,14 @@ public actor PrivatePostgres {
             try await end(SIGINT, SIGQUIT, SIGKILL)
             throw error
         }
+    }
+
+    /// The lock of a socket has the number of the server that made it, and the next believes in it as long as any process has that number. In this
+    /// directory nothing of an earlier run is left by now.
+    private func forgetSocket() throws {
+        guard case .unixSocket(let directory) = address else { return }
+        let place = try DirectoryHandle(directory)
+        for name in [".s.PGSQL.\(Self.socketPort).lock", ".s.PGSQL.\(Self.socketPort)"] { try place.remove(name) }
     }
 
     private var arguments: [String] {

@@ -7,6 +7,8 @@ import Redis
 /// When the process ends without ``stop()``, even by `kill -9`, the kernel sends the server SIGTERM.
 public actor PrivateRedis {
     private static let log = "redis.log"
+    /// How long a start may take.
+    private static let patience = Duration.seconds(60)
     private static let configuration = "redis.conf"
     private static let socket = "redis.sock"
 
@@ -130,7 +132,7 @@ public actor PrivateRedis {
 
     private func waitUntilReady(_ child: ChildProcess) async throws {
         let clock = ContinuousClock()
-        let deadline = clock.now.advanced(by: .seconds(20))
+        let deadline = clock.now.advanced(by: Self.patience)
         let place = try RedisConfiguration(url: url)
         while true {
             do throws(RedisError) {
@@ -138,7 +140,7 @@ public actor PrivateRedis {
                 await connection.close()
                 return
             } catch {
-                if clock.now > deadline { throw trouble("is not ready after 20 seconds (\(error))") }
+                if clock.now > deadline { throw trouble("is not ready after \(Self.patience) (\(error))") }
             }
             if let exit = await child.exit(within: .milliseconds(10)) { throw trouble("ended with \(exit)") }
             try Task.checkCancellation()

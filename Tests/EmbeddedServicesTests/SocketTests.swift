@@ -38,6 +38,22 @@ import Testing
         }
     }
 
+    /// The lock of a server that was killed, whose number another process of its user has by now.
+    @Test func anOldLockOfTheSocketIsForgotten() async throws {
+        try await withDirectory { directory in
+            try await withPostgres(directory) { try await $0.kill() }
+            let user = try ServiceUser.current()
+            let other = try await ChildProcess.start(
+                user.command([try Programs.find("sleep", package: "coreutils"), "600"], parentDeathSignal: "KILL"),
+                log: "/dev/null")
+            let lock = "\(other.pid)\n\(directory.path)/postgres-data\n0\n5432\n\(directory.path)\n"
+            try ServiceDirectory(directory, user: user).write(lock, to: ".s.PGSQL.5432.lock")
+            try await withPostgres(directory) { server in try await expect(server.url, "SELECT 1", gives: "1") }
+            other.signal(SIGKILL)
+            _ = await other.exit()
+        }
+    }
+
     @Test func overTCPWhereAskedFor() async throws {
         try await withDirectory { directory in
             let redis = try await PrivateRedis.start(directory: directory, listening: .loopback)

@@ -171,7 +171,7 @@ private final class Order: Sendable {
                 let rows = AsyncStream { $0.finish() } as AsyncStream<[UInt8]>
                 _ = try await connection.copyIn("CREATE TABLE \(table) (n int); COPY \(table) FROM STDIN", rows)
             case .stream:
-                for try await _ in connection.stream("SELECT lo_create(0)", chunk: 1) {}
+                for try await _ in connection.stream("SELECT oid FROM pg_class FOR UPDATE", chunk: 1) {}
             }
         }
     }

@@ -141,12 +141,13 @@ import Testing
         }
     }
 
-    @Test func aUnixSocket() async throws {
-        let socket = "/tmp/redis-test-\(UInt32.random(in: 0 ... .max)).sock"
-        try await withRedis(settings: ["unixsocket": socket]) { _, place in
-            let connection = try await RedisConnection.connect(
-                RedisConfiguration(address: .unixSocket(path: socket), password: place.password))
-            try await connection.ping()
+    @Test(arguments: [Listening.unixSocket, .loopback]) func bothWays(_ listening: Listening) async throws {
+        try await withRedis(listening: listening) { _, place in
+            switch (listening, place.address) {
+            case (.unixSocket, .unixSocket), (.loopback, .tcp): break
+            default: Issue.record("\(place)")
+            }
+            try await RedisConnection.connect(place).ping()
         }
     }
 }

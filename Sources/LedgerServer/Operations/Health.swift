@@ -158,7 +158,8 @@ struct Health: Sendable {
         let row = try answers[0].get().only()
         let active = Set(try row.decode(2, as: [String].self))
         return Lags(
-            head: try row.decode(0), readOnly: try row.decode(5), relay: try row.decode(1), isRelayActive: active.contains("relay"),
+            head: try row.decode(0), readOnly: try row.decode(5), relay: try row.decode(1),
+            isRelayActive: active.contains("relay"),
             seal: try SealStatus(try answers[2].get().only()), holder: try LogHolder(try answers[3].get()),
             clockAhead: .seconds(try row.decode(4, as: Double.self)),
             projections: try answers[1].get().map { row in
