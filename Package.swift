@@ -16,7 +16,6 @@ let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let unixSignals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
 let configuration = Target.Dependency.product(name: "Configuration", package: "swift-configuration")
-let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
 let hummingbirdCore = Target.Dependency.product(name: "HummingbirdCore", package: "hummingbird")
 let hummingbirdTLS = Target.Dependency.product(name: "HummingbirdTLS", package: "hummingbird")
@@ -51,7 +50,6 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0"),
-        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
         .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
@@ -67,6 +65,7 @@ let package = Package(
 
         // Drivers, which know nothing of jobs.
         library("OffPool", []),
+        library("PrivateFiles", []),
         library("Postgres", ["CLibpq", "OffPool"]),
         library("Redis", ["CHiredis", "OffPool"]),
 
@@ -80,7 +79,7 @@ let package = Package(
         // Merkle trees, tiles, checkpoints and proofs, which know nothing of jobs; and the seal over the log.
         library("TransparencyLog", [crypto]),
         library("AuditTrail", ["LedgerCore", "EventStore", "Postgres"]),
-        library("Audit", ["LedgerCore", "EventStore", "Postgres", "OffPool", "TransparencyLog", logging]),
+        library("Audit", ["LedgerCore", "EventStore", "Postgres", "OffPool", "PrivateFiles", "TransparencyLog", logging]),
 
         library(
             "LedgerServer",
@@ -94,8 +93,8 @@ let package = Package(
         library("LedgerClient", ["LedgerCore", "TransparencyLog", asyncHTTPClient, nioCore, nioHTTP1]),
 
         // Running it.
-        library("LedgerSettings", ["LedgerCore", configuration, system]),
-        library("EmbeddedServices", ["Redis"]),
+        library("LedgerSettings", ["LedgerCore", configuration]),
+        library("EmbeddedServices", ["Redis", "PrivateFiles"]),
         .target(
             name: "LedgerBench",
             dependencies: [
@@ -108,7 +107,7 @@ let package = Package(
             name: "jobledger",
             dependencies: [
                 "LedgerCore", "LedgerSettings", "Postgres", "Redis", "EventStore", "Projections", "Feed", "LedgerServer",
-                "OffPool",
+                "OffPool", "PrivateFiles",
                 "EmbeddedServices", "LedgerBench", "Audit", "AuditTrail", "TransparencyLog", argumentParser, logging, lifecycle,
                 unixSignals,
                 asyncHTTPClient, nioCore, nioHTTP1,
@@ -139,7 +138,8 @@ let package = Package(
             path: "Tests/LedgerTesting", swiftSettings: settings),
         tests("PostgresTests", ["Postgres", "Redis", "OffPool", "LedgerTesting", "EmbeddedServices"]),
         tests("RedisTests", ["Redis", "EmbeddedServices", "OffPool"]),
-        tests("EmbeddedServicesTests", ["EmbeddedServices", "Redis"]),
+        tests("LedgerSettingsTests", ["LedgerSettings"]),
+        tests("EmbeddedServicesTests", ["EmbeddedServices", "Redis", "PrivateFiles"]),
         tests("LedgerCoreTests", ["LedgerCore", "LedgerTesting"]),
         tests("TransparencyLogTests", ["TransparencyLog", "LedgerTesting"]),
         tests("AuditTrailTests", ["AuditTrail", "Projections", "EventStore", "LedgerCore", "Postgres", "LedgerTesting"]),

@@ -1,4 +1,5 @@
 import Foundation
+import PrivateFiles
 import TransparencyLog
 
 /// Keys in files: the sealer's, which nobody else may read, and those of who checks.
@@ -21,12 +22,11 @@ public enum KeyFile {
 
     /// The private key in a file.
     public static func sealKey(at path: String) throws(Failure) -> SealKey {
-        let file = PrivateFile(path)
         do {
-            guard let text = try file.read() else {
+            guard let (text, isOpenToOthers) = try PrivateFile(path).read() else {
                 throw Failure("there is no file \(path); jobledger audit key --out \(path) makes a key")
             }
-            guard !file.isOpenToOthers else {
+            guard !isOpenToOthers else {
                 throw Failure("others may read \(path), and whoever has the key can sign another history: chmod 600 \(path)")
             }
             return try SealKey(secretText: text)
@@ -40,7 +40,7 @@ public enum KeyFile {
     /// The key that checks, from a file with it; one with the private key will do as well.
     public static func verifier(at path: String) throws(Failure) -> VerifierKey {
         do {
-            guard let text = try PrivateFile(path).read() else { throw Failure("there is no file \(path)") }
+            guard let text = try PrivateFile(path).read()?.text else { throw Failure("there is no file \(path)") }
             if let key = try? SealKey(secretText: text) { return key.verifier }
             return try VerifierKey(text)
         } catch let failure as Failure {

@@ -1,6 +1,7 @@
 import Foundation
 import LedgerCore
 import OffPool
+import PrivateFiles
 import TransparencyLog
 
 /// What a sealer remembers outside the database: the last checkpoint that it has signed, in a file beside the key.
@@ -26,7 +27,7 @@ public actor SealMemory {
     /// - Throws: ``KeyFile/Failure``
     func load() throws(KeyFile.Failure) -> Content? {
         do {
-            guard let text = try file.read() else { return nil }
+            guard let text = try file.read()?.text else { return nil }
             let parts = text.split(separator: "\n", maxSplits: 1)
             guard parts.count == 2, parts[0].hasPrefix("epoch "), let epoch = EventID(text: String(parts[0].dropFirst(6))) else {
                 throw Malformed("its first line is not: epoch UUID")

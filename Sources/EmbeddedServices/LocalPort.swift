@@ -1,4 +1,5 @@
 import Foundation
+import PrivateFiles
 
 /// The TCP port of a service on 127.0.0.1, remembered in a file so that URLs stay true from one start to the next.
 public enum LocalPort {
@@ -7,14 +8,17 @@ public enum LocalPort {
     private static let range: Range<UInt16> = 20_000..<32_000
 
     /// The remembered port when it is free, else a free one, which is remembered.
-    public static func choose(rememberedIn file: URL) throws -> UInt16 {
-        if let text = try? String(contentsOf: file, encoding: .utf8), let port = UInt16(text), port > 1023, isFree(port) {
-            return port
-        }
+    /// - Parameters:
+    ///   - file: the name of the file in `directory`.
+    ///   - owner: whose the file is; ours unless given.
+    public static func choose(
+        rememberedIn file: String, of directory: DirectoryHandle, for owner: FileOwner? = nil
+    ) throws -> UInt16 {
+        if let text = try directory.read(file), let port = UInt16(text), port > 1023, isFree(port) { return port }
         for _ in 0..<200 {
             let port = UInt16.random(in: range)
             guard isFree(port) else { continue }
-            try Data(String(port).utf8).write(to: file, options: .atomic)
+            try directory.write(String(port), to: file, for: owner)
             return port
         }
         throw EmbeddedServiceError("found no free TCP port on 127.0.0.1 from \(range.lowerBound) to \(range.upperBound - 1)")
@@ -22,10 +26,10 @@ public enum LocalPort {
 
     /// Starts a service, on another port if somebody else took the one that was chosen before the service could.
     /// - Parameters:
-    ///   - make: chooses the port.
+    ///   - make: chooses the port, or none where it listens on no port.
     ///   - launch: fails if it cannot listen there.
     static func start<Service: Sendable>(
-        _ make: () async throws -> (Service, port: UInt16), _ launch: (Service) async throws -> Void
+        _ make: () async throws -> (Service, port: UInt16?), _ launch: (Service) async throws -> Void
     ) async throws -> Service {
         var attempt = 1
         while true {
@@ -33,7 +37,7 @@ public enum LocalPort {
             do {
                 try await launch(service)
                 return service
-            } catch  where attempt < 5 && !Task.isCancelled && !isFree(port) {
+            } catch  where attempt < 5 && !Task.isCancelled && port.map({ !isFree($0) }) ?? false {
                 attempt += 1
             }
         }

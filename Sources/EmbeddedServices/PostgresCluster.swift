@@ -1,4 +1,5 @@
 import Foundation
+import PrivateFiles
 
 /// The files of a Postgres cluster: made once, whole or not at all.
 struct PostgresCluster: Sendable {
@@ -10,12 +11,13 @@ struct PostgresCluster: Sendable {
     static let log = "postgres.log"
     private static let draft = "postgres-data.making"
 
-    var data: String { directory.path("postgres-data") }
+    var data: String { directory.path(Self.data) }
+    private static let data = "postgres-data"
     private var passwordFile: String { "postgres.password" }
     static var environment: [String: String] { ["PATH": Programs.path, "LC_ALL": "C.UTF-8", "TZ": "UTC"] }
 
     func password() throws -> String {
-        guard let text = directory.read(passwordFile), !text.isEmpty else {
+        guard let text = try directory.handle.read(passwordFile), !text.isEmpty else {
             throw EmbeddedServiceError("\(directory.path(passwordFile)) is missing; without it nobody can log in to \(data)")
         }
         return text
@@ -28,8 +30,7 @@ struct PostgresCluster: Sendable {
         if FileManager.default.fileExists(atPath: data) { return }
         let name = "\(Self.draft)-\(UInt32.random(in: .min ... .max))"
         let draft = directory.path(name)
-        try FileManager.default.createDirectory(atPath: draft, withIntermediateDirectories: false)
-        try directory.give(name, mode: 0o700)
+        try directory.makeDirectory(name)
         try directory.write(ServiceDirectory.makePassword(), to: passwordFile)
         try await run(
             [
@@ -40,8 +41,8 @@ struct PostgresCluster: Sendable {
         let statements = "postgres-create.sql"
         try directory.write("CREATE DATABASE jobledger\n", to: statements)
         try await run(["\(programs)/postgres", "--single", "-D", draft, "postgres"], input: directory.path(statements))
-        unlink(directory.path(statements))
-        guard rename(draft, data) == 0 else { throw EmbeddedServiceError.system("cannot rename \(draft)", errno) }
+        try directory.handle.remove(statements)
+        try directory.handle.rename(name, to: Self.data)
     }
 
     /// A postmaster that was killed keeps its process number until somebody reaps it, which may be never in a container, and the
@@ -51,6 +52,7 @@ struct PostgresCluster: Sendable {
             let state = try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8),
             state.split(separator: ")").last?.hasPrefix(" Z") == true
         else { return }
+        // Should it stay, the server says so when it starts.
         unlink("\(data)/postmaster.pid")
     }
 
@@ -60,9 +62,12 @@ struct PostgresCluster: Sendable {
             try await Leftover.stop(
                 programs: ["initdb", "postgres"], argument: draft, gentle: SIGTERM, forceful: SIGKILL,
                 what: "the initdb in \(draft)")
+            // As the server's user, who could lead root elsewhere by a link.
+            let remove = try user.command(
+                [try Programs.find("rm", package: "coreutils"), "-rf", "--", draft], parentDeathSignal: "KILL")
             // A child of that initdb may write for another instant, and then the directory is not empty when it should be.
-            let deadline = ContinuousClock.now.advanced(by: .seconds(5))
-            while (try? FileManager.default.removeItem(atPath: draft)) == nil {
+            let deadline = ContinuousClock.now.advanced(by: .seconds(30))
+            while try await ChildProcess.run(remove, environment: Self.environment, log: directory.path(Self.log)) != .code(0) {
                 guard ContinuousClock.now < deadline else { throw EmbeddedServiceError("cannot remove \(draft)") }
                 try await Task.sleep(for: .milliseconds(20))
             }

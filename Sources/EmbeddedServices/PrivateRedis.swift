@@ -1,62 +1,88 @@
 import Foundation
+import PrivateFiles
 import Redis
 
-/// A Redis server of our own: on 127.0.0.1, without persistence, for as long as this process lives.
+/// A Redis server of our own, without persistence, for as long as this process lives.
 ///
 /// When the process ends without ``stop()``, even by `kill -9`, the kernel sends the server SIGTERM.
 public actor PrivateRedis {
     private static let log = "redis.log"
+    /// How long a start may take.
+    private static let patience = Duration.seconds(60)
     private static let configuration = "redis.conf"
+    private static let socket = "redis.sock"
 
     private let directory: ServiceDirectory
     private let user: ServiceUser
     private let lock: DirectoryLock
     private let program: String
-    private let port: UInt16
+    private let address: ServerAddress
     private var child: ChildProcess?
 
-    /// `redis://:<password>@127.0.0.1:<port>/0`, the same after every restart.
+    /// `unix://:<password>@<path of its socket>?db=0`, and over TCP `redis://:<password>@127.0.0.1:<port>/0`; the same after every restart.
     public nonisolated let url: String
     /// What the server prints.
     public nonisolated let log: URL
 
     /// Starts a server in `directory`, which is made when needed, and returns when it answers.
-    /// - Parameter settings: lines of redis.conf beyond ours, such as `["maxmemory": "100mb"]`.
-    /// - Throws: ``EmbeddedServiceError`` as ``PrivatePostgres/start(directory:settings:)`` does.
-    public static func start(directory: URL, settings: [String: String] = [:]) async throws -> PrivateRedis {
+    /// - Parameters:
+    ///   - settings: lines of redis.conf beyond ours, such as `["maxmemory": "100mb"]`.
+    ///   - listening: how it can be reached.
+    /// - Throws: ``EmbeddedServiceError`` as ``PrivatePostgres/start(directory:settings:listening:)`` does.
+    public static func start(
+        directory: URL, settings: [String: String] = [:], listening: Listening = .unixSocket
+    ) async throws -> PrivateRedis {
         let directory = try ServiceDirectory(directory, user: try ServiceUser.current())
         let lock = try DirectoryLock(path: directory.path("redis.lock"), for: "Redis in \(directory.path(""))")
         return try await LocalPort.start {
-            let server = try await PrivateRedis(directory, lock, settings)
-            return (server, server.port)
+            let server = try await PrivateRedis(directory, lock, settings, listening)
+            return (server, server.address.port)
         } _: {
             try await $0.launch()
         }
     }
 
-    private init(_ directory: ServiceDirectory, _ lock: DirectoryLock, _ settings: [String: String]) async throws {
+    private init(
+        _ directory: ServiceDirectory, _ lock: DirectoryLock, _ settings: [String: String], _ listening: Listening
+    ) async throws {
         self.directory = directory
         self.lock = lock
         program = try Programs.find("redis-server", package: "redis-server")
         try directory.prepareLog(Self.log)
         user = try await directory.user.reaching(directory.path(""), log: directory.path(Self.log))
-        log = directory.file(Self.log)
+        log = URL(filePath: directory.path(Self.log))
         try await Leftover.stop(
             programs: ["redis-server"], argument: directory.path(Self.configuration),
             gentle: SIGTERM, forceful: SIGKILL, what: "the Redis in \(directory.path(""))")
-        port = try LocalPort.choose(rememberedIn: directory.file("redis.port"))
-        if directory.read("redis.password") == nil {
-            try directory.write(ServiceDirectory.makePassword(), to: "redis.password")
-        }
-        let password = directory.read("redis.password") ?? ""
-        self.url = "redis://:\(password)@127.0.0.1:\(port)/0"
+        address = try ServerAddress.choose(listening, of: "redis", socket: Self.socket, in: directory)
+        let password = try Self.password(directory)
         // In a file, because every user sees command lines; with its own title, because the next start looks for this path.
         var lines = [
-            "bind 127.0.0.1", "port \(port)", "protected-mode yes", "requirepass \(password)", "dir \"\(directory.path(""))\"",
-            "save \"\"", "appendonly no", "daemonize no", "set-proc-title no", "always-show-logo no",
+            "protected-mode yes", "requirepass \(password)", "dir \(Self.quoted(directory.path("")))", "save \"\"",
+            "appendonly no",
+            "daemonize no", "set-proc-title no", "always-show-logo no",
         ]
+        switch address {
+        case .unixSocket(let place):
+            self.url = "unix://:\(password)@\(place)/\(Self.socket)?db=0"
+            lines += ["port 0", "unixsocket \(place)/\(Self.socket)", "unixsocketperm 700"]
+        case .loopback(let port):
+            self.url = "redis://:\(password)@127.0.0.1:\(port)/0"
+            lines += ["bind 127.0.0.1", "port \(port)"]
+        }
         lines += settings.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }
         try directory.write(lines.joined(separator: "\n") + "\n", to: Self.configuration)
+    }
+
+    private static func password(_ directory: ServiceDirectory) throws -> String {
+        if let password = try directory.handle.read("redis.password") { return password }
+        let password = ServiceDirectory.makePassword()
+        try directory.write(password, to: "redis.password")
+        return password
+    }
+
+    private static func quoted(_ text: String) -> String {
+        "\"" + text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") + "\""
     }
 
     /// The process number of the server; `nil` when it does not run.
@@ -71,7 +97,7 @@ public actor PrivateRedis {
     /// Stops the server as a crash would, by SIGKILL.
     public func kill() async throws { try await end(SIGKILL) }
 
-    /// Starts the stopped server again, empty, on the same port.
+    /// Starts the stopped server again, empty, at the same address.
     public func restart() async throws {
         try await stop()
         try await launch()
@@ -106,7 +132,7 @@ public actor PrivateRedis {
 
     private func waitUntilReady(_ child: ChildProcess) async throws {
         let clock = ContinuousClock()
-        let deadline = clock.now.advanced(by: .seconds(20))
+        let deadline = clock.now.advanced(by: Self.patience)
         let place = try RedisConfiguration(url: url)
         while true {
             do throws(RedisError) {
@@ -114,7 +140,7 @@ public actor PrivateRedis {
                 await connection.close()
                 return
             } catch {
-                if clock.now > deadline { throw trouble("is not ready after 20 seconds (\(error))") }
+                if clock.now > deadline { throw trouble("is not ready after \(Self.patience) (\(error))") }
             }
             if let exit = await child.exit(within: .milliseconds(10)) { throw trouble("ended with \(exit)") }
             try Task.checkCancellation()
@@ -122,6 +148,6 @@ public actor PrivateRedis {
     }
 
     private func trouble(_ what: String) -> EmbeddedServiceError {
-        EmbeddedServiceError("Redis \(what). The end of \(log.path):\n\(directory.lastLines(of: Self.log))")
+        EmbeddedServiceError("Redis \(what).\(directory.diskNote) The end of \(log.path):\n\(directory.lastLines(of: Self.log))")
     }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import PrivateFiles
 
 /// As whom a service runs, and how: through setpriv(1), so that it is told when we die and is not root.
 struct ServiceUser: Sendable {
@@ -6,6 +7,8 @@ struct ServiceUser: Sendable {
     let gid: gid_t
     /// The words before the command, without the parent-death signal; empty when we are not root.
     private var switching: [String] = []
+
+    var owner: FileOwner { FileOwner(uid: uid, gid: gid) }
 
     /// Ourselves; for root, which Postgres refuses to be, the user `postgres`, or else `nobody`.
     static func current() throws -> ServiceUser {

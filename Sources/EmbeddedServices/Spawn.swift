@@ -6,8 +6,9 @@ extension ChildProcess {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_addopen(&actions, 0, input, O_RDONLY, 0)
-        posix_spawn_file_actions_addopen(&actions, 1, log, O_WRONLY | O_CREAT | O_APPEND, 0o600)
+        posix_spawn_file_actions_addopen(&actions, 0, input, O_RDONLY | O_NOFOLLOW, 0)
+        // These are opened by us, who may be root, in a directory of the service's user: a link there would lead us elsewhere.
+        posix_spawn_file_actions_addopen(&actions, 1, log, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, 0o600)
         posix_spawn_file_actions_adddup2(&actions, 1, 2)
         // Sockets and files of this process are none of the child's business. What opens in this instant is missed, and
         // closes by its own flag; closing what has closed meanwhile is no error to posix_spawn.

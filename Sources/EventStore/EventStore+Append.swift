@@ -10,16 +10,24 @@ extension EventStore {
     /// what was written the first time is answered as a duplicate, at its original position.
     /// - Parameter patience: how long to go on trying when the server is away or busy.
     /// - Returns: one answer a request, in order.
-    /// - Throws: ``PostgresError`` when the server cannot be reached, or says that the call is broken.
+    /// - Throws: ``PostgresError`` when the server cannot be reached, or says that the call is broken: nothing was written. ``OutcomeUnknown``
+    ///   where something may have been.
     public func append(_ requests: [AppendRequest], patience: Duration = .seconds(10)) async throws -> [AppendAnswer] {
         var answers: [AppendAnswer] = []
         answers.reserveCapacity(requests.count)
         var all: [AppendRequest]? = requests
-        try await append(
-            inOrder: {
-                defer { all = nil }
-                return all
-            }, patience: patience, answered: { answers += $0 })
+        do {
+            try await append(
+                inOrder: {
+                    defer { all = nil }
+                    return all
+                }, patience: patience, answered: { answers += $0 })
+        } catch let error as PostgresError {
+            var rest = requests[...]
+            _ = AppendBatch(taking: &rest)
+            guard rest.isEmpty else { throw OutcomeUnknown(reason: "some batches may have been written: \(error)") }
+            throw error
+        }
         return answers
     }
 
@@ -126,10 +134,17 @@ extension EventStore {
     ) async throws -> T {
         let deadline = ContinuousClock.now.advanced(by: patience)
         var backoff = Backoff()
+        // An attempt that may have been written is not forgotten when the next one only says that the server is away.
+        var doubt: PostgresError?
         while true {
             do {
                 return try await pool.withConnection(body)
-            } catch let error as PostgresError where error.isRetriable && ContinuousClock.now < deadline {
+            } catch let error as PostgresError {
+                if error.outcomeIsUnknown { doubt = error }
+                guard error.isRetriable, ContinuousClock.now < deadline else {
+                    if let doubt { throw OutcomeUnknown(reason: "\(doubt)") }
+                    throw error
+                }
                 try await backoff.pause()
             }
         }

@@ -1,6 +1,7 @@
 /// Nobody knows whether a request was written: the connection broke, or the server went away, while it was being committed.
 public struct OutcomeUnknown: Error, Sendable, CustomStringConvertible {
     public let reason: String
+    public init(reason: String) { self.reason = reason }
 
     public var description: String { "it is not known whether the events were written; retry with the same event ids: \(reason)" }
 }

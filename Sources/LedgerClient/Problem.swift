@@ -17,6 +17,8 @@ struct Problem: Decodable {
         switch status {
         case 401, 403: return LedgerClientError(.unauthorized, detail)
         case 409 where problem.code == "another_ledger": return LedgerClientError(.anotherLedger, detail)
+        // A mistake in the service, which it names; the same again would meet it again. Without a name it is a proxy's, and may pass.
+        case 500 where problem.code != nil: return LedgerClientError(.refused(code: problem.code ?? ""), detail)
         case 408, 425, 429, 500, 502, 503, 504:
             let seconds = headers.first(name: "retry-after").flatMap { Int(decimal: $0) }
             return LedgerClientError(.unavailable, detail, retryAfter: seconds.map { .seconds(min(max($0, 0), 60)) })

@@ -39,13 +39,37 @@ extension Problem {
             self = .unavailable("\(error)", code: "outcome_unknown")
         case is GroupCommitStopped:
             self = .unavailable("nothing was written: the service is stopping; try again", code: "stopping")
-        case SQLState.undefinedTable, SQLState.undefinedFunction, SQLState.undefinedSchema:
-            self = .unavailable("the ledger is not there, or is an older one: jobledger migrate", code: "not_migrated")
-        case let error as PostgresError where error.kind == .usage:
-            self = .unavailable("too many requests wait for Postgres; try again")
-        case let error as PostgresError where error.isRetriable || error.isConnectionFailure:
-            self = .unavailable("the ledger cannot be reached right now, and nothing was written; try again")
+        case is CancellationError:
+            self = .unavailable(
+                "the request was cut off before it was answered: the service is stopping; try again", code: "stopping")
+        case let error as PostgresError:
+            guard let problem = Problem(error) else { return nil }
+            self = problem
         default: return nil
+        }
+    }
+
+    /// An outage is an answer; only what is a mistake in a program is none. Without what the server says, which may name addresses and users: that
+    /// is in the log. (An append that may have been written has an answer of its own, ``OutcomeUnknown``.)
+    private init?(_ error: PostgresError) {
+        switch (error.disposition, error.sqlState) {
+        case (.defect, _), (.refusal, _): return nil
+        case (_, SQLState.undefinedTable), (_, SQLState.undefinedFunction), (_, SQLState.undefinedSchema),
+            (_, SQLState.undefinedColumn):
+            self = .unavailable("the ledger is not there, or is an older one: jobledger migrate", code: "not_migrated")
+        case (_, SQLState.insufficientPrivilege):
+            self = .unavailable(
+                "nothing was written: the service's database user lacks a right that it needs (docs/security.md has them)")
+        case (_, SQLState.readOnly):
+            self = .unavailable("nothing was written: the ledger's database takes no writes right now; try again")
+        case (_, SQLState.diskFull):
+            self = .unavailable("nothing was written: the disk of the ledger's database is full; try again when it has room")
+        case (_, SQLState.queryCancelled):
+            self = .unavailable(
+                "nothing was written: the database ended the statement, by a time limit or an operator; try again")
+        case _ where error.kind == .busy:
+            self = .unavailable("nothing was written: too many requests wait for the database; try again")
+        default: self = .unavailable("the ledger cannot be reached right now, and nothing was written; try again")
         }
     }
 }

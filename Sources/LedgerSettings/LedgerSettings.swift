@@ -1,7 +1,5 @@
-import Configuration
 import Foundation
 import LedgerCore
-import SystemPackage
 
 /// What the environment says.
 ///
@@ -18,7 +16,8 @@ import SystemPackage
 /// | `JOBLEDGER_ANCHOR_AUTHORIZATION` | text | – | the header `Authorization` of `audit anchor URL` |
 /// | `JOBLEDGER_LOG_LEVEL` | `trace` `debug` `info` `notice` `warning` `error` `critical` | `info` | how much is logged on standard error |
 ///
-/// Those of the HTTP service are ``HTTPSettings``'. A malformed value is an error that names its variable, never a default.
+/// Those of the HTTP service are ``HTTPSettings``'. A malformed value is an error that names its variable, never a
+/// default; so is a name that begins with `JOBLEDGER_` and is none of these. docs/settings.md has the grammar of the files.
 public struct LedgerSettings: Sendable {
     public static let logLevels = ["trace", "debug", "info", "notice", "warning", "error", "critical"]
     /// Where `jobledger up` keeps its state unless told otherwise.
@@ -45,29 +44,25 @@ public struct LedgerSettings: Sendable {
     ///   - dataDirectory: that of a running `jobledger up`, whose `env` is read instead of the environment. Without one: the
     ///     environment, then `.env`, and for the addresses, where neither names any, `.jobledger/env`.
     ///   - fallsBackToStandardDirectory: whether `.jobledger/env` counts; not for who writes it.
-    public init(dataDirectory: String? = nil, fallsBackToStandardDirectory: Bool = true) async throws {
-        var sources: [EnvironmentVariablesProvider] = []
+    public init(dataDirectory: String? = nil, fallsBackToStandardDirectory: Bool = true) throws {
+        let sources = SettingSources()
         if let dataDirectory {
             let path = dataDirectory + "/env"
-            guard FileManager.default.fileExists(atPath: path) else {
+            guard let file = try EnvironmentFile(path: path) else {
                 throw Problem(
                     description:
                         "\(path) does not exist: no ledger has been started there (jobledger up --data-dir \(dataDirectory))")
             }
-            sources.append(try await Self.file(path))
+            sources.add(file)
         }
         // What the data directory does not say, such as the log level, still comes from the environment.
-        sources.append(EnvironmentVariablesProvider())
-        sources.append(try await Self.file(".env"))
-
-        func value(_ name: String) throws -> String? {
-            for source in sources {
-                if let value = try source.environmentValue(forName: name), !value.isEmpty { return value }
-            }
-            return nil
-        }
-        if dataDirectory == nil, fallsBackToStandardDirectory, try value("DATABASE_URL") == nil, try value("REDIS_URL") == nil {
-            sources.append(try await Self.file(Self.standardDataDirectory + "/env"))
+        sources.addEnvironment(ProcessInfo.processInfo.environment)
+        if let file = try EnvironmentFile(path: ".env") { sources.add(file) }
+        let value = sources.value
+        if dataDirectory == nil, fallsBackToStandardDirectory, try value("DATABASE_URL") == nil, try value("REDIS_URL") == nil,
+            let file = try EnvironmentFile(path: Self.standardDataDirectory + "/env")
+        {
+            sources.add(file)
         }
 
         databaseURL = try value("DATABASE_URL")
@@ -102,6 +97,7 @@ public struct LedgerSettings: Sendable {
         sealVerifier = try value("JOBLEDGER_SEAL_VERIFIER")
         anchorAuthorization = try value("JOBLEDGER_ANCHOR_AUTHORIZATION")
         http = try HTTPSettings(value)
+        try sources.refuseUnknown()
     }
 
     /// The same with other addresses.
@@ -110,9 +106,5 @@ public struct LedgerSettings: Sendable {
         settings.databaseURL = databaseURL
         settings.redisURL = redisURL
         return settings
-    }
-
-    private static func file(_ path: String) async throws -> EnvironmentVariablesProvider {
-        try await EnvironmentVariablesProvider(environmentFilePath: FilePath(path), allowMissing: true)
     }
 }

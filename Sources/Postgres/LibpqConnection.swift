@@ -18,12 +18,14 @@ final class LibpqConnection {
     private var ending: (reason: PostgresError, deadline: ContinuousClock.Instant)?
     /// Set when the connection cannot be used again.
     private(set) var failure: PostgresError?
+    /// Set when the session has answered with an error that lasts as long as it does: who has it may finish with it, nobody else gets it.
+    private(set) var isSpoiled = false
 
     init(_ configuration: PostgresConfiguration, interrupt: Interrupt) throws(PostgresError) {
         self.interrupt = interrupt
         silence = configuration.silence
         // Later keywords win: what stands before `dbname` are defaults that the URL may change.
-        let settings: [(String, String)] = [
+        var settings: [(String, String)] = [
             ("application_name", configuration.applicationName),
             ("connect_timeout", String(configuration.connectTimeout)),
             ("keepalives_idle", "10"), ("keepalives_interval", "5"), ("keepalives_count", "3"),
@@ -31,7 +33,10 @@ final class LibpqConnection {
             ("dbname", configuration.url),
             ("client_encoding", "UTF8"),
         ]
-        try Self.check(url: configuration.url)
+        // Of several hosts one takes writes, and after a switchover it is another; by itself libpq keeps to the first that answers.
+        if try Self.namesSeveralHosts(configuration.url), getenv("PGTARGETSESSIONATTRS") == nil {
+            settings.insert(("target_session_attrs", "read-write"), at: 0)
+        }
         // PQconnectdbParams blocks, for connect_timeout seconds a host at most; it alone tries every host within its own time.
         let connection = withCStrings(settings.map(\.0)) { keywords in
             withCStrings(settings.map(\.1)) { values in PQconnectdbParams(keywords, values, 1) }
@@ -50,15 +55,19 @@ final class LibpqConnection {
 
     deinit { PQfinish(pointer) }
 
-    /// Refuses a connection string that no waiting will mend.
-    private static func check(url: String) throws(PostgresError) {
+    /// - Throws: where the connection string is malformed, which no waiting will mend.
+    private static func namesSeveralHosts(_ url: String) throws(PostgresError) -> Bool {
         var message: UnsafeMutablePointer<CChar>?
-        if let options = PQconninfoParse(url, &message) {
-            PQconninfoFree(options)
-        } else {
+        guard let options = PQconninfoParse(url, &message) else {
             // libpq allocated the message for us; it is copied out and freed here.
             defer { PQfreemem(message) }
             throw .cannotConnect(message.map { String(cString: $0).trimmed } ?? "out of memory", isPermanent: true)
+        }
+        // An array that libpq made, ended by an option without a keyword, and frees here.
+        defer { PQconninfoFree(options) }
+        return sequence(first: options) { $0 + 1 }.prefix { $0.pointee.keyword != nil }.contains { option in
+            ["host", "hostaddr"].contains(String(cString: option.pointee.keyword))
+                && option.pointee.val.map { String(cString: $0).utf8.contains(UInt8(ascii: ",")) } ?? false
         }
     }
 
@@ -147,7 +156,9 @@ final class LibpqConnection {
             try wait(unsent == 1 ? .either : .readable, cancellation)
             guard PQconsumeInput(pointer) == 1 else { throw lost() }
         }
-        return PQgetResult(pointer).map { LibpqResult(owning: $0, ending: ending?.reason) }
+        guard let result = PQgetResult(pointer).map({ LibpqResult(owning: $0, ending: ending?.reason) }) else { return nil }
+        if result.status == .fatalError, result.error?.sqlState?.spoilsSession == true { isSpoiled = true }
+        return result
     }
 
     /// Reads what is left of a statement that nobody waits for any more.
@@ -251,9 +262,9 @@ final class LibpqConnection {
 
     // MARK: The end
 
-    /// Whether the server has hung up while the connection was idle.
+    /// Whether the server has hung up while the connection was idle, or the session is spoiled.
     func isStale() -> Bool {
-        if failure != nil || PQstatus(pointer) != CONNECTION_OK { return true }
+        if isSpoiled || failure != nil || PQstatus(pointer) != CONNECTION_OK { return true }
         // A bell that was rung for an earlier statement says nothing about the server.
         interrupt.clear()
         // The server's last words come first, its hanging up an instant behind them.

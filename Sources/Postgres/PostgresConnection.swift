@@ -221,10 +221,12 @@ public actor PostgresConnection {
             try libpq.send(statement, preparedAs: try prepare(statement, libpq, cancellation))
             return PostgresRows(result: try lastResult(libpq, cancellation))
         } catch {
-            let error = abandon(error)
-            guard statement.isPrepared, error.sqlState == .planIsOutdated, !isInTransaction else { throw error }
+            var error = abandon(error)
+            guard statement.isPrepared, error.sqlState == .planIsOutdated else { throw error }
             // A migration gave a function another answer than the server kept the statement for: nothing ran.
             prepared = [:]
+            error.isOutdatedPlan = true
+            guard !isInTransaction else { throw error }
             var anew = statement
             anew.isPrepared = false
             return try run(anew, cancellation)

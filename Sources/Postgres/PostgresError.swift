@@ -13,6 +13,10 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
         case timedOut
         /// An answer did not have the shape that the caller expected.
         case decoding
+        /// More tasks wait for a connection than may: nothing was sent.
+        case busy
+        /// The pool is closed: nothing was sent.
+        case closed
         /// The driver was used in a way that cannot work.
         case usage
     }
@@ -42,32 +46,29 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
     /// An answer that makes no sense to the caller, who reads more into it than types.
     public static func unexpected(_ message: String) -> PostgresError { PostgresError(.decoding, message) }
 
+    /// Whether the server had kept a statement whose answer has another shape by now. Nothing ran; it keeps it anew.
+    var isOutdatedPlan = false
+
     /// Whether sending the same again may succeed. After ``Kind/connectionLost`` the first attempt may have taken effect too:
     /// see ``outcomeIsUnknown``.
     public var isRetriable: Bool {
         switch kind {
         case .cannotConnect: !isPermanent
         case .connectionLost, .timedOut: true
-        case .server: sqlState?.isRetriable ?? false
-        case .cancelled, .decoding, .usage: false
+        case .server: isOutdatedPlan || sqlState?.isRetriable ?? false
+        case .cancelled, .busy, .closed, .decoding, .usage: false
         }
     }
 
     /// Whether the statement may have taken effect although it failed here.
-    public var outcomeIsUnknown: Bool {
-        switch kind {
-        case .connectionLost, .timedOut, .cancelled: true
-        case .server: sqlState?.category == "08" || sqlState?.category == "57"
-        case .cannotConnect, .decoding, .usage: false
-        }
-    }
+    public var outcomeIsUnknown: Bool { disposition == .unknown }
 
     /// Whether the server could not be reached, or went away: for a program, a reason to reconnect.
     public var isConnectionFailure: Bool {
         switch kind {
         case .cannotConnect, .connectionLost, .timedOut: true
         case .server: sqlState?.category == "08" || ["57P01", "57P02", "57P03"].contains(sqlState?.code)
-        case .cancelled, .decoding, .usage: false
+        case .cancelled, .busy, .closed, .decoding, .usage: false
         }
     }
 

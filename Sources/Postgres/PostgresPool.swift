@@ -16,7 +16,7 @@ public actor PostgresPool {
 
     /// - Parameters:
     ///   - size: the most connections at once.
-    ///   - longestQueue: how many users may wait for one; more are refused at once with an error of kind `usage`.
+    ///   - longestQueue: how many users may wait for one; more are refused at once with an error of kind `busy`.
     ///   - patience: how long to try to reach a server that is away.
     public init(
         _ configuration: PostgresConfiguration, size: Int = 8, longestQueue: Int = 10_000, patience: Duration = .seconds(10)
@@ -28,7 +28,8 @@ public actor PostgresPool {
         self.patience = patience
     }
 
-    /// Lends a connection to `body`. A connection that breaks, or is left inside a transaction, is not lent again.
+    /// Lends a connection to `body`. A connection that breaks, is left inside a transaction,
+    /// or has answered with what spoils its session (``SQLState/spoilsSession``), is not lent again.
     public nonisolated(nonsending) func withConnection<T: Sendable>(
         _ body: (PostgresConnection) async throws -> T
     ) async throws -> T {
@@ -46,7 +47,7 @@ public actor PostgresPool {
     /// Closes what is idle, now, and what is lent when it comes back.
     public func close() async {
         isClosed = true
-        for waiter in waiters { waiter.continuation.resume(throwing: PostgresError(.usage, "the pool is closed")) }
+        for waiter in waiters { waiter.continuation.resume(throwing: PostgresError(.closed, "the pool is closed")) }
         waiters = []
         for connection in idle { await connection.close() }
         idle = []
@@ -54,7 +55,7 @@ public actor PostgresPool {
 
     private func borrow() async throws -> PostgresConnection {
         try Task.checkCancellation()
-        guard !isClosed else { throw PostgresError(.usage, "the pool is closed") }
+        guard !isClosed else { throw PostgresError(.closed, "the pool is closed") }
         if let connection = idle.popLast() {
             busy += 1
             if await connection.isUsable() { return connection }
@@ -67,7 +68,7 @@ public actor PostgresPool {
         // There is a place now that counts as busy.
         do {
             try Task.checkCancellation()
-            guard !isClosed else { throw PostgresError(.usage, "the pool is closed") }
+            guard !isClosed else { throw PostgresError(.closed, "the pool is closed") }
             return try await PostgresConnection.connect(configuration, patience: patience)
         } catch {
             release()
@@ -101,7 +102,7 @@ public actor PostgresPool {
     /// Waits for a connection, or for a place to make one (`nil`). Either counts as busy.
     private func wait() async throws -> PostgresConnection? {
         guard waiters.count < longestQueue else {
-            throw PostgresError(.usage, "\(waiters.count) tasks are waiting for a connection already")
+            throw PostgresError(.busy, "\(waiters.count) tasks are waiting for a connection already")
         }
         lastTicket += 1
         let ticket = lastTicket

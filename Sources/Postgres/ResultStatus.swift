@@ -12,6 +12,7 @@ extension LibpqResult {
 /// C's enumeration, matched by name.
 extension ExecStatusType {
     static var singleTuple: ExecStatusType { PGRES_SINGLE_TUPLE }
+    static var fatalError: ExecStatusType { PGRES_FATAL_ERROR }
     static var pipelineSync: ExecStatusType { PGRES_PIPELINE_SYNC }
     static var pipelineAborted: ExecStatusType { PGRES_PIPELINE_ABORTED }
 }

@@ -16,8 +16,11 @@ public struct SQLState: Sendable, Hashable, CustomStringConvertible {
     public static let deadlockDetected = SQLState("40P01")
     public static let lockNotAvailable = SQLState("55P03")
     public static let queryCancelled = SQLState("57014")
+    public static let readOnly = SQLState("25006")
+    public static let diskFull = SQLState("53100")
     public static let adminShutdown = SQLState("57P01")
     public static let undefinedTable = SQLState("42P01")
+    public static let undefinedColumn = SQLState("42703")
     public static let undefinedFunction = SQLState("42883")
     public static let undefinedSchema = SQLState("3F000")
     public static let insufficientPrivilege = SQLState("42501")
@@ -26,16 +29,6 @@ public struct SQLState: Sendable, Hashable, CustomStringConvertible {
     static let planIsOutdated = featureNotSupported
     public static let inFailedTransaction = SQLState("25P02")
     public static let idleInTransactionTimeout = SQLState("25P03")
-
-    /// Whether the same statement may well succeed when it is sent again: rollbacks by contention, a server that restarts,
-    /// exhausted connections. Never for what is wrong with the statement or its data.
-    public var isRetriable: Bool {
-        switch category {
-        case "08", "40", "53", "58": true
-        case "57": self != .queryCancelled
-        default: self == .lockNotAvailable || self == .idleInTransactionTimeout
-        }
-    }
 
     public static func ~= (pattern: SQLState, error: any Error) -> Bool {
         (error as? PostgresError)?.sqlState == pattern

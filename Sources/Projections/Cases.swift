@@ -35,6 +35,7 @@ public struct Cases: Sendable {
     }
 
     private func run(_ text: String, of definition: ProjectionDefinition, in ledger: ScratchLedger) async throws -> [String] {
+        if let mistake = Self.mistake(in: text, of: definition) { return [mistake] }
         do {
             try await ledger.append(text)
             let head = try await ledger.head()

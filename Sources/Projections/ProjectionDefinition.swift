@@ -51,6 +51,9 @@ public struct ProjectionDefinition: Sendable, Equatable {
             return text
         }
         let manifest: Manifest
+        _ = try KnownMembers.read(
+            Array(try file("projection.json").utf8)[...], ["name", "consumes", "key", "tables"],
+            in: "projection \(folder): projection.json")
         do {
             manifest = try JSONDecoder().decode(Manifest.self, from: Data(try file("projection.json").utf8))
         } catch let error as DecodingError {

@@ -41,7 +41,7 @@ struct BacktestDemo: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let settings = try await LedgerSettings(dataDirectory: dataDir)
+        let settings = try LedgerSettings(dataDirectory: dataDir)
         guard let url = settings.databaseURL else {
             throw LedgerSettings.Problem(description: "DATABASE_URL is not set; start a ledger with `jobledger up`")
         }

@@ -1,4 +1,5 @@
 import Foundation
+import PrivateFiles
 import Testing
 
 @testable import EmbeddedServices
@@ -26,15 +27,13 @@ import Testing
     /// Somebody listens on the port after it was chosen, and before the service does.
     @Test func aPortThatIsTakenMeanwhileIsGivenUp() async throws {
         try await withDirectory { directory in
-            let first = try await PrivateRedis.start(directory: directory.appending(path: "first"))
+            let first = try await PrivateRedis.start(directory: directory.appending(path: "first"), listening: .loopback)
             let taken = try #require(URL(string: first.url)?.port)
-            let second = directory.appending(path: "second")
-            try FileManager.default.createDirectory(at: second, withIntermediateDirectories: true)
-            let file = second.appending(path: "port")
+            let second = try DirectoryHandle.makePrivate(directory.appending(path: "second").path)
             var tries = 0
             let port = try await LocalPort.start {
                 tries += 1
-                let port = tries == 1 ? UInt16(taken) : try LocalPort.choose(rememberedIn: file)
+                let port = tries == 1 ? UInt16(taken) : try LocalPort.choose(rememberedIn: "port", of: second)
                 return (port, port)
             } _: { port in
                 if port == taken { throw EmbeddedServiceError("bind: Address already in use") }

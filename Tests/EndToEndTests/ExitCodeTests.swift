@@ -113,6 +113,47 @@ extension EndToEnd {
             }
         }
 
+        @Test(
+            "a .env of any editor names the ledger, and one that is misspelled none",
+            arguments: [
+                ("# the ledger\r\nexport JOBLEDGER_SCHEMA=SCHEMA\r\n", nil), ("\u{FEFF}JOBLEDGER_SCHEMA=SCHEMA # ours\n", nil),
+                ("JOBLEDGER_SCHEMA='SCHEMA'", nil), ("  JOBLEDGER_SCHEMA=\"SCHEMA\"\t\n", nil),
+                ("JOBLEDGER_SHEMA=SCHEMA\n", "is JOBLEDGER_SCHEMA meant?"), ("x\nJOBLEDGER_SCHEMA=SCHEMA\n", ".env, line 1: "),
+                ("JOBLEDGER_SCHEMA = SCHEMA\n", ".env, line 1: "),
+                ("JOBLEDGER_SCHEMA=SCHEMA\nJOBLEDGER_SCHEMA=b", ".env, line 2: "),
+                ("JOBLEDGER_SCHEMA=$SCHEMA\n", ".env, line 1: "), ("JOBLEDGER_SCHEMA=SCHEMA\u{0}\n", ".env, line 1: "),
+            ] as [(String, String?)])
+        func everySettingCounts(text: String, refusal: String?) async throws {
+            try await UserLedger.with { user in
+                let here = try makeDirectory("here")
+                try Data(
+                    text.replacing("SCHEMA=SCHEMA", with: "SCHEMA=\(user.ledger.name)")
+                        .replacing("'SCHEMA'", with: "'\(user.ledger.name)'").replacing(
+                            "\"SCHEMA\"", with: "\"\(user.ledger.name)\""
+                        ).utf8
+                ).write(to: here.appending(path: ".env"))
+                let outcome = try await Program.jobledger.run(
+                    ["append", "job", "queued", "--data", #"{"name":"x"}"#], environment: ["DATABASE_URL": user.ledger.url],
+                    directory: here)
+                if let refusal {
+                    #expect(outcome.code == 2 && outcome.errors.contains(refusal), "\(outcome)")
+                    #expect(try await user.ledger.count() == 0)
+                } else {
+                    #expect(outcome.code == 0, "\(outcome)")
+                    #expect(try await user.ledger.count() == 1)
+                }
+            }
+        }
+
+        @Test("a .env that cannot be read, and unknown names in the environment, are mistakes") func unreadable() async throws {
+            let here = try makeDirectory("here")
+            try FileManager.default.createDirectory(at: here.appending(path: ".env"), withIntermediateDirectories: true)
+            let directory = try await Program.jobledger.run(["status"], directory: here)
+            #expect(directory.code == 2 && directory.errors.contains(".env cannot be read"), "\(directory)")
+            let unknown = try await Program.jobledger.run(["status"], environment: ["JOBLEDGER_SCHEMAS": "x"])
+            #expect(unknown.code == 2 && unknown.errors.contains("is JOBLEDGER_SCHEMA meant?"), "\(unknown)")
+        }
+
         @Test("settings come from .env where the environment says nothing") func dotEnv() async throws {
             try await UserLedger.with { user in
                 let here = try makeDirectory("here")

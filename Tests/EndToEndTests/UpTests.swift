@@ -8,8 +8,9 @@ extension EndToEnd {
             try await UpProcess.with { up in
                 let env = try FileManager.default.attributesOfItem(atPath: up.directory.appending(path: "env").path)
                 #expect(env[.posixPermissions] as? Int == 0o600)
-                #expect(try up.address("REDIS_URL")?.hasPrefix("redis://") == true)
+                #expect(try up.address("REDIS_URL")?.hasPrefix("unix://") == true)
                 let url = try #require(try up.address("DATABASE_URL"))
+                #expect(url.contains("@/jobledger?host=\(up.directory.path)/postgres&port="))
                 let psql = try await Program.psql().run(["-qAt", "-c", "SELECT count(*) FROM jobledger.events", url])
                 #expect(psql.code == 0 && psql.lines == ["0"], "\(psql)")
 
@@ -32,6 +33,30 @@ extension EndToEnd {
                     status["projections"]?.elements.compactMap { $0["name"]?.text } == [
                         "audit_log", "batch_job_runs", "batch_jobs", "daily_job_stats",
                     ])
+            }
+        }
+
+        @Test("keeps what it has from everybody else, and listens on ports where asked to") func isPrivate() async throws {
+            try await UpProcess.with { up in
+                for name in ["", "postgres", "redis"] {
+                    let mode = try FileManager.default.attributesOfItem(atPath: up.directory.appending(path: name).path)
+                    // Root's lets the servers' user pass through to his own.
+                    let expected = name.isEmpty && geteuid() == 0 ? 0o710 : 0o700
+                    #expect(mode[.posixPermissions] as? Int == expected, "\(name)")
+                }
+                for name in ["env", "lock", "ready", "seal.key"] {
+                    let mode = try FileManager.default.attributesOfItem(atPath: up.directory.appending(path: name).path)
+                    #expect(mode[.posixPermissions] as? Int == 0o600, "\(name)")
+                }
+                up.program.signal(SIGTERM)
+                #expect(try await up.program.end(within: .seconds(60)).code == 0)
+                let again = try await Program.jobledger.start(["up", "--data-dir", up.directory.path, "--tcp"])
+                try await again.says("The ledger is up.")
+                #expect(try up.address("DATABASE_URL")?.contains("@127.0.0.1:") == true)
+                #expect(try up.address("REDIS_URL")?.contains("@127.0.0.1:") == true)
+                #expect(try await up.run("status").code == 0)
+                again.signal(SIGTERM)
+                #expect(try await again.end(within: .seconds(60)).code == 0)
             }
         }
 

@@ -23,7 +23,7 @@ import Testing
     @Test func everySubscriberGetsEveryEventOnceInOrder() async throws {
         let seed = UInt64.random(in: 0...UInt64.max)
         print("feed chaos: seed \(seed)")
-        let server = try await PrivateRedis.start(directory: TestServers.directory("chaos-redis"))
+        let server = try await PrivateRedis.start(directory: TestServers.directory("chaos-redis"), listening: .loopback)
         let redis = try RedisConfiguration(url: server.url)
         let proxy = try LossyProxy(
             target: redis.port, seed: seed, LossyProxy.Faults(drop: 10, duplicate: 10, delay: 10, cut: 1))

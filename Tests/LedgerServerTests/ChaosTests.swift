@@ -23,7 +23,7 @@ import Testing
     @Test("lose nothing") func loseNothing() async throws {
         let seed = UInt64.random(in: 0...UInt64.max)
         print("stream chaos: seed \(seed)")
-        let server = try await PrivateRedis.start(directory: TestServers.directory("chaos-redis"))
+        let server = try await PrivateRedis.start(directory: TestServers.directory("chaos-redis"), listening: .loopback)
         let redis = try RedisConfiguration(url: server.url)
         guard case .tcp(_, let port) = redis.address else { throw NeverHappened(question: "a Redis with a port", limit: .zero) }
         let proxy = try LossyProxy(

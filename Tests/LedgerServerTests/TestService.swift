@@ -25,12 +25,15 @@ struct TestService: Sendable {
     /// - Parameters:
     ///   - projecting: whether the read models are kept up to date.
     ///   - redis: what the service listens to; without it the log is asked what is new.
+    ///   - url: where the service finds the ledger; where it is unless given.
+    ///   - server: the Postgres with the ledger; the shared one unless given.
     static func with<T: Sendable>(
         needsToken: Bool = true, projecting: Bool = false, redis: RedisConfiguration? = nil, url: String? = nil,
+        server: String? = nil,
         settings: HTTPSettings = HTTPSettings(), _ body: @Sendable (TestService) async throws -> T
     ) async throws -> T {
         let settings = settings.changed { $0.readers = min($0.readers, 4) }
-        return try await TestLedger.with { ledger in
+        return try await TestLedger.with(url: server) { ledger in
             let tokens = TokenStore(ledger.store)
             let token = try await tokens.create(Set(Scope.allCases), name: "test").text
             let (addresses, listening) = AsyncStream<String>.makeStream()

@@ -4,7 +4,7 @@ import Redis
 
 /// The Postgres and Redis of a test run: started when the first test needs them, shared by all that do not break them.
 ///
-/// They end with the process. Their directories are cleared away by the next run.
+/// Over TCP, because tests put proxies before them. They end with the process. Their directories are cleared away by the next run.
 public actor TestServers {
     public static let shared = TestServers()
 
@@ -29,8 +29,8 @@ public actor TestServers {
         let task = Task {
             Self.clearWhatOthersLeft()
             async let postgres = PrivatePostgres.start(
-                directory: Self.directory("postgres"), settings: ["fsync": "off", "max_connections": "400"])
-            async let redis = PrivateRedis.start(directory: Self.directory("redis"))
+                directory: Self.directory("postgres"), settings: ["fsync": "off", "max_connections": "400"], listening: .loopback)
+            async let redis = PrivateRedis.start(directory: Self.directory("redis"), listening: .loopback)
             return try await (postgres, redis)
         }
         starting = task

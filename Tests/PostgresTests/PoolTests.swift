@@ -140,6 +140,55 @@ private final class Order: Sendable {
         await pool.close()
     }
 
+    /// A session that began read-only goes on so after the database takes writes again, whichever way it was used.
+    @Test(arguments: Way.allCases) func aSessionThatIsReadOnlyIsNotLentAgain(_ way: Way) async throws {
+        let pool = try await pool(size: 1)
+        let first = try await pool.withConnection { connection async throws in
+            try await connection.execute(script: "SET default_transaction_read_only = on")
+            return await connection.serverProcess
+        }
+        let error = try await postgresError { try await pool.withConnection { try await way.write(on: $0) } }
+        #expect(error.sqlState == .readOnly)
+        #expect(try await process(pool) != first)
+        await pool.close()
+    }
+
+    enum Way: CaseIterable {
+        case query, script, pipeline, transaction, copy, stream
+
+        func write(on connection: PostgresConnection) async throws {
+            let table = "never_made_\(self)"
+            switch self {
+            case .query: try await connection.query("CREATE TABLE \(table) (n int)")
+            case .script: try await connection.execute(script: "SELECT 1; CREATE TABLE \(table) (n int)")
+            case .pipeline:
+                for answer in try await connection.pipeline([PostgresStatement("CREATE TABLE \(table) (n int)", [])]) {
+                    _ = try answer.get()
+                }
+            case .transaction:
+                try await connection.transaction { try await $0.query("CREATE TABLE \(table) (n int)") }
+            case .copy:
+                let rows = AsyncStream { $0.finish() } as AsyncStream<[UInt8]>
+                _ = try await connection.copyIn("CREATE TABLE \(table) (n int); COPY \(table) FROM STDIN", rows)
+            case .stream:
+                for try await _ in connection.stream("SELECT oid FROM pg_class FOR UPDATE", chunk: 1) {}
+            }
+        }
+    }
+
+    /// What is wrong with a statement says nothing about the session.
+    @Test func aSessionThatRefusedAStatementIsLentAgain() async throws {
+        let pool = try await pool(size: 1)
+        let first = try await process(pool)
+        for sql in ["SELECT 1 / 0", "SELECT no_such_column", "SELECT * FROM no_such_table"] {
+            await #expect(throws: PostgresError.self) {
+                try await pool.withConnection { try await $0.query(PostgresStatement(sql, [])) }
+            }
+            #expect(try await process(pool) == first)
+        }
+        await pool.close()
+    }
+
     @Test func theQueueIsBounded() async throws {
         let pool = try await pool(size: 1, longestQueue: 2)
         try await withThrowingTaskGroup(of: Void.self) { group in
@@ -153,7 +202,7 @@ private final class Order: Sendable {
             await lent.wait()
             try await queue(2, on: pool, in: &group) { _, _ in }
             let error = try await postgresError { _ = try await process(pool) }
-            #expect(error.kind == .usage && error.message.contains("2 tasks are waiting"))
+            #expect(error.kind == .busy && error.message.contains("2 tasks are waiting"))
             gate.open()
             try await group.waitForAll()
         }

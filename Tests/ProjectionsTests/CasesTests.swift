@@ -19,6 +19,10 @@ import Testing
         (#""completed": 6"#, #""completed": 5"#, "completed differ"), (#""id": "sma""#, #""id": "other""#, "the row is missing"),
         (#""type": "finished""#, #""type": "queued""#, "JL006"),
         (#""job": "sma", "type": "queued""#, #""job": "x", "type": "queued""#, "JL001"),
+        // What would be passed over: a misspelled member, or one that is there twice.
+        (#""about""#, #""abuot""#, "\"abuot\" is not known"), (#""expect""#, #""expects""#, "\"expects\" is not known"),
+        (#""type": "queued""#, #""type": "queued", "metdata": {}"#, "event 1: \"metdata\" is not known"),
+        (#""type": "queued""#, #""type": "queued", "type": "failed""#, "event 1: \"type\" stands there twice"),
     ])
     func aBrokenCaseIsReported(_ text: String, _ replacement: String, _ report: String) async throws {
         let definition = try ProjectionDefinition.builtIn("batch_jobs")
@@ -35,5 +39,23 @@ import Testing
         let outcomes = try await Cases([definitionWithBrokenCase]).run(url: try await TestServers.shared.postgresURL())
         #expect(outcomes.count == 1)
         #expect(outcomes[0].problems.contains { $0.contains(report) }, "\(outcomes[0].problems)")
+    }
+
+    /// Nothing in a manifest is passed over.
+    @Test(arguments: [
+        (#""key":"log","kye":"stream_id""#, "\"kye\" is not known; known are name, consumes, key, tables"),
+        (#""key":"log","key":"stream_id""#, "\"key\" stands there twice"), (#""key":"log","Key":"log""#, "\"Key\" is not known"),
+        (#""key":"log","#, "is no JSON object"),
+    ])
+    func aManifestIsReadWhole(_ key: String, _ report: String) throws {
+        let error = try #require(throws: ProjectionDefinition.FormatError.self) {
+            try ProjectionDefinition(
+                folder: "p",
+                files: [
+                    "projection.json": #"{"name":"p","consumes":["queued"],\#(key),"tables":["p"]}"#, "schema.sql": "",
+                    "apply.sql": "",
+                ])
+        }
+        #expect(error.description.contains("projection p: projection.json") && error.description.contains(report), "\(error)")
     }
 }

@@ -68,8 +68,11 @@ import Testing
     }
 
     @Test func userPasswordAndDatabase() async throws {
-        try await withRedis(settings: ["user": "alice on >p@ss/w:rd% ~* &* +@all"]) { _, place in
-            guard case .tcp(let host, let port) = place.address else { return }
+        try await withRedis(settings: ["user": "alice on >p@ss/w:rd% ~* &* +@all"], listening: .loopback) { _, place in
+            guard case .tcp(let host, let port) = place.address else {
+                Issue.record("\(place)")
+                return
+            }
             let url = "redis://alice:p%40ss%2Fw%3Ard%25@\(host):\(port)/3"
             let connection = try await RedisConnection.connect(RedisConfiguration(url: url))
             #expect(try await connection.command("ACL", "WHOAMI").string == "alice")
@@ -138,12 +141,13 @@ import Testing
         }
     }
 
-    @Test func aUnixSocket() async throws {
-        let socket = "/tmp/redis-test-\(UInt32.random(in: 0 ... .max)).sock"
-        try await withRedis(settings: ["unixsocket": socket]) { _, place in
-            let connection = try await RedisConnection.connect(
-                RedisConfiguration(address: .unixSocket(path: socket), password: place.password))
-            try await connection.ping()
+    @Test(arguments: [Listening.unixSocket, .loopback]) func bothWays(_ listening: Listening) async throws {
+        try await withRedis(listening: listening) { _, place in
+            switch (listening, place.address) {
+            case (.unixSocket, .unixSocket), (.loopback, .tcp): break
+            default: Issue.record("\(place)")
+            }
+            try await RedisConnection.connect(place).ping()
         }
     }
 }

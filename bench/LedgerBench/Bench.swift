@@ -20,20 +20,19 @@ public struct Bench: Sendable {
         "checkpoint_timeout": "1h", "max_connections": "300",
     ]
 
-    /// Starts servers in a directory of their own, runs `parts`, stops them and removes the directory, whatever happens.
+    /// Starts servers in a directory of their own, over TCP as most ledgers have theirs, runs `parts`, stops them and removes the directory, whatever happens.
     static func run(
         _ options: BenchOptions, _ report: Report, parts: @Sendable (Bench) async throws -> Void
     ) async throws {
         let base = options.dataDirectory ?? ProcessInfo.processInfo.environment["TMPDIR"] ?? "/tmp"
         let directory = URL(filePath: base).appending(path: "jobledger-bench-\(UInt32.random(in: .min ... .max))")
-        // Searchable by all: the servers run as a user of their own, and close their own directories.
-        try FileManager.default.createDirectory(
-            at: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o755])
+        _ = try PrivateServers.directory(directory.path)
         defer { remove(directory) }
-        let postgres = try await PrivatePostgres.start(directory: directory.appending(path: "postgres"), settings: settings)
+        let postgres = try await PrivatePostgres.start(
+            directory: directory.appending(path: "postgres"), settings: settings, listening: .loopback)
         var outcome: Result<Void, any Error>
         do {
-            let redis = try await PrivateRedis.start(directory: directory.appending(path: "redis"))
+            let redis = try await PrivateRedis.start(directory: directory.appending(path: "redis"), listening: .loopback)
             do {
                 let bench = Bench(options: options, postgres: postgres, redis: redis, directory: directory, report: report)
                 try await report.begins(try await Machine.look(bench))

@@ -17,6 +17,8 @@ struct Health: Sendable {
     /// Where the ledger's readers are.
     struct Lags: Sendable {
         var head: Position
+        /// Why nothing can be appended; `nil` where nothing is in the way. Found without writing.
+        var readOnly: String?
         var relay: Position
         var isRelayActive: Bool
         var seal: SealStatus
@@ -81,6 +83,10 @@ struct Health: Sendable {
             ))
         checks.append(
             Check(
+                name: "appends", isReady: lags.readOnly == nil, isNeeded: true,
+                detail: lags.readOnly.map { "the log takes none: \($0)" } ?? "the log takes them"))
+        checks.append(
+            Check(
                 name: "relay", isReady: lags.isRelayActive, isNeeded: false,
                 detail: lags.isRelayActive
                     ? "\(lags.head - lags.relay) events behind" : "nobody publishes: streams are polled, and somewhat later"))
@@ -127,7 +133,9 @@ struct Health: Sendable {
                 SELECT head(), coalesce((SELECT position FROM checkpoints WHERE reader = 'relay'), 0),
                        ARRAY(SELECT name FROM leases WHERE is_held(expires_at)),
                        scopes_of_token('', '') IS NULL,
-                       \(LogClock.secondsAhead)
+                       \(LogClock.secondsAhead),
+                       CASE WHEN pg_is_in_recovery() THEN 'the server is a standby'
+                            WHEN current_setting('transaction_read_only')::bool THEN 'sessions are read-only' END
                 """, []),
             PostgresStatement(
                 """
@@ -141,11 +149,17 @@ struct Health: Sendable {
             SealStatus.statement,
             LogHolder.statement,
         ]
-        let answers = try await store.pool.withConnection { try await $0.pipeline(statements) }
+        let answers = try await store.pool.withConnection { connection in
+            let answers = try await connection.pipeline(statements)
+            // A session that began read-only goes on so; the next look is a new one's.
+            if try answers[0].get().only().decode(5, as: String?.self) != nil { await connection.close() }
+            return answers
+        }
         let row = try answers[0].get().only()
         let active = Set(try row.decode(2, as: [String].self))
         return Lags(
-            head: try row.decode(0), relay: try row.decode(1), isRelayActive: active.contains("relay"),
+            head: try row.decode(0), readOnly: try row.decode(5), relay: try row.decode(1),
+            isRelayActive: active.contains("relay"),
             seal: try SealStatus(try answers[2].get().only()), holder: try LogHolder(try answers[3].get()),
             clockAhead: .seconds(try row.decode(4, as: Double.self)),
             projections: try answers[1].get().map { row in

@@ -39,8 +39,9 @@ struct AppendRoutes: Sendable {
             let appended: [Appended]
             do {
                 appended = try await commits.append(request)
-            } catch let error as OutcomeUnknown {
-                throw unknown(error, request.events.map(\.id))
+            } catch  where error is OutcomeUnknown || error is CancellationError {
+                // Cut off while it was being committed, it shares its transaction with others, which goes on.
+                throw unknown(request.events.map(\.id))
             } catch let refusal as Refusal {
                 metrics.appended(request, .failure(refusal), in: start.duration(to: .now))
                 note(refusal, call, Self.ofJob, job: call.job, event: request.events.count == 1 ? request.events[0] : nil)
@@ -111,7 +112,7 @@ struct AppendRoutes: Sendable {
     }
 
     /// With the ids, also those that the service gave: with them the client can retry.
-    private func unknown(_ error: any Error, _ ids: [EventID]) -> Problem {
+    private func unknown(_ ids: [EventID]) -> Problem {
         let list = ids.map { "\"\($0.text)\"" }.joined(separator: ",")
         return Problem.unavailable(
             "it is not known whether the events were written; send them again with the same event ids", code: "outcome_unknown"
@@ -159,9 +160,9 @@ struct AppendRoutes: Sendable {
             let duration = start.duration(to: .now)
             for (request, answer) in zip(requests, answers) { metrics.appended(request, answer, in: duration) }
             return answers
-        } catch let error as PostgresError where error.isRetriable {
-            // Some calls may have been answered, and some not.
-            throw unknown(error, requests.map(\.events[0].id))
+        } catch  where error is OutcomeUnknown || error is CancellationError {
+            // Some may have been written, and some not.
+            throw unknown(requests.map(\.events[0].id))
         }
     }
 

@@ -59,6 +59,8 @@ struct OperationsRoutes: Sendable {
         let lags = try? await health.lags()
         text.metric("jobledger_postgres_up", "gauge", "Whether Postgres answers.")
         text.sample("jobledger_postgres_up", [], lags == nil ? "0" : "1")
+        text.metric("jobledger_log_writable", "gauge", "Whether the log takes appends, as far as can be told without writing.")
+        text.sample("jobledger_log_writable", [], lags.map { $0.readOnly == nil } == true ? "1" : "0")
         if let lags { write(lags, to: &text) }
         return Response(
             status: .ok, headers: [.contentType: PrometheusText.mediaType],

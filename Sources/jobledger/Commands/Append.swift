@@ -109,6 +109,9 @@ struct Append: AsyncParsableCommand {
         } catch let refusal as Refusal {
             if options.json { try Output.json(ErrorAnswer(refusal)) } else { Output.diagnostic("refused: \(refusal)") }
             throw Failure.refused
+        } catch let error as OutcomeUnknown {
+            Output.diagnostic("the same again, with --event-id \(event.id.text), is written once")
+            throw error
         }
     }
 

@@ -48,7 +48,7 @@ struct AuditCheck: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let key = try await LedgerSettings().requireVerifierKey(key)
+        let key = try LedgerSettings().requireVerifierKey(key)
         let text = try read()
         do {
             let answer = text.hasPrefix("old ") ? try update(text, key) : try proofs(text, key)

@@ -120,7 +120,7 @@ struct BenchSubscriberCommand: AsyncParsableCommand {
     @Option(transform: NumberOption.integer("--events", 0...10_000_000_000)) var events: Int
 
     func run() async throws {
-        let settings = try await LedgerSettings()
+        let settings = try LedgerSettings()
         try await BenchSubscriber(store: try settings.store(), redis: try settings.requireRedis()).run(way, events: events)
     }
 }

@@ -139,15 +139,17 @@ private struct OutputFile {
     private let path: String?
     private let descriptor: Int32
 
-    private var unfinished: String { "\(path ?? "").\(getpid()).part" }
+    /// A name that nobody can have foreseen, and put a link there.
+    private let unfinished: String
 
     init(_ path: String?) throws {
         self.path = path
+        unfinished = "\(path ?? "").\(UInt32.random(in: .min ... .max)).part"
         guard let path else {
             descriptor = STDOUT_FILENO
             return
         }
-        descriptor = open("\(path).\(getpid()).part", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        descriptor = open(unfinished, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard descriptor >= 0 else { throw ValidationError("--out \(path): \(String(cString: strerror(errno))).") }
     }
 

@@ -38,20 +38,31 @@ struct Up: AsyncParsableCommand {
     @Option(help: "The address that the HTTP service listens on; JOBLEDGER_HTTP_HOST, or 127.0.0.1, unless given.")
     var host: String?
 
+    @Flag(
+        help:
+            "Have the private Postgres and Redis listen on ports of 127.0.0.1, for clients that know no Unix sockets. While they are away, any local user can listen there, and is sent the passwords."
+    )
+    var tcp = false
+
     @OptionGroup var projections: ProjectionOptions
 
     func run() async throws {
-        let environment = try await LedgerSettings(fallsBackToStandardDirectory: false)
+        let environment = try LedgerSettings(fallsBackToStandardDirectory: false)
         let logger = environment.logger("jobledger")
         let definitions = try projections.definitions()
         let directory = DataDirectory(dataDir)
         let lock = try directory.prepare()
         defer { withExtendedLifetime(lock) {} }
 
-        let postgres = environment.databaseURL == nil ? try await PrivatePostgres.start(directory: directory.postgres) : nil
+        let listening: Listening = tcp ? .loopback : .unixSocket
+        let postgres =
+            environment.databaseURL == nil
+            ? try await PrivatePostgres.start(directory: directory.postgres, listening: listening) : nil
         let redis: PrivateRedis?
         do {
-            redis = environment.redisURL == nil ? try await PrivateRedis.start(directory: directory.redis) : nil
+            redis =
+                environment.redisURL == nil
+                ? try await PrivateRedis.start(directory: directory.redis, listening: listening) : nil
         } catch {
             try await postgres?.stop()
             throw error
@@ -81,23 +92,25 @@ struct Up: AsyncParsableCommand {
         let redisConfiguration = try settings.requireRedis()
         let token = try await token(settings, directory)
         let seal = try await settings.prepareSeal(directory, logger: logger)
-        try await directory.write(settings, verifier: seal.verifier)
+        try directory.write(settings, verifier: seal.verifier)
         let (addresses, listening) = AsyncStream<String>.makeStream()
 
         var services: [any Service] = [try settings.relay(redisConfiguration, logger: logger)]
         services += try settings.projectors(definitions, logger: logger)
         if let sealer = seal.sealer { services.append(Running { await sealer.run() }) }
-        if let postgres { services.append(Running { try await Self.keep("Postgres", logger, postgres.exit, postgres.restart) }) }
-        if let redis { services.append(Running { try await Self.keep("Redis", logger, redis.exit, redis.restart) }) }
+        if let postgres {
+            services.append(Running { try await Revival("Postgres", logger).keep(postgres.exit, postgres.restart) })
+        }
+        if let redis { services.append(Running { try await Revival("Redis", logger).keep(redis.exit, redis.restart) }) }
         services.append(
             try settings.service(
-                host: host, port: try port ?? settings.http.port ?? Int(LocalPort.choose(rememberedIn: directory.port)),
+                host: host, port: try port ?? settings.http.port ?? directory.choosePort(),
                 needsToken: true, logger: logger
             ) { listening.yield($0) })
         services.append(
             Running {
                 guard let address = await addresses.first(where: { _ in true }) else { return }
-                try await directory.write(settings, verifier: seal.verifier, service: (address, token))
+                try directory.write(settings, verifier: seal.verifier, service: (address, token))
                 try await Self.waitUntilProjecting(definitions, settings)
                 try directory.markReady()
                 Output.diagnostic("The ledger is up. Ctrl-C stops it; \(directory.env.path) has its addresses and a token.")
@@ -113,7 +126,9 @@ struct Up: AsyncParsableCommand {
         let store = try settings.store(connections: 1)
         let tokens = TokenStore(store)
         let token: AccessToken
-        if let last = directory.lastToken().flatMap(AccessToken.init), try await tokens.scopes(of: last) == Set(Scope.allCases) {
+        if let last = try directory.lastToken().flatMap(AccessToken.init),
+            try await tokens.scopes(of: last) == Set(Scope.allCases)
+        {
             token = last
         } else {
             token = try await tokens.create(Set(Scope.allCases), name: "made by jobledger up")
@@ -122,35 +137,38 @@ struct Up: AsyncParsableCommand {
         return token.text
     }
 
-    /// Starts a server again when it ends while we run.
-    private static func keep(
-        _ name: String, _ logger: Logger, _ exit: @Sendable () async -> Void, _ restart: @Sendable () async throws -> Void
-    ) async throws {
-        while true {
-            await exit()
-            if Task.isCancelled { return }
-            logger.error("\(name) has ended, starting it again")
-            try await restart()
-        }
-    }
-
     /// Ready means that every projection has its tables and has come to where the log ended when we started: what was there
     /// before is there again. A long way to go is not waited for longer than half a minute.
     private static func waitUntilProjecting(_ definitions: [ProjectionDefinition], _ settings: LedgerSettings) async throws {
-        let connection = try await settings.connect("jobledger up")
-        let head: Position = try await connection.query("SELECT head()").only().decode(0)
         let deadline = ContinuousClock.now.advanced(by: .seconds(30))
-        while true {
+        var head: Position?
+        while ContinuousClock.now < deadline {
+            do {
+                let connection = try await settings.connect("jobledger up")
+                let start: Position = if let head { head } else { try await connection.query("SELECT head()").only().decode(0) }
+                head = start
+                if try await areProjecting(definitions, to: start, connection, until: deadline) {
+                    return await connection.close()
+                }
+            } catch let error as PostgresError where error.isRetriable {
+                // A server that is away for a moment is started again beside this, and is no reason for the rest to end.
+                try await Task.sleep(for: .milliseconds(200))
+            }
+        }
+    }
+
+    private static func areProjecting(
+        _ definitions: [ProjectionDefinition], to head: Position, _ connection: PostgresConnection,
+        until deadline: ContinuousClock.Instant
+    ) async throws -> Bool {
+        while ContinuousClock.now < deadline {
             let states = try await ProjectionState.all(on: connection).filter { state in
                 definitions.contains { $0.name == state.name }
             }
-            let isThere = states.count == definitions.count
-            if isThere, states.allSatisfy({ $0.position >= head || $0.stopped != nil }) || ContinuousClock.now > deadline {
-                break
-            }
+            if states.count == definitions.count, states.allSatisfy({ $0.position >= head || $0.stopped != nil }) { return true }
             try await Task.sleep(for: .milliseconds(20))
         }
-        await connection.close()
+        return false
     }
 
     private func stop(_ postgres: PrivatePostgres?, _ redis: PrivateRedis?, _ directory: DataDirectory) async throws {

@@ -1,9 +1,10 @@
 import EmbeddedServices
 import Foundation
 import LedgerSettings
+import PrivateFiles
 import TransparencyLog
 
-/// Where `jobledger up` keeps its state, and tells others of it.
+/// Where `jobledger up` keeps its state, and tells others of it: `env` has the addresses, and `ready` is there while everything works.
 struct DataDirectory: Sendable {
     let url: URL
 
@@ -13,50 +14,51 @@ struct DataDirectory: Sendable {
     var redis: URL { url.appending(path: "redis", directoryHint: .isDirectory) }
     /// The addresses, as `NAME=value` lines.
     var env: URL { url.appending(path: "env") }
-    /// The port of the HTTP service, from one start to the next.
-    var port: URL { url.appending(path: "http-port") }
-    /// There while everything works.
-    var ready: URL { url.appending(path: "ready") }
 
     /// Makes the directory and takes it for this process: nothing in it is touched while another `up` has it.
     func prepare() throws -> DirectoryLock {
-        try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
-        let lock = try DirectoryLock(path: url.appending(path: "lock").path, for: "The ledger in \(url.path)")
+        // One that has other things too is not ours to close; what we put there is closed by itself.
+        let handle = try PrivateServers.directory(url.path) { names in !names.allSatisfy(Self.isOurs) }
+        let lock = try DirectoryLock(path: handle.path("lock"), for: "The ledger in \(url.path)")
         // One that was killed could not take it away.
-        try markStopped()
+        try handle.remove(Self.ready)
         return lock
     }
 
-    /// Only the owner may read it: it has passwords.
     /// - Parameters:
     ///   - verifier: the key that checks what is sealed, if it is.
     ///   - service: the HTTP service's address and a token for it, once there is one.
-    func write(_ settings: LedgerSettings, verifier: VerifierKey?, service: (url: String, token: String)? = nil) async throws {
+    func write(_ settings: LedgerSettings, verifier: VerifierKey?, service: (url: String, token: String)? = nil) throws {
         var lines = ["# Written by `jobledger up`."]
         if let url = settings.databaseURL { lines.append("DATABASE_URL=\(url)") }
         if let url = settings.redisURL { lines.append("REDIS_URL=\(url)") }
         lines.append("JOBLEDGER_SCHEMA=\(settings.ledger)")
         if let verifier { lines.append("JOBLEDGER_SEAL_VERIFIER=\(verifier)") }
         if let service { lines += ["JOBLEDGER_URL=\(service.url)", "JOBLEDGER_TOKEN=\(service.token)"] }
-        let temporary = url.appending(path: "env.new")
-        guard
-            FileManager.default.createFile(
-                atPath: temporary.path, contents: Data((lines.joined(separator: "\n") + "\n").utf8),
-                attributes: [.posixPermissions: 0o600])
-        else { throw CocoaError(.fileWriteUnknown) }
-        // Renamed, so that nobody ever reads half of it.
-        guard rename(temporary.path, env.path) == 0 else { throw CocoaError(.fileWriteUnknown) }
+        // It has passwords, and nobody ever reads half of it.
+        try handle().write(lines.joined(separator: "\n") + "\n", to: "env")
     }
 
     /// The token of the last run: who kept it can go on with it.
-    func lastToken() -> String? {
-        let text = try? String(contentsOf: env, encoding: .utf8)
+    func lastToken() throws -> String? {
+        let text = try handle().read("env")
         return text?.split(separator: "\n").first { $0.hasPrefix("JOBLEDGER_TOKEN=") }.map { String($0.dropFirst(16)) }
     }
 
-    func markReady() throws { try Data().write(to: ready) }
+    /// A port for the HTTP service: that of the last start where it is free.
+    func choosePort() throws -> Int { Int(try LocalPort.choose(rememberedIn: "http-port", of: try handle())) }
 
-    func markStopped() throws {
-        if FileManager.default.fileExists(atPath: ready.path) { try FileManager.default.removeItem(at: ready) }
+    private func handle() throws -> DirectoryHandle { try DirectoryHandle(url.path) }
+
+    private static let ready = "ready"
+
+    /// Whether it is a name that we give, or one that a file system has by itself.
+    private static func isOurs(_ name: String) -> Bool {
+        let names = ["env", "http-port", "lock", "postgres", "ready", "redis", "seal.key", "lost+found"]
+        return names.contains(name) || name.hasPrefix("seal.key.") || name.hasSuffix(".new") || name.hasSuffix(".log")
     }
+
+    func markReady() throws { try handle().write("", to: Self.ready) }
+
+    func markStopped() throws { try handle().remove(Self.ready) }
 }

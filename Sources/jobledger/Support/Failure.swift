@@ -7,6 +7,7 @@ import Foundation
 import LedgerCore
 import LedgerSettings
 import Postgres
+import PrivateFiles
 import Projections
 import Redis
 import TransparencyLog
@@ -23,7 +24,11 @@ enum Failure {
             Foundation.exit(code.rawValue)
         case let error as PostgresError:
             Output.diagnostic("jobledger: \(explanation(of: error))")
-            Foundation.exit(error.isConnectionFailure ? cannotConnect.rawValue : refused.rawValue)
+            let isAway = error.isConnectionFailure || error.isRetriable
+            Foundation.exit(isAway ? cannotConnect.rawValue : refused.rawValue)
+        case is OutcomeUnknown:
+            Output.diagnostic("jobledger: \(error)")
+            Foundation.exit(cannotConnect.rawValue)
         case let error as RedisError:
             Output.diagnostic("jobledger: Redis: \(error)")
             Foundation.exit(error.kind == .configuration ? usage.rawValue : cannotConnect.rawValue)
@@ -40,7 +45,7 @@ enum Failure {
             is Verification.NotProjected,
             is Rebuild.Obstructed, is CannotFold, is ReplacedTables.None,
             is PastTables.Taken, is NewProjection.Taken, is LogFile.Refused,
-            is EmbeddedServiceError, is OutputClosed, is SealStopped, is SealDamaged, is SealProofs.NotSealed,
+            is EmbeddedServiceError, is FileFailure, is OutputClosed, is SealStopped, is SealDamaged, is SealProofs.NotSealed,
             is SealProofs.TooMuch,
             is HistoryRewritten, is AuditTrail.NotProjected, is JobCompleteness.NotComplete,
             is SignedCheckpoint.NotSigned, is CheckpointFile.Failure, is CheckpointAddress.Failure:

@@ -16,7 +16,7 @@ struct LedgerOptions: ParsableArguments {
     @Flag(help: "Answer in JSON.")
     var json = false
 
-    func settings() async throws -> LedgerSettings { try await LedgerSettings(dataDirectory: dataDir) }
+    func settings() async throws -> LedgerSettings { try LedgerSettings(dataDirectory: dataDir) }
 }
 
 /// Where definitions beside the built-in ones come from.

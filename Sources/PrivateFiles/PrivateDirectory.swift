@@ -1,0 +1,84 @@
+import Glibc
+
+extension DirectoryHandle {
+    /// Who may pass through a private directory, to what is his own below it.
+    public enum Passage: Sendable, Equatable {
+        case nobody
+        /// The members of a group, who can neither list nor change anything.
+        case group(gid_t)
+    }
+
+    /// The directory at `path`, made where it is missing, that its owner alone may list and change.
+    ///
+    /// What others could have prepared is refused: a link in its place, another's directory, one in which others may have put something;
+    /// for root also a way there on which somebody else can put something in its place. Links on the way are followed, the last name is none.
+    /// - Parameters:
+    ///   - owner: whose it is; ourselves unless given. Root gives to him what is new, or empty.
+    ///   - keepingMode: whether one with these names in it keeps its mode, for it is not ours alone.
+    public static func makePrivate(
+        _ path: String, for owner: FileOwner = .ourselves, passage: Passage = .nobody,
+        keepingMode: ([String]) -> Bool = { _ in false }
+    ) throws(FileFailure) -> DirectoryHandle {
+        let path = trimmed(path)
+        if geteuid() == 0 { try TrustedPath.check(path, endingWith: owner) }
+        try makeParents(of: path)
+        if mkdir(path, 0o700) != 0, errno != EEXIST { throw .system("the directory \(path) cannot be made") }
+        let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+        if descriptor < 0, errno == ENOTDIR || errno == ELOOP, FileStatus(path, in: AT_FDCWD)?.isLink == true {
+            throw FileFailure("\(path) is a symbolic link, which is not followed here: name the directory that it stands for")
+        }
+        let directory = try DirectoryHandle(descriptor, path)
+        // What was made on the way could have been another's by then.
+        if geteuid() == 0 { try TrustedPath.check(path, endingWith: owner) }
+        try directory.take(for: owner, passage, keepingMode)
+        return directory
+    }
+
+    /// A new directory with a short path, in /tmp, that `owner` alone may enter.
+    public static func makeTemporary(for owner: FileOwner = .ourselves) throws(FileFailure) -> DirectoryHandle {
+        var template = Array("/tmp/jobledger-XXXXXX".utf8CString)
+        // mkdtemp(3) writes the name that it has found into the buffer, which is as long as before.
+        guard template.withUnsafeMutableBufferPointer({ mkdtemp($0.baseAddress!) }) != nil else {
+            throw .system("no directory can be made in /tmp")
+        }
+        return try makePrivate(String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self), for: owner)
+    }
+
+    private static func makeParents(of path: String) throws(FileFailure) {
+        let parent = parent(of: path)
+        guard FileStatus(parent, in: AT_FDCWD) == nil else { return }
+        try makeParents(of: parent)
+        if mkdir(parent, 0o755) != 0, errno != EEXIST { throw .system("the directory \(parent) cannot be made") }
+    }
+
+    /// The path of the directory that has `path` in it.
+    static func parent(of path: String) -> String {
+        guard let slash = path.lastIndex(of: "/") else { return "." }
+        return slash == path.startIndex ? "/" : trimmed(String(path[..<slash]))
+    }
+
+    private static func trimmed(_ path: String) -> String {
+        var path = path
+        while path.count > 1, path.hasSuffix("/") { path.removeLast() }
+        return path
+    }
+
+    private func take(for owner: FileOwner, _ passage: Passage, _ keepsMode: ([String]) -> Bool) throws(FileFailure) {
+        guard let status = FileStatus(descriptor) else { throw .system("\(path) cannot be looked at") }
+        let names = try names()
+        guard status.owner == owner.uid || status.owner == geteuid() && names.isEmpty else {
+            throw FileFailure(
+                "\(path) belongs to user id \(status.owner), and must be user id \(owner.uid)'s: choose another directory, or work as that user"
+            )
+        }
+        guard names.isEmpty || !status.isOpenToWriters else {
+            throw FileFailure(
+                "others can write in \(path), and may have put something there: look at it, and then chmod go-w \(path)")
+        }
+        if !names.isEmpty, keepsMode(names) { return }
+        var (group, mode) = (owner.gid, mode_t(0o700))
+        if case .group(let other) = passage { (group, mode) = (other, 0o710) }
+        let hasOwner = status.owner == owner.uid && status.group == group || fchown(descriptor, owner.uid, group) == 0
+        guard hasOwner, fchmod(descriptor, mode) == 0 else { throw .system("\(path) cannot be closed to others") }
+    }
+}

@@ -1,0 +1,130 @@
+import Foundation
+import PrivateFiles
+import Redis
+import Testing
+
+@testable import EmbeddedServices
+
+/// Nobody but the server's user and root can connect to a private server, or listen in its place.
+@Suite(.timeLimit(.minutes(5))) struct SocketTests {
+    private func mode(_ path: String) throws -> Int {
+        try #require(try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int)
+    }
+
+    /// The TCP sockets on which a process listens, by the numbers that the kernel gives them.
+    private func listening(_ pid: Int32) throws -> [String] {
+        let own = try FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/fd").compactMap {
+            try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(pid)/fd/\($0)")
+        }
+        return try ["tcp", "tcp6"].flatMap { table in
+            try String(contentsOfFile: "/proc/net/\(table)", encoding: .utf8).split(separator: "\n").dropFirst()
+                .map { $0.split(separator: " ").map(String.init) }
+                .filter { $0[3] == "0A" && own.contains("socket:[\($0[9])]") }.map { $0[1] }
+        }
+    }
+
+    @Test func aServerListensOnItsSocketAlone() async throws {
+        try await withDirectory { directory in
+            try await withPostgres(directory.appending(path: "postgres")) { postgres async throws in
+                #expect(try mode(directory.appending(path: "postgres").path) == 0o700)
+                #expect(try mode(directory.appending(path: "postgres/.s.PGSQL.5432").path) == 0o700)
+                #expect(try listening(try #require(await postgres.pid)) == [])
+            }
+            let redis = try await PrivateRedis.start(directory: directory.appending(path: "redis"))
+            #expect(try mode(directory.appending(path: "redis").path) == 0o700)
+            #expect(try mode(directory.appending(path: "redis/redis.sock").path) == 0o700)
+            #expect(try listening(try #require(await redis.pid)) == [])
+            try await redis.stop()
+        }
+    }
+
+    /// The lock of a server that was killed, whose number another process of its user has by now.
+    @Test func anOldLockOfTheSocketIsForgotten() async throws {
+        try await withDirectory { directory in
+            try await withPostgres(directory) { try await $0.kill() }
+            let user = try ServiceUser.current()
+            let other = try await ChildProcess.start(
+                user.command([try Programs.find("sleep", package: "coreutils"), "600"], parentDeathSignal: "KILL"),
+                log: "/dev/null")
+            let lock = "\(other.pid)\n\(directory.path)/postgres-data\n0\n5432\n\(directory.path)\n"
+            try ServiceDirectory(directory, user: user).write(lock, to: ".s.PGSQL.5432.lock")
+            try await withPostgres(directory) { server in try await expect(server.url, "SELECT 1", gives: "1") }
+            other.signal(SIGKILL)
+            _ = await other.exit()
+        }
+    }
+
+    @Test func overTCPWhereAskedFor() async throws {
+        try await withDirectory { directory in
+            let redis = try await PrivateRedis.start(directory: directory, listening: .loopback)
+            #expect(redis.url.contains("@127.0.0.1:"))
+            #expect(try listening(try #require(await redis.pid)).count == 1)
+            try await redis.stop()
+        }
+    }
+
+    /// A socket's path has at most 107 bytes, and a comma in it would be two hosts.
+    @Test(arguments: [String(repeating: "long", count: 25), "a, b"])
+    func aDirectoryThatNoSocketCanBeIn(_ name: String) async throws {
+        try await withDirectory { directory in
+            _ = try DirectoryHandle.makePrivate(directory.path, passage: .group(try ServiceUser.current().gid))
+            let place = directory.appending(path: name)
+            var url = ""
+            var sockets = ""
+            try await withPostgres(place) { server in
+                url = server.url
+                try await expect(url, "SELECT 1", gives: "1")
+                sockets = try #require(URLComponents(string: url)?.queryItems?.first { $0.name == "host" }?.value)
+                #expect(sockets.hasPrefix("/tmp/jobledger-"))
+                #expect(try mode(sockets) == 0o700)
+            }
+            defer { try? FileManager.default.removeItem(atPath: sockets) }
+            // The address stays, also where /tmp was cleared.
+            try FileManager.default.removeItem(atPath: sockets)
+            try await withPostgres(place) { server in
+                #expect(server.url == url)
+                try await expect(url, "SELECT 1", gives: "1")
+            }
+            let redis = try await PrivateRedis.start(directory: place)
+            let connection = try await RedisConnection.connect(RedisConfiguration(url: redis.url))
+            try await connection.ping()
+            try await redis.stop()
+            if case .unixSocket(let path) = try RedisConfiguration(url: redis.url).address {
+                try FileManager.default.removeItem(atPath: URL(filePath: path).deletingLastPathComponent().path)
+            }
+        }
+    }
+
+    /// What the server's user can write does not have root make a directory elsewhere.
+    @Test func aForeignSocketDirectoryIsNotTakenOver() async throws {
+        try await withDirectory { directory in
+            let user = try ServiceUser.current()
+            let place = directory.appending(path: String(repeating: "long", count: 25))
+            _ = try DirectoryHandle.makePrivate(directory.path, passage: .group(user.gid))
+            let service = try ServiceDirectory(place, user: user)
+            let elsewhere = directory.appending(path: "elsewhere").path
+            try service.write(elsewhere, to: "redis.socket-directory")
+            guard case .unixSocket(let chosen) = try ServerAddress.choose(.unixSocket, of: "redis", socket: "s", in: service)
+            else {
+                Issue.record("no socket")
+                return
+            }
+            #expect(chosen.hasPrefix("/tmp/jobledger-"))
+            #expect(!FileManager.default.fileExists(atPath: elsewhere))
+            try FileManager.default.removeItem(atPath: chosen)
+        }
+    }
+
+    /// A log that the server's user has made a link of: root would write where it points.
+    @Test func aLinkForALogIsRefused() async throws {
+        try await withDirectory { directory in
+            let redis = directory.appending(path: "redis")
+            try await PrivateRedis.start(directory: redis).stop()
+            let victim = directory.appending(path: "victim").path
+            try FileManager.default.removeItem(at: redis.appending(path: "redis.log"))
+            symlink(victim, redis.appending(path: "redis.log").path)
+            await #expect(throws: FileFailure.self) { _ = try await PrivateRedis.start(directory: redis) }
+            #expect(!FileManager.default.fileExists(atPath: victim))
+        }
+    }
+}

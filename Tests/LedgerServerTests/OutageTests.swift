@@ -1,0 +1,155 @@
+import EmbeddedServices
+import EventStore
+import Foundation
+import HTTPTypes
+import LedgerTesting
+import Testing
+
+@testable import LedgerServer
+@testable import Postgres
+
+/// What the database's weather does to the service: answers that say so, and none of it stays when the weather is fine again.
+@Suite("an outage is an answer", .timeLimit(.minutes(5))) struct OutageTests {
+    private func withServer<T: Sendable>(_ body: @Sendable (PrivatePostgres) async throws -> T) async throws -> T {
+        let server = try await PrivatePostgres.start(
+            directory: TestServers.directory("outage-postgres"), settings: ["fsync": "off"])
+        do {
+            let result = try await body(server)
+            try await server.stop()
+            return result
+        } catch {
+            try await server.stop()
+            throw error
+        }
+    }
+
+    /// How a database becomes read-only: for all sessions at once, or for those that begin from now on.
+    enum DiskGuard: CaseIterable, Sendable {
+        case reload, newSessions
+
+        func close(_ admin: PostgresConnection) async throws {
+            // The administrator's own session goes on.
+            try await admin.execute(script: "SET default_transaction_read_only = off")
+            switch self {
+            case .reload:
+                try await admin.execute(script: "ALTER SYSTEM SET default_transaction_read_only = on")
+                try await admin.query("SELECT pg_reload_conf()")
+            case .newSessions:
+                try await admin.execute(script: "ALTER DATABASE jobledger SET default_transaction_read_only = on")
+                try await admin.query(
+                    "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+                )
+            }
+        }
+
+        func open(_ admin: PostgresConnection) async throws {
+            switch self {
+            case .reload:
+                try await admin.execute(script: "ALTER SYSTEM RESET default_transaction_read_only")
+                try await admin.query("SELECT pg_reload_conf()")
+            // Who has a session keeps it, and what it began with.
+            case .newSessions: try await admin.execute(script: "ALTER DATABASE jobledger RESET default_transaction_read_only")
+            }
+        }
+    }
+
+    /// Appends jobs until one is answered with `status`; until then nothing else than 201 and 503 may come.
+    private func append(to service: TestService, until status: Int) async throws -> TestService.Answer {
+        try await eventually(within: .seconds(120), "an append is answered with \(status)") {
+            let answer = try await service.append(#"{"type":"queued","data":{"name":"x"}}"#, to: "job-\(UUID())")
+            #expect(answer.status == 201 || answer.status == 503, "\(answer)")
+            return answer.status == status ? answer : nil
+        }
+    }
+
+    @Test("a read-only database is told, and heals without a restart", arguments: DiskGuard.allCases)
+    func readOnly(_ diskGuard: DiskGuard) async throws {
+        try await withServer { server in
+            try await TestService.with(projecting: true, server: server.url) { service in
+                _ = try await append(to: service, until: 201)
+                let admin = try await service.ledger.connect()
+                try await diskGuard.close(admin)
+
+                let refused = try await append(to: service, until: 503)
+                #expect(refused.code == "unavailable" && refused.headers["retry-after"] != nil, "\(refused)")
+                #expect(refused.text.contains("nothing was written") && refused.text.contains("takes no writes"), "\(refused)")
+                let many = try await service.ask("POST", "/v1/events", #"[{"job":"m","type":"queued","data":{"name":"x"}}]"#)
+                #expect(many.status == 503 && many.code == "unavailable", "\(many)")
+                try await eventually(within: .seconds(60), "readiness tells it") {
+                    let ready = try await service.ask("GET", "/readyz", token: "")
+                    return ready.status == 503 && ready.text.contains("sessions are read-only") ? () : nil
+                }
+                #expect(try await service.ask("GET", "/v1/events").status == 200)
+                #expect(try await service.ask("GET", "/metrics").text.contains("\njobledger_log_writable 0\n"))
+
+                try await diskGuard.open(admin)
+                let written = try await append(to: service, until: 201)
+                try await eventually(within: .seconds(60), "readiness tells that it is over") {
+                    try await service.ask("GET", "/readyz", token: "").status == 200 ? () : nil
+                }
+                // Nor has a projection taken it for a fault of the event at which it stood.
+                let position = written.json["position"].number ?? 0
+                try await eventually(within: .seconds(60), "the projections go on") {
+                    try await service.ask("GET", "/v1/jobs?min_position=\(position)").status == 200 ? () : nil
+                }
+                let stopped = try await admin.query("SELECT count(*) FROM projections WHERE error IS NOT NULL").only()
+                #expect(try stopped.decode(0, as: Int64.self) == 0)
+                await admin.close()
+            }
+        }
+    }
+
+    @Test("requests under way while the server is killed and started again get answers") func restart() async throws {
+        try await withServer { server in
+            try await TestService.with(server: server.url) { service in
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    let over = StopSignal()
+                    for _ in 0..<8 {
+                        group.addTask {
+                            while !over.isSet { _ = try await append(to: service, until: 201) }
+                            _ = try await append(to: service, until: 201)
+                        }
+                    }
+                    for _ in 0..<3 {
+                        _ = try await append(to: service, until: 201)
+                        try await server.kill()
+                        try await server.restart()
+                    }
+                    over.set()
+                    try await group.waitForAll()
+                }
+            }
+        }
+    }
+
+    @Test("no error of the server's is a 500 but a mistake in a program") func dispositions() throws {
+        let versions = try FileManager.default.contentsOfDirectory(atPath: "/usr/share/postgresql")
+        let codes = try versions.map { "/usr/share/postgresql/\($0)/errcodes.txt" }
+            .filter { FileManager.default.fileExists(atPath: $0) }
+            .flatMap { try String(contentsOfFile: $0, encoding: .utf8).split(separator: "\n") }
+            .filter { $0.wholeMatch(of: /[0-9A-Z]{5} .*/) != nil }.map { String($0.prefix(5)) }
+        #expect(codes.count > 200)
+        for code in codes {
+            var error = PostgresError(.server, "secret.example")
+            error.sqlState = SQLState(code)
+            expectAnswer(to: error, isDefect: error.disposition == .defect)
+        }
+        for kind in [PostgresError.Kind.cannotConnect, .connectionLost, .timedOut, .cancelled, .busy, .closed] {
+            expectAnswer(to: PostgresError(kind, "secret.example"), isDefect: false)
+        }
+        for kind in [PostgresError.Kind.decoding, .usage] { expectAnswer(to: PostgresError(kind, "x"), isDefect: true) }
+        for error in [CancellationError(), OutcomeUnknown(reason: "x")] as [any Error] {
+            expectAnswer(to: error, isDefect: false)
+        }
+    }
+
+    private func expectAnswer(to error: any Error, isDefect: Bool) {
+        let problem = Problem(error)
+        guard !isDefect else {
+            #expect(problem == nil, "\(error)")
+            return
+        }
+        #expect(problem?.status == .serviceUnavailable && problem?.headers[.retryAfter] != nil, "\(error)")
+        #expect(problem?.detail.contains("secret") == false)
+    }
+}

@@ -1,0 +1,57 @@
+import Testing
+
+@testable import LedgerSettings
+
+/// A name of ours that nobody reads is a mistake, wherever it is written.
+@Suite struct SettingSourcesTests {
+    private func sources(_ environment: [String: String], _ file: String = "") throws -> SettingSources {
+        let sources = SettingSources()
+        sources.addEnvironment(environment)
+        sources.add(try EnvironmentFile(path: ".env", bytes: Array(file.utf8)))
+        for name in ["DATABASE_URL", "JOBLEDGER_SCHEMA", "JOBLEDGER_HTTP_PORT"] { _ = try sources.value(name) }
+        return sources
+    }
+
+    private func problem(_ environment: [String: String], _ file: String = "") throws -> String {
+        try #require(throws: LedgerSettings.Problem.self) { try sources(environment, file).refuseUnknown() }.description
+    }
+
+    @Test func theEnvironmentComesFirst() throws {
+        let sources = try sources(["JOBLEDGER_SCHEMA": "a"], "JOBLEDGER_SCHEMA=b\nDATABASE_URL=c\nPASSWORD=pa$$word\n")
+        #expect(try sources.value("JOBLEDGER_SCHEMA") == "a")
+        #expect(try sources.value("DATABASE_URL") == "c")
+        #expect(try sources.value("JOBLEDGER_HTTP_PORT") == nil)
+        try sources.refuseUnknown()
+    }
+
+    @Test func aBrokenLineIsToldAlsoWhereItDoesNotCount() throws {
+        #expect(throws: LedgerSettings.Problem.self) { try sources(["DATABASE_URL": "a"], "DATABASE_URL=$X") }
+    }
+
+    @Test func emptyIsUnsetButHidesNothing() throws {
+        #expect(try sources(["JOBLEDGER_SCHEMA": ""], "JOBLEDGER_SCHEMA=\n").value("JOBLEDGER_SCHEMA") == nil)
+        let error = try #require(throws: LedgerSettings.Problem.self) {
+            try sources(["JOBLEDGER_SCHEMA": ""], "JOBLEDGER_SCHEMA=prod")
+        }
+        #expect(error.description == "JOBLEDGER_SCHEMA is empty in the environment, and set in .env: remove one of them")
+    }
+
+    @Test(arguments: ["JOBLEDGER_SHEMA", "jobledger_schema", "JOBLEDGR_SCHEMA", "JOB_LEDGER_SCHEMA"])
+    func aMisspelledNameIsRefusedWithTheNearOne(_ name: String) throws {
+        let expected = "\(name), in the environment, is no setting: is JOBLEDGER_SCHEMA meant?"
+        #expect(try problem([name: "x"]) == expected)
+        #expect(try problem([:], "\(name)=x") == expected.replacing("the environment", with: ".env"))
+    }
+
+    @Test func anUnknownNameOfOursIsRefused() throws {
+        #expect(try problem(["JOBLEDGER_COLOUR": "x"]).contains("docs/settings.md"))
+    }
+
+    @Test func whatOthersSetIsTheirs() throws {
+        try sources([
+            "JOBLEDGER_TOKEN": "x", "JOBLEDGER_URL": "x", "PATH": "/bin", "SCHEMA": "x", "JOBLEDGER_PORT": "tcp://10.0.0.1:80",
+            "JOBLEDGER_SERVICE_HOST": "10.0.0.1", "JOBLEDGER_SERVICE_PORT_HTTP": "80", "JOBLEDGER_RELAY_SERVICE_HOST": "x",
+            "JOBLEDGER_PORT_80_TCP_ADDR": "10.0.0.1", "JOBLEDGER_PORT_80_TCP": "tcp://10.0.0.1:80",
+        ]).refuseUnknown()
+    }
+}
