@@ -9,7 +9,7 @@ struct Asking: Sendable {
     var epoch: EventID?
     /// How far the log went.
     var head: Position = 0
-    /// How often the ledger turned out to be another one.
+    /// How often the log turned out to be shorter than before. That it is of another epoch, each subscription tells by its own.
     var era = 0
     /// Everything of the jobs up to here has been told to their subscriptions; `nil` where that is not known.
     var told: Position?
@@ -92,18 +92,17 @@ extension Feed {
         let news = try await store.news(of: question.jobs, after: after, upTo: question.upTo, most: Self.longestStretch)
         let upTo = question.upTo ?? news.head
         let (audience, isAnotherLedger, newcomers) = state.withLock { state in
-            let isAnother = state.asking.epoch.map { $0 != news.epoch } ?? false || news.head < state.asking.head
+            let isShorter = news.head < state.asking.head
+            let isAnother = isShorter || state.asking.epoch.map { $0 != news.epoch } ?? false
             (state.asking.epoch, state.asking.head) = (news.epoch, news.head)
             // Another ledger's positions are not those that were told. A replica may not have come to where the beat is.
             state.asking.told = isAnother ? nil : max(min(upTo, news.head), question.after ?? 0)
-            if isAnother {
-                state.hearing.cut()
-                state.asking.era += 1
-            }
+            if isAnother { state.hearing.cut() }
+            if isShorter { state.asking.era += 1 }
             return (state.audience, isAnother, Set(state.asking.newcomers))
         }
         let isPublished = question.upTo != nil
-        for inbox in audience.all {
+        for inbox in audience.all where !inbox.doubt(unlessOf: news.epoch) {
             if isAnotherLedger || newcomers.contains(inbox) {
                 inbox.doubt()
             } else if inbox.selection.jobs == nil {

@@ -123,7 +123,7 @@ public final class Feed: Sendable {
         Subscription(feed: self, Selection(jobs: [job], types: types, endsWithJob: true), after: position, epoch: epoch)
     }
 
-    /// Changes when the ledger turns out to be another one.
+    /// Changes when the log turns out to be shorter than it was.
     var era: Int { state.withLock { $0.asking.era } }
 
     func join(_ inbox: Inbox) {

@@ -68,7 +68,7 @@ struct EventStreams: Sendable {
         if unended == [] { return Response(status: .noContent) }
         try count.enter(call.token)
         let subscription = feed.subscribe(
-            after: position, jobs: unended,
+            after: position, epoch: known.epoch, jobs: unended,
             // The ends of jobs end the stream, whether or not they are wanted.
             types: types.map { unended == nil ? $0 : $0.union([.finished, .failed]) })
         let stream = EventStream(
