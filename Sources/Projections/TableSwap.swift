@@ -107,7 +107,7 @@ extension Rebuild {
                 try await ReplacedTables.keep(
                     old, tables: old.tables.isEmpty ? definition.tables : old.tables, as: id, on: connection)
             }
-            try await connection.execute(script: "CREATE SCHEMA \"\(swap.aside)\"")
+            try await Fold.createSchema(swap.aside, of: ledger, on: connection)
             try await ProjectionState.register(definition, at: head, on: connection)
 
             try await swap.lock(on: connection)

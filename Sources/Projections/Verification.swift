@@ -16,7 +16,17 @@ public struct Verification: Sendable {
         public let differences: [RowDifference]
         /// What the log says of each of them, in their order.
         public let explanations: [Explanation]
-        public var isEqual: Bool { liveDigest == rebuiltDigest }
+        /// What both leave out, because somebody said so.
+        public let skipped: [Skipped]
+        /// Whether the tables are what the log gives. They are not where an event was skipped that can be folded: to leave it out was no need, and
+        /// the tables lack it.
+        public var isEqual: Bool { liveDigest == rebuiltDigest && !skipped.contains(where: \.canBeFolded) }
+    }
+
+    public struct Skipped: Sendable {
+        public let record: SkippedEvent
+        /// Whether it was folded without an error when it was tried, behind everything before it.
+        public let canBeFolded: Bool
     }
 
     public struct NotProjected: Error, Sendable, CustomStringConvertible {
@@ -75,10 +85,13 @@ public struct Verification: Sendable {
             try await connection.execute(script: "CREATE SCHEMA \"\(schema)\"")
             try await rebuilt.createTables(on: connection)
             var position: Position = 0
+            var foldable: Set<Position> = []
             var analysis = AnalysisSchedule()
             while position < state.position {
                 let next = min(state.position, position + window)
-                try await rebuilt.apply(after: position, upTo: next, on: connection)
+                try await rebuilt.apply(after: position, upTo: next, on: connection) { skipped in
+                    if try await rebuilt.canFold(skipped, on: connection) { foldable.insert(skipped) }
+                }
                 position = next
                 if analysis.isDue(after: position) { try await rebuilt.analyse(roughly: true, on: connection) }
                 try await progress(position, state.position)
@@ -94,10 +107,12 @@ public struct Verification: Sendable {
                 }
             }
             let explainer = Explainer(definition, ledger: ledger, upTo: state.position)
+            let skipped = try await SkippedEvents.records(of: definition, upTo: state.position, on: connection)
             let finding = Finding(
                 projection: definition.name, position: state.position, liveDigest: digests.0.digest,
                 rebuiltDigest: digests.1.digest, differences: differences,
-                explanations: try await explainer.explain(differences, on: connection))
+                explanations: try await explainer.explain(differences, on: connection),
+                skipped: skipped.map { Skipped(record: $0, canBeFolded: foldable.contains($0.position)) })
             return (finding, digests.1)
         }
     }
