@@ -69,14 +69,31 @@ DECLARE
      WHERE c.relnamespace = home::regnamespace AND c.relkind = 'r'
        AND c.relowner NOT IN ((home || '_owner')::regrole, projector::regrole) AND pg_has_role(c.relowner, 'MEMBER')
        AND c.relname = ANY (ARRAY(SELECT unnest(tables) FROM projections) || ARRAY['batch_jobs', 'batch_job_runs', 'daily_job_stats', 'audit_log']));
-  name text;
+  -- What rebuilds have made, and what they have replaced.
+  beside CONSTANT text[] := ARRAY(
+    SELECT n.nspname FROM pg_namespace AS n
+     WHERE n.nspname IN (SELECT home || '-' || id FROM rebuilds UNION ALL SELECT home || '~' || id FROM replaced_tables)
+       AND n.nspowner <> projector::regrole AND pg_has_role(n.nspowner, 'MEMBER'));
+  name  text;
+  found record;
 BEGIN
   FOREACH name IN ARRAY names LOOP
     EXECUTE format('ALTER TABLE %I.%I OWNER TO %I', home, name, projector);
   END LOOP;
+  FOREACH name IN ARRAY beside LOOP
+    EXECUTE format('ALTER SCHEMA %I OWNER TO %I', name, projector);
+    FOR found IN SELECT oid::regclass AS relation FROM pg_class WHERE relnamespace = quote_ident(name)::regnamespace AND relkind = 'r' LOOP
+      EXECUTE format('ALTER TABLE %s OWNER TO %I', found.relation, projector);
+    END LOOP;
+  END LOOP;
   EXECUTE format('REVOKE CREATE ON SCHEMA %I FROM %I', home, projector);
   -- Who moves a table has to have it: see adopt_table.
-  EXECUTE format('GRANT %I TO %I', projector, home || '_owner');
+  IF NOT pg_has_role(home || '_owner', projector, 'MEMBER') THEN
+    EXECUTE format('GRANT %I TO %I', projector, home || '_owner');
+  END IF;
+EXCEPTION WHEN insufficient_privilege THEN
+  RAISE EXCEPTION 'the read models cannot be given to %: %', projector, SQLERRM
+    USING HINT = format('Have an administrator migrate, or run before: GRANT %I TO %I', projector, home || '_owner');
 END
 $$;
 
@@ -235,6 +252,7 @@ $$;
 -- Receipts.
 ALTER TABLE receipts
   ADD COLUMN left_out bigint,  -- how many events were skipped up to the position; null where that was before this column
+  ADD CONSTRAINT receipts_left_out_countable CHECK (left_out BETWEEN 0 AND 4611686018427387903),
   ADD CONSTRAINT receipts_lengths CHECK (length(projection) <= 100 AND length(definition) <= 100 AND length(made_by) <= 300) NOT VALID;
 
 -- Writes down what a rebuild, a verification or an undoing has found. The time and the role are the session's, and what was left out is counted here; the

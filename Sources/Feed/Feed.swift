@@ -30,6 +30,7 @@ public final class Feed: Sendable {
         var lag = LagHistogram()
         /// Of those that have left.
         var tally = Delivery<FeedEvent>.Tally()
+        var rejected = Rejected()
         var isJoined = false
         /// Whether the connection to Redis broke, or could not be made.
         var isLost = false
@@ -37,6 +38,13 @@ public final class Feed: Sendable {
         var hearsPattern = false
         var phase = Phase.new
         enum Phase { case new, running, stopped }
+    }
+
+    /// Messages that are not the relay's.
+    struct Rejected {
+        var count = 0
+        /// When that was said last.
+        var told: ContinuousClock.Instant?
     }
 
     /// What a subscription holds at most while its consumer is busy. One that is slower is read from Postgres again.

@@ -36,13 +36,21 @@ final class Inbox: Sendable {
 
     // MARK: From the feed
 
+    /// An event of another epoch than this subscription's is none of its events. While the first look is under way, nobody can say: then it is only
+    /// known to be there, and read from the log.
     /// - Parameter follows: the position behind which the feed has heard everything up to this event.
-    func hear(_ event: FeedEvent, follows: Position) {
+    func hear(_ event: FeedEvent, follows: Position, of epoch: EventID) {
         let mark = selection.mark(event)
         let heard = Delivery<FeedEvent>.Heard(
             mark: mark, follows: countsVersions ? mark.number - 1 : follows, event: selection.wants(event.type) ? event : nil,
             bytes: event.json.count, isLast: selection.endsWithJob && event.type.isEnd)
-        put { $0.hear(heard) }
+        let woken: CheckedContinuation<Void, Never>? = state.withLock { state in
+            guard let own = state.epoch else {
+                return state.delivery.tell(upTo: mark.number, shouldBeKnown: false) ? state.wake() : nil
+            }
+            return own == epoch && state.delivery.hear(heard) ? state.wake() : nil
+        }
+        woken?.resume()
     }
 
     /// There is an event that has to be read from the log.

@@ -15,9 +15,10 @@ struct Fold: Sendable {
         self.schema = schema ?? ledger.text
     }
 
-    /// Where a session makes tables for one transaction. No two sessions share a name, or they would wait for each other; and it is no
-    /// ledger's name, for those have no hyphen. With a `_old` it fits Postgres's 63 bytes: the ledger has at most 50, the process 7.
-    static func schemaBeside(_ ledger: LedgerName, process: Int32) -> String { "\(ledger)-\(process)" }
+    /// Where a session makes tables for one transaction. No two sessions share a name, or they would wait for each other; it is no
+    /// ledger's name, for those have no hyphen, and no rebuild's, which is a number. With a `_old` it fits Postgres's 63 bytes: the ledger has at most
+    /// 50, the process 7.
+    static func schemaBeside(_ ledger: LedgerName, process: Int32) -> String { "\(ledger)-p\(process)" }
 
     /// Unqualified names in a definition's SQL mean its own tables first and then the ledger's, for one transaction.
     private var searchPath: String { "SET LOCAL search_path = \"\(schema)\", \"\(ledger.text)\";\n" }

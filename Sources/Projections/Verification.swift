@@ -18,6 +18,8 @@ public struct Verification: Sendable {
         public let explanations: [Explanation]
         /// What both leave out, because somebody said so.
         public let skipped: [Skipped]
+        /// Tables of which readers may see less than was compared, because they have row policies.
+        public let tablesWithPolicies: [String]
         /// Whether the tables are what the log gives. They are not where an event was skipped that can be folded: to leave it out was no need, and
         /// the tables lack it.
         public var isEqual: Bool { liveDigest == rebuiltDigest && !skipped.contains(where: \.canBeFolded) }
@@ -80,6 +82,7 @@ public struct Verification: Sendable {
                     reason:
                         "its tables were made by another definition than this program's (jobledger rebuild \(definition.name))")
             }
+            let tablesWithPolicies = try await look(at: definition.tables, on: connection)
             let schema = Fold.schemaBeside(ledger, process: await connection.serverProcess)
             let rebuilt = Fold(definition, ledger: ledger, schema: schema)
             try await connection.execute(script: "CREATE SCHEMA \"\(schema)\"")
@@ -112,8 +115,26 @@ public struct Verification: Sendable {
                 projection: definition.name, position: state.position, liveDigest: digests.0.digest,
                 rebuiltDigest: digests.1.digest, differences: differences,
                 explanations: try await explainer.explain(differences, on: connection),
-                skipped: skipped.map { Skipped(record: $0, canBeFolded: foldable.contains($0.position)) })
+                skipped: skipped.map { Skipped(record: $0, canBeFolded: foldable.contains($0.position)) },
+                tablesWithPolicies: tablesWithPolicies)
             return (finding, digests.1)
         }
+    }
+
+    /// Who owns a table may make a view of it, which runs functions of theirs with the rights of whoever reads it, and policies, which hide rows from
+    /// others: what is no plain table is not read at all.
+    /// - Returns: those that have row policies.
+    private func look(at tables: [String], on connection: PostgresConnection) async throws -> [String] {
+        let rows = try await connection.query(
+            """
+            SELECT relname::text, relkind = 'r' AND NOT EXISTS (SELECT FROM pg_rewrite WHERE ev_class = pg_class.oid), relrowsecurity
+              FROM pg_class WHERE relnamespace = quote_ident($1)::regnamespace AND relname = ANY ($2) ORDER BY relname
+            """, ledger.text, tables)
+        for row in rows where try !row.decode(1, as: Bool.self) {
+            throw NotProjected(
+                projection: definition.name,
+                reason: "\(try row.decode(0, as: String.self)) is no plain table any more, but a view, or one with rules")
+        }
+        return try rows.filter { try $0.decode(2) }.map { try $0.decode(0) }
     }
 }

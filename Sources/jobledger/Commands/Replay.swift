@@ -160,6 +160,7 @@ struct Verify: AsyncParsableCommand {
         var liveDigest: String
         var rebuiltDigest: String
         var skipped: [Skip]
+        var tablesWithPolicies: [String]
     }
 
     private struct Skip: Encodable {
@@ -200,7 +201,7 @@ struct Verify: AsyncParsableCommand {
                 Answer(
                     projection: finding.projection, position: finding.position, equal: finding.isEqual,
                     liveDigest: finding.liveDigest, rebuiltDigest: finding.rebuiltDigest,
-                    skipped: finding.skipped.map(Skip.init)),
+                    skipped: finding.skipped.map(Skip.init), tablesWithPolicies: finding.tablesWithPolicies),
                 adding: "differences", as: Self.json(finding))
         } else {
             try Output.line("\(finding.projection) \(Self.verdict(finding)) at position \(finding.position)")
@@ -212,6 +213,9 @@ struct Verify: AsyncParsableCommand {
                 for line in Self.lines(explanation) { try Output.line("    \(line)") }
             }
             for skipped in finding.skipped { try Output.line(Skip(skipped).line) }
+            for table in finding.tablesWithPolicies {
+                try Output.line("\(table) has row policies: readers may see less of it than was compared")
+            }
         }
         if !finding.isEqual { throw Failure.refused }
     }
