@@ -75,7 +75,7 @@ let package = Package(
         library(
             "Projections", ["LedgerCore", "EventStore", "Postgres", "OffPool", crypto, logging],
             plugins: ["EmbedFiles"]),
-        library("Feed", ["LedgerCore", "EventStore", "Postgres", "Redis", "OffPool", logging]),
+        library("Feed", ["LedgerCore", "EventStore", "Postgres", "Redis", "OffPool", crypto, logging]),
         // Merkle trees, tiles, checkpoints and proofs, which know nothing of jobs; and the seal over the log.
         library("TransparencyLog", [crypto]),
         library("AuditTrail", ["LedgerCore", "EventStore", "Postgres"]),

@@ -21,6 +21,8 @@ public struct RecordedRefusal: Sendable, Equatable {
     public var eventID: EventID?
     public var code: String
     public var detail: String
+    /// The database's user who wrote it down, a service; `nil` in rows that are older than this column.
+    public var notedBy: String?
 }
 
 /// Which refusals: conditions that all have to hold, and a page.
@@ -54,7 +56,8 @@ public struct RefusalQuery: Sendable {
         parameters.append(limit)
         return PostgresStatement(
             """
-            SELECT number, first_at, last_at, times, token, token_name(token) AS token_name, peer, method, path, actor, job, type, event_id, code, detail
+            SELECT number, first_at, last_at, times, token, token_name(token) AS token_name, peer, method, path, actor, job, type, event_id, code, detail,
+                   noted_by
               FROM (SELECT * FROM refusals
                      WHERE \(conditions.joined(separator: " AND "))
                      ORDER BY number \(order == .newest ? "DESC" : "ASC") LIMIT $\(parameters.count)) AS page
@@ -73,7 +76,8 @@ extension AuditTrail {
                     lastAt: Timestamp(try row.decode(2, as: PostgresTimestamp.self)), times: try row.decode(3),
                     token: try row.decode(4), tokenName: try row.decode(5), peer: try row.decode(6), method: try row.decode(7),
                     path: try row.decode(8), actor: try row.decode(9), job: try row.decode(10), type: try row.decode(11),
-                    eventID: try row.decode(12), code: try row.decode(13), detail: try row.decode(14))
+                    eventID: try row.decode(12), code: try row.decode(13), detail: try row.decode(14), notedBy: try row.decode(15)
+                )
             }
         }
     }

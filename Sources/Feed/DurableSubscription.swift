@@ -5,6 +5,8 @@ import Postgres
 extension Feed {
     /// Runs `body` with the subscription of a name, which goes on behind what was acknowledged last, in whatever process that was.
     ///
+    /// A name belongs to the database's user who took it first: no other can take it, or move it on.
+    ///
     /// One process at a time has a name: another one waits here until the first is done, or has been gone for three seconds. Should the name
     /// be lost while `body` runs (Postgres was away for longer than that, and another took it), `body` is cancelled and
     /// ``SubscriptionTaken`` is thrown. What was given and not acknowledged is given again to whoever comes next.
@@ -70,8 +72,11 @@ public struct SubscriptionTaken: Error, Sendable, CustomStringConvertible {
 struct SubscriptionPlace: Sendable {
     let store: EventStore
     let name: String
-    /// Tells this holder from all others.
-    let holder = EventID.version7().text
+    /// Tells this holder from all others, and is known to nobody else: the ledger keeps its hash. 256 random bits.
+    private let holder: String = {
+        var generator = SystemRandomNumberGenerator()
+        return (0..<4).map { _ in String(generator.next(), radix: 36) }.joined(separator: "-")
+    }()
 
     /// Waits until nobody else has it.
     func wait(startingAfter position: Position?) async throws -> (position: Position, epoch: EventID) {

@@ -97,6 +97,8 @@ extension EventStore {
     struct News: Sendable {
         var head: Position
         var epoch: EventID
+        /// What the relay's messages are told by.
+        var secret: [UInt8]
         var jobs: [String: (version: Int32, position: Position)] = [:]
     }
 
@@ -108,8 +110,8 @@ extension EventStore {
         let rows = try await pool.withConnection {
             try await $0.query(
                 """
-                SELECT now.head, now.epoch, news.job, news.version, news.position
-                  FROM (SELECT head() AS head, epoch FROM ledger) AS now
+                SELECT now.head, now.epoch, now.secret, news.job, news.version, news.position
+                  FROM (SELECT head() AS head, epoch, secret FROM ledger, feed_key) AS now
                   LEFT JOIN LATERAL (
                          SELECT stream_id AS job, max(version) AS version, max(position) AS position
                            FROM events
@@ -120,9 +122,12 @@ extension EventStore {
         }
         var news: News?
         for row in rows {
-            if news == nil { news = News(head: try row.decode(0), epoch: try row.decode(1)) }
-            guard let job = try row.decode(2, as: String?.self) else { continue }
-            news?.jobs[job] = (try row.decode(3), try row.decode(4))
+            if news == nil {
+                let secret = try row.decode(2, as: PostgresBytes.self).bytes
+                news = News(head: try row.decode(0), epoch: try row.decode(1), secret: secret)
+            }
+            guard let job = try row.decode(3, as: String?.self) else { continue }
+            news?.jobs[job] = (try row.decode(4), try row.decode(5))
         }
         guard let news else { throw PostgresError.unexpected("the ledger's own row is missing") }
         return news

@@ -7,9 +7,11 @@ import Postgres
 /// What a feed knows from asking Postgres.
 struct Asking: Sendable {
     var epoch: EventID?
+    /// What the relay's messages are told by; `nil` before the first answer, when nothing that Redis brings is believed.
+    var code: MessageCode?
     /// How far the log went.
     var head: Position = 0
-    /// How often the ledger turned out to be another one.
+    /// How often the log turned out to be shorter than before. That it is of another epoch, each subscription tells by its own.
     var era = 0
     /// Everything of the jobs up to here has been told to their subscriptions; `nil` where that is not known.
     var told: Position?
@@ -67,7 +69,10 @@ extension Feed {
         state.withLock { state in
             let now = ContinuousClock.now
             let told = state.hearing.told(at: now)
-            let upTo = state.asking.isUrgent ? nil : told
+            // How far Postgres went when it was asked last should have been told by now. Where it was not, the beats are late, or somebody holds
+            // back messages and repeats old beats: what was there then is asked for all the same.
+            let isHeldBack = told.map { $0 < state.asking.head } ?? false
+            let upTo = state.asking.isUrgent ? nil : told.map { max($0, state.asking.head) }
             if let upTo, let last = state.asking.last, last.duration(to: now) < Self.longestTrust {
                 guard state.audience.countsVersions, upTo > state.asking.told ?? -1 else { return nil }
             }
@@ -78,7 +83,7 @@ extension Feed {
             }
             let question = Question(
                 jobs: Array(state.audience.byJob.keys), after: state.asking.told, upTo: upTo,
-                concernsPositions: told == nil || state.asking.isUrgent && state.asking.concernsPattern)
+                concernsPositions: told == nil || isHeldBack || state.asking.isUrgent && state.asking.concernsPattern)
             state.asking.last = now
             (state.asking.isUrgent, state.asking.concernsPattern) = (false, false)
             state.asking.newcomers = []
@@ -92,18 +97,20 @@ extension Feed {
         let news = try await store.news(of: question.jobs, after: after, upTo: question.upTo, most: Self.longestStretch)
         let upTo = question.upTo ?? news.head
         let (audience, isAnotherLedger, newcomers) = state.withLock { state in
-            let isAnother = state.asking.epoch.map { $0 != news.epoch } ?? false || news.head < state.asking.head
+            let isShorter = news.head < state.asking.head
+            let isAnother = isShorter || state.asking.epoch.map { $0 != news.epoch } ?? false
             (state.asking.epoch, state.asking.head) = (news.epoch, news.head)
+            if state.asking.code?.isOf(news.secret, news.epoch) != true {
+                state.asking.code = MessageCode(secret: news.secret, ledger: store.ledger, epoch: news.epoch)
+            }
             // Another ledger's positions are not those that were told. A replica may not have come to where the beat is.
             state.asking.told = isAnother ? nil : max(min(upTo, news.head), question.after ?? 0)
-            if isAnother {
-                state.hearing.cut()
-                state.asking.era += 1
-            }
+            if isAnother { state.hearing.cut() }
+            if isShorter { state.asking.era += 1 }
             return (state.audience, isAnother, Set(state.asking.newcomers))
         }
         let isPublished = question.upTo != nil
-        for inbox in audience.all {
+        for inbox in audience.all where !inbox.doubt(unlessOf: news.epoch) {
             if isAnotherLedger || newcomers.contains(inbox) {
                 inbox.doubt()
             } else if inbox.selection.jobs == nil {

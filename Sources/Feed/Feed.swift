@@ -30,6 +30,7 @@ public final class Feed: Sendable {
         var lag = LagHistogram()
         /// Of those that have left.
         var tally = Delivery<FeedEvent>.Tally()
+        var rejected = Rejected()
         var isJoined = false
         /// Whether the connection to Redis broke, or could not be made.
         var isLost = false
@@ -37,6 +38,13 @@ public final class Feed: Sendable {
         var hearsPattern = false
         var phase = Phase.new
         enum Phase { case new, running, stopped }
+    }
+
+    /// Messages that are not the relay's.
+    struct Rejected {
+        var count = 0
+        /// When that was said last.
+        var told: ContinuousClock.Instant?
     }
 
     /// What a subscription holds at most while its consumer is busy. One that is slower is read from Postgres again.
@@ -123,7 +131,7 @@ public final class Feed: Sendable {
         Subscription(feed: self, Selection(jobs: [job], types: types, endsWithJob: true), after: position, epoch: epoch)
     }
 
-    /// Changes when the ledger turns out to be another one.
+    /// Changes when the log turns out to be shorter than it was.
     var era: Int { state.withLock { $0.asking.era } }
 
     func join(_ inbox: Inbox) {

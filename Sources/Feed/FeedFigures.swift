@@ -10,6 +10,9 @@ public struct FeedFigures: Sendable, Equatable {
     public var refilledEvents = 0
     /// How often a consumer was too slow for its buffer.
     public var overflows = 0
+    /// Messages on Redis that were not the ledger's relay's, and were dropped: forged, of a relay that is older or of another ledger of this name, or of
+    /// the time before a change of the key was known.
+    public var rejectedMessages = 0
     /// Whether Redis is listened to now.
     public var isJoined = false
     /// From when an event was recorded until it was here, by the clocks of the two machines, for events that came by Redis.
@@ -36,11 +39,13 @@ public struct LagHistogram: Sendable, Equatable {
 extension Feed {
     /// What has happened so far.
     public var figures: FeedFigures {
-        let (all, tally, lag, isJoined) = state.withLock { ($0.audience.all, $0.tally, $0.lag, $0.isJoined) }
+        let (all, tally, lag, rejected, isJoined) = state.withLock {
+            ($0.audience.all, $0.tally, $0.lag, $0.rejected.count, $0.isJoined)
+        }
         let sum = all.reduce(into: tally) { $0 += $1.tally }
         return FeedFigures(
             subscribers: all.count, gapsDetected: sum.gaps, refilledEvents: sum.refilled, overflows: sum.overflows,
-            isJoined: isJoined, deliveryLag: lag)
+            rejectedMessages: rejected, isJoined: isJoined, deliveryLag: lag)
     }
 }
 

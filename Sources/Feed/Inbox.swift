@@ -10,6 +10,7 @@ final class Inbox: Sendable {
 
     private struct State {
         var delivery: Delivery<FeedEvent>
+        var epoch: EventID?
         var sleeper: CheckedContinuation<Void, Never>?
         /// Woken before it slept.
         var isAwake = false
@@ -21,25 +22,35 @@ final class Inbox: Sendable {
         }
     }
 
-    init(_ selection: Selection, after position: Position, buffer: Feed.Buffer) {
+    /// - Parameter epoch: the one that `position` belongs to; `nil` where the first look has to say.
+    init(_ selection: Selection, after position: Position, epoch: EventID?, buffer: Feed.Buffer) {
         self.selection = selection
         countsVersions = selection.onlyJob != nil
         // Which version stands at the position, the first look finds out.
         let known = Delivery<FeedEvent>.Mark(number: countsVersions ? 0 : position, position: position)
-        state = Locked(State(delivery: Delivery(after: known, mostEvents: buffer.events, mostBytes: buffer.bytes)))
+        let delivery = Delivery<FeedEvent>(after: known, mostEvents: buffer.events, mostBytes: buffer.bytes)
+        state = Locked(State(delivery: delivery, epoch: epoch))
     }
 
     var tally: Delivery<FeedEvent>.Tally { state.withLock { $0.delivery.tally } }
 
     // MARK: From the feed
 
+    /// An event of another epoch than this subscription's is none of its events. While the first look is under way, nobody can say: then it is only
+    /// known to be there, and read from the log.
     /// - Parameter follows: the position behind which the feed has heard everything up to this event.
-    func hear(_ event: FeedEvent, follows: Position) {
+    func hear(_ event: FeedEvent, follows: Position, of epoch: EventID) {
         let mark = selection.mark(event)
         let heard = Delivery<FeedEvent>.Heard(
             mark: mark, follows: countsVersions ? mark.number - 1 : follows, event: selection.wants(event.type) ? event : nil,
             bytes: event.json.count, isLast: selection.endsWithJob && event.type.isEnd)
-        put { $0.hear(heard) }
+        let woken: CheckedContinuation<Void, Never>? = state.withLock { state in
+            guard let own = state.epoch else {
+                return state.delivery.tell(upTo: mark.number, shouldBeKnown: false) ? state.wake() : nil
+            }
+            return own == epoch && state.delivery.hear(heard) ? state.wake() : nil
+        }
+        woken?.resume()
     }
 
     /// There is an event that has to be read from the log.
@@ -54,6 +65,17 @@ final class Inbox: Sendable {
     }
 
     func doubt() { put { $0.doubt() } }
+
+    /// Doubts where the log that was asked is of another epoch than what this subscription has seen: its next look tells for sure. Nothing that
+    /// the feed knows of earlier answers is needed for that, so it does not matter who has asked first.
+    /// - Returns: whether it doubts.
+    func doubt(unlessOf epoch: EventID) -> Bool {
+        let seen = state.withLock { $0.epoch }
+        guard let seen, seen != epoch else { return false }
+        doubt()
+        return true
+    }
+
     func stop() { put { $0.stop() } }
 
     private func put(_ body: (inout Delivery<FeedEvent>) -> Bool) {
@@ -64,6 +86,15 @@ final class Inbox: Sendable {
 
     func ask() -> Delivery<FeedEvent>.Step { state.withLock { $0.delivery.ask() } }
     func see(_ page: Delivery<FeedEvent>.Page) -> Bool { state.withLock { $0.delivery.see(page) } }
+
+    /// Whether a look was at the log that this subscription is of; the first look says which that is.
+    func isOf(_ epoch: EventID) -> Bool {
+        state.withLock { state in
+            if state.epoch == nil { state.epoch = epoch }
+            return state.epoch == epoch
+        }
+    }
+
     func lookFailed() { state.withLock { $0.delivery.lookFailed() } }
 
     /// Returns when it pays to ask again, or the task is cancelled.

@@ -18,7 +18,7 @@ actor LogReader {
 
     private let connection: PostgresConnection
     private let ledger: LedgerName
-    private let epoch: EventID
+    private let code: MessageCode
     private let limit: Int
     private var position: Position
     /// What is left of the window under way: a chunk that has been read, and those that follow it.
@@ -37,11 +37,12 @@ actor LogReader {
 
     /// - Parameters:
     ///   - connection: nobody else uses it.
+    ///   - code: of the ledger, in its present epoch.
     ///   - limit: the most events a window.
-    init(_ connection: PostgresConnection, of ledger: LedgerName, epoch: EventID, after position: Position, limit: Int) {
+    init(_ connection: PostgresConnection, of ledger: LedgerName, code: MessageCode, after position: Position, limit: Int) {
         self.connection = connection
         self.ledger = ledger
-        self.epoch = epoch
+        self.code = code
         self.position = position
         self.limit = limit
         channel = Array(ledger.channel(ofJob: "").utf8)
@@ -73,7 +74,7 @@ actor LogReader {
 
     private func begin() -> PostgresCopyOut.Iterator {
         let window = EventWindow(
-            after: position, limit: limit, largestData: Self.largestData, patience: Self.patience, epoch: epoch)
+            after: position, limit: limit, largestData: Self.largestData, patience: Self.patience, epoch: code.epoch)
         return connection.encodedEvents(in: window, chunk: Self.batch).makeAsyncIterator()
     }
 
@@ -90,12 +91,14 @@ actor LogReader {
                 cloudEvent: event.id, of: ledger, type: event.type, job: bytes.extracting(event.job), position: event.position,
                 version: event.version, occurredAt: event.occurredAt, recordedAt: event.recordedAt,
                 total: event.total, metadata: bytes.extracting(event.metadata), data: bytes.extracting(event.data ?? 0..<0))
+            code.seal(&message)
             channel.removeSubrange(channelPrefix...)
             channel += chunk[event.job]
             commands.publish(message, to: channel)
         }
-        commands.append(
-            RedisCommand("PUBLISH", ledger.headChannel, #"{"position":"\#(position)","epoch":"\#(epoch.text)"}"#))
+        var beat = Array(#"{"position":"\#(position)","epoch":"\#(code.epoch.text)"}"#.utf8)
+        code.seal(&beat)
+        commands.publish(beat, to: Array(ledger.headChannel.utf8))
         return Batch(upTo: position, isEmpty: position == start, commands: commands)
     }
 }

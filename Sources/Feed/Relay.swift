@@ -60,7 +60,8 @@ public struct Relay: Sendable {
         var noted = try await checkpoint.load(on: connection)
         let progress = Progress(from: noted)
         do {
-            let publishing = try await publishing(after: noted, on: connection)
+            let code = try await MessageCode.load(of: store.ledger, on: connection)
+            let publishing = try await publishing(after: noted, code)
             try await withThrowingTaskGroup(of: Void.self) { group in
                 defer { group.cancelAll() }
                 group.addTask { try await publishing.run(progress) }
@@ -68,7 +69,7 @@ public struct Relay: Sendable {
                     // Cancelled while it sleeps: the end of this task.
                     while (try? await Task.sleep(for: Lease.renewal / 2)) != nil { progress.tick() }
                 }
-                guard try await keepBooks(progress, &noted, on: connection, succeeded: succeeded) else { return }
+                guard try await keepBooks(progress, &noted, code, on: connection, succeeded: succeeded) else { return }
                 try await group.next()
                 try Task.checkCancellation()
             }
@@ -78,25 +79,26 @@ public struct Relay: Sendable {
         }
     }
 
-    private func publishing(after position: Position, on connection: PostgresConnection) async throws -> Publishing {
-        let epoch: EventID = try await connection.query("SELECT epoch FROM ledger").only().decode(0)
+    private func publishing(after position: Position, _ code: MessageCode) async throws -> Publishing {
         var configuration = configuration
         configuration.sessionSettings += EventWindow.sessionSettings
         let reader = LogReader(
-            try await PostgresConnection.connect(configuration), of: store.ledger, epoch: epoch, after: position, limit: window)
+            try await PostgresConnection.connect(configuration), of: store.ledger, code: code, after: position, limit: window)
         return Publishing(reader: reader, redis: redis, logger: logger)
     }
 
     /// Renews the lease and moves the checkpoint after what is published, one step for all that was published since the last.
-    /// - Returns: false when somebody else is at work; true when there is nothing more to note.
+    /// - Returns: false when somebody else is at work, or subscribers go by another key or epoch now; true when there is nothing more to note.
     private func keepBooks(
-        _ progress: Progress, _ noted: inout Position, on connection: PostgresConnection, succeeded: () -> Void
+        _ progress: Progress, _ noted: inout Position, _ code: MessageCode, on connection: PostgresConnection,
+        succeeded: () -> Void
     ) async throws -> Bool {
         var renewed = ContinuousClock.now
         var watch = LogWatch(endingAfter: longestHold, logger: logger)
         for await _ in progress.wakes {
             if renewed.duration(to: .now) >= Lease.renewal {
                 guard try await lease.take(on: connection) else { return false }
+                guard try await MessageCode.load(of: store.ledger, on: connection).isSame(as: code) else { return false }
                 renewed = .now
                 try await watch.look(on: connection)
             }

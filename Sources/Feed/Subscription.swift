@@ -56,7 +56,8 @@ final class Subscriber {
     private let feed: Feed
     private let selection: Selection
     private let after: Position?
-    private var epoch: EventID?
+    /// What whoever subscribed remembers.
+    private let epoch: EventID?
     private var inbox: Inbox?
     /// Of the feed, when this subscriber joined.
     private var era = 0
@@ -90,7 +91,7 @@ final class Subscriber {
             case .end(stopped: true): throw FeedStopped()
             case .look(let mark):
                 do {
-                    let page = try await look(after: mark, isolation: actor)
+                    let page = try await look(inbox, after: mark, isolation: actor)
                     if inbox.see(page) { backoff.reset() } else { try await backoff.pause() }
                 } catch {
                     inbox.lookFailed()
@@ -104,6 +105,7 @@ final class Subscriber {
     private func joined(isolation actor: isolated (any Actor)?) async throws -> Inbox {
         if let inbox { return inbox }
         let start: Position
+        var epoch = epoch
         if let after {
             start = after
         } else {
@@ -112,7 +114,7 @@ final class Subscriber {
             if let given, given != now.epoch { throw AnotherEpoch(position: now.head, head: now.head) }
             (start, epoch) = (now.head, now.epoch)
         }
-        let inbox = Inbox(selection, after: start, buffer: feed.buffer)
+        let inbox = Inbox(selection, after: start, epoch: epoch, buffer: feed.buffer)
         head = start
         era = feed.era
         feed.join(inbox)
@@ -121,16 +123,16 @@ final class Subscriber {
     }
 
     private func look(
-        after mark: Delivery<FeedEvent>.Mark, isolation actor: isolated (any Actor)?
+        _ inbox: Inbox, after mark: Delivery<FeedEvent>.Mark, isolation actor: isolated (any Actor)?
     ) async throws -> Delivery<FeedEvent>.Page {
         let (store, selection, limit, bytes) = (feed.store, selection, limit, feed.buffer.bytes)
         let found = try await patiently(isolation: actor) {
             try await store.events(selection, after: mark, limit: limit, bytes: bytes)
         }
-        if found.head < head || era != feed.era || epoch.map({ $0 != found.epoch }) ?? false {
+        guard inbox.isOf(found.epoch), found.head >= head, era == feed.era else {
             throw AnotherEpoch(position: mark.position, head: found.head)
         }
-        (epoch, head) = (found.epoch, found.head)
+        head = found.head
         // To call off half of a page costs more than to ask twice.
         self.limit = found.isHeavy ? max(1, found.page.events.count) : min(2 * limit, feed.buffer.events)
         return found.page

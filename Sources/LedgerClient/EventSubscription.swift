@@ -21,7 +21,8 @@ extension LedgerClient {
     }
 }
 
-/// The events of one or more jobs, over HTTP. A stream that breaks, or falls silent, is taken up again behind the last event.
+/// The events of one or more jobs, over HTTP. A stream that breaks, or falls silent, is taken up again behind the last event, if the ledger is still
+/// of the epoch that it was of; otherwise it throws an error of the kind ``LedgerClientError/Kind/anotherLedger``.
 ///
 /// It throws ``LedgerClientError`` when the service refuses, or cannot be reached for as long as the client's patience.
 public struct EventSubscription: AsyncSequence, Sendable {
@@ -54,6 +55,8 @@ public struct EventSubscription: AsyncSequence, Sendable {
         private let subscription: EventSubscription
         /// Of the last event that was given.
         public private(set) var position: Position
+        /// Of the ledger that the first stream was of; `nil` where the service is too old to say.
+        private var epoch: String?
         private var stream: (bytes: HTTPClientResponse.Body.AsyncIterator, parser: ServerSentEvents)?
         private var events: [FeedEvent] = []  // the next one last
         private var pause = Pause()
@@ -95,11 +98,27 @@ public struct EventSubscription: AsyncSequence, Sendable {
             request.headers.add(name: "last-event-id", value: "\(position)")
             let response = try await retriable { try await subscription.client.http.execute(request, deadline: .distantFuture) }
             switch response.status.code {
-            case 200: stream = (response.body.makeAsyncIterator(), ServerSentEvents())
+            case 200:
+                try check(epoch: response.headers.first(name: "jobledger-epoch"))
+                stream = (response.body.makeAsyncIterator(), ServerSentEvents())
             case 204: hasEnded = true
             default:
                 let body = try await retriable { try await response.body.collect(upTo: 1 << 20) }
                 throw try Problem.error(Int(response.status.code), response.headers, Array(body.readableBytesView))
+            }
+        }
+
+        /// A stream that is taken up again has to be of the ledger that it was of: behind the last position there might be events by now, and others
+        /// before it than those that were given.
+        private mutating func check(epoch found: String?) throws {
+            guard let known = epoch else {
+                epoch = found
+                return
+            }
+            guard known == found else {
+                throw LedgerClientError(
+                    .anotherLedger,
+                    "the ledger was restored, or is another one, since position \(position) was given: start again from 0")
             }
         }
 

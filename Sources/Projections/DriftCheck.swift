@@ -73,12 +73,8 @@ public struct DriftCheck: Sendable {
             }
             let drifted = Set(finding.differences.map(\.key)).count
             try await connection.query(
-                """
-                INSERT INTO drift_checks AS known (projection, jobs, drifted, position, last_drift) VALUES ($1, $2, $3, $4, $5)
-                ON CONFLICT (projection) DO UPDATE
-                   SET jobs = known.jobs + excluded.jobs, drifted = known.drifted + excluded.drifted, position = excluded.position,
-                       checked_at = clock_timestamp(), last_drift = coalesce(excluded.last_drift, known.last_drift)
-                """, definition.name, finding.jobs, min(drifted, finding.jobs), finding.position, described.first)
+                "SELECT record_drift_check($1, $2, $3, $4, $5)", definition.name, finding.jobs, min(drifted, finding.jobs),
+                finding.position, described.first)
             for line in described {
                 logger.error(
                     "the table has drifted from the log: jobledger verify \(definition.name) tells all, rebuild mends it",

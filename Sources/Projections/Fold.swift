@@ -15,13 +15,19 @@ struct Fold: Sendable {
         self.schema = schema ?? ledger.text
     }
 
-    /// Where a session makes tables for one transaction. No two sessions share a name, or they would wait for each other; and it is no
-    /// ledger's name, for those have no hyphen. With a `_old` it fits Postgres's 63 bytes: the ledger has at most 50, the process 7.
-    static func schemaBeside(_ ledger: LedgerName, process: Int32) -> String { "\(ledger)-\(process)" }
+    /// Where a session makes tables for one transaction. No two sessions share a name, or they would wait for each other; it is no
+    /// ledger's name, for those have no hyphen, and no rebuild's, which is a number. With a `_old` it fits Postgres's 63 bytes: the ledger has at most
+    /// 50, the process 7.
+    static func schemaBeside(_ ledger: LedgerName, process: Int32) -> String { "\(ledger)-p\(process)" }
 
     /// Unqualified names in a definition's SQL mean its own tables first and then the ledger's, for one transaction.
     private var searchPath: String { "SET LOCAL search_path = \"\(schema)\", \"\(ledger.text)\";\n" }
     private var back: String { "\n;SET LOCAL search_path = \"\(ledger.text)\";\n" }
+
+    /// Makes the schema of tables that are to come into use, or have been. It is the projector's, whoever makes it, as the tables are.
+    static func createSchema(_ name: String, of ledger: LedgerName, on connection: PostgresConnection) async throws {
+        try await connection.execute(script: "CREATE SCHEMA \"\(name)\" AUTHORIZATION \"\(ledger.text)_projector\"")
+    }
 
     /// Makes the tables, empty.
     func createTables(on connection: PostgresConnection) async throws {
@@ -33,13 +39,31 @@ struct Fold: Sendable {
 
     /// Folds the events after one position up to another, in the caller's transaction. Those that an operator has skipped are left out: the
     /// window is folded in the parts between them, for the result does not depend on windows.
-    func apply(after: Position, upTo: Position, on connection: PostgresConnection) async throws {
+    /// - Parameter leavingOut: told of each of them, when everything before it is folded.
+    func apply(
+        after: Position, upTo: Position, on connection: PostgresConnection, leavingOut: (Position) async throws -> Void = { _ in }
+    ) async throws {
         var start = after
         for skipped in try await SkippedEvents.positions(of: definition, after: after, upTo: upTo, on: connection) {
             if start < skipped - 1 { try await applyAll(after: start, upTo: skipped - 1, on: connection) }
+            try await leavingOut(skipped)
             start = skipped
         }
         if start < upTo { try await applyAll(after: start, upTo: upTo, on: connection) }
+    }
+
+    /// Whether an event can be folded into the tables as they are, which they stay. In the caller's transaction.
+    func canFold(_ position: Position, on connection: PostgresConnection) async throws -> Bool {
+        try await connection.execute(script: "SAVEPOINT before_trial")
+        let isFolded: Bool
+        do {
+            try await applyAll(after: position - 1, upTo: position, on: connection)
+            isFolded = true
+        } catch let error as PostgresError where error.kind == .server && !error.isRetriable {
+            isFolded = false
+        }
+        try await connection.execute(script: "ROLLBACK TO before_trial; RELEASE before_trial")
+        return isFolded
     }
 
     private func applyAll(after: Position, upTo: Position, on connection: PostgresConnection) async throws {
@@ -54,6 +78,15 @@ struct Fold: Sendable {
                 """ + searchPath + definition.applySQL + back)
     }
 
+    /// Gives the tables to the role that owns read models, and lets the ledger's readers see them: whoever made them, from now on they can be told from
+    /// what belongs to the ledger.
+    func handOver(on connection: PostgresConnection) async throws {
+        for table in definition.tables {
+            try await connection.execute(script: "ALTER TABLE \"\(schema)\".\"\(table)\" OWNER TO \"\(ledger.text)_projector\"")
+        }
+        try await grantToReaders(on: connection)
+    }
+
     /// Lets the ledger's readers see the tables.
     func grantToReaders(on connection: PostgresConnection) async throws {
         for table in definition.tables {
@@ -61,11 +94,35 @@ struct Fold: Sendable {
         }
     }
 
-    /// Takes away the indexes that keep nothing unique, and says how to make them: rows are loaded faster without them.
+    /// Takes away the indexes that keep nothing unique, and says which: rows are loaded faster without them.
     func dropSecondaryIndexes(on connection: PostgresConnection) async throws -> [String] {
+        let indexes = try await secondaryIndexes(on: connection)
+        for index in indexes { try await connection.execute(script: index.drop) }
+        return indexes.map(\.name)
+    }
+
+    /// Makes such an index.
+    func make(_ index: SecondaryIndex, on connection: PostgresConnection) async throws {
+        try await connection.execute(script: searchPath + index.make + back)
+    }
+
+    /// Those of the definition, as Postgres understands it: made for a moment beside everything else.
+    func definedIndexes(on connection: PostgresConnection) async throws -> [SecondaryIndex] {
+        try await connection.discardedTransaction { connection in
+            let schema = Self.schemaBeside(ledger, process: await connection.serverProcess)
+            let copy = Fold(definition, ledger: ledger, schema: schema)
+            try await connection.execute(script: "CREATE SCHEMA \"\(schema)\"")
+            try await copy.createTables(on: connection)
+            return try await copy.secondaryIndexes(on: connection)
+        }
+    }
+
+    private func secondaryIndexes(on connection: PostgresConnection) async throws -> [SecondaryIndex] {
+        // What is in the path is not qualified, so the statement means the tables of whatever schema is first in it.
+        try await connection.execute(script: searchPath)
         let indexes = try await connection.query(
             """
-            SELECT format('DROP INDEX %I.%I', $1, index.relname) AS drop, pg_get_indexdef(indexrelid) AS definition
+            SELECT index.relname::text, pg_get_indexdef(indexrelid, 0, true), format('DROP INDEX %I.%I', $1, index.relname)
               FROM pg_index
               JOIN pg_class AS index ON index.oid = indexrelid
               JOIN pg_class AS indexed ON indexed.oid = indrelid
@@ -73,9 +130,10 @@ struct Fold: Sendable {
                AND NOT indisunique
                AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)
              ORDER BY index.relname
-            """, schema, definition.tables)
-        for index in indexes { try await connection.execute(script: try index.decode("drop")) }
-        return try indexes.map { try $0.decode("definition") }
+            """, schema, definition.tables
+        ).map { SecondaryIndex(name: try $0.decode(0), make: try $0.decode(1), drop: try $0.decode(2)) }
+        try await connection.execute(script: back)
+        return indexes
     }
 
     /// Fresh tables were never counted; without this the planner takes them for empty, whatever has been folded into them.
@@ -85,6 +143,17 @@ struct Fold: Sendable {
         try await connection.execute(
             script: roughly ? "SET default_statistics_target = 10; \(analysis); RESET default_statistics_target" : analysis)
     }
+}
+
+/// An index that keeps nothing unique, of a table that is loaded without it.
+///
+/// What a rebuild keeps of those that it has yet to make are the names: a statement that stood in a table would be run with the rights of whoever goes
+/// on with the rebuild.
+struct SecondaryIndex: Sendable {
+    let name: String
+    /// Names the table as the search path has it.
+    let make: String
+    let drop: String
 }
 
 /// When to refresh statistics during a long fold: after its first window, and whenever ten times as much has been folded since.

@@ -22,14 +22,19 @@ public struct LiveProjection: Sendable {
 
     private var fold: Fold { Fold(definition, ledger: ledger) }
 
-    /// Makes the tables where the projection has never run.
+    /// Makes the tables where the projection has never run: beside the ledger, which adopts them. Who folds can make nothing in the ledger's own schema.
     public func install(on connection: PostgresConnection) async throws {
         try await connection.transaction { connection in
             // Of two projectors that start at once, the second waits here and then finds everything made.
             try await lockInstallation(on: connection)
             guard try await ProjectionState.load(definition.name, on: connection) == nil else { return }
-            try await fold.createTables(on: connection)
-            try await fold.grantToReaders(on: connection)
+            let schema = Fold.schemaBeside(ledger, process: await connection.serverProcess)
+            let fresh = Fold(definition, ledger: ledger, schema: schema)
+            try await Fold.createSchema(schema, of: ledger, on: connection)
+            try await fresh.createTables(on: connection)
+            try await fresh.handOver(on: connection)
+            for table in definition.tables { try await connection.query("SELECT adopt_table($1, $2)", schema, table) }
+            try await connection.execute(script: "DROP SCHEMA \"\(schema)\"")
             try await ProjectionState.register(definition, at: 0, on: connection)
         }
     }

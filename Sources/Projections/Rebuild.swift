@@ -206,11 +206,12 @@ public struct Rebuild: Sendable {
             try await connection.execute(script: "VACUUM (ANALYZE) \"\(fresh.schema)\".\"\(table)\"")
         }
         if !record.indexes.isEmpty { tell(.makingIndexes(record.indexes.count)) }
-        for index in record.indexes {
+        let indexes = record.indexes.isEmpty ? [] : try await fresh.definedIndexes(on: connection)
+        for index in indexes where record.indexes.contains(index.name) {
             try await connection.transaction { connection in
-                try await connection.execute(script: index)
+                try await fresh.make(index, on: connection)
                 try await connection.query(
-                    "UPDATE rebuilds SET indexes = array_remove(indexes, $2) WHERE id = $1", record.id, index)
+                    "UPDATE rebuilds SET indexes = array_remove(indexes, $2) WHERE id = $1", record.id, index.name)
             }
         }
         var notCarried: [String] = []

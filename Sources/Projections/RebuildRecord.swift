@@ -14,7 +14,7 @@ struct RebuildRecord: Sendable {
     let goal: Position
     /// `nil` while slices are folded.
     var position: Position?
-    /// Those that are still to be made.
+    /// The names of those that are still to be made.
     var indexes: [String]
 
     /// A ledger has no hyphen in its name, so this is none's. It has at most 50 bytes, of the 63 that a name may have.
@@ -57,9 +57,9 @@ struct RebuildRecord: Sendable {
                 "INSERT INTO rebuild_slices (rebuild, slice, goal) SELECT $1, slice, $2 FROM generate_series(0, $3::integer - 1) AS slice",
                 record.id, goal, slices)
             let fresh = Fold(definition, ledger: ledger, schema: record.schema(ledger))
-            try await connection.execute(script: "CREATE SCHEMA \"\(fresh.schema)\"")
+            try await Fold.createSchema(fresh.schema, of: ledger, on: connection)
             try await fresh.createTables(on: connection)
-            try await fresh.grantToReaders(on: connection)
+            try await fresh.handOver(on: connection)
             record.indexes = try await fresh.dropSecondaryIndexes(on: connection)
             try await connection.query("UPDATE rebuilds SET indexes = $2 WHERE id = $1", record.id, record.indexes)
             return record

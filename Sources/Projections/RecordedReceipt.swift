@@ -21,7 +21,10 @@ public struct RecordedReceipt: Sendable {
     public let workers: Int?
     public let window: Int64?
     public let blockedMilliseconds: Double?
+    /// How many events were skipped up to the position; `nil` in receipts that are older than this column.
+    public let leftOut: Int64?
     public let madeAt: String
+    /// As the program said; ``role`` is the session's user, as the database says.
     public let madeBy: String
     public let role: String
 
@@ -32,7 +35,7 @@ public struct RecordedReceipt: Sendable {
         try await connection.query(
             """
             SELECT number, kind, projection, definition, position, rows, digest, live_digest, events, seconds, workers, window_events,
-                   blocked_ms, to_char(made_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS made_at, made_by, role
+                   blocked_ms, to_char(made_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS made_at, made_by, role, left_out
               FROM receipts
              WHERE $1::text IS NULL OR projection = $1
              ORDER BY number DESC LIMIT $2
@@ -43,7 +46,8 @@ public struct RecordedReceipt: Sendable {
                 definition: try row.decode("definition"), position: try row.decode("position"), rows: try row.decode("rows"),
                 digest: try row.decode("digest"), liveDigest: try row.decode("live_digest"), events: try row.decode("events"),
                 seconds: try row.decode("seconds"), workers: try row.decode("workers"), window: try row.decode("window_events"),
-                blockedMilliseconds: try row.decode("blocked_ms"), madeAt: try row.decode("made_at"),
+                blockedMilliseconds: try row.decode("blocked_ms"), leftOut: try row.decode("left_out"),
+                madeAt: try row.decode("made_at"),
                 madeBy: try row.decode("made_by"), role: try row.decode("role"))
         }
     }
@@ -54,11 +58,8 @@ public struct RecordedReceipt: Sendable {
         duration: Duration, workers: Int, window: Int64, blocked: Duration? = nil, by: String, on connection: PostgresConnection
     ) async throws {
         try await connection.query(
-            """
-            INSERT INTO receipts (kind, projection, definition, position, rows, digest, live_digest, events, seconds, workers, window_events, blocked_ms,
-                                  made_by)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
-            """, kind.rawValue, definition.name, definition.hash, position, digest.rows, digest.digest, live, events,
+            "SELECT record_receipt($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)", kind.rawValue, definition.name,
+            definition.hash, position, digest.rows, digest.digest, live, events,
             duration / .seconds(1), workers, window, blocked.map { $0 / .milliseconds(1) }, by)
     }
 }

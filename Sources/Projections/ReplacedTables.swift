@@ -48,7 +48,8 @@ public enum ReplacedTables {
         let position: Position = try row.decode("position")
         let nowTables = now.tables.isEmpty ? tables : now.tables
         let (aside, coming) = ("\(ledger)~\(id)", "\(ledger)-\(id)")
-        try await connection.execute(script: "ALTER SCHEMA \"\(aside)\" RENAME TO \"\(coming)\"; CREATE SCHEMA \"\(aside)\"")
+        try await connection.execute(script: "ALTER SCHEMA \"\(aside)\" RENAME TO \"\(coming)\"")
+        try await Fold.createSchema(aside, of: ledger, on: connection)
         try await connection.query(
             """
             UPDATE replaced_tables SET definition = $2, tables = $3, position = $4, replaced_at = clock_timestamp() WHERE projection = $1
@@ -59,8 +60,9 @@ public enum ReplacedTables {
                    failed_event = null, error = null, updated_at = clock_timestamp() WHERE name = $1
             """, projection, definition, tables, position)
         try await connection.query(
-            "INSERT INTO receipts (kind, projection, definition, position, made_by) VALUES ('undo', $1, $2, $3, $4)", projection,
-            definition, position, by)
+            "SELECT record_receipt('undo', $1, $2, $3, null, null, null, null, null, null, null, null, $4)", projection,
+            definition,
+            position, by)
         let swap = TableSwap(ledger: ledger, tables: Array(Set(tables).union(nowTables)).sorted(), fresh: coming, aside: aside)
         try await swap.lock(on: connection)
         try await swap.swap(on: connection)

@@ -18,6 +18,23 @@ public enum SkippedEvents {
         ).map { try $0.decode(0) }
     }
 
+    /// Who left out which event of `definition`, and why, up to a position.
+    static func records(
+        of definition: ProjectionDefinition, upTo position: Position, on connection: PostgresConnection
+    ) async throws -> [SkippedEvent] {
+        try await connection.query(
+            """
+            SELECT position, event_id, reason, error, role, skipped_by,
+                   to_char(skipped_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+              FROM skipped_events WHERE projection = $1 AND definition = $2 AND position <= $3 ORDER BY position
+            """, definition.name, definition.hash, position
+        ).map { row in
+            SkippedEvent(
+                position: try row.decode(0), event: try row.decode(1), reason: try row.decode(2), error: try row.decode(3),
+                role: try row.decode(4), skippedBy: try row.decode(5), skippedAt: try row.decode(6))
+        }
+    }
+
     /// Records that `projection` leaves out the event that has stopped it, and sets it going again.
     /// - Returns: the event's id.
     public static func skip(
@@ -30,6 +47,21 @@ public enum SkippedEvents {
     public static func retry(_ projection: String, on connection: PostgresConnection) async throws -> Bool {
         try await connection.query("SELECT retry_projection($1)", projection).only().decode(0)
     }
+}
+
+/// An event that a projection leaves out, as the ledger has it on record.
+public struct SkippedEvent: Sendable {
+    public let position: Position
+    public let event: UUID
+    /// Why it may be left out.
+    public let reason: String
+    /// Why it could not be folded.
+    public let error: String
+    /// The database's user whose session recorded it; ``skippedBy`` is what the program said.
+    public let role: String
+    public let skippedBy: String
+    /// In UTC.
+    public let skippedAt: String
 }
 
 /// Who is at work, for records.

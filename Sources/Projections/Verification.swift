@@ -16,7 +16,19 @@ public struct Verification: Sendable {
         public let differences: [RowDifference]
         /// What the log says of each of them, in their order.
         public let explanations: [Explanation]
-        public var isEqual: Bool { liveDigest == rebuiltDigest }
+        /// What both leave out, because somebody said so.
+        public let skipped: [Skipped]
+        /// Tables of which readers may see less than was compared, because they have row policies.
+        public let tablesWithPolicies: [String]
+        /// Whether the tables are what the log gives. They are not where an event was skipped that can be folded: to leave it out was no need, and
+        /// the tables lack it.
+        public var isEqual: Bool { liveDigest == rebuiltDigest && !skipped.contains(where: \.canBeFolded) }
+    }
+
+    public struct Skipped: Sendable {
+        public let record: SkippedEvent
+        /// Whether it was folded without an error when it was tried, behind everything before it.
+        public let canBeFolded: Bool
     }
 
     public struct NotProjected: Error, Sendable, CustomStringConvertible {
@@ -70,15 +82,19 @@ public struct Verification: Sendable {
                     reason:
                         "its tables were made by another definition than this program's (jobledger rebuild \(definition.name))")
             }
+            let tablesWithPolicies = try await look(at: definition.tables, on: connection)
             let schema = Fold.schemaBeside(ledger, process: await connection.serverProcess)
             let rebuilt = Fold(definition, ledger: ledger, schema: schema)
             try await connection.execute(script: "CREATE SCHEMA \"\(schema)\"")
             try await rebuilt.createTables(on: connection)
             var position: Position = 0
+            var foldable: Set<Position> = []
             var analysis = AnalysisSchedule()
             while position < state.position {
                 let next = min(state.position, position + window)
-                try await rebuilt.apply(after: position, upTo: next, on: connection)
+                try await rebuilt.apply(after: position, upTo: next, on: connection) { skipped in
+                    if try await rebuilt.canFold(skipped, on: connection) { foldable.insert(skipped) }
+                }
                 position = next
                 if analysis.isDue(after: position) { try await rebuilt.analyse(roughly: true, on: connection) }
                 try await progress(position, state.position)
@@ -94,11 +110,31 @@ public struct Verification: Sendable {
                 }
             }
             let explainer = Explainer(definition, ledger: ledger, upTo: state.position)
+            let skipped = try await SkippedEvents.records(of: definition, upTo: state.position, on: connection)
             let finding = Finding(
                 projection: definition.name, position: state.position, liveDigest: digests.0.digest,
                 rebuiltDigest: digests.1.digest, differences: differences,
-                explanations: try await explainer.explain(differences, on: connection))
+                explanations: try await explainer.explain(differences, on: connection),
+                skipped: skipped.map { Skipped(record: $0, canBeFolded: foldable.contains($0.position)) },
+                tablesWithPolicies: tablesWithPolicies)
             return (finding, digests.1)
         }
+    }
+
+    /// Who owns a table may make a view of it, which runs functions of theirs with the rights of whoever reads it, and policies, which hide rows from
+    /// others: what is no plain table is not read at all.
+    /// - Returns: those that have row policies.
+    private func look(at tables: [String], on connection: PostgresConnection) async throws -> [String] {
+        let rows = try await connection.query(
+            """
+            SELECT relname::text, relkind = 'r' AND NOT EXISTS (SELECT FROM pg_rewrite WHERE ev_class = pg_class.oid), relrowsecurity
+              FROM pg_class WHERE relnamespace = quote_ident($1)::regnamespace AND relname = ANY ($2) ORDER BY relname
+            """, ledger.text, tables)
+        for row in rows where try !row.decode(1, as: Bool.self) {
+            throw NotProjected(
+                projection: definition.name,
+                reason: "\(try row.decode(0, as: String.self)) is no plain table any more, but a view, or one with rules")
+        }
+        return try rows.filter { try $0.decode(2) }.map { try $0.decode(0) }
     }
 }

@@ -59,6 +59,9 @@ final class Wire {
         }
     }
 
+    /// What the parser holds at most of a reply that is not whole yet: Redis lets anybody who may publish send 512 MiB.
+    private static let longestReply = 64 << 20
+
     /// Moves what has arrived, at most 16 KiB, from the socket to the parser.
     /// - Returns: false when nothing had arrived.
     @discardableResult
@@ -66,6 +69,9 @@ final class Wire {
         // hiredis appends what it reads to the parser's buffer, and does not say how much that was.
         let before = context.pointee.reader.pointee.len
         guard redisBufferRead(context) == REDIS_OK else { throw Self.fault(of: context) }
+        guard context.pointee.reader.pointee.len <= Self.longestReply else {
+            throw RedisError(.protocolViolation, "a reply of more than \(Self.longestReply >> 20) MiB")
+        }
         return context.pointee.reader.pointee.len > before
     }
 

@@ -52,8 +52,8 @@ import Testing
         try await TestLedger.with { ledger async throws in
             try await Self.fill(ledger, 4)
             _ = try await ledger.store.pool.withConnection {
-                try await $0.query("SELECT take_subscription('mail', 'the one who was killed', '1 second', 0)")
-                try await $0.query("SELECT acknowledge('mail', 'the one who was killed', 3)")
+                try await $0.query("SELECT take_subscription('mail', 'the one who was killed, at random', '1 second', 0)")
+                try await $0.query("SELECT acknowledge('mail', 'the one who was killed, at random', 3)")
             }
             try await ledger.withFeed(nil, poll: .milliseconds(20)) { feed async throws in
                 let start = ContinuousClock.now
@@ -111,14 +111,17 @@ import Testing
                 let row = try await ledger.store.pool.withConnection {
                     try await $0.query("SELECT position, holder FROM subscriptions").only()
                 }
-                #expect(try row.decode(0, as: Position.self) == 0 && row.decode(1, as: String.self) == "somebody else")
+                #expect(
+                    try row.decode(0, as: Position.self) == 0
+                        && row.decode(1, as: String.self) == String(repeating: "0", count: 64))
             }
         }
     }
 
     private static func replace(_ ledger: TestLedger) async throws {
         _ = try await ledger.store.pool.withConnection {
-            try await $0.query("UPDATE subscriptions SET holder = 'somebody else', expires_at = 'infinity'")
+            try await $0.query(
+                "UPDATE subscriptions SET holder = repeat('0', 64), expires_at = clock_timestamp() + interval '59 s'")
         }
     }
 
@@ -157,9 +160,10 @@ import Testing
             try await Self.fill(ledger, 4)
             let connection = try await ledger.connect()
             try await connection.execute(script: "SET ROLE \"\(ledger.name)_subscriber\"")
+            let me = "a secret of a holder, at random"
             for allowed in [
-                "SELECT take_subscription('mail', 'me', '3 s', 0)", "SELECT acknowledge('mail', 'me', 2)",
-                "SELECT release_subscription('mail', 'me')", "SELECT forget_subscription('mail')",
+                "SELECT take_subscription('mail', '\(me)', '3 s', 0)", "SELECT acknowledge('mail', '\(me)', 2)",
+                "SELECT release_subscription('mail', '\(me)')", "SELECT forget_subscription('mail')",
                 "SELECT position FROM subscriptions", "SELECT head(), epoch FROM ledger", "SELECT position FROM events",
             ] {
                 try await connection.query(PostgresStatement(allowed))

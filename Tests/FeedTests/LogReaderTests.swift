@@ -10,7 +10,8 @@ import Testing
 @Suite struct LogReaderTests {
     private static func reader(_ ledger: TestLedger, limit: Int) async throws -> LogReader {
         let connection = try await ledger.connect(as: "reader")
-        return LogReader(connection, of: ledger.name, epoch: try await ledger.store.epoch(), after: 0, limit: limit)
+        let code = try await MessageCode.load(of: ledger.name, on: connection)
+        return LogReader(connection, of: ledger.name, code: code, after: 0, limit: limit)
     }
 
     /// However large the data, a batch is bounded by bytes; however small, by the window.

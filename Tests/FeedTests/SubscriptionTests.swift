@@ -289,6 +289,27 @@ import Testing
         }
     }
 
+    /// Subscriptions that have seen the old epoch, and a feed that asks for the first time in the new one: it has nothing to compare with.
+    @Test func aNewEpochBeforeTheFirstQuestionEndsIt() async throws {
+        try await TestLedger.with { ledger async throws in
+            try await ledger.queue("a")
+            let feed = Feed(store: ledger.store, redis: nil, poll: .milliseconds(20), logger: TestLedger.logger)
+            var iterators = [feed.subscribe(), feed.subscribe(jobs: ["a"]), feed.subscribe(jobs: ["a", "b"])].map {
+                $0.makeAsyncIterator()
+            }
+            for index in iterators.indices { #expect(try await iterators[index].next()?.position == 1) }
+            _ = try await ledger.store.pool.withConnection { try await $0.query("SELECT begin_epoch()") }
+            let running = Task { await feed.run() }
+            for index in iterators.indices {
+                await #expect(throws: AnotherEpoch.self) { _ = try await iterators[index].next() }
+            }
+            // Who comes afterwards is of the new one.
+            #expect(try await feed.subscribe().first(1).count == 1)
+            running.cancel()
+            await running.value
+        }
+    }
+
     @Test func aJobsSubscriptionEndsWithTheJob() async throws {
         try await TestLedger.with { ledger async throws in
             try await ledger.withFeed(nil, poll: .milliseconds(20)) { feed async throws in

@@ -8,7 +8,7 @@ import Postgres
 import Redis
 
 extension TestLedger {
-    private static var logger: Logger {
+    static var logger: Logger {
         var logger = Logger(label: "test") { StreamLogHandler.standardError(label: $0) }
         logger.logLevel = .critical
         return logger

@@ -1,9 +1,11 @@
 import AsyncHTTPClient
+import EventStore
 import Foundation
 import LedgerClient
 import LedgerCore
 import LedgerServer
 import LedgerTesting
+import Postgres
 import Testing
 
 /// The client library against a service.
@@ -172,6 +174,21 @@ import Testing
                 #expect(events.map(\.version) == (2...Int32(last / 2 + 2)).map { $0 })
                 #expect(events.allSatisfy { $0.data != nil } && events.contains { $0.data?.utf8.count ?? 0 > 100_000 })
                 #expect(proxy.lost > 5)
+            }
+        }
+    }
+
+    /// The ledger is restored while a client follows: it comes back with a position that is there, and of which it has seen another event.
+    @Test func aSubscriptionEndsWithTheEpoch() async throws {
+        try await TestService.with { service async throws in
+            let ledger = try Self.client(service)
+            try await ledger.append(Self.queued(), to: "a")
+            for events in [ledger.subscribe(), ledger.subscribe(job: "a")] {
+                var events = events.makeAsyncIterator()
+                #expect(try await events.next()?.position == 1)
+                _ = try await service.ledger.store.pool.withConnection { try await $0.query("SELECT begin_epoch()") }
+                let error = await #expect(throws: LedgerClientError.self) { _ = try await events.next() }
+                #expect(error?.kind == .anotherLedger)
             }
         }
     }

@@ -105,7 +105,7 @@ import Testing
                 #"jobledger_projection_lag_events{projection="batch_jobs"} 0"#,
                 #"jobledger_append_duration_seconds_bucket{le="+Inf"} 2"#,
                 #"jobledger_http_requests_total{method="GET",path="/v1/jobs/{id}",status="200"} 1"#,
-                "jobledger_gaps_detected_total 0",
+                "jobledger_gaps_detected_total 0", "jobledger_messages_rejected_total 0",
                 "jobledger_refilled_events_total 0",
             ] {
                 #expect(lines.contains(line), "\(line)")

@@ -21,6 +21,26 @@ import Testing
         }
     }
 
+    /// Memory is bounded whatever somebody publishes: the line is cut, and taken up again behind it.
+    @Test func aMessageThatIsTooLongIsNotKept() async throws {
+        try await withRedis { _, place in
+            let client = RedisClient(place)
+            // Otherwise the server cuts the line itself, at 32 MB.
+            try await client.command("CONFIG", "SET", "client-output-buffer-limit", "pubsub 0 0 0")
+            var items = try RedisSubscription(place, channels: ["c"]).makeAsyncIterator()
+            #expect(await items.next() == .joined)
+            try await client.command("PUBLISH", "c", [UInt8](repeating: 0x78, count: 65 << 20))
+            guard case .lost(let error)? = await items.next() else {
+                Issue.record("it was taken")
+                return
+            }
+            #expect(error.kind == .protocolViolation && error.message.contains("64 MiB"))
+            #expect(await items.next() == .joined)
+            try await client.command("PUBLISH", "c", "after")
+            #expect(await items.next() == .message(channel: "c", pattern: nil, payload: "after".redisBytes))
+        }
+    }
+
     @Test func tellsOfALossAndJoinsAgain() async throws {
         try await withRedis { server, place in
             let client = RedisClient(place)

@@ -12,8 +12,8 @@ internal import Synchronization
 final class RefusalBook: Sendable {
     private struct Noted: Sendable {
         var attempt: RefusedAttempt
-        var first: Timestamp
-        var last: Timestamp
+        var first: ContinuousClock.Instant
+        var last: ContinuousClock.Instant
         var times: Int64
     }
 
@@ -47,7 +47,7 @@ final class RefusalBook: Sendable {
 
     /// - Parameter isKnown: whether the token is one that works.
     func note(_ attempt: RefusedAttempt, isKnown: Bool) {
-        let now = Timestamp.now
+        let now = ContinuousClock.now
         page.withLock { page in
             let who = attempt.kind.token.flatMap { isKnown ? "token \($0)" : nil } ?? "address \(attempt.kind.peer ?? "")"
             if page.noted[attempt.kind] == nil {
@@ -62,18 +62,19 @@ final class RefusalBook: Sendable {
         }
     }
 
-    private static func add(_ attempt: RefusedAttempt, _ now: Timestamp, to page: inout Page) {
+    private static func add(_ attempt: RefusedAttempt, _ now: ContinuousClock.Instant, to page: inout Page) {
         page.noted[attempt.kind] = Noted(attempt: attempt, first: now, last: now, times: 1)
         page.order.append(attempt.kind)
     }
 
-    private static func count(_ kind: RefusedAttempt.Kind, _ now: Timestamp, in page: inout Page) {
+    private static func count(_ kind: RefusedAttempt.Kind, _ now: ContinuousClock.Instant, in page: inout Page) {
         page.noted[kind]?.times += 1
         page.noted[kind]?.last = now
     }
 
     /// Counts it among others of the same code: of the same token or address, or where there are too many of those too, of anybody.
-    private static func addToRest(_ attempt: RefusedAttempt, _ isKnown: Bool, _ now: Timestamp, to page: inout Page) {
+    private static func addToRest(_ attempt: RefusedAttempt, _ isKnown: Bool, _ now: ContinuousClock.Instant, to page: inout Page)
+    {
         var rest = attempt
         rest.eventID = nil
         rest.detail = "more of this kind than are told one by one"
@@ -137,8 +138,11 @@ final class RefusalBook: Sendable {
 
     private static func parameters(_ noted: [Noted]) -> [any PostgresEncodable] {
         let kinds = noted.map(\.attempt.kind)
+        // The time is the database's to tell: it is told how long ago.
+        let now = ContinuousClock.now
+        func ago(_ instant: ContinuousClock.Instant) -> Int64 { Int64(instant.duration(to: now) / .milliseconds(1)) }
         return [
-            noted.map { PostgresTimestamp($0.first) }, noted.map { PostgresTimestamp($0.last) }, noted.map(\.times),
+            noted.map { ago($0.first) }, noted.map { ago($0.last) }, noted.map(\.times),
             kinds.map(\.token),
             kinds.map(\.peer), kinds.map(\.method), kinds.map(\.path), kinds.map(\.actor), kinds.map(\.job), kinds.map(\.type),
             noted.map(\.attempt.eventID), kinds.map(\.code), noted.map(\.attempt.detail),

@@ -49,6 +49,9 @@ struct OperationsRoutes: Sendable {
         text.metric(
             "jobledger_gaps_detected_total", "counter", "How often a stream found by the numbers that events were missing.")
         text.sample("jobledger_gaps_detected_total", [], "\(figures.gapsDetected)")
+        text.metric(
+            "jobledger_messages_rejected_total", "counter", "Messages on Redis that were not the relay's, and were dropped.")
+        text.sample("jobledger_messages_rejected_total", [], "\(figures.rejectedMessages)")
         text.metric("jobledger_refilled_events_total", "counter", "Events that live streams read from the log.")
         text.sample("jobledger_refilled_events_total", [], "\(figures.refilledEvents)")
         text.metric("jobledger_http_connections", "gauge", "Connections that are open.")

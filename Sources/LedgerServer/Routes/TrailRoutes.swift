@@ -122,7 +122,7 @@ extension RecordedRefusal {
         for (name, value) in [
             ("token", token), ("token_name", tokenName), ("peer", peer), ("method", method), ("path", path), ("actor", actor),
             ("job", job), ("type", type),
-            ("event_id", eventID?.text), ("code", code), ("detail", detail),
+            ("event_id", eventID?.text), ("code", code), ("detail", detail), ("noted_by", notedBy),
         ] {
             json += ",\"\(name)\":".utf8
             json.append(jsonString: value)

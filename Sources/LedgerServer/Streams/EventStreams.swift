@@ -68,7 +68,7 @@ struct EventStreams: Sendable {
         if unended == [] { return Response(status: .noContent) }
         try count.enter(call.token)
         let subscription = feed.subscribe(
-            after: position, jobs: unended,
+            after: position, epoch: known.epoch, jobs: unended,
             // The ends of jobs end the stream, whether or not they are wanted.
             types: types.map { unended == nil ? $0 : $0.union([.finished, .failed]) })
         let stream = EventStream(
@@ -77,7 +77,10 @@ struct EventStreams: Sendable {
         let (count, token, channel) = (count, call.token, call.context.channel)
         return Response(
             status: .ok,
-            headers: [.contentType: "text/event-stream", .cacheControl: "no-store", .accelBuffering: "no"],
+            headers: [
+                .contentType: "text/event-stream", .cacheControl: "no-store", .accelBuffering: "no",
+                .ledgerEpoch: known.epoch.text,
+            ],
             body: ResponseBody { writer in
                 defer { count.leave(token) }
                 try await stream.run(until: channel.closeFuture, &writer)
@@ -104,4 +107,6 @@ struct EventStreams: Sendable {
 extension HTTPField.Name {
     /// What nginx calls its buffering, which would hold back events.
     static let accelBuffering = HTTPField.Name("X-Accel-Buffering")!
+    /// Of which epoch the stream is: with another one, positions mean other events.
+    static let ledgerEpoch = HTTPField.Name("Jobledger-Epoch")!
 }

@@ -5,12 +5,14 @@ internal import Postgres
 /// Where the log ends, and where jobs have ended: what there is to know before a stream begins.
 struct JobEnds: Sendable {
     let head: Position
+    /// Of the log that this was found in: the stream's subscription is to be of the same.
+    let epoch: EventID
     /// Of the jobs that were asked for, those that have ended, with the position of their last event.
     let ends: [String: Position]
 
     static func look(_ jobs: Set<String>, in store: EventStore) async throws -> JobEnds {
         let statements = [
-            PostgresStatement("SELECT head()", []),
+            PostgresStatement("SELECT head(), epoch FROM ledger", []),
             PostgresStatement(
                 """
                 SELECT job.id, event.position
@@ -23,6 +25,7 @@ struct JobEnds: Sendable {
         let answers = try await store.pool.withConnection { try await $0.pipeline(statements) }
         var ends: [String: Position] = [:]
         for row in try answers[1].get() { ends[try row.decode(0)] = try row.decode(1) as Position }
-        return JobEnds(head: try answers[0].get().only().decode(0), ends: ends)
+        let log = try answers[0].get().only()
+        return JobEnds(head: try log.decode(0), epoch: try log.decode(1), ends: ends)
     }
 }

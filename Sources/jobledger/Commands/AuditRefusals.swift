@@ -55,6 +55,7 @@ struct AuditRefusals: AsyncParsableCommand {
         var eventId: String?
         var code: String
         var detail: String
+        var notedBy: String?
     }
 
     func run() async throws {
@@ -78,7 +79,7 @@ struct AuditRefusals: AsyncParsableCommand {
                 token: refusal.token, tokenName: refusal.tokenName, peer: refusal.peer, method: refusal.method,
                 path: refusal.path,
                 actor: refusal.actor, job: refusal.job, type: refusal.type, eventId: refusal.eventID?.text, code: refusal.code,
-                detail: refusal.detail))
+                detail: refusal.detail, notedBy: refusal.notedBy))
     }
 
     private func print(_ refusal: RecordedRefusal) throws {

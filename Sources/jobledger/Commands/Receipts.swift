@@ -38,6 +38,7 @@ struct Receipts: AsyncParsableCommand {
         var workers: Int?
         var window: Int64?
         var blockedMs: Double?
+        var leftOut: Int64?
         var madeAt: String
         var madeBy: String
         var role: String
@@ -60,18 +61,22 @@ struct Receipts: AsyncParsableCommand {
             number: receipt.number, kind: receipt.kind, projection: receipt.projection, definition: receipt.definition,
             position: receipt.position, rows: receipt.rows, digest: receipt.digest, liveDigest: receipt.liveDigest,
             equal: receipt.isEqual, events: receipt.events, seconds: short(receipt.seconds), workers: receipt.workers,
-            window: receipt.window, blockedMs: short(receipt.blockedMilliseconds), madeAt: receipt.madeAt, madeBy: receipt.madeBy,
+            window: receipt.window, blockedMs: short(receipt.blockedMilliseconds), leftOut: receipt.leftOut,
+            madeAt: receipt.madeAt, madeBy: receipt.madeBy,
             role: receipt.role)
     }
 
     private func text(_ receipt: RecordedReceipt) -> String {
         var text =
-            "\(receipt.number)  \(receipt.madeAt.prefix(19))Z  \(receipt.kind) \(receipt.projection) at \(receipt.position), by \(receipt.madeBy) as \(receipt.role)"
+            "\(receipt.number)  \(receipt.madeAt.prefix(19))Z  \(receipt.kind) \(receipt.projection) at \(receipt.position), by \(receipt.role) (\(receipt.madeBy))"
         if let rows = receipt.rows, let digest = receipt.digest, let events = receipt.events, let seconds = receipt.seconds {
             text += "\n   \(events) events into \(rows) rows in \(String(format: "%.1f", seconds)) s\n   digest \(digest)"
             text +=
                 receipt.isEqual.map { $0 ? ", equal to the tables in use" : "\n   DIFFERS from \(receipt.liveDigest ?? "")" }
                 ?? ""
+        }
+        if let count = receipt.leftOut, count > 0 {
+            text += "\n   leaving out \(count) \(count == 1 ? "event" : "events") that were skipped"
         }
         return text + "\n   definition \(receipt.definition)"
     }

@@ -133,7 +133,9 @@ struct Verify: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Refold a projection and compare it with the tables in use.",
         discussion: """
-            Changes nothing and holds nobody up. Exit code 1 when they differ.
+            Changes nothing and holds nobody up. Exit code 1 when they differ, or lack an event that was skipped and can be folded: each \
+            event that was skipped is tried. What was skipped is listed, with who did it, when and why; where it cannot be folded, the tables \
+            are equal without it. A changed definition, if only by a comment, is asked anew: rebuild makes tables with those events again.
 
             EXAMPLE
               jobledger verify batch_jobs
@@ -157,6 +159,32 @@ struct Verify: AsyncParsableCommand {
         var equal: Bool
         var liveDigest: String
         var rebuiltDigest: String
+        var skipped: [Skip]
+        var tablesWithPolicies: [String]
+    }
+
+    private struct Skip: Encodable {
+        var position: Position
+        var event: String
+        var reason: String
+        var error: String
+        var role: String
+        var skippedBy: String
+        var skippedAt: String
+        var canBeFolded: Bool
+
+        init(_ skipped: Verification.Skipped) {
+            let record = skipped.record
+            (position, event, reason, error) = (record.position, record.event.text, record.reason, record.error)
+            (role, skippedBy, skippedAt) = (record.role, record.skippedBy, record.skippedAt)
+            canBeFolded = skipped.canBeFolded
+        }
+
+        var line: String {
+            Output.printable(
+                "left out position \(position), event \(event), by \(role) (\(skippedBy)) at \(skippedAt): \(reason); "
+                    + (canBeFolded ? "IT CAN BE FOLDED" : "it cannot be folded: \(error)"))
+        }
     }
 
     func run() async throws {
@@ -172,11 +200,11 @@ struct Verify: AsyncParsableCommand {
             try Output.json(
                 Answer(
                     projection: finding.projection, position: finding.position, equal: finding.isEqual,
-                    liveDigest: finding.liveDigest, rebuiltDigest: finding.rebuiltDigest),
+                    liveDigest: finding.liveDigest, rebuiltDigest: finding.rebuiltDigest,
+                    skipped: finding.skipped.map(Skip.init), tablesWithPolicies: finding.tablesWithPolicies),
                 adding: "differences", as: Self.json(finding))
         } else {
-            try Output.line(
-                "\(finding.projection) \(finding.isEqual ? "equals" : "DIFFERS from") its refold at position \(finding.position)")
+            try Output.line("\(finding.projection) \(Self.verdict(finding)) at position \(finding.position)")
             try Output.line("live    \(finding.liveDigest)\nrebuilt \(finding.rebuiltDigest)")
             for (row, explanation) in zip(finding.differences, finding.explanations) {
                 let what =
@@ -184,8 +212,22 @@ struct Verify: AsyncParsableCommand {
                 try Output.line("\(row.table) \(row.key): \(what)")
                 for line in Self.lines(explanation) { try Output.line("    \(line)") }
             }
+            for skipped in finding.skipped { try Output.line(Skip(skipped).line) }
+            for table in finding.tablesWithPolicies {
+                try Output.line("\(table) has row policies: readers may see less of it than was compared")
+            }
         }
         if !finding.isEqual { throw Failure.refused }
+    }
+
+    private static func verdict(_ finding: Verification.Finding) -> String {
+        let count = finding.skipped.count
+        let leaving = count == 0 ? "" : ", leaving out \(count) \(count == 1 ? "event" : "events"),"
+        if finding.liveDigest != finding.rebuiltDigest { return "DIFFERS from its refold\(leaving)" }
+        return finding.isEqual
+            ? "equals its refold\(leaving)"
+            : "LACKS events that were skipped and can be folded:"
+                + " otherwise it equals its refold"
     }
 
     private static func lines(_ explanation: Explanation) -> [String] {

@@ -1,0 +1,257 @@
+import EventStore
+import Foundation
+import LedgerCore
+import LedgerTesting
+import OffPool
+import Postgres
+import Redis
+import Testing
+
+@testable import Feed
+
+/// Somebody else publishes on our Redis, or stands between: what subscribers are given is what Postgres has, and they go on.
+@Suite(.timeLimit(.minutes(5))) struct ForgedMessagesTests {
+    /// An event as the relay would write it, but for its code.
+    private static func event(_ job: String, position: String, version: Int = 1, type: String = "progress") -> String {
+        """
+        {"specversion":"1.0","id":"\(EventID.version7().text)","source":"/jobledger/x","type":"io.jobledger.job.\(type)","subject":"\(job)",\
+        "time":"2026-01-01T00:00:00Z","position":"\(position)","streamversion":\(version),"recordedtime":"2026-01-01T00:00:00Z",\
+        "datacontenttype":"application/json","data":{"completed":666}}
+        """
+    }
+
+    private static func publish(_ message: String, to channel: String, _ client: RedisClient) async throws {
+        _ = try await client.command("PUBLISH", channel, message)
+    }
+
+    /// What no relay says: the next position, one that is far, one before all, with and without something that looks like a code; ends of jobs;
+    /// beats from the future; and what is no event at all. Of each, how a stranger who listens too would write it.
+    private static func nonsense(_ ledger: TestLedger, next: Position, version: Int) async throws -> [(String, String)] {
+        let (job, head) = (ledger.name.channel(ofJob: "a"), ledger.name.headChannel)
+        let epoch = try await ledger.store.epoch().text
+        let numbers = [
+            "\(next)", "\(next + 1)", "9223372036854775807", "-9223372036854775808", "0", "-1", "18446744073709551616", "+5", "٣",
+            "",
+        ]
+        var messages: [(String, String)] = []
+        for number in numbers {
+            for type in ["progress", "finished"] {
+                messages.append((job, event("a", position: number, version: version, type: type)))
+            }
+            messages.append((head, #"{"position":"\#(number)","epoch":"\#(epoch)"}"#))
+        }
+        messages += [
+            "", "{", "null", "[1]", "{}", #"{"position":1}"#, String(repeating: "[", count: 100_000),
+            String(repeating: "x", count: 3 << 20),
+            "\u{0}", #"{"mac":"00000000000000000000000000000000"}"#,
+        ].flatMap { [(job, $0), (head, $0)] }
+        let zeros = #","mac":"00000000000000000000000000000000"}"#
+        return messages + messages.filter { $0.1.hasSuffix("}") }.map { ($0.0, String($0.1.dropLast()) + zeros) }
+    }
+
+    @Test func nothingThatIsForgedIsGiven() async throws {
+        try await TestLedger.with { ledger async throws in
+            let redis = try await TestServers.shared.redis()
+            let client = RedisClient(redis)
+            try await ledger.queue("a")
+            try await ledger.withFeed(redis, relayTo: redis) { feed async throws in
+                let seen = [Seen(), Seen(), Seen()]
+                let subscriptions = [feed.subscribe(), feed.subscribe(job: "a"), feed.subscribe(jobs: ["a", "b"])]
+                let following = zip(subscriptions, seen).map { subscription, seen in
+                    Task { for try await event in subscription { await seen.add(event) } }
+                }
+                for seen in seen { try await seen.until(1) }
+                _ = try await eventually("live") {
+                    try await ledger.progress("a", 1)
+                    return feed.figures.deliveryLag.count > 0 ? true : nil
+                }
+                for round in 0..<3 {
+                    let head = try await ledger.store.head()
+                    for seen in seen { try await seen.until(Int(head)) }
+                    let before = feed.figures.rejectedMessages
+                    let messages = try await Self.nonsense(ledger, next: head + 1, version: Int(head) + 1)
+                    for (channel, message) in messages { try await Self.publish(message, to: channel, client) }
+                    // All of them have come, and were dropped.
+                    _ = try await eventually("dropped") {
+                        feed.figures.rejectedMessages >= before + messages.count ? true : nil
+                    }
+                    for count in 1...5 { try await ledger.progress("a", 100 * (round + 1) + count) }
+                    for seen in seen { try await seen.until(Int(head) + 5) }
+                }
+                let head = try await ledger.store.head()
+                let truth = try await feed.subscribe().first(Int(head))
+                for seen in seen { #expect(await seen.events == truth) }
+                for task in following {
+                    task.cancel()
+                    _ = await task.result
+                }
+            }
+        }
+    }
+
+    /// What the relay did say, said again by somebody: on its own channel, on another job's, on the head's, in another ledger, in another epoch.
+    @Test func whatIsRepeatedElsewhereIsNotGivenAgain() async throws {
+        try await TestLedger.with { ledger async throws in
+            try await TestLedger.with { neighbour async throws in
+                let redis = try await TestServers.shared.redis()
+                let client = RedisClient(redis)
+                for ledger in [ledger, neighbour] { try await ledger.queue("a") }
+                let recorded = try await Self.recorded(ledger, redis, count: 9)
+                try await neighbour.withFeed(redis, relayTo: redis) { other async throws in
+                    try await ledger.withFeed(redis, relayTo: redis) { feed async throws in
+                        let seen = [Seen(), Seen()]
+                        let following = zip([feed, other], seen).map { feed, seen in
+                            Task { for try await event in feed.subscribe() { await seen.add(event) } }
+                        }
+                        let head = try await ledger.store.head()
+                        try await seen[0].until(Int(head))
+                        try await seen[1].until(1)
+                        let channels = [ledger, neighbour].flatMap {
+                            [$0.name.channel(ofJob: "a"), $0.name.channel(ofJob: "b"), $0.name.headChannel]
+                        }
+                        for message in recorded.reversed() {
+                            for channel in channels { try await Self.publish(message, to: channel, client) }
+                        }
+                        // The neighbour has dropped what was published there: nothing of ours is good under its key.
+                        _ = try await eventually("dropped") { other.figures.rejectedMessages >= 3 * recorded.count ? true : nil }
+                        try await ledger.progress("a", 99)
+                        try await neighbour.progress("a", 99)
+                        try await seen[0].until(Int(head) + 1)
+                        try await seen[1].until(2)
+                        #expect(await seen[0].positions == Array(1...head + 1))
+                        #expect(await seen[1].positions == [1, 2])
+                        for task in following {
+                            task.cancel()
+                            _ = await task.result
+                        }
+                    }
+                }
+                // The same in another epoch of the same ledger, in which those numbers are still to come.
+                _ = try await ledger.store.pool.withConnection { try await $0.query("SELECT begin_epoch()") }
+                try await ledger.withFeed(redis, relayTo: redis) { feed async throws in
+                    try await feed.whenLive(ledger)
+                    let (before, head) = (feed.figures.rejectedMessages, try await ledger.store.head())
+                    async let next = feed.subscribe(after: head).first(1)
+                    _ = try await eventually("they come, and are dropped") {
+                        for message in recorded { try await Self.publish(message, to: ledger.name.channel(ofJob: "a"), client) }
+                        return feed.figures.rejectedMessages >= before + recorded.count ? true : nil
+                    }
+                    let appended = try await ledger.progress("a", 100)
+                    #expect(try await next.map(\.position) == [appended.position])
+                }
+            }
+        }
+    }
+
+    /// So many of the relay's messages, events and beats, as anybody can listen to them.
+    private static func recorded(_ ledger: TestLedger, _ redis: RedisConfiguration, count: Int) async throws -> [String] {
+        let relay = Task { await ledger.relay(redis).run() }
+        var items = try ledger.subscription(redis).makeAsyncIterator()
+        var messages: [String] = []
+        while messages.count < count, let item = await items.next() {
+            if item == .joined { for count in 1...5 { try await ledger.progress("a", count) } }
+            if case .message(_, _, let payload) = item { messages.append(String(decoding: payload, as: UTF8.self)) }
+        }
+        relay.cancel()
+        await relay.value
+        return messages
+    }
+
+    /// Somebody who holds back every message, and repeats an old beat so that all seems well: subscribers are given what Postgres has.
+    @Test(arguments: [["a"], ["a", "b"], nil] as [Set<String>?])
+    func whatIsHeldBackIsReadFromPostgres(_ jobs: Set<String>?) async throws {
+        try await TestLedger.with { ledger async throws in
+            let redis = try await TestServers.shared.redis()
+            let client = RedisClient(redis)
+            try await ledger.queue("a")
+            let beat = try #require(try await Self.recorded(ledger, redis, count: 9).last { $0.hasPrefix(#"{"position":"#) })
+            // No relay from here on: nothing but the old beat comes.
+            let repeating = Task {
+                while !Task.isCancelled {
+                    try await Self.publish(beat, to: ledger.name.headChannel, client)
+                    try await Task.sleep(for: .milliseconds(100))
+                }
+            }
+            try await ledger.withFeed(redis) { feed async throws in
+                let seen = Seen()
+                let following = Task { for try await event in feed.subscribe(jobs: jobs) { await seen.add(event) } }
+                try await seen.until(Int(try await ledger.store.head()))
+                _ = try await eventually("the beat is heard") {
+                    feed.state.withLock { $0.hearing.told(at: .now) } != nil ? true : nil
+                }
+                for count in 10...20 {
+                    let appended = try await ledger.progress("a", count)
+                    try await seen.until(Int(appended.position))
+                }
+                #expect(feed.state.withLock { $0.hearing.told(at: .now) } != nil && feed.figures.rejectedMessages == 0)
+                following.cancel()
+                _ = await following.result
+            }
+            repeating.cancel()
+            _ = await repeating.result
+        }
+    }
+
+    /// The owner makes another secret while everything runs: relay and feed find it, and events come by Redis again.
+    @Test func anotherSecretIsFound() async throws {
+        try await TestLedger.with { ledger async throws in
+            let redis = try await TestServers.shared.redis()
+            try await ledger.withFeed(redis, relayTo: redis) { feed async throws in
+                try await feed.whenLive(ledger)
+                let start = try await ledger.store.head()
+                let seen = Seen()
+                let following = Task { for try await event in feed.subscribe(after: start) { await seen.add(event) } }
+                _ = try await ledger.store.pool.withConnection { try await $0.query("SELECT renew_feed_key()") }
+                let secret = try await ledger.store.pool.withConnection {
+                    try await $0.query("SELECT secret FROM feed_key").only().decode(0, as: PostgresBytes.self).bytes
+                }
+                let epoch = try await ledger.store.epoch()
+                _ = try await eventually("the feed has it") {
+                    feed.state.withLock { $0.asking.code?.isOf(secret, epoch) } == true ? true : nil
+                }
+                let heard = feed.figures.deliveryLag.count
+                _ = try await eventually("live again") {
+                    try await ledger.progress("first of all", 1)
+                    return feed.figures.deliveryLag.count > heard ? true : nil
+                }
+                let head = try await ledger.store.head()
+                try await seen.until(Int(head - start))
+                #expect(await seen.positions == Array(start + 1...head))
+                following.cancel()
+                _ = await following.result
+            }
+        }
+    }
+
+    /// The users of Redis that docs/security.md makes: with them everything runs, and a reader can publish nothing.
+    @Test func theRedisUsersOfTheDocsAreEnough() async throws {
+        try await TestLedger.with { ledger async throws in
+            let redis = try await TestServers.shared.redis()
+            let admin = RedisClient(redis)
+            let page = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+                .deletingLastPathComponent()
+                .appending(path: "docs/security.md")
+            let lines = try String(contentsOf: page, encoding: .utf8).split(separator: "\n")
+                .filter { $0.hasPrefix("ACL SETUSER relay") || $0.hasPrefix("ACL SETUSER reader") }
+            #expect(lines.count == 2)
+            for line in lines {
+                let words = line.replacing("jobledger:", with: "\(ledger.name):").split(separator: " ").map { word in
+                    word == "relay" || word == "reader" ? "\(ledger.name)_\(word)" : String(word)
+                }
+                _ = try await admin.send([RedisCommand(arguments: words.map { Array($0.utf8) })])[0].get()
+            }
+            func user(_ name: String) -> RedisConfiguration {
+                var configuration = redis
+                (configuration.user, configuration.password) = ("\(ledger.name)_\(name)", "SECRET")
+                return configuration
+            }
+            try await ledger.withFeed(user("reader"), relayTo: user("relay")) { feed async throws in
+                try await feed.whenLive(ledger)
+                #expect(feed.figures.isJoined && feed.figures.rejectedMessages == 0)
+            }
+            await #expect(throws: RedisError.self) {
+                try await Self.publish("{}", to: ledger.name.headChannel, RedisClient(user("reader")))
+            }
+        }
+    }
+}
