@@ -4,7 +4,7 @@ import Postgres
 /// The requests of one call of the append function, encoded as they are added.
 struct AppendBatch: Sendable {
     /// How much goes in one call: enough to share a commit, not so much that others wait long for it.
-    static let mostEvents = 1000
+    static let mostEvents = AppendRequest.mostEvents
     static let mostBytes = 16 << 20
 
     private(set) var requests: [AppendRequest] = []

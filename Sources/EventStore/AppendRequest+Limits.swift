@@ -3,6 +3,8 @@ import LedgerCore
 
 /// What is far beyond every limit of the ledger is not sent at all.
 extension AppendRequest {
+    /// The most events in one request.
+    public static let mostEvents = 1000
     private static let largest = 64 << 20
 
     /// About the bytes that go to the server.
@@ -10,10 +12,10 @@ extension AppendRequest {
 
     var refusalBySize: Refusal? {
         if events.isEmpty { return Refusal(.invalidEvent, "a request without events: send one at least") }
-        if events.count > AppendBatch.mostEvents {
+        if events.count > Self.mostEvents {
             return Refusal(
                 .tooLarge,
-                "\(events.count) events in one request, and the limit is \(AppendBatch.mostEvents): send them in several")
+                "\(events.count) events in one request, and the limit is \(Self.mostEvents): send them in several")
         }
         let size = size
         return size > Self.largest

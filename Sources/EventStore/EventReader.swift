@@ -6,6 +6,9 @@ public struct EventQuery: Sendable {
     public var after: Position
     public var upTo: Position?
     public var job: String?
+    /// Of a job's events those with a version behind the one, up to the other; without a job of no meaning.
+    public var afterVersion: Int32?
+    public var upToVersion: Int32?
     /// `nil` for all types.
     public var types: Set<EventType>?
     public var limit: Int?
@@ -34,6 +37,8 @@ public struct EventQuery: Sendable {
         let data =
             largestData.map { "CASE WHEN octet_length(data::text) <= \(parameter(Int32($0))) THEN data END AS data" } ?? "data"
         var conditions = ["position > \(parameter(after))"]
+        if let afterVersion { conditions.append("version > \(parameter(afterVersion))") }
+        if let upToVersion { conditions.append("version <= \(parameter(upToVersion))") }
         if let upTo { conditions.append("position <= \(parameter(upTo))") }
         if let job { conditions.append("category = 'job' AND stream_id = \(parameter(job))") }
         if let types { conditions.append("type = ANY (\(parameter(types.map(\.rawValue))))") }

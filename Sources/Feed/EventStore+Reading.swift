@@ -36,16 +36,27 @@ extension EventStore {
             // What is left of the statement is called off now: the connection's next user shall not wait for it.
             if isHeavy { try await connection.query("SELECT") }
             guard let last else { throw PostgresError.unexpected("the ledger's own row is missing") }
-            let hasMore = isHeavy || events.count == limit
+            let isFull = isHeavy || events.count == limit
+            let end = Self.end(selection, after: mark.position, head: last.head)
+            let hasMore = isFull || end < last.head
             let through =
-                hasMore
+                isFull
                 ? selection.mark(events[events.count - 1])
-                : Delivery.Mark(number: selection.onlyJob == nil ? last.head : Int64(last.version ?? 0), position: last.head)
+                : Delivery.Mark(number: selection.onlyJob == nil ? end : Int64(last.version ?? 0), position: end)
             let isOver = selection.endsWithJob && last.type.flatMap(EventType.init(rawValue:))?.isEnd == true
             return Found(
                 page: Delivery.Page(events: events, through: through, hasMore: hasMore, isLast: isOver && !hasMore),
                 head: last.head, epoch: last.epoch, isHeavy: isHeavy)
         }
+    }
+
+    /// A look at the log for some types goes over so many events at most, however few it finds.
+    static let mostRows: Int64 = 50_000
+
+    /// How far a look goes.
+    private static func end(_ selection: Selection, after position: Position, head: Position) -> Position {
+        guard selection.jobs == nil, selection.types != nil, position < head else { return head }
+        return position + min(head - position, mostRows)
     }
 
     /// One statement, so that the head and the events are of one moment. There is a row also where there is no event.
@@ -81,7 +92,8 @@ extension EventStore {
                     """
             }
         } else {
-            events = "SELECT \(columns) FROM events WHERE position > $1 \(types) ORDER BY position LIMIT $2"
+            let end = selection.types == nil ? "" : "AND position <= least(now.head, $1 + \(parameter(mostRows)))"
+            events = "SELECT \(columns) FROM events WHERE position > $1 \(types) \(end) ORDER BY position LIMIT $2"
         }
         return PostgresStatement(
             """

@@ -56,8 +56,8 @@ struct ServerSentEvents: Sendable {
             hasData = true
         case "id" where !value.contains(0): id = String(decoding: value, as: UTF8.self)
         case "retry":
-            if !value.isEmpty, value.allSatisfy({ (0x30...0x39).contains($0) }) {
-                retry = Int(String(decoding: value, as: UTF8.self))
+            if value.allSatisfy({ (0x30...0x39).contains($0) }), let time = Int(String(decoding: value, as: UTF8.self)) {
+                retry = time
             }
         // A comment, whose name is empty, or what a later version of the standard may bring.
         default: break

@@ -62,8 +62,9 @@ public enum JSONText {
     ///
     /// They are cut out by their brackets and strings; whether each is JSON, whoever reads it finds out. So what is wrong with one of them, such as
     /// a `NaN`, takes nothing from the others.
+    /// - Parameter most: where there are more, one more is given and the rest is not looked at.
     /// - Throws: where brackets and strings do not tell any more where an element ends.
-    public static func elements(of bytes: ArraySlice<UInt8>) throws(SyntaxError) -> [ArraySlice<UInt8>] {
+    public static func elements(of bytes: ArraySlice<UInt8>, most: Int = .max - 1) throws(SyntaxError) -> [ArraySlice<UInt8>] {
         var scanner = Scanner(bytes: bytes)
         var elements: [ArraySlice<UInt8>] = []
         scanner.skipSpace()
@@ -76,6 +77,7 @@ public enum JSONText {
                 try scanner.skipElement()
                 let end = bytes[start..<scanner.place].lastIndex { !isSpace($0) }.map { $0 + 1 } ?? start
                 elements.append(bytes[start..<end])
+                if elements.count > most { return elements }
             } while scanner.skip(",")
             try scanner.expect("]")
         }

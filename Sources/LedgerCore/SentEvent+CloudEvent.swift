@@ -3,7 +3,7 @@ extension SentEvent {
     ///
     /// `id` is the event id and must be a UUID, `type` is `io.jobledger.job.progress` or one of its kind, `subject` the job, `time` when
     /// it occurred. `actor`, `correlationid`, `causationid` and `traceparent` go to the metadata under the ledger's own names,
-    /// `source` and all other extensions under theirs. `position`, `streamversion` and `recordedtime` are what a
+    /// `source` and all other extensions under theirs. `position`, `streamversion`, `recordedtime` and `total` are what a
     /// ledger says of an event; a ledger that is asked to append one gives it new ones.
     /// - Parameters:
     ///   - attributes: their values as JSON text.
@@ -32,9 +32,22 @@ extension SentEvent {
                 // In a header a number is a text.
                 let text = JSONText.string(from: value).flatMap { Int32(decimal: $0) == nil ? nil : Array($0.utf8)[...] }
                 expectedVersion = try Self.expectedVersion(text ?? value, name)
-            case "position", "streamversion", "recordedtime": break
+            case "position", "streamversion", "recordedtime", "total": break
+            case "dataref":
+                throw Refusal(
+                    .invalidEvent,
+                    "\"dataref\": the data must stand in the event; fetch them from \(try Self.string(value, name).prefix(200)) first"
+                )
             default:
-                if name == "source" { source = try Self.string(value, name) }
+                if name == "source" {
+                    let text = try Self.string(value, name)
+                    if text.isEmpty {
+                        throw Refusal(.invalidEvent, "\"source\" must not be empty: it says where the event comes from")
+                    }
+                    source = text
+                } else if let first = value.first, first == UInt8(ascii: "{") || first == UInt8(ascii: "[") {
+                    throw Refusal(.invalidEvent, "\"\(name)\" must be a text, a number, true or false: an attribute has no parts")
+                }
                 guard !name.isEmpty, name.utf8.allSatisfy(Self.isAttributeCharacter) else {
                     throw Refusal(
                         .invalidEvent,

@@ -32,7 +32,7 @@ struct CrossOrigin: Sendable {
     /// Tells the browser that the page may see the answer.
     func allow(_ request: Request, _ response: inout Response) {
         guard !origins.isEmpty else { return }
-        if !origins.contains("*") { response.headers[.vary] = "Origin" }
+        if !origins.contains("*") { response.headers.append(HTTPField(name: .vary, value: "Origin")) }
         guard let origin = allowed(request) else { return }
         response.headers[.accessControlAllowOrigin] = origin
         response.headers[.accessControlExposeHeaders] = Self.exposed

@@ -3,6 +3,7 @@ internal import Hummingbird
 internal import LedgerCore
 internal import Logging
 internal import NIOCore
+internal import Synchronization
 
 /// Answers every request: finds its route, checks its token, and makes a problem of every error.
 struct LedgerResponder: HTTPResponder {
@@ -15,9 +16,15 @@ struct LedgerResponder: HTTPResponder {
     let hosts: AllowedHosts
     let metrics: Metrics
     let refusals: RefusalBook
+    let connections: ConnectionCount
+    let reads: ReadLimits
+    let watch: ProjectionWatch
+    let bodies: BodyBudget
 
     func respond(to request: Request, context: LedgerContext) async throws -> Response {
         let start = ContinuousClock.now
+        metrics.underWay.add(1, ordering: .relaxed)
+        defer { metrics.underWay.subtract(1, ordering: .relaxed) }
         let (path, query) = Self.split(request.head.path ?? "/")
         let id = context.id
         var (route, response): (Route?, Response)
@@ -50,14 +57,23 @@ struct LedgerResponder: HTTPResponder {
     ) async throws -> (Route?, Response) {
         try hosts.check(request)
         if let preflight = cors.preflight(request) { return (nil, preflight) }
+        if request.method == .options { return (nil, try options(path)) }
         guard let (route, parameter) = route(request.method, path) else { throw notFound(path) }
+        try RequestFields.check(request)
         let query = try Query(query.map(String.init))
         let token = try await authorize(request, route, query)
+        // What anybody may ask keeps no place for who asks.
+        if route.scope != nil { connections.settle(context.channel) }
         guard let job = Query.decoded(parameter) else {
             throw Problem.invalidRequest("the path is not percent-encoded UTF-8, or has U+0000")
         }
         let call = Call(request: request, context: context, job: job, query: query, token: token)
-        return (route, try await route.answer(call))
+        guard route.scope == .read else { return (route, try await route.answer(call)) }
+        // Whoever has just appended asks for what has come of it. To wait takes no reader.
+        if let projection = route.projection, let position = try query.position("min_position") {
+            try await watch.wait(for: position, of: projection)
+        }
+        return (route, try bodies.counting(try await reads.run(for: token) { try await route.answer(call) }))
     }
 
     /// HEAD is GET without the body.
@@ -70,14 +86,23 @@ struct LedgerResponder: HTTPResponder {
     }
 
     private func notFound(_ path: Substring) -> Problem {
-        let segments = Route.segments(path)
-        let methods = routes.filter { $0.match(segments) != nil }.map(\.method)
-        guard !methods.isEmpty else {
+        guard let allowed = methods(path) else {
             return Problem(.notFound, "not_found", "there is nothing at this path; /openapi.json says what there is")
         }
-        let allowed = methods.map(\.rawValue) + (methods.contains(.get) ? ["HEAD"] : [])
-        return Problem(.methodNotAllowed, "method_not_allowed", "this path takes \(allowed.joined(separator: ", "))")
-            .adding(.allow, allowed.joined(separator: ", "))
+        return Problem(.methodNotAllowed, "method_not_allowed", "this path takes \(allowed)").adding(.allow, allowed)
+    }
+
+    /// What a path takes, or `*`: the service; `nil` where there is nothing.
+    private func methods(_ path: Substring) -> String? {
+        let segments = Route.segments(path)
+        let methods = routes.filter { path == "*" || $0.match(segments) != nil }.map(\.method)
+        let names = [HTTPRequest.Method.get, .head, .post].filter { methods.contains($0 == .head ? .get : $0) }.map(\.rawValue)
+        return names.isEmpty ? nil : (names + ["OPTIONS"]).joined(separator: ", ")
+    }
+
+    private func options(_ path: Substring) throws(Problem) -> Response {
+        guard let allowed = methods(path) else { throw notFound(path) }
+        return Response(status: .noContent, headers: [.allow: allowed])
     }
 
     // MARK: Tokens
@@ -117,8 +142,13 @@ struct LedgerResponder: HTTPResponder {
     /// A browser's `EventSource` cannot set headers: for a stream of events, and nothing else, the token may stand in the query.
     private func sentToken(_ request: Request, _ route: Route, _ query: Query) throws -> String? {
         if let header = request.headers.first(.authorization) {
+            // RFC 6750, 2: one way and no other.
+            if !query.all("access_token").isEmpty {
+                throw Problem.invalidRequest("the token may stand in \"Authorization\" or in \"access_token\", not in both")
+            }
             let parts = header.split(separator: " ", maxSplits: 1)
-            guard parts.count == 2, parts[0].lowercased() == "bearer" else { return "" }
+            // Another scheme is no attempt at ours.
+            guard parts.count == 2, parts[0].lowercased() == "bearer" else { return nil }
             return parts[1].trimmingSpaces()
         }
         guard route.path.hasSuffix("/events"), MediaType.wantsStream(request) else { return nil }
@@ -148,6 +178,11 @@ struct LedgerResponder: HTTPResponder {
     // MARK: Errors and the log
 
     private func problem(_ error: any Error, _ context: LedgerContext) -> Problem {
+        // Whatever went wrong, there is nobody to tell, and no fault of ours.
+        guard context.channel.isActive else {
+            context.logger.debug("the client has gone", metadata: ["error": "\(error)"])
+            return .unavailable("the client has gone", code: "stopping")
+        }
         guard let problem = Problem(error) else {
             context.logger.error("a request failed", metadata: ["error": "\(error)"])
             return Problem(

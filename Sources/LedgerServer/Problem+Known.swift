@@ -30,6 +30,7 @@ extension Problem {
         switch error {
         case let problem as Problem: self = problem
         case let refusal as Refusal: self.init(refusal)
+        case is RequestCutOff: self = .invalidRequest("the request ended before its end")
         case let error as SealProofs.NotSealed: self = Problem(.notFound, "not_sealed", error.description)
         case let error as SealProofs.TooMuch: self = Problem(.contentTooLarge, "too_large", error.description)
         case let error as SealDamaged: self = Problem(.internalServerError, "seal_damaged", error.description)

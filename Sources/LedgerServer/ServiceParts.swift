@@ -58,25 +58,26 @@ struct ServiceParts: Sendable {
         let pages = EventPages(store: reading)
         let definition = try ProjectionDefinition.all().first { $0.name == JobTables.jobs }
         guard let definition else { throw LedgerService.Mistake(description: "this program was built without \(JobTables.jobs)") }
+        let places = StreamCount(most: http.streamsPerToken)
         let follow = EventStreams(
             store: reading, feed: feed, pages: pages, tokens: tokens, streams: streams,
-            count: StreamCount(most: http.streamsPerToken), metrics: metrics, heartbeat: http.heartbeat)
+            count: places, metrics: metrics, heartbeat: http.heartbeat)
+        let reads = ReadLimits(time: http.read, readers: http.readers)
         let operations = OperationsRoutes(
             health: Health(store: watching, stopping: stopping), metrics: metrics, connections: connections, bodies: bodies,
-            feed: feed, streams: streams)
-        let watch = ProjectionWatch(store: watching, limit: http.wait)
+            feed: feed, streams: places, commits: commits, reads: reads)
         let routes =
             AppendRoutes(store: writing, commits: commits, bodies: bodies, metrics: metrics, refusals: refusals).routes
             + JobRoutes(
-                store: reading, tables: JobTables(store: reading), watch: watch,
-                definition: definition
+                store: reading, tables: JobTables(store: reading), definition: definition
             ).routes
             + EventRoutes(store: reading, pages: pages, streams: follow).routes + SealRoutes(store: reading).routes
-            + TrailRoutes(store: reading, watch: watch).routes
+            + TrailRoutes(store: reading).routes
             + operations.routes
         responder = LedgerResponder(
             routes: routes, tokens: tokens, cors: CrossOrigin(origins: http.corsOrigins),
-            hosts: AllowedHosts(onlyLoopback: !configuration.needsToken), metrics: metrics, refusals: refusals)
+            hosts: AllowedHosts(onlyLoopback: !configuration.needsToken), metrics: metrics, refusals: refusals,
+            connections: connections, reads: reads, watch: ProjectionWatch(store: watching, limit: http.wait), bodies: bodies)
     }
 
     /// Ends all streams, and has the health checks say that it is over.

@@ -15,6 +15,7 @@ import LedgerCore
 /// | `JOBLEDGER_HTTP_REQUEST_SECONDS` | 1–3600 | 30 | how long a request may take to arrive |
 /// | `JOBLEDGER_HTTP_IDLE_SECONDS` | 1–3600 | 60 | how long a connection may be idle, or a client read nothing |
 /// | `JOBLEDGER_HTTP_STREAMS_PER_TOKEN` | 1–1,000,000 | 2000 | event streams that a token may have open |
+/// | `JOBLEDGER_HTTP_READ_SECONDS` | 1–300 | 10 | how long a read may take |
 /// | `JOBLEDGER_HTTP_WAIT_SECONDS` | 1–300 | 5 | how long a read waits for `min_position` |
 /// | `JOBLEDGER_HTTP_HEARTBEAT_SECONDS` | 1–300 | 15 | how often a quiet stream says that it is alive |
 /// | `JOBLEDGER_HTTP_GRACE_SECONDS` | 0–300 | 10 | how long requests under way may take when the service is told to stop |
@@ -32,6 +33,7 @@ public struct HTTPSettings: Sendable {
     public var request: Duration
     public var idle: Duration
     public var streamsPerToken: Int
+    public var read: Duration
     public var wait: Duration
     public var heartbeat: Duration
     public var grace: Duration
@@ -76,6 +78,7 @@ public struct HTTPSettings: Sendable {
         request = try seconds("JOBLEDGER_HTTP_REQUEST_SECONDS", 1...3600, default: 30)
         idle = try seconds("JOBLEDGER_HTTP_IDLE_SECONDS", 1...3600, default: 60)
         streamsPerToken = try integer("JOBLEDGER_HTTP_STREAMS_PER_TOKEN", 1...1_000_000, default: 2000)
+        read = try seconds("JOBLEDGER_HTTP_READ_SECONDS", 1...300, default: 10)
         wait = try seconds("JOBLEDGER_HTTP_WAIT_SECONDS", 1...300, default: 5)
         heartbeat = try seconds("JOBLEDGER_HTTP_HEARTBEAT_SECONDS", 1...300, default: 15)
         grace = try seconds("JOBLEDGER_HTTP_GRACE_SECONDS", 0...300, default: 10)

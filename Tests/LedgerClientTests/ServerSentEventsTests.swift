@@ -42,7 +42,7 @@ import Testing
 
     @Test func remembersWhenToComeBack() throws {
         var parser = ServerSentEvents()
-        _ = try parser.add("retry: 1500\n\nretry: -1\nretry:\n\n".utf8)
+        _ = try parser.add("retry: 1500\n\nretry: -1\nretry:\nretry: +2\nretry: 99999999999999999999\n\n".utf8)
         #expect(parser.retry == 1500)
     }
 }

@@ -93,7 +93,7 @@ import Testing
     @Test(
         "what is no HTTP",
         arguments: [
-            "hello\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "GET /livez HTTP/1.1\r\nhost x\r\n\r\n",
+            "hello\r\n\r\n", "GET /livez HTTP/1.1\r\nhost x\r\n\r\n",
             "POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: -5\r\n\r\n", "\u{16}\u{3}\u{1}\u{2}\r\n\r\n",
         ])
     func noHTTP(text: String) async throws {

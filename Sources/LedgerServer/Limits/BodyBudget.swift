@@ -36,7 +36,7 @@ final class BodyBudget: Sendable {
             guard bytes.count + count <= each else { throw tooLarge }
             taken += count
             guard held.add(count, ordering: .relaxed).newValue <= all else {
-                throw Problem.unavailable("the bodies of the requests under way fill the memory that they may have; try again")
+                throw Self.full
             }
             bytes.append(contentsOf: chunk.readableBytesView)
         }
@@ -46,9 +46,33 @@ final class BodyBudget: Sendable {
         return try await body(bytes)
     }
 
+    /// The answer, whose bytes count until they are on their way: of many large ones, read slowly, the memory has a bound too.
+    func counting(_ response: Response) throws(Problem) -> Response {
+        guard let count = response.body.contentLength, count > Aside.small else { return response }
+        guard held.add(count, ordering: .relaxed).newValue <= all else {
+            held.subtract(count, ordering: .relaxed)
+            throw Self.full
+        }
+        let taken = Lent { [self] in _ = held.subtract(count, ordering: .relaxed) }
+        let (body, headers) = (response.body, response.headers)
+        var response = response
+        response.body = ResponseBody(contentLength: count) { writer in
+            try await body.write(writer)
+            withExtendedLifetime(taken) {}
+        }
+        response.headers = headers
+        return response
+    }
+
+    private static let full = Problem.unavailable(
+        "the bodies of the requests under way, and their answers, fill the memory that they may have; try again")
+
     /// What is still to come of the body is not waited for.
     private var tooLarge: Problem {
-        Problem(.contentTooLarge, "too_large", "a body may have \(each) bytes: send fewer events at a time; the data of one may have 8 MiB").adding(
+        Problem(
+            .contentTooLarge, "too_large",
+            "a body may have \(each) bytes: send fewer events at a time; the data of one may have 8 MiB"
+        ).adding(
             .connection, "close")
     }
 }

@@ -3,26 +3,17 @@ internal import OffPool
 
 /// How many connections there are, at most so many.
 ///
-/// When all places are taken, a new connection gets that of the one which has been there for longest without asking for anything. So
-/// whoever opens connections and is silent, or spells out a request byte by byte, takes them from their own kind.
+/// When all places are taken, a new connection gets that of the one which has been there for longest without having shown a token that
+/// works. So whoever opens connections and is silent, spells out a request byte by byte, or asks what anybody may ask, takes them from
+/// their own kind.
 final class ConnectionCount: Sendable {
     private struct State: Sendable {
-        var open: Set<UInt64> = []
-        /// Those that have not sent the head of a request yet.
-        var silent: [UInt64: any Channel] = [:]
-        /// None before this one is silent.
-        var firstSilent: UInt64 = 1
+        var open: [ObjectIdentifier: UInt64] = [:]
+        /// Those that nobody knows yet.
+        var strangers: [UInt64: any Channel] = [:]
+        /// None before this one is a stranger.
+        var firstStranger: UInt64 = 1
         var last: UInt64 = 0
-    }
-
-    /// A connection's own.
-    struct Place: Sendable {
-        fileprivate let number: UInt64
-        fileprivate let count: ConnectionCount
-
-        /// A request has come: the place is kept.
-        func settle() { count.settle(number) }
-        func leave() { count.leave(number) }
     }
 
     let most: Int
@@ -32,31 +23,43 @@ final class ConnectionCount: Sendable {
 
     var open: Int { state.withLock { $0.open.count } }
 
-    /// - Returns: `nil` where there is no place, and none can be made.
-    func enter(_ channel: any Channel) -> Place? {
-        let (place, displaced) = state.withLock { state -> (UInt64?, (any Channel)?) in
+    /// Takes a place until the channel is closed, however that happens.
+    /// - Returns: whether there is one, or one could be made.
+    func enter(_ channel: any Channel) -> Bool {
+        let id = ObjectIdentifier(channel)
+        let (isIn, displaced) = state.withLock { state -> (Bool, (any Channel)?) in
             var displaced: (any Channel)?
             if state.open.count >= most {
-                while state.firstSilent <= state.last, state.silent[state.firstSilent] == nil { state.firstSilent += 1 }
-                displaced = state.silent.removeValue(forKey: state.firstSilent)
-                guard displaced != nil else { return (nil, nil) }
-                state.open.remove(state.firstSilent)
+                while state.firstStranger <= state.last, state.strangers[state.firstStranger] == nil { state.firstStranger += 1 }
+                displaced = state.strangers.removeValue(forKey: state.firstStranger)
+                guard let displaced else { return (false, nil) }
+                state.open[ObjectIdentifier(displaced)] = nil
             }
             state.last += 1
-            state.open.insert(state.last)
-            state.silent[state.last] = channel
-            return (state.last, displaced)
+            state.open[id] = state.last
+            state.strangers[state.last] = channel
+            return (true, displaced)
         }
         displaced?.close(promise: nil)
-        return place.map { Place(number: $0, count: self) }
+        guard isIn else { return false }
+        // The channel lives at least until then, so nobody else has its identifier.
+        channel.closeFuture.whenComplete { [self] _ in leave(id) }
+        return true
     }
 
-    private func settle(_ number: UInt64) { state.withLock { _ = $0.silent.removeValue(forKey: number) } }
-
-    private func leave(_ number: UInt64) {
+    /// A request with a token that works has come: the place is kept.
+    func settle(_ channel: any Channel) {
+        let id = ObjectIdentifier(channel)
         state.withLock { state in
-            state.silent[number] = nil
-            state.open.remove(number)
+            guard let number = state.open[id] else { return }
+            state.strangers[number] = nil
+        }
+    }
+
+    private func leave(_ id: ObjectIdentifier) {
+        state.withLock { state in
+            guard let number = state.open.removeValue(forKey: id) else { return }
+            state.strangers[number] = nil
         }
     }
 }

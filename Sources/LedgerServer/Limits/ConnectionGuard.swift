@@ -1,213 +1,250 @@
 internal import HTTPTypes
-internal import Logging
 internal import NIOCore
 internal import NIOHTTP1
-internal import NIOHTTPTypes
 
-/// Watches over one connection: how long requests take to arrive, how long nothing is asked or read, and what cannot be parsed.
+/// Watches over one connection: tells its ``ConnectionState`` what comes and what goes, and does what that says.
 ///
-/// One timer a connection, which looks at what has become of it and sets itself anew: nothing is scheduled or cancelled for a request.
-/// It belongs to the connection's event loop, as all channel handlers do.
+/// It sees requests before anybody else does, as they stand on the wire. One timer a connection looks at what has become of it and sets itself
+/// anew: nothing is scheduled or cancelled for a request. It belongs to the connection's event loop, as all channel handlers do.
 final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
-    typealias InboundIn = HTTPRequestPart
-    typealias InboundOut = HTTPRequestPart
-    typealias OutboundIn = HTTPResponsePart
-    typealias OutboundOut = HTTPResponsePart
-
-    private enum Phase {
-        /// Nothing of a request has come.
-        case waiting
-        /// A request is arriving.
-        case receiving
-        /// A whole request has come, and its answer is being made or sent.
-        case answering
-    }
+    typealias InboundIn = HTTPServerRequestPart
+    typealias InboundOut = HTTPServerRequestPart
+    typealias OutboundIn = HTTPServerResponsePart
+    typealias OutboundOut = HTTPServerResponsePart
 
     private let limits: ConnectionLimits
-    private let connections: ConnectionCount
-    /// `nil` for one too many.
-    private let place: ConnectionCount.Place?
-
-    private var phase = Phase.waiting
-    /// When the phase began.
-    private var since = NIODeadline.now()
-    private var isFirst = true
-    /// Requests whose heads have come and whose answers have not gone out whole.
-    private var open = 0
-    private var isBodyComplete = true
-    private var hasBegunAnswer = false
-    private var isStreaming = false
-    /// Since when the client reads nothing of what is sent.
-    private var unwritableSince: NIODeadline?
-    private var closesAfterAnswer = false
-    private var isClosing = false
+    /// Whether there is one connection too many, and this is it.
+    private let isTooMany: Bool
+    private var state: ConnectionState
     private var timer: Scheduled<Void>?
+    /// Why nothing more is taken, for who is told so.
+    private var problem: Problem?
+    private var hasToldOfCut = false
+    /// Whether the head's first line has come, of a head that is not whole.
+    private var hasFirstLine = false
+    /// Whether the last request waits to be told to go on.
+    private var waitsForContinue = false
+    /// Whether the last request is in HTTP/1.0, which knows no chunks.
+    private var isOld = false
 
-    init(_ limits: ConnectionLimits, _ connections: ConnectionCount, _ place: ConnectionCount.Place?) {
+    init(_ limits: ConnectionLimits, isTooMany: Bool) {
         self.limits = limits
-        self.connections = connections
-        self.place = place
+        self.isTooMany = isTooMany
+        state = ConnectionState(limits.state, at: Self.now)
     }
+
+    private static var now: Duration { .nanoseconds(Int64(NIODeadline.now().uptimeNanoseconds)) }
 
     // MARK: The connection
 
     func channelActive(context: ChannelHandlerContext) {
         context.fireChannelActive()
-        if place == nil {
-            answer(
+        if isTooMany {
+            refuse(
                 .unavailable("there are as many connections as there may be; try again", code: "too_many_connections"), context)
         } else {
-            since = .now()
-            schedule(context, in: limits.request)
+            look(context)
         }
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        leave()
+        end()
+        tellOfCut(context)
         context.fireChannelInactive()
     }
 
-    func handlerRemoved(context: ChannelHandlerContext) { leave() }
+    func handlerRemoved(context: ChannelHandlerContext) { end() }
 
-    private func leave() {
+    private func end() {
+        state.closed()
         timer?.cancel()
         timer = nil
-        place?.leave()
     }
 
-    /// The first bytes of a request, before any of it can be understood.
-    func bytesArrived() {
-        guard phase == .waiting else { return }
-        phase = .receiving
-        since = .now()
+    /// Whoever reads the request would take the end of what comes for the end of the body.
+    private func tellOfCut(_ context: ChannelHandlerContext) {
+        guard state.isCutOff, !hasToldOfCut else { return }
+        hasToldOfCut = true
+        context.fireErrorCaught(RequestCutOff())
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        switch event {
+        case ChannelEvent.inputClosed as ChannelEvent:
+            carryOut(state.inputClosed(at: Self.now), context)
+            lookSoon(context)
+        case is ChannelShouldQuiesceEvent: carryOut(state.quiesce(at: Self.now), context)
+        default: break
+        }
+        context.fireUserInboundEventTriggered(event)
     }
 
     // MARK: Requests
 
+    /// Bytes have come, before any of them can be understood.
+    func bytesArrived(_ bytes: ByteBuffer) {
+        state.bytesArrived(at: Self.now)
+        hasFirstLine = hasFirstLine || bytes.readableBytesView.contains(UInt8(ascii: "\n"))
+    }
+
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        // What still comes behind an answer that closes the connection is not looked at.
-        guard !isClosing else { return }
         switch unwrapInboundIn(data) {
-        case .head:
-            if isFirst { place?.settle() }
-            (isFirst, isBodyComplete) = (false, false)
-            open += 1
-        case .body: break
+        case .head(var head):
+            if let problem = head.obey(headBytes: limits.headerBytes) { return refuse(problem, context) }
+            guard
+                state.headArrived(
+                    isLast: head.isLast, isRead: [.GET, .HEAD, .OPTIONS].contains(head.method), body: head.bodyBytes,
+                    at: Self.now)
+            else { return }
+            (isOld, waitsForContinue) = (head.isOld, head.waitsForContinue)
+            context.fireChannelRead(wrapInboundOut(.head(head)))
+        case .body(let bytes):
+            waitsForContinue = false
+            if state.bodyArrived(bytes: bytes.readableBytes) { context.fireChannelRead(data) }
         case .end:
-            isBodyComplete = true
-            phase = open > 0 ? .answering : .waiting
-            since = .now()
+            hasFirstLine = false
+            // Fields behind the body are of no use here: nothing is looked for in them.
+            if state.endArrived(at: Self.now) { context.fireChannelRead(wrapInboundOut(.end(nil))) }
         }
-        context.fireChannelRead(data)
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        guard let error = error as? HTTPParserError else {
-            context.fireErrorCaught(error)
-            return
+        switch error {
+        case let error as HTTPParserError: refuse(.unparsable(error, isInFirstLine: !hasFirstLine, limits.headerBytes), context)
+        // What comes behind something that cannot be parsed.
+        case is ByteToMessageDecoderError: break
+        default: context.fireErrorCaught(error)
         }
-        let problem =
-            error == .headerOverflow
-            ? Problem(
-                .requestHeaderFieldsTooLarge, "headers_too_large", "the head of a request may have \(limits.headerBytes) bytes")
-            : Problem.invalidRequest("this is no HTTP request that can be understood: \(error)")
-        answer(problem, context)
     }
 
-    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        // Who reads a stream and closes its side is gone: nothing more would be written for long, and so nothing would tell.
-        if case ChannelEvent.inputClosed? = event as? ChannelEvent, isStreaming { context.close(promise: nil) }
-        context.fireUserInboundEventTriggered(event)
+    private func refuse(_ problem: Problem, _ context: ChannelHandlerContext) {
+        self.problem = self.problem ?? problem
+        carryOut(state.refused(at: Self.now), context)
     }
 
     // MARK: Answers
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
-        guard !isClosing else {
-            promise?.fail(ChannelError.ioOnClosedChannel)
-            return
-        }
         switch unwrapOutboundIn(data) {
-        case .head(let head) where head.status.kind != .informational:
-            hasBegunAnswer = true
-            isStreaming = head.headerFields[.contentType] == "text/event-stream"
-            closesAfterAnswer = closesAfterAnswer || head.headerFields[.connection] == "close"
-        case .end:
-            open -= 1
-            (hasBegunAnswer, isStreaming) = (false, false)
-            if open == 0, isBodyComplete { (phase, since) = (.waiting, .now()) }
-            if closesAfterAnswer {
-                context.write(data, promise: promise)
-                return close(context)
+        case .head(let head) where head.status.code < 200:
+            waitsForContinue = false
+            context.write(data, promise: promise)
+        case .head(var head):
+            let isLast = state.isAnsweringLast
+            guard
+                let closes = state.answerBegan(
+                    isStream: head.headers.first(name: "content-type") == EventStream.mediaType,
+                    // Who waits to be told to go on may send its body now, or the next request: nobody could tell.
+                    closes: waitsForContinue || head.headers.first(name: "connection") == "close")
+            else {
+                promise?.fail(ChannelError.ioOnClosedChannel)
+                return
             }
-        default: break
+            if closes { head.headers.replaceOrAdd(name: "connection", value: "close") }
+            if isLast, isOld { head.version = .http1_0 }
+            context.write(wrapOutboundOut(.head(head)), promise: promise)
+        case .body:
+            guard state.takesAnswer else {
+                promise?.fail(ChannelError.ioOnClosedChannel)
+                return
+            }
+            context.write(data, promise: promise)
+        case .end:
+            guard state.takesAnswer else {
+                promise?.fail(ChannelError.ioOnClosedChannel)
+                return
+            }
+            let action = state.answerEnded(at: Self.now)
+            guard action == .finish else {
+                context.write(data, promise: promise)
+                return carryOut(action, context)
+            }
+            finish(with: data, promise, context)
         }
-        context.write(data, promise: promise)
+    }
+
+    /// Whoever has nothing more to do closes the connection, or our side of it. Where an answer is on its way out, that has time until the
+    /// client had a chance to read it.
+    func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
+        switch mode {
+        case .output where state.isEnding: promise?.succeed()
+        case .all where state.isEnding: context.channel.closeFuture.cascade(to: promise)
+        default: context.close(mode: mode, promise: promise)
+        }
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
-        unwritableSince = context.channel.isWritable ? nil : unwritableSince ?? .now()
+        state.becameWritable(context.channel.isWritable, at: Self.now)
         context.fireChannelWritabilityChanged()
     }
 
-    /// Answers a request that nobody else will see whole, and closes the connection.
-    private func answer(_ problem: Problem, _ context: ChannelHandlerContext) {
-        guard !isClosing else { return }
-        // Nothing can be said in the middle of another answer, or behind that to this very request.
-        let isUnanswered = isBodyComplete ? open == 0 : open == 1 && !hasBegunAnswer
-        guard isUnanswered else {
-            isClosing = true
-            context.close(promise: nil)
-            return
+    // MARK: What is to be done
+
+    private func carryOut(_ action: ConnectionState.Action, _ context: ChannelHandlerContext) {
+        switch action {
+        case .none: return
+        case .refuse(let reason):
+            write(reason == .tooSlow ? tooSlow : problem ?? tooSlow, context)
+            tellOfCut(context)
+        case .finish: drained(context)
+        case .cut: context.close(promise: nil)
         }
-        let body = ByteBuffer(bytes: problem.json(request: nil))
-        var headers = problem.headers
-        headers[.contentType] = "application/problem+json"
-        headers[.contentLength] = "\(body.readableBytes)"
-        headers[.connection] = "close"
-        context.write(wrapOutboundOut(.head(HTTPResponse(status: problem.status, headerFields: headers))), promise: nil)
-        context.write(wrapOutboundOut(.body(body)), promise: nil)
-        context.write(wrapOutboundOut(.end(nil)), promise: nil)
-        close(context)
     }
 
-    /// Closes after what was written has gone out. The other side may still be sending: were the connection cut while bytes wait to
-    /// be read, it would lose our answer.
-    private func close(_ context: ChannelHandlerContext) {
-        isClosing = true
-        context.flush()
+    private var tooSlow: Problem {
+        Problem(
+            .requestTimeout, "request_timeout",
+            "the request did not arrive within \(limits.state.request.components.seconds) s; send it in one go")
+    }
+
+    /// In the place of an answer.
+    private func write(_ problem: Problem, _ context: ChannelHandlerContext) {
+        let body = ByteBuffer(bytes: problem.json(request: nil))
+        var headers = HTTPHeaders()
+        for field in problem.headers { headers.add(name: field.name.rawName, value: field.value) }
+        headers.add(name: "Content-Type", value: "application/problem+json")
+        headers.add(name: "Content-Length", value: "\(body.readableBytes)")
+        headers.add(name: "Connection", value: "close")
+        headers.add(name: "Date", value: HTTPDate.now)
+        let status = HTTPResponseStatus(statusCode: problem.status.code, reasonPhrase: problem.status.reasonPhrase)
+        context.write(wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: status, headers: headers))), promise: nil)
+        context.write(wrapOutboundOut(.body(.byteBuffer(body))), promise: nil)
+        finish(with: wrapOutboundOut(.end(nil)), nil, context)
+    }
+
+    /// Writes the end of the last answer. Where the client has closed its side, closing ours would drop what has not gone out.
+    private func finish(with end: NIOAny, _ promise: EventLoopPromise<Void>?, _ context: ChannelHandlerContext) {
+        let out = context.eventLoop.makePromise(of: Void.self)
+        out.futureResult.cascade(to: promise)
+        out.futureResult.assumeIsolated().whenComplete { _ in self.drained(context) }
+        context.writeAndFlush(end, promise: out)
+        lookSoon(context)
+    }
+
+    /// The other side may still be sending: were the connection cut while bytes wait to be read, it would lose our answer.
+    private func drained(_ context: ChannelHandlerContext) {
+        state.drained(at: Self.now)
         context.close(mode: .output, promise: nil)
-        timer?.cancel()
-        timer = context.eventLoop.assumeIsolated().scheduleTask(in: .seconds(2)) { context.close(promise: nil) }
+        lookSoon(context)
     }
 
     // MARK: The timer
 
-    private func schedule(_ context: ChannelHandlerContext, in time: TimeAmount) {
-        timer = context.eventLoop.assumeIsolated().scheduleTask(in: time) { self.look(context) }
+    private func look(_ context: ChannelHandlerContext) {
+        let now = Self.now
+        let (action, next) = state.look(at: now)
+        guard action == .none else { return carryOut(action, context) }
+        guard let next else { return }
+        let wait = TimeAmount(max(.zero, next - now))
+        timer = context.eventLoop.assumeIsolated().scheduleTask(in: wait) { self.look(context) }
     }
 
-    private func look(_ context: ChannelHandlerContext) {
-        let limit =
-            switch phase {
-            case .waiting: isFirst ? limits.request : limits.idle
-            case .receiving: limits.request
-            case .answering: limits.idle
-            }
-        let left = since + limit - .now()
-        guard left <= .nanoseconds(0) else { return schedule(context, in: left) }
-        switch phase {
-        case .waiting: context.close(promise: nil)
-        case .receiving:
-            answer(
-                Problem(
-                    .requestTimeout, "request_timeout",
-                    "the request did not arrive within \(limits.request.nanoseconds / 1_000_000_000) s"),
-                context)
-        case .answering:
-            guard let unwritableSince else { return schedule(context, in: limits.idle) }
-            let left = unwritableSince + limits.idle - .now()
-            if left > .nanoseconds(0) { schedule(context, in: left) } else { context.close(promise: nil) }
-        }
+    /// Something is due earlier than the timer knows.
+    private func lookSoon(_ context: ChannelHandlerContext) {
+        timer?.cancel()
+        look(context)
     }
 }
+
+/// A request will not come to its end: the client has gone, has said something else, or took too long.
+struct RequestCutOff: Error {}

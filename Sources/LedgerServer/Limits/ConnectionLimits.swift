@@ -1,15 +1,12 @@
 internal import LedgerSettings
-internal import NIOCore
 
 /// What a connection may do, for its guard.
 struct ConnectionLimits: Sendable {
     let headerBytes: Int
-    let request: TimeAmount
-    let idle: TimeAmount
+    let state: ConnectionState.Limits
 
     init(_ settings: HTTPSettings) {
         headerBytes = settings.headerBytes
-        request = TimeAmount(settings.request)
-        idle = TimeAmount(settings.idle)
+        state = ConnectionState.Limits(request: settings.request, idle: settings.idle)
     }
 }

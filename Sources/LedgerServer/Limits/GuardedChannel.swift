@@ -1,9 +1,11 @@
 internal import HummingbirdCore
 internal import Logging
 internal import NIOCore
+internal import NIOHTTP1
 internal import NIOHTTPTypes
+internal import NIOHTTPTypesHTTP1
 
-/// HTTP/1.1 connections as Hummingbird makes them, each with a ``ConnectionGuard``.
+/// HTTP/1.1 connections, each with a ``ConnectionGuard``. What is done for one ends with it.
 struct GuardedChannel: HTTPChannelHandler {
     typealias Value = NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart>
 
@@ -12,28 +14,37 @@ struct GuardedChannel: HTTPChannelHandler {
     let connections: ConnectionCount
 
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
-        let place = connections.enter(channel)
-        let guardian = ConnectionGuard(limits, connections, place)
-        do {
-            try channel.pipeline.syncOperations.addHandler(Arrival(guardian))
-        } catch {
-            place?.leave()
-            return channel.eventLoop.makeFailedFuture(error)
+        let isTooMany = !connections.enter(channel)
+        return channel.eventLoop.makeCompletedFuture {
+            let pipeline = channel.pipeline.syncOperations
+            let guardian = ConnectionGuard(limits, isTooMany: isTooMany)
+            // The guard says what is too much, and in which words; the parser keeps the memory bounded.
+            var decoder = NIOHTTPDecoderLimitConfiguration()
+            decoder.maxHeaderFieldSize = 2 * limits.headerBytes
+            decoder.maxHeaderListSize = 2 * limits.headerBytes
+            decoder.maxHeaderFieldCount = 200
+            try pipeline.addHandler(Arrival(guardian))
+            try pipeline.configureHTTPServerPipeline(
+                // Requests are taken one after the other, and fields' values cannot be malformed in their type.
+                withPipeliningAssistance: false, withErrorHandling: false, withOutboundHeaderValidation: false,
+                withEncoderConfiguration: .init(), withDecoderLimitConfiguration: decoder)
+            try pipeline.addHandler(guardian)
+            try pipeline.addHandler(HTTP1ToHTTPServerCodec(secure: false))
+            return try NIOAsyncChannel(
+                wrappingChannelSynchronously: channel, configuration: .init(isOutboundHalfClosureEnabled: true))
         }
-        let bound = NIOLoopBound(guardian, eventLoop: channel.eventLoop)
-        var decoder = HTTP1Channel.Configuration.DecoderConfiguration()
-        decoder.maxHeaderFieldSize = limits.headerBytes
-        decoder.maxHeaderListSize = limits.headerBytes
-        decoder.maxHeaderFieldCount = 200
-        let http = HTTP1Channel(
-            responder: responder,
-            configuration: .init(additionalChannelHandlers: [bound.value], httpDecoderConfiguration: decoder))
-        return http.setup(channel: channel, logger: logger)
     }
 
+    /// Runs the connection's requests on its thread. When the connection is gone, so is what was done for it: a query that nobody waits
+    /// for is called off.
     func handle(value: Value, logger: Logger) async {
-        await withTaskExecutorPreference(LoopExecutor(value.channel.eventLoop)) {
-            await handleHTTP(asyncChannel: value, logger: logger)
+        let loop = LoopExecutor(value.channel.eventLoop)
+        let requests = Task(executorPreference: loop) { await handleHTTP(asyncChannel: value, logger: logger) }
+        value.channel.closeFuture.whenComplete { _ in requests.cancel() }
+        await withTaskCancellationHandler {
+            await requests.value
+        } onCancel: {
+            requests.cancel()
         }
     }
 }
@@ -48,7 +59,7 @@ private final class Arrival: ChannelInboundHandler {
     init(_ guardian: ConnectionGuard) { self.guardian = guardian }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        guardian.bytesArrived()
+        guardian.bytesArrived(unwrapInboundIn(data))
         context.fireChannelRead(data)
     }
 }

@@ -11,6 +11,8 @@ final class Metrics: Sendable {
         let status: Int
     }
 
+    /// Requests whose answers are being made.
+    let underWay = Atomic<Int>(0)
     private let appendedByType = Locked<[EventType: UInt64]>([:])
     private let duplicates = Atomic<UInt64>(0)
     private let refusals = Locked<[Refusal.Code: UInt64]>([:])
@@ -73,6 +75,8 @@ final class Metrics: Sendable {
                 "jobledger_http_requests_total",
                 [("method", answer.method), ("path", answer.path), ("status", "\(answer.status)")], "\(count)")
         }
+        text.metric("jobledger_http_requests_under_way", "gauge", "Requests whose answers are being made.")
+        text.sample("jobledger_http_requests_under_way", [], "\(underWay.load(ordering: .relaxed))")
         text.metric("jobledger_http_request_duration_seconds", "histogram", "From a request's head to its answer's.")
         requestDuration.write("jobledger_http_request_duration_seconds", to: &text)
     }

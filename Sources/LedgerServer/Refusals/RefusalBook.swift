@@ -8,7 +8,8 @@ internal import Synchronization
 /// What was refused, on its way into the table `refusals`.
 ///
 /// To note something down never waits, and never fails a request: it is written about once a second, equal ones as one row. Whoever sends
-/// ever new nonsense gets so many rows a second and no more; the rest is counted in a row of its kind, without job and type.
+/// ever new nonsense gets so many rows a second and no more; the rest is counted in a row of its kind, without job and type. How many rows a
+/// day are kept, and for how long, the table itself sees to; what has had its time is removed from here.
 final class RefusalBook: Sendable {
     private struct Noted: Sendable {
         var attempt: RefusedAttempt
@@ -20,7 +21,7 @@ final class RefusalBook: Sendable {
     private struct Page: Sendable {
         var noted: [RefusedAttempt.Kind: Noted] = [:]
         var order: [RefusedAttempt.Kind] = []
-        /// How many rows each token has, or each address without one.
+        /// How many rows each token has, or each network without one.
         var rows: [String: Int] = [:]
     }
 
@@ -34,6 +35,8 @@ final class RefusalBook: Sendable {
 
     /// How often it is written.
     static let interval = Duration.seconds(1)
+    /// How often what is older than it is kept for is removed.
+    private static let forgetting = Duration.seconds(600)
     /// The most rows that one token gets in that time, and that an address gets without a token that works.
     static let mostOfToken = 50
     static let mostOfAddress = 5
@@ -49,7 +52,8 @@ final class RefusalBook: Sendable {
     func note(_ attempt: RefusedAttempt, isKnown: Bool) {
         let now = ContinuousClock.now
         page.withLock { page in
-            let who = attempt.kind.token.flatMap { isKnown ? "token \($0)" : nil } ?? "address \(attempt.kind.peer ?? "")"
+            let who =
+                attempt.kind.token.flatMap { isKnown ? "token \($0)" : nil } ?? "network \(PeerNetwork.of(attempt.kind.peer))"
             if page.noted[attempt.kind] == nil {
                 let most = isKnown ? Self.mostOfToken : Self.mostOfAddress
                 if page.rows[who, default: 0] < most, page.order.count < Self.most {
@@ -86,7 +90,13 @@ final class RefusalBook: Sendable {
 
     /// Writes what was noted, about once a second, until it is cancelled; and then the rest.
     func run() async {
-        while (try? await Task.sleep(for: Self.interval)) != nil { await write() }
+        var next = ContinuousClock.now
+        while (try? await Task.sleep(for: Self.interval)) != nil {
+            await write()
+            guard ContinuousClock.now >= next else { continue }
+            next = .now.advanced(by: Self.forgetting)
+            await forget()
+        }
         // Cancelled: a task of its own may still wait for Postgres.
         await Task { await write() }.value
     }
@@ -109,6 +119,19 @@ final class RefusalBook: Sendable {
             logger.warning(
                 "refusals could not be written to the ledger",
                 metadata: ["error": "\(error)", "kept": "\(noted.count - lost)", "lost": "\(lost)"])
+        }
+    }
+
+    /// Until nothing is left that has had its time; each step takes some thousands.
+    private func forget() async {
+        do {
+            var gone: Int64 = 1
+            while gone > 0 {
+                gone = try await store.pool.withConnection { try await $0.query("SELECT forget_refusals()").only().decode(0) }
+            }
+        } catch {
+            guard !Task.isCancelled else { return }
+            logger.warning("old refusals could not be removed", metadata: ["error": "\(error)"])
         }
     }
 

@@ -14,6 +14,8 @@ struct AppendRoutes: Sendable {
 
     private static let ofJob = "/v1/jobs/{id}/events"
     private static let ofMany = "/v1/events"
+    /// The most events of many jobs in one request.
+    private static let mostItems = 10_000
 
     var routes: [Route] {
         [
@@ -34,7 +36,7 @@ struct AppendRoutes: Sendable {
     @Sendable private func toJob(_ call: Call) async throws -> Response {
         try call.query.allow()
         return try await bodies.withBody(of: call) { bytes in
-            let (body, request) = try understood(bytes, call)
+            let (body, request) = try await Aside.run(bytes: bytes.count) { try understood(bytes, call) }
             let start = ContinuousClock.now
             let appended: [Appended]
             do {
@@ -60,7 +62,7 @@ struct AppendRoutes: Sendable {
 
     private func understood(_ bytes: [UInt8], _ call: Call) throws -> (SentBody, AppendRequest) {
         do {
-            var body = try SentBody(bytes, call.request.headers, needsJob: false)
+            var body = try SentBody(bytes, call.request.headers, needsJob: false, most: AppendRequest.mostEvents)
             try applyIdempotencyKey(call.request.headers, to: &body)
             return (body, try request(of: body, call))
         } catch let refusal as Refusal {
@@ -128,16 +130,11 @@ struct AppendRoutes: Sendable {
             throw Problem.invalidRequest("Idempotency-Key is for one event of one job; give each its \"event_id\"")
         }
         return try await bodies.withBody(of: call) { bytes in
-            let items = try SentBody(bytes, call.request.headers, needsJob: true).events.map { item in
-                item.flatMap { event -> Result<AppendRequest, Refusal> in
-                    guard let job = event.job else {
-                        return .failure(Refusal(.invalidEvent, "\"subject\" missing: it is the job"))
-                    }
-                    return .success(
-                        AppendRequest(job: job, events: [traced(event.event, call)], expectedVersion: event.expectedVersion))
-                }
+            let items = try await Aside.run(bytes: bytes.count) { try requests(in: bytes, call) }
+            // To make ready what goes to Postgres takes as long as it is large.
+            var answers = try await withTaskExecutorPreference(bytes.count > Aside.small ? globalConcurrentExecutor : nil) {
+                try await append(items.compactMap { try? $0.get() })[...]
             }
-            var answers = try await append(items.compactMap { try? $0.get() })[...]
             var json = Array("{\"results\":".utf8)
             json.append(list: items) { item, json in
                 // What could be asked of the ledger has an answer of its own.
@@ -150,6 +147,18 @@ struct AppendRoutes: Sendable {
             }
             json.append(UInt8(ascii: "}"))
             return .json(json)
+        }
+    }
+
+    private func requests(in bytes: [UInt8], _ call: Call) throws -> [Result<AppendRequest, Refusal>] {
+        try SentBody(bytes, call.request.headers, needsJob: true, most: Self.mostItems).events.map { item in
+            item.flatMap { event in
+                guard let job = event.job else {
+                    return .failure(Refusal(.invalidEvent, "\"subject\" missing: it is the job"))
+                }
+                return .success(
+                    AppendRequest(job: job, events: [traced(event.event, call)], expectedVersion: event.expectedVersion))
+            }
         }
     }
 

@@ -14,21 +14,6 @@ struct Call: Sendable {
     var wantsStream: Bool { MediaType.wantsStream(request) }
 }
 
-enum MediaType {
-    /// The type without its parameters, in lower case.
-    static func essence(_ value: String) -> String {
-        String(value.prefix { $0 != ";" }).trimmingSpaces().lowercased()
-    }
-
-    /// Whether the answer is wanted as a stream of events. What accepts everything does not ask for one, and HEAD is never answered so.
-    static func wantsStream(_ request: Request) -> Bool {
-        request.method == .get
-            && request.headers[values: .accept].contains { value in
-                value.split(separator: ",").contains { essence(String($0)) == "text/event-stream" }
-            }
-    }
-}
-
 extension StringProtocol {
     func trimmingSpaces() -> String {
         var rest = Substring(self)

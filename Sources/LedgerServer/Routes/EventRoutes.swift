@@ -25,8 +25,8 @@ struct EventRoutes: Sendable {
         _ = try streams.lastEventID(call)
         let limit = Int(try query.integer("limit", 1...1000) ?? 100)
         let types = try query.types()
-        let page = try await pages.page(EventQuery(after: try await pages.position(query), types: types, limit: limit))
-        return answer(page) { last in "/v1/events?\(filters(types))limit=\(limit)&after=\(last.position)" }
+        let page = try await pages.page(after: try await pages.position(query), types: types, limit: limit)
+        return answer(page) { "/v1/events?\(filters(types))limit=\(limit)&after=\($0)" }
     }
 
     /// `after` is a version of the job, as it is in a CloudEvent's `dataref`.
@@ -38,14 +38,12 @@ struct EventRoutes: Sendable {
         _ = try streams.lastEventID(call)
         let limit = Int(try query.integer("limit", 1...1000) ?? 100)
         let types = try query.types()
-        let version = try query.integer("after", 0...Int64(Int32.max)) ?? 0
-        let position = version == 0 ? 0 : try await pages.position(of: call.job, version: Int32(version))
-        let page = try await pages.page(EventQuery(after: position, job: call.job, types: types, limit: limit))
-        if page.events.isEmpty, try await !pages.exists(call.job) {
+        let version = Int32(try query.integer("after", 0...Int64(Int32.max)) ?? 0)
+        guard let page = try await pages.page(of: call.job, after: version, types: types, limit: limit) else {
             throw Problem(.notFound, "unknown_job", "there is no such job")
         }
-        return answer(page) { last in
-            "/v1/jobs/\(Query.encoded(call.job))/events?\(filters(types))limit=\(limit)&after=\(last.version)"
+        return answer(page) {
+            "/v1/jobs/\(Query.encoded(call.job))/events?\(filters(types))limit=\(limit)&after=\($0)"
         }
     }
 
@@ -53,10 +51,12 @@ struct EventRoutes: Sendable {
         (types ?? []).map { "type=\($0.rawValue)&" }.sorted().joined()
     }
 
-    private func answer(_ page: EventPages.Page, next: ((position: Position, version: Int32)) -> String) -> Response {
-        let last = page.hasMore ? page.last : nil
-        return .page("events", page.events, next: last.map(next), size: page.events.reduce(100) { $0 + $1.count + 1 }) {
-            $1 += $0
-        }
+    private func answer(_ page: EventPages.Page, next: (Int64) -> String) -> Response {
+        var response = Response.page(
+            "events", page.events, next: page.next.map(next), size: page.events.reduce(100) { $0 + $1.count + 1 }
+        ) { $1 += $0 }
+        // The same address is a stream for who wants one.
+        response.headers[.vary] = "Accept"
+        return response
     }
 }

@@ -8,15 +8,14 @@ internal import Projections
 struct JobRoutes: Sendable {
     let store: EventStore
     let tables: JobTables
-    let watch: ProjectionWatch
     /// Of `batch_jobs`.
     let definition: ProjectionDefinition
 
     var routes: [Route] {
         [
-            Route(.get, "/v1/jobs", scope: .read, list),
-            Route(.get, "/v1/jobs/{id}", scope: .read, job),
-            Route(.get, "/v1/jobs/{id}/runs", scope: .read, runs),
+            Route(.get, "/v1/jobs", scope: .read, waitingFor: JobTables.jobs, list),
+            Route(.get, "/v1/jobs/{id}", scope: .read, waitingFor: JobTables.jobs, job),
+            Route(.get, "/v1/jobs/{id}/runs", scope: .read, waitingFor: JobTables.runs, runs),
         ]
     }
 
@@ -28,7 +27,6 @@ struct JobRoutes: Sendable {
         try query.allow("status", "kind", "limit", "after", "min_position")
         let (status, kind) = (try query.choice("status", Self.statuses), try query.choice("kind", Self.kinds))
         let limit = Int(try query.integer("limit", 1...1000) ?? 100)
-        try await wait(query, JobTables.jobs)
         let after = try query.text("after")
         guard let page = try await tables.list(status: status, kind: kind, after: after, limit: limit) else {
             throw Problem.invalidRequest("\"after\" must be the id of a job, the last of the page before")
@@ -47,7 +45,6 @@ struct JobRoutes: Sendable {
             position = try await store.position(of: at)
             row = try await ReadModel(definition, store: store).job(call.job, at: position)
         } else {
-            try await wait(call.query, JobTables.jobs)
             (position, row) = try await tables.job(call.job)
         }
         guard let row else {
@@ -63,7 +60,6 @@ struct JobRoutes: Sendable {
         try call.query.allow("limit", "after", "min_position")
         let limit = Int(try call.query.integer("limit", 1...1000) ?? 100)
         let after = try call.query.integer("after", -1...Int64(Int32.max)) ?? -1
-        try await wait(call.query, JobTables.runs)
         guard let page = try await tables.runs(of: call.job, after: after, limit: limit) else {
             throw Problem(.notFound, "unknown_job", "there is no such job")
         }
@@ -71,12 +67,6 @@ struct JobRoutes: Sendable {
     }
 
     // MARK: The parts
-
-    /// Who has just appended asks for what has come of it.
-    private func wait(_ query: Query, _ projection: String) async throws {
-        guard let position = try query.position("min_position") else { return }
-        try await watch.wait(for: position, of: projection)
-    }
 
     private func answer(_ name: String, _ page: JobTables.Page, next: (String) -> String) -> Response {
         var response = Response.page(name, page.items, next: page.next.map(next)) { $1 += $0.utf8 }

@@ -12,7 +12,9 @@ struct OperationsRoutes: Sendable {
     let connections: ConnectionCount
     let bodies: BodyBudget
     let feed: Feed
-    let streams: OpenStreams
+    let streams: StreamCount
+    let commits: GroupCommit
+    let reads: ReadLimits
 
     var routes: [Route] {
         [
@@ -56,7 +58,13 @@ struct OperationsRoutes: Sendable {
         text.sample("jobledger_refilled_events_total", [], "\(figures.refilledEvents)")
         text.metric("jobledger_http_connections", "gauge", "Connections that are open.")
         text.sample("jobledger_http_connections", [], "\(connections.open)")
-        text.metric("jobledger_http_body_bytes", "gauge", "Bytes of bodies of the requests under way.")
+        let lanes = [commits.status.small, commits.status.large]
+        text.metric("jobledger_append_requests_waiting", "gauge", "Requests whose events wait for their commit.")
+        text.sample(
+            "jobledger_append_requests_waiting", [], "\(lanes.reduce(0) { $0 + $1.accepted + $1.atDoor + $1.inFlight })")
+        text.metric("jobledger_http_reads_under_way", "gauge", "Requests that have a reader, or wait for one; this one too.")
+        text.sample("jobledger_http_reads_under_way", [], "\(reads.underWay)")
+        text.metric("jobledger_http_body_bytes", "gauge", "Bytes of bodies, and of large answers, of the requests under way.")
         text.sample("jobledger_http_body_bytes", [], "\(bodies.heldBytes)")
         // What the ledger says is left out while it cannot be reached: a scrape then still has the rest, and `up` of Postgres.
         let lags = try? await health.lags()

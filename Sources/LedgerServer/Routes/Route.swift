@@ -11,13 +11,19 @@ struct Route: Sendable {
     let path: String
     /// `nil` where no token is needed.
     let scope: Scope?
+    /// The read model that is waited for where the request has a `min_position`.
+    let projection: String?
     let answer: Answer
     private let segments: [Substring]
 
-    init(_ method: HTTPRequest.Method, _ path: String, scope: Scope?, _ answer: @escaping Answer) {
+    init(
+        _ method: HTTPRequest.Method, _ path: String, scope: Scope?, waitingFor projection: String? = nil,
+        _ answer: @escaping Answer
+    ) {
         self.method = method
         self.path = path
         self.scope = scope
+        self.projection = projection
         self.answer = answer
         segments = Self.segments(path)
     }
@@ -27,11 +33,16 @@ struct Route: Sendable {
         Substring(path).split(separator: "/", omittingEmptySubsequences: false)
     }
 
+    /// What need not be encoded is the same where it is (RFC 3986, 6.2.2.2).
+    private static func isSame(_ sent: Substring, _ segment: Substring) -> Bool {
+        sent == segment || sent.utf8.contains(UInt8(ascii: "%")) && Query.decoded(sent).map { $0[...] == segment } ?? false
+    }
+
     /// - Returns: what stands in the place of `{id}` or `{path}`, as it was sent; an empty text where the path has none. `nil` for another path.
     func match(_ sent: [Substring]) -> Substring? {
         if segments.last == "{path}" {
             let fixed = segments.dropLast()
-            guard sent.count > fixed.count, sent.starts(with: fixed) else { return nil }
+            guard sent.count > fixed.count, sent.starts(with: fixed, by: Self.isSame) else { return nil }
             return Substring(sent.dropFirst(fixed.count).joined(separator: "/"))
         }
         guard sent.count == segments.count else { return nil }
@@ -40,7 +51,7 @@ struct Route: Sendable {
             if segment == "{id}" {
                 guard !sent.isEmpty else { return nil }
                 parameter = sent
-            } else if sent != segment {
+            } else if !Self.isSame(sent, segment) {
                 return nil
             }
         }

@@ -30,32 +30,40 @@ enum SentBody {
     static let json = "application/json"
     static let cloudEvent = "application/cloudevents+json"
     static let cloudEventBatch = "application/cloudevents-batch+json"
+    private static let accepted = "\(json), \(cloudEvent), \(cloudEventBatch)"
 
+    /// - Parameter most: how many events there may be: more are not even taken apart.
     /// - Throws: ``Problem``, or the ``Refusal`` of a single event.
-    init(_ sent: [UInt8], _ headers: HTTPFields, needsJob: Bool) throws {
+    init(_ sent: [UInt8], _ headers: HTTPFields, needsJob: Bool, most: Int) throws {
         let body = sent.first == 0xEF ? Array(JSONText.behindByteOrderMark(sent[...])) : sent
         let type = headers.first(.contentType) ?? ""
+        if let charset = MediaType.parameter("charset", of: type), !["utf-8", "utf8", "us-ascii"].contains(charset) {
+            throw Problem(
+                .unsupportedMediaType, "unsupported_media_type", "JSON is UTF-8, not \(charset.prefix(100)): send it so"
+            ).adding(.accept, Self.accepted)
+        }
         // Most say it just so.
         switch type == Self.json ? type : MediaType.essence(type) {
         case Self.json:
             if headers.first(.cloudEventVersion) != nil {
                 self = .one(try Self.binaryCloudEvent(body, headers))
             } else {
-                self = try Self.plain(body, needsJob: needsJob)
+                self = try Self.plain(body, needsJob: needsJob, most: most)
             }
         case Self.cloudEvent: self = .one(try Self.whole(body) { members throws(Refusal) in try Self.cloudEvent(members) })
         case Self.cloudEventBatch:
-            self = .several(try Self.each(of: body) { element throws(Refusal) in try Self.cloudEvent(try Self.object(element)) })
+            self = .several(
+                try Self.each(of: body, most: most) { element throws(Refusal) in try Self.cloudEvent(try Self.object(element)) })
         case let other:
             let what = other.isEmpty ? "there is no content-type" : "the content-type \(other) is not known here"
             throw Problem(
                 .unsupportedMediaType, "unsupported_media_type",
                 "\(what); there are \(Self.json), \(Self.cloudEvent) and \(Self.cloudEventBatch)"
-            ).adding(.accept, "\(Self.json), \(Self.cloudEvent), \(Self.cloudEventBatch)")
+            ).adding(.accept, Self.accepted)
         }
     }
 
-    private static func plain(_ body: [UInt8], needsJob: Bool) throws -> SentBody {
+    private static func plain(_ body: [UInt8], needsJob: Bool, most: Int) throws -> SentBody {
         func event(_ members: [(name: String, value: ArraySlice<UInt8>)]) throws(Refusal) -> SentEvent {
             let event = try SentEvent(members: members, in: "the event", needsJob: needsJob)
             guard needsJob || event.job == nil else {
@@ -65,7 +73,7 @@ enum SentBody {
         }
         switch body.first(where: { ![0x20, 0x09, 0x0A, 0x0D].contains($0) }) {
         case UInt8(ascii: "["):
-            return .several(try each(of: body) { element throws(Refusal) in try event(try object(element)) })
+            return .several(try each(of: body, most: most) { element throws(Refusal) in try event(try object(element)) })
         case UInt8(ascii: "{"): return .one(try whole(body, event))
         default:
             throw Problem.malformedJSON(
@@ -94,13 +102,17 @@ enum SentBody {
     }
 
     private static func each(
-        of body: [UInt8], _ event: (ArraySlice<UInt8>) throws(Refusal) -> SentEvent
+        of body: [UInt8], most: Int, _ event: (ArraySlice<UInt8>) throws(Refusal) -> SentEvent
     ) throws -> [Result<SentEvent, Refusal>] {
         let elements: [ArraySlice<UInt8>]
         do {
-            elements = try JSONText.elements(of: body[...])
+            elements = try JSONText.elements(of: body[...], most: most)
         } catch {
             throw Problem.malformedJSON("the body is no JSON array: \(error)")
+        }
+        guard elements.count <= most else {
+            throw Problem(
+                .contentTooLarge, "too_large", "the array has more than \(most) events; send at most \(most) in a request")
         }
         return elements.map { element in
             Result { () throws(Refusal) in
@@ -124,18 +136,39 @@ enum SentBody {
         try SentEvent(cloudEvent: members.filter { $0.name != "data" }, data: members.last { $0.name == "data" }?.value)
     }
 
-    /// Binary mode: the attributes are headers, percent-encoded, and the body is the data.
+    /// Binary mode: the attributes are headers, and the body is the data.
     private static func binaryCloudEvent(_ body: [UInt8], _ headers: HTTPFields) throws -> SentEvent {
         var attributes: [(name: String, value: ArraySlice<UInt8>)] = []
         for field in headers where field.name.canonicalName.hasPrefix("ce-") {
-            guard let value = Query.decoded(field.value[...]) else {
-                throw Problem.invalidRequest("the header \(field.name.canonicalName) is not percent-encoded UTF-8")
+            let name = String(field.name.canonicalName.dropFirst(3))
+            guard name != "datacontenttype" else {
+                throw Problem.invalidRequest(
+                    "in binary mode the field Content-Type is the datacontenttype; there is no ce-datacontenttype")
+            }
+            guard !attributes.contains(where: { $0.name == name }) else {
+                throw Problem.invalidRequest("the field ce-\(name) may be given once")
+            }
+            guard let value = Self.unquoted(field.value).flatMap({ Query.decoded($0[...]) }) else {
+                throw Problem.invalidRequest("the field ce-\(name) must be percent-encoded UTF-8")
             }
             var json: [UInt8] = []
             json.appendJSON(string: value)
-            attributes.append((String(field.name.canonicalName.dropFirst(3)), json[...]))
+            attributes.append((name, json[...]))
         }
         guard String(utf8: body[...]) != nil else { throw Problem.malformedJSON("the body is not UTF-8") }
         return try SentEvent(cloudEvent: attributes, data: body.isEmpty ? nil : body[...])
+    }
+
+    /// What stands in quotes, without them and their backslashes (HTTP binding, 3.1.3.2); `nil` for what is no ASCII, or has no end.
+    private static func unquoted(_ value: String) -> String? {
+        guard value.utf8.allSatisfy({ $0 < 0x80 }) else { return nil }
+        guard value.hasPrefix("\"") else { return value }
+        var (text, rest) = ("", value.dropFirst())
+        while let next = rest.popFirst() {
+            if next == "\"" { return rest.isEmpty ? text : nil }
+            guard let meant = next == "\\" ? rest.popFirst() : next else { return nil }
+            text.append(meant)
+        }
+        return nil
     }
 }

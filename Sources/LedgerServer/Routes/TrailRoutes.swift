@@ -7,13 +7,12 @@ internal import LedgerCore
 /// Who did what, when and why; and what was refused.
 struct TrailRoutes: Sendable {
     let store: EventStore
-    let watch: ProjectionWatch
 
     private var trail: AuditTrail { AuditTrail(store) }
 
     var routes: [Route] {
         [
-            Route(.get, "/v1/audit/events", scope: .read, events),
+            Route(.get, "/v1/audit/events", scope: .read, waitingFor: AuditTrail.projection, events),
             Route(.get, "/v1/audit/events/{id}/why", scope: .read, why),
             Route(.get, "/v1/audit/refusals", scope: .read, refusals),
         ]
@@ -32,7 +31,6 @@ struct TrailRoutes: Sendable {
         query.after = try sent.position("after", from: 1)
         if let from = try sent.moment("from") { query.from = try await store.firstPosition(from: from) }
         if let to = try sent.moment("to") { query.to = try await store.position(of: to) }
-        if let position = try sent.position("min_position") { try await watch.wait(for: position, of: AuditTrail.projection) }
         let page = try await trail.page(query)
         let last = page.entries.count == query.limit ? page.entries.last : nil
         let address = last.map { next("/v1/audit/events", sent, query.limit, after: $0.position) }

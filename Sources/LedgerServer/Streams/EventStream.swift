@@ -20,6 +20,7 @@ struct EventStream: Sendable {
     /// Whether the token still holds.
     let isAllowed: @Sendable () async throws -> Bool
 
+    static let mediaType = "text/event-stream"
     private static let beginning = ByteBuffer(string: "retry: 1000\n\n")
     private static let beat = ByteBuffer(string: ":\n\n")
     private static let stopping = ByteBuffer(string: "retry: 2000\n: the service is stopping\n\n")

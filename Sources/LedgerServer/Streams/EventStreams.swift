@@ -66,7 +66,7 @@ struct EventStreams: Sendable {
         let unended = jobs?.filter { known.ends[$0] ?? .max > position }
         // EventSource comes back after a stream has ended; this is how it is told not to.
         if unended == [] { return Response(status: .noContent) }
-        try count.enter(call.token)
+        let place = try count.enter(call.token)
         let subscription = feed.subscribe(
             after: position, epoch: known.epoch, jobs: unended,
             // The ends of jobs end the stream, whether or not they are wanted.
@@ -74,16 +74,16 @@ struct EventStreams: Sendable {
         let stream = EventStream(
             streams: streams, metrics: metrics, subscription: subscription, types: types, unended: unended,
             conflation: rate.map(Conflation.init), heartbeat: heartbeat, isAllowed: isAllowed(call.token))
-        let (count, token, channel) = (count, call.token, call.context.channel)
+        let channel = call.context.channel
         return Response(
             status: .ok,
             headers: [
-                .contentType: "text/event-stream", .cacheControl: "no-store", .accelBuffering: "no",
+                .contentType: EventStream.mediaType, .cacheControl: "no-store", .vary: "Accept", .accelBuffering: "no",
                 .ledgerEpoch: known.epoch.text,
             ],
             body: ResponseBody { writer in
-                defer { count.leave(token) }
                 try await stream.run(until: channel.closeFuture, &writer)
+                withExtendedLifetime(place) {}
             })
     }
 

@@ -8,7 +8,11 @@ final class StreamCount: Sendable {
 
     init(most: Int) { self.most = most }
 
-    func enter(_ token: AccessToken?) throws(Problem) {
+    /// Streams that are open or about to be.
+    var count: Int { open.withLock { $0.values.reduce(0, +) } }
+
+    /// - Returns: the stream's place, for as long as it is held.
+    func enter(_ token: AccessToken?) throws(Problem) -> Lent {
         let key = token?.id ?? ""
         let isIn = open.withLock { open in
             guard open[key, default: 0] < most else { return false }
@@ -22,10 +26,10 @@ final class StreamCount: Sendable {
             )
             .adding(.retryAfter, "5")
         }
+        return Lent { [self] in leave(key) }
     }
 
-    func leave(_ token: AccessToken?) {
-        let key = token?.id ?? ""
+    private func leave(_ key: String) {
         open.withLock { open in
             open[key, default: 1] -= 1
             if open[key] == 0 { open[key] = nil }

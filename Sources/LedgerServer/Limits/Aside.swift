@@ -1,0 +1,16 @@
+internal import Dispatch
+
+/// Work that computes for long, such as taking a large body apart. It has a thread of its own, one at a time: connections, which have the threads of
+/// their event loops, and commits are not held up by it.
+enum Aside {
+    private static let queue = DispatchQueue(label: "large-bodies")
+    /// What is less is done faster than it is handed over.
+    static let small = 64 << 10
+
+    static func run<Value: Sendable>(bytes: Int, _ work: @escaping @Sendable () throws -> Value) async throws -> Value {
+        guard bytes > small else { return try work() }
+        return try await withCheckedThrowingContinuation { caller in
+            queue.async { caller.resume(with: Result { try work() }) }
+        }
+    }
+}

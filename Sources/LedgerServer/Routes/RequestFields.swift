@@ -1,0 +1,36 @@
+internal import HTTPTypes
+internal import Hummingbird
+
+/// What the fields of a request ask for that cannot be given, whatever the route (RFC 9110). Nobody is told that something was done under a
+/// condition that nobody looked at.
+enum RequestFields {
+    /// Of which there is one or none: of two, another program on the way may have believed the other.
+    private static let single: [HTTPField.Name] = [.authorization, .contentType, .idempotencyKey, .lastEventID, .origin]
+
+    static func check(_ request: Request) throws(Problem) {
+        var seen: Set<HTTPField.Name> = []
+        for field in request.headers {
+            if single.contains(field.name), !seen.insert(field.name).inserted {
+                throw .invalidRequest("the field \"\(field.name.rawName)\" may be given once")
+            }
+            try check(field, request.method)
+        }
+    }
+
+    private static func check(_ field: HTTPField, _ method: HTTPRequest.Method) throws(Problem) {
+        switch field.name {
+        // 13.1: nothing here has a tag that could match.
+        case .ifMatch where field.value != "*", .ifNoneMatch where field.value == "*" && method == .post:
+            throw Problem(
+                .preconditionFailed, "precondition_failed",
+                "the ledger has no entity tags; to append under a condition give the event an \"expected_version\"")
+        // 8.4: what an encoding hides is not looked for.
+        case .contentEncoding where field.value.lowercased() != "identity":
+            throw Problem(
+                .unsupportedMediaType, "unsupported_content_encoding",
+                "bodies are taken as they are, not in the encoding \"\(field.value.prefix(100))\""
+            ).adding(.acceptEncoding, "identity")
+        default: return
+        }
+    }
+}

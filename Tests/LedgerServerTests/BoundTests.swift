@@ -1,0 +1,152 @@
+import EventStore
+import Foundation
+import LedgerCore
+import LedgerSettings
+import LedgerTesting
+import Postgres
+import Testing
+
+@testable import LedgerServer
+
+@Suite("what one request may cost") struct BoundTests {
+    @Test("four million empty items are refused before they are taken apart, and nobody waits for it") func items() async throws {
+        try await TestService.with { service in
+            let many = "[" + String(repeating: "{},", count: 4_000_000) + "{}]"
+            async let refused = service.ask("POST", "/v1/events", many)
+            async let whole = service.ask("POST", "/v1/jobs/a/events", many)
+            for answer in try await [refused, whole] {
+                #expect(answer.status == 413 && answer.code == "too_large", "\(answer)")
+            }
+            let most = "[" + Array(repeating: #"{"job":"a","type":"progress"}"#, count: 10_000).joined(separator: ",") + "]"
+            let answer = try await service.ask("POST", "/v1/events", most)
+            #expect(answer.status == 200 && answer.json["results"].elements.count == 10_000)
+        }
+    }
+
+    @Test("a page looks at so many events, and says where to go on") func rows() async throws {
+        try await TestService.with { service in
+            try await service.ledger.queue("a")
+            // More than is looked at for one page.
+            let total = Int(EventPages.mostRows) + 2000
+            for start in stride(from: 0, to: total, by: 1000) {
+                let events = (start..<start + 1000).map { NewEvent(type: "progress", data: #"{"completed":\#($0)}"#) }
+                _ = try await service.ledger.store.append([AppendRequest(job: "a", events: events)])
+            }
+            _ = try await service.ledger.store.append(NewEvent(type: "truncated", data: #"{"reason":"r"}"#), to: "a")
+            for path in ["/v1/events?type=truncated&limit=1000", "/v1/jobs/a/events?type=truncated"] {
+                let first = try await service.ask("GET", path).json
+                #expect(first["events"].elements.isEmpty, "\(path)")
+                let next = try #require(first["next"].text)
+                #expect(next.hasSuffix("after=\(EventPages.mostRows)"), "\(next)")
+                let second = try await service.ask("GET", next).json
+                #expect(second["events"].elements.count == 1 && second["next"].text == nil, "\(path)")
+            }
+            // A stream goes on by itself.
+            var stream = try await service.stream("/v1/events?type=truncated")
+            #expect(try await stream.next()?.position == Int64(total + 2))
+        }
+    }
+
+    /// Holds a table, so that whoever reads it waits.
+    private func holding<Value: Sendable>(
+        _ table: String, of ledger: TestLedger, _ body: () async throws -> Value
+    ) async throws -> Value {
+        let holder = try await ledger.connect()
+        let value = try await holder.transaction { connection in
+            try await connection.execute(script: "LOCK TABLE \(table) IN ACCESS EXCLUSIVE MODE")
+            return try await body()
+        }
+        await holder.close()
+        return value
+    }
+
+    private func readers(_ ledger: TestLedger) async throws -> Int64 {
+        try await ledger.store.pool.withConnection {
+            try await $0.query(
+                "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND state = 'active'",
+                "jobledger serve reads \(ledger.name)"
+            ).only().decode(0)
+        }
+    }
+
+    @Test("a read that takes too long is called off, and its reader given back") func time() async throws {
+        try await TestService.with(projecting: true, settings: .changed { ($0.read, $0.readers) = (.seconds(1), 1) }) { service in
+            try await service.ledger.queue("a")
+            #expect(try await service.ask("GET", "/v1/jobs/a?min_position=1").status == 200)
+            try await holding("batch_jobs", of: service.ledger) {
+                let answer = try await service.ask("GET", "/v1/jobs/a")
+                #expect(answer.status == 503 && answer.code == "too_slow", "\(answer)")
+                #expect(answer.headers["retry-after"] != nil)
+                #expect(try await readers(service.ledger) == 0)
+                #expect(try await service.ask("GET", "/v1/events").status == 200)
+            }
+        }
+    }
+
+    @Test("what nobody waits for is called off", arguments: [true, false]) func gone(isReset: Bool) async throws {
+        try await TestService.with(projecting: true, settings: .changed { $0.read = .seconds(300) }) { service in
+            try await service.ledger.queue("a")
+            #expect(try await service.ask("GET", "/v1/jobs/a?min_position=1").status == 200)
+            try await holding("batch_jobs", of: service.ledger) {
+                let raw = try RawConnection(service.url)
+                try raw.send("GET /v1/jobs/a HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(service.token)\r\n\r\n")
+                _ = try await eventually(within: .seconds(60), "it reads") {
+                    try await readers(service.ledger) == 1 ? true : nil
+                }
+                if isReset { raw.reset() } else { raw.close() }
+                _ = try await eventually(within: .seconds(60), "it was called off") {
+                    try await readers(service.ledger) == 0 ? true : nil
+                }
+            }
+        }
+    }
+
+    @Test("a token's slow reads leave readers to others") func share() async throws {
+        try await TestService.with(projecting: true, settings: .changed { ($0.read, $0.readers) = (.seconds(300), 4) }) {
+            service in
+            try await service.ledger.queue("a")
+            #expect(try await service.ask("GET", "/v1/jobs/a?min_position=1").status == 200)
+            let other = try await service.tokens.create([.read])
+            try await holding("batch_jobs", of: service.ledger) {
+                let slow = try (0..<12).map { _ in
+                    let raw = try RawConnection(service.url)
+                    try raw.send("GET /v1/jobs/a HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(service.token)\r\n\r\n")
+                    return raw
+                }
+                _ = try await eventually(within: .seconds(60), "they read") {
+                    try await readers(service.ledger) == 3 ? true : nil
+                }
+                #expect(try await service.ask("GET", "/v1/events", token: other.text).status == 200)
+                for raw in slow { raw.reset() }
+            }
+            try await service.expectNothingHeld()
+        }
+    }
+
+    @Test("a share of places: nobody has more, and who waits comes in, in order, or is cancelled") func fairShare() async throws {
+        let share = FairShare<String>(share: 2)
+        let (order, told) = AsyncStream<Int>.makeStream()
+        let gates = (0..<3).map { _ in StopSignal() }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for number in 0..<3 {
+                group.addTask {
+                    try await share.withPlace(of: "a") {
+                        told.yield(number)
+                        await gates[number].wait()
+                    }
+                }
+                if number < 2 { _ = await order.first { $0 == number } }
+            }
+            let cancelled = Task { try await share.withPlace(of: "a") {} }
+            cancelled.cancel()
+            await #expect(throws: CancellationError.self) { try await cancelled.value }
+            // Somebody else is not kept.
+            try await share.withPlace(of: "b") { #expect(share.held == 3) }
+            gates[0].set()
+            #expect(await order.first { _ in true } == 2)
+            for gate in gates { gate.set() }
+            try await group.waitForAll()
+        }
+        #expect(share.held == 0)
+    }
+}

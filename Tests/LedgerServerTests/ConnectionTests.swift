@@ -1,0 +1,161 @@
+import EventStore
+import Foundation
+import LedgerCore
+import LedgerSettings
+import LedgerTesting
+import Testing
+
+@testable import LedgerServer
+
+@Suite("connections of clients that are hostile, or have gone") struct ConnectionTests {
+    private static func post(_ token: String, _ more: String) -> String {
+        "POST /v1/jobs/a/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(token)\r\ncontent-type: application/json\r\n\(more)\r\n\r\n"
+    }
+
+    private static let alive = "GET /livez HTTP/1.1\r\nhost: x\r\n\r\n"
+
+    @Test("a second request whose body never comes is given up on like the first") func secondBody() async throws {
+        try await TestService.with(settings: .changed { ($0.request, $0.idle) = (.seconds(2), .seconds(3600)) }) { service in
+            let raw = try RawConnection(service.url)
+            try raw.send(Self.alive + Self.post(service.token, "content-length: 1000000"))
+            let answers = try await raw.answer()
+            #expect(answers.hasPrefix("HTTP/1.1 200 ") && answers.contains("HTTP/1.1 408 "), "\(answers)")
+            // One that was answered before its body came, too.
+            let early = try RawConnection(service.url)
+            try early.send(Self.alive + Self.post("no", "content-length: 1000"))
+            #expect(try await early.answer().contains("HTTP/1.1 401 "))
+        }
+    }
+
+    @Test("what comes behind a request that cannot be understood is not answered, what came before is") func brokenSecond()
+        async throws
+    {
+        try await TestService.with { service in
+            let raw = try RawConnection(service.url)
+            try raw.send(Self.alive + "nonsense\r\n\r\n" + Self.alive)
+            let answers = try await raw.answer()
+            #expect(answers.hasPrefix("HTTP/1.1 200 ") && answers.contains("HTTP/1.1 400 "), "\(answers)")
+            #expect(answers.components(separatedBy: "HTTP/1.1 ").count == 3, "\(answers)")
+        }
+    }
+
+    @Test("a place is kept by whoever has shown a token that works, and by nobody else") func strangers() async throws {
+        try await TestService.with(settings: .changed { $0.connections = 4 }) { service in
+            // Each is answered, and stays.
+            let strangers = try (0..<4).map { _ in try RawConnection(service.url) }
+            for (number, raw) in strangers.enumerated() {
+                try raw.send(
+                    number.isMultiple(of: 2)
+                        ? Self.alive : "GET /v1/jobs HTTP/1.1\r\nhost: x\r\nauthorization: Bearer jl_wrong\r\n\r\n")
+                _ = try await raw.answer(until: "}")
+            }
+            var known: [RawConnection] = []
+            for _ in 0..<4 {
+                let raw = try RawConnection(service.url)
+                try raw.send("GET /v1/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(service.token)\r\n\r\n")
+                #expect(try await raw.answer(until: "}").hasPrefix("HTTP/1.1 200 "))
+                known.append(raw)
+            }
+            for raw in strangers { #expect(try await raw.answer() == "") }
+            let refused = try RawConnection(service.url)
+            #expect(try await refused.answer().contains("\"too_many_connections\""))
+        }
+    }
+
+    @Test("a body that was cut off is not taken for a whole one", arguments: [true, false]) func cutOff(isReset: Bool)
+        async throws
+    {
+        try await TestService.with { service in
+            let event = #"{"type":"queued","data":{"name":"x"}}"#
+            for _ in 0..<20 {
+                let raw = try RawConnection(service.url)
+                try raw.send(Self.post(service.token, "transfer-encoding: chunked"))
+                try raw.send("\(String(event.utf8.count, radix: 16))\r\n\(event)\r\n")
+                if isReset { raw.reset() } else { raw.close() }
+            }
+            try await service.expectNothingHeld()
+            #expect(try await service.ledger.count() == 0)
+        }
+    }
+
+    @Test("who closes the own side still gets the answers") func halfClosed() async throws {
+        try await TestService.with { service in
+            let raw = try RawConnection(service.url)
+            try raw.send(Self.alive + Self.alive)
+            raw.endSending()
+            #expect(try await raw.answer().components(separatedBy: "HTTP/1.1 200 ").count == 3)
+        }
+    }
+
+    /// Requests of every route, as pieces between which a client may be gone.
+    private static func requests(_ service: TestService) async throws -> [[String]] {
+        try await TokenTests.operations(service).flatMap { method, path, scope -> [[String]] in
+            let isAppend = method == "POST"
+            let path = path.replacing("{path}", with: "0/000")
+            let body = path.hasPrefix("/v1/jobs/") ? #"{"type":"progress"}"# : #"[{"job":"b","type":"progress"},{}]"#
+            func request(_ query: String = "", _ more: String = "") -> [String] {
+                let length = isAppend ? "content-type: application/json\r\ncontent-length: \(body.utf8.count)\r\n" : ""
+                let head =
+                    "\(method) \(path)\(query) HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(service.token)\r\n\(length)\(more)\r\n"
+                return [String(head.prefix(20)), String(head.dropFirst(20)), isAppend ? String(body.prefix(9)) : ""]
+                    + (isAppend ? [String(body.dropFirst(9))] : [])
+            }
+            if isAppend { return [request(), request("", "expect: 100-continue\r\n")] }
+            let isEvents = path.hasSuffix("/events") && scope == .read && !path.contains("audit")
+            return [request()]
+                + (isEvents ? [request("", "accept: text/event-stream\r\n")] : [])
+                + (path == "/v1/jobs" ? [request("?min_position=9999")] : [])
+        }
+    }
+
+    @Test("clients that are gone, at any step of any request, leave nothing behind", .timeLimit(.minutes(10)))
+    func resets() async throws {
+        let settings = HTTPSettings.changed { ($0.wait, $0.read, $0.heartbeat) = (.seconds(300), .seconds(300), .seconds(1)) }
+        try await TestService.with(settings: settings) { service in
+            for job in 0..<100 { try await service.ledger.queue(job == 0 ? "a" : "job-\(job)") }
+            let requests = try await Self.requests(service)
+            var count = 0
+            for round in 0..<25 {
+                for request in requests {
+                    for step in 1...request.count + 1 {
+                        let raw = try RawConnection(service.url)
+                        for piece in request.prefix(step) { try raw.send(piece) }
+                        // What asks for the answer may have got some of it.
+                        if step > request.count, !request.joined().contains("min_position") {
+                            _ = try await raw.answer(until: "HTTP/1.1 ")
+                        }
+                        if round.isMultiple(of: 3) { raw.close() } else { raw.reset() }
+                        count += 1
+                    }
+                }
+            }
+            print("\(count) connections were dropped")
+            #expect(count > 2000)
+            try await service.expectNothingHeld()
+        }
+    }
+}
+
+extension TestService {
+    /// Asks on a connection of its own until the service holds nothing for anybody but who asks.
+    func expectNothingHeld() async throws {
+        let expected = [
+            "jobledger_subscribers 0", "jobledger_http_body_bytes 0", "jobledger_http_requests_under_way 1",
+            "jobledger_http_reads_under_way 1", "jobledger_append_requests_waiting 0",
+        ]
+        var last: [Substring] = []
+        do {
+            _ = try await eventually(within: .seconds(60), "nothing is held") {
+                let raw = try RawConnection(url)
+                try raw.send(
+                    "GET /metrics HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(token)\r\nconnection: close\r\n\r\n")
+                let lines = Set(try await raw.answer().split(separator: "\n"))
+                last = lines.filter { line in expected.contains { line.hasPrefix($0.prefix { $0 != " " }) } }.sorted()
+                return expected.allSatisfy { lines.contains(Substring($0)) } ? true : nil
+            }
+        } catch {
+            Issue.record("something is held: \(last)")
+            throw error
+        }
+    }
+}
