@@ -167,7 +167,7 @@ let package = Package(
             "EndToEndTests",
             [
                 "jobledger", "backtest-demo", "alerts", "LedgerCore", "Postgres", "Redis", "EventStore", "LedgerTesting",
-                "EmbeddedServices", "TransparencyLog",
+                "EmbeddedServices", "PrivateFiles", "TransparencyLog",
                 asyncHTTPClient, nioCore, nioHTTP1,
             ]),
     ]

@@ -1,6 +1,7 @@
 import Foundation
 import LedgerTesting
 import Postgres
+import PrivateFiles
 import Testing
 
 @testable import EmbeddedServices
@@ -16,7 +17,7 @@ private struct Pooler {
         let asked = try await user.psql("SELECT current_setting('port'), current_setting('unix_socket_directories')")
         let answer = try #require(asked.lines.first?.split(separator: "|", omittingEmptySubsequences: false))
         let host = server.host.flatMap { $0.isEmpty ? nil : $0 } ?? String(answer[1])
-        let port = try LocalPort.choose(rememberedIn: directory.appending(path: "port"))
+        let port = try LocalPort.choose(rememberedIn: "port", of: try DirectoryHandle(directory.path))
         let users = directory.appending(path: "users.txt").path
         try Data("\"\(server.user ?? "")\" \"\(server.password ?? "")\"\n".utf8).write(to: URL(filePath: users))
         let file = directory.appending(path: "pgbouncer.ini").path
