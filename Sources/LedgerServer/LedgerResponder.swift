@@ -147,8 +147,7 @@ struct LedgerResponder: HTTPResponder {
                 throw Problem.invalidRequest("the token may stand in \"Authorization\" or in \"access_token\", not in both")
             }
             let parts = header.split(separator: " ", maxSplits: 1)
-            // Another scheme is no attempt at ours.
-            guard parts.count == 2, parts[0].lowercased() == "bearer" else { return nil }
+            guard parts.count == 2, parts[0].lowercased() == "bearer" else { return "" }
             return parts[1].trimmingSpaces()
         }
         guard route.path.hasSuffix("/events"), MediaType.wantsStream(request) else { return nil }

@@ -150,6 +150,9 @@ public struct LedgerService: Service, CustomStringConvertible {
                 address: .hostname(http.host, port: configuration.port), serverName: "jobledger", backlog: 4096),
             onServerRunning: { [started, logger] channel in
                 do {
+                    try await channel.eventLoop.submit {
+                        try channel.pipeline.syncOperations.addHandler(ListenerErrors(logger), position: .first)
+                    }.get()
                     try await started("\(scheme)://\(host):\(channel.localAddress?.port ?? 0)")
                 } catch {
                     logger.error("the service's address could not be told", metadata: ["error": "\(error)"])

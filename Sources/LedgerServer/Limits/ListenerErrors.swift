@@ -1,0 +1,32 @@
+internal import Logging
+internal import NIOCore
+
+/// Keeps the service listening where one connection cannot be accepted, because its client has gone already or there are no more files to be had:
+/// whoever reads from the listener would take any error for its end. It pauses a little then, for what cannot be accepted stays in line.
+final class ListenerErrors: ChannelDuplexHandler {
+    typealias InboundIn = any Channel
+    typealias OutboundIn = Never
+
+    private static let pause = TimeAmount.milliseconds(100)
+    private let logger: Logger
+    private var isPaused = false
+    private var hasToRead = false
+
+    init(_ logger: Logger) { self.logger = logger }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        guard !isPaused else { return }
+        logger.warning("a connection could not be accepted", metadata: ["error": "\(error)"])
+        isPaused = true
+        context.eventLoop.assumeIsolated().scheduleTask(in: Self.pause) {
+            self.isPaused = false
+            guard self.hasToRead else { return }
+            self.hasToRead = false
+            context.read()
+        }
+    }
+
+    func read(context: ChannelHandlerContext) {
+        if isPaused { hasToRead = true } else { context.read() }
+    }
+}
