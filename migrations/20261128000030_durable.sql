@@ -38,7 +38,7 @@ BEGIN
   LOCK TABLE serialiser IN SHARE ROW EXCLUSIVE MODE;
   -- Whatever comes of the call, the lock is held from here on: a caller with a transaction of its own must not dawdle. And its commit waits
   -- for the disk: a SET of the function itself would be gone by then.
-  done := concat(
+  done := pg_catalog.concat(
     CASE WHEN current_setting('statement_timeout') = '0' OR current_setting('statement_timeout')::interval > bound
          THEN set_config('statement_timeout', '5s', true) END,
     CASE WHEN current_setting('idle_in_transaction_session_timeout') = '0'
@@ -191,7 +191,7 @@ BEGIN
   LOCK TABLE serialiser IN SHARE ROW EXCLUSIVE MODE;
   -- Whatever comes of the call, the lock is held from here on: a caller with a transaction of its own must not dawdle. One assignment,
   -- for Postgres prepares each expression anew in each transaction.
-  done := concat(
+  done := pg_catalog.concat(
     CASE WHEN current_setting('statement_timeout') = '0' OR current_setting('statement_timeout')::interval > bound
          THEN set_config('statement_timeout', '5s', true) END,
     CASE WHEN current_setting('idle_in_transaction_session_timeout') = '0'

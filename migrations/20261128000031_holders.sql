@@ -44,7 +44,7 @@ BEGIN
     RETURN false;
   ELSIF holder.gid IS NOT NULL THEN
     RAISE EXCEPTION 'the log is held by the prepared transaction %, which only its owner % or a superuser can end', holder.gid, holder.username
-      USING ERRCODE = 'object_in_use', HINT = format('ROLLBACK PREPARED %L', holder.gid);
+      USING ERRCODE = 'object_in_use', HINT = pg_catalog.format('ROLLBACK PREPARED %L', holder.gid);
   ELSIF holder.held_for IS NOT NULL THEN
     RETURN pg_terminate_backend(holder.pid);
   END IF;
@@ -52,7 +52,7 @@ BEGIN
 EXCEPTION WHEN insufficient_privilege THEN
   RAISE EXCEPTION 'the log is held by process % of %, which the owner of the ledger may not end', holder.pid, holder.username
     USING ERRCODE = 'insufficient_privilege',
-          HINT = format('GRANT pg_read_all_stats, pg_signal_backend TO %I; a session of a superuser can only be ended by one.', owner);
+          HINT = pg_catalog.format('GRANT pg_read_all_stats, pg_signal_backend TO %I; a session of a superuser can only be ended by one.', owner);
 END
 $$;
 
@@ -128,10 +128,10 @@ DECLARE
   role text;
 BEGIN
   FOREACH role IN ARRAY '{reader,relay,projector,sealer}'::text[] LOOP
-    EXECUTE format('GRANT EXECUTE ON FUNCTION longest_lease(), is_held(timestamptz) TO %I', current_schema() || '_' || role);
+    EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION longest_lease(), is_held(timestamptz) TO %I', current_schema() || '_' || role);
   END LOOP;
-  EXECUTE format('GRANT EXECUTE ON FUNCTION log_holder() TO %I, %I', current_schema() || '_reader', current_schema() || '_relay');
-  EXECUTE format('GRANT EXECUTE ON FUNCTION end_log_holder(text), expect_epoch(uuid) TO %I', current_schema() || '_relay');
+  EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION log_holder() TO %I, %I', current_schema() || '_reader', current_schema() || '_relay');
+  EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION end_log_holder(text), expect_epoch(uuid) TO %I', current_schema() || '_relay');
 END
 $$;
 

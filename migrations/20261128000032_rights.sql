@@ -26,39 +26,41 @@ CREATE TABLE rights (
   CONSTRAINT rights_pkey PRIMARY KEY (object, what, role)
 );
 
+-- A superuser runs these, and a projector may make functions in this schema: so each call finds its arguments' own types in pg_catalog, or names it.
+
 -- The rights of this ledger's roles, and what belongs to them, as the catalogs have it.
 CREATE FUNCTION rights_in_force() RETURNS SETOF rights
 LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
   WITH home AS (SELECT oid, nspname, nspowner, nspacl FROM pg_namespace WHERE nspname = current_schema()),
-  own AS (SELECT r.oid, r.rolname::text AS name FROM pg_roles AS r, home WHERE starts_with(r.rolname, home.nspname || '_')),
+  own AS (SELECT r.oid, r.rolname::text AS name FROM pg_roles AS r, home WHERE starts_with(r.rolname::text, home.nspname::text || '_')),
   thing AS (
-    SELECT 'SCHEMA ' || quote_ident(nspname) AS object, nspowner AS owner, nspacl AS acl, null::name AS attribute FROM home
+    SELECT 'SCHEMA ' || quote_ident(nspname::text) AS object, nspowner AS owner, nspacl AS acl, null::name AS attribute FROM home
     UNION ALL
-    SELECT 'TABLE ' || quote_ident(c.relname), c.relowner, c.relacl, null FROM pg_class AS c, home
+    SELECT 'TABLE ' || quote_ident(c.relname::text), c.relowner, c.relacl, null FROM pg_class AS c, home
      WHERE c.relnamespace = home.oid AND c.relkind IN ('r', 'v')
     UNION ALL
-    SELECT 'TABLE ' || quote_ident(c.relname), c.relowner, a.attacl, a.attname
+    SELECT 'TABLE ' || quote_ident(c.relname::text), c.relowner, a.attacl, a.attname
       FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid, home
      WHERE c.relnamespace = home.oid AND c.relkind IN ('r', 'v') AND a.attacl IS NOT NULL
     UNION ALL
-    SELECT 'FUNCTION ' || p.oid::regprocedure, p.proowner, p.proacl, null FROM pg_proc AS p, home WHERE p.pronamespace = home.oid
+    SELECT 'FUNCTION ' || p.oid::regprocedure::text, p.proowner, p.proacl, null FROM pg_proc AS p, home WHERE p.pronamespace = home.oid
     UNION ALL
     -- Domains and composite types; the row types of tables go with their tables.
-    SELECT CASE WHEN t.typtype = 'd' THEN 'DOMAIN ' ELSE 'TYPE ' END || t.oid::regtype, t.typowner, null, null
+    SELECT CASE WHEN t.typtype = 'd' THEN 'DOMAIN ' ELSE 'TYPE ' END || t.oid::regtype::text, t.typowner, null, null
       FROM pg_type AS t LEFT JOIN pg_class AS c ON c.oid = t.typrelid, home
      WHERE t.typnamespace = home.oid AND (t.typtype = 'd' OR c.relkind = 'c')
   )
   SELECT DISTINCT thing.object, 'OWNER', own.name FROM thing JOIN own ON own.oid = thing.owner
   UNION ALL
-  SELECT DISTINCT thing.object, a.privilege_type || coalesce(' (' || quote_ident(thing.attribute) || ')', ''), own.name
+  SELECT DISTINCT thing.object, a.privilege_type || coalesce(' (' || quote_ident(thing.attribute::text) || ')', ''), own.name
     FROM thing, aclexplode(thing.acl) AS a JOIN own ON own.oid = a.grantee WHERE a.grantee <> thing.owner
   UNION ALL
   SELECT DISTINCT 'ROLE ' || quote_ident(granted.name), 'MEMBER', own.name
     FROM pg_auth_members AS m JOIN own ON own.oid = m.member JOIN own AS granted ON granted.oid = m.roleid
   UNION ALL
-  SELECT 'TABLE ' || quote_ident(p.tablename),
-         concat('POLICY ', quote_ident(p.policyname), ' ON ', quote_ident(p.tablename), ' AS ', p.permissive, ' FOR ', p.cmd, ' TO ',
-                (SELECT string_agg(CASE r WHEN 'public' THEN 'PUBLIC' ELSE quote_ident(r) END, ', ') FROM unnest(p.roles) AS r),
+  SELECT 'TABLE ' || quote_ident(p.tablename::text),
+         pg_catalog.concat('POLICY ', quote_ident(p.policyname::text), ' ON ', quote_ident(p.tablename::text), ' AS ', p.permissive, ' FOR ', p.cmd, ' TO ',
+                (SELECT string_agg(CASE r WHEN 'public' THEN 'PUBLIC' ELSE quote_ident(r::text) END, ', ') FROM pg_catalog.unnest(p.roles) AS r),
                 ' USING (' || p.qual || ')', ' WITH CHECK (' || p.with_check || ')'), ''
     FROM pg_policies AS p, home WHERE p.schemaname = home.nspname
 $$;
@@ -85,11 +87,11 @@ LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
            ELSE true
          END
   UNION
-  SELECT model.object, wanted.what, current_schema() || wanted.role
-    FROM (SELECT 'TABLE ' || quote_ident(t.name) AS object FROM projections, unnest(tables) AS t (name) WHERE to_regclass(quote_ident(t.name)) IS NOT NULL)
+  SELECT model.object, wanted.what, current_schema()::text || wanted.role
+    FROM (SELECT 'TABLE ' || quote_ident(t.name) AS object FROM projections, pg_catalog.unnest(tables) AS t (name) WHERE to_regclass(quote_ident(t.name)) IS NOT NULL)
            AS model,
          (VALUES ('OWNER', '_projector'), ('SELECT', '_reader')) AS wanted (what, role)
-   WHERE NOT EXISTS (SELECT FROM rights AS r WHERE r.object = model.object AND r.what = 'OWNER' AND r.role <> current_schema() || '_projector')
+   WHERE NOT EXISTS (SELECT FROM rights AS r WHERE r.object = model.object AND r.what = 'OWNER' AND r.role <> current_schema()::text || '_projector')
 $$;
 
 -- What is missing, in words; no row where nothing is. Nothing was remembered of a ledger that dbmate alone has made.
@@ -101,13 +103,13 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
   role AS (
     SELECT DISTINCT m.role FROM missing AS m WHERE m.role <> '' AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = m.role)
   )
-  SELECT format('the role %s, and all that it may do', role) FROM role
+  SELECT pg_catalog.format('the role %s, and all that it may do', role) FROM role
   UNION ALL
   SELECT CASE
-           WHEN what = 'OWNER'  THEN format('%s does not belong to %s', lower(split_part(object, ' ', 1)) || substr(object, strpos(object, ' ')), role)
-           WHEN what = 'MEMBER' THEN format('%s is no member of %s', role, substr(object, 6))
+           WHEN what = 'OWNER'  THEN pg_catalog.format('%s does not belong to %s', lower(split_part(object, ' ', 1)) || substr(object, strpos(object, ' ')), role)
+           WHEN what = 'MEMBER' THEN pg_catalog.format('%s is no member of %s', role, substr(object, 6))
            WHEN role = ''       THEN 'the policy ' || substr(what, 8)
-           ELSE format('%s may not %s %s', role, what, lower(split_part(object, ' ', 1)) || substr(object, strpos(object, ' ')))
+           ELSE pg_catalog.format('%s may not %s %s', role, what, lower(split_part(object, ' ', 1)) || substr(object, strpos(object, ' ')))
          END
     FROM missing WHERE role NOT IN (SELECT role.role FROM role)
    ORDER BY 1
@@ -123,19 +125,19 @@ BEGIN
   RETURN QUERY SELECT missing_rights();
   FOR found IN SELECT DISTINCT r.role FROM rights AS r WHERE r.role <> '' AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = r.role) LOOP
     BEGIN
-      EXECUTE format('CREATE ROLE %I NOLOGIN', found.role);
+      EXECUTE pg_catalog.format('CREATE ROLE %I NOLOGIN', found.role);
     EXCEPTION
       WHEN duplicate_object OR unique_violation THEN
         NULL;  -- another ledger of this name, in another database, was mended at this moment
       WHEN insufficient_privilege THEN
         RAISE EXCEPTION 'the role % is missing, and % may not create roles', found.role, current_user
-          USING HINT = format('Have an administrator run: CREATE ROLE %I NOLOGIN', found.role);
+          USING HINT = pg_catalog.format('Have an administrator run: CREATE ROLE %I NOLOGIN', found.role);
     END;
   END LOOP;
   -- Who mends has to act for them.
   FOR found IN SELECT home || '_owner' AS role UNION ALL SELECT home || '_projector' LOOP
-    IF NOT pg_has_role(found.role, 'MEMBER') THEN
-      EXECUTE format('GRANT %I TO CURRENT_USER', found.role);
+    IF NOT pg_catalog.pg_has_role(found.role, 'MEMBER') THEN
+      EXECUTE pg_catalog.format('GRANT %I TO CURRENT_USER', found.role);
     END IF;
   END LOOP;
   -- Owners last but for policies: what belongs to another already can only be granted by it.
@@ -144,10 +146,10 @@ BEGIN
      ORDER BY w.role = '', w.what = 'OWNER', w.object
   LOOP
     EXECUTE CASE
-      WHEN found.what = 'OWNER'  THEN format('ALTER %s OWNER TO %I', found.object, found.role)
-      WHEN found.what = 'MEMBER' THEN format('GRANT %s TO %I', substr(found.object, 6), found.role)
+      WHEN found.what = 'OWNER'  THEN pg_catalog.format('ALTER %s OWNER TO %I', found.object, found.role)
+      WHEN found.what = 'MEMBER' THEN pg_catalog.format('GRANT %s TO %I', substr(found.object, 6), found.role)
       WHEN found.role = ''       THEN 'CREATE ' || found.what
-      ELSE format('GRANT %s ON %s TO %I', found.what, found.object, found.role)
+      ELSE pg_catalog.format('GRANT %s ON %s TO %I', found.what, found.object, found.role)
     END;
   END LOOP;
 END
@@ -160,9 +162,9 @@ DECLARE
   role text;
 BEGIN
   FOREACH role IN ARRAY '{appender,reader,subscriber,relay,projector,sealer}'::text[] LOOP
-    EXECUTE format('GRANT EXECUTE ON FUNCTION missing_rights() TO %I', current_schema() || '_' || role);
+    EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION missing_rights() TO %I', current_schema() || '_' || role);
   END LOOP;
-  EXECUTE format('GRANT SELECT ON rights TO %I', current_schema() || '_auditor');
+  EXECUTE pg_catalog.format('GRANT SELECT ON rights TO %I', current_schema() || '_auditor');
 END
 $$;
 

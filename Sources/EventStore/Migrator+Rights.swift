@@ -27,7 +27,7 @@ extension Migrator {
     /// In the transaction that changes them.
     func rememberRights(on connection: PostgresConnection) async throws {
         guard try await has("remember_rights(text)", on: connection) else { return }
-        try await connection.query("SELECT remember_rights((SELECT max(version) FROM schema_migrations))")
+        try await connection.query("SELECT remember_rights((SELECT pg_catalog.max(version)::text FROM schema_migrations))")
     }
 
     private func has(_ function: String, on connection: PostgresConnection) async throws -> Bool {

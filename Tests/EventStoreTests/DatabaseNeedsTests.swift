@@ -84,4 +84,28 @@ import Testing
             await connection.close()
         }
     }
+
+    /// A projector may make functions where the ledger's are. None that fits a call better than the server's own is called by whoever mends.
+    @Test func whatAProjectorMakesIsNotCalledByWhoMends() async throws {
+        try await TestLedger.with { ledger in
+            let connection = try await ledger.connect()
+            let functions = [
+                "remember_rights(of_version varchar) RETURNS void", "quote_ident(name) RETURNS text",
+                "starts_with(name, text) RETURNS boolean",
+                "concat(text, text, text, text, text, text, text, text, text, text, text, text) RETURNS text",
+                "pg_has_role(text, text) RETURNS boolean",
+            ].map { "CREATE FUNCTION \($0) LANGUAGE plpgsql AS $$ BEGIN RAISE 'called as %', current_user; END $$" }
+            try await connection.execute(
+                script: "SET ROLE \"\(ledger.name)_projector\"; \(functions.joined(separator: "; ")); RESET ROLE")
+            try await connection.execute(
+                script: "REVOKE SELECT ON events FROM \"\(ledger.name)_reader\"; DROP POLICY leases_of_relay ON leases")
+            let migrator = Migrator(url: ledger.url, ledger: ledger.name, files: try MigrationFile.embedded())
+            var mended: [String] = []
+            _ = try await migrator.up { mended = $0 }
+            #expect(mended.count == 2)
+            let undone = try #require(try await migrator.down())
+            #expect(try await migrator.up() == [undone])
+            await connection.close()
+        }
+    }
 }
