@@ -15,21 +15,26 @@ struct Fold: Sendable {
         self.schema = schema ?? ledger.text
     }
 
-    /// Where a session makes tables for one transaction. No two sessions share a name, or they would wait for each other; and it is no
-    /// ledger's name, for those have no hyphen. With a `_old` it fits Postgres's 63 bytes: the ledger has at most 50, the process 7.
-    static func schemaBeside(_ ledger: LedgerName, process: Int32) -> String { "\(ledger)-\(process)" }
+    /// Where a session makes tables for one transaction. No two sessions share a name, or they would wait for each other; it is no ledger's name,
+    /// for those have no hyphen, and no rebuild's, for those have a number there. It fits Postgres's 63 bytes: the ledger has at most 50, the process 7.
+    static func schemaBeside(_ ledger: LedgerName, process: Int32) -> String { "\(ledger)-v\(process)" }
 
     /// Unqualified names in a definition's SQL mean its own tables first and then the ledger's, for one transaction.
     private var searchPath: String { "SET LOCAL search_path = \"\(schema)\", \"\(ledger.text)\";\n" }
     private var back: String { "\n;SET LOCAL search_path = \"\(ledger.text)\";\n" }
 
+    /// For each sort and each hash table of a fold: a window is grouped in memory, not on disk.
+    private static let memory = "32MB"
+
+    /// How a fold is planned. A window changes few rows of a large table, and the planner knows neither how few nor how large: so no table is read
+    /// whole where an index leads to the rows. What the transaction does afterwards, such as a digest, is planned as usual.
+    private static let planning = "SET LOCAL work_mem = '\(memory)'; SET LOCAL enable_seqscan = off;\n"
+    private static let planningAsUsual = "SET LOCAL enable_seqscan = DEFAULT;\n"
+
     /// Makes the tables, empty.
     func createTables(on connection: PostgresConnection) async throws {
         try await connection.execute(script: searchPath + definition.schemaSQL + back)
     }
-
-    /// For each sort and each hash table of a fold: a window is grouped in memory, not on disk.
-    private static let memory = "32MB"
 
     /// Folds the events after one position up to another, in the caller's transaction. Those that an operator has skipped are left out: the
     /// window is folded in the parts between them, for the result does not depend on windows.
@@ -49,9 +54,8 @@ struct Fold: Sendable {
                 SET LOCAL jobledger.window_after = '\(after)';
                 SET LOCAL jobledger.window_upto = '\(upTo)';
                 SET LOCAL jobledger.window_types = '\(types)';
-                SET LOCAL work_mem = '\(Self.memory)';
 
-                """ + searchPath + definition.applySQL + back)
+                """ + Self.planning + searchPath + definition.applySQL + back + Self.planningAsUsual)
     }
 
     /// Lets the ledger's readers see the tables.
