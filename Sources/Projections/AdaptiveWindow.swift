@@ -19,9 +19,12 @@ struct AdaptiveWindow: Sendable, Equatable {
     /// A window of `events` took `time`. One that was not full says nothing about larger ones.
     mutating func folded(_ events: Int64, in time: Duration) {
         if time > Self.long {
-            size = max(1, size / 2)
+            gaveUp()
         } else if time < Self.short, events >= size {
             size = min(size * 2, largest)
         }
     }
+
+    /// A window took longer than anybody waits.
+    mutating func gaveUp() { size = max(1, size / 2) }
 }

@@ -29,13 +29,18 @@ struct Fold: Sendable {
         try await connection.execute(script: "CREATE SCHEMA \"\(name)\" AUTHORIZATION \"\(ledger.text)_projector\"")
     }
 
+    /// For each sort and each hash table of a fold: a window is grouped in memory, not on disk.
+    private static let memory = "32MB"
+
+    /// How a fold is planned. A window changes few rows of a large table, and the planner knows neither how few nor how large: so no table is read
+    /// whole where an index leads to the rows. What the transaction does afterwards, such as a digest, is planned as usual.
+    private static let planning = "SET LOCAL work_mem = '\(memory)'; SET LOCAL enable_seqscan = off;\n"
+    private static let planningAsUsual = "SET LOCAL enable_seqscan = DEFAULT;\n"
+
     /// Makes the tables, empty.
     func createTables(on connection: PostgresConnection) async throws {
         try await connection.execute(script: searchPath + definition.schemaSQL + back)
     }
-
-    /// For each sort and each hash table of a fold: a window is grouped in memory, not on disk.
-    private static let memory = "32MB"
 
     /// Folds the events after one position up to another, in the caller's transaction. Those that an operator has skipped are left out: the
     /// window is folded in the parts between them, for the result does not depend on windows.
@@ -73,9 +78,8 @@ struct Fold: Sendable {
                 SET LOCAL jobledger.window_after = '\(after)';
                 SET LOCAL jobledger.window_upto = '\(upTo)';
                 SET LOCAL jobledger.window_types = '\(types)';
-                SET LOCAL work_mem = '\(Self.memory)';
 
-                """ + searchPath + definition.applySQL + back)
+                """ + Self.planning + searchPath + definition.applySQL + back + Self.planningAsUsual)
     }
 
     /// Gives the tables to the role that owns read models, and lets the ledger's readers see them: whoever made them, from now on they can be told from

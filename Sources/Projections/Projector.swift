@@ -39,7 +39,9 @@ public struct Projector: Sendable {
     /// Runs until the task is cancelled.
     public func run() async {
         var replacement = Replacement.undecided
+        var window = AdaptiveWindow(largest: largestWindow)
         await LeasedWork(lease, on: configuration, longestPause: .seconds(5), logger: logger).run { connection in
+            try await connection.endStatementsOfLostClients()
             try await replacement.decide(definition, on: connection)
         } work: { connection, succeeded in
             try await live.install(on: connection)
@@ -49,14 +51,13 @@ public struct Projector: Sendable {
                 // That may have taken longer than the lease lasts.
                 guard try await lease.take(on: connection) else { return }
             }
-            try await hold(on: connection, succeeded: succeeded)
+            try await hold(&window, on: connection, succeeded: succeeded)
         }
     }
 
     /// Projects until the lease is lost.
-    private func hold(on connection: PostgresConnection, succeeded: () -> Void) async throws {
+    private func hold(_ window: inout AdaptiveWindow, on connection: PostgresConnection, succeeded: () -> Void) async throws {
         var state = try await ownState(on: connection)
-        var window = AdaptiveWindow(largest: largestWindow)
         /// The event that stopped us; from then on only a change from outside sets us going again.
         var stoppedAt: Position?
         var renewed = ContinuousClock.now
@@ -77,7 +78,7 @@ public struct Projector: Sendable {
             guard head > state.position else { continue }
             let start = ContinuousClock.now
             let upTo = min(head, state.position + window.size)
-            switch try await live.step(after: state.position, upTo: upTo, on: connection) {
+            switch try await step(after: state.position, upTo: upTo, &window, on: connection) {
             case .advanced(let position):
                 window.folded(position - state.position, in: start.duration(to: .now))
                 state.position = position
@@ -96,6 +97,20 @@ public struct Projector: Sendable {
                     """,
                     metadata: ["position": "\(position)", "event": "\(state.stopped?.event?.text ?? "")", "error": "\(error)"])
             }
+        }
+    }
+
+    /// One step, for which the lease is held however long it takes. A window that was given up for taking too long is tried again as a smaller one.
+    private func step(
+        after position: Position, upTo head: Position, _ window: inout AdaptiveWindow, on connection: PostgresConnection
+    ) async throws -> LiveProjection.Step {
+        do {
+            return try await lease.renewed(beside: connection, logger: logger) {
+                try await live.step(after: position, upTo: head, on: connection)
+            }
+        } catch let error as PostgresError where error.kind == .timedOut {
+            window.gaveUp()
+            throw error
         }
     }
 

@@ -126,19 +126,10 @@ public struct Rebuild: Sendable {
     }
 
     /// What a crash takes back, it takes back together with the position: no need to wait for the disk. A window changes few rows of a large table: found
-    /// by the index, and not by reading all of it for each window, which is what a dear random page lets the planner do. And the server looks whether we
-    /// are still there, so that a rebuild that was killed can go on at once.
+    /// by the index, and not by reading all of it for each window, which is what a dear random page lets the planner do.
     static func prepare(_ connection: PostgresConnection) async throws {
-        try await connection.execute(
-            script: """
-                SET synchronous_commit = off;
-                SET random_page_cost = 1.1;
-                DO $$ BEGIN
-                  SET client_connection_check_interval = '500ms';
-                EXCEPTION WHEN invalid_parameter_value THEN
-                  NULL;  -- a platform on which it cannot look; it notices at the end of the statement
-                END $$
-                """)
+        try await connection.execute(script: "SET synchronous_commit = off; SET random_page_cost = 1.1")
+        try await connection.endStatementsOfLostClients()
     }
 
     /// Runs `body` on a connection for the longest statements there are: they may be silent for long, and are not cancelled for it.

@@ -55,7 +55,9 @@ struct StatementCheck {
                 suspect(place(of: entry["tablesample"]), "TABLESAMPLE takes rows at random", "Take all of them.")
             }
         }
-        let limits = [query["limitCount"], query["limitOffset"]].filter { !$0.isNull && $0.node?["constisnull"].word != "true" }
+        let limits = [query["limitCount"], query["limitOffset"]].filter {
+            !$0.isNull && $0.node?["constisnull"].word != "true" && !isZero($0)
+        }
         if let limit = limits.first, query.number("limitOption") != 1, !isFull(query["sortClause"], query["targetList"], queries)
         {
             suspect(
@@ -70,6 +72,16 @@ struct StatementCheck {
                 Self.useFullOrder)
         }
         noteDefaults(query)
+    }
+
+    /// Whether it is the integer 0: `OFFSET 0` leaves nothing out, and is how a query is kept apart from the one around it.
+    private func isZero(_ limit: NodeTree) -> Bool {
+        guard let node = limit.node else { return false }
+        let cast = node.tag == "FUNCEXPR" && node["args"].elements.count == 1 ? node["args"].elements[0].node : nil
+        let constant = cast ?? node
+        let (bigint, integer) = (20, 23)
+        guard constant.tag == "CONST", [bigint, integer].contains(constant.number("consttype")) else { return false }
+        return byte(constant).map(text.token) == "0"
     }
 
     static let useFullOrder = "Order by position last, so that no two rows are equal."

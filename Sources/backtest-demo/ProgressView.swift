@@ -29,7 +29,7 @@ struct ProgressView {
             line("  truncated \(truncated.reason) \(goal): \(truncated.dropped ?? 0) runs will not be done")
         case .progress:
             completed = max(completed, try JSONDecoder().decode(ProgressData.self, from: data).completed)
-            draw(completed, of: goal)
+            draw(completed, of: goal > 0 ? max(goal, completed) : 0)
         case .finished, .failed:
             if isTerminal { line("") }
             line("  \(event.type.rawValue)  after \(event.version) events")

@@ -71,5 +71,62 @@ extension EndToEnd {
                 }
             }
         }
+
+        /// Whose the lease of a projection is, and since how many changes of holder.
+        private struct Holding: Equatable {
+            var holder: String
+            var fence: Int64
+        }
+
+        @Test("not from a projector whose fold takes longer than the lease lasts, until that one is killed") func longFold()
+            async throws
+        {
+            let isAtWork: @Sendable (JSONValue) -> Bool = { status in
+                status["projections"]?.elements.count == 4
+                    && status["projections"]?.elements.allSatisfy { $0["active"] == true } == true
+            }
+            try await UserLedger.with { user in
+                try await withTwo("project", of: user, isAtWork: isAtWork) { first in
+                    let (lock, connection) = (try await user.ledger.connect(), try await user.ledger.connect())
+                    func holding() async throws -> Holding {
+                        let row = try await connection.query(
+                            "SELECT holder, fence FROM leases WHERE name = 'projection:batch_jobs'"
+                        ).only()
+                        return Holding(holder: try row.decode(0), fence: try row.decode(1))
+                    }
+                    // Readers go on; the fold waits for the test.
+                    try await lock.execute(script: "BEGIN; LOCK TABLE batch_jobs IN SHARE MODE")
+                    try await user.ledger.queue("long")
+                    try await until("the fold waits") {
+                        try await connection.query(
+                            "SELECT FROM pg_locks WHERE relation = 'batch_jobs'::regclass AND NOT granted"
+                        ).isEmpty == false
+                    }
+                    let before = try await holding()
+                    try await connection.execute(
+                        script:
+                            "CREATE TEMPORARY TABLE began AS SELECT expires_at FROM leases WHERE name = 'projection:batch_jobs'")
+                    // Three leases have gone by since, and only renewals move this.
+                    try await until("the lease is renewed and renewed") {
+                        let isRenewed: Bool = try await connection.query(
+                            """
+                            SELECT leases.expires_at > began.expires_at + interval '9 s' FROM leases, began WHERE name = 'projection:batch_jobs'
+                            """
+                        ).only().decode(0)
+                        let isTaken = try await holding() != before
+                        return isRenewed || isTaken
+                    }
+                    #expect(try await holding() == before, "the one that stands by has taken over")
+
+                    await first.kill()
+                    try await until("the other has the lease") { try await holding().holder != before.holder }
+                    try await lock.execute(script: "COMMIT")
+                    try await until("the job is projected") {
+                        try await connection.query("SELECT FROM batch_jobs WHERE id = 'long'").isEmpty == false
+                    }
+                    for connection in [lock, connection] { await connection.close() }
+                }
+            }
+        }
     }
 }

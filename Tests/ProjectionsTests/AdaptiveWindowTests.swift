@@ -33,6 +33,12 @@ import Testing
         #expect(window.size == 2)
     }
 
+    @Test func oneThatWasGivenUpIsTriedAgainAsASmallerOne() {
+        var window = AdaptiveWindow(largest: 100_000)
+        window.gaveUp()
+        #expect(window.size == 5000)
+    }
+
     @Test func neverAboveTheLargest() {
         #expect(AdaptiveWindow(largest: 7).size == 7)
     }

@@ -46,6 +46,7 @@ import Testing
             "string_agg(type, ',' ORDER BY position)", "array_agg(DISTINCT type)::text", "string_agg(type, ', ' ORDER BY type)",
             "jsonb_build_object('a', max(total))::text",
             "(SELECT type FROM new_events AS e WHERE e.stream_id = n.stream_id ORDER BY e.position LIMIT 1)",
+            "(SELECT min(type) FROM (SELECT type FROM new_events OFFSET 0) AS e)",
             "to_char(max(happened_at) AT TIME ZONE 'UTC', 'YYYY')", "concat(max(version), '-', max(total))",
             "md5(min(event_id::text))",
             "'-- now() is no call here'", "max(data::jsonb ->> 'name')", "round(avg(total), 2)::text",
@@ -87,6 +88,7 @@ import Testing
         ("min(type)", "sum(total::float8)::text", "sum() of floats"),
         ("min(type)", "avg((data::jsonb ->> 'x')::real)::text", "avg() of floats"),
         ("min(type)", "(SELECT e.type FROM new_events AS e LIMIT 1)", "LIMIT without ORDER BY"),
+        ("min(type)", "(SELECT min(type) FROM (SELECT type FROM new_events OFFSET 0 + 1) AS e)", "LIMIT without ORDER BY"),
         ("min(type)", "(SELECT e.type FROM new_events AS e ORDER BY e.happened_at LIMIT 1)", "LIMIT takes any"),
         ("min(type)", "(SELECT max(type) FROM (SELECT DISTINCT ON (stream_id) type FROM new_events) AS e)", "DISTINCT ON"),
         (

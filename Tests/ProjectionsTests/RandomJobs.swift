@@ -37,6 +37,8 @@ struct RandomJobs {
 
     private struct Draft {
         var row: ExpectedJob
+        /// What the events said last; the row's is at least what was completed.
+        var total: Int
         var isOver = false
     }
 
@@ -56,7 +58,7 @@ struct RandomJobs {
             } else {
                 let total = below(3) == 0 ? 0 : 5 + below(50)
                 event = ("queued", #"{"name":"n","total":\#(total)}"#)
-                open[index].draft = Draft(row: ExpectedJob(total: total, createdAt: second, updatedAt: second))
+                open[index].draft = Draft(row: ExpectedJob(total: total, createdAt: second, updatedAt: second), total: total)
             }
             let occurredAt = Timestamp(microseconds: Int64(second) * 1_000_000)
             requests.append(
@@ -85,6 +87,7 @@ struct RandomJobs {
         _ draft: inout Draft, at second: Int, isLast: Bool, _ below: (Int) -> Int
     ) -> (type: String, data: String) {
         draft.row.updatedAt = max(draft.row.updatedAt, second)
+        defer { draft.row.total = draft.total > 0 ? max(draft.total, draft.row.completed) : 0 }
         switch below(isLast ? 10 : 30) {
         case 0, 1:
             draft.row.truncated = true
@@ -94,16 +97,16 @@ struct RandomJobs {
             return ("failed", #"{"error":"e"}"#)
         case 3, 4:
             (draft.row.status, draft.row.completedAt, draft.isOver) = ("finished", second, true)
-            if !draft.row.truncated, draft.row.total > 0 { draft.row.completed = draft.row.total }
+            if !draft.row.truncated, draft.total > 0 { draft.row.completed = max(draft.total, draft.row.completed) }
             return ("finished", "{}")
         case 5:
-            draft.row.total = 1 + below(60)
-            let completed = below(draft.row.total + 1)
+            draft.total = 1 + below(60)
+            let completed = below(draft.total + 1)
             draft.row.status = "running"
             draft.row.completed = max(draft.row.completed, completed)
-            return ("progress", #"{"completed":\#(completed),"total":\#(draft.row.total)}"#)
+            return ("progress", #"{"completed":\#(completed),"total":\#(draft.total)}"#)
         default:
-            let completed = below((draft.row.total > 0 ? draft.row.total : 90) + 1)
+            let completed = below((draft.total > 0 ? draft.total : 90) + 1)
             draft.row.status = "running"
             draft.row.completed = max(draft.row.completed, completed)
             return ("progress", #"{"completed":\#(completed)}"#)

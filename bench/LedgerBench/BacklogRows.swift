@@ -19,16 +19,21 @@ enum BacklogRows {
 
     static func measure(_ bench: Bench) async throws {
         let events = bench.options.size(1_000_000, quick: 20_000)
-        let needsFile = [file, mixed, runs].contains(where: bench.options.wants)
+        let limit = BareInsert.work("batch_job_runs")
+        let needsFile = [file, mixed, runs, limit].contains(where: bench.options.wants)
         let log = needsFile ? try MixedLog(events: events, jobs: events / 10, in: bench.directory) : nil
         if let log {
             try await bench.part([file]) { bench in try await appendFile(bench, log) }
-            try await bench.part([mixed, runs]) { bench in
+            try await bench.part([mixed, runs, limit]) { bench in
                 try await bench.withLedger { ledger in
                     try await ledger.fill(copying: log)
                     var rows: [BenchRow] = []
-                    for (name, work) in [("batch_jobs", mixed), ("batch_job_runs", runs)] where bench.options.wants(work) {
-                        rows += try await project(bench, ledger, name, work, target: name == "batch_jobs" ? .atLeast(0.5) : nil)
+                    if bench.options.wants(mixed) {
+                        rows += try await project(bench, ledger, "batch_jobs", mixed, target: .atLeast(0.5))
+                    }
+                    if bench.options.wants(runs) || bench.options.wants(limit) {
+                        let bare = BareInsert.candidate("batch_job_runs", of: events, ledger)
+                        rows += try await project(bench, ledger, "batch_job_runs", runs, target: .atLeast(0.15), beside: [bare])
                     }
                     return rows
                 }
@@ -91,8 +96,10 @@ enum BacklogRows {
     }
 
     /// The real projector, from nothing until it has come to the head.
+    /// - Parameter others: what is measured beside it, when its tables are full.
     private static func project(
-        _ bench: Bench, _ ledger: BenchLedger, _ name: String, _ work: String, target: BenchRow.Target?
+        _ bench: Bench, _ ledger: BenchLedger, _ name: String, _ work: String, target: BenchRow.Target?,
+        beside others: [Contest.Candidate] = []
     ) async throws -> [BenchRow] {
         guard let definition = try ProjectionDefinition.all(in: nil).first(where: { $0.name == name }) else {
             throw BenchFailure("there is no projection \(name)")
@@ -117,7 +124,7 @@ enum BacklogRows {
                         }
                     }
                 }
-            ], warmsCandidates: false
+            ] + others, warmsCandidates: false
         ).run()
         await store.close()
         return rows

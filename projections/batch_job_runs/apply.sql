@@ -1,51 +1,73 @@
--- Folds the runs in new_events into batch_job_runs. A run reported again replaces what was known of it, but keeps its id and
--- the time it was first seen. Ids are not drawn from the column's default but counted in the order in which runs first stand in the log:
--- so they are the same in every rebuild, whatever the windows.
+-- Folds the runs in new_events into batch_job_runs. A run reported again replaces what was known of it, but keeps its id and the time it
+-- was first seen. Ids are not drawn from the column's default but counted in the order in which runs first stand in the log: so they are the
+-- same in every rebuild, whatever the windows.
+--
+-- One event may report a hundred thousand runs, and the planner knows neither that nor how many rows a job has by now. So nothing is joined:
+-- reports are sorted, each run is looked up on its own before the first is written, and conflicts are found by the unique index.
 
-WITH reported AS (
-  SELECT event.stream_id                                             AS batch_job_id,
-         coalesce(nullif(run.value -> 'run_index', 'null')::integer, run.ordinal::integer - 1) AS run_index,
-         coalesce(nullif(run.value -> 'variables', 'null'), '{}')    AS variables,
-         coalesce(nullif(run.value -> 'metrics', 'null'), '{}')      AS metrics,
-         event.happened_at AT TIME ZONE 'UTC'                        AS reported_at,
-         event.position,
-         run.ordinal
-    FROM (SELECT stream_id, position, happened_at,
-                 CASE type WHEN 'progress' THEN data::jsonb -> 'runs' ELSE data::jsonb -> 'results' -> 'runs' END AS runs
-            FROM new_events
-           WHERE type IN ('progress', 'finished')
-             -- Most progress reports no runs, and need not be parsed. A name may be written with escapes.
-             AND (strpos(data::text, '"runs"') > 0 OR strpos(data::text, '\u') > 0)) AS event,
-         -- null in place of an array is as good as none
-         jsonb_array_elements(CASE jsonb_typeof(event.runs) WHEN 'array' THEN event.runs ELSE '[]' END)
-           WITH ORDINALITY AS run (value, ordinal)
+WITH event AS (
+  SELECT stream_id, position, happened_at,
+         CASE type WHEN 'progress' THEN data::jsonb -> 'runs' ELSE data::jsonb -> 'results' -> 'runs' END AS runs
+    FROM new_events
+   WHERE type IN ('progress', 'finished')
+     -- Most progress reports no runs, and need not be parsed. A name may be written with escapes.
+     AND (strpos(data::text, '"runs"') > 0 OR strpos(data::text, '\u') > 0)
+  OFFSET 0  -- Here and below: what is worked out is worked out once, and not wherever it is used.
 ),
-first_report AS (
-  SELECT DISTINCT ON (batch_job_id, run_index) batch_job_id, run_index, reported_at, position, ordinal
+counted AS (
+  -- null in place of an array is as good as none
+  SELECT *, generate_series(0, CASE jsonb_typeof(runs) WHEN 'array' THEN jsonb_array_length(runs) ELSE 0 END - 1) AS ordinal
+    FROM event
+),
+single AS (
+  SELECT stream_id, position, happened_at, ordinal, runs -> ordinal AS run
+    FROM counted
+  OFFSET 0
+),
+reported AS (
+  SELECT stream_id                                                     AS batch_job_id,
+         coalesce(nullif(run -> 'run_index', 'null')::integer, ordinal) AS run_index,
+         coalesce(nullif(run -> 'variables', 'null'), '{}')            AS variables,
+         coalesce(nullif(run -> 'metrics', 'null'), '{}')              AS metrics,
+         happened_at AT TIME ZONE 'UTC'                                AS reported_at,
+         position,
+         ordinal
+    FROM single
+),
+placed AS (
+  SELECT batch_job_id, run_index, variables, metrics,
+         first_value(reported_at) OVER reports AS created_at,
+         first_value(position)    OVER reports AS first_position,
+         first_value(ordinal)     OVER reports AS first_ordinal,
+         lead(false, 1, true)     OVER reports AS is_last
     FROM reported
-   ORDER BY batch_job_id, run_index, position, ordinal
+  WINDOW reports AS (PARTITION BY batch_job_id COLLATE "C", run_index ORDER BY position, ordinal)
 ),
-last_report AS (
-  SELECT DISTINCT ON (batch_job_id, run_index) batch_job_id, run_index, variables, metrics
-    FROM reported
-   ORDER BY batch_job_id, run_index, position DESC, ordinal DESC
+last_report AS MATERIALIZED (
+  SELECT batch_job_id, run_index, variables, metrics, created_at, first_position, first_ordinal,
+         (SELECT id FROM batch_job_runs AS known
+           WHERE known.batch_job_id = placed.batch_job_id AND known.run_index = placed.run_index) AS known_id
+    FROM placed
+   WHERE is_last
 ),
-new_run AS (
-  SELECT batch_job_id, run_index, last_report.variables, last_report.metrics, first_report.reported_at AS created_at,
-         -- Only runs that are not there yet count; the others get a number that is not used.
-         coalesce((SELECT max(id) FROM batch_job_runs), 0)
-           + sum((known.id IS NULL)::integer) OVER (ORDER BY first_report.position, first_report.ordinal) AS next_id
-    FROM first_report
-    JOIN last_report USING (batch_job_id, run_index)
-    LEFT JOIN batch_job_runs AS known USING (batch_job_id, run_index)
+new_run AS NOT MATERIALIZED (
+  SELECT *, (first_position - (SELECT min(first_position) FROM last_report)) << 32 | first_ordinal AS place
+    FROM last_report
+   WHERE known_id IS NULL
+),
+added AS (
+  -- A new run's id: how many there were, and its rank among those that are new. All are looked up before the first rank is known, and so
+  -- before the first row is written.
+  INSERT INTO batch_job_runs (id, batch_job_id, run_index, variables, metrics, created_at)
+  SELECT (SELECT coalesce(max(id), 0) FROM batch_job_runs)
+           + width_bucket(place, (SELECT array_agg(place ORDER BY place) FROM new_run)),
+         batch_job_id, run_index, variables, metrics, created_at
+    FROM new_run
 )
-MERGE INTO batch_job_runs AS run
-USING new_run AS new
-   ON run.batch_job_id = new.batch_job_id AND run.run_index = new.run_index
-
-WHEN NOT MATCHED THEN
-  INSERT (id, batch_job_id, run_index, variables, metrics, created_at)
-  VALUES (new.next_id, new.batch_job_id, new.run_index, new.variables, new.metrics, new.created_at)
-
-WHEN MATCHED THEN
-  UPDATE SET variables = new.variables, metrics = new.metrics;
+INSERT INTO batch_job_runs (id, batch_job_id, run_index, variables, metrics, created_at)
+SELECT known_id, batch_job_id, run_index, variables, metrics, created_at
+  FROM last_report
+ WHERE known_id IS NOT NULL
+ON CONFLICT (batch_job_id, run_index) DO UPDATE
+   SET variables = excluded.variables,
+       metrics   = excluded.metrics;

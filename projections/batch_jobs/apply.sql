@@ -1,5 +1,8 @@
 -- Folds new_events into batch_jobs. A job has at most one queued and one ending event, which is why min() over one value picks it; data
 -- are parsed only there, for what progress says stands in the column completed.
+--
+-- What was done counts: a total that is known is at least what was completed, also where a later event lowers it. It is not the other way round,
+-- for what was completed must be kept should the total rise again in another window.
 
 WITH folded AS (
   SELECT stream_id AS id,
@@ -29,9 +32,9 @@ WHEN NOT MATCHED THEN
     new.queued ->> 'name',
     coalesce(new.queued ->> 'kind', 'server'),
     CASE WHEN new.end_status IS NOT NULL THEN new.end_status WHEN new.progressed THEN 'running' ELSE 'queued' END,
-    new.total,
+    CASE WHEN new.total > 0 THEN greatest(new.total, new.completed) ELSE 0 END,
     CASE
-      WHEN new.end_status = 'finished' AND NOT new.truncated AND new.total > 0 THEN new.total
+      WHEN new.end_status = 'finished' AND NOT new.truncated AND new.total > 0 THEN greatest(new.total, new.completed)
       ELSE coalesce(new.completed, 0)
     END,
     new.created_at,
@@ -50,9 +53,10 @@ WHEN NOT MATCHED THEN
 WHEN MATCHED THEN
   UPDATE SET
     status       = CASE WHEN new.end_status IS NOT NULL THEN new.end_status WHEN new.progressed THEN 'running' ELSE job.status END,
-    total        = new.total,
+    total        = CASE WHEN new.total > 0 THEN greatest(new.total, job.completed, new.completed) ELSE 0 END,
     completed    = CASE
-                     WHEN new.end_status = 'finished' AND NOT (job.truncated OR new.truncated) AND new.total > 0 THEN new.total
+                     WHEN new.end_status = 'finished' AND NOT (job.truncated OR new.truncated) AND new.total > 0
+                       THEN greatest(new.total, job.completed, new.completed)
                      ELSE greatest(job.completed, new.completed)
                    END,
     updated_at   = greatest(job.updated_at, new.updated_at),

@@ -26,7 +26,8 @@ CREATE TABLE batch_jobs (
   assignments_preview jsonb,                                   -- the first 25 assignments
   results             jsonb,                                   -- {"summary": {…}, "runs": […]}
 
-  CONSTRAINT batch_jobs_pkey PRIMARY KEY (id)
+  CONSTRAINT batch_jobs_pkey PRIMARY KEY (id),
+  CONSTRAINT batch_jobs_completed_within_total CHECK (completed <= total OR total = 0)  -- 0: not known
 ) WITH (fillfactor = 60);  -- room for progress to be updated in place, without touching an index
 
 CREATE INDEX idx_batch_jobs_status ON batch_jobs (status);

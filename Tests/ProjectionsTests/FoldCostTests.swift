@@ -1,0 +1,156 @@
+import EventStore
+import LedgerCore
+import LedgerTesting
+import Postgres
+import Projections
+import Testing
+
+/// What a run costs to be folded does not grow: not with the event that reports it, nor with the window, the job or the table, nor with the age of
+/// statistics. Work is counted, in blocks of tables and indexes that are touched, and not in seconds.
+@Suite struct FoldCostTests {
+    private static let sizes = [1000, 10_000, 100_000]
+    private static let runsOfOneEvent = 500
+    /// Trees of 100,000 entries have two levels more than those of 1,000; what walks grows a hundredfold.
+    private static let growth = 3.0
+
+    /// How the runs of a job come.
+    private enum Shape: CaseIterable {
+        case oneEvent, oneWindow, manyWindows
+    }
+
+    /// What the planner has been told of the tables.
+    enum Statistics: CaseIterable {
+        case none
+        case ofEmptyTables
+        /// As of a moment before each measurement.
+        case fresh
+        /// Of twenty thousand jobs with one run each, before the first job with many.
+        case ofOtherJobs
+    }
+
+    /// A job in the log: its events end at `last`.
+    private struct Job {
+        let shape: Shape
+        let runs: Int
+        let first: Position
+        let last: Position
+    }
+
+    @Test func noRunCostsMoreThanAnother() async throws {
+        try await TestLedger.with { ledger async throws in
+            try await ledger.store.pool.withConnection { connection in
+                try await connection.execute(
+                    script: "ALTER TABLE events SET (autovacuum_enabled = off, toast.autovacuum_enabled = off)")
+            }
+            let jobs = try await Self.append(to: ledger)
+            let connection = try await ledger.connect()
+            for definition in try ProjectionDefinition.all() {
+                for statistics in Statistics.allCases where statistics != .ofOtherJobs || definition.name == "batch_job_runs" {
+                    try await Self.measure(definition, statistics, jobs, ledger, connection)
+                }
+            }
+            await connection.close()
+        }
+    }
+
+    /// Each shape at each size.
+    private static func append(to ledger: TestLedger) async throws -> [Job] {
+        var jobs: [Job] = []
+        for shape in Shape.allCases {
+            for size in sizes {
+                let name = "\(shape) \(size)"
+                var events = [NewEvent(type: "queued", data: #"{"name":"n"}"#)]
+                if shape == .oneEvent {
+                    events.append(NewEvent(type: "finished", data: #"{"results":{"runs":\#(runs(0..<size))}}"#))
+                } else {
+                    for first in stride(from: 0, to: size, by: runsOfOneEvent) {
+                        let runs = runs(first..<first + runsOfOneEvent)
+                        events.append(NewEvent(type: "progress", data: #"{"completed":\#(first),"runs":\#(runs)}"#))
+                    }
+                }
+                let answers = try await ledger.store.append([AppendRequest(job: name, events: events)], patience: .seconds(120))
+                let appended = try answers[0].get()
+                jobs.append(
+                    Job(shape: shape, runs: size, first: appended[0].position, last: appended[appended.count - 1].position))
+            }
+        }
+        return jobs
+    }
+
+    private static func runs(_ range: Range<Int>) -> String {
+        "[" + range.map { #"{"run_index":\#($0),"metrics":{"m":\#($0)}}"# }.joined(separator: ",") + "]"
+    }
+
+    /// Folds the log from nothing, and compares what the runs of each job have cost.
+    private static func measure(
+        _ definition: ProjectionDefinition, _ statistics: Statistics, _ jobs: [Job], _ ledger: TestLedger,
+        _ connection: PostgresConnection
+    ) async throws {
+        for table in definition.tables { try await connection.execute(script: "DROP TABLE IF EXISTS \(table)") }
+        try await connection.query("DELETE FROM projections WHERE name = $1", definition.name)
+        let live = LiveProjection(definition: definition, ledger: ledger.name)
+        try await live.install(on: connection)
+        let table = definition.tables[0]
+        try await connection.execute(script: "ALTER TABLE \(table) SET (autovacuum_enabled = off)")
+        switch statistics {
+        case .none, .fresh: break
+        case .ofEmptyTables: try await connection.execute(script: "ANALYZE \(table)")
+        case .ofOtherJobs:
+            try await connection.execute(
+                script: """
+                    INSERT INTO batch_job_runs SELECT n, 'other ' || n, 0, '{}', '{}', '2026-01-01' FROM generate_series(1, 20000) AS n;
+                    ANALYZE batch_job_runs
+                    """)
+        }
+        var costs: [Shape: [Double]] = [:]
+        for job in jobs {
+            if statistics == .fresh { try await connection.execute(script: "ANALYZE \(table)") }
+            let before = try await blocks(on: connection)
+            var position = job.first - 1
+            while position < job.last {
+                let upTo = job.shape == .manyWindows ? position + 1 : job.last
+                #expect(try await live.step(after: position, upTo: upTo, on: connection) == .advanced(to: upTo))
+                position = upTo
+            }
+            costs[job.shape, default: []].append(Double(try await blocks(on: connection) - before) / Double(job.runs))
+        }
+        for (shape, costs) in costs {
+            #expect(
+                costs.max()! <= costs[0] * growth, "\(definition.name), \(shape), statistics \(statistics): blocks a run \(costs)"
+            )
+        }
+    }
+
+    /// The blocks of the ledger's tables, or of one of them, and of their indexes that were touched up to now.
+    static func blocks(of table: String? = nil, on connection: PostgresConnection) async throws -> Int64 {
+        try await connection.query("SELECT pg_stat_force_next_flush()")
+        return try await connection.query(
+            """
+            SELECT sum(heap_blks_read + heap_blks_hit + coalesce(idx_blks_read + idx_blks_hit, 0) + coalesce(toast_blks_read + toast_blks_hit, 0)
+                       + coalesce(tidx_blks_read + tidx_blks_hit, 0))::bigint
+              FROM pg_statio_user_tables WHERE schemaname = current_schema() AND relname = coalesce($1, relname)
+            """, table
+        ).only().decode(0)
+    }
+
+    /// Where nothing is joined, no mistake of the planner can compare each row of a window with each other: that would touch no block.
+    @Test(arguments: ["batch_job_runs", "audit_log", "daily_job_stats"])
+    func nothingIsJoined(_ name: String) async throws {
+        try await TestLedger.with { ledger async throws in
+            let definition = try ProjectionDefinition.builtIn(name)
+            let connection = try await ledger.connect()
+            try await LiveProjection(definition: definition, ledger: ledger.name).install(on: connection)
+            let plan = try await connection.discardedTransaction { connection in
+                for (setting, value) in [("after", "0"), ("upto", "9"), ("types", "progress")] {
+                    try await connection.query("SELECT set_config('jobledger.window_' || $1, $2, true)", setting, value)
+                }
+                return try await connection.query("EXPLAIN " + definition.applySQL).map { try $0.decode(0, as: String.self) }
+            }
+            #expect(plan.contains { $0.contains("Insert on") }, "\(plan)")
+            for join in ["Nested Loop", "Hash Join", "Merge Join"] {
+                #expect(!plan.contains { $0.contains(join) }, "\(plan.joined(separator: "\n"))")
+            }
+            await connection.close()
+        }
+    }
+}
