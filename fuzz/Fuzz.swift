@@ -13,7 +13,7 @@ public func fuzz(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
 private let targets: [String: @Sendable ([UInt8]) -> Void] = [
     "addresses": fuzzAddresses, "events": fuzzEvents, "feed": fuzzFeed, "json": fuzzJSON, "log": fuzzLog,
     "migrations": fuzzMigrations,
-    "notes": fuzzNotes, "sql": fuzzSQL, "streams": fuzzStreams, "tiles": fuzzTiles, "times": fuzzTimes,
+    "notes": fuzzNotes, "settings": fuzzSettings, "sql": fuzzSQL, "streams": fuzzStreams, "tiles": fuzzTiles, "times": fuzzTimes,
 ]
 
 private let target: @Sendable ([UInt8]) -> Void = {

@@ -27,7 +27,8 @@ CREATE TABLE refusal_days (
   rows     bigint NOT NULL DEFAULT 0,
   left_out bigint NOT NULL DEFAULT 0,
 
-  CONSTRAINT refusal_days_pkey PRIMARY KEY (day, source)
+  CONSTRAINT refusal_days_pkey      PRIMARY KEY (day, source),
+  CONSTRAINT refusal_days_countable CHECK (rows BETWEEN 0 AND 4611686018427387903 AND left_out BETWEEN 0 AND 4611686018427387903)
 );
 
 -- An IPv6 /64 is what one customer has. What is no address is one source.
