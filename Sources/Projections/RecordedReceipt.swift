@@ -60,6 +60,6 @@ public struct RecordedReceipt: Sendable {
         try await connection.query(
             "SELECT record_receipt($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)", kind.rawValue, definition.name,
             definition.hash, position, digest.rows, digest.digest, live, events,
-            duration / .seconds(1), workers, window, blocked.map { $0 / .milliseconds(1) }, by)
+            duration / .seconds(1), Int32(clamping: workers), window, blocked.map { $0 / .milliseconds(1) }, by)
     }
 }

@@ -160,7 +160,7 @@ import Testing
             try await Self.fill(ledger, 4)
             let connection = try await ledger.connect()
             try await connection.execute(script: "SET ROLE \"\(ledger.name)_subscriber\"")
-            let me = "a secret of a holder, at random"
+            let me = "a secret of a holder, made at random"
             for allowed in [
                 "SELECT take_subscription('mail', '\(me)', '3 s', 0)", "SELECT acknowledge('mail', '\(me)', 2)",
                 "SELECT release_subscription('mail', '\(me)')", "SELECT forget_subscription('mail')",

@@ -89,11 +89,11 @@ import Testing
             let rows = try await admin.query(
                 """
                 SELECT last_at BETWEEN clock_timestamp() - interval '10 min' AND clock_timestamp(), first_at >= last_at - interval '1 hour',
-                       noted_by = session_user,
+                       noted_by = $1,
                        greatest(length(token), length(peer), length(method), length(path), length(actor), length(job), length(type), length(detail)) <= 300,
                        times <= 1000000000
                   FROM refusals
-                """)
+                """, try await Self.user(of: appender))
             #expect(rows.count == 3)
             for row in rows { for column in 0..<5 { #expect(try row.decode(column, as: Bool.self), "condition \(column)") } }
             // What is no code, not positive, or more than a service ever has at once.
@@ -253,7 +253,8 @@ import Testing
             await #expect(throws: CannotFold.self) { _ = try await ledger.rebuild(stopped) }
             #expect(try await admin.query("SELECT indexes FROM rebuilds").only().decode(0, as: [String].self) == ["by count"])
             try await eve.query(
-                "UPDATE rebuilds SET definition = $1, indexes = indexes || 'CREATE TABLE public.planted ()'", definition.hash)
+                "UPDATE rebuilds SET definition = $1, indexes = indexes || 'CREATE TABLE public.planted ()'::text",
+                definition.hash)
             _ = try await ledger.rebuild(definition)
             #expect(
                 try await admin.query("SELECT to_regclass('public.planted') IS NULL AND to_regclass('\"by count\"') IS NOT NULL")
