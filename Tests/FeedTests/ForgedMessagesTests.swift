@@ -20,6 +20,9 @@ import Testing
         """
     }
 
+    private static func channel(_ ledger: TestLedger, ofJob job: String) -> String { "\(ledger.name):job:\(job)" }
+    private static func head(_ ledger: TestLedger) -> String { "\(ledger.name):head" }
+
     private static func publish(_ message: String, to channel: String, _ client: RedisClient) async throws {
         _ = try await client.command("PUBLISH", channel, message)
     }
@@ -27,7 +30,7 @@ import Testing
     /// What no relay says: the next position, one that is far, one before all, with and without something that looks like a code; ends of jobs;
     /// beats from the future; and what is no event at all. Of each, how a stranger who listens too would write it.
     private static func nonsense(_ ledger: TestLedger, next: Position, version: Int) async throws -> [(String, String)] {
-        let (job, head) = (ledger.name.channel(ofJob: "a"), ledger.name.headChannel)
+        let (job, head) = (channel(ledger, ofJob: "a"), head(ledger))
         let epoch = try await ledger.store.epoch().text
         let numbers = [
             "\(next)", "\(next + 1)", "9223372036854775807", "-9223372036854775808", "0", "-1", "18446744073709551616", "+5", "٣",
@@ -107,7 +110,7 @@ import Testing
                         try await seen[0].until(Int(head))
                         try await seen[1].until(1)
                         let channels = [ledger, neighbour].flatMap {
-                            [$0.name.channel(ofJob: "a"), $0.name.channel(ofJob: "b"), $0.name.headChannel]
+                            [Self.channel($0, ofJob: "a"), Self.channel($0, ofJob: "b"), Self.head($0)]
                         }
                         // The neighbour drops what is published there: nothing of ours is good under its key. We drop what is no event, or no beat.
                         _ = try await eventually("they come, and are dropped") {
@@ -136,7 +139,7 @@ import Testing
                     let (before, head) = (feed.figures.rejectedMessages, try await ledger.store.head())
                     async let next = feed.subscribe(after: head).first(1)
                     _ = try await eventually("they come, and are dropped") {
-                        for message in recorded { try await Self.publish(message, to: ledger.name.channel(ofJob: "a"), client) }
+                        for message in recorded { try await Self.publish(message, to: Self.channel(ledger, ofJob: "a"), client) }
                         return feed.figures.rejectedMessages >= before + recorded.count ? true : nil
                     }
                     let appended = try await ledger.progress("a", 100)
@@ -161,8 +164,11 @@ import Testing
     }
 
     /// Somebody who holds back every message, and repeats an old beat so that all seems well: subscribers are given what Postgres has.
-    @Test(arguments: [["a"], ["a", "b"], nil] as [Set<String>?])
-    func whatIsHeldBackIsReadFromPostgres(_ jobs: Set<String>?) async throws {
+    @Test(
+        arguments: [
+            { $0.subscribe() }, { $0.subscribe(jobs: ["a"]) }, { $0.subscribe(jobs: ["a", "b"]) },
+        ] as [@Sendable (Feed) -> Subscription])
+    func whatIsHeldBackIsReadFromPostgres(_ subscription: @Sendable (Feed) -> Subscription) async throws {
         try await TestLedger.with { ledger async throws in
             let redis = try await TestServers.shared.redis()
             let client = RedisClient(redis)
@@ -171,13 +177,13 @@ import Testing
             // No relay from here on: nothing but the old beat comes.
             let repeating = Task {
                 while !Task.isCancelled {
-                    try await Self.publish(beat, to: ledger.name.headChannel, client)
+                    try await Self.publish(beat, to: Self.head(ledger), client)
                     try await Task.sleep(for: .milliseconds(100))
                 }
             }
             try await ledger.withFeed(redis) { feed async throws in
-                let seen = Seen()
-                let following = Task { for try await event in feed.subscribe(jobs: jobs) { await seen.add(event) } }
+                let (seen, events) = (Seen(), subscription(feed))
+                let following = Task { for try await event in events { await seen.add(event) } }
                 try await seen.until(Int(try await ledger.store.head()))
                 _ = try await eventually("the beat is heard") {
                     feed.state.withLock { $0.hearing.told(at: .now) } != nil ? true : nil
@@ -243,17 +249,17 @@ import Testing
                 }
                 _ = try await admin.send([RedisCommand(arguments: words.map { Array($0.utf8) })])[0].get()
             }
-            func user(_ name: String) -> RedisConfiguration {
-                var configuration = redis
-                (configuration.user, configuration.password) = ("\(ledger.name)_\(name)", "SECRET")
+            func user(_ name: String) throws -> RedisConfiguration {
+                var configuration = try RedisConfiguration(url: "redis://\(ledger.name)_\(name):SECRET@localhost")
+                configuration.address = redis.address
                 return configuration
             }
-            try await ledger.withFeed(user("reader"), relayTo: user("relay")) { feed async throws in
+            try await ledger.withFeed(try user("reader"), relayTo: try user("relay")) { feed async throws in
                 try await feed.whenLive(ledger)
                 #expect(feed.figures.isJoined && feed.figures.rejectedMessages == 0)
             }
             await #expect(throws: RedisError.self) {
-                try await Self.publish("{}", to: ledger.name.headChannel, RedisClient(user("reader")))
+                try await Self.publish("{}", to: Self.head(ledger), RedisClient(try user("reader")))
             }
         }
     }
