@@ -63,21 +63,24 @@ let package = Package(
         .systemLibrary(name: "CLibpq", providers: [.apt(["libpq-dev"])]),
         .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev"])]),
 
+        // What stands for texts from outside: those that tell one thing from another, and those that nobody may see.
+        library("Texts", []),
+
         // Drivers, which know nothing of jobs.
         library("OffPool", []),
         library("PrivateFiles", []),
-        library("Postgres", ["CLibpq", "OffPool"]),
-        library("Redis", ["CHiredis", "OffPool"]),
+        library("Postgres", ["CLibpq", "OffPool", "Texts"]),
+        library("Redis", ["CHiredis", "OffPool", "Texts"]),
 
         // The ledger.
-        library("LedgerCore", []),
+        library("LedgerCore", ["Texts"]),
         library("EventStore", ["LedgerCore", "Postgres", "OffPool", crypto, logging], plugins: ["EmbedFiles"]),
         library(
             "Projections", ["LedgerCore", "EventStore", "Postgres", "OffPool", crypto, logging],
             plugins: ["EmbedFiles"]),
         library("Feed", ["LedgerCore", "EventStore", "Postgres", "Redis", "OffPool", crypto, logging]),
         // Merkle trees, tiles, checkpoints and proofs, which know nothing of jobs; and the seal over the log.
-        library("TransparencyLog", [crypto]),
+        library("TransparencyLog", ["Texts", crypto]),
         library("AuditTrail", ["LedgerCore", "EventStore", "Postgres"]),
         library("Audit", ["LedgerCore", "EventStore", "Postgres", "OffPool", "PrivateFiles", "TransparencyLog", logging]),
 
@@ -94,7 +97,7 @@ let package = Package(
 
         // Running it.
         library("LedgerSettings", ["LedgerCore", configuration]),
-        library("EmbeddedServices", ["Redis", "PrivateFiles"]),
+        library("EmbeddedServices", ["Redis", "PrivateFiles", "Texts"]),
         .target(
             name: "LedgerBench",
             dependencies: [
@@ -136,12 +139,13 @@ let package = Package(
         .target(
             name: "LedgerTesting", dependencies: ["LedgerCore", "Postgres", "Redis", "EventStore", "EmbeddedServices"],
             path: "Tests/LedgerTesting", swiftSettings: settings),
+        tests("TextsTests", ["Texts", "LedgerTesting"]),
         tests("PostgresTests", ["Postgres", "Redis", "OffPool", "LedgerTesting", "EmbeddedServices"]),
-        tests("RedisTests", ["Redis", "EmbeddedServices", "OffPool"]),
+        tests("RedisTests", ["Redis", "Texts", "EmbeddedServices", "OffPool"]),
         tests("LedgerSettingsTests", ["LedgerSettings"]),
-        tests("EmbeddedServicesTests", ["EmbeddedServices", "Redis", "PrivateFiles"]),
+        tests("EmbeddedServicesTests", ["EmbeddedServices", "Redis", "Texts", "PrivateFiles"]),
         tests("LedgerCoreTests", ["LedgerCore", "LedgerTesting"]),
-        tests("TransparencyLogTests", ["TransparencyLog", "LedgerTesting"]),
+        tests("TransparencyLogTests", ["TransparencyLog", "Texts", "LedgerTesting"]),
         tests("AuditTrailTests", ["AuditTrail", "Projections", "EventStore", "LedgerCore", "Postgres", "LedgerTesting"]),
         tests(
             "AuditTests",

@@ -21,6 +21,16 @@ import UnixSignals
     @Option(help: "A file that keeps the last position that was told; made when it is missing.")
     var state = "alerts.position"
 
+    static func main() async {
+        do {
+            try GivenTexts.checkArguments()
+        } catch {
+            FileHandle.standardError.write(Data("alerts: \(error)\n".utf8))
+            Foundation.exit(2)
+        }
+        await main(nil)
+    }
+
     func run() async throws {
         let environment = ProcessInfo.processInfo.environment
         guard let url = environment["JOBLEDGER_URL"] else {

@@ -9,7 +9,7 @@ import TransparencyLog
 public struct EventLeaf: Sendable, Equatable {
     public var id: EventID
     public var category: String
-    public var stream: String
+    public var stream: JobID
     public var version: Int32
     public var type: String
     public var dataHash: MerkleHash
@@ -20,7 +20,7 @@ public struct EventLeaf: Sendable, Equatable {
     public var completed: Int32?
 
     public init(
-        id: EventID, category: String, stream: String, version: Int32, type: String, dataHash: MerkleHash,
+        id: EventID, category: String, stream: JobID, version: Int32, type: String, dataHash: MerkleHash,
         metadataHash: MerkleHash,
         occurredAt: Timestamp?, recordedAt: Timestamp, total: Int32, completed: Int32?
     ) {

@@ -31,7 +31,7 @@ public struct JobCompleteness: Sendable {
     }
 
     /// - Throws: ``NotComplete`` where anything was touched, or the versions do not count from 1.
-    public func show(_ job: String) async throws -> Answer {
+    public func show(_ job: JobID) async throws -> Answer {
         let verified = try await SealVerification(store, key: key).run()
         guard verified.isClean, verified.position > 0 else {
             throw NotComplete(
@@ -51,7 +51,7 @@ public struct JobCompleteness: Sendable {
     }
 
     private func events(
-        of job: String, upTo position: Position
+        of job: JobID, upTo position: Position
     ) async throws -> [(position: Position, version: Int32, type: String)] {
         try await store.pool.withConnection { connection in
             try await connection.transaction(.repeatableRead, readOnly: true) { connection in

@@ -17,7 +17,7 @@ public enum JobProof {
     /// - Parameter proofs: each of which was checked.
     /// - Returns: the job, and how much of it they are.
     /// - Throws: ``EventProof/NotProved`` where they are not the events of one job from its first on.
-    public static func extent(_ proofs: [EventProof]) throws(EventProof.NotProved) -> (job: String, Extent) {
+    public static func extent(_ proofs: [EventProof]) throws(EventProof.NotProved) -> (job: JobID, Extent) {
         guard let first = proofs.first, let last = proofs.last else { throw .init("there is no proof") }
         let job = first.event.streamID
         var position = Position(0)

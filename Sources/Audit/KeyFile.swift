@@ -1,4 +1,5 @@
 import Foundation
+import LedgerCore
 import PrivateFiles
 import TransparencyLog
 
@@ -10,7 +11,7 @@ public enum KeyFile {
     }
 
     /// Makes a key and keeps it in a new file.
-    public static func make(name: String, at path: String) throws(Failure) -> SealKey {
+    public static func make(name: ExactText, at path: String) throws(Failure) -> SealKey {
         do {
             let key = try SealKey(name: name)
             try PrivateFile(path).create(key.secretText + "\n")

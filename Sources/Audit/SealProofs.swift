@@ -82,7 +82,7 @@ public struct SealProofs: SealedLog {
 
     /// The proofs of all sealed events of a job, by one checkpoint.
     /// - Throws: ``TooMuch``
-    public func proofs(ofJob job: String, isWithheld: Bool = false) async throws -> [EventProof] {
+    public func proofs(ofJob job: JobID, isWithheld: Bool = false) async throws -> [EventProof] {
         try await withSeal { connection, seal in
             let size = try await connection.query(
                 """

@@ -8,7 +8,7 @@ public struct SealState: Sendable {
     public var epoch: EventID
     public var edge: TreeEdge
     /// The last checkpoint, and the key that signed it; `nil` while nothing is sealed.
-    public var last: (checkpoint: SignedCheckpoint, signer: String)?
+    public var last: (checkpoint: SignedCheckpoint, signer: ExactText)?
     /// Why the sealer does not go on.
     public var stopped: String?
 
@@ -29,7 +29,7 @@ public struct SealState: Sendable {
         var size: Position
         var edge: [UInt8]
         var stopped: String?
-        var checkpoint: (size: Position, signer: String, note: String)?
+        var checkpoint: (size: Position, signer: ExactText, note: String)?
 
         static func load(on connection: PostgresConnection) async throws -> Stored {
             let row = try await connection.query(statement).only()
@@ -89,5 +89,5 @@ public struct SealDamaged: Error, Sendable, CustomStringConvertible {
 
 extension VerifierKey {
     /// How the table of checkpoints names the key.
-    var signer: String { String("\(self)".split(separator: "+", maxSplits: 2).prefix(2).joined(separator: "+")) }
+    var signer: ExactText { ExactText("\(self)".split(separator: "+", maxSplits: 2).prefix(2).joined(separator: "+")) }
 }

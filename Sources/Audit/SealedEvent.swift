@@ -9,7 +9,7 @@ public struct SealedEvent: Codable, Sendable, Equatable {
     public var position: Position
     public var eventID: String
     public var category: String
-    public var streamID: String
+    public var streamID: JobID
     public var version: Int32
     public var type: String
     public var occurredAt: String?

@@ -14,7 +14,7 @@ extension Sealer {
         } catch let error as KeyFile.Failure {
             throw SealStopped("\(error)")
         }
-        if let named = key.name.split(separator: "/").last.flatMap({ EventID(text: String($0)) }), named != state.epoch {
+        if let named = key.name.text.split(separator: "/").last.flatMap({ EventID(text: String($0)) }), named != state.epoch {
             throw SealStopped(
                 """
                 the key \(key.name) is for another epoch of the ledger, which has begun the epoch \(state.epoch.text): make a key for \

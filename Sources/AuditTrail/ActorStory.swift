@@ -9,7 +9,7 @@ public struct ActorStory: Sendable {
         public var count: Int
     }
 
-    public var actor: String
+    public var actor: ExactText
     /// Of each type, in order of the types.
     public var deeds: [Deeds]
     /// How many of the actor's events, the newest, were counted; there may be more.
@@ -19,7 +19,7 @@ public struct ActorStory: Sendable {
     /// The newest first.
     public var latest: [TrailEntry]
     /// The jobs of the events that were counted, the one with the newest event first, at most ``mostJobs``, with how many events each has.
-    public var jobs: [(job: String, count: Int)]
+    public var jobs: [(job: JobID, count: Int)]
 
     /// The most events that are counted.
     static let mostCounted = 1000
@@ -29,7 +29,7 @@ public struct ActorStory: Sendable {
 extension AuditTrail {
     /// - Parameter latest: how many of the newest events are told.
     /// - Returns: `nil` for who has done nothing.
-    public func story(ofActor actor: String, latest: Int = 15) async throws -> ActorStory? {
+    public func story(ofActor actor: ExactText, latest: Int = 15) async throws -> ActorStory? {
         try await withTrail { connection, _ -> ActorStory? in
             var query = TrailQuery(limit: latest)
             query.actor = actor
@@ -43,11 +43,11 @@ extension AuditTrail {
                  ORDER BY position DESC LIMIT \(ActorStory.mostCounted)
                 """, actor
             ).map { row in
-                (type: try EventType(try row.decode(0, as: String.self), at: 0), job: try row.decode(1, as: String.self))
+                (type: try EventType(try row.decode(0, as: String.self), at: 0), job: try row.decode(1, as: JobID.self))
             }
             let byType = Dictionary(grouping: counted, by: \.type).mapValues(\.count)
             let deeds = EventType.allCases.compactMap { type in byType[type].map { ActorStory.Deeds(type: type, count: $0) } }
-            var jobs: [(job: String, count: Int)] = []
+            var jobs: [(job: JobID, count: Int)] = []
             let byJob = Dictionary(grouping: counted, by: \.job).mapValues(\.count)
             for (_, job) in counted where jobs.count < ActorStory.mostJobs && !jobs.contains(where: { $0.job == job }) {
                 jobs.append((job, byJob[job] ?? 0))

@@ -11,12 +11,12 @@ public struct JobStory: Sendable {
         public var count: Int
     }
 
-    public var job: String
+    public var job: JobID
     public var lines: [Line]
     /// How many events were left out between the first and the last ones; none of them is told.
     public var left: Int
     /// Everybody who had a part in it, in the order of appearance.
-    public var actors: [String]
+    public var actors: [ExactText]
     public var events: Int
 
     /// How many events at the beginning and at the end are told at most.
@@ -28,7 +28,7 @@ public struct JobStory: Sendable {
 
 extension AuditTrail {
     /// - Returns: `nil` where there is no such job.
-    public func story(ofJob job: String) async throws -> JobStory? {
+    public func story(ofJob job: JobID) async throws -> JobStory? {
         try await withTrail { connection, _ -> JobStory? in
             var query = TrailQuery(order: .oldest, limit: JobStory.most)
             query.job = job
@@ -53,7 +53,7 @@ extension AuditTrail {
                     lines.append(JobStory.Line(first: entry, last: entry, count: 1))
                 }
             }
-            var actors: [String] = []
+            var actors: [ExactText] = []
             for actor in entries.compactMap(\.actor) where !actors.contains(actor) { actors.append(actor) }
             return JobStory(job: job, lines: lines, left: left, actors: actors, events: entries.count + left)
         }

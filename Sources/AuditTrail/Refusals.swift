@@ -10,13 +10,13 @@ public struct RecordedRefusal: Sendable, Equatable {
     /// How often, between the two.
     public var times: Int64
     /// The id of the token, or the one that was claimed, and its name where there is one and who asks may know it.
-    public var token: String?
+    public var token: ExactText?
     public var tokenName: String?
     public var peer: String?
     public var method: String
     public var path: String
-    public var actor: String?
-    public var job: String?
+    public var actor: ExactText?
+    public var job: JobID?
     public var type: String?
     public var eventID: EventID?
     public var code: String
@@ -27,10 +27,10 @@ public struct RecordedRefusal: Sendable, Equatable {
 
 /// Which refusals: conditions that all have to hold, and a page.
 public struct RefusalQuery: Sendable {
-    public var actor: String?
-    public var token: String?
-    public var job: String?
-    public var code: String?
+    public var actor: ExactText?
+    public var token: ExactText?
+    public var job: JobID?
+    public var code: ExactText?
     public var order: TrailQuery.Order
     /// The last number of the page before.
     public var after: Int64?

@@ -6,14 +6,14 @@ import Postgres
 public struct TrailEntry: Sendable, Equatable {
     public var position: Position
     public var eventID: EventID
-    public var actor: String?
-    public var job: String
+    public var actor: ExactText?
+    public var job: JobID
     public var version: Int32
     public var type: EventType
     public var recordedAt: Timestamp
     public var occurredAt: Timestamp?
-    public var correlationID: String?
-    public var causationID: String?
+    public var correlationID: ExactText?
+    public var causationID: ExactText?
     public var source: String?
     /// A job's name, a message, a reason or an error: what the type does not say.
     public var detail: String?

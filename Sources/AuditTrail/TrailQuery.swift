@@ -4,10 +4,10 @@ import Postgres
 
 /// What an auditor asks of the read model `audit_log`: conditions that all have to hold, and a page.
 public struct TrailQuery: Sendable, Equatable {
-    public var actor: String?
+    public var actor: ExactText?
     public var type: EventType?
-    public var job: String?
-    public var correlationID: String?
+    public var job: JobID?
+    public var correlationID: ExactText?
     /// Words that all have to occur, in any order; upper and lower case are one.
     public var text: String?
     /// The first position, and the last.

@@ -8,7 +8,7 @@ public struct Why: Sendable {
     /// What it follows from: its cause first, then the cause of that.
     public var causes: [TrailEntry]
     /// The id that the last of the causes, or the event itself, names as its cause and that is of no event here; something outside.
-    public var outsideCause: String?
+    public var outsideCause: ExactText?
     /// Whether the causes lead back to one that was told already.
     public var isCircular: Bool
     /// What follows from it, each behind what it follows from, with how many steps lie in between.
@@ -36,7 +36,7 @@ extension AuditTrail {
                     why.hasMore = true
                     break
                 }
-                guard let id = EventID(text: cause), let entry = try await entry(.id(id), on: connection) else {
+                guard let id = EventID(text: cause.text), let entry = try await entry(.id(id), on: connection) else {
                     why.outsideCause = cause
                     break
                 }
@@ -84,7 +84,7 @@ extension AuditTrail {
         of event: TrailEntry, on connection: PostgresConnection
     ) async throws -> (told: [(depth: Int, entry: TrailEntry)], hasMore: Bool) {
         var told = Set([event.eventID])
-        var found: [String: [TrailEntry]] = [:]
+        var found: [ExactText: [TrailEntry]] = [:]
         var (count, hasMore, step) = (0, false, [event.eventID])
         for _ in 0..<Self.mostSteps where !step.isEmpty {
             let room = Self.mostConsequences - count
@@ -104,10 +104,12 @@ extension AuditTrail {
             step = hasMore ? [] : next
         }
         // Each behind what it follows from.
-        var (tree, open) = ([(depth: Int, entry: TrailEntry)](), (found[event.eventID.text] ?? []).reversed().map { (1, $0) })
+        var (tree, open) = (
+            [(depth: Int, entry: TrailEntry)](), (found[ExactText(event.eventID.text)] ?? []).reversed().map { (1, $0) }
+        )
         while let (depth, entry) = open.popLast() {
             tree.append((depth, entry))
-            open += (found[entry.eventID.text] ?? []).reversed().map { (depth + 1, $0) }
+            open += (found[ExactText(entry.eventID.text)] ?? []).reversed().map { (depth + 1, $0) }
         }
         return (tree, hasMore || !step.isEmpty)
     }

@@ -6,11 +6,11 @@ public struct Batch: Sendable {
     public let grid: VariableGrid
 
     /// The series of each ticker of the grid.
-    let prices: [String: PriceSeries]
+    let prices: [String: PriceSeries]  // plain: tickers of the example
 
     /// - Parameter prices: at least those of the grid's tickers.
     public init(prices: [PriceSeries], grid: VariableGrid) throws(BatchError) {
-        var byTicker: [String: PriceSeries] = [:]
+        var byTicker: [String: PriceSeries] = [:]  // plain: tickers of the example
         for series in prices {
             guard byTicker.updateValue(series, forKey: series.ticker) == nil else {
                 throw .pricesTwice(ticker: series.ticker)

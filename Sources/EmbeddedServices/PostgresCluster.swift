@@ -1,5 +1,6 @@
 import Foundation
 import PrivateFiles
+import Texts
 
 /// The files of a Postgres cluster: made once, whole or not at all.
 struct PostgresCluster: Sendable {
@@ -14,7 +15,7 @@ struct PostgresCluster: Sendable {
     var data: String { directory.path(Self.data) }
     private static let data = "postgres-data"
     private var passwordFile: String { "postgres.password" }
-    static var environment: [String: String] { ["PATH": Programs.path, "LC_ALL": "C.UTF-8", "TZ": "UTC"] }
+    static var environment: [String: String] { ["PATH": Programs.path, "LC_ALL": "C.UTF-8", "TZ": "UTC"] }  // plain: names of variables, our own
 
     func password() throws -> String {
         guard let text = try directory.handle.read(passwordFile), !text.isEmpty else {
@@ -60,7 +61,7 @@ struct PostgresCluster: Sendable {
         for name in try FileManager.default.contentsOfDirectory(atPath: directory.path("")) where name.hasPrefix(Self.draft) {
             let draft = directory.path(name)
             try await Leftover.stop(
-                programs: ["initdb", "postgres"], argument: draft, gentle: SIGTERM, forceful: SIGKILL,
+                programs: ["initdb", "postgres"], argument: ExactText(draft), gentle: SIGTERM, forceful: SIGKILL,
                 what: "the initdb in \(draft)")
             // As the server's user, who could lead root elsewhere by a link.
             let remove = try user.command(

@@ -1,5 +1,6 @@
 import Foundation
 import PrivateFiles
+import Texts
 
 /// A Postgres server of our own, in one directory, for as long as this process lives.
 ///
@@ -13,7 +14,7 @@ public actor PrivatePostgres {
 
     private let cluster: PostgresCluster
     private let lock: DirectoryLock
-    private let settings: [String: String]
+    private let settings: [String: String]  // plain: names of settings, our own
     private let address: ServerAddress
     private var child: ChildProcess?
 
@@ -33,7 +34,7 @@ public actor PrivatePostgres {
     /// - Throws: ``EmbeddedServiceError`` when Postgres is not installed, another process runs a server there, or the server
     ///   does not come up; the message then has the end of its log.
     public static func start(
-        directory: URL, settings: [String: String] = [:], listening: Listening = .unixSocket
+        directory: URL, settings: [String: String] = [:], listening: Listening = .unixSocket  // plain: names of settings, our own
     ) async throws -> PrivatePostgres {
         let directory = try ServiceDirectory(directory, user: try ServiceUser.current())
         let lock = try DirectoryLock(path: directory.path("postgres.lock"), for: "Postgres in \(directory.path(""))")
@@ -46,7 +47,7 @@ public actor PrivatePostgres {
     }
 
     private init(
-        _ directory: ServiceDirectory, _ lock: DirectoryLock, _ settings: [String: String], _ listening: Listening
+        _ directory: ServiceDirectory, _ lock: DirectoryLock, _ settings: [String: String], _ listening: Listening  // plain: names of settings, our own
     ) async throws {
         self.lock = lock
         let programs = try Programs.postgres()
@@ -55,7 +56,7 @@ public actor PrivatePostgres {
         let reaching = try await directory.user.reaching(directory.path(""), log: log)
         cluster = PostgresCluster(directory: directory, user: reaching, programs: programs)
         try await Leftover.stop(
-            programs: ["postgres"], argument: cluster.data, gentle: SIGINT, forceful: SIGQUIT,
+            programs: ["postgres"], argument: ExactText(cluster.data), gentle: SIGINT, forceful: SIGQUIT,
             what: "the Postgres in \(cluster.data)")
         try await cluster.create()
         address = try ServerAddress.choose(listening, of: "postgres", socket: ".s.PGSQL.\(Self.socketPort)", in: directory)
@@ -92,7 +93,7 @@ public actor PrivatePostgres {
         try await stop()
         // What a server that was killed left behind is in the way of the next.
         try await Leftover.stop(
-            programs: ["postgres"], argument: cluster.data, gentle: SIGQUIT, forceful: SIGKILL,
+            programs: ["postgres"], argument: ExactText(cluster.data), gentle: SIGQUIT, forceful: SIGKILL,
             what: "the Postgres in \(cluster.data)", patience: .seconds(5))
         try await launch()
     }

@@ -1,6 +1,7 @@
 import Foundation
 import PrivateFiles
 import Redis
+import Texts
 
 /// A Redis server of our own, without persistence, for as long as this process lives.
 ///
@@ -30,7 +31,7 @@ public actor PrivateRedis {
     ///   - listening: how it can be reached.
     /// - Throws: ``EmbeddedServiceError`` as ``PrivatePostgres/start(directory:settings:listening:)`` does.
     public static func start(
-        directory: URL, settings: [String: String] = [:], listening: Listening = .unixSocket
+        directory: URL, settings: [String: String] = [:], listening: Listening = .unixSocket  // plain: names of settings, our own
     ) async throws -> PrivateRedis {
         let directory = try ServiceDirectory(directory, user: try ServiceUser.current())
         let lock = try DirectoryLock(path: directory.path("redis.lock"), for: "Redis in \(directory.path(""))")
@@ -43,7 +44,7 @@ public actor PrivateRedis {
     }
 
     private init(
-        _ directory: ServiceDirectory, _ lock: DirectoryLock, _ settings: [String: String], _ listening: Listening
+        _ directory: ServiceDirectory, _ lock: DirectoryLock, _ settings: [String: String], _ listening: Listening  // plain: names of settings, our own
     ) async throws {
         self.directory = directory
         self.lock = lock
@@ -52,7 +53,7 @@ public actor PrivateRedis {
         user = try await directory.user.reaching(directory.path(""), log: directory.path(Self.log))
         log = URL(filePath: directory.path(Self.log))
         try await Leftover.stop(
-            programs: ["redis-server"], argument: directory.path(Self.configuration),
+            programs: ["redis-server"], argument: ExactText(directory.path(Self.configuration)),
             gentle: SIGTERM, forceful: SIGKILL, what: "the Redis in \(directory.path(""))")
         address = try ServerAddress.choose(listening, of: "redis", socket: Self.socket, in: directory)
         let password = try Self.password(directory)

@@ -13,7 +13,7 @@ struct AppendBatch: Sendable {
     /// By request: what Postgres has no text for would fail the whole call, so it is answered here.
     private var refused: [Int: Refusal] = [:]
 
-    private var jobs = PostgresArray<String>()
+    private var jobs = PostgresArray<JobID>()
     private var types = PostgresArray<String>()
     private var data = PostgresArray<String>()
     private var metadata = PostgresArray<String>()
@@ -29,7 +29,7 @@ struct AppendBatch: Sendable {
     private var hasSeveralInARequest = false
     /// Whether no job comes twice, nor has two events: such a batch has a faster way.
     private var isOneEach = true
-    private var seen: Set<String> = []
+    private var seen: Set<JobID> = []
 
     init() {}
 

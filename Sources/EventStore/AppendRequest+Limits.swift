@@ -26,7 +26,7 @@ extension AppendRequest {
     /// Postgres has no text with U+0000.
     var refusalByText: Refusal? {
         let isBroken =
-            job.holdsNull || events.contains { $0.type.holdsNull || $0.data.holdsNull || $0.metadata.holdsNull }
+            job.text.holdsNull || events.contains { $0.type.holdsNull || $0.data.holdsNull || $0.metadata.holdsNull }
         return isBroken ? Refusal(.invalidEvent, "U+0000 cannot be stored, in no text: take it out") : nil
     }
 }

@@ -51,7 +51,7 @@ extension RecordedEvent {
         // The server's texts are UTF-8: that is what was asked of it when the connection was made.
         func text(_ range: Range<Int>) -> String { String(decoding: chunk[range], as: UTF8.self) }
         self.init(
-            position: event.position, id: event.id, job: text(event.job), version: event.version, type: event.type,
+            position: event.position, id: event.id, job: JobID(text(event.job)), version: event.version, type: event.type,
             data: event.data.map(text), metadata: text(event.metadata), occurredAt: event.occurredAt,
             recordedAt: event.recordedAt,
             total: event.total)

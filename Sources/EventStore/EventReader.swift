@@ -5,7 +5,7 @@ import Postgres
 public struct EventQuery: Sendable {
     public var after: Position
     public var upTo: Position?
-    public var job: String?
+    public var job: JobID?
     /// Of a job's events those with a version behind the one, up to the other; without a job of no meaning.
     public var afterVersion: Int32?
     public var upToVersion: Int32?
@@ -16,7 +16,7 @@ public struct EventQuery: Sendable {
     public var largestData: Int?
 
     public init(
-        after: Position = 0, upTo: Position? = nil, job: String? = nil, types: Set<EventType>? = nil, limit: Int? = nil,
+        after: Position = 0, upTo: Position? = nil, job: JobID? = nil, types: Set<EventType>? = nil, limit: Int? = nil,
         largestData: Int? = nil
     ) {
         self.after = after

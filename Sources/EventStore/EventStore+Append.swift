@@ -33,7 +33,7 @@ extension EventStore {
 
     /// Appends one event; throws its ``Refusal`` if it is refused.
     public func append(
-        _ event: NewEvent, to job: String, expectedVersion: Int32? = nil, patience: Duration = .seconds(10)
+        _ event: NewEvent, to job: JobID, expectedVersion: Int32? = nil, patience: Duration = .seconds(10)
     ) async throws -> Appended {
         let request = AppendRequest(job: job, events: [event], expectedVersion: expectedVersion)
         return try await append([request], patience: patience)[0].get()[0]

@@ -78,7 +78,7 @@ public final class GroupCommit: Sendable {
     }
 
     /// Appends one event: see ``append(_:)``.
-    public func append(_ event: NewEvent, to job: String, expectedVersion: Int32? = nil) async throws -> Appended {
+    public func append(_ event: NewEvent, to job: JobID, expectedVersion: Int32? = nil) async throws -> Appended {
         try await append(AppendRequest(job: job, events: [event], expectedVersion: expectedVersion))[0]
     }
 

@@ -5,13 +5,13 @@ import Postgres
 /// The versions that jobs have reached, as far as this process was told: a hint for the append function, which finds a job's last event
 /// faster from a version that is near. Nothing is decided by it: the log may have grown since, or be another one.
 final class KnownVersions: Sendable {
-    private let versions = Locked<[String: Int32]>([:])
+    private let versions = Locked<[JobID: Int32]>([:])
     private let most: Int
 
     /// - Parameter most: how many jobs are known at a time; then all are forgotten.
     init(most: Int = 20_000) { self.most = most }
 
-    func look(up jobs: some Sequence<String>) -> PostgresArray<Int32?> {
+    func look(up jobs: some Sequence<JobID>) -> PostgresArray<Int32?> {
         let jobs = Array(jobs)
         return versions.withLock { versions in
             var known = PostgresArray<Int32?>()

@@ -1,7 +1,9 @@
+import LedgerCore
+
 /// One file of `migrations/`, in dbmate's format: `-- migrate:up` and then `-- migrate:down`, each with plain SQL.
 public struct MigrationFile: Sendable, Equatable {
     /// The digits that the file's name starts with: migrations run in their order.
-    public let version: String
+    public let version: ExactText
     public let name: String
     public let text: String
     public let up: String
@@ -14,7 +16,7 @@ public struct MigrationFile: Sendable, Equatable {
     public init(name: String, text: String) throws(FormatError) {
         self.name = name
         self.text = text
-        version = String(name.prefix { $0.isASCII && $0.isNumber })
+        version = ExactText(name.prefix { $0.isASCII && $0.isNumber })
         guard !version.isEmpty, name.hasSuffix(".sql") else {
             throw FormatError(description: "migration \(name): the name must be NUMBER_what.sql")
         }

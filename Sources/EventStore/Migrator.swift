@@ -7,7 +7,7 @@ import Postgres
 /// edited after it was applied is an error, for no database could be trusted to be what the files say.
 public struct Migrator: Sendable {
     public struct Status: Sendable, Equatable {
-        public let version: String
+        public let version: ExactText
         public let name: String
         public let isApplied: Bool
     }
@@ -90,13 +90,13 @@ public struct Migrator: Sendable {
     }
 
     /// The versions that are applied, after making sure that their files are still what they were.
-    private func check(on connection: PostgresConnection) async throws -> Set<String> {
-        var applied: Set<String> = []
+    private func check(on connection: PostgresConnection) async throws -> Set<ExactText> {
+        var applied: Set<ExactText> = []
         // As JSON, for a table that dbmate made has no such column yet.
         for row in try await connection.query(
             "SELECT version, to_jsonb(applied) ->> 'checksum' AS checksum FROM schema_migrations AS applied")
         {
-            let version = try row.decode("version", as: String.self)
+            let version = try row.decode("version", as: ExactText.self)
             guard let file = files.first(where: { $0.version == version }) else {
                 throw Failure(
                     description:

@@ -11,7 +11,7 @@ struct Audience {
     private(set) var everything: [Inbox] = []
     private(set) var several: [Inbox] = []
     /// Those that follow the job, alone or among several.
-    private(set) var byJob: [String: [Inbox]] = [:]
+    private(set) var byJob: [JobID: [Inbox]] = [:]
     private(set) var count = 0
 
     init(_ ledger: LedgerName, _ topics: RedisTopics) {

@@ -14,7 +14,7 @@ extension Feed {
     ///   - name: 1 to 200 characters.
     ///   - position: where a name that is new begins; `nil` for the end of the log.
     public func withSubscription<Value: Sendable>(
-        named name: String, after position: Position? = 0, jobs: Set<String>? = nil, types: Set<EventType>? = nil,
+        named name: String, after position: Position? = 0, jobs: Set<JobID>? = nil, types: Set<EventType>? = nil,
         _ body: @escaping @Sendable (DurableSubscription) async throws -> Value
     ) async throws -> Value {
         let place = SubscriptionPlace(store: store, name: name)

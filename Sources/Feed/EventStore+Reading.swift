@@ -111,14 +111,14 @@ extension EventStore {
         var epoch: EventID
         /// What the relay's messages are told by.
         var secret: [UInt8]
-        var jobs: [String: (version: Int32, position: Position)] = [:]
+        var jobs: [JobID: (version: Int32, position: Position)] = [:]
     }
 
     /// The last events of those jobs that have any in a stretch of the log. It costs what the stretch is long, however many the jobs.
     /// - Parameters:
     ///   - upTo: `nil` for the head.
     ///   - most: of a stretch that is longer, nothing is said.
-    func news(of jobs: [String], after position: Position, upTo: Position?, most: Int64) async throws -> News {
+    func news(of jobs: [JobID], after position: Position, upTo: Position?, most: Int64) async throws -> News {
         let rows = try await pool.withConnection {
             try await $0.query(
                 """
@@ -138,7 +138,7 @@ extension EventStore {
                 let secret = try row.decode(2, as: PostgresBytes.self).bytes
                 news = News(head: try row.decode(0), epoch: try row.decode(1), secret: secret)
             }
-            guard let job = try row.decode(3, as: String?.self) else { continue }
+            guard let job = try row.decode(3, as: JobID?.self) else { continue }
             news?.jobs[job] = (try row.decode(4), try row.decode(5))
         }
         guard let news else { throw PostgresError.unexpected("the ledger's own row is missing") }

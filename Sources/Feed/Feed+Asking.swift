@@ -56,7 +56,7 @@ extension Feed {
     }
 
     private struct Question {
-        var jobs: [String]
+        var jobs: [JobID]
         var after: Position?
         /// Everything up to here has been published and should be known; `nil` to ask what there is.
         var upTo: Position?

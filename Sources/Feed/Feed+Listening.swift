@@ -38,7 +38,7 @@ extension Feed {
 
     /// Nothing of a message is looked at before its code. What it says of a job stands in it, so it does not matter on which channel it comes: a message
     /// that is repeated there is one that comes twice.
-    private func hear(_ payload: [UInt8], on channel: String) {
+    private func hear(_ payload: [UInt8], on channel: ExactText) {
         guard let code = state.withLock({ $0.asking.code }) else { return }
         guard let message = code.opened(payload) else { return reject(payload, "it is not the relay's") }
         if channel == store.ledger.headChannel {
@@ -103,7 +103,9 @@ extension Feed {
 
         init?(_ payload: [UInt8]) {
             guard let members = try? JSONText.members(of: payload) else { return nil }
-            func text(_ name: String) -> String? { members.first { $0.name == name }.flatMap { JSONText.string(from: $0.value) } }
+            func text(_ name: ExactText) -> String? {
+                members.first { $0.name == name }.flatMap { JSONText.string(from: $0.value) }
+            }
             guard let position = text("position").flatMap({ Position(position: $0) }),
                 let epoch = text("epoch").flatMap({ EventID(text: $0) })
             else { return nil }

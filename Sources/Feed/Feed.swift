@@ -119,14 +119,14 @@ public final class Feed: Sendable {
     ///   - jobs: `nil` for all.
     ///   - types: `nil` for all.
     public func subscribe(
-        after position: Position? = 0, epoch: EventID? = nil, jobs: Set<String>? = nil, types: Set<EventType>? = nil
+        after position: Position? = 0, epoch: EventID? = nil, jobs: Set<JobID>? = nil, types: Set<EventType>? = nil
     ) -> Subscription {
         Subscription(feed: self, Selection(jobs: jobs, types: types, endsWithJob: false), after: position, epoch: epoch)
     }
 
     /// The events of one job; the sequence ends behind the job's last, also where its type is not among `types`.
     public func subscribe(
-        after position: Position? = 0, epoch: EventID? = nil, job: String, types: Set<EventType>? = nil
+        after position: Position? = 0, epoch: EventID? = nil, job: JobID, types: Set<EventType>? = nil
     ) -> Subscription {
         Subscription(feed: self, Selection(jobs: [job], types: types, endsWithJob: true), after: position, epoch: epoch)
     }

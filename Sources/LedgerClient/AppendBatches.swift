@@ -35,7 +35,7 @@ public actor AppendBatches {
     /// again with the same id.
     /// - Throws: ``Refusal``, ``LedgerClientError``, `CancellationError`.
     @discardableResult
-    public func append(_ event: NewEvent, to job: String, expectedVersion: Int32? = nil) async throws -> Appended {
+    public func append(_ event: NewEvent, to job: JobID, expectedVersion: Int32? = nil) async throws -> Appended {
         try event.checkTexts()
         lastTicket += 1
         let ticket = lastTicket

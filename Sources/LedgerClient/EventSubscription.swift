@@ -10,12 +10,12 @@ extension LedgerClient {
     ///   - after: the last position that was seen; 0 for all there are.
     ///   - job: only this one; the sequence ends behind its last event.
     ///   - types: only these.
-    public func subscribe(after: Position = 0, job: String, types: Set<EventType>? = nil) -> EventSubscription {
+    public func subscribe(after: Position = 0, job: JobID, types: Set<EventType>? = nil) -> EventSubscription {
         EventSubscription(client: self, path: "/v1/jobs/\(Self.encoded(job))/events?", after: after, types: types)
     }
 
     /// - Parameter jobs: only these, at most 1,000, and the sequence ends when all of them have; `nil` for all jobs, without an end.
-    public func subscribe(after: Position = 0, jobs: Set<String>? = nil, types: Set<EventType>? = nil) -> EventSubscription {
+    public func subscribe(after: Position = 0, jobs: Set<JobID>? = nil, types: Set<EventType>? = nil) -> EventSubscription {
         let jobs = (jobs ?? []).sorted().map { "job=\(Self.encoded($0))&" }.joined()
         return EventSubscription(client: self, path: "/v1/events?\(jobs)", after: after, types: types)
     }

@@ -5,7 +5,7 @@ public struct Job: Sendable, Equatable, Decodable {
     public enum Status: String, Sendable, Decodable { case queued, running, finished, failed }
     public enum Kind: String, Sendable, Decodable { case server, local }
 
-    public var id: String
+    public var id: JobID
     public var name: String
     public var kind: Kind
     public var status: Status
@@ -45,7 +45,7 @@ public struct Job: Sendable, Equatable, Decodable {
             }
             return moment
         }
-        id = try row.decode(String.self, forKey: .id)
+        id = try row.decode(JobID.self, forKey: .id)
         name = try row.decode(String.self, forKey: .name)
         kind = try row.decode(Kind.self, forKey: .kind)
         status = try row.decode(Status.self, forKey: .status)

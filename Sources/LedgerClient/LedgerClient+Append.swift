@@ -9,14 +9,14 @@ extension LedgerClient {
     /// - Returns: where it stands; `isDuplicate` where it stood there before, be it from an earlier attempt of this very call.
     /// - Throws: ``Refusal``, ``LedgerClientError``.
     @discardableResult
-    public func append(_ event: NewEvent, to job: String, expectedVersion: Int32? = nil) async throws -> Appended {
+    public func append(_ event: NewEvent, to job: JobID, expectedVersion: Int32? = nil) async throws -> Appended {
         try await append([event], to: job, expectedVersion: expectedVersion)[0]
     }
 
     /// Appends events of one job, all or none.
     /// - Returns: one answer an event, in order.
     @discardableResult
-    public func append(_ events: [NewEvent], to job: String, expectedVersion: Int32? = nil) async throws -> [Appended] {
+    public func append(_ events: [NewEvent], to job: JobID, expectedVersion: Int32? = nil) async throws -> [Appended] {
         guard !events.isEmpty else { return [] }
         for event in events { try event.checkTexts() }
         var json: [UInt8] = []
@@ -72,6 +72,8 @@ extension LedgerClient {
             throw LedgerClientError(.notUnderstood, "the service's answer is not what it should be: \(error)")
         }
     }
+
+    static func encoded(_ job: JobID) -> String { encoded(job.text) }
 
     /// `text` as a part of a path, or a value of a query.
     static func encoded(_ text: String) -> String {
@@ -147,7 +149,7 @@ extension [UInt8] {
     }
 
     /// Data and metadata as they are, byte for byte: text that is no JSON is refused by the service, as malformed.
-    fileprivate mutating func append(_ event: NewEvent, of job: String?, expectedVersion: Int32?) {
+    fileprivate mutating func append(_ event: NewEvent, of job: JobID?, expectedVersion: Int32?) {
         self += "{".utf8
         if let job {
             self += "\"job\":".utf8

@@ -7,12 +7,12 @@ extension LedgerClient {
     /// A job's row, and as JSON all of it: `variables`, `strategy`, `assignments_preview` and `results` too; `nil` where there is no such job.
     /// - Parameter minPosition: waits until the row says what was appended up to there: give the position that an append was answered
     ///   to read your own write. ``LedgerClientError/Kind/unavailable`` where that takes longer than the client's patience.
-    public func job(_ id: String, minPosition: Position? = nil) async throws -> (job: Job, json: [UInt8])? {
+    public func job(_ id: JobID, minPosition: Position? = nil) async throws -> (job: Job, json: [UInt8])? {
         try await row("/v1/jobs/\(Self.encoded(id))\(minPosition.map { "?min_position=\($0)" } ?? "")")
     }
 
     /// The row as it was when the log ended at `position`.
-    public func job(_ id: String, at position: Position) async throws -> (job: Job, json: [UInt8])? {
+    public func job(_ id: JobID, at position: Position) async throws -> (job: Job, json: [UInt8])? {
         try await row("/v1/jobs/\(Self.encoded(id))?at=\(position)")
     }
 
@@ -36,12 +36,12 @@ extension LedgerClient {
     }
 
     /// The runs of a job as JSON objects: `run_index`, `variables`, `metrics`, `created_at`.
-    public func runs(of job: String) -> Pages<[UInt8]> {
+    public func runs(of job: JobID) -> Pages<[UInt8]> {
         Pages(client: self, path: "/v1/jobs/\(Self.encoded(job))/runs?limit=1000", member: "runs") { Array($0) }
     }
 
     /// The events that a job has now, oldest first.
-    public func history(of job: String) -> Pages<FeedEvent> {
+    public func history(of job: JobID) -> Pages<FeedEvent> {
         Pages(client: self, path: "/v1/jobs/\(Self.encoded(job))/events?limit=1000", member: "events") {
             try FeedEvent(json: Array($0))
         }
@@ -57,7 +57,7 @@ extension LedgerClient {
 public struct Pages<Element: Sendable>: AsyncSequence, Sendable {
     let client: LedgerClient
     let path: String
-    let member: String
+    let member: ExactText
     let element: @Sendable (ArraySlice<UInt8>) throws -> Element
 
     public func makeAsyncIterator() -> Iterator { Iterator(pages: self, path: path) }

@@ -14,7 +14,7 @@ internal import NIOHTTP1
 /// appends too: an event keeps its id, and what was written by an attempt whose answer was lost is answered with its place in the log.
 public struct LedgerClient: Sendable {
     let url: String
-    let token: String?
+    let token: SecretText?
     let http: HTTPClient
     /// How long a call goes on trying while the service cannot answer.
     public var patience: Duration
@@ -31,12 +31,15 @@ public struct LedgerClient: Sendable {
     ) throws(LedgerClientError) {
         guard let parts = URLComponents(string: url), parts.scheme == "http" || parts.scheme == "https",
             parts.host?.isEmpty == false,
-            parts.query == nil, parts.fragment == nil
+            parts.query == nil, parts.fragment == nil, parts.user == nil, parts.password == nil
         else {
-            throw LedgerClientError(.configuration, "\"\(url)\" is no address of a service, such as https://ledger.example")
+            // It is not shown: who has put a password into it would find it in a log.
+            throw LedgerClientError(
+                .configuration,
+                "the service's address must be like https://ledger.example: with no user, password, query or fragment")
         }
         self.url = String(url.reversed().drop { $0 == "/" }.reversed())
-        self.token = token
+        self.token = token.map { SecretText($0) }
         self.http = http
         self.patience = patience
         self.timeLimit = timeLimit
@@ -55,7 +58,7 @@ public struct LedgerClient: Sendable {
         var request = HTTPClientRequest(url: url + path)
         request.method = method
         request.headers.add(name: "accept", value: accept)
-        if let token { request.headers.add(name: "authorization", value: "Bearer \(token)") }
+        if let token { request.headers.add(name: "authorization", value: "Bearer \(token.revealed)") }
         return request
     }
 

@@ -24,12 +24,12 @@ public struct NewEvent: Sendable, Equatable {
 
 /// Events of one job that are written together or not at all.
 public struct AppendRequest: Sendable, Equatable {
-    public var job: String
+    public var job: JobID
     public var events: [NewEvent]
     /// The version that the job must be at; 0 means that it must not exist, `nil` that any will do.
     public var expectedVersion: Int32?
 
-    public init(job: String, events: [NewEvent], expectedVersion: Int32? = nil) {
+    public init(job: JobID, events: [NewEvent], expectedVersion: Int32? = nil) {
         self.job = job
         self.events = events
         self.expectedVersion = expectedVersion

@@ -78,6 +78,7 @@ extension [UInt8] {
 extension [UInt8] {
     /// Appends `string` as a JSON string.
     public mutating func appendJSON(string: String) { appendJSON(string: string.utf8.span) }
+    public mutating func appendJSON(string: ExactText) { appendJSON(string: string.utf8.span) }
 
     fileprivate mutating func appendJSON(string: Span<UInt8>) {
         append(UInt8(ascii: "\""))

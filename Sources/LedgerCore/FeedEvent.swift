@@ -5,7 +5,7 @@
 public struct FeedEvent: Sendable, Equatable {
     public let position: Position
     public let id: EventID
-    public let job: String
+    public let job: JobID
     public let version: Int32
     public let type: EventType
     /// When it occurred, by the caller's clock where the caller said so.
@@ -68,31 +68,31 @@ public struct FeedEvent: Sendable, Equatable {
     }
 
     /// Who did it.
-    public var actor: String? { attribute("actor") }
-    public var correlationID: String? { attribute("correlationid") }
-    public var causationID: String? { attribute("causationid") }
+    public var actor: ExactText? { attribute("actor").map { ExactText($0) } }
+    public var correlationID: ExactText? { attribute("correlationid").map { ExactText($0) } }
+    public var causationID: ExactText? { attribute("causationid").map { ExactText($0) } }
     public var traceparent: String? { attribute("traceparent") }
     /// Where the service has the data that were left out.
     public var dataReference: String? { attribute("dataref") }
 
     /// Few ask for these: they are looked for when somebody does.
-    private func attribute(_ name: String) -> String? {
+    private func attribute(_ name: ExactText) -> String? {
         guard let members = try? JSONText.slices(of: json[...]) else { return nil }
         return members.first { $0.name == name }.flatMap { JSONText.string(from: $0.value) }
     }
 
     /// What is read of a CloudEvent; what it says beyond that is left alone.
     private struct Members {
-        var (position, id, job, version): (Position?, EventID?, String?, Int32?)
+        var (position, id, job, version): (Position?, EventID?, JobID?, Int32?)
         var (type, time, recordedAt, data): (EventType?, Timestamp?, Timestamp?, Range<Int>?)
         var total: Int32 = 0
 
-        mutating func add(_ name: String, _ value: ArraySlice<UInt8>) {
+        mutating func add(_ name: ExactText, _ value: ArraySlice<UInt8>) {
             switch name {
             case "position":
                 position = JSONText.string(from: value).flatMap { Position(position: $0) }.flatMap { $0 > 0 ? $0 : nil }
             case "id": id = JSONText.string(from: value).flatMap { EventID(text: $0) }
-            case "subject": job = JSONText.string(from: value)
+            case "subject": job = JSONText.string(from: value).map { JobID($0) }
             case "streamversion": version = Int32(decimal: String(decoding: value, as: UTF8.self)).flatMap { $0 > 0 ? $0 : nil }
             case "type":
                 type = JSONText.string(from: value).flatMap {

@@ -10,7 +10,9 @@ public enum JSONText {
         public var description: String { "\(message) at byte \(place)" }
     }
 
-    public typealias Member = (name: String, value: [UInt8])
+    public typealias Member = (name: ExactText, value: [UInt8])
+    /// A member whose value is where it was read.
+    public typealias Slice = (name: ExactText, value: ArraySlice<UInt8>)
 
     /// The members of `text`, an object, in order.
     public static func members(of text: String) throws(SyntaxError) -> [Member] { try members(of: Array(text.utf8)) }
@@ -20,9 +22,9 @@ public enum JSONText {
     }
 
     /// The members of the object `bytes`, in order, with their values as they lie there: nothing is copied.
-    public static func slices(of bytes: ArraySlice<UInt8>) throws(SyntaxError) -> [(name: String, value: ArraySlice<UInt8>)] {
+    public static func slices(of bytes: ArraySlice<UInt8>) throws(SyntaxError) -> [Slice] {
         var scanner = Scanner(bytes: bytes)
-        var members: [(name: String, value: ArraySlice<UInt8>)] = []
+        var members: [Slice] = []
         scanner.skipSpace()
         try scanner.expect("{")
         scanner.skipSpace()
@@ -39,7 +41,7 @@ public enum JSONText {
                 scanner.skipSpace()
                 let start = scanner.place
                 try scanner.value()
-                members.append((name, bytes[start..<scanner.place]))
+                members.append((ExactText(name), bytes[start..<scanner.place]))
                 scanner.skipSpace()
             } while scanner.skip(",")
             try scanner.expect("}")
@@ -53,7 +55,7 @@ public enum JSONText {
 
     /// The text that the object `json` has under a name: of several members of one name the last counts, as it does for Postgres. `nil` where there
     /// is none, or it is no string, or `json` is no object.
-    public static func text(_ name: String, in json: String) -> String? {
+    public static func text(_ name: ExactText, in json: String) -> String? {
         guard let members = try? slices(of: Array(json.utf8)[...]) else { return nil }
         return members.last { $0.name == name }.flatMap { string(from: $0.value) }
     }

@@ -22,9 +22,9 @@ public struct LedgerName: Sendable, Hashable, CustomStringConvertible {
     public var description: String { text }
 
     /// The channel of one job's events.
-    public func channel(ofJob job: String) -> String { "\(text):job:\(job)" }
+    public func channel(ofJob job: JobID) -> ExactText { "\(text):job:\(job)" }
     /// The pattern of all jobs' channels.
-    public var everyJob: String { "\(text):job:*" }
+    public var everyJob: ExactText { "\(text):job:*" }
     /// The channel on which the head position beats.
-    public var headChannel: String { "\(text):head" }
+    public var headChannel: ExactText { "\(text):head" }
 }

@@ -1,7 +1,7 @@
 /// What a CloudEvent shows of an event's metadata: some of its members, under the names that CloudEvents allows.
 enum MetadataAttributes {
     /// By the names that they have in the metadata. What is no string is not shown.
-    private static let shown = [
+    private static let shown: [(name: ExactText, attribute: String)] = [
         ("actor", "actor"), ("correlation_id", "correlationid"), ("causation_id", "causationid"), ("traceparent", "traceparent"),
     ]
 

@@ -2,7 +2,7 @@
 public struct RecordedEvent: Sendable, Equatable {
     public var position: Position
     public var id: EventID
-    public var job: String
+    public var job: JobID
     public var version: Int32
     public var type: EventType
     /// The JSON that was sent, byte for byte; `nil` where the reader left large data out.
@@ -14,7 +14,7 @@ public struct RecordedEvent: Sendable, Equatable {
     public var total: Int32
 
     public init(
-        position: Position, id: EventID, job: String, version: Int32, type: EventType, data: String?, metadata: String = "{}",
+        position: Position, id: EventID, job: JobID, version: Int32, type: EventType, data: String?, metadata: String = "{}",
         occurredAt: Timestamp? = nil, recordedAt: Timestamp, total: Int32 = 0
     ) {
         self.position = position

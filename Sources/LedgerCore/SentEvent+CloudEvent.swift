@@ -9,9 +9,9 @@ extension SentEvent {
     ///   - attributes: their values as JSON text.
     ///   - data: JSON text; `nil` where there is none.
     public init(
-        cloudEvent attributes: [(name: String, value: ArraySlice<UInt8>)], data: ArraySlice<UInt8>?
+        cloudEvent attributes: [JSONText.Slice], data: ArraySlice<UInt8>?
     ) throws(Refusal) {
-        var (id, source, type, subject): (String?, String?, String?, String?)
+        var (id, source, type, subject): (String?, String?, String?, JobID?)
         var (version, moment): (String?, Timestamp?)
         var expectedVersion: Int32?
         var metadata: [UInt8] = []
@@ -20,7 +20,7 @@ extension SentEvent {
             case "specversion": version = try Self.string(value, name)
             case "id": id = try Self.string(value, name)
             case "type": type = try Self.string(value, name)
-            case "subject": subject = try Self.string(value, name)
+            case "subject": subject = JobID(try Self.string(value, name))
             case "time": moment = try Self.moment(try Self.string(value, name), name)
             case "datacontenttype":
                 let mediaType = try Self.string(value, name).prefix { $0 != ";" }
@@ -51,11 +51,11 @@ extension SentEvent {
                 guard !name.isEmpty, name.utf8.allSatisfy(Self.isAttributeCharacter) else {
                     throw Refusal(
                         .invalidEvent,
-                        "\"\(Self.shown(name))\" is no name of an attribute: they have lower-case letters a–z and digits; what the event says belongs into \"data\""
+                        "\"\(Self.shown(name.text))\" is no name of an attribute: they have lower-case letters a–z and digits; what the event says belongs into \"data\""
                     )
                 }
                 metadata += (metadata.isEmpty ? "\"" : ",\"").utf8
-                metadata += (Self.metadataNames[name] ?? name).utf8
+                metadata += (Self.metadataNames[name] ?? name.text).utf8
                 metadata += "\":".utf8
                 metadata += value
             }
@@ -90,7 +90,7 @@ extension SentEvent {
         self.init(job: subject, event: event, hasID: true, expectedVersion: expectedVersion)
     }
 
-    private static let metadataNames = ["correlationid": "correlation_id", "causationid": "causation_id"]
+    private static let metadataNames: [ExactText: String] = ["correlationid": "correlation_id", "causationid": "causation_id"]
 
     private static func isAttributeCharacter(_ byte: UInt8) -> Bool {
         byte.isDigit || (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte)

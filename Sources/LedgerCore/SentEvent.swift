@@ -4,13 +4,13 @@
 /// Data and metadata are cut out of the text as they stand there: the ledger keeps them byte for byte.
 public struct SentEvent: Sendable {
     /// Where the text names one; elsewhere the job is known from somewhere else.
-    public var job: String?
+    public var job: JobID?
     public var event: NewEvent
     /// Whether the sender gave the event its id, and so can retry.
     public var hasID: Bool
     public var expectedVersion: Int32?
 
-    public init(job: String?, event: NewEvent, hasID: Bool, expectedVersion: Int32?) {
+    public init(job: JobID?, event: NewEvent, hasID: Bool, expectedVersion: Int32?) {
         self.job = job
         self.event = event
         self.hasID = hasID
@@ -23,16 +23,16 @@ public struct SentEvent: Sendable {
     ///   - needsJob: whether the text must name the job.
     /// - Throws: the ``Refusal`` of what says nothing that the ledger could be asked.
     public init(
-        members: [(name: String, value: ArraySlice<UInt8>)], in text: String, needsJob: Bool
+        members: [JSONText.Slice], in text: String, needsJob: Bool
     ) throws(Refusal) {
-        var (job, type): (String?, String?)
+        var (job, type): (JobID?, String?)
         var (data, metadata) = ("{}", "{}")
         var id: EventID?
         var (version, moment): (Int32?, Timestamp?)
         for (name, value) in members {
             let isNull = value.elementsEqual("null".utf8)
             switch name {
-            case "job": job = try Self.string(value, name)
+            case "job": job = JobID(try Self.string(value, name))
             case "type": type = try Self.string(value, name)
             case "data": data = try Self.json(value, in: text)
             case "metadata" where isNull, "event_id" where isNull, "expected_version" where isNull, "occurred_at" where isNull:
@@ -44,7 +44,7 @@ public struct SentEvent: Sendable {
             default:
                 throw Refusal(
                     .invalidEvent,
-                    "unknown member \"\(Self.shown(name))\"; known are job, type, data, event_id, expected_version, metadata, occurred_at; what the event says belongs into \"data\""
+                    "unknown member \"\(Self.shown(name.text))\"; known are job, type, data, event_id, expected_version, metadata, occurred_at; what the event says belongs into \"data\""
                 )
             }
         }
@@ -68,7 +68,7 @@ public struct SentEvent: Sendable {
     }
 
     /// A number, `"none"` where the job must not exist yet, or `"any"`, which is as if nothing were said.
-    static func expectedVersion(_ value: ArraySlice<UInt8>, _ name: String) throws(Refusal) -> Int32? {
+    static func expectedVersion(_ value: ArraySlice<UInt8>, _ name: ExactText) throws(Refusal) -> Int32? {
         let text = String(decoding: value, as: UTF8.self)
         switch JSONText.string(from: value) {
         case "none": return 0
@@ -87,14 +87,14 @@ public struct SentEvent: Sendable {
     /// The beginning of what was sent, for messages.
     static func shown(_ text: String) -> String { text.count > 60 ? "\(text.prefix(60))…" : text }
 
-    static func moment(_ text: String, _ name: String) throws(Refusal) -> Timestamp {
+    static func moment(_ text: String, _ name: ExactText) throws(Refusal) -> Timestamp {
         guard let moment = Timestamp(text) else {
             throw Refusal(.invalidEvent, "\"\(name)\" \(Timestamp.problem(with: text))")
         }
         return moment
     }
 
-    static func string(_ value: ArraySlice<UInt8>, _ name: String) throws(Refusal) -> String {
+    static func string(_ value: ArraySlice<UInt8>, _ name: ExactText) throws(Refusal) -> String {
         guard let text = JSONText.string(from: value) else {
             let shown = shown(String(decoding: value.prefix(100), as: UTF8.self))
             throw Refusal(.invalidEvent, "\"\(name)\" must be a text, in quotes and without half a surrogate pair, not \(shown)")

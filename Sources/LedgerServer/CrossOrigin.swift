@@ -1,10 +1,11 @@
 internal import HTTPTypes
 internal import Hummingbird
+internal import LedgerCore
 
 /// Which pages of other origins may use the service from a browser (CORS).
 struct CrossOrigin: Sendable {
     /// `*` for all.
-    let origins: [String]
+    let origins: [ExactText]
 
     private static let methods = "GET, HEAD, POST"
     private static let headers =
@@ -14,7 +15,7 @@ struct CrossOrigin: Sendable {
     private func allowed(_ request: Request) -> String? {
         guard !origins.isEmpty, let origin = request.headers[.origin] else { return nil }
         if origins.contains("*") { return "*" }
-        return origins.contains(origin) ? origin : nil
+        return origins.contains(ExactText(origin)) ? origin : nil
     }
 
     /// The answer to a browser's question whether it may ask; `nil` for any other request.

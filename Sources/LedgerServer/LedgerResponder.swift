@@ -67,7 +67,7 @@ struct LedgerResponder: HTTPResponder {
         guard let job = Query.decoded(parameter) else {
             throw Problem.invalidRequest("the path is not percent-encoded UTF-8, or has U+0000")
         }
-        let call = Call(request: request, context: context, job: job, query: query, token: token)
+        let call = Call(request: request, context: context, job: JobID(job), query: query, token: token)
         guard route.scope == .read else { return (route, try await route.answer(call)) }
         // Whoever has just appended asks for what has come of it. To wait takes no reader.
         if let projection = route.projection, let position = try query.position("min_position") {
@@ -166,7 +166,7 @@ struct LedgerResponder: HTTPResponder {
         let isRefusedAppend = found.route.scope == .append && (400..<500).contains(problem.status.code) && !(error is Refusal)
         guard isTurnedAway || isRefusedAppend else { return }
         let sent = (try? Query(query.map(String.init))).flatMap { try? sentToken(request, found.route, $0) }
-        let job = found.parameter.isEmpty ? nil : Query.decoded(found.parameter)
+        let job = found.parameter.isEmpty ? nil : Query.decoded(found.parameter).map { JobID($0) }
         refusals.note(
             RefusedAttempt(
                 request, context, path: found.route.path, token: sent.flatMap { AccessToken($0) }?.id,

@@ -15,7 +15,7 @@ public import ServiceLifecycle
 /// The HTTP service of one ledger.
 public struct LedgerService: Service, CustomStringConvertible {
     public struct Configuration: Sendable {
-        public var url: String
+        public var url: SecretText
         public var ledger: LedgerName
         /// Where events are published; `nil` to poll.
         public var redis: RedisConfiguration?
@@ -27,7 +27,7 @@ public struct LedgerService: Service, CustomStringConvertible {
         public init(
             url: String, ledger: LedgerName, redis: RedisConfiguration?, http: HTTPSettings, port: Int, needsToken: Bool = true
         ) {
-            self.url = url
+            self.url = SecretText(url)
             self.ledger = ledger
             self.redis = redis
             self.http = http

@@ -25,7 +25,7 @@ struct ServiceParts: Sendable {
         let http = configuration.http
         func store(_ purpose: String, _ connections: Int) -> EventStore {
             EventStore(
-                url: configuration.url, ledger: configuration.ledger, connections: connections, patience: .seconds(5),
+                url: configuration.url.revealed, ledger: configuration.ledger, connections: connections, patience: .seconds(5),
                 applicationName: "jobledger serve \(purpose) \(configuration.ledger)")
         }
         // Each for itself: a flood of one kind must not keep the others from Postgres.
@@ -75,7 +75,7 @@ struct ServiceParts: Sendable {
             + TrailRoutes(store: reading).routes
             + operations.routes
         responder = LedgerResponder(
-            routes: routes, tokens: tokens, cors: CrossOrigin(origins: http.corsOrigins),
+            routes: routes, tokens: tokens, cors: CrossOrigin(origins: http.corsOrigins.map { ExactText($0) }),
             hosts: AllowedHosts(onlyLoopback: !configuration.needsToken), metrics: metrics, refusals: refusals,
             connections: connections, reads: reads, watch: ProjectionWatch(store: watching, limit: http.wait), bodies: bodies)
     }

@@ -14,7 +14,7 @@ struct EnvironmentFile: Sendable {
     }
 
     let path: String
-    private(set) var settings: [String: Setting] = [:]
+    private(set) var settings: [String: Setting] = [:]  // plain: asked for by our own names alone
 
     /// Far more than settings need.
     private static let mostBytes = 1 << 20

@@ -28,8 +28,8 @@ public struct LedgerSettings: Sendable {
         public init(description: String) { self.description = description }
     }
 
-    public private(set) var databaseURL: String?
-    public private(set) var redisURL: String?
+    public private(set) var databaseURL: SecretText?
+    public private(set) var redisURL: SecretText?
     public let ledger: LedgerName
     public let window: Int
     public let longestHold: Duration?
@@ -37,7 +37,7 @@ public struct LedgerSettings: Sendable {
     public let sealKey: String?
     public let sealMemory: String?
     public let sealVerifier: String?
-    public let anchorAuthorization: String?
+    public let anchorAuthorization: SecretText?
     public var http: HTTPSettings
 
     /// - Parameters:
@@ -45,6 +45,11 @@ public struct LedgerSettings: Sendable {
     ///     environment, then `.env`, and for the addresses, where neither names any, `.jobledger/env`.
     ///   - fallsBackToStandardDirectory: whether `.jobledger/env` counts; not for who writes it.
     public init(dataDirectory: String? = nil, fallsBackToStandardDirectory: Bool = true) throws {
+        do {
+            try GivenTexts.checkEnvironment { $0 == "DATABASE_URL" || $0 == "REDIS_URL" || $0.text.hasPrefix("JOBLEDGER_") }
+        } catch {
+            throw Problem(description: error.description)
+        }
         let sources = SettingSources()
         if let dataDirectory {
             let path = dataDirectory + "/env"
@@ -65,8 +70,8 @@ public struct LedgerSettings: Sendable {
             sources.add(file)
         }
 
-        databaseURL = try value("DATABASE_URL")
-        redisURL = try value("REDIS_URL")
+        databaseURL = try value("DATABASE_URL").map { SecretText($0) }
+        redisURL = try value("REDIS_URL").map { SecretText($0) }
         let schema = try value("JOBLEDGER_SCHEMA") ?? LedgerName.standard.text
         guard let ledger = LedgerName(schema) else {
             throw Problem(
@@ -95,13 +100,13 @@ public struct LedgerSettings: Sendable {
         sealKey = try value("JOBLEDGER_SEAL_KEY")
         sealMemory = try value("JOBLEDGER_SEAL_MEMORY")
         sealVerifier = try value("JOBLEDGER_SEAL_VERIFIER")
-        anchorAuthorization = try value("JOBLEDGER_ANCHOR_AUTHORIZATION")
+        anchorAuthorization = try value("JOBLEDGER_ANCHOR_AUTHORIZATION").map { SecretText($0) }
         http = try HTTPSettings(value)
         try sources.refuseUnknown()
     }
 
     /// The same with other addresses.
-    public func with(databaseURL: String?, redisURL: String?) -> LedgerSettings {
+    public func with(databaseURL: SecretText?, redisURL: SecretText?) -> LedgerSettings {
         var settings = self
         settings.databaseURL = databaseURL
         settings.redisURL = redisURL

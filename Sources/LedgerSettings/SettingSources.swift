@@ -16,7 +16,7 @@ final class SettingSources {
 
     private var sources: [Source] = []
     /// Names that are ours and read by others: the client, the dashboard, tests.
-    private var known: Set<String> = [
+    private var known: Set<String> = [  // plain: names of settings, our own
         "JOBLEDGER_TOKEN", "JOBLEDGER_URL", "JOBLEDGER_DASHBOARD_URL", "JOBLEDGER_CI_MINUTES", "JOBLEDGER_SOAK",
     ]
 
@@ -25,7 +25,7 @@ final class SettingSources {
             Source(title: file.path, value: { try file.settings[$0]?.value.get() }, names: file.settings.keys.sorted()))
     }
 
-    func addEnvironment(_ environment: [String: String]) {
+    func addEnvironment(_ environment: [String: String]) {  // plain: asked for by our own names alone
         let names = environment.keys.filter { !Self.isOfKubernetes($0) }
         let provider = EnvironmentVariablesProvider(environmentVariables: environment)
         sources.append(Source(title: "the environment", value: provider.environmentValue, names: names.sorted()))
@@ -69,7 +69,7 @@ final class SettingSources {
 /// How far words are from each other.
 enum Spelling {
     /// The one of `words` that `word` is a misspelling of, by two letters at most; upper and lower case are one.
-    static func nearest(to word: String, of words: Set<String>) -> String? {
+    static func nearest(to word: String, of words: Set<String>) -> String? {  // plain: words of ours
         let letters = Array(word.uppercased().utf8)
         let distances = words.sorted().map { (word: $0, distance: distance(letters, Array($0.utf8))) }
         return distances.min { $0.distance < $1.distance }.flatMap { $0.distance <= 2 ? $0.word : nil }

@@ -2,6 +2,7 @@ import CLibpq
 import Dispatch
 import Glibc
 import OffPool
+import Texts
 
 /// A `PGconn` in non-blocking mode, and the waiting around it. Blocks its thread; every wait can be interrupted and has a bound.
 ///
@@ -11,6 +12,7 @@ final class LibpqConnection {
     private let pointer: OpaquePointer
     private let interrupt: Interrupt
     private let silence: Duration
+    private let address: ConnectionString
     /// How long the server may take to end a statement after it was told to, and how often it is told in that time.
     private let cancelPatience = Duration.seconds(5)
     private let cancelInterval = Duration.milliseconds(500)
@@ -24,17 +26,18 @@ final class LibpqConnection {
     init(_ configuration: PostgresConfiguration, interrupt: Interrupt) throws(PostgresError) {
         self.interrupt = interrupt
         silence = configuration.silence
+        address = try ConnectionString(configuration.url)
         // Later keywords win: what stands before `dbname` are defaults that the URL may change.
         var settings: [(String, String)] = [
             ("application_name", configuration.applicationName),
             ("connect_timeout", String(configuration.connectTimeout)),
             ("keepalives_idle", "10"), ("keepalives_interval", "5"), ("keepalives_count", "3"),
             ("tcp_user_timeout", "30000"),
-            ("dbname", configuration.url),
+            ("dbname", configuration.url.revealed),
             ("client_encoding", "UTF8"),
         ]
         // Of several hosts one takes writes, and after a switchover it is another; by itself libpq keeps to the first that answers.
-        if try Self.namesSeveralHosts(configuration.url), getenv("PGTARGETSESSIONATTRS") == nil {
+        if address.namesSeveralHosts, getenv("PGTARGETSESSIONATTRS") == nil {
             settings.insert(("target_session_attrs", "read-write"), at: 0)
         }
         // PQconnectdbParams blocks, for connect_timeout seconds a host at most; it alone tries every host within its own time.
@@ -55,22 +58,6 @@ final class LibpqConnection {
 
     deinit { PQfinish(pointer) }
 
-    /// - Throws: where the connection string is malformed, which no waiting will mend.
-    private static func namesSeveralHosts(_ url: String) throws(PostgresError) -> Bool {
-        var message: UnsafeMutablePointer<CChar>?
-        guard let options = PQconninfoParse(url, &message) else {
-            // libpq allocated the message for us; it is copied out and freed here.
-            defer { PQfreemem(message) }
-            throw .cannotConnect(message.map { String(cString: $0).trimmed } ?? "out of memory", isPermanent: true)
-        }
-        // An array that libpq made, ended by an option without a keyword, and frees here.
-        defer { PQconninfoFree(options) }
-        return sequence(first: options) { $0 + 1 }.prefix { $0.pointee.keyword != nil }.contains { option in
-            ["host", "hostaddr"].contains(String(cString: option.pointee.keyword))
-                && option.pointee.val.map { String(cString: $0).utf8.contains(UInt8(ascii: ",")) } ?? false
-        }
-    }
-
     var serverProcess: Int32 { PQbackendPID(pointer) }
     var serverVersion: Int32 { PQserverVersion(pointer) }
     var database: String { PQdb(pointer).map { String(cString: $0) } ?? "" }
@@ -80,7 +67,7 @@ final class LibpqConnection {
     var isInTransaction: Bool {
         [PQTRANS_INTRANS, PQTRANS_INERROR, PQTRANS_ACTIVE].contains(PQtransactionStatus(pointer))
     }
-    private var lastMessage: String { String(cString: PQerrorMessage(pointer)).trimmed }
+    private var lastMessage: String { address.cleaned(String(cString: PQerrorMessage(pointer)).trimmed) }
 
     // MARK: Sending
 

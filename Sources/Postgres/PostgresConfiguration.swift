@@ -1,8 +1,10 @@
+public import Texts
+
 /// Where a database is and how long to wait for it.
 public struct PostgresConfiguration: Sendable {
     /// A connection string as libpq understands it: `postgresql://user:password@host1:5432,host2:5432/name?sslmode=verify-full`
     /// or `host=… dbname=…`. Several hosts, `sslmode`, `target_session_attrs`, service and password files all work.
-    public var url: String
+    public var url: SecretText
     /// Shown in `pg_stat_activity`.
     public var applicationName: String
     /// Run-time settings of every session, such as `search_path`.
@@ -20,7 +22,7 @@ public struct PostgresConfiguration: Sendable {
         url: String, applicationName: String = "jobledger", sessionSettings: [(name: String, value: String)] = [],
         connectTimeout: Int = 5, silence: Duration = .seconds(600)
     ) {
-        self.url = url
+        self.url = SecretText(url)
         self.applicationName = applicationName
         self.sessionSettings = sessionSettings
         self.connectTimeout = connectTimeout

@@ -1,4 +1,5 @@
 import OffPool
+import Texts
 
 /// One connection to Postgres.
 ///
@@ -18,7 +19,7 @@ public actor PostgresConnection {
     /// Whether the operation under way runs in a transaction block, which would fail if it were cancelled.
     private var isStreamInTransaction = false
     /// The statements that the server keeps, by their text.
-    private var prepared: [String: String] = [:]
+    private var prepared: [ExactText: String] = [:]
     private var preparations = 0
 
     private init(_ configuration: PostgresConfiguration) { self.configuration = configuration }
@@ -238,12 +239,12 @@ public actor PostgresConnection {
         _ statement: PostgresStatement, _ libpq: LibpqConnection, _ cancellation: Cancellation
     ) throws(PostgresError) -> String? {
         guard statement.isPrepared else { return nil }
-        if let name = prepared[statement.sql] { return name }
+        if let name = prepared[ExactText(statement.sql)] { return name }
         preparations += 1
         let name = "kept_\(preparations)"
         try libpq.sendPreparation(of: statement, as: name)
         _ = try lastResult(libpq, cancellation)
-        prepared[statement.sql] = name
+        prepared[ExactText(statement.sql)] = name
         return name
     }
 

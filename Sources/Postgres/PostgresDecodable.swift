@@ -1,4 +1,5 @@
 import Foundation
+import Texts
 
 /// A value that can be read from a column in Postgres's binary format.
 public protocol PostgresDecodable {
@@ -64,6 +65,12 @@ extension String: PostgresDecodable {
         case 3802: return String(decoding: bytes.dropFirst(), as: UTF8.self)  // jsonb starts with a version byte
         default: return nil
         }
+    }
+}
+
+extension ExactText: PostgresDecodable {
+    public static func decode(_ bytes: UnsafeRawBufferPointer?, type: UInt32) -> ExactText? {
+        String.decode(bytes, type: type).map { ExactText($0) }
     }
 }
 

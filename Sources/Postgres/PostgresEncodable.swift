@@ -1,4 +1,5 @@
 import Foundation
+import Texts
 
 /// A value that can be sent as a parameter, in Postgres's binary format.
 public protocol PostgresEncodable: Sendable {
@@ -70,6 +71,12 @@ extension String: PostgresEncodable {
         bytes.append(contentsOf: utf8)
         return true
     }
+}
+
+extension ExactText: PostgresEncodable {
+    public static var postgresType: UInt32 { String.postgresType }
+    public static var postgresArrayType: UInt32 { String.postgresArrayType }
+    public func encode(into bytes: inout [UInt8]) -> Bool { text.encode(into: &bytes) }
 }
 
 extension UUID: PostgresEncodable {

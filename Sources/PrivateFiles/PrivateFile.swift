@@ -18,11 +18,14 @@ public struct PrivateFile: Sendable {
         let handle = FileHandle(fileDescriptor: file, closeOnDealloc: true)
         // Asked of what was opened, so that both answers are about the same file.
         guard let status = FileStatus(file) else { throw .system("\(path) cannot be read") }
+        let data: Data
         do {
-            return (String(decoding: try handle.readToEnd() ?? Data(), as: UTF8.self), status.permissions & 0o077 != 0)
+            data = try handle.readToEnd() ?? Data()
         } catch {
             throw FileFailure("\(path) cannot be read: \(error.localizedDescription)")
         }
+        guard let text = String(validating: data, as: UTF8.self) else { throw FileFailure("\(path) is not UTF-8") }
+        return (text, status.permissions & 0o077 != 0)
     }
 
     /// Writes it, to the disk, in the place of what was there.

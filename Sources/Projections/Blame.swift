@@ -19,7 +19,7 @@ public struct Blame: Sendable {
         public let position: Position
         public let version: Int32
         public let type: String
-        public let actor: String?
+        public let actor: ExactText?
         public let occurredAt: Timestamp?
         public let recordedAt: Timestamp
     }
@@ -42,7 +42,7 @@ public struct Blame: Sendable {
     ///   - progress: told how many events are folded.
     /// - Returns: the columns in the table's order; `nil` where there is no such job.
     public func run(
-        _ job: String, at position: Position, on connection: PostgresConnection,
+        _ job: JobID, at position: Position, on connection: PostgresConnection,
         progress: (Int64) async throws -> Void = { _ in }
     ) async throws -> [Column]? {
         try await prepare(on: connection)
@@ -111,7 +111,7 @@ public struct Blame: Sendable {
 
     /// Folds the next events; `nil` when there are no more.
     private func fold(
-        _ job: String, after version: Int32, upTo position: Position, on connection: PostgresConnection
+        _ job: JobID, after version: Int32, upTo position: Position, on connection: PostgresConnection
     ) async throws -> (version: Int32, count: Int64)? {
         try await connection.transaction { connection in
             try await connection.execute(script: settings + "SET LOCAL search_path = pg_temp, \"\(ledger.text)\"")

@@ -100,7 +100,7 @@ public struct Cases: Sendable {
         guard let live = try? JSONText.members(of: live), let expected = try? JSONText.members(of: expected) else { return "" }
         return difference.columns.map { column in
             func value(_ row: [JSONText.Member]) -> String {
-                row.first { $0.name == column }.map { String(decoding: $0.value, as: UTF8.self) } ?? "nothing"
+                row.first { $0.name == ExactText(column) }.map { String(decoding: $0.value, as: UTF8.self) } ?? "nothing"
             }
             return "    \(column)  expected \(value(expected)), got \(value(live))\n"
         }.joined()

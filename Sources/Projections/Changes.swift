@@ -9,7 +9,7 @@ import Postgres
 /// however long the log; what it keeps in memory is one row.
 public struct Changes: Sendable {
     public struct Change: Sendable {
-        public let job: String
+        public let job: JobID
         /// There was no such job at the first position.
         public let isNew: Bool
         /// A JSON object: for each column that changed, in the table's order, `{"from": …, "to": …}`.
@@ -42,7 +42,7 @@ public struct Changes: Sendable {
     /// - Returns: how many jobs changed.
     @discardableResult
     public func run(
-        from: Position, to: Position, job: String? = nil, on connection: PostgresConnection,
+        from: Position, to: Position, job: JobID? = nil, on connection: PostgresConnection,
         progress: (Int64, Int64) async throws -> Void = { _, _ in }, _ body: (Change) async throws -> Void
     ) async throws -> Int64 {
         precondition(from <= to)
@@ -90,7 +90,7 @@ public struct Changes: Sendable {
     }
 
     /// Lists the jobs with events in between; returns how many there are.
-    private func choose(_ from: Position, _ to: Position, _ job: String?, on connection: PostgresConnection) async throws -> Int64
+    private func choose(_ from: Position, _ to: Position, _ job: JobID?, on connection: PostgresConnection) async throws -> Int64
     {
         try await connection.execute(
             script: "CREATE TEMPORARY TABLE touched (ordinal bigint PRIMARY KEY, stream_id text NOT NULL, events bigint NOT NULL)"

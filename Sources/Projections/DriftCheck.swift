@@ -93,7 +93,7 @@ public struct DriftCheck: Sendable {
             SELECT DISTINCT stream_id::text FROM events
              WHERE position = ANY (ARRAY(SELECT 1 + floor(random() * $1)::bigint FROM generate_series(1, $2)))
             """, state.position, count
-        ).map { try $0.decode(0, as: String.self) }
+        ).map { try $0.decode(0, as: JobID.self) }
         let fold = StreamFold(definition, ledger: store.ledger)
         try await fold.begin(jobs, on: connection)
         try await fold.apply(after: 0, upTo: state.position, on: connection)
@@ -105,7 +105,7 @@ public struct DriftCheck: Sendable {
     }
 
     /// The rows of `jobs` in which the table in use differs. Which rows are a job's is told by the part of the key that holds its id.
-    private func differ(_ table: String, _ jobs: [String], on connection: PostgresConnection) async throws -> [RowDifference] {
+    private func differ(_ table: String, _ jobs: [JobID], on connection: PostgresConnection) async throws -> [RowDifference] {
         let shape = try await TableShape.of(table, in: store.ledger.text, on: connection)
         let conditions = shape.key.filter(\.isText).map { "\"\($0.name)\"::text = ANY ($jobs)" }
         guard !conditions.isEmpty else { return [] }

@@ -18,7 +18,7 @@ public struct Explanation: Sendable, Equatable {
     }
 
     public struct Column: Sendable, Equatable {
-        public let name: String
+        public let name: ExactText
         /// Both values, as JSON; `nil` where the row is missing on that side.
         public let live: String?
         public let rebuilt: String?
@@ -27,7 +27,7 @@ public struct Explanation: Sendable, Equatable {
         /// The first event after which the row had the value that the tables in use have; `nil` where it never had.
         public let liveBy: Event?
 
-        public init(name: String, live: String?, rebuilt: String?, rebuiltBy: Event?, liveBy: Event?) {
+        public init(name: ExactText, live: String?, rebuilt: String?, rebuiltBy: Event?, liveBy: Event?) {
             self.name = name
             self.live = live
             self.rebuilt = rebuilt
@@ -93,7 +93,7 @@ struct Explainer: Sendable {
         return Explanation(columns: try await trace(values, difference, job, history, on: connection), unexplained: nil)
     }
 
-    private typealias Values = (name: String, live: String?, rebuilt: String?)
+    private typealias Values = (name: ExactText, live: String?, rebuilt: String?)
 
     /// The columns to explain, with both values.
     private func columns(of difference: RowDifference, on connection: PostgresConnection) async throws -> [Values] {
@@ -108,7 +108,7 @@ struct Explainer: Sendable {
     }
 
     /// The job whose events the row depends on: the part of its key that names a stream.
-    private func job(of difference: RowDifference, on connection: PostgresConnection) async throws -> String? {
+    private func job(of difference: RowDifference, on connection: PostgresConnection) async throws -> JobID? {
         try await connection.query(
             """
             SELECT value FROM jsonb_each_text($1::jsonb) AS part (name, value)
@@ -119,11 +119,11 @@ struct Explainer: Sendable {
     }
 
     private func trace(
-        _ values: [Values], _ difference: RowDifference, _ job: String, _ history: [Explanation.Event],
+        _ values: [Values], _ difference: RowDifference, _ job: JobID, _ history: [Explanation.Event],
         on connection: PostgresConnection
     ) async throws -> [Explanation.Column] {
         let fold = StreamFold(definition, ledger: ledger)
-        var (rebuiltBy, liveBy) = ([String: Explanation.Event](), [String: Explanation.Event]())
+        var (rebuiltBy, liveBy) = ([ExactText: Explanation.Event](), [ExactText: Explanation.Event]())
         try await connection.execute(script: "SAVEPOINT before_trace")
         try await fold.begin([job], on: connection)
         var position: Position = 0
@@ -140,7 +140,7 @@ struct Explainer: Sendable {
                  WHERE folded.row @> $2::jsonb
                 """, values.map(\.name), difference.key, difference.expected, difference.live)
             for match in matches {
-                let name: String = try match.decode(0)
+                let name: ExactText = try match.decode(0)
                 if try match.decode(1) {
                     // The first of those since when it has had this value without a break.
                     if rebuiltBy[name] == nil { rebuiltBy[name] = event }

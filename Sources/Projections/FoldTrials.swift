@@ -45,7 +45,7 @@ struct FoldTrials {
     // MARK: Histories
 
     func run(_ name: String, case text: String) async throws -> Verdict {
-        let jobs: [String]
+        let jobs: [JobID]
         do {
             jobs = try await ledger.undone {
                 try await ledger.connection.query(
@@ -75,9 +75,9 @@ struct FoldTrials {
     }
 
     /// Orders in which each job's events keep their own; numbers from 1.
-    static func interleavings(of jobs: [String]) -> [(name: String, places: [Int])] {
+    static func interleavings(of jobs: [JobID]) -> [(name: String, places: [Int])] {
         var byJob: [[Int]] = []
-        var number: [String: Int] = [:]
+        var number: [JobID: Int] = [:]
         for (index, job) in jobs.enumerated() {
             if number[job] == nil {
                 number[job] = byJob.count
@@ -189,7 +189,7 @@ struct FoldTrials {
 /// A history with everything in it that the ledger accepts: jobs in every state, progress out of order, runs reported twice, times
 /// that are equal, and times that go back.
 struct RandomHistory {
-    private(set) var jobs: [String] = []
+    private(set) var jobs: [JobID] = []
     private(set) var types: [String] = []
     private(set) var data: [String] = []
     private(set) var metadata: [String] = []

@@ -11,7 +11,8 @@ indirect enum NodeTree: Sendable {
 
     struct Node: Sendable {
         let tag: String
-        let fields: [String: NodeTree]
+        /// By the names that the fields have in the sources of Postgres.
+        let fields: [String: NodeTree]  // plain: names in the sources of Postgres
 
         subscript(_ name: String) -> NodeTree { fields[name] ?? .null }
         func number(_ name: String) -> Int? { self[name].number }
@@ -55,7 +56,7 @@ indirect enum NodeTree: Sendable {
         mutating func value() throws(SyntaxError) -> NodeTree {
             if take("{") {
                 let tag = plainWord()
-                var fields: [String: NodeTree] = [:]
+                var fields: [String: NodeTree] = [:]  // plain: names in the sources of Postgres
                 while take(":") {
                     let name = plainWord()
                     var values: [NodeTree] = []

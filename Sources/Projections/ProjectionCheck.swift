@@ -151,12 +151,12 @@ public struct ProjectionCheck: Sendable {
              WHERE relnamespace = $1::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
              ORDER BY pg_class.oid
             """, "\"\(schema)\"")
-        var made: Set<String> = []
+        var made: Set<ExactText> = []
         for row in rows {
             let (name, kind): (String, String) = (try row.decode("name"), try row.decode("kind"))
             switch kind {
             case "r", "p":
-                made.insert(name)
+                made.insert(ExactText(name))
                 if !definition.tables.contains(name) {
                     suspect(
                         name, "the table \(name) is not among the \"tables\" of projection.json",
@@ -196,7 +196,7 @@ public struct ProjectionCheck: Sendable {
                     "Only tables are rebuilt and swapped: make views of your own beside the projection.")
             }
         }
-        for table in definition.tables where !made.contains(table) {
+        for table in definition.tables where !made.contains(ExactText(table)) {
             suspicions.append(
                 Suspicion(
                     place: "projection.json", what: "schema.sql makes no table \(table)",

@@ -45,8 +45,8 @@ public struct ProjectionDefinition: Sendable, Equatable {
     }
 
     /// - Parameter files: the folder's files by their path below it.
-    public init(folder: String, files: [String: String]) throws {
-        func file(_ name: String) throws(FormatError) -> String {
+    public init(folder: String, files: [ExactText: String]) throws {
+        func file(_ name: ExactText) throws(FormatError) -> String {
             guard let text = files[name] else { throw FormatError(description: "projection \(folder): \(name) is missing") }
             return text
         }
@@ -81,8 +81,8 @@ public struct ProjectionDefinition: Sendable, Equatable {
         tables = manifest.tables
         schemaSQL = try file("schema.sql")
         applySQL = try file("apply.sql")
-        cases = files.filter { $0.key.hasPrefix("cases/") && $0.key.hasSuffix(".json") }
-            .map { (String($0.key.dropFirst("cases/".count)), $0.value) }.sorted { $0.file < $1.file }
+        cases = files.filter { $0.key.text.hasPrefix("cases/") && $0.key.text.hasSuffix(".json") }
+            .map { (String($0.key.text.dropFirst("cases/".count)), $0.value) }.sorted { $0.file < $1.file }
     }
 
     // MARK: Where definitions come from
@@ -113,11 +113,11 @@ public struct ProjectionDefinition: Sendable, Equatable {
     }
 
     private static func definitions(of files: [(path: String, text: String)]) throws -> [ProjectionDefinition] {
-        var folders: [String: [String: String]] = [:]
+        var folders: [ExactText: [ExactText: String]] = [:]
         for (path, text) in files {
             let parts = path.split(separator: "/", maxSplits: 1)
-            if parts.count == 2 { folders[String(parts[0]), default: [:]][String(parts[1])] = text }
+            if parts.count == 2 { folders[ExactText(parts[0]), default: [:]][ExactText(parts[1])] = text }
         }
-        return try folders.map { try ProjectionDefinition(folder: $0.key, files: $0.value) }
+        return try folders.map { try ProjectionDefinition(folder: $0.key.text, files: $0.value) }
     }
 }

@@ -33,7 +33,7 @@ public struct ReadModel: Sendable {
     ///
     /// The projection runs behind the log by some milliseconds: whoever has just appended gets to see it, if that is folded
     /// within `patience`. A projection that does not run is not waited for longer than that.
-    public func job(_ id: String, patience: Duration = .seconds(2)) async throws -> String? {
+    public func job(_ id: JobID, patience: Duration = .seconds(2)) async throws -> String? {
         let head = try await store.head()
         let deadline = ContinuousClock.now.advanced(by: patience)
         while let position = try await position(), position < head, ContinuousClock.now < deadline {
@@ -59,7 +59,7 @@ public struct ReadModel: Sendable {
 
     /// The row as it was when the log ended at `position`: the job's events up to there, folded by the same SQL into a
     /// temporary table.
-    public func job(_ id: String, at position: Position) async throws -> String? {
+    public func job(_ id: JobID, at position: Position) async throws -> String? {
         let past = Fold(definition, ledger: store.ledger, schema: "pg_temp")
         return try await store.pool.withConnection { connection in
             try await connection.discardedTransaction { connection in

@@ -10,7 +10,7 @@ struct StreamFold: Sendable {
     }
 
     /// Makes the tables, empty, and a window that holds the events of `jobs` alone, found by their streams.
-    func begin(_ jobs: [String], on connection: PostgresConnection) async throws {
+    func begin(_ jobs: [JobID], on connection: PostgresConnection) async throws {
         let view: String = try await connection.query(
             "SELECT format($1, $2::text[])",
             PastEvents.view("stream_id = ANY (%L::text[]) AND position > current_setting('jobledger.window_after')::bigint"), jobs

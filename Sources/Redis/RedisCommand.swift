@@ -1,9 +1,15 @@
+public import Texts
+
 /// What can stand as an argument of a command: bytes, or what has one spelling as bytes.
 public protocol RedisArgument: Sendable {
     var redisBytes: [UInt8] { get }
 }
 
 extension String: RedisArgument {
+    public var redisBytes: [UInt8] { Array(utf8) }
+}
+
+extension ExactText: RedisArgument {
     public var redisBytes: [UInt8] { Array(utf8) }
 }
 

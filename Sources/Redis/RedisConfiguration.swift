@@ -1,3 +1,5 @@
+public import Texts
+
 /// Where a Redis server is, who we are there, and how long to wait for it.
 public struct RedisConfiguration: Sendable, Equatable, CustomStringConvertible {
     public enum Address: Sendable, Equatable {
@@ -8,7 +10,7 @@ public struct RedisConfiguration: Sendable, Equatable, CustomStringConvertible {
     public var address: Address
     /// `nil` is the server's default user.
     public var user: String?
-    public var password: String?
+    public var password: SecretText?
     /// Selected after connecting when not 0.
     public var database: Int
     /// The bound of connecting, without the look-up of the host's name, which the C library bounds.
@@ -22,7 +24,7 @@ public struct RedisConfiguration: Sendable, Equatable, CustomStringConvertible {
     ) {
         self.address = address
         self.user = user
-        self.password = password
+        self.password = password.map { SecretText($0) }
         self.database = database
         self.connectTimeout = connectTimeout
         self.replyTimeout = replyTimeout
@@ -43,9 +45,9 @@ public struct RedisConfiguration: Sendable, Equatable, CustomStringConvertible {
         var commands: [RedisCommand] = []
         if let password {
             if let user {
-                commands.append(RedisCommand("AUTH", user, password))
+                commands.append(RedisCommand("AUTH", user, password.revealed))
             } else {
-                commands.append(RedisCommand("AUTH", password))
+                commands.append(RedisCommand("AUTH", password.revealed))
             }
         }
         if database != 0 { commands.append(RedisCommand("SELECT", database)) }

@@ -1,4 +1,5 @@
 import OffPool
+public import Texts
 
 /// The messages of some channels, for as long as the consumer asks.
 ///
@@ -14,7 +15,7 @@ import OffPool
 public struct RedisSubscription: AsyncSequence, Sendable {
     public enum Item: Sendable, Equatable {
         /// A message; `pattern` tells which pattern it matched when that is why it came.
-        case message(channel: String, pattern: String?, payload: [UInt8])
+        case message(channel: ExactText, pattern: ExactText?, payload: [UInt8])
         /// All subscriptions are acknowledged: first, after every reconnection, and after topics were added. Messages, of these topics,
         /// may have been lost before.
         case joined
@@ -34,7 +35,7 @@ public struct RedisSubscription: AsyncSequence, Sendable {
     ///     configuration's `replyTimeout` the connection counts as lost.
     ///   - backoff: between attempts to connect, which go on for ever.
     public init(
-        _ configuration: RedisConfiguration, channels: [String] = [], patterns: [String] = [],
+        _ configuration: RedisConfiguration, channels: [ExactText] = [], patterns: [ExactText] = [],
         silence: Duration = .seconds(15), backoff: Backoff = Backoff()
     ) throws(RedisError) {
         // The server acknowledges a name once for each mention; we count acknowledgements of different ones.

@@ -1,13 +1,14 @@
 import OffPool
+public import Texts
 
 /// The channels and patterns of a ``RedisSubscription``, which may change while it goes on.
 ///
 /// The server is told of a change as soon as somebody waits for the next message, many changes in one go.
 public final class RedisTopics: Sendable {
     public struct Names: Sendable, Equatable {
-        public var channels: Set<String>
-        public var patterns: Set<String>
-        public init(channels: Set<String> = [], patterns: Set<String> = []) {
+        public var channels: Set<ExactText>
+        public var patterns: Set<ExactText>
+        public init(channels: Set<ExactText> = [], patterns: Set<ExactText> = []) {
             self.channels = channels
             self.patterns = patterns
         }

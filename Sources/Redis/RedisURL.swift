@@ -1,3 +1,5 @@
+import Texts
+
 extension RedisConfiguration {
     /// Reads `redis://[user][:password]@host[:port][/db]` or `unix://[[user]:password@]/path[?db=n]`, percent-encoded.
     ///
@@ -48,7 +50,7 @@ extension RedisConfiguration {
         if !name.isEmpty { user = try Self.decoded(name, part: "user") }
         if name.endIndex < text.endIndex {
             let secret = try Self.decoded(text[name.endIndex...].dropFirst(), part: "password")
-            if !secret.isEmpty { password = secret }
+            if !secret.isEmpty { password = SecretText(secret) }
         }
         guard user == nil || password != nil else { throw Self.wrong("the URL names a user without a password") }
     }

@@ -1,4 +1,5 @@
 import OffPool
+import Texts
 
 /// The connection behind one iterator of a ``RedisSubscription``.
 actor SubscriptionLine {
@@ -96,7 +97,7 @@ actor SubscriptionLine {
         let removed = (posted.channels.subtracting(names.channels), posted.patterns.subtracting(names.patterns))
         let commands = [("SUBSCRIBE", added.0), ("PSUBSCRIBE", added.1), ("UNSUBSCRIBE", removed.0), ("PUNSUBSCRIBE", removed.1)]
             .filter { !$0.1.isEmpty }
-            .map { name, topics in RedisCommand(arguments: ([name] + topics.sorted()).map { Array($0.utf8) }) }
+            .map { name, topics in RedisCommand(arguments: ([ExactText(name)] + topics.sorted()).map { Array($0.utf8) }) }
         let limit = wanted.configuration.replyTimeout
         try session.post(commands, within: limit, cancellation: cancellation)
         (posted, self.changes) = (names, changes)

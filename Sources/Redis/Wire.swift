@@ -1,5 +1,6 @@
 import CHiredis
 import Glibc
+import Texts
 
 /// A non-blocking hiredis context: the only file of this module that sees raw pointers.
 ///
@@ -108,12 +109,13 @@ final class Wire {
             switch elements.count {
             case 3 where Self.holds(elements[0]!.pointee, "message"):
                 return .message(
-                    channel: Self.text(elements[1]!.pointee), pattern: nil, payload: Array(Self.bytes(elements[2]!.pointee)))
+                    channel: ExactText(Self.text(elements[1]!.pointee)), pattern: nil,
+                    payload: Array(Self.bytes(elements[2]!.pointee)))
             case 4 where Self.holds(elements[0]!.pointee, "pmessage"):
                 // One message after the other matches the same pattern.
                 if !Self.holds(elements[1]!.pointee, lastPattern) { lastPattern = Self.text(elements[1]!.pointee) }
                 return .message(
-                    channel: Self.text(elements[2]!.pointee), pattern: lastPattern,
+                    channel: ExactText(Self.text(elements[2]!.pointee)), pattern: ExactText(lastPattern),
                     payload: Array(Self.bytes(elements[3]!.pointee)))
             default: return .other(Self.value(reply))
             }
@@ -165,7 +167,7 @@ final class Wire {
 
 /// What a server sends on a subscription.
 enum Push {
-    case message(channel: String, pattern: String?, payload: [UInt8])
+    case message(channel: ExactText, pattern: ExactText?, payload: [UInt8])
     /// Acknowledgements, signs of life, errors.
     case other(RedisValue)
 }

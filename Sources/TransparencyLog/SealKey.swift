@@ -1,13 +1,14 @@
 internal import Crypto
 import Foundation
+public import Texts
 
 /// The private key that signs a log's checkpoints. Ed25519.
 public struct SealKey: Sendable {
-    public let name: String
+    public let name: ExactText
     private let seed: [UInt8]
     public let verifier: VerifierKey
 
-    private init(name: String, seed: [UInt8]) throws(Malformed) {
+    private init(name: ExactText, seed: [UInt8]) throws(Malformed) {
         guard let key = try? Curve25519.Signing.PrivateKey(rawRepresentation: seed) else {
             throw Malformed("these are no 32 bytes of an Ed25519 key")
         }
@@ -18,8 +19,8 @@ public struct SealKey: Sendable {
 
     /// A fresh key.
     /// - Throws: ``Malformed`` for a name that no key may have.
-    public init(name: String) throws(Malformed) {
-        guard VerifierKey.isName(name) else { throw Malformed("a key's name has no spaces and no +, and is not empty") }
+    public init(name: ExactText) throws(Malformed) {
+        guard VerifierKey.isName(name.text) else { throw Malformed("a key's name has no spaces and no +, and is not empty") }
         try self.init(name: name, seed: Array(Curve25519.Signing.PrivateKey().rawRepresentation))
     }
 
@@ -37,7 +38,7 @@ public struct SealKey: Sendable {
         guard text.hasPrefix(Self.prefix), parts.count == 3, VerifierKey.isName(parts[0]), let bytes = Base64.bytes(parts[2]),
             bytes.count == 33, bytes[0] == VerifierKey.algorithm
         else { throw Malformed("a private key is PRIVATE+KEY+NAME+ID+KEY, as `jobledger audit key --out` writes it") }
-        try self.init(name: String(parts[0]), seed: Array(bytes.dropFirst()))
+        try self.init(name: ExactText(parts[0]), seed: Array(bytes.dropFirst()))
         guard VerifierKey.hex(verifier.id) == parts[1] else {
             throw Malformed("the private key's id does not fit its name and key")
         }
@@ -49,6 +50,6 @@ public struct SealKey: Sendable {
         let key = try Curve25519.Signing.PrivateKey(rawRepresentation: seed)
         let signature = try key.signature(for: Array(head.text.utf8))
         return SignedNote(
-            text: head.text, signatures: [.init(name: name, keyID: verifier.id, bytes: Array(signature))])
+            text: ExactText(head.text), signatures: [.init(name: name, keyID: verifier.id, bytes: Array(signature))])
     }
 }

@@ -1,3 +1,5 @@
+import Texts
+
 /// A log's head with the signatures of it.
 public struct SignedCheckpoint: Sendable, Equatable {
     public let head: TreeHead
@@ -6,7 +8,7 @@ public struct SignedCheckpoint: Sendable, Equatable {
     /// - Throws: ``Malformed``
     public init(_ text: String) throws(Malformed) {
         note = try SignedNote(text)
-        head = try TreeHead(note.text)
+        head = try TreeHead(note.text.text)
     }
 
     public init(_ head: TreeHead, signedBy key: SealKey) throws {

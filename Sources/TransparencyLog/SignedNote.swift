@@ -1,13 +1,14 @@
 import Foundation
+public import Texts
 
 /// A text and signatures of it: C2SP's signed-note.
 public struct SignedNote: Sendable, Equatable {
     public struct Signature: Sendable, Equatable {
-        public var name: String
+        public var name: ExactText
         public var keyID: UInt32
         public var bytes: [UInt8]
 
-        public init(name: String, keyID: UInt32, bytes: [UInt8]) {
+        public init(name: ExactText, keyID: UInt32, bytes: [UInt8]) {
             self.name = name
             self.keyID = keyID
             self.bytes = bytes
@@ -17,19 +18,19 @@ public struct SignedNote: Sendable, Equatable {
     }
 
     /// What is signed: lines, each with its end.
-    public var text: String
+    public var text: ExactText
     public var signatures: [Signature]
 
     /// No note of a log comes near it.
     public static let mostBytes = 1 << 20
 
-    public init(text: String, signatures: [Signature]) {
+    public init(text: ExactText, signatures: [Signature]) {
         self.text = text
         self.signatures = signatures
     }
 
     /// The whole note.
-    public var note: String { text + "\n" + signatures.map(\.line).joined() }
+    public var note: String { text.text + "\n" + signatures.map(\.line).joined() }
 
     /// - Throws: ``Malformed``
     public init(_ note: String) throws(Malformed) {
@@ -45,14 +46,15 @@ public struct SignedNote: Sendable, Equatable {
         guard !lines.isEmpty else { throw Malformed("the note is not signed") }
         var signatures: [Signature] = []
         for line in lines { signatures.append(try Self.signature(line)) }
-        self.init(text: note[..<gap.lowerBound] + "\n", signatures: signatures)
+        self.init(text: ExactText(note[..<gap.lowerBound] + "\n"), signatures: signatures)
     }
 
     private static func signature(_ line: Substring) throws(Malformed) -> Signature {
         let parts = line.split(separator: " ", omittingEmptySubsequences: false)
         guard parts.count == 3, parts[0] == "—", VerifierKey.isName(parts[1]), let bytes = Base64.bytes(parts[2]), bytes.count > 4
         else { throw Malformed("a line of signature is not: — NAME BASE64") }
-        return Signature(name: String(parts[1]), keyID: UInt32(bigEndianBytes: bytes.prefix(4)), bytes: Array(bytes.dropFirst(4)))
+        return Signature(
+            name: ExactText(parts[1]), keyID: UInt32(bigEndianBytes: bytes.prefix(4)), bytes: Array(bytes.dropFirst(4)))
     }
 
     /// Whether one of these keys has signed. A signature that names one of them and is none refuses the whole note.

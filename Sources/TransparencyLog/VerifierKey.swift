@@ -1,9 +1,10 @@
 internal import Crypto
 import Foundation
+public import Texts
 
 /// The public half of a log's key, and the log's name: what whoever checks must have from somebody they trust. Ed25519.
 public struct VerifierKey: Sendable, Equatable, CustomStringConvertible {
-    public let name: String
+    public let name: ExactText
     public let id: UInt32
     /// The 32 bytes of the key.
     public let bytes: [UInt8]
@@ -11,7 +12,7 @@ public struct VerifierKey: Sendable, Equatable, CustomStringConvertible {
     /// The byte that stands for Ed25519 in C2SP's signed-note.
     static let algorithm: UInt8 = 1
 
-    init(name: String, bytes: [UInt8]) {
+    init(name: ExactText, bytes: [UInt8]) {
         self.name = name
         self.bytes = bytes
         let named = Array(name.utf8) + [0x0A, Self.algorithm] + bytes
@@ -32,13 +33,13 @@ public struct VerifierKey: Sendable, Equatable, CustomStringConvertible {
         guard parts.count == 3, Self.isName(parts[0]), let bytes = Base64.bytes(parts[2]), bytes.count == 33,
             bytes[0] == Self.algorithm
         else { throw Malformed("a verifier key is NAME+ID+KEY, as `jobledger audit key` shows it, and of Ed25519") }
-        self.init(name: String(parts[0]), bytes: Array(bytes.dropFirst()))
+        self.init(name: ExactText(parts[0]), bytes: Array(bytes.dropFirst()))
         guard Self.hex(id) == parts[1] else {
             throw Malformed("the verifier key's id does not fit its name and key: it was altered")
         }
     }
 
-    func verifies(_ signature: [UInt8], of text: String) -> Bool {
+    func verifies(_ signature: [UInt8], of text: ExactText) -> Bool {
         guard let key = try? Curve25519.Signing.PublicKey(rawRepresentation: bytes) else { return false }
         return key.isValidSignature(signature, for: Array(text.utf8))
     }

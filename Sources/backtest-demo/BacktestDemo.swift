@@ -40,19 +40,28 @@ struct BacktestDemo: AsyncParsableCommand {
         }
     }
 
+    static func main() async {
+        do {
+            try GivenTexts.checkArguments()
+        } catch {
+            FileHandle.standardError.write(Data("backtest-demo: \(error)\n".utf8))
+            Foundation.exit(2)
+        }
+        await main(nil)
+    }
+
     func run() async throws {
         let settings = try LedgerSettings(dataDirectory: dataDir)
         guard let url = settings.databaseURL else {
             throw LedgerSettings.Problem(description: "DATABASE_URL is not set; start a ledger with `jobledger up`")
         }
-        let store = EventStore(url: url, ledger: settings.ledger, connections: 4, applicationName: "backtest-demo")
-        let redis = try settings.redisURL.map { try RedisConfiguration(url: $0) }
+        let store = EventStore(url: url.revealed, ledger: settings.ledger, connections: 4, applicationName: "backtest-demo")
+        let redis = try settings.redisURL.map { try RedisConfiguration(url: $0.revealed) }
 
         let series = try ["sp500", "nasdaq"].map { try PriceSeries(contentsOfFile: "\(prices)/\($0).csv") }
         let batch = try Batch(prices: series, grid: .standard(tickers: series.map(\.ticker)))
+        let (job, limit) = (JobID(self.job), self.limit)
         write("Job \(job): \(batch.count) runs of \(series[0].closes.count) trading days each\n")
-
-        let (job, limit) = (job, limit)
         try await Feed.with(store: store, redis: redis, logger: Logger(label: "backtest-demo")) { feed in
             async let work: Void = BatchWorker(batch: batch, job: job, limit: limit, store: store).run()
             var view = ProgressView()

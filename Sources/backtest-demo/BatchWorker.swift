@@ -7,7 +7,7 @@ import Synchronization
 /// Computes the runs of a batch and reports them to the ledger: queued, truncated by a limit, progress, finished or failed.
 struct BatchWorker: Sendable {
     let batch: Batch
-    let job: String
+    let job: JobID
     let limit: Int?
     let store: EventStore
 

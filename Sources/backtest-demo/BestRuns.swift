@@ -6,7 +6,7 @@ import Postgres
 /// The best runs, by an SQL query over the read model.
 struct BestRuns: Sendable {
     let store: EventStore
-    let job: String
+    let job: JobID
 
     func show() async throws {
         let rows = try await store.pool.withConnection { connection in

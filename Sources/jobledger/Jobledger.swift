@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import LedgerCore
 
 /// The command line. Exit codes: 0 done, 1 refused or not equal, 2 usage, 3 cannot connect.
 @main
@@ -27,6 +28,7 @@ struct Jobledger: AsyncParsableCommand {
         // A reader that has gone is an error of the write, not the end of the program: a relay must survive its Redis.
         signal(SIGPIPE, SIG_IGN)
         do {
+            try GivenTexts.checkArguments()
             var command = try parseAsRoot()
             if var command = command as? any AsyncParsableCommand {
                 try await command.run()

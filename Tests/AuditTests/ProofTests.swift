@@ -31,7 +31,8 @@ struct ProofTests {
             }
             let proof = try #require(try await seal.proof(of: .position(77)))
             let changes: [(inout SealedEvent) -> Void] = [
-                { $0.position += 1 }, { $0.streamID += "x" }, { $0.category = "x" }, { $0.version += 1 }, { $0.type = "failed" },
+                { $0.position += 1 }, { $0.streamID = "\($0.streamID)x" }, { $0.category = "x" }, { $0.version += 1 },
+                { $0.type = "failed" },
                 { $0.data = ($0.data ?? "") + " " }, { $0.metadata = #"{"actor":"eve"}"# },
                 { $0.recordedAt = "2026-01-01T00:00:00Z" },
                 { $0.occurredAt = $0.occurredAt == nil ? "2026-01-01T00:00:00Z" : nil }, { $0.total += 1 },
@@ -107,7 +108,7 @@ struct ProofTests {
             try await sealed.fill(45)
             _ = try await sealed.sealer().sealUntilHead()
             let seal = SealProofs(sealed.ledger.store)
-            let (ended, open) = ("job 2 ä\u{1F680}", "job 4 ä\u{1F680}")
+            let (ended, open): (JobID, JobID) = ("job 2 ä\u{1F680}", "job 4 ä\u{1F680}")
             let whole = try EventProof.list(try await seal.proofs(ofJob: ended).map(\.text).joined())
             for proof in whole { try proof.check(by: sealed.key.verifier) }
             #expect(try JobProof.extent(whole) == (ended, .whole))
@@ -127,6 +128,27 @@ struct ProofTests {
             let later = try #require(try await seal.proof(of: .position(30)))
             #expect(throws: EventProof.NotProved.self) { try JobProof.extent(whole.dropLast() + [later]) }
             #expect(try await seal.proofs(ofJob: "no such job").isEmpty)
+        }
+    }
+
+    /// A life that is spliced of two jobs' events is of neither, however alike their ids look.
+    @Test func splicedLife() async throws {
+        try await SealedLedger.with { sealed in
+            for job in TwoSpellings.both { try await sealed.ledger.queue(job) }
+            for job in TwoSpellings.both { try await sealed.ledger.progress(job, 1) }
+            for job in TwoSpellings.both { _ = try await sealed.ledger.store.append(NewEvent(type: "finished"), to: job) }
+            _ = try await sealed.sealer().sealUntilHead()
+            let seal = SealProofs(sealed.ledger.store)
+            var lives: [[EventProof]] = []
+            for job in TwoSpellings.both {
+                let life = try EventProof.list(try await seal.proofs(ofJob: job).map(\.text).joined())
+                for proof in life { try proof.check(by: sealed.key.verifier) }
+                #expect(try JobProof.extent(life) == (job, .whole))
+                lives.append(life)
+            }
+            for spliced in [[lives[0][0], lives[1][1], lives[0][2]], [lives[0][0], lives[0][1], lives[1][2]]] {
+                #expect(throws: EventProof.NotProved.self) { try JobProof.extent(spliced) }
+            }
         }
     }
 

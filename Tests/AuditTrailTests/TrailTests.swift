@@ -99,18 +99,19 @@ struct TrailTests {
             #expect(events.map(\.position) == Array(1...400))
             let log = try await trail.ledger.store.page(EventQuery(limit: 1000))
             #expect(
-                zip(events, log).allSatisfy {
-                    $0.eventID == $1.id && $0.job == $1.job && $0.version == $1.version && $0.recordedAt == $1.recordedAt
+                zip(events, log).allSatisfy { entry, event in
+                    let isItsOwn: Bool = entry.eventID == event.id && entry.job == event.job
+                    return isItsOwn && entry.version == event.version && entry.recordedAt == event.recordedAt
                 })
 
             for _ in 0..<60 {
                 func sometimes<T>(_ value: T?) -> T? { Int.random(in: 0..<3, using: &random) == 0 ? value : nil }
                 all = TrailQuery(
                     order: Bool.random(using: &random) ? .newest : .oldest, limit: Int.random(in: 1...50, using: &random))
-                all.actor = sometimes(actors.randomElement(using: &random))
+                all.actor = sometimes(actors.randomElement(using: &random).map { ExactText($0) })
                 all.type = sometimes(EventType.allCases.randomElement(using: &random))
                 all.job = sometimes(events.randomElement(using: &random)?.job)
-                all.correlationID = sometimes(requests.randomElement(using: &random))
+                all.correlationID = sometimes(requests.randomElement(using: &random).map { ExactText($0) })
                 all.text = sometimes(
                     words.randomElement(using: &random).map { Bool.random(using: &random) ? $0.uppercased() : $0 })
                 all.from = sometimes(Position.random(in: 1...400, using: &random))
@@ -119,9 +120,10 @@ struct TrailTests {
                 var expected = events.filter { event in
                     // Progress says how much is done, which is no word that can be searched.
                     let words = event.type == .progress ? [] : (event.detail ?? "").lowercased().split(separator: " ")
-                    return (query.actor == nil || event.actor == query.actor) && (query.type == nil || event.type == query.type)
-                        && (query.job == nil || event.job == query.job)
-                        && (query.correlationID == nil || event.correlationID == query.correlationID)
+                    let isOf: Bool = query.actor == nil || event.actor == query.actor
+                    let isOfJob: Bool = query.job == nil || event.job == query.job
+                    let belongs: Bool = query.correlationID == nil || event.correlationID == query.correlationID
+                    return isOf && isOfJob && belongs && (query.type == nil || event.type == query.type)
                         && (query.text == nil || words.contains(Substring(query.text!.lowercased())))
                         && event.position >= query.from ?? 0 && event.position <= query.to ?? .max
                 }

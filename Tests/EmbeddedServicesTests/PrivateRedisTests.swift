@@ -1,6 +1,7 @@
 import Foundation
 import Redis
 import Testing
+import Texts
 
 @testable import EmbeddedServices
 
@@ -45,7 +46,7 @@ import Testing
             var place = try RedisConfiguration(url: server.url)
             let pid = try #require(await server.pid)
             let line = try String(contentsOf: URL(filePath: "/proc/\(pid)/cmdline"), encoding: .utf8)
-            let password = try #require(place.password)
+            let password = try #require(place.password).revealed
             #expect(!line.contains(password))
             place.password = nil
             await #expect(throws: RedisError.self) { _ = try await RedisConnection.connect(place) }

@@ -1,4 +1,5 @@
 import Foundation
+import LedgerCore
 import LedgerTesting
 import Testing
 import TransparencyLog

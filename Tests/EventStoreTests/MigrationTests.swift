@@ -116,7 +116,7 @@ import Testing
         #expect(try await migrator.status().filter(\.isApplied).map(\.version) == [first.version])
         #expect(try await migrator.up() == migrator.files.dropFirst().map(\.name))
         let versions = try await connection.query("SELECT version FROM schema_migrations ORDER BY version")
-        #expect(try versions.map { try $0.decode(0, as: String.self) } == migrator.files.map(\.version))
+        #expect(try versions.map { try $0.decode(0, as: ExactText.self) } == migrator.files.map(\.version))
         await connection.close()
     }
 

@@ -74,7 +74,7 @@ import Testing
     @Test func caughtUpOrLiveAnEventIsTheSame() async throws {
         try await TestLedger.with { ledger async throws in
             let redis = try await TestServers.shared.redis()
-            let odd = #"a "b" 🙂:*"#
+            let odd: JobID = #"a "b" 🙂:*"#
             try await ledger.withFeed(redis, relayTo: redis) { feed async throws in
                 try await feed.whenLive(ledger)
                 async let live = feed.subscribe(jobs: [odd]).first(3)
@@ -360,7 +360,7 @@ import Testing
         try await TestLedger.with { ledger async throws in
             let redis = try await TestServers.shared.redis()
             let client = RedisClient(redis)
-            let jobs = (0..<50).map { "job \($0)" }
+            let jobs = (0..<50).map { JobID("job \($0)") }
             for job in jobs { try await ledger.queue(job) }
             try await ledger.withFeed(redis, relayTo: redis) { feed async throws in
                 let channels = { try await client.command("PUBSUB", "CHANNELS", "\(ledger.name):*").array?.count }

@@ -68,7 +68,7 @@ struct Message: Decodable {
     var datacontenttype: String?
 
     init?(_ item: RedisSubscription.Item) throws {
-        guard case .message(let channel, _, let payload) = item, channel.contains(":job:") else { return nil }
+        guard case .message(let channel, _, let payload) = item, channel.text.contains(":job:") else { return nil }
         self = try JSONDecoder().decode(Message.self, from: Data(payload))
     }
 }

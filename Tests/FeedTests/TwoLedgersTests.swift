@@ -27,7 +27,7 @@ import Testing
                 while heard[one.name.text, default: []].count < 21 || heard[other.name.text, default: []].count < 20 {
                     guard let item = await items.next() else { break }
                     guard case .message(let channel, _, _) = item, let message = try Message(item) else { continue }
-                    heard[String(channel.prefix { $0 != ":" }), default: []].append(message)
+                    heard[String(channel.text.prefix { $0 != ":" }), default: []].append(message)
                 }
                 for (ledger, count) in [(one, 21), (other, 20)] {
                     let messages = heard[ledger.name.text] ?? []
@@ -59,8 +59,8 @@ import Testing
                             try await one.queue("one \(number)")
                             try await other.queue("other \(number)")
                         }
-                        #expect(try await first.map(\.job) == (1...10).map { "one \($0)" })
-                        #expect(try await second.map(\.job) == (1...10).map { "other \($0)" })
+                        #expect(try await first.map(\.job) == (1...10).map { JobID("one \($0)") })
+                        #expect(try await second.map(\.job) == (1...10).map { JobID("other \($0)") })
                     }
                 }
             }

@@ -6,7 +6,7 @@ import Testing
 @Suite struct CloudEventTests {
     private let id = UUID(uuidString: "0193A5C0-1111-7222-8333-444455556666")!
 
-    private func event(job: String = "job-1", data: String? = "{}", metadata: String = "{}", occurredAt: Timestamp? = nil)
+    private func event(job: JobID = "job-1", data: String? = "{}", metadata: String = "{}", occurredAt: Timestamp? = nil)
         -> RecordedEvent
     {
         RecordedEvent(
@@ -67,8 +67,8 @@ import Testing
         "</script>", "{\"a\":1}", "",
     ])
     func anyJobIsASubject(job: String) throws {
-        #expect(try decoded(event(job: job))["subject"] as? String == job)
-        let reference = try #require(try decoded(event(job: job, data: nil))["dataref"] as? String)
+        #expect(try decoded(event(job: JobID(job)))["subject"] as? String == job)
+        let reference = try #require(try decoded(event(job: JobID(job), data: nil))["dataref"] as? String)
         // A path segment of unreserved characters, which a URL's reader turns back into the job.
         let segment = try #require(reference.wholeMatch(of: /\/v1\/jobs\/([A-Za-z0-9._~%-]*)\/events\?after=2&limit=1/)?.1)
         #expect(String(segment).removingPercentEncoding == job)

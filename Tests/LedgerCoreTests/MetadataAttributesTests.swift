@@ -5,7 +5,7 @@ import Testing
 
 /// Plain metadata take a short way into the CloudEvent; it must end where the long one does.
 @Suite struct MetadataAttributesTests {
-    private static let shown = [
+    private static let shown: [(ExactText, String)] = [
         ("actor", "actor"), ("correlation_id", "correlationid"), ("causation_id", "causationid"), ("traceparent", "traceparent"),
     ]
 

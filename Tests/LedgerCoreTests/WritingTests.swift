@@ -31,7 +31,7 @@ import Testing
     /// Appended to what is there already, and as JSON that says what the event does.
     @Test func eventsOneBehindTheOther() throws {
         var random = SeededGenerator(seed: seed)
-        let jobs = ["job-1", "a \"b\"\n", "🙂\u{1}", "/?#%é", String(repeating: "x", count: 255)]
+        let jobs: [JobID] = ["job-1", "a \"b\"\n", "🙂\u{1}", "/?#%é", JobID(String(repeating: "x", count: 255))]
         for _ in 0..<500 {
             let events = (0..<3).map { _ in
                 RecordedEvent(
@@ -53,7 +53,7 @@ import Testing
                 #expect(attributes["position"] as? String == String(event.position))
                 #expect(attributes["streamversion"] as? Int == Int(event.version))
                 #expect(attributes["id"] as? String == event.id.uuidString.lowercased())
-                #expect(attributes["subject"] as? String == event.job)
+                #expect(attributes["subject"] as? String == event.job.text)
                 #expect(attributes["type"] as? String == "io.jobledger.job.\(event.type.rawValue)")
                 #expect(attributes["time"] as? String == (event.occurredAt ?? event.recordedAt).description)
                 #expect((attributes["data"] == nil) == (event.data == nil))

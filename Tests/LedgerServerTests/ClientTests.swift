@@ -31,10 +31,32 @@ import Testing
         NewEvent(type: "progress", data: #"{"completed":\#(completed)}"#)
     }
 
+    /// Two jobs whose ids look alike: appended, read and followed apart.
+    @Test func twoSpellings() async throws {
+        try await TestService.with { service async throws in
+            let ledger = try Self.client(service)
+            try await ledger.withBatches { batches in
+                for job in TwoSpellings.both {
+                    _ = try await batches.append(NewEvent(type: "queued", data: #"{"name":"n"}"#), to: job, expectedVersion: 0)
+                }
+            }
+            _ = try await ledger.append(TwoSpellings.both.map { AppendRequest(job: $0, events: [Self.progress(1)]) })
+            for job in TwoSpellings.both { _ = try await ledger.append(NewEvent(type: "finished"), to: job) }
+            for (job, positions) in zip(TwoSpellings.both, [[1, 3, 5], [2, 4, 6]] as [[Position]]) {
+                let history = try await ledger.history(of: job).reduce(into: []) { $0.append($1) }
+                #expect(history.map(\.position) == positions && history.allSatisfy { $0.job == job })
+                let followed = try await ledger.subscribe(job: job).reduce(into: []) { $0.append($1) }
+                #expect(followed.map(\.position) == positions)
+            }
+            let both = try await ledger.subscribe(jobs: Set(TwoSpellings.both)).reduce(into: []) { $0.append($1.position) }
+            #expect(both == Array(1...6))
+        }
+    }
+
     @Test func appendsAndReadsItsOwnWrites() async throws {
         try await TestService.with(projecting: true) { service async throws in
             let ledger = try Self.client(service)
-            let job = #"a "job"/ü?&#"#
+            let job: JobID = #"a "job"/ü?&#"#
             #expect(try await ledger.job(job) == nil)
             let data = #"{"name":"n", "total":10,  "kind":"local"}"#
             let first = try await ledger.append(

@@ -6,7 +6,7 @@ import Testing
 @testable import LedgerServer
 
 @Suite("pieces of the HTTP service") struct PiecesTests {
-    private func frame(_ position: Int64, _ job: String, _ type: EventType) -> FeedEvent {
+    private func frame(_ position: Int64, _ job: JobID, _ type: EventType) -> FeedEvent {
         FeedEvent(
             RecordedEvent(
                 position: position, id: .version7(), job: job, version: 1, type: type, data: "{}",
@@ -31,6 +31,9 @@ import Testing
             at: start.advanced(by: .milliseconds(600)))
         #expect(out.map(\.position) == [5, 6])
         #expect(conflation.take(at: start.advanced(by: .seconds(2))).map(\.position) == [7])
+        // Two jobs, however alike their ids look.
+        let alike = [frame(8, "jos\u{E9}", .progress), frame(9, "jose\u{301}", .progress)]
+        #expect(conflation.take(alike, at: start.advanced(by: .seconds(4))).map(\.position) == [8, 9])
     }
 
     @Test("a slot gives one batch at a time, before anything else but the end of the connection") func slot() async {

@@ -74,6 +74,23 @@ import Testing
         }
     }
 
+    @Test("two jobs whose ids look alike are two, on one stream and on two") func twoSpellings() async throws {
+        try await TestService.with { service in
+            let (one, other) = (TwoSpellings.composed, TwoSpellings.decomposed)
+            for job in TwoSpellings.both { try await service.ledger.queue(job) }
+            _ = try await service.ledger.store.append(NewEvent(type: "finished"), to: one)
+            let path = "/v1/events?job=\(Query.encoded(one))&job=\(Query.encoded(other))"
+            // The end of one is not the end of both.
+            var both = try await service.stream("\(path)&last_event_id=3")
+            var alone = try await service.stream("/v1/jobs/\(Query.encoded(other))/events")
+            #expect(both.status == 200 && alone.status == 200)
+            #expect(try await service.stream("/v1/jobs/\(Query.encoded(one))/events?last_event_id=3").status == 204)
+            _ = try await service.ledger.store.append(NewEvent(type: "failed", data: #"{"error":"e"}"#), to: other)
+            #expect(try await both.all().map(\.position) == [4])
+            #expect(try await alone.all().map(\.position) == [2, 4])
+        }
+    }
+
     @Test("only some types, and still the end") func types() async throws {
         try await TestService.with { service in
             try await service.ledger.queue("a")

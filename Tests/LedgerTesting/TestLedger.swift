@@ -39,13 +39,15 @@ public struct TestLedger: Sendable {
 
     /// Queues a job; the total is unknown unless given.
     @discardableResult
-    public func queue(_ job: String, total: Int = 0) async throws -> Appended {
-        try await store.append(NewEvent(type: "queued", data: #"{"name":"test","total":\#(total)}"#), to: job)
+    public func queue(_ job: some CustomStringConvertible, total: Int = 0) async throws -> Appended {
+        try await store.append(
+            NewEvent(type: "queued", data: #"{"name":"test","total":\#(total)}"#), to: JobID(job.description))
     }
 
     @discardableResult
-    public func progress(_ job: String, _ completed: Int) async throws -> Appended {
-        try await store.append(NewEvent(type: "progress", data: #"{"completed":\#(completed)}"#), to: job)
+    public func progress(_ job: some CustomStringConvertible, _ completed: Int) async throws -> Appended {
+        try await store.append(
+            NewEvent(type: "progress", data: #"{"completed":\#(completed)}"#), to: JobID(job.description))
     }
 
     /// The number of events in the log.

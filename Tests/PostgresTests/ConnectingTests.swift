@@ -35,9 +35,9 @@ import Testing
 
     /// No waiting mends these, so even endless patience ends at once.
     @Test(arguments: [
-        ("postgresql://localhost:port/x", "port"), ("postgresql://localhost:99999/x", "99999"),
-        ("postgresql://localhost/x?sslmode=perhaps", "sslmode"), ("postgresql://[::1/x", "]"),
-        ("postgresql://u@h/x?no_such_option=1", "no_such_option"),
+        ("postgresql://localhost:port/x", "from 1 to 65535"), ("postgresql://localhost:99999/x", "from 1 to 65535"),
+        ("postgresql://localhost/x?sslmode=perhaps", "sslmode"), ("postgresql://[::1/x", "looking for matching"),
+        ("postgresql://u@h/x?no_such_option=1", "URI query parameter"),
         ("host='unfinished", "unterminated"), ("postgres//localhost/x", "missing"), ("postgresql://h/%zz", "percent-encoded"),
     ])
     func aMalformedURLIsAClearErrorAtOnce(url: String, clue: String) async throws {
@@ -46,6 +46,32 @@ import Testing
         }
         #expect(error.kind == .cannotConnect && error.isConnectionFailure && !error.isRetriable)
         #expect(error.message.contains(clue), "\(error)")
+    }
+
+    /// A password that is not percent-encoded makes libpq take pieces of it for something else, and name them.
+    @Test(arguments: [
+        "postgresql://u:SECRET:SECRET@127.0.0.1:1/x", "postgresql://u:1/SECRET@127.0.0.1:1/x", "postgresql://u:SE/SECRET@h/x",
+        "postgresql://u:SECRET@SECRET@127.0.0.1:1/x", "postgresql://u:a?SECRET@h/x", "postgresql://u:a?SECRET=SECRET@h/x",
+        "postgresql://u:a?sslmode=SECRET@h/x", "postgresql://u:%SECRET@h/x", "postgresql://u:%00SECRET@h/x",
+        "\"postgresql://u:SECRET@h/x\"", "'postgresql://u:SECRET@h/x'", " \"postgresql://u:SECRET@h/x",
+        "postgresql:/u:SECRET@h/x",
+        "postgresql://u@127.0.0.1:1/x?password=SECRET", "postgresql://u@127.0.0.1:1/x?password=SECRET&sslpassword=SECRET",
+        "postgresql://u:SECRET@127.0.0.1:1,127.0.0.1:x/x", "postgresql://u:SECRET@[::1/x", "postgresql://u:[SECRET@h:1/x",
+        "host=127.0.0.1 port=1 password=SECRET", "host=127.0.0.1 port=1 password=a SECRET", "host=127.0.0.1 password='SECRET",
+        "host=127.0.0.1 password=a SECRET=b", "host=127.0.0.1 port=SECRET password=SECRET", "password=SECRET\" port=1 SECRET",
+        "host=127.0.0.1 port=1 sslmode=SECRET", "postgresql://u:SEC RET@127.0.0.1:1/x SECRET",
+    ])
+    func noMessageHasAnythingOfAPassword(url: String) async throws {
+        let configuration = PostgresConfiguration(url: url)
+        let error = try await postgresError { _ = try await PostgresConnection.connect(configuration) }
+        var dumped = ""
+        dump(configuration, to: &dumped)
+        for text in [
+            "\(error)", error.message, String(reflecting: error), "\(configuration)", String(reflecting: configuration), dumped,
+        ] {
+            #expect(!text.contains("SECRET") && !text.contains("SEC RET"))
+        }
+        #expect(error.kind == .cannotConnect && !error.message.isEmpty)
     }
 
     @Test func aServerWithoutTLSIsSaidToBeOne() async throws {

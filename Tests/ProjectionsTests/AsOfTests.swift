@@ -29,7 +29,7 @@ import Testing
                     try await fold.createTables(on: connection)
                     try await fold.apply(after: 0, upTo: jobs.head, on: connection)
                     for try await row in connection.stream("SELECT id::text, \(ExpectedJob.sql) FROM pg_temp.batch_jobs") {
-                        let (job, values): (String, [String?]) = (try row.decode(0), try row.decode(1))
+                        let (job, values): (JobID, [String?]) = (try row.decode(0), try row.decode(1))
                         let history = jobs.histories[job]!
                         let expected = history[min(version, history.count) - 1].row
                         if values != expected.values {

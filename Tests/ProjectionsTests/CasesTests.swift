@@ -1,5 +1,6 @@
 import EventStore
 import Foundation
+import LedgerCore
 import LedgerTesting
 import Projections
 import Testing

@@ -21,7 +21,7 @@ import Testing
                 stretches.append((from, from + Int64(random.below(UInt64(jobs.head - from)))))
             }
             for (from, to) in stretches {
-                var told: [String: Changes.Change] = [:]
+                var told: [JobID: Changes.Change] = [:]
                 let count = try await Changes(try .builtIn("batch_jobs"), ledger: ledger.name)
                     .run(from: from, to: to, on: connection) { told[$0.job] = $0 }
                 #expect(Int(count) == told.count)
@@ -33,7 +33,7 @@ import Testing
                     }
                     let change = try #require(told[job], "seed \(seed): \(job) changed from \(from) to \(to)")
                     #expect(change.isNew == (before == nil))
-                    let names = Set(try JSONText.members(of: change.columns).map(\.name))
+                    let names = Set(try JSONText.members(of: change.columns).map(\.name.text))
                     let expected = zip(ExpectedJob.columns, zip(before?.values ?? [], after!.values)).filter { $1.0 != $1.1 }.map(
                         \.0)
                     if before != nil { #expect(names == Set(expected), "seed \(seed): \(job) from \(from) to \(to)") }

@@ -32,7 +32,7 @@ struct ExpectedJob: Equatable {
 /// Random jobs, their histories interleaved, and what each is after each of its events.
 struct RandomJobs {
     /// By job: the position of each event, and the row after it.
-    private(set) var histories: [String: [(position: Position, row: ExpectedJob)]] = [:]
+    private(set) var histories: [JobID: [(position: Position, row: ExpectedJob)]] = [:]
     private(set) var head: Position = 0
 
     private struct Draft {
@@ -114,5 +114,5 @@ struct RandomJobs {
     }
 
     /// The job as the log ended at a position.
-    func row(_ job: String, at position: Position) -> ExpectedJob? { histories[job]?.last { $0.position <= position }?.row }
+    func row(_ job: JobID, at position: Position) -> ExpectedJob? { histories[job]?.last { $0.position <= position }?.row }
 }

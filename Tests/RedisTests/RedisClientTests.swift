@@ -3,6 +3,7 @@ import Foundation
 import OffPool
 import Redis
 import Testing
+import Texts
 
 @Suite(.timeLimit(.minutes(10))) struct RedisClientTests {
     @Test func aKilledServerFailsCallsUntilItIsBack() async throws {
@@ -57,7 +58,7 @@ import Testing
     @Test func retriesEndAtAWrongPassword() async throws {
         try await withRedis { _, place in
             var place = place
-            place.password = "wrong"
+            place.password = SecretText("wrong")
             let client = RedisClient(place)
             let error = try await redisError { try await client.connectWithRetries() }
             #expect(error.kind == .server)

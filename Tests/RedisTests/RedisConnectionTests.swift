@@ -2,6 +2,7 @@ import EmbeddedServices
 import Foundation
 import Redis
 import Testing
+import Texts
 
 @Suite(.timeLimit(.minutes(10))) struct RedisConnectionTests {
     @Test func pipelineLargerThanEveryBuffer() async throws {

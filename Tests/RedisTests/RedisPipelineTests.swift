@@ -1,6 +1,7 @@
 import EmbeddedServices
 import Redis
 import Testing
+import Texts
 
 @Suite(.timeLimit(.minutes(10))) struct RedisPipelineTests {
     @Test func isReceivedInOrder() async throws {

@@ -3,6 +3,7 @@ import Foundation
 import OffPool
 import Redis
 import Testing
+import Texts
 
 @Suite(.timeLimit(.minutes(10))) struct RedisSubscriptionTests {
     typealias Item = RedisSubscription.Item

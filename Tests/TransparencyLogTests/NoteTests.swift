@@ -1,4 +1,5 @@
 import Testing
+import Texts
 
 @testable import TransparencyLog
 
@@ -41,7 +42,9 @@ struct NoteTests {
         let again = try SealKey(secretText: key.secretText + "\n")
         #expect(again.verifier == key.verifier)
         #expect(try VerifierKey(" \(key.verifier)\n") == key.verifier)
-        for name in ["", "a b", "a+b", "a\u{A0}b", "a\nb"] { #expect(throws: Malformed.self) { try SealKey(name: name) } }
+        for name: ExactText in ["", "a b", "a+b", "a\u{A0}b", "a\nb"] {
+            #expect(throws: Malformed.self) { try SealKey(name: name) }
+        }
         let parts = "\(key.verifier)".split(separator: "+", maxSplits: 2).map(String.init)
         let wrong = [
             "", "x", "\(parts[0])+\(parts[1])", "other+\(parts[1])+\(parts[2])", "\(parts[0])+00000000+\(parts[2])",

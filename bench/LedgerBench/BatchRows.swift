@@ -56,7 +56,7 @@ enum BatchRows {
 
     /// Raw COPY, the text made beforehand.
     static func copy(
-        _ ledger: BenchLedger, _ jobs: [String], _ batches: Int, _ table: String, _ indexes: BenchLedger.Indexes, _ work: String
+        _ ledger: BenchLedger, _ jobs: [JobID], _ batches: Int, _ table: String, _ indexes: BenchLedger.Indexes, _ work: String
     ) async throws -> Contest.Candidate {
         try await ledger.makeBareTable(table, indexes: indexes)
         let (bare, source) = (try await ledger.bare(), ProgressSource(jobs: jobs))
@@ -71,7 +71,7 @@ enum BatchRows {
     }
 
     /// One checks its batch while the other's is being written.
-    private static func twoCallers(_ ledger: BenchLedger, _ jobs: [String], _ batches: Int) -> Contest.Candidate {
+    private static func twoCallers(_ ledger: BenchLedger, _ jobs: [JobID], _ batches: Int) -> Contest.Candidate {
         let (store, source) = (ledger.store(connections: 2), ProgressSource(jobs: jobs))
         return Contest.Candidate(work: twoCallers) {
             let requests = await source.next(batches * 1000).map(\.request)
@@ -87,10 +87,9 @@ enum BatchRows {
         }
     }
 
-    private static func appendFunction(_ ledger: BenchLedger, _ jobs: [String], _ batches: Int) async throws -> Contest.Candidate
-    {
+    private static func appendFunction(_ ledger: BenchLedger, _ jobs: [JobID], _ batches: Int) async throws -> Contest.Candidate {
         // Jobs of its own, whose versions nobody else moves.
-        let jobs = jobs.map { "\($0)-by-function" }
+        let jobs = jobs.map { JobID("\($0)-by-function") }
         try await ledger.queue(jobs)
         let (bare, source) = (try await ledger.bare(), ProgressSource(jobs: jobs))
         try await bare.prepare(
@@ -101,7 +100,8 @@ enum BatchRows {
         return Contest.Candidate(work: function) {
             let batches = await arrays(source, batches).map { events in
                 [
-                    events.map(\.job).postgresBytes(), events.map(\.type).postgresBytes(), events.map(\.data).postgresBytes(),
+                    events.map(\.job.text).postgresBytes(), events.map(\.type).postgresBytes(),
+                    events.map(\.data).postgresBytes(),
                     events.map(\.id).postgresBytes(),
                 ]
             }
@@ -114,8 +114,7 @@ enum BatchRows {
         }
     }
 
-    private static func insertOfArrays(_ ledger: BenchLedger, _ jobs: [String], _ batches: Int) async throws -> Contest.Candidate
-    {
+    private static func insertOfArrays(_ ledger: BenchLedger, _ jobs: [JobID], _ batches: Int) async throws -> Contest.Candidate {
         try await ledger.makeBareTable("inserted")
         let (bare, source) = (try await ledger.bare(), ProgressSource(jobs: jobs))
         try await bare.run("CREATE SEQUENCE inserted_position")
@@ -129,7 +128,8 @@ enum BatchRows {
         return Contest.Candidate(work: unnest) {
             let batches = await arrays(source, batches).map { events in
                 [
-                    events.map(\.id).postgresBytes(), events.map(\.job).postgresBytes(), events.map(\.version).postgresBytes(),
+                    events.map(\.id).postgresBytes(), events.map(\.job.text).postgresBytes(),
+                    events.map(\.version).postgresBytes(),
                     events.map(\.data).postgresBytes(),
                 ]
             }

@@ -5,7 +5,7 @@ import LedgerCore
 /// An event that is appended by us and copied by the baseline: the same row for both.
 struct BenchEvent: Sendable {
     var id: EventID
-    var job: String
+    var job: JobID
     var version: Int32
     var type: String
     var data: String
@@ -64,17 +64,17 @@ struct SplitMix: RandomNumberGenerator {
 
 /// Progress events over some jobs in turn, with the positions and versions that they have in a log of their own.
 actor ProgressSource {
-    private let jobs: [String]
+    private let jobs: [JobID]
     private var count = 0
     /// After the queued events.
     private var position: Position
 
-    init(jobs: [String]) {
+    init(jobs: [JobID]) {
         self.jobs = jobs
         position = Position(jobs.count)
     }
 
-    static func jobs(_ count: Int) -> [String] { (0..<count).map { "backtest-\($0)" } }
+    static func jobs(_ count: Int) -> [JobID] { (0..<count).map { JobID("backtest-\($0)") } }
 
     func next(_ number: Int) -> [BenchEvent] {
         defer { count += number }

@@ -38,7 +38,7 @@ struct BenchLedger: Sendable {
     func head() async throws -> Position { try await admin.query("SELECT head()").only().decode(0) }
 
     /// Appends the first event of each job; without a total, so that progress has no bound.
-    func queue(_ jobs: [String]) async throws {
+    func queue(_ jobs: [JobID]) async throws {
         let store = store(connections: 1)
         let answers = try await store.append(
             jobs.map { AppendRequest(job: $0, events: [NewEvent(type: "queued", data: #"{"name": "bench"}"#)]) })

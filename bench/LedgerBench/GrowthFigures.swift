@@ -38,7 +38,7 @@ struct GrowthFigures: Sendable {
     /// Batches of 1,000 against raw COPY into the very log, behind its head: a table as long, with the same indexes.
     private static func append(_ bench: Bench, _ ledger: BenchLedger) async throws -> (BenchRow, control: Double) {
         let run = UInt32.random(in: .min ... .max)
-        let (jobs, copied) = ((0..<100).map { "growing-\(run)-\($0)" }, (0..<100).map { "copied-\(run)-\($0)" })
+        let (jobs, copied) = ((0..<100).map { JobID("growing-\(run)-\($0)") }, (0..<100).map { JobID("copied-\(run)-\($0)") })
         try await ledger.queue(jobs + copied)
         try await ledger.admin.execute(script: "DROP TABLE IF EXISTS control")
         let batches = bench.options.size(60, quick: 4)

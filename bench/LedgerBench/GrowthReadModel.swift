@@ -19,7 +19,7 @@ extension GrowthFigures {
             return start.duration(to: .now) / .milliseconds(1)
         }
         for _ in 0..<bench.options.size(300, quick: 20) {
-            let job: String = try await ledger.admin.query(
+            let job: JobID = try await ledger.admin.query(
                 "SELECT \(FilledLog.jobID) FROM (SELECT $1::bigint AS number) AS job", Int.random(in: 0..<count)
             ).only().decode(0)
             history.append(

@@ -1,4 +1,5 @@
 import Foundation
+import LedgerCore
 import OffPool
 
 /// Appends events over HTTP, each connection one after the other.
@@ -11,7 +12,7 @@ actor HTTPCallers {
     private var sent = 0
 
     /// - Parameter jobs: one a connection; they are there already.
-    init(_ service: BenchService, jobs: [String]) throws {
+    init(_ service: BenchService, jobs: [JobID]) throws {
         sockets = try HTTPSockets(port: service.port, count: jobs.count)
         heads = jobs.map { job in
             Array(

@@ -32,7 +32,7 @@ enum HTTPRows {
 
     private static func appends(_ bench: Bench, _ ledger: BenchLedger) async throws -> [BenchRow] {
         let inserts = try await SingleRows.plainInserts(bench, ledger, connections: 64)
-        let jobs = (0..<64).map { "backtest-over-http-\($0)" }
+        let jobs = (0..<64).map { JobID("backtest-over-http-\($0)") }
         try await ledger.queue(jobs)
         let time = bench.options.time(.seconds(2))
         return try await BenchService.with(bench, ledger) { service in
@@ -56,7 +56,7 @@ enum HTTPRows {
         _ bench: Bench, _ ledger: BenchLedger, samples: Int, every pause: Duration,
         _ rows: [(work: String, share: Double, target: Double?)]
     ) async throws -> [BenchRow] {
-        let jobs = (0..<64).map { "backtest-over-http-\($0)" }
+        let jobs = (0..<64).map { JobID("backtest-over-http-\($0)") }
         try await ledger.queue(jobs)
         return try await bench.withProgram(["relay"], on: ledger.name) { _ in
             try await BenchService.with(bench, ledger) { service in
@@ -90,7 +90,7 @@ enum HTTPRows {
 
     private static func crowd(_ bench: Bench, _ ledger: BenchLedger) async throws -> [BenchRow] {
         let (clients, rate) = (bench.options.size(1000, quick: 100), 1000)
-        let jobs = (0..<clients / 5).map { "backtest-\($0)" }
+        let jobs = (0..<clients / 5).map { JobID("backtest-\($0)") }
         let events = bench.options.size(20_000, quick: 1000)
         try await ledger.queue(jobs)
         return try await bench.withProgram(["relay"], on: ledger.name) { _ in

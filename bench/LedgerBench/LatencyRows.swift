@@ -91,7 +91,7 @@ enum LatencyRows {
         }
     }
 
-    private static func job(_ caller: Int) -> String { "backtest-of-caller-\(caller)" }
+    private static func job(_ caller: Int) -> JobID { "backtest-of-caller-\(caller)" }
 
     private static func run(
         _ bench: Bench, _ ledger: BenchLedger, _ way: String, samples: Int,

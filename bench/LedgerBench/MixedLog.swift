@@ -80,7 +80,7 @@ extension BenchLedger {
 
 /// One job from its first event to its last.
 private struct JobLife {
-    private let job: String
+    private let job: JobID
     private let length: Int
     private let fails: Bool
     private let truncatedAt: Int?

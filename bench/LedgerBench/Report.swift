@@ -77,7 +77,7 @@ public actor Report {
             var date: String
             var quick: Bool
             var machine: Machine?
-            var settings: [String: String]
+            var settings: [String: String]  // plain: names of settings, our own
             var rows: [BenchRow]
         }
         let encoder = Self.encoder

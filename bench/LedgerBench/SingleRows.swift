@@ -45,7 +45,7 @@ enum SingleRows {
 
     /// What is left of a group commit without Swift callers, checks, refusals and duplicates.
     private static func groups(_ bench: Bench, _ ledger: BenchLedger, of size: Int) async throws -> Contest.Work {
-        let jobs = (0..<size).map { "backtest-in-group-\($0)" }
+        let jobs = (0..<size).map { JobID("backtest-in-group-\($0)") }
         try await ledger.queue(jobs)
         try await ledger.admin.execute(script: uncheckedGroupFunction)
         let bare = try await ledger.bare()
@@ -55,7 +55,7 @@ enum SingleRows {
             let start = ContinuousClock.now
             let calls = try await bare.repeatedly("group", until: start.advanced(by: time)) { number in
                 [
-                    array(jobs), array(jobs.indices.map { Filler.progress(number + $0) }),
+                    array(jobs.map(\.text)), array(jobs.indices.map { Filler.progress(number + $0) }),
                     array(jobs.map { _ in EventID.version7() }),
                 ]
             }
@@ -81,18 +81,18 @@ enum SingleRows {
     }
 
     private static func bySQL(_ bench: Bench, _ ledger: BenchLedger) async throws -> [BenchRow] {
-        let jobs = ["backtest-by-sql", "backtest-unchecked"]
+        let jobs: [JobID] = ["backtest-by-sql", "backtest-unchecked"]
         try await ledger.queue(jobs)
         try await ledger.admin.execute(script: uncheckedFunction)
         let bare = try await ledger.bare()
         try await bare.prepare("append", "SELECT * FROM append_event($1, 'progress', $2::json, event_id => $3::uuid)")
         try await bare.prepare("unchecked", "SELECT * FROM append_unchecked($1, 'progress', $2::json, $3::uuid)")
         let time = bench.options.time(.seconds(2))
-        @Sendable func run(_ statement: String, _ job: String) -> Contest.Work {
+        @Sendable func run(_ statement: String, _ job: JobID) -> Contest.Work {
             {
                 let start = ContinuousClock.now
                 let count = try await bare.repeatedly(statement, until: start.advanced(by: time)) {
-                    [job.postgresBytes(), Filler.progress($0).postgresBytes(), EventID.version7().postgresBytes()]
+                    [job.text.postgresBytes(), Filler.progress($0).postgresBytes(), EventID.version7().postgresBytes()]
                 }
                 return Rate(events: count, elapsed: start.duration(to: .now))
             }
@@ -150,7 +150,7 @@ enum SingleRows {
     ) async throws -> [BenchRow] {
         // Of this run alone: the ledger may have seen callers before.
         let run = UInt32.random(in: .min ... .max)
-        let jobs = (0..<callers).map { "backtest-\(run)-of-caller-\($0)" }
+        let jobs = (0..<callers).map { JobID("backtest-\(run)-of-caller-\($0)") }
         try await ledger.queue(jobs)
         let time = bench.options.time(.seconds(2))
         let store = ledger.store()

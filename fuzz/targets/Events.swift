@@ -13,7 +13,7 @@ func fuzzEvents(_ bytes: [UInt8]) {
 }
 
 /// What is appended is published, and whoever hears it has to understand it.
-private func spellOut(_ event: NewEvent, of job: String) {
+private func spellOut(_ event: NewEvent, of job: JobID) {
     guard let type = EventType(rawValue: event.type), !event.data.isEmpty else { return }
     // The database lets in nothing else than JSON objects.
     guard (try? JSONText.members(of: event.data)) != nil, (try? JSONText.members(of: event.metadata)) != nil else { return }

@@ -30,7 +30,7 @@ struct EventPages: Sendable {
     }
 
     /// Of one job, behind a version; `nil` where there is no such job.
-    func page(of job: String, after version: Int32, types: Set<EventType>?, limit: Int) async throws -> Page? {
+    func page(of job: JobID, after version: Int32, types: Set<EventType>?, limit: Int) async throws -> Page? {
         guard let last = try await lastVersion(of: job) else { return nil }
         guard version < last else { return Page() }
         let end = Int32(min(Int64(last - version), Self.mostRows)) + version
@@ -68,7 +68,7 @@ struct EventPages: Sendable {
     }
 
     /// The position of a job's event of this version, or of its last one before; 0 where it has none.
-    func position(of job: String, version: Int32) async throws -> Position {
+    func position(of job: JobID, version: Int32) async throws -> Position {
         try await store.pool.withConnection { connection in
             try await connection.query(
                 """
@@ -79,7 +79,7 @@ struct EventPages: Sendable {
         }
     }
 
-    private func lastVersion(of job: String) async throws -> Int32? {
+    private func lastVersion(of job: JobID) async throws -> Int32? {
         try await store.pool.withConnection { connection in
             try await connection.query(
                 "SELECT max(version) FROM events WHERE category = 'job' AND stream_id = $1", job

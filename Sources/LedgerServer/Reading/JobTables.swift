@@ -24,7 +24,7 @@ struct JobTables: Sendable {
     private static let mostBytes = 4 << 20
 
     /// - Returns: `row` is `nil` where there is none.
-    func job(_ id: String) async throws -> (position: Position, row: String?) {
+    func job(_ id: JobID) async throws -> (position: Position, row: String?) {
         let sql = "SELECT (\(Self.position)), (\(ReadModel.row.replacing("$1", with: "$2")))"
         return try await store.pool.withConnection { connection in
             let row = try await connection.query(PostgresStatement(sql, [Self.jobs, id], isPrepared: true)).only()
@@ -34,7 +34,7 @@ struct JobTables: Sendable {
 
     /// The newest jobs first, without what may be large.
     /// - Parameter after: the last job of the page before.
-    func list(status: String?, kind: String?, after: String?, limit: Int) async throws -> Page? {
+    func list(status: String?, kind: String?, after: JobID?, limit: Int) async throws -> Page? {
         var parameters: [any PostgresEncodable] = [Self.jobs]
         func parameter(_ value: any PostgresEncodable) -> String {
             parameters.append(value)
@@ -61,7 +61,7 @@ struct JobTables: Sendable {
         return try await page(PostgresStatement(sql, parameters), limit: limit)
     }
 
-    private func exists(_ id: String) async throws -> Bool {
+    private func exists(_ id: JobID) async throws -> Bool {
         try await store.pool.withConnection { connection in
             try await connection.query("SELECT EXISTS (SELECT FROM batch_jobs WHERE id = $1)", id).only().decode(0)
         }
@@ -69,7 +69,7 @@ struct JobTables: Sendable {
 
     /// - Parameter after: the last `run_index` of the page before.
     /// - Returns: `nil` where there is no such job.
-    func runs(of id: String, after: Int64, limit: Int) async throws -> Page? {
+    func runs(of id: JobID, after: Int64, limit: Int) async throws -> Page? {
         let isKnown: Bool = try await store.pool.withConnection { connection in
             try await connection.query(
                 "SELECT EXISTS (SELECT FROM events WHERE category = 'job' AND stream_id = $1 AND version = 1)", id

@@ -12,7 +12,7 @@ actor ProjectionWatch {
 
     private let store: EventStore
     private let limit: Duration
-    private var looks: [String: Task<State, any Error>] = [:]
+    private var looks: [String: Task<State, any Error>] = [:]  // plain: names of our own projections
 
     /// How often it is looked.
     private static let interval = Duration.milliseconds(5)

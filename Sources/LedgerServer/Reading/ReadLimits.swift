@@ -6,7 +6,7 @@ internal import LedgerCore
 /// is called off and its reader given back.
 struct ReadLimits: Sendable {
     private let time: Duration
-    private let share: FairShare<String?>
+    private let share: FairShare<TokenID?>
 
     /// - Parameter readers: connections to Postgres for reading.
     init(time: Duration, readers: Int) {

@@ -22,7 +22,7 @@ final class RefusalBook: Sendable {
         var noted: [RefusedAttempt.Kind: Noted] = [:]
         var order: [RefusedAttempt.Kind] = []
         /// How many rows each token has, or each network without one.
-        var rows: [String: Int] = [:]
+        var rows: [ExactText: Int] = [:]
     }
 
     private let store: EventStore
@@ -52,8 +52,8 @@ final class RefusalBook: Sendable {
     func note(_ attempt: RefusedAttempt, isKnown: Bool) {
         let now = ContinuousClock.now
         page.withLock { page in
-            let who =
-                attempt.kind.token.flatMap { isKnown ? "token \($0)" : nil } ?? "network \(PeerNetwork.of(attempt.kind.peer))"
+            let who: ExactText =
+                attempt.kind.token.flatMap { isKnown ? "token \($0)" : nil } ?? "network \(PeerNetwork.of(attempt.kind.peer?.text))"
             if page.noted[attempt.kind] == nil {
                 let most = isKnown ? Self.mostOfToken : Self.mostOfAddress
                 if page.rows[who, default: 0] < most, page.order.count < Self.most {

@@ -7,14 +7,14 @@ internal import NIOCore
 struct RefusedAttempt: Sendable {
     /// What makes two of them equal.
     struct Kind: Sendable, Hashable {
-        var token: String?
-        var peer: String?
-        var method: String
-        var path: String
-        var actor: String?
-        var job: String?
-        var type: String?
-        var code: String
+        var token: TokenID?
+        var peer: ExactText?
+        var method: ExactText
+        var path: ExactText
+        var actor: ExactText?
+        var job: JobID?
+        var type: ExactText?
+        var code: ExactText
     }
 
     var kind: Kind
@@ -29,6 +29,8 @@ struct RefusedAttempt: Sendable {
         text.map { String(String.UnicodeScalarView($0.unicodeScalars.prefix(longest).map { $0.value == 0 ? "\u{FFFD}" : $0 })) }
     }
 
+    private static func exact(_ text: String?) -> ExactText? { cut(text).map { ExactText($0) } }
+
     init(kind: Kind, eventID: EventID?, detail: String) {
         self.kind = kind
         self.eventID = eventID
@@ -36,18 +38,19 @@ struct RefusedAttempt: Sendable {
     }
 
     init(
-        _ request: Request, _ context: LedgerContext, path: String, token: String?, job: String?, event: NewEvent? = nil,
+        _ request: Request, _ context: LedgerContext, path: String, token: TokenID?, job: JobID?, event: NewEvent? = nil,
         code: String,
         detail: String
     ) {
         let actor = event.flatMap { JSONText.text("actor", in: $0.metadata) }
         let kind = Kind(
-            token: token, peer: context.channel.remoteAddress?.ipAddress, method: request.method.rawValue, path: path,
-            actor: Self.cut(actor), job: Self.cut(job), type: Self.cut(event?.type), code: code)
+            token: token, peer: (context.channel.remoteAddress?.ipAddress).map { ExactText($0) },
+            method: ExactText(request.method.rawValue), path: ExactText(path),
+            actor: Self.exact(actor), job: Self.exact(job?.text), type: Self.exact(event?.type), code: ExactText(code))
         self.init(kind: kind, eventID: event?.id, detail: detail)
     }
 
-    init(_ call: Call, path: String, job: String?, event: NewEvent?, code: String, detail: String) {
+    init(_ call: Call, path: String, job: JobID?, event: NewEvent?, code: String, detail: String) {
         self.init(
             call.request, call.context, path: path, token: call.token?.id, job: job, event: event, code: code, detail: detail)
     }

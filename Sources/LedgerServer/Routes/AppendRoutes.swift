@@ -25,7 +25,7 @@ struct AppendRoutes: Sendable {
     }
 
     /// For an auditor: who wanted to append what, and why it was refused.
-    private func note(_ refusal: Refusal, _ call: Call, _ path: String, job: String?, event: NewEvent?) {
+    private func note(_ refusal: Refusal, _ call: Call, _ path: String, job: JobID?, event: NewEvent?) {
         refusals.note(
             RefusedAttempt(call, path: path, job: job, event: event, code: refusal.code.rawValue, detail: refusal.message),
             isKnown: true)
@@ -224,6 +224,8 @@ extension [UInt8] {
     mutating func append(jsonString text: String?) {
         if let text { appendJSON(string: text) } else { self += "null".utf8 }
     }
+
+    mutating func append(jsonString text: ExactText?) { append(jsonString: text?.text) }
 
     /// Appends a JSON array.
     mutating func append<Item>(list: some Sequence<Item>, _ element: (Item, inout [UInt8]) throws -> Void) rethrows {

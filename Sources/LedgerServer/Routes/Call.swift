@@ -1,12 +1,13 @@
 internal import HTTPTypes
 internal import Hummingbird
+internal import LedgerCore
 
 /// A request that has found its route, and whose token allows it.
 struct Call: Sendable {
     let request: Request
     let context: LedgerContext
     /// What stands in the path's `{id}`, decoded.
-    let job: String
+    let job: JobID
     let query: Query
     /// Of the token; `nil` where none is needed.
     let token: AccessToken?

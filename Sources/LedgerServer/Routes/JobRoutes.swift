@@ -27,7 +27,7 @@ struct JobRoutes: Sendable {
         try query.allow("status", "kind", "limit", "after", "min_position")
         let (status, kind) = (try query.choice("status", Self.statuses), try query.choice("kind", Self.kinds))
         let limit = Int(try query.integer("limit", 1...1000) ?? 100)
-        let after = try query.text("after")
+        let after = try query.exact("after")
         guard let page = try await tables.list(status: status, kind: kind, after: after, limit: limit) else {
             throw Problem.invalidRequest("\"after\" must be the id of a job, the last of the page before")
         }

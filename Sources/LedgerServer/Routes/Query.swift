@@ -17,22 +17,25 @@ extension Query {
     }
 
     /// Tells of parameters that the route does not have.
-    func allow(_ known: String...) throws(Problem) {
+    func allow(_ known: ExactText...) throws(Problem) {
         for (name, _) in parameters where !known.contains(name) {
-            let list = known.isEmpty ? "none" : known.joined(separator: ", ")
+            let list = known.isEmpty ? "none" : known.map(\.text).joined(separator: ", ")
             throw .invalidRequest("there is no query parameter \"\(name)\" here; there are: \(list)")
         }
     }
 
-    func all(_ name: String) -> [String] { parameters.filter { $0.name == name }.map(\.value) }
+    func all(_ name: ExactText) -> [String] { parameters.filter { $0.name == name }.map(\.value) }
 
-    func text(_ name: String) throws(Problem) -> String? {
+    func text(_ name: ExactText) throws(Problem) -> String? {
         let values = all(name)
         guard values.count < 2 else { throw .invalidRequest("\"\(name)\" may be given once") }
         return values.first
     }
 
-    func integer(_ name: String, _ range: ClosedRange<Int64>) throws(Problem) -> Int64? {
+    /// A text that names something.
+    func exact(_ name: ExactText) throws(Problem) -> ExactText? { try text(name).map { ExactText($0) } }
+
+    func integer(_ name: ExactText, _ range: ClosedRange<Int64>) throws(Problem) -> Int64? {
         guard let text = try text(name) else { return nil }
         guard let number = Int64(decimal: text), range.contains(number) else {
             throw .invalidRequest(
@@ -46,12 +49,12 @@ extension Query {
         text.count > 100 ? "\"\(text.prefix(100))…\"" : "\"\(text)\""
     }
 
-    func position(_ name: String, from first: Position = 0) throws(Problem) -> Position? {
+    func position(_ name: ExactText, from first: Position = 0) throws(Problem) -> Position? {
         try integer(name, first...Position.positions.upperBound)
     }
 
     /// A position or a time.
-    func moment(_ name: String) throws(Problem) -> Moment? {
+    func moment(_ name: ExactText) throws(Problem) -> Moment? {
         guard let text = try text(name) else { return nil }
         guard let moment = Moment(text) else {
             throw .invalidRequest("\"\(name)\" \(Moment.problem(with: text))")
@@ -59,12 +62,12 @@ extension Query {
         return moment
     }
 
-    func choice(_ name: String, _ choices: [String]) throws(Problem) -> String? {
+    func choice(_ name: ExactText, _ choices: [String]) throws(Problem) -> String? {
         guard let value = try text(name) else { return nil }
         return try Self.choice(name, choices, value)
     }
 
-    private static func choice(_ name: String, _ choices: [String], _ value: String) throws(Problem) -> String {
+    private static func choice(_ name: ExactText, _ choices: [String], _ value: String) throws(Problem) -> String {
         guard choices.contains(value) else {
             throw .invalidRequest("\"\(name)\" must be one of \(choices.joined(separator: ", ")), not \(quoted(value))")
         }

@@ -1,20 +1,25 @@
+internal import LedgerCore
+
 /// The part of an address behind `?`, taken apart.
 struct Query: Sendable {
-    let parameters: [(name: String, value: String)]
+    let parameters: [(name: ExactText, value: String)]
 
     static let empty = Query(parameters: [])
 
-    private init(parameters: [(name: String, value: String)]) { self.parameters = parameters }
+    private init(parameters: [(name: ExactText, value: String)]) { self.parameters = parameters }
 
     /// `nil` for what is not percent-encoded UTF-8, and for U+0000.
     init?(parsing text: String) {
-        var parameters: [(name: String, value: String)] = []
-        for pair in text.split(separator: "&") {
-            let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+        var parameters: [(name: ExactText, value: String)] = []
+        // Byte by byte: a separator with an accent behind it is one character to Swift, and no separator.
+        for pair in text.utf8.split(separator: UInt8(ascii: "&")) {
+            let parts = pair.split(separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false).map {
+                Substring($0)
+            }
             guard let name = Self.decoded(parts[0], plusIsSpace: true),
                 let value = Self.decoded(parts.count > 1 ? parts[1] : "", plusIsSpace: true)
             else { return nil }
-            parameters.append((name, value))
+            parameters.append((ExactText(name), value))
         }
         self.init(parameters: parameters)
     }
@@ -59,4 +64,6 @@ struct Query: Sendable {
         }
         return encoded
     }
+
+    static func encoded(_ text: ExactText) -> String { encoded(text.text) }
 }

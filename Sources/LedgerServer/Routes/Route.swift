@@ -30,7 +30,8 @@ struct Route: Sendable {
 
     /// Between slashes, empty ones too: `//` is not `/`.
     static func segments(_ path: some StringProtocol) -> [Substring] {
-        Substring(path).split(separator: "/", omittingEmptySubsequences: false)
+        // Byte by byte, as the separators of a query are found.
+        Substring(path).utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).map { Substring($0) }
     }
 
     /// What need not be encoded is the same where it is (RFC 3986, 6.2.2.2).

@@ -38,7 +38,7 @@ struct SealRoutes: Sendable {
 
     @Sendable private func proof(_ call: Call) async throws -> Response {
         try call.query.allow("event", "job", "withhold")
-        let (event, job) = (try call.query.text("event"), try call.query.text("job"))
+        let (event, job) = (try call.query.text("event"), try call.query.exact("job"))
         let isWithheld =
             try call.query.text("withhold").map { value in
                 guard let flag = Bool(value) else {
@@ -67,7 +67,7 @@ struct SealRoutes: Sendable {
 
     @Sendable private func tile(_ call: Call) async throws -> Response {
         try call.query.allow()
-        let segments = Route.segments(call.job)
+        let segments = Route.segments(call.job.text)
         guard let level = segments.first, let number = Int(decimal: level), (0...Tile.highestLevel).contains(number),
             "\(number)" == level,
             let place = Tile.parse(segments.dropFirst())
@@ -77,7 +77,7 @@ struct SealRoutes: Sendable {
 
     @Sendable private func entries(_ call: Call) async throws -> Response {
         try call.query.allow()
-        guard let place = Tile.parse(Route.segments(call.job)) else { throw Self.noTile }
+        guard let place = Tile.parse(Route.segments(call.job.text)) else { throw Self.noTile }
         return try Self.bytes(await seal.entries(place.number, width: place.width))
     }
 

@@ -64,7 +64,7 @@ enum SentBody {
     }
 
     private static func plain(_ body: [UInt8], needsJob: Bool, most: Int) throws -> SentBody {
-        func event(_ members: [(name: String, value: ArraySlice<UInt8>)]) throws(Refusal) -> SentEvent {
+        func event(_ members: [JSONText.Slice]) throws(Refusal) -> SentEvent {
             let event = try SentEvent(members: members, in: "the event", needsJob: needsJob)
             guard needsJob || event.job == nil else {
                 throw Refusal(.invalidEvent, "\"job\" stands in the path, and not in the event")
@@ -84,9 +84,9 @@ enum SentBody {
 
     /// What is no JSON at all is told apart from what is none of our events.
     private static func whole(
-        _ body: [UInt8], _ event: ([(name: String, value: ArraySlice<UInt8>)]) throws(Refusal) -> SentEvent
+        _ body: [UInt8], _ event: ([JSONText.Slice]) throws(Refusal) -> SentEvent
     ) throws -> SentEvent {
-        let members: [(name: String, value: ArraySlice<UInt8>)]
+        let members: [JSONText.Slice]
         do {
             members = try JSONText.slices(of: body[...])
         } catch {
@@ -122,7 +122,7 @@ enum SentBody {
         }
     }
 
-    private static func object(_ text: ArraySlice<UInt8>) throws(Refusal) -> [(name: String, value: ArraySlice<UInt8>)] {
+    private static func object(_ text: ArraySlice<UInt8>) throws(Refusal) -> [JSONText.Slice] {
         do {
             return try JSONText.slices(of: text)
         } catch {
@@ -132,15 +132,15 @@ enum SentBody {
 
     // MARK: CloudEvents
 
-    private static func cloudEvent(_ members: [(name: String, value: ArraySlice<UInt8>)]) throws(Refusal) -> SentEvent {
+    private static func cloudEvent(_ members: [JSONText.Slice]) throws(Refusal) -> SentEvent {
         try SentEvent(cloudEvent: members.filter { $0.name != "data" }, data: members.last { $0.name == "data" }?.value)
     }
 
     /// Binary mode: the attributes are headers, and the body is the data.
     private static func binaryCloudEvent(_ body: [UInt8], _ headers: HTTPFields) throws -> SentEvent {
-        var attributes: [(name: String, value: ArraySlice<UInt8>)] = []
+        var attributes: [JSONText.Slice] = []
         for field in headers where field.name.canonicalName.hasPrefix("ce-") {
-            let name = String(field.name.canonicalName.dropFirst(3))
+            let name = ExactText(field.name.canonicalName.dropFirst(3))
             guard name != "datacontenttype" else {
                 throw Problem.invalidRequest(
                     "in binary mode the field Content-Type is the datacontenttype; there is no ce-datacontenttype")

@@ -23,10 +23,10 @@ struct TrailRoutes: Sendable {
         try sent.allow("actor", "type", "job", "from", "to", "correlation_id", "text", "order", "after", "limit", "min_position")
         let order = try order(sent)
         var query = TrailQuery(order: order, limit: Int(try sent.integer("limit", 1...1000) ?? 100))
-        query.actor = try sent.text("actor")
+        query.actor = try sent.exact("actor")
         query.type = try sent.type()
-        query.job = try sent.text("job")
-        query.correlationID = try sent.text("correlation_id")
+        query.job = try sent.exact("job")
+        query.correlationID = try sent.exact("correlation_id")
         query.text = try sent.text("text")
         query.after = try sent.position("after", from: 1)
         if let from = try sent.moment("from") { query.from = try await store.firstPosition(from: from) }
@@ -41,7 +41,7 @@ struct TrailRoutes: Sendable {
 
     @Sendable private func why(_ call: Call) async throws -> Response {
         try call.query.allow()
-        guard let name = EventName(call.job) else {
+        guard let name = EventName(call.job.text) else {
             throw Problem.invalidRequest("the event is named by its position or its id (a UUID), not \"\(call.job)\"")
         }
         guard let why = try await trail.why(name) else {
@@ -67,10 +67,10 @@ struct TrailRoutes: Sendable {
         let sent = call.query
         try sent.allow("actor", "token", "job", "code", "order", "after", "limit")
         var query = RefusalQuery(order: try order(sent), limit: Int(try sent.integer("limit", 1...1000) ?? 100))
-        query.actor = try sent.text("actor")
-        query.token = try sent.text("token")
-        query.job = try sent.text("job")
-        query.code = try sent.text("code")
+        query.actor = try sent.exact("actor")
+        query.token = try sent.exact("token")
+        query.job = try sent.exact("job")
+        query.code = try sent.exact("code")
         query.after = try sent.position("after", from: 1)
         let refusals = try await trail.refusals(query)
         let last = refusals.count == query.limit ? refusals.last : nil
@@ -86,9 +86,10 @@ struct TrailRoutes: Sendable {
 
     /// The same question, behind the last of this page.
     private func next(_ path: String, _ query: Query, _ limit: Int, after: Int64) -> String {
-        let kept = ["actor", "token", "type", "job", "code", "from", "to", "correlation_id", "text", "order"].flatMap { name in
-            query.all(name).map { "\(name)=\(Query.encoded($0))&" }
-        }
+        let kept = (["actor", "token", "type", "job", "code", "from", "to", "correlation_id", "text", "order"] as [ExactText])
+            .flatMap { name in
+                query.all(name).map { "\(name)=\(Query.encoded($0))&" }
+            }
         return "\(path)?\(kept.joined())limit=\(limit)&after=\(after)"
     }
 }
@@ -103,7 +104,7 @@ extension TrailEntry {
         json += ",\"version\":\(version),\"type\":\"\(type.rawValue)\",\"recorded_at\":\"\(recordedAt)\",\"occurred_at\":".utf8
         json.append(jsonString: occurredAt.map { "\($0)" })
         for (name, value) in [
-            ("correlation_id", correlationID), ("causation_id", causationID), ("source", source), ("detail", detail),
+            ("correlation_id", correlationID?.text), ("causation_id", causationID?.text), ("source", source), ("detail", detail),
         ] {
             json += ",\"\(name)\":".utf8
             json.append(jsonString: value)
@@ -118,8 +119,9 @@ extension RecordedRefusal {
     fileprivate var json: [UInt8] {
         var json = Array("{\"number\":\(number),\"first_at\":\"\(firstAt)\",\"last_at\":\"\(lastAt)\",\"times\":\(times)".utf8)
         for (name, value) in [
-            ("token", token), ("token_name", tokenName), ("peer", peer), ("method", method), ("path", path), ("actor", actor),
-            ("job", job), ("type", type),
+            ("token", token?.text), ("token_name", tokenName), ("peer", peer), ("method", method), ("path", path),
+            ("actor", actor?.text),
+            ("job", job?.text), ("type", type),
             ("event_id", eventID?.text), ("code", code), ("detail", detail), ("noted_by", notedBy),
         ] {
             json += ",\"\(name)\":".utf8

@@ -6,7 +6,7 @@ internal import LedgerCore
 /// position that went out says what has been seen, and a client that resumes from there has missed nothing.
 struct Conflation {
     private let interval: Duration
-    private var held: [String: FeedEvent] = [:]
+    private var held: [JobID: FeedEvent] = [:]
     private var due: ContinuousClock.Instant?
 
     /// - Parameter rate: a second.

@@ -14,7 +14,7 @@ struct EventStream: Sendable {
     /// Which events are sent; the subscription has the ends of jobs too. `nil` for all.
     let types: Set<EventType>?
     /// Of the jobs that are followed, those that have not ended yet; `nil` where all are.
-    let unended: Set<String>?
+    let unended: Set<JobID>?
     let conflation: Conflation?
     let heartbeat: Duration
     /// Whether the token still holds.
@@ -57,7 +57,7 @@ struct EventStream: Sendable {
 
     /// What has become of the stream so far.
     private struct Progress {
-        var unended: Set<String>?
+        var unended: Set<JobID>?
         var conflation: Conflation?
         var lastWrite = ContinuousClock.now
         let opened = Timestamp.now

@@ -23,7 +23,7 @@ struct EventStreams: Sendable {
     func ofAll(_ call: Call) async throws -> Response {
         let query = call.query
         try query.allow("job", "type", "after", "last_event_id", "conflate", "access_token")
-        let jobs = query.all("job")
+        let jobs = query.all("job").map { JobID($0) }
         guard jobs.count <= Self.mostJobs else {
             throw Problem.invalidRequest("\"job\" may be given \(Self.mostJobs) times; without it the stream has all jobs")
         }
@@ -55,7 +55,7 @@ struct EventStreams: Sendable {
         return try call.query.position("last_event_id")
     }
 
-    private func stream(_ call: Call, jobs: Set<String>?, after position: Position) async throws -> Response {
+    private func stream(_ call: Call, jobs: Set<JobID>?, after position: Position) async throws -> Response {
         let (types, rate) = (try call.query.types(), try conflation(call.query))
         let known = try await JobEnds.look(jobs ?? [], in: store)
         guard position <= known.head else {

@@ -8,9 +8,9 @@ struct JobEnds: Sendable {
     /// Of the log that this was found in: the stream's subscription is to be of the same.
     let epoch: EventID
     /// Of the jobs that were asked for, those that have ended, with the position of their last event.
-    let ends: [String: Position]
+    let ends: [JobID: Position]
 
-    static func look(_ jobs: Set<String>, in store: EventStore) async throws -> JobEnds {
+    static func look(_ jobs: Set<JobID>, in store: EventStore) async throws -> JobEnds {
         let statements = [
             PostgresStatement("SELECT head(), epoch FROM ledger", []),
             PostgresStatement(
@@ -23,7 +23,7 @@ struct JobEnds: Sendable {
                 """, [Array(jobs)]),
         ]
         let answers = try await store.pool.withConnection { try await $0.pipeline(statements) }
-        var ends: [String: Position] = [:]
+        var ends: [JobID: Position] = [:]
         for row in try answers[1].get() { ends[try row.decode(0)] = try row.decode(1) as Position }
         let log = try answers[0].get().only()
         return JobEnds(head: try log.decode(0), epoch: try log.decode(1), ends: ends)

@@ -1,10 +1,11 @@
 internal import HTTPTypes
+internal import LedgerCore
 internal import OffPool
 
 /// How many streams each token has open, at most so many.
 final class StreamCount: Sendable {
     private let most: Int
-    private let open = Locked<[String: Int]>([:])
+    private let open = Locked<[TokenID: Int]>([:])
 
     init(most: Int) { self.most = most }
 
@@ -29,7 +30,7 @@ final class StreamCount: Sendable {
         return Lent { [self] in leave(key) }
     }
 
-    private func leave(_ key: String) {
+    private func leave(_ key: TokenID) {
         open.withLock { open in
             open[key, default: 1] -= 1
             if open[key] == 0 { open[key] = nil }

@@ -1,9 +1,13 @@
 public import Crypto
 internal import Foundation
+public import LedgerCore
+
+/// What stands for a token wherever it is spoken of: it is no secret.
+public typealias TokenID = ExactText
 
 /// A bearer token, `jl_ID_SECRET`: the id says which row it is, the secret is 256 random bits in base64url.
 public struct AccessToken: Sendable, CustomStringConvertible, CustomReflectable {
-    public let id: String
+    public let id: TokenID
     private let secret: String
 
     public static func random() -> AccessToken {
@@ -11,21 +15,21 @@ public struct AccessToken: Sendable, CustomStringConvertible, CustomReflectable 
         func bytes(_ count: Int) -> [UInt8] { (0..<count).map { _ in UInt8.random(in: .min ... .max, using: &generator) } }
         let secret = Data(bytes(32)).base64EncodedString()
             .replacing("+", with: "-").replacing("/", with: "_").replacing("=", with: "")
-        return AccessToken(id: hex(bytes(6)), secret: secret)
+        return AccessToken(id: TokenID(hex(bytes(6))), secret: secret)
     }
 
-    private init(id: String, secret: String) {
+    private init(id: TokenID, secret: String) {
         self.id = id
         self.secret = secret
     }
 
     /// `nil` for what cannot be one of ours, whatever the ledger holds.
-    public init?(_ text: some StringProtocol) {
+    public init?(_ text: String) {
         let parts = text.split(separator: "_", maxSplits: 2, omittingEmptySubsequences: false)
         guard parts.count == 3, parts[0] == "jl", parts[1].utf8.count == 12, parts[2].utf8.count == 43,
             parts[1].utf8.allSatisfy(Self.isHexDigit), parts[2].utf8.allSatisfy(Self.isSecretCharacter)
         else { return nil }
-        (id, secret) = (String(parts[1]), String(parts[2]))
+        (id, secret) = (TokenID(parts[1]), String(parts[2]))
     }
 
     /// The token itself: for who made it, once.

@@ -19,8 +19,8 @@ struct TokenCheck: Sendable {
     }
 
     private struct State: Sendable {
-        var answers: [String: Answer] = [:]
-        var questions: [String: (hash: SHA256Digest, task: Task<Set<Scope>?, any Error>)] = [:]
+        var answers: [TokenID: Answer] = [:]
+        var questions: [TokenID: (hash: SHA256Digest, task: Task<Set<Scope>?, any Error>)] = [:]
     }
 
     private let store: TokenStore
@@ -49,7 +49,7 @@ struct TokenCheck: Sendable {
         return try await question.value
     }
 
-    private func remember(_ scopes: Set<Scope>?, of id: String, _ hash: SHA256Digest) {
+    private func remember(_ scopes: Set<Scope>?, of id: TokenID, _ hash: SHA256Digest) {
         state.withLock { state in
             // A wrong secret does not push the right one out.
             if scopes == nil, let known = state.answers[id], known.hash != hash, known.scopes != nil, known.until > .now {

@@ -1,12 +1,12 @@
 public import EventStore
-internal import LedgerCore
+public import LedgerCore
 internal import Postgres
 
 /// The ledger's tokens, for its owner: make them, list them, revoke them.
 public struct TokenStore: Sendable {
     /// A token as the ledger knows it.
     public struct Entry: Sendable {
-        public let id: String
+        public let id: TokenID
         public let name: String
         public let scopes: [String]
         public let createdAt: String
@@ -44,7 +44,7 @@ public struct TokenStore: Sendable {
     }
 
     /// Revokes a token; it stays in the list. False where there is none of this id that works.
-    public func revoke(_ id: String) async throws -> Bool {
+    public func revoke(_ id: TokenID) async throws -> Bool {
         try await pool.withConnection { connection in
             try await connection.query(
                 "UPDATE tokens SET revoked_at = clock_timestamp() WHERE id = $1 AND revoked_at IS NULL", id

@@ -22,7 +22,7 @@ struct Append: AsyncParsableCommand {
             """)
 
     @Argument(help: "The job's id.")
-    var job: String?
+    var job: JobID?
 
     @Argument(help: "The event's type.")
     var type: String?
@@ -40,13 +40,13 @@ struct Append: AsyncParsableCommand {
     var expectedVersion: String?
 
     @Option(help: "Who does this.")
-    var actor: String?
+    var actor: ExactText?
 
     @Option(help: "What this belongs to, such as a request's id.")
-    var correlationID: String?
+    var correlationID: ExactText?
 
     @Option(help: "What caused this, such as another event's id.")
-    var causationID: String?
+    var causationID: ExactText?
 
     @Option(help: "Where it comes from, such as a host or a notebook.")
     var source: String?
@@ -77,7 +77,7 @@ struct Append: AsyncParsableCommand {
         if file == nil, job == nil || type == nil { throw ValidationError("Give a JOB and a TYPE, or --file.") }
         guard file != nil else { return }
         if job != nil { throw ValidationError("--file takes jobs and types from its lines: give no JOB.") }
-        let ofOneEvent = [eventID, expectedVersion, actor, correlationID, causationID, source, occurredAt]
+        let ofOneEvent = [eventID, expectedVersion, actor?.text, correlationID?.text, causationID?.text, source, occurredAt]
         if data != "{}" || ofOneEvent.contains(where: { $0 != nil }) {
             throw ValidationError(
                 "With --file each line says everything about its event: give only --json and --data-dir beside it.")
@@ -95,7 +95,7 @@ struct Append: AsyncParsableCommand {
         await store.close()
     }
 
-    private func append(_ event: NewEvent, to job: String, in store: EventStore) async throws {
+    private func append(_ event: NewEvent, to job: JobID, in store: EventStore) async throws {
         do {
             let appended = try await store.append(event, to: job, expectedVersion: try version(), patience: .seconds(5))
             if options.json {
@@ -133,8 +133,11 @@ struct Append: AsyncParsableCommand {
     }
 
     private var metadata: String {
-        let members = [("actor", actor), ("correlation_id", correlationID), ("causation_id", causationID), ("source", source)]
-            .compactMap { name, value in value.map { (name, $0) } }
+        let members = [
+            ("actor", actor?.text), ("correlation_id", correlationID?.text), ("causation_id", causationID?.text),
+            ("source", source),
+        ]
+        .compactMap { name, value in value.map { (name, $0) } }
         var json: [UInt8] = []
         for (name, value) in members {
             json += (json.isEmpty ? "\"\(name)\":" : ",\"\(name)\":").utf8

@@ -14,19 +14,19 @@ struct AuditActor: AsyncParsableCommand {
             """)
 
     @Argument(help: "The actor, as events name it.")
-    var actor: String
+    var actor: ExactText
 
     @OptionGroup var options: LedgerOptions
 
     private struct Answer: Encodable {
         struct Job: Encodable {
-            var job: String
+            var job: JobID
             var events: Int
         }
-        var actor: String
+        var actor: ExactText
         var counted: Int
         var whole: Bool
-        var types: [String: Int]
+        var types: [String: Int]  // plain: names of event types
         var first: TrailLine
         var latest: [TrailLine]
         var jobs: [Job]
@@ -57,7 +57,7 @@ struct AuditActor: AsyncParsableCommand {
         try Output.line("  " + story.deeds.map { "\($0.count) \($0.type.rawValue)" }.joined(separator: ", "))
         try Output.line("  from \(TrailTable.seconds(story.first.happenedAt)) to \(TrailTable.seconds(latest.happenedAt))")
         try Output.line("jobs")
-        for (job, count) in story.jobs { try Output.line(Output.printable("  \(TrailTable.cut(job, 60))  \(count)")) }
+        for (job, count) in story.jobs { try Output.line(Output.printable("  \(TrailTable.cut(job.text, 60))  \(count)")) }
         try Output.line("latest")
         for line in TrailTable.lines(story.latest) { try Output.line("  " + line) }
     }

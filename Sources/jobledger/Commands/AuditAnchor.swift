@@ -39,9 +39,10 @@ struct AuditAnchor: AsyncParsableCommand {
 
     func run() async throws {
         let settings = try await options.settings()
-        let memory: any WitnessMemory =
-            isAddress
-            ? CheckpointAddress(url: place, authorization: settings.anchorAuthorization) : CheckpointFile(path: place)
+        let address = isAddress ? try CheckpointAddress(place, authorization: settings.anchorAuthorization) : nil
+        let memory: any WitnessMemory = if let address { address } else { CheckpointFile(path: place) }
+        // A query may hold a token.
+        let place = address?.name ?? place
         let witness = Witness(key: try settings.verifierKey(key), memory: memory)
         let store = try settings.store(connections: 1)
         let seal = SealProofs(store)

@@ -37,10 +37,10 @@ struct AuditCheck: AsyncParsableCommand {
 
     private struct Answer: Encodable {
         var ok = true
-        var log: String
+        var log: ExactText
         /// Of the checkpoint.
         var size: Int64
-        var job: String?
+        var job: JobID?
         /// Whether the proofs are all that there ever was of the job.
         var whole: Bool?
         var events: [SealedEvent]?
@@ -62,7 +62,12 @@ struct AuditCheck: AsyncParsableCommand {
     }
 
     private func read() throws -> String {
-        if file == "-" { return String(decoding: FileHandle.standardInput.readDataToEndOfFile(), as: UTF8.self) }
+        if file == "-" {
+            guard let text = String(validating: FileHandle.standardInput.readDataToEndOfFile(), as: UTF8.self) else {
+                throw ValidationError("standard input is not UTF-8, as every proof is.")
+            }
+            return text
+        }
         guard let text = try? String(contentsOfFile: file, encoding: .utf8) else {
             throw ValidationError("\(file) cannot be read.")
         }

@@ -21,13 +21,13 @@ struct AuditEvents: AsyncParsableCommand {
     enum Format: String, ExpressibleByArgument, CaseIterable { case table, ndjson, csv }
 
     @Option(help: "Only what this actor did.")
-    var actor: String?
+    var actor: ExactText?
 
     @Option(help: "Only events of this type.")
     var type: String?
 
     @Option(help: "Only this job.")
-    var job: String?
+    var job: JobID?
 
     @Option(
         help: ArgumentHelp("The first to look at: a position, or a time in RFC 3339.", valueName: "position|time"),
@@ -38,7 +38,7 @@ struct AuditEvents: AsyncParsableCommand {
     var to: Moment?
 
     @Option(name: .customLong("correlation-id"), help: ArgumentHelp("Only what belongs to this.", valueName: "id"))
-    var correlationID: String?
+    var correlationID: ExactText?
 
     @Option(help: ArgumentHelp("Only where all of these words occur.", valueName: "words"))
     var text: String?

@@ -20,7 +20,7 @@ struct AuditJob: AsyncParsableCommand {
             """)
 
     @Argument(help: "The job's id.")
-    var job: String
+    var job: JobID
 
     @Flag(help: "Show by the seal that these events, and no others, are the job's.")
     var prove = false
@@ -38,9 +38,9 @@ struct AuditJob: AsyncParsableCommand {
             var events: Int
             var whole: Bool
         }
-        var job: String
+        var job: JobID
         var events: Int
-        var actors: [String]
+        var actors: [ExactText]
         var ended: String?
         var leftOut: Int
         var lines: [Line]
@@ -70,11 +70,11 @@ struct AuditJob: AsyncParsableCommand {
     }
 
     private func print(_ story: JobStory, _ proof: JobCompleteness.Answer?) throws {
-        let who = story.actors.isEmpty ? "" : ", by \(story.actors.joined(separator: ", "))"
+        let who = story.actors.isEmpty ? "" : ", by \(story.actors.map(\.text).joined(separator: ", "))"
         try Output.line(Output.printable("\(job): \(story.events) event\(story.events == 1 ? "" : "s")\(who)"))
         // A cause within the job is told by its position.
         let places = Dictionary(
-            story.lines.flatMap { [$0.first, $0.last] }.map { ($0.eventID.text, "position \($0.position)") },
+            story.lines.flatMap { [$0.first, $0.last] }.map { (ExactText($0.eventID.text), "position \($0.position)") },
             uniquingKeysWith: { $1 })
         var before: Timestamp?
         for line in story.lines {
@@ -84,7 +84,7 @@ struct AuditJob: AsyncParsableCommand {
             if let detail = last.detail { text += ": \(TrailTable.cut(detail, 70))" }
             if first.occurredAt != nil { text += "  (recorded \(TrailTable.seconds(first.recordedAt)))" }
             if let source = first.source { text += "  from \(source)" }
-            if let cause = first.causationID { text += "  because of \(places[cause] ?? cause)" }
+            if let cause = first.causationID { text += "  because of \(places[cause] ?? cause.text)" }
             try Output.line(
                 "  \(TrailTable.seconds(first.happenedAt))  \(pause.padded(to: 9))"
                     + "\(first.position)".padded(to: 8) + Output.printable(text))

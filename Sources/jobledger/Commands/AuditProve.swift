@@ -25,7 +25,7 @@ struct AuditProve: AsyncParsableCommand {
     var event: String?
 
     @Option(help: "All events of this job.")
-    var job: String?
+    var job: JobID?
 
     @Flag(help: "Leave out data and metadata: their hashes prove as much to who has them.")
     var withhold = false

@@ -18,16 +18,16 @@ struct AuditRefusals: AsyncParsableCommand {
             """)
 
     @Option(help: "Only of events that name this actor.")
-    var actor: String?
+    var actor: ExactText?
 
     @Option(help: "Only by the token with this id.")
-    var token: String?
+    var token: ExactText?
 
     @Option(help: "Only of this job.")
-    var job: String?
+    var job: JobID?
 
     @Option(help: "Only for this reason, such as already_ended or unauthorized.")
-    var code: String?
+    var code: ExactText?
 
     @Option(
         help: ArgumentHelp("Go on behind this one, the last of the page before.", valueName: "number"),
@@ -44,13 +44,13 @@ struct AuditRefusals: AsyncParsableCommand {
         var firstAt: String
         var lastAt: String
         var times: Int64
-        var token: String?
+        var token: ExactText?
         var tokenName: String?
         var peer: String?
         var method: String
         var path: String
-        var actor: String?
-        var job: String?
+        var actor: ExactText?
+        var job: JobID?
         var type: String?
         var eventId: String?
         var code: String
@@ -83,10 +83,12 @@ struct AuditRefusals: AsyncParsableCommand {
     }
 
     private func print(_ refusal: RecordedRefusal) throws {
-        var who = [refusal.actor, refusal.tokenName.map { "token \($0)" } ?? refusal.token.map { "token \($0)" }, refusal.peer]
-            .compactMap { $0 }
+        var who = [
+            refusal.actor?.text, refusal.tokenName.map { "token \($0)" } ?? refusal.token.map { "token \($0)" }, refusal.peer,
+        ]
+        .compactMap { $0 }
         if who.isEmpty { who = ["somebody"] }
-        let what = [refusal.type, refusal.job].compactMap { $0 }.joined(separator: " of ")
+        let what = [refusal.type, refusal.job?.text].compactMap { $0 }.joined(separator: " of ")
         let times = refusal.times > 1 ? " ×\(refusal.times)" : ""
         try Output.line(
             Output.printable(

@@ -61,17 +61,17 @@ struct AuditKey: AsyncParsableCommand {
     var out: String?
 
     @Option(help: "The name of the key, and of the log it signs for; LEDGER and its epoch unless given.")
-    var name: String?
+    var name: ExactText?
 
     @OptionGroup var options: LedgerOptions
 
     private struct Answer: Encodable {
-        var name: String
+        var name: ExactText
         var verifier: String
     }
 
     func validate() throws {
-        if let name, !VerifierKey.isName(name) {
+        if let name, !VerifierKey.isName(name.text) {
             throw ValidationError("--name: a key's name has no spaces and no +, and is not empty.")
         }
         if name != nil, out == nil { throw ValidationError("--name is for a key that is made: give --out as well.") }

@@ -27,7 +27,7 @@ struct AuditWhy: AsyncParsableCommand {
         }
         var event: TrailLine
         var causes: [TrailLine]
-        var outsideCause: String?
+        var outsideCause: ExactText?
         var circular: Bool
         var consequences: [Consequence]
         var more: Bool

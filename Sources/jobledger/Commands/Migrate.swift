@@ -23,7 +23,7 @@ struct Migrate: AsyncParsableCommand {
     @OptionGroup var options: LedgerOptions
 
     private struct Line: Encodable {
-        var version: String
+        var version: ExactText
         var name: String
         var applied: Bool
     }

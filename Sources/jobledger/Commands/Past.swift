@@ -28,13 +28,13 @@ struct Diff: AsyncParsableCommand {
     var to: Moment
 
     @Option(help: "Only this job.")
-    var job: String?
+    var job: JobID?
 
     @OptionGroup var projections: ProjectionOptions
     @OptionGroup var options: LedgerOptions
 
     private struct Line: Encodable {
-        var job: String
+        var job: JobID
         var change: String
         var eventCount: Int64
     }
@@ -79,11 +79,11 @@ struct Diff: AsyncParsableCommand {
             let shown =
                 change.isNew
                 ? Output.value(to, longest: 100) : "\(Output.value(from, longest: 60)) → \(Output.value(to, longest: 60))"
-            try Output.line("    " + name.padded(to: 20) + shown)
+            try Output.line("    " + name.text.padded(to: 20) + shown)
         }
         for event in try JSONText.elements(of: Array(change.events.utf8)[...]).suffix(10) {
             let members = try JSONText.members(of: Array(event))
-            func text(_ name: String) -> String {
+            func text(_ name: ExactText) -> String {
                 let value = members.first { $0.name == name }.map { Output.value($0.value, longest: 100) } ?? "null"
                 return value == "null" ? "" : value
             }
@@ -108,7 +108,7 @@ struct BlameCommand: AsyncParsableCommand {
             """)
 
     @Argument(help: "The job's id.")
-    var job: String
+    var job: JobID
 
     @Option(
         help: ArgumentHelp("A position, or a time in RFC 3339.", valueName: "position|time"), transform: Moment.option("--at"))
@@ -146,7 +146,7 @@ struct BlameCommand: AsyncParsableCommand {
     }
 
     private struct Answer: Encodable {
-        var job: String
+        var job: JobID
         var position: Position
     }
 
@@ -155,7 +155,7 @@ struct BlameCommand: AsyncParsableCommand {
         var position: Position?
         var version: Int32?
         var type: String?
-        var actor: String?
+        var actor: ExactText?
         var occurredAt: String?
         var recordedAt: String?
     }

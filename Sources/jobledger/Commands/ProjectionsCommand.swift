@@ -185,7 +185,7 @@ extension ProjectionOptions {
 extension LedgerSettings {
     /// Runs `body` with the address of a server on which things can be tried: a private one where none is configured.
     fileprivate func withScratchServer<T: Sendable>(_ body: (_ url: String) async throws -> T) async throws -> T {
-        if let url = databaseURL { return try await body(url) }
+        if let url = databaseURL { return try await body(url.revealed) }
         let directory = FileManager.default.temporaryDirectory.appending(path: "jobledger-scratch-\(UUID().uuidString)")
         let server = try await PrivatePostgres.start(directory: directory, settings: ["fsync": "off"])
         let result: Result<T, any Error>

@@ -20,7 +20,7 @@ struct History: AsyncParsableCommand {
             """)
 
     @Argument(help: "The job's id.")
-    var job: String
+    var job: JobID
 
     @OptionGroup var options: LedgerOptions
 
@@ -54,7 +54,7 @@ struct Tail: AsyncParsableCommand {
             """)
 
     @Option(help: "Only this job.")
-    var job: String?
+    var job: JobID?
 
     @Option(help: "Only this type; may be given several times.")
     var type: [String] = []
@@ -129,7 +129,7 @@ struct Watch: AsyncParsableCommand {
             """)
 
     @Argument(help: "The job's id.")
-    var job: String
+    var job: JobID
 
     @OptionGroup var options: LedgerOptions
 

@@ -18,7 +18,7 @@ struct Show: AsyncParsableCommand {
             """)
 
     @Argument(help: "The job's id.")
-    var job: String
+    var job: JobID
 
     @Option(
         help: ArgumentHelp("A position, or a time in RFC 3339.", valueName: "position|time"), transform: Moment.option("--at"))
@@ -44,7 +44,7 @@ struct Show: AsyncParsableCommand {
         for (name, value) in try JSONText.members(of: row) {
             let text = JSONText.string(from: value) ?? String(decoding: value, as: UTF8.self)
             let shown = text.count > 200 ? text.prefix(200) + "… (\(text.utf8.count) bytes; --json shows all)" : text[...]
-            try Output.line(name + String(repeating: " ", count: max(1, 21 - name.count)) + Output.printable(String(shown)))
+            try Output.line(name.text.padded(to: 21) + Output.printable(String(shown)))
         }
     }
 }

@@ -30,7 +30,7 @@ struct TokenCommand: AsyncParsableCommand {
         @OptionGroup var options: LedgerOptions
 
         private struct Answer: Encodable {
-            var id: String
+            var id: TokenID
             var token: String
             var scopes: [String]
             var name: String
@@ -74,7 +74,7 @@ struct TokenCommand: AsyncParsableCommand {
         @OptionGroup var options: LedgerOptions
 
         private struct Line: Encodable {
-            var id: String
+            var id: TokenID
             var name: String
             var scopes: [String]
             var createdAt: String
@@ -105,12 +105,12 @@ struct TokenCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Revoke a token.")
 
         @Argument(help: "The token's id, as `token list` shows it.")
-        var id: String
+        var id: TokenID
 
         @OptionGroup var options: LedgerOptions
 
         private struct Answer: Encodable {
-            var id: String
+            var id: TokenID
             var revoked: Bool
         }
 

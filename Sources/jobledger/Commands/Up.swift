@@ -69,7 +69,8 @@ struct Up: AsyncParsableCommand {
         }
         do {
             let settings = environment.with(
-                databaseURL: environment.databaseURL ?? postgres?.url, redisURL: environment.redisURL ?? redis?.url)
+                databaseURL: environment.databaseURL ?? (postgres?.url).map { SecretText($0) },
+                redisURL: environment.redisURL ?? (redis?.url).map { SecretText($0) })
             try await run(settings, postgres, redis, definitions, directory, logger)
         } catch {
             try await stop(postgres, redis, directory)

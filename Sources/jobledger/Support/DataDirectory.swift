@@ -1,5 +1,6 @@
 import EmbeddedServices
 import Foundation
+import LedgerCore
 import LedgerSettings
 import PrivateFiles
 import TransparencyLog
@@ -30,8 +31,8 @@ struct DataDirectory: Sendable {
     ///   - service: the HTTP service's address and a token for it, once there is one.
     func write(_ settings: LedgerSettings, verifier: VerifierKey?, service: (url: String, token: String)? = nil) throws {
         var lines = ["# Written by `jobledger up`."]
-        if let url = settings.databaseURL { lines.append("DATABASE_URL=\(url)") }
-        if let url = settings.redisURL { lines.append("REDIS_URL=\(url)") }
+        if let url = settings.databaseURL { lines.append("DATABASE_URL=\(url.revealed)") }
+        if let url = settings.redisURL { lines.append("REDIS_URL=\(url.revealed)") }
         lines.append("JOBLEDGER_SCHEMA=\(settings.ledger)")
         if let verifier { lines.append("JOBLEDGER_SEAL_VERIFIER=\(verifier)") }
         if let service { lines += ["JOBLEDGER_URL=\(service.url)", "JOBLEDGER_TOKEN=\(service.token)"] }

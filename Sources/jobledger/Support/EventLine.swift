@@ -27,7 +27,7 @@ enum EventLine {
     }
 
     private static func parse(_ content: ArraySlice<UInt8>) throws(Refusal) -> AppendRequest {
-        let members: [(name: String, value: ArraySlice<UInt8>)]
+        let members: [JSONText.Slice]
         do {
             members = try JSONText.slices(of: content)
         } catch {

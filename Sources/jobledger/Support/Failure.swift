@@ -32,7 +32,7 @@ enum Failure {
         case let error as RedisError:
             Output.diagnostic("jobledger: Redis: \(error)")
             Foundation.exit(error.kind == .configuration ? usage.rawValue : cannotConnect.rawValue)
-        case is LedgerSettings.Problem, is ProjectionDefinition.FormatError, is KeyFile.Failure:
+        case is GivenTexts.NotText, is LedgerSettings.Problem, is ProjectionDefinition.FormatError, is KeyFile.Failure:
             Output.diagnostic("jobledger: \(error)")
             Foundation.exit(usage.rawValue)
         case let error as ValidationError:

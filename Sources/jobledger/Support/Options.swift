@@ -8,6 +8,11 @@ import Postgres
 import Projections
 import Redis
 
+/// Takes the bytes of an argument as they are.
+extension ExactText: ExpressibleByArgument {
+    public init?(argument: String) { self.init(argument) }
+}
+
 /// Which ledger a command works on, and how it answers.
 struct LedgerOptions: ParsableArguments {
     @Option(help: ArgumentHelp("The state of a running `jobledger up`; its env is read.", valueName: "dir"))
@@ -45,7 +50,7 @@ extension LedgerSettings {
                 description:
                     "DATABASE_URL is not set: set it, write it into .env, or start a ledger of your own with `jobledger up`")
         }
-        return databaseURL
+        return databaseURL.revealed
     }
 
     func requireRedis() throws -> RedisConfiguration {
@@ -57,9 +62,9 @@ extension LedgerSettings {
         return try Self.redis(redisURL)
     }
 
-    private static func redis(_ url: String) throws -> RedisConfiguration {
+    private static func redis(_ url: SecretText) throws -> RedisConfiguration {
         do {
-            return try RedisConfiguration(url: url)
+            return try RedisConfiguration(url: url.revealed)
         } catch {
             throw Problem(description: "REDIS_URL: \(error.message)")
         }

@@ -49,6 +49,8 @@ enum Output {
         String(String.UnicodeScalarView(text.unicodeScalars.map { $0.properties.generalCategory == .control ? "\u{FFFD}" : $0 }))
     }
 
+    static func printable(_ text: ExactText) -> String { printable(text.text) }
+
     /// A value of JSON, for people: a string without its quotes, and no more of it than fits.
     static func value(_ json: [UInt8], longest: Int) -> String {
         let text = printable(JSONText.string(from: json) ?? String(decoding: json, as: UTF8.self))

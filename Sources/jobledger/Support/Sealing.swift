@@ -10,14 +10,14 @@ import TransparencyLog
 
 extension LedgerSettings {
     /// What the key of the ledger is called that seals its present epoch.
-    func sealKeyName() async throws -> String {
+    func sealKeyName() async throws -> ExactText {
         let store = try store(connections: 1)
         let epoch = try await store.epoch()
         await store.close()
         return Self.sealKeyName(ledger, epoch)
     }
 
-    static func sealKeyName(_ ledger: LedgerName, _ epoch: EventID) -> String { "jobledger/\(ledger)/\(epoch.text)" }
+    static func sealKeyName(_ ledger: LedgerName, _ epoch: EventID) -> ExactText { "jobledger/\(ledger)/\(epoch.text)" }
 
     /// - Parameter keyFile: that of the settings unless given.
     func sealer(keyFile: String? = nil, logger: Logger) throws -> Sealer {
@@ -67,7 +67,7 @@ extension LedgerSettings {
         await store.close()
         let (name, path) = (Self.sealKeyName(ledger, epoch), directory.sealKey.path)
         if try directory.hasSealKey(named: name, logger: logger) == false {
-            let isOfThePast = origin.map { $0 != name && $0.hasPrefix("jobledger/\(ledger)/") } ?? true
+            let isOfThePast = origin.map { $0 != name && $0.text.hasPrefix("jobledger/\(ledger)/") } ?? true
             guard isOfThePast else {
                 logger.warning(
                     "the ledger is sealed by a key that is not here, and is not sealed now: JOBLEDGER_SEAL_KEY names a key; jobledger audit key makes another",
@@ -85,14 +85,15 @@ extension DataDirectory {
     var sealKey: URL { url.appending(path: "seal.key") }
 
     /// Whether there is a key of this name. One of an epoch that is over is put aside.
-    func hasSealKey(named name: String, logger: Logger) throws -> Bool {
+    func hasSealKey(named name: ExactText, logger: Logger) throws -> Bool {
         let path = sealKey.path
         guard FileManager.default.fileExists(atPath: path) else { return false }
         let key = try KeyFile.sealKey(at: path)
         if key.name == name { return true }
         logger.notice("another epoch has begun: a new key seals it", metadata: ["old": "\(key.name)", "new": "\(name)"])
         for file in [path, path + ".signed"] where FileManager.default.fileExists(atPath: file) {
-            try FileManager.default.moveItem(atPath: file, toPath: file + "." + (key.name.split(separator: "/").last ?? "old"))
+            try FileManager.default.moveItem(
+                atPath: file, toPath: file + "." + (key.name.text.split(separator: "/").last ?? "old"))
         }
         return false
     }

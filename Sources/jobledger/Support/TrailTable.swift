@@ -5,14 +5,14 @@ import LedgerCore
 struct TrailLine: Encodable {
     var position: Position
     var eventID: String
-    var actor: String?
-    var job: String
+    var actor: ExactText?
+    var job: JobID
     var version: Int32
     var type: String
     var recordedAt: String
     var occurredAt: String?
-    var correlationID: String?
-    var causationID: String?
+    var correlationID: ExactText?
+    var causationID: ExactText?
     var source: String?
     var detail: String?
 
@@ -50,9 +50,9 @@ enum TrailTable {
         guard !entries.isEmpty else { return [] }
         var columns: [(name: String, cells: [String])] = [
             ("position", entries.map { "\($0.position)" }), ("when", entries.map { seconds($0.happenedAt) }),
-            ("actor", entries.map { $0.actor ?? "" }), ("job", entries.map { "\($0.job)" }),
+            ("actor", entries.map { $0.actor?.text ?? "" }), ("job", entries.map { "\($0.job)" }),
             ("", entries.map { "v\($0.version)" }),
-            ("what", entries.map(\.type.rawValue)), ("belongs to", entries.map { $0.correlationID ?? "" }),
+            ("what", entries.map(\.type.rawValue)), ("belongs to", entries.map { $0.correlationID?.text ?? "" }),
             ("from", entries.map { $0.source ?? "" }), ("detail", entries.map { $0.detail ?? "" }),
         ]
         columns.removeAll { column in column.cells.allSatisfy(\.isEmpty) }
@@ -87,8 +87,9 @@ enum TrailTable {
         let lines = entries.map { entry in
             [
                 "\(entry.position)", entry.eventID.text, "\(entry.recordedAt)", entry.occurredAt.map { "\($0)" } ?? "",
-                cell(entry.actor), cell(entry.job), "\(entry.version)", entry.type.rawValue, cell(entry.correlationID),
-                cell(entry.causationID), cell(entry.source), cell(entry.detail),
+                cell(entry.actor?.text), cell(entry.job.text), "\(entry.version)", entry.type.rawValue,
+                cell(entry.correlationID?.text),
+                cell(entry.causationID?.text), cell(entry.source), cell(entry.detail),
             ].joined(separator: ",")
         }
         return ([names.joined(separator: ",")] + lines).joined(separator: "\r\n") + "\r"

@@ -1,0 +1,98 @@
+import CLibpq
+import Texts
+
+/// A connection string that libpq understands as its writer meant it, as far as can be told before anything is connected.
+///
+/// libpq repeats in its messages what it does not understand, and takes a part of a password for a host or a port where a character of it
+/// is not percent-encoded. So what it complains of is not shown here, and what cannot be a host or a port is refused without being named.
+struct ConnectionString: Sendable {
+    let text: SecretText
+    let namesSeveralHosts: Bool
+    /// Values of options that libpq itself calls secret, and that no other option has.
+    private let secrets: [String]
+
+    private static let advice = """
+        It is like postgresql://user:password@host:5432/database, or host=… dbname=… password='…'. In the first form write each \
+        of : / @ ? # % [ ] in a user or password in percent-encoding, an @ as %40.
+        """
+
+    /// - Throws: ``PostgresError`` of kind `cannotConnect` that no waiting mends. It has nothing of the text.
+    init(_ text: SecretText) throws(PostgresError) {
+        self.text = text
+        let options = try Self.options(text.revealed)
+        for port in options.filter({ $0.name == "port" }).flatMap({ Self.parts($0.value) }) where !port.isEmpty {
+            // UInt16 would also take a sign.
+            guard port.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }), let number = UInt16(port),
+                number > 0
+            else { throw Self.wrong("its port is not a number from 1 to 65535") }
+        }
+        if let scheme = text.revealed.utf8.firstRange(of: "://".utf8) {
+            // A host in the query may begin with an @, which stands for an abstract socket.
+            let rest = text.revealed.utf8[scheme.upperBound...].prefix { $0 != UInt8(ascii: "?") }
+            let authority = rest.prefix { $0 != UInt8(ascii: "/") }
+            guard authority.count(where: { $0 == UInt8(ascii: "@") }) < 2,
+                !rest[authority.endIndex...].contains(UInt8(ascii: "@"))
+            else {
+                throw Self.wrong("it has an @ where none can be")
+            }
+        }
+        namesSeveralHosts = options.contains {
+            ["host", "hostaddr"].contains($0.name) && $0.value.utf8.contains(UInt8(ascii: ","))
+        }
+        let plain = options.filter { !$0.isSecret }.map(\.value)
+        secrets = options.filter { $0.isSecret && !$0.value.isEmpty && !plain.contains($0.value) }.map(\.value)
+    }
+
+    /// A message of libpq or of a server about this connection, without anything secret.
+    func cleaned(_ message: String) -> String {
+        // Only an option's value is complained of so, before anything is connected.
+        let shown = message.hasPrefix("invalid ") ? Self.withoutQuoted(message) : message
+        return secrets.reduce(shown) { $0.replacing($1, with: "***") }
+    }
+
+    private static func parts(_ list: String) -> [Substring] { list.split(separator: ",", omittingEmptySubsequences: false) }
+
+    private static func wrong(_ what: String) -> PostgresError {
+        .cannotConnect("the connection string cannot be used: \(what). \(advice)", isPermanent: true)
+    }
+
+    private struct Option {
+        var name: String
+        var value: String
+        var isSecret: Bool
+    }
+
+    /// The options that are set.
+    private static func options(_ text: String) throws(PostgresError) -> [Option] {
+        if let first = text.unicodeScalars.first, first == "\"" || first == "'" || first == "\u{201C}" {
+            throw wrong("it stands in quotes; leave them out")
+        }
+        var message: UnsafeMutablePointer<CChar>?
+        guard let parsed = PQconninfoParse(text, &message) else {
+            // libpq allocated the message for us; it is copied out and freed here.
+            defer { PQfreemem(message) }
+            throw wrong(message.map { withoutQuoted(String(cString: $0)) } ?? "out of memory")
+        }
+        // An array that ends with an option without a name; its strings are copied before it is freed.
+        defer { PQconninfoFree(parsed) }
+        var options: [Option] = []
+        var next = parsed
+        while let name = next.pointee.keyword {
+            if let value = next.pointee.val {
+                let isSecret = next.pointee.dispchar.map { String(cString: $0) == "*" } ?? false
+                options.append(Option(name: String(cString: name), value: String(cString: value), isSecret: isSecret))
+            }
+            next += 1
+        }
+        return options
+    }
+
+    /// libpq puts in quotes what it repeats. What is repeated may have quotes itself: so all is left out from the first to the last.
+    private static func withoutQuoted(_ message: String) -> String {
+        let message = message.trimmed
+        guard let first = message.firstIndex(of: "\""), let last = message.lastIndex(of: "\""), first < last else {
+            return message
+        }
+        return message[..<first] + "\"…\"" + message[message.index(after: last)...]
+    }
+}
