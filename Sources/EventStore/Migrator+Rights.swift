@@ -12,6 +12,7 @@ extension Migrator {
                 let version: ExactText? = try await connection.query("SELECT what FROM rights WHERE object = 'VERSION'").first?
                     .decode(0)
                 guard version == applied.max() else {
+                    try await requireOwner(on: connection)
                     try await rememberRights(on: connection)
                     return []
                 }
@@ -22,6 +23,20 @@ extension Migrator {
                 description:
                     "the rights of the ledger's roles are not complete, and could not be mended: \(error)\n  Run it as a superuser."
             )
+        }
+    }
+
+    /// Nothing is given back to a ledger that dbmate made: then its roles must have come along.
+    private func requireOwner(on connection: PostgresConnection) async throws {
+        let isThere: Bool = try await connection.query(
+            "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1 || '_owner')", ledger.text
+        ).only().decode(0)
+        guard isThere else {
+            throw Failure(
+                description: """
+                    the ledger's roles are missing, as after a restore on another server, and what they may do is not remembered, because the \
+                    migrations were run by another program. Take them over with pg_dumpall --roles-only, and restore the ledger again
+                    """)
         }
     }
 
