@@ -33,9 +33,11 @@ struct Fold: Sendable {
     private static let memory = "32MB"
 
     /// How a fold is planned. A window changes few rows of a large table, and the planner knows neither how few nor how large: so no table is read
-    /// whole where an index leads to the rows. What the transaction does afterwards, such as a digest, is planned as usual.
-    private static let planning = "SET LOCAL work_mem = '\(memory)'; SET LOCAL enable_seqscan = off;\n"
-    private static let planningAsUsual = "SET LOCAL enable_seqscan = DEFAULT;\n"
+    /// whole where an index leads to the rows, and what is asked for in the order of an index is not put together from another's. What the transaction
+    /// does afterwards, such as a digest, is planned as usual.
+    private static let planning =
+        "SET LOCAL work_mem = '\(memory)'; SET LOCAL enable_seqscan = off; SET LOCAL enable_incremental_sort = off;\n"
+    private static let planningAsUsual = "SET LOCAL enable_seqscan = DEFAULT; SET LOCAL enable_incremental_sort = DEFAULT;\n"
 
     /// Makes the tables, empty.
     func createTables(on connection: PostgresConnection) async throws {

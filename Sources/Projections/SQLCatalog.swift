@@ -34,8 +34,8 @@ struct SQLCatalog: Sendable {
         let name: String
         /// By number.
         var columns: [Int: Column] = [:]
-        /// The columns of its primary key.
-        var key: Set<Int> = []
+        /// The columns of each unique index, where none of them may be null: no two rows are equal in all of them.
+        var keys: [Set<Int>] = []
         /// The row's own type.
         var rowType = 0
     }
@@ -88,10 +88,9 @@ struct SQLCatalog: Sendable {
         for row in try await connection.query(
             """
             SELECT attrelid::bigint AS oid, attnum, attname::text AS name, atttypid::bigint AS type, attidentity <> '' AS is_identity,
-                   CASE WHEN attgenerated = '' THEN pg_attrdef.adbin::text END AS preset, attnum = ANY (indkey) IS TRUE AS is_key
+                   CASE WHEN attgenerated = '' THEN pg_attrdef.adbin::text END AS preset
               FROM pg_attribute
               LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
-              LEFT JOIN pg_index ON indrelid = attrelid AND indisprimary
              WHERE attrelid = ANY ($1::bigint[]::oid[]) AND attnum > 0 AND NOT attisdropped
             """, tables.keys.map { Int64($0) })
         {
@@ -100,7 +99,19 @@ struct SQLCatalog: Sendable {
             tables[oid]?.columns[number] = Column(
                 name: try row.decode("name"), type: try row.decode("type"), preset: try row.decode("preset"),
                 isIdentity: try row.decode("is_identity"))
-            if try row.decode("is_key") { tables[oid]?.key.insert(number) }
+        }
+        for row in try await connection.query(
+            """
+            SELECT indrelid::bigint AS oid, array_agg(attnum::bigint) AS columns
+              FROM pg_index
+              JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY ((indkey::smallint[])[0:indnkeyatts - 1])
+             WHERE indrelid = ANY ($1::bigint[]::oid[]) AND indisunique AND indpred IS NULL AND indexprs IS NULL
+             GROUP BY indrelid, indexrelid
+            HAVING bool_and(attnotnull)
+            """, tables.keys.map { Int64($0) })
+        {
+            let columns: [Int64] = try row.decode("columns")
+            tables[try row.decode("oid", as: Int.self)]?.keys.append(Set(columns.map(Int.init)))
         }
     }
 

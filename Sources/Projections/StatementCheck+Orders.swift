@@ -80,7 +80,7 @@ extension StatementCheck {
             let names = Set(columns.compactMap { catalog.tables[table]?.columns[$0]?.name })
             return table == catalog.events
                 ? names.contains("position") || names.contains("event_id") || names.isSuperset(of: ["stream_id", "version"])
-                : catalog.tables[table].map { !$0.key.isEmpty && columns.isSuperset(of: $0.key) } ?? false
+                : catalog.tables[table]?.keys.contains(where: columns.isSuperset) ?? false
         }
     }
 

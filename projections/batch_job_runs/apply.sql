@@ -45,8 +45,13 @@ placed AS (
 ),
 last_report AS MATERIALIZED (
   SELECT batch_job_id, run_index, variables, metrics, created_at, first_position, first_ordinal,
+         -- The row with just these values, written as a range in the order of the unique index, for no other index has that order. Asked for plainly, it
+         -- may be looked for among all rows of the job.
          (SELECT id FROM batch_job_runs AS known
-           WHERE known.batch_job_id = placed.batch_job_id AND known.run_index = placed.run_index) AS known_id
+           WHERE (known.batch_job_id, known.run_index) >= (placed.batch_job_id, placed.run_index)
+             AND (known.batch_job_id, known.run_index) <= (placed.batch_job_id, placed.run_index)
+           ORDER BY known.batch_job_id, known.run_index
+           LIMIT 1) AS known_id
     FROM placed
    WHERE is_last
 ),

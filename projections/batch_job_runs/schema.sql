@@ -14,7 +14,3 @@ CREATE TABLE batch_job_runs (
 );
 
 CREATE INDEX idx_batch_job_runs_job_id ON batch_job_runs (batch_job_id);
-
--- A job has a hundred runs, as far as the planner is concerned, whatever the last ANALYZE found: where all jobs had one, it would take a run of
--- the next to be found by the job alone, and walk its hundred thousand others.
-ALTER TABLE batch_job_runs ALTER COLUMN batch_job_id SET (n_distinct = -0.01);
