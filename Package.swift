@@ -137,7 +137,8 @@ let package = Package(
 
         // Tests: those of a module beside its name, with servers of their own.
         .target(
-            name: "LedgerTesting", dependencies: ["LedgerCore", "Postgres", "Redis", "EventStore", "EmbeddedServices"],
+            name: "LedgerTesting",
+            dependencies: ["LedgerCore", "Postgres", "Redis", "EventStore", "EmbeddedServices", "OffPool"],
             path: "Tests/LedgerTesting", swiftSettings: settings),
         tests("TextsTests", ["Texts", "LedgerTesting"]),
         tests("PostgresTests", ["Postgres", "Redis", "OffPool", "LedgerTesting", "EmbeddedServices"]),

@@ -33,7 +33,7 @@ struct SealReference: Sendable {
             if let key { try last.checkpoint.verify(by: key) }
             isTrusted = true
             return
-        } catch where error is SealDamaged || error is SignedCheckpoint.NotSigned {
+        } catch  where error is SealDamaged || error is SignedCheckpoint.NotSigned {
             edge = TreeEdge(size: stored.size, bytes: stored.edge) ?? TreeEdge()
             (source, isTrusted) = (StoredTiles(connection: connection, edge: edge), false)
             say(.checkpoint, stored.size, "\(error)")

@@ -34,7 +34,8 @@ package final class ChildProcess: Sendable {
     ///   - input: a file for standard input.
     ///   - log: a file to which standard output and standard error are appended.
     package static func start(
-        _ command: [String], environment: [String: String] = [:], input: String = "/dev/null", log: String  // plain: names of variables, our own
+        _ command: [String], environment: [String: String] = [:],  // plain: names of variables, our own
+        input: String = "/dev/null", log: String
     ) async throws -> ChildProcess {
         let pid = try await SpawningThread.shared.run {
             try spawn(command, environment: environment, input: input, log: log)
@@ -47,7 +48,8 @@ package final class ChildProcess: Sendable {
 
     /// Runs `command` to its end.
     static func run(
-        _ command: [String], environment: [String: String] = [:], input: String = "/dev/null", log: String  // plain: names of variables, our own
+        _ command: [String], environment: [String: String] = [:],  // plain: names of variables, our own
+        input: String = "/dev/null", log: String
     ) async throws -> Exit {
         let child = try await start(command, environment: environment, input: input, log: log)
         guard let exit = await child.exit() else {

@@ -15,7 +15,7 @@ struct PostgresCluster: Sendable {
     var data: String { directory.path(Self.data) }
     private static let data = "postgres-data"
     private var passwordFile: String { "postgres.password" }
-    static var environment: [String: String] { ["PATH": Programs.path, "LC_ALL": "C.UTF-8", "TZ": "UTC"] }  // plain: names of variables, our own
+    static var environment: [String: String] { ["PATH": Programs.path, "LC_ALL": "C.UTF-8", "TZ": "UTC"] }  // plain: our own
 
     func password() throws -> String {
         guard let text = try directory.handle.read(passwordFile), !text.isEmpty else {

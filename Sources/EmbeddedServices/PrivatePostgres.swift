@@ -47,7 +47,8 @@ public actor PrivatePostgres {
     }
 
     private init(
-        _ directory: ServiceDirectory, _ lock: DirectoryLock, _ settings: [String: String], _ listening: Listening  // plain: names of settings, our own
+        _ directory: ServiceDirectory, _ lock: DirectoryLock, _ settings: [String: String],  // plain: names of settings, our own
+        _ listening: Listening
     ) async throws {
         self.lock = lock
         let programs = try Programs.postgres()

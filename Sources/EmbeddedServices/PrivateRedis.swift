@@ -44,7 +44,8 @@ public actor PrivateRedis {
     }
 
     private init(
-        _ directory: ServiceDirectory, _ lock: DirectoryLock, _ settings: [String: String], _ listening: Listening  // plain: names of settings, our own
+        _ directory: ServiceDirectory, _ lock: DirectoryLock, _ settings: [String: String],  // plain: names of settings, our own
+        _ listening: Listening
     ) async throws {
         self.directory = directory
         self.lock = lock

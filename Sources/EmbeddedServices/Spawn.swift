@@ -2,7 +2,10 @@ import Foundation
 
 extension ChildProcess {
     /// posix_spawn(3), on the calling thread.
-    static func spawn(_ command: [String], environment: [String: String], input: String, log: String) throws -> pid_t {  // plain: names of variables, our own
+    static func spawn(
+        _ command: [String], environment: [String: String],  // plain: names of variables, our own
+        input: String, log: String
+    ) throws -> pid_t {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }

@@ -38,7 +38,9 @@ public struct RedisError: Error, Sendable, Equatable, CustomStringConvertible {
     }
 
     /// Codes of a server that is starting, failing over or busy.
-    private static let passingCodes: Set<String> = ["LOADING", "BUSY", "TRYAGAIN", "MASTERDOWN", "CLUSTERDOWN", "READONLY"]  // plain: words of the protocol
+    private static let passingCodes: Set<String> = [  // plain: words of the protocol
+        "LOADING", "BUSY", "TRYAGAIN", "MASTERDOWN", "CLUSTERDOWN", "READONLY",
+    ]
 
     public var description: String {
         let what =

@@ -107,7 +107,7 @@ import Testing
                 "SELECT begin_import((SELECT epoch FROM ledger), 1)", "SELECT begin_epoch()",
                 "SELECT take_lease('relay', 'me', '1 s')", "UPDATE leases SET holder = 'me'",
                 "INSERT INTO checkpoints (reader) VALUES ('x')", "UPDATE projections SET position = 0",
-                "SELECT take_subscription('s', 'me', '1 s', 0)", "SELECT stop_seal('no reason')",
+                "SELECT take_subscription('s', repeat('m', 32), '1 s', 0)", "SELECT stop_seal('no reason')",
             ] {
                 let connection = try await ledger.connect()
                 let error = await #expect(throws: PostgresError.self, "\(statement)") {

@@ -5,7 +5,7 @@ import Testing
 
 @Suite struct LeaseTests {
     /// A lease from a clock that was ahead, by an hour or for ever, keeps nobody out; one of a minute at most is what it says.
-    @Test(arguments: [("1 hour", true), ("61 seconds", true), ("infinity", true), ("50 seconds", false)])
+    @Test(arguments: [("1 hour", true), ("10 minutes", true), ("infinity", true), ("50 seconds", false)])
     func aLeaseFromAClockThatWasAhead(_ ahead: String, _ hasRunOut: Bool) async throws {
         try await TestLedger.with { ledger in
             let connection = try await ledger.connect()

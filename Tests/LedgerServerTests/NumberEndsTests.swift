@@ -146,16 +146,22 @@ import Testing
                 script: """
                     UPDATE audit_log SET recorded_at = 'infinity', occurred_at = '-infinity' WHERE position = 1;
                     UPDATE audit_log SET version = -2147483648, recorded_at = '4713-01-01 BC' WHERE position = 2;
-                    INSERT INTO refusals (first_at, last_at, times, method, path, code, detail)
-                    VALUES ('-infinity', 'infinity', 1, 'POST', '/', 'x', 'y'), ('4713-01-01 BC', '294276-12-31', 1, 'POST', '/', 'x', 'y');
                     """)
+            for (first, last) in [("-infinity", "infinity"), ("now", "infinity"), ("4713-01-01 BC", "294276-12-31")] {
+                await #expect(throws: PostgresError.self, "nobody notes a refusal of such a time") {
+                    try await owner.query(
+                        """
+                        INSERT INTO refusals (first_at, last_at, times, method, path, code, detail)
+                        VALUES ($1::text::timestamptz, $2::text::timestamptz, 1, 'POST', '/', 'x', 'y')
+                        """, first, last)
+                }
+            }
             await owner.close()
             let events = try await service.ask("GET", "/v1/audit/events?order=oldest")
             #expect(events.json["events"][0]["recorded_at"].text == "9999-12-31T23:59:59.999999Z", "\(events)")
             #expect(events.json["events"][0]["occurred_at"].text == "0000-01-01T00:00:00Z")
             let refusals = try await service.ask("GET", "/v1/audit/refusals?order=oldest")
-            #expect(refusals.json["refusals"][0]["last_at"].text == "9999-12-31T23:59:59.999999Z", "\(refusals)")
-            #expect(refusals.json["refusals"].elements.count == 2)
+            #expect(refusals.status == 200 && refusals.json["refusals"].elements.isEmpty, "\(refusals)")
             for path in ["/v1/audit/events/1/why", "/metrics", "/v1/jobs/a", "/v1/audit/events?from=9999-12-31T23:59:59.999999Z"]
             {
                 #expect(try await service.ask("GET", path).status == 200, "\(path)")

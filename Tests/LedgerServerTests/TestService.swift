@@ -32,6 +32,19 @@ struct TestService: Sendable {
         server: String? = nil,
         settings: HTTPSettings = HTTPSettings(), _ body: @Sendable (TestService) async throws -> T
     ) async throws -> T {
+        try await places.with {
+            try await run(
+                needsToken: needsToken, projecting: projecting, redis: redis, url: url, server: server, settings: settings, body)
+        }
+    }
+
+    /// Each takes some twenty connections to Postgres, of which there are 400 for all.
+    private static let places = Places(12)
+
+    private static func run<T: Sendable>(
+        needsToken: Bool, projecting: Bool, redis: RedisConfiguration?, url: String?, server: String?, settings: HTTPSettings,
+        _ body: @Sendable (TestService) async throws -> T
+    ) async throws -> T {
         let settings = settings.changed { $0.readers = min($0.readers, 4) }
         return try await TestLedger.with(url: server) { ledger in
             let tokens = TokenStore(ledger.store)

@@ -29,7 +29,7 @@ public actor TestServers {
         let task = Task {
             Self.clearWhatOthersLeft()
             async let postgres = PrivatePostgres.start(
-                directory: Self.directory("postgres"), settings: ["fsync": "off", "max_connections": "400"], listening: .loopback)
+                directory: Self.directory("postgres"), settings: ["fsync": "off", "max_connections": "600"], listening: .loopback)
             async let redis = PrivateRedis.start(directory: Self.directory("redis"), listening: .loopback)
             return try await (postgres, redis)
         }

@@ -53,7 +53,8 @@ final class RefusalBook: Sendable {
         let now = ContinuousClock.now
         page.withLock { page in
             let who: ExactText =
-                attempt.kind.token.flatMap { isKnown ? "token \($0)" : nil } ?? "network \(PeerNetwork.of(attempt.kind.peer?.text))"
+                attempt.kind.token.flatMap { isKnown ? "token \($0)" : nil }
+                ?? "network \(PeerNetwork.of(attempt.kind.peer?.text))"
             if page.noted[attempt.kind] == nil {
                 let most = isKnown ? Self.mostOfToken : Self.mostOfAddress
                 if page.rows[who, default: 0] < most, page.order.count < Self.most {
