@@ -26,7 +26,13 @@ public struct TestLedger: Sendable {
         }
         await ledger.store.close()
         let connection = try await ledger.connect()
-        try await connection.execute(script: "DROP SCHEMA \"\(name)\" CASCADE")
+        // A session of a program that was just killed may still be at work on the same tables, and then Postgres ends one of the two.
+        while true {
+            do {
+                try await connection.execute(script: "DROP SCHEMA \"\(name)\" CASCADE")
+                break
+            } catch SQLState.deadlockDetected {}
+        }
         await connection.close()
         return result
     }
