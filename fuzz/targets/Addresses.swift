@@ -1,3 +1,5 @@
+import Texts
+
 /// Addresses: of Redis, and queries.
 func fuzzAddresses(_ bytes: [UInt8]) {
     let text = String(decoding: bytes, as: UTF8.self)

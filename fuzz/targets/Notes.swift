@@ -1,4 +1,5 @@
 import Foundation
+import Texts
 import TransparencyLog
 
 /// Signed notes, checkpoints, proofs and keys, as anybody may have written them.
