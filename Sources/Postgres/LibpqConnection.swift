@@ -22,6 +22,9 @@ final class LibpqConnection {
     private(set) var failure: PostgresError?
     /// Set when the session has answered with an error that lasts as long as it does: who has it may finish with it, nobody else gets it.
     private(set) var isSpoiled = false
+    /// What the server has said beside its answers.
+    private final class Remarks { var count = 0 }
+    private let remarks = Remarks()
 
     init(_ configuration: PostgresConfiguration, interrupt: Interrupt) throws(PostgresError) {
         self.interrupt = interrupt
@@ -51,8 +54,11 @@ final class LibpqConnection {
             // An option's value that libpq understands, but not as that option's, is found only now: `invalid sslmode value: …`.
             throw .cannotConnect(lastMessage, isPermanent: lastMessage.hasPrefix("invalid "))
         }
-        // Notices are for people at a terminal; libpq would print them on standard error.
-        PQsetNoticeProcessor(pointer, { _, _ in }, nil)
+        // Notices are for people at a terminal; libpq would print them on standard error. That there was one is all that counts.
+        // The pointer outlives no one: `remarks` is released after `deinit` has finished the connection, which alone calls with it.
+        PQsetNoticeReceiver(
+            pointer, { remarks, _ in Unmanaged<Remarks>.fromOpaque(remarks!).takeUnretainedValue().count += 1 },
+            Unmanaged.passUnretained(remarks).toOpaque())
         guard PQsetnonblocking(pointer, 1) == 0 else { throw PostgresError(.cannotConnect, lastMessage) }
     }
 
@@ -254,11 +260,12 @@ final class LibpqConnection {
         if isSpoiled || failure != nil || PQstatus(pointer) != CONNECTION_OK { return true }
         // A bell that was rung for an earlier statement says nothing about the server.
         interrupt.clear()
-        // The server's last words come first, its hanging up an instant behind them.
-        var patience = Duration.zero
-        while interrupt.wait(for: .readable, on: PQsocket(pointer), within: patience) == .ready {
+        // A server speaks unasked to tell of a changed setting, or that it is about to hang up: which may follow much later.
+        let heard = remarks.count
+        while interrupt.wait(for: .readable, on: PQsocket(pointer), within: .zero) == .ready {
             if PQconsumeInput(pointer) == 0 || PQstatus(pointer) != CONNECTION_OK { return true }
-            patience = .milliseconds(20)
+            // libpq looks at what has come when it is asked whether it waits for more.
+            if PQisBusy(pointer) == 1 || remarks.count > heard { return true }
         }
         return false
     }

@@ -5,9 +5,16 @@ import Postgres
 import Testing
 
 extension TestLedger {
-    /// Keeps everybody from numbering events until ``release(_:)``: a commit that was begun stays in flight.
+    /// Keeps everybody from numbering events until ``release(_:)``: a commit that was begun stays in flight, for as long as a busy machine
+    /// takes to bring about what the test wants to see. An append's own patience with the lock would be 10 s.
     func holdLog() async throws -> PostgresConnection {
         let connection = try await connect(as: "holder")
+        let impatient = try await connection.query(
+            "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = $1::regnamespace AND 'lock_timeout=10s' = ANY (proconfig)",
+            "\(name)")
+        for function in try impatient.map({ try $0.decode(0, as: String.self) }) {
+            try await connection.execute(script: "ALTER FUNCTION \(function) SET lock_timeout = '10min'")
+        }
         try await connection.execute(script: "BEGIN; LOCK TABLE serialiser IN SHARE ROW EXCLUSIVE MODE")
         return connection
     }

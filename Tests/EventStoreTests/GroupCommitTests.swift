@@ -110,7 +110,10 @@ import Testing
     /// A server process is stopped with a large request on its way, which then can take any time.
     @Test func aHugeOrSlowRequestDoesNotHoldUpSmallOnes() async throws {
         try await TestLedger.with { ledger async throws in
-            let store = EventStore(url: ledger.url, ledger: ledger.name, applicationName: "\(ledger.name)-large")
+            // A process that stands still reads nothing: the kernel would give it up after 30 s.
+            var url = try #require(URLComponents(string: ledger.url))
+            url.queryItems = (url.queryItems ?? []) + [URLQueryItem(name: "tcp_user_timeout", value: "0")]
+            let store = EventStore(url: try #require(url.string), ledger: ledger.name, applicationName: "\(ledger.name)-large")
             try await store.withGroupCommit { commits in
                 _ = try await commits.append(
                     AppendRequest(

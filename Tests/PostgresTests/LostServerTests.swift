@@ -90,6 +90,22 @@ import Testing
         }
     }
 
+    /// A session that leaves cleans up first, and that can take long: here it waits for somebody who looks at its temporary table.
+    @Test func aSessionThatHasSaidItsLastWordsIsNotUsable() async throws {
+        try await withConnection { connection in
+            try await connection.execute(script: "CREATE TEMPORARY TABLE kept (number int)")
+            let process = await connection.serverProcess
+            let schema: String = try await connection.query("SELECT pg_my_temp_schema()::regnamespace::text").only().decode(0)
+            try await withConnection { other in
+                try await other.execute(script: "BEGIN; LOCK TABLE \(schema).kept IN ACCESS SHARE MODE")
+                try await other.query("SELECT pg_terminate_backend($1)", process)
+                try await other.waitUntilLocked(process)
+                #expect(await connection.isUsable() == false)
+                try await other.execute(script: "ROLLBACK")
+            }
+        }
+    }
+
     /// A server that stands still answers neither the statement nor the request to cancel it.
     @Test func aFrozenServerHoldsUpNobodyForEver() async throws {
         try await withOwnServer { server in

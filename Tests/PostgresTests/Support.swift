@@ -58,6 +58,12 @@ extension PostgresConnection {
         }
     }
 
+    nonisolated func waitUntilLocked(_ process: Int32) async throws {
+        try await eventually("server process \(process) waits for a lock") {
+            try await number("SELECT count(*) FROM pg_locks WHERE pid = $1 AND NOT granted", process) == 1 ? () : nil
+        }
+    }
+
     /// Whether the server process runs nothing: it is between statements, or gone.
     nonisolated func isAtRest(_ process: Int32) async throws -> Bool {
         try await number("SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND state = 'active'", process) == 0
