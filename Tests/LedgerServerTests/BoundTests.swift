@@ -23,6 +23,40 @@ import Testing
         }
     }
 
+    @Test("large bodies are taken apart beside the event loops: others are answered meanwhile") func alive() async throws {
+        try await TestService.with { service in
+            let zeros = String(repeating: "0,", count: 300_000) + "0"
+            let large = #"{"type":"queued","data":{"name":"x","parameters":{"zeros":[\#(zeros)]}}}"#
+            let isOver = StopSignal()
+            async let longest = longestSilence(of: service, until: isOver)
+            let slowest = try await withThrowingTaskGroup(of: Duration.self) { group in
+                for job in ["a", "b", "c", "d"] {
+                    group.addTask {
+                        let start = ContinuousClock.now
+                        let answer = try await service.append(large, to: job)
+                        #expect(answer.status == 201, "\(answer)")
+                        return start.duration(to: .now)
+                    }
+                }
+                return try await group.reduce(Duration.zero) { max($0, $1) }
+            }
+            isOver.set()
+            // A loop that took a body apart itself would be silent for most of that request's time, on any machine.
+            let silence = try await longest
+            #expect(silence < slowest / 2, "silent for \(silence) of \(slowest)")
+        }
+    }
+
+    private func longestSilence(of service: TestService, until isOver: StopSignal) async throws -> Duration {
+        var longest = Duration.zero
+        while !isOver.isSet {
+            let start = ContinuousClock.now
+            #expect(try await service.ask("GET", "/livez", token: "").status == 200)
+            longest = max(longest, start.duration(to: .now))
+        }
+        return longest
+    }
+
     @Test("a page looks at so many events, and says where to go on") func rows() async throws {
         try await TestService.with { service in
             try await service.ledger.queue("a")
