@@ -24,9 +24,24 @@ struct Fold: Sendable {
     private var searchPath: String { "SET LOCAL search_path = \"\(schema)\", \"\(ledger.text)\";\n" }
     private var back: String { "\n;SET LOCAL search_path = \"\(ledger.text)\";\n" }
 
-    /// Makes the schema of tables that are to come into use, or have been. It is the projector's, whoever makes it, as the tables are.
-    static func createSchema(_ name: String, of ledger: LedgerName, on connection: PostgresConnection) async throws {
+    /// Makes the schema of tables that were in use, and may be again. It is the projectors', whoever makes it, so that any of them can drop it.
+    static func createSharedSchema(_ name: String, of ledger: LedgerName, on connection: PostgresConnection) async throws {
         try await connection.execute(script: "CREATE SCHEMA \"\(name)\" AUTHORIZATION \"\(ledger.text)_projector\"")
+    }
+
+    /// Makes the schema of tables that are to come into use. Whoever has more rights than a projector keeps it: who owns a schema or a table can have whoever
+    /// uses it run code, and projectors would have it from one who may do anything.
+    static func createSchema(_ name: String, of ledger: LedgerName, on connection: PostgresConnection) async throws {
+        guard try await isTrusted(ledger, on: connection) else {
+            return try await createSharedSchema(name, of: ledger, on: connection)
+        }
+        try await connection.execute(
+            script: "CREATE SCHEMA \"\(name)\"; GRANT USAGE, CREATE ON SCHEMA \"\(name)\" TO \"\(ledger.text)_owner\"")
+    }
+
+    /// Whether the session's user has the rights of the ledger's owner.
+    private static func isTrusted(_ ledger: LedgerName, on connection: PostgresConnection) async throws -> Bool {
+        try await connection.query("SELECT pg_has_role($1, 'MEMBER')", "\(ledger)_owner").only().decode(0)
     }
 
     /// For each sort and each hash table of a fold: a window is grouped in memory, not on disk.
@@ -84,13 +99,13 @@ struct Fold: Sendable {
                 """ + Self.planning + searchPath + definition.applySQL + back + Self.planningAsUsual)
     }
 
-    /// Gives the tables to the role that owns read models, and lets the ledger's readers see them: whoever made them, from now on they can be told from
-    /// what belongs to the ledger.
+    /// Makes the tables ready for the ledger to take over. Those of a projector become its role's, and are looked at when they are taken over; those of
+    /// whoever has the owner's rights become the owner's.
     func handOver(on connection: PostgresConnection) async throws {
+        let role = try await Self.isTrusted(ledger, on: connection) ? "owner" : "projector"
         for table in definition.tables {
-            try await connection.execute(script: "ALTER TABLE \"\(schema)\".\"\(table)\" OWNER TO \"\(ledger.text)_projector\"")
+            try await connection.execute(script: "ALTER TABLE \"\(schema)\".\"\(table)\" OWNER TO \"\(ledger.text)_\(role)\"")
         }
-        try await grantToReaders(on: connection)
     }
 
     /// Lets the ledger's readers see the tables.

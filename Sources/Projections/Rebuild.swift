@@ -158,6 +158,7 @@ public struct Rebuild: Sendable {
 
     private func resumeOrBegin(on connection: PostgresConnection) async throws -> RebuildRecord {
         if let record = try await RebuildRecord.load(definition, on: connection) {
+            try await record.requireOwn(ledger, on: connection)
             // What failed may be skipped by now, or tried again: if not, it will be found again.
             try await connection.query(
                 "UPDATE rebuilds SET failed_position = null, failed_event = null, error = null WHERE id = $1", record.id)

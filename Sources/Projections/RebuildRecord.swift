@@ -40,6 +40,19 @@ struct RebuildRecord: Sendable {
         ).first.map { try RebuildRecord($0) }
     }
 
+    /// Refuses to go on with the rebuild of somebody with more rights, or with fewer: who owns its tables can have whoever writes to them run code, with
+    /// all the rights that these have.
+    func requireOwn(_ ledger: LedgerName, on connection: PostgresConnection) async throws {
+        let owner = try await connection.query(
+            """
+            SELECT pg_get_userbyid(nspowner)::text FROM pg_namespace
+             WHERE nspname = $1
+               AND (NOT pg_has_role(nspowner, 'MEMBER') OR pg_has_role($2, 'MEMBER') AND NOT pg_has_role(nspowner, $2, 'MEMBER'))
+            """, schema(ledger), "\(ledger)_owner"
+        ).first?.decode(0, as: String.self)
+        if let owner { throw RebuildOfAnother(projection: projection, owner: owner) }
+    }
+
     /// Begins a rebuild: its row and its empty tables. What there was of another is dropped.
     static func begin(
         _ definition: ProjectionDefinition, ledger: LedgerName, slices: Int, goal: Position, by: String,
@@ -137,6 +150,18 @@ struct RebuildRecord: Sendable {
         for row in leftovers {
             try await connection.execute(script: "DROP SCHEMA IF EXISTS \"\(row.decode(0, as: String.self))\" CASCADE")
         }
+    }
+}
+
+/// The tables of a rebuild belong to another user.
+public struct RebuildOfAnother: Error, CustomStringConvertible {
+    public let projection: String
+    public let owner: String
+    public var description: String {
+        """
+        \(projection): a rebuild was begun as \(owner), who alone goes on with it: run rebuild as \(owner), or give that one up first: \
+        jobledger rebuild \(projection) --cancel
+        """
     }
 }
 

@@ -49,7 +49,7 @@ public enum ReplacedTables {
         let nowTables = now.tables.isEmpty ? tables : now.tables
         let (aside, coming) = ("\(ledger)~\(id)", "\(ledger)-\(id)")
         try await connection.execute(script: "ALTER SCHEMA \"\(aside)\" RENAME TO \"\(coming)\"")
-        try await Fold.createSchema(aside, of: ledger, on: connection)
+        try await Fold.createSharedSchema(aside, of: ledger, on: connection)
         try await connection.query(
             """
             UPDATE replaced_tables SET definition = $2, tables = $3, position = $4, replaced_at = clock_timestamp() WHERE projection = $1

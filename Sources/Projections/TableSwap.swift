@@ -15,14 +15,15 @@ struct TableSwap: Sendable {
     private static let lockPatience = 50
     private static let patience = Duration.seconds(600)
 
-    /// Takes the tables on both sides, in the caller's transaction; those that are no read models are left alone, and ``swap(on:)`` refuses them. Throws ``SQLState/lockNotAvailable`` where somebody has one of them.
+    /// Takes the tables on both sides, in the caller's transaction; those of the ledger's that are no read models are left alone, and ``swap(on:)`` refuses
+    /// them. Throws ``SQLState/lockNotAvailable`` where somebody has one of them.
     func lock(on connection: PostgresConnection) async throws {
         let names = try await connection.query(
             """
             SELECT string_agg(format('%I.%I', schema, name), ', ' ORDER BY place)
               FROM unnest(ARRAY[$1, $2]) WITH ORDINALITY AS side (schema, place), unnest($3) AS name
-             WHERE EXISTS (SELECT FROM pg_class
-                            WHERE oid = to_regclass(format('%I.%I', schema, name)) AND relowner = ($2 || '_projector')::regrole)
+             WHERE EXISTS (SELECT FROM pg_class WHERE oid = to_regclass(format('%I.%I', schema, name)) AND relkind = 'r')
+               AND (schema <> $2 OR name IN (SELECT read_models.name FROM read_models))
             """, fresh, ledger.text, tables
         ).only().decode(0, as: String?.self)
         guard let names else { return }
@@ -108,7 +109,7 @@ extension Rebuild {
                 try await ReplacedTables.keep(
                     old, tables: old.tables.isEmpty ? definition.tables : old.tables, as: id, on: connection)
             }
-            try await Fold.createSchema(swap.aside, of: ledger, on: connection)
+            try await Fold.createSharedSchema(swap.aside, of: ledger, on: connection)
             try await ProjectionState.register(definition, at: head, on: connection)
 
             try await swap.lock(on: connection)

@@ -128,7 +128,7 @@ import Testing
                 "INSERT INTO events (position) VALUES (3)", "UPDATE events SET type = 'x'", "DELETE FROM events",
                 "TRUNCATE events",
                 "SELECT take_lease('relay', 'me', '1 s')", "SELECT advance_checkpoint('relay', 0, 1)",
-                "SELECT swap_table('x', 'y')",
+                "SELECT swap_tables('x', '{y}', 'z')",
                 "CREATE TABLE mine (id integer)", "DROP TABLE events", "ALTER TABLE events DISABLE TRIGGER ALL",
                 "SELECT take_serialiser()", "SELECT bound_dawdling()",
             ]

@@ -155,7 +155,7 @@ import Testing
         }
     }
 
-    /// A projector hides rows from others, or makes a view of the table that says one thing to one and another to others.
+    /// Who owns a read model hides rows of it from others: verify says so, and reads no view in its place.
     @Test func aTableThatIsNoneIsNoticed() async throws {
         try await TestLedger.with { ledger in
             let definition = try ProjectionDefinition.counting(
@@ -163,14 +163,133 @@ import Testing
             try await ledger.queue("a")
             try await ledger.projecting([definition]) { try await ledger.caughtUp("counts") }
             #expect(try await ledger.verify(definition).tablesWithPolicies.isEmpty)
-            let eve = try await Self.session(ledger, "projector")
-            try await eve.execute(script: "ALTER TABLE counts ENABLE ROW LEVEL SECURITY")
+            let admin = try await ledger.connect()
+            try await admin.execute(script: "ALTER TABLE counts ENABLE ROW LEVEL SECURITY")
             #expect(try await ledger.verify(definition).tablesWithPolicies == ["counts"])
-            try await eve.execute(
-                script:
-                    "ALTER TABLE counts DISABLE ROW LEVEL SECURITY; CREATE RULE lies AS ON INSERT TO counts DO INSTEAD NOTHING")
+            try await admin.execute(
+                script: "ALTER TABLE counts DISABLE ROW LEVEL SECURITY; CREATE RULE lies AS ON INSERT TO counts DO INSTEAD NOTHING")
             await #expect(throws: Verification.NotProjected.self) { try await ledger.verify(definition) }
-            await eve.close()
+            await admin.close()
+        }
+    }
+
+    /// A table that makes others run code, with their rights: a projector cannot make one of a read model, nor bring one in.
+    @Test func aReadModelRunsNoCodeOfAProjectors() async throws {
+        try await TestLedger.with { ledger in
+            let definition = try ProjectionDefinition.counting(
+                "counts", apply: "INSERT INTO counts SELECT stream_id, 1 FROM new_events ON CONFLICT DO NOTHING")
+            try await ledger.queue("a")
+            try await ledger.projecting([definition]) { try await ledger.caughtUp("counts") }
+            let (eve, admin) = (try await Self.session(ledger, "projector"), try await ledger.connect())
+            let database: String = try await admin.query("SELECT quote_ident(current_database())").only().decode(0)
+            try await admin.execute(script: "GRANT CREATE ON DATABASE \(database) TO \"\(ledger.name)_projector\"")
+            let mine = "\(ledger.name)-mine"
+            try await eve.execute(
+                script: """
+                    CREATE SCHEMA "\(mine)" AUTHORIZATION "\(ledger.name)_projector"; SET search_path = "\(mine)", "\(ledger.name)";
+                    CREATE FUNCTION evil() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'run as %', current_user; END $$;
+                    CREATE FUNCTION evil(text) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RAISE 'run as %', current_user; END $$;
+                    CREATE FUNCTION evil_count() RETURNS bigint LANGUAGE sql RETURN 1;
+                    CREATE DOMAIN odd AS text CHECK (VALUE <> ''); CREATE TYPE kind AS ENUM ('a'); CREATE TABLE other (id text PRIMARY KEY);
+                    CREATE OPERATOR === (FUNCTION = texteq, LEFTARG = text, RIGHTARG = text)
+                    """)
+            for sql in [
+                "CREATE TRIGGER mine BEFORE INSERT ON counts FOR EACH ROW EXECUTE FUNCTION evil()",
+                "CREATE POLICY mine ON counts USING (evil(id))", "ALTER TABLE counts ENABLE ROW LEVEL SECURITY",
+                "CREATE RULE \"_RETURN\" AS ON SELECT TO counts DO INSTEAD SELECT ''::text AS id, 1::bigint AS count",
+                "CREATE RULE mine AS ON INSERT TO counts DO ALSO SELECT evil('')", "ALTER TABLE counts ADD CHECK (evil(id))",
+                "ALTER TABLE counts ALTER COLUMN count SET DEFAULT evil_count()", "CREATE INDEX ON counts (evil(id))",
+                "ALTER TABLE counts ALTER COLUMN id TYPE odd", "ALTER TABLE counts OWNER TO CURRENT_USER", "DROP TABLE counts",
+                "ALTER TABLE counts SET SCHEMA \"\(mine)\"", "CREATE TABLE theirs (id text REFERENCES counts ON DELETE CASCADE)",
+                "SELECT take_over('other', null)",
+            ] { try await Self.refused(eve, sql) }
+            // Beside the ledger a projector makes what it likes. The ledger does not take it over.
+            let table = "CREATE TABLE tally (id text PRIMARY KEY, count bigint NOT NULL)"
+            for (sql, reason) in [
+                ("\(table); CREATE TRIGGER t BEFORE INSERT ON tally FOR EACH ROW EXECUTE FUNCTION evil()", "triggers"),
+                ("\(table); CREATE POLICY p ON tally USING (evil(id))", "row security"),
+                ("\(table); ALTER TABLE tally FORCE ROW LEVEL SECURITY", "row security"),
+                ("\(table); CREATE RULE r AS ON INSERT TO tally DO ALSO SELECT evil('')", "rules"),
+                ("CREATE VIEW tally AS SELECT 1 AS id", "no plain table"),
+                ("CREATE TABLE tally (id text) PARTITION BY LIST (id)", "no plain table"),
+                ("\(table); CREATE TABLE child () INHERITS (tally)", "no plain table"),
+                ("CREATE UNLOGGED TABLE tally (id text)", "UNLOGGED"),
+                ("\(table); CREATE TABLE child (id text REFERENCES tally)", "refer to it"),
+                ("CREATE TABLE tally (id text REFERENCES other)", "uses the"),
+                ("CREATE TABLE tally (id text CHECK (evil(id)))", "function \"\(mine)\".evil(text)"),
+                ("CREATE TABLE tally (id text, count bigint DEFAULT evil_count())", "evil_count"),
+                ("CREATE TABLE tally (id text, is_evil boolean GENERATED ALWAYS AS (evil(id)) STORED)", "evil"),
+                ("CREATE TABLE tally (id odd)", "type \"\(mine)\".odd"), ("CREATE TABLE tally (id kind[])", "kind"),
+                ("CREATE TABLE tally (id other)", "other"), ("\(table); CREATE INDEX ON tally (evil(id))", "evil"),
+                ("\(table); CREATE INDEX ON tally (count) WHERE evil(id)", "evil"),
+                ("\(table); CREATE STATISTICS s ON (evil(id)), count FROM tally", "evil"),
+                ("CREATE TABLE tally (id text CHECK (id === 'a'))", "==="),
+            ] {
+                try await eve.execute(script: "BEGIN; SET LOCAL search_path = \"\(mine)\"; \(sql)")
+                let error = await #expect(throws: PostgresError.self, "\(sql)") {
+                    try await eve.query("SELECT \"\(ledger.name)\".adopt_table($1, 'tally')", mine)
+                }
+                #expect(error?.sqlState == .insufficientPrivilege && error?.message.contains(reason) == true, "\(sql): \(String(describing: error))")
+                try await eve.execute(script: "ROLLBACK")
+            }
+            // A plain one is taken over, with no right in it that its maker has given away.
+            try await eve.execute(
+                script: "SET search_path = \"\(mine)\"; \(table); GRANT ALL ON tally TO PUBLIC; GRANT SELECT ON tally TO \"\(ledger.name)_reader\" WITH GRANT OPTION")
+            try await eve.query("SELECT \"\(ledger.name)\".adopt_table($1, 'tally')", mine)
+            let facts = try await admin.query(
+                """
+                SELECT pg_get_userbyid(relowner)::text, has_table_privilege($1, oid, 'TRIGGER'), has_table_privilege($1, oid, 'REFERENCES'),
+                       has_table_privilege($1, oid, 'INSERT'), (SELECT bool_or(is_grantable) FROM aclexplode(relacl))
+                  FROM pg_class WHERE oid = 'tally'::regclass
+                """, "\(ledger.name)_projector"
+            ).only()
+            #expect(try facts.decode(0, as: String.self) == "\(ledger.name)_owner")
+            #expect(try (1...4).map { try facts.decode($0, as: Bool.self) } == [false, false, true, false])
+            for connection in [eve, admin] { await connection.close() }
+        }
+    }
+
+    /// Row policies do not reach a lock of the whole table: no part may take one, and stop the others so.
+    @Test func noPartLocksAnothersLease() async throws {
+        try await TestLedger.with { ledger in
+            for role in ["appender", "reader", "subscriber", "relay", "projector", "sealer", "auditor"] {
+                let eve = try await Self.session(ledger, role)
+                for table in [
+                    "leases", "checkpoints", "events", "ledger", "serialiser", "seal", "tokens", "subscriptions", "refusals", "receipts",
+                    "skipped_events", "read_models", "feed_key", "schema_migrations",
+                ] {
+                    for mode in ["SHARE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE"] {
+                        try await Self.refused(eve, "DO $$ BEGIN LOCK TABLE \(table) IN \(mode) MODE; END $$")
+                    }
+                }
+                await eve.close()
+            }
+        }
+    }
+
+    /// Who goes on with a rebuild writes to its tables: only those of somebody with the same rights.
+    @Test func aRebuildIsGoneOnWithByItsOwnKind() async throws {
+        try await TestLedger.with { ledger in
+            let definition = try ProjectionDefinition.counting(
+                "counts", apply: "INSERT INTO counts SELECT stream_id, 1 FROM new_events ON CONFLICT DO NOTHING")
+            try await ledger.queue("a")
+            try await ledger.projecting([definition]) { try await ledger.caughtUp("counts") }
+            let (eve, admin) = (try await Self.session(ledger, "projector"), try await ledger.connect())
+            let database: String = try await admin.query("SELECT quote_ident(current_database())").only().decode(0)
+            try await admin.execute(script: "GRANT CREATE ON DATABASE \(database) TO \"\(ledger.name)_projector\"")
+            // A rebuild that was begun and not finished, as a projector may make it up.
+            try await eve.execute(
+                script: """
+                    INSERT INTO rebuilds (projection, definition, slices, goal, indexes, started_by) VALUES ('counts', '\(definition.hash)', 1, 1, '{}', 'me');
+                    DO $$ BEGIN EXECUTE (SELECT format('CREATE SCHEMA %I AUTHORIZATION %I', current_schema() || '-' || id, current_schema() || '_projector') FROM rebuilds); END $$
+                    """)
+            await #expect(throws: RebuildOfAnother.self) { try await ledger.rebuild(definition) }
+            #expect(try await Rebuild.cancel("counts", ledger: ledger.name, on: admin))
+            _ = try await ledger.rebuild(definition)
+            #expect(
+                try await admin.query("SELECT pg_get_userbyid(relowner)::text FROM pg_class WHERE oid = 'counts'::regclass").only().decode(
+                    0, as: String.self) == "\(ledger.name)_owner")
+            for connection in [eve, admin] { await connection.close() }
         }
     }
 
@@ -230,7 +349,7 @@ import Testing
             ).map { try $0.decode(0, as: String.self) }
             #expect(owners == ["\(ledger.name)_owner"])
             #expect(try await ledger.count() == 1)
-            // Nor does the ledger adopt what is not a table of theirs, or of a name that it has.
+            // Nor does the ledger adopt what is not there, or of a name that it has.
             for name in ["events", "counts"] {
                 await #expect(throws: PostgresError.self) { try await eve.query("SELECT adopt_table('pg_temp', $1)", name) }
             }

@@ -43,7 +43,7 @@ enum Failure {
             Foundation.exit(130)
         case is Refusal, is Migrator.Failure, is RightsMissing, is MigrationFile.FormatError, is Rebuild.Busy,
             is Verification.NotProjected,
-            is Rebuild.Obstructed, is CannotFold, is ReplacedTables.None,
+            is Rebuild.Obstructed, is RebuildOfAnother, is CannotFold, is ReplacedTables.None,
             is PastTables.Taken, is NewProjection.Taken, is LogFile.Refused,
             is EmbeddedServiceError, is FileFailure, is OutputClosed, is SealStopped, is SealDamaged, is SealProofs.NotSealed,
             is SealProofs.TooMuch,
