@@ -45,7 +45,7 @@ private struct Pooler {
         var url = server
         (url.host, url.port, url.query) = ("127.0.0.1", Int(port), nil)
         let address = try #require(url.string)
-        _ = try await eventually(within: .seconds(60), "the pooler answers") {
+        _ = try await eventually("the pooler answers") {
             try await Program.psql().run(["-c", "SELECT 1", address]).code == 0 ? true : nil
         }
         do {

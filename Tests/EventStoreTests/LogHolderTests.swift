@@ -43,7 +43,7 @@ import Testing
             #expect(holder.preparedAs == nil && holder.waiting == 0 && holder.longestWait == nil)
             // Others wait for it.
             let waiting = Task { try await ledger.queue("other") }
-            _ = try await eventually(within: .seconds(60), "one waits") {
+            _ = try await eventually("one waits") {
                 try await Self.holder(admin).flatMap { $0.waiting == 1 && $0.longestWait != nil ? true : nil }
             }
 
@@ -57,7 +57,7 @@ import Testing
 
             try await admin.execute(script: "GRANT pg_read_all_stats, pg_signal_backend TO \"\(ledger.name)_owner\"")
             var watch = LogWatch(endingAfter: .seconds(5), logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
-            _ = try await eventually(within: .seconds(60), "the watch has ended it") {
+            _ = try await eventually("the watch has ended it") {
                 try await watch.look(on: relay)
                 return try await Self.holder(relay)?.transaction == holder.transaction ? nil : true
             }
@@ -113,7 +113,7 @@ import Testing
             await connection.close()
             let last = try await ledger.connect()
             let holder = try #require(try await Self.holder(last))
-            _ = try await eventually(within: .seconds(60), "it is old enough") { () -> Bool? in
+            _ = try await eventually("it is old enough") { () -> Bool? in
                 do {
                     _ = try await last.query("SELECT end_log_holder($1)", holder.transaction)
                     return nil

@@ -42,7 +42,7 @@ import Testing
                     for cut in 1...5 {
                         // Somewhere on the way, not always at the same place of a batch.
                         let place = Int64(cut) * 2_500 + Int64(random.below(2_000))
-                        _ = try await eventually(within: .seconds(60), "\(place) events") {
+                        _ = try await eventually("\(place) events") {
                             try await ledger.store.head() >= place ? true : nil
                         }
                         try await connection.query(

@@ -38,7 +38,7 @@ import Testing
                 }
                 group.addTask {
                     for head: Position in [100, 250, 400] {
-                        _ = try await eventually(within: .seconds(60), "head \(head)") {
+                        _ = try await eventually("head \(head)") {
                             try await ledger.store.head() >= head ? true : nil
                         }
                         try await server.kill()

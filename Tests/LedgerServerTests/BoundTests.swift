@@ -124,11 +124,11 @@ import Testing
             try await holding("batch_jobs", of: service.ledger) {
                 let raw = try RawConnection(service.url)
                 try raw.send("GET /v1/jobs/a HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(service.token)\r\n\r\n")
-                _ = try await eventually(within: .seconds(60), "it reads") {
+                _ = try await eventually("it reads") {
                     try await readers(service.ledger) == 1 ? true : nil
                 }
                 if isReset { raw.reset() } else { raw.close() }
-                _ = try await eventually(within: .seconds(60), "it was called off") {
+                _ = try await eventually("it was called off") {
                     try await readers(service.ledger) == 0 ? true : nil
                 }
             }
@@ -147,7 +147,7 @@ import Testing
                     try raw.send("GET /v1/jobs/a HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(service.token)\r\n\r\n")
                     return raw
                 }
-                _ = try await eventually(within: .seconds(60), "they read") {
+                _ = try await eventually("they read") {
                     try await readers(service.ledger) == 3 ? true : nil
                 }
                 #expect(try await service.ask("GET", "/v1/events", token: other.text).status == 200)

@@ -145,7 +145,7 @@ extension TestService {
         ]
         var last: [Substring] = []
         do {
-            _ = try await eventually(within: .seconds(60), "nothing is held") {
+            _ = try await eventually("nothing is held") {
                 let raw = try RawConnection(url)
                 try raw.send(
                     "GET /metrics HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(token)\r\nconnection: close\r\n\r\n")

@@ -38,7 +38,7 @@ import Testing
             let admin = try await service.ledger.connect()
             try await admin.execute(script: "GRANT pg_read_all_stats TO \(owner)")
             let process = await sitter.serverProcess
-            let held = try await eventually(within: .seconds(60), "the log is held") {
+            let held = try await eventually("the log is held") {
                 let answer = try await service.ask("GET", "/readyz")
                 return answer.json["checks"].elements.first { $0["name"].text == "log" && $0["ready"].bool == false }
             }

@@ -75,7 +75,7 @@ import Testing
                 #expect(refused.text.contains("nothing was written") && refused.text.contains("takes no writes"), "\(refused)")
                 let many = try await service.ask("POST", "/v1/events", #"[{"job":"m","type":"queued","data":{"name":"x"}}]"#)
                 #expect(many.status == 503 && many.code == "unavailable", "\(many)")
-                try await eventually(within: .seconds(60), "readiness tells it") {
+                try await eventually("readiness tells it") {
                     let ready = try await service.ask("GET", "/readyz", token: "")
                     return ready.status == 503 && ready.text.contains("sessions are read-only") ? () : nil
                 }
@@ -84,12 +84,12 @@ import Testing
 
                 try await diskGuard.open(admin)
                 let written = try await append(to: service, until: 201)
-                try await eventually(within: .seconds(60), "readiness tells that it is over") {
+                try await eventually("readiness tells that it is over") {
                     try await service.ask("GET", "/readyz", token: "").status == 200 ? () : nil
                 }
                 // Nor has a projection taken it for a fault of the event at which it stood.
                 let position = written.json["position"].number ?? 0
-                try await eventually(within: .seconds(60), "the projections go on") {
+                try await eventually("the projections go on") {
                     try await service.ask("GET", "/v1/jobs?min_position=\(position)").status == 200 ? () : nil
                 }
                 let stopped = try await admin.query("SELECT count(*) FROM projections WHERE error IS NOT NULL").only()

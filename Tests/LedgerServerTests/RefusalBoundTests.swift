@@ -15,7 +15,7 @@ import Testing
                 let answer = try await service.ask("GET", "/v1/events", token: AccessToken.random().text)
                 #expect(answer.status == 401)
             }
-            _ = try await eventually(within: .seconds(60), "all are counted") {
+            _ = try await eventually("all are counted") {
                 let row = try await connection.query(
                     """
                     SELECT (SELECT count(*) FROM refusals), (SELECT coalesce(sum(times), 0)::bigint FROM refusals),
@@ -28,7 +28,7 @@ import Testing
             }
             // Whoever is known is counted apart.
             #expect(try await service.append("{", to: "a").status == 400)
-            _ = try await eventually(within: .seconds(60), "it has a row") {
+            _ = try await eventually("it has a row") {
                 try await connection.query("SELECT FROM refusals WHERE code = 'malformed_json'").count == 1 ? true : nil
             }
             await connection.close()

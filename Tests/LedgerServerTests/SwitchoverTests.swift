@@ -20,7 +20,7 @@ import Testing
                 try await primary.stop()
                 try await connection.query("SELECT pg_promote(true, 60)")
                 #expect(try await append(to: service) > before)
-                try await eventually(within: .seconds(60), "it is ready") {
+                try await eventually("it is ready") {
                     try await service.ask("GET", "/readyz", token: "").status == 200 ? () : nil
                 }
 

@@ -1,6 +1,6 @@
 /// Asks again and again until the answer is there: for what another process does, which sends us no signal.
 public func eventually<T>(
-    within limit: Duration = .seconds(120), _ question: String, _ answer: () async throws -> T?
+    within limit: Duration = .seconds(300), _ question: String, _ answer: () async throws -> T?
 ) async throws -> T {
     let deadline = ContinuousClock.now.advanced(by: limit)
     while true {

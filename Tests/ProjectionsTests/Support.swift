@@ -50,7 +50,7 @@ extension TestLedger {
     /// Waits until the projection has come to the head.
     func caughtUp(_ name: String) async throws {
         let head = try await store.head()
-        _ = try await eventually(within: .seconds(60), "\(name) has come to \(head)") {
+        _ = try await eventually("\(name) has come to \(head)") {
             try await state(name)?.position == head ? true : nil
         }
     }
