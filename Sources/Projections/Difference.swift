@@ -15,8 +15,8 @@ public struct RowDifference: Sendable, Equatable {
     static func between(
         live: TableShape, expected: TableShape, table: String, limit: Int, on connection: PostgresConnection
     ) async throws -> [RowDifference] {
-        let keys = live.key.map { "\"\($0.name)\"" }.joined(separator: ", ")
-        let key = live.key.map { "'\($0.name)', \"\($0.name)\"" }.joined(separator: ", ")
+        let keys = live.key.map(\.name.description).joined(separator: ", ")
+        let key = live.key.map { "\($0.name.literal), \($0.name)" }.joined(separator: ", ")
         let rows = try await connection.query(
             """
             SELECT json_build_object(\(key))::text AS key, live_row::text AS live, expected_row::text AS expected,

@@ -15,8 +15,8 @@ struct TableDigest: Sendable, Equatable {
         for table in fold.definition.tables {
             hash.update(data: Array("\(table)\n".utf8))
             let shape = try await TableShape.of(table, in: fold.schema, on: connection)
-            let columns = shape.columns.map { "\"\($0)\"" }.joined(separator: ", ")
-            let order = shape.key.map { "\"\($0.name)\"" + ($0.isText ? " COLLATE \"C\"" : "") }.joined(separator: ", ")
+            let columns = shape.columns.map(\.description).joined(separator: ", ")
+            let order = shape.key.map { $0.name.description + ($0.isText ? " COLLATE \"C\"" : "") }.joined(separator: ", ")
             // Memory holds one chunk, whatever the table holds.
             for try await chunk in connection.copyOut(
                 "COPY (SELECT \(columns) FROM \(shape.qualified) ORDER BY \(order)) TO STDOUT")
@@ -33,8 +33,8 @@ struct TableDigest: Sendable, Equatable {
 /// What there is to know of a table for reading all of it in order.
 struct TableShape: Sendable {
     let qualified: String
-    let columns: [String]
-    let key: [(name: String, isText: Bool)]
+    let columns: [Identifier]
+    let key: [(name: Identifier, isText: Bool)]
 
     struct NoPrimaryKey: Error, CustomStringConvertible {
         let table: String
@@ -52,12 +52,14 @@ struct TableShape: Sendable {
              WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped
              ORDER BY attnum
             """, qualified)
-        let key = try columns.compactMap { row -> (place: Int, name: String, isText: Bool)? in
-            try row.decode("place_in_key", as: Int?.self).map { ($0, try row.decode("name"), try row.decode("is_text")) }
+        let key = try columns.compactMap { row -> (place: Int, name: Identifier, isText: Bool)? in
+            try row.decode("place_in_key", as: Int?.self).map {
+                ($0, Identifier(try row.decode("name")), try row.decode("is_text"))
+            }
         }
         guard !key.isEmpty else { throw NoPrimaryKey(table: table) }
         return TableShape(
-            qualified: qualified, columns: try columns.map { try $0.decode("name") },
+            qualified: qualified, columns: try columns.map { Identifier(try $0.decode("name")) },
             key: key.sorted { $0.place < $1.place }.map { ($0.name, $0.isText) })
     }
 }

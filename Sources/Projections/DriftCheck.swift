@@ -107,7 +107,7 @@ public struct DriftCheck: Sendable {
     /// The rows of `jobs` in which the table in use differs. Which rows are a job's is told by the part of the key that holds its id.
     private func differ(_ table: String, _ jobs: [JobID], on connection: PostgresConnection) async throws -> [RowDifference] {
         let shape = try await TableShape.of(table, in: store.ledger.text, on: connection)
-        let conditions = shape.key.filter(\.isText).map { "\"\($0.name)\"::text = ANY ($jobs)" }
+        let conditions = shape.key.filter(\.isText).map { "\($0.name)::text = ANY ($jobs)" }
         guard !conditions.isEmpty else { return [] }
         let list: String = try await connection.query("SELECT quote_literal($1::text[])", jobs).only().decode(0)
         let condition = conditions.joined(separator: " OR ").replacing("$jobs", with: "\(list)::text[]")

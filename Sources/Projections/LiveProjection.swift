@@ -26,7 +26,7 @@ public struct LiveProjection: Sendable {
     public func install(on connection: PostgresConnection) async throws {
         try await connection.transaction { connection in
             // Of two projectors that start at once, the second waits here and then finds everything made.
-            try await lockInstallation(on: connection)
+            try await Self.lockInstallation(on: connection)
             guard try await ProjectionState.load(definition.name, on: connection) == nil else { return }
             let schema = Fold.schemaBeside(ledger, process: await connection.serverProcess)
             let fresh = Fold(definition, ledger: ledger, schema: schema)
@@ -39,13 +39,10 @@ public struct LiveProjection: Sendable {
         }
     }
 
-    /// For the rest of the transaction nobody else makes the tables, or swaps them.
-    func lockInstallation(on connection: PostgresConnection) async throws {
-        try await Self.lockInstallation(definition.name, ledger, on: connection)
-    }
-
-    static func lockInstallation(_ projection: String, _ ledger: LedgerName, on connection: PostgresConnection) async throws {
-        try await connection.query("SELECT pg_advisory_xact_lock(hashtextextended($1, 1))", "\(ledger.text).\(projection)")
+    /// For the rest of the transaction nobody else makes tables, or swaps them. A lock of a table, which takes a right to it: an advisory lock could be held by
+    /// anybody who may connect.
+    static func lockInstallation(on connection: PostgresConnection) async throws {
+        try await connection.execute(script: "LOCK TABLE rebuilds IN SHARE ROW EXCLUSIVE MODE")
     }
 
     /// Folds the events after `position` up to `head`. An event that cannot be folded is found by halving, so that all before it are.

@@ -37,7 +37,7 @@ public enum ReplacedTables {
     private static func exchange(
         _ projection: String, _ ledger: LedgerName, _ by: String, on connection: PostgresConnection
     ) async throws -> Undone {
-        try await LiveProjection.lockInstallation(projection, ledger, on: connection)
+        try await LiveProjection.lockInstallation(on: connection)
         let now = try await ProjectionState.lock(projection, on: connection)
         let kept = try await connection.query(
             "SELECT id, definition, tables, position FROM replaced_tables WHERE projection = $1", projection)

@@ -92,7 +92,7 @@ extension Rebuild {
         let locked = try await connection.transaction { connection in
             // Who is told that it is done must find it done.
             try await connection.execute(script: "SET LOCAL synchronous_commit = on")
-            try await LiveProjection(definition: definition, ledger: ledger).lockInstallation(on: connection)
+            try await LiveProjection.lockInstallation(on: connection)
             // From here to the end the live projection stands still, so nothing comes in between.
             let old = try await ProjectionState.lock(definition.name, on: connection)
             guard try await connection.query("DELETE FROM rebuilds WHERE id = $1 AND position = $2", id, position).affected == 1

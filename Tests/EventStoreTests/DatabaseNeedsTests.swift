@@ -73,19 +73,26 @@ import Testing
             let migrator = Migrator(url: ledger.url, ledger: ledger.name, files: try MigrationFile.embedded())
             var mended: [String] = []
             _ = try await migrator.up { mended = $0 }
-            let rights = ["DELETE", "INSERT", "SELECT", "TRUNCATE", "UPDATE"].map { "\(ledger.name)_projector may not \($0) table my_model" }
+            let rights = ["DELETE", "INSERT", "SELECT", "TRUNCATE", "UPDATE"].map {
+                "\(ledger.name)_projector may not \($0) table my_model"
+            }
             #expect(
                 mended == rights + [
-                    "\(ledger.name)_reader may not SELECT table my_model", "table my_model does not belong to \(ledger.name)_owner",
+                    "\(ledger.name)_reader may not SELECT table my_model",
+                    "table my_model does not belong to \(ledger.name)_owner",
                 ])
             _ = try await migrator.up { mended = $0 }
             #expect(mended == [])
             let given = try await connection.query(
                 "SELECT oid::regclass::text FROM pg_class WHERE has_table_privilege($1, oid, 'INSERT, UPDATE, DELETE') AND relkind IN ('r', 'v')",
                 "\(ledger.name)_projector"
-            ).map { try $0.decode(0, as: String.self) }.filter { !$0.hasPrefix("information_schema.") && !$0.hasPrefix("pg_temp") }
+            ).map { try $0.decode(0, as: String.self) }.filter {
+                !$0.hasPrefix("information_schema.") && !$0.hasPrefix("pg_temp")
+            }
             #expect(
-                given.sorted() == ["leases", "my_model", "pg_settings", "projections", "rebuild_slices", "rebuilds", "replaced_tables"],
+                given.sorted() == [
+                    "leases", "my_model", "pg_settings", "projections", "rebuild_slices", "rebuilds", "replaced_tables",
+                ],
                 "\(given)")
             await connection.close()
         }

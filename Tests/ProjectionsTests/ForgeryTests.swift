@@ -167,7 +167,8 @@ import Testing
             try await admin.execute(script: "ALTER TABLE counts ENABLE ROW LEVEL SECURITY")
             #expect(try await ledger.verify(definition).tablesWithPolicies == ["counts"])
             try await admin.execute(
-                script: "ALTER TABLE counts DISABLE ROW LEVEL SECURITY; CREATE RULE lies AS ON INSERT TO counts DO INSTEAD NOTHING")
+                script:
+                    "ALTER TABLE counts DISABLE ROW LEVEL SECURITY; CREATE RULE lies AS ON INSERT TO counts DO INSTEAD NOTHING")
             await #expect(throws: Verification.NotProjected.self) { try await ledger.verify(definition) }
             await admin.close()
         }
@@ -229,12 +230,16 @@ import Testing
                 let error = await #expect(throws: PostgresError.self, "\(sql)") {
                     try await eve.query("SELECT \"\(ledger.name)\".adopt_table($1, 'tally')", mine)
                 }
-                #expect(error?.sqlState == .insufficientPrivilege && error?.message.contains(reason) == true, "\(sql): \(String(describing: error))")
+                #expect(
+                    error?.sqlState == .insufficientPrivilege && error?.message.contains(reason) == true,
+                    "\(sql): \(String(describing: error))")
                 try await eve.execute(script: "ROLLBACK")
             }
             // A plain one is taken over, with no right in it that its maker has given away.
             try await eve.execute(
-                script: "SET search_path = \"\(mine)\"; \(table); GRANT ALL ON tally TO PUBLIC; GRANT SELECT ON tally TO \"\(ledger.name)_reader\" WITH GRANT OPTION")
+                script:
+                    "SET search_path = \"\(mine)\"; \(table); GRANT ALL ON tally TO PUBLIC; GRANT SELECT ON tally TO \"\(ledger.name)_reader\" WITH GRANT OPTION"
+            )
             try await eve.query("SELECT \"\(ledger.name)\".adopt_table($1, 'tally')", mine)
             let facts = try await admin.query(
                 """
@@ -249,14 +254,44 @@ import Testing
         }
     }
 
+    /// Whoever may connect may take any advisory lock; and a column may have any name. Neither keeps a projection from its work, or runs as SQL.
+    @Test func strangersNamesAndLocksStopNothing() async throws {
+        try await TestLedger.with { ledger in
+            let stranger = try await ledger.connect()
+            for seed in [0, 1] {
+                for key in ["\(ledger.name).counts", "jobledger swap \(ledger.name).count", "counts"] {
+                    try await stranger.query("SELECT pg_advisory_lock(hashtextextended($1, $2))", key, seed)
+                }
+            }
+            let column = #"x" , pg_sleep(600) "y"#
+            let definition = try ProjectionDefinition.counting(
+                "counts", apply: "INSERT INTO counts SELECT stream_id, 1 FROM new_events ON CONFLICT DO NOTHING",
+                schema:
+                    #"CREATE TABLE counts (id text PRIMARY KEY, count bigint NOT NULL, "\#(column.replacing("\"", with: "\"\""))" text DEFAULT 'it''s');"#
+            )
+            try await ledger.queue("a")
+            try await ledger.projecting([definition]) { try await ledger.caughtUp("counts") }
+            let finding = try await ledger.verify(definition)
+            #expect(finding.isEqual)
+            let admin = try await ledger.connect()
+            try await admin.execute(script: "UPDATE counts SET count = 7")
+            let difference = try await ledger.verify(definition).differences.first
+            #expect(difference?.columns == ["count"])
+            _ = try await ledger.rebuild(definition)
+            #expect(try await ledger.verify(definition).isEqual)
+            for connection in [stranger, admin] { await connection.close() }
+        }
+    }
+
     /// Row policies do not reach a lock of the whole table: no part may take one, and stop the others so.
     @Test func noPartLocksAnothersLease() async throws {
         try await TestLedger.with { ledger in
             for role in ["appender", "reader", "subscriber", "relay", "projector", "sealer", "auditor"] {
                 let eve = try await Self.session(ledger, role)
                 for table in [
-                    "leases", "checkpoints", "events", "ledger", "serialiser", "seal", "tokens", "subscriptions", "refusals", "receipts",
-                    "skipped_events", "read_models", "feed_key", "schema_migrations",
+                    "leases", "checkpoints", "events", "ledger", "serialiser", "seal", "tokens", "subscriptions", "refusals",
+                    "receipts",
+                    "skipped_events", "read_models", "feed_key", "schema_migrations", "projections",
                 ] {
                     for mode in ["SHARE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE"] {
                         try await Self.refused(eve, "DO $$ BEGIN LOCK TABLE \(table) IN \(mode) MODE; END $$")
@@ -287,8 +322,9 @@ import Testing
             #expect(try await Rebuild.cancel("counts", ledger: ledger.name, on: admin))
             _ = try await ledger.rebuild(definition)
             #expect(
-                try await admin.query("SELECT pg_get_userbyid(relowner)::text FROM pg_class WHERE oid = 'counts'::regclass").only().decode(
-                    0, as: String.self) == "\(ledger.name)_owner")
+                try await admin.query("SELECT pg_get_userbyid(relowner)::text FROM pg_class WHERE oid = 'counts'::regclass")
+                    .only().decode(
+                        0, as: String.self) == "\(ledger.name)_owner")
             for connection in [eve, admin] { await connection.close() }
         }
     }
@@ -307,6 +343,14 @@ import Testing
             let author = try await Self.user(of: eve)
             #expect(try row.decode(0, as: String.self) == author)
             #expect(try row.decode(1, as: Int32.self) == 300 && row.decode(2, as: Bool.self))
+            // What could not be written down again.
+            for seconds in [-1, 1.7e308, .infinity, .nan] {
+                await #expect(throws: PostgresError.self, "\(seconds)") {
+                    try await eve.query(
+                        "SELECT record_receipt('undo', 'counts', 'x', 1, null, null, null, null, $1, null, null, null, 'me')",
+                        seconds)
+                }
+            }
             try await eve.query("SELECT record_drift_check('counts', 10, 2, 5, 'a row')")
             for (compared, differing) in [(-10, -2), (1, 2), (Int64.max, 0)] {
                 await #expect(throws: PostgresError.self) {

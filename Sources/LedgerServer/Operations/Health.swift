@@ -73,6 +73,10 @@ struct Health: Sendable {
             Check(
                 name: "log", isReady: holder == nil, isNeeded: false,
                 detail: holder.map { "held for \(Int($0.heldFor / .seconds(1))) s by \($0.name), \($0.waiting) appenders wait" }
+                    // Whoever holds it for the moment of an append is seen here too.
+                    ?? lags.holder.flatMap {
+                        $0.age == nil ? "held by \($0.name); since when, the ledger's owner may not see" : nil
+                    }
                     ?? "nobody holds it"))
         checks.append(
             Check(

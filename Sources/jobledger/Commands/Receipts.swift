@@ -56,7 +56,8 @@ struct Receipts: AsyncParsableCommand {
     }
 
     private func line(_ receipt: RecordedReceipt) -> Line {
-        func short(_ number: Double?) -> Double? { number.map { ($0 * 1000).rounded() / 1000 } }
+        // What is so large that it has no thousandths is shown as it is.
+        func short(_ number: Double?) -> Double? { number.map { abs($0) < 1e12 ? ($0 * 1000).rounded() / 1000 : $0 } }
         return Line(
             number: receipt.number, kind: receipt.kind, projection: receipt.projection, definition: receipt.definition,
             position: receipt.position, rows: receipt.rows, digest: receipt.digest, liveDigest: receipt.liveDigest,
