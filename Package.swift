@@ -81,7 +81,7 @@ let package = Package(
         library("Feed", ["LedgerCore", "EventStore", "Postgres", "Redis", "OffPool", crypto, logging]),
         // Merkle trees, tiles, checkpoints and proofs, which know nothing of jobs; and the seal over the log.
         library("TransparencyLog", ["Texts", crypto]),
-        library("AuditTrail", ["LedgerCore", "EventStore", "Postgres"]),
+        library("AuditTrail", ["LedgerCore", "EventStore", "Postgres", "Texts", crypto]),
         library("Audit", ["LedgerCore", "EventStore", "Postgres", "OffPool", "PrivateFiles", "TransparencyLog", logging]),
 
         library(
@@ -147,7 +147,7 @@ let package = Package(
         tests("EmbeddedServicesTests", ["EmbeddedServices", "Redis", "Texts", "PrivateFiles"]),
         tests("LedgerCoreTests", ["LedgerCore", "LedgerTesting"]),
         tests("TransparencyLogTests", ["TransparencyLog", "Texts", "LedgerTesting"]),
-        tests("AuditTrailTests", ["AuditTrail", "Projections", "EventStore", "LedgerCore", "Postgres", "LedgerTesting"]),
+        tests("AuditTrailTests", ["AuditTrail", "Projections", "EventStore", "LedgerCore", "Postgres", "Texts", "LedgerTesting"]),
         tests(
             "AuditTests",
             ["Audit", "TransparencyLog", "EventStore", "LedgerCore", "Postgres", "LedgerTesting", "EmbeddedServices", logging]),

@@ -41,7 +41,7 @@ extension AuditTrail {
                 """
                 SELECT type, job FROM audit_log WHERE actor = $1 AND actor IS NOT NULL
                  ORDER BY position DESC LIMIT \(ActorStory.mostCounted)
-                """, actor
+                """, actor.inTrail
             ).map { row in
                 (type: try EventType(try row.decode(0, as: String.self), at: 0), job: try row.decode(1, as: JobID.self))
             }

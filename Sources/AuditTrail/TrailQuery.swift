@@ -49,12 +49,12 @@ public struct TrailQuery: Sendable, Equatable {
             return "$\(parameters.count)"
         }
         var conditions: [String] = []
-        if let actor { conditions.append("actor = \(parameter(actor))") }
+        if let actor { conditions.append("actor = \(parameter(actor.inTrail))") }
         if let type {
             // The indexes by type leave out progress, and are found only where the statement says so.
             conditions.append(type == .progress ? "type = 'progress'" : "type = '\(type.rawValue)' AND type <> 'progress'")
         }
-        if let correlationID { conditions.append("correlation_id = \(parameter(correlationID))") }
+        if let correlationID { conditions.append("correlation_id = \(parameter(correlationID.inTrail))") }
         if let text { conditions.append("words @@ plainto_tsquery('simple', \(parameter(text)))") }
         let (first, last) = bounds
         if let first { conditions.append("position >= \(parameter(first))") }

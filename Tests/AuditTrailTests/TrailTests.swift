@@ -7,6 +7,7 @@ import Logging
 import Postgres
 import Projections
 import Testing
+import Texts
 
 /// A ledger with the read model `audit_log`, folded whenever a test asks.
 struct TrailLedger: Sendable {
@@ -135,6 +136,34 @@ struct TrailTests {
                     page.after = entries.last?.position
                 }
                 #expect(found == expected, "\(query)")
+            }
+        }
+    }
+
+    /// Names that no index takes stop nothing, are told apart by their last character, and are found.
+    @Test func longNames() async throws {
+        try await TrailLedger.with { trail in
+            let long = String((0..<30_000).map { _ in "abcdefghijklmnopqrstuvwxyz0123456789".randomElement()! })
+            let names = [
+                String(repeating: "é", count: 300), String(repeating: "é", count: 301), long, long.dropLast() + "A", "ada",
+            ]
+            for (number, name) in names.enumerated() {
+                try await trail.append("job-\(number)", .queued, #"{"name":"x"}"#, actor: name, belongs: name)
+            }
+            try await trail.project()
+            for (number, name) in names.enumerated() {
+                for change in [{ $0.actor = ExactText(name) }, { $0.correlationID = ExactText(name) }]
+                    as [(inout TrailQuery) -> Void]
+                {
+                    var query = TrailQuery()
+                    change(&query)
+                    #expect(
+                        try await trail.trail.page(query).entries.map(\.position) == [Position(number + 1)], "\(name.prefix(20))")
+                }
+                let entry = try #require(try await trail.trail.why(.position(Position(number + 1)))?.event)
+                #expect(
+                    (entry.actor?.text.unicodeScalars.count ?? 0) <= 300 && entry.actor?.text.hasPrefix(name.prefix(200)) == true)
+                #expect(try await trail.trail.story(ofActor: ExactText(name))?.deeds.count == 1)
             }
         }
     }

@@ -1,11 +1,20 @@
 -- Each event of new_events becomes one row of audit_log, whatever came before it. Metadata are parsed only where there are any, and once.
+--
+-- Names may be as long as metadata may be, and an index holds no more than 2,704 bytes of a row: of those that are longer than 300 characters the first 200 are
+-- kept, and a hash of all.
 
 INSERT INTO audit_log (position, event_id, actor, job, version, type, recorded_at, occurred_at, correlation_id, causation_id, source, words)
 SELECT position, event_id,
-       metadata ->> 'actor',
+       CASE WHEN length(metadata ->> 'actor') > 300
+            THEN left(metadata ->> 'actor', 200) || '…' || encode(sha256(convert_to(metadata ->> 'actor', 'UTF8')), 'hex')
+            ELSE metadata ->> 'actor' END,
        stream_id, version, type, recorded_at, occurred_at,
-       metadata ->> 'correlation_id',
-       metadata ->> 'causation_id',
+       CASE WHEN length(metadata ->> 'correlation_id') > 300
+            THEN left(metadata ->> 'correlation_id', 200) || '…' || encode(sha256(convert_to(metadata ->> 'correlation_id', 'UTF8')), 'hex')
+            ELSE metadata ->> 'correlation_id' END,
+       CASE WHEN length(metadata ->> 'causation_id') > 300
+            THEN left(metadata ->> 'causation_id', 200) || '…' || encode(sha256(convert_to(metadata ->> 'causation_id', 'UTF8')), 'hex')
+            ELSE metadata ->> 'causation_id' END,
        CASE WHEN jsonb_typeof(metadata -> 'source') = 'string' THEN left(metadata ->> 'source', 1000) END,
        nullif(to_tsvector('simple', left(
          CASE type
