@@ -17,6 +17,8 @@ public struct Projector: Sendable {
     private let logger: Logger
     private var live: LiveProjection { LiveProjection(definition: definition, ledger: store.ledger) }
 
+    /// From how many events on tables are loaded before they have their indexes.
+    private static let longLog: Position = 100_000
     /// While it is stopped: how long to wait before looking again whether somebody has set it going.
     private static let stopped = Duration.milliseconds(200)
 
@@ -44,6 +46,10 @@ public struct Projector: Sendable {
             try await connection.endStatementsOfLostClients()
             try await replacement.decide(definition, on: connection)
         } work: { connection, succeeded in
+            if try await isToBeLoaded(on: connection) {
+                try await load(on: connection)
+                guard try await lease.take(on: connection) else { return }
+            }
             try await live.install(on: connection)
             if replacement == .due {
                 try await replace(on: connection)
@@ -123,11 +129,44 @@ public struct Projector: Sendable {
         return state
     }
 
-    /// Rebuilds beside the tables in use, which stay where they are meanwhile. The lease is kept: who stands by need not try as well.
+    /// Whether the projection has never run, the log is long, and its jobs may be folded apart. Where they may not, loading gains nothing.
+    private func isToBeLoaded(on connection: PostgresConnection) async throws -> Bool {
+        guard definition.key == .stream, try await ProjectionState.load(definition.name, on: connection) == nil else {
+            return false
+        }
+        return try await connection.query("SELECT head()").only().decode(0, as: Position.self) >= Self.longLog
+    }
+
+    /// Makes the tables as a rebuild does: loaded by two connections, then indexed, and seen when they are whole. An event that cannot be folded
+    /// is left to the live projection, which stops before it.
+    private func load(on connection: PostgresConnection) async throws {
+        logger.notice("it has never run, and the log is long: its tables are loaded first, and are there when they are whole")
+        do {
+            let receipt = try await rebuild(workers: 2, on: connection)
+            logger.notice("loaded", metadata: ["position": "\(receipt.position)", "digest": "\(receipt.digest)"])
+        } catch let error as CannotFold {
+            logger.notice("an event cannot be folded: going on event by event", metadata: ["position": "\(error.position)"])
+            _ = try await Rebuild.cancel(definition.name, ledger: store.ledger, on: connection)
+        }
+    }
+
+    /// Rebuilds beside the tables in use, which stay where they are meanwhile.
     private func replace(on connection: PostgresConnection) async throws {
         logger.notice("the definition has changed: rebuilding beside the tables in use")
+        let receipt = try await rebuild(workers: 1, on: connection)
+        for index in receipt.notCarried { logger.warning("an index was not carried over", metadata: ["index": "\(index)"]) }
+        logger.notice(
+            "rebuilt; the tables from before are kept aside: rebuild --undo or --drop-old",
+            metadata: [
+                "position": "\(receipt.position)", "digest": "\(receipt.digest)",
+                "blocked_ms": "\(receipt.blocked / .milliseconds(1))",
+            ])
+    }
+
+    /// The lease is kept: who stands by need not try as well.
+    private func rebuild(workers: Int, on connection: PostgresConnection) async throws -> Rebuild.Receipt {
         let logger = logger
-        let rebuild = Rebuild(definition, ledger: store.ledger, window: Int(largestWindow)) { phase in
+        let rebuild = Rebuild(definition, ledger: store.ledger, window: Int(largestWindow), workers: workers) { phase in
             logger.debug("rebuilding", metadata: ["phase": "\(phase)"])
         }
         let receipt = try await withThrowingTaskGroup(of: Rebuild.Receipt?.self) { group in
@@ -153,13 +192,7 @@ public struct Projector: Sendable {
             return try await group.next() ?? nil
         }
         guard let receipt else { throw CancellationError() }
-        for index in receipt.notCarried { logger.warning("an index was not carried over", metadata: ["index": "\(index)"]) }
-        logger.notice(
-            "rebuilt; the tables from before are kept aside: rebuild --undo or --drop-old",
-            metadata: [
-                "position": "\(receipt.position)", "digest": "\(receipt.digest)",
-                "blocked_ms": "\(receipt.blocked / .milliseconds(1))",
-            ])
+        return receipt
     }
 }
 
