@@ -6,12 +6,12 @@
 -- reports are sorted, each run is looked up on its own before the first is written, and conflicts are found by the unique index.
 
 WITH event AS (
-  SELECT stream_id, position, happened_at,
+  SELECT stream_id, position, happened_at AT TIME ZONE 'UTC' AS reported_at,
          CASE type WHEN 'progress' THEN data::jsonb -> 'runs' ELSE data::jsonb -> 'results' -> 'runs' END AS runs
     FROM new_events
    WHERE type IN ('progress', 'finished')
      -- Most progress reports no runs, and need not be parsed. A name may be written with escapes.
-     AND (strpos(data::text, '"runs"') > 0 OR strpos(data::text, '\u') > 0)
+     AND (data::text LIKE '%"runs"%' OR data::text LIKE '%\\u%')
   OFFSET 0  -- Here and below: what is worked out is worked out once, and not wherever it is used.
 ),
 counted AS (
@@ -20,7 +20,7 @@ counted AS (
     FROM event
 ),
 single AS (
-  SELECT stream_id, position, happened_at, ordinal, runs -> ordinal AS run
+  SELECT stream_id, position, reported_at, ordinal, runs -> ordinal AS run
     FROM counted
   OFFSET 0
 ),
@@ -29,22 +29,22 @@ reported AS (
          coalesce(nullif(run -> 'run_index', 'null')::integer, ordinal) AS run_index,
          coalesce(nullif(run -> 'variables', 'null'), '{}')            AS variables,
          coalesce(nullif(run -> 'metrics', 'null'), '{}')              AS metrics,
-         happened_at AT TIME ZONE 'UTC'                                AS reported_at,
+         reported_at,
          position,
          ordinal
     FROM single
 ),
 placed AS (
   SELECT batch_job_id, run_index, variables, metrics,
-         first_value(reported_at) OVER reports AS created_at,
-         first_value(position)    OVER reports AS first_position,
-         first_value(ordinal)     OVER reports AS first_ordinal,
-         lead(false, 1, true)     OVER reports AS is_last
+         first_value(reported_at)              OVER reports AS created_at,
+         -- In the log: the event's position, and behind it the run's in the event, for which its 8 MiB of data need less than 24 bits.
+         first_value(position << 24 | ordinal) OVER reports AS first_place,
+         lead(false, 1, true)                  OVER reports AS is_last
     FROM reported
   WINDOW reports AS (PARTITION BY batch_job_id COLLATE "C", run_index ORDER BY position, ordinal)
 ),
 last_report AS MATERIALIZED (
-  SELECT batch_job_id, run_index, variables, metrics, created_at, first_position, first_ordinal,
+  SELECT batch_job_id, run_index, variables, metrics, created_at, first_place,
          -- The row with just these values, written as a range in the order of the unique index, for no other index has that order. Asked for plainly, it
          -- may be looked for among all rows of the job.
          (SELECT id FROM batch_job_runs AS known
@@ -55,19 +55,15 @@ last_report AS MATERIALIZED (
     FROM placed
    WHERE is_last
 ),
-new_run AS NOT MATERIALIZED (
-  SELECT *, (first_position - (SELECT min(first_position) FROM last_report)) << 32 | first_ordinal AS place
-    FROM last_report
-   WHERE known_id IS NULL
-),
 added AS (
   -- A new run's id: how many there were, and its rank among those that are new. All are looked up before the first rank is known, and so
   -- before the first row is written.
   INSERT INTO batch_job_runs (id, batch_job_id, run_index, variables, metrics, created_at)
   SELECT (SELECT coalesce(max(id), 0) FROM batch_job_runs)
-           + width_bucket(place, (SELECT array_agg(place ORDER BY place) FROM new_run)),
+           + width_bucket(first_place, (SELECT array_agg(first_place ORDER BY first_place) FROM last_report WHERE known_id IS NULL)),
          batch_job_id, run_index, variables, metrics, created_at
-    FROM new_run
+    FROM last_report
+   WHERE known_id IS NULL
 )
 INSERT INTO batch_job_runs (id, batch_job_id, run_index, variables, metrics, created_at)
 SELECT known_id, batch_job_id, run_index, variables, metrics, created_at
