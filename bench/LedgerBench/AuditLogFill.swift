@@ -12,11 +12,12 @@ struct AuditLogFill {
     static let actors = 1000
     var jobs: Int { events / Self.eventsPerJob }
 
-    func fill(_ ledger: BenchLedger) async throws {
+    /// Writes the events after one position up to another, or to the last.
+    func fill(_ ledger: BenchLedger, after start: Int = 0, upTo end: Int? = nil) async throws {
+        let end = end ?? events
         try await ledger.admin.execute(script: "ALTER TABLE events DISABLE TRIGGER ALL; SELECT setseed(0.5)")
-        let step = min(events, 500_000)
-        for first in stride(from: 0, to: events, by: step) {
-            try await ledger.admin.execute(script: insert(first + 1, min(first + step, events)))
+        for first in stride(from: start, to: end, by: 500_000) {
+            try await ledger.admin.execute(script: insert(first + 1, min(first + 500_000, end)))
         }
         try await ledger.admin.execute(script: "ALTER TABLE events ENABLE TRIGGER ALL")
         try await ledger.admin.execute(script: "VACUUM ANALYZE events")

@@ -6,7 +6,8 @@ import Projections
 
 /// How long an auditor waits: the p99 of every kind of question, the worst combinations among them, of a log with millions of events.
 enum AuditRows {
-    static let projecting = "live projection of audit_log, from nothing, with its six indexes"
+    static let loading = "audit_log from nothing, as a projector makes it of a long log: loaded, indexed, with its digest"
+    static let behind = "live projection of audit_log, a tenth more events behind, with its six indexes"
     private static let reading = "reading the same events: libpq, binary, all columns, windows of 10,000, nothing decoded"
     private static let byKey = "one event by its position"
     static func question(_ what: String) -> String { "audit, p99 of \(what)" }
@@ -128,24 +129,55 @@ enum AuditRows {
     ]
 
     static func measure(_ bench: Bench) async throws {
-        try await bench.part([projecting, BareInsert.work(AuditTrail.projection)] + questions.map { question($0.what) }) {
-            bench in
+        let works = [loading, behind] + FoldLimits.works(AuditTrail.projection)
+        try await bench.part(works + questions.map { question($0.what) }) { bench in
             try await bench.withLedger { ledger in
-                let fill = AuditLogFill(events: bench.options.size(5_000_000, quick: 100_000))
-                try await fill.fill(ledger)
-                return try await project(ledger) + ask(bench, ledger, fill)
+                let fill = AuditLogFill(events: bench.options.size(5_000_000, quick: 200_000))
+                try await fill.fill(ledger, upTo: fill.events / 11 * 10)
+                let loaded = try await project(ledger, from: 0)
+                try await fill.fill(ledger, after: fill.events / 11 * 10)
+                let rows = [
+                    row(loading, loaded.ours, loaded.read, target: 0.15, note: "one run; two connections"),
+                    try await live(ledger, from: Position(fill.events / 11 * 10)),
+                ]
+                return try await rows + limits(ledger) + ask(bench, ledger, fill)
             }
         }
     }
 
-    private static func project(_ ledger: BenchLedger) async throws -> [BenchRow] {
+    private static func live(_ ledger: BenchLedger, from first: Position) async throws -> BenchRow {
+        let rates = try await project(ledger, from: first)
+        return row(behind, rates.ours, rates.read, target: 0.15, note: "one run")
+    }
+
+    /// What a fold cannot beat, of all events.
+    private static func limits(_ ledger: BenchLedger) async throws -> [BenchRow] {
+        let (bare, head, table) = (try await ledger.bare(), try await ledger.head(), AuditTrail.projection)
+        let read = try await Rate.of(Int(head)) { _ = try await bare.read(from: 1, to: head) }
+        let inserted = try await FoldLimits.insertRate(table, of: Int(head), ledger)
+        let parsed = try await FoldLimits.parseRate(table, of: Int(head), ledger)
+        return [
+            row(FoldLimits.inserting(table), inserted, read, note: "one run; reads no event and parses no JSON"),
+            row(FoldLimits.parsing(table), parsed, read, note: "one run; writes nothing"),
+        ]
+    }
+
+    private static func row(_ work: String, _ ours: Rate, _ read: Rate, target: Double? = nil, note: String) -> BenchRow {
+        BenchRow(
+            work, ours: ours.perSecond, baseline: read.perSecond, ratio: ours.perSecond / read.perSecond,
+            target: target.map { .atLeast($0) }, against: reading, note: note)
+    }
+
+    /// The real projector, until it has come to the head from where it is, and reading the same events.
+    private static func project(_ ledger: BenchLedger, from start: Position) async throws -> (ours: Rate, read: Rate) {
         guard let definition = try ProjectionDefinition.all(in: nil).first(where: { $0.name == AuditTrail.projection }) else {
             throw BenchFailure("there is no projection \(AuditTrail.projection)")
         }
+        try await ledger.settle()
         let (bare, head, store) = (try await ledger.bare(), try await ledger.head(), ledger.store(connections: 2))
-        let read = try await Rate.of(Int(head)) { _ = try await bare.read(from: 1, to: head) }
+        let read = try await Rate.of(Int(head - start)) { _ = try await bare.read(from: start + 1, to: head) }
         let projector = Projector(definition, store: store, url: ledger.url, logger: .bench)
-        let folded = try await Rate.of(Int(head)) {
+        let folded = try await Rate.of(Int(head - start)) {
             try await during({ await projector.run() }) {
                 try await until("audit_log has come to \(head)", within: .seconds(1800)) {
                     let state = try await ProjectionState.all(on: ledger.admin).first { $0.name == AuditTrail.projection }
@@ -156,17 +188,7 @@ enum AuditRows {
         }
         await store.close()
         try await ledger.admin.execute(script: "VACUUM ANALYZE audit_log")
-        let inserted = try await BareInsert.rate(AuditTrail.projection, of: Int(head), ledger)
-        return [
-            BenchRow(
-                projecting, ours: folded.perSecond, baseline: read.perSecond, ratio: folded.perSecond / read.perSecond,
-                target: .atLeast(0.15),
-                against: reading,
-                note: "one run"),
-            BenchRow(
-                BareInsert.work(AuditTrail.projection), ours: inserted.perSecond, baseline: read.perSecond,
-                ratio: inserted.perSecond / read.perSecond, against: reading, note: "one run; reads no event and parses no JSON"),
-        ]
+        return (folded, read)
     }
 
     private static func ask(_ bench: Bench, _ ledger: BenchLedger, _ fill: AuditLogFill) async throws -> [BenchRow] {

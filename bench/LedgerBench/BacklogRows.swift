@@ -19,21 +19,21 @@ enum BacklogRows {
 
     static func measure(_ bench: Bench) async throws {
         let events = bench.options.size(1_000_000, quick: 20_000)
-        let limit = BareInsert.work("batch_job_runs")
-        let needsFile = [file, mixed, runs, limit].contains(where: bench.options.wants)
+        let ofRuns = [runs] + FoldLimits.works("batch_job_runs")
+        let needsFile = ([file, mixed] + ofRuns).contains(where: bench.options.wants)
         let log = needsFile ? try MixedLog(events: events, jobs: events / 10, in: bench.directory) : nil
         if let log {
             try await bench.part([file]) { bench in try await appendFile(bench, log) }
-            try await bench.part([mixed, runs, limit]) { bench in
+            try await bench.part([mixed] + ofRuns) { bench in
                 try await bench.withLedger { ledger in
                     try await ledger.fill(copying: log)
                     var rows: [BenchRow] = []
                     if bench.options.wants(mixed) {
                         rows += try await project(bench, ledger, "batch_jobs", mixed, target: .atLeast(0.5))
                     }
-                    if bench.options.wants(runs) || bench.options.wants(limit) {
-                        let bare = BareInsert.candidate("batch_job_runs", of: events, ledger)
-                        rows += try await project(bench, ledger, "batch_job_runs", runs, target: .atLeast(0.15), beside: [bare])
+                    if ofRuns.contains(where: bench.options.wants) {
+                        let limits = FoldLimits.candidates("batch_job_runs", of: events, ledger)
+                        rows += try await project(bench, ledger, "batch_job_runs", runs, target: .atLeast(0.15), beside: limits)
                     }
                     return rows
                 }
@@ -112,6 +112,8 @@ enum BacklogRows {
                 .init(work: work, target: target) {
                     for table in definition.tables { try await ledger.admin.execute(script: "DROP TABLE IF EXISTS \(table)") }
                     try await ledger.admin.query("DELETE FROM projections WHERE name = $1", name)
+                    // With its tables in place, it is live from the first event: nothing is loaded.
+                    try await LiveProjection(definition: definition, ledger: ledger.name).install(on: ledger.admin)
                     try await ledger.settle()
                     let projector = Projector(definition, store: store, url: ledger.url, logger: .bench)
                     return try await Rate.of(Int(head)) {
