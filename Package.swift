@@ -68,13 +68,15 @@ let package = Package(
 
         // Drivers, which know nothing of jobs.
         library("OffPool", []),
-        library("PrivateFiles", []),
+        library("PrivateFiles", ["Texts"]),
+        // What goes to people: standard error and output, which may be closed, full or a terminal.
+        library("Diagnostics", ["Texts", "OffPool", logging]),
         library("Postgres", ["CLibpq", "OffPool", "Texts"]),
         library("Redis", ["CHiredis", "OffPool", "Texts"]),
 
         // The ledger.
         library("LedgerCore", ["Texts"]),
-        library("EventStore", ["LedgerCore", "Postgres", "OffPool", crypto, logging], plugins: ["EmbedFiles"]),
+        library("EventStore", ["LedgerCore", "Postgres", "OffPool", "PrivateFiles", crypto, logging], plugins: ["EmbedFiles"]),
         library(
             "Projections", ["LedgerCore", "EventStore", "Postgres", "OffPool", crypto, logging],
             plugins: ["EmbedFiles"]),
@@ -101,8 +103,8 @@ let package = Package(
         .target(
             name: "LedgerBench",
             dependencies: [
-                "CLibpq", "OffPool", "Postgres", "Redis", "LedgerCore", "EventStore", "Projections", "Feed", "LedgerServer",
-                "EmbeddedServices", "Audit", "AuditTrail", "TransparencyLog",
+                "CLibpq", "OffPool", "Diagnostics", "Postgres", "Redis", "LedgerCore", "EventStore", "Projections", "Feed",
+                "LedgerServer", "EmbeddedServices", "Audit", "AuditTrail", "TransparencyLog",
                 logging,
             ],
             path: "bench/LedgerBench", swiftSettings: settings),
@@ -110,10 +112,10 @@ let package = Package(
             name: "jobledger",
             dependencies: [
                 "LedgerCore", "LedgerSettings", "Postgres", "Redis", "EventStore", "Projections", "Feed", "LedgerServer",
-                "OffPool", "PrivateFiles",
+                "OffPool", "PrivateFiles", "Diagnostics",
                 "EmbeddedServices", "LedgerBench", "Audit", "AuditTrail", "TransparencyLog", argumentParser, logging, lifecycle,
                 unixSignals,
-                asyncHTTPClient, nioCore, nioHTTP1,
+                asyncHTTPClient, nioCore, nioPosix, nioHTTP1,
             ],
             swiftSettings: settings),
 
@@ -122,7 +124,8 @@ let package = Package(
         .executableTarget(
             name: "backtest-demo",
             dependencies: [
-                "Backtest", "LedgerCore", "LedgerSettings", "Postgres", "Redis", "EventStore", "Feed", argumentParser, logging,
+                "Backtest", "LedgerCore", "LedgerSettings", "Postgres", "Redis", "EventStore", "Feed", "Diagnostics",
+                argumentParser, logging,
             ],
             swiftSettings: settings),
 
@@ -141,6 +144,7 @@ let package = Package(
             dependencies: ["LedgerCore", "Postgres", "Redis", "EventStore", "EmbeddedServices", "OffPool"],
             path: "Tests/LedgerTesting", swiftSettings: settings),
         tests("TextsTests", ["Texts", "LedgerTesting"]),
+        tests("DiagnosticsTests", ["Diagnostics", "Texts"]),
         tests("PostgresTests", ["Postgres", "Redis", "OffPool", "LedgerTesting", "EmbeddedServices"]),
         tests("RedisTests", ["Redis", "Texts", "EmbeddedServices", "OffPool"]),
         tests("LedgerSettingsTests", ["LedgerSettings"]),
@@ -150,7 +154,10 @@ let package = Package(
         tests("AuditTrailTests", ["AuditTrail", "Projections", "EventStore", "LedgerCore", "Postgres", "Texts", "LedgerTesting"]),
         tests(
             "AuditTests",
-            ["Audit", "TransparencyLog", "EventStore", "LedgerCore", "Postgres", "LedgerTesting", "EmbeddedServices", logging]),
+            [
+                "Audit", "TransparencyLog", "EventStore", "LedgerCore", "Postgres", "PrivateFiles", "LedgerTesting",
+                "EmbeddedServices", logging,
+            ]),
         tests("EventStoreTests", ["EventStore", "LedgerCore", "Postgres", "LedgerTesting"]),
         tests(
             "ProjectionsTests",
@@ -172,7 +179,7 @@ let package = Package(
             "EndToEndTests",
             [
                 "jobledger", "backtest-demo", "alerts", "LedgerCore", "Postgres", "Redis", "EventStore", "LedgerTesting",
-                "EmbeddedServices", "PrivateFiles", "TransparencyLog",
+                "EmbeddedServices", "PrivateFiles", "Texts", "TransparencyLog",
                 asyncHTTPClient, nioCore, nioHTTP1,
             ]),
     ]

@@ -25,7 +25,8 @@ import UnixSignals
         do {
             try GivenTexts.checkArguments()
         } catch {
-            FileHandle.standardError.write(Data("alerts: \(error)\n".utf8))
+            // The form that throws: where nobody can be told, it ends all the same.
+            try? FileHandle.standardError.write(contentsOf: Data("alerts: \(error)\n".utf8))
             Foundation.exit(2)
         }
         await main(nil)
@@ -54,8 +55,9 @@ struct Watch: Service {
         let events = ledger.subscribe(after: try place.read(), types: [.failed, .truncated])
         do {
             for try await event in events.cancelOnGracefulShutdown() {
-                let line = "\(event.time)  \(event.job)  \(event.type.rawValue): \(Self.reason(event))\n"
-                try FileHandle.standardOutput.write(contentsOf: Data(line.utf8))
+                let line = "\(event.time)  \(event.job)  \(event.type.rawValue): \(Self.reason(event))"
+                // Whoever sends an event chooses its texts, and a terminal obeys control characters.
+                try FileHandle.standardOutput.write(contentsOf: Data((line.printable + "\n").utf8))
                 try place.write(event.position)
             }
         } catch is CancellationError {

@@ -1,11 +1,15 @@
 // embed-files FOLDER OUTPUT FILE…: writes a Swift file in which each FILE is a string literal, by its path below FOLDER.
 import Foundation
 
+/// The form that throws: where nobody can be told, the build still fails by its code.
+func fail(_ text: String) -> Never {
+    try? FileHandle.standardError.write(contentsOf: Data((text + "\n").utf8))
+    exit(2)
+}
+
 let arguments = CommandLine.arguments
 guard arguments.count > 3 else {
-    FileHandle.standardError.write(
-        Data("usage: embed-files FOLDER OUTPUT FILE... (a folder without files would make a program without its SQL)\n".utf8))
-    exit(2)
+    fail("usage: embed-files FOLDER OUTPUT FILE... (a folder without files would make a program without its SQL)")
 }
 let folder = arguments[1].hasSuffix("/") ? arguments[1] : arguments[1] + "/"
 
@@ -19,8 +23,7 @@ var source = """
     """
 for path in arguments[3...].sorted() {
     guard path.hasPrefix(folder) else {
-        FileHandle.standardError.write(Data("embed-files: \(path) is not below \(folder)\n".utf8))
-        exit(1)
+        fail("embed-files: \(path) is not below \(folder)")
     }
     let text = try String(contentsOf: URL(fileURLWithPath: path), encoding: .utf8)
     // As many # as make the literal's end unmistakable.

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Backtest
+import Diagnostics
 import EventStore
 import Feed
 import Foundation
@@ -41,10 +42,11 @@ struct BacktestDemo: AsyncParsableCommand {
     }
 
     static func main() async {
+        StandardStreams.prepare()
         do {
             try GivenTexts.checkArguments()
         } catch {
-            FileHandle.standardError.write(Data("backtest-demo: \(error)\n".utf8))
+            StandardError.say("backtest-demo: \(error)")
             Foundation.exit(2)
         }
         await main(nil)
@@ -61,8 +63,8 @@ struct BacktestDemo: AsyncParsableCommand {
         let series = try ["sp500", "nasdaq"].map { try PriceSeries(contentsOfFile: "\(prices)/\($0).csv") }
         let batch = try Batch(prices: series, grid: .standard(tickers: series.map(\.ticker)))
         let (job, limit) = (JobID(self.job), self.limit)
-        write("Job \(job): \(batch.count) runs of \(series[0].closes.count) trading days each\n")
-        try await Feed.with(store: store, redis: redis, logger: Logger(label: "backtest-demo")) { feed in
+        write("Job \(job.text.printable): \(batch.count) runs of \(series[0].closes.count) trading days each\n")
+        try await Feed.with(store: store, redis: redis, logger: Logger.standardError("backtest-demo")) { feed in
             async let work: Void = BatchWorker(batch: batch, job: job, limit: limit, store: store).run()
             var view = ProgressView()
             for try await event in feed.subscribe(job: job) { try view.show(event) }

@@ -49,5 +49,5 @@ struct ProgressView {
         if isTerminal { write("\r\u{1B}[K\(text)") } else { line(text) }
     }
 
-    private func line(_ text: String) { write(text + "\n") }
+    private func line(_ text: String) { write(text.printable + "\n") }
 }

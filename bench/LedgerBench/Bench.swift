@@ -1,3 +1,4 @@
+import Diagnostics
 import EmbeddedServices
 import EventStore
 import Foundation
@@ -54,7 +55,7 @@ public struct Bench: Sendable {
         do {
             try FileManager.default.removeItem(at: directory)
         } catch {
-            FileHandle.standardError.write(Data("bench: cannot remove \(directory.path): \(error)\n".utf8))
+            StandardError.say("bench: cannot remove \(directory.path): \(error)")
         }
     }
 

@@ -1,3 +1,4 @@
+import Diagnostics
 import Foundation
 import LedgerCore
 
@@ -37,7 +38,7 @@ public actor Report {
     func progress(_ what: String) {
         guard showsProgress else { return }
         // Over the line before, and gone with the next row.
-        FileHandle.standardError.write(Data("\r\u{1B}[2K\(what.prefix(100))".utf8))
+        StandardError.redraw(String(what.prefix(100)))
     }
 
     func add(_ row: BenchRow) throws {

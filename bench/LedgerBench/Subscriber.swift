@@ -1,3 +1,4 @@
+import Diagnostics
 import Dispatch
 import EventStore
 import Feed
@@ -41,7 +42,7 @@ public struct BenchSubscriber: Sendable {
             }
         case .follow:
             var receipts = Receipts(last: events)
-            try await Feed.with(store: store, redis: redis, logger: Logger(label: "bench")) { feed in
+            try await Feed.with(store: store, redis: redis, logger: Logger.standardError("bench")) { feed in
                 for try await event in feed.subscribe() where try receipts.add(event.json) { return }
             }
         }
@@ -94,4 +95,5 @@ private struct Receipts {
 /// Nanoseconds of the monotonic clock, which all processes of a machine share.
 func monotonicNanoseconds() -> UInt64 { DispatchTime.now().uptimeNanoseconds }
 
-private func say(_ line: String) { FileHandle.standardOutput.write(Data((line + "\n").utf8)) }
+/// To the bench; where it has gone, nobody waits for it.
+private func say(_ line: String) { try? StandardOutput.write(Array((line + "\n").utf8)) }

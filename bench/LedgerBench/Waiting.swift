@@ -1,3 +1,4 @@
+import Diagnostics
 import Logging
 
 /// Runs `work`, which does not end by itself, for as long as `body` takes.
@@ -11,7 +12,7 @@ func during<T: Sendable>(_ work: @escaping @Sendable () async -> Void, _ body: (
 
 extension Logger {
     static let bench: Logger = {
-        var logger = Logger(label: "bench") { StreamLogHandler.standardError(label: $0) }
+        var logger = Logger.standardError("bench")
         logger.logLevel = .error
         return logger
     }()
