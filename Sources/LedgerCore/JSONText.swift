@@ -53,6 +53,18 @@ public enum JSONText {
         return members
     }
 
+    /// The first name that more than one of `members` has. What one program takes from the first of them another takes from the last, so that of two
+    /// readers each is told something else.
+    public static func repeatedName(in members: [Slice]) -> ExactText? {
+        // Few objects have more than a few members.
+        guard members.count > 16 else {
+            return members.indices.first { index in members[..<index].contains { $0.name == members[index].name } }
+                .map { members[$0].name }
+        }
+        var seen: Set<ExactText> = []
+        return members.first { !seen.insert($0.name).inserted }?.name
+    }
+
     /// The text that the object `json` has under a name: of several members of one name the last counts, as it does for Postgres. `nil` where there
     /// is none, or it is no string, or `json` is no object.
     public static func text(_ name: ExactText, in json: String) -> String? {

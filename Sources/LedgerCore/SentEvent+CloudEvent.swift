@@ -11,6 +11,7 @@ extension SentEvent {
     public init(
         cloudEvent attributes: [JSONText.Slice], data: ArraySlice<UInt8>?
     ) throws(Refusal) {
+        try Self.refuseRepeated(attributes)
         var (id, source, type, subject): (String?, String?, String?, JobID?)
         var (version, moment): (String?, Timestamp?)
         var expectedVersion: Int32?

@@ -25,6 +25,7 @@ public struct SentEvent: Sendable {
     public init(
         members: [JSONText.Slice], in text: String, needsJob: Bool
     ) throws(Refusal) {
+        try Self.refuseRepeated(members)
         var (job, type): (JobID?, String?)
         var (data, metadata) = ("{}", "{}")
         var id: EventID?
@@ -58,6 +59,12 @@ public struct SentEvent: Sendable {
         self.init(
             job: job, event: NewEvent(type: type, data: data, metadata: metadata, id: id ?? .version7(), occurredAt: moment),
             hasID: id != nil, expectedVersion: version)
+    }
+
+    /// Nothing of an event is passed over: of two members of one name, one would be.
+    public static func refuseRepeated(_ members: [JSONText.Slice]) throws(Refusal) {
+        guard let name = JSONText.repeatedName(in: members) else { return }
+        throw Refusal(.invalidEvent, "\"\(shown(name.text))\" stands there twice: leave one of them out")
     }
 
     public static func id(_ text: String) throws(Refusal) -> EventID {

@@ -75,6 +75,25 @@ extension EndToEnd {
             }
         }
 
+        @Test("of two members of one name none is passed over") func repeatedMembers() async throws {
+            try await UserLedger.with { user in
+                let lines = [
+                    #"{"job":"a","job":"b","type":"queued","data":{"name":"x"}}"#,
+                    #"{"job":"a","type":"queued","data":{"name":"x"},"j\u006fb":"b"}"#,
+                    #"{"job":"a","type":"queued","data":{"name":"x"},"data":{"name":"x"}}"#,
+                    #"{"job":"a","type":"queued","data":{"name":"x"},"event_id":null,"event_id":"\#(Self.id)"}"#,
+                    #"{"job":"a","type":"queued","data":{"name":"x","name":"y"}}"#,
+                ]
+                let outcome = try await user.run("append", "--file", "-", input: Self.lines(lines))
+                #expect(outcome.code == 1 && outcome.output == "1 appended, 0 duplicates, 4 refused\n", "\(outcome)")
+                for (line, name) in [(1, "job"), (2, "job"), (3, "data"), (4, "event_id")] {
+                    #expect(
+                        outcome.errors.contains("line \(line): refused: invalid_event: \"\(name)\" stands there twice"),
+                        "\(outcome)")
+                }
+            }
+        }
+
         @Test("of more than one batch, sent again, changes nothing") func retry() async throws {
             try await UserLedger.with { user in
                 let events = (0..<2500).map { number in

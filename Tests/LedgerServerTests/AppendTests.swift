@@ -273,6 +273,25 @@ import Testing
         }
     }
 
+    @Test("of two members of one name none is passed over") func repeatedMembers() async throws {
+        try await TestService.with { service in
+            let cloudEvent =
+                #""specversion":"1.0","id":"\#(EventID.version7().text)","source":"/x","type":"io.jobledger.job.queued""#
+            let requests = [
+                (#"{"type":"failed","type":"queued","data":{"name":"x"}}"#, "application/json"),
+                (#"{"type":"queued","data":{"name":"x"},"metadata":null,"metadata":{}}"#, "application/json"),
+                (#"{\#(cloudEvent),"data":{},"data":{"name":"x"}}"#, "application/cloudevents+json"),
+                (#"{\#(cloudEvent),"actor":"ada","actor":"eve","data":{"name":"x"}}"#, "application/cloudevents+json"),
+            ]
+            for (body, type) in requests {
+                let answer = try await service.ask("POST", "/v1/jobs/a/events", body, type: type)
+                #expect(answer.status == 422 && answer.code == "invalid_event", "\(body): \(answer)")
+                #expect(answer.json["detail"].text?.contains("stands there twice") == true, "\(body): \(answer)")
+            }
+            #expect(try await service.ledger.count() == 0)
+        }
+    }
+
     @Test("concurrent callers share commits, and each gets its own answer") func together() async throws {
         try await TestService.with { service in
             _ = try await service.ask(

@@ -233,6 +233,11 @@ import Testing
         Row("HTTP binding 3.1.3.2 a quote without an end", post(binary + "ce-source: \"/s\r\n", "{}"), 400),
         Row("HTTP binding 3.1.3.2 no ASCII", post(binary + "ce-source: /é\r\n", "{}"), 400),
         Row("HTTP binding 3.1.3 an attribute twice", post(binary + "ce-source: /s\r\nce-source: /s\r\n", "{}"), 400),
+        Row(
+            "JSON format 3 an attribute twice",
+            post(
+                "content-type: application/cloudevents+json\r\n",
+                cloudEvent.replacing(#""data""#, with: #""actor":"a","actor":"b","data""#)), 422),
         Row("1.0.2 required attributes", post(binary, "{}"), 422),
         Row("1.0.2 an empty source", post(binary + "ce-source:\r\n", "{}"), 422),
         Row(

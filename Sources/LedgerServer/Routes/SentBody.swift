@@ -133,7 +133,8 @@ enum SentBody {
     // MARK: CloudEvents
 
     private static func cloudEvent(_ members: [JSONText.Slice]) throws(Refusal) -> SentEvent {
-        try SentEvent(cloudEvent: members.filter { $0.name != "data" }, data: members.last { $0.name == "data" }?.value)
+        try SentEvent.refuseRepeated(members)
+        return try SentEvent(cloudEvent: members.filter { $0.name != "data" }, data: members.last { $0.name == "data" }?.value)
     }
 
     /// Binary mode: the attributes are headers, and the body is the data.
