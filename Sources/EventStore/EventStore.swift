@@ -39,7 +39,7 @@ public struct EventStore: Sendable {
                 // Compiling a statement takes half a second; folding a window of events takes less.
                 ("jit", "off"),
             ])
-        configuration.requirement = PostgresRequirement(encoding: "UTF8", oldestServer: 150_000)
+        configuration.requirement = PostgresRequirement(encoding: "UTF8", oldestServer: 150_000, schema: ledger.text)
         // What is answered is on the disk, whatever the role or the server says of its own; what waits for replicas is left as it is.
         configuration.sessionStatements = [
             "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"

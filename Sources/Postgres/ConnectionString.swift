@@ -53,7 +53,7 @@ struct ConnectionString: Sendable {
     private static func parts(_ list: String) -> [Substring] { list.split(separator: ",", omittingEmptySubsequences: false) }
 
     private static func wrong(_ what: String) -> PostgresError {
-        .cannotConnect("the connection string cannot be used: \(what). \(advice)", isPermanent: true)
+        .mistake("the connection string cannot be used: \(what). \(advice)")
     }
 
     private struct Option {

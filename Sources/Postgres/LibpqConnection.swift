@@ -52,7 +52,7 @@ final class LibpqConnection {
         // The descriptor and the memory go with `deinit`: it runs when this initializer throws from here on.
         guard PQstatus(pointer) == CONNECTION_OK else {
             // An option's value that libpq understands, but not as that option's, is found only now: `invalid sslmode value: …`.
-            throw .cannotConnect(lastMessage, isPermanent: lastMessage.hasPrefix("invalid "))
+            throw lastMessage.hasPrefix("invalid ") ? .mistake(lastMessage) : .cannotConnect(lastMessage, isPermanent: false)
         }
         // Notices are for people at a terminal; libpq would print them on standard error. That there was one is all that counts.
         // The pointer outlives no one: `remarks` is released after `deinit` has finished the connection, which alone calls with it.
@@ -284,6 +284,13 @@ extension PostgresError {
     static func cannotConnect(_ message: String, isPermanent: Bool) -> PostgresError {
         var error = PostgresError(.cannotConnect, message)
         error.isPermanent = isPermanent
+        return error
+    }
+
+    /// In the connection string.
+    static func mistake(_ message: String) -> PostgresError {
+        var error = cannotConnect(message, isPermanent: true)
+        error.isMistake = true
         return error
     }
 }

@@ -210,7 +210,7 @@ public actor PostgresConnection {
         try configuration.requirement?.checkServer(libpq)
         self.libpq = libpq
         var script = configuration.sessionStatements + configuration.sessionSettings.map { "SET \($0.name) = \($0.value)" }
-        if configuration.requirement != nil { script.append(PostgresRequirement.askProcess) }
+        if let requirement = configuration.requirement { script.append(requirement.question) }
         guard !script.isEmpty else { return }
         let answer = try run(script: script.joined(separator: "; "), Cancellation(ringing: interrupt))
         try configuration.requirement?.checkSession(libpq, answer)

@@ -38,6 +38,9 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
     /// Whether no waiting will mend a failure to connect, as with a malformed connection string.
     var isPermanent = false
 
+    /// Whether the connection string itself is wrong: nobody was asked anything.
+    public internal(set) var isMistake = false
+
     init(_ kind: Kind, _ message: String) {
         self.kind = kind
         self.message = message

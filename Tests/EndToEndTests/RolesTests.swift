@@ -28,6 +28,26 @@ extension EndToEnd {
             #expect(dropped.code == 0, "\(dropped)")
         }
 
+        @Test("a user without a role is told which roles there are") func nobody() async throws {
+            try await UserLedger.with { user in
+                let name = "u_\(UInt64.random(in: 0 ... .max))"
+                #expect(try await user.psql("CREATE ROLE \(name) LOGIN PASSWORD 'secret'").code == 0)
+                var url = try #require(URLComponents(string: user.ledger.url))
+                (url.user, url.password) = (name, "secret")
+                var environment = user.environment
+                environment["DATABASE_URL"] = url.string
+                for command in [
+                    ["append", "a", "queued"], ["status"], ["history", "a"], ["audit", "verify"], ["relay"], ["migrate"],
+                ] {
+                    let outcome = try await Program.jobledger.run(command, environment: environment)
+                    #expect(outcome.code == 1, "\(command): \(outcome)")
+                    #expect(outcome.errors.contains("the user \(name) is in none of the roles"), "\(command): \(outcome)")
+                    #expect(outcome.errors.contains("SCHEMA_appender"), "\(command): \(outcome)")
+                }
+                #expect(try await user.psql("DROP ROLE \(name)").code == 0)
+            }
+        }
+
         @Test("an appender appends and does nothing else") func appender() async throws {
             try await UserLedger.with { user in
                 let schema = "\"\(user.ledger.name)\""
