@@ -22,32 +22,36 @@ public enum KeyFile {
     }
 
     /// The private key in a file.
-    public static func sealKey(at path: String) throws(Failure) -> SealKey {
+    /// - Parameter shown: what messages call the file; its path unless given.
+    public static func sealKey(at path: String, shownAs shown: String? = nil) throws(Failure) -> SealKey {
+        let file = PrivateFile(path, shownAs: shown)
         do {
-            guard let (text, isOpenToOthers) = try PrivateFile(path).read() else {
-                throw Failure("there is no file \(path); jobledger audit key --out \(path) makes a key")
+            guard let (text, isOpenToOthers) = try file.read() else {
+                throw Failure("\(file.shown): there is no such file; jobledger audit key --out FILE makes a key")
             }
             guard !isOpenToOthers else {
-                throw Failure("others may read \(path), and whoever has the key can sign another history: chmod 600 \(path)")
+                throw Failure(
+                    "\(file.shown): others may read it, and whoever has the key can sign another history: chmod 600 the file")
             }
             return try SealKey(secretText: text)
         } catch let failure as Failure {
             throw failure
         } catch {
-            throw Failure("\(path): \(error)")
+            throw Failure("\(file.shown): \(error)")
         }
     }
 
     /// The key that checks, from a file with it; one with the private key will do as well.
-    public static func verifier(at path: String) throws(Failure) -> VerifierKey {
+    public static func verifier(at path: String, shownAs shown: String? = nil) throws(Failure) -> VerifierKey {
+        let file = PrivateFile(path, shownAs: shown)
         do {
-            guard let text = try PrivateFile(path).read()?.text else { throw Failure("there is no file \(path)") }
+            guard let text = try file.read()?.text else { throw Failure("\(file.shown): there is no such file") }
             if let key = try? SealKey(secretText: text) { return key.verifier }
             return try VerifierKey(text)
         } catch let failure as Failure {
             throw failure
         } catch {
-            throw Failure("\(path): \(error)")
+            throw Failure("\(file.shown): \(error)")
         }
     }
 }

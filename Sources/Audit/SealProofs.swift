@@ -182,10 +182,15 @@ public struct SealProofs: SealedLog {
         }
     }
 
-    /// Writes the checkpoint and its tiles into a directory, those that are not there yet.
+    /// Writes the checkpoint and its tiles into a directory, those that are not there yet. One that has the checkpoint of another history, or a later
+    /// one, is left as it is.
     /// - Returns: the checkpoint; `nil` while nothing is sealed.
+    /// - Throws: ``HistoryRewritten``
     public func write(to directory: TileDirectory) async throws -> SignedCheckpoint? {
-        try await withSeal { _, seal in
+        if let kept = try directory.keptCheckpoint() {
+            try await Witness(key: nil, memory: Kept(checkpoint: kept)).look(at: self)
+        }
+        return try await withSeal { _, seal in
             guard let seal else { return nil }
             for level in 0...Tile.highestLevel {
                 let full = seal.size >> (Tile.height * (level + 1))
@@ -207,4 +212,12 @@ public struct SealProofs: SealedLog {
             return seal.checkpoint
         }
     }
+}
+
+/// What is kept already, and is kept anew by whoever asked.
+private struct Kept: WitnessMemory {
+    let checkpoint: SignedCheckpoint
+
+    func load() -> SignedCheckpoint? { checkpoint }
+    func save(_ checkpoint: SignedCheckpoint) {}
 }

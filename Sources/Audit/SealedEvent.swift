@@ -23,7 +23,7 @@ public struct SealedEvent: Codable, Sendable, Equatable {
     public var dataSHA256: String?
     public var metadataSHA256: String?
 
-    enum CodingKeys: String, CodingKey {
+    enum CodingKeys: String, CodingKey, CaseIterable {
         case position, category, version, type, total, completed, data, metadata
         case eventID = "event_id"
         case streamID = "stream_id"
@@ -110,8 +110,22 @@ public struct SealedEvent: Codable, Sendable, Equatable {
         }
     }
 
+    /// Every reader of the JSON finds the same in it, and nothing that the leaf does not vouch for: a member that stands there twice, or that no
+    /// event has, would be somebody's own word.
     /// - Throws: ``Malformed``
     init(json: [UInt8]) throws(Malformed) {
+        do {
+            let members = try JSONText.slices(of: json[...])
+            if let name = JSONText.repeatedName(in: members) { throw Malformed("the event has \"\(name)\" twice") }
+            let known = Set(CodingKeys.allCases.map { ExactText($0.rawValue) })
+            if let name = members.map(\.name).first(where: { !known.contains($0) }) {
+                throw Malformed("an event has no member \"\(name)\", and nothing vouches for it")
+            }
+        } catch let malformed as Malformed {
+            throw malformed
+        } catch {
+            throw Malformed("the proof's extra data are no event: \(error)")
+        }
         do {
             self = try JSONDecoder().decode(SealedEvent.self, from: Data(json))
         } catch {

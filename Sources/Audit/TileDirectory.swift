@@ -1,5 +1,6 @@
 import Foundation
 import LedgerCore
+import PrivateFiles
 import TransparencyLog
 
 /// A checkpoint and tiles in files, laid out as C2SP's tlog-tiles says: `checkpoint`, `tile/0/x001/234` and so on.
@@ -20,6 +21,11 @@ public struct TileDirectory: TileSource {
         } catch {
             throw SealDamaged("\(path)/checkpoint: \(error)")
         }
+    }
+
+    /// The checkpoint that is there; `nil` where none is.
+    func keptCheckpoint() throws(SealDamaged) -> SignedCheckpoint? {
+        FileManager.default.fileExists(atPath: file("checkpoint").path) ? try checkpoint() : nil
     }
 
     func hashes(of tiles: [Tile], treeOf size: Int64) async throws -> [Tile: [MerkleHash]] {
@@ -43,15 +49,18 @@ public struct TileDirectory: TileSource {
     }
 
     func write(_ tile: Tile, _ hashes: [MerkleHash]) throws {
-        try write(Data(MerkleHash.bytes(hashes)), to: "tile/" + tile.path(width: hashes.count))
+        try write(MerkleHash.bytes(hashes), to: "tile/" + tile.path(width: hashes.count))
     }
 
     /// Last, so that whoever reads the checkpoint finds its tiles.
-    func write(_ checkpoint: SignedCheckpoint) throws { try write(Data(checkpoint.text.utf8), to: "checkpoint") }
+    func write(_ checkpoint: SignedCheckpoint) throws { try write(Array(checkpoint.text.utf8), to: "checkpoint") }
 
-    private func write(_ data: Data, to name: String) throws {
-        let file = file(name)
-        try FileManager.default.createDirectory(at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
-        try data.write(to: file, options: .atomic)
+    /// A web server may own the directory, and root write into it: no link that is put below it is followed.
+    private func write(_ bytes: [UInt8], to name: String) throws {
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+        var directory = try DirectoryHandle(path)
+        let parts = name.split(separator: "/").map(String.init)
+        for part in parts.dropLast() { directory = try directory.directory(part) }
+        try directory.publish(bytes, as: parts.last ?? name)
     }
 }

@@ -41,6 +41,10 @@ public enum LogFile {
         guard header.version == version else {
             throw Refused(description: "\(path) has version \(header.version) of the format; this program knows \(version)")
         }
+        guard EventID(text: header.epoch) != nil else {
+            throw Refused(description: "\(path): the first line names an epoch that is no UUID")
+        }
+        try requireExact(line, header, "first", of: path)
         guard Position.positions.contains(header.from), Position.positions.contains(header.to), header.from > 0,
             header.from <= header.to + 1
         else {
@@ -50,13 +54,26 @@ public enum LogFile {
     }
 
     /// The last line of the file at `path`.
-    static func footer(_ line: some Sequence<UInt8>, of path: String) throws(Refused) -> Footer {
+    static func footer(_ line: ArraySlice<UInt8>, of path: String) throws(Refused) -> Footer {
         guard let footer = try? JSONDecoder().decode(Footer.self, from: Data(line)) else {
             throw Refused(
                 description: "\(path) ends without its last line, which counts the events: it is not whole. Nothing was imported."
             )
         }
+        try requireExact(line, footer, "last", of: path)
         return footer
+    }
+
+    /// A line that another program would read otherwise, for it has a member twice, or that says more than is read here, is none of ours.
+    private static func requireExact(
+        _ line: some Sequence<UInt8>, _ value: some Encodable, _ which: String, of path: String
+    ) throws(Refused) {
+        guard let exact = try? self.line(value), exact.elementsEqual(line) else {
+            throw Refused(
+                description:
+                    "\(path): the \(which) line is not written as jobledger export writes it, and was changed. Nothing was imported."
+            )
+        }
     }
 
     static func line(_ value: some Encodable) throws -> [UInt8] {

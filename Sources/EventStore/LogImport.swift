@@ -1,8 +1,8 @@
 import Crypto
-import Foundation
 import LedgerCore
 import OffPool
 import Postgres
+import PrivateFiles
 
 /// Makes a ledger, or the next part of one, of a ``LogFile``: the same positions, versions, ids and times.
 ///
@@ -148,9 +148,13 @@ public struct LogImport: Sendable {
             }
         } catch let error as PostgresError where error.kind == .server && !error.isRetriable {
             let position: Position = try await connections[0].query("SELECT head()").only().decode(0)
+            // What the ledger's own functions do not refuse in words of theirs, Postgres could not read.
+            let reason =
+                error.sqlState?.category == "JL"
+                ? error.message : "a line is not one that jobledger export writes: \(error.message)"
             throw LogFile.Refused(
                 description:
-                    "\(error.message)\n  Everything up to position \(position) is imported; nothing of what was refused is.")
+                    "\(reason)\n  Everything up to position \(position) is imported; nothing of what was refused is.")
         }
     }
 }
@@ -171,7 +175,7 @@ private actor LogLines {
     /// The longest line that an event can have: data and metadata at their limits, with each byte escaped.
     private static let longest = 20 << 20
 
-    private let handle: FileHandle
+    private let file: ReadableFile
     let size: Int64
     private(set) var bytesRead: Int64 = 0
     /// What was read and not yet taken, from `start` on.
@@ -179,23 +183,21 @@ private actor LogLines {
     private var start = 0
 
     init(_ path: String) throws {
-        guard let handle = FileHandle(forReadingAtPath: path),
-            let size = (try? FileManager.default.attributesOfItem(atPath: path))?[.size] as? Int64
-        else { throw LogFile.Refused(description: "\(path) cannot be read; a file is needed, for it is read several times") }
-        self.handle = handle
+        file = try ReadableFile(path)
+        guard let size = file.size else {
+            throw LogFile.Refused(description: "\(path) is no plain file, and is read several times: put it into one")
+        }
         self.size = size
     }
-
-    deinit { try? handle.close() }
 
     /// Reads on; false at the end of the file.
     private func fill() throws -> Bool {
         buffer.removeSubrange(..<start)
         start = 0
-        guard let read = try handle.read(upToCount: Self.chunk), !read.isEmpty else { return false }
+        let read = try file.read(upTo: Self.chunk)
         bytesRead += Int64(read.count)
         buffer += read
-        return true
+        return !read.isEmpty
     }
 
     /// The next lines, as many as wanted or fewer; `nil` at the end.

@@ -78,7 +78,7 @@ public final class DirectoryHandle: Sendable {
         let file = openat(descriptor, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard file >= 0 else { throw .system("\(path(name)) cannot be made") }
         defer { close(file) }
-        guard Self.write(text, to: file), owner?.takes(file) ?? true, fsync(file) == 0 else {
+        guard Self.write(Array(text.utf8), to: file), owner?.takes(file) ?? true, fsync(file) == 0 else {
             let failure = FileFailure.system("\(path(name)) cannot be written")
             unlinkat(descriptor, name, 0)
             throw failure
@@ -108,6 +108,32 @@ public final class DirectoryHandle: Sendable {
         return String(decoding: (try? handle.read(upToCount: bytes)) ?? Data(), as: UTF8.self)
     }
 
+    // MARK: For everybody
+
+    /// The directory of this name in it, made where it is missing, for everybody to read as far as the umask allows.
+    public func directory(_ name: String) throws(FileFailure) -> DirectoryHandle {
+        if mkdirat(descriptor, name, 0o777) != 0, errno != EEXIST { throw .system("the directory \(path(name)) cannot be made") }
+        let made = openat(descriptor, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+        if made < 0, errno == ENOTDIR || errno == ELOOP {
+            throw FileFailure("\(path(name)) is a symbolic link or a file, and not followed: a directory belongs there")
+        }
+        return try DirectoryHandle(made, path(name))
+    }
+
+    /// Writes a file for everybody to read, in the place of what was there, whole or not at all. Until the system writes it to the disk by itself,
+    /// a crash of the machine may take it away: it is for what can be written again.
+    public func publish(_ bytes: [UInt8], as name: String) throws(FileFailure) {
+        let draft = "\(name).\(UInt32.random(in: .min ... .max)).new"
+        let file = openat(descriptor, draft, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o666)
+        guard file >= 0 else { throw .system("\(path(name)) cannot be written") }
+        defer { close(file) }
+        guard Self.write(bytes, to: file), renameat(descriptor, draft, descriptor, name) == 0 else {
+            let failure = FileFailure.system("\(path(name)) cannot be written")
+            unlinkat(descriptor, draft, 0)
+            throw failure
+        }
+    }
+
     /// Makes a directory in it, which `owner` alone may list and change.
     public func makeDirectory(_ name: String, for owner: FileOwner? = nil) throws(FileFailure) {
         guard mkdirat(descriptor, name, 0o700) == 0 else { throw .system("the directory \(path(name)) cannot be made") }
@@ -128,8 +154,8 @@ public final class DirectoryHandle: Sendable {
         guard renameat(descriptor, name, descriptor, other) == 0 else { throw .system("\(path(name)) cannot be renamed") }
     }
 
-    private static func write(_ text: String, to file: Int32) -> Bool {
-        var rest = Array(text.utf8)[...]
+    private static func write(_ bytes: [UInt8], to file: Int32) -> Bool {
+        var rest = bytes[...]
         while !rest.isEmpty {
             let written = rest.withUnsafeBytes { Foundation.write(file, $0.baseAddress, $0.count) }
             if written < 0, errno == EINTR { continue }

@@ -37,6 +37,9 @@ struct FileStatus {
     var links: Int { Int(status.st_nlink) }
     var isFile: Bool { status.st_mode & S_IFMT == S_IFREG }
     var isLink: Bool { status.st_mode & S_IFMT == S_IFLNK }
+    var isDirectory: Bool { status.st_mode & S_IFMT == S_IFDIR }
+    /// Whether what is written there goes on to somebody, or nowhere.
+    var isStream: Bool { [S_IFCHR, S_IFIFO, S_IFSOCK].contains(status.st_mode & S_IFMT) }
     var permissions: mode_t { status.st_mode & 0o7777 }
 
     /// Whether others than its owner, and root's group, can put something into this directory.

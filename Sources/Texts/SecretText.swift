@@ -6,6 +6,12 @@ public struct SecretText: Sendable, Equatable {
     public let revealed: String
 
     public init(_ text: String) { revealed = text }
+
+    /// Whether a text has a private key in it: one that seals, or PEM. It is asked of what should be a path.
+    public static func isPrivateKey(_ text: String) -> Bool {
+        let upper = text.uppercased()
+        return upper.contains("PRIVATE+KEY") || upper.contains("PRIVATE KEY") || upper.contains("-----BEGIN")
+    }
 }
 
 extension SecretText: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {

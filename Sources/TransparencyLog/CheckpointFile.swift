@@ -27,6 +27,10 @@ public struct CheckpointFile: WitnessMemory {
 
     /// - Throws: ``Failure``
     public func save(_ checkpoint: SignedCheckpoint) throws(Failure) {
+        // Of what the path itself names, not of what a link there leads to.
+        if let type = try? FileManager.default.attributesOfItem(atPath: path)[.type] as? FileAttributeType, type != .typeRegular {
+            throw Failure(description: "\(path) is no plain file, and would be replaced by one: name another")
+        }
         do {
             try Data(checkpoint.text.utf8).write(to: URL(fileURLWithPath: path), options: .atomic)
         } catch {

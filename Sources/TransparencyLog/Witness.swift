@@ -37,6 +37,8 @@ public actor Witness {
     @discardableResult
     public func look(at log: some SealedLog) async throws -> SignedCheckpoint? {
         let kept = try await memory.load()
+        // What is not signed was not kept by us: it says nothing about the log. That of another log is told as such below.
+        if let key, let kept, kept.head.origin == key.name { try kept.verify(by: key) }
         var remembered = [kept, seen].compactMap(\.self)
         if remembered.count == 2, kept?.head == seen?.head { remembered.removeLast() }
         guard let shown = try await log.checkpoint() else {

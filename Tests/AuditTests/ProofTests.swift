@@ -3,6 +3,7 @@ import Foundation
 import LedgerCore
 import LedgerTesting
 import Postgres
+import PrivateFiles
 import Testing
 import TransparencyLog
 
@@ -45,6 +46,82 @@ struct ProofTests {
             }
             let stranger = try SealKey(name: sealed.key.name)
             #expect(throws: SignedCheckpoint.NotSigned.self) { try proof.check(by: stranger.verifier) }
+        }
+    }
+
+    /// What another reader would take from the text instead, or believe beside it, is not in a proof.
+    @Test func nothingBesideTheEvent() async throws {
+        try await SealedLedger.with { sealed in
+            try await sealed.fill(3)
+            _ = try await sealed.sealer().sealUntilHead()
+            let proof = try #require(try await SealProofs(sealed.ledger.store).proof(of: .position(2)))
+            let json = String(decoding: proof.proof.extra, as: UTF8.self)
+            #expect(try EventProof.list(proof.text) == [proof])
+            for forged in [
+                json.replacing("\"data\":", with: #""data":"{\"forged\":1}","data":"#), json.dropLast() + #","data":"{}"}"#,
+                json.dropLast() + #","d\u0061ta":"{}"}"#, json.dropLast() + #","actor":"mallory"}"#,
+                json.dropLast() + #","data_sha256":null,"data_sha256":null}"#,
+            ] {
+                var changed = proof.proof
+                changed.extra = Array(forged.utf8)
+                #expect(throws: Malformed.self, "\(forged)") { try EventProof.list(changed.text) }
+            }
+        }
+    }
+
+    /// A link that somebody has put where a tile belongs leads nowhere.
+    @Test func noLinkIsFollowedBelowADirectoryOfTiles() async throws {
+        try await SealedLedger.with { sealed in
+            let tiles = sealed.directory.appending(path: "tiles").path
+            let victim = sealed.directory.appending(path: "victim").path
+            for directory in [tiles, victim] {
+                try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+            }
+            #expect(symlink(victim, tiles + "/tile") == 0)
+            try await sealed.fill(3)
+            _ = try await sealed.sealer().sealUntilHead()
+            let seal = SealProofs(sealed.ledger.store)
+            let failure = await #expect(throws: FileFailure.self) { try await seal.write(to: TileDirectory(path: tiles)) }
+            #expect(failure?.description.contains("tile is a symbolic link") == true)
+            #expect(try FileManager.default.contentsOfDirectory(atPath: victim).isEmpty)
+            // A link in the place of a file is replaced, and what it leads to stays.
+            #expect(unlink(tiles + "/tile") == 0 && symlink(victim, tiles + "/checkpoint") == 0)
+            _ = try await seal.write(to: TileDirectory(path: tiles))
+            #expect(try FileManager.default.contentsOfDirectory(atPath: victim).isEmpty)
+            #expect(try TileDirectory(path: tiles).checkpoint().head.size == 3)
+        }
+    }
+
+    /// A directory of tiles is a witness too: what it has is not given up for another history.
+    @Test func tilesOfAnotherLogAreLeftAsTheyAre() async throws {
+        try await SealedLedger.with { sealed in
+            let directory = TileDirectory(path: sealed.directory.appending(path: "tiles").path)
+            try await sealed.fill(5)
+            _ = try await sealed.sealer().sealUntilHead()
+            let kept = try #require(try await SealProofs(sealed.ledger.store).write(to: directory))
+            try await SealedLedger.with { other in
+                try await other.fill(7)
+                _ = try await other.sealer().sealUntilHead()
+                await #expect(throws: HistoryRewritten.self) { try await SealProofs(other.ledger.store).write(to: directory) }
+            }
+            #expect(try directory.checkpoint() == kept)
+        }
+    }
+
+    /// A checkpoint that nobody has signed is not taken for one that was kept.
+    @Test func aForgedMemoryIsNoHistory() async throws {
+        try await SealedLedger.with { sealed in
+            try await sealed.fill(5)
+            _ = try await sealed.sealer().sealUntilHead()
+            let seal = SealProofs(sealed.ledger.store)
+            let checkpoint = try #require(try await seal.checkpoint())
+            let file = sealed.directory.appending(path: "anchor").path
+            let forged = checkpoint.text.replacing("\n5\n", with: "\n4\n")
+            #expect(forged != checkpoint.text)
+            try Data(forged.utf8).write(to: URL(filePath: file))
+            let witness = Witness(key: sealed.key.verifier, memory: CheckpointFile(path: file))
+            await #expect(throws: SignedCheckpoint.NotSigned.self) { try await witness.look(at: seal) }
+            #expect(try String(contentsOfFile: file, encoding: .utf8) == forged)
         }
     }
 

@@ -32,6 +32,58 @@ import Testing
         }
     }
 
+    /// What a user names for us to write.
+    @Test func onlyAPlainFileIsReplaced() async throws {
+        try await withDirectory { directory in
+            try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+            func path(_ name: String) -> String { directory.appending(path: name).path }
+            try WrittenFile.write("one", to: path("plain"), mode: 0o666)
+            #expect(chmod(path("plain"), 0o640) == 0)
+            try WrittenFile.write("two", to: path("plain"), mode: 0o666)
+            #expect(try String(contentsOfFile: path("plain"), encoding: .utf8) == "two" && permissions(path("plain")) == 0o640)
+            try WrittenFile.write("three", to: path("secret"), mode: 0o600)
+            #expect(try permissions(path("secret")) == 0o600)
+
+            #expect(symlink(path("plain"), path("link")) == 0 && symlink(path("none"), path("dangling")) == 0)
+            for name in ["link", "dangling", ""] {
+                #expect(throws: FileFailure.self, "\(name)") { try WrittenFile(path(name), mode: 0o600) }
+            }
+            #expect(throws: FileFailure.self) { try WrittenFile("", mode: 0o600) }
+            #expect(try String(contentsOfFile: path("plain"), encoding: .utf8) == "two")
+
+            // A pipe is written into, as /dev/stdout is.
+            #expect(mkfifo(path("pipe"), 0o600) == 0)
+            let reader = open(path("pipe"), O_RDONLY | O_NONBLOCK | O_CLOEXEC)
+            defer { close(reader) }
+            try WrittenFile.write("four", to: path("pipe"), mode: 0o600)
+            var bytes = [UInt8](repeating: 0, count: 10)
+            #expect(read(reader, &bytes, 10) == 4)
+            #expect(try FileManager.default.attributesOfItem(atPath: path("pipe"))[.type] as? FileAttributeType != .typeRegular)
+
+            // What is not finished leaves nothing.
+            do {
+                let unfinished = try WrittenFile(path("unfinished"), mode: 0o600)
+                try unfinished.write("five".utf8)
+            }
+            let names = try FileManager.default.contentsOfDirectory(atPath: directory.path).sorted()
+            #expect(names == ["dangling", "link", "pipe", "plain", "secret"])
+        }
+    }
+
+    @Test func whatIsReadIsNamedWhereItCannotBe() async throws {
+        try await withDirectory { directory in
+            try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+            let file = directory.appending(path: "file").path
+            #expect(throws: FileFailure("\(file) cannot be read: No such file or directory")) { try ReadableFile(file) }
+            #expect(throws: FileFailure("\(directory.path) cannot be read: it is a directory")) {
+                try ReadableFile(directory.path)
+            }
+            try Data("text".utf8).write(to: URL(filePath: file))
+            #expect(try ReadableFile(file).readAll(limit: 4) == Array("text".utf8) && ReadableFile(file).size == 4)
+            #expect(throws: FileFailure("\(file) has more than 3 bytes")) { try ReadableFile(file).readAll(limit: 3) }
+        }
+    }
+
     @Test func whatWasThereIsReplacedAndALinkIsNotFollowed() async throws {
         try await withDirectory { directory in
             let handle = try DirectoryHandle.makePrivate(directory.path)

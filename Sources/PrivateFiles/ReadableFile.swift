@@ -1,0 +1,56 @@
+import Glibc
+
+/// A file that somebody names, or standard input, read from its beginning on. What is wrong with it is said with its name and the system's reason.
+public final class ReadableFile: Sendable {
+    /// For messages.
+    public let name: String
+    /// In bytes; `nil` for what is no plain file, such as a pipe.
+    public let size: Int64?
+    private let descriptor: Int32
+    private let isOurs: Bool
+
+    public convenience init(_ path: String) throws(FileFailure) {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw .system("\(path) cannot be read") }
+        try self.init(descriptor, path, isOurs: true)
+    }
+
+    private init(_ descriptor: Int32, _ name: String, isOurs: Bool) throws(FileFailure) {
+        (self.descriptor, self.name, self.isOurs) = (descriptor, name, isOurs)
+        let status = FileStatus(descriptor)
+        size = status.flatMap { $0.isFile ? Int64($0.size) : nil }
+        guard status?.isDirectory != true else { throw FileFailure("\(name) cannot be read: it is a directory") }
+    }
+
+    /// - Parameter path: of a file, or `-` for standard input.
+    public static func named(_ path: String) throws(FileFailure) -> ReadableFile {
+        path == "-" ? try ReadableFile(STDIN_FILENO, "standard input", isOurs: false) : try ReadableFile(path)
+    }
+
+    deinit { if isOurs { close(descriptor) } }
+
+    /// The next bytes, as many as wanted or fewer; none at the end.
+    public func read(upTo most: Int) throws(FileFailure) -> [UInt8] {
+        var code: Int32 = 0
+        let bytes = [UInt8](unsafeUninitializedCapacity: most) { buffer, count in
+            var read = Glibc.read(descriptor, buffer.baseAddress, buffer.count)
+            while read < 0, errno == EINTR { read = Glibc.read(descriptor, buffer.baseAddress, buffer.count) }
+            if read < 0 { code = errno }
+            count = max(0, read)
+        }
+        guard code == 0 else { throw .system("\(name) cannot be read", code) }
+        return bytes
+    }
+
+    /// All that is left of it.
+    /// - Parameter limit: the most bytes that it may be.
+    public func readAll(limit: Int) throws(FileFailure) -> [UInt8] {
+        var bytes: [UInt8] = []
+        while true {
+            let part = try read(upTo: 1 << 20)
+            if part.isEmpty { return bytes }
+            guard bytes.count + part.count <= limit else { throw FileFailure("\(name) has more than \(limit) bytes") }
+            bytes += part
+        }
+    }
+}
