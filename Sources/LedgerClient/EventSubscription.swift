@@ -162,7 +162,7 @@ public struct EventSubscription: AsyncSequence, Sendable {
                 return try await body()
             } catch {
                 try Task.checkCancellation()
-                throw LedgerClientError(.unreachable, "\(subscription.client.url) does not answer: \(error)")
+                throw LedgerClientError.unreachable(subscription.client.url, error)
             }
         }
 

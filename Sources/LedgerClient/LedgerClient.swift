@@ -38,6 +38,11 @@ public struct LedgerClient: Sendable {
                 .configuration,
                 "the service's address must be like https://ledger.example: with no user, password, query or fragment")
         }
+        guard token?.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) ?? true else {
+            // What sends requests would show it in its error.
+            throw LedgerClientError(
+                .configuration, "the token has a character that no token has, such as the end of a line it was read from")
+        }
         self.url = String(url.reversed().drop { $0 == "/" }.reversed())
         self.token = token.map { SecretText($0) }
         self.http = http
@@ -91,7 +96,7 @@ public struct LedgerClient: Sendable {
         } catch {
             try Task.checkCancellation()
             // Connections that cannot be made, break, or take too long: what else a client that only sends and receives can throw.
-            return .failure(LedgerClientError(.unreachable, "\(url) does not answer: \(error)"))
+            return .failure(.unreachable(url, error))
         }
     }
 

@@ -1,3 +1,5 @@
+internal import AsyncHTTPClient
+
 /// Why a call came to nothing, where it was not the ledger that refused it: that is a ``Refusal``.
 public struct LedgerClientError: Error, Sendable, Equatable, CustomStringConvertible {
     public enum Kind: Sendable, Equatable {
@@ -28,6 +30,11 @@ public struct LedgerClientError: Error, Sendable, Equatable, CustomStringConvert
         self.kind = kind
         self.message = message
         self.retryAfter = retryAfter
+    }
+
+    /// An error of the client that sends requests, told without what was sent: there is the token in it.
+    static func unreachable(_ url: String, _ error: any Error) -> LedgerClientError {
+        LedgerClientError(.unreachable, "\(url) does not answer: \((error as? HTTPClientError)?.shortDescription ?? "\(error)")")
     }
 
     /// Whether the same call may succeed later.

@@ -160,21 +160,21 @@ public struct LedgerService: Service, CustomStringConvertible {
             }, logger: parts.logger)
     }
 
-    private static func tls(_ files: (certificate: String, key: String)) throws -> TLSConfiguration {
+    private static func tls(_ files: (certificate: NamedFile, key: NamedFile)) throws -> TLSConfiguration {
+        let certificates = try read(files.certificate) { try NIOSSLCertificate.fromPEMFile($0) }
+        let key = try read(files.key) { try NIOSSLPrivateKey(file: $0, format: .pem) }
+        var tls = TLSConfiguration.makeServerConfiguration(
+            certificateChain: certificates.map { .certificate($0) }, privateKey: .privateKey(key))
+        tls.applicationProtocols = ["http/1.1"]
+        tls.minimumTLSVersion = .tlsv12
+        return tls
+    }
+
+    private static func read<T>(_ file: NamedFile, _ read: (String) throws -> T) throws -> T {
         do {
-            let certificates = try NIOSSLCertificate.fromPEMFile(files.certificate).map {
-                NIOSSLCertificateSource.certificate($0)
-            }
-            let key = try NIOSSLPrivateKey(file: files.key, format: .pem)
-            var tls = TLSConfiguration.makeServerConfiguration(certificateChain: certificates, privateKey: .privateKey(key))
-            tls.applicationProtocols = ["http/1.1"]
-            tls.minimumTLSVersion = .tlsv12
-            return tls
+            return try read(file.path)
         } catch {
-            throw Mistake(
-                description:
-                    "TLS: \(files.certificate) (JOBLEDGER_HTTP_TLS_CERTIFICATE) and \(files.key) (JOBLEDGER_HTTP_TLS_KEY) cannot be used: \(error)"
-            )
+            throw Mistake(description: "TLS: \(file) cannot be used: \(error)")
         }
     }
 }

@@ -24,7 +24,7 @@ public struct HTTPSettings: Sendable {
     public var host: String
     /// `nil` where nothing is said.
     public var port: Int?
-    public var tls: (certificate: String, key: String)?
+    public var tls: (certificate: NamedFile, key: NamedFile)?
     public var corsOrigins: [String]
     public var bodyBytes: Int
     public var bufferBytes: Int
@@ -50,8 +50,7 @@ public struct HTTPSettings: Sendable {
         func number(_ name: String, _ range: ClosedRange<Int>, default standard: Int?) throws -> Int? {
             guard let text = try value(name) else { return standard }
             guard let number = Int(decimal: text), range.contains(number) else {
-                throw LedgerSettings.Problem(
-                    description: "\(name) is \"\(text)\": it must be an integer from \(range.lowerBound) to \(range.upperBound)")
+                throw LedgerSettings.Problem(name, "must be an integer from \(range.lowerBound) to \(range.upperBound)")
             }
             return number
         }
@@ -63,7 +62,8 @@ public struct HTTPSettings: Sendable {
         }
         host = try value("JOBLEDGER_HTTP_HOST") ?? "127.0.0.1"
         port = try number("JOBLEDGER_HTTP_PORT", 0...65535, default: nil)
-        switch (try value("JOBLEDGER_HTTP_TLS_CERTIFICATE"), try value("JOBLEDGER_HTTP_TLS_KEY")) {
+        func file(_ name: String) throws -> NamedFile? { try value(name).map { try NamedFile(path: $0, setting: name) } }
+        switch (try file("JOBLEDGER_HTTP_TLS_CERTIFICATE"), try file("JOBLEDGER_HTTP_TLS_KEY")) {
         case (let certificate?, let key?): tls = (certificate, key)
         case (nil, nil): tls = nil
         case (_?, nil), (nil, _?):
@@ -91,9 +91,8 @@ public struct HTTPSettings: Sendable {
             let rest = origin.hasPrefix("https://") ? origin.dropFirst(8) : origin.hasPrefix("http://") ? origin.dropFirst(7) : ""
             guard !rest.isEmpty, !rest.contains("/"), !rest.contains(" ") else {
                 throw LedgerSettings.Problem(
-                    description:
-                        "JOBLEDGER_HTTP_CORS_ORIGINS has \"\(origin)\": an origin is like https://example.com, without a path, or *"
-                )
+                    "JOBLEDGER_HTTP_CORS_ORIGINS",
+                    "must be *, or origins such as https://example.com, without a path, and commas between them")
             }
         }
         return origins

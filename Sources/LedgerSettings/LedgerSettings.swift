@@ -24,8 +24,20 @@ public struct LedgerSettings: Sendable {
     public static let standardDataDirectory = ".jobledger"
 
     public struct Problem: Error, Sendable, CustomStringConvertible {
+        /// The setting that is malformed, where it is one, and what is wrong with it.
+        let setting: (name: String, mistake: String)?
         public let description: String
-        public init(description: String) { self.description = description }
+
+        public init(description: String) {
+            self.description = description
+            setting = nil
+        }
+
+        /// - Parameter mistake: it does not show the value, which may be a password.
+        public init(_ name: String, _ mistake: String) {
+            description = "\(name) \(mistake)"
+            setting = (name, mistake)
+        }
     }
 
     public private(set) var databaseURL: SecretText?
@@ -34,8 +46,8 @@ public struct LedgerSettings: Sendable {
     public let window: Int
     public let longestHold: Duration?
     public let logLevel: String
-    public let sealKey: String?
-    public let sealMemory: String?
+    public let sealKey: NamedFile?
+    public let sealMemory: NamedFile?
     public let sealVerifier: String?
     public let anchorAuthorization: SecretText?
     public var http: HTTPSettings
@@ -74,35 +86,45 @@ public struct LedgerSettings: Sendable {
         redisURL = try value("REDIS_URL").map { SecretText($0) }
         let schema = try value("JOBLEDGER_SCHEMA") ?? LedgerName.standard.text
         guard let ledger = LedgerName(schema) else {
-            throw Problem(
-                description:
-                    "JOBLEDGER_SCHEMA is \"\(schema)\": it must have 1 to 50 of a–z, 0–9 and _, and start with neither a digit nor pg_"
-            )
+            throw sources.refused(
+                Problem("JOBLEDGER_SCHEMA", "must have 1 to 50 of a–z, 0–9 and _, and start with neither a digit nor pg_"))
         }
         self.ledger = ledger
         let window = try value("JOBLEDGER_WINDOW") ?? "100000"
         guard let window = Int(decimal: window), (1...1_000_000).contains(window) else {
-            throw Problem(description: "JOBLEDGER_WINDOW is \"\(window)\": it must be an integer from 1 to 1000000")
+            throw sources.refused(Problem("JOBLEDGER_WINDOW", "must be an integer from 1 to 1000000"))
         }
         self.window = window
         longestHold = try value("JOBLEDGER_LONGEST_HOLD").map { text throws(Problem) in
-            guard let seconds = Int(text), (5...3600).contains(seconds) else {
-                throw Problem(description: "JOBLEDGER_LONGEST_HOLD is \"\(text)\": it must be seconds, an integer from 5 to 3600")
+            guard let seconds = Int(decimal: text), (5...3600).contains(seconds) else {
+                throw sources.refused(Problem("JOBLEDGER_LONGEST_HOLD", "must be seconds, an integer from 5 to 3600"))
             }
             return .seconds(seconds)
         }
         logLevel = try value("JOBLEDGER_LOG_LEVEL") ?? "info"
         guard Self.logLevels.contains(logLevel) else {
-            throw Problem(
-                description: "JOBLEDGER_LOG_LEVEL is \"\(logLevel)\": it must be one of \(Self.logLevels.joined(separator: ", "))"
-            )
+            throw sources.refused(Problem("JOBLEDGER_LOG_LEVEL", "must be one of \(Self.logLevels.joined(separator: ", "))"))
         }
-        sealKey = try value("JOBLEDGER_SEAL_KEY")
-        sealMemory = try value("JOBLEDGER_SEAL_MEMORY")
-        sealVerifier = try value("JOBLEDGER_SEAL_VERIFIER")
-        anchorAuthorization = try value("JOBLEDGER_ANCHOR_AUTHORIZATION").map { SecretText($0) }
-        http = try HTTPSettings(value)
+        do {
+            sealKey = try value("JOBLEDGER_SEAL_KEY").map { try NamedFile(path: $0, setting: "JOBLEDGER_SEAL_KEY") }
+            sealMemory = try value("JOBLEDGER_SEAL_MEMORY").map { try NamedFile(path: $0, setting: "JOBLEDGER_SEAL_MEMORY") }
+            sealVerifier = try value("JOBLEDGER_SEAL_VERIFIER")
+            anchorAuthorization = try value("JOBLEDGER_ANCHOR_AUTHORIZATION").map(Self.authorization)
+            http = try HTTPSettings(value)
+        } catch let problem as Problem {
+            throw sources.refused(problem)
+        }
         try sources.refuseUnknown()
+    }
+
+    /// What can be the value of a header.
+    private static func authorization(_ text: String) throws(Problem) -> SecretText {
+        guard !text.utf8.contains(where: { $0 < 0x20 && $0 != UInt8(ascii: "\t") || $0 == 0x7F }) else {
+            throw Problem(
+                "JOBLEDGER_ANCHOR_AUTHORIZATION",
+                "has a control character, which no header can have: the carriage return at the end of a Windows line, perhaps")
+        }
+        return SecretText(text)
     }
 
     /// The same with other addresses.

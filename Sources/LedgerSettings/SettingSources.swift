@@ -10,6 +10,8 @@ final class SettingSources {
 
     private struct Source {
         let title: String
+        /// Where exactly it has a name.
+        let place: (String) -> String
         let value: (String) throws -> String?
         let names: [String]
     }
@@ -22,13 +24,17 @@ final class SettingSources {
 
     func add(_ file: EnvironmentFile) {
         sources.append(
-            Source(title: file.path, value: { try file.settings[$0]?.value.get() }, names: file.settings.keys.sorted()))
+            Source(
+                title: file.path, place: { name in file.settings[name].map { "\(file.path), line \($0.line)" } ?? file.path },
+                value: { try file.settings[$0]?.value.get() }, names: file.settings.keys.sorted()))
     }
 
     func addEnvironment(_ environment: [String: String]) {  // plain: asked for by our own names alone
         let names = environment.keys.filter { !Self.isOfKubernetes($0) }
         let provider = EnvironmentVariablesProvider(environmentVariables: environment)
-        sources.append(Source(title: "the environment", value: provider.environmentValue, names: names.sorted()))
+        let title = "the environment"
+        sources.append(
+            Source(title: title, place: { _ in title }, value: provider.environmentValue, names: names.sorted()))
     }
 
     /// What the first source that has the name says; `nil` where that is nothing.
@@ -43,6 +49,14 @@ final class SettingSources {
             found = found ?? (value, source.title)
         }
         return found.flatMap { $0.value.isEmpty ? nil : $0.value }
+    }
+
+    /// The same with where the setting stands that is malformed.
+    func refused(_ problem: Problem) -> Problem {
+        guard let (name, mistake) = problem.setting,
+            let source = sources.first(where: { (try? $0.value(name))?.isEmpty == false })
+        else { return problem }
+        return Problem(description: "\(name), in \(source.place(name)), \(mistake)")
     }
 
     /// - Throws: ``LedgerSettings/Problem`` that names what is written and is no setting.

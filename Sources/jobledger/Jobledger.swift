@@ -1,4 +1,5 @@
 import ArgumentParser
+import Diagnostics
 import Foundation
 import LedgerCore
 
@@ -25,8 +26,8 @@ struct Jobledger: AsyncParsableCommand {
         ])
 
     static func main() async {
-        // A reader that has gone is an error of the write, not the end of the program: a relay must survive its Redis.
-        signal(SIGPIPE, SIG_IGN)
+        // A reader that has gone is an error of the write, not the end of the program: a relay must survive its Redis, and all its log's reader.
+        StandardStreams.prepare()
         do {
             try GivenTexts.checkArguments()
             var command = try parseAsRoot()

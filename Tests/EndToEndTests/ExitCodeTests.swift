@@ -43,17 +43,32 @@ extension EndToEnd {
             (["relay"], ["DATABASE_URL": "postgresql://127.0.0.1:1/x"], "REDIS_URL is not set"),
             (["relay"], nowhere.merging(["REDIS_URL": "rediss://127.0.0.1"]) { $1 }, "REDIS_URL: "),
             (["tail"], nowhere.merging(["REDIS_URL": "http://127.0.0.1"]) { $1 }, "REDIS_URL: "),
-            (["status"], nowhere.merging(["JOBLEDGER_WINDOW": "many"]) { $1 }, "JOBLEDGER_WINDOW is \"many\""),
-            (["status"], nowhere.merging(["JOBLEDGER_WINDOW": "0"]) { $1 }, "JOBLEDGER_WINDOW is \"0\""),
-            (["status"], nowhere.merging(["JOBLEDGER_SCHEMA": "My Ledger"]) { $1 }, "JOBLEDGER_SCHEMA is \"My Ledger\""),
+            (["status"], nowhere.merging(["JOBLEDGER_WINDOW": "many"]) { $1 }, "JOBLEDGER_WINDOW, in the environment, must be"),
+            (["status"], nowhere.merging(["JOBLEDGER_WINDOW": "0"]) { $1 }, "from 1 to 1000000"),
+            (
+                ["status"], nowhere.merging(["JOBLEDGER_SCHEMA": "My Ledger"]) { $1 },
+                "JOBLEDGER_SCHEMA, in the environment, must have"
+            ),
             (["serve", "--port", "65536"], nowhere, "--port must be an integer from 0 to 65535"),
             (["serve", "--host", "0.0.0.0", "--no-auth"], nowhere, "loopback"),
             (
                 ["serve"], nowhere.merging(["JOBLEDGER_HTTP_IDLE_SECONDS": "soon"]) { $1 },
-                "JOBLEDGER_HTTP_IDLE_SECONDS is \"soon\""
+                "JOBLEDGER_HTTP_IDLE_SECONDS, in the environment, must be"
             ),
             (["token", "create", "--scope", "write"], nowhere, "append, read, admin"),
-            (["status"], nowhere.merging(["JOBLEDGER_LOG_LEVEL": "loud"]) { $1 }, "JOBLEDGER_LOG_LEVEL is \"loud\""),
+            (
+                ["status"], nowhere.merging(["JOBLEDGER_LOG_LEVEL": "loud"]) { $1 },
+                "JOBLEDGER_LOG_LEVEL, in the environment, must be"
+            ),
+            (
+                ["status"], nowhere.merging(["JOBLEDGER_LONGEST_HOLD": "+5"]) { $1 },
+                "JOBLEDGER_LONGEST_HOLD, in the environment, must be"
+            ),
+            (["status"], ["DATABASE_URL": "jdbc:postgresql://127.0.0.1/x"], "the connection string cannot be used"),
+            (["serve"], ["DATABASE_URL": "host=127.0.0.1 port=x"], "its port is not a number"),
+            (["status"], ["DATABASE_URL": "postgresql://127.0.0.1:1/x?sslmode=often"], "invalid sslmode"),
+            (["audit", "anchor", "ftp://archive.example/x"], nowhere, "https://archive.example/ledger/checkpoint"),
+            (["export", "--out", ""], nowhere, "--out"), (["export", "--out", "/tmp"], nowhere, "/tmp"),
         ]
 
         @Test("2 is for usage, and says what is wrong") func usage() async throws {
@@ -82,6 +97,14 @@ extension EndToEnd {
                     }
                 }
                 try await group.waitForAll()
+            }
+        }
+
+        @Test("3 is for an archive that does not answer, and names it") func noArchive() async throws {
+            try await UserLedger.with { user in
+                let outcome = try await user.run("audit", "anchor", "HTTP://127.0.0.1:1/kept?token=S3CR3T")
+                #expect(outcome.code == 3 && outcome.errors.contains("http://127.0.0.1:1/kept does not answer GET"), "\(outcome)")
+                #expect(outcome.errors.contains("Connection refused"), "\(outcome)")
             }
         }
 

@@ -52,13 +52,54 @@ extension EndToEnd {
         }
 
         @Test("nor is an anchor's address, or what authorizes") func anchor() async throws {
-            for place in ["http://u:S3CR3T@127.0.0.1:1/x", "https://127.0.0.1:1/x?token=S3CR3T", "http://S3CR3T S3CR3T/"] {
+            let places = [
+                "http://u:S3CR3T@127.0.0.1:1/x", "https://127.0.0.1:1/x?token=S3CR3T", "http://S3CR3T S3CR3T/",
+                "HTTP://u:S3CR3T@127.0.0.1:1/x", "ftp://u:S3CR3T@h/", "s3://S3CR3T@bucket", "http:/u:S3CR3T@h", "//u:S3CR3T@h/x",
+                " https://u:S3CR3T@h/", "user:S3CR3T@h/x",
+            ]
+            for place in places {
                 try await UserLedger.with { user in
                     var user = user
                     user.environment["JOBLEDGER_ANCHOR_AUTHORIZATION"] = "Bearer S3CR3T"
                     user.environment["JOBLEDGER_LOG_LEVEL"] = "trace"
                     let outcome = try await user.run("audit", "anchor", place)
-                    #expect(outcome.code != 0 && !(outcome.output + outcome.errors).contains(Self.secret), "\(outcome)")
+                    #expect(outcome.code > 1 && !(outcome.output + outcome.errors).contains(Self.secret), "\(outcome)")
+                }
+            }
+        }
+
+        @Test("what no header can have is found where the setting is read") func authorization() async throws {
+            for value in ["Bearer S3CR3T\r", "Bearer S3CR3T\nx", "Bearer \u{7F}S3CR3T"] {
+                let environment = ["DATABASE_URL": "postgresql://127.0.0.1:1/x", "JOBLEDGER_ANCHOR_AUTHORIZATION": value]
+                let outcome = try await Program.jobledger.run(
+                    ["audit", "anchor", "http://127.0.0.1:1/x"], environment: environment)
+                #expect(outcome.code == 2 && outcome.errors.contains("JOBLEDGER_ANCHOR_AUTHORIZATION"), "\(outcome)")
+                #expect(!(outcome.output + outcome.errors).contains(Self.secret))
+            }
+        }
+
+        @Test("nor is a key that stands where the path of its file should") func keyInPlaceOfAPath() async throws {
+            try await UserLedger.with { user in
+                let file = try makeDirectory("key").appending(path: "seal.key").path
+                #expect(try await user.run("audit", "key", "--out", file).code == 0)
+                let key = try String(contentsOfFile: file, encoding: .utf8).trimmingCharacters(in: .whitespacesAndNewlines)
+                let seed = try #require(key.split(separator: "+").last)
+                let pem = "-----BEGIN PRIVATE KEY-----\n\(seed)\n-----END PRIVATE KEY-----"
+                let uses: [(variable: String, value: String, command: [String])] = [
+                    ("JOBLEDGER_SEAL_KEY", key, ["audit", "seal", "--until-head"]),
+                    ("JOBLEDGER_SEAL_KEY", key, ["audit", "key"]),
+                    ("JOBLEDGER_SEAL_KEY", String(seed), ["audit", "seal", "--until-head"]),
+                    ("JOBLEDGER_SEAL_MEMORY", key, ["status"]), ("JOBLEDGER_SEAL_VERIFIER", key, ["audit", "verify"]),
+                    ("JOBLEDGER_HTTP_TLS_KEY", pem, ["status"]), ("X", "", ["audit", "verify", "--key", key]),
+                    ("X", "", ["audit", "anchor", file + "x", "--key", String(seed)]),
+                ]
+                for use in uses {
+                    var environment = user.environment
+                    environment[use.variable] = use.value
+                    let outcome = try await Program.jobledger.run(use.command, environment: environment)
+                    #expect(outcome.code == 2, "\(use.command) with \(use.variable): \(outcome.code)")
+                    #expect(use.variable == "X" || outcome.errors.contains(use.variable), "\(use.command) with \(use.variable)")
+                    #expect(!(outcome.output + outcome.errors).contains(seed), "\(use.command) with \(use.variable)")
                 }
             }
         }

@@ -54,4 +54,32 @@ import Testing
             "JOBLEDGER_PORT_80_TCP_ADDR": "10.0.0.1", "JOBLEDGER_PORT_80_TCP": "tcp://10.0.0.1:80",
         ]).refuseUnknown()
     }
+
+    /// Where a malformed value stands is told, and the value is not.
+    @Test func aMalformedValueIsNamedAndNotShown() throws {
+        let mistake = LedgerSettings.Problem("JOBLEDGER_HTTP_PORT", "must be an integer from 0 to 65535")
+        func told(_ environment: [String: String], _ file: String = "") throws -> String {  // plain: names of ours
+            try sources(environment, file).refused(mistake).description
+        }
+        #expect(
+            try told(["JOBLEDGER_HTTP_PORT": "x"])
+                == "JOBLEDGER_HTTP_PORT, in the environment, must be an integer from 0 to 65535")
+        #expect(
+            try told([:], "\nJOBLEDGER_HTTP_PORT=x") == "JOBLEDGER_HTTP_PORT, in .env, line 2, must be an integer from 0 to 65535"
+        )
+        for name in ["JOBLEDGER_HTTP_PORT", "JOBLEDGER_HTTP_IDLE_SECONDS", "JOBLEDGER_HTTP_CORS_ORIGINS"] {
+            let problem = try #require(throws: LedgerSettings.Problem.self) {
+                try HTTPSettings { $0 == name ? "S3CR3T/" : nil }
+            }
+            #expect(problem.description.hasPrefix("\(name) must be") && !problem.description.contains("S3CR3T"))
+        }
+        for key in ["PRIVATE+KEY+jobledger/x+S3CR3T", "-----BEGIN PRIVATE KEY-----\nS3CR3T", "a\nb"] {
+            let problem = try #require(throws: LedgerSettings.Problem.self) {
+                try NamedFile(path: key, setting: "JOBLEDGER_SEAL_KEY")
+            }
+            #expect(problem.description.hasPrefix("JOBLEDGER_SEAL_KEY ") && !problem.description.contains("S3CR3T"))
+        }
+        #expect(
+            "\(try NamedFile(path: "/etc/S3CR3T", setting: "JOBLEDGER_SEAL_KEY"))" == "the file that JOBLEDGER_SEAL_KEY names")
+    }
 }

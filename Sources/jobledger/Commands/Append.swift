@@ -3,6 +3,7 @@ import EventStore
 import Foundation
 import LedgerCore
 import LedgerSettings
+import PrivateFiles
 
 struct Append: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -147,21 +148,21 @@ struct Append: AsyncParsableCommand {
     }
 
     private func readData() throws -> String {
-        if data == "-" { return try text(FileHandle.standardInput.readToEnd() ?? Data(), of: "standard input") }
-        guard data.hasPrefix("@") else { return data }
-        let path = String(data.dropFirst())
-        guard let content = FileManager.default.contents(atPath: path) else {
-            throw ValidationError("--data: \(path) cannot be read: \(UnreadableFile.reason(path)).")
+        guard data == "-" || data.hasPrefix("@") else { return data }
+        do {
+            let file = try data == "-" ? ReadableFile.named("-") : ReadableFile(String(data.dropFirst()))
+            let content = try file.readAll(limit: Self.mostData)
+            guard let text = String(utf8: JSONText.behindByteOrderMark(content[...])) else {
+                throw FileFailure("\(file.name) is not UTF-8: save it as UTF-8, or convert it with iconv")
+            }
+            return text
+        } catch {
+            throw ValidationError("--data: \(error).")
         }
-        return try text(content, of: path)
     }
 
-    private func text(_ content: Data, of source: String) throws -> String {
-        guard let text = String(utf8: JSONText.behindByteOrderMark(Array(content)[...])) else {
-            throw ValidationError("--data: \(source) is not UTF-8: save it as UTF-8, or convert it with iconv.")
-        }
-        return text
-    }
+    /// More than any event may have, in bytes: what is right above it gets the ledger's own answer.
+    private static let mostData = 64 << 20
 
     private func version() throws -> Int32? {
         guard let expectedVersion else { return nil }
@@ -201,12 +202,14 @@ struct Append: AsyncParsableCommand {
     }
 
     private func appendLines(of file: String, to store: EventStore) async throws {
-        var isDirectory: ObjCBool = false
-        _ = FileManager.default.fileExists(atPath: file, isDirectory: &isDirectory)
-        let handle = file == "-" ? FileHandle.standardInput : isDirectory.boolValue ? nil : FileHandle(forReadingAtPath: file)
-        guard let handle else { throw ValidationError("--file: \(file) cannot be read: \(UnreadableFile.reason(file)).") }
-        let size = file == "-" ? 0 : (try FileManager.default.attributesOfItem(atPath: file)[.size] as? Int64) ?? 0
-        let events = EventFile(handle)
+        let source: ReadableFile
+        do {
+            source = try ReadableFile.named(file)
+        } catch {
+            throw ValidationError("--file: \(error).")
+        }
+        let size = source.size ?? 0
+        let events = EventFile(source)
         var answer = FileAnswer()
         var bar = ProgressBar("appending", unit: "kB")
         /// Of the requests that have no answer yet.
@@ -231,7 +234,7 @@ struct Append: AsyncParsableCommand {
             try Output.json(answer)
         } else {
             for refused in answer.refused {
-                Output.diagnostic("line \(refused.line): refused: \(refused.code): \(refused.message)")
+                Output.diagnostic("line \(refused.line): refused: \(refused.code): \(Output.printable(refused.message))")
             }
             try Output.line("\(answer.appended) appended, \(answer.duplicates) duplicates, \(answer.refused.count) refused")
         }

@@ -39,7 +39,8 @@ struct AuditAnchor: AsyncParsableCommand {
 
     func run() async throws {
         let settings = try await options.settings()
-        let address = isAddress ? try CheckpointAddress(place, authorization: settings.anchorAuthorization) : nil
+        let address =
+            CheckpointAddress.isMeant(by: place) ? try CheckpointAddress(place, authorization: settings.anchorAuthorization) : nil
         let memory: any WitnessMemory = if let address { address } else { CheckpointFile(path: place) }
         // A query may hold a token.
         let place = address?.name ?? place
@@ -65,8 +66,6 @@ struct AuditAnchor: AsyncParsableCommand {
         }
         await store.close()
     }
-
-    private var isAddress: Bool { place.hasPrefix("http://") || place.hasPrefix("https://") }
 
     /// What may be different next time is logged; what a witness cannot let pass ends it.
     private static func keep(_ witness: Witness, _ seal: SealProofs, every interval: Duration, logger: Logger) async throws {

@@ -3,6 +3,7 @@ import Audit
 import Foundation
 import LedgerCore
 import LedgerSettings
+import PrivateFiles
 import TransparencyLog
 
 struct AuditCheck: AsyncParsableCommand {
@@ -62,17 +63,19 @@ struct AuditCheck: AsyncParsableCommand {
     }
 
     private func read() throws -> String {
-        if file == "-" {
-            guard let text = String(validating: FileHandle.standardInput.readDataToEndOfFile(), as: UTF8.self) else {
-                throw ValidationError("standard input is not UTF-8, as every proof is.")
+        do {
+            let source = try ReadableFile.named(file)
+            guard let text = String(utf8: try source.readAll(limit: Self.mostBytes)[...]) else {
+                throw FileFailure("\(source.name) is not UTF-8, as every proof is")
             }
             return text
+        } catch {
+            throw ValidationError("\(error).")
         }
-        guard let text = try? String(contentsOfFile: file, encoding: .utf8) else {
-            throw ValidationError("\(file) cannot be read.")
-        }
-        return text
     }
+
+    /// The proofs of a job with very many events, each as large as can be.
+    private static let mostBytes = 1 << 30
 
     private func proofs(_ text: String, _ key: VerifierKey) throws -> Answer {
         if after != nil { throw ValidationError("--after is for a consistency proof, and \(file) proves events.") }

@@ -81,7 +81,7 @@ struct AuditEvents: AsyncParsableCommand {
         await store.close()
         switch options.json ? .ndjson : format {
         case .ndjson: for entry in page.entries { try Output.json(TrailLine(entry)) }
-        case .csv: try Output.line(TrailTable.csv(page.entries))
+        case .csv: try Output.line(Array(TrailTable.csv(page.entries).utf8))
         case .table: try table(page)
         }
     }

@@ -1,9 +1,9 @@
 import ArgumentParser
 import Audit
 import EventStore
-import Foundation
 import LedgerCore
 import LedgerSettings
+import PrivateFiles
 import TransparencyLog
 
 struct AuditProve: AsyncParsableCommand {
@@ -110,13 +110,13 @@ extension CheckpointFile {
 }
 
 extension Output {
-    /// Writes a text into a new file, or to standard output where none is named.
+    /// Writes a text into a file that its owner alone may read, for events are in it, or to standard output where none is named.
     static func document(_ text: String, into file: String?) throws {
-        guard let file else { return try line(Array(text.utf8.dropLast())) }
+        guard let file else { return try write(Array(text.utf8)) }
         do {
-            try Data(text.utf8).write(to: URL(fileURLWithPath: file), options: .atomic)
+            try WrittenFile.write(text, to: file, mode: 0o600)
         } catch {
-            throw ValidationError("\(file) cannot be written: \(error.localizedDescription)")
+            throw ValidationError("--out: \(error).")
         }
     }
 }

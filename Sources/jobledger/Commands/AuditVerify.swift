@@ -70,7 +70,7 @@ struct AuditVerify: AsyncParsableCommand {
     func run() async throws {
         let settings = try await options.settings()
         let key = try settings.verifierKey(key)
-        let checkpoints = try against.map { try CheckpointFile.required($0) }
+        let checkpoints = try against.map { try Self.checkpoint($0, signedBy: key) }
         let store = try settings.store()
         let first = if let from { try await store.firstPosition(from: from) } else { Position(1) }
         let last = if let to { try await store.position(of: to) } else { Position.max }
@@ -83,6 +83,18 @@ struct AuditVerify: AsyncParsableCommand {
         await store.close()
         if options.json { try printJSON(answer) } else { try print(answer) }
         if !answer.isClean { throw Failure.refused }
+    }
+
+    /// What somebody has forged, or kept of another log, tells nothing about this one.
+    private static func checkpoint(_ file: String, signedBy key: VerifierKey?) throws -> SignedCheckpoint {
+        let checkpoint = try CheckpointFile.required(file)
+        do {
+            if let key { try checkpoint.verify(by: key) }
+        } catch {
+            Output.diagnostic("jobledger: \(file): \(error)")
+            throw Failure.refused
+        }
+        return checkpoint
     }
 
     private func printJSON(_ answer: SealVerification.Answer) throws {

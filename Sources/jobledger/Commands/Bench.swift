@@ -1,4 +1,5 @@
 import ArgumentParser
+import Diagnostics
 import Foundation
 import LedgerBench
 import LedgerSettings
@@ -44,7 +45,7 @@ struct BenchArguments: ParsableArguments {
     /// Runs until the measuring ends; Ctrl-C and SIGTERM end it early, with the servers stopped and their directory removed.
     func run(_ measure: @escaping @Sendable (BenchOptions, Report) async throws -> Void) async throws {
         let options = BenchOptions(only: only, rounds: rounds, quick: quick, dataDirectory: dataDir)
-        let report = Report(json: json, isQuick: quick, showsProgress: isatty(STDERR_FILENO) == 1) { try Output.line($0) }
+        let report = Report(json: json, isQuick: quick, showsProgress: StandardError.isTerminal) { try Output.line($0) }
         let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm)
         try await withThrowingTaskGroup(of: Void.self) { group in
             defer { group.cancelAll() }

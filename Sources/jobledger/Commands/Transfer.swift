@@ -1,9 +1,9 @@
 import ArgumentParser
 import EventStore
-import Foundation
 import LedgerCore
 import LedgerSettings
 import Postgres
+import PrivateFiles
 
 struct Export: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -50,6 +50,7 @@ struct Export: AsyncParsableCommand {
 
     func run() async throws {
         let settings = try await options.settings()
+        let file = try OutputFile(out)
         let store = try settings.store()
         let last = if let to { try await store.position(of: to) } else { try await store.head() }
         let first = if let from { try await store.firstPosition(from: from) } else { Position(1) }
@@ -57,7 +58,6 @@ struct Export: AsyncParsableCommand {
             throw ValidationError("--from is position \(first), which is behind --to, position \(last).")
         }
         let connection = try await settings.connect("jobledger export")
-        let file = try OutputFile(out)
         var bar = ProgressBar("exporting", unit: "events")
         let footer = try await LogExport(settings.ledger).run(from: first, to: last, on: connection) {
             if out != nil { bar.update($0, of: last - first + 1) }
@@ -136,42 +136,19 @@ struct Import: AsyncParsableCommand {
 
 /// Where a long output goes: standard output, or a file that takes its name when it is whole.
 private struct OutputFile {
-    private let path: String?
-    private let descriptor: Int32
-
-    /// A name that nobody can have foreseen, and put a link there.
-    private let unfinished: String
+    private let file: WrittenFile?
 
     init(_ path: String?) throws {
-        self.path = path
-        unfinished = "\(path ?? "").\(UInt32.random(in: .min ... .max)).part"
-        guard let path else {
-            descriptor = STDOUT_FILENO
-            return
+        do {
+            file = try path.map { path throws(FileFailure) in try WrittenFile(path, mode: 0o600) }
+        } catch {
+            throw ValidationError("--out: \(error).")
         }
-        descriptor = open(unfinished, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
-        guard descriptor >= 0 else { throw ValidationError("--out \(path): \(String(cString: strerror(errno))).") }
     }
 
     func write(_ bytes: [UInt8]) throws {
-        var rest = bytes[...]
-        while !rest.isEmpty {
-            let written = rest.withUnsafeBytes { Foundation.write(descriptor, $0.baseAddress, $0.count) }
-            if written < 0, errno == EINTR { continue }
-            guard written > 0 else {
-                guard let path else { throw OutputClosed() }
-                let reason = String(cString: strerror(errno))
-                unlink(unfinished)
-                throw LogFile.Refused(description: "\(path) cannot be written: \(reason)")
-            }
-            rest = rest.dropFirst(written)
-        }
+        if let file { try file.write(bytes) } else { try Output.write(bytes) }
     }
 
-    func finish() throws {
-        guard let path else { return }
-        guard fsync(descriptor) == 0, close(descriptor) == 0, rename(unfinished, path) == 0 else {
-            throw LogFile.Refused(description: "\(path) cannot be written: \(String(cString: strerror(errno)))")
-        }
-    }
+    func finish() throws { try file?.finish() }
 }

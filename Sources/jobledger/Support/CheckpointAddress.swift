@@ -4,6 +4,7 @@ import Foundation
 import LedgerCore
 import NIOCore
 import NIOHTTP1
+import NIOPosix
 import TransparencyLog
 
 /// A checkpoint at an address that takes GET and PUT.
@@ -15,10 +16,21 @@ struct CheckpointAddress: WitnessMemory {
     /// The header of this name.
     let authorization: SecretText?
 
+    /// Whether somebody means an address by it, in whatever form: everything that begins like one. A path that does begins with `./` instead.
+    static func isMeant(by place: String) -> Bool {
+        let place = place.drop { $0.isWhitespace }
+        return place.prefixMatch(of: /[A-Za-z][A-Za-z0-9+.\-]*:/) != nil || place.hasPrefix("//") || place.contains("://")
+    }
+
     /// - Throws: ``ValidationError`` for what is no address, without showing it.
     init(_ url: String, authorization: SecretText?) throws {
-        guard let parts = URLComponents(string: url), let scheme = parts.scheme, let host = parts.host, !host.isEmpty else {
-            throw ValidationError("the address to anchor at is malformed: it is like https://archive.example/ledger/checkpoint.")
+        guard let parts = URLComponents(string: url), let scheme = parts.scheme?.lowercased(),
+            ["http", "https"].contains(scheme),
+            let host = parts.host, !host.isEmpty
+        else {
+            throw ValidationError(
+                "the address to anchor at, which is not shown here, is malformed: it is like https://archive.example/ledger/checkpoint. A file whose name begins like an address is ./NAME."
+            )
         }
         guard parts.user == nil, parts.password == nil else {
             throw ValidationError(
@@ -34,37 +46,63 @@ struct CheckpointAddress: WitnessMemory {
         let description: String
     }
 
+    /// It does not answer: another attempt may succeed.
+    struct Unreachable: Error, CustomStringConvertible {
+        let description: String
+    }
+
     private static let timeLimit = TimeAmount.seconds(30)
 
     func load() async throws -> SignedCheckpoint? {
-        let response = try await HTTPClient.shared.execute(request(.GET), timeout: Self.timeLimit)
-        let body = try await response.body.collect(upTo: SignedNote.mostBytes)
-        switch response.status.code {
+        let (status, body) = try await send(.GET)
+        switch status.code {
         case 200:
             do {
-                return try SignedCheckpoint(String(buffer: body))
+                return try SignedCheckpoint(body)
             } catch {
                 throw Failure(description: "\(name) has something else than a checkpoint: \(error)")
             }
         case 404, 410: return nil
-        default: throw Failure(description: "\(name) answers GET with \(response.status)")
+        default: throw Failure(description: "\(name) answers GET with \(status)")
         }
     }
 
     func save(_ checkpoint: SignedCheckpoint) async throws {
-        var request = request(.PUT)
-        request.headers.add(name: "content-type", value: "text/plain; charset=utf-8")
-        request.body = .bytes(ByteBuffer(string: checkpoint.text))
-        let response = try await HTTPClient.shared.execute(request, timeout: Self.timeLimit)
-        guard (200..<300).contains(response.status.code) else {
-            throw Failure(description: "\(name) answers PUT with \(response.status)")
-        }
+        let (status, _) = try await send(.PUT, checkpoint.text)
+        guard (200..<300).contains(status.code) else { throw Failure(description: "\(name) answers PUT with \(status)") }
     }
 
-    private func request(_ method: HTTPMethod) -> HTTPClientRequest {
+    /// Without following a redirect: what is kept elsewhere, or nowhere, is not kept here.
+    private func send(_ method: HTTPMethod, _ body: String? = nil) async throws -> (HTTPResponseStatus, String) {
         var request = HTTPClientRequest(url: url.revealed)
         request.method = method
         if let authorization { request.headers.add(name: "authorization", value: authorization.revealed) }
-        return request
+        if let body {
+            request.headers.add(name: "content-type", value: "text/plain; charset=utf-8")
+            request.body = .bytes(ByteBuffer(string: body))
+        }
+        var configuration = HTTPClient.Configuration(redirectConfiguration: .disallow)
+        configuration.connectionPool.retryConnectionEstablishment = false
+        do {
+            return try await HTTPClient.withHTTPClient(configuration: configuration) { [request] client in
+                let response = try await client.execute(request, timeout: Self.timeLimit)
+                return (response.status, String(buffer: try await response.body.collect(upTo: SignedNote.mostBytes)))
+            }
+        } catch let error as CancellationError {
+            throw error
+        } catch {
+            throw Unreachable(description: "\(name) does not answer \(method): \(Self.reason(error))")
+        }
+    }
+
+    /// In words, and with nothing of what was sent.
+    private static func reason(_ error: any Error) -> String {
+        switch error {
+        case let error as HTTPClientError: error.shortDescription
+        case let error as NIOConnectionError:
+            error.connectionErrors.first.map { reason($0.error) } ?? "no address is known of \(error.host)"
+        case let error as IOError: String(cString: strerror(error.errnoCode))
+        default: "\(error)"
+        }
     }
 }

@@ -1,6 +1,6 @@
-import Foundation
 import LedgerCore
 import OffPool
+import PrivateFiles
 
 /// A file of events, read and parsed on a thread of its own, for reading may block.
 actor EventFile {
@@ -18,7 +18,7 @@ actor EventFile {
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
     private var lines: LineReader
 
-    init(_ handle: FileHandle) { lines = LineReader(handle) }
+    init(_ file: ReadableFile) { lines = LineReader(file) }
 
     /// The next thousand requests, or some megabytes of them; `nil` at the end.
     func next() throws -> Part? {
@@ -43,14 +43,14 @@ actor EventFile {
 
 /// The lines of a file, one at a time: memory holds one line, and no more of it than an event can have.
 struct LineReader {
-    private let handle: FileHandle
+    private let file: ReadableFile
     private var buffer: [UInt8] = []
     private var start = 0
     private var isAtEnd = false
     private var number = 0
     private(set) var bytesRead: Int64 = 0
 
-    init(_ handle: FileHandle) { self.handle = handle }
+    init(_ file: ReadableFile) { self.file = file }
 
     /// - Returns: `content` is `nil` where the line is longer than an event can be; it has been skipped.
     mutating func next() throws -> (number: Int, content: ArraySlice<UInt8>?, length: Int)? {
@@ -76,7 +76,7 @@ struct LineReader {
             }
             buffer.removeSubrange(..<start)
             start = 0
-            let chunk = try handle.read(upToCount: 1 << 20) ?? Data()
+            let chunk = try file.read(upTo: 1 << 20)
             isAtEnd = chunk.isEmpty
             bytesRead += Int64(chunk.count)
             buffer += chunk

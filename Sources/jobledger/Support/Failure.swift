@@ -1,6 +1,7 @@
 import ArgumentParser
 import Audit
 import AuditTrail
+import Diagnostics
 import EmbeddedServices
 import EventStore
 import Foundation
@@ -25,8 +26,8 @@ enum Failure {
         case let error as PostgresError:
             Output.diagnostic("jobledger: \(explanation(of: error))")
             let isAway = error.isConnectionFailure || error.isRetriable
-            Foundation.exit(isAway ? cannotConnect.rawValue : refused.rawValue)
-        case is OutcomeUnknown:
+            Foundation.exit(error.isMistake ? usage.rawValue : isAway ? cannotConnect.rawValue : refused.rawValue)
+        case is OutcomeUnknown, is CheckpointAddress.Unreachable:
             Output.diagnostic("jobledger: \(error)")
             Foundation.exit(cannotConnect.rawValue)
         case let error as RedisError:
@@ -45,23 +46,44 @@ enum Failure {
             is Verification.NotProjected,
             is Rebuild.Obstructed, is RebuildOfAnother, is CannotFold, is ReplacedTables.None,
             is PastTables.Taken, is NewProjection.Taken, is LogFile.Refused,
-            is EmbeddedServiceError, is FileFailure, is OutputClosed, is SealStopped, is SealDamaged, is SealProofs.NotSealed,
+            is EmbeddedServiceError, is FileFailure, is SealStopped, is SealDamaged,
+            is SealProofs.NotSealed,
             is SealProofs.TooMuch,
             is HistoryRewritten, is AuditTrail.NotProjected, is JobCompleteness.NotComplete,
             is SignedCheckpoint.NotSigned, is CheckpointFile.Failure, is CheckpointAddress.Failure:
-            if !(error is OutputClosed) { Output.diagnostic("jobledger: \(error)") }
+            Output.diagnostic("jobledger: \(error)")
+            Foundation.exit(refused.rawValue)
+        case let error as StandardOutput.Closed:
+            // Who has seen enough, as `head` has, is told nothing.
+            if !error.isByReader { Output.diagnostic("jobledger: \(error)") }
             Foundation.exit(refused.rawValue)
         default:
             // What the argument parser throws: a mistake on the command line, or a request for help.
             let code = Jobledger.exitCode(for: error)
-            let text = Jobledger.fullMessage(for: error)
-            if code == .success {
-                print(text)
-                Foundation.exit(0)
+            switch code {
+            case .success:
+                do {
+                    try Output.line(Jobledger.fullMessage(for: error))
+                } catch {
+                    exit(with: error)
+                }
+            case .validationFailure: Output.diagnostic(Jobledger.fullMessage(for: error))
+            default: Output.diagnostic("jobledger: \(words(for: error))")
             }
-            Output.diagnostic(text)
-            Foundation.exit(code == .validationFailure ? usage.rawValue : refused.rawValue)
+            Foundation.exit(code == .success ? 0 : code == .validationFailure ? usage.rawValue : refused.rawValue)
         }
+    }
+
+    /// What Foundation says of a file, in the words of the system: its own are for programs.
+    private static func words(for error: any Error) -> String {
+        if let error = error as? DecodingError { return "a text is not the JSON that was expected: \(error.summary)" }
+        let system = error as NSError
+        guard [NSCocoaErrorDomain, NSPOSIXErrorDomain].contains(system.domain) else { return "\(error)" }
+        let path = system.userInfo[NSFilePathErrorKey] as? String ?? (system.userInfo[NSURLErrorKey] as? URL)?.path
+        let cause = system.userInfo[NSUnderlyingErrorKey] as? NSError
+        let code = [system, cause].compactMap(\.self).first { $0.domain == NSPOSIXErrorDomain }?.code
+        let reason = code.map { String(cString: strerror(Int32(truncatingIfNeeded: $0))) } ?? system.localizedDescription
+        return (path.map { "\($0): " } ?? "") + reason
     }
 
     private static func explanation(of error: PostgresError) -> String {
@@ -74,6 +96,17 @@ enum Failure {
             error.kind == .cannotConnect
                 ? "cannot connect to Postgres: \(error)\n  hint: DATABASE_URL, in the environment or in .env, says where it is; `jobledger up` starts one."
                 : "Postgres: \(error)"
+        }
+    }
+}
+
+extension DecodingError {
+    fileprivate var summary: String {
+        switch self {
+        case .typeMismatch(_, let context), .valueNotFound(_, let context), .keyNotFound(_, let context),
+            .dataCorrupted(let context):
+            context.debugDescription
+        @unknown default: "it cannot be read"
         }
     }
 }

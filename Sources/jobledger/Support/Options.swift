@@ -1,4 +1,5 @@
 import ArgumentParser
+import Diagnostics
 import EventStore
 import Feed
 import LedgerCore
@@ -92,7 +93,7 @@ extension LedgerSettings {
     }
 
     func logger(_ label: String) -> Logger {
-        var logger = Logger(label: label) { StreamLogHandler.standardError(label: $0) }
+        var logger = Logger.standardError(label)
         logger.logLevel = Logger.Level(rawValue: logLevel) ?? .info
         return logger
     }

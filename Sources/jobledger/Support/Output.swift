@@ -1,29 +1,27 @@
+import Diagnostics
 import Foundation
 import LedgerCore
 
-/// Whoever read our output has gone.
-struct OutputClosed: Error {}
-
 /// Standard output for results, standard error for everything else.
 enum Output {
-    /// Writes one line and hands it over at once, for a reader may be waiting for it.
-    static func line(_ bytes: [UInt8]) throws {
-        var rest = (bytes + [0x0A])[...]
-        while !rest.isEmpty {
-            let written = rest.withUnsafeBytes { write(STDOUT_FILENO, $0.baseAddress, $0.count) }
-            if written < 0, errno == EINTR { continue }
-            guard written > 0 else { throw OutputClosed() }
-            rest = rest.dropFirst(written)
-        }
+    private static let isTerminal = isatty(STDOUT_FILENO) == 1
+
+    /// Writes a document for programs, or a part of one that ends with a line.
+    static func write(_ bytes: [UInt8]) throws {
+        try StandardOutput.write(isTerminal ? Array(String(decoding: bytes, as: UTF8.self).printableDocument.utf8) : bytes)
     }
 
-    static func line(_ text: String) throws { try line(Array(text.utf8)) }
+    /// Writes one line for programs and hands it over at once, for a reader may be waiting for it.
+    static func line(_ bytes: [UInt8]) throws { try write(bytes + [0x0A]) }
+
+    /// Writes a line for people, or several: no control character of any text in it gets through.
+    static func line(_ text: String) throws { try StandardOutput.write(Array((text.printableLines + "\n").utf8)) }
 
     /// Writes one JSON document on a line, its members in the order of their names.
     /// - Parameters:
     ///   - member: the name of one more member of the object, which is JSON text already.
     static func json(_ value: some Encodable, adding member: String, as text: String) throws {
-        try line(self.text(value, adding: member, as: text))
+        try line(Array(self.text(value, adding: member, as: text).utf8))
     }
 
     /// Such a document, as text.
@@ -40,14 +38,10 @@ enum Output {
         return Array(try encoder.encode(value))
     }
 
-    static func diagnostic(_ text: String) {
-        FileHandle.standardError.write(Data((text + "\n").utf8))
-    }
+    static func diagnostic(_ text: String) { StandardError.say(text) }
 
-    /// Makes text from a job safe to show: a terminal obeys control characters.
-    static func printable(_ text: String) -> String {
-        String(String.UnicodeScalarView(text.unicodeScalars.map { $0.properties.generalCategory == .control ? "\u{FFFD}" : $0 }))
-    }
+    /// Text from a job as it may stand on a line, without line feeds.
+    static func printable(_ text: String) -> String { text.printable }
 
     static func printable(_ text: ExactText) -> String { printable(text.text) }
 

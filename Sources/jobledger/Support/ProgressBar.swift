@@ -1,10 +1,11 @@
+import Diagnostics
 import Foundation
 
 /// A line on standard error that is redrawn in place: a bar, counts, the rate and the time left. Silent where nobody looks.
 struct ProgressBar {
     private let label: String
     private let unit: String
-    private let isShown = isatty(STDERR_FILENO) == 1
+    private let isShown = StandardError.isTerminal
     private let start = ContinuousClock.now
     private var drawn: ContinuousClock.Instant?
     private static let width = 30
@@ -30,20 +31,20 @@ struct ProgressBar {
         var text = "\(label) \(bar) \(Int(fraction * 100)) %  \(done)/\(total) \(unit)"
         if rate >= 1 { text += "  \(Int(rate))/s" }
         if rate > 0, done < total { text += "  \(Self.clock(Double(total - done) / rate)) left" }
-        if !note.isEmpty { text += "  \(Output.printable(note))" }
-        FileHandle.standardError.write(Data("\r\u{1B}[K\(text)".utf8))
+        if !note.isEmpty { text += "  \(note)" }
+        StandardError.redraw(text)
     }
 
     /// Says on the line what goes on, until the next update.
     mutating func note(_ text: String) {
         guard isShown else { return }
         drawn = .now
-        FileHandle.standardError.write(Data("\r\u{1B}[K\(label): \(Output.printable(text))".utf8))
+        StandardError.redraw("\(label): \(text)")
     }
 
     /// Leaves the line as it is and goes on below it.
     func finish() {
-        if isShown, drawn != nil { FileHandle.standardError.write(Data("\n".utf8)) }
+        if isShown, drawn != nil { StandardError.endLine() }
     }
 
     private static func clock(_ seconds: Double) -> String {

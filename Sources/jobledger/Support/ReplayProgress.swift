@@ -1,3 +1,4 @@
+import Diagnostics
 import Foundation
 import OffPool
 import Projections
@@ -22,7 +23,7 @@ final class ReplayProgress: Sendable {
     }
 
     private let projection: String
-    private let isTerminal = isatty(STDERR_FILENO) == 1
+    private let isTerminal = StandardError.isTerminal
     private let state: Locked<State>
 
     init(_ projection: String, _ phase: String) {

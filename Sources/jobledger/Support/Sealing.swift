@@ -21,14 +21,15 @@ extension LedgerSettings {
 
     /// - Parameter keyFile: that of the settings unless given.
     func sealer(keyFile: String? = nil, logger: Logger) throws -> Sealer {
-        guard let keyFile = keyFile ?? sealKey else {
+        guard let path = keyFile ?? sealKey?.path else {
             throw Problem(
                 description:
                     "JOBLEDGER_SEAL_KEY is not set: it names the file with the key that seals (jobledger audit key --out FILE makes one)"
             )
         }
         return Sealer(
-            key: try KeyFile.sealKey(at: keyFile), memory: SealMemory(path: sealMemory ?? keyFile + ".signed"),
+            key: try KeyFile.sealKey(at: path, shownAs: keyFile ?? sealKey?.description),
+            memory: SealMemory(path: sealMemory?.path ?? path + ".signed"),
             url: try requireDatabaseURL(), ledger: ledger, logger: logger)
     }
 
@@ -42,7 +43,7 @@ extension LedgerSettings {
                 throw Problem(description: "JOBLEDGER_SEAL_VERIFIER: \(error)")
             }
         }
-        return try sealKey.map { try KeyFile.verifier(at: $0) }
+        return try sealKey.map { try KeyFile.verifier(at: $0.path, shownAs: $0.description) }
     }
 
     func requireVerifierKey(_ file: String?) throws -> VerifierKey {
@@ -60,7 +61,9 @@ extension LedgerSettings {
     /// The sealer of an `up`, with the key of the settings or one in its directory, which it makes for the present epoch. Without a
     /// sealer where the ledger is sealed by a key that is not here: to go on with another is for people to decide.
     func prepareSeal(_ directory: DataDirectory, logger: Logger) async throws -> (sealer: Sealer?, verifier: VerifierKey?) {
-        if let sealKey { return (try sealer(logger: logger), try KeyFile.verifier(at: sealKey)) }
+        if let sealKey {
+            return (try sealer(logger: logger), try KeyFile.verifier(at: sealKey.path, shownAs: sealKey.description))
+        }
         let store = try store(connections: 1)
         let epoch = try await store.epoch()
         let origin = try await store.pool.withConnection { try await SealStatus.lastOrigin(on: $0) }
