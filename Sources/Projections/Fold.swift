@@ -22,7 +22,10 @@ struct Fold: Sendable {
 
     /// Unqualified names in a definition's SQL mean its own tables first and then the ledger's, for one transaction.
     private var searchPath: String { "SET LOCAL search_path = \"\(schema)\", \"\(ledger.text)\";\n" }
-    private var back: String { "\n;SET LOCAL search_path = \"\(ledger.text)\";\n" }
+    /// And what a definition may have set does not change how the next text is read.
+    private var back: String {
+        "\n;SET LOCAL search_path = \"\(ledger.text)\"; SET standard_conforming_strings = on;\n"
+    }
 
     /// Makes the schema of tables that were in use, and may be again. It is the projectors', whoever makes it, so that any of them can drop it.
     static func createSharedSchema(_ name: String, of ledger: LedgerName, on connection: PostgresConnection) async throws {

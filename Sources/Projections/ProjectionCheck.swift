@@ -43,15 +43,6 @@ public struct ProjectionCheck: Sendable {
     private func read(_ ledger: ScratchLedger) async throws -> [Suspicion] {
         let schema = ledger.schema("c")
         let connection = ledger.connection
-        for word in ["begin", "commit", "rollback", "abort"] {
-            guard let byte = schemaText.firstPlace(of: word) else { continue }
-            return [
-                Suspicion(
-                    place: schemaText.place(at: byte),
-                    what: "\(word.uppercased()) is not for schema.sql, which runs in a transaction of the projector",
-                    instead: "Leave it out.")
-            ]
-        }
         try await connection.execute(script: "CREATE SCHEMA \"\(schema)\"")
         do {
             try await Fold(definition, ledger: ledger.name, schema: schema).createTables(on: connection)

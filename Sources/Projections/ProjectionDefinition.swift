@@ -79,10 +79,28 @@ public struct ProjectionDefinition: Sendable, Equatable {
         consumes = Set(manifest.consumes.compactMap(EventType.init(rawValue:)))
         self.key = key
         tables = manifest.tables
-        schemaSQL = try file("schema.sql")
-        applySQL = try file("apply.sql")
+        schemaSQL = try Self.sql("schema.sql", file("schema.sql"), of: folder)
+        applySQL = try Self.sql("apply.sql", file("apply.sql"), of: folder)
         cases = files.filter { $0.key.text.hasPrefix("cases/") && $0.key.text.hasSuffix(".json") }
             .map { (String($0.key.text.dropFirst("cases/".count)), $0.value) }.sorted { $0.file < $1.file }
+    }
+
+    /// The text of a file whose statements stay within the transaction that they are run in: what was half done would otherwise be committed, and what was
+    /// to be undone would stay.
+    private static func sql(_ file: String, _ text: String, of folder: String) throws(FormatError) -> String {
+        let sql = SQLText(file, text)
+        if let (word, byte) = sql.transactionControl {
+            throw FormatError(
+                description:
+                    "projection \(folder): \(sql.place(at: byte)): \(word) is not for a projection, which is folded within a transaction of the projector's: leave it out"
+            )
+        }
+        // Postgres is given it as a C string, and would see no more of it.
+        if let byte = text.utf8.firstIndex(of: 0) {
+            let place = sql.place(at: text.utf8.distance(from: text.startIndex, to: byte))
+            throw FormatError(description: "projection \(folder): \(place): a null byte is no part of SQL: take it out")
+        }
+        return text
     }
 
     // MARK: Where definitions come from

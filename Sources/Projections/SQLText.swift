@@ -32,6 +32,25 @@ struct SQLText: Sendable {
             .lowerBound
     }
 
+    /// Where statements begin that end, begin or mark a transaction, and what they begin with. Whoever folds begins and ends the transaction.
+    var transactionControl: (word: String, byte: Int)? {
+        var isFirst = true
+        for (index, token) in tokens.enumerated() {
+            let word = text(token).lowercased()
+            defer { isFirst = word == ";" }
+            guard isFirst else { continue }
+            if Self.transactionWords.contains(word) { return (word.uppercased(), token.range.lowerBound) }
+            if word == "prepare", tokens[(index + 1)...].first.map({ text($0).lowercased() }) == "transaction" {
+                return ("PREPARE TRANSACTION", token.range.lowerBound)
+            }
+        }
+        return nil
+    }
+
+    private static let transactionWords: Set = [
+        "begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release",
+    ]
+
     // MARK: Tokens
 
     private struct Token {
@@ -40,70 +59,99 @@ struct SQLText: Sendable {
 
     private func text(_ token: Token) -> String { String(decoding: bytes[token.range], as: UTF8.self) }
 
+    /// As Postgres cuts a text, with `standard_conforming_strings`. Where it would refuse the text anyway, the cut may be another.
     private var tokens: [Token] {
         var tokens: [Token] = []
         var place = 0
-        func starts(_ text: StaticString, at place: Int) -> Bool {
-            text.withUTF8Buffer { bytes[place...].starts(with: $0) }
-        }
-        /// Behind the next `closing`, where twice is a character of its own.
-        func quoteEnd(_ closing: UInt8, from start: Int) -> Int {
-            var place = start
-            while place < bytes.count {
-                if bytes[place] == closing {
-                    guard place + 1 < bytes.count, bytes[place + 1] == closing else { return place + 1 }
-                    place += 1
-                }
-                place += 1
-            }
-            return place
-        }
-        while place < bytes.count {
+        /// Whether the last token was a string with backslashes: one that follows it goes on with it.
+        var hasEscapes = false
+        while true {
+            place = blankEnd(from: place)
+            guard place < bytes.count else { return tokens }
             let start = place
             let byte = bytes[place]
-            if byte <= 0x20 {
-                place += 1
-                continue
-            } else if starts("--", at: place) {
-                place = bytes[place...].firstIndex(of: 0x0A) ?? bytes.count
-                continue
-            } else if starts("/*", at: place) {
-                var depth = 0
-                repeat {
-                    if starts("/*", at: place) {
-                        (depth, place) = (depth + 1, place + 2)
-                    } else if starts("*/", at: place) {
-                        (depth, place) = (depth - 1, place + 2)
-                    } else {
-                        place += 1
-                    }
-                } while depth > 0 && place < bytes.count
-                continue
-            } else if byte == UInt8(ascii: "'") || byte == UInt8(ascii: "\"") {
-                place = quoteEnd(byte, from: place + 1)
+            var escapes = false
+            if byte == UInt8(ascii: "'") || byte == UInt8(ascii: "\"") {
+                escapes = hasEscapes && byte == UInt8(ascii: "'")
+                place = quoteEnd(byte, from: place + 1, escapes: escapes)
+            } else if byte | 0x20 == UInt8(ascii: "e"), place + 1 < bytes.count, bytes[place + 1] == UInt8(ascii: "'") {
+                escapes = true
+                place = quoteEnd(UInt8(ascii: "'"), from: place + 2, escapes: true)
             } else if byte == UInt8(ascii: "$"), let fence = fence(at: place) {
                 place = fenceEnd(fence, from: place + fence.count)
             } else if Self.isPartOfName(byte) {
-                while place < bytes.count, Self.isPartOfName(bytes[place]) { place += 1 }
+                while place < bytes.count, Self.isPartOfName(bytes[place]) || bytes[place] == UInt8(ascii: "$") { place += 1 }
             } else {
                 place += 1
             }
+            hasEscapes = escapes
             tokens.append(Token(range: start..<place))
         }
-        return tokens
     }
 
+    /// Behind spaces and comments.
+    private func blankEnd(from start: Int) -> Int {
+        var place = start
+        while place < bytes.count {
+            if bytes[place] <= 0x20 {
+                place += 1
+            } else if starts("--", at: place) {
+                place = bytes[place...].firstIndex { $0 == 0x0A || $0 == 0x0D } ?? bytes.count
+            } else if starts("/*", at: place) {
+                place = commentEnd(from: place)
+            } else {
+                return place
+            }
+        }
+        return place
+    }
+
+    /// Behind a comment that begins at `start`, and may have others in it.
+    private func commentEnd(from start: Int) -> Int {
+        var (depth, place) = (0, start)
+        repeat {
+            if starts("/*", at: place) {
+                (depth, place) = (depth + 1, place + 2)
+            } else if starts("*/", at: place) {
+                (depth, place) = (depth - 1, place + 2)
+            } else {
+                place += 1
+            }
+        } while depth > 0 && place < bytes.count
+        return place
+    }
+
+    /// Behind the next `closing`, where twice is a character of its own.
+    private func quoteEnd(_ closing: UInt8, from start: Int, escapes: Bool) -> Int {
+        var place = start
+        while place < bytes.count {
+            if escapes, bytes[place] == UInt8(ascii: "\\") {
+                place += 1
+            } else if bytes[place] == closing {
+                guard place + 1 < bytes.count, bytes[place + 1] == closing else { return place + 1 }
+                place += 1
+            }
+            place += 1
+        }
+        return bytes.count
+    }
+
+    private func starts(_ text: StaticString, at place: Int) -> Bool {
+        text.withUTF8Buffer { bytes[place...].starts(with: $0) }
+    }
+
+    private static func isDigit(_ byte: UInt8) -> Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) }
+
     private static func isPartOfName(_ byte: UInt8) -> Bool {
-        byte >= 0x80 || byte == UInt8(ascii: "_") || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
+        byte >= 0x80 || byte == UInt8(ascii: "_") || isDigit(byte)
             || (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte | 0x20)
     }
 
     /// `$$` or `$tag$`
     private func fence(at start: Int) -> ArraySlice<UInt8>? {
-        guard let end = bytes[(start + 1)...].firstIndex(where: { !Self.isPartOfName($0) }), bytes[end] == UInt8(ascii: "$")
-        else {
-            return nil
-        }
+        guard let end = bytes[(start + 1)...].firstIndex(where: { !Self.isPartOfName($0) }), bytes[end] == UInt8(ascii: "$"),
+            !Self.isDigit(bytes[start + 1])
+        else { return nil }
         return bytes[start...end]
     }
 

@@ -12,7 +12,27 @@ struct ScratchLedger {
         let name = LedgerName("scratch_" + UUID.version7().text.replacing("-", with: ""))!
         let configuration = EventStore.configuration(url: url, ledger: name, applicationName: "jobledger projections")
         let connection = try await PostgresConnection.connect(configuration, patience: .seconds(10))
-        let result = try await connection.discardedTransaction { connection in
+        let result: Result<T, any Error>
+        do {
+            result = .success(try await inDiscardedTransaction(name, connection, body))
+        } catch {
+            result = .failure(error)
+        }
+        do {
+            try await removeLeftovers(of: name, on: connection)
+        } catch {
+            // Whose connection was lost, its transaction is rolled back; what went wrong first says more.
+            _ = try result.get()
+            throw error
+        }
+        await connection.close()
+        return try result.get()
+    }
+
+    private static func inDiscardedTransaction<T: Sendable>(
+        _ name: LedgerName, _ connection: PostgresConnection, _ body: (ScratchLedger) async throws -> T
+    ) async throws -> T {
+        try await connection.discardedTransaction { connection in
             try await connection.execute(script: "CREATE SCHEMA \"\(name)\"; SET LOCAL search_path = \"\(name)\"")
             for file in try MigrationFile.embedded() {
                 try await connection.execute(script: file.up + "\n;SET LOCAL search_path = \"\(name)\"")
@@ -21,8 +41,25 @@ struct ScratchLedger {
             try await connection.execute(script: "ALTER TABLE events DISABLE TRIGGER events_on_disk")
             return try await body(ScratchLedger(name: name, connection: connection))
         }
-        await connection.close()
-        return result
+    }
+
+    /// Drops what was committed after all, whatever has ended the transaction. Nobody else has anything of this name.
+    private static func removeLeftovers(of name: LedgerName, on connection: PostgresConnection) async throws {
+        try await connection.execute(
+            script: """
+                DO $$
+                DECLARE
+                  found text;
+                BEGIN
+                  FOR found IN SELECT nspname FROM pg_catalog.pg_namespace WHERE nspname = '\(name)' OR starts_with(nspname, '\(name)_') LOOP
+                    EXECUTE format('DROP SCHEMA %I CASCADE', found);
+                  END LOOP;
+                  FOR found IN SELECT rolname FROM pg_catalog.pg_roles WHERE starts_with(rolname, '\(name)_') LOOP
+                    EXECUTE format('DROP OWNED BY %1$I CASCADE; DROP ROLE %1$I', found);
+                  END LOOP;
+                END
+                $$
+                """)
     }
 
     /// Runs `body` and undoes what it did, also where one of its statements failed.
