@@ -19,7 +19,8 @@ public struct LogExport: Sendable {
     ) async throws -> LogFile.Footer {
         let epoch: String = try await connection.query("SELECT epoch::text FROM ledger").only().decode(0)
         let header = LogFile.Header(
-            format: LogFile.format, version: LogFile.version, ledger: ledger.text, epoch: epoch, from: from, to: to)
+            format: LogFile.format, version: LogFile.version, ledger: ledger.text, epoch: epoch, from: from, to: to,
+            previous: try await LogFile.digest(of: from - 1, on: connection))
         var hash = SHA256()
         let first = try LogFile.line(header)
         hash.update(data: first)

@@ -1,6 +1,7 @@
 import Crypto
 import Foundation
 import LedgerCore
+import Postgres
 
 /// The log as a file: NDJSON, in which every event keeps its place, and its data to the letter.
 ///
@@ -19,6 +20,8 @@ public enum LogFile {
         public var epoch: String
         public var from: Position
         public var to: Position
+        /// The SHA-256 of the line of the event before the first, by which an import knows what the file continues; `nil` where it begins the log.
+        public var previous: String?
     }
 
     /// The last line.
@@ -96,6 +99,17 @@ public enum LogFile {
            ORDER BY position
         ) TO STDOUT WITH (FORMAT csv, DELIMITER E'\\x01', QUOTE E'\\x02')
         """
+    }
+
+    /// The SHA-256 of an event's line with its line feed, in hexadecimal; `nil` where there is no such event.
+    static func digest(of position: Position, on connection: PostgresConnection) async throws -> String? {
+        var hash = SHA256()
+        var isThere = false
+        for try await chunk in connection.copyOut(copy(from: position, to: position)) {
+            hash.update(data: chunk)
+            isThere = true
+        }
+        return isThere ? hexadecimal(hash.finalize()) : nil
     }
 
     static func hexadecimal(_ digest: SHA256.Digest) -> String {

@@ -7,8 +7,8 @@ import PrivateFiles
 /// Makes a ledger, or the next part of one, of a ``LogFile``: the same positions, versions, ids and times.
 ///
 /// The file is read three times, and none of them keeps more of it than a few megabytes: once to see that it is whole; then what the ledger has already is
-/// compared with it, byte for byte, and the rest goes in, a transaction a batch; in the end what went in is read back and compared too. Killed at any
-/// moment, it goes on where it was when it is run again.
+/// compared with it, byte for byte; then the rest goes in, a transaction a batch, which the ledger reads back and compares before it commits. Killed at
+/// any moment, it goes on where it was when it is run again.
 public struct LogImport: Sendable {
     public struct Receipt: Sendable {
         public let ledger: String
@@ -40,21 +40,35 @@ public struct LogImport: Sendable {
     ) async throws -> Receipt {
         let connection = connections[0]
         let (header, footer) = try await check(progress)
-        let head: Position
-        do {
-            head = try await connection.query("SELECT begin_import($1::uuid, $2)", header.epoch, header.from).only().decode(0)
-        } catch let error as PostgresError where error.sqlState == Self.refusal {
-            throw LogFile.Refused(description: [error.message, error.hint].compactMap(\.self).joined(separator: "\n  hint: "))
+        // What is found out here is found again by the transaction that writes first: until then nothing is written.
+        let head: Position = try await refusing {
+            try await connection.discardedTransaction { connection in
+                try await connection.query("SELECT begin_import($1::uuid, $2)", header.epoch, header.from).only().decode(0)
+            }
         }
+        try await compareWhatIsBefore(header, head: head, on: connection)
         try await compare(header, from: header.from, to: min(head, header.to), on: connection, progress)
         // What the ledger has beyond the file is none of the file's business.
         if head < header.to {
             try await append(header, after: head, on: connections, progress)
-            try await compare(header, from: head + 1, to: header.to, on: connection, progress)
+        } else {
+            // An empty log is a log, too.
+            _ = try await refusing {
+                try await connection.query("SELECT begin_import($1::uuid, $2)", header.epoch, header.from)
+            }
         }
         return Receipt(
             ledger: header.ledger, epoch: header.epoch, events: footer.count, imported: max(0, header.to - head),
             position: max(head, header.to))
+    }
+
+    /// With what the ledger refuses an import in words for whoever imports.
+    private func refusing<Value>(_ body: () async throws -> Value) async throws -> Value {
+        do {
+            return try await body()
+        } catch let error as PostgresError where error.sqlState == Self.refusal {
+            throw LogFile.Refused(description: [error.message, error.hint].compactMap(\.self).joined(separator: "\n  hint: "))
+        }
     }
 
     // MARK: The steps
@@ -85,6 +99,24 @@ public struct LogImport: Sendable {
                     "\(path) is not what was exported: its last line does not fit what stands before it. Nothing was imported.")
         }
         return (header, footer)
+    }
+
+    /// Whether the file continues this log, and not another that has the same epoch, where no event is in both.
+    private func compareWhatIsBefore(_ header: LogFile.Header, head: Position, on connection: PostgresConnection) async throws {
+        guard header.from > 1, header.from > head, header.from <= header.to else { return }
+        guard let previous = header.previous else {
+            throw LogFile.Refused(
+                description: """
+                    \(path) begins right behind the ledger's end, and does not say what it continues
+                      hint: Export from what both have: jobledger export --from \(head)
+                    """)
+        }
+        guard try await LogFile.digest(of: header.from - 1, on: connection) == previous else {
+            throw LogFile.Refused(
+                description:
+                    "at position \(header.from - 1) the ledger has another event than the log of \(path): it is not a copy of the same log, or has gone its own way"
+            )
+        }
     }
 
     /// Whether the ledger has the same events as the file, byte for byte.
@@ -127,14 +159,27 @@ public struct LogImport: Sendable {
         let lines = try LogLines(path)
         try await lines.skip(Int(head - header.from) + 2)
         var wanted = Int(header.to - head)
+        func next() async throws -> String? {
+            guard let part = try await lines.next(min(Self.mostLines, wanted)), part.count > 0 else { return nil }
+            wanted -= part.count
+            guard let text = String(utf8: part.bytes.dropLast()) else {
+                throw LogFile.Refused(description: "a line is not UTF-8")
+            }
+            return text
+        }
         do {
+            // The first goes alone: an empty ledger takes the file's epoch with its first events, or not at all.
+            if let text = try await next() {
+                let position: Position = try await connections[0].query(
+                    "SELECT import_events(string_to_array($1, E'\\n')) FROM (SELECT begin_import($2::uuid, $3) OFFSET 0) AS begun",
+                    text,
+                    header.epoch, header.from
+                ).only().decode(0)
+                try await progress(.importing, position - header.from + 1, header.to - header.from + 1)
+            }
             try await withThrowingTaskGroup(of: (PostgresConnection, Position).self) { group in
                 func send(on connection: PostgresConnection) async throws {
-                    guard let part = try await lines.next(min(Self.mostLines, wanted)), part.count > 0 else { return }
-                    wanted -= part.count
-                    guard let text = String(utf8: part.bytes.dropLast()) else {
-                        throw LogFile.Refused(description: "a line is not UTF-8")
-                    }
+                    guard let text = try await next() else { return }
                     group.addTask {
                         let statement = PostgresStatement("SELECT import_events(string_to_array($1, E'\\n'))", [text])
                         return (connection, try await connection.query(statement).only().decode(0))

@@ -62,6 +62,15 @@ import Testing
         return try result.get()
     }
 
+    /// The file of these lines: its first and those of its events.
+    private static func whole(_ lines: [String], _ ledger: TestLedger) async throws -> String {
+        let text = lines.map { $0 + "\n" }.joined()
+        let digest: String = try await ledger.store.pool.withConnection {
+            try await $0.query("SELECT encode(sha256(convert_to($1, 'UTF8')), 'hex')", text).only().decode(0)
+        }
+        return text + #"{"count":\#(lines.count - 1),"sha256":"\#(digest)"}"# + "\n"
+    }
+
     private static func rows(_ ledger: TestLedger) async throws -> [String] {
         try await ledger.store.pool.withConnection { connection in
             try await connection.query("SELECT row_to_json(e)::text || e.data || e.metadata FROM events AS e ORDER BY position")
@@ -81,7 +90,11 @@ import Testing
             try await TestLedger.with { copy async throws in
                 #expect(try await Self.importing(part, into: copy).imported == 40)
                 #expect(try await Self.importing(part, into: copy).imported == 0)
-                #expect(try await Self.importing(overlapping, into: copy).imported == head - 40)
+                // From right behind the end, too.
+                let next = try await Self.export(ledger, from: 41, to: 45)
+                #expect(try await Self.importing(next, into: copy).imported == 5)
+                #expect(try await Self.importing(next, into: copy).imported == 0)
+                #expect(try await Self.importing(overlapping, into: copy).imported == head - 45)
                 #expect(try await Self.importing(whole, into: copy).imported == 0)
                 #expect(try await Self.importing(empty, into: copy).position == head)
                 #expect(try await Self.rows(copy) == Self.rows(ledger))
@@ -165,6 +178,8 @@ import Testing
         (#""type":"queued""#, #""type":"failed""#, "\"error\" is missing"),
         (#""category":"job""#, #""category":"user""#, "no category user"),
         (#""recorded_at":"2"#, #""recorded_at":"1"#, "earlier than the event before"),
+        (#""recorded_at":"2"#, #""recorded_at":"12"#, "not within the years 1 to 9999"),
+        (#"+00:00","data""#, #"+00:00 BC","data""#, "not within the years 1 to 9999"),
         (#""data":"{}""#, #""data":"{""#, "position 3: data is not acceptable JSON"),
         (#"\"completed\":3"#, #"\"completed\":30"#, "30 of 5 runs"),
         (#""type":"progress""#, #""type":"finished""#, "position 3: its job has ended"),
@@ -188,6 +203,80 @@ import Testing
                     error?.sqlState?.code == "JL020" && error?.message.contains(reason) == true, "\(String(describing: error))")
                 #expect(try await copy.count() == 0)
                 await connection.close()
+            }
+        }
+    }
+
+    /// No way leads into the log for a time that no reader can have, and that every later event would have.
+    @Test(arguments: ["10000-01-01 00:00+00", "infinity", "-infinity", "0001-12-31 23:59+00 BC"])
+    func yearsThatNoReaderHasAreNotInTheLog(_ moment: String) async throws {
+        try await TestLedger.with { ledger in
+            try await ledger.queue("a")
+            let connection = try await ledger.connect()
+            let error = await #expect(throws: PostgresError.self) {
+                try await connection.execute(
+                    script: "ALTER TABLE events DISABLE TRIGGER ALL; UPDATE events SET recorded_at = '\(moment)'")
+            }
+            #expect(error?.message.contains("events_recorded_at_in_years") == true, "\(String(describing: error))")
+            await connection.close()
+        }
+    }
+
+    /// A line of which the log would give back another is refused before it is written, and an empty ledger keeps its epoch.
+    @Test(arguments: [
+        (#"{"position""#, #"{ "position""#), (#""position":1"#, #""position":"1""#),
+        (#""position":1"#, #""position":9,"position":1"#),
+        (#""data":"{\"name\":\"test\",\"total\":0}""#, #""data":{"name":"test","total":0}"#),
+        (#""category":"job""#, #""category":"\u006aob""#), (#""metadata":"{}"}"#, #""metadata":"{}","actor":"mallory"}"#),
+        (#""recorded_at":"2"#, #""recorded_at":" 2"#), (#""occurred_at":null,"#, ""), (#""event_id":"0"#, #""event_id":"{0"#),
+    ])
+    func whatIsNotWrittenAsExportWritesItIsNotWritten(_ text: String, _ replacement: String) async throws {
+        try await TestLedger.with { ledger async throws in
+            try await ledger.queue("a")
+            var lines = try await Self.export(ledger).split(separator: "\n").dropLast().map(String.init)
+            let original = lines[1]
+            lines[1] = original.replacing(text, with: replacement)
+            // A UUID in braces is one to Postgres.
+            if replacement.hasSuffix("{0") { lines[1] = lines[1].replacing(#"","category""#, with: #"}","category""#) }
+            try #require(lines[1] != original)
+            let forged = try await Self.whole(lines, ledger)
+            try await TestLedger.with { copy async throws in
+                let epoch = try await copy.store.epoch()
+                let error = await #expect(throws: LogFile.Refused.self) { try await Self.importing(forged, into: copy) }
+                #expect(
+                    error?.description.contains("position 1: its line is not written as jobledger export writes it") == true,
+                    "\(String(describing: error))")
+                #expect(try await copy.count() == 0)
+                #expect(try await copy.store.epoch() == epoch)
+                // What was not changed still comes in.
+                lines[1] = original
+                #expect(try await Self.importing(try await Self.whole(lines, ledger), into: copy).imported == 1)
+                #expect(try await copy.store.epoch() == ledger.store.epoch())
+            }
+        }
+    }
+
+    /// A copy that has gone its own way, under the same epoch, does not take what the other log has behind that place.
+    @Test func whatDoesNotContinueTheLogIsNotSplicedOn() async throws {
+        try await TestLedger.with { ledger async throws in
+            try await ledger.queue("a")
+            try await ledger.queue("b")
+            let start = try await Self.export(ledger)
+            try await TestLedger.with { copy async throws in
+                #expect(try await Self.importing(start, into: copy).imported == 2)
+                try await copy.queue("its own")
+                for job in ["c", "d"] { try await ledger.queue(job) }
+                let more = try await Self.export(ledger, from: 4)
+                let error = await #expect(throws: LogFile.Refused.self) { try await Self.importing(more, into: copy) }
+                #expect(error?.description.contains("at position 3 the ledger has another event") == true, "\(error!)")
+                // Nor where the file does not say what it continues.
+                var lines = more.split(separator: "\n").dropLast().map(String.init)
+                lines[0] = lines[0].replacing(#/"previous":"[0-9a-f]{64}",/#, with: "")
+                #expect(!lines[0].contains("previous"))
+                let silent = try await Self.whole(lines, ledger)
+                let unknown = await #expect(throws: LogFile.Refused.self) { try await Self.importing(silent, into: copy) }
+                #expect(unknown?.description.contains("jobledger export --from 3") == true, "\(unknown!)")
+                #expect(try await copy.count() == 3)
             }
         }
     }
