@@ -109,36 +109,14 @@ public struct ProjectionDefinition: Sendable, Equatable {
     public static func all(in directory: String? = nil) throws -> [ProjectionDefinition] {
         var byName = Dictionary(uniqueKeysWithValues: try embedded().map { ($0.name, $0) })
         if let directory {
-            for definition in try read(directory) { byName[definition.name] = definition }
+            let files = try ProjectionFolder(reading: directory).files
+            for definition in try definitions(of: files) { byName[definition.name] = definition }
         }
         return byName.values.sorted { $0.name < $1.name }
     }
 
     private static func embedded() throws -> [ProjectionDefinition] {
         try definitions(of: EmbeddedFiles.all.map { ($0.path, $0.text) })
-    }
-
-    private static func read(_ directory: String) throws -> [ProjectionDefinition] {
-        let root = URL(fileURLWithPath: directory, isDirectory: true)
-        var isDirectory: ObjCBool = false
-        guard FileManager.default.fileExists(atPath: root.path, isDirectory: &isDirectory), isDirectory.boolValue,
-            let paths = try? FileManager.default.subpathsOfDirectory(atPath: root.path)
-        else {
-            throw FormatError(
-                description:
-                    "--projections \(directory): no such folder; jobledger projections new NAME makes one with a projection in it"
-            )
-        }
-        let files = paths.filter { $0.hasSuffix(".sql") || $0.hasSuffix(".json") }
-        return try definitions(of: files.map { ($0, try text(of: root.appending(path: $0))) })
-    }
-
-    private static func text(of file: URL) throws(FormatError) -> String {
-        guard let bytes = try? Data(contentsOf: file) else { throw FormatError(description: "\(file.path) cannot be read") }
-        guard let text = String(validating: bytes, as: UTF8.self) else {
-            throw FormatError(description: "\(file.path) is not UTF-8: save it as UTF-8, or convert it with iconv")
-        }
-        return text
     }
 
     private static func definitions(of files: [(path: String, text: String)]) throws -> [ProjectionDefinition] {

@@ -64,6 +64,68 @@ extension EndToEnd {
             #expect(outcome.output.hasSuffix("0 cases hold, 1 does not\n"), "\(outcome)")
         }
 
+        @Test("refuses what would end the transaction, with its place, and leaves nothing behind", arguments: ["test", "check"])
+        func transactionControl(command: String) async throws {
+            let url = try await TestServers.shared.postgresURL()
+            let folder = try Self.folder(expecting: 2)
+            let file = folder.appending(path: "event_counts/apply.sql")
+            let apply = try String(contentsOf: file, encoding: .utf8)
+            let table = "pwned_\(UInt32.random(in: .min ... .max))"
+            try Data((apply + "\nCOMMIT;\nCREATE TABLE public.\(table) (x int);").utf8).write(to: file)
+            let outcome = try await Program.jobledger.run(
+                ["projections", command, "event_counts", "--projections", folder.path], environment: ["DATABASE_URL": url])
+            #expect(
+                outcome.code == 2 && outcome.errors.contains("event_counts: apply.sql:3: COMMIT is not for a projection"),
+                "\(outcome)")
+            let left = try await Program.psql().run([
+                "--no-psqlrc", "-qAt", "-c", "SELECT to_regclass('public.\(table)') IS NULL", url,
+            ])
+            #expect(left.output == "t\n", "\(left)")
+        }
+
+        /// A folder that is passed over looks like one that is in use.
+        @Test("names what is no folder of projections, and what in it cannot be read") func odd() async throws {
+            func errors(_ path: String) async throws -> String {
+                let outcome = try await Program.jobledger.run(["projections", "test", "batch_jobs", "--projections", path])
+                #expect(outcome.code == 2, "\(outcome)")
+                return outcome.errors
+            }
+            for path in ["/etc/passwd", "/dev/null"] {
+                #expect(try await errors(path).contains("--projections \(path) is no folder"))
+            }
+            #expect(try await errors("/no/such").contains("--projections /no/such: no such folder"))
+            func entry(_ name: String, _ make: (String) throws -> Void) async throws -> (path: String, errors: String) {
+                let folder = try Self.folder(expecting: 2)
+                let path = folder.appending(path: name).path
+                try make(path)
+                return (path, try await errors(folder.path))
+            }
+            for name in ["mine", "event_counts/notes", "event_counts/cases/b.json"] {
+                let link = try await entry(name) { #expect(symlink("/no/such", $0) == 0) }
+                #expect(link.errors.contains("\(link.path) cannot be read: it is a link to nothing"), "\(link)")
+                let pipe = try await entry(name) { #expect(mkfifo($0, 0o600) == 0) }
+                #expect(pipe.errors.contains("\(pipe.path) is neither a plain file nor a folder"), "\(pipe)")
+            }
+            for name in ["mine", "apply.sql", "projection.json"] {
+                let file = try await entry(name) { try Data("x".utf8).write(to: URL(filePath: $0)) }
+                #expect(file.errors.contains("\(name) is a file, and no projection"), "\(file)")
+            }
+            let latin = try await entry("event_counts/cases/b.json") { try Data([0xE9]).write(to: URL(filePath: $0)) }
+            #expect(latin.errors.contains("\(latin.path) is not UTF-8"), "\(latin)")
+        }
+
+        /// As a folder that is mounted, or shared by several, often is; and what is for people stands beside it.
+        @Test("takes a projection that a link leads to") func linked() async throws {
+            let real = try Self.folder(expecting: 2)
+            let folder = try makeDirectory("linked")
+            #expect(symlink(real.appending(path: "event_counts").path, folder.appending(path: "event_counts").path) == 0)
+            for name in ["README.md", ".gitkeep"] { try Data().write(to: folder.appending(path: name)) }
+            let outcome = try await Program.jobledger.run(
+                ["projections", "test", "event_counts", "--projections", folder.path],
+                environment: ["DATABASE_URL": try await TestServers.shared.postgresURL()])
+            #expect(outcome.code == 0 && outcome.output.contains("ok   event_counts/cases/two.json"), "\(outcome)")
+        }
+
         @Test("check refuses the clock, chance, a sequence and other tables, and says where") func check() async throws {
             let environment = ["DATABASE_URL": try await TestServers.shared.postgresURL()]
             let folder = try Self.folder(expecting: 2)
