@@ -52,7 +52,7 @@ import Testing
 
     @Test func aNullByteIsRefused() {
         let error = #expect(throws: ProjectionDefinition.FormatError.self) {
-            try Self.definition(Self.schema, "SELECT 1;\n\u{0}COMMIT")
+            try Self.definition(Self.schema, "SELECT 1;\n\u{0}SELECT 2")
         }
         #expect(error?.description.contains("apply.sql:2: a null byte") == true)
     }
