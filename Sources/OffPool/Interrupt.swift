@@ -9,33 +9,46 @@ public final class Interrupt: Sendable {
     public enum Readiness: Sendable { case readable, writable, either }
     public enum Outcome: Sendable, Equatable { case ready, interrupted, timedOut }
 
-    /// A pipe to ourselves: what is written to one end wakes whoever polls the other.
+    /// A pipe to ourselves: what is written to one end wakes whoever polls the other. Both are -1, which poll(2) and write(2) pass over, where the
+    /// process has no descriptors left: then the waiter looks every ``glance`` whether it was rung.
     private let bell: Int32
     private let rope: Int32
+    private let isRung = Atomic<Bool>(false)
 
-    public init() {
+    /// How long a ring without a pipe may go unheard.
+    private static let glance = Duration.milliseconds(20)
+
+    public convenience init() { self.init(pipe: Self.pipe()) }
+
+    init(pipe ends: (bell: Int32, rope: Int32)?) { (bell, rope) = ends ?? (-1, -1) }
+
+    /// `nil` where there are no descriptors for one. What needs more than a bell, such as a connection, then fails with an error of its own.
+    private static func pipe() -> (bell: Int32, rope: Int32)? {
         var ends: [Int32] = [-1, -1]
-        precondition(pipe(&ends) == 0, "pipe: \(String(cString: strerror(errno)))")
+        guard Glibc.pipe(&ends) == 0 else { return nil }
         for end in ends {
             _ = fcntl(end, F_SETFL, O_NONBLOCK)
             _ = fcntl(end, F_SETFD, FD_CLOEXEC)
         }
-        (bell, rope) = (ends[0], ends[1])
+        return (ends[0], ends[1])
     }
 
     deinit {
+        guard bell >= 0 else { return }
         close(bell)
         close(rope)
     }
 
     /// Wakes the waiter, or the next one if nobody waits now.
     public func ring() {
+        guard rope >= 0 else { return isRung.store(true, ordering: .releasing) }
         // The only failure is a full pipe, and then the bell is ringing already.
         _ = write(rope, [1], 1)
     }
 
     /// Silences a bell that was rung for something that is over.
     public func clear() {
+        guard bell >= 0 else { return isRung.store(false, ordering: .releasing) }
         var rings = [UInt8](repeating: 0, count: 64)
         while read(bell, &rings, rings.count) == rings.count {}
     }
@@ -58,10 +71,16 @@ public final class Interrupt: Sendable {
                 let left = ContinuousClock.now.duration(to: deadline) / .milliseconds(1)
                 milliseconds = Int32(min(max(0, left.rounded(.up)), Double(Int32.max)))
             }
+            if bell < 0 {
+                if isRung.exchange(false, ordering: .acquiring) { return .interrupted }
+                let glance = Int32(Self.glance / .milliseconds(1))
+                milliseconds = milliseconds < 0 ? glance : min(milliseconds, glance)
+            }
             let count = poll(&descriptors, 2, milliseconds)
             if count < 0 {
-                // EINTR is the one error that is not a mistake in this file.
-                precondition(errno == EINTR, "poll: \(String(cString: strerror(errno)))")
+                // EINTR, and a kernel that is short of memory, are the errors that are not a mistake in this file.
+                precondition([EINTR, ENOMEM, EAGAIN].contains(errno), "poll: \(String(cString: strerror(errno)))")
+                if errno != EINTR { usleep(UInt32(Self.glance / .microseconds(1))) }
                 continue
             }
             if descriptors[1].revents != 0 {

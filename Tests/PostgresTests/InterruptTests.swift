@@ -1,7 +1,8 @@
 import Glibc
-import OffPool
 import Synchronization
 import Testing
+
+@testable import OffPool
 
 @Suite(.timeLimit(.minutes(10))) struct InterruptTests {
     /// A pipe: its reading end is readable once something was written, its writing end is writable until it is full.
@@ -53,6 +54,20 @@ import Testing
         interrupt.ring()
         #expect(interrupt.wait(for: .readable, on: pipe.reading, within: nil) == .interrupted)
         #expect(interrupt.wait(for: .readable, on: pipe.reading, within: .milliseconds(1)) == .timedOut)
+    }
+
+    @Test("a process without descriptors has bells all the same") func withoutPipe() async {
+        let (pipe, interrupt) = (pipe, Interrupt(pipe: nil))
+        #expect(interrupt.wait(for: .readable, on: pipe.reading, within: .milliseconds(50)) == .timedOut)
+        #expect(interrupt.wait(for: .either, on: pipe.writing, within: nil) == .ready)
+        interrupt.ring()
+        #expect(interrupt.wait(for: .readable, on: pipe.reading, within: nil) == .interrupted)
+        interrupt.ring()
+        interrupt.clear()
+        #expect(interrupt.wait(for: .readable, on: pipe.reading, within: .milliseconds(1)) == .timedOut)
+        async let outcome = blocking { interrupt.wait(for: .readable, on: pipe.reading, within: nil) }
+        interrupt.ring()
+        #expect(await outcome == .interrupted)
     }
 
     @Test func aRingDuringTheWaitEndsIt() async {
