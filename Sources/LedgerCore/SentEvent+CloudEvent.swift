@@ -24,9 +24,12 @@ extension SentEvent {
             case "subject": subject = JobID(try Self.string(value, name))
             case "time": moment = try Self.moment(try Self.string(value, name), name)
             case "datacontenttype":
-                let mediaType = try Self.string(value, name).prefix { $0 != ";" }
-                guard mediaType == "application/json" || mediaType.hasSuffix("+json") else {
-                    throw Refusal(.invalidEvent, "\"datacontenttype\" must be application/json: an event's data is a JSON object")
+                let sent = try Self.string(value, name)
+                guard Self.isJSON(mediaType: sent) else {
+                    throw Refusal(
+                        .invalidEvent,
+                        "\"datacontenttype\" must be application/json, or a type that ends with +json, for an event's data is a JSON object, not \(Self.shown(sent))"
+                    )
                 }
             case "data_base64": throw Refusal(.invalidEvent, "\"data_base64\": an event's data is a JSON object, in \"data\"")
             case "expectedversion":
@@ -37,7 +40,7 @@ extension SentEvent {
             case "dataref":
                 throw Refusal(
                     .invalidEvent,
-                    "\"dataref\": the data must stand in the event; fetch them from \(try Self.string(value, name).prefix(200)) first"
+                    "\"dataref\": the data must stand in the event; fetch them from \(try Self.string(value, name).shortened(toBytes: 200)) first"
                 )
             default:
                 if name == "source" {
@@ -89,6 +92,13 @@ extension SentEvent {
             metadata: try Self.json((Array("{".utf8) + metadata + Array("}".utf8))[...], in: "the event"), id: eventID,
             occurredAt: moment)
         self.init(job: subject, event: event, hasID: true, expectedVersion: expectedVersion)
+    }
+
+    /// Types are the same in whatever letters (RFC 9110, 8.3.1), and parameters say nothing here.
+    private static func isJSON(mediaType: String) -> Bool {
+        let essence = mediaType.utf8.prefix { $0 != UInt8(ascii: ";") }.filter { $0 != 0x20 && $0 != 0x09 }
+        let type = String(decoding: essence, as: UTF8.self).lowercased()
+        return type == "application/json" || type.hasSuffix("+json")
     }
 
     private static let metadataNames: [ExactText: String] = ["correlationid": "correlation_id", "causationid": "causation_id"]

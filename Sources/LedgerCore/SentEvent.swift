@@ -92,7 +92,7 @@ public struct SentEvent: Sendable {
     }
 
     /// The beginning of what was sent, for messages.
-    static func shown(_ text: String) -> String { text.count > 60 ? "\(text.prefix(60))…" : text }
+    static func shown(_ text: String) -> String { text.shortened(toBytes: 60) }
 
     static func moment(_ text: String, _ name: ExactText) throws(Refusal) -> Timestamp {
         guard let moment = Timestamp(text) else {

@@ -58,7 +58,7 @@ public struct Timestamp: Sendable, Hashable, Comparable, CustomStringConvertible
 
     /// What is wrong with a text that is no time, for who has written it: to be read behind the name of what it was given for.
     public static func problem(with text: String) -> String {
-        let shown = text.count > 60 ? "\(text.prefix(60))…" : text
+        let shown = text.shortened(toBytes: 60)
         let problem = "must be a time such as 2026-11-23T20:45:00Z, not \"\(shown)\""
         if Timestamp(text + "Z") != nil {
             return problem + ": say the zone too, Z for UTC or one such as +01:00"

@@ -1,5 +1,6 @@
 import Foundation
 import LedgerTesting
+import Postgres
 import Testing
 
 extension EndToEnd {
@@ -21,6 +22,25 @@ extension EndToEnd {
                 }
                 // The lease was given up, not left to run out.
                 #expect(try await !isActive())
+            }
+        }
+
+        @Test("status shows on one line whatever a projector calls itself, and no more of its error than fits")
+        func hostileNames()
+            async throws
+        {
+            try await UserLedger.with { user in
+                let connection = try await user.ledger.connect()
+                try await connection.query(
+                    """
+                    INSERT INTO projections (name, definition, state, error)
+                    VALUES ($1, 'd', 'stopped', 'e' || chr(10) || repeat('z', 2000000))
+                    """, "x\nseal        at 9, 0 behind, running\u{1B}[2J")
+                await connection.close()
+                let outcome = try await user.run("status")
+                #expect(outcome.code == 1 && outcome.output.utf8.count < 10_000, "\(outcome.output.prefix(500))")
+                #expect(!outcome.output.contains("\nseal        at 9") && !outcome.output.contains("\u{1B}"))
+                #expect(try await user.run("status", "--json").json()["projections"]?.elements.count == 1)
             }
         }
     }

@@ -107,6 +107,58 @@ import Testing
         }
     }
 
+    @Test("what is beyond the bounds of JSON is told in the ledger's words, however far beyond") func boundsOfJSON() async throws
+    {
+        try await TestService.with { service in
+            try await service.ledger.queue("a")
+            func nested(_ depth: Int) -> String { String(repeating: "[", count: depth) + String(repeating: "]", count: depth) }
+            let cases = [
+                (nested(129), "more than 128 levels"), (nested(50_000), "more than 128 levels"),
+                (nested(400_000), "more than 128 levels"),
+                ("1e400", "range of a double"), ("0e999999999999", "range of a double"), ("1e999999999", "range of a double"),
+                ("0.\(String(repeating: "1", count: 20_000))", "thousands of digits"),
+            ]
+            for (value, told) in cases {
+                let answer = try await service.append(#"{"type":"progress","data":{"completed":1,"x":\#(value)}}"#, to: "a")
+                #expect(
+                    answer.status == 422 && answer.json["detail"].text?.contains(told) == true, "\(value.prefix(20)): \(answer)")
+            }
+            #expect(try await service.ledger.count() == 1)
+        }
+    }
+
+    @Test("no more is said back than the beginning, also of one letter with a hundred thousand accents") func echoes()
+        async throws
+    {
+        try await TestService.with { service in
+            try await service.ledger.queue("a")
+            let long = "e" + String(repeating: "\u{301}", count: 100_000)
+            for body in [
+                #"{"type":"\#(long)"}"#, #"{"type":"progress","\#(long)":1}"#, #"{"type":"progress","event_id":"\#(long)"}"#,
+                #"{"type":"progress","occurred_at":"\#(long)"}"#, #"{"type":"progress","expected_version":"\#(long)"}"#,
+                #"{"type":"progress","data":{"completed":"\#(long)"}}"#,
+            ] {
+                let answer = try await service.append(body, to: "a")
+                #expect((400..<500).contains(answer.status) && answer.body.count < 4000, "\(answer.status) \(answer.body.count)")
+            }
+            let query = "e" + String(repeating: "%CC%81", count: 2000)
+            for path in [
+                "/v1/jobs?\(query)=1", "/v1/jobs?status=\(query)", "/v1/events?conflate=\(query)",
+                "/v1/audit/proof?event=\(query)",
+            ] {
+                let answer = try await service.ask("GET", path)
+                #expect(
+                    answer.status == 400 && answer.body.count < 1000, "\(path.prefix(30)) \(answer.status) \(answer.body.count)")
+            }
+            // What is noted for an auditor, too.
+            _ = try await eventually("the refusals are noted") {
+                let refusals = try await service.ask("GET", "/v1/audit/refusals")
+                let times = refusals.json["refusals"].elements.reduce(0) { $0 + ($1["times"].number ?? 0) }
+                return times == 6 && refusals.body.count < 40_000 ? true : nil
+            }
+        }
+    }
+
     /// As Python's json.dumps writes a Sharpe ratio without variance.
     @Test("one bad item spoils none of its neighbours") func neighbours() async throws {
         try await TestService.with { service in

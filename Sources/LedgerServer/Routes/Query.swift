@@ -20,7 +20,7 @@ extension Query {
     func allow(_ known: ExactText...) throws(Problem) {
         for (name, _) in parameters where !known.contains(name) {
             let list = known.isEmpty ? "none" : known.map(\.text).joined(separator: ", ")
-            throw .invalidRequest("there is no query parameter \"\(name)\" here; there are: \(list)")
+            throw .invalidRequest("there is no query parameter \(Self.quoted(name.text)) here; there are: \(list)")
         }
     }
 
@@ -46,7 +46,7 @@ extension Query {
 
     /// The beginning of a value, for messages.
     static func quoted(_ text: String) -> String {
-        text.count > 100 ? "\"\(text.prefix(100))…\"" : "\"\(text)\""
+        "\"\(text.shortened(toBytes: 100))\""
     }
 
     func position(_ name: ExactText, from first: Position = 0) throws(Problem) -> Position? {

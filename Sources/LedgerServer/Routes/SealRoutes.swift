@@ -42,14 +42,15 @@ struct SealRoutes: Sendable {
         let isWithheld =
             try call.query.text("withhold").map { value in
                 guard let flag = Bool(value) else {
-                    throw Problem.invalidRequest("\"withhold\" must be true or false, not \"\(value)\"")
+                    throw Problem.invalidRequest("\"withhold\" must be true or false, not \(Query.quoted(value))")
                 }
                 return flag
             } ?? false
         switch (event, job) {
         case (let event?, nil):
             guard let name = EventName(event) else {
-                throw Problem.invalidRequest("\"event\" must be a position or the id of an event (a UUID), not \"\(event)\"")
+                throw Problem.invalidRequest(
+                    "\"event\" must be a position or the id of an event (a UUID), not \(Query.quoted(event))")
             }
             guard let proof = try await seal.proof(of: name, isWithheld: isWithheld) else {
                 throw Problem(.notFound, "unknown_event", "there is no such event")

@@ -91,7 +91,7 @@ struct EventStreams: Sendable {
     private func conflation(_ query: Query) throws -> Double? {
         guard let text = try query.text("conflate") else { return nil }
         guard let rate = Double(text), (0.1...100).contains(rate) else {
-            throw Problem.invalidRequest("\"conflate\" must be a rate a second from 0.1 to 100, not \"\(text)\"")
+            throw Problem.invalidRequest("\"conflate\" must be a rate a second from 0.1 to 100, not \(Query.quoted(text))")
         }
         return rate
     }

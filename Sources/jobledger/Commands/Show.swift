@@ -43,7 +43,8 @@ struct Show: AsyncParsableCommand {
         if options.json { return try Output.line(row) }
         for (name, value) in try JSONText.members(of: row) {
             let text = JSONText.string(from: value) ?? String(decoding: value, as: UTF8.self)
-            let shown = text.count > 200 ? text.prefix(200) + "… (\(text.utf8.count) bytes; --json shows all)" : text[...]
+            let shown =
+                text.utf8.count > 200 ? "\(text.shortened(toBytes: 200)) (\(text.utf8.count) bytes; --json shows all)" : text
             try Output.line(name.text.padded(to: 21) + Output.printable(String(shown)))
         }
     }

@@ -96,52 +96,52 @@ struct Status: AsyncParsableCommand {
         if options.json {
             try Output.json(answer)
         } else {
-            try Output.line("ledger      \(settings.ledger), epoch \(answer.epoch)")
-            try Output.line("head        \(answer.head)")
+            try Self.line("ledger      \(settings.ledger), epoch \(answer.epoch)")
+            try Self.line("head        \(answer.head)")
             if let holder = answer.holder {
-                try Output.line(
-                    "held        for \(holder.heldSeconds) s by \(Output.printable(holder.by)), \(holder.waiting) appenders wait")
+                try Self.line(
+                    "held        for \(holder.heldSeconds) s by \(holder.by), \(holder.waiting) appenders wait")
                 if let gid = holder.preparedAs {
-                    try Output.line("            ROLLBACK PREPARED '\(Output.printable(gid))' ends it")
+                    try Self.line("            ROLLBACK PREPARED '\(gid)' ends it")
                 }
             }
             if answer.clockAheadSeconds >= Int(LogClock.notable / .seconds(1)) {
-                try Output.line(
+                try Self.line(
                     "clock       \(answer.clockAheadSeconds) s behind the last event's time, which events have until it gets there"
                 )
             }
-            try Output.line(
+            try Self.line(
                 "relay       at \(answer.relay.position), \(answer.relay.lag) behind\(answer.relay.active ? "" : ", nobody at work")"
             )
             for projection in answer.projections {
-                try Output.line(
+                try Self.line(
                     "projection  \(projection.name) at \(projection.position), \(projection.lag) behind, \(projection.state)\(projection.active ? "" : ", nobody at work")"
                 )
                 if let error = projection.error {
-                    try Output.line(
-                        "            stopped by the event at position \(projection.failedPosition ?? 0) (\(projection.failedEvent ?? "?")): \(error)"
+                    try Self.line(
+                        "            stopped by the event at position \(projection.failedPosition ?? 0) (\(projection.failedEvent ?? "?")): \(Self.shown(error))"
                     )
-                    try Output.line(
+                    try Self.line(
                         "            jobledger project --retry \(projection.name), or --skip \(projection.name) --position \(projection.failedPosition ?? 0) --reason …"
                     )
                 }
                 if let drift = projection.driftChecks {
-                    try Output.line(
+                    try Self.line(
                         "            \(drift.jobs) jobs refolded, \(drift.drifted) had drifted, last at \(drift.checkedAt)")
                 }
             }
             let seal = answer.seal
-            try Output.line(
+            try Self.line(
                 "seal        at \(seal.position), \(seal.lag) behind, \(seal.state)\(seal.active ? "" : ", nobody at work")")
-            if let error = seal.error { try Output.line("            stopped: \(Output.printable(error))") }
+            if let error = seal.error { try Self.line("            stopped: \(Self.shown(error))") }
             for rebuild in answer.rebuilds {
                 let share = rebuild.goal > 0 ? min(100, rebuild.position * 100 / rebuild.goal) : 100
-                try Output.line(
+                try Self.line(
                     "rebuild     of \(rebuild.projection), \(share) %, at \(rebuild.position) of \(rebuild.goal), begun \(rebuild.startedAt) by \(rebuild.startedBy)\(rebuild.active ? "" : ", nobody at work")"
                 )
                 if let error = rebuild.error {
-                    try Output.line(
-                        "            stopped by the event at position \(rebuild.failedPosition ?? 0) (\(rebuild.failedEvent ?? "?")): \(error)"
+                    try Self.line(
+                        "            stopped by the event at position \(rebuild.failedPosition ?? 0) (\(rebuild.failedEvent ?? "?")): \(Self.shown(error))"
                     )
                 }
             }
@@ -150,6 +150,13 @@ struct Status: AsyncParsableCommand {
         if answer.projections.contains(where: { $0.error != nil }) || answer.rebuilds.contains(where: { $0.error != nil }) {
             throw Failure.refused
         }
+    }
+
+    /// Names and errors come from the ledger's tables: whatever they hold, a line is one line.
+    private static func line(_ text: String) throws { try Output.line(Output.printable(text)) }
+
+    private static func shown(_ error: String) -> String {
+        error.utf8.count > 1000 ? "\(error.shortened(toBytes: 1000)) (--json shows all)" : error
     }
 
     private static func look(_ ledger: LedgerName, on connection: PostgresConnection) async throws -> Answer {

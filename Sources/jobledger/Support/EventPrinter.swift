@@ -19,8 +19,7 @@ struct EventPrinter {
         if json { return try Output.line(event.json) }
         let job = showsJob ? Output.printable(event.job) + "  " : ""
         let type = event.type.rawValue + String(repeating: " ", count: 9 - event.type.rawValue.count)
-        let data = Output.printable(String((event.data ?? "").prefix(Self.longestData + 1)))
-        let shown = data.count > Self.longestData ? data.prefix(Self.longestData) + "…" : data[...]
+        let shown = Output.printable((event.data ?? "").shortened(toBytes: Self.longestData))
         try Output.line("\(event.position)  \(event.recordedAt)  \(job)v\(event.version)  \(type)  \(shown)")
     }
 }

@@ -33,5 +33,5 @@ enum NumberOption {
     }
 
     /// The beginning of a value, for messages.
-    static func quoted(_ text: String) -> String { text.count > 100 ? "\(text.prefix(100))…" : text }
+    static func quoted(_ text: String) -> String { text.shortened(toBytes: 100) }
 }

@@ -48,7 +48,7 @@ enum Output {
     /// A value of JSON, for people: a string without its quotes, and no more of it than fits.
     static func value(_ json: [UInt8], longest: Int) -> String {
         let text = printable(JSONText.string(from: json) ?? String(decoding: json, as: UTF8.self))
-        return text.count > longest ? text.prefix(longest) + "…" : text
+        return text.shortened(toBytes: longest)
     }
 }
 

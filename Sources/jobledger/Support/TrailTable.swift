@@ -68,7 +68,9 @@ enum TrailTable {
         return [line(columns.map(\.name))] + entries.indices.map { index in line(columns.map { $0.cells[index] }) }
     }
 
-    static func cut(_ text: String, _ widest: Int) -> String { text.count > widest ? text.prefix(widest - 1) + "…" : text }
+    static func cut(_ text: String, _ widest: Int) -> String {
+        text.unicodeScalars.count > widest ? String(text.unicodeScalars.prefix(widest - 1)) + "…" : text
+    }
 
     /// `2026-11-23 20:45:01`, in UTC.
     static func seconds(_ time: Timestamp) -> String {
