@@ -14,7 +14,12 @@ public struct AuditTrail: Sendable {
     public struct Page: Sendable {
         public var position: Position
         public var entries: [TrailEntry]
+        /// Whether it ended early, for what its entries hold: there are more behind the last.
+        public var isCut = false
     }
+
+    /// About how many bytes of texts an answer may have over HTTP. Metadata that events bring may be large.
+    public static let mostBytes = 4 << 20
 
     /// The read model is not there yet.
     public struct NotProjected: Error, Sendable, CustomStringConvertible {
@@ -22,9 +27,22 @@ public struct AuditTrail: Sendable {
             "the read model audit_log is not there yet: jobledger project makes it, and `jobledger up` runs that"
     }
 
-    public func page(_ query: TrailQuery) async throws -> Page {
+    /// - Parameter mostBytes: about how many bytes of texts the page may have; it ends behind the entry that is beyond.
+    public func page(_ query: TrailQuery, mostBytes: Int = .max) async throws -> Page {
         try await withTrail { connection, position in
-            Page(position: position, entries: try await connection.query(query.statement).map { try TrailEntry($0) })
+            var page = Page(position: position, entries: [])
+            var bytes = 0
+            for try await row in connection.stream(query.statement) {
+                // What is left of the answer comes, and is not kept.
+                guard bytes <= mostBytes else {
+                    page.isCut = true
+                    continue
+                }
+                let entry = try TrailEntry(row)
+                page.entries.append(entry)
+                bytes += entry.textBytes
+            }
+            return page
         }
     }
 

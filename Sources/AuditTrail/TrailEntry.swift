@@ -34,6 +34,14 @@ public struct TrailEntry: Sendable, Equatable {
         detail = try row.decode(11)
     }
 
+    /// About how many bytes it takes.
+    var textBytes: Int {
+        200
+            + [actor?.text, job.text, correlationID?.text, causationID?.text, source, detail].reduce(0) {
+                $0 + ($1?.utf8.count ?? 0)
+            }
+    }
+
     /// When it happened: by the caller's clock where it was given, otherwise by the ledger's.
     public var happenedAt: Timestamp { occurredAt ?? recordedAt }
 }

@@ -31,8 +31,9 @@ extension AuditTrail {
             var why = Why(event: event, causes: [], outsideCause: nil, isCircular: false, consequences: [], hasMore: false)
             var told = Set([event.eventID])
             var next = event.causationID
+            var bytes = event.textBytes
             while let cause = next {
-                guard why.causes.count < Self.mostSteps else {
+                guard why.causes.count < Self.mostSteps, bytes <= Self.mostBytes else {
                     why.hasMore = true
                     break
                 }
@@ -45,9 +46,10 @@ extension AuditTrail {
                     break
                 }
                 why.causes.append(entry)
+                bytes += entry.textBytes
                 next = entry.causationID
             }
-            let (consequences, hasMore) = try await consequences(of: event, on: connection)
+            let (consequences, hasMore) = try await consequences(of: event, mostBytes: Self.mostBytes - bytes, on: connection)
             why.consequences = consequences
             why.hasMore = why.hasMore || hasMore
             return why
@@ -81,25 +83,27 @@ extension AuditTrail {
 
     /// Step by step, so that a circle ends where it began.
     private func consequences(
-        of event: TrailEntry, on connection: PostgresConnection
+        of event: TrailEntry, mostBytes: Int, on connection: PostgresConnection
     ) async throws -> (told: [(depth: Int, entry: TrailEntry)], hasMore: Bool) {
         var told = Set([event.eventID])
         var found: [ExactText: [TrailEntry]] = [:]
-        var (count, hasMore, step) = (0, false, [event.eventID])
+        var (count, bytes, hasMore, step) = (0, 0, false, [event.eventID])
         for _ in 0..<Self.mostSteps where !step.isEmpty {
             let room = Self.mostConsequences - count
-            let rows = try await connection.query(Self.effects, step.map(\.text), room + 1)
             var next: [EventID] = []
-            for row in rows {
+            for try await row in connection.stream(Self.effects, step.map(\.text), room + 1) {
+                // What is left of the answer comes, and is not kept.
+                if hasMore { continue }
                 let entry = try TrailEntry(row)
                 guard told.insert(entry.eventID).inserted, let cause = entry.causationID else { continue }
-                guard count < Self.mostConsequences else {
+                guard count < Self.mostConsequences, bytes <= mostBytes else {
                     hasMore = true
-                    break
+                    continue
                 }
                 found[cause, default: []].append(entry)
                 next.append(entry.eventID)
                 count += 1
+                bytes += entry.textBytes
             }
             step = hasMore ? [] : next
         }

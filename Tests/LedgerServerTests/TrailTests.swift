@@ -12,6 +12,30 @@ import Testing
 
 /// Who did what, and what was refused, over HTTP.
 @Suite(.timeLimit(.minutes(10))) struct TrailTests {
+    @Test("a page ends early where its texts are large, and says where to go on") func largeTexts() async throws {
+        try await TestService.with(projecting: true) { service in
+            let text = String(repeating: "😀", count: 1000)
+            let cause = try await service.ledger.queue("a").eventID
+            let events = (1...950).map {
+                NewEvent(
+                    type: "progress", data: #"{"completed":\#($0),"message":"\#(text)"}"#,
+                    metadata: #"{"source":"\#(text)","causation_id":"\#(cause.text)"}"#)
+            }
+            _ = try await service.ledger.store.append([AppendRequest(job: "a", events: events)])
+            var (next, seen, pages): (String?, [Int], Int) = ("/v1/audit/events?limit=1000&order=oldest&min_position=951", [], 0)
+            while let path = next {
+                let page = try await service.ask("GET", path)
+                #expect(page.body.count < 5 << 20, "\(page.body.count)")
+                seen += page.json["events"].elements.compactMap { $0["position"].number }
+                (next, pages) = (page.json["next"].text, pages + 1)
+            }
+            #expect(seen == Array(1...951) && pages == 2)
+            let why = try await service.ask("GET", "/v1/audit/events/1/why")
+            #expect(why.body.count < 5 << 20 && why.json["more"].bool == true, "\(why.body.count)")
+            #expect(why.json["consequences"].elements.count > 300)
+        }
+    }
+
     @Test func events() async throws {
         try await TestService.with(projecting: true) { service in
             for (job, actor) in [("a", "ada"), ("b", "bob"), ("c", "ada"), ("d", "ada")] {

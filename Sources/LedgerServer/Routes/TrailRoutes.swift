@@ -31,8 +31,8 @@ struct TrailRoutes: Sendable {
         query.after = try sent.position("after", from: 1)
         if let from = try sent.moment("from") { query.from = try await store.firstPosition(from: from) }
         if let to = try sent.moment("to") { query.to = try await store.position(of: to) }
-        let page = try await trail.page(query)
-        let last = page.entries.count == query.limit ? page.entries.last : nil
+        let page = try await trail.page(query, mostBytes: AuditTrail.mostBytes)
+        let last = page.isCut || page.entries.count == query.limit ? page.entries.last : nil
         let address = last.map { next("/v1/audit/events", sent, query.limit, after: $0.position) }
         var response = Response.page("events", page.entries, next: address) { $1 += $0.json }
         response.headers[.ledgerPosition] = "\(page.position)"
@@ -42,7 +42,8 @@ struct TrailRoutes: Sendable {
     @Sendable private func why(_ call: Call) async throws -> Response {
         try call.query.allow()
         guard let name = EventName(call.job.text) else {
-            throw Problem.invalidRequest("the event is named by its position or its id (a UUID), not \"\(call.job)\"")
+            throw Problem.invalidRequest(
+                "the event is named by its position or its id (a UUID), not \(Query.quoted(call.job.text))")
         }
         guard let why = try await trail.why(name) else {
             throw Problem(.notFound, "unknown_event", "there is no such event, or the read model has not come to it yet")
