@@ -125,6 +125,8 @@ public struct EventSubscription: AsyncSequence, Sendable {
         private mutating func read() async throws {
             guard var stream else { return }
             guard let bytes = try await retriable({ try await stream.bytes.next() }) else {
+                // It may have come further than the events that it had to give.
+                if let seen = Position(position: stream.parser.lastID) { position = Swift.max(position, seen) }
                 // As a service does that is told to stop. It says when to come back.
                 throw LedgerClientError(
                     .unreachable, "the stream has ended before the job did",

@@ -15,6 +15,8 @@ struct ServerSentEvents: Sendable {
 
     /// The wait before coming back that the server asked for last, in milliseconds.
     private(set) var retry: Int?
+    /// The id of the last message that was whole, also of one without data: so far whoever sends has come.
+    private(set) var lastID = ""
     private var id = ""
     private var data: [UInt8] = []
     private var hasData = false
@@ -66,6 +68,7 @@ struct ServerSentEvents: Sendable {
     }
 
     private mutating func dispatch() -> Message? {
+        lastID = id
         guard hasData else { return nil }
         defer {
             data = []

@@ -31,6 +31,18 @@ import Testing
         NewEvent(type: "progress", data: #"{"completed":\#(completed)}"#)
     }
 
+    /// A subscription without the types of a job's end ends with the job all the same.
+    @Test func someTypesToTheEnd() async throws {
+        try await TestService.with { service in
+            let ledger = try Self.client(service)
+            try await service.ledger.queue("a")
+            try await service.ledger.progress("a", 1)
+            _ = try await service.ledger.store.append(NewEvent(type: "finished"), to: "a")
+            let followed = try await ledger.subscribe(job: "a", types: [.progress]).reduce(into: []) { $0.append($1.position) }
+            #expect(followed == [2])
+        }
+    }
+
     /// Two jobs whose ids look alike: appended, read and followed apart.
     @Test func twoSpellings() async throws {
         try await TestService.with { service async throws in

@@ -22,7 +22,7 @@ struct EventReading {
     private(set) var comments = 0
     private(set) var retries: [Int] = []
     private var message = Message(id: "", data: "")
-    private var lastID = ""
+    private(set) var lastID = ""
 
     init(status: Int, type: String?, body: HTTPClientResponse.Body) {
         self.status = status

@@ -36,6 +36,30 @@ import Testing
         #expect(conflation.take(alike, at: start.advanced(by: .seconds(4))).map(\.position) == [8, 9])
     }
 
+    @Test("conflation holds so many bytes, and lets go of them in order") func conflationBound() {
+        var conflation = Conflation(rate: 0.1)
+        let start = ContinuousClock.now
+        let message = String(repeating: "x", count: 10_000)
+        var (out, most): ([Int64], Int) = ([], 0)
+        for position in 1...1000 as ClosedRange<Int64> {
+            let event = FeedEvent(
+                RecordedEvent(
+                    position: position, id: .version7(), job: JobID("job-\(position)"), version: 2, type: .progress,
+                    data: "{\"message\":\"\(message)\"}", recordedAt: Timestamp(microseconds: 0)),
+                of: .standard)
+            out += conflation.take([event], at: start).map(\.position)
+            most = max(most, conflation.heldBytes)
+        }
+        #expect(most <= Conflation.most && most > Conflation.most / 2)
+        out += conflation.release().map(\.position)
+        #expect(out == Array(1...1000) && conflation.heldBytes == 0 && conflation.deadline == nil)
+        // The same job again and again costs as much as once.
+        for position in 1001...2000 as ClosedRange<Int64> {
+            out += conflation.take([frame(position, "a", .progress)], at: start).map(\.position)
+        }
+        #expect(out.count == 1000 && conflation.heldBytes < 1000)
+    }
+
     @Test("a slot gives one batch at a time, before anything else but the end of the connection") func slot() async {
         func positions(_ item: StreamSlot.Item) -> [Int64] {
             if case .events(let events) = item { events.map(\.position) } else { [] }

@@ -157,6 +157,35 @@ import Testing
         }
     }
 
+    @Test("what conflation holds goes out at the end, also to who did not ask for the end") func conflatedToTheEnd() async throws
+    {
+        try await TestService.with { service in
+            try await service.ledger.queue("a")
+            for number in 1...3 { try await service.ledger.progress("a", number) }
+            var stream = try await service.stream("/v1/jobs/a/events?type=progress&conflate=0.1")
+            _ = try await stream.next()
+            for number in 4...7 { try await service.ledger.progress("a", number) }
+            _ = try await service.ledger.store.append(NewEvent(type: "finished"), to: "a")
+            #expect(try await stream.all().last?.json["data"]["completed"].number == 7)
+        }
+    }
+
+    @Test("who did not ask for a job's end is told all the same that nothing follows", arguments: ["", "&conflate=1"])
+    func endOfOthers(_ more: String) async throws {
+        try await TestService.with { service in
+            for job in ["a", "b"] { try await service.ledger.queue(job) }
+            try await service.ledger.progress("a", 1)
+            _ = try await service.ledger.store.append(NewEvent(type: "finished"), to: "a")
+            _ = try await service.ledger.store.append(NewEvent(type: "failed", data: #"{"error":"e"}"#), to: "b")
+            for (path, end) in [("/v1/jobs/a/events?type=queued", "4"), ("/v1/events?job=a&job=b&type=progress", "5")] {
+                var stream = try await service.stream(path + more)
+                #expect(try await stream.all().count == 1)
+                #expect(stream.lastID == end, "\(path)")
+                #expect(try await service.stream(path + more, headers: ["last-event-id": stream.lastID]).status == 204)
+            }
+        }
+    }
+
     @Test("a quiet stream says that it is alive") func heartbeat() async throws {
         try await TestService.with(settings: .changed { $0.heartbeat = .seconds(1) }) { service in
             try await service.ledger.queue("a")

@@ -4,9 +4,16 @@ internal import LedgerCore
 ///
 /// Events go out in the log's order always: before an event of another kind, what was held back of all jobs goes first. So the last
 /// position that went out says what has been seen, and a client that resumes from there has missed nothing.
+///
+/// It holds ``most`` bytes. Where the latest of all jobs is more than that, it goes out more often.
 struct Conflation {
+    /// As much as a feed holds for a subscription.
+    static let most = 256 << 10
+
     private let interval: Duration
     private var held: [JobID: FeedEvent] = [:]
+    /// Of their JSON.
+    private(set) var heldBytes = 0
     private var due: ContinuousClock.Instant?
 
     /// - Parameter rate: a second.
@@ -20,7 +27,8 @@ struct Conflation {
         var out: [FeedEvent] = []
         for event in events {
             if event.type == .progress {
-                held[event.job] = event
+                heldBytes += event.json.count - (held.updateValue(event, forKey: event.job)?.json.count ?? 0)
+                if heldBytes > Self.most { out += release() }
             } else {
                 out += release()
                 out.append(event)
@@ -37,8 +45,12 @@ struct Conflation {
         return release()
     }
 
-    private mutating func release() -> [FeedEvent] {
-        defer { held.removeAll(keepingCapacity: true) }
+    /// All that is held: what goes out now that it is over.
+    mutating func release() -> [FeedEvent] {
+        defer {
+            held.removeAll(keepingCapacity: true)
+            heldBytes = 0
+        }
         return held.values.sorted { $0.position < $1.position }
     }
 }

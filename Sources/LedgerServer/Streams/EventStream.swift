@@ -24,6 +24,8 @@ struct EventStream: Sendable {
     private static let beginning = ByteBuffer(string: "retry: 1000\n\n")
     private static let beat = ByteBuffer(string: ":\n\n")
     private static let stopping = ByteBuffer(string: "retry: 2000\n: the service is stopping\n\n")
+    /// About how many bytes are written at a time: what is written next waits until the client reads.
+    private static let piece = 64 << 10
 
     func run(until closed: EventLoopFuture<Void>, _ writer: inout any ResponseBodyWriter) async throws {
         let slot = StreamSlot()
@@ -37,7 +39,7 @@ struct EventStream: Sendable {
                 slot.close()
                 group.cancelAll()
             }
-            if try await write(slot, &writer) { try await writer.write(Self.stopping) }
+            try await write(slot, &writer)
         }
         try await writer.finish(nil)
     }
@@ -59,29 +61,54 @@ struct EventStream: Sendable {
     private struct Progress {
         var unended: Set<JobID>?
         var conflation: Conflation?
+        /// The last event that has come, and the last that the client knows of.
+        var seen: Position = 0
+        var told: Position = 0
         var lastWrite = ContinuousClock.now
         let opened = Timestamp.now
     }
 
-    /// - Returns: whether it ended because the service stops.
-    private func write(_ slot: StreamSlot, _ writer: inout any ResponseBodyWriter) async throws -> Bool {
+    private enum End {
+        /// Nothing follows.
+        case complete
+        /// The client is to come again.
+        case stopped
+        /// There is nobody, or nobody who may know more.
+        case closed
+    }
+
+    private func write(_ slot: StreamSlot, _ writer: inout any ResponseBodyWriter) async throws {
         var progress = Progress(unended: unended, conflation: conflation)
+        let end = try await follow(slot, &progress, &writer)
+        guard end != .closed else { return }
+        // What was held back is not lost.
+        try await send(progress.conflation?.release() ?? [], &progress, &writer)
+        if end == .stopped { return try await writer.write(Self.stopping) }
+        // Who did not ask for the end's type has come to it too: a message without data tells no more than that, and a browser that comes again
+        // with its id is told that there is nothing more.
+        if progress.seen > progress.told { try await writer.write(ByteBuffer(string: "id: \(progress.seen)\n\n")) }
+    }
+
+    private func follow(
+        _ slot: StreamSlot, _ progress: inout Progress, _ writer: inout any ResponseBodyWriter
+    ) async throws -> End {
         while progress.unended?.isEmpty != true {
             switch await next(slot, progress.conflation?.deadline) {
             case .events(let events): try await send(chosen(events, &progress), &progress, &writer)
             case .alarm: try await send(progress.conflation?.take(at: .now) ?? [], &progress, &writer)
             case .tick:
-                guard try await isAllowed() else { return false }
+                guard try await isAllowed() else { return .closed }
                 if progress.lastWrite.duration(to: .now) >= heartbeat {
                     try await writer.write(Self.beat)
                     progress.lastWrite = .now
                 }
-            case .stopped: return true
-            case .ended, .closed: return false
+            case .stopped: return .stopped
+            case .ended: return .complete
+            case .closed: return .closed
             case .failed(let error): throw error
             }
         }
-        return false
+        return .complete
     }
 
     /// The next thing that happens, or the moment at which what is held back should go out.
@@ -103,6 +130,7 @@ struct EventStream: Sendable {
         chosen.reserveCapacity(events.count)
         for event in events {
             if event.type.isEnd { progress.unended?.remove(event.job) }
+            progress.seen = event.position
             guard types?.contains(event.type) ?? true else { continue }
             // What was there before the stream was says nothing of how fast it is.
             if event.recordedAt > progress.opened {
@@ -114,15 +142,25 @@ struct EventStream: Sendable {
     }
 
     private func send(_ events: [FeedEvent], _ progress: inout Progress, _ writer: inout any ResponseBodyWriter) async throws {
-        guard !events.isEmpty else { return }
-        var buffer = ByteBufferAllocator().buffer(capacity: events.reduce(0) { $0 + $1.json.count + 40 })
-        for event in events {
-            buffer.writeString("id: \(event.position)\ndata: ")
-            // One line: a CloudEvent has no line breaks.
-            buffer.writeBytes(event.streamed)
-            buffer.writeStaticString("\n\n")
+        var rest = events[...]
+        while let first = rest.first {
+            var buffer = ByteBuffer()
+            buffer.reserveCapacity(min(Self.piece, rest.reduce(0) { $0 + $1.json.count + 40 }))
+            Self.append(first, to: &buffer)
+            rest.removeFirst()
+            while let next = rest.first, buffer.readableBytes + next.json.count < Self.piece {
+                Self.append(next, to: &buffer)
+                rest.removeFirst()
+            }
+            try await writer.write(buffer)
+            (progress.told, progress.lastWrite) = (events[rest.startIndex - 1].position, .now)
         }
-        try await writer.write(buffer)
-        progress.lastWrite = .now
+    }
+
+    private static func append(_ event: FeedEvent, to buffer: inout ByteBuffer) {
+        buffer.writeString("id: \(event.position)\ndata: ")
+        // One line: a CloudEvent has no line breaks.
+        buffer.writeBytes(event.streamed)
+        buffer.writeStaticString("\n\n")
     }
 }
