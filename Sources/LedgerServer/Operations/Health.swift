@@ -6,6 +6,7 @@ internal import Postgres
 
 /// How the service and what it stands on are doing.
 struct Health: Sendable {
+    /// Anyone may see it: it says that something is wrong and where, and nothing of what is in the ledger or who uses it.
     struct Check: Sendable {
         let name: String
         let isReady: Bool
@@ -32,7 +33,8 @@ struct Health: Sendable {
             var name: String
             var position: Position
             var isActive: Bool
-            var stopped: (position: Position, event: String, error: String)?
+            /// By the event at this position, if it has.
+            var stopped: Position?
             /// What refolding a sample of jobs has found.
             var audited: Int64
             var drifted: Int64
@@ -45,6 +47,9 @@ struct Health: Sendable {
     let stopping: StopSignal
 
     private static let patience = Duration.seconds(3)
+    /// Rows of projections are written by projectors: no more of them is told than there is reason to have.
+    private static let mostProjections = 100
+    private static let longestName = 100
 
     func checks() async -> [Check] {
         var checks = [
@@ -72,10 +77,12 @@ struct Health: Sendable {
         checks.append(
             Check(
                 name: "log", isReady: holder == nil, isNeeded: false,
-                detail: holder.map { "held for \(Int($0.heldFor / .seconds(1))) s by \($0.name), \($0.waiting) appenders wait" }
+                detail: holder.map {
+                    "held for \(Int($0.heldFor / .seconds(1))) s, \($0.waiting) appenders wait: jobledger status says by whom"
+                }
                     // Whoever holds it for the moment of an append is seen here too.
                     ?? lags.holder.flatMap {
-                        $0.age == nil ? "held by \($0.name); since when, the ledger's owner may not see" : nil
+                        $0.age == nil ? "held; since when, the ledger's owner may not see: jobledger status says by whom" : nil
                     }
                     ?? "nobody holds it"))
         checks.append(
@@ -97,13 +104,13 @@ struct Health: Sendable {
         checks.append(
             Check(
                 name: "sealer", isReady: lags.seal.stopped == nil && lags.seal.isActive, isNeeded: false,
-                detail: lags.seal.stopped.map { "stopped: \($0)" }
+                detail: lags.seal.stopped.map { _ in "stopped: jobledger status says why" }
                     ?? (lags.seal.isActive
                         ? "\(max(0, lags.head - lags.seal.position)) events behind"
                         : "nobody seals: events behind position \(lags.seal.position) are not protected")))
         for projection in lags.projections {
             let detail =
-                projection.stopped.map { "stopped by the event at position \($0.position) (\($0.event)): \($0.error)" }
+                projection.stopped.map { "stopped by the event at position \($0): jobledger status says why" }
                 ?? (projection.isActive
                     ? "\(lags.head - projection.position) events behind" : "nobody projects; it stands at \(projection.position)")
             checks.append(
@@ -143,12 +150,13 @@ struct Health: Sendable {
                 """, []),
             PostgresStatement(
                 """
-                SELECT name, p.position, p.failed_position, p.failed_event::text, p.error, coalesce(jobs, 0), coalesce(drifted, 0), goal,
+                SELECT left(name, \(Self.longestName)), p.position, CASE WHEN p.error IS NOT NULL THEN coalesce(p.failed_position, 0) END,
+                       coalesce(jobs, 0), coalesce(drifted, 0), goal,
                        coalesce(r.position, (SELECT avg(s.position)::bigint FROM rebuild_slices AS s WHERE s.rebuild = r.id))
                   FROM projections AS p
                   LEFT JOIN drift_checks AS d ON d.projection = name
                   LEFT JOIN rebuilds AS r ON r.projection = name
-                 ORDER BY name
+                 ORDER BY name LIMIT \(Self.mostProjections)
                 """, []),
             SealStatus.statement,
             LogHolder.statement,
@@ -168,13 +176,11 @@ struct Health: Sendable {
             clockAhead: .seconds(try row.decode(4, as: Double.self)),
             projections: try answers[1].get().map { row in
                 let name: String = try row.decode(0)
-                let (failed, goal): (Position?, Position?) = (try row.decode(2), try row.decode(7))
+                let goal: Position? = try row.decode(5)
                 return Lags.Projection(
                     name: name, position: try row.decode(1), isActive: active.contains("projection:\(name)"),
-                    stopped: try row.decode(4, as: String?.self).map { error in
-                        (failed ?? 0, try row.decode(3, as: String?.self) ?? "?", error)
-                    }, audited: try row.decode(5), drifted: try row.decode(6),
-                    rebuild: try goal.map { (try row.decode(8), $0) })
+                    stopped: try row.decode(2), audited: try row.decode(3), drifted: try row.decode(4),
+                    rebuild: try goal.map { (try row.decode(6), $0) })
             })
     }
 }

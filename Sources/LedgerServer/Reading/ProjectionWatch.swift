@@ -32,7 +32,7 @@ actor ProjectionWatch {
             if let error = state.error {
                 throw behind(
                     state, position, projection,
-                    "the projection \(projection) has stopped, and stands at \(state.position): \(error)")
+                    "the projection \(projection) has stopped, and stands at \(state.position): \(error.shortened(toBytes: 300))")
             }
             guard ContinuousClock.now < deadline else {
                 throw behind(
@@ -54,7 +54,7 @@ actor ProjectionWatch {
             try await store.pool.withConnection { connection in
                 try await connection.query(
                     PostgresStatement(
-                        "SELECT position, error FROM projections WHERE name = $1", [projection], isPrepared: true)
+                        "SELECT position, left(error, 300) FROM projections WHERE name = $1", [projection], isPrepared: true)
                 ).first.map { State(position: try $0.decode(0), error: try $0.decode(1)) } ?? State(position: 0, error: nil)
             }
         }

@@ -34,7 +34,9 @@ struct OperationsRoutes: Sendable {
         let isReady = checks.allSatisfy { $0.isReady || !$0.isNeeded }
         var json = Array("{\"status\":\"\(isReady ? "ready" : "not ready")\",\"checks\":".utf8)
         json.append(list: checks) { check, json in
-            json += "{\"name\":\"\(check.name)\",\"ready\":\(check.isReady),\"needed\":\(check.isNeeded),\"detail\":".utf8
+            json += "{\"name\":".utf8
+            json.appendJSON(string: check.name)
+            json += ",\"ready\":\(check.isReady),\"needed\":\(check.isNeeded),\"detail\":".utf8
             json.appendJSON(string: check.detail)
             json.append(UInt8(ascii: "}"))
         }
@@ -111,7 +113,7 @@ struct OperationsRoutes: Sendable {
         text.metric("jobledger_projection_stopped_position", "gauge", "The event that has stopped a projection; 0 while it runs.")
         for projection in lags.projections {
             text.sample(
-                "jobledger_projection_stopped_position", [("projection", projection.name)], "\(projection.stopped?.position ?? 0)"
+                "jobledger_projection_stopped_position", [("projection", projection.name)], "\(projection.stopped ?? 0)"
             )
         }
         text.metric("jobledger_projection_audited_jobs_total", "counter", "Jobs that were refolded and compared with the table.")
