@@ -47,6 +47,37 @@ import Testing
         }
     }
 
+    @Test("so are metadata of what is refused: for the auditor is noted who it was, if that can be read")
+    func aliveWhileRefusing()
+        async throws
+    {
+        try await TestService.with { service in
+            let many = (0..<700_000).map { _ in "\"a\":1," }.joined()
+            let large = #"{"job":"gone","type":"progress","data":{"completed":1},"metadata":{\#(many)"actor":"ada"}}"#
+            let isOver = StopSignal()
+            async let longest = longestSilence(of: service, until: isOver)
+            let slowest = try await withThrowingTaskGroup(of: Duration.self) { group in
+                for path in ["/v1/events", "/v1/jobs/gone/events", "/v1/events", "/v1/jobs/gone/events"] {
+                    group.addTask {
+                        let start = ContinuousClock.now
+                        let isMany = path == "/v1/events"
+                        let answer = try await service.ask(
+                            "POST", path, isMany ? "[\(large)]" : large.replacing("\"job\":\"gone\",", with: ""))
+                        #expect(answer.status == (isMany ? 200 : 413), "\(answer)")
+                        return start.duration(to: .now)
+                    }
+                }
+                return try await group.reduce(Duration.zero) { max($0, $1) }
+            }
+            isOver.set()
+            let silence = try await longest
+            #expect(silence < slowest / 2, "silent for \(silence) of \(slowest)")
+            _ = try await eventually("it is noted who it was") {
+                try await service.ask("GET", "/v1/audit/refusals?actor=ada").json["refusals"].elements.isEmpty ? nil : true
+            }
+        }
+    }
+
     private func longestSilence(of service: TestService, until isOver: StopSignal) async throws -> Duration {
         var longest = Duration.zero
         while !isOver.isSet {

@@ -7,10 +7,13 @@ enum Aside {
     /// What is less is done faster than it is handed over.
     static let small = 64 << 10
 
-    static func run<Value: Sendable>(bytes: Int, _ work: @escaping @Sendable () throws -> Value) async throws -> Value {
+    static func run<Value: Sendable, Failure>(
+        bytes: Int, _ work: @escaping @Sendable () throws(Failure) -> Value
+    ) async throws(Failure) -> Value {
         guard bytes > small else { return try work() }
-        return try await withCheckedThrowingContinuation { caller in
-            queue.async { caller.resume(with: Result { try work() }) }
+        let result = await withCheckedContinuation { caller in
+            queue.async { caller.resume(returning: Result { () throws(Failure) in try work() }) }
         }
+        return try result.get()
     }
 }

@@ -24,7 +24,7 @@ struct AppendRoutes: Sendable {
         ]
     }
 
-    /// For an auditor: who wanted to append what, and why it was refused.
+    /// For an auditor: who wanted to append what, and why it was refused. It looks for the actor in the metadata, which may be large.
     private func note(_ refusal: Refusal, _ call: Call, _ path: String, job: JobID?, event: NewEvent?) {
         refusals.note(
             RefusedAttempt(call, path: path, job: job, event: event, code: refusal.code.rawValue, detail: refusal.message),
@@ -36,7 +36,7 @@ struct AppendRoutes: Sendable {
     @Sendable private func toJob(_ call: Call) async throws -> Response {
         try call.query.allow()
         return try await bodies.withBody(of: call) { bytes in
-            let (body, request) = try await Aside.run(bytes: bytes.count) { try understood(bytes, call) }
+            let (isOne, request) = try await Aside.run(bytes: bytes.count) { try understood(bytes, call) }
             let start = ContinuousClock.now
             let appended: [Appended]
             do {
@@ -46,12 +46,14 @@ struct AppendRoutes: Sendable {
                 throw unknown(request.events.map(\.id))
             } catch let refusal as Refusal {
                 metrics.appended(request, .failure(refusal), in: start.duration(to: .now))
-                note(refusal, call, Self.ofJob, job: call.job, event: request.events.count == 1 ? request.events[0] : nil)
+                await Aside.run(bytes: bytes.count) {
+                    note(refusal, call, Self.ofJob, job: call.job, event: request.events.count == 1 ? request.events[0] : nil)
+                }
                 throw refusal
             }
             metrics.appended(request, .success(appended), in: start.duration(to: .now))
             var json: [UInt8] = []
-            if case .one = body {
+            if isOne {
                 append(appended[0], to: &json)
             } else {
                 json.append(list: appended) { append($0, to: &$1) }
@@ -60,11 +62,12 @@ struct AppendRoutes: Sendable {
         }
     }
 
-    private func understood(_ bytes: [UInt8], _ call: Call) throws -> (SentBody, AppendRequest) {
+    /// - Returns: whether it is one event, and no array, and what is to be appended.
+    private func understood(_ bytes: [UInt8], _ call: Call) throws -> (isOne: Bool, AppendRequest) {
         do {
             var body = try SentBody(bytes, call.request.headers, needsJob: false, most: AppendRequest.mostEvents)
             try applyIdempotencyKey(call.request.headers, to: &body)
-            return (body, try request(of: body, call))
+            return (body.isOne, try request(of: body, call))
         } catch let refusal as Refusal {
             note(refusal, call, Self.ofJob, job: call.job, event: nil)
             throw refusal
@@ -94,7 +97,8 @@ struct AppendRoutes: Sendable {
         }
         // The header's draft writes it as a string in quotes; most clients send it bare.
         let key =
-            header.hasPrefix("\"") && header.hasSuffix("\"") && header.count > 1 ? String(header.dropFirst().dropLast()) : header
+            header.hasPrefix("\"") && header.hasSuffix("\"") && header.utf8.count > 1
+            ? String(header.dropFirst().dropLast()) : header
         guard let id = EventID(text: key) else {
             throw Problem.invalidRequest("Idempotency-Key must be a UUID: it is the event's id")
         }
@@ -132,22 +136,27 @@ struct AppendRoutes: Sendable {
         return try await bodies.withBody(of: call) { bytes in
             let items = try await Aside.run(bytes: bytes.count) { try requests(in: bytes, call) }
             // To make ready what goes to Postgres takes as long as it is large.
-            var answers = try await withTaskExecutorPreference(bytes.count > Aside.small ? globalConcurrentExecutor : nil) {
-                try await append(items.compactMap { try? $0.get() })[...]
+            let answers = try await withTaskExecutorPreference(bytes.count > Aside.small ? globalConcurrentExecutor : nil) {
+                try await append(items.compactMap { try? $0.get() })
             }
-            var json = Array("{\"results\":".utf8)
-            json.append(list: items) { item, json in
-                // What could be asked of the ledger has an answer of its own.
-                let answer = item.flatMap { _ in answers.removeFirst() }
-                if case .failure(let refusal) = answer {
-                    let request = try? item.get()
-                    note(refusal, call, Self.ofMany, job: request?.job, event: request?.events[0])
-                }
-                append(answer, to: &json)
-            }
-            json.append(UInt8(ascii: "}"))
-            return .json(json)
+            return .json(await Aside.run(bytes: bytes.count) { results(items, answers, call) })
         }
+    }
+
+    private func results(_ items: [Result<AppendRequest, Refusal>], _ answers: [AppendAnswer], _ call: Call) -> [UInt8] {
+        var answers = answers[...]
+        var json = Array("{\"results\":".utf8)
+        json.append(list: items) { item, json in
+            // What could be asked of the ledger has an answer of its own.
+            let answer = item.flatMap { _ in answers.removeFirst() }
+            if case .failure(let refusal) = answer {
+                let request = try? item.get()
+                note(refusal, call, Self.ofMany, job: request?.job, event: request?.events[0])
+            }
+            append(answer, to: &json)
+        }
+        json.append(UInt8(ascii: "}"))
+        return json
     }
 
     private func requests(in bytes: [UInt8], _ call: Call) throws -> [Result<AppendRequest, Refusal>] {

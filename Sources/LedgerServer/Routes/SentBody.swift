@@ -14,6 +14,10 @@ enum SentBody {
         }
     }
 
+    var isOne: Bool {
+        if case .one = self { true } else { false }
+    }
+
     /// For who wants all of them or none; the refusal says which one it is.
     func wholeEvents() throws(Refusal) -> [SentEvent] {
         var whole: [SentEvent] = []
@@ -39,7 +43,8 @@ enum SentBody {
         let type = headers.first(.contentType) ?? ""
         if let charset = MediaType.parameter("charset", of: type), !["utf-8", "utf8", "us-ascii"].contains(charset) {
             throw Problem(
-                .unsupportedMediaType, "unsupported_media_type", "JSON is UTF-8, not \(charset.prefix(100)): send it so"
+                .unsupportedMediaType, "unsupported_media_type",
+                "JSON is UTF-8, not \(charset.shortened(toBytes: 100)): send it so"
             ).adding(.accept, Self.accepted)
         }
         // Most say it just so.
@@ -54,8 +59,12 @@ enum SentBody {
         case Self.cloudEventBatch:
             self = .several(
                 try Self.each(of: body, most: most) { element throws(Refusal) in try Self.cloudEvent(try Self.object(element)) })
+        // An event without data need not say in which format it has none.
+        case "" where headers.first(.cloudEventVersion) != nil && body.isEmpty:
+            self = .one(try Self.binaryCloudEvent(body, headers))
         case let other:
-            let what = other.isEmpty ? "there is no content-type" : "the content-type \(other) is not known here"
+            let what =
+                other.isEmpty ? "there is no content-type" : "the content-type \(other.shortened(toBytes: 100)) is not known here"
             throw Problem(
                 .unsupportedMediaType, "unsupported_media_type",
                 "\(what); there are \(Self.json), \(Self.cloudEvent) and \(Self.cloudEventBatch)"
@@ -147,10 +156,12 @@ enum SentBody {
                     "in binary mode the field Content-Type is the datacontenttype; there is no ce-datacontenttype")
             }
             guard !attributes.contains(where: { $0.name == name }) else {
-                throw Problem.invalidRequest("the field ce-\(name) may be given once")
+                throw Problem.invalidRequest("the field ce-\(name.text.shortened(toBytes: 100)) may be given once")
             }
             guard let value = Self.unquoted(field.value).flatMap({ Query.decoded($0[...]) }) else {
-                throw Problem.invalidRequest("the field ce-\(name) must be percent-encoded UTF-8")
+                throw Problem.invalidRequest(
+                    "the field ce-\(name.text.shortened(toBytes: 100)) must be percent-encoded UTF-8 without U+0000; where it begins with a quote, it ends with the next"
+                )
             }
             var json: [UInt8] = []
             json.appendJSON(string: value)
