@@ -23,6 +23,7 @@ let httpTypes = Target.Dependency.product(name: "HTTPTypes", package: "swift-htt
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
+let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
 let nioHTTPTypes = Target.Dependency.product(name: "NIOHTTPTypes", package: "swift-nio-extras")
 let nioHTTPTypesHTTP1 = Target.Dependency.product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras")
 let asyncHTTPClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
@@ -171,7 +172,7 @@ let package = Package(
                 "LedgerServer", "LedgerClient", "LedgerSettings", "Projections", "EventStore", "LedgerCore", "Postgres", "Redis",
                 "OffPool", "LedgerTesting", "EmbeddedServices", "Feed", "Audit", "AuditTrail", "TransparencyLog", logging,
                 lifecycle,
-                asyncHTTPClient, httpTypes, nioCore, nioHTTP1,
+                asyncHTTPClient, httpTypes, nioCore, nioHTTP1, nioEmbedded,
             ]),
         tests("LedgerClientTests", ["LedgerClient", "LedgerCore"]),
         tests("BacktestTests", ["Backtest"]),

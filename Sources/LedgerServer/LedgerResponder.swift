@@ -37,6 +37,12 @@ struct LedgerResponder: HTTPResponder {
             if let found { note(problem, error, request, context, found, query) }
             response = problem.response(request: id)
         }
+        if response.status == .ok, RequestFields.wantsNothingThatIs(request) {
+            // The fields of the answer, without those of its body.
+            var headers = response.headers
+            headers[.contentType] = nil
+            response = Response(status: .notModified, headers: headers)
+        }
         if request.method == .head, response.body.contentLength != 0 {
             // The length is that of the answer to GET.
             let length = response.headers[.contentLength]
@@ -63,7 +69,7 @@ struct LedgerResponder: HTTPResponder {
         let query = try Query(query.map(String.init))
         let token = try await authorize(request, route, query)
         // What anybody may ask keeps no place for who asks.
-        if route.scope != nil { connections.settle(context.channel) }
+        if route.scope != nil { connections.settle(context.channel, token) }
         guard let job = Query.decoded(parameter) else {
             throw Problem.invalidRequest("the path is not percent-encoded UTF-8, or has U+0000")
         }
@@ -73,7 +79,7 @@ struct LedgerResponder: HTTPResponder {
         if let projection = route.projection, let position = try query.position("min_position") {
             try await watch.wait(for: position, of: projection)
         }
-        return (route, try bodies.counting(try await reads.run(for: token) { try await route.answer(call) }))
+        return (route, try bodies.counting(try await reads.run(for: token) { try await route.answer(call) }, for: token))
     }
 
     /// HEAD is GET without the body.
@@ -119,7 +125,9 @@ struct LedgerResponder: HTTPResponder {
         guard !sent.isEmpty else {
             throw Problem(
                 .unauthorized, "unauthorized",
-                "the header Authorization must begin with the word Bearer, a space behind it, and then the token: Authorization: Bearer jl_…"
+                request.headers.first(.authorization) == nil
+                    ? "the query parameter access_token is empty: it is the whole token, access_token=jl_…"
+                    : "the header Authorization must begin with the word Bearer, a space behind it, and then the token: Authorization: Bearer jl_…"
             ).adding(.wwwAuthenticate, challenge)
         }
         guard let token = AccessToken(sent), let scopes = try await tokens.scopes(of: token) else {

@@ -15,6 +15,7 @@ struct ServiceParts: Sendable {
     let stopping = StopSignal()
     let refusals: RefusalBook
     let logger: Logger
+    private let tokens: TokenCheck?
     private let stores: [EventStore]
     private let heartbeat: Duration
 
@@ -53,7 +54,7 @@ struct ServiceParts: Sendable {
                 metadata: ["connections": "\(connections.most)"])
         }
 
-        let tokens = configuration.needsToken ? TokenCheck(TokenStore(asking)) : nil
+        tokens = configuration.needsToken ? TokenCheck(TokenStore(asking)) : nil
         let bodies = BodyBudget(each: http.bodyBytes, all: http.bufferBytes)
         let pages = EventPages(store: reading)
         let definition = try ProjectionDefinition.all().first { $0.name == JobTables.jobs }
@@ -86,7 +87,7 @@ struct ServiceParts: Sendable {
         streams.end()
     }
 
-    /// Wakes the streams now and then, until the service stops.
+    /// Wakes the streams now and then, and sees to whose tokens still work, until the service stops.
     func tick() async {
         let interval = min(heartbeat, Self.streamCheck)
         await withTaskGroup(of: Void.self) { group in
@@ -94,6 +95,12 @@ struct ServiceParts: Sendable {
             group.addTask { [streams] in
                 // Cancelled while it sleeps: the end of this task.
                 while (try? await Task.sleep(for: interval)) != nil { streams.tick() }
+            }
+            group.addTask { [connections, tokens] in
+                guard let tokens else { return await stopping.wait() }
+                while (try? await Task.sleep(for: Self.streamCheck)) != nil {
+                    await connections.review { try await tokens.scopes(of: $0) != nil }
+                }
             }
             await group.next()
             group.cancelAll()

@@ -9,11 +9,11 @@ import LedgerCore
 /// | `JOBLEDGER_HTTP_TLS_CERTIFICATE`, `JOBLEDGER_HTTP_TLS_KEY` | paths of PEM files | – | serves HTTPS; both or none |
 /// | `JOBLEDGER_HTTP_CORS_ORIGINS` | `*`, or origins separated by commas | – | pages of which other origins may use the service |
 /// | `JOBLEDGER_HTTP_BODY_BYTES` | 1,024–67,108,864 | 16777216 | the largest body of a request |
-/// | `JOBLEDGER_HTTP_BUFFER_BYTES` | 1,048,576–17,179,869,184 | 268435456 | the bodies of all requests under way together |
+/// | `JOBLEDGER_HTTP_BUFFER_BYTES` | 1,048,576–17,179,869,184 | 268435456 | the bodies of all requests under way together, and their answers; a token has as much as is still free |
 /// | `JOBLEDGER_HTTP_HEADER_BYTES` | 1,024–1,048,576 | 32768 | the largest head of a request, and each field of it |
 /// | `JOBLEDGER_HTTP_CONNECTIONS` | 1–1,000,000 | 12000 | connections at once |
 /// | `JOBLEDGER_HTTP_REQUEST_SECONDS` | 1–3600 | 30 | how long a request may take to arrive |
-/// | `JOBLEDGER_HTTP_IDLE_SECONDS` | 1–3600 | 60 | how long a connection may be idle, or a client read nothing |
+/// | `JOBLEDGER_HTTP_IDLE_SECONDS` | 1–3600 | 60 | how long a connection may be idle, or a client read less than 16 KiB of what waits |
 /// | `JOBLEDGER_HTTP_STREAMS_PER_TOKEN` | 1–1,000,000 | 2000 | event streams that a token may have open |
 /// | `JOBLEDGER_HTTP_READ_SECONDS` | 1–300 | 10 | how long a read may take |
 /// | `JOBLEDGER_HTTP_WAIT_SECONDS` | 1–300 | 5 | how long a read waits for `min_position` |

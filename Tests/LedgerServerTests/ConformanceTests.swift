@@ -75,6 +75,8 @@ import Testing
             "9112 3.2.4 OPTIONS *", "OPTIONS * HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", 204,
             has: ["allow: get, head, post, options"]),
         Row("9112 3.2.4 GET *", "GET * HTTP/1.1\r\nhost: x\r\n\r\n", 400),
+        Row(
+            "9112 3.2 a target that is not ASCII", "GET /v1/jobs/josé HTTP/1.1\r\nhost: x\r\n\r\n", 400, has: ["%C3%A9 for é"]),
         Row("9112 3.2 a fragment", "GET /livez#a HTTP/1.1\r\nhost: x\r\n\r\n", 400),
         Row("9112 5.1 space before the colon", "GET /livez HTTP/1.1\r\nhost : x\r\n\r\n", 400),
         Row("9112 5.2 a folded field", "GET /livez HTTP/1.1\r\nhost: x\r\nx-a: b\r\n c\r\n\r\n", 400),
@@ -139,6 +141,8 @@ import Testing
             has: ["accept-encoding: identity"]),
         Row("9110 8.4 identity", post(json + "content-encoding: identity\r\n", progress), 201, events: 2),
         Row(
+            "9110 8.4 a list of nothing else", post(json + "content-encoding: Identity, ,identity\r\n", progress), 201, events: 2),
+        Row(
             "9110 9.3.2 HEAD", "HEAD /v1/events HTTP/1.1\r\n{A}connection: close\r\n\r\n", 200, has: ["content-length: "],
             lacks: ["{\"events\""]),
         Row(
@@ -176,6 +180,12 @@ import Testing
         Row("9110 13.1.1 If-Match", post(json + "if-match: \"a\"\r\n", progress), 412, has: ["expected_version"]),
         Row("9110 13.1.2 If-None-Match on POST", post(json + "if-none-match: *\r\n", progress), 412),
         Row("9110 13.1.2 If-None-Match on GET", get + "if-none-match: \"a\"\r\nconnection: close\r\n\r\n", 200),
+        Row(
+            "9110 13.1.2 If-None-Match: * on GET", get + "if-none-match: *\r\nconnection: close\r\n\r\n", 304,
+            has: ["vary: accept"], lacks: ["{\"events\"", "\r\ncontent-type:"]),
+        Row(
+            "9110 13.1.2 If-None-Match: * where nothing is",
+            "GET /v1/jobs/gone/events HTTP/1.1\r\n{A}if-none-match: *\r\nconnection: close\r\n\r\n", 404),
         Row("9110 14.2 Range", get + "range: bytes=0-1\r\nconnection: close\r\n\r\n", 200),
         Row(
             "9111 5.2.2 what may change",
@@ -195,6 +205,10 @@ import Testing
         Row(
             "6750 2 two ways at once",
             "GET /v1/events?access_token={T} HTTP/1.1\r\n{A}accept: text/event-stream\r\nconnection: close\r\n\r\n", 400),
+        Row(
+            "6750 2.3 an empty token in the address",
+            "GET /v1/events?access_token= HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\nconnection: close\r\n\r\n", 401,
+            has: ["access_token is empty"]),
         Row(
             "6750 2.3 a token in the address of a page",
             "GET /v1/events?access_token={T} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", 401),
@@ -222,6 +236,10 @@ import Testing
         ),
         Row("HTTP binding 3 another format", post("content-type: application/cloudevents+avro\r\n", "x"), 415),
         Row("HTTP binding 3.1 binary", post(binary + "ce-source: /s\r\n", #"{"completed":1}"#), 201, events: 2),
+        Row(
+            "HTTP binding 3.1 binary, without data",
+            post(binary.replacing(json, with: "").replacing("progress", with: "finished") + "ce-source: /s\r\n", ""), 201,
+            events: 2),
         Row(
             "HTTP binding 3.1.1 ce-datacontenttype",
             post(binary + "ce-source: /s\r\nce-datacontenttype: application/json\r\n", "{}"), 400),
@@ -261,6 +279,12 @@ import Testing
             post(
                 "content-type: application/cloudevents+json\r\n",
                 cloudEvent.replacing(#""data""#, with: #""datacontenttype":"text/plain","data""#)), 422),
+        Row(
+            "JSON format 3.1 datacontenttype in other letters, with parameters",
+            post(
+                "content-type: application/cloudevents+json\r\n",
+                cloudEvent.replacing(#""data""#, with: #""datacontenttype":"Application/JSON ; charset=utf-8","data""#)), 201,
+            events: 2),
         Row(
             "dataref: data that are elsewhere",
             post(

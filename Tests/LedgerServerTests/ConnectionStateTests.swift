@@ -59,6 +59,22 @@ import Testing
         #expect(state.look(at: deadline - .nanoseconds(1)).action == .none)
         #expect(state.look(at: deadline).action == .refuse(.tooSlow))
     }
+
+    @Test("who reads slowly has time for as long as something arrives, and who reads next to nothing has not") func slowReader() {
+        var state = ConnectionState(Walk.limits, at: .zero)
+        _ = state.headArrived(isLast: false, isRead: true, body: 0, at: .zero)
+        _ = state.endArrived(at: .zero)
+        _ = state.answerBegan(isStream: false, closes: false)
+        state.becameWritable(false, at: .zero)
+        var now = Duration.zero
+        for _ in 0..<100 {
+            now += Walk.limits.idle - .nanoseconds(1)
+            state.arrived(bytes: Walk.limits.progress, at: now)
+            #expect(state.look(at: now).action == .none)
+        }
+        state.arrived(bytes: Walk.limits.progress - 1, at: now + .seconds(1))
+        #expect(state.look(at: now + Walk.limits.idle).action == .cut)
+    }
 }
 
 /// Something that happens to a connection.
@@ -66,6 +82,8 @@ private enum Step: Hashable {
     case bytes
     case head(isLast: Bool, isRead: Bool, body: Int)
     case body, end, refused, inputClosed, unreadable, readable
+    /// So much as counts, or too little.
+    case reads(bytes: Int)
     case answerBegins(isStream: Bool, closes: Bool)
     case answerEnds, quiesce, drained
     case time(Duration)
@@ -74,6 +92,7 @@ private enum Step: Hashable {
     static let all: [Step] = [
         .bytes, .head(isLast: false, isRead: true, body: 0), .head(isLast: true, isRead: true, body: 0),
         .head(isLast: false, isRead: false, body: 1 << 20), .body, .end, .refused, .inputClosed, .unreadable, .readable,
+        .reads(bytes: 1 << 20), .reads(bytes: 10 << 10),
         .answerBegins(isStream: false, closes: false), .answerBegins(isStream: true, closes: false),
         .answerBegins(isStream: false, closes: true), .answerEnds, .quiesce, .drained, .time(.seconds(1)), .time(.seconds(40)),
         .look,
@@ -100,9 +119,10 @@ private struct Account: Hashable {
     var (isLastAnswer, mayBeLast) = (false, false)
     /// Whether bytes have come of a request whose head has not.
     var isArriving = false
-    /// Since when it has been the client's turn, and since when it did not read.
+    /// Since when it has been the client's turn, and since when it did not read, but for so many bytes.
     var turn: Duration? = .zero
     var unreadSince: Duration?
+    var read = 0
 
     func allows(_ step: Step) -> Bool {
         switch step {
@@ -171,7 +191,13 @@ private struct Walk: Hashable {
             account.mayBeLast = true
         case .unreadable, .readable:
             state.becameWritable(step == .readable, at: account.now)
+            if step == .readable || account.unreadSince == nil { account.read = 0 }
             account.unreadSince = step == .readable ? nil : account.unreadSince ?? account.now
+        case .reads(let bytes):
+            state.arrived(bytes: bytes, at: account.now)
+            guard account.unreadSince != nil else { break }
+            account.read += bytes
+            if account.read >= Self.limits.progress { (account.unreadSince, account.read) = (account.now, 0) }
         case .answerBegins(let isStream, let closes):
             // Whoever answers does so once, and in order.
             guard let first = account.requests.first, !first.hasAnswer else { return }

@@ -62,6 +62,58 @@ import Testing
         }
     }
 
+    @Test("a token that was revoked keeps no place, whatever is asked on it") func revoked() async throws {
+        try await TestService.with(settings: .changed { ($0.connections, $0.idle) = (4, .seconds(3600)) }) { service in
+            let token = try await service.tokens.create([.read])
+            let held = try (0..<4).map { _ in try RawConnection(service.url) }
+            for raw in held {
+                try raw.send("GET /v1/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(token.text)\r\n\r\n")
+                #expect(try await raw.answer(until: "}").hasPrefix("HTTP/1.1 200 "))
+            }
+            #expect(try await RawConnection(service.url).answer().contains("\"too_many_connections\""))
+            #expect(try await service.tokens.revoke(token.id))
+            _ = try await eventually("there is a place for who has a token") {
+                for raw in held { try? raw.send(Self.alive) }
+                let honest = try RawConnection(service.url)
+                try? honest.send(
+                    "GET /v1/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(service.token)\r\nconnection: close\r\n\r\n")
+                return try await honest.answer().hasPrefix("HTTP/1.1 200 ") ? true : nil
+            }
+        }
+    }
+
+    @Test("a client that reads slowly gets all of a large answer; one that does not read is cut off") func slowReader()
+        async throws
+    {
+        // More than the kernel takes of it at once.
+        try await TestService.with(settings: .changed { $0.idle = .seconds(8) }) { service in
+            try await service.ledger.queue("a")
+            for size in [3 << 20, 8_000_000] {
+                let event = NewEvent(
+                    type: "progress", data: #"{"completed":1,"message":"\#(String(repeating: "x", count: size))"}"#)
+                _ = try await service.ledger.store.append(event, to: "a")
+            }
+            let get = "GET /v1/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(service.token)\r\n\r\n"
+            let never = try RawConnection(service.url, receiveBuffer: 64 << 10)
+            try never.send(get)
+            let slow = try RawConnection(service.url, receiveBuffer: 64 << 10)
+            try slow.send(get)
+            var got = 0
+            while got < 11_000_000 {
+                let count = try await slow.receive(atMost: 40_000)
+                guard count > 0 else { break }
+                got += count
+                // So much a second that it takes some times the limit.
+                try await Task.sleep(for: .milliseconds(100))
+            }
+            #expect(got >= 11_000_000, "it was cut off behind \(got) bytes")
+            // By now the other one is gone, with what was on its way.
+            var rest = 0
+            while case let count = try await never.receive(atMost: 1 << 20), count > 0 { rest += count }
+            #expect(rest < 11_000_000)
+        }
+    }
+
     @Test("a body that was cut off is not taken for a whole one", arguments: [true, false]) func cutOff(isReset: Bool)
         async throws
     {

@@ -1,5 +1,6 @@
 import EventStore
 import Foundation
+import LedgerCore
 import LedgerSettings
 import LedgerTesting
 import Testing
@@ -49,7 +50,8 @@ import Testing
     }
 
     @Test("all bodies together have a bound") func budget() async throws {
-        try await TestService.with(settings: .changed { $0.bufferBytes = 1 << 20 }) { service in
+        // A token has half of it.
+        try await TestService.with(settings: .changed { ($0.bodyBytes, $0.bufferBytes) = (1 << 20, 2 << 20) }) { service in
             func begin() throws -> RawConnection {
                 let raw = try RawConnection(service.url)
                 try raw.send(
@@ -72,6 +74,53 @@ import Testing
         }
     }
 
+    @Test("a token that does not read its answers leaves room for others' bodies and answers") func share() async throws {
+        try await TestService.with(settings: .changed { ($0.bodyBytes, $0.bufferBytes) = (4 << 20, 20 << 20) }) { service in
+            try await service.ledger.queue("a")
+            // Pages of 4.9 MB.
+            for _ in 0..<2 {
+                let event = NewEvent(
+                    type: "progress", data: #"{"completed":1,"message":"\#(String(repeating: "x", count: 2_450_000))"}"#)
+                _ = try await service.ledger.store.append(event, to: "a")
+            }
+            let greedy = try await service.tokens.create([.read])
+            var unread: [RawConnection] = []
+            _ = try await eventually("it is refused more") {
+                let raw = try RawConnection(service.url, receiveBuffer: 64 << 10)
+                try raw.send("GET /v1/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(greedy.text)\r\n\r\n")
+                // All of them are answered by their heads.
+                let status = try await raw.answer(until: "HTTP/1.1 ")
+                unread.append(raw)
+                return status.contains("503 ") ? true : nil
+            }
+            let body = #"{"type":"progress","data":{"completed":1,"message":"\#(String(repeating: "x", count: 3_000_000))"}}"#
+            #expect(try await service.append(body, to: "a").status == 201)
+            #expect(try await service.ask("GET", "/v1/events").status == 200)
+        }
+    }
+
+    @Test("memory is shared: nobody takes what is left for others") func sharedBytes() {
+        let shared = SharedBytes(all: 100, least: 10)
+        func fill(_ token: TokenID) -> Int {
+            var own = 0
+            while shared.take(1, for: token) { own += 1 }
+            return own
+        }
+        let first = fill("a")
+        #expect(first == 50)
+        let second = fill("b")
+        #expect(second == 25 && fill("a") == 0)
+        // A whole body in any case.
+        #expect(fill("c") == 12 && fill("d") == 10)
+        #expect(shared.held == 97)
+        shared.giveBack(50, of: "a")
+        #expect(fill("b") > 0)
+        for (token, own) in [("b", shared.held - 22), ("c", 12), ("d", 10)] as [(TokenID, Int)] {
+            shared.giveBack(own, of: token)
+        }
+        #expect(shared.held == 0 && fill("a") == 50)
+    }
+
     @Test("a head that is too large") func largeHead() async throws {
         try await TestService.with(settings: .changed { $0.headerBytes = 4096 }) { service in
             for field in [
@@ -83,6 +132,7 @@ import Testing
                 try raw.send("GET /livez HTTP/1.1\r\nhost: x\r\n\(field)\r\n\r\n")
                 let answer = try await raw.answer()
                 #expect(answer.hasPrefix("HTTP/1.1 431 ") && answer.contains("application/problem+json"), "\(answer)")
+                #expect(answer.contains("200 fields, of 4096 bytes"), "\(answer)")
             }
             let path = try RawConnection(service.url)
             try path.send("GET /\(String(repeating: "y", count: 100_000)) HTTP/1.1\r\nhost: x\r\n\r\n")

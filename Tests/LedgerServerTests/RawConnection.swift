@@ -8,9 +8,13 @@ final class RawConnection: Sendable {
     private let isClosed = Locked(false)
     private let executor = DispatchQueue(label: "raw-connection")
 
-    init(_ url: String) throws {
+    /// - Parameter receiveBuffer: how much may wait here to be read.
+    init(_ url: String, receiveBuffer: Int32? = nil) throws {
         guard let components = URLComponents(string: url), let port = components.port else { throw POSIXError(.EINVAL) }
         descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        if var receiveBuffer {
+            setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &receiveBuffer, socklen_t(MemoryLayout<Int32>.size))
+        }
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         address.sin_port = UInt16(port).bigEndian
@@ -55,6 +59,21 @@ final class RawConnection: Sendable {
             let count = rest.withUnsafeBytes { Foundation.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
             guard count > 0 else { throw POSIXError(POSIXErrorCode(rawValue: errno) ?? .EIO) }
             rest = rest.dropFirst(count)
+        }
+    }
+
+    /// - Returns: how many bytes came; 0 at the end, and when the other side has dropped the connection.
+    func receive(atMost most: Int) async throws -> Int {
+        try await withCheckedThrowingContinuation { continuation in
+            executor.async {
+                var buffer = [UInt8](repeating: 0, count: most)
+                let count = recv(self.descriptor, &buffer, most, 0)
+                if count >= 0 || errno == ECONNRESET {
+                    continuation.resume(returning: max(0, count))
+                } else {
+                    continuation.resume(throwing: POSIXError(POSIXErrorCode(rawValue: errno) ?? .EIO))
+                }
+            }
         }
     }
 

@@ -1,22 +1,21 @@
 internal import HTTPTypes
 internal import Hummingbird
+internal import LedgerCore
 internal import NIOCore
 internal import NIOHTTPTypes
-internal import Synchronization
 
-/// Reads bodies within two bounds: that of one request, and that of all requests under way together.
+/// Reads bodies within two bounds: that of one request, and that of all requests under way together. Answers count as bodies do.
 final class BodyBudget: Sendable {
     private let each: Int
-    private let all: Int
-    private let held = Atomic<Int>(0)
+    private let shared: SharedBytes
 
     init(each: Int, all: Int) {
         self.each = each
-        self.all = all
+        shared = SharedBytes(all: all, least: each)
     }
 
     /// Bytes that are held now.
-    var heldBytes: Int { held.load(ordering: .relaxed) }
+    var heldBytes: Int { shared.held }
 
     /// Gives `body` the whole body of a request, whose bytes count until it returns.
     func withBody<T>(of call: Call, _ body: ([UInt8]) async throws -> T) async throws -> T {
@@ -30,14 +29,13 @@ final class BodyBudget: Sendable {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(min(length ?? 0, 64 << 10))
         var taken = 0
-        defer { held.subtract(taken, ordering: .relaxed) }
+        let token = Self.holder(call.token)
+        defer { shared.giveBack(taken, of: token) }
         for try await chunk in request.body {
             let count = chunk.readableBytes
             guard bytes.count + count <= each else { throw tooLarge }
+            guard shared.take(count, for: token) else { throw Self.full }
             taken += count
-            guard held.add(count, ordering: .relaxed).newValue <= all else {
-                throw Self.full
-            }
             bytes.append(contentsOf: chunk.readableBytesView)
         }
         if let length, bytes.count != length {
@@ -47,13 +45,11 @@ final class BodyBudget: Sendable {
     }
 
     /// The answer, whose bytes count until they are on their way: of many large ones, read slowly, the memory has a bound too.
-    func counting(_ response: Response) throws(Problem) -> Response {
+    func counting(_ response: Response, for token: AccessToken?) throws(Problem) -> Response {
         guard let count = response.body.contentLength, count > Aside.small else { return response }
-        guard held.add(count, ordering: .relaxed).newValue <= all else {
-            held.subtract(count, ordering: .relaxed)
-            throw Self.full
-        }
-        let taken = Lent { [self] in _ = held.subtract(count, ordering: .relaxed) }
+        let token = Self.holder(token)
+        guard shared.take(count, for: token) else { throw Self.full }
+        let taken = Lent { [shared] in shared.giveBack(count, of: token) }
         let (body, headers) = (response.body, response.headers)
         var response = response
         response.body = ResponseBody(contentLength: count) { writer in
@@ -64,8 +60,12 @@ final class BodyBudget: Sendable {
         return response
     }
 
+    /// Where no tokens are asked for, all have the share of one.
+    private static func holder(_ token: AccessToken?) -> TokenID { token?.id ?? "" }
+
     private static let full = Problem.unavailable(
-        "the bodies of the requests under way, and their answers, fill the memory that they may have; try again")
+        "the bodies of this token's requests under way, and the answers that it has not read, fill the memory that they may have: read the answers, send less at once, and try again"
+    )
 
     /// What is still to come of the body is not waited for.
     private var tooLarge: Problem {

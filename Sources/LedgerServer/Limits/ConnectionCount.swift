@@ -1,65 +1,148 @@
+internal import LedgerCore
 internal import NIOCore
 internal import OffPool
 
 /// How many connections there are, at most so many.
 ///
-/// When all places are taken, a new connection gets that of the one which has been there for longest without having shown a token that
-/// works. So whoever opens connections and is silent, spells out a request byte by byte, or asks what anybody may ask, takes them from
-/// their own kind.
+/// When all places are taken, a new connection gets that of one that has not shown a token that works, of the one which has been there for
+/// longest. So whoever opens connections and is silent, spells out a request byte by byte, or asks what anybody may ask, takes them from
+/// their own kind. A place is kept for as long as the token works that was shown on it.
+///
+/// Whoever is displaced, or comes when there is no place, has one of ``mostLeaving`` more until its channel is closed, and they are closed the
+/// oldest first. Beyond that a connection is closed as soon as it is there: there are never more than all of these.
 final class ConnectionCount: Sendable {
+    enum Entry: Sendable, Hashable {
+        case taken
+        /// It has no place, and may be told so.
+        case tooMany
+        /// It is to be closed at once.
+        case dropped
+    }
+
+    private struct Known: Sendable {
+        let number: UInt64
+        let channel: any Channel
+        var token: AccessToken?
+    }
+
     private struct State: Sendable {
-        var open: [ObjectIdentifier: UInt64] = [:]
-        /// Those that nobody knows yet.
+        var open: [ObjectIdentifier: Known] = [:]
+        /// Those that have shown no token that works, by when they came.
         var strangers: [UInt64: any Channel] = [:]
         /// None before this one is a stranger.
         var firstStranger: UInt64 = 1
+        /// Those whose token has been revoked. They go first.
+        var unwelcome: [UInt64: any Channel] = [:]
         var last: UInt64 = 0
+        /// Those without a place, whose channels are not closed yet.
+        var leaving: [ObjectIdentifier: Known] = [:]
+
+        mutating func add(_ channel: any Channel) -> Entry {
+            open[ObjectIdentifier(channel)] = Known(number: last, channel: channel)
+            strangers[last] = channel
+            return .taken
+        }
+
+        /// Takes the place from somebody, if there is somebody who may be displaced.
+        mutating func displace() -> (any Channel)? {
+            let channel = unwelcome.popFirst()?.value ?? takeStranger()
+            guard let channel, let known = open.removeValue(forKey: ObjectIdentifier(channel)) else { return nil }
+            leaving[ObjectIdentifier(channel)] = known
+            return channel
+        }
+
+        private mutating func takeStranger() -> (any Channel)? {
+            while firstStranger <= last, strangers[firstStranger] == nil { firstStranger += 1 }
+            return strangers.removeValue(forKey: firstStranger)
+        }
+
+        /// How a connection without a place goes on, and which one has to go for it.
+        mutating func turnAway(_ channel: any Channel) -> (Entry, displaced: (any Channel)?) {
+            let oldest = leaving.count >= ConnectionCount.mostLeaving - 1 ? leaving.values.min { $0.number < $1.number } : nil
+            guard leaving.count < ConnectionCount.mostLeaving else { return (.dropped, oldest?.channel) }
+            leaving[ObjectIdentifier(channel)] = Known(number: last, channel: channel)
+            return (.tooMany, oldest?.channel)
+        }
     }
+
+    /// Connections without a place that are not closed yet.
+    static let mostLeaving = 64
 
     let most: Int
     private let state = Locked(State())
 
     init(most: Int) { self.most = most }
 
+    /// Connections that have a place.
     var open: Int { state.withLock { $0.open.count } }
+    /// Those that have none, and are not closed yet.
+    var leaving: Int { state.withLock { $0.leaving.count } }
 
     /// Takes a place until the channel is closed, however that happens.
-    /// - Returns: whether there is one, or one could be made.
-    func enter(_ channel: any Channel) -> Bool {
+    func enter(_ channel: any Channel) -> Entry {
         let id = ObjectIdentifier(channel)
-        let (isIn, displaced) = state.withLock { state -> (Bool, (any Channel)?) in
-            var displaced: (any Channel)?
-            if state.open.count >= most {
-                while state.firstStranger <= state.last, state.strangers[state.firstStranger] == nil { state.firstStranger += 1 }
-                displaced = state.strangers.removeValue(forKey: state.firstStranger)
-                guard let displaced else { return (false, nil) }
-                state.open[ObjectIdentifier(displaced)] = nil
-            }
+        let (entry, displaced) = state.withLock { state -> (Entry, (any Channel)?) in
             state.last += 1
-            state.open[id] = state.last
-            state.strangers[state.last] = channel
-            return (true, displaced)
+            guard state.open.count >= most else { return (state.add(channel), nil) }
+            // What displaced ones have not given back yet is not given away.
+            guard state.leaving.count < Self.mostLeaving, let displaced = state.displace() else { return state.turnAway(channel) }
+            return (state.add(channel), displaced)
         }
-        displaced?.close(promise: nil)
-        guard isIn else { return false }
+        displaced?.cutAtOnce()
+        guard entry != .dropped else { return entry }
         // The channel lives at least until then, so nobody else has its identifier.
         channel.closeFuture.whenComplete { [self] _ in leave(id) }
-        return true
+        return entry
     }
 
     /// A request with a token that works has come: the place is kept.
-    func settle(_ channel: any Channel) {
+    func settle(_ channel: any Channel, _ token: AccessToken?) {
         let id = ObjectIdentifier(channel)
         state.withLock { state in
-            guard let number = state.open[id] else { return }
+            guard let number = state.open[id]?.number else { return }
+            state.open[id]?.token = token
             state.strangers[number] = nil
+            state.unwelcome[number] = nil
         }
     }
 
     private func leave(_ id: ObjectIdentifier) {
         state.withLock { state in
-            guard let number = state.open.removeValue(forKey: id) else { return }
+            state.leaving[id] = nil
+            guard let number = state.open.removeValue(forKey: id)?.number else { return }
             state.strangers[number] = nil
+            state.unwelcome[number] = nil
         }
     }
+
+    // MARK: Tokens that are revoked
+
+    /// Gives up the places that were kept for a token which works no more. While there are places enough for everybody, nobody asks.
+    /// - Parameter works: whether a token does; what cannot be found out changes nothing.
+    func review(_ works: (AccessToken) async throws -> Bool) async {
+        let tokens = state.withLock { state -> [TokenID: AccessToken] in
+            guard state.open.count > most / 2 else { return [:] }
+            return Dictionary(state.open.values.compactMap { known in known.token.map { ($0.id, $0) } }) { first, _ in first }
+        }
+        for (id, token) in tokens {
+            guard let isGood = try? await works(token), !isGood else { continue }
+            unsettle(id)
+        }
+    }
+
+    private func unsettle(_ token: TokenID) {
+        state.withLock { state in
+            for (id, known) in state.open where known.token?.id == token {
+                state.open[id]?.token = nil
+                state.unwelcome[known.number] = known.channel
+            }
+        }
+    }
+}
+
+/// Asks the ``Doorkeeper`` of a connection to close it, whatever is still under way on it.
+struct CutAtOnce: Sendable {}
+
+extension Channel {
+    fileprivate func cutAtOnce() { triggerUserOutboundEvent(CutAtOnce(), promise: nil) }
 }

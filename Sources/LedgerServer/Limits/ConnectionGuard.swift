@@ -26,6 +26,8 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     private var waitsForContinue = false
     /// Whether the last request is in HTTP/1.0, which knows no chunks.
     private var isOld = false
+    /// What had arrived at the client when it was last looked at.
+    private var acknowledged: UInt64 = 0
 
     init(_ limits: ConnectionLimits, isTooMany: Bool) {
         self.limits = limits
@@ -175,7 +177,15 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
         state.becameWritable(context.channel.isWritable, at: Self.now)
+        if state.isUnread { acknowledged = AcknowledgedBytes.of(context.channel) ?? 0 }
         context.fireChannelWritabilityChanged()
+    }
+
+    /// A client that reads slowly keeps what it reads from waiting for ever.
+    private func seeProgress(_ context: ChannelHandlerContext, at now: Duration) {
+        guard state.isUnread, let bytes = AcknowledgedBytes.of(context.channel), bytes > acknowledged else { return }
+        state.arrived(bytes: Int(clamping: bytes - acknowledged), at: now)
+        acknowledged = bytes
     }
 
     // MARK: What is to be done
@@ -232,6 +242,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
 
     private func look(_ context: ChannelHandlerContext) {
         let now = Self.now
+        seeProgress(context, at: now)
         let (action, next) = state.look(at: now)
         guard action == .none else { return carryOut(action, context) }
         guard let next else { return }

@@ -10,8 +10,10 @@ struct ConnectionState: Sendable, Hashable {
     struct Limits: Sendable, Hashable {
         /// From the first byte of a request to its last.
         var request: Duration
-        /// Without a request, or without reading.
+        /// Without a request, or without reading ``progress`` bytes of what waits to be read.
         var idle: Duration
+        /// Whoever reads less in that time, reads nothing. It bounds how long an answer may be on its way.
+        var progress = 16 << 10
         /// From our last byte, or from the client's, to the end.
         var linger = Duration.seconds(2)
         /// What may still come of a body whose request was answered already.
@@ -41,6 +43,12 @@ struct ConnectionState: Sendable, Hashable {
         case closed
     }
 
+    /// Since when something waits to be read, or since when the client was last seen to read, and how much of it has arrived there since.
+    private struct Unread: Sendable, Hashable {
+        var since: Duration
+        var arrived = 0
+    }
+
     private let limits: Limits
     private var phase = Phase.open
     /// Requests whose heads have come, those that were answered whole, and the last of them that may change something.
@@ -54,7 +62,7 @@ struct ConnectionState: Sendable, Hashable {
     private var (hasBegunAnswer, isStreaming, closesAfterAnswer) = (false, false, false)
     /// Since when the client's turn lasts, and what it was last seen to do.
     private var since: Duration
-    private var unreadSince: Duration?
+    private var unread: Unread?
     /// Since when the client sends no more.
     private var silentSince: Duration?
     /// No request is taken behind those that have come.
@@ -138,7 +146,21 @@ struct ConnectionState: Sendable, Hashable {
         return .none
     }
 
-    mutating func becameWritable(_ isWritable: Bool, at now: Duration) { unreadSince = isWritable ? nil : unreadSince ?? now }
+    mutating func becameWritable(_ isWritable: Bool, at now: Duration) {
+        // What is left at the end is little, and may wait behind much.
+        if isWritable, isEnding { return }
+        unread = isWritable ? nil : unread ?? Unread(since: now)
+    }
+
+    /// So many bytes more of what was sent have arrived.
+    mutating func arrived(bytes: Int, at now: Duration) {
+        guard var unread else { return }
+        unread.arrived += min(bytes, limits.progress)
+        self.unread = unread.arrived < limits.progress ? unread : Unread(since: now)
+    }
+
+    /// Whether it matters what has arrived.
+    var isUnread: Bool { unread != nil && phase != .closed }
 
     // MARK: What goes
 
@@ -175,7 +197,9 @@ struct ConnectionState: Sendable, Hashable {
 
     /// What was written has gone out.
     mutating func drained(at now: Duration) {
-        if case .finishing = phase { phase = .finishing(since: now, isDrained: true) }
+        guard case .finishing = phase else { return }
+        phase = .finishing(since: now, isDrained: true)
+        unread = nil
     }
 
     mutating func closed() { phase = .closed }
@@ -195,7 +219,7 @@ struct ConnectionState: Sendable, Hashable {
 
     /// When something has to be done, if nothing happens before.
     private var deadline: Duration? {
-        let unread = unreadSince.map { $0 + limits.idle }
+        let unread = unread.map { $0.since + limits.idle }
         switch phase {
         case .closed: return nil
         case .finishing(let since, isDrained: true): return since + limits.linger
@@ -220,6 +244,7 @@ struct ConnectionState: Sendable, Hashable {
 
     private mutating func finish(at now: Duration) -> Action {
         phase = .finishing(since: now, isDrained: false)
+        unread = unread ?? Unread(since: now)
         return .finish
     }
 

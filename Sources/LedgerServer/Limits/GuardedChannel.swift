@@ -14,15 +14,16 @@ struct GuardedChannel: HTTPChannelHandler {
     let connections: ConnectionCount
 
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
-        let isTooMany = !connections.enter(channel)
+        let entry = connections.enter(channel)
         return channel.eventLoop.makeCompletedFuture {
             let pipeline = channel.pipeline.syncOperations
-            let guardian = ConnectionGuard(limits, isTooMany: isTooMany)
+            try pipeline.addHandler(Doorkeeper(isDropped: entry == .dropped), position: .first)
+            let guardian = ConnectionGuard(limits, isTooMany: entry == .tooMany)
             // The guard says what is too much, and in which words; the parser keeps the memory bounded.
             var decoder = NIOHTTPDecoderLimitConfiguration()
             decoder.maxHeaderFieldSize = 2 * limits.headerBytes
             decoder.maxHeaderListSize = 2 * limits.headerBytes
-            decoder.maxHeaderFieldCount = 200
+            decoder.maxHeaderFieldCount = HTTPRequestHead.mostFields
             try pipeline.addHandler(Arrival(guardian))
             try pipeline.configureHTTPServerPipeline(
                 // Requests are taken one after the other, and fields' values cannot be malformed in their type.

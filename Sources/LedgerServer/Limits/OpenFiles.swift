@@ -2,8 +2,8 @@ internal import Glibc
 
 /// How many files, and so connections, this process may have open.
 enum OpenFiles {
-    /// For the log, Postgres, Redis and the program itself.
-    private static let own = 200
+    /// For the log, Postgres, Redis and the program itself, and for connections that have to go.
+    private static let own = 200 + ConnectionCount.mostLeaving
 
     /// Asks for as many as the system allows.
     /// - Returns: how many of them connections may take.

@@ -1,4 +1,5 @@
 internal import HTTPTypes
+internal import LedgerCore
 internal import NIOHTTP1
 
 /// What RFC 9112 has a server make sure of before anybody looks at what is asked for.
@@ -15,6 +16,9 @@ extension HTTPRequestHead {
         if size > headBytes { return .headTooLarge(headBytes) }
         return problem(with: hosts) ?? problemWithFraming ?? problemWithExpectation ?? shortenTarget()
     }
+
+    /// The most fields; the parser counts them.
+    static let mostFields = 200
 
     /// Whether the client speaks HTTP/1.0: it knows no chunks, and its connections are not kept.
     var isOld: Bool { version.minor == 0 }
@@ -55,7 +59,8 @@ extension HTTPRequestHead {
         guard codings.count == 1, codings[0].lowercased() == "chunked" else {
             return Problem(
                 .notImplemented, "unknown_transfer_coding",
-                "the transfer coding \"\(codings.joined(separator: ", ").prefix(100))\" is not known here; there is chunked")
+                "the transfer coding \"\(codings.joined(separator: ", ").shortened(toBytes: 100))\" is not known here; there is chunked"
+            )
         }
         return nil
     }
@@ -86,7 +91,8 @@ extension HTTPRequestHead {
         if uri.utf8.first == UInt8(ascii: "/") || uri == "*" && method == .OPTIONS { return nil }
         let scheme = ["http://", "https://"].first { uri.prefix($0.count).lowercased() == $0 }
         guard method != .CONNECT, let scheme else {
-            return .invalidRequest("the target of a request must be a path, such as /v1/events, not \"\(uri.prefix(100))\"")
+            return .invalidRequest(
+                "the target of a request must be a path, such as /v1/events, not \"\(uri.shortened(toBytes: 100))\"")
         }
         let rest = uri.dropFirst(scheme.count)
         let authority = rest.prefix { $0 != "/" && $0 != "?" }
@@ -107,7 +113,8 @@ extension Problem {
 
     fileprivate static func headTooLarge(_ limit: Int) -> Problem {
         Problem(
-            .requestHeaderFieldsTooLarge, "headers_too_large", "the fields of a request's head may have \(limit) bytes together")
+            .requestHeaderFieldsTooLarge, "headers_too_large",
+            "a request's head may have \(HTTPRequestHead.mostFields) fields, of \(limit) bytes together")
     }
 
     /// - Parameter isInFirstLine: whether the parser gave up before the end of the head's first line.
@@ -117,6 +124,10 @@ extension Problem {
         case .invalidVersion:
             Problem(.httpVersionNotSupported, "unknown_http_version", "the service speaks HTTP/1.1, and HTTP/1.0")
         case .invalidEOFState: invalidRequest("the request ended before its end")
+        case .invalidURL:
+            invalidRequest(
+                "the target of a request is ASCII: each byte of UTF-8 that is no letter, digit or one of -._~ is written as % and two hexadecimal digits, such as %C3%A9 for é"
+            )
         default: invalidRequest("this is no HTTP request that can be understood: \(error)")
         }
     }

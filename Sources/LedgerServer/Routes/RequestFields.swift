@@ -1,5 +1,6 @@
 internal import HTTPTypes
 internal import Hummingbird
+internal import LedgerCore
 
 /// What the fields of a request ask for that cannot be given, whatever the route (RFC 9110). Nobody is told that something was done under a
 /// condition that nobody looked at.
@@ -25,12 +26,23 @@ enum RequestFields {
                 .preconditionFailed, "precondition_failed",
                 "the ledger has no entity tags; to append under a condition give the event an \"expected_version\"")
         // 8.4: what an encoding hides is not looked for.
-        case .contentEncoding where field.value.lowercased() != "identity":
+        case .contentEncoding where !isIdentity(field.value):
             throw Problem(
                 .unsupportedMediaType, "unsupported_content_encoding",
-                "bodies are taken as they are, not in the encoding \"\(field.value.prefix(100))\""
+                "bodies are taken as they are, not in the encoding \"\(field.value.shortened(toBytes: 100))\""
             ).adding(.acceptEncoding, "identity")
         default: return
         }
+    }
+
+    /// A list of codings, all of which leave a body as it is; an empty one, too.
+    private static func isIdentity(_ codings: String) -> Bool {
+        codings.utf8.split(separator: UInt8(ascii: ",")).map { Substring($0).trimmingSpaces().lowercased() }
+            .allSatisfy { $0 == "identity" || $0.isEmpty }
+    }
+
+    /// 13.1.2: whether it is asked only whether there is anything.
+    static func wantsNothingThatIs(_ request: Request) -> Bool {
+        [.get, .head].contains(request.method) && request.headers.first(.ifNoneMatch)?.trimmingSpaces() == "*"
     }
 }

@@ -1,0 +1,94 @@
+import LedgerSettings
+import LedgerTesting
+import NIOCore
+import NIOEmbedded
+import NIOHTTP1
+import Testing
+
+@testable import LedgerServer
+
+@Suite("connections that have to go") struct DepartureTests {
+    private let loop = EmbeddedEventLoop()
+
+    /// A connection as the service makes them, but for who answers.
+    private func connection(_ count: ConnectionCount) throws -> (channel: EmbeddedChannel, entry: ConnectionCount.Entry) {
+        let channel = EmbeddedChannel(handler: nil, loop: loop)
+        let entry = count.enter(channel)
+        let pipeline = channel.pipeline.syncOperations
+        try pipeline.addHandler(NeverReading())
+        try pipeline.addHandler(Doorkeeper(isDropped: entry == .dropped))
+        try pipeline.configureHTTPServerPipeline(withPipeliningAssistance: false, withErrorHandling: false)
+        try pipeline.addHandler(ConnectionGuard(ConnectionLimits(HTTPSettings()), isTooMany: entry == .tooMany))
+        channel.connect(to: try SocketAddress(ipAddress: "127.0.0.1", port: 1), promise: nil)
+        loop.run()
+        return (channel, entry)
+    }
+
+    @Test("whoever is displaced is gone, also with an answer on its way") func displaced() throws {
+        let count = ConnectionCount(most: 1)
+        for text in ["", "GET /livez", "nonsense\r\n\r\n", "GET /livez HTTP/1.1\r\nhost: x\r\n\r\n"] {
+            let (first, entry) = try connection(count)
+            #expect(entry == .taken)
+            _ = try? first.writeInbound(ByteBuffer(string: text))
+            #expect(first.isActive, "\(text)")
+            let (second, secondEntry) = try connection(count)
+            #expect(secondEntry == .taken && second.isActive)
+            #expect(!first.isActive, "it lingers behind \(text)")
+            #expect(count.open == 1 && count.leaving == 0)
+            second.close(promise: nil)
+            loop.run()
+            #expect(count.open == 0)
+        }
+    }
+
+    @Test("those without a place have a bound, whatever they do") func bound() throws {
+        let count = ConnectionCount(most: 2)
+        let token = AccessToken.random()
+        let known = try (0..<2).map { _ in try connection(count).channel }
+        for channel in known { count.settle(channel, token) }
+        let others = try (0..<500).map { _ in try connection(count) }
+        #expect(others.filter { $0.channel.isActive }.count == count.leaving)
+        #expect(count.leaving <= ConnectionCount.mostLeaving && count.open == 2)
+        // The newest are told, for the oldest make way.
+        #expect(others.filter { $0.entry != .tooMany }.isEmpty && others.last?.channel.isActive == true)
+        #expect(known.filter { !$0.isActive }.isEmpty)
+        // Were they slow to go, no more would come in.
+        let stuck = ConnectionCount(most: 1)
+        let channels = (0..<200).map { _ in EmbeddedChannel(handler: nil, loop: loop) }
+        let entries = channels.map { stuck.enter($0) }
+        #expect(entries.filter { $0 == .taken }.count == 1 + ConnectionCount.mostLeaving)
+        #expect(entries.last == .dropped && stuck.leaving == ConnectionCount.mostLeaving)
+        let (dropped, entry) = try connection(stuck)
+        #expect(entry == .dropped && !dropped.isActive)
+    }
+
+    @Test("a place is kept for as long as the token works") func revoked() async throws {
+        let count = ConnectionCount(most: 3)
+        let (good, bad) = (AccessToken.random(), AccessToken.random())
+        let channels = (0..<3).map { _ in NIOAsyncTestingChannel() }
+        for (channel, token) in zip(channels, [good, bad, bad]) {
+            #expect(count.enter(channel) == .taken)
+            count.settle(channel, token)
+        }
+        await count.review { _ in true }
+        #expect(count.enter(NIOAsyncTestingChannel()) == .tooMany)
+        struct Unknown: Error {}
+        await count.review { _ in throw Unknown() }
+        #expect(count.enter(NIOAsyncTestingChannel()) == .tooMany)
+        await count.review { $0.id == good.id }
+        // Whoever comes back with one that works keeps the place.
+        count.settle(channels[1], good)
+        #expect(count.enter(NIOAsyncTestingChannel()) == .taken)
+    }
+}
+
+/// A client that reads nothing, nor closes its side.
+private final class NeverReading: ChannelOutboundHandler {
+    typealias OutboundIn = ByteBuffer
+
+    func flush(context: ChannelHandlerContext) {}
+
+    func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
+        if mode == .output { promise?.succeed() } else { context.close(mode: mode, promise: promise) }
+    }
+}
