@@ -85,7 +85,7 @@ struct ProofTests {
             #expect(failure?.description.contains("tile is a symbolic link") == true)
             #expect(try FileManager.default.contentsOfDirectory(atPath: victim).isEmpty)
             // A link in the place of a file is replaced, and what it leads to stays.
-            #expect(unlink(tiles + "/tile") == 0 && symlink(victim, tiles + "/checkpoint") == 0)
+            #expect(unlink(tiles + "/tile") == 0 && symlink(victim + "/none", tiles + "/checkpoint") == 0)
             _ = try await seal.write(to: TileDirectory(path: tiles))
             #expect(try FileManager.default.contentsOfDirectory(atPath: victim).isEmpty)
             #expect(try TileDirectory(path: tiles).checkpoint().head.size == 3)

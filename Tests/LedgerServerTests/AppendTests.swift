@@ -292,9 +292,13 @@ import Testing
         ])
     func brokenCloudEvents(member: String, says: String) async throws {
         try await TestService.with { service in
-            let body = """
-                {"specversion":"1.0","id":"\(EventID.version7().text)","source":"/s","type":"io.jobledger.job.queued","data":{"name":"x"},\(member)}
-                """
+            // In the place of the one of its name.
+            let sound = [
+                #""specversion":"1.0""#, #""id":"\#(EventID.version7().text)""#, #""source":"/s""#,
+                #""type":"io.jobledger.job.queued""#,
+                #""data":{"name":"x"}"#,
+            ].filter { !$0.hasPrefix(member.prefix { $0 != ":" }) }
+            let body = "{\((sound + [member]).joined(separator: ","))}"
             let answer = try await service.ask("POST", "/v1/jobs/a/events", body, type: "application/cloudevents+json")
             #expect(answer.status == 422 && answer.text.contains(says), "\(answer)")
             #expect(try await service.ledger.count() == 0)

@@ -93,9 +93,11 @@ enum Failure {
         case .insufficientPrivilege:
             "\(error)\n  hint: appending needs the role SCHEMA_appender, reading SCHEMA_reader, project and rebuild SCHEMA_projector, relay SCHEMA_relay, audit seal SCHEMA_sealer; what else changes something needs SCHEMA_owner."
         default:
-            error.kind == .cannotConnect
-                ? "cannot connect to Postgres: \(error)\n  hint: DATABASE_URL, in the environment or in .env, says where it is; `jobledger up` starts one."
-                : "Postgres: \(error)"
+            error.isMistake
+                ? "DATABASE_URL: \(error)"
+                : error.kind == .cannotConnect
+                    ? "cannot connect to Postgres: \(error)\n  hint: DATABASE_URL, in the environment or in .env, says where it is; `jobledger up` starts one."
+                    : "Postgres: \(error)"
         }
     }
 }
