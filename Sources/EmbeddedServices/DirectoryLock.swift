@@ -1,8 +1,18 @@
 import Foundation
+import PrivateFiles
+
+/// The directory of something that runs is not where it was: removed, renamed, or another stands in its place, which may be somebody else's.
+///
+/// Nothing is started there again.
+public struct DirectoryLost: Error, Sendable, CustomStringConvertible {
+    public let description: String
+}
 
 /// The right to run one thing in one directory, held until it is dropped or the process ends, however it ends.
 public final class DirectoryLock: Sendable {
     private let descriptor: Int32
+    private let path: String
+    private let what: String
 
     /// - Throws: ``EmbeddedServiceError`` when another process, or another object of this one, holds it.
     public init(path: String, for what: String) throws {
@@ -16,7 +26,22 @@ public final class DirectoryLock: Sendable {
             throw EmbeddedServiceError(
                 "\(what) is already run by another process (it holds \(path)); stop that one or choose another directory")
         }
-        self.descriptor = descriptor
+        (self.descriptor, self.path, self.what) = (descriptor, path, what)
+        // It may have been removed before we had it: another could make one of this name, and hold that as well.
+        try requireHeld()
+    }
+
+    /// Whether the file of this name is still the one that is held.
+    var isHeld: Bool { FileIdentity(descriptor: descriptor).map { $0.isAt(path) == true } ?? false }
+
+    /// - Throws: ``DirectoryLost`` where the file of this name is not the one that is held: another process may hold that one.
+    public func requireHeld() throws(DirectoryLost) {
+        guard isHeld else {
+            throw DirectoryLost(
+                description:
+                    "\(what): \(path) is not the file that was taken at the start. The directory was removed, renamed or replaced while it was in use, so that nothing is done there any more; start it again where it is to be"
+            )
+        }
     }
 
     deinit {

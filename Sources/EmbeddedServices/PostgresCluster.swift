@@ -46,12 +46,20 @@ struct PostgresCluster: Sendable {
         try directory.handle.rename(name, to: Self.data)
     }
 
-    /// A postmaster that was killed keeps its process number until somebody reaps it, which may be never in a container, and the
-    /// next takes that for a sign of life. Its lock goes; the caller knows that nothing else runs in the directory.
-    func forgetUnreapedPostmaster() {
-        guard let pid = directory.read("postgres-data/postmaster.pid")?.split(separator: "\n").first.flatMap({ pid_t($0) }),
-            let state = try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8),
-            state.split(separator: ")").last?.hasPrefix(" Z") == true
+    /// What runs in it without an owner.
+    var leftover: Leftover {
+        Leftover(
+            programs: ["postgres"], argument: data, home: directory, workplace: (data, identity), what: "the Postgres in \(data)")
+    }
+
+    private var identity: FileIdentity? { directory.handle.identity(of: Self.data) }
+
+    /// The lock of an earlier server has its number, and the next believes in it as long as any process has that number: one that nobody has
+    /// reaped, as in a container, or another's after a reboot or in a copy of the directory. The lock goes; the caller knows that nothing else
+    /// runs in the directory.
+    func forgetPostmaster() {
+        guard let pid = directory.read("\(Self.data)/postmaster.pid")?.split(separator: "\n").first.flatMap({ pid_t($0) }),
+            identity?.isAt("/proc/\(pid)/cwd") != true
         else { return }
         // Should it stay, the server says so when it starts.
         unlink("\(data)/postmaster.pid")
@@ -60,9 +68,10 @@ struct PostgresCluster: Sendable {
     private func removeDrafts() async throws {
         for name in try FileManager.default.contentsOfDirectory(atPath: directory.path("")) where name.hasPrefix(Self.draft) {
             let draft = directory.path(name)
-            try await Leftover.stop(
-                programs: ["initdb", "postgres"], argument: ExactText(draft), gentle: SIGTERM, forceful: SIGKILL,
-                what: "the initdb in \(draft)")
+            try await Leftover(
+                programs: ["initdb", "postgres"], argument: draft, home: directory,
+                workplace: (draft, directory.handle.identity(of: name)), what: "the initdb in \(draft)"
+            ).stop(gentle: SIGTERM, forceful: SIGKILL)
             // As the server's user, who could lead root elsewhere by a link.
             let remove = try user.command(
                 [try Programs.find("rm", package: "coreutils"), "-rf", "--", draft], parentDeathSignal: "KILL")

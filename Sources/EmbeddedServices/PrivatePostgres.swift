@@ -6,21 +6,29 @@ import Texts
 ///
 /// When the process ends without ``stop()``, even by `kill -9`, the kernel sends the server SIGINT, a fast shutdown.
 public actor PrivatePostgres {
-    /// Whether a start gives up after this long, and a stop turns forceful.
+    /// A start gives up after this long.
     static let patience = Duration.seconds(60)
+    /// How long a stop may take before it turns forceful, and again. What is committed is on the disk in any case; whoever waits for the end,
+    /// an operator or the system, is not to wait for a server that hangs.
+    private static let stopping = (gentle: Duration.seconds(15), forceful: Duration.seconds(5))
 
     /// A part of the socket's name, and nothing else: each server has a directory of its own.
     private static let socketPort = 5432
+    private static let socket = ".s.PGSQL.\(socketPort)"
 
     private let cluster: PostgresCluster
     private let lock: DirectoryLock
     private let settings: [String: String]  // plain: names of settings, our own
     private let address: ServerAddress
     private var child: ChildProcess?
+    /// Where its socket is, while it accepts connections by one.
+    private var socketPlace: DirectoryHandle?
 
-    /// `postgresql://jobledger:<password>@/jobledger?host=<directory>&port=5432` by its socket, and over TCP
-    /// `postgresql://jobledger:<password>@127.0.0.1:<port>/jobledger`; the same after every restart.
+    /// `postgresql://jobledger:<password>@/jobledger?host=<directory>&port=5432` by its socket, with `&requirepeer=<user>` where that is in
+    /// /tmp, and over TCP `postgresql://jobledger:<password>@127.0.0.1:<port>/jobledger`; the same after every ``restart()``.
     public nonisolated let url: String
+    /// Where its socket is, if that is in /tmp.
+    public nonisolated let temporarySockets: TemporarySockets?
     /// What the server and its tools print.
     public nonisolated let log: URL
 
@@ -56,15 +64,15 @@ public actor PrivatePostgres {
         let log = directory.path(PostgresCluster.log)
         let reaching = try await directory.user.reaching(directory.path(""), log: log)
         cluster = PostgresCluster(directory: directory, user: reaching, programs: programs)
-        try await Leftover.stop(
-            programs: ["postgres"], argument: ExactText(cluster.data), gentle: SIGINT, forceful: SIGQUIT,
-            what: "the Postgres in \(cluster.data)")
+        try await cluster.leftover.stop(gentle: SIGINT, forceful: SIGQUIT)
         try await cluster.create()
-        address = try ServerAddress.choose(listening, of: "postgres", socket: ".s.PGSQL.\(Self.socketPort)", in: directory)
+        address = try ServerAddress.choose(listening, of: "postgres", socket: Self.socket, in: directory)
+        temporarySockets = TemporarySockets(address.sockets, directory.user)
         let (user, database) = ("jobledger:\(try cluster.password())", "jobledger")
         self.url =
             switch address {
-            case .unixSocket(let place): "postgresql://\(user)@/\(database)?host=\(place)&port=\(Self.socketPort)"
+            case .unixSocket(let place):
+                "postgresql://\(user)@/\(database)?host=\(place.path)&port=\(Self.socketPort)\(place.query)"
             case .loopback(let port): "postgresql://\(user)@127.0.0.1:\(port)/\(database)"
             }
         self.settings = settings
@@ -82,6 +90,7 @@ public actor PrivatePostgres {
     /// Works in a cancelled task as well. The directory stays locked until this object is dropped.
     public func stop() async throws {
         try await end(SIGINT, SIGQUIT, SIGKILL)
+        try address.sockets?.remove()
     }
 
     /// Stops the server as a crash would, by SIGQUIT: the next start recovers from the log.
@@ -90,23 +99,35 @@ public actor PrivatePostgres {
     }
 
     /// Starts the stopped server again, at the same address.
+    /// - Throws: ``DirectoryLost`` too.
     public func restart() async throws {
-        try await stop()
+        try await end(SIGINT, SIGQUIT, SIGKILL)
+        try lock.requireHeld()
         // What a server that was killed left behind is in the way of the next.
-        try await Leftover.stop(
-            programs: ["postgres"], argument: ExactText(cluster.data), gentle: SIGQUIT, forceful: SIGKILL,
-            what: "the Postgres in \(cluster.data)", patience: .seconds(5))
+        try await cluster.leftover.stop(gentle: SIGQUIT, forceful: SIGKILL, patience: .seconds(5))
         try await launch()
+    }
+
+    /// Stops a server whose socket somebody has removed, a cleaner of /tmp say: it runs, and nobody can reach it. To be restarted by whoever
+    /// waits for its ``exit()``.
+    public func stopUnreachable() async throws {
+        guard let socketPlace, !(socketPlace.isThere && socketPlace.identity(of: Self.socket) != nil) else { return }
+        try await end(SIGINT, SIGQUIT, SIGKILL)
     }
 
     private func end(_ signals: Int32...) async throws {
         guard let child else { return }
         self.child = nil
+        socketPlace = nil
+        // A server that ends by itself removes its socket by the path, where another's may be by now.
+        let signals = lock.isHeld ? signals : [SIGKILL]
         // A task of its own: the caller's cancellation must not make a patient stop a forceful one.
         let ended = await Task {
             for signal in signals {
                 child.signal(signal)
-                if await child.exit(within: signal == SIGINT ? Self.patience : .seconds(10)) != nil { return true }
+                if await child.exit(within: signal == SIGINT ? Self.stopping.gentle : Self.stopping.forceful) != nil {
+                    return true
+                }
             }
             return false
         }.value
@@ -114,26 +135,19 @@ public actor PrivatePostgres {
     }
 
     private func launch() async throws {
-        cluster.forgetUnreapedPostmaster()
-        try forgetSocket()
+        cluster.forgetPostmaster()
+        let place = try address.sockets?.prepare()
         let child = try await ChildProcess.start(
             try cluster.user.command(arguments, parentDeathSignal: "INT"),
             environment: PostgresCluster.environment, log: cluster.directory.path(PostgresCluster.log))
         self.child = child
         do {
             try await waitUntilReady(child)
+            socketPlace = place
         } catch {
             try await end(SIGINT, SIGQUIT, SIGKILL)
             throw error
         }
-    }
-
-    /// The lock of a socket has the number of the server that made it, and the next believes in it as long as any process has that number. In this
-    /// directory nothing of an earlier run is left by now.
-    private func forgetSocket() throws {
-        guard case .unixSocket(let directory) = address else { return }
-        let place = try DirectoryHandle(directory)
-        for name in [".s.PGSQL.\(Self.socketPort).lock", ".s.PGSQL.\(Self.socketPort)"] { try place.remove(name) }
     }
 
     private var arguments: [String] {
@@ -141,7 +155,7 @@ public actor PrivatePostgres {
         switch address {
         case .unixSocket(let directory):
             all["listen_addresses"] = ""
-            all["unix_socket_directories"] = directory
+            all["unix_socket_directories"] = directory.path
             all["unix_socket_permissions"] = "0700"
             all["port"] = "\(Self.socketPort)"
         case .loopback(let port):
@@ -159,7 +173,7 @@ public actor PrivatePostgres {
         let directory = cluster.directory
         let place =
             switch address {
-            case .unixSocket(let directory): ["--host=\(directory)", "--port=\(Self.socketPort)"]
+            case .unixSocket(let directory): ["--host=\(directory.path)", "--port=\(Self.socketPort)"]
             case .loopback(let port): ["--host=127.0.0.1", "--port=\(port)"]
             }
         let ask = ["\(cluster.programs)/pg_isready", "--quiet", "--timeout=2"] + place

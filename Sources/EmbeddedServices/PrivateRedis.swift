@@ -19,9 +19,14 @@ public actor PrivateRedis {
     private let program: String
     private let address: ServerAddress
     private var child: ChildProcess?
+    /// Where its socket is, while it answers by one.
+    private var socketPlace: DirectoryHandle?
 
-    /// `unix://:<password>@<path of its socket>?db=0`, and over TCP `redis://:<password>@127.0.0.1:<port>/0`; the same after every restart.
+    /// `unix://:<password>@<path of its socket>?db=0`, with `&requirepeer=<user>` where that is in /tmp, and over TCP
+    /// `redis://:<password>@127.0.0.1:<port>/0`; the same after every ``restart()``.
     public nonisolated let url: String
+    /// Where its socket is, if that is in /tmp.
+    public nonisolated let temporarySockets: TemporarySockets?
     /// What the server prints.
     public nonisolated let log: URL
 
@@ -53,10 +58,9 @@ public actor PrivateRedis {
         try directory.prepareLog(Self.log)
         user = try await directory.user.reaching(directory.path(""), log: directory.path(Self.log))
         log = URL(filePath: directory.path(Self.log))
-        try await Leftover.stop(
-            programs: ["redis-server"], argument: ExactText(directory.path(Self.configuration)),
-            gentle: SIGTERM, forceful: SIGKILL, what: "the Redis in \(directory.path(""))")
+        try await Self.leftover(in: directory).stop(gentle: SIGTERM, forceful: SIGKILL)
         address = try ServerAddress.choose(listening, of: "redis", socket: Self.socket, in: directory)
+        temporarySockets = TemporarySockets(address.sockets, directory.user)
         let password = try Self.password(directory)
         // In a file, because every user sees command lines; with its own title, because the next start looks for this path.
         var lines = [
@@ -66,14 +70,21 @@ public actor PrivateRedis {
         ]
         switch address {
         case .unixSocket(let place):
-            self.url = "unix://:\(password)@\(place)/\(Self.socket)?db=0"
-            lines += ["port 0", "unixsocket \(place)/\(Self.socket)", "unixsocketperm 700"]
+            self.url = "unix://:\(password)@\(place.path)/\(Self.socket)?db=0\(place.queryOrNumber)"
+            lines += ["port 0", "unixsocket \(place.path)/\(Self.socket)", "unixsocketperm 700"]
         case .loopback(let port):
             self.url = "redis://:\(password)@127.0.0.1:\(port)/0"
             lines += ["bind 127.0.0.1", "port \(port)"]
         }
         lines += settings.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }
         try directory.write(lines.joined(separator: "\n") + "\n", to: Self.configuration)
+    }
+
+    /// What runs in it without an owner.
+    private static func leftover(in directory: ServiceDirectory) -> Leftover {
+        Leftover(
+            programs: ["redis-server"], argument: directory.path(configuration), home: directory,
+            workplace: (directory.path(""), directory.handle.identity), what: "the Redis in \(directory.path(""))")
     }
 
     private static func password(_ directory: ServiceDirectory) throws -> String {
@@ -94,20 +105,34 @@ public actor PrivateRedis {
     public func exit() async { _ = await child?.exit() }
 
     /// Stops the server, forcefully when that takes long. Works in a cancelled task as well.
-    public func stop() async throws { try await end(SIGTERM, SIGKILL) }
+    public func stop() async throws {
+        try await end(SIGTERM, SIGKILL)
+        try address.sockets?.remove()
+    }
 
     /// Stops the server as a crash would, by SIGKILL.
     public func kill() async throws { try await end(SIGKILL) }
 
     /// Starts the stopped server again, empty, at the same address.
+    /// - Throws: ``DirectoryLost`` too.
     public func restart() async throws {
-        try await stop()
+        try await end(SIGTERM, SIGKILL)
+        try lock.requireHeld()
         try await launch()
+    }
+
+    /// Stops a server whose socket somebody has removed: see ``PrivatePostgres/stopUnreachable()``.
+    public func stopUnreachable() async throws {
+        guard let socketPlace, !(socketPlace.isThere && socketPlace.identity(of: Self.socket) != nil) else { return }
+        try await end(SIGTERM, SIGKILL)
     }
 
     private func end(_ signals: Int32...) async throws {
         guard let child else { return }
         self.child = nil
+        socketPlace = nil
+        // A server that ends by itself removes its socket by the path, where another's may be by now.
+        let signals = lock.isHeld ? signals : [SIGKILL]
         // A task of its own: the caller's cancellation must not make a patient stop a forceful one.
         let ended = await Task {
             for signal in signals {
@@ -120,12 +145,14 @@ public actor PrivateRedis {
     }
 
     private func launch() async throws {
+        let place = try address.sockets?.prepare()
         let child = try await ChildProcess.start(
             try user.command([program, directory.path(Self.configuration)], parentDeathSignal: "TERM"),
             environment: ["PATH": Programs.path, "LC_ALL": "C.UTF-8", "TZ": "UTC"], log: directory.path(Self.log))
         self.child = child
         do {
             try await waitUntilReady(child)
+            socketPlace = place
         } catch {
             try await end(SIGTERM, SIGKILL)
             throw error

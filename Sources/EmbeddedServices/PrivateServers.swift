@@ -10,4 +10,23 @@ public enum PrivateServers {
         return try DirectoryHandle.makePrivate(
             path, passage: user.owner == .ourselves ? .nobody : .group(user.gid), keepingMode: keepingMode)
     }
+
+    /// Forgets the port that a server was reached by: one in a copy of the directory is not to take the original's.
+    /// - Parameters:
+    ///   - name: of the server's directory, and of the server.
+    ///   - directory: that has it.
+    public static func forgetPort(of name: String, in directory: DirectoryHandle) throws {
+        try directory.directory(name)?.remove(ServerAddress.portFile(name))
+    }
+}
+
+/// A directory in /tmp that has a private server's socket, for those who connect: it is to be its owner's alone.
+public struct TemporarySockets: Sendable, Equatable {
+    public let path: String
+    public let owner: UInt32
+
+    init?(_ directory: SocketDirectory?, _ user: ServiceUser) {
+        guard let directory, directory.isTemporary else { return nil }
+        (path, owner) = (directory.path, user.uid)
+    }
 }

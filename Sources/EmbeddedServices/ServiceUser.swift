@@ -44,6 +44,21 @@ struct ServiceUser: Sendable {
         return [env, "--chdir=/", setpriv, "--pdeathsig=\(signal)"] + switching + ["--"] + command
     }
 
+    /// The user's name; `nil` where it has none, as in some containers.
+    var name: String? {
+        // The entry is overwritten by the next call; its name is copied at once.
+        getpwuid(uid).map { String(cString: $0.pointee.pw_name) }
+    }
+
+    /// Whether this user finds the same file at two paths.
+    func finds(_ path: String, toBe other: String) async throws -> Bool {
+        // Somebody who is not root can look no further than we could.
+        guard !switching.isEmpty else { return false }
+        let test = try Programs.find("test", package: "coreutils")
+        let command = try command([test, path, "-ef", other], parentDeathSignal: "KILL")
+        return try await ChildProcess.run(command, environment: ["PATH": Programs.path], log: "/dev/null") == .code(0)
+    }
+
     private func canEnter(_ directory: String, log: String) async throws -> Bool {
         let test = try Programs.find("test", package: "coreutils")
         // Not `test -x`: access(2), which that calls, disregards capabilities.

@@ -44,6 +44,23 @@ extension DirectoryHandle {
         return try makePrivate(String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self), for: owner)
     }
 
+    /// The directory at `path` where it is `owner`'s own, closed to all others and no link; nothing is made or changed.
+    public static func findPrivate(_ path: String, of owner: FileOwner) throws(FileFailure) -> DirectoryHandle {
+        let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+        let directory = try DirectoryHandle(descriptor, path)
+        guard let status = FileStatus(descriptor), status.owner == owner.uid, status.permissions & 0o077 == 0 else {
+            throw FileFailure("\(path) is not user id \(owner.uid)'s alone")
+        }
+        return directory
+    }
+
+    /// A directory in it, which is no link; `nil` where there is none.
+    public func directory(_ name: String) throws(FileFailure) -> DirectoryHandle? {
+        let descriptor = openat(descriptor, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+        if descriptor < 0, errno == ENOENT { return nil }
+        return try DirectoryHandle(descriptor, path(name))
+    }
+
     private static func makeParents(of path: String) throws(FileFailure) {
         let parent = parent(of: path)
         guard FileStatus(parent, in: AT_FDCWD) == nil else { return }

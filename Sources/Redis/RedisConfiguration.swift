@@ -8,6 +8,8 @@ public struct RedisConfiguration: Sendable, Equatable, CustomStringConvertible {
     }
 
     public var address: Address
+    /// The user, by name or number, whose process must listen on the Unix socket: nothing is sent to another's. `nil` is whoever does.
+    public var peer: String?
     /// `nil` is the server's default user.
     public var user: String?
     public var password: SecretText?

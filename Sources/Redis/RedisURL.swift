@@ -1,8 +1,9 @@
 import Texts
 
 extension RedisConfiguration {
-    /// Reads `redis://[user][:password]@host[:port][/db]` or `unix://[[user]:password@]/path[?db=n]`, percent-encoded.
+    /// Reads `redis://[user][:password]@host[:port][/db]` or `unix://[[user]:password@]/path[?db=n][&requirepeer=user]`, percent-encoded.
     ///
+    /// `requirepeer` is libpq's: the user whose process must listen there.
     /// The port is 6379 and the database 0 unless given. Messages name the part that is wrong and never print it:
     /// in a URL whose password holds an unencoded `/` or `@`, any part may hold a piece of the password.
     public init(url: String) throws(RedisError) {
@@ -37,9 +38,18 @@ extension RedisConfiguration {
         guard let slash = rest.firstIndex(of: "/") else { throw Self.wrong("a unix:// URL needs an absolute path") }
         let path = rest[slash...].prefix { $0 != "?" }
         let query = rest[path.endIndex...]
-        guard query.isEmpty || query.hasPrefix("?db=") else { throw Self.wrong("a unix:// URL takes only ?db=") }
-        let database = try Self.database(query.dropFirst("?db=".count))
+        var (database, peer) = (0, String?.none)
+        for part in query.isEmpty ? [] : query.dropFirst().split(separator: "&", omittingEmptySubsequences: false) {
+            if part.hasPrefix("db=") {
+                database = try Self.database(part.dropFirst("db=".count))
+            } else if part.hasPrefix("requirepeer="), part.count > "requirepeer=".count {
+                peer = try Self.decoded(part.dropFirst("requirepeer=".count), part: "required peer")
+            } else {
+                throw Self.wrong("a unix:// URL takes only ?db= and requirepeer=")
+            }
+        }
         self.init(address: .unixSocket(path: try Self.decoded(path, part: "path")), database: database)
+        self.peer = peer
         guard slash != rest.startIndex else { return }
         guard rest[..<slash].last == "@" else { throw Self.wrong("a unix:// URL has no host: write unix:///path") }
         try readCredentials(rest[..<slash].dropLast())

@@ -16,6 +16,8 @@ final class Session {
             self.interrupt = interrupt
             try wait(for: .writable, within: configuration.connectTimeout, cancellation: cancellation)
             if let fault = wire.connectFault() { throw fault }
+            // Before a password is sent.
+            if let peer = configuration.peer { try wire.requirePeer(peer) }
             let greeting = configuration.greeting
             let replies = try exchange(greeting, within: configuration.connectTimeout, cancellation: cancellation)
             for reply in replies { _ = try reply.get() }

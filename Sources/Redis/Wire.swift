@@ -45,6 +45,29 @@ final class Wire {
         return code == 0 ? nil : RedisError(.connection, String(cString: strerror(code)))
     }
 
+    /// - Parameter user: by name or number.
+    /// - Throws: ``RedisError`` where the process that listens on this Unix socket is another's.
+    func requirePeer(_ user: String) throws(RedisError) {
+        // A struct ucred: the numbers of the process, its user and its group.
+        var credentials: (pid: pid_t, uid: uid_t, gid: gid_t) = (0, 0, 0)
+        var size = socklen_t(MemoryLayout.size(ofValue: credentials))
+        guard getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &credentials, &size) == 0 else {
+            throw RedisError(.connection, "who listens there cannot be asked: \(String(cString: strerror(errno)))")
+        }
+        guard user == String(credentials.uid) || user == Self.name(of: credentials.uid) else {
+            throw RedisError(.connection, "user id \(credentials.uid) listens there, and not \(user): nothing was sent")
+        }
+    }
+
+    private static func name(of user: uid_t) -> String? {
+        var (entry, found) = (passwd(), UnsafeMutablePointer<passwd>?.none)
+        // The strings of the entry are in the buffer, and are copied before it goes.
+        return withUnsafeTemporaryAllocation(of: CChar.self, capacity: 16 << 10) { buffer in
+            guard getpwuid_r(user, &entry, buffer.baseAddress!, buffer.count, &found) == 0, found != nil else { return nil }
+            return String(cString: entry.pw_name)
+        }
+    }
+
     /// Writes what the socket takes of `bytes` now.
     /// - Returns: how many bytes; 0 when the socket is full.
     func write(_ bytes: ArraySlice<UInt8>) throws(RedisError) -> Int {

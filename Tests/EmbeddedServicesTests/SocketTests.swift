@@ -69,29 +69,78 @@ import Testing
         try await withDirectory { directory in
             _ = try DirectoryHandle.makePrivate(directory.path, passage: .group(try ServiceUser.current().gid))
             let place = directory.appending(path: name)
-            var url = ""
             var sockets = ""
             try await withPostgres(place) { server in
-                url = server.url
-                try await expect(url, "SELECT 1", gives: "1")
-                sockets = try #require(URLComponents(string: url)?.queryItems?.first { $0.name == "host" }?.value)
-                #expect(sockets.hasPrefix("/tmp/jobledger-"))
+                sockets = try #require(server.temporarySockets).path
+                let items = try #require(URLComponents(string: server.url)?.queryItems)
+                #expect(items.first { $0.name == "host" }?.value == sockets && sockets.hasPrefix("/tmp/jobledger-"))
+                // Whoever connects is told whose server it has to be, and libpq looks before it sends anything.
+                #expect(items.first { $0.name == "requirepeer" }?.value == (try ServiceUser.current().name))
                 #expect(try mode(sockets) == 0o700)
+                try await expect(server.url, "SELECT 1", gives: "1")
+                // A cleaner of /tmp: the server cannot be reached, and is started again where it was.
+                try FileManager.default.removeItem(atPath: sockets)
+                try await server.stopUnreachable()
+                #expect(await server.pid == nil)
+                try await server.restart()
+                try await expect(server.url, "SELECT 1", gives: "1")
             }
+            #expect(!FileManager.default.fileExists(atPath: sockets), "what was made in /tmp is removed")
+            // Who takes the name that has become free gets nothing by it.
+            try #require(mkdir(sockets, 0o700) == 0)
             defer { try? FileManager.default.removeItem(atPath: sockets) }
-            // The address stays, also where /tmp was cleared.
-            try FileManager.default.removeItem(atPath: sockets)
             try await withPostgres(place) { server in
-                #expect(server.url == url)
-                try await expect(url, "SELECT 1", gives: "1")
+                #expect(try #require(server.temporarySockets).path != sockets)
+                try await expect(server.url, "SELECT 1", gives: "1")
             }
+
             let redis = try await PrivateRedis.start(directory: place)
+            let own = try #require(redis.temporarySockets).path
             let connection = try await RedisConnection.connect(RedisConfiguration(url: redis.url))
             try await connection.ping()
+            var foreign = try RedisConfiguration(url: redis.url)
+            #expect(foreign.peer == (try ServiceUser.current().name))
+            foreign.peer = "somebody"
+            let error = try await #require(throws: RedisError.self) { _ = try await RedisConnection.connect(foreign) }
+            #expect(error.message.contains("listens there, and not somebody: nothing was sent"))
             try await redis.stop()
-            if case .unixSocket(let path) = try RedisConfiguration(url: redis.url).address {
-                try FileManager.default.removeItem(atPath: URL(filePath: path).deletingLastPathComponent().path)
-            }
+            #expect(!FileManager.default.fileExists(atPath: own))
+        }
+    }
+
+    /// What a start that was killed has left in /tmp is taken again, and not by a copy of its directory.
+    @Test func aSocketDirectoryIsOneServersAlone() async throws {
+        try await withDirectory { directory in
+            let user = try ServiceUser.current()
+            _ = try DirectoryHandle.makePrivate(directory.path, passage: .group(user.gid))
+            let (original, copy) = (
+                directory.appending(path: String(repeating: "o", count: 100)),
+                directory.appending(path: String(repeating: "c", count: 100))
+            )
+            let service = try ServiceDirectory(original, user: user)
+            let first = try SocketDirectory.choose("redis", "s", service)
+            #expect(try SocketDirectory.choose("redis", "s", service).path == first.path)
+            try FileManager.default.copyItem(at: original, to: copy)
+            chown(copy.path, user.uid, user.gid)
+            let second = try SocketDirectory.choose("redis", "s", ServiceDirectory(copy, user: user))
+            #expect(second.path != first.path)
+            for sockets in [first, second] { try sockets.remove() }
+            #expect(!FileManager.default.fileExists(atPath: first.path) && !FileManager.default.fileExists(atPath: second.path))
+        }
+    }
+
+    /// A server that runs and cannot be reached is of no use: whoever revives it gets to.
+    @Test func aSocketThatWasRemovedIsNoticed() async throws {
+        try await withDirectory { directory in
+            let redis = try await PrivateRedis.start(directory: directory)
+            try await redis.stopUnreachable()
+            #expect(await redis.pid != nil)
+            try FileManager.default.removeItem(at: directory.appending(path: "redis.sock"))
+            try await redis.stopUnreachable()
+            #expect(await redis.pid == nil)
+            try await redis.restart()
+            try await RedisConnection.connect(RedisConfiguration(url: redis.url)).ping()
+            try await redis.stop()
         }
     }
 
@@ -104,14 +153,10 @@ import Testing
             let service = try ServiceDirectory(place, user: user)
             let elsewhere = directory.appending(path: "elsewhere").path
             try service.write(elsewhere, to: "redis.socket-directory")
-            guard case .unixSocket(let chosen) = try ServerAddress.choose(.unixSocket, of: "redis", socket: "s", in: service)
-            else {
-                Issue.record("no socket")
-                return
-            }
-            #expect(chosen.hasPrefix("/tmp/jobledger-"))
+            let chosen = try SocketDirectory.choose("redis", "s", service)
+            #expect(chosen.path.hasPrefix("/tmp/jobledger-"))
             #expect(!FileManager.default.fileExists(atPath: elsewhere))
-            try FileManager.default.removeItem(atPath: chosen)
+            try chosen.remove()
         }
     }
 

@@ -21,6 +21,14 @@ import Testing
             "unix://u:p@/run/a%20b?db=2",
             RedisConfiguration(address: .unixSocket(path: "/run/a b"), user: "u", password: "p", database: 2)
         ),
+        (
+            "unix://:p@/run/a?db=2&requirepeer=post%20gres",
+            {
+                var expected = RedisConfiguration(address: .unixSocket(path: "/run/a"), password: "p", database: 2)
+                expected.peer = "post gres"
+                return expected
+            }()
+        ),
     ])
     func reads(url: String, expected: RedisConfiguration) throws {
         #expect(try RedisConfiguration(url: url) == expected)
@@ -35,6 +43,7 @@ import Testing
         ("redis://:secret%2@h", "%25"), ("redis://:secret%ff@h", "UTF-8"), ("redis://:secret%00@h", "UTF-8"),
         ("redis://secret@h", "user without a password"), ("redis://[::1", "]"), ("redis://[h]", "IPv6"),
         ("unix://secret/path", "unix:///path"), ("unix://", "absolute path"), ("unix:///a?secret=1", "?db="),
+        ("unix:///a?db=1&secret=1", "?db="), ("unix:///a?requirepeer=", "requirepeer="), ("unix:///a?db=1?secret", "database"),
         ("rediss://u:secret@h", "stunnel"), ("rediss://h", "hiredis 0.14 as shipped by Debian 12 has no TLS"),
     ])
     func refuses(url: String, because part: String) throws {

@@ -1,0 +1,115 @@
+import Foundation
+import PrivateFiles
+import Redis
+import Testing
+
+@testable import EmbeddedServices
+
+/// A path may lead to somebody else's directory by now, or elsewhere in a container: what counts is the directory itself.
+@Suite(.timeLimit(.minutes(5))) struct IdentityTests {
+    /// The directory was removed, or renamed, under a server, and another server runs at its path.
+    @Test func aReplacedDirectoryIsAnothers() async throws {
+        try await withDirectory { directory in
+            _ = try DirectoryHandle.makePrivate(directory.path, passage: .group(try ServiceUser.current().gid))
+            let (place, away) = (directory.appending(path: "place"), directory.appending(path: "away"))
+            let first = try await PrivateRedis.start(directory: place.appending(path: "redis"))
+            let old = try await PrivatePostgres.start(directory: place.appending(path: "postgres"), settings: ["fsync": "off"])
+            try FileManager.default.moveItem(at: place, to: away)
+            let second = try await PrivateRedis.start(directory: place.appending(path: "redis"))
+            let new = try await PrivatePostgres.start(directory: place.appending(path: "postgres"), settings: ["fsync": "off"])
+            #expect(await first.pid != nil, "another at the same path is none of its leftovers")
+            #expect(await old.pid != nil)
+            await #expect(throws: DirectoryLost.self) { try await first.restart() }
+            await #expect(throws: DirectoryLost.self) { try await old.restart() }
+            try await RedisConnection.connect(RedisConfiguration(url: second.url)).ping()
+            try await expect(new.url, "SELECT 1", gives: "1")
+            try await second.stop()
+            try await new.stop()
+            try await old.stop()
+        }
+    }
+
+    @Test func aLockWhoseFileIsGoneIsHeldNoMore() async throws {
+        try await withDirectory { directory in
+            let handle = try DirectoryHandle.makePrivate(directory.path)
+            let lock = try DirectoryLock(path: handle.path("lock"), for: "the test")
+            try lock.requireHeld()
+            try handle.remove("lock")
+            #expect(throws: DirectoryLost.self) { try lock.requireHeld() }
+            let other = try DirectoryLock(path: handle.path("lock"), for: "the test")
+            try other.requireHeld()
+            #expect(throws: DirectoryLost.self) { try lock.requireHeld() }
+        }
+    }
+
+    /// A container whose processes we see has a server at the same path, in a directory of its own.
+    @Test(.enabled("mount namespaces are root's", { try await canUnshare() }))
+    func aServerInAnotherMountNamespaceIsAnothers() async throws {
+        try await withDirectory { directory in
+            let user = try ServiceUser.current()
+            _ = try DirectoryHandle.makePrivate(directory.path, passage: .group(user.gid))
+            let (place, inside) = (directory.appending(path: "place"), directory.appending(path: "inside"))
+            for path in [place, inside] { try await PrivateRedis.start(directory: path).stop() }
+            // The configuration names the socket by the path, which there is the other directory.
+            for name in ["redis.conf", "redis.password"] {
+                try FileManager.default.removeItem(at: inside.appending(path: name))
+                try FileManager.default.copyItem(at: place.appending(path: name), to: inside.appending(path: name))
+                chown(inside.appending(path: name).path, user.uid, user.gid)
+            }
+            let conf = place.appending(path: "redis.conf").path
+            let server = try user.command(
+                [try Programs.find("redis-server", package: "redis-server"), conf], parentDeathSignal: "KILL")
+            let script = "mount --bind '\(inside.path)' '\(place.path)' && exec \"$@\""
+            let foreign = try await ChildProcess.start(
+                [try Programs.find("unshare", package: "util-linux"), "-m", "/bin/sh", "-c", script, "sh"] + server,
+                environment: ["PATH": Programs.path], log: "/dev/null")
+            let socket = inside.appending(path: "redis.sock").path
+            while !FileManager.default.fileExists(atPath: socket), !foreign.hasExited {
+                try await Task.sleep(for: .milliseconds(10))
+            }
+            let own = try await PrivateRedis.start(directory: place)
+            #expect(!foreign.hasExited)
+            try await RedisConnection.connect(RedisConfiguration(url: own.url)).ping()
+            try await own.stop()
+            foreign.signal(SIGKILL)
+            _ = await foreign.exit()
+        }
+    }
+
+    private static func canUnshare() async throws -> Bool {
+        guard geteuid() == 0 else { return false }
+        let unshare = try Programs.find("unshare", package: "util-linux")
+        return try await ChildProcess.run([unshare, "-m", "/bin/true"], log: "/dev/null") == .code(0)
+    }
+
+    /// After a reboot, or in a copy, another process of the server's user has the number in its lock.
+    @Test func anOldLockOfTheDataIsForgotten() async throws {
+        try await withDirectory { directory in
+            let lock = directory.appending(path: "postgres-data/postmaster.pid")
+            var text = ""
+            try await withPostgres(directory) { _ in text = try String(contentsOf: lock, encoding: .utf8) }
+            let user = try ServiceUser.current()
+            let other = try await ChildProcess.start(
+                user.command([try Programs.find("sleep", package: "coreutils"), "600"], parentDeathSignal: "KILL"),
+                log: "/dev/null")
+            let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+            try Data(([Substring("\(other.pid)")] + lines.dropFirst()).joined(separator: "\n").utf8).write(to: lock)
+            chown(lock.path, user.uid, user.gid)
+            try await withPostgres(directory) { server in try await expect(server.url, "SELECT 1", gives: "1") }
+            #expect(!other.hasExited)
+            other.signal(SIGKILL)
+            _ = await other.exit()
+        }
+    }
+
+    /// Root in a container may not look into the processes of the server's user: that user is asked.
+    @Test(.enabled(if: geteuid() == 0)) func whatRootMayNotSeeTheUserDoes() async throws {
+        try await withDirectory { directory in
+            let user = try ServiceUser.current()
+            let service = try ServiceDirectory(directory, user: user)
+            let found = try await user.finds("/proc/self/root\(service.path(""))", toBe: service.path(""))
+            #expect(found)
+            #expect(try await !user.finds("/proc/self/root/tmp", toBe: service.path("")))
+        }
+    }
+}
