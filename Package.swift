@@ -99,7 +99,7 @@ let package = Package(
         library("LedgerClient", ["LedgerCore", "TransparencyLog", asyncHTTPClient, nioCore, nioHTTP1]),
 
         // Running it.
-        library("LedgerSettings", ["LedgerCore", configuration]),
+        library("LedgerSettings", ["LedgerCore", "PrivateFiles", configuration]),
         library("EmbeddedServices", ["Redis", "PrivateFiles", "Texts"]),
         .target(
             name: "LedgerBench",
@@ -148,7 +148,7 @@ let package = Package(
         tests("DiagnosticsTests", ["Diagnostics", "Texts"]),
         tests("PostgresTests", ["Postgres", "Redis", "OffPool", "LedgerTesting", "EmbeddedServices"]),
         tests("RedisTests", ["Redis", "Texts", "EmbeddedServices", "OffPool"]),
-        tests("LedgerSettingsTests", ["LedgerSettings"]),
+        tests("LedgerSettingsTests", ["LedgerSettings", "PrivateFiles"]),
         tests("EmbeddedServicesTests", ["EmbeddedServices", "Redis", "Texts", "PrivateFiles"]),
         tests("LedgerCoreTests", ["LedgerCore", "LedgerTesting"]),
         tests("TransparencyLogTests", ["TransparencyLog", "Texts", "LedgerTesting"]),

@@ -13,16 +13,20 @@ struct EnvironmentFile: Sendable {
         let value: Result<String, Problem>
     }
 
-    let path: String
-    private(set) var settings: [String: Setting] = [:]  // plain: asked for by our own names alone
+    /// What looks like a setting, behind another on its line: a shell reads `A=1 B=2` and `A=1; B=2` as two.
+    struct Hidden: Sendable {
+        let line: Int
+        let name: String
+    }
 
-    /// Far more than settings need.
-    private static let mostBytes = 1 << 20
+    let path: String
+    private(set) var hidden: [Hidden] = []
+    private(set) var settings: [String: Setting] = [:]  // plain: asked for by our own names alone
 
     /// - Throws: ``LedgerSettings/Problem`` where it cannot be read, or has a line that is no setting.
     /// - Returns: `nil` where there is no such file.
     init?(path: String) throws(Problem) {
-        guard let bytes = try Self.read(path) else { return nil }
+        guard let bytes = try SettingsFile.read(path) else { return nil }
         try self.init(path: path, bytes: bytes)
     }
 
@@ -46,6 +50,12 @@ struct EnvironmentFile: Sendable {
         if let earlier = settings[name] {
             throw Problem(description: "\(name) is set in line \(earlier.line) already: remove one of them")
         }
+        // Whoever's it is: what is not closed on its line takes in those behind it.
+        do throws(Problem) {
+            hidden += try EnvironmentLine.settings(behind: rest).map { Hidden(line: number, name: $0) }
+        } catch {
+            throw Problem(description: "\(name): \(error.description)")
+        }
         let value: Result<String, Problem>
         do throws(Problem) {
             value = .success(try EnvironmentLine.value(rest))
@@ -54,23 +64,16 @@ struct EnvironmentFile: Sendable {
         }
         settings[name] = Setting(line: number, value: value)
     }
+}
 
-    private static func read(_ path: String) throws(Problem) -> [UInt8]? {
-        // Not to wait for a writer, should it be a pipe.
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        if descriptor < 0, errno == ENOENT { return nil }
-        guard descriptor >= 0 else { throw Problem(description: "\(path) cannot be read: \(String(cString: strerror(errno)))") }
-        let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
-        do {
-            let data = try file.read(upToCount: mostBytes + 1) ?? Data()
-            guard data.count <= mostBytes else {
-                throw Problem(description: "\(path) is larger than \(mostBytes) bytes: it is no file of settings")
-            }
-            return Array(data)
-        } catch let problem as Problem {
-            throw problem
+extension LedgerSettings {
+    /// A line of a file of settings that gives `name` the value.
+    /// - Throws: ``Problem`` that names what no line can give, without the value.
+    public static func line(_ name: String, _ value: String) throws(Problem) -> String {
+        do throws(Problem) {
+            return "\(name)=\(try EnvironmentLine.written(value))"
         } catch {
-            throw Problem(description: "\(path) cannot be read: \(error.localizedDescription)")
+            throw Problem(description: "\(name): \(error.description)")
         }
     }
 }

@@ -6,7 +6,7 @@ enum EnvironmentLine {
     static func split(_ line: ArraySlice<UInt8>) throws(Problem) -> (name: String, rest: ArraySlice<UInt8>)? {
         guard !line.contains(0) else { throw Problem(description: "it has a zero byte") }
         guard String(validating: line, as: UTF8.self) != nil else { throw Problem(description: "it is not UTF-8") }
-        guard !line.contains(where: { $0 < 0x20 && $0 != tab || $0 == 0x7F }) else {
+        guard !line.contains(where: isControl) else {
             throw Problem(description: "it has a control character; lines end with LF, or CR LF")
         }
         var text = line.drop(while: isBlank)
@@ -17,11 +17,71 @@ enum EnvironmentLine {
         }
         let name = text.prefix(while: isOfName)
         let behind = text.dropFirst(name.count)
-        guard let first = name.first, !(UInt8(ascii: "0")...UInt8(ascii: "9")).contains(first), behind.first == equals else {
+        guard let first = name.first, !isDigit(first), behind.first == equals else {
             let spaced = behind.first.map(isBlank) == true && behind.drop(while: isBlank).first == equals && !name.isEmpty
             throw Problem(description: spaced ? "no space may stand before the =" : "it is not NAME=value, empty, or a # comment")
         }
         return (String(decoding: name, as: UTF8.self), behind.dropFirst())
+    }
+
+    /// The names of what looks like further settings on the line, behind the `=`, to programs that read it as shells do: outside of quotes and
+    /// comments.
+    /// - Throws: ``LedgerSettings/Problem`` where something is not closed on the line, so that to some programs the lines behind it are part of
+    ///   it: a quote, a command `$(…)`, a list `(…)`, or a line feed that is escaped.
+    static func settings(behind text: ArraySlice<UInt8>) throws(Problem) -> [String] {
+        var names: [String] = []
+        var depth = 0
+        var rest = text
+        var startsWord = false
+        scan: while let byte = rest.popFirst() {
+            switch byte {
+            case backslash:
+                guard rest.popFirst() != nil else {
+                    throw Problem(description: "a \\ at the end joins it with the line behind it")
+                }
+            case quote, doubleQuote, backtick: rest = try closed(rest, by: byte)
+            case UInt8(ascii: "("), UInt8(ascii: "{"):
+                let before = rest.startIndex - 2
+                let opens = before < text.startIndex ? byte == UInt8(ascii: "(") : text[before] == UInt8(ascii: "$")
+                if depth > 0 || opens { depth += 1 }
+            case UInt8(ascii: ")"), UInt8(ascii: "}"): depth = max(0, depth - 1)
+            case hash where startsWord: break scan
+            default:
+                let word = text[(rest.startIndex - 1)...]
+                let name = word.prefix(startsWord ? word.count : 0).prefix(while: isOfName)
+                if let first = name.first, !isDigit(first), text[name.endIndex...].first == equals {
+                    names.append(String(decoding: name, as: UTF8.self))
+                }
+            }
+            startsWord = isBlank(byte) || ";&|".utf8.contains(byte)
+        }
+        guard depth == 0 else { throw Problem(description: "a bracket is not closed; a value ends on its line") }
+        return names
+    }
+
+    private static func closed(_ text: ArraySlice<UInt8>, by end: UInt8) throws(Problem) -> ArraySlice<UInt8> {
+        var rest = text
+        while let byte = rest.popFirst() {
+            if byte == end { return rest }
+            // In single quotes it stands for itself.
+            if byte == backslash, end != quote { _ = rest.popFirst() }
+        }
+        throw Problem(description: "the quote is not closed; a value ends on its line")
+    }
+
+    /// How a value is written so that it is read as it was.
+    /// - Throws: ``LedgerSettings/Problem`` for one with line feeds or other control characters: there is no way to.
+    static func written(_ value: String) throws(Problem) -> String {
+        let bytes = Array(value.utf8)
+        guard !bytes.contains(where: isControl) else {
+            throw Problem(description: "it has a control character, such as a line feed, which a file of settings cannot have")
+        }
+        let isRead = (try? self.value(bytes[...])) == value && (try? settings(behind: bytes[...])) != nil
+        // A shell reads a blank as the end of the value.
+        if isRead, !bytes.contains(where: isBlank) { return value }
+        if !bytes.contains(quote) { return "'\(value)'" }
+        let escaped = bytes.flatMap { isSpecial($0) && $0 != quote ? [backslash, $0] : [$0] }
+        return "\"\(String(decoding: escaped, as: UTF8.self))\""
     }
 
     /// The value that is behind the `=`.
@@ -85,11 +145,16 @@ enum EnvironmentLine {
 
     private static let (hash, equals, tab) = (UInt8(ascii: "#"), UInt8(ascii: "="), UInt8(ascii: "\t"))
     private static let (quote, doubleQuote, backslash) = (UInt8(ascii: "'"), UInt8(ascii: "\""), UInt8(ascii: "\\"))
+    private static let backtick = UInt8(ascii: "`")
 
     private static func isBlank(_ byte: UInt8) -> Bool { byte == UInt8(ascii: " ") || byte == tab }
 
+    private static func isControl(_ byte: UInt8) -> Bool { byte < 0x20 && byte != tab || byte == 0x7F }
+
+    private static func isDigit(_ byte: UInt8) -> Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) }
+
     private static func isSpecial(_ byte: UInt8) -> Bool {
-        [quote, doubleQuote, backslash, UInt8(ascii: "`"), UInt8(ascii: "$")].contains(byte)
+        [quote, doubleQuote, backslash, backtick, UInt8(ascii: "$")].contains(byte)
     }
 
     private static func isOfName(_ byte: UInt8) -> Bool {

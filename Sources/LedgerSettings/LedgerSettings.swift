@@ -40,6 +40,11 @@ public struct LedgerSettings: Sendable {
         }
     }
 
+    /// The `up` whose data directory was named has ended.
+    public struct NotRunning: Error, Sendable, CustomStringConvertible {
+        public let description: String
+    }
+
     public private(set) var databaseURL: SecretText?
     public private(set) var redisURL: SecretText?
     public let ledger: LedgerName
@@ -53,9 +58,11 @@ public struct LedgerSettings: Sendable {
     public var http: HTTPSettings
 
     /// - Parameters:
-    ///   - dataDirectory: that of a running `jobledger up`, whose `env` is read instead of the environment. Without one: the
-    ///     environment, then `.env`, and for the addresses, where neither names any, `.jobledger/env`.
+    ///   - dataDirectory: that of a running `jobledger up`, whose `env` comes before the environment and `.env`; what these say of that
+    ///     ledger must not contradict it. Without one: the environment, then `.env`, and for the addresses, where neither names any,
+    ///     `.jobledger/env`.
     ///   - fallsBackToStandardDirectory: whether `.jobledger/env` counts; not for who writes it.
+    /// - Throws: ``Problem``, or ``NotRunning``.
     public init(dataDirectory: String? = nil, fallsBackToStandardDirectory: Bool = true) throws {
         do {
             try GivenTexts.checkEnvironment { $0 == "DATABASE_URL" || $0 == "REDIS_URL" || $0.text.hasPrefix("JOBLEDGER_") }
@@ -64,20 +71,20 @@ public struct LedgerSettings: Sendable {
         }
         let sources = SettingSources()
         if let dataDirectory {
-            let path = dataDirectory + "/env"
-            guard let file = try EnvironmentFile(path: path) else {
+            guard let file = try Self.environmentFile(in: dataDirectory) else {
                 throw Problem(
                     description:
-                        "\(path) does not exist: no ledger has been started there (jobledger up --data-dir \(dataDirectory))")
+                        "\(dataDirectory)/env does not exist: no ledger has been started there (jobledger up --data-dir \(dataDirectory))"
+                )
             }
-            sources.add(file)
+            sources.add(file, isChosen: true)
         }
         // What the data directory does not say, such as the log level, still comes from the environment.
         sources.addEnvironment(ProcessInfo.processInfo.environment)
         if let file = try EnvironmentFile(path: ".env") { sources.add(file) }
         let value = sources.value
         if dataDirectory == nil, fallsBackToStandardDirectory, try value("DATABASE_URL") == nil, try value("REDIS_URL") == nil,
-            let file = try EnvironmentFile(path: Self.standardDataDirectory + "/env")
+            let file = try Self.environmentFile(in: Self.standardDataDirectory)
         {
             sources.add(file)
         }
@@ -125,6 +132,12 @@ public struct LedgerSettings: Sendable {
                 "has a control character, which no header can have: the carriage return at the end of a Windows line, perhaps")
         }
         return SecretText(text)
+    }
+
+    private static func environmentFile(in directory: String) throws -> EnvironmentFile? {
+        // In this order: what `up` writes last is looked at first.
+        try DataDirectoryPlace.check(directory)
+        return try EnvironmentFile(path: directory + "/env")
     }
 
     /// The same with other addresses.

@@ -14,6 +14,10 @@ final class SettingSources {
         let place: (String) -> String
         let value: (String) throws -> String?
         let names: [String]
+        /// Names that stand behind another setting on its line.
+        var hidden: [EnvironmentFile.Hidden] = []
+        /// Whether the command line names it.
+        var isChosen = false
     }
 
     private var sources: [Source] = []
@@ -22,11 +26,13 @@ final class SettingSources {
         "JOBLEDGER_TOKEN", "JOBLEDGER_URL", "JOBLEDGER_DASHBOARD_URL", "JOBLEDGER_CI_MINUTES", "JOBLEDGER_SOAK",
     ]
 
-    func add(_ file: EnvironmentFile) {
+    /// - Parameter isChosen: whether it is that of `--data-dir`. What it says of the ledger nothing else may contradict.
+    func add(_ file: EnvironmentFile, isChosen: Bool = false) {
         sources.append(
             Source(
                 title: file.path, place: { name in file.settings[name].map { "\(file.path), line \($0.line)" } ?? file.path },
-                value: { try file.settings[$0]?.value.get() }, names: file.settings.keys.sorted()))
+                value: { try file.settings[$0]?.value.get() }, names: file.settings.keys.sorted(),
+                hidden: file.hidden, isChosen: isChosen))
     }
 
     func addEnvironment(_ environment: [String: String]) {  // plain: asked for by our own names alone
@@ -41,10 +47,19 @@ final class SettingSources {
     func value(_ name: String) throws -> String? {
         known.insert(name)
         var found: (value: String, title: String)?
+        var chosen: (value: String, title: String)?
         for source in sources {
             guard let value = try source.value(name) else { continue }
             if let found, found.value.isEmpty, !value.isEmpty {
                 throw Problem(description: "\(name) is empty in \(found.title), and set in \(source.title): remove one of them")
+            }
+            // An address is what --data-dir takes the place of; the rest says which ledger is meant, and with which key.
+            if source.isChosen, name.hasPrefix("JOBLEDGER_") { chosen = (value, source.title) }
+            if let chosen, !value.isEmpty, value != chosen.value {
+                throw Problem(
+                    description:
+                        "\(name) is one thing in \(chosen.title), which --data-dir names, and another in \(source.title): remove it there, or leave out --data-dir"
+                )
             }
             found = found ?? (value, source.title)
         }
@@ -63,13 +78,23 @@ final class SettingSources {
     func refuseUnknown() throws(Problem) {
         for source in sources {
             for name in source.names where !known.contains(name) {
+                guard isLikeOurs(name) else { continue }
                 let near = Spelling.nearest(to: name, of: known)
-                guard name.uppercased().hasPrefix("JOBLEDGER_") || near?.hasPrefix("JOBLEDGER_") == true else { continue }
                 throw Problem(
                     description: "\(name), in \(source.title), is no setting"
                         + (near.map { ": is \($0) meant?" } ?? "; docs/settings.md has those there are"))
             }
+            for hidden in source.hidden where known.contains(hidden.name) || isLikeOurs(hidden.name) {
+                throw Problem(
+                    description:
+                        "\(source.title), line \(hidden.line): \(hidden.name)= stands behind another setting, where some programs read it and others do not: write it on a line of its own, or the value that has it in single quotes"
+                )
+            }
         }
+    }
+
+    private func isLikeOurs(_ name: String) -> Bool {
+        name.uppercased().hasPrefix("JOBLEDGER_") || Spelling.nearest(to: name, of: known)?.hasPrefix("JOBLEDGER_") == true
     }
 
     /// What Kubernetes sets in every container for a service that is called `jobledger`, or begins like it.

@@ -81,5 +81,30 @@ extension EndToEnd {
                 #expect(up.program.isRunning)
             }
         }
+
+        @Test("of nothing: a server whose socket was removed is started again") func ofSockets() async throws {
+            try await UpProcess.with { up in
+                for name in ["redis/redis.sock", "postgres/.s.PGSQL.5432"] {
+                    let socket = up.directory.appending(path: name)
+                    try FileManager.default.removeItem(at: socket)
+                    try await until("\(name) is back") { FileManager.default.fileExists(atPath: socket.path) }
+                }
+                #expect(try await up.run("append", "a", "queued", "--data", Self.queued).code == 0)
+                try await until("the relay goes on") {
+                    try await up.run("status", "--json").json()["relay"]?["position"] == 1
+                }
+                #expect(up.program.isRunning)
+            }
+        }
+
+        /// Whoever stops it, systemd say, waits a minute and a half at most before it kills.
+        @Test("is not needed to end it where its Postgres hangs") func stopsAHangingPostgres() async throws {
+            try await UpProcess.with { up in
+                kill(try #require(up.processes(named: "/postgres").first), SIGSTOP)
+                up.program.signal(SIGTERM)
+                #expect(try await up.program.end(within: .seconds(60)).code == 0)
+                try await up.untilNothingRuns()
+            }
+        }
     }
 }

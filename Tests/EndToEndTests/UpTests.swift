@@ -116,5 +116,108 @@ extension EndToEnd {
             #expect(outcome.code == 2)
             #expect(outcome.errors.contains("jobledger up --data-dir /tmp/no-such-ledger"), "\(outcome)")
         }
+
+        @Test("in a copy of its directory is another ledger, which sends nothing to the original") func copies() async throws {
+            let queued = ["queued", "--data", #"{"name":"x"}"#]
+            let (directory, copy) = (try makeDirectory("up"), try makeDirectory("up"))
+            defer { for directory in [directory, copy] { try? FileManager.default.removeItem(at: directory) } }
+            let first = try await UpProcess.start(in: directory)
+            #expect(try await Program.jobledger.run(["append", "first"] + queued + ["--data-dir", directory.path]).code == 0)
+            first.program.signal(SIGTERM)
+            #expect(try await first.program.end(within: .seconds(60)).code == 0)
+            let copied = try await Program(path: "/bin/cp").run(["-a", directory.path + "/.", copy.path])
+            #expect(copied.code == 0, "\(copied)")
+            let up = try await UpProcess.start(in: directory)
+            // As a copy has it that is made while the original runs: the number of that one's Postgres.
+            let lock = "postgres/postgres-data/postmaster.pid"
+            let taken = try await Program(path: "/bin/cp").run(["-a", "\(directory.path)/\(lock)", "\(copy.path)/\(lock)"])
+            #expect(taken.code == 0, "\(taken)")
+
+            let refused = try await Program.jobledger.run(["append", "second"] + queued + ["--data-dir", copy.path])
+            #expect(refused.code == 2 && refused.errors.contains("jobledger up --data-dir \(copy.path)"), "\(refused)")
+            #expect(refused.errors.contains(directory.path), "\(refused)")
+            #expect(try await up.head() == 1)
+
+            let other = try await UpProcess.start(in: copy)
+            #expect(try await other.head() == 1)
+            #expect(try await Program.jobledger.run(["append", "second"] + queued + ["--data-dir", copy.path]).code == 0)
+            #expect(try await other.head() == 2)
+            #expect(try await up.head() == 1)
+            for name in ["JOBLEDGER_URL", "JOBLEDGER_TOKEN", "DATABASE_URL", "REDIS_URL"] {
+                #expect(try other.address(name) != up.address(name), "\(name)")
+            }
+            for up in [up, other] {
+                up.program.signal(SIGTERM)
+                #expect(try await up.program.end(within: .seconds(60)).code == 0)
+            }
+        }
+
+        @Test("ends where its directory is removed, and leaves another in its place alone") func directoryIsRemoved() async throws
+        {
+            let directory = try makeDirectory("up")
+            let first = try await UpProcess.start(in: directory)
+            // Servers that write may put something back while it goes.
+            try await until("the directory is gone") {
+                try? FileManager.default.removeItem(at: directory)
+                return !FileManager.default.fileExists(atPath: directory.path)
+            }
+            let second = try await UpProcess.start(in: directory)
+            let outcome = try await first.program.end()
+            #expect(outcome.code == 1 && outcome.errors.contains("was removed, renamed or replaced"), "\(outcome)")
+            #expect(second.isReady)
+            #expect(try await second.run("append", "job", "queued", "--data", #"{"name":"x"}"#).code == 0)
+            #expect(!second.program.errors.contains("has ended, starting it again"), "\(second.program.errors)")
+            await second.program.kill()
+            try await second.untilNothingRuns()
+            try? FileManager.default.removeItem(at: directory)
+        }
+
+        @Test("with a long path keeps nothing in /tmp, and a stranger there is sent nothing") func longPath() async throws {
+            let parent = try makeDirectory("up")
+            defer { try? FileManager.default.removeItem(at: parent) }
+            let directory = parent.appending(path: String(repeating: "l", count: 100))
+            let up = try await UpProcess.start(in: directory)
+            let url = try #require(try up.address("DATABASE_URL"))
+            let place = try #require(URLComponents(string: url)?.queryItems?.first { $0.name == "host" }?.value)
+            #expect(place.hasPrefix("/tmp/jobledger-") && url.contains("&requirepeer="))
+            #expect(try up.address("REDIS_URL")?.contains("&requirepeer=") == true)
+            #expect(try await up.run("append", "job", "queued", "--data", #"{"name":"x"}"#).code == 0)
+            let psql = try await Program.psql().run(["-qAt", "-c", "SELECT count(*) FROM jobledger.events", url])
+            #expect(psql.lines == ["1"], "\(psql)")
+            up.program.signal(SIGTERM)
+            #expect(try await up.program.end(within: .seconds(60)).code == 0)
+            #expect(!FileManager.default.fileExists(atPath: place))
+            let ended = try await up.run("status")
+            #expect(ended.code == 3 && ended.errors.contains("does not run"), "\(ended)")
+            try #require(mkdir(place, 0o755) == 0)
+            defer { rmdir(place) }
+            let strange = try await up.run("status")
+            #expect(strange.code == 3 && strange.errors.contains("does not run"), "\(strange)")
+        }
+
+        @Test("is the ledger that --data-dir names: a setting that names another is a mistake") func contradiction() async throws
+        {
+            try await UpProcess.with { up in
+                let append = ["append", "job", "queued", "--data", #"{"name":"x"}"#, "--data-dir", up.directory.path]
+                let environment = try await Program.jobledger.run(append, environment: ["JOBLEDGER_SCHEMA": "another"])
+                #expect(environment.code == 2 && environment.errors.contains("JOBLEDGER_SCHEMA"), "\(environment)")
+                let here = try makeDirectory("here")
+                defer { try? FileManager.default.removeItem(at: here) }
+                try Data("JOBLEDGER_SCHEMA=another\n".utf8).write(to: here.appending(path: ".env"))
+                let file = try await Program.jobledger.run(append, directory: here)
+                #expect(file.code == 2 && file.errors.contains(".env: remove it there, or leave out --data-dir"), "\(file)")
+                #expect(try await up.head() == 0)
+                #expect(try await Program.jobledger.run(append, environment: ["JOBLEDGER_SCHEMA": "jobledger"]).code == 0)
+            }
+        }
+
+        @Test("writes no address that it would not read") func addressOfTwoLines() async throws {
+            let directory = try makeDirectory("up")
+            defer { try? FileManager.default.removeItem(at: directory) }
+            let outcome = try await Program.jobledger.run(
+                ["up", "--data-dir", directory.path], environment: ["DATABASE_URL": "host=/nowhere\ndbname=secret"])
+            #expect(outcome.code == 2 && outcome.errors.contains("DATABASE_URL: it has a control character"), "\(outcome)")
+            #expect(!outcome.errors.contains("secret"))
+        }
     }
 }

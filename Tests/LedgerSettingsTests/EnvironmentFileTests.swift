@@ -35,8 +35,8 @@ import Testing
 
     @Test(arguments: [
         ("A= b", "behind the ="), ("A=#b", "begins with #"), ("A=pa$$word", "single quotes"), ("A=$HOME", "single quotes"),
-        ("A=a\\b", "single quotes"), ("A=a'b'", "in double quotes"), ("A=a\"b", "single quotes"), ("A=`x`", "single quotes"),
-        ("A='secret", "not closed"), ("A=\"secret", "not closed"), ("A='secret' x", "behind the closing quote"),
+        ("A=a\\b", "single quotes"), ("A=a'b'", "in double quotes"), ("A=a\"b\"", "single quotes"), ("A=`x`", "single quotes"),
+        ("A='secret' x", "behind the closing quote"),
         ("A='secret'#x", "behind the closing quote"), ("A=\"$secret\"", "write \\ before"),
         ("A=\"secret\\n\"", "write \\ before"),
     ])
@@ -47,6 +47,54 @@ import Testing
         #expect(!error.description.contains("secret") && !error.description.contains("word"), "a value may be a password")
         // What other programs have here is theirs.
         #expect(try file.settings["B"]?.value.get() == "c")
+    }
+
+    /// To some programs the lines behind it are part of the value, to others they are settings: so whoever's the name is.
+    @Test(arguments: [
+        "A='secret", "A=\"secret", "A=it's", "A=a\"b", "export A='x", "A=`secret", "A=$(secret", "A=${secret", "A=(1",
+        "A=secret\\",
+        "A='x'\"y", "A=\"a\\\"", "A=a\\\\\\",
+    ])
+    func refusesWhatIsNotClosedOnItsLine(_ line: String) throws {
+        let error = try #require(throws: LedgerSettings.Problem.self) {
+            try Self.file("# one\n" + line + "\nJOBLEDGER_SCHEMA=nope\nB=y'\n")
+        }
+        #expect(error.description.hasPrefix(".env, line 2: A: "), "\(error)")
+        #expect(!error.description.contains("secret"))
+    }
+
+    @Test(arguments: [
+        "A=b # it's", "A='it''s'", "A=$(x) y", "A={\"a\": [1]}", "A=a(b", "A=\"'\"", "A='\"'", "A=\\'x", "A='\\'", "A= # '",
+    ])
+    func leavesToOthersWhatIsClosed(_ line: String) throws {
+        #expect(try Self.file(line + "\nB=c").settings["B"]?.value.get() == "c")
+    }
+
+    @Test(arguments: [
+        ("export A=1 B=2", ["B"]), ("A=1; B=2", ["B"]), ("A=1;B=2", ["B"]), ("A=1 && export B=2", ["B"]),
+        ("A='1' B=2 C=3", ["B", "C"]),
+        ("A=$(x) B=2", ["B"]), ("A='1 B=2'", []), ("A=1 # B=2", []), ("A=1 -DB=2", []), ("A=x B =2", []), ("A=host=x", []),
+    ])
+    func seesSettingsBehindSettings(_ line: String, _ names: [String]) throws {
+        #expect(try Self.file(line).hidden.map(\.name) == names)
+    }
+
+    /// What `up` writes it reads as it was.
+    @Test(arguments: [
+        "postgresql://u:p@/d?host=/tmp/x&port=5432", "host=/tmp password='p w\\'$x' user=odd", "application_name='a #b'", "a\"b",
+        "#a", " a",
+        "it's", "", "a b", "C:\\", "`x`", "é",
+    ])
+    func writesWhatItReads(_ value: String) throws {
+        let line = try LedgerSettings.line("A", value)
+        let file = try Self.file("# by us\n\(line)\nB=c\n")
+        #expect(try file.settings["A"]?.value.get() == value, "\(line)")
+        #expect(file.settings.count == 2)
+    }
+
+    @Test func writesNoLineFeeds() throws {
+        let error = try #require(throws: LedgerSettings.Problem.self) { try LedgerSettings.line("A", "host=x\ndbname=secret") }
+        #expect(error.description.hasPrefix("A: it has a control character") && !error.description.contains("secret"))
     }
 
     @Test func refusesWhatIsThereTwice() throws {
@@ -67,7 +115,13 @@ import Testing
         defer { try? FileManager.default.removeItem(at: directory) }
         #expect(try EnvironmentFile(path: directory.appending(path: "none").path) == nil)
         let error = try #require(throws: LedgerSettings.Problem.self) { try EnvironmentFile(path: directory.path) }
-        #expect(error.description.hasPrefix("\(directory.path) cannot be read: "))
+        #expect(error.description.hasPrefix("\(directory.path) cannot be read: it is a directory"))
+        let link = directory.appending(path: "link").path
+        symlink("nowhere", link)
+        let dangling = try #require(throws: LedgerSettings.Problem.self) { try EnvironmentFile(path: link) }
+        #expect(dangling.description == "\(link) is a symbolic link to something that is not there")
+        symlink("/dev/null", directory.appending(path: "off").path)
+        #expect(try EnvironmentFile(path: directory.appending(path: "off").path)?.settings.isEmpty == true)
         let large = directory.appending(path: "large")
         try Data(count: 1 << 21).write(to: large)
         #expect(throws: LedgerSettings.Problem.self) { try EnvironmentFile(path: large.path) }
@@ -76,5 +130,36 @@ import Testing
         try Data("A=b".utf8).write(to: closed)
         chmod(closed.path, 0)
         #expect(throws: LedgerSettings.Problem.self) { try EnvironmentFile(path: closed.path) }
+    }
+
+    /// As password managers mount one: whoever opens it is written to, a moment later.
+    @Test func aPipeIsReadToItsEnd() async throws {
+        let pipe = FileManager.default.temporaryDirectory.appending(path: "settings-\(UUID())").path
+        try #require(mkfifo(pipe, 0o600) == 0)
+        defer { unlink(pipe) }
+        let text = "A=b\n" + String(repeating: "# much more than a pipe holds at a time\n", count: 5000) + "B=c\n"
+        for text in [text, ""] {
+            let writer = Thread {
+                // Returns when somebody reads.
+                let file = FileHandle(fileDescriptor: open(pipe, O_WRONLY), closeOnDealloc: true)
+                try? file.write(contentsOf: Data(text.utf8))
+            }
+            writer.start()
+            guard !text.isEmpty else {
+                let error = try #require(throws: LedgerSettings.Problem.self) { try EnvironmentFile(path: pipe) }
+                #expect(error.description.contains("nothing came out of it"))
+                continue
+            }
+            let file = try #require(try EnvironmentFile(path: pipe))
+            #expect(try file.settings["B"]?.value.get() == "c")
+        }
+    }
+
+    @Test func aPipeThatNobodyWritesIntoIsNoEmptyFile() throws {
+        let pipe = FileManager.default.temporaryDirectory.appending(path: "settings-\(UUID())").path
+        try #require(mkfifo(pipe, 0o600) == 0)
+        defer { unlink(pipe) }
+        let error = try #require(throws: LedgerSettings.Problem.self) { try EnvironmentFile(path: pipe) }
+        #expect(error.description.contains("nobody has written into it"))
     }
 }

@@ -82,4 +82,38 @@ import Testing
         #expect(
             "\(try NamedFile(path: "/etc/S3CR3T", setting: "JOBLEDGER_SEAL_KEY"))" == "the file that JOBLEDGER_SEAL_KEY names")
     }
+
+    @Test(arguments: [
+        "export A=1 JOBLEDGER_SCHEMA=nope", "A=1; JOBLEDGER_SCHEMA=nope", "A=1 jobledger_shema=nope", "A=1;DATABASE_URL=x",
+    ])
+    func aSettingBehindAnotherIsRefused(_ line: String) throws {
+        let text = try problem([:], "# two\n" + line)
+        #expect(text.hasPrefix(".env, line 2: ") && text.contains("line of its own"), "\(text)")
+        #expect(!text.contains("nope"))
+    }
+
+    @Test func othersMayHaveWhatLooksLikeSettingsBehindTheirs() throws {
+        try sources([:], "DSN=host=localhost dbname=x\nDATABASE_URL=postgresql://u@/d?host=/tmp&port=5432").refuseUnknown()
+    }
+
+    /// Which ledger is meant is asked, not chosen.
+    @Test func nothingContradictsTheDataDirectory() throws {
+        func value(_ name: String, _ environment: [String: String]) throws -> String? {
+            let sources = SettingSources()
+            let text = "DATABASE_URL=here\nJOBLEDGER_SCHEMA=one\n"
+            sources.add(try EnvironmentFile(path: "d/env", bytes: Array(text.utf8)), isChosen: true)
+            sources.addEnvironment(environment)
+            return try sources.value(name)
+        }
+        #expect(try value("JOBLEDGER_SCHEMA", ["JOBLEDGER_SCHEMA": "one"]) == "one")
+        #expect(try value("JOBLEDGER_SCHEMA", ["JOBLEDGER_SCHEMA": ""]) == "one")
+        #expect(try value("DATABASE_URL", ["DATABASE_URL": "elsewhere"]) == "here")
+        #expect(try value("JOBLEDGER_WINDOW", ["JOBLEDGER_WINDOW": "5"]) == "5")
+        let error = try #require(throws: LedgerSettings.Problem.self) {
+            try value("JOBLEDGER_SCHEMA", ["JOBLEDGER_SCHEMA": "two"])
+        }
+        #expect(
+            error.description.contains("d/env") && error.description.contains("--data-dir")
+                && error.description.contains("the environment"))
+    }
 }

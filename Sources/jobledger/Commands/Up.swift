@@ -50,9 +50,9 @@ struct Up: AsyncParsableCommand {
         let environment = try LedgerSettings(fallsBackToStandardDirectory: false)
         let logger = environment.logger("jobledger")
         let definitions = try projections.definitions()
-        let directory = DataDirectory(dataDir)
-        let lock = try directory.prepare()
-        defer { withExtendedLifetime(lock) {} }
+        // Before anything is started.
+        _ = try DataDirectory.addresses(environment)
+        let directory = try DataDirectory(taking: dataDir)
 
         let listening: Listening = tcp ? .loopback : .unixSocket
         let postgres =
@@ -93,7 +93,8 @@ struct Up: AsyncParsableCommand {
         let redisConfiguration = try settings.requireRedis()
         let token = try await token(settings, directory)
         let seal = try await settings.prepareSeal(directory, logger: logger)
-        try directory.write(settings, verifier: seal.verifier)
+        let sockets = [postgres?.temporarySockets, redis?.temporarySockets].compactMap { $0 }
+        try directory.write(settings, verifier: seal.verifier, sockets: sockets)
         let (addresses, listening) = AsyncStream<String>.makeStream()
 
         var services: [any Service] = [try settings.relay(redisConfiguration, logger: logger)]
@@ -103,6 +104,7 @@ struct Up: AsyncParsableCommand {
             services.append(Running { try await Revival("Postgres", logger).keep(postgres.exit, postgres.restart) })
         }
         if let redis { services.append(Running { try await Revival("Redis", logger).keep(redis.exit, redis.restart) }) }
+        services.append(Running { try await Self.watch(directory, postgres, redis) })
         services.append(
             try settings.service(
                 host: host, port: try port ?? settings.http.port ?? directory.choosePort(),
@@ -111,7 +113,7 @@ struct Up: AsyncParsableCommand {
         services.append(
             Running {
                 guard let address = await addresses.first(where: { _ in true }) else { return }
-                try directory.write(settings, verifier: seal.verifier, service: (address, token))
+                try directory.write(settings, verifier: seal.verifier, sockets: sockets, service: (address, token))
                 try await Self.waitUntilProjecting(definitions, settings)
                 try directory.markReady()
                 Output.diagnostic("The ledger is up. Ctrl-C stops it; \(directory.env.path) has its addresses and a token.")
@@ -120,6 +122,17 @@ struct Up: AsyncParsableCommand {
                 try await Task.sleep(for: .seconds(1_000_000_000))
             })
         try await settings.serve(services, logger: logger)
+    }
+
+    /// Ends all when the directory is no longer ours, and lets a server be started again whose socket is gone.
+    private static func watch(_ directory: DataDirectory, _ postgres: PrivatePostgres?, _ redis: PrivateRedis?) async throws {
+        while true {
+            try directory.requireHeld()
+            try await postgres?.stopUnreachable()
+            try await redis?.stopUnreachable()
+            // Nobody tells of what is done to a directory above.
+            try await Task.sleep(for: .seconds(1))
+        }
     }
 
     /// The token that is written into the environment: that of the last run where it works.

@@ -27,7 +27,7 @@ enum Failure {
             Output.diagnostic("jobledger: \(explanation(of: error))")
             let isAway = error.isConnectionFailure || error.isRetriable
             Foundation.exit(error.isMistake ? usage.rawValue : isAway ? cannotConnect.rawValue : refused.rawValue)
-        case is OutcomeUnknown, is CheckpointAddress.Unreachable:
+        case is OutcomeUnknown, is CheckpointAddress.Unreachable, is LedgerSettings.NotRunning:
             Output.diagnostic("jobledger: \(error)")
             Foundation.exit(cannotConnect.rawValue)
         case let error as RedisError:
@@ -46,7 +46,7 @@ enum Failure {
             is Verification.NotProjected,
             is Rebuild.Obstructed, is RebuildOfAnother, is CannotFold, is ReplacedTables.None,
             is PastTables.Taken, is NewProjection.Taken, is LogFile.Refused,
-            is EmbeddedServiceError, is FileFailure, is SealStopped, is SealDamaged,
+            is EmbeddedServiceError, is DirectoryLost, is FileFailure, is SealStopped, is SealDamaged,
             is SealProofs.NotSealed,
             is SealProofs.TooMuch,
             is HistoryRewritten, is AuditTrail.NotProjected, is JobCompleteness.NotComplete,

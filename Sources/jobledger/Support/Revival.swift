@@ -1,3 +1,4 @@
+import EmbeddedServices
 import Logging
 import OffPool
 
@@ -14,6 +15,7 @@ struct Revival: Sendable {
     /// - Parameters:
     ///   - exit: returns when the server has ended, at once where it does not run.
     ///   - restart: throws why the server does not come up, with its own last words.
+    /// - Throws: ``DirectoryLost``: there is nothing to start any more.
     func keep(_ exit: @Sendable () async -> Void, _ restart: @Sendable () async throws -> Void) async throws {
         while true {
             await exit()
@@ -25,6 +27,8 @@ struct Revival: Sendable {
                     try await restart()
                     logger.notice("\(name) is back")
                     break
+                } catch let error as DirectoryLost {
+                    throw error
                 } catch {
                     try Task.checkCancellation()
                     let pause = backoff.advance()

@@ -69,7 +69,7 @@ extension LedgerSettings {
         let origin = try await store.pool.withConnection { try await SealStatus.lastOrigin(on: $0) }
         await store.close()
         let (name, path) = (Self.sealKeyName(ledger, epoch), directory.sealKey.path)
-        if try directory.hasSealKey(named: name, logger: logger) == false {
+        if try directory.hasSealKey(named: name, lastUsed: origin, logger: logger) == false {
             let isOfThePast = origin.map { $0 != name && $0.text.hasPrefix("jobledger/\(ledger)/") } ?? true
             guard isOfThePast else {
                 logger.warning(
@@ -85,15 +85,20 @@ extension LedgerSettings {
 
 extension DataDirectory {
     /// The key that seals; beside it is what was signed with it.
-    var sealKey: URL { url.appending(path: "seal.key") }
+    var sealKey: URL { URL(fileURLWithPath: path).appending(path: "seal.key") }
 
-    /// Whether there is a key of this name. One of an epoch that is over is put aside.
-    func hasSealKey(named name: ExactText, logger: Logger) throws -> Bool {
+    /// Whether there is a key of this name. One of an epoch that is over, or of another ledger, is put aside.
+    /// - Parameter lastUsed: the name of the key that the ledger was sealed with last.
+    func hasSealKey(named name: ExactText, lastUsed: ExactText?, logger: Logger) throws -> Bool {
         let path = sealKey.path
         guard FileManager.default.fileExists(atPath: path) else { return false }
         let key = try KeyFile.sealKey(at: path)
         if key.name == name { return true }
-        logger.notice("another epoch has begun: a new key seals it", metadata: ["old": "\(key.name)", "new": "\(name)"])
+        let reason =
+            key.name == lastUsed
+            ? "another epoch has begun: a new key seals it"
+            : "the key in the directory is not one that this ledger was sealed with last: it is put aside, and a new one seals"
+        logger.notice("\(reason)", metadata: ["old": "\(key.name)", "new": "\(name)"])
         for file in [path, path + ".signed"] where FileManager.default.fileExists(atPath: file) {
             try FileManager.default.moveItem(
                 atPath: file, toPath: file + "." + (key.name.text.split(separator: "/").last ?? "old"))

@@ -1,0 +1,86 @@
+import Foundation
+import PrivateFiles
+import Testing
+
+@testable import LedgerSettings
+
+/// An `env` counts where it was written, while its sockets are its ledger's own.
+@Suite struct DataDirectoryPlaceTests {
+    /// A directory with an `env`, as `up` leaves it.
+    private func withDirectory(
+        sockets: [DataDirectoryPlace.Sockets] = [], _ body: (_ parent: URL, _ directory: DirectoryHandle) throws -> Void
+    ) throws {
+        let parent = FileManager.default.temporaryDirectory.appending(path: "place-\(UUID())")
+        defer { try? FileManager.default.removeItem(at: parent) }
+        let directory = try DirectoryHandle.makePrivate(parent.appending(path: "original").path)
+        try directory.write("DATABASE_URL=postgresql://localhost/x\nJOBLEDGER_SCHEMA=one\n", to: "env")
+        try DataDirectoryPlace(directory, sockets: sockets).write(in: directory)
+        try body(parent, directory)
+    }
+
+    @Test func countsWhereItWasWritten() throws {
+        try withDirectory { parent, directory in
+            #expect(try LedgerSettings(dataDirectory: directory.path).window == 100_000)
+            let place = try #require(try DataDirectoryPlace.read(in: directory))
+            #expect(!place.isElsewhere(than: directory))
+            // Renamed, it is the same.
+            let renamed = parent.appending(path: "renamed").path
+            try #require(rename(directory.path, renamed) == 0)
+            try DataDirectoryPlace.check(renamed)
+            #expect(!place.isElsewhere(than: try DirectoryHandle(renamed)))
+        }
+    }
+
+    @Test func countsNotInACopy() throws {
+        try withDirectory { parent, directory in
+            let copy = parent.appending(path: "copy").path
+            try FileManager.default.copyItem(atPath: directory.path, toPath: copy)
+            let error = try #require(throws: LedgerSettings.Problem.self) { try LedgerSettings(dataDirectory: copy) }
+            #expect(error.description.contains(directory.path) && error.description.contains("jobledger up --data-dir \(copy)"))
+            let place = try #require(try DataDirectoryPlace.read(in: try DirectoryHandle(copy)))
+            #expect(place.isElsewhere(than: try DirectoryHandle(copy)))
+            // Also not in the original's place, while that runs elsewhere.
+            try #require(rename(directory.path, directory.path + "-away") == 0 && rename(copy, directory.path) == 0)
+            #expect(throws: LedgerSettings.Problem.self) { try LedgerSettings(dataDirectory: directory.path) }
+        }
+    }
+
+    @Test func countsNotWithoutAPlace() throws {
+        try withDirectory { _, directory in
+            for text in [nil, "", "{}"] as [String?] {
+                try directory.remove(DataDirectoryPlace.file)
+                if let text { try directory.write(text, to: DataDirectoryPlace.file) }
+                #expect(throws: LedgerSettings.Problem.self) { try LedgerSettings(dataDirectory: directory.path) }
+            }
+        }
+    }
+
+    /// In /tmp anybody can make a directory of the name that has become free.
+    @Test func countsNotWithSocketsOfAnother() throws {
+        let path = FileManager.default.temporaryDirectory.appending(path: "sockets-\(UUID())").path
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        try withDirectory(sockets: [.init(path: path, owner: geteuid())]) { _, directory in
+            func isRefused() throws -> Bool {
+                do {
+                    _ = try LedgerSettings(dataDirectory: directory.path)
+                    return false
+                } catch is LedgerSettings.NotRunning {
+                    return true
+                }
+            }
+            #expect(try isRefused(), "there is none")
+            try #require(mkdir(path, 0o700) == 0)
+            #expect(try !isRefused())
+            chmod(path, 0o711)
+            #expect(try isRefused(), "others can enter")
+            chmod(path, 0o700)
+            let own = try DataDirectoryPlace(directory, sockets: [.init(path: path, owner: geteuid() + 1)])
+            try own.write(in: directory)
+            #expect(try isRefused(), "another's")
+            try DataDirectoryPlace(directory, sockets: [.init(path: path + "-link", owner: geteuid())]).write(in: directory)
+            symlink(path, path + "-link")
+            defer { unlink(path + "-link") }
+            #expect(try isRefused(), "a link")
+        }
+    }
+}
