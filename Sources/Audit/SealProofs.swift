@@ -187,16 +187,19 @@ public struct SealProofs: SealedLog {
     /// - Returns: the checkpoint; `nil` while nothing is sealed.
     /// - Throws: ``HistoryRewritten``
     public func write(to directory: TileDirectory) async throws -> SignedCheckpoint? {
-        if let kept = try directory.keptCheckpoint() {
+        let kept = try directory.keptCheckpoint()
+        if let kept {
             try await Witness(key: nil, memory: Kept(checkpoint: kept)).look(at: self)
         }
+        // A tile that no checkpoint there speaks of may be of any history.
+        let known = kept?.head.size ?? 0
         return try await withSeal { _, seal in
             guard let seal else { return nil }
             for level in 0...Tile.highestLevel {
                 let full = seal.size >> (Tile.height * (level + 1))
                 for start in stride(from: 0, to: full, by: Tile.width) {
                     let tiles = (start..<min(full, start + Int64(Tile.width))).map { Tile(level: level, number: $0) }
-                        .filter { !directory.has($0) }
+                        .filter { $0.width(inTreeOf: known) < Tile.width || !directory.has($0) }
                     guard !tiles.isEmpty else { continue }
                     let hashes = try await seal.tiles.hashes(of: tiles, treeOf: seal.size)
                     for tile in tiles {

@@ -33,11 +33,24 @@ public final class WrittenFile: Sendable {
         guard !isLink || path.hasPrefix("/dev/") else {
             throw FileFailure("\(path) is a symbolic link, which would be replaced: name the file that it stands for")
         }
-        let descriptor = open(path, O_WRONLY | O_APPEND | O_CLOEXEC | (isLink ? 0 : O_NOFOLLOW))
-        guard descriptor >= 0 else { throw .system("\(path) cannot be written") }
-        guard let status = FileStatus(descriptor), status.isStream || isLink && status.isFile else {
+        // Nobody may ever read from a pipe: it is opened without waiting for a reader.
+        let descriptor = open(path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (isLink ? 0 : O_NOFOLLOW))
+        guard descriptor >= 0 else {
+            guard errno == ENXIO else { throw .system("\(path) cannot be written") }
+            throw FileFailure("\(path) is a pipe from which nobody reads: start the reader first")
+        }
+        do throws(FileFailure) {
+            guard let status = FileStatus(descriptor), status.isStream || isLink && status.isFile else {
+                throw FileFailure("\(path) is no file, and cannot be written")
+            }
+            // What a stranger has put there, in /tmp for instance, goes to the stranger.
+            guard isLink || [0, geteuid()].contains(status.owner) else {
+                throw FileFailure("\(path) belongs to user id \(status.owner), who would get what is written: name another")
+            }
+            guard fcntl(descriptor, F_SETFL, O_APPEND) == 0 else { throw .system("\(path) cannot be written") }
+        } catch {
             close(descriptor)
-            throw FileFailure("\(path) is no file, and cannot be written")
+            throw error
         }
         return descriptor
     }
@@ -47,6 +60,9 @@ public final class WrittenFile: Sendable {
         close(descriptor)
         if let draft { unlink(draft) }
     }
+
+    /// Whether it is standard output by another name, such as `/dev/stdout`.
+    public var isStandardOutput: Bool { FileIdentity(descriptor: descriptor) == FileIdentity(descriptor: STDOUT_FILENO) }
 
     public func write(_ bytes: some Collection<UInt8>) throws(FileFailure) {
         var rest = Array(bytes)[...]

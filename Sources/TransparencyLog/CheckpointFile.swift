@@ -6,6 +6,9 @@ public struct CheckpointFile: WitnessMemory {
 
     public init(path: String) { self.path = path }
 
+    /// A checkpoint behind a line with an epoch.
+    private static let mostBytes = SignedNote.mostBytes + 128
+
     public struct Failure: Error, Sendable, CustomStringConvertible {
         public let description: String
     }
@@ -13,7 +16,15 @@ public struct CheckpointFile: WitnessMemory {
     /// `nil` where there is no such file. What a sealer remembers, behind a line with its epoch, can be read as well.
     /// - Throws: ``Failure``
     public func load() throws(Failure) -> SignedCheckpoint? {
-        guard FileManager.default.fileExists(atPath: path) else { return nil }
+        var status = stat()
+        guard stat(path, &status) == 0 else {
+            if errno == ENOENT { return nil }
+            throw Failure(description: "\(path) cannot be read: \(String(cString: strerror(errno)))")
+        }
+        // A pipe or a device may never end.
+        guard status.st_mode & S_IFMT == S_IFREG, status.st_size <= Self.mostBytes else {
+            throw Failure(description: "\(path) is no plain file with a checkpoint")
+        }
         guard var text = try? String(contentsOfFile: path, encoding: .utf8) else {
             throw Failure(description: "\(path) cannot be read")
         }

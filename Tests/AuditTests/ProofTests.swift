@@ -108,6 +108,37 @@ struct ProofTests {
         }
     }
 
+    /// Tiles that were left without their checkpoint are not taken for those of another log.
+    @Test func tilesWithoutACheckpointAreWrittenAnew() async throws {
+        try await SealedLedger.with { sealed in
+            let directory = TileDirectory(path: sealed.directory.appending(path: "tiles").path)
+            try await SealedLedger.with { other in
+                try await other.fill(300)
+                _ = try await other.sealer().sealUntilHead()
+                _ = try await SealProofs(other.ledger.store).write(to: directory)
+            }
+            try FileManager.default.removeItem(atPath: directory.path + "/checkpoint")
+            try await sealed.fill(260)
+            _ = try await sealed.sealer().sealUntilHead()
+            let seal = SealProofs(sealed.ledger.store)
+            _ = try await seal.write(to: directory)
+            let tile = Tile(level: 0, number: 0)
+            let written = try Data(contentsOf: URL(filePath: directory.path + "/tile/" + tile.path()))
+            #expect(try await Array(written) == seal.tile(tile, width: Tile.width))
+        }
+    }
+
+    /// What is no plain file has no end, perhaps, and is not read as a checkpoint.
+    @Test func aCheckpointIsInAPlainFile() async throws {
+        try await SealedLedger.with { sealed in
+            let pipe = sealed.directory.appending(path: "pipe").path
+            #expect(mkfifo(pipe, 0o600) == 0)
+            for path in [pipe, sealed.directory.path] {
+                #expect(throws: CheckpointFile.Failure.self, "\(path)") { try CheckpointFile(path: path).load() }
+            }
+        }
+    }
+
     /// A checkpoint that nobody has signed is not taken for one that was kept.
     @Test func aForgedMemoryIsNoHistory() async throws {
         try await SealedLedger.with { sealed in

@@ -70,6 +70,45 @@ import Testing
         }
     }
 
+    /// Devices of the test's own: those of the machine are everybody's.
+    @Test(.enabled("making a device takes root") { geteuid() == 0 }) func aDeviceStaysOne() async throws {
+        try await withDirectory { directory in
+            try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+            func device(_ name: String, minor: dev_t) -> String {
+                let path = directory.appending(path: name).path
+                #expect(mknod(path, S_IFCHR | 0o666, 1 << 8 | minor) == 0)
+                return path
+            }
+            func isDevice(_ path: String) throws -> Bool {
+                try FileManager.default.attributesOfItem(atPath: path)[.type] as? FileAttributeType == .typeCharacterSpecial
+            }
+            let (null, full) = (device("null", minor: 3), device("full", minor: 7))
+            try WrittenFile.write("text", to: null, mode: 0o600)
+            #expect(throws: FileFailure("\(full) cannot be written: No space left on device")) {
+                try WrittenFile.write("text", to: full, mode: 0o600)
+            }
+            #expect(try isDevice(null) && isDevice(full))
+            // What a stranger may have put there is the stranger's.
+            #expect(chown(null, 65534, 65534) == 0)
+            let error = #expect(throws: FileFailure.self) { try WrittenFile(null, mode: 0o600) }
+            #expect(error?.description.contains("belongs to user id 65534") == true)
+        }
+    }
+
+    /// Nor does anything wait for a reader who may never come.
+    @Test func aPipeWithoutAReaderIsRefused() async throws {
+        try await withDirectory { directory in
+            try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+            let pipe = directory.appending(path: "pipe").path
+            #expect(mkfifo(pipe, 0o600) == 0)
+            let error = #expect(throws: FileFailure.self) { try WrittenFile(pipe, mode: 0o600) }
+            #expect(error?.description.contains("start the reader first") == true)
+            let nothing = #expect(throws: FileFailure.self) { try WrittenFile(directory.path, mode: 0o600) }
+            #expect(nothing?.description.contains("Is a directory") == true)
+            #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path) == ["pipe"])
+        }
+    }
+
     @Test func whatIsReadIsNamedWhereItCannotBe() async throws {
         try await withDirectory { directory in
             try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)

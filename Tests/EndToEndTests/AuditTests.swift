@@ -182,6 +182,44 @@ extension EndToEnd {
             }
         }
 
+        @Test("an address that redirects, or keeps nothing, is no anchor", arguments: ["303", "307", "204"])
+        func forgetful(status: String) async throws {
+            try await Self.with { user, _ in
+                try await Self.fill(user)
+                try await Self.seal(user)
+                let server = try await PythonTools.python().start(["-c", Self.forgetful, status])
+                do {
+                    let port = try await eventually("it listens") { server.lines.first }
+                    let anchored = try await user.run("audit", "anchor", "http://127.0.0.1:\(port)/checkpoint")
+                    #expect(anchored.code == 1 && !anchored.output.contains("has the checkpoint"), "\(anchored)")
+                    let reason = status == "204" ? "does not give it back" : "answers PUT with \(status)"
+                    #expect(anchored.errors.contains(reason), "\(anchored)")
+                    #expect(anchored.errors.contains("a redirect, which is not followed") == (status != "204"), "\(anchored)")
+                } catch {
+                    await server.kill()
+                    throw error
+                }
+                await server.kill()
+            }
+        }
+
+        /// Takes what is put there, sends whoever did it to a page, and keeps nothing.
+        private static let forgetful = """
+            import http.server, sys
+            class Forgetful(http.server.BaseHTTPRequestHandler):
+                def answer(self, status, body=b""):
+                    self.send_response(status); self.send_header("Location", "/login")
+                    if status != 204: self.send_header("Content-Length", str(len(body)))
+                    self.end_headers(); self.wfile.write(body)
+                def do_GET(self): self.answer(200, b"welcome") if self.path == "/login" else self.answer(404)
+                def do_PUT(self):
+                    body = self.rfile.read(int(self.headers["Content-Length"]))
+                    self.answer(200) if self.path == "/login" else self.answer(int(sys.argv[1]))
+                def log_message(self, *arguments): pass
+            server = http.server.HTTPServer(("127.0.0.1", 0), Forgetful)
+            print(server.server_port, flush=True); server.serve_forever()
+            """
+
         /// Keeps what is put there.
         private static let archive = """
             import http.server

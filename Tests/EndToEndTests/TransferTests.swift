@@ -4,6 +4,8 @@ import LedgerCore
 import LedgerTesting
 import Testing
 
+@testable import EmbeddedServices
+
 extension EndToEnd {
     @Suite("export and import") struct TransferTests {
         /// A copy elsewhere, killed again and again while it is made, ends with the same log, and rebuilding gives the same digests.
@@ -66,6 +68,36 @@ extension EndToEnd {
             }
         }
 
+        /// In a `/dev` of the test's own, for that of the machine is everybody's.
+        @Test("write into a device, and leave it one", .enabled("another /dev takes root") { geteuid() == 0 }) func devices()
+            async throws
+        {
+            try await UserLedger.with { user in
+                try await user.ledger.queue("a")
+                let lines = try await user.run("export").lines
+                func export(_ arguments: String...) async throws -> Outcome {
+                    let nodes = """
+                        mount -t tmpfs none /dev && ln -s /proc/self/fd/1 /dev/stdout && mknod /dev/full c 1 7 && mknod /dev/null c 1 3 &&
+                        mknod /dev/urandom c 1 9 && "$0" export "$@"; code=$?; [ -c /dev/full ] && [ -c /dev/null ] && [ -L /dev/stdout ] &&
+                        [ "$(ls /dev | wc -l)" = 4 ] || echo "not what it was: $(ls -l /dev)"; exit $code
+                        """
+                    let unshare = Program(path: try Programs.find("unshare", package: "util-linux"))
+                    return try await unshare.run(
+                        ["--mount", "/bin/sh", "-c", nodes, Program.jobledger.path] + arguments, environment: user.environment)
+                }
+                // Standard output by another name: nothing but the log goes there.
+                let same = try await export("--out", "/dev/stdout")
+                #expect(same.code == 0 && same.lines == lines, "\(same)")
+                let both = try await export("--out", "/dev/stdout", "--json")
+                #expect(both.code == 2 && both.output.isEmpty, "\(both)")
+                let nowhere = try await export("--out", "/dev/null")
+                #expect(nowhere.code == 0 && nowhere.output.hasPrefix("1 events, "), "\(nowhere)")
+                let full = try await export("--out", "/dev/full")
+                #expect(full.code == 1 && full.output.isEmpty, "\(full)")
+                #expect(full.errors.contains("/dev/full cannot be written: No space left on device"), "\(full)")
+            }
+        }
+
         @Test("take parts, and say what is wrong") func parts() async throws {
             try await UserLedger.with { user in
                 for job in ["a", "b", "c"] { try await user.ledger.queue(job) }
@@ -79,6 +111,14 @@ extension EndToEnd {
                 #expect(try await user.run("export", "--json").code == 2)
                 #expect(try await user.run("export", "--from", "3", "--to", "1").code == 2)
                 #expect(try await user.run("export", "--out", "/nowhere/log").code == 2)
+                let directory = try makeDirectory("out")
+                for out in [directory.path, ""] {
+                    for command in [["export"], ["audit", "consistency", "--from", "1"]] {
+                        let refused = try await Program.jobledger.run(command + ["--out", out], environment: user.environment)
+                        #expect(refused.code != 0, "\(refused)")
+                    }
+                }
+                #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path).isEmpty)
                 let missing = try await user.run("import", "/nowhere/log")
                 #expect(missing.code == 1 && missing.errors.contains("cannot be read"), "\(missing)")
             }

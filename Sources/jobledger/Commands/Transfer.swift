@@ -45,12 +45,15 @@ struct Export: AsyncParsableCommand {
     }
 
     func validate() throws {
-        if options.json, out == nil { throw ValidationError("--json needs --out: the log itself goes to standard output.") }
+        if options.json, out == nil { throw Self.noPlaceForTheAnswer }
     }
+
+    private static let noPlaceForTheAnswer = ValidationError("--json needs --out: the log itself goes to standard output.")
 
     func run() async throws {
         let settings = try await options.settings()
         let file = try OutputFile(out)
+        if options.json, file.isStandardOutput { throw Self.noPlaceForTheAnswer }
         let store = try settings.store()
         let last = if let to { try await store.position(of: to) } else { try await store.head() }
         let first = if let from { try await store.firstPosition(from: from) } else { Position(1) }
@@ -67,7 +70,7 @@ struct Export: AsyncParsableCommand {
         bar.finish()
         try file.finish()
         await connection.close()
-        guard let out else { return }
+        guard let out, !file.isStandardOutput else { return }
         if options.json {
             return try Output.json(Answer(from: first, to: last, count: footer.count, sha256: footer.sha256, out: out))
         }
@@ -149,6 +152,9 @@ private struct OutputFile {
     func write(_ bytes: [UInt8]) throws {
         if let file { try file.write(bytes) } else { try Output.write(bytes) }
     }
+
+    /// By whatever name.
+    var isStandardOutput: Bool { file?.isStandardOutput ?? true }
 
     func finish() throws { try file?.finish() }
 }

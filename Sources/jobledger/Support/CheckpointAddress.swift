@@ -63,13 +63,23 @@ struct CheckpointAddress: WitnessMemory {
                 throw Failure(description: "\(name) has something else than a checkpoint: \(error)")
             }
         case 404, 410: return nil
-        default: throw Failure(description: "\(name) answers GET with \(status)")
+        default: throw refusal(.GET, status)
         }
     }
 
     func save(_ checkpoint: SignedCheckpoint) async throws {
         let (status, _) = try await send(.PUT, checkpoint.text)
-        guard (200..<300).contains(status.code) else { throw Failure(description: "\(name) answers PUT with \(status)") }
+        guard (200..<300).contains(status.code) else { throw refusal(.PUT, status) }
+        // An answer is no keeping.
+        guard let kept = try await load(), kept.text == checkpoint.text else {
+            throw Failure(description: "\(name) took the checkpoint, and does not give it back: it is not kept there")
+        }
+    }
+
+    private func refusal(_ method: HTTPMethod, _ status: HTTPResponseStatus) -> Failure {
+        let isRedirect = (300..<400).contains(status.code)
+        let wayOut = isRedirect ? ": a redirect, which is not followed: name the address itself" : ""
+        return Failure(description: "\(name) answers \(method) with \(status)\(wayOut)")
     }
 
     /// Without following a redirect: what is kept elsewhere, or nowhere, is not kept here.
@@ -77,6 +87,8 @@ struct CheckpointAddress: WitnessMemory {
         var request = HTTPClientRequest(url: url.revealed)
         request.method = method
         if let authorization { request.headers.add(name: "authorization", value: authorization.revealed) }
+        // What a cache remembers is not what is kept.
+        request.headers.add(name: "cache-control", value: "no-cache")
         if let body {
             request.headers.add(name: "content-type", value: "text/plain; charset=utf-8")
             request.body = .bytes(ByteBuffer(string: body))
