@@ -25,7 +25,9 @@ public struct TileDirectory: TileSource {
 
     /// The checkpoint that is there; `nil` where none is.
     func keptCheckpoint() throws(SealDamaged) -> SignedCheckpoint? {
-        FileManager.default.fileExists(atPath: file("checkpoint").path) ? try checkpoint() : nil
+        // A link that somebody has put there keeps nothing, and is replaced.
+        let type = try? FileManager.default.attributesOfItem(atPath: file("checkpoint").path)[.type] as? FileAttributeType
+        return type == .typeRegular ? try checkpoint() : nil
     }
 
     func hashes(of tiles: [Tile], treeOf size: Int64) async throws -> [Tile: [MerkleHash]] {
