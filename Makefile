@@ -11,7 +11,7 @@ TEST_ARGS ?=
 UP_ARGS ?=
 BENCH_ARGS ?=
 BENCH_OUT ?= bench/results/$(shell date -u +%Y-%m-%d)$(addprefix -,$(filter growth memory,$(BENCH_ARGS))).json
-MODULES := TextsTests LedgerCoreTests TransparencyLogTests BacktestTests PostgresTests RedisTests LedgerSettingsTests EmbeddedServicesTests EventStoreTests ProjectionsTests \
+MODULES := TextsTests DiagnosticsTests LedgerCoreTests TransparencyLogTests BacktestTests PostgresTests RedisTests LedgerSettingsTests EmbeddedServicesTests EventStoreTests ProjectionsTests \
 	FeedTests AuditTests AuditTrailTests LedgerClientTests LedgerServerTests EndToEndTests
 # What shares memory between threads.
 THREAD_MODULES ?= PostgresTests RedisTests EventStoreTests ProjectionsTests FeedTests AuditTests LedgerServerTests
