@@ -152,7 +152,8 @@ let package = Package(
         tests("EmbeddedServicesTests", ["EmbeddedServices", "Redis", "Texts", "PrivateFiles"]),
         tests("LedgerCoreTests", ["LedgerCore", "LedgerTesting"]),
         tests("TransparencyLogTests", ["TransparencyLog", "Texts", "LedgerTesting"]),
-        tests("AuditTrailTests", ["AuditTrail", "Projections", "EventStore", "LedgerCore", "Postgres", "Texts", "LedgerTesting"]),
+        tests(
+            "AuditTrailTests", ["AuditTrail", "Projections", "EventStore", "LedgerCore", "Postgres", "Texts", "LedgerTesting"]),
         tests(
             "AuditTests",
             [
