@@ -27,7 +27,7 @@ endef
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-21s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: deps
 deps: ## install what is missing, by apt: libpq, hiredis, Postgres, Redis
@@ -109,6 +109,10 @@ format-check: ## check the format of the Swift code
 .PHONY: compose-check
 compose-check: ## check docker-compose.yml
 	@scripts/check-compose
+
+.PHONY: filtered-build-check
+filtered-build-check: deps ## build jobledger of what .dockerignore lets in
+	@scripts/check-filtered-build
 
 .PHONY: image-check
 image-check: deps build ## build the Dockerfile, without Docker, and try its image; takes minutes

@@ -61,7 +61,9 @@ extension EndToEnd {
                 // Rides out the restart.
                 let appended = try await up.run("append", "a", "progress", "--data", #"{"completed":1}"#, "--json")
                 #expect(try appended.json()["position"] == 2, "\(appended)")
-                #expect(try await up.run("show", "a", "--json").json()["completed"] == 1)
+                try await until("the projector has gone on") {
+                    try await up.run("show", "a", "--json").json()["completed"] == 1
+                }
                 #expect(up.program.isRunning && up.isReady)
                 await long.kill()
             }

@@ -119,7 +119,7 @@ struct TestService: Sendable {
             if !type.isEmpty { request.headers.add(name: "content-type", value: type) }
         }
         for (name, value) in headers { request.headers.replaceOrAdd(name: name, value: value) }
-        let response = try await HTTPClient.shared.execute(request, timeout: .seconds(60))
+        let response = try await HTTPClient.shared.execute(request, timeout: .seconds(300))
         let bytes = try await response.body.collect(upTo: 64 << 20)
         return Answer(
             status: Int(response.status.code),
@@ -140,7 +140,7 @@ struct TestService: Sendable {
         let token = token ?? self.token
         if !token.isEmpty { request.headers.add(name: "authorization", value: "Bearer \(token)") }
         for (name, value) in headers { request.headers.replaceOrAdd(name: name, value: value) }
-        let response = try await HTTPClient.shared.execute(request, timeout: .seconds(120))
+        let response = try await HTTPClient.shared.execute(request, timeout: .seconds(300))
         return EventReading(
             status: Int(response.status.code), type: response.headers.first(name: "content-type"), body: response.body)
     }
