@@ -1,7 +1,5 @@
-import Crypto
 import Foundation
 import LedgerCore
-import Postgres
 
 /// The log as a file: NDJSON, in which every event keeps its place, and its data to the letter.
 ///
@@ -83,36 +81,5 @@ public enum LogFile {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         return Array(try encoder.encode(value)) + [0x0A]
-    }
-
-    /// The lines of events, as the server writes them: `COPY` in CSV, with a delimiter and a quote that JSON has in none of its texts, so
-    /// that it changes nothing.
-    static func copy(from: Position, to: Position) -> String {
-        """
-        COPY (
-          SELECT '{"position":' || position || ',"event_id":"' || event_id || '","category":' || to_json(category) || ',"stream_id":' || to_json(stream_id::text)
-                   || ',"version":' || version || ',"type":' || to_json(type::text)
-                   || ',"occurred_at":' || coalesce(to_json(occurred_at)::text, 'null') || ',"recorded_at":' || to_json(recorded_at)
-                   || ',"data":' || to_json(data::text) || ',"metadata":' || to_json(metadata::text) || '}'
-            FROM events
-           WHERE position BETWEEN \(from) AND \(to)
-           ORDER BY position
-        ) TO STDOUT WITH (FORMAT csv, DELIMITER E'\\x01', QUOTE E'\\x02')
-        """
-    }
-
-    /// The SHA-256 of an event's line with its line feed, in hexadecimal; `nil` where there is no such event.
-    static func digest(of position: Position, on connection: PostgresConnection) async throws -> String? {
-        var hash = SHA256()
-        var isThere = false
-        for try await chunk in connection.copyOut(copy(from: position, to: position)) {
-            hash.update(data: chunk)
-            isThere = true
-        }
-        return isThere ? hexadecimal(hash.finalize()) : nil
-    }
-
-    static func hexadecimal(_ digest: SHA256.Digest) -> String {
-        digest.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
     }
 }

@@ -14,7 +14,7 @@ func fuzzLog(_ bytes: [UInt8]) {
     if let header = try? LogFile.header(bytes, of: "the file") {
         expect(header.from > 0 && header.to - header.from + 1 >= 0 && header.to < .max, "no stretch of a log: \(header)")
     }
-    _ = try? LogFile.footer(bytes, of: "the file")
+    _ = try? LogFile.footer(bytes[...], of: "the file")
 }
 
 /// The SQL of projections, and Postgres's tree of it.
