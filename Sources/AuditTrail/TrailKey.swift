@@ -6,7 +6,7 @@ extension ExactText {
     /// more. See `projections/audit_log/apply.sql`.
     var inTrail: ExactText {
         guard text.unicodeScalars.count > 300 else { return self }
-        let hash = SHA256.hash(data: Array(text.utf8)).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+        let hash = SHA256.hash(data: Array(text.utf8)).hexadecimal
         return ExactText(String(String.UnicodeScalarView(text.unicodeScalars.prefix(200))) + "…" + hash)
     }
 }

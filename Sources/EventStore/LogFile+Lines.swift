@@ -27,10 +27,6 @@ extension LogFile {
             hash.update(data: chunk)
             isThere = true
         }
-        return isThere ? hexadecimal(hash.finalize()) : nil
-    }
-
-    static func hexadecimal(_ digest: SHA256.Digest) -> String {
-        digest.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+        return isThere ? hash.finalize().hexadecimal : nil
     }
 }

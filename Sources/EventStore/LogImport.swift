@@ -92,7 +92,7 @@ public struct LogImport: Sendable {
             try await progress(.checking, await lines.bytesRead, lines.size)
         }
         let footer = try LogFile.footer(last, of: path)
-        guard footer.sha256 == LogFile.hexadecimal(hash.finalize()), footer.count == count, header.to - header.from + 1 == count
+        guard footer.sha256 == hash.finalize().hexadecimal, footer.count == count, header.to - header.from + 1 == count
         else {
             throw LogFile.Refused(
                 description:

@@ -1,5 +1,6 @@
 import Crypto
 import Foundation
+import LedgerCore
 import Postgres
 
 /// What a projection's tables hold, in one number.
@@ -26,7 +27,7 @@ struct TableDigest: Sendable, Equatable {
                 rows += chunk.reduce(0) { $0 + ($1 == UInt8(ascii: "\n") ? 1 : 0) }
             }
         }
-        return TableDigest(rows: rows, digest: hash.finalize().map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined())
+        return TableDigest(rows: rows, digest: hash.finalize().hexadecimal)
     }
 }
 

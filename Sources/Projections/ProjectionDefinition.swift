@@ -41,7 +41,7 @@ public struct ProjectionDefinition: Sendable, Equatable {
             name, consumes.map(\.rawValue).sorted().joined(separator: ","), tables.joined(separator: ","), schemaSQL, applySQL,
         ]
         let digest = SHA256.hash(data: Data(parts.joined(separator: "\u{0}").utf8))
-        return digest.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+        return digest.hexadecimal
     }
 
     /// - Parameter files: the folder's files by their path below it.

@@ -1,4 +1,5 @@
 import Foundation
+import Texts
 
 /// Standard base64 (RFC 4648, section 4), with padding and nothing else in between.
 enum Base64 {
@@ -24,7 +25,7 @@ extension MerkleHash {
 
 extension MerkleHash {
     /// 64 digits.
-    public var hex: String { bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined() }
+    public var hex: String { bytes.hexadecimal }
 
     /// `nil` unless the text is what ``hex`` gives.
     public init?(hex: String) {

@@ -15,7 +15,7 @@ public struct AccessToken: Sendable, CustomStringConvertible, CustomReflectable 
         func bytes(_ count: Int) -> [UInt8] { (0..<count).map { _ in UInt8.random(in: .min ... .max, using: &generator) } }
         let secret = Data(bytes(32)).base64EncodedString()
             .replacing("+", with: "-").replacing("/", with: "_").replacing("=", with: "")
-        return AccessToken(id: TokenID(hex(bytes(6))), secret: secret)
+        return AccessToken(id: TokenID(bytes(6).hexadecimal), secret: secret)
     }
 
     private init(id: TokenID, secret: String) {
@@ -38,15 +38,11 @@ public struct AccessToken: Sendable, CustomStringConvertible, CustomReflectable 
     /// What the ledger keeps.
     public var hash: SHA256Digest { SHA256.hash(data: Data(text.utf8)) }
 
-    var hexHash: String { Self.hex(Array(hash)) }
+    var hexHash: String { hash.hexadecimal }
 
     /// Neither a message nor a dump shows the secret.
     public var description: String { "jl_\(id)_…" }
     public var customMirror: Mirror { Mirror(self, children: ["id": id]) }
-
-    private static func hex(_ bytes: [UInt8]) -> String {
-        bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
-    }
 
     private static func isHexDigit(_ byte: UInt8) -> Bool {
         (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) || (UInt8(ascii: "a")...UInt8(ascii: "f")).contains(byte)
