@@ -11,10 +11,10 @@ TEST_ARGS ?=
 UP_ARGS ?=
 BENCH_ARGS ?=
 BENCH_OUT ?= bench/results/$(shell date -u +%Y-%m-%d)$(addprefix -,$(filter growth memory,$(BENCH_ARGS))).json
-MODULES := TextsTests DiagnosticsTests LedgerCoreTests TransparencyLogTests BacktestTests PostgresTests RedisTests LedgerSettingsTests EmbeddedServicesTests EventStoreTests ProjectionsTests \
-	FeedTests AuditTests AuditTrailTests LedgerClientTests LedgerServerTests EndToEndTests
+MODULES := TextsTests DiagnosticsTests LedgerCoreTests TransparencyLogTests BacktestTests BlockingIOTests PrivateFilesTests PostgresTests RedisTests LedgerSettingsTests EmbeddedServicesTests EventStoreTests ProjectionsTests \
+	FeedTests SealTests AuditTrailTests LedgerClientTests LedgerServerTests EndToEndTests
 # What shares memory between threads.
-THREAD_MODULES ?= PostgresTests RedisTests EventStoreTests ProjectionsTests FeedTests AuditTests LedgerServerTests
+THREAD_MODULES ?= BlockingIOTests PostgresTests RedisTests EventStoreTests ProjectionsTests FeedTests SealTests LedgerServerTests
 THREAD := --sanitize=thread --scratch-path .build-thread
 FORMATTED = $(wildcard Package.swift Sources Tests Plugins bench Examples fuzz)
 # How long `make fuzz` looks for inputs that break a parser, for each of them.

@@ -68,32 +68,33 @@ let package = Package(
         library("Texts", []),
 
         // Drivers, which know nothing of jobs.
-        library("OffPool", []),
+        library("BlockingIO", []),
         library("PrivateFiles", ["Texts"]),
         // What goes to people: standard error and output, which may be closed, full or a terminal.
-        library("Diagnostics", ["Texts", "OffPool", logging]),
-        library("Postgres", ["CLibpq", "OffPool", "Texts"]),
-        library("Redis", ["CHiredis", "OffPool", "Texts"]),
+        library("Diagnostics", ["Texts", "BlockingIO", logging]),
+        library("Postgres", ["CLibpq", "BlockingIO", "Texts"]),
+        library("Redis", ["CHiredis", "BlockingIO", "Texts"]),
 
         // The ledger.
         library("LedgerCore", ["Texts"]),
-        library("EventStore", ["LedgerCore", "Postgres", "OffPool", "PrivateFiles", crypto, logging], plugins: ["EmbedFiles"]),
         library(
-            "Projections", ["LedgerCore", "EventStore", "Postgres", "OffPool", crypto, logging],
+            "EventStore", ["LedgerCore", "Postgres", "BlockingIO", "PrivateFiles", crypto, logging], plugins: ["EmbedFiles"]),
+        library(
+            "Projections", ["LedgerCore", "EventStore", "Postgres", "BlockingIO", crypto, logging],
             plugins: ["EmbedFiles"]),
-        library("Feed", ["LedgerCore", "EventStore", "Postgres", "Redis", "OffPool", crypto, logging]),
+        library("Feed", ["LedgerCore", "EventStore", "Postgres", "Redis", "BlockingIO", crypto, logging]),
         // Merkle trees, tiles, checkpoints and proofs, which know nothing of jobs; and the seal over the log.
         library("TransparencyLog", ["Texts", crypto]),
         library("AuditTrail", ["LedgerCore", "EventStore", "Postgres", "Texts", crypto]),
-        library("Audit", ["LedgerCore", "EventStore", "Postgres", "OffPool", "PrivateFiles", "TransparencyLog", logging]),
+        library("Seal", ["LedgerCore", "EventStore", "Postgres", "BlockingIO", "PrivateFiles", "TransparencyLog", logging]),
 
         library(
             "LedgerServer",
             [
-                "LedgerCore", "EventStore", "Projections", "Feed", "Postgres", "Redis", "OffPool", crypto, logging, lifecycle,
+                "LedgerCore", "EventStore", "Projections", "Feed", "Postgres", "Redis", "BlockingIO", crypto, logging, lifecycle,
                 hummingbird, hummingbirdCore, hummingbirdTLS, httpTypes, nioCore, nioPosix, nioHTTP1, nioHTTPTypes,
                 nioHTTPTypesHTTP1,
-                nioSSL, "LedgerSettings", "Audit", "AuditTrail", "TransparencyLog",
+                nioSSL, "LedgerSettings", "Seal", "AuditTrail", "TransparencyLog",
             ], plugins: ["EmbedFiles"]),
 
         library("LedgerClient", ["LedgerCore", "TransparencyLog", asyncHTTPClient, nioCore, nioHTTP1]),
@@ -104,8 +105,8 @@ let package = Package(
         .target(
             name: "LedgerBench",
             dependencies: [
-                "CLibpq", "OffPool", "Diagnostics", "Postgres", "Redis", "LedgerCore", "EventStore", "Projections", "Feed",
-                "LedgerServer", "EmbeddedServices", "Audit", "AuditTrail", "TransparencyLog",
+                "CLibpq", "BlockingIO", "Diagnostics", "Postgres", "Redis", "LedgerCore", "EventStore", "Projections", "Feed",
+                "LedgerServer", "EmbeddedServices", "Seal", "AuditTrail", "TransparencyLog",
                 logging,
             ],
             path: "bench/LedgerBench", swiftSettings: settings),
@@ -113,8 +114,8 @@ let package = Package(
             name: "jobledger",
             dependencies: [
                 "LedgerCore", "LedgerSettings", "Postgres", "Redis", "EventStore", "Projections", "Feed", "LedgerServer",
-                "OffPool", "PrivateFiles", "Diagnostics",
-                "EmbeddedServices", "LedgerBench", "Audit", "AuditTrail", "TransparencyLog", argumentParser, logging, lifecycle,
+                "BlockingIO", "PrivateFiles", "Diagnostics",
+                "EmbeddedServices", "LedgerBench", "Seal", "AuditTrail", "TransparencyLog", argumentParser, logging, lifecycle,
                 unixSignals,
                 asyncHTTPClient, nioCore, nioPosix, nioHTTP1,
             ],
@@ -142,22 +143,24 @@ let package = Package(
         // Tests: those of a module beside its name, with servers of their own.
         .target(
             name: "LedgerTesting",
-            dependencies: ["LedgerCore", "Postgres", "Redis", "EventStore", "EmbeddedServices", "OffPool"],
+            dependencies: ["LedgerCore", "Postgres", "Redis", "EventStore", "EmbeddedServices", "BlockingIO"],
             path: "Tests/LedgerTesting", swiftSettings: settings),
         tests("TextsTests", ["Texts", "LedgerTesting"]),
         tests("DiagnosticsTests", ["Diagnostics", "Texts"]),
-        tests("PostgresTests", ["Postgres", "Redis", "OffPool", "LedgerTesting", "EmbeddedServices"]),
-        tests("RedisTests", ["Redis", "Texts", "EmbeddedServices", "OffPool"]),
+        tests("BlockingIOTests", ["BlockingIO"]),
+        tests("PrivateFilesTests", ["PrivateFiles", "LedgerTesting"]),
+        tests("PostgresTests", ["Postgres", "Redis", "BlockingIO", "LedgerTesting", "EmbeddedServices"]),
+        tests("RedisTests", ["Redis", "Texts", "EmbeddedServices", "BlockingIO"]),
         tests("LedgerSettingsTests", ["LedgerSettings", "PrivateFiles"]),
-        tests("EmbeddedServicesTests", ["EmbeddedServices", "Redis", "Texts", "PrivateFiles"]),
+        tests("EmbeddedServicesTests", ["EmbeddedServices", "Redis", "Texts", "PrivateFiles", "LedgerTesting"]),
         tests("LedgerCoreTests", ["LedgerCore", "LedgerTesting"]),
         tests("TransparencyLogTests", ["TransparencyLog", "Texts", "LedgerTesting"]),
         tests(
             "AuditTrailTests", ["AuditTrail", "Projections", "EventStore", "LedgerCore", "Postgres", "Texts", "LedgerTesting"]),
         tests(
-            "AuditTests",
+            "SealTests",
             [
-                "Audit", "TransparencyLog", "EventStore", "LedgerCore", "Postgres", "PrivateFiles", "LedgerTesting",
+                "Seal", "TransparencyLog", "EventStore", "LedgerCore", "Postgres", "PrivateFiles", "LedgerTesting",
                 "EmbeddedServices", logging,
             ]),
         tests("EventStoreTests", ["EventStore", "LedgerCore", "Postgres", "LedgerTesting"]),
@@ -171,7 +174,7 @@ let package = Package(
             "LedgerServerTests",
             [
                 "LedgerServer", "LedgerClient", "LedgerSettings", "Projections", "EventStore", "LedgerCore", "Postgres", "Redis",
-                "OffPool", "LedgerTesting", "EmbeddedServices", "Feed", "Audit", "AuditTrail", "TransparencyLog", logging,
+                "BlockingIO", "LedgerTesting", "EmbeddedServices", "Feed", "Seal", "AuditTrail", "TransparencyLog", logging,
                 lifecycle,
                 asyncHTTPClient, httpTypes, nioCore, nioHTTP1, nioEmbedded,
             ]),

@@ -1,5 +1,5 @@
+import BlockingIO
 import Glibc
-import OffPool
 import Texts
 
 /// Standard error, for people: the only way to it.

@@ -1,7 +1,7 @@
+import BlockingIO
 import EventStore
 import LedgerCore
 import Logging
-import OffPool
 import Postgres
 
 /// What a feed knows from asking Postgres.

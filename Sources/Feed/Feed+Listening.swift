@@ -1,8 +1,8 @@
+import BlockingIO
 import EventStore
 import Foundation
 import LedgerCore
 import Logging
-import OffPool
 import Redis
 
 /// The half of a feed that hears what Redis brings, and passes it on within the process.

@@ -1,7 +1,7 @@
+import BlockingIO
 import EventStore
 import LedgerCore
 import Logging
-import OffPool
 import Redis
 
 /// The live feed of one ledger in one process: any number of subscriptions over one connection to Redis.

@@ -1,4 +1,4 @@
-import OffPool
+import BlockingIO
 
 /// What a feed has done since it was made.
 public struct FeedFigures: Sendable, Equatable {

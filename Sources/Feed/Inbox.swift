@@ -1,5 +1,5 @@
+import BlockingIO
 import LedgerCore
-import OffPool
 
 /// Between the feed, which puts in, and one consumer, who takes out: a ``Delivery`` behind a lock, and the consumer's sleep.
 final class Inbox: Sendable {

@@ -1,4 +1,4 @@
-import OffPool
+import BlockingIO
 import Postgres
 
 /// Asks Postgres, as often as it takes for as long as waiting may help. Cancelled, it says so as everything else in Swift does.

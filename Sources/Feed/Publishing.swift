@@ -1,7 +1,7 @@
+import BlockingIO
 import EventStore
 import LedgerCore
 import Logging
-import OffPool
 import Redis
 
 /// The sending half of a relay: batch after batch to Redis, the next one being read meanwhile.

@@ -1,9 +1,9 @@
-internal import Audit
 internal import AuditTrail
 internal import EventStore
 internal import HTTPTypes
 internal import LedgerCore
 internal import Postgres
+internal import Seal
 
 extension Problem {
     static func invalidRequest(_ detail: String) -> Problem { Problem(.badRequest, "invalid_request", detail) }

@@ -1,7 +1,7 @@
+import BlockingIO
 import CLibpq
 import Dispatch
 import Glibc
-import OffPool
 import Texts
 
 /// A `PGconn` in non-blocking mode, and the waiting around it. Blocks its thread; every wait can be interrupted and has a bound.

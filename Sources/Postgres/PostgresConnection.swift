@@ -1,4 +1,4 @@
-import OffPool
+import BlockingIO
 import Texts
 
 /// One connection to Postgres.

@@ -1,4 +1,4 @@
-import OffPool
+import BlockingIO
 
 /// A bounded set of connections, made when they are needed and lent to one user at a time, first come first served.
 public actor PostgresPool {

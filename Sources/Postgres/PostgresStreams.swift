@@ -1,4 +1,4 @@
-import OffPool
+import BlockingIO
 
 /// Rows that are read from the server as they are asked for: memory holds one chunk of them, whatever the table holds.
 ///

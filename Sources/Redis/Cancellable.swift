@@ -1,4 +1,4 @@
-import OffPool
+import BlockingIO
 
 /// Runs blocking work of an actor so that cancelling the task rings the bell the work waits on.
 ///

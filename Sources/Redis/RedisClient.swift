@@ -1,4 +1,4 @@
-import OffPool
+import BlockingIO
 
 /// Keeps one connection to a Redis server and makes a new one when it broke.
 ///

@@ -1,4 +1,4 @@
-import OffPool
+import BlockingIO
 
 /// One connection to a Redis server, with a thread of its own while a call waits.
 ///

@@ -1,4 +1,4 @@
-import OffPool
+import BlockingIO
 public import Texts
 
 /// The messages of some channels, for as long as the consumer asks.

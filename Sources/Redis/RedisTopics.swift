@@ -1,4 +1,4 @@
-import OffPool
+import BlockingIO
 public import Texts
 
 /// The channels and patterns of a ``RedisSubscription``, which may change while it goes on.

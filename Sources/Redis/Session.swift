@@ -1,4 +1,4 @@
-import OffPool
+import BlockingIO
 
 /// A conversation on one ``Wire``: connecting, pipelines, and waits that end by a reply, a cancellation or their bound.
 ///

@@ -1,4 +1,4 @@
-import OffPool
+import BlockingIO
 import Texts
 
 /// The connection behind one iterator of a ``RedisSubscription``.

@@ -1,8 +1,8 @@
+import BlockingIO
 import EventStore
 import Foundation
 import LedgerCore
 import LedgerTesting
-import OffPool
 import Postgres
 import Redis
 import Testing
@@ -237,9 +237,7 @@ import Testing
         try await TestLedger.with { ledger async throws in
             let redis = try await TestServers.shared.redis()
             let admin = RedisClient(redis)
-            let page = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-                .deletingLastPathComponent()
-                .appending(path: "docs/security.md")
+            let page = Repository.root.appending(path: "docs/security.md")
             let lines = try String(contentsOf: page, encoding: .utf8).split(separator: "\n")
                 .filter { $0.hasPrefix("ACL SETUSER relay") || $0.hasPrefix("ACL SETUSER reader") }
             #expect(lines.count == 2)

@@ -1,9 +1,9 @@
+import BlockingIO
 import EmbeddedServices
 import EventStore
 import Foundation
 import LedgerCore
 import LedgerTesting
-import OffPool
 import Postgres
 import Redis
 import Testing

@@ -1,4 +1,5 @@
 import Foundation
+import LedgerTesting
 import Testing
 
 /// What tells one thing from another is an `ExactText`: see docs/decisions/0015-identity-is-bytes.md.
@@ -6,9 +7,6 @@ import Testing
 /// A compiler cannot tell a string that is shown from one that is an identity. What gives it away are sets and dictionaries of strings, and
 /// strings that are called like identities: none stands in the sources without a word why its strings are our own.
 @Suite struct ExactIdentityTests {
-    private static let root = URL(filePath: #filePath).resolvingSymlinksInPath().deletingLastPathComponent()
-        .deletingLastPathComponent().deletingLastPathComponent()
-
     /// Behind it stands where the strings come from, which nobody outside can choose.
     private static let reason = #"// plain: \w+"#
 
@@ -39,7 +37,7 @@ import Testing
     @Test(arguments: ["Sources", "Examples", "bench/LedgerBench"])
     func nowhere(_ folder: String) throws {
         let files = try #require(
-            FileManager.default.enumerator(at: Self.root.appending(path: folder), includingPropertiesForKeys: nil)
+            FileManager.default.enumerator(at: Repository.root.appending(path: folder), includingPropertiesForKeys: nil)
         ).compactMap { $0 as? URL }.filter { $0.pathExtension == "swift" }
         #expect(!files.isEmpty)
         for file in files {

@@ -1,4 +1,4 @@
-import OffPool
+import BlockingIO
 
 /// A bound on how many tests do something costly at a time; the others wait. Whoever has a place needs no second one, so nobody waits for himself.
 public final class Places: Sendable {

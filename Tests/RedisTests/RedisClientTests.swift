@@ -1,6 +1,6 @@
+import BlockingIO
 import EmbeddedServices
 import Foundation
-import OffPool
 import Redis
 import Testing
 import Texts

@@ -1,6 +1,6 @@
+internal import BlockingIO
 internal import LedgerCore
 internal import NIOCore
-internal import OffPool
 
 /// How many connections there are, at most so many.
 ///

@@ -1,8 +1,8 @@
-internal import Audit
+internal import BlockingIO
 internal import EventStore
 internal import LedgerCore
-internal import OffPool
 internal import Postgres
+internal import Seal
 
 /// How the service and what it stands on are doing.
 struct Health: Sendable {

@@ -1,4 +1,4 @@
-internal import OffPool
+internal import BlockingIO
 
 /// How many durations there were, up to some bounds.
 struct Histogram: Sendable {

@@ -1,6 +1,6 @@
+internal import BlockingIO
 internal import HTTPTypes
 internal import LedgerCore
-internal import OffPool
 internal import Synchronization
 
 /// What this process has counted since it started. Labels have few values; none is ever a job's id.

@@ -1,7 +1,7 @@
+internal import BlockingIO
 internal import EventStore
 internal import LedgerCore
 internal import Logging
-internal import OffPool
 internal import Postgres
 internal import Synchronization
 

@@ -1,9 +1,9 @@
-internal import Audit
 internal import EventStore
 internal import Feed
 internal import HTTPTypes
 internal import Hummingbird
 internal import LedgerCore
+internal import Seal
 
 /// What operators and their tools ask.
 struct OperationsRoutes: Sendable {

@@ -1,8 +1,8 @@
-internal import Audit
 internal import EventStore
 internal import HTTPTypes
 internal import Hummingbird
 internal import LedgerCore
+internal import Seal
 internal import TransparencyLog
 
 /// The seal, to be checked by anybody's tools: under `/v1/audit` the checkpoint, tiles and entries as C2SP's tlog-tiles lays them out, and

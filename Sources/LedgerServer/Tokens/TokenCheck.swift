@@ -1,6 +1,6 @@
+internal import BlockingIO
 internal import Crypto
 internal import LedgerCore
-internal import OffPool
 
 /// Says what a token may be used for, from what the ledger said of it a moment ago.
 ///

@@ -1,5 +1,5 @@
+import BlockingIO
 import LedgerCore
-import OffPool
 import PrivateFiles
 
 /// A file of events, read and parsed on a thread of its own, for reading may block.

@@ -1,5 +1,4 @@
 import ArgumentParser
-import Audit
 import AuditTrail
 import Diagnostics
 import EmbeddedServices
@@ -11,6 +10,7 @@ import Postgres
 import PrivateFiles
 import Projections
 import Redis
+import Seal
 import TransparencyLog
 
 /// How errors end the program.

@@ -1,6 +1,6 @@
+import BlockingIO
 import Diagnostics
 import Foundation
-import OffPool
 import Projections
 
 /// How far a replay is, on standard error: a bar on a terminal, elsewhere a JSON line a second.

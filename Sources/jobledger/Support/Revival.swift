@@ -1,6 +1,6 @@
+import BlockingIO
 import EmbeddedServices
 import Logging
-import OffPool
 
 /// Starts a server again when it ends while we run, for as long as it takes: what kept it down, a full disk say, may last, and the rest of us
 /// answers meanwhile that it is away.

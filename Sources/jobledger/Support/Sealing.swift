@@ -1,11 +1,11 @@
 import ArgumentParser
-import Audit
 import EventStore
 import Foundation
 import LedgerCore
 import LedgerSettings
 import Logging
 import Postgres
+import Seal
 import TransparencyLog
 
 extension LedgerSettings {

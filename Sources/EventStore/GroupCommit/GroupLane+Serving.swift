@@ -1,0 +1,66 @@
+import BlockingIO
+import Postgres
+
+extension GroupLane {
+    /// Commits group after group on a connection of its own, until the lane has stopped or the task is cancelled.
+    func serve(_ configuration: PostgresConfiguration) async {
+        var connection: PostgresConnection?
+        var backoff = Backoff()
+        // Requests stay in the queue until there is a connection: there they can be cancelled, and time out, with nothing written.
+        while await waitForWork() {
+            do {
+                let open = if let connection { connection } else { try await PostgresConnection.connect(configuration) }
+                let isAlive = try await commit(takeGroup(), on: open)
+                connection = isAlive ? open : nil
+                backoff.reset()
+            } catch {
+                // Nothing that waits was written. Some errors last: a malformed address, a wrong password.
+                failExpired(error, unlessItMayPass: (error as? PostgresError)?.isRetriable ?? false)
+                if await connection?.isUsable() != true { connection = nil }
+                do {
+                    try await backoff.pause()
+                } catch {
+                    // Cancelled: the lane is halted, and the loop ends by its condition.
+                }
+            }
+        }
+        await connection?.close()
+    }
+
+    /// - Returns: whether the connection can be used again.
+    /// - Throws: what kept the group from being written. It waits again.
+    private func commit(_ group: [GroupQueue.Entry], on connection: PostgresConnection) async throws -> Bool {
+        var batch = AppendBatch()
+        for entry in group { batch.add(entry.request) }
+        guard let statement = batch.statement(known) else {
+            answer(group, try batch.answers(nil))
+            return true
+        }
+        do {
+            guard let rows = try await connection.queryUnlessStale(statement) else {
+                putBack(group)
+                return false
+            }
+            let answers = try batch.answers(rows)
+            answer(group, answers)
+            known.note(answers, to: batch.requests)
+            // Those who were answered run first: who comes straight back with the next event is in time for the next group.
+            await Task.yield()
+        } catch let error as PostgresError {
+            // An answer that cannot be read comes from a commit.
+            if error.outcomeIsUnknown || error.kind == .decoding {
+                fail(group, OutcomeUnknown(reason: "\(error)"))
+                return await connection.isUsable()
+            } else if error.isRetriable {
+                putBack(group)
+                throw error
+            } else if group.count > 1 {
+                // One of them may be to blame, and must not fail its neighbours: now each goes by itself.
+                putBack(group, alone: true)
+            } else {
+                fail(group, error)
+            }
+        }
+        return true
+    }
+}

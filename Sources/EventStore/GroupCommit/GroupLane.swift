@@ -1,0 +1,170 @@
+import BlockingIO
+import LedgerCore
+import Postgres
+import Synchronization
+
+/// A queue of requests and the callers who wait for their answers. Its connections take from it in groups: ``serve(_:)``.
+final class GroupLane: Sendable {
+    private typealias Caller = CheckedContinuation<[Appended], any Error>
+
+    private enum Phase { case open, stopping, halted }
+
+    private struct State {
+        var phase = Phase.open
+        var queue: GroupQueue
+        /// Everyone who has no answer yet, queued or in flight. Who takes one out of here resumes it, so it happens once.
+        var callers: [UInt64: Caller] = [:]
+        /// Connections without work.
+        var parked: [CheckedContinuation<Bool, Never>] = []
+        var commits = 0
+    }
+
+    private let state: Locked<State>
+    private let tickets = Atomic<UInt64>(0)
+    private let patience: Duration
+    private let mostBytes: Int
+
+    let known: KnownVersions
+
+    /// - Parameter mostBytes: of one group.
+    init(bound: GroupQueue.Bound, mostBytes: Int, patience: Duration, known: KnownVersions) {
+        self.known = known
+        state = Locked(State(queue: GroupQueue(bound: bound)))
+        self.mostBytes = mostBytes
+        self.patience = patience
+    }
+
+    var status: GroupCommit.Status.Lane {
+        state.withLock { state in
+            GroupCommit.Status.Lane(
+                accepted: state.queue.accepted, acceptedBytes: state.queue.acceptedBytes, atDoor: state.queue.atDoor,
+                inFlight: state.callers.count - state.queue.accepted - state.queue.atDoor, commits: state.commits)
+        }
+    }
+
+    // MARK: For callers
+
+    func append(_ request: AppendRequest, size: Int) async throws -> [Appended] {
+        let ticket = tickets.add(1, ordering: .relaxed).newValue
+        let entry = GroupQueue.Entry(ticket: ticket, request: request, size: size, deadline: .now.advanced(by: patience))
+        return try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { caller in
+                enter(entry, caller)
+                // Cancelled before there was anything to cancel.
+                if Task.isCancelled { cancel(ticket) }
+            }
+        } onCancel: {
+            cancel(ticket)
+        }
+    }
+
+    private func enter(_ entry: GroupQueue.Entry, _ caller: Caller) {
+        let (isOpen, idle) = state.withLock { state -> (Bool, CheckedContinuation<Bool, Never>?) in
+            guard state.phase == .open else { return (false, nil) }
+            state.callers[entry.ticket] = caller
+            state.queue.enter(entry)
+            return (true, state.parked.popLast())
+        }
+        idle?.resume(returning: true)
+        if !isOpen { caller.resume(throwing: GroupCommitStopped()) }
+    }
+
+    /// A queued request is not sent. One in flight goes on without its caller: it shares a transaction with others.
+    private func cancel(_ ticket: UInt64) {
+        let caller = state.withLock { state in
+            _ = state.queue.remove(ticket)
+            return state.callers.removeValue(forKey: ticket)
+        }
+        caller?.resume(throwing: CancellationError())
+    }
+
+    // MARK: For connections
+
+    /// Returns when a request waits; false when none will any more.
+    func waitForWork() async -> Bool {
+        await withCheckedContinuation { connection in
+            let hasWork = state.withLock { state -> Bool? in
+                if !state.queue.isEmpty { return true }
+                if state.phase != .open { return false }
+                state.parked.append(connection)
+                return nil
+            }
+            if let hasWork { connection.resume(returning: hasWork) }
+        }
+    }
+
+    /// Whatever arrived while the last commit was in flight; empty if another connection was faster.
+    func takeGroup() -> [GroupQueue.Entry] {
+        state.withLock { $0.queue.takeGroup(mostEvents: AppendBatch.mostEvents, mostBytes: mostBytes) }
+    }
+
+    func answer(_ group: [GroupQueue.Entry], _ answers: [AppendAnswer]) {
+        let callers = state.withLock { state in
+            state.commits += 1
+            return group.map { state.callers.removeValue(forKey: $0.ticket) }
+        }
+        for (caller, answer) in zip(callers, answers) {
+            switch answer {
+            case .success(let appended): caller?.resume(returning: appended)
+            case .failure(let refusal): caller?.resume(throwing: refusal)
+            }
+        }
+    }
+
+    func fail(_ group: [GroupQueue.Entry], _ error: any Error) {
+        resume(throwing: error) { _ in group.map(\.ticket) }
+    }
+
+    /// Those who are still there wait again.
+    func putBack(_ group: [GroupQueue.Entry], alone: Bool = false) {
+        state.withLock { state in
+            let waiting = group.filter { state.callers[$0.ticket] != nil }
+            state.queue.putBack(
+                waiting.map { entry in
+                    var entry = entry
+                    entry.isAlone = entry.isAlone || alone
+                    return entry
+                })
+        }
+    }
+
+    /// Nothing can be written now: those who have waited long enough are told why. All are, if it will not pass.
+    func failExpired(_ error: any Error, unlessItMayPass mayPass: Bool) {
+        resume(throwing: error) { mayPass ? $0.queue.removeExpired(at: .now) : $0.queue.removeAll() }
+    }
+
+    // MARK: The end
+
+    /// Lets nobody in any more. What was accepted is finished.
+    func stop() {
+        resume(throwing: GroupCommitStopped()) { state in
+            if state.phase == .open { state.phase = .stopping }
+            return state.queue.closeDoor()
+        }
+        wakeConnections()
+    }
+
+    /// Ends at once: what is queued is not written, what is in flight nobody knows.
+    func halt() {
+        resume(throwing: GroupCommitStopped()) { state in
+            state.phase = .halted
+            return state.queue.removeAll()
+        }
+        resume(throwing: OutcomeUnknown(reason: "the group commit was ended at once")) { Array($0.callers.keys) }
+        wakeConnections()
+    }
+
+    private func wakeConnections() {
+        let parked = state.withLock { state in
+            defer { state.parked = [] }
+            return state.parked
+        }
+        for connection in parked { connection.resume(returning: false) }
+    }
+
+    /// Callers run only when the lock is free again.
+    private func resume(throwing error: any Error, _ tickets: (inout State) -> [UInt64]) {
+        let callers = state.withLock { state in tickets(&state).compactMap { state.callers.removeValue(forKey: $0) } }
+        for caller in callers { caller.resume(throwing: error) }
+    }
+}

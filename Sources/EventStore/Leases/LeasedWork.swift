@@ -1,0 +1,65 @@
+import BlockingIO
+import LedgerCore
+import Logging
+import Postgres
+
+/// Work of which any number of processes are capable and one does at a time: the outer loop of a relay and of a projector.
+///
+/// It connects, waits for the lease, works until the lease is lost, and waits again. Errors are waited out: another server, a lost
+/// connection or a rolled-back statement is a reason to begin again, never to end. When the task is cancelled the lease is given up.
+public struct LeasedWork: Sendable {
+    private let lease: Lease
+    private let configuration: PostgresConfiguration
+    private let longestPause: Duration
+    private let logger: Logger
+
+    /// - Parameter longestPause: between attempts after errors.
+    public init(_ lease: Lease, on configuration: PostgresConfiguration, longestPause: Duration = .seconds(2), logger: Logger) {
+        self.lease = lease
+        self.configuration = configuration
+        self.longestPause = longestPause
+        self.logger = logger
+    }
+
+    /// Runs until the task is cancelled.
+    /// - Parameters:
+    ///   - connected: what to do on each new connection before the lease is waited for.
+    ///   - work: what to do with the lease; it returns when the lease is lost, and calls the closure it is given whenever
+    ///     something has succeeded, so that the next error is waited out briefly again.
+    public func run(
+        connected: (PostgresConnection) async throws -> Void = { _ in },
+        work: (PostgresConnection, _ succeeded: () -> Void) async throws -> Void
+    ) async {
+        var backoff = Backoff(longest: longestPause)
+        while !Task.isCancelled {
+            do {
+                let connection = try await PostgresConnection.connect(configuration, patience: nil)
+                do {
+                    try await connected(connection)
+                    while true {
+                        try await waitForLease(on: connection)
+                        try await work(connection) { backoff.reset() }
+                    }
+                } catch {
+                    await lease.giveUp(on: connection)
+                    await connection.close()
+                    throw error
+                }
+            } catch is CancellationError {
+                return
+            } catch let error as PostgresError where error.kind == .cancelled {
+                return
+            } catch {
+                logger.warning("interrupted, trying again", metadata: ["error": "\(error)"])
+                do { try await backoff.pause() } catch { return }
+            }
+        }
+    }
+
+    private func waitForLease(on connection: PostgresConnection) async throws {
+        while try await !lease.take(on: connection) {
+            try await Task.sleep(for: Lease.renewal / 2)
+        }
+        logger.debug("at work")
+    }
+}

@@ -1,0 +1,284 @@
+import BlockingIO
+import Crypto
+import LedgerCore
+import Postgres
+import PrivateFiles
+
+/// Makes a ledger, or the next part of one, of a ``LogFile``: the same positions, versions, ids and times.
+///
+/// The file is read three times, and none of them keeps more of it than a few megabytes: once to see that it is whole; then what the ledger has already is
+/// compared with it, byte for byte; then the rest goes in, a transaction a batch, which the ledger reads back and compares before it commits. Killed at
+/// any moment, it goes on where it was when it is run again.
+public struct LogImport: Sendable {
+    public struct Receipt: Sendable {
+        public let ledger: String
+        public let epoch: String
+        /// How many events the file has, and how many of them went in now.
+        public let events: Int64
+        public let imported: Int64
+        /// The log's head afterwards.
+        public let position: Position
+    }
+
+    /// What the functions of the ledger refuse an import with.
+    private static let refusal = SQLState("JL020")
+
+    public enum Phase: Sendable { case checking, importing, comparing }
+
+    /// Of lines, at once; of long ones fewer.
+    private static let mostLines = 2000
+
+    private let path: String
+
+    public init(path: String) { self.path = path }
+
+    /// - Parameters:
+    ///   - connections: one, or two, which is quicker.
+    ///   - progress: told what is done of what; in bytes while the file is checked, in events from then on.
+    public func run(
+        on connections: PostgresConnection..., progress: (Phase, Int64, Int64) async throws -> Void = { _, _, _ in }
+    ) async throws -> Receipt {
+        let connection = connections[0]
+        let (header, footer) = try await check(progress)
+        // What is found out here is found again by the transaction that writes first: until then nothing is written.
+        let head: Position = try await refusing {
+            try await connection.discardedTransaction { connection in
+                try await connection.query("SELECT begin_import($1::uuid, $2)", header.epoch, header.from).only().decode(0)
+            }
+        }
+        try await compareWhatIsBefore(header, head: head, on: connection)
+        try await compare(header, from: header.from, to: min(head, header.to), on: connection, progress)
+        // What the ledger has beyond the file is none of the file's business.
+        if head < header.to {
+            try await append(header, after: head, on: connections, progress)
+        } else {
+            // An empty log is a log, too.
+            _ = try await refusing {
+                try await connection.query("SELECT begin_import($1::uuid, $2)", header.epoch, header.from)
+            }
+        }
+        return Receipt(
+            ledger: header.ledger, epoch: header.epoch, events: footer.count, imported: max(0, header.to - head),
+            position: max(head, header.to))
+    }
+
+    /// With what the ledger refuses an import in words for whoever imports.
+    private func refusing<Value>(_ body: () async throws -> Value) async throws -> Value {
+        do {
+            return try await body()
+        } catch let error as PostgresError where error.sqlState == Self.refusal {
+            throw LogFile.Refused(description: [error.message, error.hint].compactMap(\.self).joined(separator: "\n  hint: "))
+        }
+    }
+
+    // MARK: The steps
+
+    /// Whether the file is whole: what it says of itself is so.
+    private func check(_ progress: (Phase, Int64, Int64) async throws -> Void) async throws -> (LogFile.Header, LogFile.Footer) {
+        let lines = try LogLines(path)
+        let first = try await lines.next(1)
+        let header = try LogFile.header(first?.bytes ?? [], of: path)
+        var hash = SHA256()
+        hash.update(data: first?.bytes ?? [])
+        /// The last line so far; the very last is not in the digest.
+        var last: ArraySlice<UInt8> = []
+        var count: Int64 = -1
+        while let part = try await lines.next(Self.mostLines) {
+            hash.update(data: last)
+            let start = part.bytes.dropLast().lastIndex(of: 0x0A).map { $0 + 1 } ?? 0
+            hash.update(data: part.bytes[..<start])
+            last = part.bytes[start...]
+            count += Int64(part.count)
+            try await progress(.checking, await lines.bytesRead, lines.size)
+        }
+        let footer = try LogFile.footer(last, of: path)
+        guard footer.sha256 == hash.finalize().hexadecimal, footer.count == count, header.to - header.from + 1 == count
+        else {
+            throw LogFile.Refused(
+                description:
+                    "\(path) is not what was exported: its last line does not fit what stands before it. Nothing was imported.")
+        }
+        return (header, footer)
+    }
+
+    /// Whether the file continues this log, and not another that has the same epoch, where no event is in both.
+    private func compareWhatIsBefore(_ header: LogFile.Header, head: Position, on connection: PostgresConnection) async throws {
+        guard header.from > 1, header.from > head, header.from <= header.to else { return }
+        guard let previous = header.previous else {
+            throw LogFile.Refused(
+                description: """
+                    \(path) begins right behind the ledger's end, and does not say what it continues
+                      hint: Export from what both have: jobledger export --from \(head)
+                    """)
+        }
+        guard try await LogFile.digest(of: header.from - 1, on: connection) == previous else {
+            throw LogFile.Refused(
+                description:
+                    "at position \(header.from - 1) the ledger has another event than the log of \(path): it is not a copy of the same log, or has gone its own way"
+            )
+        }
+    }
+
+    /// Whether the ledger has the same events as the file, byte for byte.
+    private func compare(
+        _ header: LogFile.Header, from: Position, to: Position, on connection: PostgresConnection,
+        _ progress: (Phase, Int64, Int64) async throws -> Void
+    ) async throws {
+        guard from <= to else { return }
+        let lines = try LogLines(path)
+        try await lines.skip(Int(from - header.from) + 1)
+        var position = from
+        /// Of the ledger, what was not compared yet.
+        var rest: [UInt8] = []
+        for try await chunk in connection.copyOut(LogFile.copy(from: from, to: to)) {
+            // Chunks end at a line's end.
+            rest = chunk
+            while !rest.isEmpty {
+                let bytes = try await lines.bytes(rest.count)
+                guard !bytes.isEmpty, rest.starts(with: bytes) else {
+                    let same = zip(bytes, rest).prefix { $0 == $1 }
+                    let place = position + Int64(same.count { $0.0 == 0x0A })
+                    throw LogFile.Refused(
+                        description:
+                            "at position \(place) the ledger has another event than the file: it is not a copy of the same log, or has gone its own way"
+                    )
+                }
+                rest.removeFirst(bytes.count)
+                position += Int64(bytes.count { $0 == 0x0A })
+            }
+            try await progress(.comparing, position - header.from, header.to - header.from + 1)
+        }
+        guard position == to + 1 else { throw LogFile.Refused(description: "the ledger ends at \(position - 1), not at \(to)") }
+    }
+
+    /// On two connections, each has a batch under way: one is checked while the other is written. The server keeps their order.
+    private func append(
+        _ header: LogFile.Header, after head: Position, on connections: [PostgresConnection],
+        _ progress: (Phase, Int64, Int64) async throws -> Void
+    ) async throws {
+        let lines = try LogLines(path)
+        try await lines.skip(Int(head - header.from) + 2)
+        var wanted = Int(header.to - head)
+        func next() async throws -> String? {
+            guard let part = try await lines.next(min(Self.mostLines, wanted)), part.count > 0 else { return nil }
+            wanted -= part.count
+            guard let text = String(utf8: part.bytes.dropLast()) else {
+                throw LogFile.Refused(description: "a line is not UTF-8")
+            }
+            return text
+        }
+        do {
+            // The first goes alone: an empty ledger takes the file's epoch with its first events, or not at all.
+            if let text = try await next() {
+                let position: Position = try await connections[0].query(
+                    "SELECT import_events(string_to_array($1, E'\\n')) FROM (SELECT begin_import($2::uuid, $3) OFFSET 0) AS begun",
+                    text,
+                    header.epoch, header.from
+                ).only().decode(0)
+                try await progress(.importing, position - header.from + 1, header.to - header.from + 1)
+            }
+            try await withThrowingTaskGroup(of: (PostgresConnection, Position).self) { group in
+                func send(on connection: PostgresConnection) async throws {
+                    guard let text = try await next() else { return }
+                    group.addTask {
+                        let statement = PostgresStatement("SELECT import_events(string_to_array($1, E'\\n'))", [text])
+                        return (connection, try await connection.query(statement).only().decode(0))
+                    }
+                }
+                for connection in connections { try await send(on: connection) }
+                while let (connection, position) = try await group.next() {
+                    try await send(on: connection)
+                    try await progress(.importing, position - header.from + 1, header.to - header.from + 1)
+                }
+            }
+        } catch let error as PostgresError where error.kind == .server && !error.isRetriable {
+            let position: Position = try await connections[0].query("SELECT head()").only().decode(0)
+            // What the ledger's own functions do not refuse in words of theirs, Postgres could not read.
+            let reason =
+                error.sqlState?.category == "JL"
+                ? error.message : "a line is not one that jobledger export writes: \(error.message)"
+            throw LogFile.Refused(
+                description:
+                    "\(reason)\n  Everything up to position \(position) is imported; nothing of what was refused is.")
+        }
+    }
+}
+
+/// A file's lines, some at a time, or its bytes; read on a thread of its own, for reading may block.
+private actor LogLines {
+    /// Whole lines, each with its line feed.
+    struct Part: Sendable {
+        let bytes: [UInt8]
+        let count: Int
+    }
+
+    private let executor = BlockingExecutor(label: "log-file")
+    nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+    /// As many bytes are read at once; a part ends with the line that goes beyond it.
+    private static let chunk = 2 << 20
+    /// The longest line that an event can have: data and metadata at their limits, with each byte escaped.
+    private static let longest = 20 << 20
+
+    private let file: ReadableFile
+    let size: Int64
+    private(set) var bytesRead: Int64 = 0
+    /// What was read and not yet taken, from `start` on.
+    private var buffer: [UInt8] = []
+    private var start = 0
+
+    init(_ path: String) throws {
+        file = try ReadableFile(path)
+        guard let size = file.size else {
+            throw LogFile.Refused(description: "\(path) is no plain file, and is read several times: put it into one")
+        }
+        self.size = size
+    }
+
+    /// Reads on; false at the end of the file.
+    private func fill() throws -> Bool {
+        buffer.removeSubrange(..<start)
+        start = 0
+        let read = try file.read(upTo: Self.chunk)
+        bytesRead += Int64(read.count)
+        buffer += read
+        return !read.isEmpty
+    }
+
+    /// The next lines, as many as wanted or fewer; `nil` at the end.
+    func next(_ mostLines: Int) throws -> Part? {
+        var (end, searched, count) = (start, start, 0)
+        while count < mostLines, end - start < Self.chunk {
+            if let feed = buffer[searched...].firstIndex(of: 0x0A) {
+                (end, searched, count) = (feed + 1, feed + 1, count + 1)
+            } else if count > 0 {
+                break
+            } else {
+                guard buffer.count - start <= Self.longest else {
+                    throw LogFile.Refused(description: "a line is longer than any event can be")
+                }
+                let rest = buffer.count - start
+                guard try fill() else {
+                    guard rest == 0 else { throw LogFile.Refused(description: "the file ends within a line: it is not whole") }
+                    return nil
+                }
+                (end, searched) = (start, start + rest)
+            }
+        }
+        defer { start = end }
+        return Part(bytes: Array(buffer[start..<end]), count: count)
+    }
+
+    func skip(_ lines: Int) throws {
+        var left = lines
+        while left > 0, let part = try next(left) { left -= part.count }
+    }
+
+    /// The next bytes, as many as wanted or fewer; none at the end.
+    func bytes(_ most: Int) throws -> [UInt8] {
+        if start == buffer.count, try !fill() { return [] }
+        let end = min(buffer.count, start + most)
+        defer { start = end }
+        return Array(buffer[start..<end])
+    }
+}

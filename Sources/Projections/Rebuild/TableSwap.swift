@@ -1,0 +1,128 @@
+import BlockingIO
+import LedgerCore
+import Postgres
+
+/// The one moment at which readers wait: tables of two schemas change places.
+struct TableSwap: Sendable {
+    let ledger: LedgerName
+    let tables: [String]
+    /// Where those are that come in, and where those go that are in use.
+    let fresh: String
+    let aside: String
+
+    /// New readers queue behind whoever waits for an exclusive lock, so it waits only briefly at a time, and lets them pass in between: a long query
+    /// of somebody's delays the swap, not the readers.
+    private static let lockPatience = 50
+    private static let patience = Duration.seconds(600)
+
+    /// Takes the tables on both sides, in the caller's transaction; those of the ledger's that are no read models are left alone, and ``swap(on:)`` refuses
+    /// them. Throws ``SQLState/lockNotAvailable`` where somebody has one of them.
+    func lock(on connection: PostgresConnection) async throws {
+        let names = try await connection.query(
+            """
+            SELECT string_agg(format('%I.%I', schema, name), ', ' ORDER BY place)
+              FROM unnest(ARRAY[$1, $2]) WITH ORDINALITY AS side (schema, place), unnest($3) AS name
+             WHERE EXISTS (SELECT FROM pg_class WHERE oid = to_regclass(format('%I.%I', schema, name)) AND relkind = 'r')
+               AND (schema <> $2 OR name IN (SELECT read_models.name FROM read_models))
+            """, fresh, ledger.text, tables
+        ).only().decode(0, as: String?.self)
+        guard let names else { return }
+        // From here on nothing in this transaction waits longer.
+        try await connection.execute(
+            script: "SET LOCAL lock_timeout = '\(Self.lockPatience)ms'; LOCK TABLE \(names) IN ACCESS EXCLUSIVE MODE")
+    }
+
+    func swap(on connection: PostgresConnection) async throws {
+        try await connection.query("SELECT swap_tables($1, $2, $3)", fresh, tables, aside)
+    }
+
+    struct InUse: Error, CustomStringConvertible {
+        let projection: String
+        var description: String {
+            """
+            \(projection): for \(TableSwap.patience / .seconds(1)) s something held the tables without a pause: a long query or transaction, a \
+            vacuum, or a verification. What is rebuilt stays; run it again to go on from there
+            """
+        }
+    }
+
+    /// Runs `attempt`, a transaction with a swap in it, until it gets the tables. While it pauses, nobody waits for it.
+    static func untilFree<T: Sendable>(
+        _ projection: String, waiting: () -> Void, _ attempt: () async throws -> T
+    ) async throws -> T {
+        let deadline = ContinuousClock.now.advanced(by: patience)
+        var backoff = Backoff(first: .milliseconds(100), longest: .seconds(1))
+        while true {
+            do {
+                return try await attempt()
+            } catch let error where error is Rebuild.Busy || (error as? PostgresError)?.sqlState == .lockNotAvailable {
+                guard ContinuousClock.now < deadline else { throw InUse(projection: projection) }
+                waiting()
+                try await backoff.pause()
+            }
+        }
+    }
+}
+
+extension Rebuild {
+    /// Catches up and puts the new tables in the place of the old ones, which are kept.
+    /// - Returns: how long readers had to wait.
+    func swapIn(
+        _ record: inout RebuildRecord, _ proof: RebuildProof, since start: ContinuousClock.Instant,
+        on connection: PostgresConnection, progress: Progress
+    ) async throws -> Duration {
+        let id = record.id
+        let sayThatWeWait = { tell(.waitingForTables) }
+        return try await TableSwap.untilFree(definition.name, waiting: sayThatWeWait) {
+            try await catchUp(&record, on: connection, progress: progress)
+            let position = record.position ?? 0
+            return try await ReplayLock.withLock(
+                ReplayLock.swap(definition.name, ledger), of: definition.name, patience: .zero, on: connection
+            ) {
+                try await swap(id, at: position, proof, since: start, on: connection)
+            }
+        }
+    }
+
+    private func swap(
+        _ id: Int64, at position: Position, _ proof: RebuildProof, since start: ContinuousClock.Instant,
+        on connection: PostgresConnection
+    ) async throws -> Duration {
+        let fresh = Fold(definition, ledger: ledger, schema: "\(ledger)-\(id)")
+        let locked = try await connection.transaction { connection in
+            // Who is told that it is done must find it done.
+            try await connection.execute(script: "SET LOCAL synchronous_commit = on")
+            try await LiveProjection.lockInstallation(on: connection)
+            // From here to the end the live projection stands still, so nothing comes in between.
+            let old = try await ProjectionState.lock(definition.name, on: connection)
+            guard try await connection.query("DELETE FROM rebuilds WHERE id = $1 AND position = $2", id, position).affected == 1
+            else {
+                throw Overtaken(projection: definition.name)
+            }
+            let head: Position = try await connection.query("SELECT head()").only().decode(0)
+            if position < head { try await fresh.apply(after: position, upTo: head, on: connection) }
+
+            let tables = Array(Set(definition.tables).union(old?.tables ?? [])).sorted()
+            let swap = TableSwap(ledger: ledger, tables: tables, fresh: fresh.schema, aside: "\(ledger)~\(id)")
+            try await ReplacedTables.drop(definition.name, ledger: ledger, on: connection)
+            if let old {
+                try await ReplacedTables.keep(
+                    old, tables: old.tables.isEmpty ? definition.tables : old.tables, as: id, on: connection)
+            }
+            try await Fold.createSharedSchema(swap.aside, of: ledger, on: connection)
+            try await ProjectionState.register(definition, at: head, on: connection)
+
+            try await swap.lock(on: connection)
+            let locked = ContinuousClock.now
+            try await swap.swap(on: connection)
+            try await connection.execute(
+                script: "DROP SCHEMA \"\(fresh.schema)\"" + (old == nil ? "; DROP SCHEMA \"\(swap.aside)\" CASCADE" : ""))
+            try await RecordedReceipt.add(
+                .rebuild, definition, at: proof.position, digest: proof.fresh, live: proof.liveDigest, events: proof.position,
+                duration: start.duration(to: .now), workers: workers, window: window, blocked: locked.duration(to: .now),
+                by: author, on: connection)
+            return locked
+        }
+        return locked.duration(to: .now)
+    }
+}

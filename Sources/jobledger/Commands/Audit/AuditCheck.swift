@@ -1,0 +1,136 @@
+import ArgumentParser
+import Foundation
+import LedgerCore
+import LedgerSettings
+import PrivateFiles
+import Seal
+import TransparencyLog
+
+struct AuditCheck: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "check",
+        abstract: "Check a proof, without the ledger.",
+        discussion: """
+            Takes what audit prove and audit consistency write, and needs nothing but the file and the verifier key: from --key, or from \
+            JOBLEDGER_SEAL_VERIFIER. Have the key from whom you trust, not from whoever brings the proof. Exit code 1 when it does not \
+            hold.
+
+            EXAMPLE
+              jobledger audit check failed.tlog-proof --key ledger.vkey
+              jobledger audit check backtest-7.tlog-proof --key ledger.vkey --whole
+              jobledger audit check update --after checkpoint --key ledger.vkey
+            """)
+
+    @Argument(help: "The file with the proof, or - for standard input.")
+    var file: String
+
+    @Option(help: ArgumentHelp("The verifier key, in a file.", valueName: "file"))
+    var key: String?
+
+    @Flag(help: "The proofs have to be all events of a job that has ended.")
+    var whole = false
+
+    @Option(help: ArgumentHelp("The older checkpoint, which a consistency proof continues.", valueName: "file"))
+    var after: String?
+
+    @Flag(help: "Answer in JSON.")
+    var json = false
+
+    private struct Answer: Encodable {
+        var ok = true
+        var log: ExactText
+        /// Of the checkpoint.
+        var size: Int64
+        var job: JobID?
+        /// Whether the proofs are all that there ever was of the job.
+        var whole: Bool?
+        var events: [SealedEvent]?
+        var after: Int64?
+    }
+
+    func run() async throws {
+        let key = try LedgerSettings().requireVerifierKey(key)
+        let text = try read()
+        do {
+            let answer = text.hasPrefix("old ") ? try update(text, key) : try proofs(text, key)
+            if json { try Output.json(answer) } else { try print(answer) }
+        } catch let error as ValidationError {
+            throw error
+        } catch {
+            Output.diagnostic("\(file) does not hold: \(Output.printable("\(error)"))")
+            throw Failure.refused
+        }
+    }
+
+    private func read() throws -> String {
+        do {
+            let source = try ReadableFile.named(file)
+            guard let text = String(utf8: try source.readAll(limit: Self.mostBytes)[...]) else {
+                throw FileFailure("\(source.name) is not UTF-8, as every proof is")
+            }
+            return text
+        } catch {
+            throw ValidationError("\(error).")
+        }
+    }
+
+    /// The proofs of a job with very many events, each as large as can be.
+    private static let mostBytes = 1 << 30
+
+    private func proofs(_ text: String, _ key: VerifierKey) throws -> Answer {
+        if after != nil { throw ValidationError("--after is for a consistency proof, and \(file) proves events.") }
+        let proofs = try EventProof.list(text)
+        for proof in proofs { try proof.check(by: key) }
+        let head = proofs[0].proof.checkpoint.head
+        var answer = Answer(log: head.origin, size: head.size, events: proofs.map(\.event))
+        if whole || proofs.count > 1 {
+            let (job, extent) = try JobProof.extent(proofs)
+            (answer.job, answer.whole) = (job, extent == .whole)
+            if whole, case .upTo(let position) = extent {
+                throw EventProof.NotProved(
+                    "the job \(job) had not ended by position \(position): what came later is not in the proofs")
+            }
+        }
+        return answer
+    }
+
+    private func update(_ text: String, _ key: VerifierKey) throws -> Answer {
+        guard let after else {
+            throw ValidationError("\(file) is a consistency proof: give the older checkpoint as well (--after FILE).")
+        }
+        let old = try CheckpointFile.required(after)
+        try old.verify(by: key)
+        let update = try CheckpointUpdate(text)
+        try update.checkpoint.verify(by: key)
+        guard update.continues(old.head) else {
+            throw EventProof.NotProved(
+                "the log of \(update.checkpoint.head.size) events does not continue that of \(old.head.size)")
+        }
+        return Answer(log: old.head.origin, size: update.checkpoint.head.size, after: old.head.size)
+    }
+
+    private func print(_ answer: Answer) throws {
+        for event in answer.events ?? [] {
+            try Output.line("position \(event.position), recorded \(event.recordedAt)")
+            let actor = event.metadata.flatMap { JSONText.text("actor", in: $0) }
+            try Output.line(
+                Output.printable(
+                    "  job \(event.streamID), version \(event.version): \(event.type)" + (actor.map { " by \($0)" } ?? "")))
+            try Output.line("  data      \(Output.printable(event.data ?? "withheld, SHA-256 \(event.dataSHA256 ?? "")"))")
+            try Output.line(
+                "  metadata  \(Output.printable(event.metadata ?? "withheld, SHA-256 \(event.metadataSHA256 ?? "")"))")
+        }
+        if let job = answer.job, let last = answer.events?.last {
+            try Output.line(
+                Output.printable(
+                    answer.whole == true
+                        ? "these \(last.version) events are all of the job \(job): it ended with the last"
+                        : "these \(last.version) events are all of the job \(job) up to position \(last.position), where it had not ended"
+                ))
+        }
+        if let after = answer.after {
+            try Output.line("the log of \(answer.size) events continues that of \(after): nothing in it was changed")
+        }
+        try Output.line("it holds: signed by \(answer.log), for \(answer.size) events")
+    }
+}

@@ -1,0 +1,46 @@
+import ArgumentParser
+import LedgerCore
+import LedgerSettings
+import Seal
+import TransparencyLog
+
+struct AuditConsistency: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "consistency",
+        abstract: "Prove that the log only grew since an older checkpoint.",
+        discussion: """
+            Writes the last checkpoint with the proof that it continues the older one, as C2SP's tlog-witness has a log send it to its \
+            witnesses. `jobledger audit check FILE --after OLD` verifies it without the ledger.
+
+            EXAMPLE
+              jobledger audit consistency --from checkpoint --out update
+              jobledger audit check update --after checkpoint --key ledger.vkey
+            """)
+
+    @Option(help: ArgumentHelp("The older checkpoint, in a file, or its size.", valueName: "file|size"))
+    var from: String
+
+    @Option(help: ArgumentHelp("Write into this file, not to standard output.", valueName: "file"))
+    var out: String?
+
+    @OptionGroup var options: LedgerOptions
+
+    func run() async throws {
+        let settings = try await options.settings()
+        let size = if let size = Position(position: from) { size } else { try CheckpointFile.required(from).head.size }
+        let store = try settings.store(connections: 1)
+        let update = try await SealProofs(store).update(from: size)
+        await store.close()
+        try Output.document(update.text, into: out)
+    }
+}
+
+extension CheckpointFile {
+    /// The checkpoint in a file that has to be there.
+    static func required(_ path: String) throws -> SignedCheckpoint {
+        guard let checkpoint = try CheckpointFile(path: path).load() else {
+            throw ValidationError("there is no file \(path).")
+        }
+        return checkpoint
+    }
+}

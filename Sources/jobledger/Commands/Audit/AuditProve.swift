@@ -1,0 +1,81 @@
+import ArgumentParser
+import EventStore
+import LedgerCore
+import LedgerSettings
+import PrivateFiles
+import Seal
+import TransparencyLog
+
+struct AuditProve: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "prove",
+        abstract: "Prove that an event, or all of a job, is in the log.",
+        discussion: """
+            Writes the event, the proof and the signed checkpoint as one text (C2SP's tlog-proof), which `jobledger audit check` and other \
+            programs verify without the ledger. With --job the proofs of all of the job's events stand one behind the other: versions \
+            count from 1 without a gap, so that from a job that has ended nothing can be left out.
+
+            EXAMPLE
+              jobledger audit prove 1207 --out failed.tlog-proof
+              jobledger audit prove --job backtest-7 --out backtest-7.tlog-proof
+              jobledger audit prove 1207 --withhold
+            """)
+
+    @Argument(help: "The event: its position or its id.")
+    var event: String?
+
+    @Option(help: "All events of this job.")
+    var job: JobID?
+
+    @Flag(help: "Leave out data and metadata: their hashes prove as much to who has them.")
+    var withhold = false
+
+    @Option(help: ArgumentHelp("Write into this file, not to standard output.", valueName: "file"))
+    var out: String?
+
+    @OptionGroup var options: LedgerOptions
+
+    func validate() throws {
+        if (event == nil) == (job == nil) { throw ValidationError("Give an event, or --job JOB.") }
+        if let event, EventName(event) == nil {
+            throw ValidationError("\(event) is neither a position nor the id of an event (a UUID).")
+        }
+    }
+
+    func run() async throws {
+        let settings = try await options.settings()
+        let store = try settings.store(connections: 1)
+        let proofs = try await proofs(SealProofs(store))
+        await store.close()
+        guard let first = proofs.first else {
+            Output.diagnostic(
+                job.map { "unknown_job: job \(Output.printable($0)) has no events" } ?? "unknown_event: there is no such event")
+            throw Failure.refused
+        }
+        try Output.document(proofs.map(\.text).joined(), into: out)
+        if let out {
+            let events =
+                proofs.count == 1 ? "position \(first.event.position)" : "\(proofs.count) events of job \(first.event.streamID)"
+            Output.diagnostic(
+                "\(out) proves \(Output.printable(events)), by the checkpoint of \(first.proof.checkpoint.head.size) events")
+        }
+    }
+
+    private func proofs(_ seal: SealProofs) async throws -> [EventProof] {
+        if let job { return try await seal.proofs(ofJob: job, isWithheld: withhold) }
+        guard let event, let name = EventName(event) else { return [] }
+        return try await seal.proof(of: name, isWithheld: withhold).map { [$0] } ?? []
+    }
+}
+
+extension Output {
+    /// Writes a text into a file that its owner alone may read, for events are in it, or to standard output where none is named.
+    static func document(_ text: String, into file: String?) throws {
+        guard let file else { return try write(Array(text.utf8)) }
+        do {
+            try WrittenFile.write(text, to: file, mode: 0o600)
+        } catch {
+            throw ValidationError("--out: \(error).")
+        }
+    }
+}

@@ -1,0 +1,43 @@
+import ArgumentParser
+import LedgerCore
+import LedgerSettings
+import Logging
+import Seal
+
+struct AuditSeal: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "seal",
+        abstract: "Seal what is appended, with signed checkpoints.",
+        discussion: """
+            Runs until it is interrupted. JOBLEDGER_SEAL_KEY names the file with the private key (`jobledger audit key --out FILE`), \
+            which no other part of the ledger needs; what was signed last is kept in FILE.signed, or in JOBLEDGER_SEAL_MEMORY. Any number \
+            may run: one seals, the others stand by and take over within 5 s.
+
+            EXAMPLE
+              export DATABASE_URL=postgresql://localhost/platform
+              JOBLEDGER_SEAL_KEY=/etc/jobledger/seal.key jobledger audit seal
+              JOBLEDGER_SEAL_KEY=/etc/jobledger/seal.key jobledger audit seal --until-head
+            """)
+
+    @Flag(help: "Seal what is there now, and stop.")
+    var untilHead = false
+
+    @OptionGroup var options: LedgerOptions
+
+    private struct Answer: Encodable {
+        var position: Position
+    }
+
+    func run() async throws {
+        let settings = try await options.settings()
+        let logger = settings.logger("sealer")
+        let sealer = try settings.sealer(logger: logger)
+        if untilHead {
+            let position = try await sealer.sealUntilHead()
+            return options.json
+                ? try Output.json(Answer(position: position)) : try Output.line("sealed up to position \(position)")
+        }
+        logger.info("sealer started", metadata: ["ledger": "\(settings.ledger)"])
+        try await settings.serve([Running { await sealer.run() }], logger: logger)
+    }
+}

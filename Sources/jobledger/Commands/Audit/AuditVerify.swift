@@ -1,0 +1,138 @@
+import ArgumentParser
+import EventStore
+import LedgerCore
+import LedgerSettings
+import Seal
+import TransparencyLog
+
+struct AuditVerify: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "verify",
+        abstract: "Recompute the seal from the events, and name each that was touched.",
+        discussion: """
+            Finds what was altered, removed, added or moved behind the ledger's back, whoever did it. The verifier key is taken from --key, or \
+            from JOBLEDGER_SEAL_VERIFIER; without one the ledger's checkpoints are believed, and only a checkpoint kept elsewhere \
+            (--against) shows a history that was rewritten as a whole. Exit code 1 when something is found.
+
+            EXAMPLE
+              jobledger audit verify
+              jobledger audit verify --key ledger.vkey --against checkpoint --json
+              jobledger audit verify --from 2026-11-23T20:00:00Z --to 2026-11-24T20:00:00Z
+            """)
+
+    @Option(
+        help: ArgumentHelp("The first event to look at: a position, or a time in RFC 3339.", valueName: "position|time"),
+        transform: Moment.option("--from"))
+    var from: Moment?
+
+    @Option(help: ArgumentHelp("The last.", valueName: "position|time"), transform: Moment.option("--to"))
+    var to: Moment?
+
+    @Option(help: ArgumentHelp("The verifier key, in a file.", valueName: "file"))
+    var key: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "A checkpoint from outside the database, whose history must be this one; may be given several times.",
+            valueName: "file"))
+    var against: [String] = []
+
+    @Option(help: ArgumentHelp("Hold the events against the checkpoint and tiles in this directory.", valueName: "dir"))
+    var tiles: String?
+
+    @OptionGroup var options: LedgerOptions
+
+    func validate() throws {
+        if !against.isEmpty, from != nil || to != nil {
+            throw ValidationError("--against needs the whole log: it does not go with --from or --to.")
+        }
+    }
+
+    private struct Answer: Encodable {
+        struct Bad: Encodable {
+            var position: Position
+            var until: Position?
+            var kind: String
+            var message: String
+        }
+        var ok: Bool
+        /// The events up to here were sealed.
+        var position: Position
+        var head: Position
+        var from: Position?
+        var to: Position?
+        var key: String?
+        var bad: [Bad]
+        /// How many more there are.
+        var more: Int?
+    }
+
+    func run() async throws {
+        let settings = try await options.settings()
+        let key = try settings.verifierKey(key)
+        let checkpoints = try against.map { try Self.checkpoint($0, signedBy: key) }
+        let store = try settings.store()
+        let first = if let from { try await store.firstPosition(from: from) } else { Position(1) }
+        let last = if let to { try await store.position(of: to) } else { Position.max }
+        var bar = ProgressBar("verifying", unit: "events")
+        let answer = try await SealVerification(
+            store, key: key, against: checkpoints, directory: tiles.map { TileDirectory(path: $0) }
+        )
+        .run(from: first, to: last) { bar.update($0, of: $1) }
+        bar.finish()
+        await store.close()
+        if options.json { try printJSON(answer) } else { try print(answer) }
+        if !answer.isClean { throw Failure.refused }
+    }
+
+    /// What somebody has forged, or kept of another log, tells nothing about this one.
+    private static func checkpoint(_ file: String, signedBy key: VerifierKey?) throws -> SignedCheckpoint {
+        let checkpoint = try CheckpointFile.required(file)
+        do {
+            if let key { try checkpoint.verify(by: key) }
+        } catch {
+            Output.diagnostic("jobledger: \(file): \(error)")
+            throw Failure.refused
+        }
+        return checkpoint
+    }
+
+    private func printJSON(_ answer: SealVerification.Answer) throws {
+        let bad = answer.findings.map { finding in
+            let (first, last) = (finding.positions.lowerBound, finding.positions.upperBound)
+            return Answer.Bad(
+                position: first, until: last == first ? nil : last, kind: finding.kind.rawValue, message: finding.message)
+        }
+        try Output.json(
+            Answer(
+                ok: answer.isClean, position: answer.position, head: answer.head, from: answer.checked?.lowerBound,
+                to: answer.checked?.upperBound, key: answer.key.map { "\($0)" }, bad: bad,
+                more: answer.more > 0 ? answer.more : nil))
+    }
+
+    private func print(_ answer: SealVerification.Answer) throws {
+        for finding in answer.findings {
+            let (first, last) = (finding.positions.lowerBound, finding.positions.upperBound)
+            let place = first == last ? "position \(first)" : "positions \(first)–\(last)"
+            try Output.line("\(finding.kind.rawValue.padded(to: 12))\(place): \(Output.printable(finding.message))")
+        }
+        if answer.more > 0 { try Output.line("and \(answer.more) more") }
+        let checked = answer.checked.map {
+            "\($0.count) events were looked at, from position \($0.lowerBound) to \($0.upperBound)"
+        }
+        try Output.line(checked ?? "there are no events to look at")
+        let unsealed = max(0, answer.head - answer.position)
+        try Output.line(
+            "sealed up to position \(answer.position)" + (unsealed > 0 ? "; the \(unsealed) behind it are not protected yet" : "")
+        )
+        try Output.line(
+            answer.isClean ? "nothing was touched" : "SOMETHING WAS TOUCHED: see above")
+        if let key = answer.key {
+            try Output.line("signed by \(key.name)")
+        } else {
+            Output.diagnostic(
+                "The signature was not checked, for want of a verifier key (--key, JOBLEDGER_SEAL_VERIFIER): the ledger's own word was taken for it."
+            )
+        }
+    }
+}

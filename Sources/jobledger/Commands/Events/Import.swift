@@ -1,0 +1,64 @@
+import ArgumentParser
+import EventStore
+import LedgerCore
+import LedgerSettings
+import Postgres
+
+struct Import: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Make a ledger of an exported log.",
+        discussion: """
+            The same positions, versions, ids and times, and the same epoch: a copy is the same log. Into an empty ledger (JOBLEDGER_SCHEMA names it, \
+            `jobledger migrate` makes it), or one that ends within the file or right before it; what it has already is compared, byte for byte. \
+            Everything is checked that appending checks. It may be killed: run again, it goes on where it was. Only the owner of the ledger can import.
+
+            A copy that will take appends of its own is another log from then on: give it --new-epoch with its last import.
+
+            EXAMPLE
+              JOBLEDGER_SCHEMA=copy jobledger migrate
+              JOBLEDGER_SCHEMA=copy jobledger import log.ndjson
+              JOBLEDGER_SCHEMA=copy jobledger import more.ndjson --new-epoch --json
+            """)
+
+    @Argument(help: "What `jobledger export` wrote.")
+    var file: String
+
+    @Flag(help: "Begin another epoch afterwards: the ledger goes its own way from here on.")
+    var newEpoch = false
+
+    @OptionGroup var options: LedgerOptions
+
+    private struct Answer: Encodable {
+        var events: Int64
+        var imported: Int64
+        var position: Position
+        var epoch: String
+        var seconds: Double
+    }
+
+    func run() async throws {
+        let settings = try await options.settings()
+        let (connection, second) = (
+            try await settings.connect("jobledger import"), try await settings.connect("jobledger import")
+        )
+        let start = ContinuousClock.now
+        var bar = ProgressBar("importing", unit: "events")
+        let receipt = try await LogImport(path: file).run(on: connection, second) { phase, done, total in
+            if phase == .importing { bar.update(done, of: total) }
+        }
+        bar.finish()
+        let epoch: String =
+            newEpoch ? try await connection.query("SELECT begin_epoch()::text").only().decode(0) : receipt.epoch
+        for connection in [connection, second] { await connection.close() }
+        if options.json {
+            let seconds = start.duration(to: .now) / .seconds(1)
+            return try Output.json(
+                Answer(
+                    events: receipt.events, imported: receipt.imported, position: receipt.position, epoch: epoch,
+                    seconds: (seconds * 1000).rounded() / 1000))
+        }
+        try Output.line(
+            "\(receipt.imported) events imported of the \(receipt.events) in \(file); the log ends at position \(receipt.position)"
+        )
+    }
+}

@@ -1,0 +1,85 @@
+import ArgumentParser
+import EventStore
+import LedgerCore
+import LedgerSettings
+import Postgres
+import Projections
+
+struct BlameCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "blame",
+        abstract: "Say for each column of a job which event set it.",
+        discussion: """
+            The last event after which the column had another value than before, with its type, its actor and its time. With --at, of the \
+            job as it was then.
+
+            EXAMPLE
+              jobledger blame backtest-7
+              jobledger blame backtest-7 --at 120 --json
+            """)
+
+    @Argument(help: "The job's id.")
+    var job: JobID
+
+    @Option(
+        help: ArgumentHelp("A position, or a time in RFC 3339.", valueName: "position|time"), transform: Moment.option("--at"))
+    var at: Moment?
+
+    @OptionGroup var projections: ProjectionOptions
+    @OptionGroup var options: LedgerOptions
+
+    func run() async throws {
+        let settings = try await options.settings()
+        let definition = try projections.definition(named: ReadModel.projection)
+        let store = try settings.store()
+        let position = if let at { try await store.position(of: at) } else { try await store.head() }
+        let connection = try await settings.connect("jobledger blame")
+        let columns = try await Blame(definition, ledger: settings.ledger).run(job, at: position, on: connection)
+        await connection.close()
+        guard let columns else {
+            let message = "no job \(Output.printable(job)) at position \(position)"
+            if options.json { try Output.json(Append.ErrorAnswer(Refusal(.unknownJob, message))) }
+            Output.diagnostic("unknown_job: \(message)")
+            throw Failure.refused
+        }
+        if options.json {
+            return try Output.json(Answer(job: job, position: position), adding: "columns", as: Self.json(columns))
+        }
+        for column in columns {
+            let event = column.event.map { event in
+                "position \(event.position)  v\(event.version)  \(event.type)  \(event.recordedAt)"
+                    + (event.actor.map { "  \(Output.printable($0))" } ?? "")
+            }
+            try Output.line(
+                column.name.padded(to: 21) + Output.value(Array(column.value.utf8), longest: 40).padded(to: 42)
+                    + (event ?? "no event"))
+        }
+    }
+
+    private struct Answer: Encodable {
+        var job: JobID
+        var position: Position
+    }
+
+    private struct Event: Encodable {
+        var column: String
+        var position: Position?
+        var version: Int32?
+        var type: String?
+        var actor: ExactText?
+        var occurredAt: String?
+        var recordedAt: String?
+    }
+
+    /// Values come as JSON, with numbers that no type of ours may be able to hold: they go out as they came.
+    private static func json(_ columns: [Blame.Column]) throws -> String {
+        let items = try columns.map { column in
+            let event = column.event
+            let item = Event(
+                column: column.name, position: event?.position, version: event?.version, type: event?.type, actor: event?.actor,
+                occurredAt: event?.occurredAt?.description, recordedAt: event?.recordedAt.description)
+            return try Output.text(item, adding: "value", as: column.value)
+        }
+        return "[\(items.joined(separator: ","))]"
+    }
+}

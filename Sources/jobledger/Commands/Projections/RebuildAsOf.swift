@@ -1,0 +1,64 @@
+import ArgumentParser
+import EventStore
+import LedgerCore
+import LedgerSettings
+import Postgres
+import Projections
+
+/// A read model of the past, instead of another of the present.
+struct PastOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "Make the tables as the log ended here, beside those in use, and leave these alone: a position, or a time in RFC 3339.",
+            valueName: "position|time"), transform: Moment.option("--until"))
+    var until: Moment?
+
+    @Option(help: ArgumentHelp("The schema for the tables of --until; made where it is not there.", valueName: "schema"))
+    var into: String?
+
+    func validate() throws {
+        guard (until == nil) == (into == nil) else {
+            throw ValidationError("--until and --into go together: the moment, and the schema for the tables as they were then.")
+        }
+        if let into, LedgerName(into) == nil {
+            throw ValidationError("--into \(into): a schema's name has 1 to 50 of a–z, 0–9 and _ here.")
+        }
+    }
+
+    var wanted: (until: Moment, schema: LedgerName)? {
+        if let until, let schema = into.flatMap({ LedgerName($0) }) { (until, schema) } else { nil }
+    }
+}
+
+extension RebuildCommand {
+    private struct PastAnswer: Encodable {
+        var projection: String
+        var position: Position
+        var rows: Int
+        var digest: String
+        var events: Int64
+        var seconds: Double
+    }
+
+    func makePast(
+        _ definition: ProjectionDefinition, until: Moment, into schema: LedgerName, window: Int, _ settings: LedgerSettings,
+        json: Bool
+    ) async throws {
+        let position = try await settings.store().position(of: until)
+        let connection = try await settings.connect("jobledger rebuild \(definition.name)")
+        var bar = ProgressBar("replaying", unit: "events")
+        let receipt = try await PastTables(definition, ledger: settings.ledger, window: window)
+            .run(until: position, into: schema, on: connection) { bar.update($0, of: $1) }
+        bar.finish()
+        await connection.close()
+        let seconds = receipt.duration / .seconds(1)
+        if json {
+            return try Output.json(
+                PastAnswer(
+                    projection: definition.name, position: position, rows: receipt.rows, digest: receipt.digest, events: position,
+                    seconds: (seconds * 1000).rounded() / 1000))
+        }
+        try Output.line(
+            "\(definition.name) as of position \(position): \(receipt.rows) rows in \(schema)\ndigest \(receipt.digest)")
+    }
+}

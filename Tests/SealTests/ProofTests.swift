@@ -1,0 +1,333 @@
+import EventStore
+import Foundation
+import LedgerCore
+import LedgerTesting
+import Postgres
+import PrivateFiles
+import Testing
+import TransparencyLog
+
+@testable import Seal
+
+struct ProofTests {
+    /// Every event of a ledger is proved, read back from its text and checked; and no part of a proof can be another.
+    @Test func everyEvent() async throws {
+        try await SealedLedger.with { sealed in
+            try await sealed.fill(530)
+            _ = try await sealed.sealer().sealUntilHead()
+            let seal = SealProofs(sealed.ledger.store)
+            let checkpoint = try #require(try await seal.checkpoint())
+            for position in Array(1...530).filter({ $0 < 20 || $0 % 37 == 0 || $0 > 510 }) {
+                let proof = try #require(try await seal.proof(of: .position(Position(position))))
+                #expect(proof.proof.checkpoint == checkpoint)
+                let again = try #require(try EventProof.list(proof.text).first)
+                #expect(again == proof)
+                try again.check(by: sealed.key.verifier)
+                let byID = try await seal.proof(of: #require(EventName(proof.event.eventID)))
+                #expect(byID == proof)
+                // Hashes do in place of the texts.
+                let withheld = try #require(try await seal.proof(of: .position(Position(position)), isWithheld: true))
+                #expect(withheld.event.data == nil && withheld.event.metadata == nil)
+                try withheld.check(by: sealed.key.verifier)
+            }
+            let proof = try #require(try await seal.proof(of: .position(77)))
+            let changes: [(inout SealedEvent) -> Void] = [
+                { $0.position += 1 }, { $0.streamID = "\($0.streamID)x" }, { $0.category = "x" }, { $0.version += 1 },
+                { $0.type = "failed" },
+                { $0.data = ($0.data ?? "") + " " }, { $0.metadata = #"{"actor":"eve"}"# },
+                { $0.recordedAt = "2026-01-01T00:00:00Z" },
+                { $0.occurredAt = $0.occurredAt == nil ? "2026-01-01T00:00:00Z" : nil }, { $0.total += 1 },
+                { $0.completed = ($0.completed ?? 0) + 1 }, { $0.eventID = EventID.version7().text },
+            ]
+            for (number, change) in changes.enumerated() {
+                var forged = proof
+                change(&forged.event)
+                #expect(throws: EventProof.NotProved.self, "change \(number)") { try forged.check(by: sealed.key.verifier) }
+            }
+            let stranger = try SealKey(name: sealed.key.name)
+            #expect(throws: SignedCheckpoint.NotSigned.self) { try proof.check(by: stranger.verifier) }
+        }
+    }
+
+    /// What another reader would take from the text instead, or believe beside it, is not in a proof.
+    @Test func nothingBesideTheEvent() async throws {
+        try await SealedLedger.with { sealed in
+            try await sealed.fill(3)
+            _ = try await sealed.sealer().sealUntilHead()
+            let proof = try #require(try await SealProofs(sealed.ledger.store).proof(of: .position(2)))
+            let json = String(decoding: proof.proof.extra, as: UTF8.self)
+            #expect(try EventProof.list(proof.text) == [proof])
+            for forged in [
+                json.replacing("\"data\":", with: #""data":"{\"forged\":1}","data":"#), json.dropLast() + #","data":"{}"}"#,
+                json.dropLast() + #","d\u0061ta":"{}"}"#, json.dropLast() + #","actor":"mallory"}"#,
+                json.dropLast() + #","data_sha256":null,"data_sha256":null}"#,
+            ] {
+                var changed = proof.proof
+                changed.extra = Array(forged.utf8)
+                #expect(throws: Malformed.self, "\(forged)") { try EventProof.list(changed.text) }
+            }
+        }
+    }
+
+    /// A link that somebody has put where a tile belongs leads nowhere.
+    @Test func noLinkIsFollowedBelowADirectoryOfTiles() async throws {
+        try await SealedLedger.with { sealed in
+            let tiles = sealed.directory.appending(path: "tiles").path
+            let victim = sealed.directory.appending(path: "victim").path
+            for directory in [tiles, victim] {
+                try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+            }
+            #expect(symlink(victim, tiles + "/tile") == 0)
+            try await sealed.fill(3)
+            _ = try await sealed.sealer().sealUntilHead()
+            let seal = SealProofs(sealed.ledger.store)
+            let failure = await #expect(throws: FileFailure.self) { try await seal.write(to: TileDirectory(path: tiles)) }
+            #expect(failure?.description.contains("tile is a symbolic link") == true)
+            #expect(try FileManager.default.contentsOfDirectory(atPath: victim).isEmpty)
+            // A link in the place of a file is replaced, and what it leads to stays.
+            #expect(unlink(tiles + "/tile") == 0 && symlink(victim + "/none", tiles + "/checkpoint") == 0)
+            _ = try await seal.write(to: TileDirectory(path: tiles))
+            #expect(try FileManager.default.contentsOfDirectory(atPath: victim).isEmpty)
+            #expect(try TileDirectory(path: tiles).checkpoint().head.size == 3)
+        }
+    }
+
+    /// A directory of tiles is a witness too: what it has is not given up for another history.
+    @Test func tilesOfAnotherLogAreLeftAsTheyAre() async throws {
+        try await SealedLedger.with { sealed in
+            let directory = TileDirectory(path: sealed.directory.appending(path: "tiles").path)
+            try await sealed.fill(5)
+            _ = try await sealed.sealer().sealUntilHead()
+            let kept = try #require(try await SealProofs(sealed.ledger.store).write(to: directory))
+            try await SealedLedger.with { other in
+                try await other.fill(7)
+                _ = try await other.sealer().sealUntilHead()
+                await #expect(throws: HistoryRewritten.self) { try await SealProofs(other.ledger.store).write(to: directory) }
+            }
+            #expect(try directory.checkpoint() == kept)
+        }
+    }
+
+    /// Tiles that were left without their checkpoint are not taken for those of another log.
+    @Test func tilesWithoutACheckpointAreWrittenAnew() async throws {
+        try await SealedLedger.with { sealed in
+            let directory = TileDirectory(path: sealed.directory.appending(path: "tiles").path)
+            try await SealedLedger.with { other in
+                try await other.fill(300)
+                _ = try await other.sealer().sealUntilHead()
+                _ = try await SealProofs(other.ledger.store).write(to: directory)
+            }
+            try FileManager.default.removeItem(atPath: directory.path + "/checkpoint")
+            try await sealed.fill(260)
+            _ = try await sealed.sealer().sealUntilHead()
+            let seal = SealProofs(sealed.ledger.store)
+            _ = try await seal.write(to: directory)
+            let tile = Tile(level: 0, number: 0)
+            let written = try Data(contentsOf: URL(filePath: directory.path + "/tile/" + tile.path()))
+            #expect(try await Array(written) == seal.tile(tile, width: Tile.width))
+        }
+    }
+
+    /// What is no plain file has no end, perhaps, and is not read as a checkpoint.
+    @Test func aCheckpointIsInAPlainFile() async throws {
+        try await SealedLedger.with { sealed in
+            let pipe = sealed.directory.appending(path: "pipe").path
+            #expect(mkfifo(pipe, 0o600) == 0)
+            for path in [pipe, sealed.directory.path] {
+                #expect(throws: CheckpointFile.Failure.self, "\(path)") { try CheckpointFile(path: path).load() }
+            }
+        }
+    }
+
+    /// A checkpoint that nobody has signed is not taken for one that was kept.
+    @Test func aForgedMemoryIsNoHistory() async throws {
+        try await SealedLedger.with { sealed in
+            try await sealed.fill(5)
+            _ = try await sealed.sealer().sealUntilHead()
+            let seal = SealProofs(sealed.ledger.store)
+            let checkpoint = try #require(try await seal.checkpoint())
+            let file = sealed.directory.appending(path: "anchor").path
+            let forged = checkpoint.text.replacing("\n5\n", with: "\n4\n")
+            #expect(forged != checkpoint.text)
+            try Data(forged.utf8).write(to: URL(filePath: file))
+            let witness = Witness(key: sealed.key.verifier, memory: CheckpointFile(path: file))
+            await #expect(throws: SignedCheckpoint.NotSigned.self) { try await witness.look(at: seal) }
+            #expect(try String(contentsOfFile: file, encoding: .utf8) == forged)
+        }
+    }
+
+    @Test func notSealedYet() async throws {
+        try await SealedLedger.with { sealed in
+            let seal = SealProofs(sealed.ledger.store)
+            #expect(try await seal.checkpoint() == nil)
+            await #expect(throws: SealProofs.NotSealed.self) { try await seal.update(from: 0) }
+            #expect(try await seal.proof(of: .position(1)) == nil)
+            try await sealed.fill(10)
+            await #expect(throws: SealProofs.NotSealed.self) { try await seal.proof(of: .position(1)) }
+            _ = try await sealed.sealer().sealUntilHead()
+            try await sealed.fill(10, from: 10)
+            let error = await #expect(throws: SealProofs.NotSealed.self) { try await seal.proof(of: .position(11)) }
+            #expect(error?.size == 10 && error?.description.contains("up to position 10") == true)
+            #expect(try await seal.tile(Tile(level: 0, number: 0), width: 10)?.count == 320)
+            #expect(try await seal.tile(Tile(level: 0, number: 0), width: 11) == nil)
+            #expect(try await seal.entries(0, width: 11) == nil)
+        }
+    }
+
+    /// What was touched cannot be proved: it is said, and nothing is given out that looks like a proof.
+    @Test func touched() async throws {
+        try await SealedLedger.with { sealed in
+            try await sealed.fill(30)
+            _ = try await sealed.sealer().sealUntilHead()
+            try await sealed.tamper("UPDATE events SET metadata = '{\"actor\":\"eve\"}' WHERE position = 12")
+            let seal = SealProofs(sealed.ledger.store)
+            let error = await #expect(throws: SealDamaged.self) { try await seal.proof(of: .position(12)) }
+            #expect(error?.description.contains("position 12 is not what was sealed") == true)
+            await #expect(throws: SealDamaged.self) { try await seal.proofs(ofJob: "job 1 ä\u{1F680}") }
+            try (try await seal.proof(of: .position(13)))?.check(by: sealed.key.verifier)
+        }
+    }
+
+    /// Between any two checkpoints that ever were.
+    @Test func consistency() async throws {
+        try await SealedLedger.with { sealed in
+            for number in 0..<12 {
+                try await sealed.fill(10 * (number % 5 + 1), from: number * 100)
+                _ = try await sealed.sealer().sealUntilHead()
+            }
+            let seal = SealProofs(sealed.ledger.store)
+            let checkpoints = try await sealed.checkpoints()
+            #expect(checkpoints.count == 12)
+            for old in checkpoints {
+                let update = try CheckpointUpdate(try await seal.update(from: old.head.size).text)
+                #expect(update.checkpoint == checkpoints.last)
+                #expect(update.continues(old.head))
+                var other = old.head
+                other.root = .leaf([1])
+                #expect(!update.continues(other))
+            }
+            #expect(try await seal.update(from: 0).proof.hashes.isEmpty)
+        }
+    }
+
+    /// A job's proofs are its whole life, or up to where it is; nothing can be left out of them.
+    @Test func jobs() async throws {
+        try await SealedLedger.with { sealed in
+            try await sealed.fill(45)
+            _ = try await sealed.sealer().sealUntilHead()
+            let seal = SealProofs(sealed.ledger.store)
+            let (ended, open): (JobID, JobID) = ("job 2 ä\u{1F680}", "job 4 ä\u{1F680}")
+            let whole = try EventProof.list(try await seal.proofs(ofJob: ended).map(\.text).joined())
+            for proof in whole { try proof.check(by: sealed.key.verifier) }
+            #expect(try JobProof.extent(whole) == (ended, .whole))
+            let part = try await seal.proofs(ofJob: open)
+            #expect(try JobProof.extent(part) == (open, .upTo(45)))
+            #expect(try JobProof.extent(Array(whole.dropLast())).1 == .upTo(29))
+            for missing in whole.indices.dropLast() {
+                var proofs = whole
+                proofs.remove(at: missing)
+                #expect(throws: EventProof.NotProved.self, "without \(missing)") { try JobProof.extent(proofs) }
+            }
+            #expect(throws: EventProof.NotProved.self) { try JobProof.extent(whole + part) }
+            #expect(throws: EventProof.NotProved.self) { try JobProof.extent(whole + [whole[9]]) }
+            #expect(throws: EventProof.NotProved.self) { try JobProof.extent([]) }
+            try await sealed.fill(5, from: 45)
+            _ = try await sealed.sealer().sealUntilHead()
+            let later = try #require(try await seal.proof(of: .position(30)))
+            #expect(throws: EventProof.NotProved.self) { try JobProof.extent(whole.dropLast() + [later]) }
+            #expect(try await seal.proofs(ofJob: "no such job").isEmpty)
+        }
+    }
+
+    /// A life that is spliced of two jobs' events is of neither, however alike their ids look.
+    @Test func splicedLife() async throws {
+        try await SealedLedger.with { sealed in
+            for job in TwoSpellings.both { try await sealed.ledger.queue(job) }
+            for job in TwoSpellings.both { try await sealed.ledger.progress(job, 1) }
+            for job in TwoSpellings.both { _ = try await sealed.ledger.store.append(NewEvent(type: "finished"), to: job) }
+            _ = try await sealed.sealer().sealUntilHead()
+            let seal = SealProofs(sealed.ledger.store)
+            var lives: [[EventProof]] = []
+            for job in TwoSpellings.both {
+                let life = try EventProof.list(try await seal.proofs(ofJob: job).map(\.text).joined())
+                for proof in life { try proof.check(by: sealed.key.verifier) }
+                #expect(try JobProof.extent(life) == (job, .whole))
+                lives.append(life)
+            }
+            for spliced in [[lives[0][0], lives[1][1], lives[0][2]], [lives[0][0], lives[0][1], lives[1][2]]] {
+                #expect(throws: EventProof.NotProved.self) { try JobProof.extent(spliced) }
+            }
+        }
+    }
+
+    /// A job with more data than is proved at once is refused, and proved with hashes in their place.
+    @Test func muchData() async throws {
+        try await SealedLedger.with { sealed in
+            let store = sealed.ledger.store
+            _ = try await store.append(NewEvent(type: "queued", data: #"{"name":"x"}"#), to: "large")
+            for completed in 1...9 {
+                let data = #"{"completed":\#(completed),"message":"\#(String(repeating: "x", count: 7_900_000))"}"#
+                _ = try await store.append(NewEvent(type: "progress", data: data), to: "large")
+            }
+            _ = try await sealed.sealer().sealUntilHead()
+            let seal = SealProofs(store)
+            let error = await #expect(throws: SealProofs.TooMuch.self) { try await seal.proofs(ofJob: "large") }
+            #expect(error?.description.contains("withhold the data") == true)
+            let proofs = try await seal.proofs(ofJob: "large", isWithheld: true)
+            #expect(proofs.count == 10 && proofs.allSatisfy { $0.event.data == nil })
+            for proof in proofs { try proof.check(by: sealed.key.verifier) }
+        }
+    }
+
+    /// Tiles in a directory are those of the tree at every size, and what is there already stays.
+    @Test func directory() async throws {
+        try await SealedLedger.with { sealed in
+            let directory = TileDirectory(path: sealed.directory.appending(path: "tiles").path)
+            let seal = SealProofs(sealed.ledger.store)
+            #expect(try await seal.write(to: directory) == nil)
+            for (number, count) in [3, 252, 1, 300, 700].enumerated() {
+                try await sealed.fill(count, from: number * 1000)
+                _ = try await sealed.sealer().sealUntilHead()
+                let checkpoint = try #require(try await seal.write(to: directory))
+                #expect(try directory.checkpoint() == checkpoint)
+                #expect(try await directory.edge(at: checkpoint.head.size)?.root == checkpoint.head.root)
+                let answer = try await SealVerification(sealed.ledger.store, key: sealed.key.verifier, directory: directory).run()
+                #expect(answer.isClean && answer.position == checkpoint.head.size)
+            }
+            // The ledger's own seal gone and the events altered: the directory knows.
+            try await sealed.tamper(
+                "UPDATE events SET total = 7 WHERE position = 300; DELETE FROM seal_tiles; DELETE FROM seal_checkpoints; DELETE FROM seal"
+            )
+            let answer = try await SealVerification(sealed.ledger.store, key: sealed.key.verifier, directory: directory).run()
+            #expect(answer.findings.map(\.brief) == ["altered 300"])
+        }
+    }
+
+    /// An anchor, which is a witness with a file, keeps what it has seen when the ledger is restored from an older backup.
+    @Test func anchor() async throws {
+        try await SealedLedger.with { sealed in
+            let file = CheckpointFile(path: sealed.directory.appending(path: "anchor").path)
+            let witness = Witness(key: sealed.key.verifier, memory: file)
+            let seal = SealProofs(sealed.ledger.store)
+            #expect(try await witness.look(at: seal) == nil)
+            try await sealed.fill(100)
+            _ = try await sealed.sealer().sealUntilHead()
+            try await witness.look(at: seal)
+            try await sealed.tamper(
+                "CREATE TABLE old_seal AS SELECT * FROM seal; CREATE TABLE old_events AS SELECT * FROM events")
+            try await sealed.fill(30, from: 100)
+            _ = try await sealed.sealer().sealUntilHead()
+            #expect(try await witness.look(at: seal)?.head.size == 130)
+            try await sealed.tamper(
+                """
+                DELETE FROM events WHERE position > 100; DELETE FROM seal_checkpoints WHERE size > 100;
+                UPDATE seal SET size = 100, edge = (SELECT edge FROM old_seal)
+                """)
+            let error = await #expect(throws: HistoryRewritten.self) { try await witness.look(at: seal) }
+            #expect(error?.description.contains("100 events are sealed, and 130 were") == true)
+            #expect(try file.load()?.head.size == 130)
+            try Data("nonsense".utf8).write(to: URL(fileURLWithPath: file.path))
+            await #expect(throws: CheckpointFile.Failure.self) { try await witness.look(at: seal) }
+        }
+    }
+}

@@ -1,0 +1,302 @@
+import EventStore
+import Foundation
+import LedgerCore
+import LedgerTesting
+import Postgres
+import Testing
+import TransparencyLog
+
+@testable import Seal
+
+@Suite struct SealerTests {
+    /// Everything that is appended is sealed, in windows of any size, and every checkpoint has the root of the leaves that docs/audit.md
+    /// describes.
+    @Test(arguments: [1, 7, 256, 65_536])
+    func sealsTheLog(window: Int) async throws {
+        try await SealedLedger.with { sealed in
+            let sizes = window == 1 ? [3, 20, 7] : [1, 255, 1, 600, 3]
+            var first = 0
+            for size in sizes {
+                let head = try await sealed.fill(size, from: first)
+                first += size
+                #expect(try await sealed.sealer(window: window).sealUntilHead() == head)
+                #expect(try await sealed.state().size == head)
+            }
+            let leaves = try await sealed.leaves()
+            let roots = roots(leaves)
+            let checkpoints = try await sealed.checkpoints()
+            #expect(checkpoints.last?.head.size == Int64(leaves.count))
+            #expect(checkpoints.count >= sizes.count)
+            for checkpoint in checkpoints {
+                try checkpoint.verify(by: sealed.key.verifier)
+                #expect(checkpoint.head.root == roots[Int(checkpoint.head.size)])
+            }
+            try await sealed.checkTiles(leaves)
+        }
+    }
+
+    /// While events come from several appenders, sealers come and go, two at a time: what is sealed at the end is what they left.
+    @Test func sealersComeAndGo() async throws {
+        try await SealedLedger.with { sealed in
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { for number in 0..<20 { try await sealed.fill(50, from: number * 50) } }
+                group.addTask { for number in 0..<20 { try await sealed.fill(30, from: 10_000 + number * 30) } }
+                group.addTask {
+                    for _ in 0..<8 {
+                        let sealers = (0..<2).map { _ in Task { await sealed.sealer(window: 100).run() } }
+                        let size = try await sealed.state().size
+                        // Until the other two have done something, or the log has ended.
+                        _ = try await eventually("they seal") {
+                            let now = try await sealed.state().size
+                            return now > size || now == 1600 ? true : nil
+                        }
+                        for sealer in sealers { sealer.cancel() }
+                        for sealer in sealers { await sealer.value }
+                    }
+                }
+                try await group.waitForAll()
+            }
+            #expect(try await sealed.sealer().sealUntilHead() == 1600)
+            let leaves = try await sealed.leaves()
+            let roots = roots(leaves)
+            for checkpoint in try await sealed.checkpoints() { #expect(checkpoint.head.root == roots[Int(checkpoint.head.size)]) }
+            try await sealed.checkTiles(leaves)
+        }
+    }
+
+    /// The key is changed, and changed back, and changed again, while nothing is appended: the last checkpoint is always of the key in use.
+    @Test func keysComeBack() async throws {
+        try await SealedLedger.with { sealed in
+            try await sealed.fill(10)
+            let other = try SealKey(name: sealed.key.name)
+            for key in [sealed.key, other, sealed.key, other, sealed.key] {
+                // A clock that goes back in between changes nothing: what was sealed last is last.
+                try await sealed.tamper("UPDATE seal_checkpoints SET sealed_at = sealed_at + interval '1 hour'")
+                #expect(try await sealed.sealer(key).sealUntilHead() == 10)
+                let last = try #require(try await sealed.state().last)
+                try last.checkpoint.verify(by: key.verifier)
+            }
+            #expect(try await sealed.checkpoints().map(\.head.size) == [10, 10, 10, 10, 10])
+            try await sealed.fill(10, from: 10)
+            #expect(try await sealed.sealer().sealUntilHead() == 20)
+        }
+    }
+
+    /// A sealer that runs seals what comes, and says so.
+    @Test func sealsWhatComes() async throws {
+        try await SealedLedger.with { sealed in
+            let sealer = Task { await sealed.sealer().run() }
+            for number in 0..<5 { try await sealed.sealed(try await sealed.fill(10, from: number * 10)) }
+            sealer.cancel()
+            await sealer.value
+            // The lease is given up, so that the next begins at once.
+            let again = Task { await sealed.sealer().run() }
+            try await sealed.sealed(try await sealed.fill(1, from: 100))
+            again.cancel()
+            await again.value
+        }
+    }
+
+    // MARK: What is not signed
+
+    /// An older database under a sealer that has signed more: the history that it signed is gone.
+    @Test func rolledBack() async throws {
+        try await SealedLedger.with { sealed in
+            try await sealed.fill(300)
+            _ = try await sealed.sealer().sealUntilHead()
+            try await sealed.tamper(
+                """
+                DELETE FROM events WHERE position > 200; DELETE FROM seal_tiles; DELETE FROM seal_checkpoints;
+                UPDATE seal SET size = 0, edge = ''
+                """)
+            let error = await #expect(throws: SealStopped.self) { try await sealed.sealer().sealUntilHead() }
+            #expect("\(try #require(error))".contains("the log ends at position 200, but 300 events have been signed"))
+            #expect(try await sealed.checkpoints().isEmpty)
+            // Other events in the place of those that are gone do not help.
+            try await sealed.fill(200, from: 1000)
+            let other = await #expect(throws: SealStopped.self) { try await sealed.sealer().sealUntilHead() }
+            #expect("\(try #require(other))".contains("the history was rewritten"))
+            #expect(try await sealed.checkpoints().isEmpty)
+        }
+    }
+
+    /// Another history, sealed as far as the sealer has signed: tiles, edge and all.
+    @Test func rewritten() async throws {
+        try await SealedLedger.with { sealed in
+            try await sealed.fill(300)
+            _ = try await sealed.sealer().sealUntilHead()
+            let memory = try Data(contentsOf: URL(filePath: sealed.memory))
+            try await sealed.tamper(
+                """
+                UPDATE events SET data = '{"completed":5}' WHERE position = 7; DELETE FROM seal_tiles; DELETE FROM seal_checkpoints;
+                UPDATE seal SET size = 0, edge = ''
+                """)
+            try FileManager.default.removeItem(atPath: sealed.memory)
+            let thief = try SealKey(name: sealed.key.name)
+            _ = try await sealed.sealer(thief).sealUntilHead()
+            try memory.write(to: URL(filePath: sealed.memory))
+            try await sealed.fill(10, from: 1000)
+            let error = await #expect(throws: SealStopped.self) { try await sealed.sealer().sealUntilHead() }
+            #expect("\(try #require(error))".contains("the history was rewritten"))
+        }
+    }
+
+    /// It was killed between the signature and the commit: then the same is sealed again, and goes on.
+    @Test func killedBeforeTheCommit() async throws {
+        try await SealedLedger.with { sealed in
+            try await sealed.fill(300)
+            _ = try await sealed.sealer(window: 200).sealUntilHead()
+            try await sealed.tamper(
+                """
+                DELETE FROM seal_checkpoints; DELETE FROM seal_tiles; UPDATE seal SET size = 0, edge = ''
+                """)
+            try await sealed.fill(100, from: 1000)
+            #expect(try await sealed.sealer(window: 70).sealUntilHead() == 400)
+            let roots = roots(try await sealed.leaves())
+            for checkpoint in try await sealed.checkpoints() { #expect(checkpoint.head.root == roots[Int(checkpoint.head.size)]) }
+        }
+    }
+
+    /// A key is for one epoch: the log of another is another log.
+    @Test func anotherEpoch() async throws {
+        try await SealedLedger.with { sealed in
+            try await sealed.fill(30)
+            _ = try await sealed.sealer().sealUntilHead()
+            let epoch: EventID = try await sealed.ledger.store.pool.withConnection {
+                try await $0.query("SELECT begin_epoch()").only().decode(0)
+            }
+            try await sealed.fill(10, from: 1000)
+            let error = await #expect(throws: SealStopped.self) { try await sealed.sealer().sealUntilHead() }
+            #expect("\(try #require(error))".contains("is for another epoch"))
+            // The new key signs what is there under a name of its own, and the tree goes on.
+            let next = try SealKey(name: "test/x/\(epoch.text)")
+            #expect(try await sealed.sealer(next).sealUntilHead() == 40)
+            try #require(try await sealed.state().last?.checkpoint).verify(by: next.verifier)
+            try await sealed.checkTiles(try await sealed.leaves())
+            // A key whose name says nothing is held to the epoch by what it remembers.
+            let plain = try SealKey(name: "plain.example/log")
+            _ = try await sealed.sealer(plain).sealUntilHead()
+            _ = try await sealed.ledger.store.pool.withConnection { try await $0.query("SELECT begin_epoch()") }
+            let other = await #expect(throws: SealStopped.self) { try await sealed.sealer(plain).sealUntilHead() }
+            #expect("\(try #require(other))".contains("has signed for the epoch"))
+        }
+    }
+
+    /// A new key in the same epoch signs the head at once, not with the next event.
+    @Test func anotherKey() async throws {
+        try await SealedLedger.with { sealed in
+            try await sealed.fill(30)
+            _ = try await sealed.sealer().sealUntilHead()
+            let next = try SealKey(name: sealed.key.name)
+            _ = try await sealed.sealer(next).sealUntilHead()
+            try #require(try await sealed.state().last?.checkpoint).verify(by: next.verifier)
+            #expect(try await sealed.checkpoints().map(\.head.size) == [30, 30])
+        }
+    }
+
+    /// A stopped sealer says why where an operator looks, and goes on by itself when the reason is gone.
+    @Test func stopsAndGoesOn() async throws {
+        try await SealedLedger.with { sealed in
+            try await sealed.fill(20)
+            try await sealed.tamper("UPDATE events SET position = 100 WHERE position = 20")
+            let sealer = Task { await sealed.sealer().run() }
+            let reason = try await eventually("it stops") { try await sealed.state().stopped }
+            #expect(reason.contains("there is no event at position 20, and there is one at 100"))
+            try await sealed.tamper("UPDATE events SET position = 20 WHERE position = 100")
+            try await sealed.sealed(20)
+            #expect(try await sealed.state().stopped == nil)
+            sealer.cancel()
+            await sealer.value
+        }
+    }
+
+    @Test func damagedTables() async throws {
+        try await SealedLedger.with { sealed in
+            try await sealed.fill(20)
+            _ = try await sealed.sealer().sealUntilHead()
+            try await sealed.fill(1, from: 100)
+            for (damage, repair, message) in [
+                (
+                    "UPDATE seal SET edge = set_byte(edge, 5, 255 - get_byte(edge, 5))",
+                    "UPDATE seal SET edge = set_byte(edge, 5, 255 - get_byte(edge, 5))", "has another root"
+                ),
+                (
+                    "UPDATE seal SET edge = edge || '\\x00'", "UPDATE seal SET edge = substr(edge, 1, 640)",
+                    "does not fit its size"
+                ),
+                (
+                    "UPDATE seal_checkpoints SET size = 19", "UPDATE seal_checkpoints SET size = 20",
+                    "the last checkpoint is of 20"
+                ),
+                (
+                    "UPDATE seal_checkpoints SET note = 'x' || note", "UPDATE seal_checkpoints SET note = substr(note, 2)",
+                    "it was altered"
+                ),
+            ] {
+                try await sealed.tamper(damage)
+                let error = await #expect(throws: SealStopped.self) { try await sealed.sealer().sealUntilHead() }
+                #expect("\(try #require(error))".contains(message))
+                try await sealed.tamper(repair)
+            }
+            #expect(try await sealed.sealer().sealUntilHead() == 21)
+        }
+    }
+
+    /// Tiles and checkpoints only grow, for everybody.
+    @Test func onlyGrow() async throws {
+        try await SealedLedger.with { sealed in
+            try await sealed.fill(300)
+            _ = try await sealed.sealer().sealUntilHead()
+            let connection = try await sealed.ledger.connect()
+            for table in ["seal_tiles", "seal_checkpoints"] {
+                for statement in [
+                    "DELETE FROM \(table)", "TRUNCATE \(table)",
+                    "UPDATE \(table) SET \(table == "seal_tiles" ? "level" : "size") = 1",
+                ] {
+                    await #expect(throws: PostgresError.self) { try await connection.query(statement) }
+                }
+            }
+            await connection.close()
+        }
+    }
+
+    /// The private key is the sealer's alone.
+    @Test func keyFiles() async throws {
+        let directory = TestServers.directory("keys")
+        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: directory) }
+        let path = directory.appending(path: "key").path
+        let key = try KeyFile.make(name: "a/b", at: path)
+        #expect(try KeyFile.sealKey(at: path).verifier == key.verifier)
+        #expect(try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int == 0o600)
+        #expect(throws: KeyFile.Failure.self) { try KeyFile.make(name: "a/b", at: path) }
+        #expect(try KeyFile.verifier(at: path) == key.verifier)
+        chmod(path, 0o640)
+        #expect(throws: KeyFile.Failure.self) { try KeyFile.sealKey(at: path) }
+        #expect(throws: KeyFile.Failure.self) { try KeyFile.sealKey(at: path + "x") }
+        let open = directory.appending(path: "vkey").path
+        try "\(key.verifier)\n".write(toFile: open, atomically: true, encoding: .utf8)
+        #expect(try KeyFile.verifier(at: open) == key.verifier)
+        #expect(throws: KeyFile.Failure.self) { try KeyFile.sealKey(at: open) }
+    }
+}
+
+extension SealedLedger {
+    /// The tiles that are kept are those of the tree over `leaves`, all of them and no other.
+    func checkTiles(_ leaves: [EventLeaf]) async throws {
+        var tiles: [Tile: [MerkleHash]] = [:]
+        var edge = TreeEdge()
+        for leaf in leaves { edge.append(leaf.hash) { tiles[$0] = $1 } }
+        let kept = try await ledger.store.pool.withConnection { connection in
+            try await connection.query("SELECT level, number, hashes FROM seal_tiles").map { row in
+                (
+                    Tile(level: try row.decode(0), number: try row.decode(1)),
+                    MerkleHash.list(try row.decode(2, as: PostgresBytes.self).bytes)
+                )
+            }
+        }
+        #expect(kept.count == tiles.count)
+        for (tile, hashes) in kept { #expect(tiles[tile] == hashes) }
+        #expect(try await state().edge == edge)
+    }
+}

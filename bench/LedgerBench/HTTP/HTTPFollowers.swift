@@ -1,0 +1,89 @@
+import BlockingIO
+import Foundation
+
+/// Event streams, and what comes on them: each follows a job, and checks that its events come once, in order.
+actor HTTPFollowers {
+    private let executor = BlockingExecutor(label: "http-followers")
+    nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+    /// When events were seen, by what they say is completed.
+    private(set) var seen: [Int: UInt64] = [:]
+    private(set) var received = 0
+    private let sockets: HTTPSockets
+    private var versions: [Int]
+    private var hasBegun: [Bool]
+    private let recordsTimes: Bool
+
+    /// - Parameters:
+    ///   - paths: of the streams, one a connection.
+    ///   - recordsTimes: whether the moments are kept.
+    init(_ service: BenchService, paths: [String], recordsTimes: Bool) throws {
+        self.recordsTimes = recordsTimes
+        sockets = try HTTPSockets(port: service.port, count: paths.count)
+        versions = Array(repeating: 0, count: paths.count)
+        hasBegun = Array(repeating: false, count: paths.count)
+        for (number, path) in paths.enumerated() {
+            try sockets.send(
+                Array(
+                    "GET \(path) HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer \(service.token)\r\nAccept: text/event-stream\r\n\r\n"
+                        .utf8), on: number)
+        }
+    }
+
+    /// Reads until every stream has begun.
+    func begin() throws {
+        while hasBegun.contains(false) { try read() }
+    }
+
+    /// Reads until so many events have come, or nothing more for some time.
+    func read(until goal: Int, patience: Duration) throws {
+        var last = (received, ContinuousClock.now)
+        while received < goal {
+            try read()
+            if received != last.0 { last = (received, .now) }
+            guard last.1.duration(to: .now) < patience else { throw BenchFailure("\(received) of \(goal) events came") }
+        }
+    }
+
+    private func read() throws {
+        try sockets.receive(milliseconds: 100) { number, buffer in
+            let now = monotonicNanoseconds()
+            // Lines end where chunks do, or before: an event is never taken by halves.
+            var start = buffer.startIndex
+            while let end = buffer[start...].firstIndex(of: 0x0A) {
+                try take(buffer[start..<end], of: number, at: now)
+                start = end + 1
+            }
+            buffer.removeSubrange(..<start)
+        }
+    }
+
+    private func take(_ line: ArraySlice<UInt8>, of number: Int, at now: UInt64) throws {
+        if line.starts(with: Self.data) {
+            received += 1
+            if recordsTimes, let event = Self.number(behind: Self.completed, in: line) { seen[event] = now }
+            guard let version = Self.number(behind: Self.version, in: line), version == versions[number] + 1 || recordsTimes
+            else {
+                throw BenchFailure(
+                    "stream \(number): after version \(versions[number]) came \(String(decoding: line, as: UTF8.self).prefix(400))"
+                )
+            }
+            versions[number] = version
+        } else if line.starts(with: Self.retry) {
+            hasBegun[number] = true
+        } else if line.starts(with: Self.status), !line.starts(with: Array("HTTP/1.1 200".utf8)) {
+            throw BenchFailure("stream \(number): \(String(decoding: line, as: UTF8.self))")
+        }
+    }
+
+    private static let data = Array("data: ".utf8)
+    private static let retry = Array("retry: ".utf8)
+    private static let status = Array("HTTP/1.1 ".utf8)
+    private static let completed = Array(#""completed": "#.utf8)
+    private static let version = Array(#""streamversion":"#.utf8)
+
+    private static func number(behind name: [UInt8], in line: ArraySlice<UInt8>) -> Int? {
+        guard let start = line.firstRange(of: name)?.upperBound else { return nil }
+        return Int(String(decoding: line[start...].prefix { (0x30...0x39).contains($0) }, as: UTF8.self))
+    }
+}
