@@ -38,7 +38,7 @@ import UnixSignals
             throw ValidationError("JOBLEDGER_URL is not set: it says where the service is, such as http://127.0.0.1:8080")
         }
         let watch = Watch(
-            ledger: try LedgerClient(url: url, token: environment["JOBLEDGER_TOKEN"], patience: .seconds(300)),
+            ledger: try LedgerClient(url: url, token: environment["JOBLEDGER_TOKEN"], retryTimeout: .seconds(300)),
             place: PlaceFile(path: state))
         let group = ServiceGroup(
             services: [watch], gracefulShutdownSignals: [.sigterm, .sigint], logger: Logger(label: "alerts"))

@@ -25,7 +25,7 @@ extension AuditTrail {
 
     /// - Parameter name: the event's position, or its id.
     /// - Returns: `nil` where there is no such event.
-    public func why(_ name: EventName) async throws -> Why? {
+    public func why(_ name: EventReference) async throws -> Why? {
         try await withTrail { connection, _ -> Why? in
             guard let event = try await entry(name, on: connection) else { return nil }
             var why = Why(event: event, causes: [], outsideCause: nil, isCircular: false, consequences: [], hasMore: false)
@@ -57,7 +57,7 @@ extension AuditTrail {
     }
 
     /// The log finds an event by its id.
-    private func entry(_ name: EventName, on connection: PostgresConnection) async throws -> TrailEntry? {
+    private func entry(_ name: EventReference, on connection: PostgresConnection) async throws -> TrailEntry? {
         let (condition, value): (String, any PostgresEncodable) =
             switch name {
             case .position(let position): ("event.position = $1", position)

@@ -17,16 +17,16 @@ public enum StandardError {
 
     /// Writes text over the line where the cursor is.
     public static func redraw(_ text: String) {
-        _ = StandardStreams.write(Array("\r\u{1B}[K\(text.printable)".utf8), to: STDERR_FILENO, patience: patience)
+        _ = StandardStreams.write(Array("\r\u{1B}[K\(text.printable)".utf8), to: STDERR_FILENO, timeout: timeout)
     }
 
     /// Leaves a line that was drawn as it is, and goes on below it.
-    public static func endLine() { _ = StandardStreams.write([0x0A], to: STDERR_FILENO, patience: patience) }
+    public static func endLine() { _ = StandardStreams.write([0x0A], to: STDERR_FILENO, timeout: timeout) }
 
     // MARK: Logs
 
     /// In milliseconds.
-    private static let patience: Int32 = 5000
+    private static let timeout: Int32 = 5000
     /// Lines that nobody took since the last one that somebody did.
     private static let lost = Locked(0)
 
@@ -37,7 +37,7 @@ public enum StandardError {
         // Somebody has waited in vain already.
         let line = String(String.UnicodeScalarView(line.unicodeScalars.map { $0 == "\n" ? " " : $0 })).printable
         let isTaken = StandardStreams.write(
-            Array((note + line + "\n").utf8), to: STDERR_FILENO, patience: missed > 0 ? 0 : patience)
+            Array((note + line + "\n").utf8), to: STDERR_FILENO, timeout: missed > 0 ? 0 : timeout)
         if isTaken, missed > 0 { lost.withLock { $0 -= missed } } else if !isTaken { lost.withLock { $0 += 1 } }
     }
 }

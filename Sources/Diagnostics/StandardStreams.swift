@@ -18,13 +18,13 @@ public enum StandardStreams {
     private static let mostAtOnce = 4096
 
     /// Writes to a descriptor; nothing that it answers is more than an answer.
-    /// - Parameter patience: how long nobody may take anything, in milliseconds; without one it waits.
+    /// - Parameter timeout: how long nobody may take anything, in milliseconds; without one it waits.
     /// - Returns: whether all of it was taken.
-    static func write(_ bytes: [UInt8], to descriptor: Int32, patience: Int32? = nil) -> Bool {
+    static func write(_ bytes: [UInt8], to descriptor: Int32, timeout: Int32? = nil) -> Bool {
         var rest = bytes[...]
         while !rest.isEmpty {
             var ready = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
-            let answer = poll(&ready, 1, patience ?? -1)
+            let answer = poll(&ready, 1, timeout ?? -1)
             if answer < 0, errno == EINTR { continue }
             guard answer > 0 else { return false }
             let part = rest.prefix(mostAtOnce)

@@ -47,8 +47,8 @@ struct PostgresCluster: Sendable {
     }
 
     /// What runs in it without an owner.
-    var leftover: Leftover {
-        Leftover(
+    var orphan: OrphanedServer {
+        OrphanedServer(
             programs: ["postgres"], argument: data, home: directory, workplace: (data, identity), what: "the Postgres in \(data)")
     }
 
@@ -68,7 +68,7 @@ struct PostgresCluster: Sendable {
     private func removeDrafts() async throws {
         for name in try FileManager.default.contentsOfDirectory(atPath: directory.path("")) where name.hasPrefix(Self.draft) {
             let draft = directory.path(name)
-            try await Leftover(
+            try await OrphanedServer(
                 programs: ["initdb", "postgres"], argument: draft, home: directory,
                 workplace: (draft, directory.handle.identity(of: name)), what: "the initdb in \(draft)"
             ).stop(gentle: SIGTERM, forceful: SIGKILL)

@@ -7,7 +7,7 @@ import Texts
 /// When the process ends without ``stop()``, even by `kill -9`, the kernel sends the server SIGINT, a fast shutdown.
 public actor PrivatePostgres {
     /// A start gives up after this long.
-    static let patience = Duration.seconds(60)
+    static let timeout = Duration.seconds(60)
     /// How long a stop may take before it turns forceful, and again. What is committed is on the disk in any case; whoever waits for the end,
     /// an operator or the system, is not to wait for a server that hangs.
     private static let stopping = (gentle: Duration.seconds(15), forceful: Duration.seconds(5))
@@ -64,7 +64,7 @@ public actor PrivatePostgres {
         let log = directory.path(PostgresCluster.log)
         let reaching = try await directory.user.reaching(directory.path(""), log: log)
         cluster = PostgresCluster(directory: directory, user: reaching, programs: programs)
-        try await cluster.leftover.stop(gentle: SIGINT, forceful: SIGQUIT)
+        try await cluster.orphan.stop(gentle: SIGINT, forceful: SIGQUIT)
         try await cluster.create()
         address = try ServerAddress.choose(listening, of: "postgres", socket: Self.socket, in: directory)
         temporarySockets = TemporarySockets(address.sockets, directory.user)
@@ -104,7 +104,7 @@ public actor PrivatePostgres {
         try await end(SIGINT, SIGQUIT, SIGKILL)
         try lock.requireHeld()
         // What a server that was killed left behind is in the way of the next.
-        try await cluster.leftover.stop(gentle: SIGQUIT, forceful: SIGKILL, patience: .seconds(5))
+        try await cluster.orphan.stop(gentle: SIGQUIT, forceful: SIGKILL, timeout: .seconds(5))
         try await launch()
     }
 
@@ -169,7 +169,7 @@ public actor PrivatePostgres {
 
     private func waitUntilReady(_ child: ChildProcess) async throws {
         let clock = ContinuousClock()
-        let deadline = clock.now.advanced(by: Self.patience)
+        let deadline = clock.now.advanced(by: Self.timeout)
         let directory = cluster.directory
         let place =
             switch address {
@@ -186,7 +186,7 @@ public actor PrivatePostgres {
             }
             let now = clock.now
             if let exit = await child.exit(within: .milliseconds(20)) { throw trouble("ended with \(exit)") }
-            if now > deadline { throw trouble("is not ready after \(Self.patience)") }
+            if now > deadline { throw trouble("is not ready after \(Self.timeout)") }
             try Task.checkCancellation()
         }
     }

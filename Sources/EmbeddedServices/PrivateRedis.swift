@@ -9,7 +9,7 @@ import Texts
 public actor PrivateRedis {
     private static let log = "redis.log"
     /// How long a start may take.
-    private static let patience = Duration.seconds(60)
+    private static let timeout = Duration.seconds(60)
     private static let configuration = "redis.conf"
     private static let socket = "redis.sock"
 
@@ -58,7 +58,7 @@ public actor PrivateRedis {
         try directory.prepareLog(Self.log)
         user = try await directory.user.reaching(directory.path(""), log: directory.path(Self.log))
         log = URL(filePath: directory.path(Self.log))
-        try await Self.leftover(in: directory).stop(gentle: SIGTERM, forceful: SIGKILL)
+        try await Self.orphan(in: directory).stop(gentle: SIGTERM, forceful: SIGKILL)
         address = try ServerAddress.choose(listening, of: "redis", socket: Self.socket, in: directory)
         temporarySockets = TemporarySockets(address.sockets, directory.user)
         let password = try Self.password(directory)
@@ -81,8 +81,8 @@ public actor PrivateRedis {
     }
 
     /// What runs in it without an owner.
-    private static func leftover(in directory: ServiceDirectory) -> Leftover {
-        Leftover(
+    private static func orphan(in directory: ServiceDirectory) -> OrphanedServer {
+        OrphanedServer(
             programs: ["redis-server"], argument: directory.path(configuration), home: directory,
             workplace: (directory.path(""), directory.handle.identity), what: "the Redis in \(directory.path(""))")
     }
@@ -161,7 +161,7 @@ public actor PrivateRedis {
 
     private func waitUntilReady(_ child: ChildProcess) async throws {
         let clock = ContinuousClock()
-        let deadline = clock.now.advanced(by: Self.patience)
+        let deadline = clock.now.advanced(by: Self.timeout)
         let place = try RedisConfiguration(url: url)
         while true {
             do throws(RedisError) {
@@ -169,7 +169,7 @@ public actor PrivateRedis {
                 await connection.close()
                 return
             } catch {
-                if clock.now > deadline { throw trouble("is not ready after \(Self.patience) (\(error))") }
+                if clock.now > deadline { throw trouble("is not ready after \(Self.timeout) (\(error))") }
             }
             if let exit = await child.exit(within: .milliseconds(10)) { throw trouble("ended with \(exit)") }
             try Task.checkCancellation()

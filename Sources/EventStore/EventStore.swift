@@ -5,19 +5,19 @@ import Postgres
 public struct EventStore: Sendable {
     public let ledger: LedgerName
     public let pool: PostgresPool
-    let known = KnownVersions()
+    let versionHints = VersionHints()
 
     /// - Parameters:
     ///   - url: a connection string as libpq understands it.
     ///   - connections: the most connections that are used at once.
-    ///   - patience: how long a call tries to reach a server that is away before it throws.
+    ///   - timeout: how long a call tries to reach a server that is away before it throws.
     public init(
-        url: String, ledger: LedgerName = .standard, connections: Int = 8, patience: Duration = .seconds(10),
+        url: String, ledger: LedgerName = .standard, connections: Int = 8, timeout: Duration = .seconds(10),
         applicationName: String = "jobledger"
     ) {
         self.ledger = ledger
         pool = PostgresPool(
-            Self.configuration(url: url, ledger: ledger, applicationName: applicationName), size: connections, patience: patience)
+            Self.configuration(url: url, ledger: ledger, applicationName: applicationName), size: connections, timeout: timeout)
     }
 
     /// Sessions in which the ledger's names need no schema, and in which values have one text form everywhere.

@@ -5,13 +5,13 @@ import LedgerCore
 /// Each event has a number, and says behind which number it follows: of the log as a whole it is the position, of a single job the
 /// version. An event that follows what is known is the next one; one that is known has come twice; anything else shows that something
 /// between is missing. What is missing is not waited for: whatever was announced has been committed before, so a look at the log, begun
-/// now, finds it. That is why nothing is kept while the subscription is ``Phase/behind``, and why what comes during a look is held: it may be
+/// now, finds it. That is why nothing is kept while the subscription is ``Phase/catchUp``, and why what comes during a look is held: it may be
 /// newer than what the look sees. A replica of the log may be late: a look that does not come as far as what was announced and not held
 /// does not count.
 ///
-///     behind ──ask──▶ looking ──saw, to the end──▶ live ──a hole, doubt, no room──▶ behind
-///        ▲               │ failed, or more to come
-///        └───────────────┘                                  over, from anywhere: the last event has come, or the feed stopped
+///     catchUp ──nextStep──▶ reading ──read to the end──▶ live ──a gap, or no room──▶ catchUp
+///        ▲                     │ failed, or more to come
+///        └─────────────────────┘         ended, from anywhere: the last event, or the feed stopped
 struct Delivery<Event: Sendable>: Sendable {
     /// A place: the number that counts, and the position in the log, from which a look starts.
     struct Mark: Sendable, Equatable {
@@ -19,8 +19,8 @@ struct Delivery<Event: Sendable>: Sendable {
         var position: Position
     }
 
-    /// Something that was heard.
-    struct Heard: Sendable {
+    /// Something that was received.
+    struct Received: Sendable {
         var mark: Mark
         /// Everything that is numbered between this and `mark` does not concern the subscription, or has been told before.
         var follows: Int64
@@ -31,7 +31,7 @@ struct Delivery<Event: Sendable>: Sendable {
         var isLast = false
     }
 
-    /// What a look at the log, begun at the mark that ``Step/look(after:)`` named, has found.
+    /// What a look at the log, begun at the mark that ``Step/read(after:)`` named, has found.
     struct Page: Sendable {
         /// In order, and all that are wanted up to `through`.
         var events: [Event]
@@ -44,26 +44,26 @@ struct Delivery<Event: Sendable>: Sendable {
 
     enum Phase: Sendable {
         /// A look is due.
-        case behind
-        /// A look is under way. What is heard meanwhile is held, as long as there is room.
-        case looking(Held)
+        case catchUp
+        /// A look is under way. What is received meanwhile is held, as long as there is room.
+        case reading(Held)
         case live
-        case over
+        case ended
     }
 
     struct Held: Sendable {
         /// What was announced and is not held: so far a look has to come.
         var needed: Int64
-        var heard: [Heard] = []
+        var received: [Received] = []
         var bytes = 0
         /// Something may be missing that nobody announced: look again.
-        var isDoubtful = false
+        var mayHaveGap = false
     }
 
     /// What the consumer is to do.
     enum Step: Sendable {
         case take([Event])
-        case look(after: Mark)
+        case read(after: Mark)
         /// Until it is woken.
         case wait
         /// There is nothing more; `stopped` where that is not because the events have ended.
@@ -77,15 +77,15 @@ struct Delivery<Event: Sendable>: Sendable {
         var overflows = 0
     }
 
-    private(set) var phase = Phase.behind
+    private(set) var phase = Phase.catchUp
     /// Everything up to here has been taken, or is ready, or is not wanted.
     private(set) var known: Mark
     private(set) var ready: [Event] = []
-    /// The highest number that was heard, or told to be there.
+    /// The highest number that was received, or told to be there.
     private(set) var announced: Int64
     private(set) var tally = Tally()
-    /// Of what is ready, what was heard: a page is bounded by who reads it.
-    private var heardReady = (events: 0, bytes: 0)
+    /// Of what is ready, what was received: a page is bounded by who reads it.
+    private var receivedReady = (events: 0, bytes: 0)
     private var isWaiting = false
     private var hasBeenLive = false
     private var wasStopped = false
@@ -99,125 +99,125 @@ struct Delivery<Event: Sendable>: Sendable {
 
     // MARK: From the feed. Each returns whether the consumer is to be woken.
 
-    mutating func hear(_ heard: Heard) -> Bool {
-        announced = max(announced, heard.mark.number)
+    mutating func receive(_ received: Received) -> Bool {
+        announced = max(announced, received.mark.number)
         switch phase {
-        case .behind, .over: break
-        case .looking(var held):
+        case .catchUp, .ended: break
+        case .reading(var held):
             // Emptied first, so that the array is not copied.
-            phase = .behind
-            held.add(heard, most)
-            phase = .looking(held)
-        case .live: take(heard)
+            phase = .catchUp
+            held.add(received, most)
+            phase = .reading(held)
+        case .live: take(received)
         }
         return wake()
     }
 
     /// There are events up to `number`.
     /// - Parameter shouldBeKnown: whether they have been published, so that one that is not known is missing.
-    mutating func tell(upTo number: Int64, shouldBeKnown: Bool) -> Bool {
+    mutating func announce(upTo number: Int64, shouldBeKnown: Bool) -> Bool {
         announced = max(announced, number)
         guard number > known.number else { return false }
         switch phase {
-        case .behind, .over: break
-        case .looking(var held):
-            phase = .behind
+        case .catchUp, .ended: break
+        case .reading(var held):
+            phase = .catchUp
             held.needed = max(held.needed, number)
-            phase = .looking(held)
-        case .live: if shouldBeKnown { fallBehind(\.gaps) } else { phase = .behind }
+            phase = .reading(held)
+        case .live: if shouldBeKnown { fallBehind(\.gaps) } else { phase = .catchUp }
         }
         return wake()
     }
 
     /// Something may have been missed, nobody can say what.
-    mutating func doubt() -> Bool {
+    mutating func suspectGap() -> Bool {
         switch phase {
-        case .behind, .over: break
-        case .looking(var held):
-            phase = .behind
-            held.isDoubtful = true
-            phase = .looking(held)
-        case .live: phase = .behind
+        case .catchUp, .ended: break
+        case .reading(var held):
+            phase = .catchUp
+            held.mayHaveGap = true
+            phase = .reading(held)
+        case .live: phase = .catchUp
         }
         return wake()
     }
 
     /// The feed has ended. What is ready is still given.
     mutating func stop() -> Bool {
-        if case .over = phase { return false }
-        phase = .over
+        if case .ended = phase { return false }
+        phase = .ended
         wasStopped = true
         return wake()
     }
 
     // MARK: From the consumer, of whom there is one.
 
-    mutating func ask() -> Step {
+    mutating func nextStep() -> Step {
         if !ready.isEmpty {
-            defer { (ready, heardReady) = ([], (0, 0)) }
+            defer { (ready, receivedReady) = ([], (0, 0)) }
             return .take(ready)
         }
         switch phase {
         // An earlier look was abandoned.
-        case .behind, .looking:
-            phase = .looking(Held(needed: announced))
-            return .look(after: known)
+        case .catchUp, .reading:
+            phase = .reading(Held(needed: announced))
+            return .read(after: known)
         case .live:
             isWaiting = true
             return .wait
-        case .over: return .end(stopped: wasStopped)
+        case .ended: return .end(stopped: wasStopped)
         }
     }
 
     /// The look has come to its end. False where it found nothing, and there should be something: whoever looks again should wait a little.
-    mutating func see(_ page: Page) -> Bool {
+    mutating func finishRead(_ page: Page) -> Bool {
         // Where the feed has stopped meanwhile, this is for another time.
-        guard let held = lookEnded() else { return true }
+        guard let held = heldDuringRead() else { return true }
         ready += page.events
         if hasBeenLive { tally.refilled += page.events.count }
         if page.through.number > known.number { known = page.through }
         known.position = max(known.position, page.through.position)
         if page.isLast {
-            phase = .over
+            phase = .ended
         } else if page.hasMore || page.through.number < held.needed {
-            phase = .behind
+            phase = .catchUp
         } else {
             phase = .live
             hasBeenLive = true
             // What goes wrong among these makes it behind again, and then the rest changes nothing.
-            for heard in held.heard { _ = hear(heard) }
-            if held.isDoubtful { _ = doubt() }
+            for received in held.received { _ = receive(received) }
+            if held.mayHaveGap { _ = suspectGap() }
         }
         return !ready.isEmpty || page.hasMore || page.isLast || page.through.number >= held.needed
     }
 
     /// The look has failed, or was abandoned.
-    mutating func lookFailed() {
-        if lookEnded() != nil { phase = .behind }
+    mutating func readFailed() {
+        if heldDuringRead() != nil { phase = .catchUp }
     }
 
     // MARK: The inside
 
-    private func lookEnded() -> Held? {
-        if case .looking(let held) = phase { held } else { nil }
+    private func heldDuringRead() -> Held? {
+        if case .reading(let held) = phase { held } else { nil }
     }
 
-    private mutating func take(_ heard: Heard) {
+    private mutating func take(_ received: Received) {
         // It has come twice.
-        guard heard.mark.number > known.number else { return }
-        guard heard.follows <= known.number else { return fallBehind(\.gaps) }
-        if let event = heard.event {
-            guard heardReady.events < most.events, heardReady.bytes < most.bytes else { return fallBehind(\.overflows) }
+        guard received.mark.number > known.number else { return }
+        guard received.follows <= known.number else { return fallBehind(\.gaps) }
+        if let event = received.event {
+            guard receivedReady.events < most.events, receivedReady.bytes < most.bytes else { return fallBehind(\.overflows) }
             ready.append(event)
-            heardReady.events += 1
-            heardReady.bytes += heard.bytes
+            receivedReady.events += 1
+            receivedReady.bytes += received.bytes
         }
-        known = heard.mark
-        if heard.isLast { phase = .over }
+        known = received.mark
+        if received.isLast { phase = .ended }
     }
 
     private mutating func fallBehind(_ reason: WritableKeyPath<Tally, Int>) {
-        phase = .behind
+        phase = .catchUp
         tally[keyPath: reason] += 1
     }
 
@@ -231,12 +231,12 @@ struct Delivery<Event: Sendable>: Sendable {
 }
 
 extension Delivery.Held {
-    mutating func add(_ heard: Delivery.Heard, _ most: (events: Int, bytes: Int)) {
-        guard self.heard.count < most.events, bytes < most.bytes else {
-            needed = max(needed, heard.mark.number)
+    mutating func add(_ received: Delivery.Received, _ most: (events: Int, bytes: Int)) {
+        guard self.received.count < most.events, bytes < most.bytes else {
+            needed = max(needed, received.mark.number)
             return
         }
-        self.heard.append(heard)
-        bytes += heard.bytes
+        self.received.append(received)
+        bytes += received.bytes
     }
 }

@@ -81,7 +81,7 @@ struct SubscriptionPlace: Sendable {
     /// Waits until nobody else has it.
     func wait(startingAfter position: Position?) async throws -> (position: Position, epoch: EventID) {
         while true {
-            if let start = try await patiently({ try await take(startingAfter: position) }) { return start }
+            if let start = try await retryingPostgres({ try await take(startingAfter: position) }) { return start }
             try await Task.sleep(for: Lease.renewal / 2)
         }
     }
@@ -91,12 +91,14 @@ struct SubscriptionPlace: Sendable {
         while true {
             try await Task.sleep(for: Lease.renewal)
             // It is ours until somebody else has taken it: no reason to end while Postgres is away.
-            guard try await patiently({ try await take(startingAfter: 0) }) != nil else { throw SubscriptionTaken(name: name) }
+            guard try await retryingPostgres({ try await take(startingAfter: 0) }) != nil else {
+                throw SubscriptionTaken(name: name)
+            }
         }
     }
 
     func acknowledge(_ position: Position) async throws {
-        let isOurs: Bool = try await patiently {
+        let isOurs: Bool = try await retryingPostgres {
             try await store.pool.withConnection {
                 try await $0.query("SELECT acknowledge($1, $2, $3)", name, holder, position).only().decode(0)
             }

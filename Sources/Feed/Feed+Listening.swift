@@ -5,30 +5,30 @@ import LedgerCore
 import Logging
 import Redis
 
-/// The half of a feed that hears what Redis brings, and passes it on within the process.
+/// The half of a feed that receives what Redis brings, and passes it on within the process.
 extension Feed {
     /// All of it runs on the thread of the connection.
     func listen(to redis: RedisConfiguration) async {
         await RedisSubscription(redis, topics: topics).each { item in
             switch item {
             case .message(let channel, _, let payload):
-                hear(payload, on: channel)
+                receive(payload, on: channel)
             case .joined:
                 let wasLost = state.withLock { state in
                     defer { (state.isJoined, state.isLost) = (true, false) }
-                    // What was published before is not heard any more.
-                    state.asking.isUrgent = true
-                    let hearsPattern = !topics.names.patterns.isEmpty
-                    if hearsPattern, !state.hearsPattern { state.asking.concernsPattern = true }
-                    state.hearsPattern = hearsPattern
+                    // What was published before is not received any more.
+                    state.polling.isUrgent = true
+                    let receivesPattern = !topics.names.patterns.isEmpty
+                    if receivesPattern, !state.receivesPattern { state.polling.concernsPattern = true }
+                    state.receivesPattern = receivesPattern
                     return state.isLost
                 }
                 if wasLost { logger.notice("Redis is back") }
                 wake.yield()
             case .lost(let error):
                 let wasLost = state.withLock { state in
-                    defer { (state.isJoined, state.isLost, state.hearsPattern) = (false, true, false) }
-                    state.hearing.cut()
+                    defer { (state.isJoined, state.isLost, state.receivesPattern) = (false, true, false) }
+                    state.receivedSpan.cut()
                     return state.isLost
                 }
                 if !wasLost { logger.warning("Redis is away, asking Postgres", metadata: ["error": "\(error)"]) }
@@ -38,15 +38,15 @@ extension Feed {
 
     /// Nothing of a message is looked at before its code. What it says of a job stands in it, so it does not matter on which channel it comes: a message
     /// that is repeated there is one that comes twice.
-    private func hear(_ payload: [UInt8], on channel: ExactText) {
-        guard let code = state.withLock({ $0.asking.code }) else { return }
+    private func receive(_ payload: [UInt8], on channel: ExactText) {
+        guard let code = state.withLock({ $0.polling.code }) else { return }
         guard let message = code.opened(payload) else { return reject(payload, "it is not the relay's") }
         if channel == store.ledger.headChannel {
             guard let beat = Beat(message) else { return reject(payload, "it is no head") }
-            hear(beat)
+            receive(beat)
         } else {
             do {
-                hear(try FeedEvent(json: message), of: code.epoch)
+                receive(try FeedEvent(json: message), of: code.epoch)
             } catch {
                 // If it stands for an event, that one will be found missing.
                 reject(payload, "it is no event: \(error)")
@@ -69,31 +69,40 @@ extension Feed {
     }
 
     /// Each message is read once, whoever it goes to, and those whom it does not concern are not touched.
-    private func hear(_ event: FeedEvent, of epoch: EventID) {
+    private func receive(_ event: FeedEvent, of epoch: EventID) {
         let now = Int64(Date().timeIntervalSince1970 * 1e6)
-        let heard: (everything: [Inbox], ofJob: [Inbox], follows: Position?)? = state.withLock { state in
-            // The epoch may have changed since the code was looked at, and what was heard of the old one says nothing of this.
-            guard state.asking.epoch == epoch else { return nil }
+        let received: (everything: [SubscriptionBuffer], ofJob: [SubscriptionBuffer], follows: Position?)? = state.withLock {
+            state in
+            // The epoch may have changed since the code was looked at, and what was received of the old one says nothing of this.
+            guard state.polling.epoch == epoch else { return nil }
             state.lag.add(Double(now - event.recordedAt.microseconds) / 1e6)
             var follows: Position?
-            if event.hasData { follows = state.hearing.hear(event.position) } else { state.hearing.hearOf(event.position) }
-            return (state.audience.everything, state.audience.byJob[event.job] ?? [], follows)
+            if event.hasData {
+                follows = state.receivedSpan.receive(event.position)
+            } else {
+                state.receivedSpan.receiveNotice(event.position)
+            }
+            return (state.subscribers.everything, state.subscribers.byJob[event.job] ?? [], follows)
         }
-        guard let heard else { return }
-        for inboxes in [heard.everything, heard.ofJob] {
-            for inbox in inboxes {
-                if let follows = heard.follows { inbox.hear(event, follows: follows, of: epoch) } else { inbox.tell(of: event) }
+        guard let received else { return }
+        for buffers in [received.everything, received.ofJob] {
+            for buffer in buffers {
+                if let follows = received.follows {
+                    buffer.receive(event, follows: follows, of: epoch)
+                } else {
+                    buffer.announce(of: event)
+                }
             }
         }
     }
 
-    private func hear(_ beat: Beat) {
-        let lacking = state.withLock { state -> [Inbox] in
-            guard beat.epoch == state.asking.epoch else { return [] }
-            let isMissing = state.hearing.beat(beat.position, at: .now)
-            return isMissing ? state.audience.everything + state.audience.several : []
+    private func receive(_ beat: Beat) {
+        let lacking = state.withLock { state -> [SubscriptionBuffer] in
+            guard beat.epoch == state.polling.epoch else { return [] }
+            let isMissing = state.receivedSpan.beat(beat.position, at: .now)
+            return isMissing ? state.subscribers.everything + state.subscribers.several : []
         }
-        for inbox in lacking { inbox.tell(upTo: beat.position, shouldBeKnown: true) }
+        for buffer in lacking { buffer.announce(upTo: beat.position, shouldBeKnown: true) }
     }
 
     /// What the relay tells of the head.

@@ -13,7 +13,7 @@ import Redis
 /// Redis may lose anything at any time, a subscription does not: what is missing shows by the numbers, and is read from Postgres.
 public final class Feed: Sendable {
     let store: EventStore
-    let buffer: Buffer
+    let bufferLimits: BufferLimits
     let logger: Logger
     let poll: Duration
     let redis: RedisConfiguration?
@@ -24,9 +24,9 @@ public final class Feed: Sendable {
     let wake: AsyncStream<Void>.Continuation
 
     struct State {
-        var audience: Audience
-        var hearing = Hearing()
-        var asking = Asking()
+        var subscribers: SubscriberRegistry
+        var receivedSpan = ReceivedSpan()
+        var polling = Polling()
         var lag = LagHistogram()
         /// Of those that have left.
         var tally = Delivery<FeedEvent>.Tally()
@@ -35,7 +35,7 @@ public final class Feed: Sendable {
         /// Whether the connection to Redis broke, or could not be made.
         var isLost = false
         /// Whether the pattern of all jobs is listened to.
-        var hearsPattern = false
+        var receivesPattern = false
         var phase = Phase.new
         enum Phase { case new, running, stopped }
     }
@@ -48,7 +48,7 @@ public final class Feed: Sendable {
     }
 
     /// What a subscription holds at most while its consumer is busy. One that is slower is read from Postgres again.
-    public struct Buffer: Sendable {
+    public struct BufferLimits: Sendable {
         public var events: Int
         public var bytes: Int
         public init(events: Int = 256, bytes: Int = 256 << 10) {
@@ -62,16 +62,17 @@ public final class Feed: Sendable {
     ///   - redis: `nil` to ask Postgres only.
     ///   - poll: how often Postgres is asked what is new, once for all subscriptions, while Redis says nothing.
     public init(
-        store: EventStore, redis: RedisConfiguration?, poll: Duration = .milliseconds(250), buffer: Buffer = Buffer(),
+        store: EventStore, redis: RedisConfiguration?, poll: Duration = .milliseconds(250),
+        bufferLimits: BufferLimits = BufferLimits(),
         logger: Logger
     ) {
         self.store = store
         self.redis = redis
         self.poll = poll
-        self.buffer = buffer
+        self.bufferLimits = bufferLimits
         self.logger = logger
         topics = RedisTopics(RedisTopics.Names(channels: [store.ledger.headChannel]))
-        state = Locked(State(audience: Audience(store.ledger, topics)))
+        state = Locked(State(subscribers: SubscriberRegistry(store.ledger, topics)))
         (wakes, wake) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 
@@ -84,7 +85,7 @@ public final class Feed: Sendable {
         }
         await withTaskGroup(of: Void.self) { group in
             if let redis { group.addTask { await self.listen(to: redis) } }
-            group.addTask { await self.keepAsking() }
+            group.addTask { await self.keepPolling() }
             group.addTask { [poll, wake] in
                 wake.yield()
                 // Cancelled while it sleeps: the end of this task.
@@ -94,17 +95,18 @@ public final class Feed: Sendable {
         let left = state.withLock { state in
             state.phase = .stopped
             state.isJoined = false
-            return state.audience.all
+            return state.subscribers.all
         }
-        for inbox in left { inbox.stop() }
+        for buffer in left { buffer.stop() }
     }
 
     /// Runs a feed for as long as `body` does: for programs that do one thing.
     public static func with<Value: Sendable>(
-        store: EventStore, redis: RedisConfiguration?, poll: Duration = .milliseconds(250), buffer: Buffer = Buffer(),
+        store: EventStore, redis: RedisConfiguration?, poll: Duration = .milliseconds(250),
+        bufferLimits: BufferLimits = BufferLimits(),
         logger: Logger, isolation actor: isolated (any Actor)? = #isolation, _ body: (Feed) async throws -> Value
     ) async throws -> Value {
-        let feed = Feed(store: store, redis: redis, poll: poll, buffer: buffer, logger: logger)
+        let feed = Feed(store: store, redis: redis, poll: poll, bufferLimits: bufferLimits, logger: logger)
         return try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { await feed.run() }
             defer { group.cancelAll() }
@@ -132,26 +134,26 @@ public final class Feed: Sendable {
     }
 
     /// Changes when the log turns out to be shorter than it was.
-    var era: Int { state.withLock { $0.asking.era } }
+    var era: Int { state.withLock { $0.polling.era } }
 
-    func join(_ inbox: Inbox) {
+    func join(_ buffer: SubscriptionBuffer) {
         let (isStopped, last) = state.withLock { state in
-            state.audience.join(inbox)
-            state.asking.newcomers.append(inbox)
-            return (state.phase == .stopped, state.hearing.last)
+            state.subscribers.join(buffer)
+            state.polling.newcomers.append(buffer)
+            return (state.phase == .stopped, state.receivedSpan.last)
         }
-        // What others have heard will not be heard again.
-        if !inbox.countsVersions { inbox.tell(upTo: last, shouldBeKnown: false) }
-        if isStopped { inbox.stop() }
+        // What others have received will not be received again.
+        if !buffer.countsVersions { buffer.announce(upTo: last, shouldBeKnown: false) }
+        if isStopped { buffer.stop() }
     }
 
-    func leave(_ inbox: Inbox) {
-        let tally = inbox.tally
+    func leave(_ buffer: SubscriptionBuffer) {
+        let tally = buffer.tally
         state.withLock { state in
-            state.audience.leave(inbox)
-            state.asking.newcomers.removeAll { $0 == inbox }
+            state.subscribers.leave(buffer)
+            state.polling.newcomers.removeAll { $0 == buffer }
             state.tally += tally
-            if topics.names.patterns.isEmpty { state.hearsPattern = false }
+            if topics.names.patterns.isEmpty { state.receivesPattern = false }
         }
     }
 }

@@ -40,7 +40,7 @@ extension Feed {
     /// What has happened so far.
     public var figures: FeedFigures {
         let (all, tally, lag, rejected, isJoined) = state.withLock {
-            ($0.audience.all, $0.tally, $0.lag, $0.rejected.count, $0.isJoined)
+            ($0.subscribers.all, $0.tally, $0.lag, $0.rejected.count, $0.isJoined)
         }
         let sum = all.reduce(into: tally) { $0 += $1.tally }
         return FeedFigures(

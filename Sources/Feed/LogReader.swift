@@ -5,7 +5,7 @@ import Redis
 
 /// Reads the log for a relay and spells it out for Redis, so that one batch can be made while the one before is published.
 ///
-/// Each window is one round trip: the server waits until there are events, or for ``patience``, and then gives what there is. So
+/// Each window is one round trip: the server waits until there are events, or for ``timeout``, and then gives what there is. So
 /// windows are as large as the backlog is: a single event when the relay is live, the limit when it is behind. Memory holds one batch of
 /// a window, whatever the size of the data.
 actor LogReader {
@@ -31,7 +31,7 @@ actor LogReader {
     /// Data of more bytes do not go through Redis; the message says where to fetch them.
     static let largestData = 64 << 10
     /// How long the server waits for events; then there is an empty batch, a sign of life.
-    private static let patience = Duration.milliseconds(200)
+    private static let timeout = Duration.milliseconds(200)
     /// About how many bytes of events make a batch: the checkpoint moves once a batch, and memory holds a few of them.
     private static let batch = 512 << 10
 
@@ -74,7 +74,7 @@ actor LogReader {
 
     private func begin() -> PostgresCopyOut.Iterator {
         let window = EventWindow(
-            after: position, limit: limit, largestData: Self.largestData, patience: Self.patience, epoch: code.epoch)
+            after: position, limit: limit, largestData: Self.largestData, timeout: Self.timeout, epoch: code.epoch)
         return connection.encodedEvents(in: window, chunk: Self.batch).makeAsyncIterator()
     }
 

@@ -12,7 +12,7 @@ import Redis
 /// and nothing is lost, for the log keeps everything.
 ///
 /// Three things go on at once: a batch is read (``LogReader``), the one before is published (``Publishing``), and what was published
-/// before that is noted down, here, on a connection of its own, together with the lease. Now and then it looks who holds the log (``LogWatch``).
+/// before that is noted down, here, on a connection of its own, together with the lease. Now and then it looks who holds the log (``LogLockWatch``).
 public struct Relay: Sendable {
     private let store: EventStore
     private let redis: RedisClient
@@ -94,7 +94,7 @@ public struct Relay: Sendable {
         succeeded: () -> Void
     ) async throws -> Bool {
         var renewed = ContinuousClock.now
-        var watch = LogWatch(endingAfter: longestHold, logger: logger)
+        var watch = LogLockWatch(endingAfter: longestHold, logger: logger)
         for await _ in progress.wakes {
             if renewed.duration(to: .now) >= Lease.renewal {
                 guard try await lease.take(on: connection) else { return false }

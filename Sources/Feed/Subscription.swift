@@ -51,14 +51,14 @@ public struct Subscription: AsyncSequence, Sendable {
     }
 }
 
-/// The consumer's end of an ``Inbox``.
+/// The consumer's end of a ``SubscriptionBuffer``.
 final class Subscriber {
     private let feed: Feed
     private let selection: Selection
     private let after: Position?
     /// What whoever subscribed remembers.
     private let epoch: EventID?
-    private var inbox: Inbox?
+    private var buffer: SubscriptionBuffer?
     /// Of the feed, when this subscriber joined.
     private var era = 0
     /// How far the log went, by Postgres; at first, by whoever subscribed.
@@ -74,67 +74,67 @@ final class Subscriber {
         self.selection = selection
         self.epoch = epoch
         after = position
-        limit = feed.buffer.events
+        limit = feed.bufferLimits.events
     }
 
-    deinit { if let inbox { feed.leave(inbox) } }
+    deinit { if let buffer { feed.leave(buffer) } }
 
     /// What there is, as soon as there is something; empty at the end.
     func take(isolation actor: isolated (any Actor)?) async throws -> [FeedEvent] {
-        let inbox = try await joined(isolation: actor)
+        let buffer = try await joined(isolation: actor)
         while true {
             try Task.checkCancellation()
-            switch inbox.ask() {
+            switch buffer.nextStep() {
             case .take(let events): return events
-            case .wait: await inbox.sleep(isolation: actor)
+            case .wait: await buffer.sleep(isolation: actor)
             case .end(stopped: false): return []
             case .end(stopped: true): throw FeedStopped()
-            case .look(let mark):
+            case .read(let mark):
                 do {
-                    let page = try await look(inbox, after: mark, isolation: actor)
-                    if inbox.see(page) { backoff.reset() } else { try await backoff.pause() }
+                    let page = try await read(buffer, after: mark, isolation: actor)
+                    if buffer.finishRead(page) { backoff.reset() } else { try await backoff.pause() }
                 } catch {
-                    inbox.lookFailed()
+                    buffer.readFailed()
                     throw error
                 }
             }
         }
     }
 
-    /// Joins before the first look: what comes behind that is heard.
-    private func joined(isolation actor: isolated (any Actor)?) async throws -> Inbox {
-        if let inbox { return inbox }
+    /// Joins before the first look: what comes behind that is received.
+    private func joined(isolation actor: isolated (any Actor)?) async throws -> SubscriptionBuffer {
+        if let buffer { return buffer }
         let start: Position
         var epoch = epoch
         if let after {
             start = after
         } else {
             let (store, given) = (feed.store, epoch)
-            let now = try await patiently(isolation: actor) { try await store.now() }
+            let now = try await retryingPostgres(isolation: actor) { try await store.now() }
             if let given, given != now.epoch { throw AnotherEpoch(position: now.head, head: now.head) }
             (start, epoch) = (now.head, now.epoch)
         }
-        let inbox = Inbox(selection, after: start, epoch: epoch, buffer: feed.buffer)
+        let buffer = SubscriptionBuffer(selection, after: start, epoch: epoch, bufferLimits: feed.bufferLimits)
         head = start
         era = feed.era
-        feed.join(inbox)
-        self.inbox = inbox
-        return inbox
+        feed.join(buffer)
+        self.buffer = buffer
+        return buffer
     }
 
-    private func look(
-        _ inbox: Inbox, after mark: Delivery<FeedEvent>.Mark, isolation actor: isolated (any Actor)?
+    private func read(
+        _ buffer: SubscriptionBuffer, after mark: Delivery<FeedEvent>.Mark, isolation actor: isolated (any Actor)?
     ) async throws -> Delivery<FeedEvent>.Page {
-        let (store, selection, limit, bytes) = (feed.store, selection, limit, feed.buffer.bytes)
-        let found = try await patiently(isolation: actor) {
+        let (store, selection, limit, bytes) = (feed.store, selection, limit, feed.bufferLimits.bytes)
+        let found = try await retryingPostgres(isolation: actor) {
             try await store.events(selection, after: mark, limit: limit, bytes: bytes)
         }
-        guard inbox.isOf(found.epoch), found.head >= head, era == feed.era else {
+        guard buffer.isOf(found.epoch), found.head >= head, era == feed.era else {
             throw AnotherEpoch(position: mark.position, head: found.head)
         }
         head = found.head
         // To call off half of a page costs more than to ask twice.
-        self.limit = found.isHeavy ? max(1, found.page.events.count) : min(2 * limit, feed.buffer.events)
+        self.limit = found.isHeavy ? max(1, found.page.events.count) : min(2 * limit, feed.bufferLimits.events)
         return found.page
     }
 }

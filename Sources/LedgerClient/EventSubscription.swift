@@ -24,7 +24,7 @@ extension LedgerClient {
 /// The events of one or more jobs, over HTTP. A stream that breaks, or falls silent, is taken up again behind the last event, if the ledger is still
 /// of the epoch that it was of; otherwise it throws an error of the kind ``LedgerClientError/Kind/anotherLedger``.
 ///
-/// It throws ``LedgerClientError`` when the service refuses, or cannot be reached for as long as the client's patience.
+/// It throws ``LedgerClientError`` when the service refuses, or cannot be reached for as long as the client's `retryTimeout`.
 public struct EventSubscription: AsyncSequence, Sendable {
     public typealias Element = FeedEvent
 
@@ -171,7 +171,7 @@ public struct EventSubscription: AsyncSequence, Sendable {
         private mutating func wait(behind error: LedgerClientError) async throws {
             let since = failingSince ?? .now
             failingSince = since
-            guard since.duration(to: .now) < subscription.client.patience else { throw error }
+            guard since.duration(to: .now) < subscription.client.retryTimeout else { throw error }
             try await Task.sleep(for: pause.next(atLeast: error.retryAfter))
         }
     }

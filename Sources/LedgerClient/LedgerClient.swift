@@ -10,14 +10,14 @@ internal import NIOHTTP1
 ///     try await ledger.append(NewEvent(type: "queued", data: #"{"name": "SMA crossover", "total": 4000}"#), to: "backtest-7")
 ///     for try await event in ledger.subscribe(job: "backtest-7") { … }
 ///
-/// Every call is repeated, with growing waits, while the service is away, busy or restarting, until its patience ends. That is safe for
+/// Every call is repeated, with growing waits, while the service is away, busy or restarting, until its `retryTimeout` ends. That is safe for
 /// appends too: an event keeps its id, and what was written by an attempt whose answer was lost is answered with its place in the log.
 public struct LedgerClient: Sendable {
     let url: String
     let token: SecretText?
     let http: HTTPClient
     /// How long a call goes on trying while the service cannot answer.
-    public var patience: Duration
+    public var retryTimeout: Duration
     /// How long one attempt may take.
     public var timeLimit: Duration
 
@@ -26,7 +26,7 @@ public struct LedgerClient: Sendable {
     ///   - token: made by `jobledger token create`; `nil` for a service that asks for none.
     ///   - http: the client whose connections are used; it is not shut down here.
     public init(
-        url: String, token: String?, http: HTTPClient = .shared, patience: Duration = .seconds(30),
+        url: String, token: String?, http: HTTPClient = .shared, retryTimeout: Duration = .seconds(30),
         timeLimit: Duration = .seconds(30)
     ) throws(LedgerClientError) {
         guard let parts = URLComponents(string: url), parts.scheme == "http" || parts.scheme == "https",
@@ -46,7 +46,7 @@ public struct LedgerClient: Sendable {
         self.url = String(url.reversed().drop { $0 == "/" }.reversed())
         self.token = token.map { SecretText($0) }
         self.http = http
-        self.patience = patience
+        self.retryTimeout = retryTimeout
         self.timeLimit = timeLimit
     }
 
@@ -71,7 +71,7 @@ public struct LedgerClient: Sendable {
     /// - Returns: an answer of status 2xx.
     /// - Throws: ``Refusal`` for what the ledger refuses, ``LedgerClientError`` for everything else, `CancellationError`.
     func send(_ request: HTTPClientRequest) async throws -> Answer {
-        let deadline = ContinuousClock.now.advanced(by: patience)
+        let deadline = ContinuousClock.now.advanced(by: retryTimeout)
         var pause = Pause()
         while true {
             let failure = try await attempt(request)

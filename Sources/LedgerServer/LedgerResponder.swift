@@ -15,7 +15,7 @@ struct LedgerResponder: HTTPResponder {
     let cors: CrossOrigin
     let hosts: AllowedHosts
     let metrics: Metrics
-    let refusals: RefusalBook
+    let refusals: RefusalRecorder
     let connections: ConnectionCount
     let reads: ReadLimits
     let watch: ProjectionWatch
@@ -73,13 +73,13 @@ struct LedgerResponder: HTTPResponder {
         guard let job = Query.decoded(parameter) else {
             throw Problem.invalidRequest("the path is not percent-encoded UTF-8, or has U+0000")
         }
-        let call = Call(request: request, context: context, job: JobID(job), query: query, token: token)
-        guard route.scope == .read else { return (route, try await route.answer(call)) }
+        let authorized = AuthorizedRequest(request: request, context: context, job: JobID(job), query: query, token: token)
+        guard route.scope == .read else { return (route, try await route.answer(authorized)) }
         // Whoever has just appended asks for what has come of it. To wait takes no reader.
         if let projection = route.projection, let position = try query.position("min_position") {
             try await watch.wait(for: position, of: projection)
         }
-        return (route, try bodies.counting(try await reads.run(for: token) { try await route.answer(call) }, for: token))
+        return (route, try bodies.counting(try await reads.run(for: token) { try await route.answer(authorized) }, for: token))
     }
 
     /// HEAD is GET without the body.

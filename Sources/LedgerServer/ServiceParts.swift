@@ -13,7 +13,7 @@ struct ServiceParts: Sendable {
     let feed: Feed
     let streams = OpenStreams()
     let stopping = StopSignal()
-    let refusals: RefusalBook
+    let refusals: RefusalRecorder
     let logger: Logger
     private let tokens: TokenCheck?
     private let stores: [EventStore]
@@ -26,7 +26,7 @@ struct ServiceParts: Sendable {
         let http = configuration.http
         func store(_ purpose: String, _ connections: Int) -> EventStore {
             EventStore(
-                url: configuration.url.revealed, ledger: configuration.ledger, connections: connections, patience: .seconds(5),
+                url: configuration.url.revealed, ledger: configuration.ledger, connections: connections, timeout: .seconds(5),
                 applicationName: "jobledger serve \(purpose) \(configuration.ledger)")
         }
         // Each for itself: a flood of one kind must not keep the others from Postgres.
@@ -41,7 +41,7 @@ struct ServiceParts: Sendable {
         heartbeat = http.heartbeat
 
         let metrics = Metrics()
-        refusals = RefusalBook(store: writing, logger: logger)
+        refusals = RefusalRecorder(store: writing, logger: logger)
         commits = GroupCommit(writing)
         // Whether there is a ledger is found out before the first request.
         _ = try await watching.head()

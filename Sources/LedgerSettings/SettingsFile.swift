@@ -7,7 +7,7 @@ enum SettingsFile {
     /// Far more than settings need.
     private static let mostBytes = 1 << 20
     /// How long whoever writes into a pipe may take for its next bytes.
-    private static let patience = Duration.seconds(10)
+    private static let timeout = Duration.seconds(10)
 
     /// - Returns: `nil` where nothing of this name is.
     static func read(_ path: String) throws(Problem) -> [UInt8]? {
@@ -60,14 +60,14 @@ enum SettingsFile {
 
     /// Waits until there are bytes, or the writer is gone.
     private static func wait(_ descriptor: Int32, _ path: String) throws(Problem) {
-        let deadline = ContinuousClock.now.advanced(by: patience)
+        let deadline = ContinuousClock.now.advanced(by: timeout)
         while true {
             let left = max(.zero, ContinuousClock.now.duration(to: deadline))
             var waiting = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
             let count = poll(&waiting, 1, Int32(left / .milliseconds(1)))
             if count > 0 { return }
             guard count < 0, errno == EINTR else {
-                throw Problem(description: "\(path) cannot be read: nobody has written into it for \(patience)")
+                throw Problem(description: "\(path) cannot be read: nobody has written into it for \(timeout)")
             }
         }
     }

@@ -32,9 +32,9 @@ public actor PostgresConnection {
     }
 
     /// Connects, again and again with growing waits, for as long as the failure is one that time may mend.
-    /// - Parameter patience: how long to try; `nil` tries until the task is cancelled.
-    public static func connect(_ configuration: PostgresConfiguration, patience: Duration?) async throws -> PostgresConnection {
-        let deadline = patience.map { ContinuousClock.now.advanced(by: $0) }
+    /// - Parameter timeout: how long to try; `nil` tries until the task is cancelled.
+    public static func connect(_ configuration: PostgresConfiguration, timeout: Duration?) async throws -> PostgresConnection {
+        let deadline = timeout.map { ContinuousClock.now.advanced(by: $0) }
         var backoff = Backoff()
         while true {
             do {
@@ -48,12 +48,12 @@ public actor PostgresConnection {
 
     /// A further connection of the same configuration, for what is to go on beside this one.
     /// - Parameter silence: how long a statement on it may run without a byte from the server; as here unless given.
-    public nonisolated func another(silence: Duration? = nil, patience: Duration = .seconds(10)) async throws
+    public nonisolated func another(silence: Duration? = nil, timeout: Duration = .seconds(10)) async throws
         -> PostgresConnection
     {
         var configuration = configuration
         configuration.silence = silence ?? configuration.silence
-        return try await Self.connect(configuration, patience: patience)
+        return try await Self.connect(configuration, timeout: timeout)
     }
 
     /// The server process that serves this connection, as in `pg_stat_activity.pid`.

@@ -5,7 +5,7 @@ public actor PostgresPool {
     public nonisolated let configuration: PostgresConfiguration
     public nonisolated let size: Int
     private let longestQueue: Int
-    private let patience: Duration
+    private let timeout: Duration
 
     private var idle: [PostgresConnection] = []
     /// Connections that are lent or being made.
@@ -17,15 +17,15 @@ public actor PostgresPool {
     /// - Parameters:
     ///   - size: the most connections at once.
     ///   - longestQueue: how many users may wait for one; more are refused at once with an error of kind `busy`.
-    ///   - patience: how long to try to reach a server that is away.
+    ///   - timeout: how long to try to reach a server that is away.
     public init(
-        _ configuration: PostgresConfiguration, size: Int = 8, longestQueue: Int = 10_000, patience: Duration = .seconds(10)
+        _ configuration: PostgresConfiguration, size: Int = 8, longestQueue: Int = 10_000, timeout: Duration = .seconds(10)
     ) {
         precondition(size > 0)
         self.configuration = configuration
         self.size = size
         self.longestQueue = longestQueue
-        self.patience = patience
+        self.timeout = timeout
     }
 
     /// Lends a connection to `body`. A connection that breaks, is left inside a transaction,
@@ -69,7 +69,7 @@ public actor PostgresPool {
         do {
             try Task.checkCancellation()
             guard !isClosed else { throw PostgresError(.closed, "the pool is closed") }
-            return try await PostgresConnection.connect(configuration, patience: patience)
+            return try await PostgresConnection.connect(configuration, timeout: timeout)
         } catch {
             release()
             throw error

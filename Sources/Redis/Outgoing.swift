@@ -27,11 +27,11 @@ struct Outgoing {
     var expectsReply: Bool { answered < sizes.count }
 
     /// Writes until the socket is full or enough is in flight.
-    mutating func write(to wire: Wire) throws(RedisError) {
+    mutating func write(to hiredis: HiredisConnection) throws(RedisError) {
         while true {
             if !isWaiting { encode() }
             guard isWaiting else { return }
-            let count = try wire.write(bytes[written...])
+            let count = try hiredis.write(bytes[written...])
             guard count > 0 else { return }
             hasSent = true
             written += count

@@ -10,7 +10,7 @@ public actor RedisClient {
     public nonisolated let configuration: RedisConfiguration
     private let executor = BlockingExecutor(label: "redis-client")
     private let interrupt = Interrupt()
-    private var session: Session?
+    private var connection: BlockingRedisConnection?
     private var backoff: Backoff
     private var failure: (error: RedisError, until: ContinuousClock.Instant)?
 
@@ -26,8 +26,8 @@ public actor RedisClient {
     public func send(_ commands: [RedisCommand], within limit: Duration? = nil) async throws(RedisError) -> [RedisValue] {
         let limit = limit ?? configuration.replyTimeout
         return try await cancellable(by: interrupt) { cancellation throws(RedisError) in
-            try self.onSession(cancellation) { session throws(RedisError) in
-                try session.exchange(commands, within: limit, cancellation: cancellation)
+            try self.onConnection(cancellation) { connection throws(RedisError) in
+                try connection.exchange(commands, within: limit, cancellation: cancellation)
             }
         }
     }
@@ -37,8 +37,8 @@ public actor RedisClient {
     public func send(_ pipeline: RedisPipeline, within limit: Duration? = nil) async throws(RedisError) {
         let limit = limit ?? configuration.replyTimeout
         let refusal = try await cancellable(by: interrupt) { cancellation throws(RedisError) in
-            try self.onSession(cancellation) { session throws(RedisError) in
-                try session.exchange(pipeline, within: limit, cancellation: cancellation)
+            try self.onConnection(cancellation) { connection throws(RedisError) in
+                try connection.exchange(pipeline, within: limit, cancellation: cancellation)
             }
         }
         if let refusal { throw refusal }
@@ -75,33 +75,33 @@ public actor RedisClient {
     }
 
     /// Drops the connection, after the calls before it. A later call connects again.
-    public func close() { session = nil }
+    public func close() { connection = nil }
 
     /// Runs `exchange` on the connection that there is, or on a new one where that turns out to be dead before anything is written.
-    private func onSession<Value>(
-        _ cancellation: Cancellation, _ exchange: (Session) throws(RedisError) -> Value
+    private func onConnection<Value>(
+        _ cancellation: Cancellation, _ exchange: (BlockingRedisConnection) throws(RedisError) -> Value
     ) throws(RedisError) -> Value {
-        if let kept = session {
+        if let kept = connection {
             do throws(RedisError) {
                 return try exchange(kept)
             } catch {
-                session = nil
+                connection = nil
                 guard error.kind == .connection, !error.outcomeUnknown else { throw error }
             }
         }
         do throws(RedisError) {
             return try exchange(try reconnect(cancellation))
         } catch {
-            session = nil
+            connection = nil
             throw error
         }
     }
 
-    private func reconnect(_ cancellation: Cancellation) throws(RedisError) -> Session {
+    private func reconnect(_ cancellation: Cancellation) throws(RedisError) -> BlockingRedisConnection {
         if let failure, failure.until > .now { throw failure.error }
         do throws(RedisError) {
-            let made = try Session(configuration, interrupt: interrupt, cancellation: cancellation)
-            session = made
+            let made = try BlockingRedisConnection(configuration, interrupt: interrupt, cancellation: cancellation)
+            connection = made
             failure = nil
             backoff.reset()
             return made

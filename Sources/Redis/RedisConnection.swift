@@ -8,7 +8,7 @@ public actor RedisConnection {
     public nonisolated let configuration: RedisConfiguration
     private let executor = BlockingExecutor(label: "redis")
     private let interrupt = Interrupt()
-    private var session: Session?
+    private var connection: BlockingRedisConnection?
 
     public nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
@@ -21,7 +21,7 @@ public actor RedisConnection {
         return connection
     }
 
-    public var isOpen: Bool { session != nil }
+    public var isOpen: Bool { connection != nil }
 
     /// Sends all `commands` in one pipeline and returns their replies in order. Any number may be sent: at most about
     /// 1 MiB is in flight. An error reply stands in its place and does not disturb the others.
@@ -30,11 +30,11 @@ public actor RedisConnection {
     public func send(_ commands: [RedisCommand], within limit: Duration? = nil) async throws(RedisError) -> [RedisValue] {
         let limit = limit ?? configuration.replyTimeout
         return try await cancellable(by: interrupt) { cancellation throws(RedisError) in
-            guard let session = self.session else { throw RedisError(.connection, "closed") }
+            guard let connection = self.connection else { throw RedisError(.connection, "closed") }
             do throws(RedisError) {
-                return try session.exchange(commands, within: limit, cancellation: cancellation)
+                return try connection.exchange(commands, within: limit, cancellation: cancellation)
             } catch {
-                self.session = nil
+                self.connection = nil
                 throw error
             }
         }
@@ -52,11 +52,11 @@ public actor RedisConnection {
     public func ping() async throws(RedisError) { try await command("PING") }
 
     /// Closes the connection, after the calls before it.
-    public func close() { session = nil }
+    public func close() { connection = nil }
 
     private func open() async throws(RedisError) {
-        session = try await cancellable(by: interrupt) { cancellation throws(RedisError) in
-            try Session(self.configuration, interrupt: self.interrupt, cancellation: cancellation)
+        connection = try await cancellable(by: interrupt) { cancellation throws(RedisError) in
+            try BlockingRedisConnection(self.configuration, interrupt: self.interrupt, cancellation: cancellation)
         }
     }
 }

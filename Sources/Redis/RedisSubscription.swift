@@ -56,23 +56,23 @@ public struct RedisSubscription: AsyncSequence, Sendable {
 
     /// Gives each item to `body`, on the thread that reads the connection, until the task is cancelled: an item is not handed from task to
     /// task, which costs more than it takes to deal with. Nothing is read meanwhile, so `body` must be quick, and never wait.
-    public func each(_ body: @Sendable (Item) -> Void) async { await SubscriptionLine(self).each(body) }
+    public func each(_ body: @Sendable (Item) -> Void) async { await SubscriptionConnection(self).each(body) }
 
-    public func makeAsyncIterator() -> Iterator { Iterator(line: SubscriptionLine(self)) }
+    public func makeAsyncIterator() -> Iterator { Iterator(connection: SubscriptionConnection(self)) }
 
     public struct Iterator: AsyncIteratorProtocol, Sendable {
-        private let line: SubscriptionLine
+        private let connection: SubscriptionConnection
         /// What was read ahead, the next item last.
         private var items: [Item] = []
 
-        init(line: SubscriptionLine) { self.line = line }
+        init(connection: SubscriptionConnection) { self.connection = connection }
 
         /// The next item; `nil` promptly when the task is cancelled, and only then.
         ///
         /// It runs where its caller does: an item that was read ahead costs no way to another thread and back.
         public mutating func next(isolation actor: isolated (any Actor)?) async -> Item? {
             if Task.isCancelled { return nil }
-            if items.isEmpty { items = await line.next().reversed() }
+            if items.isEmpty { items = await connection.next().reversed() }
             return items.popLast()
         }
     }

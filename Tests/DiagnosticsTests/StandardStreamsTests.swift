@@ -14,9 +14,9 @@ import Texts
         var bytes = [UInt8](repeating: 0, count: 10)
         #expect(read(ends[0], &bytes, 10) == 4)
         // More than a pipe takes, and nobody reads.
-        #expect(!StandardStreams.write([UInt8](repeating: 0x78, count: 1 << 20), to: ends[1], patience: 1))
+        #expect(!StandardStreams.write([UInt8](repeating: 0x78, count: 1 << 20), to: ends[1], timeout: 1))
         close(ends[1])
-        #expect(!StandardStreams.write([0x78], to: ends[1], patience: 1))
+        #expect(!StandardStreams.write([0x78], to: ends[1], timeout: 1))
     }
 
     @Test func aStreamThatIsFullOrClosedIsAnAnswer() {

@@ -26,12 +26,12 @@ import Testing
                             (
                                 job,
                                 try await ledger.store.append(
-                                    NewEvent(type: "queued", data: #"{"name":"n"}"#), to: job, patience: .seconds(60))
+                                    NewEvent(type: "queued", data: #"{"name":"n"}"#), to: job, timeout: .seconds(60))
                             )
                         ]
                         for count in 1...150 {
                             let event = NewEvent(type: "progress", data: #"{"completed":\#(count)}"#)
-                            answers.append((job, try await ledger.store.append(event, to: job, patience: .seconds(60))))
+                            answers.append((job, try await ledger.store.append(event, to: job, timeout: .seconds(60))))
                         }
                         return answers
                     }

@@ -6,8 +6,10 @@ import Testing
 private typealias Machine = Delivery<Int64>
 
 extension Delivery<Int64> {
-    fileprivate static func heard(_ number: Int64, follows: Int64? = nil, isWanted: Bool = true, isLast: Bool = false) -> Heard {
-        Heard(
+    fileprivate static func received(_ number: Int64, follows: Int64? = nil, isWanted: Bool = true, isLast: Bool = false)
+        -> Received
+    {
+        Received(
             mark: Mark(number: number, position: number), follows: follows ?? number - 1, event: isWanted ? number : nil,
             bytes: 10,
             isLast: isLast)
@@ -22,7 +24,7 @@ extension Delivery<Int64> {
 
     fileprivate var taken: [Int64] {
         mutating get {
-            guard case .take(let events) = ask() else { return [] }
+            guard case .take(let events) = nextStep() else { return [] }
             return events
         }
     }
@@ -32,30 +34,37 @@ extension Delivery<Int64> {
 @Suite struct DeliveryTests {
     /// Everything up to 10 is known where something is; the buffer takes 2 events.
     private static let states: [(name: String, make: @Sendable () -> Machine)] = [
-        ("behind", { Machine(after: .init(number: 10, position: 10), mostEvents: 2, mostBytes: 1000) }),
-        ("behind, ready", { after("live, full") { _ = $0.hear(Machine.heard(13)) } }),
-        ("looking", { after("behind") { _ = $0.ask() } }),
-        ("looking, 11 held", { after("looking") { _ = $0.hear(Machine.heard(11)) } }),
+        ("catch-up", { Machine(after: .init(number: 10, position: 10), mostEvents: 2, mostBytes: 1000) }),
+        ("catch-up, ready", { after("live, full") { _ = $0.receive(Machine.received(13)) } }),
+        ("reading", { after("catch-up") { _ = $0.nextStep() } }),
+        ("reading, 11 held", { after("reading") { _ = $0.receive(Machine.received(11)) } }),
         (
-            "looking, no room",
-            { after("looking, 11 held") { machine in for number in 12...13 { _ = machine.hear(Machine.heard(Int64(number))) } } }
-        ),
-        ("looking, told 12", { after("looking") { _ = $0.tell(upTo: 12, shouldBeKnown: true) } }),
-        (
-            "looking, told 12 late",
+            "reading, no room",
             {
-                after("looking, told 12") {
-                    _ = $0.see(Machine.page([], through: 9))
-                    _ = $0.ask()
+                after("reading, 11 held") { machine in
+                    for number in 12...13 { _ = machine.receive(Machine.received(Int64(number))) }
                 }
             }
         ),
-        ("looking, doubt", { after("looking") { _ = $0.doubt() } }),
-        ("live", { after("looking") { _ = $0.see(Machine.page([], through: 10)) } }),
-        ("live, waiting", { after("live") { _ = $0.ask() } }),
-        ("live, full", { after("live") { machine in for number in 11...12 { _ = machine.hear(Machine.heard(Int64(number))) } } }),
-        ("over, ready", { after("live") { _ = $0.hear(Machine.heard(11, isLast: true)) } }),
-        ("over", { after("over, ready") { _ = $0.ask() } }),
+        ("reading, announced 12", { after("reading") { _ = $0.announce(upTo: 12, shouldBeKnown: true) } }),
+        (
+            "reading, announced 12 late",
+            {
+                after("reading, announced 12") {
+                    _ = $0.finishRead(Machine.page([], through: 9))
+                    _ = $0.nextStep()
+                }
+            }
+        ),
+        ("reading, a gap suspected", { after("reading") { _ = $0.suspectGap() } }),
+        ("live", { after("reading") { _ = $0.finishRead(Machine.page([], through: 10)) } }),
+        ("live, waiting", { after("live") { _ = $0.nextStep() } }),
+        (
+            "live, full",
+            { after("live") { machine in for number in 11...12 { _ = machine.receive(Machine.received(Int64(number))) } } }
+        ),
+        ("ended, ready", { after("live") { _ = $0.receive(Machine.received(11, isLast: true)) } }),
+        ("ended", { after("ended, ready") { _ = $0.nextStep() } }),
         ("stopped, ready", { after("live, full") { _ = $0.stop() } }),
         ("stopped", { after("live") { _ = $0.stop() } }),
     ]
@@ -68,36 +77,36 @@ extension Delivery<Int64> {
 
     /// What each says, beyond the state: `!` that the consumer is woken; what the consumer is to do.
     private static let inputs: [(name: String, give: @Sendable (inout Machine) -> String)] = [
-        ("hear 11", { woken($0.hear(Machine.heard(11))) }),
-        ("hear 10", { woken($0.hear(Machine.heard(10))) }),
-        ("hear 15", { woken($0.hear(Machine.heard(15))) }),
-        ("hear 15 behind 9", { woken($0.hear(Machine.heard(15, follows: 9))) }),
-        ("hear 11, not wanted", { woken($0.hear(Machine.heard(11, isWanted: false))) }),
-        ("hear 11, the last", { woken($0.hear(Machine.heard(11, isLast: true))) }),
-        ("tell 10", { woken($0.tell(upTo: 10, shouldBeKnown: true)) }),
-        ("tell 15", { woken($0.tell(upTo: 15, shouldBeKnown: true)) }),
-        ("tell 15, not published", { woken($0.tell(upTo: 15, shouldBeKnown: false)) }),
-        ("doubt", { woken($0.doubt()) }),
+        ("receive 11", { woken($0.receive(Machine.received(11))) }),
+        ("receive 10", { woken($0.receive(Machine.received(10))) }),
+        ("receive 15", { woken($0.receive(Machine.received(15))) }),
+        ("receive 15 after 9", { woken($0.receive(Machine.received(15, follows: 9))) }),
+        ("receive 11, not wanted", { woken($0.receive(Machine.received(11, isWanted: false))) }),
+        ("receive 11, the last", { woken($0.receive(Machine.received(11, isLast: true))) }),
+        ("announce 10", { woken($0.announce(upTo: 10, shouldBeKnown: true)) }),
+        ("announce 15", { woken($0.announce(upTo: 15, shouldBeKnown: true)) }),
+        ("announce 15, not published", { woken($0.announce(upTo: 15, shouldBeKnown: false)) }),
+        ("suspect a gap", { woken($0.suspectGap()) }),
         ("stop", { woken($0.stop()) }),
         (
-            "ask",
+            "next",
             {
-                switch $0.ask() {
+                switch $0.nextStep() {
                 case .take(let events): " take \(events.map(String.init).joined(separator: " "))"
-                case .look(let mark): " look \(mark.number)"
+                case .read(let mark): " read after \(mark.number)"
                 case .wait: " wait"
                 case .end(let stopped): stopped ? " stopped" : " end"
                 }
             }
         ),
-        ("see nothing", { seen(&$0, Machine.page([], through: 10)) }),
-        ("see 11", { seen(&$0, Machine.page([11], through: 11)) }),
-        ("see 11 12 and more", { seen(&$0, Machine.page([11, 12], hasMore: true)) }),
-        ("see 11, the last", { seen(&$0, Machine.page([11], isLast: true)) }),
+        ("read nothing", { seen(&$0, Machine.page([], through: 10)) }),
+        ("read 11", { seen(&$0, Machine.page([11], through: 11)) }),
+        ("read 11 12 and more", { seen(&$0, Machine.page([11, 12], hasMore: true)) }),
+        ("read 11, the last", { seen(&$0, Machine.page([11], isLast: true)) }),
         (
-            "look failed",
+            "read failed",
             {
-                $0.lookFailed()
+                $0.readFailed()
                 return ""
             }
         ),
@@ -105,16 +114,16 @@ extension Delivery<Int64> {
 
     private static func woken(_ isWoken: Bool) -> String { isWoken ? "!" : "" }
     private static func seen(_ machine: inout Machine, _ page: Machine.Page) -> String {
-        machine.see(page) ? "" : " nothing"
+        machine.finishRead(page) ? "" : " nothing"
     }
 
     private static func text(_ machine: Machine) -> String {
         let phase =
             switch machine.phase {
-            case .behind: "behind"
-            case .looking(let held): "looking" + (held.heard.isEmpty ? "" : "(\(held.heard.count))")
+            case .catchUp: "catch-up"
+            case .reading(let held): "reading" + (held.received.isEmpty ? "" : "(\(held.received.count))")
             case .live: "live"
-            case .over: "over"
+            case .ended: "ended"
             }
         let ready = machine.ready.isEmpty ? "" : " ready " + machine.ready.map(String.init).joined(separator: " ")
         let tally = machine.tally
@@ -148,46 +157,46 @@ extension Delivery<Int64> {
     @Test func joinsWhatIsHeldBehindThePage() {
         func joined(_ page: Machine.Page, _ numbers: Int64...) -> (taken: [Int64], text: String) {
             var machine = Machine(after: .init(number: 10, position: 10), mostEvents: 9, mostBytes: 1000)
-            _ = machine.ask()
-            for number in numbers { _ = machine.hear(Machine.heard(number)) }
-            _ = machine.see(page)
+            _ = machine.nextStep()
+            for number in numbers { _ = machine.receive(Machine.received(number)) }
+            _ = machine.finishRead(page)
             let text = Self.text(machine)
             return (machine.taken, text)
         }
         #expect(joined(Machine.page([11, 12]), 11, 12, 13, 14).taken == [11, 12, 13, 14])
         #expect(joined(Machine.page([11, 12]), 12, 11, 13, 13).taken == [11, 12, 13])
-        #expect(joined(Machine.page([11, 12]), 13, 15, 14).text == "behind 13 of 15 ready 11 12 13 gap")
-        #expect(joined(Machine.page([11, 12], hasMore: true), 13).text == "behind 12 of 13 ready 11 12")
+        #expect(joined(Machine.page([11, 12]), 13, 15, 14).text == "catch-up 13 of 15 ready 11 12 13 gap")
+        #expect(joined(Machine.page([11, 12], hasMore: true), 13).text == "catch-up 12 of 13 ready 11 12")
         #expect(joined(Machine.page([11, 12], through: 20), 13, 21).taken == [11, 12, 21])
     }
 
     /// What was dropped before the look is not skipped by what is held, whatever that says: a page of a late replica does not count.
     @Test func aLateReplicaDoesNotCount() {
         var machine = Machine(after: .init(number: 10, position: 10), mostEvents: 9, mostBytes: 1000)
-        _ = machine.hear(Machine.heard(12))
-        _ = machine.ask()
-        _ = machine.hear(Machine.heard(14, follows: 5))
-        var isNews = machine.see(Machine.page([11]))
-        #expect(isNews && Self.text(machine) == "behind 11 of 14 ready 11")
+        _ = machine.receive(Machine.received(12))
+        _ = machine.nextStep()
+        _ = machine.receive(Machine.received(14, follows: 5))
+        var isNews = machine.finishRead(Machine.page([11]))
+        #expect(isNews && Self.text(machine) == "catch-up 11 of 14 ready 11")
         #expect([machine.taken] == [[11]])
-        _ = machine.ask()
-        isNews = machine.see(Machine.page([], through: 11))
+        _ = machine.nextStep()
+        isNews = machine.finishRead(Machine.page([], through: 11))
         #expect(!isNews)
-        _ = machine.ask()
-        isNews = machine.see(Machine.page([12, 13, 14]))
+        _ = machine.nextStep()
+        isNews = machine.finishRead(Machine.page([12, 13, 14]))
         #expect(isNews && Self.text(machine) == "live 14 ready 12 13 14")
     }
 
-    /// A page counts for nothing against the room for what is heard: a full page and the events behind it are no overflow.
+    /// A page counts for nothing against the room for what is received: a full page and the events behind it are no overflow.
     @Test func theBufferIsBoundedByEventsAndBytes() {
         for (events, bytes, room) in [(5, 1000, 5), (100, 31, 4)] {
             var machine = Machine(after: .init(number: 0, position: 0), mostEvents: events, mostBytes: bytes)
-            _ = machine.ask()
-            _ = machine.see(Machine.page(Array(1...50)))
-            for number in 51...80 { _ = machine.hear(Machine.heard(Int64(number))) }
+            _ = machine.nextStep()
+            _ = machine.finishRead(Machine.page(Array(1...50)))
+            for number in 51...80 { _ = machine.receive(Machine.received(Int64(number))) }
             #expect(machine.ready.count == 50 + room && machine.tally.overflows == 1)
             #expect(machine.taken == Array(1...Int64(50 + room)))
-            guard case .look(let mark) = machine.ask() else {
+            guard case .read(let mark) = machine.nextStep() else {
                 Issue.record("no look")
                 return
             }
@@ -197,12 +206,12 @@ extension Delivery<Int64> {
 
     @Test func countsWhatIsReadAgain() {
         var machine = Machine(after: .init(number: 0, position: 0), mostEvents: 9, mostBytes: 1000)
-        _ = machine.ask()
-        _ = machine.see(Machine.page([1, 2, 3]))
+        _ = machine.nextStep()
+        _ = machine.finishRead(Machine.page([1, 2, 3]))
         #expect(machine.tally == .init() && machine.taken == [1, 2, 3])
-        _ = machine.hear(Machine.heard(6))
-        _ = machine.ask()
-        _ = machine.see(Machine.page([4, 5, 6]))
+        _ = machine.receive(Machine.received(6))
+        _ = machine.nextStep()
+        _ = machine.finishRead(Machine.page([4, 5, 6]))
         #expect(machine.tally == .init(gaps: 1, refilled: 3, overflows: 0))
     }
 }

@@ -185,14 +185,14 @@ import Testing
                 let (seen, events) = (Seen(), subscription(feed))
                 let following = Task { for try await event in events { await seen.add(event) } }
                 try await seen.until(Int(try await ledger.store.head()))
-                _ = try await eventually("the beat is heard") {
-                    feed.state.withLock { $0.hearing.told(at: .now) } != nil ? true : nil
+                _ = try await eventually("the beat is received") {
+                    feed.state.withLock { $0.receivedSpan.told(at: .now) } != nil ? true : nil
                 }
                 for count in 10...20 {
                     let appended = try await ledger.progress("a", count)
                     try await seen.until(Int(appended.position))
                 }
-                #expect(feed.state.withLock { $0.hearing.told(at: .now) } != nil && feed.figures.rejectedMessages == 0)
+                #expect(feed.state.withLock { $0.receivedSpan.told(at: .now) } != nil && feed.figures.rejectedMessages == 0)
                 following.cancel()
                 _ = await following.result
             }
@@ -216,12 +216,12 @@ import Testing
                 }
                 let epoch = try await ledger.store.epoch()
                 _ = try await eventually("the feed has it") {
-                    feed.state.withLock { $0.asking.code?.isOf(secret, epoch) } == true ? true : nil
+                    feed.state.withLock { $0.polling.code?.isOf(secret, epoch) } == true ? true : nil
                 }
-                let heard = feed.figures.deliveryLag.count
+                let received = feed.figures.deliveryLag.count
                 _ = try await eventually("live again") {
                     try await ledger.progress("first of all", 1)
-                    return feed.figures.deliveryLag.count > heard ? true : nil
+                    return feed.figures.deliveryLag.count > received ? true : nil
                 }
                 let head = try await ledger.store.head()
                 try await seen.until(Int(head - start))

@@ -41,8 +41,8 @@ private struct TestSubscriber {
     var delivery = Delivery<Position>(after: .init(number: 0, position: 0), mostEvents: 2, mostBytes: 1000)
     var taken: [Position] = []
     var isAsleep = false
-    /// A look under way, and what it sees of the log, once that is settled.
-    var look: (after: Delivery<Position>.Mark, head: Int?)?
+    /// A read under way, and what it sees of the log, once that is settled.
+    var read: (after: Delivery<Position>.Mark, head: Int?)?
 
     var countsVersions: Bool { kind == .oneJob || kind == .oneJobTypes }
     func concerns(_ entry: Entry) -> Bool {
@@ -64,27 +64,27 @@ private struct TestSubscriber {
     }
 
     /// What the consumer does next, if it is not asleep.
-    mutating func ask() {
-        guard !isAsleep, look == nil else { return }
-        switch delivery.ask() {
+    mutating func nextStep() {
+        guard !isAsleep, read == nil else { return }
+        switch delivery.nextStep() {
         case .take(let events): taken += events
-        case .look(let mark): look = (mark, nil)
+        case .read(let mark): read = (mark, nil)
         case .wait: isAsleep = true
         case .end: break
         }
     }
 
     /// A page of three at most, of the first so many events of the log.
-    mutating func see(_ log: [Entry]) {
-        guard let (after, head) = look else { return }
+    mutating func finishRead(_ log: [Entry]) {
+        guard let (after, head) = read else { return }
         let visible = log.prefix(head ?? log.count)
         let events = Array(visible.filter { wants($0) && $0.position > after.position }.prefix(3))
         let hasMore = events.count == 3
         let concerned = visible.last(where: concerns)
         let end = Delivery<Position>.Mark(
             number: countsVersions ? concerned?.version ?? 0 : Int64(visible.count), position: Int64(visible.count))
-        _ = delivery.see(.init(events: events.map(\.position), through: hasMore ? mark(events[2]) : end, hasMore: hasMore))
-        look = nil
+        _ = delivery.finishRead(.init(events: events.map(\.position), through: hasMore ? mark(events[2]) : end, hasMore: hasMore))
+        read = nil
     }
 }
 
@@ -98,12 +98,12 @@ private struct Schedule {
     private(set) var log: [Entry] = []
     private(set) var subscribers = Kind.allCases.map { TestSubscriber(kind: $0) }
     private var wire: [Message] = []
-    private var hearing = Hearing()
+    private var receivedSpan = ReceivedSpan()
     private let now = ContinuousClock.now
 
     /// In a hundred, of the messages that are lost and of those that come out of order.
     private let (loss, disorder): (UInt64, UInt64)
-    /// By how many events at most a look may see less than there is, as on a replica.
+    /// By how many events at most a read may see less than there is, as on a replica.
     private let lag: UInt64
 
     init(seed: UInt64) {
@@ -121,10 +121,10 @@ private struct Schedule {
         case 30..<60: for _ in 0...random.below(8) { deliver() }
         case 60..<62:
             wire = []
-            hearing.cut()
+            receivedSpan.cut()
         case 62..<64:
             let index = Int(random.below(UInt64(subscribers.count)))
-            subscribers[index].put { $0.doubt() }
+            subscribers[index].put { $0.suspectGap() }
         default:
             let index = Int(random.below(UInt64(subscribers.count)))
             consume(index)
@@ -149,46 +149,46 @@ private struct Schedule {
         switch wire.remove(at: !chance(disorder) ? 0 : Int(random.below(UInt64(wire.count)))) {
         case .event(let entry) where chance(5):
             // Its data are too large for a message.
-            hearing.hearOf(entry.position)
+            receivedSpan.receiveNotice(entry.position)
             for index in subscribers.indices where subscribers[index].concerns(entry) {
                 let number = subscribers[index].mark(entry).number
-                subscribers[index].put { $0.tell(upTo: number, shouldBeKnown: false) }
+                subscribers[index].put { $0.announce(upTo: number, shouldBeKnown: false) }
             }
         case .event(let entry):
-            let follows = hearing.hear(entry.position)
+            let follows = receivedSpan.receive(entry.position)
             for index in subscribers.indices where subscribers[index].concerns(entry) {
                 let subscriber = subscribers[index]
-                let heard = Delivery<Position>.Heard(
+                let received = Delivery<Position>.Received(
                     mark: subscriber.mark(entry), follows: subscriber.countsVersions ? entry.version - 1 : follows,
                     event: subscriber.wants(entry) ? entry.position : nil, bytes: 1)
-                subscribers[index].put { $0.hear(heard) }
+                subscribers[index].put { $0.receive(received) }
             }
         // A beat may have been overtaken: only in its place it says what should have come.
         case .beat(let position):
-            guard hearing.beat(position, at: now) else { return }
+            guard receivedSpan.beat(position, at: now) else { return }
             for index in subscribers.indices where !subscribers[index].countsVersions {
-                subscribers[index].put { $0.tell(upTo: position, shouldBeKnown: true) }
+                subscribers[index].put { $0.announce(upTo: position, shouldBeKnown: true) }
             }
         }
     }
 
     private mutating func consume(_ index: Int) {
-        if subscribers[index].look == nil { return subscribers[index].ask() }
+        if subscribers[index].read == nil { return subscribers[index].nextStep() }
         switch random.below(10) {
         // What it sees is settled long before it is seen here.
         case 0..<4: settle(index)
         case 4:
-            subscribers[index].delivery.lookFailed()
-            subscribers[index].look = nil
+            subscribers[index].delivery.readFailed()
+            subscribers[index].read = nil
         default:
             settle(index)
-            subscribers[index].see(log)
+            subscribers[index].finishRead(log)
         }
     }
 
     private mutating func settle(_ index: Int) {
         let head = max(0, log.count - Int(random.below(lag)))
-        if subscribers[index].look?.head == nil { subscribers[index].look?.head = head }
+        if subscribers[index].read?.head == nil { subscribers[index].read?.head = head }
     }
 
     /// Nothing is on its way any more; the feed has asked Postgres once, and said what there is.
@@ -196,10 +196,10 @@ private struct Schedule {
         for index in subscribers.indices {
             let last = log.last(where: subscribers[index].concerns)
             let number = last.map { subscribers[index].mark($0).number } ?? 0
-            subscribers[index].put { $0.tell(upTo: number, shouldBeKnown: true) }
+            subscribers[index].put { $0.announce(upTo: number, shouldBeKnown: true) }
             for _ in 0..<1000 {
-                subscribers[index].ask()
-                subscribers[index].see(log)
+                subscribers[index].nextStep()
+                subscribers[index].finishRead(log)
             }
         }
     }

@@ -174,7 +174,7 @@ import Testing
         try await TestLedger.with { ledger async throws in
             let redis = try await TestServers.shared.redis()
             try await ledger.queue("a")
-            try await ledger.withFeed(redis, relayTo: redis, buffer: Feed.Buffer(events: 20, bytes: 100_000)) {
+            try await ledger.withFeed(redis, relayTo: redis, bufferLimits: Feed.BufferLimits(events: 20, bytes: 100_000)) {
                 feed async throws in
                 try await feed.whenLive(ledger)
                 let start = try await ledger.store.head()
@@ -186,10 +186,10 @@ import Testing
                     // It has taken all there is, so that it is live, and has other things to do while more comes than it has room for.
                     try await ledger.progress("a", 1)
                     taken.append(try #require(try await iterator.next()))
-                    let heard = feed.figures.deliveryLag.count
+                    let received = feed.figures.deliveryLag.count
                     for count in 1...40 { try await ledger.progress("a", count) }
-                    _ = try await eventually("heard") { feed.figures.deliveryLag.count >= heard + 40 ? true : nil }
-                    overflows = feed.state.withLock { $0.audience.byJob["a"]?.first?.tally.overflows ?? 0 }
+                    _ = try await eventually("received") { feed.figures.deliveryLag.count >= received + 40 ? true : nil }
+                    overflows = feed.state.withLock { $0.subscribers.byJob["a"]?.first?.tally.overflows ?? 0 }
                     while taken.count < (round + 1) * 41 {
                         let batch = try #require(try await iterator.nextBatch())
                         #expect(batch.count <= 40)
@@ -255,7 +255,7 @@ import Testing
                 try await server.restart()
                 for count in 20...39 {
                     _ = try await ledger.store.append(
-                        NewEvent(type: "progress", data: #"{"completed":\#(count)}"#), to: "a", patience: .seconds(60))
+                        NewEvent(type: "progress", data: #"{"completed":\#(count)}"#), to: "a", timeout: .seconds(60))
                 }
                 try await following.value
                 #expect(await seen.positions == Array(1...40))

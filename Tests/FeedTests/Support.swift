@@ -21,10 +21,11 @@ extension TestLedger {
     /// Runs `body` beside a feed, and beside a relay where there is a Redis for it.
     func withFeed<Value: Sendable>(
         _ redis: RedisConfiguration?, relayTo relayed: RedisConfiguration? = nil, poll: Duration = .milliseconds(250),
-        buffer: Feed.Buffer = Feed.Buffer(), isolation actor: isolated (any Actor)? = #isolation,
+        bufferLimits: Feed.BufferLimits = Feed.BufferLimits(), isolation actor: isolated (any Actor)? = #isolation,
         _ body: (Feed) async throws -> Value
     ) async throws -> Value {
-        try await Feed.with(store: store, redis: redis, poll: poll, buffer: buffer, logger: Self.logger) { feed async throws in
+        try await Feed.with(store: store, redis: redis, poll: poll, bufferLimits: bufferLimits, logger: Self.logger) {
+            feed async throws in
             let relay = Task { if let relayed { await self.relay(relayed).run() } }
             do {
                 let value = try await body(feed)

@@ -11,7 +11,7 @@ import Testing
         try await TestLedger.with { one async throws in
             try await TestLedger.with { other async throws in
                 let redis = try await TestServers.shared.redis()
-                // One line that hears both, so that what comes in between is heard too.
+                // One line that receives both, so that what comes in between is received too.
                 let both = [one, other]
                 let subscription = try RedisSubscription(
                     redis, channels: both.map(\.name.headChannel), patterns: both.map(\.name.everyJob))
@@ -23,18 +23,18 @@ import Testing
                 for count in 1...20 { try await one.progress("a", count) }
                 for job in 1...20 { try await other.queue("job \(job)") }
 
-                var heard: [String: [Message]] = [:]
-                while heard[one.name.text, default: []].count < 21 || heard[other.name.text, default: []].count < 20 {
+                var received: [String: [Message]] = [:]
+                while received[one.name.text, default: []].count < 21 || received[other.name.text, default: []].count < 20 {
                     guard let item = await items.next() else { break }
                     guard case .message(let channel, _, _) = item, let message = try Message(item) else { continue }
-                    heard[String(channel.text.prefix { $0 != ":" }), default: []].append(message)
+                    received[String(channel.text.prefix { $0 != ":" }), default: []].append(message)
                 }
                 for (ledger, count) in [(one, 21), (other, 20)] {
-                    let messages = heard[ledger.name.text] ?? []
+                    let messages = received[ledger.name.text] ?? []
                     #expect(messages.map(\.position) == (1...count).map(String.init))
                     #expect(messages.allSatisfy { $0.source == "/jobledger/\(ledger.name)" })
                 }
-                #expect(heard[other.name.text]?.allSatisfy { $0.subject.hasPrefix("job ") } == true)
+                #expect(received[other.name.text]?.allSatisfy { $0.subject.hasPrefix("job ") } == true)
                 for (ledger, position) in [(one, Position(21)), (other, 20)] {
                     _ = try await eventually("noted") { try await ledger.relayPosition() == position ? true : nil }
                 }

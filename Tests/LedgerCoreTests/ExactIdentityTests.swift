@@ -21,7 +21,7 @@ import Testing
     }
 
     @Test(arguments: [
-        "private var seen: Set<String> = []", "var byJob: [String: [Inbox]] = [:]", "let heads: [Substring : Int]",
+        "private var seen: Set<String> = []", "var byJob: [String: [SubscriptionBuffer]] = [:]", "let heads: [Substring : Int]",
         "Dictionary<String, Int>()", "public var job: String?", "func show(_ job: String)", "jobs: [String]",
         "actors: Set<String>",
         "let origin: Substring", "var names: Set<String>  // plain:",

@@ -22,9 +22,9 @@ extension EventQuery {
 
 extension EventStore {
     public func append(
-        _ event: NewEvent, to job: String, expectedVersion: Int32? = nil, patience: Duration = .seconds(10)
+        _ event: NewEvent, to job: String, expectedVersion: Int32? = nil, timeout: Duration = .seconds(10)
     ) async throws -> Appended {
-        try await append(event, to: JobID(job), expectedVersion: expectedVersion, patience: patience)
+        try await append(event, to: JobID(job), expectedVersion: expectedVersion, timeout: timeout)
     }
 }
 

@@ -9,7 +9,7 @@ public enum TestDatabase {
     {
         let shared = try await TestServers.shared.postgresURL()
         let name = "d_\(UInt32.random(in: 0...UInt32.max))"
-        let admin = try await PostgresConnection.connect(PostgresConfiguration(url: shared), patience: .seconds(60))
+        let admin = try await PostgresConnection.connect(PostgresConfiguration(url: shared), timeout: .seconds(60))
         try await admin.execute(script: "CREATE DATABASE \(name) TEMPLATE template0 \(options)")
         for setting in settings { try await admin.execute(script: "ALTER DATABASE \(name) SET \(setting)") }
         // Later keywords win over what the address says.

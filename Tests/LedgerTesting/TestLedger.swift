@@ -16,7 +16,7 @@ public struct TestLedger: Sendable {
         let name = LedgerName("t_\(UUID().uuidString.lowercased().replacing("-", with: "").prefix(20))")!
         _ = try await Migrator(url: url, ledger: name, files: try MigrationFile.embedded()).up()
         let ledger = TestLedger(
-            url: url, name: name, store: EventStore(url: url, ledger: name, connections: connections, patience: .seconds(30)))
+            url: url, name: name, store: EventStore(url: url, ledger: name, connections: connections, timeout: .seconds(30)))
         let result: T
         do {
             result = try await body(ledger)
@@ -40,7 +40,7 @@ public struct TestLedger: Sendable {
     /// A connection of the test's own, whose names are the ledger's.
     public func connect(as applicationName: String = "test") async throws -> PostgresConnection {
         try await PostgresConnection.connect(
-            EventStore.configuration(url: url, ledger: name, applicationName: applicationName), patience: .seconds(30))
+            EventStore.configuration(url: url, ledger: name, applicationName: applicationName), timeout: .seconds(30))
     }
 
     /// Queues a job; the total is unknown unless given.

@@ -29,11 +29,11 @@ import Testing
 
     @Test func aSettingThatTheServerRefusesIsItsError() async throws {
         let configuration = PostgresConfiguration(url: try await url(), sessionSettings: [("no_such_setting", "1")])
-        let error = try await postgresError { _ = try await PostgresConnection.connect(configuration, patience: .seconds(30)) }
+        let error = try await postgresError { _ = try await PostgresConnection.connect(configuration, timeout: .seconds(30)) }
         #expect(error.kind == .server && error.sqlState?.code == "42704")
     }
 
-    /// No waiting mends these, so even endless patience ends at once.
+    /// No waiting mends these, so even an endless timeout ends at once.
     @Test(arguments: [
         ("postgresql://localhost:port/x", "from 1 to 65535"), ("postgresql://localhost:99999/x", "from 1 to 65535"),
         ("postgresql://localhost/x?sslmode=perhaps", "sslmode"), ("postgresql://[::1/x", "looking for matching"),
@@ -42,7 +42,7 @@ import Testing
     ])
     func aMalformedURLIsAClearErrorAtOnce(url: String, clue: String) async throws {
         let error = try await postgresError {
-            _ = try await PostgresConnection.connect(PostgresConfiguration(url: url), patience: nil)
+            _ = try await PostgresConnection.connect(PostgresConfiguration(url: url), timeout: nil)
         }
         #expect(error.kind == .cannotConnect && error.isConnectionFailure && !error.isRetriable)
         #expect(error.message.contains(clue), "\(error)")
@@ -91,7 +91,7 @@ import Testing
         let configuration = PostgresConfiguration(url: "postgresql://127.0.0.1:1/x")
         let start = ContinuousClock.now
         let error = try await postgresError {
-            _ = try await PostgresConnection.connect(configuration, patience: .milliseconds(300))
+            _ = try await PostgresConnection.connect(configuration, timeout: .milliseconds(300))
         }
         #expect(error.kind == .cannotConnect)
         #expect((.milliseconds(300) ... .seconds(20)).contains(start.duration(to: .now)))
@@ -99,7 +99,7 @@ import Testing
 
     @Test func aCancelledTaskStopsTrying() async throws {
         let task = Task {
-            _ = try await PostgresConnection.connect(PostgresConfiguration(url: "postgresql://127.0.0.1:1/x"), patience: nil)
+            _ = try await PostgresConnection.connect(PostgresConfiguration(url: "postgresql://127.0.0.1:1/x"), timeout: nil)
         }
         task.cancel()
         await #expect(throws: (any Error).self) { try await task.value }

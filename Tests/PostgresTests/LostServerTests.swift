@@ -22,10 +22,10 @@ import Testing
             #expect(try await postgresError { try await connection.query("SELECT 1") }.kind == .connectionLost)
             #expect(await watcher.isUsable() == false)
 
-            // The server is away: one attempt fails, and patience wins.
+            // The server is away: one attempt fails, and timeout wins.
             let away = try await postgresError { _ = try await PostgresConnection.connect(configuration) }
             #expect(away.kind == .cannotConnect && away.isRetriable && !away.outcomeIsUnknown)
-            async let patient = PostgresConnection.connect(configuration, patience: .seconds(60))
+            async let patient = PostgresConnection.connect(configuration, timeout: .seconds(60))
             try await server.restart()
             let again = try await patient
             #expect(try await again.stillWorks())
@@ -44,7 +44,7 @@ import Testing
             let error = try await postgresError { _ = try await task.value }
             #expect(error.kind == .connectionLost && error.outcomeIsUnknown)
             // Postgres ends all other sessions too, and recovers.
-            let again = try await PostgresConnection.connect(configuration, patience: .seconds(60))
+            let again = try await PostgresConnection.connect(configuration, timeout: .seconds(60))
             #expect(try await again.stillWorks())
         }
     }

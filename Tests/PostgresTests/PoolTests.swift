@@ -5,7 +5,7 @@ import Testing
 @testable import Postgres
 
 /// Opens once; whoever waits for it goes on then.
-private struct Gate: Sendable {
+private struct Latch: Sendable {
     private let stream: AsyncStream<Void>
     private let continuation: AsyncStream<Void>.Continuation
     init() { (stream, continuation) = AsyncStream.makeStream() }
@@ -86,11 +86,11 @@ private final class Order: Sendable {
         let pool = try await pool(size: 1)
         let order = Order()
         try await withThrowingTaskGroup(of: Void.self) { group in
-            let (lent, gate) = (Gate(), Gate())
+            let (lent, latch) = (Latch(), Latch())
             group.addTask {
                 try await pool.withConnection { connection async throws in
                     lent.open()
-                    await gate.wait()
+                    await latch.wait()
                     // A broken connection is not handed on; its place is, in the same order.
                     if breaking { await connection.close() }
                 }
@@ -101,7 +101,7 @@ private final class Order: Sendable {
                 #expect(try await connection.stillWorks())
                 if breaking { await connection.close() }
             }
-            gate.open()
+            latch.open()
             // Who comes now is behind all of them.
             group.addTask { try await pool.withConnection { _ in order.note(8) } }
             try await group.waitForAll()
@@ -192,18 +192,18 @@ private final class Order: Sendable {
     @Test func theQueueIsBounded() async throws {
         let pool = try await pool(size: 1, longestQueue: 2)
         try await withThrowingTaskGroup(of: Void.self) { group in
-            let (lent, gate) = (Gate(), Gate())
+            let (lent, latch) = (Latch(), Latch())
             group.addTask {
                 try await pool.withConnection { _ in
                     lent.open()
-                    await gate.wait()
+                    await latch.wait()
                 }
             }
             await lent.wait()
             try await queue(2, on: pool, in: &group) { _, _ in }
             let error = try await postgresError { _ = try await process(pool) }
             #expect(error.kind == .busy && error.message.contains("2 tasks are waiting"))
-            gate.open()
+            latch.open()
             try await group.waitForAll()
         }
         #expect(try await process(pool) > 0)
@@ -272,7 +272,7 @@ private final class Order: Sendable {
     }
 
     @Test func aServerThatIsAwayIsAnErrorOfTheBorrower() async throws {
-        let pool = PostgresPool(PostgresConfiguration(url: "postgresql://127.0.0.1:1/x"), size: 1, patience: .milliseconds(50))
+        let pool = PostgresPool(PostgresConfiguration(url: "postgresql://127.0.0.1:1/x"), size: 1, timeout: .milliseconds(50))
         await withTaskGroup(of: Void.self) { group in
             for _ in 0..<4 {
                 group.addTask {

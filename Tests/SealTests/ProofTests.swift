@@ -23,7 +23,7 @@ struct ProofTests {
                 let again = try #require(try EventProof.list(proof.text).first)
                 #expect(again == proof)
                 try again.check(by: sealed.key.verifier)
-                let byID = try await seal.proof(of: #require(EventName(proof.event.eventID)))
+                let byID = try await seal.proof(of: #require(EventReference(proof.event.eventID)))
                 #expect(byID == proof)
                 // Hashes do in place of the texts.
                 let withheld = try #require(try await seal.proof(of: .position(Position(position)), isWithheld: true))

@@ -125,16 +125,16 @@ import TransparencyLog
         try await SealedLedger.with { sealed in
             try await sealed.fill(300)
             _ = try await sealed.sealer().sealUntilHead()
-            let memory = try Data(contentsOf: URL(filePath: sealed.memory))
+            let record = try Data(contentsOf: URL(filePath: sealed.recordPath))
             try await sealed.tamper(
                 """
                 UPDATE events SET data = '{"completed":5}' WHERE position = 7; DELETE FROM seal_tiles; DELETE FROM seal_checkpoints;
                 UPDATE seal SET size = 0, edge = ''
                 """)
-            try FileManager.default.removeItem(atPath: sealed.memory)
+            try FileManager.default.removeItem(atPath: sealed.recordPath)
             let thief = try SealKey(name: sealed.key.name)
             _ = try await sealed.sealer(thief).sealUntilHead()
-            try memory.write(to: URL(filePath: sealed.memory))
+            try record.write(to: URL(filePath: sealed.recordPath))
             try await sealed.fill(10, from: 1000)
             let error = await #expect(throws: SealStopped.self) { try await sealed.sealer().sealUntilHead() }
             #expect("\(try #require(error))".contains("the history was rewritten"))
@@ -285,7 +285,7 @@ extension SealedLedger {
     /// The tiles that are kept are those of the tree over `leaves`, all of them and no other.
     func checkTiles(_ leaves: [EventLeaf]) async throws {
         var tiles: [Tile: [MerkleHash]] = [:]
-        var edge = TreeEdge()
+        var edge = CompactRange()
         for leaf in leaves { edge.append(leaf.hash) { tiles[$0] = $1 } }
         let kept = try await ledger.store.pool.withConnection { connection in
             try await connection.query("SELECT level, number, hashes FROM seal_tiles").map { row in

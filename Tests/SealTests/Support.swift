@@ -25,11 +25,12 @@ struct SealedLedger: Sendable {
         }
     }
 
-    var memory: String { directory.appending(path: "memory").path }
+    var recordPath: String { directory.appending(path: "record").path }
 
     func sealer(_ key: SealKey? = nil, interval: Duration = .zero, window: Int = 65_536) -> Sealer {
         Sealer(
-            key: key ?? self.key, memory: SealMemory(path: memory), url: ledger.url, ledger: ledger.name, interval: interval,
+            key: key ?? self.key, record: SealerRecord(path: recordPath), url: ledger.url, ledger: ledger.name,
+            interval: interval,
             window: window, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
 
@@ -121,7 +122,7 @@ struct SealedLedger: Sendable {
 
 /// The roots of the trees over the first leaves, at every size.
 func roots(_ leaves: [EventLeaf]) -> [MerkleHash] {
-    var edge = TreeEdge()
+    var edge = CompactRange()
     return [edge.root]
         + leaves.map { leaf in
             edge.append(leaf.hash)

@@ -183,7 +183,7 @@ import TransparencyLog
                 UPDATE events SET data = '{"completed":9}' WHERE position = 700; DELETE FROM seal_tiles; DELETE FROM seal_checkpoints;
                 UPDATE seal SET size = 0, edge = ''
                 """)
-            try FileManager.default.removeItem(atPath: sealed.memory)
+            try FileManager.default.removeItem(atPath: sealed.recordPath)
             let thief = try SealKey(name: sealed.key.name)
             _ = try await sealed.sealer(thief).sealUntilHead()
             #expect(try await sealed.verify(key: nil).isClean)

@@ -42,7 +42,7 @@ struct NaiveTree {
 
 /// A tree as the ledger keeps it: full tiles and an edge.
 struct TiledTree {
-    var edge = TreeEdge()
+    var edge = CompactRange()
     var tiles: [Tile: [MerkleHash]] = [:]
 
     mutating func append(_ leaf: MerkleHash) { edge.append(leaf) { tiles[$0] = $1 } }

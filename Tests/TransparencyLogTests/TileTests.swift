@@ -53,7 +53,7 @@ struct TileTests {
         #expect(ConsistencyProof.ranges(old: 6, new: 5).isEmpty && ConsistencyProof.ranges(old: .min, new: .max).isEmpty)
         #expect(!InclusionProof.ranges(index: TreeHead.largestSize - 1, size: TreeHead.largestSize).isEmpty)
         #expect(!ConsistencyProof.ranges(old: TreeHead.largestSize - 1, new: TreeHead.largestSize).isEmpty)
-        #expect(TreeEdge(size: .max, bytes: []) == nil && TreeEdge(size: .min, bytes: []) == nil)
+        #expect(CompactRange(size: .max, bytes: []) == nil && CompactRange(size: .min, bytes: []) == nil)
     }
 
     @Test func paths() {

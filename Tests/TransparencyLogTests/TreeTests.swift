@@ -20,7 +20,7 @@ struct TreeTests {
             "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
             "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
         ]
-        var edge = TreeEdge()
+        var edge = CompactRange()
         #expect(edge.root.hex == roots[0])
         for (leaf, root) in zip(leaves, roots.dropFirst()) {
             edge.append(.leaf(leaf))
@@ -108,17 +108,17 @@ struct TreeTests {
 
     /// An edge that was put down and taken up again goes on to the same tree, at every size around where tiles fill.
     @Test func takenUpAgain() throws {
-        var (edge, tree) = (TreeEdge(), TiledTree())
+        var (edge, tree) = (CompactRange(), TiledTree())
         for number in 0..<66_000 {
             let leaf = MerkleHash.leaf([UInt8(truncatingIfNeeded: number), UInt8(truncatingIfNeeded: number >> 8)])
             tree.append(leaf)
             edge.append(leaf)
             let size = number + 1
             if [0, 1, 255].contains(size % 256), size % 65_536 < 1000 || size % 65_536 > 65_000 {
-                let again = try #require(TreeEdge(size: edge.size, bytes: edge.bytes))
+                let again = try #require(CompactRange(size: edge.size, bytes: edge.bytes))
                 #expect(again == edge)
                 #expect(again.root == tree.edge.root)
-                #expect(TreeEdge(size: edge.size + 1, bytes: edge.bytes) == nil)
+                #expect(CompactRange(size: edge.size + 1, bytes: edge.bytes) == nil)
                 edge = again
             }
         }

@@ -5,7 +5,7 @@ import Projections
 
 /// How much memory the long-running processes take when they are far behind.
 public enum Memory {
-    private static let patience = Duration.seconds(3600)
+    private static let timeout = Duration.seconds(3600)
 
     /// - Parameter events: how far they are behind.
     public static func run(_ options: BenchOptions, _ report: Report, events: Int) async throws {
@@ -61,7 +61,7 @@ public enum Memory {
         let program = try await Program.start(arguments, on: ledger.name, of: bench, input: input)
         var (samples, peak): ([Double], Double) = ([], 0)
         do {
-            try await LedgerBench.until("\(arguments[0]) is done", every: .milliseconds(200), within: patience) {
+            try await LedgerBench.until("\(arguments[0]) is done", every: .milliseconds(200), within: timeout) {
                 peak = max(peak, program.memory("VmHWM"))
                 samples.append(program.memory("VmRSS"))
                 await bench.report.progress("\(arguments[0]): \(Int(samples.last ?? 0)) MB")

@@ -13,5 +13,5 @@ func fuzzTiles(_ bytes: [UInt8]) {
         _ = tile.parent
     }
     for tile in Tile.edge(ofTreeOf: max(0, size)) { expect(tile.width(inTreeOf: max(0, size)) < Tile.width, "\(tile) is full") }
-    _ = TreeEdge(size: size, bytes: bytes)
+    _ = CompactRange(size: size, bytes: bytes)
 }

@@ -80,12 +80,13 @@ struct AppendBatch: Sendable {
 
     /// The call, `nil` where there is nothing to ask the server. It answers with one row where all is written in order, and with a
     /// row an event otherwise.
-    func statement(_ known: KnownVersions) -> PostgresStatement? {
+    func statement(_ versionHints: VersionHints) -> PostgresStatement? {
         if events == 0, turn == nil { return nil }
         // A single event has a way of its own in `append_batch`.
         let takesFastWay = isOneEach && (events > 1 || events == 1 && turn != nil)
         let versions =
-            takesFastWay ? known.look(up: requests.indices.lazy.filter { refused[$0] == nil }.map { requests[$0].job }) : nil
+            takesFastWay
+            ? versionHints.look(up: requests.indices.lazy.filter { refused[$0] == nil }.map { requests[$0].job }) : nil
         return PostgresStatement(
             """
             SELECT batch.first_position, batch.versions, event.position, event.version, event.duplicate, event.code, event.message

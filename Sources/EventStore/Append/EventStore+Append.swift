@@ -8,11 +8,11 @@ extension EventStore {
     ///
     /// Where the connection breaks and nobody knows whether a batch was written, it is sent again with the same event ids, and
     /// what was written the first time is answered as a duplicate, at its original position.
-    /// - Parameter patience: how long to go on trying when the server is away or busy.
+    /// - Parameter timeout: how long to go on trying when the server is away or busy.
     /// - Returns: one answer a request, in order.
     /// - Throws: ``PostgresError`` when the server cannot be reached, or says that the call is broken: nothing was written. ``OutcomeUnknown``
     ///   where something may have been.
-    public func append(_ requests: [AppendRequest], patience: Duration = .seconds(10)) async throws -> [AppendAnswer] {
+    public func append(_ requests: [AppendRequest], timeout: Duration = .seconds(10)) async throws -> [AppendAnswer] {
         var answers: [AppendAnswer] = []
         answers.reserveCapacity(requests.count)
         var all: [AppendRequest]? = requests
@@ -21,7 +21,7 @@ extension EventStore {
                 inOrder: {
                     defer { all = nil }
                     return all
-                }, patience: patience, answered: { answers += $0 })
+                }, timeout: timeout, answered: { answers += $0 })
         } catch let error as PostgresError {
             var rest = requests[...]
             _ = AppendBatch(taking: &rest)
@@ -33,24 +33,24 @@ extension EventStore {
 
     /// Appends one event; throws its ``Refusal`` if it is refused.
     public func append(
-        _ event: NewEvent, to job: JobID, expectedVersion: Int32? = nil, patience: Duration = .seconds(10)
+        _ event: NewEvent, to job: JobID, expectedVersion: Int32? = nil, timeout: Duration = .seconds(10)
     ) async throws -> Appended {
         let request = AppendRequest(job: job, events: [event], expectedVersion: expectedVersion)
-        return try await append([request], patience: patience)[0].get()[0]
+        return try await append([request], timeout: timeout)[0].get()[0]
     }
 
     /// Appends what `next` gives, request after request in order, and tells the answers in the same order.
     ///
     /// Where there is more than one batch of it, two are under way at once: while one is being written the next is checked, on another
     /// connection, and waits for its turn (see `await_turn` in the migrations). Meanwhile the one behind it is made ready here, so memory
-    /// holds three. Refusals, retries and errors are those of ``append(_:patience:)``; when `next` throws, what it gave before is still
+    /// holds three. Refusals, retries and errors are those of ``append(_:timeout:)``; when `next` throws, what it gave before is still
     /// appended and answered.
     /// - Parameters:
     ///   - next: the next requests, `nil` after the last; about a thousand at a time, for more are cut into several calls.
-    ///   - patience: how long to go on trying for a batch when the server is away or busy.
+    ///   - timeout: how long to go on trying for a batch when the server is away or busy.
     ///   - answered: gets one answer a request, in order, once they are written.
     public func append(
-        inOrder next: () async throws -> [AppendRequest]?, patience: Duration = .seconds(10),
+        inOrder next: () async throws -> [AppendRequest]?, timeout: Duration = .seconds(10),
         answered: ([AppendAnswer]) async throws -> Void
     ) async throws {
         var rest: ArraySlice<AppendRequest> = []
@@ -66,7 +66,7 @@ extension EventStore {
         func prepareNext() async { do { prepared = .success(try await prepare()) } catch { prepared = .failure(error) } }
         await prepareNext()
         guard case .success(_?) = prepared else {
-            try await answered(try await send(first, patience: patience))
+            try await answered(try await send(first, timeout: timeout))
             _ = try prepared.get()
             return
         }
@@ -74,17 +74,17 @@ extension EventStore {
         let appender = UUID.version7().text
         try await withThrowingTaskGroup(of: (turn: Int64, answers: [AppendAnswer]).self) { group in
             var begun: Int64 = 0
-            var connected = Gate.opened
+            var connected = Latch.opened
             func begin(_ batch: AppendBatch) {
                 begun += 1
-                let (turn, before, own) = (begun, connected, Gate())
+                let (turn, before, own) = (begun, connected, Latch())
                 let batch = batch.inTurn(turn, of: appender)
                 connected = own
                 group.addTask {
                     defer { own.open() }
                     // Whose turn is first has a connection first: nobody waits, holding one, for somebody who has none.
                     await before.wait()
-                    return (turn, try await send(batch, patience: patience, connected: own.open))
+                    return (turn, try await send(batch, timeout: timeout, connected: own.open))
                 }
             }
             var (ended, told): (Int64, Int64) = (0, 0)
@@ -116,23 +116,23 @@ extension EventStore {
     }
 
     private func send(
-        _ batch: AppendBatch, patience: Duration, connected: @Sendable () -> Void = {}
+        _ batch: AppendBatch, timeout: Duration, connected: @Sendable () -> Void = {}
     ) async throws -> [AppendAnswer] {
-        guard let statement = batch.statement(known) else { return try batch.answers(nil) }
-        let rows = try await retrying(patience) { connection in
+        guard let statement = batch.statement(versionHints) else { return try batch.answers(nil) }
+        let rows = try await retrying(timeout) { connection in
             connected()
             return try await connection.query(statement)
         }
         let answers = try batch.answers(rows)
-        known.note(answers, to: batch.requests)
+        versionHints.note(answers, to: batch.requests)
         return answers
     }
 
-    /// Runs `body` until it succeeds, fails for good, or `patience` ends.
+    /// Runs `body` until it succeeds, fails for good, or `timeout` ends.
     private func retrying<T: Sendable>(
-        _ patience: Duration, _ body: (PostgresConnection) async throws -> T
+        _ timeout: Duration, _ body: (PostgresConnection) async throws -> T
     ) async throws -> T {
-        let deadline = ContinuousClock.now.advanced(by: patience)
+        let deadline = ContinuousClock.now.advanced(by: timeout)
         var backoff = Backoff()
         // An attempt that may have been written is not forgotten when the next one only says that the server is away.
         var doubt: PostgresError?

@@ -19,7 +19,7 @@ public final class GroupCommit: Sendable {
         public var smallEvents = 50
         public var smallBytes = 64 << 10
         /// How long a request may wait for a server that is away or busy.
-        public var patience = Duration.seconds(10)
+        public var timeout = Duration.seconds(10)
         /// How long accepted requests are still worked on after ``GroupCommit/stop()``.
         public var grace = Duration.seconds(10)
 
@@ -32,7 +32,7 @@ public final class GroupCommit: Sendable {
             public var accepted: Int
             public var acceptedBytes: Int
             /// Requests whose callers wait for room in the queue.
-            public var atDoor: Int
+            public var waiting: Int
             /// Requests that were sent and have no answer yet.
             public var inFlight: Int
             /// Calls that the server answered so far.
@@ -55,8 +55,9 @@ public final class GroupCommit: Sendable {
         self.settings = settings
         configuration = store.pool.configuration
         let bound = GroupQueue.Bound(requests: settings.mostRequests, bytes: settings.mostBytes)
-        small = GroupLane(bound: bound, mostBytes: 1 << 20, patience: settings.patience, known: store.known)
-        large = GroupLane(bound: bound, mostBytes: AppendBatch.mostBytes, patience: settings.patience, known: store.known)
+        small = GroupLane(bound: bound, mostBytes: 1 << 20, timeout: settings.timeout, versionHints: store.versionHints)
+        large = GroupLane(
+            bound: bound, mostBytes: AppendBatch.mostBytes, timeout: settings.timeout, versionHints: store.versionHints)
         (stops, stopping) = AsyncStream.makeStream()
     }
 

@@ -32,7 +32,7 @@ extension GroupLane {
     private func commit(_ group: [GroupQueue.Entry], on connection: PostgresConnection) async throws -> Bool {
         var batch = AppendBatch()
         for entry in group { batch.add(entry.request) }
-        guard let statement = batch.statement(known) else {
+        guard let statement = batch.statement(versionHints) else {
             answer(group, try batch.answers(nil))
             return true
         }
@@ -43,7 +43,7 @@ extension GroupLane {
             }
             let answers = try batch.answers(rows)
             answer(group, answers)
-            known.note(answers, to: batch.requests)
+            versionHints.note(answers, to: batch.requests)
             // Those who were answered run first: who comes straight back with the next event is in time for the next group.
             await Task.yield()
         } catch let error as PostgresError {

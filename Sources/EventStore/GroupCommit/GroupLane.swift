@@ -21,24 +21,24 @@ final class GroupLane: Sendable {
 
     private let state: Locked<State>
     private let tickets = Atomic<UInt64>(0)
-    private let patience: Duration
+    private let timeout: Duration
     private let mostBytes: Int
 
-    let known: KnownVersions
+    let versionHints: VersionHints
 
     /// - Parameter mostBytes: of one group.
-    init(bound: GroupQueue.Bound, mostBytes: Int, patience: Duration, known: KnownVersions) {
-        self.known = known
+    init(bound: GroupQueue.Bound, mostBytes: Int, timeout: Duration, versionHints: VersionHints) {
+        self.versionHints = versionHints
         state = Locked(State(queue: GroupQueue(bound: bound)))
         self.mostBytes = mostBytes
-        self.patience = patience
+        self.timeout = timeout
     }
 
     var status: GroupCommit.Status.Lane {
         state.withLock { state in
             GroupCommit.Status.Lane(
-                accepted: state.queue.accepted, acceptedBytes: state.queue.acceptedBytes, atDoor: state.queue.atDoor,
-                inFlight: state.callers.count - state.queue.accepted - state.queue.atDoor, commits: state.commits)
+                accepted: state.queue.accepted, acceptedBytes: state.queue.acceptedBytes, waiting: state.queue.waiting,
+                inFlight: state.callers.count - state.queue.accepted - state.queue.waiting, commits: state.commits)
         }
     }
 
@@ -46,7 +46,7 @@ final class GroupLane: Sendable {
 
     func append(_ request: AppendRequest, size: Int) async throws -> [Appended] {
         let ticket = tickets.add(1, ordering: .relaxed).newValue
-        let entry = GroupQueue.Entry(ticket: ticket, request: request, size: size, deadline: .now.advanced(by: patience))
+        let entry = GroupQueue.Entry(ticket: ticket, request: request, size: size, deadline: .now.advanced(by: timeout))
         return try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { caller in
                 enter(entry, caller)
@@ -139,7 +139,7 @@ final class GroupLane: Sendable {
     func stop() {
         resume(throwing: GroupCommitStopped()) { state in
             if state.phase == .open { state.phase = .stopping }
-            return state.queue.closeDoor()
+            return state.queue.removeWaiting()
         }
         wakeConnections()
     }

@@ -30,7 +30,7 @@ struct GroupQueue {
     init(bound: Bound) { self.bound = bound }
 
     var isEmpty: Bool { entries.isEmpty }
-    var atDoor: Int { entries.count - accepted }
+    var waiting: Int { entries.count - accepted }
 
     mutating func enter(_ entry: Entry) {
         entries.append(entry)
@@ -84,7 +84,7 @@ struct GroupQueue {
     }
 
     /// Those at the door leave.
-    mutating func closeDoor() -> [UInt64] {
+    mutating func removeWaiting() -> [UInt64] {
         let tickets = entries[accepted...].map(\.ticket)
         entries.removeSubrange(accepted...)
         return tickets

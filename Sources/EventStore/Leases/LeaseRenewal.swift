@@ -27,7 +27,7 @@ extension Lease {
                     renewing = own
                 } else {
                     await own?.close()
-                    renewing = try await connection.another(patience: Self.duration)
+                    renewing = try await connection.another(timeout: Self.duration)
                     own = renewing
                 }
                 if try await !take(on: renewing) {

@@ -33,7 +33,7 @@ public struct LeasedWork: Sendable {
         var backoff = Backoff(longest: longestPause)
         while !Task.isCancelled {
             do {
-                let connection = try await PostgresConnection.connect(configuration, patience: nil)
+                let connection = try await PostgresConnection.connect(configuration, timeout: nil)
                 do {
                     try await connected(connection)
                     while true {

@@ -19,12 +19,12 @@ public struct Migrator: Sendable {
     public let ledger: LedgerName
     public let files: [MigrationFile]
     /// How long to wait for another runner that gets nowhere.
-    let patience: Duration
+    let timeout: Duration
     private let configuration: PostgresConfiguration
 
-    public init(url: String, ledger: LedgerName, files: [MigrationFile], patience: Duration = .seconds(60)) {
+    public init(url: String, ledger: LedgerName, files: [MigrationFile], timeout: Duration = .seconds(60)) {
         self.ledger = ledger
-        self.patience = patience
+        self.timeout = timeout
         self.files = files.sorted { $0.version < $1.version }
         configuration = EventStore.configuration(url: url, ledger: ledger, applicationName: "jobledger migrate \(ledger)")
     }
@@ -63,7 +63,7 @@ public struct Migrator: Sendable {
 
     /// Every file, and whether it is applied. Changes nothing.
     public func status() async throws -> [Status] {
-        let connection = try await PostgresConnection.connect(configuration, patience: .seconds(5))
+        let connection = try await PostgresConnection.connect(configuration, timeout: .seconds(5))
         let exists: Bool = try await connection.query(
             "SELECT to_regclass($1) IS NOT NULL", "\"\(ledger.text)\".schema_migrations"
         ).only().decode(0)
@@ -121,7 +121,7 @@ public struct Migrator: Sendable {
 
     /// Waits until no other runner is at work, for as long as each gets on.
     private func lock(_ key: String, on connection: PostgresConnection) async throws {
-        try await connection.execute(script: "SET lock_timeout = \(Int64(patience / .milliseconds(1)))")
+        try await connection.execute(script: "SET lock_timeout = \(Int64(timeout / .milliseconds(1)))")
         var last: Progress?
         while true {
             do {
@@ -133,7 +133,7 @@ public struct Migrator: Sendable {
                 guard progress != last else {
                     throw Failure(
                         description:
-                            "another runner (process \(progress.runner) of the server) is migrating, and has not got on for \(patience): end it, or try again when it is done"
+                            "another runner (process \(progress.runner) of the server) is migrating, and has not got on for \(timeout): end it, or try again when it is done"
                     )
                 }
                 last = progress
@@ -163,7 +163,7 @@ public struct Migrator: Sendable {
     }
 
     private func locked<T: Sendable>(_ body: (PostgresConnection) async throws -> T) async throws -> T {
-        let connection = try await PostgresConnection.connect(configuration, patience: .seconds(10))
+        let connection = try await PostgresConnection.connect(configuration, timeout: .seconds(10))
         // The lock belongs to the session: a runner that is killed leaves none behind.
         let key = "jobledger migrate \(ledger.text)"
         try await lock(key, on: connection)

@@ -12,24 +12,24 @@ public struct EventWindow: Sendable {
     /// Data of more bytes are left out, `nil` leaves none out.
     public var largestData: Int?
     /// How long to wait, in the server, for the first event; `nil` does not wait.
-    public var patience: Duration?
+    public var timeout: Duration?
     /// The epoch that is read: in another the events are others, and reading them is an error, `JL021`. `nil` does not mind.
     public var epoch: EventID?
 
     public init(
-        after: Position, limit: Int, largestData: Int? = nil, patience: Duration? = nil, epoch: EventID? = nil
+        after: Position, limit: Int, largestData: Int? = nil, timeout: Duration? = nil, epoch: EventID? = nil
     ) {
         self.after = after
         self.limit = limit
         self.largestData = largestData
-        self.patience = patience
+        self.timeout = timeout
         self.epoch = epoch
     }
 
     /// Numbers stand in the text, for a COPY takes no parameters. To wait is a statement of its own: the next one sees what was
     /// appended meanwhile.
     var script: String {
-        let wait = patience.map {
+        let wait = timeout.map {
             "SELECT await_events(\(after), make_interval(secs => \($0 / .milliseconds(1)) / 1000.0)); "
         }
         // Within the statement, so that it sees the very log that is read.

@@ -18,18 +18,18 @@ final class BodyBudget: Sendable {
     var heldBytes: Int { shared.held }
 
     /// Gives `body` the whole body of a request, whose bytes count until it returns.
-    func withBody<T>(of call: Call, _ body: ([UInt8]) async throws -> T) async throws -> T {
-        let request = call.request
+    func withBody<T>(of authorized: AuthorizedRequest, _ body: ([UInt8]) async throws -> T) async throws -> T {
+        let request = authorized.request
         let length = request.headers.first(.contentLength).flatMap { Int($0) }
         if let length, length > each { throw tooLarge }
         // Who asks first whether it may send its body is told so only now, that nothing speaks against it.
         if request.headers.first(.expect)?.lowercased() == "100-continue" {
-            try await call.context.channel.writeAndFlush(HTTPResponsePart.head(HTTPResponse(status: .continue))).get()
+            try await authorized.context.channel.writeAndFlush(HTTPResponsePart.head(HTTPResponse(status: .continue))).get()
         }
         var bytes: [UInt8] = []
         bytes.reserveCapacity(min(length ?? 0, 64 << 10))
         var taken = 0
-        let token = Self.holder(call.token)
+        let token = Self.holder(authorized.token)
         defer { shared.giveBack(taken, of: token) }
         for try await chunk in request.body {
             let count = chunk.readableBytes
@@ -46,10 +46,10 @@ final class BodyBudget: Sendable {
 
     /// The answer, whose bytes count until they are on their way: of many large ones, read slowly, the memory has a bound too.
     func counting(_ response: Response, for token: AccessToken?) throws(Problem) -> Response {
-        guard let count = response.body.contentLength, count > Aside.small else { return response }
+        guard let count = response.body.contentLength, count > BackgroundWork.small else { return response }
         let token = Self.holder(token)
         guard shared.take(count, for: token) else { throw Self.full }
-        let taken = Lent { [shared] in shared.giveBack(count, of: token) }
+        let taken = Reservation { [shared] in shared.giveBack(count, of: token) }
         let (body, headers) = (response.body, response.headers)
         var response = response
         response.body = ResponseBody(contentLength: count) { writer in

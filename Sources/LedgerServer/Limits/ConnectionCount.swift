@@ -140,7 +140,7 @@ final class ConnectionCount: Sendable {
     }
 }
 
-/// Asks the ``Doorkeeper`` of a connection to close it, whatever is still under way on it.
+/// Asks the ``ConnectionCloser`` of a connection to close it, whatever is still under way on it.
 struct CutAtOnce: Sendable {}
 
 extension Channel {

@@ -17,7 +17,7 @@ struct GuardedChannel: HTTPChannelHandler {
         let entry = connections.enter(channel)
         return channel.eventLoop.makeCompletedFuture {
             let pipeline = channel.pipeline.syncOperations
-            try pipeline.addHandler(Doorkeeper(isDropped: entry == .dropped), position: .first)
+            try pipeline.addHandler(ConnectionCloser(isDropped: entry == .dropped), position: .first)
             let guardian = ConnectionGuard(limits, isTooMany: entry == .tooMany)
             // The guard says what is too much, and in which words; the parser keeps the memory bounded.
             var decoder = NIOHTTPDecoderLimitConfiguration()

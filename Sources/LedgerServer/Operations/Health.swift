@@ -24,7 +24,7 @@ struct Health: Sendable {
         var isRelayActive: Bool
         var seal: SealStatus
         /// Who has locked the log at this moment, if anybody.
-        var holder: LogHolder?
+        var holder: LogLockHolder?
         /// By how much the last event's time is ahead of the server's clock.
         var clockAhead: Duration
         var projections: [Projection]
@@ -46,7 +46,7 @@ struct Health: Sendable {
     let store: EventStore
     let stopping: StopSignal
 
-    private static let patience = Duration.seconds(3)
+    private static let timeout = Duration.seconds(3)
     /// Rows of projections are written by projectors: no more of them is told than there is reason to have.
     private static let mostProjections = 100
     private static let longestName = 100
@@ -63,7 +63,7 @@ struct Health: Sendable {
                 defer { group.cancelAll() }
                 group.addTask { try await self.lags() }
                 group.addTask {
-                    try await Task.sleep(for: Self.patience)
+                    try await Task.sleep(for: Self.timeout)
                     throw Slow()
                 }
                 guard let first = try await group.next() else { throw Slow() }
@@ -73,7 +73,7 @@ struct Health: Sendable {
             return checks + [Check(name: "postgres", isReady: false, isNeeded: true, detail: Self.explanation(of: error))]
         }
         checks.append(Check(name: "postgres", isReady: true, isNeeded: true, detail: "the log ends at \(lags.head)"))
-        let holder = lags.holder.flatMap { $0.heldFor >= LogHolder.notable ? $0 : nil }
+        let holder = lags.holder.flatMap { $0.heldFor >= LogLockHolder.notable ? $0 : nil }
         checks.append(
             Check(
                 name: "log", isReady: holder == nil, isNeeded: false,
@@ -133,7 +133,7 @@ struct Health: Sendable {
         case .undefinedFunction, .undefinedTable, .undefinedSchema:
             return "the ledger is not there, or an older one: jobledger migrate"
         case .insufficientPrivilege: return "the service's user may not read the ledger"
-        default: return error is Slow ? "no answer within \(patience)" : "it cannot be reached"
+        default: return error is Slow ? "no answer within \(timeout)" : "it cannot be reached"
         }
     }
 
@@ -159,7 +159,7 @@ struct Health: Sendable {
                  ORDER BY name LIMIT \(Self.mostProjections)
                 """, []),
             SealStatus.statement,
-            LogHolder.statement,
+            LogLockHolder.statement,
         ]
         let answers = try await store.pool.withConnection { connection in
             let answers = try await connection.pipeline(statements)
@@ -172,7 +172,7 @@ struct Health: Sendable {
         return Lags(
             head: try row.decode(0), readOnly: try row.decode(5), relay: try row.decode(1),
             isRelayActive: active.contains("relay"),
-            seal: try SealStatus(try answers[2].get().only()), holder: try LogHolder(try answers[3].get()),
+            seal: try SealStatus(try answers[2].get().only()), holder: try LogLockHolder(try answers[3].get()),
             clockAhead: .seconds(try row.decode(4, as: Double.self)),
             projections: try answers[1].get().map { row in
                 let name: String = try row.decode(0)

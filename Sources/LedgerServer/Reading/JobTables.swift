@@ -25,7 +25,7 @@ struct JobTables: Sendable {
 
     /// - Returns: `row` is `nil` where there is none.
     func job(_ id: JobID) async throws -> (position: Position, row: String?) {
-        let sql = "SELECT (\(Self.position)), (\(ReadModel.row.replacing("$1", with: "$2")))"
+        let sql = "SELECT (\(Self.position)), (\(JobReadModel.row.replacing("$1", with: "$2")))"
         return try await store.pool.withConnection { connection in
             let row = try await connection.query(PostgresStatement(sql, [Self.jobs, id], isPrepared: true)).only()
             return (try row.decode(0), try row.decode(1))
@@ -51,7 +51,7 @@ struct JobTables: Sendable {
             SELECT projection.position, job.id, job.json
               FROM (\(Self.position)) AS projection
               LEFT JOIN LATERAL (
-                SELECT id, created_at, (SELECT row_to_json(summary)::text FROM (SELECT \(ReadModel.summary)) AS summary) AS json
+                SELECT id, created_at, (SELECT row_to_json(summary)::text FROM (SELECT \(JobReadModel.summary)) AS summary) AS json
                   FROM batch_jobs
                  WHERE \(conditions.joined(separator: " AND "))
                  ORDER BY created_at DESC, id DESC LIMIT \(parameter(limit))

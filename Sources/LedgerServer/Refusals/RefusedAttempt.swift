@@ -50,8 +50,9 @@ struct RefusedAttempt: Sendable {
         self.init(kind: kind, eventID: event?.id, detail: detail)
     }
 
-    init(_ call: Call, path: String, job: JobID?, event: NewEvent?, code: String, detail: String) {
+    init(_ authorized: AuthorizedRequest, path: String, job: JobID?, event: NewEvent?, code: String, detail: String) {
         self.init(
-            call.request, call.context, path: path, token: call.token?.id, job: job, event: event, code: code, detail: detail)
+            authorized.request, authorized.context, path: path, token: authorized.token?.id, job: job, event: event, code: code,
+            detail: detail)
     }
 }

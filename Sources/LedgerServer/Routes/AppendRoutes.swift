@@ -10,7 +10,7 @@ struct AppendRoutes: Sendable {
     let commits: GroupCommit
     let bodies: BodyBudget
     let metrics: Metrics
-    let refusals: RefusalBook
+    let refusals: RefusalRecorder
 
     private static let ofJob = "/v1/jobs/{id}/events"
     private static let ofMany = "/v1/events"
@@ -25,18 +25,18 @@ struct AppendRoutes: Sendable {
     }
 
     /// For an auditor: who wanted to append what, and why it was refused. It looks for the actor in the metadata, which may be large.
-    private func note(_ refusal: Refusal, _ call: Call, _ path: String, job: JobID?, event: NewEvent?) {
+    private func note(_ refusal: Refusal, _ authorized: AuthorizedRequest, _ path: String, job: JobID?, event: NewEvent?) {
         refusals.note(
-            RefusedAttempt(call, path: path, job: job, event: event, code: refusal.code.rawValue, detail: refusal.message),
+            RefusedAttempt(authorized, path: path, job: job, event: event, code: refusal.code.rawValue, detail: refusal.message),
             isKnown: true)
     }
 
     // MARK: One job
 
-    @Sendable private func toJob(_ call: Call) async throws -> Response {
-        try call.query.allow()
-        return try await bodies.withBody(of: call) { bytes in
-            let (isOne, request) = try await Aside.run(bytes: bytes.count) { try understood(bytes, call) }
+    @Sendable private func toJob(_ authorized: AuthorizedRequest) async throws -> Response {
+        try authorized.query.allow()
+        return try await bodies.withBody(of: authorized) { bytes in
+            let (isOne, request) = try await BackgroundWork.run(bytes: bytes.count) { try understood(bytes, authorized) }
             let start = ContinuousClock.now
             let appended: [Appended]
             do {
@@ -46,8 +46,10 @@ struct AppendRoutes: Sendable {
                 throw unknown(request.events.map(\.id))
             } catch let refusal as Refusal {
                 metrics.appended(request, .failure(refusal), in: start.duration(to: .now))
-                await Aside.run(bytes: bytes.count) {
-                    note(refusal, call, Self.ofJob, job: call.job, event: request.events.count == 1 ? request.events[0] : nil)
+                await BackgroundWork.run(bytes: bytes.count) {
+                    note(
+                        refusal, authorized, Self.ofJob, job: authorized.job,
+                        event: request.events.count == 1 ? request.events[0] : nil)
                 }
                 throw refusal
             }
@@ -63,21 +65,21 @@ struct AppendRoutes: Sendable {
     }
 
     /// - Returns: whether it is one event, and no array, and what is to be appended.
-    private func understood(_ bytes: [UInt8], _ call: Call) throws -> (isOne: Bool, AppendRequest) {
+    private func understood(_ bytes: [UInt8], _ authorized: AuthorizedRequest) throws -> (isOne: Bool, AppendRequest) {
         do {
-            var body = try SentBody(bytes, call.request.headers, needsJob: false, most: AppendRequest.mostEvents)
-            try applyIdempotencyKey(call.request.headers, to: &body)
-            return (body.isOne, try request(of: body, call))
+            var body = try SentBody(bytes, authorized.request.headers, needsJob: false, most: AppendRequest.mostEvents)
+            try applyIdempotencyKey(authorized.request.headers, to: &body)
+            return (body.isOne, try request(of: body, authorized))
         } catch let refusal as Refusal {
-            note(refusal, call, Self.ofJob, job: call.job, event: nil)
+            note(refusal, authorized, Self.ofJob, job: authorized.job, event: nil)
             throw refusal
         }
     }
 
-    private func request(of body: SentBody, _ call: Call) throws(Refusal) -> AppendRequest {
+    private func request(of body: SentBody, _ authorized: AuthorizedRequest) throws(Refusal) -> AppendRequest {
         let events = try body.wholeEvents()
         guard !events.isEmpty else { throw Refusal(.invalidEvent, "an array without events: send one at least") }
-        guard events.allSatisfy({ $0.job ?? call.job == call.job }) else {
+        guard events.allSatisfy({ $0.job ?? authorized.job == authorized.job }) else {
             throw Refusal(.invalidEvent, "\"subject\" is another job than the path's")
         }
         // All or none is appended, so one condition is enough: that of the first.
@@ -86,7 +88,7 @@ struct AppendRoutes: Sendable {
                 .invalidEvent, "\"expected_version\" stands in the first event of an array, which is appended as a whole")
         }
         return AppendRequest(
-            job: call.job, events: events.map { traced($0.event, call) }, expectedVersion: events[0].expectedVersion)
+            job: authorized.job, events: events.map { traced($0.event, authorized) }, expectedVersion: events[0].expectedVersion)
     }
 
     /// The header is another place for a single event's id.
@@ -110,8 +112,8 @@ struct AppendRoutes: Sendable {
         body = .one(event)
     }
 
-    private func traced(_ event: NewEvent, _ call: Call) -> NewEvent {
-        guard let trace = TraceContext(call.request.headers) else { return event }
+    private func traced(_ event: NewEvent, _ authorized: AuthorizedRequest) -> NewEvent {
+        guard let trace = TraceContext(authorized.request.headers) else { return event }
         var event = event
         trace.add(to: &event.metadata)
         return event
@@ -128,22 +130,26 @@ struct AppendRoutes: Sendable {
     // MARK: Many jobs
 
     /// Each item stands for itself. They are written in their order, a thousand in one call.
-    @Sendable private func toJobs(_ call: Call) async throws -> Response {
-        try call.query.allow()
-        guard call.request.headers[.idempotencyKey] == nil else {
+    @Sendable private func toJobs(_ authorized: AuthorizedRequest) async throws -> Response {
+        try authorized.query.allow()
+        guard authorized.request.headers[.idempotencyKey] == nil else {
             throw Problem.invalidRequest("Idempotency-Key is for one event of one job; give each its \"event_id\"")
         }
-        return try await bodies.withBody(of: call) { bytes in
-            let items = try await Aside.run(bytes: bytes.count) { try requests(in: bytes, call) }
+        return try await bodies.withBody(of: authorized) { bytes in
+            let items = try await BackgroundWork.run(bytes: bytes.count) { try requests(in: bytes, authorized) }
             // To make ready what goes to Postgres takes as long as it is large.
-            let answers = try await withTaskExecutorPreference(bytes.count > Aside.small ? globalConcurrentExecutor : nil) {
+            let answers = try await withTaskExecutorPreference(
+                bytes.count > BackgroundWork.small ? globalConcurrentExecutor : nil
+            ) {
                 try await append(items.compactMap { try? $0.get() })
             }
-            return .json(await Aside.run(bytes: bytes.count) { results(items, answers, call) })
+            return .json(await BackgroundWork.run(bytes: bytes.count) { results(items, answers, authorized) })
         }
     }
 
-    private func results(_ items: [Result<AppendRequest, Refusal>], _ answers: [AppendAnswer], _ call: Call) -> [UInt8] {
+    private func results(_ items: [Result<AppendRequest, Refusal>], _ answers: [AppendAnswer], _ authorized: AuthorizedRequest)
+        -> [UInt8]
+    {
         var answers = answers[...]
         var json = Array("{\"results\":".utf8)
         json.append(list: items) { item, json in
@@ -151,7 +157,7 @@ struct AppendRoutes: Sendable {
             let answer = item.flatMap { _ in answers.removeFirst() }
             if case .failure(let refusal) = answer {
                 let request = try? item.get()
-                note(refusal, call, Self.ofMany, job: request?.job, event: request?.events[0])
+                note(refusal, authorized, Self.ofMany, job: request?.job, event: request?.events[0])
             }
             append(answer, to: &json)
         }
@@ -159,14 +165,14 @@ struct AppendRoutes: Sendable {
         return json
     }
 
-    private func requests(in bytes: [UInt8], _ call: Call) throws -> [Result<AppendRequest, Refusal>] {
-        try SentBody(bytes, call.request.headers, needsJob: true, most: Self.mostItems).events.map { item in
+    private func requests(in bytes: [UInt8], _ authorized: AuthorizedRequest) throws -> [Result<AppendRequest, Refusal>] {
+        try SentBody(bytes, authorized.request.headers, needsJob: true, most: Self.mostItems).events.map { item in
             item.flatMap { event in
                 guard let job = event.job else {
                     return .failure(Refusal(.invalidEvent, "\"subject\" missing: it is the job"))
                 }
                 return .success(
-                    AppendRequest(job: job, events: [traced(event.event, call)], expectedVersion: event.expectedVersion))
+                    AppendRequest(job: job, events: [traced(event.event, authorized)], expectedVersion: event.expectedVersion))
             }
         }
     }

@@ -17,12 +17,12 @@ struct EventRoutes: Sendable {
     }
 
     /// `after` is a position, or `head`.
-    @Sendable private func ofAll(_ call: Call) async throws -> Response {
-        if call.wantsStream { return try await streams.ofAll(call) }
-        let query = call.query
+    @Sendable private func ofAll(_ authorized: AuthorizedRequest) async throws -> Response {
+        if authorized.wantsStream { return try await streams.ofAll(authorized) }
+        let query = authorized.query
         try query.allow("after", "limit", "type")
         // Of no use for a page, and a mistake all the same where it is malformed.
-        _ = try streams.lastEventID(call)
+        _ = try streams.lastEventID(authorized)
         let limit = Int(try query.integer("limit", 1...1000) ?? 100)
         let types = try query.types()
         let page = try await pages.page(after: try await pages.position(query), types: types, limit: limit)
@@ -30,20 +30,20 @@ struct EventRoutes: Sendable {
     }
 
     /// `after` is a version of the job, as it is in a CloudEvent's `dataref`.
-    @Sendable private func ofJob(_ call: Call) async throws -> Response {
-        if call.wantsStream { return try await streams.ofJob(call) }
-        let query = call.query
+    @Sendable private func ofJob(_ authorized: AuthorizedRequest) async throws -> Response {
+        if authorized.wantsStream { return try await streams.ofJob(authorized) }
+        let query = authorized.query
         try query.allow("after", "limit", "type")
         // Of no use for a page, and a mistake all the same where it is malformed.
-        _ = try streams.lastEventID(call)
+        _ = try streams.lastEventID(authorized)
         let limit = Int(try query.integer("limit", 1...1000) ?? 100)
         let types = try query.types()
         let version = Int32(try query.integer("after", 0...Int64(Int32.max)) ?? 0)
-        guard let page = try await pages.page(of: call.job, after: version, types: types, limit: limit) else {
+        guard let page = try await pages.page(of: authorized.job, after: version, types: types, limit: limit) else {
             throw Problem(.notFound, "unknown_job", "there is no such job")
         }
         return answer(page) {
-            "/v1/jobs/\(Query.encoded(call.job))/events?\(filters(types))limit=\(limit)&after=\($0)"
+            "/v1/jobs/\(Query.encoded(authorized.job))/events?\(filters(types))limit=\(limit)&after=\($0)"
         }
     }
 

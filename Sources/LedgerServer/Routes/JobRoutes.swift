@@ -22,8 +22,8 @@ struct JobRoutes: Sendable {
     private static let statuses = ["queued", "running", "finished", "failed"]
     private static let kinds = ["server", "local"]
 
-    @Sendable private func list(_ call: Call) async throws -> Response {
-        let query = call.query
+    @Sendable private func list(_ authorized: AuthorizedRequest) async throws -> Response {
+        let query = authorized.query
         try query.allow("status", "kind", "limit", "after", "min_position")
         let (status, kind) = (try query.choice("status", Self.statuses), try query.choice("kind", Self.kinds))
         let limit = Int(try query.integer("limit", 1...1000) ?? 100)
@@ -35,17 +35,17 @@ struct JobRoutes: Sendable {
         return answer("jobs", page) { "/v1/jobs?\(filters)limit=\(limit)&after=\(Query.encoded($0))" }
     }
 
-    @Sendable private func job(_ call: Call) async throws -> Response {
-        try call.query.allow("at", "min_position")
+    @Sendable private func job(_ authorized: AuthorizedRequest) async throws -> Response {
+        try authorized.query.allow("at", "min_position")
         let (position, row): (Position, String?)
-        if let at = try call.query.moment("at") {
-            guard try call.query.text("min_position") == nil else {
+        if let at = try authorized.query.moment("at") {
+            guard try authorized.query.text("min_position") == nil else {
                 throw Problem.invalidRequest("give \"at\" or \"min_position\", not both: the past need not be waited for")
             }
             position = try await store.position(of: at)
-            row = try await ReadModel(definition, store: store).job(call.job, at: position)
+            row = try await JobReadModel(definition, store: store).job(authorized.job, at: position)
         } else {
-            (position, row) = try await tables.job(call.job)
+            (position, row) = try await tables.job(authorized.job)
         }
         guard let row else {
             throw Problem(.notFound, "unknown_job", "there is no such job at position \(position)")
@@ -56,14 +56,14 @@ struct JobRoutes: Sendable {
         return response
     }
 
-    @Sendable private func runs(_ call: Call) async throws -> Response {
-        try call.query.allow("limit", "after", "min_position")
-        let limit = Int(try call.query.integer("limit", 1...1000) ?? 100)
-        let after = try call.query.integer("after", -1...Int64(Int32.max)) ?? -1
-        guard let page = try await tables.runs(of: call.job, after: after, limit: limit) else {
+    @Sendable private func runs(_ authorized: AuthorizedRequest) async throws -> Response {
+        try authorized.query.allow("limit", "after", "min_position")
+        let limit = Int(try authorized.query.integer("limit", 1...1000) ?? 100)
+        let after = try authorized.query.integer("after", -1...Int64(Int32.max)) ?? -1
+        guard let page = try await tables.runs(of: authorized.job, after: after, limit: limit) else {
             throw Problem(.notFound, "unknown_job", "there is no such job")
         }
-        return answer("runs", page) { "/v1/jobs/\(Query.encoded(call.job))/runs?limit=\(limit)&after=\($0)" }
+        return answer("runs", page) { "/v1/jobs/\(Query.encoded(authorized.job))/runs?limit=\(limit)&after=\($0)" }
     }
 
     // MARK: The parts

@@ -27,9 +27,11 @@ struct OperationsRoutes: Sendable {
     }
 
     /// The process runs, whatever it stands on.
-    @Sendable private func alive(_ call: Call) async throws -> Response { .json(Array(#"{"status":"alive"}"#.utf8)) }
+    @Sendable private func alive(_ authorized: AuthorizedRequest) async throws -> Response {
+        .json(Array(#"{"status":"alive"}"#.utf8))
+    }
 
-    @Sendable private func ready(_ call: Call) async throws -> Response {
+    @Sendable private func ready(_ authorized: AuthorizedRequest) async throws -> Response {
         let checks = await health.checks()
         let isReady = checks.allSatisfy { $0.isReady || !$0.isNeeded }
         var json = Array("{\"status\":\"\(isReady ? "ready" : "not ready")\",\"checks\":".utf8)
@@ -44,7 +46,7 @@ struct OperationsRoutes: Sendable {
         return .json(json, status: isReady ? .ok : .serviceUnavailable)
     }
 
-    @Sendable private func tellMetrics(_ call: Call) async throws -> Response {
+    @Sendable private func tellMetrics(_ authorized: AuthorizedRequest) async throws -> Response {
         var text = PrometheusText()
         metrics.write(to: &text)
         let figures = feed.figures
@@ -63,7 +65,7 @@ struct OperationsRoutes: Sendable {
         let lanes = [commits.status.small, commits.status.large]
         text.metric("jobledger_append_requests_waiting", "gauge", "Requests whose events wait for their commit.")
         text.sample(
-            "jobledger_append_requests_waiting", [], "\(lanes.reduce(0) { $0 + $1.accepted + $1.atDoor + $1.inFlight })")
+            "jobledger_append_requests_waiting", [], "\(lanes.reduce(0) { $0 + $1.accepted + $1.waiting + $1.inFlight })")
         text.metric("jobledger_http_reads_under_way", "gauge", "Requests that have a reader, or wait for one; this one too.")
         text.sample("jobledger_http_reads_under_way", [], "\(reads.underWay)")
         text.metric("jobledger_http_body_bytes", "gauge", "Bytes of bodies, and of large answers, of the requests under way.")
@@ -84,7 +86,7 @@ struct OperationsRoutes: Sendable {
         text.metric("jobledger_head_position", "gauge", "The last position of the log.")
         text.sample("jobledger_head_position", [], "\(lags.head)")
         text.metric("jobledger_log_held_seconds", "gauge", "For how long somebody has held the log, once it is 5 s; 0 otherwise.")
-        if let holder = lags.holder, holder.heldFor >= LogHolder.notable {
+        if let holder = lags.holder, holder.heldFor >= LogLockHolder.notable {
             text.sample(
                 "jobledger_log_held_seconds", [("by", holder.name)], "\(Int(holder.heldFor / .seconds(1)))")
         } else {

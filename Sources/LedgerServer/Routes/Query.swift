@@ -54,10 +54,10 @@ extension Query {
     }
 
     /// A position or a time.
-    func moment(_ name: ExactText) throws(Problem) -> Moment? {
+    func moment(_ name: ExactText) throws(Problem) -> LogMoment? {
         guard let text = try text(name) else { return nil }
-        guard let moment = Moment(text) else {
-            throw .invalidRequest("\"\(name)\" \(Moment.problem(with: text))")
+        guard let moment = LogMoment(text) else {
+            throw .invalidRequest("\"\(name)\" \(LogMoment.problem(with: text))")
         }
         return moment
     }

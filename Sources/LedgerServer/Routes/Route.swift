@@ -4,7 +4,7 @@ internal import Hummingbird
 /// A way to ask the service something. The table of these is what requests are matched with, what tokens are checked by, and what the
 /// OpenAPI document is tested against.
 struct Route: Sendable {
-    typealias Answer = @Sendable (Call) async throws -> Response
+    typealias Answer = @Sendable (AuthorizedRequest) async throws -> Response
 
     let method: HTTPRequest.Method
     /// As OpenAPI writes it, such as `/v1/jobs/{id}`. A `{path}` at the end stands for one segment or more.

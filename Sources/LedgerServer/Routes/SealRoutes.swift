@@ -22,25 +22,25 @@ struct SealRoutes: Sendable {
         ]
     }
 
-    @Sendable private func checkpoint(_ call: Call) async throws -> Response {
-        try call.query.allow()
+    @Sendable private func checkpoint(_ authorized: AuthorizedRequest) async throws -> Response {
+        try authorized.query.allow()
         guard let checkpoint = try await seal.checkpoint() else { throw Self.nothingSealed }
         return Self.text(checkpoint.text)
     }
 
-    @Sendable private func consistency(_ call: Call) async throws -> Response {
-        try call.query.allow("from")
-        guard let from = try call.query.position("from") else {
+    @Sendable private func consistency(_ authorized: AuthorizedRequest) async throws -> Response {
+        try authorized.query.allow("from")
+        guard let from = try authorized.query.position("from") else {
             throw Problem.invalidRequest("\"from\" must be given: the size of the older checkpoint")
         }
         return Self.text(try await seal.update(from: from).text)
     }
 
-    @Sendable private func proof(_ call: Call) async throws -> Response {
-        try call.query.allow("event", "job", "withhold")
-        let (event, job) = (try call.query.text("event"), try call.query.exact("job"))
+    @Sendable private func proof(_ authorized: AuthorizedRequest) async throws -> Response {
+        try authorized.query.allow("event", "job", "withhold")
+        let (event, job) = (try authorized.query.text("event"), try authorized.query.exact("job"))
         let isWithheld =
-            try call.query.text("withhold").map { value in
+            try authorized.query.text("withhold").map { value in
                 guard let flag = Bool(value) else {
                     throw Problem.invalidRequest("\"withhold\" must be true or false, not \(Query.quoted(value))")
                 }
@@ -48,7 +48,7 @@ struct SealRoutes: Sendable {
             } ?? false
         switch (event, job) {
         case (let event?, nil):
-            guard let name = EventName(event) else {
+            guard let name = EventReference(event) else {
                 throw Problem.invalidRequest(
                     "\"event\" must be a position or the id of an event (a UUID), not \(Query.quoted(event))")
             }
@@ -66,9 +66,9 @@ struct SealRoutes: Sendable {
 
     // MARK: Tiles
 
-    @Sendable private func tile(_ call: Call) async throws -> Response {
-        try call.query.allow()
-        let segments = Route.segments(call.job.text)
+    @Sendable private func tile(_ authorized: AuthorizedRequest) async throws -> Response {
+        try authorized.query.allow()
+        let segments = Route.segments(authorized.job.text)
         guard let level = segments.first, let number = Int(decimal: level), (0...Tile.highestLevel).contains(number),
             "\(number)" == level,
             let place = Tile.parse(segments.dropFirst())
@@ -76,9 +76,9 @@ struct SealRoutes: Sendable {
         return try Self.bytes(await seal.tile(Tile(level: number, number: place.number), width: place.width))
     }
 
-    @Sendable private func entries(_ call: Call) async throws -> Response {
-        try call.query.allow()
-        guard let place = Tile.parse(Route.segments(call.job.text)) else { throw Self.noTile }
+    @Sendable private func entries(_ authorized: AuthorizedRequest) async throws -> Response {
+        try authorized.query.allow()
+        guard let place = Tile.parse(Route.segments(authorized.job.text)) else { throw Self.noTile }
         return try Self.bytes(await seal.entries(place.number, width: place.width))
     }
 

@@ -18,8 +18,8 @@ struct TrailRoutes: Sendable {
         ]
     }
 
-    @Sendable private func events(_ call: Call) async throws -> Response {
-        let sent = call.query
+    @Sendable private func events(_ authorized: AuthorizedRequest) async throws -> Response {
+        let sent = authorized.query
         try sent.allow("actor", "type", "job", "from", "to", "correlation_id", "text", "order", "after", "limit", "min_position")
         let order = try order(sent)
         var query = TrailQuery(order: order, limit: Int(try sent.integer("limit", 1...1000) ?? 100))
@@ -39,11 +39,11 @@ struct TrailRoutes: Sendable {
         return response
     }
 
-    @Sendable private func why(_ call: Call) async throws -> Response {
-        try call.query.allow()
-        guard let name = EventName(call.job.text) else {
+    @Sendable private func why(_ authorized: AuthorizedRequest) async throws -> Response {
+        try authorized.query.allow()
+        guard let name = EventReference(authorized.job.text) else {
             throw Problem.invalidRequest(
-                "the event is named by its position or its id (a UUID), not \(Query.quoted(call.job.text))")
+                "the event is named by its position or its id (a UUID), not \(Query.quoted(authorized.job.text))")
         }
         guard let why = try await trail.why(name) else {
             throw Problem(.notFound, "unknown_event", "there is no such event, or the read model has not come to it yet")
@@ -64,8 +64,8 @@ struct TrailRoutes: Sendable {
         return .json(json)
     }
 
-    @Sendable private func refusals(_ call: Call) async throws -> Response {
-        let sent = call.query
+    @Sendable private func refusals(_ authorized: AuthorizedRequest) async throws -> Response {
+        let sent = authorized.query
         try sent.allow("actor", "token", "job", "code", "order", "after", "limit")
         var query = RefusalQuery(order: try order(sent), limit: Int(try sent.integer("limit", 1...1000) ?? 100))
         query.actor = try sent.exact("actor")

@@ -20,31 +20,31 @@ struct EventStreams: Sendable {
     private static let mostJobs = 1000
 
     /// All jobs, or some of them by `?job=`; `after` is a position.
-    func ofAll(_ call: Call) async throws -> Response {
-        let query = call.query
+    func ofAll(_ authorized: AuthorizedRequest) async throws -> Response {
+        let query = authorized.query
         try query.allow("job", "type", "after", "last_event_id", "conflate", "access_token")
         let jobs = query.all("job").map { JobID($0) }
         guard jobs.count <= Self.mostJobs else {
             throw Problem.invalidRequest("\"job\" may be given \(Self.mostJobs) times; without it the stream has all jobs")
         }
         let after = try await pages.position(query)
-        let position = try lastEventID(call) ?? after
-        return try await stream(call, jobs: jobs.isEmpty ? nil : Set(jobs), after: position)
+        let position = try lastEventID(authorized) ?? after
+        return try await stream(authorized, jobs: jobs.isEmpty ? nil : Set(jobs), after: position)
     }
 
     /// One job; `after` is a version of it.
-    func ofJob(_ call: Call) async throws -> Response {
-        let query = call.query
+    func ofJob(_ authorized: AuthorizedRequest) async throws -> Response {
+        let query = authorized.query
         try query.allow("type", "after", "last_event_id", "conflate", "access_token")
         let version = try query.integer("after", 0...Int64(Int32.max)) ?? 0
-        var position = try lastEventID(call)
-        if position == nil, version > 0 { position = try await pages.position(of: call.job, version: Int32(version)) }
-        return try await stream(call, jobs: [call.job], after: position ?? 0)
+        var position = try lastEventID(authorized)
+        if position == nil, version > 0 { position = try await pages.position(of: authorized.job, version: Int32(version)) }
+        return try await stream(authorized, jobs: [authorized.job], after: position ?? 0)
     }
 
     /// Where the client was when it lost us. The header is what a browser sends by itself; it is newer than what stands in the address.
-    func lastEventID(_ call: Call) throws(Problem) -> Position? {
-        if let header = call.request.headers[.lastEventID], !header.isEmpty {
+    func lastEventID(_ authorized: AuthorizedRequest) throws(Problem) -> Position? {
+        if let header = authorized.request.headers[.lastEventID], !header.isEmpty {
             guard let position = Position(position: header) else {
                 throw .invalidRequest(
                     "Last-Event-ID must be the id of an event of this stream, a position such as 1207, not \(Query.quoted(header))"
@@ -52,11 +52,11 @@ struct EventStreams: Sendable {
             }
             return position
         }
-        return try call.query.position("last_event_id")
+        return try authorized.query.position("last_event_id")
     }
 
-    private func stream(_ call: Call, jobs: Set<JobID>?, after position: Position) async throws -> Response {
-        let (types, rate) = (try call.query.types(), try conflation(call.query))
+    private func stream(_ authorized: AuthorizedRequest, jobs: Set<JobID>?, after position: Position) async throws -> Response {
+        let (types, rate) = (try authorized.query.types(), try conflation(authorized.query))
         let known = try await JobEnds.look(jobs ?? [], in: store)
         guard position <= known.head else {
             throw Problem(
@@ -66,15 +66,15 @@ struct EventStreams: Sendable {
         let unended = jobs?.filter { known.ends[$0] ?? .max > position }
         // EventSource comes back after a stream has ended; this is how it is told not to.
         if unended == [] { return Response(status: .noContent) }
-        let place = try count.enter(call.token)
+        let place = try count.enter(authorized.token)
         let subscription = feed.subscribe(
             after: position, epoch: known.epoch, jobs: unended,
             // The ends of jobs end the stream, whether or not they are wanted.
             types: types.map { unended == nil ? $0 : $0.union([.finished, .failed]) })
         let stream = EventStream(
             streams: streams, metrics: metrics, subscription: subscription, types: types, unended: unended,
-            conflation: rate.map(Conflation.init), heartbeat: heartbeat, isAllowed: isAllowed(call.token))
-        let channel = call.context.channel
+            conflation: rate.map(Conflation.init), heartbeat: heartbeat, isAllowed: isAllowed(authorized.token))
+        let channel = authorized.context.channel
         return Response(
             status: .ok,
             headers: [

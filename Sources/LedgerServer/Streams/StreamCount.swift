@@ -13,7 +13,7 @@ final class StreamCount: Sendable {
     var count: Int { open.withLock { $0.values.reduce(0, +) } }
 
     /// - Returns: the stream's place, for as long as it is held.
-    func enter(_ token: AccessToken?) throws(Problem) -> Lent {
+    func enter(_ token: AccessToken?) throws(Problem) -> Reservation {
         let key = token?.id ?? ""
         let isIn = open.withLock { open in
             guard open[key, default: 0] < most else { return false }
@@ -27,7 +27,7 @@ final class StreamCount: Sendable {
             )
             .adding(.retryAfter, "5")
         }
-        return Lent { [self] in leave(key) }
+        return Reservation { [self] in leave(key) }
     }
 
     private func leave(_ key: TokenID) {

@@ -7,7 +7,7 @@ import Postgres
 public struct ProjectionCheck: Sendable {
     public struct Outcome: Sendable {
         public let projection: String
-        public let suspicions: [Suspicion]
+        public let diagnostics: [ProjectionDiagnostic]
         /// In how many ways histories were folded and compared.
         public let folds: Int
     }
@@ -24,32 +24,32 @@ public struct ProjectionCheck: Sendable {
 
     public func run(url: String) async throws -> Outcome {
         try await ScratchLedger.with(url: url) { ledger in
-            var suspicions = try await ledger.undone { try await read(ledger) }
+            var diagnostics = try await ledger.undone { try await read(ledger) }
             var folds = 0
-            if suspicions.isEmpty {
-                let trials = FoldTrials(definition, ledger)
-                var verdicts: [FoldTrials.Verdict] = []
+            if diagnostics.isEmpty {
+                let trials = DeterminismTrials(definition, ledger)
+                var verdicts: [DeterminismTrials.Verdict] = []
                 for (file, text) in definition.cases { verdicts.append(try await trials.run("cases/\(file)", case: text)) }
                 verdicts.append(try await trials.runRandomHistory())
-                suspicions = verdicts.flatMap(\.suspicions)
+                diagnostics = verdicts.flatMap(\.diagnostics)
                 folds = verdicts.reduce(0) { $0 + $1.folds }
             }
-            return Outcome(projection: definition.name, suspicions: suspicions, folds: folds)
+            return Outcome(projection: definition.name, diagnostics: diagnostics, folds: folds)
         }
     }
 
     // MARK: Reading
 
-    private func read(_ ledger: ScratchLedger) async throws -> [Suspicion] {
+    private func read(_ ledger: ScratchLedger) async throws -> [ProjectionDiagnostic] {
         let schema = ledger.schema("c")
         let connection = ledger.connection
         try await connection.execute(script: "CREATE SCHEMA \"\(schema)\"")
         do {
             try await Fold(definition, ledger: ledger.name, schema: schema).createTables(on: connection)
         } catch let error as PostgresError where error.kind == .server {
-            return [Suspicion(place: "schema.sql", what: "\(error)", instead: "Postgres must be able to run it.")]
+            return [ProjectionDiagnostic(place: "schema.sql", what: "\(error)", instead: "Postgres must be able to run it.")]
         }
-        var suspicions = try await readSchema(schema, on: connection)
+        var diagnostics = try await readSchema(schema, on: connection)
         let catalog = try await SQLCatalog(ofTablesIn: schema, on: connection)
 
         // A function with an SQL body: Postgres parses it, resolves every name, and runs nothing.
@@ -65,69 +65,69 @@ public struct ProjectionCheck: Sendable {
             ).only().decode(0)
         } catch let error as PostgresError where error.kind == .server {
             let byte = error.textPosition.map { (head + definition.applySQL).prefix($0 - 1).utf8.count - head.utf8.count }
-            return suspicions + [Self.ofRefusal(error, at: applyText.place(at: byte))]
+            return diagnostics + [Self.ofRefusal(error, at: applyText.place(at: byte))]
         }
-        var apply = StatementCheck(catalog, applyText, before: head.utf8.count)
+        var apply = DeterminismCheck(catalog, applyText, before: head.utf8.count)
         apply.check(try NodeTree(parsing: tree))
-        suspicions += apply.suspicions
-        suspicions += try defaults(apply.defaulted, catalog)
+        diagnostics += apply.diagnostics
+        diagnostics += try defaults(apply.defaulted, catalog)
         for row in try await connection.query(
             "SELECT conname::text, conbin::text FROM pg_constraint WHERE connamespace = $1::regnamespace AND contype = 'c'",
             "\"\(schema)\"")
         {
             let name: String = try row.decode(0)
-            var check = StatementCheck(catalog, schemaText, at: schemaText.place(at: schemaText.firstPlace(of: name)))
+            var check = DeterminismCheck(catalog, schemaText, at: schemaText.place(at: schemaText.firstPlace(of: name)))
             check.check(try NodeTree(parsing: try row.decode(1)))
-            suspicions += check.suspicions
+            diagnostics += check.diagnostics
         }
-        return suspicions.reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
+        return diagnostics.reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
     }
 
     /// Why Postgres could not read `apply.sql`.
-    private static func ofRefusal(_ error: PostgresError, at place: String) -> Suspicion {
+    private static func ofRefusal(_ error: PostgresError, at place: String) -> ProjectionDiagnostic {
         if error.sqlState == .undefinedTable {
-            return Suspicion(
+            return ProjectionDiagnostic(
                 place: place, what: "\(error.message), for a projection sees new_events and its own tables only",
                 instead: "What is needed of other tables, fold from the events into a table of its own.")
         } else if error.sqlState == .featureNotSupported {
-            return Suspicion(
+            return ProjectionDiagnostic(
                 place: place, what: "it has a statement that cannot be looked into (\(error.message))",
                 instead: "Write apply.sql with SELECT, INSERT, UPDATE, DELETE and MERGE alone.")
         }
-        return Suspicion(place: place, what: error.message, instead: error.hint ?? "Postgres must be able to run it.")
+        return ProjectionDiagnostic(place: place, what: error.message, instead: error.hint ?? "Postgres must be able to run it.")
     }
 
     /// Defaults count where some statement leaves a column to them.
-    private func defaults(_ defaulted: [Int: Set<Int>], _ catalog: SQLCatalog) throws -> [Suspicion] {
-        var suspicions: [Suspicion] = []
+    private func defaults(_ defaulted: [Int: Set<Int>], _ catalog: SQLCatalog) throws -> [ProjectionDiagnostic] {
+        var diagnostics: [ProjectionDiagnostic] = []
         for (table, numbers) in defaulted.sorted(by: { $0.key < $1.key }) {
             for number in numbers.sorted() {
                 guard let name = catalog.tables[table]?.name, let column = catalog.tables[table]?.columns[number] else {
                     continue
                 }
                 let place = schemaText.place(at: schemaText.firstPlace(of: column.name, behind: name))
-                func left(_ suspicion: Suspicion) -> Suspicion {
-                    Suspicion(
-                        place: place, what: "apply.sql leaves \(name).\(column.name) to its default, and \(suspicion.what)",
-                        instead: "Give it a value in apply.sql. " + suspicion.instead)
+                func left(_ diagnostic: ProjectionDiagnostic) -> ProjectionDiagnostic {
+                    ProjectionDiagnostic(
+                        place: place, what: "apply.sql leaves \(name).\(column.name) to its default, and \(diagnostic.what)",
+                        instead: "Give it a value in apply.sql. " + diagnostic.instead)
                 }
-                if column.isIdentity { suspicions.append(left(.ofSequence("an identity column", at: place))) }
+                if column.isIdentity { diagnostics.append(left(.ofSequence("an identity column", at: place))) }
                 if let preset = column.preset {
-                    var check = StatementCheck(catalog, schemaText, at: place)
+                    var check = DeterminismCheck(catalog, schemaText, at: place)
                     check.check(try NodeTree(parsing: preset))
-                    suspicions += check.suspicions.map(left)
+                    diagnostics += check.diagnostics.map(left)
                 }
             }
         }
-        return suspicions
+        return diagnostics
     }
 
     /// What `schema.sql` made, and whether rows can come from anywhere but `apply.sql`.
-    private func readSchema(_ schema: String, on connection: PostgresConnection) async throws -> [Suspicion] {
-        var suspicions: [Suspicion] = []
-        func suspect(_ name: String, _ what: String, _ instead: String) {
-            suspicions.append(
-                Suspicion(place: schemaText.place(at: schemaText.firstPlace(of: name)), what: what, instead: instead))
+    private func readSchema(_ schema: String, on connection: PostgresConnection) async throws -> [ProjectionDiagnostic] {
+        var diagnostics: [ProjectionDiagnostic] = []
+        func report(_ name: String, _ what: String, _ instead: String) {
+            diagnostics.append(
+                ProjectionDiagnostic(place: schemaText.place(at: schemaText.firstPlace(of: name)), what: what, instead: instead))
         }
         let rows = try await connection.query(
             """
@@ -149,47 +149,47 @@ public struct ProjectionCheck: Sendable {
             case "r", "p":
                 made.insert(ExactText(name))
                 if !definition.tables.contains(name) {
-                    suspect(
+                    report(
                         name, "the table \(name) is not among the \"tables\" of projection.json",
                         "Name it there, or it is neither compared nor swapped.")
                 }
                 if try !row.decode("has_key") {
-                    suspect(
+                    report(
                         name, "the table \(name) has no primary key: its rows have no order, so nothing can be compared",
                         "Give it one.")
                 }
                 if try row.decode("persistence", as: String.self) != "p" {
-                    suspect(
+                    report(
                         name, "the table \(name) does not last: a crash empties it, and its checkpoint goes on",
                         "Write CREATE TABLE.")
                 }
                 if let trigger = try row.decode("trigger", as: String?.self) {
-                    suspect(trigger, "the trigger \(trigger) changes rows out of sight", "Do what it does in apply.sql.")
+                    report(trigger, "the trigger \(trigger) changes rows out of sight", "Do what it does in apply.sql.")
                 }
                 if let rule = try row.decode("rule", as: String?.self) {
-                    suspect(rule, "the rule \(rule) changes statements out of sight", "Do what it does in apply.sql.")
+                    report(rule, "the rule \(rule) changes statements out of sight", "Do what it does in apply.sql.")
                 }
                 if let other = try row.decode("other", as: String?.self) {
-                    suspect(
+                    report(
                         other, "\(name) refers to \(other), a table of another",
                         "Leave the foreign key out: each projection is folded and rebuilt on its own.")
                 }
                 if try await connection.query("SELECT EXISTS (SELECT FROM \"\(schema)\".\"\(name)\")").only().decode(0) {
-                    suspect(name, "schema.sql puts rows into \(name)", "Rows come from events: put them in in apply.sql.")
+                    report(name, "schema.sql puts rows into \(name)", "Rows come from events: put them in in apply.sql.")
                 }
             case "S" where try row.decode("is_part"):
                 break  // a column's own: it counts where apply.sql leaves that column to it
             case "S":
-                suspicions.append(.ofSequence("the sequence \(name)", at: schemaText.place(at: schemaText.firstPlace(of: name))))
+                diagnostics.append(.ofSequence("the sequence \(name)", at: schemaText.place(at: schemaText.firstPlace(of: name))))
             default:
-                suspect(
+                report(
                     name, "\(name) is no table",
                     "Only tables are rebuilt and swapped: make views of your own beside the projection.")
             }
         }
         for table in definition.tables where !made.contains(ExactText(table)) {
-            suspicions.append(
-                Suspicion(
+            diagnostics.append(
+                ProjectionDiagnostic(
                     place: "projection.json", what: "schema.sql makes no table \(table)",
                     instead: "Make it, or take it out of \"tables\"."))
         }
@@ -197,8 +197,8 @@ public struct ProjectionCheck: Sendable {
             "SELECT proname::text FROM pg_proc WHERE pronamespace = $1::regnamespace ORDER BY oid", "\"\(schema)\"")
         {
             let name: String = try row.decode(0)
-            suspect(name, "the function \(name) can do anything out of sight", "Write its expression into apply.sql.")
+            report(name, "the function \(name) can do anything out of sight", "Write its expression into apply.sql.")
         }
-        return suspicions
+        return diagnostics
     }
 }

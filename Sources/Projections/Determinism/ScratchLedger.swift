@@ -11,7 +11,7 @@ struct ScratchLedger {
     static func with<T: Sendable>(url: String, _ body: (ScratchLedger) async throws -> T) async throws -> T {
         let name = LedgerName("scratch_" + UUID.version7().text.replacing("-", with: ""))!
         let configuration = EventStore.configuration(url: url, ledger: name, applicationName: "jobledger projections")
-        let connection = try await PostgresConnection.connect(configuration, patience: .seconds(10))
+        let connection = try await PostgresConnection.connect(configuration, timeout: .seconds(10))
         let result: Result<T, any Error>
         do {
             result = .success(try await inDiscardedTransaction(name, connection, body))

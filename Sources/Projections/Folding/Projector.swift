@@ -144,7 +144,7 @@ public struct Projector: Sendable {
         do {
             let receipt = try await rebuild(workers: 2, on: connection)
             logger.notice("loaded", metadata: ["position": "\(receipt.position)", "digest": "\(receipt.digest)"])
-        } catch let error as CannotFold {
+        } catch let error as FoldFailure {
             logger.notice("an event cannot be folded: going on event by event", metadata: ["position": "\(error.position)"])
             _ = try await Rebuild.cancel(definition.name, ledger: store.ledger, on: connection)
         }

@@ -85,14 +85,14 @@ public struct Blame: Sendable {
         while definition.applySQL.contains(fence) { fence = "$x" + fence.dropFirst() }
         try await connection.transaction { connection in
             try await connection.execute(
-                script: settings + PastEvents.view("position = current_setting('jobledger.window_upto')::bigint"))
+                script: settings + AsOfEvents.view("position = current_setting('jobledger.window_upto')::bigint"))
             try await fold.createTables(on: connection)
             try await connection.execute(
                 script: """
                     CREATE TEMPORARY TABLE blame (ordinal bigint NOT NULL, name text PRIMARY KEY, value jsonb, position bigint) WITH (fillfactor = 50);
                     INSERT INTO blame (ordinal, name)
                     SELECT key.ordinal, key.name
-                      FROM (SELECT \(ReadModel.columns) FROM (SELECT (null::pg_temp.batch_jobs).*) AS batch_jobs) AS job,
+                      FROM (SELECT \(JobReadModel.columns) FROM (SELECT (null::pg_temp.batch_jobs).*) AS batch_jobs) AS job,
                            json_object_keys(row_to_json(job)) WITH ORDINALITY AS key (name, ordinal);
                     SET LOCAL search_path = pg_temp, "\(ledger.text)";
                     CREATE FUNCTION pg_temp.fold_event(text, bigint) RETURNS bigint LANGUAGE sql AS \(fence)
@@ -101,7 +101,7 @@ public struct Blame: Sendable {
                     ;
                     UPDATE pg_temp.blame SET value = changed.value, position = $2
                       FROM (SELECT key, nullif(value, 'null') AS value
-                              FROM (SELECT \(ReadModel.columns) FROM batch_jobs WHERE id = $1) AS job, jsonb_each(to_jsonb(job))) AS changed
+                              FROM (SELECT \(JobReadModel.columns) FROM batch_jobs WHERE id = $1) AS job, jsonb_each(to_jsonb(job))) AS changed
                      WHERE blame.name = changed.key AND blame.value IS DISTINCT FROM changed.value;
                     SELECT $2;
                     \(fence);

@@ -54,7 +54,7 @@ public struct Changes: Sendable {
                     SET LOCAL jobledger.window_after = '0'; SET LOCAL jobledger.window_upto = '0'; SET LOCAL jobledger.window_types = '';
                     CREATE TEMPORARY TABLE chosen (stream_id text COLLATE "C" PRIMARY KEY, ordinal bigint NOT NULL, events bigint NOT NULL);
                     """
-                        + PastEvents.view(
+                        + AsOfEvents.view(
                             """
                             position > current_setting('jobledger.window_after')::bigint
                             AND stream_id IN (SELECT chosen.stream_id FROM chosen)
@@ -114,10 +114,10 @@ public struct Changes: Sendable {
         SELECT chosen.stream_id, before.job IS NULL, change.columns::text, event.list::text, chosen.events
           FROM chosen
           LEFT JOIN LATERAL (
-            SELECT row_to_json(shown) AS job FROM (SELECT \(ReadModel.columns) FROM job_before AS batch_jobs WHERE id = chosen.stream_id) AS shown
+            SELECT row_to_json(shown) AS job FROM (SELECT \(JobReadModel.columns) FROM job_before AS batch_jobs WHERE id = chosen.stream_id) AS shown
           ) AS before ON true
           JOIN LATERAL (
-            SELECT row_to_json(shown) AS job FROM (SELECT \(ReadModel.columns) FROM batch_jobs WHERE id = chosen.stream_id) AS shown
+            SELECT row_to_json(shown) AS job FROM (SELECT \(JobReadModel.columns) FROM batch_jobs WHERE id = chosen.stream_id) AS shown
           ) AS after ON true
           JOIN LATERAL (
             SELECT json_object_agg(new.key, json_build_object('from', old.value, 'to', new.value) ORDER BY new.ordinal) AS columns

@@ -13,7 +13,7 @@ struct StreamFold: Sendable {
     func begin(_ jobs: [JobID], on connection: PostgresConnection) async throws {
         let view: String = try await connection.query(
             "SELECT format($1, $2::text[])",
-            PastEvents.view("stream_id = ANY (%L::text[]) AND position > current_setting('jobledger.window_after')::bigint"), jobs
+            AsOfEvents.view("stream_id = ANY (%L::text[]) AND position > current_setting('jobledger.window_after')::bigint"), jobs
         ).only().decode(0)
         // Temporary names come first.
         try await connection.execute(script: view)

@@ -101,7 +101,7 @@ public struct Rebuild: Sendable {
             try await refuseObstacles(on: connection)
             var record = try await resumeOrBegin(on: connection)
             if record.position == nil {
-                try await SliceFolding(self, record).run(on: connection, progress: progress)
+                try await ParallelReplay(self, record).run(on: connection, progress: progress)
                 guard try await record.join(on: connection) else { throw Overtaken(projection: definition.name) }
                 record.position = record.goal
             }
@@ -133,17 +133,18 @@ public struct Rebuild: Sendable {
     }
 
     /// Runs `body` on a connection for the longest statements there are: they may be silent for long, and are not cancelled for it.
-    func patiently<T: Sendable>(_ connection: PostgresConnection, _ body: (PostgresConnection) async throws -> T) async throws
+    func withLongStatements<T: Sendable>(_ connection: PostgresConnection, _ body: (PostgresConnection) async throws -> T)
+        async throws
         -> T
     {
-        let patient = try await connection.another(silence: .seconds(86_400))
+        let longRunning = try await connection.another(silence: .seconds(86_400))
         do {
-            try await Self.prepare(patient)
-            let result = try await body(patient)
-            await patient.close()
+            try await Self.prepare(longRunning)
+            let result = try await body(longRunning)
+            await longRunning.close()
             return result
         } catch {
-            await patient.close()
+            await longRunning.close()
             throw error
         }
     }
@@ -189,7 +190,7 @@ public struct Rebuild: Sendable {
     /// Makes the indexes that the tables were loaded without, and those that somebody has added to the tables in use.
     /// - Returns: those of the second kind that cannot be made, and why.
     private func makeIndexes(_ record: RebuildRecord, beside connection: PostgresConnection) async throws -> [String] {
-        try await patiently(connection) { try await makeIndexes(record, on: $0) }
+        try await withLongStatements(connection) { try await makeIndexes(record, on: $0) }
     }
 
     private func makeIndexes(_ record: RebuildRecord, on connection: PostgresConnection) async throws -> [String] {
@@ -250,7 +251,7 @@ public struct Rebuild: Sendable {
         case .failed(let position, let error):
             let event = try await connection.eventID(at: position)
             try await record.fail(at: position, event: event, error: error.description, on: connection)
-            throw CannotFold(projection: definition.name, position: position, event: event, error: error.description)
+            throw FoldFailure(projection: definition.name, position: position, event: event, error: error.description)
         }
     }
 

@@ -40,13 +40,13 @@ extension Rebuild {
             let (fresh, position) = (fresh(record), record.position ?? 0)
             let live = isComparable ? Fold(definition, ledger: ledger) : nil
             let joined = record
-            let proof = try await patiently(connection) { patient in
-                try await patient.discardedTransaction(.repeatableRead) { patient in
-                    try await patient.query("SELECT 'the snapshot'")
+            let proof = try await withLongStatements(connection) { longRunning in
+                try await longRunning.discardedTransaction(.repeatableRead) { longRunning in
+                    try await longRunning.query("SELECT 'the snapshot'")
                     try await still.execute(script: "ROLLBACK")
                     async let notCarried = beside(joined)
-                    let digest = try await TableDigest.of(fresh, on: patient)
-                    let liveDigest = try await live?.digest(on: patient)
+                    let digest = try await TableDigest.of(fresh, on: longRunning)
+                    let liveDigest = try await live?.digest(on: longRunning)
                     return RebuildProof(
                         position: position, fresh: digest, liveDigest: liveDigest, notCarried: try await notCarried)
                 }

@@ -26,7 +26,7 @@ public enum ReplacedTables {
             try await RebuildRecord.clearLeftovers(ledger, on: connection)
             return try await TableSwap.untilFree(projection, waiting: {}) {
                 try await ReplayLock.withLock(
-                    ReplayLock.swap(projection, ledger), of: projection, patience: .zero, on: connection
+                    ReplayLock.swap(projection, ledger), of: projection, timeout: .zero, on: connection
                 ) {
                     try await connection.transaction { try await exchange(projection, ledger, by, on: $0) }
                 }

@@ -10,15 +10,15 @@ enum ReplayLock {
     static func swap(_ projection: String, _ ledger: LedgerName) -> String { "jobledger swap \(ledger).\(projection)" }
 
     /// A process that was killed lets go once the server has noticed, which it looks for every half second.
-    private static let patience = Duration.seconds(2)
+    private static let timeout = Duration.seconds(2)
 
     /// Runs `body` with the lock; throws ``Rebuild/Busy`` where others keep it.
     static func withLock<T: Sendable>(
-        _ key: String, of projection: String, shared: Bool = false, patience: Duration = patience,
+        _ key: String, of projection: String, shared: Bool = false, timeout: Duration = timeout,
         on connection: PostgresConnection, _ body: () async throws -> T
     ) async throws -> T {
         let kind = shared ? "_shared" : ""
-        let deadline = ContinuousClock.now.advanced(by: patience)
+        let deadline = ContinuousClock.now.advanced(by: timeout)
         while try await !connection.query("SELECT pg_try_advisory_lock\(kind)(hashtextextended($1, 0))", key).only().decode(
             0, as: Bool.self)
         {

@@ -13,7 +13,7 @@ struct TableSwap: Sendable {
     /// New readers queue behind whoever waits for an exclusive lock, so it waits only briefly at a time, and lets them pass in between: a long query
     /// of somebody's delays the swap, not the readers.
     private static let lockPatience = 50
-    private static let patience = Duration.seconds(600)
+    private static let timeout = Duration.seconds(600)
 
     /// Takes the tables on both sides, in the caller's transaction; those of the ledger's that are no read models are left alone, and ``swap(on:)`` refuses
     /// them. Throws ``SQLState/lockNotAvailable`` where somebody has one of them.
@@ -40,7 +40,7 @@ struct TableSwap: Sendable {
         let projection: String
         var description: String {
             """
-            \(projection): for \(TableSwap.patience / .seconds(1)) s something held the tables without a pause: a long query or transaction, a \
+            \(projection): for \(TableSwap.timeout / .seconds(1)) s something held the tables without a pause: a long query or transaction, a \
             vacuum, or a verification. What is rebuilt stays; run it again to go on from there
             """
         }
@@ -50,7 +50,7 @@ struct TableSwap: Sendable {
     static func untilFree<T: Sendable>(
         _ projection: String, waiting: () -> Void, _ attempt: () async throws -> T
     ) async throws -> T {
-        let deadline = ContinuousClock.now.advanced(by: patience)
+        let deadline = ContinuousClock.now.advanced(by: timeout)
         var backoff = Backoff(first: .milliseconds(100), longest: .seconds(1))
         while true {
             do {
@@ -77,7 +77,7 @@ extension Rebuild {
             try await catchUp(&record, on: connection, progress: progress)
             let position = record.position ?? 0
             return try await ReplayLock.withLock(
-                ReplayLock.swap(definition.name, ledger), of: definition.name, patience: .zero, on: connection
+                ReplayLock.swap(definition.name, ledger), of: definition.name, timeout: .zero, on: connection
             ) {
                 try await swap(id, at: position, proof, since: start, on: connection)
             }

@@ -56,7 +56,7 @@ public struct DriftCheck: Sendable {
             let finding: Finding?
             do {
                 finding = try await ReplayLock.withLock(
-                    ReplayLock.swap(definition.name, store.ledger), of: definition.name, shared: true, patience: .zero,
+                    ReplayLock.swap(definition.name, store.ledger), of: definition.name, shared: true, timeout: .zero,
                     on: connection
                 ) {
                     try await connection.discardedTransaction(.repeatableRead) { try await compare(jobs, on: $0) }

@@ -28,9 +28,9 @@ struct LeafReader: Sendable {
     }
 
     /// A COPY of the events behind a position, up to another. To wait is a statement of its own: the next one sees what came meanwhile.
-    /// - Parameter patience: how long the server waits for the first event; `nil` does not wait.
-    static func script(after position: Position, upTo end: Position, patience: Duration? = nil) -> String {
-        let wait = patience.map {
+    /// - Parameter timeout: how long the server waits for the first event; `nil` does not wait.
+    static func script(after position: Position, upTo end: Position, timeout: Duration? = nil) -> String {
+        let wait = timeout.map {
             "SELECT await_events(\(position), make_interval(secs => \($0 / .milliseconds(1)) / 1000.0), '10 ms'); "
         }
         return (wait ?? "") + """

@@ -66,7 +66,7 @@ public struct SealProofs: SealedLog {
     /// The proof of one event.
     /// - Parameter isWithheld: whether hashes stand in the place of data and metadata.
     /// - Returns: `nil` where there is no such event.
-    public func proof(of event: EventName, isWithheld: Bool = false) async throws -> EventProof? {
+    public func proof(of event: EventReference, isWithheld: Bool = false) async throws -> EventProof? {
         try await withSeal { connection, seal in
             let condition =
                 switch event {

@@ -6,7 +6,7 @@ import TransparencyLog
 /// What the ledger keeps of its seal: how far the tree has grown, its right edge, and the last checkpoint.
 public struct SealState: Sendable {
     public var epoch: EventID
-    public var edge: TreeEdge
+    public var edge: CompactRange
     /// The last checkpoint, and the key that signed it; `nil` while nothing is sealed.
     public var last: (checkpoint: SignedCheckpoint, signer: ExactText)?
     /// Why the sealer does not go on.
@@ -50,7 +50,7 @@ public struct SealState: Sendable {
     }
 
     init(_ stored: Stored) throws(SealDamaged) {
-        guard let edge = TreeEdge(size: stored.size, bytes: stored.edge) else {
+        guard let edge = CompactRange(size: stored.size, bytes: stored.edge) else {
             throw SealDamaged(
                 "the table seal has \(stored.edge.count) bytes of hashes, which does not fit its size \(stored.size)")
         }

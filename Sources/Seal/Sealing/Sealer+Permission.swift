@@ -5,10 +5,10 @@ import TransparencyLog
 extension Sealer {
     /// Where the seal stands, if this key may go on with it.
     func permitted(on connection: PostgresConnection, reading reader: PostgresConnection) async throws -> SealState {
-        let (state, remembered): (SealState, SealMemory.Content?)
+        let (state, remembered): (SealState, SealerRecord.Content?)
         do {
             state = try await SealState.load(on: connection)
-            remembered = try await memory.load()
+            remembered = try await record.load()
         } catch let error as SealDamaged {
             throw SealStopped("\(error). jobledger audit verify says more")
         } catch let error as KeyFile.Failure {
@@ -51,12 +51,12 @@ extension Sealer {
             }
         } else {
             // It was killed between the signature and the commit, or the database is an older one.
-            var growth = SealGrowth(state.edge)
-            try await growth.read(reader, upTo: signed.size, patience: nil, keepsTiles: false)
+            var growth = TreeGrowth(state.edge)
+            try await growth.read(reader, upTo: signed.size, timeout: nil, keepsTiles: false)
             guard growth.edge.size == signed.size else {
                 throw SealStopped(
                     """
-                    the log ends at position \(growth.edge.size), but \(signed.size) events have been signed (\(memory.path)): it was rolled \
+                    the log ends at position \(growth.edge.size), but \(signed.size) events have been signed (\(record.path)): it was rolled \
                     back. After restoring a backup begin another epoch, SELECT begin_epoch(), and make a key for it
                     """)
             }
@@ -65,8 +65,8 @@ extension Sealer {
         guard root == signed.root else {
             throw SealStopped(
                 """
-                the first \(signed.size) events are not those that were signed (\(memory.path)): the history was rewritten. \
-                jobledger audit verify --against \(memory.path) confirms it
+                the first \(signed.size) events are not those that were signed (\(record.path)): the history was rewritten. \
+                jobledger audit verify --against \(record.path) confirms it
                 """)
         }
     }

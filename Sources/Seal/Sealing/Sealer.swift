@@ -11,7 +11,7 @@ import TransparencyLog
 /// compare-and-swap on the size of the tree. What is not to be signed stops it, and says why: see ``SealStopped``.
 public struct Sealer: Sendable {
     let key: SealKey
-    let memory: SealMemory
+    let record: SealerRecord
     private let configuration: PostgresConfiguration
     private let interval: Duration
     private let window: Int64
@@ -23,7 +23,7 @@ public struct Sealer: Sendable {
     /// The most events between two checkpoints of a sealer that is behind.
     static let largestWindow: Int64 = 65_536
     /// How long the server waits for events.
-    private static let patience = Duration.milliseconds(200)
+    private static let timeout = Duration.milliseconds(200)
     /// While it is stopped: how long to wait before looking again whether somebody has set it going.
     private static let stopped = Duration.seconds(1)
 
@@ -31,11 +31,12 @@ public struct Sealer: Sendable {
     ///   - interval: the shortest time between two checkpoints of a sealer that is not behind.
     ///   - window: the most events between two checkpoints.
     public init(
-        key: SealKey, memory: SealMemory, url: String, ledger: LedgerName, interval: Duration = .seconds(1), window: Int = 65_536,
+        key: SealKey, record: SealerRecord, url: String, ledger: LedgerName, interval: Duration = .seconds(1),
+        window: Int = 65_536,
         logger: Logger
     ) {
         self.key = key
-        self.memory = memory
+        self.record = record
         self.interval = interval
         self.window = Int64(window)
         self.logger = logger
@@ -70,7 +71,7 @@ public struct Sealer: Sendable {
     /// Seals what the log has now, and returns where it ends.
     /// - Throws: ``SealStopped``
     public func sealUntilHead() async throws -> Position {
-        let connection = try await PostgresConnection.connect(configuration, patience: .seconds(5))
+        let connection = try await PostgresConnection.connect(configuration, timeout: .seconds(5))
         do {
             guard try await lease.take(on: connection) else {
                 throw SealStopped("another sealer is at work; it seals what is there")
@@ -110,7 +111,7 @@ public struct Sealer: Sendable {
         on connection: PostgresConnection, reading reader: PostgresConnection, upTo end: Position?, _ succeeded: () -> Void
     ) async throws -> Position {
         let state = try await permitted(on: connection, reading: reader)
-        var growth = SealGrowth(state.edge)
+        var growth = TreeGrowth(state.edge)
         if state.stopped != nil { try await connection.query("SELECT stop_seal(null)") }
         if let last = state.last, last.signer != key.verifier.signer {
             // Who has only the new key shall not wait for the next event.
@@ -127,7 +128,7 @@ public struct Sealer: Sendable {
             }
             let (size, start) = (growth.edge.size, ContinuousClock.now)
             let limit = min(size + window, end ?? .max)
-            try await growth.read(reader, upTo: limit, patience: Self.patience)
+            try await growth.read(reader, upTo: limit, timeout: Self.timeout)
             guard growth.edge.size > size else { continue }
             guard try await keep(growth, after: size, epoch: state.epoch, on: connection) else { return size }
             growth.tiles = []
@@ -141,12 +142,12 @@ public struct Sealer: Sendable {
 
     /// Signs the head of the tree and keeps it. False where somebody else has moved the seal.
     private func keep(
-        _ growth: SealGrowth, after size: Position, epoch: EventID, on connection: PostgresConnection
+        _ growth: TreeGrowth, after size: Position, epoch: EventID, on connection: PostgresConnection
     ) async throws -> Bool {
         let (edge, tiles) = (growth.edge, growth.tiles)
         let checkpoint = try SignedCheckpoint(TreeHead(origin: key.name, size: edge.size, root: edge.root), signedBy: key)
         do {
-            try await memory.save(.init(epoch: epoch, checkpoint: checkpoint))
+            try await record.save(.init(epoch: epoch, checkpoint: checkpoint))
         } catch {
             throw SealStopped("\(error)")
         }

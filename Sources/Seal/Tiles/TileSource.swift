@@ -11,10 +11,10 @@ protocol TileSource: Sendable {
 
 extension TileSource {
     /// The right edge of the tree when it had `size` leaves; `nil` where tiles are missing.
-    func edge(at size: Int64) async throws -> TreeEdge? {
+    func edge(at size: Int64) async throws -> CompactRange? {
         let tiles = Tile.edge(ofTreeOf: size)
         let hashes = try await hashes(of: tiles.filter { $0.width(inTreeOf: size) > 0 }, treeOf: size)
-        return TreeEdge(size: size, bytes: MerkleHash.bytes(tiles.flatMap { hashes[$0] ?? [] }))
+        return CompactRange(size: size, bytes: MerkleHash.bytes(tiles.flatMap { hashes[$0] ?? [] }))
     }
 
     /// The hashes of stretches of the tree of `size` leaves, in their order.
@@ -41,7 +41,7 @@ extension TileSource {
 /// The tiles in the ledger's tables: those that are full, and the edge.
 struct StoredTiles: TileSource {
     let connection: PostgresConnection
-    let edge: TreeEdge
+    let edge: CompactRange
 
     func hashes(of tiles: [Tile], treeOf size: Int64) async throws -> [Tile: [MerkleHash]] {
         var hashes: [Tile: [MerkleHash]] = [:]

@@ -65,9 +65,9 @@ public struct SealVerification: Sendable {
         from: Position = 1, to: Position = .max, progress: (Int64, Int64) -> Void = { _, _ in }
     ) async throws -> Answer {
         var configuration = store.pool.configuration
-        let connection = try await PostgresConnection.connect(configuration, patience: .seconds(5))
+        let connection = try await PostgresConnection.connect(configuration, timeout: .seconds(5))
         configuration.sessionSettings += EventWindow.sessionSettings
-        let reader = try await PostgresConnection.connect(configuration, patience: .seconds(5))
+        let reader = try await PostgresConnection.connect(configuration, timeout: .seconds(5))
         do {
             let answer = try await run(max(1, from), to, connection, reader, progress)
             await connection.close()
@@ -84,30 +84,30 @@ public struct SealVerification: Sendable {
         _ from: Position, _ to: Position, _ connection: PostgresConnection, _ reader: PostgresConnection,
         _ progress: (Int64, Int64) -> Void
     ) async throws -> Answer {
-        let reference: SealReference
+        let trusted: TrustedTree
         if let directory {
-            reference = try await SealReference(directory, key: key)
+            trusted = try await TrustedTree(directory, key: key)
         } else {
-            reference = try await SealReference(on: connection, reading: reader, key: key)
+            trusted = try await TrustedTree(on: connection, reading: reader, key: key)
         }
         // Looked at after the seal, so that everything sealed is there.
         let head: Position = try await connection.query("SELECT head()").only().decode(0)
-        let end = min(to, max(head, reference.edge.size))
-        var scan = SealScan(reference, from: from, to: end, against: against.map(\.head))
+        let end = min(to, max(head, trusted.edge.size))
+        var verification = LogVerification(trusted, from: from, to: end, against: against.map(\.head))
         if from <= end {
             var leaves = LeafReader()
             for try await chunk in reader.copyOut(LeafReader.script(after: from - 1, upTo: end)) {
-                try leaves.read(chunk) { scan.rows.append($0) }
-                try await scan.compareWhatIsThere()
-                progress(scan.done, end - from + 1)
+                try leaves.read(chunk) { verification.rows.append($0) }
+                try await verification.compareWhatIsThere()
+                progress(verification.done, end - from + 1)
             }
         }
-        try await scan.end()
-        for checkpoint in against { await scan.compare(with: checkpoint.head) }
-        var findings = scan.findings
-        try await EventNames.add(to: &findings, on: connection)
+        try await verification.end()
+        for checkpoint in against { await verification.compare(with: checkpoint.head) }
+        var findings = verification.findings
+        try await FindingLabels.add(to: &findings, on: connection)
         return Answer(
-            position: reference.edge.size, head: head, checked: from <= end ? from...end : nil, key: key,
-            findings: findings.map(\.finding), more: scan.more)
+            position: trusted.edge.size, head: head, checked: from <= end ? from...end : nil, key: key,
+            findings: findings.map(\.finding), more: verification.more)
     }
 }

@@ -44,8 +44,8 @@ enum Failure {
             Foundation.exit(130)
         case is Refusal, is Migrator.Failure, is RightsMissing, is MigrationFile.FormatError, is Rebuild.Busy,
             is Verification.NotProjected,
-            is Rebuild.Obstructed, is RebuildOfAnother, is CannotFold, is ReplacedTables.None,
-            is PastTables.Taken, is NewProjection.Taken, is LogFile.Refused,
+            is Rebuild.Obstructed, is RebuildOfAnother, is FoldFailure, is ReplacedTables.None,
+            is AsOfTables.Taken, is NewProjection.Taken, is LogFile.Refused,
             is EmbeddedServiceError, is DirectoryLost, is FileFailure, is SealStopped, is SealDamaged,
             is SealProofs.NotSealed,
             is SealProofs.TooMuch,

@@ -73,7 +73,7 @@ extension LedgerSettings {
 
     func store(connections: Int = 2) throws -> EventStore {
         EventStore(
-            url: try requireDatabaseURL(), ledger: ledger, connections: connections, patience: .seconds(5),
+            url: try requireDatabaseURL(), ledger: ledger, connections: connections, timeout: .seconds(5),
             applicationName: "jobledger \(ledger)")
     }
 
@@ -89,7 +89,7 @@ extension LedgerSettings {
         try await PostgresConnection.connect(
             EventStore.configuration(
                 url: try requireDatabaseURL(), ledger: ledger, applicationName: "\(applicationName) \(ledger)"),
-            patience: .seconds(5))
+            timeout: .seconds(5))
     }
 
     func logger(_ label: String) -> Logger {
@@ -99,12 +99,12 @@ extension LedgerSettings {
     }
 }
 
-extension Moment {
+extension LogMoment {
     /// Reads the value of the option `name`.
-    static func option(_ name: String) -> @Sendable (String) throws -> Moment {
+    static func option(_ name: String) -> @Sendable (String) throws -> LogMoment {
         { text in
-            guard let moment = Moment(text) else {
-                throw ValidationError("\(name) \(Moment.problem(with: text)).")
+            guard let moment = LogMoment(text) else {
+                throw ValidationError("\(name) \(LogMoment.problem(with: text)).")
             }
             return moment
         }

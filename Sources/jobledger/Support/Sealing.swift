@@ -29,7 +29,7 @@ extension LedgerSettings {
         }
         return Sealer(
             key: try KeyFile.sealKey(at: path, shownAs: keyFile ?? sealKey?.description),
-            memory: SealMemory(path: sealMemory?.path ?? path + ".signed"),
+            record: SealerRecord(path: sealMemory?.path ?? path + ".signed"),
             url: try requireDatabaseURL(), ledger: ledger, logger: logger)
     }
 

@@ -33,7 +33,7 @@ extension EndToEnd {
             let key = try SealKey(name: "vectors/1")
             try write(Data("\(key.verifier)\n".utf8), "vkey")
 
-            var (edge, tiles): (TreeEdge, [Tile: [MerkleHash]]) = (TreeEdge(), [:])
+            var (edge, tiles): (CompactRange, [Tile: [MerkleHash]]) = (CompactRange(), [:])
             var lines: [String] = []
             let encoder = JSONEncoder()
             for size in Self.sizes {
@@ -84,6 +84,7 @@ extension PythonTools {
     /// Runs `scripts/check-seal`.
     static func checkSeal(_ arguments: String..., environment: [String: String] = [:]) async throws -> Outcome {
         try await python().run(
-            [Repository.root.appending(path: "scripts/check-seal").path] + arguments, environment: environment, within: .seconds(120))
+            [Repository.root.appending(path: "scripts/check-seal").path] + arguments, environment: environment,
+            within: .seconds(120))
     }
 }

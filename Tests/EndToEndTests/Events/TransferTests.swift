@@ -14,7 +14,7 @@ extension EndToEnd {
                 let jobs = (0..<150).map { "job \($0)" }
                 func append(_ type: String, _ data: String) async throws {
                     let answers = try await user.ledger.store.append(
-                        jobs.map { AppendRequest(job: $0, events: [NewEvent(type: type, data: data)]) }, patience: .seconds(60))
+                        jobs.map { AppendRequest(job: $0, events: [NewEvent(type: type, data: data)]) }, timeout: .seconds(60))
                     for answer in answers { _ = try answer.get() }
                 }
                 try await append("queued", "{\"name\":\"line\\nfeed\",\n \"total\":60}")

@@ -26,7 +26,7 @@ import Testing
     private static func stranger(to ledger: TestLedger) async throws -> PostgresConnection {
         try await PostgresConnection.connect(
             PostgresConfiguration(url: ledger.url, sessionSettings: [("search_path", "\"\(ledger.name)\"")]),
-            patience: .seconds(60))
+            timeout: .seconds(60))
     }
 
     @Test func whatWasAnsweredIsThereAfterACrash() async throws {

@@ -78,7 +78,7 @@ import Testing
                     requests.append(AppendRequest(job: job, events: [NewEvent(type: "progress", data: #"{"completed":1}"#)]))
                 }
             }
-            _ = try await ledger.store.append(requests, patience: .seconds(120))
+            _ = try await ledger.store.append(requests, timeout: .seconds(120))
         }
     }
 

@@ -51,7 +51,7 @@ import Testing
                     await connection.close()
                 }
                 // A batch of which the answer was lost is answered as a repetition, at its original place.
-                let answers = try await store.append(requests, patience: .seconds(60))
+                let answers = try await store.append(requests, timeout: .seconds(60))
                 #expect(try answers.map { try $0.get()[0].position } == Array(1...20_000))
                 try await group.waitForAll()
             }
@@ -72,7 +72,7 @@ import Testing
                 AppendRequest(job: "a", events: [NewEvent(type: "progress", data: "\u{0}")])
             }
             requests += [AppendRequest(job: "a", events: [NewEvent(type: "finished")])]
-            let answers = try await ledger.store.append(requests, patience: .zero)
+            let answers = try await ledger.store.append(requests, timeout: .zero)
             #expect(try answers[0].get()[0].position == 1)
             #expect(answers[1...3_000].allSatisfy { (try? $0.get()) == nil })
             #expect(try answers[3_001].get()[0].position == 2)

@@ -40,7 +40,7 @@ import Testing
 
     /// They do not share a hint, nor do they make a batch one in which a job comes twice.
     @Test func areRememberedApart() throws {
-        let known = KnownVersions()
+        let known = VersionHints()
         let requests = TwoSpellings.both.map { AppendRequest(job: $0, events: [Self.progress(1)]) }
         let answers: [AppendAnswer] = [3, 8].map {
             .success([Appended(position: 1, version: $0, eventID: .version7(), isDuplicate: false)])

@@ -44,7 +44,7 @@ import Testing
             settings.connections = 2
             settings.mostRequests = 10
             settings.smallEvents = 2
-            settings.patience = .seconds(60)
+            settings.timeout = .seconds(60)
             let (seen, killed) = try await store.withGroupCommit(settings) { commits in
                 let isOver = Flag()
                 async let killed = Self.wreak(ledger, proxy, commits, name, seed, until: isOver)

@@ -19,9 +19,9 @@ import Testing
                 try await commits.beginInFlight(.queue("a")), try await commits.begin(.queue("b")),
                 try await commits.begin(.queue("c")),
             ]
-            let atDoor = try await commits.begin(.queue("d"))
+            let waiting = try await commits.begin(.queue("d"))
             commits.stop()
-            await #expect(throws: GroupCommitStopped.self) { try await atDoor.value }
+            await #expect(throws: GroupCommitStopped.self) { try await waiting.value }
             await #expect(throws: GroupCommitStopped.self) { try await commits.append(.queue("e")) }
             try await ledger.release(holder)
             for task in accepted { _ = try await task.value }
@@ -110,9 +110,9 @@ import Testing
         // A proxy that is stopped listens no more.
         let proxy = try CuttingProxy(target: 9)
         proxy.stop()
-        let store = EventStore(url: "host=127.0.0.1 port=\(proxy.port) user=nobody", patience: .zero)
+        let store = EventStore(url: "host=127.0.0.1 port=\(proxy.port) user=nobody", timeout: .zero)
         var settings = GroupCommit.Settings()
-        settings.patience = .milliseconds(50)
+        settings.timeout = .milliseconds(50)
         try await store.withGroupCommit(settings) { commits in
             let error = await #expect(throws: PostgresError.self) { try await commits.append(.queue("a")) }
             #expect(error?.isConnectionFailure == true && error?.outcomeIsUnknown == false)

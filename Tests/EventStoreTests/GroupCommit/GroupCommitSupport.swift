@@ -6,7 +6,7 @@ import Testing
 
 extension TestLedger {
     /// Keeps everybody from numbering events until ``release(_:)``: a commit that was begun stays in flight, for as long as a busy machine
-    /// takes to bring about what the test wants to see. An append's own patience with the lock would be 10 s.
+    /// takes to bring about what the test wants to see. An append's own timeout with the lock would be 10 s.
     func holdLog() async throws -> PostgresConnection {
         let connection = try await connect(as: "holder")
         let impatient = try await connection.query(
@@ -48,7 +48,7 @@ extension GroupCommit {
 }
 
 extension GroupCommit.Status {
-    var present: Int { [small, large].reduce(0) { $0 + $1.accepted + $1.atDoor + $1.inFlight } }
+    var present: Int { [small, large].reduce(0) { $0 + $1.accepted + $1.waiting + $1.inFlight } }
 }
 
 extension AppendRequest {

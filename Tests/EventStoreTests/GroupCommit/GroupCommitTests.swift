@@ -146,13 +146,13 @@ import Testing
                 let first = try await commits.beginInFlight(.queue("0"))
                 var tasks: [Task<[Appended], any Error>] = []
                 for number in 1...9 { tasks.append(try await commits.begin(.queue("\(number)"))) }
-                #expect(commits.status.small.accepted == 3 && commits.status.small.atDoor == 6)
+                #expect(commits.status.small.accepted == 3 && commits.status.small.waiting == 6)
                 // One leaves the queue and one the door.
                 for index in [1, 6] {
                     tasks[index].cancel()
                     await #expect(throws: CancellationError.self) { try await tasks[index].value }
                 }
-                #expect(commits.status.small.accepted == 3 && commits.status.small.atDoor == 4)
+                #expect(commits.status.small.accepted == 3 && commits.status.small.waiting == 4)
                 try await ledger.release(holder)
                 _ = try await first.value
                 for index in tasks.indices where index != 1 && index != 6 { _ = try await tasks[index].value }
@@ -171,7 +171,7 @@ import Testing
                 let holder = try await ledger.holdLog()
                 var tasks = [try await commits.beginInFlight(.progress("a"))]
                 for number in 1...5 { tasks.append(try await commits.begin(.progress("a", number, padding: 4000))) }
-                #expect(commits.status.small.accepted == 2 && commits.status.small.atDoor == 3)
+                #expect(commits.status.small.accepted == 2 && commits.status.small.waiting == 3)
                 #expect(commits.status.small.acceptedBytes <= 10_000)
                 // Larger than the bound, it is let in when it is the first.
                 tasks.append(try await commits.begin(.progress("a", 6, padding: 20_000)))

@@ -10,7 +10,7 @@ import Testing
         try await TestDatabase.with("ENCODING '\(encoding)' LOCALE 'C'") { url in
             let ledger = LedgerName("l")!
             let migrator = Migrator(url: url, ledger: ledger, files: try MigrationFile.embedded())
-            let store = EventStore(url: url, ledger: ledger, patience: .seconds(60))
+            let store = EventStore(url: url, ledger: ledger, timeout: .seconds(60))
             for attempt in [{ _ = try await migrator.up() }, { _ = try await store.head() }] {
                 let start = ContinuousClock.now
                 let error = await #expect(throws: PostgresError.self) { try await attempt() }

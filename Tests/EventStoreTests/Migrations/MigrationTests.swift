@@ -92,7 +92,7 @@ import Testing
         let url = try await TestServers.shared.postgresURL()
         let stuck = try await PostgresConnection.connect(EventStore.configuration(url: url, ledger: name))
         try await stuck.query("SELECT pg_advisory_lock(hashtextextended('jobledger migrate ' || $1, 0))", name.text)
-        let migrator = Migrator(url: url, ledger: name, files: try MigrationFile.embedded(), patience: .milliseconds(100))
+        let migrator = Migrator(url: url, ledger: name, files: try MigrationFile.embedded(), timeout: .milliseconds(100))
         let error = await #expect(throws: Migrator.Failure.self) { _ = try await migrator.up() }
         let process = await stuck.serverProcess
         #expect(error?.description.contains("process \(process)") == true, "\(String(describing: error))")

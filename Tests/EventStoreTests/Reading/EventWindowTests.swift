@@ -57,7 +57,7 @@ import Testing
             let process = await connection.serverProcess
             let waiting = Task {
                 var read: [RecordedEvent] = []
-                for try await events in connection.events(in: EventWindow(after: 0, limit: 10, patience: .seconds(9))) {
+                for try await events in connection.events(in: EventWindow(after: 0, limit: 10, timeout: .seconds(9))) {
                     read += events
                 }
                 return read
@@ -72,9 +72,9 @@ import Testing
             }
             try await ledger.queue("a")
             #expect(try await waiting.value.map(\.position) == [1])
-            // And gives up when its patience is over.
+            // And gives up when its timeout is over.
             var count = 0
-            for try await events in connection.events(in: EventWindow(after: 1, limit: 10, patience: .milliseconds(1))) {
+            for try await events in connection.events(in: EventWindow(after: 1, limit: 10, timeout: .milliseconds(1))) {
                 count += events.count
             }
             #expect(count == 0)
@@ -87,10 +87,10 @@ import Testing
         try await TestLedger.with { ledger async throws in
             let connection = try await ledger.connect()
             let waiting = Task {
-                for try await _ in connection.events(in: EventWindow(after: 0, limit: 10, patience: .seconds(9))) {}
+                for try await _ in connection.events(in: EventWindow(after: 0, limit: 10, timeout: .seconds(9))) {}
             }
             waiting.cancel()
-            // Had it waited to the end of its patience, there would be no error.
+            // Had it waited to the end of its timeout, there would be no error.
             await #expect(throws: (any Error).self) { try await waiting.value }
             #expect(try await connection.query("SELECT 42").only().decode(0) == Int32(42))
             await connection.close()

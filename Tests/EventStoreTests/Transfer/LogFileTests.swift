@@ -33,7 +33,7 @@ import Testing
                         NewEvent(type: job % 2 == 0 ? "finished" : "truncated", data: job % 2 == 0 ? "{}" : #"{"reason":"r"}"#)
                     ]))
         }
-        for answer in try await ledger.store.append(requests, patience: .seconds(60)) { _ = try answer.get() }
+        for answer in try await ledger.store.append(requests, timeout: .seconds(60)) { _ = try answer.get() }
     }
 
     private static func export(_ ledger: TestLedger, from: Position = 1, to: Position? = nil) async throws -> String {

@@ -16,7 +16,7 @@ import Testing
         let entry = count.enter(channel)
         let pipeline = channel.pipeline.syncOperations
         try pipeline.addHandler(NeverReading())
-        try pipeline.addHandler(Doorkeeper(isDropped: entry == .dropped))
+        try pipeline.addHandler(ConnectionCloser(isDropped: entry == .dropped))
         try pipeline.configureHTTPServerPipeline(withPipeliningAssistance: false, withErrorHandling: false)
         try pipeline.addHandler(ConnectionGuard(ConnectionLimits(HTTPSettings()), isTooMany: entry == .tooMany))
         channel.connect(to: try SocketAddress(ipAddress: "127.0.0.1", port: 1), promise: nil)

@@ -75,7 +75,7 @@ private struct Standby: Sendable {
         let standby = Standby(
             process: process, url: url,
             urlOfBoth: primary.url.replacing("host=\(place)", with: "host=\(place),\(directory.path(""))"))
-        _ = try await PostgresConnection.connect(PostgresConfiguration(url: url), patience: .seconds(60))
+        _ = try await PostgresConnection.connect(PostgresConfiguration(url: url), timeout: .seconds(60))
         return standby
     }
 

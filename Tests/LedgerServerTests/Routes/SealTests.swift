@@ -29,7 +29,7 @@ import TransparencyLog
 
         func run() async throws {
             let sealer = Sealer(
-                key: key, memory: SealMemory(path: directory.appending(path: "memory").path), url: ledger.url,
+                key: key, record: SealerRecord(path: directory.appending(path: "record").path), url: ledger.url,
                 ledger: ledger.name,
                 logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
             _ = try await sealer.sealUntilHead()
@@ -37,7 +37,7 @@ import TransparencyLog
 
         /// Begins the seal of the ledger anew, as who has all keys could.
         func forget() async throws {
-            try FileManager.default.removeItem(at: directory.appending(path: "memory"))
+            try FileManager.default.removeItem(at: directory.appending(path: "record"))
             let connection = try await ledger.connect()
             try await connection.execute(
                 script: """

@@ -168,7 +168,8 @@ import Testing
             // Each second has so many rows of the token, so many of the address, and one of each kind for the rest.
             let seconds = Int64(start.duration(to: .now) / .seconds(1)) + 2
             #expect(
-                rows <= seconds * Int64(RefusalBook.mostOfToken + RefusalBook.mostOfAddress + 2), "\(rows) rows in \(seconds) s")
+                rows <= seconds * Int64(RefusalRecorder.mostOfToken + RefusalRecorder.mostOfAddress + 2),
+                "\(rows) rows in \(seconds) s")
             let rest = try await connection.query("SELECT FROM refusals WHERE detail LIKE 'more of this kind%' AND times > 1")
             #expect(!rest.isEmpty)
             await connection.close()
@@ -185,20 +186,20 @@ import Testing
                         code: "unknown_job"),
                     eventID: nil, detail: "no\u{0}thing")
             }
-            let book = RefusalBook(store: ledger.store, logger: .init(label: "test"))
+            let recorder = RefusalRecorder(store: ledger.store, logger: .init(label: "test"))
             let connection = try await ledger.connect()
             try await connection.execute(script: "ALTER FUNCTION note_refusals RENAME TO elsewhere")
-            let running = Task { await book.run() }
-            book.note(attempt("a"), isKnown: true)
-            book.note(attempt("a"), isKnown: true)
+            let running = Task { await recorder.run() }
+            recorder.note(attempt("a"), isKnown: true)
+            recorder.note(attempt("a"), isKnown: true)
             // Until it has tried in vain: then the function is back.
-            _ = try await eventually("it has tried") { book.failures > 0 ? true : nil }
+            _ = try await eventually("it has tried") { recorder.failures > 0 ? true : nil }
             try await connection.execute(script: "ALTER FUNCTION elsewhere RENAME TO note_refusals")
             func times(_ job: String) async throws -> Int64? {
                 try await connection.query("SELECT times FROM refusals WHERE job = $1", job).first.map { try $0.decode(0) }
             }
             _ = try await eventually("it is written") { try await times("a") == 2 ? true : nil }
-            book.note(attempt("b"), isKnown: true)
+            recorder.note(attempt("b"), isKnown: true)
             running.cancel()
             await running.value
             #expect(try await times("b") == 1)

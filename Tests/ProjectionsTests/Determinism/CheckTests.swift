@@ -28,15 +28,15 @@ import Testing
     }
 
     private static func expectRefusal(_ outcome: ProjectionCheck.Outcome, _ place: String, _ word: String) {
-        let told = outcome.suspicions.map { "\($0.place): \($0.what) \($0.instead)" }
-        #expect(outcome.suspicions.contains { $0.place == place && $0.what.contains(word) }, "\(word) at \(place): \(told)")
-        #expect(outcome.suspicions.allSatisfy { !$0.instead.isEmpty })
+        let told = outcome.diagnostics.map { "\($0.place): \($0.what) \($0.instead)" }
+        #expect(outcome.diagnostics.contains { $0.place == place && $0.what.contains(word) }, "\(word) at \(place): \(told)")
+        #expect(outcome.diagnostics.allSatisfy { !$0.instead.isEmpty })
     }
 
     @Test func theProjectionsThatShipPass() async throws {
         for definition in try ProjectionDefinition.all() {
             let outcome = try await Self.check(definition)
-            #expect(outcome.suspicions == [], "\(definition.name)")
+            #expect(outcome.diagnostics == [], "\(definition.name)")
             #expect(outcome.folds >= 12)
         }
     }
@@ -58,7 +58,7 @@ import Testing
                 .counting(
                     "seen", apply: apply.replacing(", stamp = greatest", with: ", note = NULL, stamp = greatest"),
                     schema: Self.schema))
-            let unexpected = outcome.suspicions.filter { !$0.what.contains("rows") }
+            let unexpected = outcome.diagnostics.filter { !$0.what.contains("rows") }
             #expect(unexpected == [], "\(expression)")
         }
     }
@@ -196,8 +196,8 @@ import Testing
             ON CONFLICT (id) DO UPDATE SET serial = seen.serial + 1;
             """
         let outcome = try await Self.check(.counting("seen", apply: apply, schema: Self.schema))
-        #expect(!outcome.suspicions.isEmpty)
-        #expect(outcome.suspicions.contains { $0.what.contains("in 2 parts") }, "\(outcome.suspicions)")
+        #expect(!outcome.diagnostics.isEmpty)
+        #expect(outcome.diagnostics.contains { $0.what.contains("in 2 parts") }, "\(outcome.diagnostics)")
     }
 
     /// What `projections new` writes passes its case and the check as it is.
@@ -211,7 +211,7 @@ import Testing
         let url = try await TestServers.shared.postgresURL()
         let cases = try await Cases([definition]).run(url: url)
         #expect(cases.count == 1 && cases[0].problems == [])
-        #expect(try await ProjectionCheck(definition).run(url: url).suspicions == [])
+        #expect(try await ProjectionCheck(definition).run(url: url).diagnostics == [])
         #expect(throws: NewProjection.Taken.self) { try NewProjection(.init("job_times")!).write(in: directory.path) }
     }
 }

@@ -83,14 +83,14 @@ import Testing
                 let event = NewEvent(
                     type: type, data: data, metadata: #"{"actor":"ada \\ \#(quoted)"}"#,
                     occurredAt: Timestamp(microseconds: Int64(number) * 86_399_999_999))
-                _ = try await ledger.store.append(event, to: name, patience: .seconds(60))
+                _ = try await ledger.store.append(event, to: name, timeout: .seconds(60))
             }
         }
     }
 
     /// As a caller has it who brings the settings of the database, and none of ours.
     private static func appendBySQL(_ ledger: TestLedger) async throws {
-        let stranger = try await PostgresConnection.connect(PostgresConfiguration(url: ledger.url), patience: .seconds(60))
+        let stranger = try await PostgresConnection.connect(PostgresConfiguration(url: ledger.url), timeout: .seconds(60))
         func append(_ arguments: String) async throws {
             try await stranger.execute(
                 script: "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT \"\(ledger.name)\".append_event(\(arguments)); COMMIT")

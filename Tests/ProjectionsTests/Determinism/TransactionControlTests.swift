@@ -76,7 +76,7 @@ import Testing
             ])
         let outcomes = try await Cases([definition]).run(url: url)
         #expect(outcomes.count == 1 && outcomes[0].problems.count == 1, "\(outcomes)")
-        let connection = try await PostgresConnection.connect(PostgresConfiguration(url: url), patience: .seconds(30))
+        let connection = try await PostgresConnection.connect(PostgresConfiguration(url: url), timeout: .seconds(30))
         #expect(try await connection.query("SELECT to_regclass($1) IS NULL", "public.\(table)").only().decode(0))
         await connection.close()
     }
@@ -113,7 +113,7 @@ import Testing
 
     /// How many schemas and roles there are of a scratch ledger.
     private static func leftovers(of name: String, _ url: String) async throws -> Int64 {
-        let connection = try await PostgresConnection.connect(PostgresConfiguration(url: url), patience: .seconds(30))
+        let connection = try await PostgresConnection.connect(PostgresConfiguration(url: url), timeout: .seconds(30))
         let count: Int64 = try await connection.query(
             """
             SELECT (SELECT count(*) FROM pg_namespace WHERE starts_with(nspname, $1)) + (SELECT count(*) FROM pg_roles WHERE starts_with(rolname, $1))

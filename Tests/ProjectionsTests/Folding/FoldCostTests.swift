@@ -78,7 +78,7 @@ import Testing
                         events.append(NewEvent(type: "progress", data: #"{"completed":\#(first),"runs":\#(runs)}"#))
                     }
                 }
-                let answers = try await ledger.store.append([AppendRequest(job: name, events: events)], patience: .seconds(120))
+                let answers = try await ledger.store.append([AppendRequest(job: name, events: events)], timeout: .seconds(120))
                 let appended = try answers[0].get()
                 jobs.append(
                     Job(shape: shape, runs: size, first: appended[0].position, last: appended[appended.count - 1].position))

@@ -415,7 +415,7 @@ import Testing
             // Stopped where its indexes are still to be made.
             let stopped = try ProjectionDefinition.counting(
                 "counts", apply: "SELECT 1 / 0 FROM new_events", schema: definition.schemaSQL)
-            await #expect(throws: CannotFold.self) { _ = try await ledger.rebuild(stopped) }
+            await #expect(throws: FoldFailure.self) { _ = try await ledger.rebuild(stopped) }
             #expect(try await admin.query("SELECT indexes FROM rebuilds").only().decode(0, as: [String].self) == ["by count"])
             try await eve.query(
                 "UPDATE rebuilds SET definition = $1, indexes = indexes || 'CREATE TABLE public.planted ()'::text",

@@ -66,7 +66,7 @@ import Testing
             }
             // Another definition has not been asked: it stops there again.
             let other = try ProjectionDefinition.counting("counts", apply: "/* other */ " + definition.applySQL)
-            let error = await #expect(throws: CannotFold.self) { try await ledger.rebuild(other) }
+            let error = await #expect(throws: FoldFailure.self) { try await ledger.rebuild(other) }
             #expect(try error?.position == record.decode(0, as: Position.self))
             await owner.close()
         }

@@ -22,7 +22,7 @@ import Testing
                         try await other.caughtUp("batch_jobs")
                     }
                 }
-                let models = (ReadModel(definition, store: one.store), ReadModel(definition, store: other.store))
+                let models = (JobReadModel(definition, store: one.store), JobReadModel(definition, store: other.store))
                 #expect(try await models.0.job("a")?.contains(#""status":"running","total":5,"completed":3"#) == true)
                 #expect(try await models.1.job("a")?.contains(#""status":"queued","total":9,"completed":0"#) == true)
                 #expect(try await models.0.job("b") == nil)

@@ -14,7 +14,7 @@ import Testing
         try await TestLedger.with { ledger async throws in
             let connection = try await ledger.connect()
             let (past, present) = try await connection.discardedTransaction { connection in
-                try await connection.execute(script: PastEvents.view("stream_id = 'a'"))
+                try await connection.execute(script: AsOfEvents.view("stream_id = 'a'"))
                 func columns(_ view: String) async throws -> [String] {
                     try await connection.query(
                         """
@@ -62,7 +62,7 @@ import Testing
     @Test func theCheckSortsIdsAsProductionDoes() async throws {
         let server = try await TestServers.shared.postgresURL()
         let database = "icu_\(UUID().uuidString.lowercased().prefix(8))"
-        let owner = try await PostgresConnection.connect(PostgresConfiguration(url: server), patience: .seconds(30))
+        let owner = try await PostgresConnection.connect(PostgresConfiguration(url: server), timeout: .seconds(30))
         try await owner.execute(
             script:
                 "CREATE DATABASE \"\(database)\" TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'en' LOCALE 'C.UTF-8'"
@@ -85,7 +85,7 @@ import Testing
         var url = try #require(URLComponents(string: server))
         url.path = "/\(database)"
         let outcome = try await ProjectionCheck(definition).run(url: try #require(url.string))
-        #expect(outcome.suspicions == [] && outcome.folds > 6)
+        #expect(outcome.diagnostics == [] && outcome.folds > 6)
         #expect(try await Cases([definition]).run(url: try #require(url.string)).allSatisfy { $0.problems.isEmpty })
         try await owner.execute(script: "DROP DATABASE \"\(database)\"")
         await owner.close()

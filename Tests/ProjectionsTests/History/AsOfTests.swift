@@ -25,7 +25,7 @@ import Testing
                 try await connection.discardedTransaction { connection in
                     try await connection.execute(
                         script: "SET LOCAL jobledger.window_upto = '0'; SET LOCAL jobledger.window_types = '';"
-                            + PastEvents.view("version <= \(version)"))
+                            + AsOfEvents.view("version <= \(version)"))
                     try await fold.createTables(on: connection)
                     try await fold.apply(after: 0, upTo: jobs.head, on: connection)
                     for try await row in connection.stream("SELECT id::text, \(ExpectedJob.sql) FROM pg_temp.batch_jobs") {
@@ -49,7 +49,7 @@ import Testing
         let seed = UInt64.random(in: 0...9999)
         try await TestLedger.with { ledger async throws in
             let jobs = try await RandomJobs.append(Self.isLong ? 200 : 12, mostEvents: 12, to: ledger, seed: seed)
-            let model = ReadModel(try .builtIn("batch_jobs"), store: ledger.store)
+            let model = JobReadModel(try .builtIn("batch_jobs"), store: ledger.store)
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for job in jobs.histories.keys.sorted().prefix(6) {
                     group.addTask {
@@ -82,7 +82,9 @@ import Testing
                 #expect(try await ledger.store.firstPosition(from: .time(event.recordedAt)) == event.position)
             }
             #expect(try await ledger.store.position(of: .position(99)) == 3)
-            #expect(Moment("7") == .position(7) && Moment("-1") == nil && Moment("+1") == nil && Moment("yesterday") == nil)
+            #expect(
+                LogMoment("7") == .position(7) && LogMoment("-1") == nil && LogMoment("+1") == nil
+                    && LogMoment("yesterday") == nil)
         }
     }
 }

@@ -110,7 +110,7 @@ import Testing
         try await TestLedger.with { ledger async throws in
             try await ledger.queue("long", total: 5000)
             let events = (1...4500).map { NewEvent(type: "progress", data: #"{"completed":\#($0 <= 4321 ? $0 : 4321)}"#) }
-            _ = try await ledger.store.append(events.map { AppendRequest(job: "long", events: [$0]) }, patience: .seconds(60))
+            _ = try await ledger.store.append(events.map { AppendRequest(job: "long", events: [$0]) }, timeout: .seconds(60))
             let connection = try await ledger.connect()
             var folded: [Int64] = []
             let columns = try await Blame(try .builtIn("batch_jobs"), ledger: ledger.name)
@@ -125,7 +125,7 @@ import Testing
     }
 }
 
-@Suite struct PastTablesTests {
+@Suite struct AsOfTablesTests {
     /// A whole read model as of a position has the digest that the projection had there; what is there already is not touched.
     @Test(arguments: ["batch_jobs", "batch_job_runs"])
     func aWholeReadModel(projection: String) async throws {
@@ -138,7 +138,7 @@ import Testing
 
             let schema = LedgerName("\(ledger.name)_past")!
             let connection = try await ledger.connect()
-            let tables = PastTables(definition, ledger: ledger.name, window: 50)
+            let tables = AsOfTables(definition, ledger: ledger.name, window: 50)
             let past = try await tables.run(until: then, into: schema, on: connection)
             #expect(past.digest == receipt.digest && past.rows == receipt.rows && past.position == then)
             let rows = try await connection.query("SELECT count(*) FROM \"\(schema)\".\(projection)").only().decode(
@@ -148,7 +148,7 @@ import Testing
                 "SELECT has_table_privilege($1, $2, 'SELECT')", "\(ledger.name)_reader", "\(schema).\(projection)")
             #expect(try readable.only().decode(0))
             for taken in [schema, ledger.name] {
-                await #expect(throws: PastTables.Taken.self) { try await tables.run(until: 1, into: taken, on: connection) }
+                await #expect(throws: AsOfTables.Taken.self) { try await tables.run(until: 1, into: taken, on: connection) }
             }
             try await connection.execute(script: "DROP SCHEMA \"\(schema)\" CASCADE")
             await connection.close()

@@ -156,7 +156,7 @@ import Testing
     /// As of every position of its history, a job is what the first events make of it.
     @Test func asOfAPastPosition() async throws {
         try await TestLedger.with { ledger async throws in
-            let model = ReadModel(try .builtIn("batch_jobs"), store: ledger.store)
+            let model = JobReadModel(try .builtIn("batch_jobs"), store: ledger.store)
             try await ledger.queue("other")
             try await ledger.queue("a", total: 2)
             try await ledger.progress("a", 1)

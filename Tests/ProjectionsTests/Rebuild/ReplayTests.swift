@@ -140,7 +140,7 @@ private let isSoak = ProcessInfo.processInfo.environment["JOBLEDGER_SOAK"] != ni
             try await Self.shell(["pg_restore", "--dbname=\(url)", dump])
             for (definition, digest) in zip(definitions, digests) {
                 let connection = try await PostgresConnection.connect(
-                    EventStore.configuration(url: url, ledger: ledger.name), patience: .seconds(10))
+                    EventStore.configuration(url: url, ledger: ledger.name), timeout: .seconds(10))
                 let finding = try await Verification(definition, ledger: ledger.name).run(on: connection)
                 #expect(finding.isEqual && finding.liveDigest == digest, "after the restore")
                 #expect(try await Rebuild(definition, ledger: ledger.name).run(on: connection).digest == digest)

@@ -74,7 +74,7 @@ struct RandomJobs {
             }
         }
         var made = RandomJobs()
-        let answers = try await ledger.store.append(requests.map(\.0), patience: .seconds(120))
+        let answers = try await ledger.store.append(requests.map(\.0), timeout: .seconds(120))
         for ((request, row), answer) in zip(requests, answers) {
             let position = try answer.get()[0].position
             made.histories[request.job, default: []].append((position, row))

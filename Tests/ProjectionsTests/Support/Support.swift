@@ -95,7 +95,7 @@ extension TestLedger {
             requests.append(AppendRequest(job: "job \(below(jobs)) of \(seed)", events: [event]))
         }
         // What comes after an end is refused, and meant to be.
-        _ = try await store.append(requests, patience: .seconds(60))
+        _ = try await store.append(requests, timeout: .seconds(60))
     }
 }
 

@@ -36,12 +36,12 @@ actor HTTPFollowers {
     }
 
     /// Reads until so many events have come, or nothing more for some time.
-    func read(until goal: Int, patience: Duration) throws {
+    func read(until goal: Int, timeout: Duration) throws {
         var last = (received, ContinuousClock.now)
         while received < goal {
             try read()
             if received != last.0 { last = (received, .now) }
-            guard last.1.duration(to: .now) < patience else { throw BenchFailure("\(received) of \(goal) events came") }
+            guard last.1.duration(to: .now) < timeout else { throw BenchFailure("\(received) of \(goal) events came") }
         }
     }
 

@@ -14,7 +14,7 @@ struct BenchLedger: Sendable {
         let url = bench.databaseURL
         _ = try await Migrator(url: url, ledger: ledger, files: try MigrationFile.embedded()).up()
         let admin = try await PostgresConnection.connect(
-            EventStore.configuration(url: url, ledger: ledger, applicationName: "jobledger bench"), patience: .seconds(10))
+            EventStore.configuration(url: url, ledger: ledger, applicationName: "jobledger bench"), timeout: .seconds(10))
         let made = BenchLedger(name: ledger, url: url, admin: admin)
         try await made.settle()
         return made

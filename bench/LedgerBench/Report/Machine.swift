@@ -17,7 +17,7 @@ struct Machine: Encodable, Sendable {
 
     static func look(_ bench: Bench) async throws -> Machine {
         let connection = try await PostgresConnection.connect(
-            PostgresConfiguration(url: bench.databaseURL), patience: .seconds(10))
+            PostgresConfiguration(url: bench.databaseURL), timeout: .seconds(10))
         let postgres: String = try await connection.query("SELECT current_setting('server_version')").only().decode(0)
         await connection.close()
         let client = RedisClient(try RedisConfiguration(url: bench.redisURL))

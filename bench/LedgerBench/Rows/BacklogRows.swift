@@ -15,7 +15,7 @@ enum BacklogRows {
     static let relay = "relay, 1,000,000 events behind, one subscriber"
     private static let reading = "reading the same events: libpq, binary, all columns, windows of 10,000, nothing decoded"
     /// No work on a million events takes longer, unless something is broken.
-    private static let patience = Duration.seconds(900)
+    private static let timeout = Duration.seconds(900)
 
     static func measure(_ bench: Bench) async throws {
         let events = bench.options.size(1_000_000, quick: 20_000)
@@ -73,7 +73,7 @@ enum BacklogRows {
                         try await bench.withLedger { ledger in
                             let rate = try await Rate.of(log.events) {
                                 let arguments = ["append", "--file", log.lines.path, "--json"]
-                                try await bench.withProgram(arguments, on: ledger.name) { try await $0.finish(within: patience) }
+                                try await bench.withProgram(arguments, on: ledger.name) { try await $0.finish(within: timeout) }
                             }
                             let head = try await ledger.head()
                             guard head == log.events else { throw BenchFailure("\(head) of \(log.events) events were appended") }
@@ -118,7 +118,7 @@ enum BacklogRows {
                     let projector = Projector(definition, store: store, url: ledger.url, logger: .bench)
                     return try await Rate.of(Int(head)) {
                         try await during({ await projector.run() }) {
-                            try await until("\(name) has come to \(head)", within: patience) {
+                            try await until("\(name) has come to \(head)", within: timeout) {
                                 let states = try await ProjectionState.all(on: ledger.admin).filter { $0.name == name }
                                 if let error = states.first?.stopped?.error { throw BenchFailure("\(name) stopped: \(error)") }
                                 return states.first?.position == head
@@ -148,7 +148,7 @@ enum BacklogRows {
                         try await subscriber.says("ready", within: .seconds(20))
                         let relay = Relay(store: store, url: ledger.url, redis: redis, logger: .bench)
                         return try await Rate.of(Int(head)) {
-                            try await during({ await relay.run() }) { try await subscriber.finish(within: patience) }
+                            try await during({ await relay.run() }) { try await subscriber.finish(within: timeout) }
                         }
                     }
                 }

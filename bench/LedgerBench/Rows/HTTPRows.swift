@@ -65,8 +65,8 @@ enum HTTPRows {
                 let callers = try HTTPCallers(service, jobs: jobs)
                 // Until everything has run once.
                 _ = try await callers.run(1...200, every: .milliseconds(2))
-                try await followers.read(until: 200, patience: .seconds(10))
-                async let reading: Void = followers.read(until: 200 + samples, patience: .seconds(30))
+                try await followers.read(until: 200, timeout: .seconds(10))
+                async let reading: Void = followers.read(until: 200 + samples, timeout: .seconds(30))
                 let start = ContinuousClock.now
                 let answered = try await callers.run(1001...(1000 + samples), every: pause)
                 let perSecond = Int(Double(samples) / (start.duration(to: .now) / .seconds(1)))
@@ -105,7 +105,7 @@ enum HTTPRows {
                     // Which of the callers' connections sends is chance, so it counts what came, not from whom.
                     let already = try await ledger.admin.query("SELECT count(*) FROM events").only().decode(0, as: Int64.self)
                     let expected = (Int(already) + events) * 5
-                    async let reading: Void = followers.read(until: expected, patience: .seconds(30))
+                    async let reading: Void = followers.read(until: expected, timeout: .seconds(30))
                     let start = ContinuousClock.now
                     _ = try await callers.run(1...events, every: .microseconds(1_000_000 / rate))
                     let perSecond = Int(Double(events) / (start.duration(to: .now) / .seconds(1)))

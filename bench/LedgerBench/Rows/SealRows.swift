@@ -33,7 +33,7 @@ enum SealRows {
     private static func sealer(_ bench: Bench, _ ledger: BenchLedger) throws -> Sealer {
         let memory = bench.directory.appending(path: "signed-\(UInt32.random(in: .min ... .max))")
         return Sealer(
-            key: try SealKey(name: "bench/\(ledger.name)"), memory: SealMemory(path: memory.path), url: ledger.url,
+            key: try SealKey(name: "bench/\(ledger.name)"), record: SealerRecord(path: memory.path), url: ledger.url,
             ledger: ledger.name,
             logger: .bench)
     }

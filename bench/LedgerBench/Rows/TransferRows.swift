@@ -9,7 +9,7 @@ enum TransferRows {
     static let `import` = "import, 1,000,000 mixed events, as a process, checked before and compared after"
     private static let reading = "reading the same events: libpq, binary, all columns, windows of 10,000, nothing decoded"
     /// No work on a million events takes longer, unless something is broken.
-    private static let patience = Duration.seconds(900)
+    private static let timeout = Duration.seconds(900)
 
     static func measure(_ bench: Bench) async throws {
         let events = bench.options.size(1_000_000, quick: 20_000)
@@ -41,7 +41,7 @@ enum TransferRows {
                 .init(work: export) {
                     try await Rate.of(Int(head)) {
                         try await bench.withProgram(["export", "--out", file.path], on: ledger.name) {
-                            try await $0.finish(within: patience)
+                            try await $0.finish(within: timeout)
                         }
                     }
                 }
@@ -66,7 +66,7 @@ enum TransferRows {
                         try await bench.withLedger { ledger in
                             let rate = try await Rate.of(log.events) {
                                 try await bench.withProgram(["import", file.path], on: ledger.name) {
-                                    try await $0.finish(within: patience)
+                                    try await $0.finish(within: timeout)
                                 }
                             }
                             let head = try await ledger.head()

@@ -31,11 +31,11 @@ struct AuditEvents: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp("The first to look at: a position, or a time in RFC 3339.", valueName: "position|time"),
-        transform: Moment.option("--from"))
-    var from: Moment?
+        transform: LogMoment.option("--from"))
+    var from: LogMoment?
 
-    @Option(help: ArgumentHelp("The last.", valueName: "position|time"), transform: Moment.option("--to"))
-    var to: Moment?
+    @Option(help: ArgumentHelp("The last.", valueName: "position|time"), transform: LogMoment.option("--to"))
+    var to: LogMoment?
 
     @Option(name: .customLong("correlation-id"), help: ArgumentHelp("Only what belongs to this.", valueName: "id"))
     var correlationID: ExactText?

@@ -37,7 +37,7 @@ struct AuditProve: AsyncParsableCommand {
 
     func validate() throws {
         if (event == nil) == (job == nil) { throw ValidationError("Give an event, or --job JOB.") }
-        if let event, EventName(event) == nil {
+        if let event, EventReference(event) == nil {
             throw ValidationError("\(event) is neither a position nor the id of an event (a UUID).")
         }
     }
@@ -63,7 +63,7 @@ struct AuditProve: AsyncParsableCommand {
 
     private func proofs(_ seal: SealProofs) async throws -> [EventProof] {
         if let job { return try await seal.proofs(ofJob: job, isWithheld: withhold) }
-        guard let event, let name = EventName(event) else { return [] }
+        guard let event, let name = EventReference(event) else { return [] }
         return try await seal.proof(of: name, isWithheld: withhold).map { [$0] } ?? []
     }
 }

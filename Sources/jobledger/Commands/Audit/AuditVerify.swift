@@ -22,11 +22,11 @@ struct AuditVerify: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp("The first event to look at: a position, or a time in RFC 3339.", valueName: "position|time"),
-        transform: Moment.option("--from"))
-    var from: Moment?
+        transform: LogMoment.option("--from"))
+    var from: LogMoment?
 
-    @Option(help: ArgumentHelp("The last.", valueName: "position|time"), transform: Moment.option("--to"))
-    var to: Moment?
+    @Option(help: ArgumentHelp("The last.", valueName: "position|time"), transform: LogMoment.option("--to"))
+    var to: LogMoment?
 
     @Option(help: ArgumentHelp("The verifier key, in a file.", valueName: "file"))
     var key: String?

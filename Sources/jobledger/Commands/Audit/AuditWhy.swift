@@ -34,11 +34,13 @@ struct AuditWhy: AsyncParsableCommand {
     }
 
     func validate() throws {
-        if EventName(event) == nil { throw ValidationError("\(event) is neither a position nor the id of an event (a UUID).") }
+        if EventReference(event) == nil {
+            throw ValidationError("\(event) is neither a position nor the id of an event (a UUID).")
+        }
     }
 
     func run() async throws {
-        guard let name = EventName(event) else { return }
+        guard let name = EventReference(event) else { return }
         let settings = try await options.settings()
         let store = try settings.store(connections: 1)
         let why = try await AuditTrail(store).why(name)

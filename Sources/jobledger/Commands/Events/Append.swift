@@ -98,7 +98,7 @@ struct Append: AsyncParsableCommand {
 
     private func append(_ event: NewEvent, to job: JobID, in store: EventStore) async throws {
         do {
-            let appended = try await store.append(event, to: job, expectedVersion: try version(), patience: .seconds(5))
+            let appended = try await store.append(event, to: job, expectedVersion: try version(), timeout: .seconds(5))
             if options.json {
                 return try Output.json(
                     Answer(
@@ -222,7 +222,7 @@ struct Append: AsyncParsableCommand {
                 lines += part.lines
                 bytesRead = part.bytesRead
                 return part.requests
-            }, patience: .seconds(60),
+            }, timeout: .seconds(60),
             answered: { answers in
                 for reply in answers { answer.take(reply, line: lines.removeFirst()) }
                 bar.update(bytesRead / 1000, of: max(size, bytesRead) / 1000)

@@ -21,13 +21,13 @@ struct Export: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp("The first position, or a time: the first event recorded then or later.", valueName: "position|time"),
-        transform: Moment.option("--from"))
-    var from: Moment?
+        transform: LogMoment.option("--from"))
+    var from: LogMoment?
 
     @Option(
         help: ArgumentHelp("The last position, or a time: the last event recorded by then.", valueName: "position|time"),
-        transform: Moment.option("--to"))
-    var to: Moment?
+        transform: LogMoment.option("--to"))
+    var to: LogMoment?
 
     @Option(
         help: ArgumentHelp(

@@ -21,8 +21,8 @@ struct Show: AsyncParsableCommand {
     var job: JobID
 
     @Option(
-        help: ArgumentHelp("A position, or a time in RFC 3339.", valueName: "position|time"), transform: Moment.option("--at"))
-    var at: Moment?
+        help: ArgumentHelp("A position, or a time in RFC 3339.", valueName: "position|time"), transform: LogMoment.option("--at"))
+    var at: LogMoment?
 
     @OptionGroup var projections: ProjectionOptions
     @OptionGroup var options: LedgerOptions
@@ -30,7 +30,7 @@ struct Show: AsyncParsableCommand {
     func run() async throws {
         let settings = try await options.settings()
         let store = try settings.store()
-        let model = ReadModel(try projections.definition(named: ReadModel.projection), store: store)
+        let model = JobReadModel(try projections.definition(named: JobReadModel.projection), store: store)
         let row =
             if let at { try await model.job(job, at: store.position(of: at)) } else { try await model.job(job) }
         guard let row else {

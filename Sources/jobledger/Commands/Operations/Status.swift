@@ -179,7 +179,7 @@ struct Status: AsyncParsableCommand {
                 )
             })
         let seal = try await SealStatus.load(on: connection)
-        let holder = try LogHolder(try await connection.query(LogHolder.statement))
+        let holder = try LogLockHolder(try await connection.query(LogLockHolder.statement))
         return Answer(
             head: head, epoch: try row.decode("epoch"), clockAheadSeconds: Int(try row.decode("ahead", as: Double.self)),
             holder: holder.map {

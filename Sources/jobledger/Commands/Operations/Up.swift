@@ -101,9 +101,9 @@ struct Up: AsyncParsableCommand {
         services += try settings.projectors(definitions, logger: logger)
         if let sealer = seal.sealer { services.append(Running { await sealer.run() }) }
         if let postgres {
-            services.append(Running { try await Revival("Postgres", logger).keep(postgres.exit, postgres.restart) })
+            services.append(Running { try await ServerRestarts("Postgres", logger).keep(postgres.exit, postgres.restart) })
         }
-        if let redis { services.append(Running { try await Revival("Redis", logger).keep(redis.exit, redis.restart) }) }
+        if let redis { services.append(Running { try await ServerRestarts("Redis", logger).keep(redis.exit, redis.restart) }) }
         services.append(Running { try await Self.watch(directory, postgres, redis) })
         services.append(
             try settings.service(

@@ -22,15 +22,15 @@ struct BlameCommand: AsyncParsableCommand {
     var job: JobID
 
     @Option(
-        help: ArgumentHelp("A position, or a time in RFC 3339.", valueName: "position|time"), transform: Moment.option("--at"))
-    var at: Moment?
+        help: ArgumentHelp("A position, or a time in RFC 3339.", valueName: "position|time"), transform: LogMoment.option("--at"))
+    var at: LogMoment?
 
     @OptionGroup var projections: ProjectionOptions
     @OptionGroup var options: LedgerOptions
 
     func run() async throws {
         let settings = try await options.settings()
-        let definition = try projections.definition(named: ReadModel.projection)
+        let definition = try projections.definition(named: JobReadModel.projection)
         let store = try settings.store()
         let position = if let at { try await store.position(of: at) } else { try await store.head() }
         let connection = try await settings.connect("jobledger blame")

@@ -21,11 +21,11 @@ struct Diff: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp("As the log ended here: a position, or a time in RFC 3339.", valueName: "position|time"),
-        transform: Moment.option("--from"))
-    var from: Moment
+        transform: LogMoment.option("--from"))
+    var from: LogMoment
 
-    @Option(help: ArgumentHelp("And here.", valueName: "position|time"), transform: Moment.option("--to"))
-    var to: Moment
+    @Option(help: ArgumentHelp("And here.", valueName: "position|time"), transform: LogMoment.option("--to"))
+    var to: LogMoment
 
     @Option(help: "Only this job.")
     var job: JobID?
@@ -41,7 +41,7 @@ struct Diff: AsyncParsableCommand {
 
     func run() async throws {
         let settings = try await options.settings()
-        let definition = try projections.definition(named: ReadModel.projection)
+        let definition = try projections.definition(named: JobReadModel.projection)
         let store = try settings.store()
         let (from, to) = (try await store.position(of: from), try await store.position(of: to))
         guard from <= to else {

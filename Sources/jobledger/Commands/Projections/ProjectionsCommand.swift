@@ -148,7 +148,7 @@ struct Projections: AsyncParsableCommand {
                 var failed = 0
                 for definition in definitions {
                     let outcome = try await ProjectionCheck(definition).run(url: url)
-                    if !outcome.suspicions.isEmpty { failed += 1 }
+                    if !outcome.diagnostics.isEmpty { failed += 1 }
                     try show(outcome)
                 }
                 return failed
@@ -157,7 +157,7 @@ struct Projections: AsyncParsableCommand {
         }
 
         private func show(_ outcome: ProjectionCheck.Outcome) throws {
-            let problems = outcome.suspicions
+            let problems = outcome.diagnostics
             if options.json {
                 return try Output.json(
                     Line(

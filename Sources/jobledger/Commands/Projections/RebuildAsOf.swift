@@ -6,12 +6,12 @@ import Postgres
 import Projections
 
 /// A read model of the past, instead of another of the present.
-struct PastOptions: ParsableArguments {
+struct AsOfOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
             "Make the tables as the log ended here, beside those in use, and leave these alone: a position, or a time in RFC 3339.",
-            valueName: "position|time"), transform: Moment.option("--until"))
-    var until: Moment?
+            valueName: "position|time"), transform: LogMoment.option("--until"))
+    var until: LogMoment?
 
     @Option(help: ArgumentHelp("The schema for the tables of --until; made where it is not there.", valueName: "schema"))
     var into: String?
@@ -25,13 +25,13 @@ struct PastOptions: ParsableArguments {
         }
     }
 
-    var wanted: (until: Moment, schema: LedgerName)? {
+    var wanted: (until: LogMoment, schema: LedgerName)? {
         if let until, let schema = into.flatMap({ LedgerName($0) }) { (until, schema) } else { nil }
     }
 }
 
 extension RebuildCommand {
-    private struct PastAnswer: Encodable {
+    private struct AsOfAnswer: Encodable {
         var projection: String
         var position: Position
         var rows: Int
@@ -40,21 +40,21 @@ extension RebuildCommand {
         var seconds: Double
     }
 
-    func makePast(
-        _ definition: ProjectionDefinition, until: Moment, into schema: LedgerName, window: Int, _ settings: LedgerSettings,
+    func makeAsOfTables(
+        _ definition: ProjectionDefinition, until: LogMoment, into schema: LedgerName, window: Int, _ settings: LedgerSettings,
         json: Bool
     ) async throws {
         let position = try await settings.store().position(of: until)
         let connection = try await settings.connect("jobledger rebuild \(definition.name)")
         var bar = ProgressBar("replaying", unit: "events")
-        let receipt = try await PastTables(definition, ledger: settings.ledger, window: window)
+        let receipt = try await AsOfTables(definition, ledger: settings.ledger, window: window)
             .run(until: position, into: schema, on: connection) { bar.update($0, of: $1) }
         bar.finish()
         await connection.close()
         let seconds = receipt.duration / .seconds(1)
         if json {
             return try Output.json(
-                PastAnswer(
+                AsOfAnswer(
                     projection: definition.name, position: position, rows: receipt.rows, digest: receipt.digest, events: position,
                     seconds: (seconds * 1000).rounded() / 1000))
         }

@@ -52,7 +52,7 @@ struct RebuildCommand: AsyncParsableCommand {
     @Flag(help: "Give up a rebuild that was begun and not finished.")
     var cancel = false
 
-    @OptionGroup var past: PastOptions
+    @OptionGroup var past: AsOfOptions
     @OptionGroup var projections: ProjectionOptions
     @OptionGroup var options: LedgerOptions
 
@@ -74,7 +74,7 @@ struct RebuildCommand: AsyncParsableCommand {
     func run() async throws {
         let settings = try await options.settings()
         if let (until, schema) = past.wanted {
-            return try await makePast(
+            return try await makeAsOfTables(
                 projections.definition(named: projection), until: until, into: schema, window: window ?? settings.window,
                 settings,
                 json: options.json)

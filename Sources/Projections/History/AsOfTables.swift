@@ -1,0 +1,76 @@
+import EventStore
+import LedgerCore
+import Postgres
+
+/// A whole read model as of a past position, in a schema of its own: for queries over the past, or to compare two moments by SQL.
+///
+/// All of it is one transaction, by the same SQL as the live projection: the schema is there when its tables are complete, and not before.
+public struct AsOfTables: Sendable {
+    public struct Receipt: Sendable {
+        public let position: Position
+        public let rows: Int
+        public let digest: String
+        public let duration: Duration
+    }
+
+    /// Nothing that is there already is written to.
+    public struct Taken: Error, Sendable, CustomStringConvertible {
+        public let schema: String
+        public let table: String
+        public var description: String {
+            "there is a table \(schema).\(table) already: name another schema, or drop it first (DROP SCHEMA \"\(schema)\" CASCADE)"
+        }
+    }
+
+    private let definition: ProjectionDefinition
+    private let ledger: LedgerName
+    private let window: Int64
+
+    public init(_ definition: ProjectionDefinition, ledger: LedgerName, window: Int = 100_000) {
+        precondition(window > 0)
+        self.definition = definition
+        self.ledger = ledger
+        self.window = Int64(window)
+    }
+
+    /// Makes the tables as they were when the log ended at `position`.
+    /// - Parameters:
+    ///   - schema: made where it is not there; the tables of several projections may stand in one.
+    ///   - progress: told after every window how far it is.
+    public func run(
+        until position: Position, into schema: LedgerName, on connection: PostgresConnection,
+        progress: (Position, Position) async throws -> Void = { _, _ in }
+    ) async throws -> Receipt {
+        let start = ContinuousClock.now
+        let past = Fold(definition, ledger: ledger, schema: schema.text)
+        return try await connection.transaction { connection in
+            for table in definition.tables {
+                let isTaken = try await connection.query("SELECT to_regclass($1) IS NOT NULL", "\"\(schema)\".\"\(table)\"")
+                if try isTaken.only().decode(0) { throw Taken(schema: schema.text, table: table) }
+            }
+            try await connection.execute(
+                script:
+                    "CREATE SCHEMA IF NOT EXISTS \"\(schema)\"; GRANT USAGE ON SCHEMA \"\(schema)\" TO \"\(ledger.text)_reader\"")
+            try await past.createTables(on: connection)
+            var folded: Position = 0
+            var analysis = AnalysisSchedule()
+            while folded < position {
+                let next = min(position, folded + window)
+                try await past.apply(after: folded, upTo: next, on: connection)
+                folded = next
+                if analysis.isDue(after: folded) { try await past.analyse(roughly: true, on: connection) }
+                try await progress(folded, position)
+            }
+            try await past.analyse(on: connection)
+            try await past.grantToReaders(on: connection)
+            for table in definition.tables {
+                try await connection.execute(
+                    script:
+                        "COMMENT ON TABLE \"\(schema)\".\"\(table)\" IS '\(definition.name) of \(ledger) as of position \(position)'"
+                )
+            }
+            let digest = try await TableDigest.of(past, on: connection)
+            return Receipt(position: position, rows: digest.rows, digest: digest.digest, duration: start.duration(to: .now))
+        }
+    }
+}

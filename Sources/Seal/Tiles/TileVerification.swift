@@ -1,0 +1,64 @@
+import LedgerCore
+import TransparencyLog
+
+/// Follows the tiles of a tree from the signed root down: a tile is what was signed if its hash is what the tile above it says, and that one
+/// is what was signed.
+struct TileVerification {
+    struct Known {
+        var hashes: [MerkleHash]?
+        /// Whether they are what was signed.
+        var isTrusted: Bool
+    }
+
+    /// A tile that is not what was signed.
+    struct Damage: Sendable {
+        var tile: Tile
+        /// Whether what was signed could be told from the tiles below it.
+        var isRepaired: Bool
+        var isMissing: Bool
+    }
+
+    private let source: any TileSource
+    private let edge: CompactRange
+    private let isEdgeTrusted: Bool
+    /// The last one of each level: they are asked for from left to right.
+    private var known: [Int: (tile: Tile, known: Known)] = [:]
+    private(set) var damages: [Damage] = []
+
+    /// - Parameter isTrusted: whether the edge has the root that was signed.
+    init(_ source: any TileSource, _ edge: CompactRange, isTrusted: Bool) {
+        self.source = source
+        self.edge = edge
+        isEdgeTrusted = isTrusted
+    }
+
+    /// What the hash of a full tile has to be, and whether that was signed.
+    mutating func expectation(of tile: Tile) async throws -> (hash: MerkleHash?, isTrusted: Bool) {
+        let (parent, place) = tile.parent
+        let above = try await hashes(of: parent)
+        guard let hashes = above.hashes, place < hashes.count else { return (nil, false) }
+        return (hashes[place], above.isTrusted)
+    }
+
+    /// The hashes of a tile above level 0.
+    private mutating func hashes(of tile: Tile) async throws -> Known {
+        if tile.width(inTreeOf: edge.size) < Tile.width { return Known(hashes: edge.hashes(of: tile), isTrusted: isEdgeTrusted) }
+        if let (last, known) = known[tile.level], last == tile { return known }
+        let expected = try await expectation(of: tile)
+        let stored = try await source.hashes(of: [tile], treeOf: edge.size)[tile]
+        var known = Known(hashes: stored, isTrusted: false)
+        if let stored, MerkleHash.root(ofFullTile: stored) == expected.hash {
+            known.isTrusted = expected.isTrusted
+        } else {
+            // The tiles below it have it in them.
+            let children = tile.children()
+            let below = try await source.hashes(of: children, treeOf: edge.size)
+            let again = children.compactMap { below[$0].map(MerkleHash.root(ofFullTile:)) }
+            let isRepaired = again.count == Tile.width && MerkleHash.root(ofFullTile: again) == expected.hash
+            damages.append(Damage(tile: tile, isRepaired: isRepaired && expected.isTrusted, isMissing: stored == nil))
+            if isRepaired { known = Known(hashes: again, isTrusted: expected.isTrusted) }
+        }
+        self.known[tile.level] = (tile, known)
+        return known
+    }
+}

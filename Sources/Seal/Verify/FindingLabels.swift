@@ -1,0 +1,78 @@
+import LedgerCore
+import Postgres
+
+/// Says of which job the events are that a verification has found.
+enum FindingLabels {
+    /// Something found, with or without the words for it.
+    enum UnlabelledFinding {
+        case finding(SealVerification.Finding)
+        case difference(LeafComparison.Difference)
+        case named(SealVerification.Finding)
+
+        var position: Position {
+            switch self {
+            case .finding(let finding), .named(let finding): finding.positions.lowerBound
+            case .difference(let difference): difference.positions.lowerBound
+            }
+        }
+
+        var finding: SealVerification.Finding {
+            switch self {
+            case .finding(let finding), .named(let finding): finding
+            case .difference(let difference): .init(difference, nil)
+            }
+        }
+    }
+
+    /// How many events are looked up for their names.
+    private static let most = 1000
+
+    static func add(to found: inout [UnlabelledFinding], on connection: PostgresConnection) async throws {
+        let positions = found.compactMap { unlabelled -> Position? in
+            guard case .difference(let difference) = unlabelled, difference.kind != .removed, difference.positions.count == 1
+            else {
+                return nil
+            }
+            return difference.positions.lowerBound
+        }
+        let rows = try await connection.query(
+            "SELECT position, stream_id, version, type FROM events WHERE position = ANY ($1)", Array(positions.prefix(most)))
+        var names: [Position: String] = [:]
+        for row in rows {
+            names[try row.decode(0)] =
+                "job \(try row.decode(1, as: String.self)), version \(try row.decode(2, as: Int32.self)) (\(try row.decode(3, as: String.self)))"
+        }
+        found = found.map { unlabelled in
+            guard case .difference(let difference) = unlabelled else { return unlabelled }
+            return .named(.init(difference, names[difference.positions.lowerBound]))
+        }
+    }
+}
+
+extension SealVerification.Finding {
+    /// - Parameter name: the event's, where it is known.
+    init(_ difference: LeafComparison.Difference, _ name: String?) {
+        let (first, last) = (difference.positions.lowerBound, difference.positions.upperBound)
+        let subject = name.map { "\($0): " } ?? ""
+        positions = difference.positions
+        switch difference.kind {
+        case .altered:
+            kind = .altered
+            message =
+                subject + "it is not what was sealed"
+                + (difference.shift == 0 ? "" : ", which was at position \(first - difference.shift)")
+        case .removed:
+            kind = .removed
+            message = "the event that was sealed here is gone"
+        case .added:
+            kind = .added
+            message = subject + "no such event was sealed"
+        case .moved:
+            kind = .moved
+            message =
+                first == last
+                ? subject + "it was sealed at position \(first - difference.shift)"
+                : "these events were sealed at the positions \(first - difference.shift)–\(last - difference.shift)"
+        }
+    }
+}

@@ -1,0 +1,220 @@
+import LedgerCore
+import TransparencyLog
+
+/// One walk over the events, tile by tile, beside what was sealed of them.
+struct LogVerification {
+    typealias Finding = SealVerification.Finding
+
+    private let trusted: TrustedTree
+    private var tileVerification: TileVerification
+    private let from: Position
+    private let end: Position
+    private var size: Position { trusted.edge.size }
+
+    /// Events that were read and are not compared yet, in the order of the table.
+    var rows: [LeafReader.Row] = []
+    private var compared = 0
+    /// The next position that is compared.
+    private var next: Position
+    private var comparison = LeafComparison(mostDifferences: Self.most)
+    private var others: [Finding] = []
+    private var moreOthers = 0
+    /// The tree goes on behind the seal, to where checkpoints from outside may know it.
+    private var tail: CompactRange
+    private var tailRoots: [Position: MerkleHash?]
+    private var lastTime = Int64.min
+    /// Tiles of level 0, fetched many at a time.
+    private var fetched: (numbers: Range<Int64>, hashes: [Tile: [MerkleHash]]) = (0..<0, [:])
+
+    /// The most findings of a kind that are kept.
+    private static let most = 10_000
+    /// How many tiles are fetched at once: as many as a tile of level 1 is made of.
+    private static let fetch = Int64(Tile.width)
+
+    init(_ trusted: TrustedTree, from: Position, to end: Position, against: [TreeHead]) {
+        self.trusted = trusted
+        self.from = from
+        self.end = end
+        next = from
+        tileVerification = TileVerification(trusted.source, trusted.edge, isTrusted: trusted.isTrusted)
+        tail = trusted.edge
+        tailRoots = Dictionary(against.filter { $0.size > trusted.edge.size }.map { ($0.size, nil) }, uniquingKeysWith: { $1 })
+    }
+
+    var done: Int64 { next - from }
+
+    /// Compares what is complete of what was read: whole tiles, and what lies behind the seal.
+    mutating func compareWhatIsThere() async throws {
+        while let last = rows.last, compared < rows.count, next <= size {
+            let upTo = lastOfTile
+            guard last.position > upTo else { break }
+            try await compareTile(upTo: upTo)
+        }
+        if next > size { compareTail() }
+        if compared == rows.count {
+            rows.removeAll(keepingCapacity: true)
+            compared = 0
+        }
+    }
+
+    /// Compares the rest: there are no more events.
+    mutating func end() async throws {
+        while next <= min(size, end) { try await compareTile(upTo: lastOfTile) }
+        compareTail()
+    }
+
+    private var lastOfTile: Position { min(((next - 1) / Int64(Tile.width) + 1) * Int64(Tile.width), size, end) }
+
+    /// What was found, in order.
+    var findings: [FindingLabels.UnlabelledFinding] {
+        mutating get {
+            var unlabelled = comparison.end().map(FindingLabels.UnlabelledFinding.difference)
+            let damaged = tileVerification.damages.map { damage in
+                let leaves = damage.tile.leaves
+                return Finding(
+                    kind: .tile, positions: leaves.lowerBound + 1...leaves.upperBound,
+                    message: "the tile \(damage.tile.path()) \(damage.isMissing ? "is missing" : "was altered")"
+                        + (damage.isRepaired
+                            ? "; the tiles below it give what was signed"
+                            : ": of the events it stands for, only those that differ from the tiles below are named"))
+            }
+            unlabelled += (trusted.findings + others + damaged).map(FindingLabels.UnlabelledFinding.finding)
+            return unlabelled.sorted { $0.position < $1.position }
+        }
+    }
+
+    /// Findings beyond those that are kept.
+    var more: Int { comparison.more + moreOthers }
+
+    // MARK: The sealed part
+
+    private mutating func compareTile(upTo last: Position) async throws {
+        let number = (next - 1) / Int64(Tile.width)
+        let tile = Tile(level: 0, number: number)
+        let first = number * Int64(Tile.width) + 1
+        var here = compared
+        while here < rows.count, rows[here].position <= last { here += 1 }
+        let met = rows[compared..<here]
+        let sealed = try await sealedHashes(of: tile, met)
+        defer {
+            compared = here
+            next = last + 1
+        }
+        guard let sealed else { return }
+        let places = Int(next - first)...Int(last - first)
+        if comparison.isClean, met.count == places.count,
+            zip(met, places).allSatisfy({ $0.leaf == sealed[$1] && $0.position == first + Int64($1) })
+        {
+            return checkTimes(met)
+        }
+        lastTime = .min
+        var rest = met
+        for place in places {
+            let position = first + Int64(place)
+            comparison.compare(
+                at: position, sealed: sealed[place], row: rest.first?.position == position ? rest.removeFirst().leaf : nil)
+            while let row = rest.first, row.position == position { comparison.met(rest.removeFirst().leaf, at: row.position) }
+        }
+    }
+
+    /// What was sealed at the places of a tile; where the tile is not what was signed, it is told, and the next best is taken.
+    private mutating func sealedHashes(of tile: Tile, _ met: ArraySlice<LeafReader.Row>) async throws -> [MerkleHash]? {
+        if tile.width(inTreeOf: size) < Tile.width { return trusted.edge.hashes(of: tile) }
+        let hashes = try await stored(tile)
+        let expected = try await tileVerification.expectation(of: tile)
+        // Where the tile above it is lost, that is told, and nothing is known of this one.
+        guard let hash = expected.hash, hashes.map(MerkleHash.root(ofFullTile:)) != hash else { return hashes }
+        let range = tile.leaves.lowerBound + 1...tile.leaves.upperBound
+        let state = hashes == nil ? "is missing" : "was altered"
+        let isComplete = met.count == Tile.width && zip(met, range).allSatisfy { $0.position == $1 }
+        if expected.isTrusted, isComplete, MerkleHash.root(ofFullTile: met.map(\.leaf)) == hash {
+            say(.tile, range, "the tile \(tile.path()) \(state); the events that it stands for are what was sealed")
+            return met.map(\.leaf)
+        }
+        say(
+            .tile, range,
+            "the tile \(tile.path()) \(state), and the events that it stands for are not what was sealed: one of them at least was altered"
+        )
+        return hashes
+    }
+
+    private mutating func stored(_ tile: Tile) async throws -> [MerkleHash]? {
+        if !fetched.numbers.contains(tile.number) {
+            let first = tile.number / Self.fetch * Self.fetch
+            let numbers = max(first, tile.number)..<min(first + Self.fetch, size / Int64(Tile.width))
+            fetched = (numbers, try await trusted.source.hashes(of: numbers.map { Tile(level: 0, number: $0) }, treeOf: size))
+        }
+        return fetched.hashes[tile]
+    }
+
+    private mutating func say(_ kind: Finding.Kind, _ positions: ClosedRange<Position>, _ message: String) {
+        guard others.count < Self.most else {
+            moreOthers += 1
+            return
+        }
+        others.append(Finding(kind: kind, positions: positions, message: message))
+    }
+
+    // MARK: Behind the seal
+
+    private mutating func compareTail() {
+        while compared < rows.count {
+            let row = rows[compared]
+            compared += 1
+            if row.position > next {
+                say(.removed, next...row.position - 1, "there are no events here, though there are behind")
+            } else if row.position < next {
+                say(.added, row.position...row.position, "a second event stands here")
+            }
+            comparison.behind(row.leaf, at: row.position)
+            checkTimes(rows[compared - 1..<compared])
+            if row.position == tail.size + 1 {
+                tail.append(row.leaf)
+                if tailRoots[tail.size] != nil { tailRoots[tail.size] = tail.root }
+            }
+            next = max(next, row.position + 1)
+        }
+    }
+
+    /// The clock of the log never goes back.
+    private mutating func checkTimes(_ rows: ArraySlice<LeafReader.Row>) {
+        for row in rows {
+            if row.recordedAt < lastTime {
+                say(
+                    .time, row.position...row.position,
+                    "it was recorded before the event before it, as no event that is appended is")
+            }
+            lastTime = row.recordedAt
+        }
+    }
+
+    // MARK: Checkpoints from outside
+
+    /// Whether the history that a checkpoint knows is the beginning of this one.
+    mutating func compare(with head: TreeHead) async {
+        let root: MerkleHash?
+        if head.size <= size {
+            root = try? await trusted.source.root(at: head.size, treeOf: size)
+            guard root != nil else {
+                return say(
+                    .history, head.size...head.size,
+                    "tiles are missing that it would take to compare with the checkpoint of \(head.size) events")
+            }
+        } else {
+            root = tailRoots[head.size] ?? nil
+            guard root != nil else {
+                return say(
+                    .history, head.size...head.size,
+                    """
+                    the checkpoint of \(head.origin) knows of \(head.size) events, and the log ends at \(tail.size): it was cut off, or is \
+                    an older backup
+                    """)
+            }
+        }
+        if root != head.root {
+            say(
+                .history, head.size...head.size,
+                "the first \(head.size) events are not those of the checkpoint of \(head.origin): the history was rewritten")
+        }
+    }
+}

@@ -1,0 +1,130 @@
+import EmbeddedServices
+import EventStore
+import Foundation
+import LedgerCore
+import LedgerTesting
+import Logging
+import Postgres
+import Testing
+
+/// Who sits on the log is named, and ended where that is wanted and allowed.
+@Suite struct LogLockHolderTests {
+    /// A session of a user with one role, who has locked the log and has taken all limits off.
+    private static func sitter(on ledger: TestLedger, as user: String) async throws -> PostgresConnection {
+        let admin = try await ledger.connect()
+        try await admin.execute(script: "CREATE ROLE \(user) LOGIN PASSWORD 'secret' IN ROLE \"\(ledger.name)_appender\"")
+        await admin.close()
+        var url = try #require(URLComponents(string: ledger.url))
+        (url.user, url.password) = (user, "secret")
+        let sitter = try await PostgresConnection.connect(
+            EventStore.configuration(url: try #require(url.string), ledger: ledger.name, applicationName: "sitter"))
+        try await sitter.execute(
+            script: """
+                BEGIN; SELECT append_event('\(user)', 'queued', '{"name":"n"}');
+                SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0
+                """)
+        return sitter
+    }
+
+    private static func user() -> String { "sitter_\(UInt32.random(in: 0...UInt32.max))" }
+
+    private static func holder(_ connection: PostgresConnection) async throws -> LogLockHolder? {
+        try LogLockHolder(try await connection.query(LogLockHolder.statement))
+    }
+
+    @Test func aSessionIsNamedAndEnded() async throws {
+        try await TestLedger.with { ledger in
+            let admin = try await ledger.connect()
+            #expect(try await Self.holder(admin) == nil)
+            let user = Self.user()
+            let sitter = try await Self.sitter(on: ledger, as: user)
+            let holder = try #require(try await Self.holder(admin))
+            #expect(holder.process == (await sitter.serverProcess) && holder.user == user && holder.application == "sitter")
+            #expect(holder.preparedAs == nil && holder.waiting == 0 && holder.longestWait == nil)
+            // Others wait for it.
+            let waiting = Task { try await ledger.queue("other") }
+            _ = try await eventually("one waits") {
+                try await Self.holder(admin).flatMap { $0.waiting == 1 && $0.longestWait != nil ? true : nil }
+            }
+
+            // The relay's role may ask to end it, but the owner of the ledger has no right to.
+            let relay = try await ledger.connect()
+            try await relay.execute(script: "SET ROLE \"\(ledger.name)_relay\"")
+            let end = PostgresStatement("SELECT end_log_holder($1)", [holder.transaction])
+            let refused = await #expect(throws: PostgresError.self) { try await relay.query(end) }
+            #expect(refused?.sqlState == .insufficientPrivilege)
+            #expect(refused?.hint?.contains("GRANT pg_read_all_stats, pg_signal_backend TO \(ledger.name)_owner") == true)
+
+            try await admin.execute(script: "GRANT pg_read_all_stats, pg_signal_backend TO \"\(ledger.name)_owner\"")
+            var watch = LogLockWatch(endingAfter: .seconds(5), logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+            _ = try await eventually("the watch has ended it") {
+                try await watch.look(on: relay)
+                return try await Self.holder(relay)?.transaction == holder.transaction ? nil : true
+            }
+            // Who waited for 10 s has given up with nothing written, who waited less has appended.
+            _ = await waiting.result
+            await #expect(throws: PostgresError.self) { try await sitter.execute(script: "COMMIT") }
+            #expect(try await ledger.queue("next").version == 1)
+            #expect(try await ledger.store.page(EventQuery(job: user)).isEmpty)
+            try await admin.execute(script: "DROP ROLE \(user)")
+            for connection in [admin, relay, sitter] { await connection.close() }
+        }
+    }
+
+    /// Who has it for a moment is nobody's to end.
+    @Test func aQuickOneIsLeftAlone() async throws {
+        try await TestLedger.with { ledger in
+            let (quick, relay) = (try await ledger.connect(), try await ledger.connect())
+            try await relay.execute(script: "GRANT pg_read_all_stats, pg_signal_backend TO \"\(ledger.name)_owner\"")
+            try await quick.execute(script: #"BEGIN; SELECT append_event('a', 'queued', '{"name":"n"}')"#)
+            let holder = try #require(try await Self.holder(relay))
+            let ended: Bool = try await relay.query("SELECT end_log_holder($1)", holder.transaction).only().decode(0)
+            #expect(!ended)
+            try await quick.execute(script: "COMMIT")
+            #expect(
+                try await relay.query("SELECT end_log_holder($1)", holder.transaction).only().decode(0, as: Bool.self) == false)
+            #expect(try await ledger.count() == 1)
+            for connection in [quick, relay] { await connection.close() }
+        }
+    }
+
+    /// What only an owner can do, by locking the table by hand.
+    @Test func aPreparedTransactionIsNamed() async throws {
+        let server = try await PrivatePostgres.start(
+            directory: TestServers.directory("prepared"), settings: ["max_prepared_transactions": "5", "fsync": "off"])
+        try await TestLedger.with(url: server.url) { ledger in
+            let connection = try await ledger.connect()
+            // It has no session, also after a restart.
+            try await connection.execute(
+                script: """
+                    BEGIN; LOCK TABLE serialiser IN SHARE ROW EXCLUSIVE MODE; CREATE TABLE something (); PREPARE TRANSACTION 'forgotten'
+                    """)
+            for restarts in [false, true] {
+                if restarts {
+                    try await server.kill()
+                    try await server.restart()
+                }
+                let other = try await ledger.connect()
+                let holder = try #require(try await Self.holder(other))
+                #expect(holder.process == nil && holder.preparedAs == "forgotten" && holder.age != nil)
+                #expect(holder.name.contains("the prepared transaction forgotten of"))
+                await other.close()
+            }
+            await connection.close()
+            let last = try await ledger.connect()
+            let holder = try #require(try await Self.holder(last))
+            _ = try await eventually("it is old enough") { () -> Bool? in
+                do {
+                    _ = try await last.query("SELECT end_log_holder($1)", holder.transaction)
+                    return nil
+                } catch let error as PostgresError where error.sqlState == SQLState("55006") {
+                    return error.hint == "ROLLBACK PREPARED 'forgotten'" ? true : nil
+                }
+            }
+            try await last.execute(script: "ROLLBACK PREPARED 'forgotten'")
+            #expect(try await Self.holder(last) == nil)
+            await last.close()
+        }
+        try await server.stop()
+    }
+}

@@ -1,0 +1,52 @@
+import LedgerCore
+import Testing
+
+@testable import Feed
+
+@Suite struct ReceivedSpanTests {
+    private let now = ContinuousClock.now
+
+    /// Each event says behind which position everything has been received.
+    @Test func tellsHolesByThePositions() {
+        var receivedSpan = ReceivedSpan()
+        func receive(_ positions: Position...) -> [Position] { positions.map { receivedSpan.receive($0) } }
+        #expect(receive(5, 6, 7) == [4, 4, 4])
+        // Again, and older: what was received once is claimed, and no more.
+        #expect(receive(7, 6, 4) == [4, 4, 3])
+        #expect(receive(8, 10, 11) == [4, 9, 9])
+        #expect(receive(9, 12) == [8, 9])
+        receivedSpan.cut()
+        #expect(receive(13) == [12])
+    }
+
+    /// What had to be read elsewhere does not count as received.
+    @Test func whatIsOnlyHeardOfIsAHole() {
+        var receivedSpan = ReceivedSpan()
+        func receive(_ positions: Position...) -> [Position] { positions.map { receivedSpan.receive($0) } }
+        #expect(receive(1) == [0])
+        receivedSpan.receiveNotice(2)
+        #expect(receive(3, 4) == [2, 2])
+        receivedSpan.receiveNotice(3)
+        #expect(receive(5) == [2])
+    }
+
+    @Test func theBeatShowsALossAtTheTail() {
+        var receivedSpan = ReceivedSpan()
+        func beat(_ positions: Position...) -> [Bool] { positions.map { receivedSpan.beat($0, at: now) } }
+        #expect(beat(0, 3) == [false, true])
+        #expect([receivedSpan.receive(4)] == [3])
+        #expect(beat(4, 2, 6, 6) == [false, false, true, false])
+        #expect([receivedSpan.receive(7)] == [6])
+    }
+
+    @Test func aBeatIsBelievedForAWhile() {
+        var receivedSpan = ReceivedSpan()
+        #expect(receivedSpan.told(at: now) == nil)
+        _ = receivedSpan.beat(3, at: now)
+        #expect(receivedSpan.told(at: now.advanced(by: .seconds(1))) == 3)
+        #expect(receivedSpan.told(at: now.advanced(by: ReceivedSpan.longestSilence)) == nil)
+        _ = receivedSpan.beat(3, at: now)
+        receivedSpan.cut()
+        #expect(receivedSpan.told(at: now) == nil)
+    }
+}
