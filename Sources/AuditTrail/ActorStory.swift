@@ -3,23 +3,23 @@ import LedgerCore
 import Postgres
 
 /// What one actor did, for one screen.
-public struct ActorStory: Sendable {
-    public struct Deeds: Sendable, Equatable {
-        public var type: EventType
-        public var count: Int
+package struct ActorStory: Sendable {
+    package struct Deeds: Sendable, Equatable {
+        package var type: EventType
+        package var count: Int
     }
 
-    public var actor: ExactText
+    package var actor: ExactText
     /// Of each type, in order of the types.
-    public var deeds: [Deeds]
+    package var deeds: [Deeds]
     /// How many of the actor's events, the newest, were counted; there may be more.
-    public var counted: Int
-    public var isCountedWhole: Bool
-    public var first: TrailEntry
+    package var counted: Int
+    package var isCountedWhole: Bool
+    package var first: TrailEntry
     /// The newest first.
-    public var latest: [TrailEntry]
+    package var latest: [TrailEntry]
     /// The jobs of the events that were counted, the one with the newest event first, at most ``mostJobs``, with how many events each has.
-    public var jobs: [(job: JobID, count: Int)]
+    package var jobs: [(job: JobID, count: Int)]
 
     /// The most events that are counted.
     static let mostCounted = 1000
@@ -29,7 +29,7 @@ public struct ActorStory: Sendable {
 extension AuditTrail {
     /// - Parameter latest: how many of the newest events are told.
     /// - Returns: `nil` for who has done nothing.
-    public func story(ofActor actor: ExactText, latest: Int = 15) async throws -> ActorStory? {
+    package func story(ofActor actor: ExactText, latest: Int = 15) async throws -> ActorStory? {
         try await withTrail { connection, _ -> ActorStory? in
             var query = TrailQuery(limit: latest)
             query.actor = actor

@@ -3,32 +3,32 @@ import LedgerCore
 import Postgres
 
 /// Who did what, when and why: questions to the read model `audit_log`.
-public struct AuditTrail: Sendable {
+package struct AuditTrail: Sendable {
     let store: EventStore
 
-    public static let projection = "audit_log"
+    package static let projection = "audit_log"
 
-    public init(_ store: EventStore) { self.store = store }
+    package init(_ store: EventStore) { self.store = store }
 
     /// Entries, and the position up to which the read model has come.
-    public struct Page: Sendable {
-        public var position: Position
-        public var entries: [TrailEntry]
+    package struct Page: Sendable {
+        package var position: Position
+        package var entries: [TrailEntry]
         /// Whether it ended early, for what its entries hold: there are more behind the last.
-        public var isCut = false
+        package var isCut = false
     }
 
     /// About how many bytes of texts an answer may have over HTTP. Metadata that events bring may be large.
-    public static let mostBytes = 4 << 20
+    package static let mostBytes = 4 << 20
 
     /// The read model is not there yet.
-    public struct NotProjected: Error, Sendable, CustomStringConvertible {
-        public let description =
+    package struct NotProjected: Error, Sendable, CustomStringConvertible {
+        package let description =
             "the read model audit_log is not there yet: jobledger project makes it, and `jobledger up` runs that"
     }
 
     /// - Parameter mostBytes: about how many bytes of texts the page may have; it ends behind the entry that is beyond.
-    public func page(_ query: TrailQuery, mostBytes: Int = .max) async throws -> Page {
+    package func page(_ query: TrailQuery, mostBytes: Int = .max) async throws -> Page {
         try await withTrail { connection, position in
             var page = Page(position: position, entries: [])
             var bytes = 0

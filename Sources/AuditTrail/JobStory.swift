@@ -3,32 +3,32 @@ import LedgerCore
 import Postgres
 
 /// A job from its first event to its last, for one screen: progress that one actor reports in a row is one line.
-public struct JobStory: Sendable {
-    public struct Line: Sendable {
+package struct JobStory: Sendable {
+    package struct Line: Sendable {
         /// The first event, and the last where there are several.
-        public var first: TrailEntry
-        public var last: TrailEntry
-        public var count: Int
+        package var first: TrailEntry
+        package var last: TrailEntry
+        package var count: Int
     }
 
-    public var job: JobID
-    public var lines: [Line]
+    package var job: JobID
+    package var lines: [Line]
     /// How many events were left out between the first and the last ones; none of them is told.
-    public var left: Int
+    package var left: Int
     /// Everybody who had a part in it, in the order of appearance.
-    public var actors: [ExactText]
-    public var events: Int
+    package var actors: [ExactText]
+    package var events: Int
 
     /// How many events at the beginning and at the end are told at most.
     static let most = 5000
 
     /// How it ended; `nil` while it has not.
-    public var end: TrailEntry? { lines.last.flatMap { $0.last.type.isEnd ? $0.last : nil } }
+    package var end: TrailEntry? { lines.last.flatMap { $0.last.type.isEnd ? $0.last : nil } }
 }
 
 extension AuditTrail {
     /// - Returns: `nil` where there is no such job.
-    public func story(ofJob job: JobID) async throws -> JobStory? {
+    package func story(ofJob job: JobID) async throws -> JobStory? {
         try await withTrail { connection, _ -> JobStory? in
             var query = TrailQuery(order: .oldest, limit: JobStory.most)
             query.job = job

@@ -3,40 +3,40 @@ import LedgerCore
 import Postgres
 
 /// Something that the service has refused, as the ledger keeps it.
-public struct RecordedRefusal: Sendable, Equatable {
-    public var number: Int64
-    public var firstAt: Timestamp
-    public var lastAt: Timestamp
+package struct RecordedRefusal: Sendable, Equatable {
+    package var number: Int64
+    package var firstAt: Timestamp
+    package var lastAt: Timestamp
     /// How often, between the two.
-    public var times: Int64
+    package var times: Int64
     /// The id of the token, or the one that was claimed, and its name where there is one and who asks may know it.
-    public var token: ExactText?
-    public var tokenName: String?
-    public var peer: String?
-    public var method: String
-    public var path: String
-    public var actor: ExactText?
-    public var job: JobID?
-    public var type: String?
-    public var eventID: EventID?
-    public var code: String
-    public var detail: String
+    package var token: ExactText?
+    package var tokenName: String?
+    package var peer: String?
+    package var method: String
+    package var path: String
+    package var actor: ExactText?
+    package var job: JobID?
+    package var type: String?
+    package var eventID: EventID?
+    package var code: String
+    package var detail: String
     /// The database's user who wrote it down, a service; `nil` in rows that are older than this column.
-    public var notedBy: String?
+    package var notedBy: String?
 }
 
 /// Which refusals: conditions that all have to hold, and a page.
-public struct RefusalQuery: Sendable {
-    public var actor: ExactText?
-    public var token: ExactText?
-    public var job: JobID?
-    public var code: ExactText?
-    public var order: TrailQuery.Order
+package struct RefusalQuery: Sendable {
+    package var actor: ExactText?
+    package var token: ExactText?
+    package var job: JobID?
+    package var code: ExactText?
+    package var order: TrailQuery.Order
     /// The last number of the page before.
-    public var after: Int64?
-    public var limit: Int
+    package var after: Int64?
+    package var limit: Int
 
-    public init(order: TrailQuery.Order = .newest, limit: Int = 100) {
+    package init(order: TrailQuery.Order = .newest, limit: Int = 100) {
         self.order = order
         self.limit = limit
     }
@@ -68,7 +68,7 @@ public struct RefusalQuery: Sendable {
 
 extension AuditTrail {
     /// What the service has refused.
-    public func refusals(_ query: RefusalQuery) async throws -> [RecordedRefusal] {
+    package func refusals(_ query: RefusalQuery) async throws -> [RecordedRefusal] {
         try await store.pool.withConnection { connection in
             try await connection.query(query.statement).map { row in
                 RecordedRefusal(

@@ -3,20 +3,20 @@ import LedgerCore
 import Postgres
 
 /// One thing that was done.
-public struct TrailEntry: Sendable, Equatable {
-    public var position: Position
-    public var eventID: EventID
-    public var actor: ExactText?
-    public var job: JobID
-    public var version: Int32
-    public var type: EventType
-    public var recordedAt: Timestamp
-    public var occurredAt: Timestamp?
-    public var correlationID: ExactText?
-    public var causationID: ExactText?
-    public var source: String?
+package struct TrailEntry: Sendable, Equatable {
+    package var position: Position
+    package var eventID: EventID
+    package var actor: ExactText?
+    package var job: JobID
+    package var version: Int32
+    package var type: EventType
+    package var recordedAt: Timestamp
+    package var occurredAt: Timestamp?
+    package var correlationID: ExactText?
+    package var causationID: ExactText?
+    package var source: String?
     /// A job's name, a message, a reason or an error: what the type does not say.
-    public var detail: String?
+    package var detail: String?
 
     /// - Parameter row: the columns of ``TrailQuery``, in their order.
     init(_ row: PostgresRow) throws {
@@ -43,5 +43,5 @@ public struct TrailEntry: Sendable, Equatable {
     }
 
     /// When it happened: by the caller's clock where it was given, otherwise by the ledger's.
-    public var happenedAt: Timestamp { occurredAt ?? recordedAt }
+    package var happenedAt: Timestamp { occurredAt ?? recordedAt }
 }

@@ -3,24 +3,24 @@ import LedgerCore
 import Postgres
 
 /// What an auditor asks of the read model `audit_log`: conditions that all have to hold, and a page.
-public struct TrailQuery: Sendable, Equatable {
-    public var actor: ExactText?
-    public var type: EventType?
-    public var job: JobID?
-    public var correlationID: ExactText?
+package struct TrailQuery: Sendable, Equatable {
+    package var actor: ExactText?
+    package var type: EventType?
+    package var job: JobID?
+    package var correlationID: ExactText?
     /// Words that all have to occur, in any order; upper and lower case are one.
-    public var text: String?
+    package var text: String?
     /// The first position, and the last.
-    public var from: Position?
-    public var to: Position?
+    package var from: Position?
+    package var to: Position?
 
-    public enum Order: String, Sendable, CaseIterable { case newest, oldest }
-    public var order: Order
+    package enum Order: String, Sendable, CaseIterable { case newest, oldest }
+    package var order: Order
     /// The last position of the page before.
-    public var after: Position?
-    public var limit: Int
+    package var after: Position?
+    package var limit: Int
 
-    public init(order: Order = .newest, limit: Int = 100) {
+    package init(order: Order = .newest, limit: Int = 100) {
         self.order = order
         self.limit = limit
     }
@@ -42,7 +42,7 @@ public struct TrailQuery: Sendable, Equatable {
 
     /// Every way through it is an index that ends in the position, or has few rows: see projections/audit_log. The events themselves are
     /// looked up for the page alone.
-    public var statement: PostgresStatement {
+    package var statement: PostgresStatement {
         var parameters: [any PostgresEncodable] = []
         func parameter(_ value: any PostgresEncodable) -> String {
             parameters.append(value)

@@ -3,29 +3,29 @@ import LedgerCore
 import Postgres
 
 /// Why an event came to be, and what came of it.
-public struct Why: Sendable {
-    public var event: TrailEntry
+package struct Why: Sendable {
+    package var event: TrailEntry
     /// What it follows from: its cause first, then the cause of that.
-    public var causes: [TrailEntry]
+    package var causes: [TrailEntry]
     /// The id that the last of the causes, or the event itself, names as its cause and that is of no event here; something outside.
-    public var outsideCause: ExactText?
+    package var outsideCause: ExactText?
     /// Whether the causes lead back to one that was told already.
-    public var isCircular: Bool
+    package var isCircular: Bool
     /// What follows from it, each behind what it follows from, with how many steps lie in between.
-    public var consequences: [(depth: Int, entry: TrailEntry)]
+    package var consequences: [(depth: Int, entry: TrailEntry)]
     /// Whether there are more consequences, or causes, than are told.
-    public var hasMore: Bool
+    package var hasMore: Bool
 }
 
 extension AuditTrail {
     /// The most causes that are followed, and steps to consequences.
-    public static let mostSteps = 100
+    package static let mostSteps = 100
     /// The most consequences that are told.
-    public static let mostConsequences = 1000
+    package static let mostConsequences = 1000
 
     /// - Parameter name: the event's position, or its id.
     /// - Returns: `nil` where there is no such event.
-    public func why(_ name: EventReference) async throws -> Why? {
+    package func why(_ name: EventReference) async throws -> Why? {
         try await withTrail { connection, _ -> Why? in
             guard let event = try await entry(name, on: connection) else { return nil }
             var why = Why(event: event, causes: [], outsideCause: nil, isCircular: false, consequences: [], hasMore: false)

@@ -5,9 +5,9 @@ import Synchronization
 ///
 /// One belongs to each connection. ``ring()`` may be called from any thread at any time, also after the waiter has gone:
 /// the descriptor is closed only when the last reference is dropped.
-public final class Interrupt: Sendable {
-    public enum Readiness: Sendable { case readable, writable, either }
-    public enum Outcome: Sendable, Equatable { case ready, interrupted, timedOut }
+package final class Interrupt: Sendable {
+    package enum Readiness: Sendable { case readable, writable, either }
+    package enum Outcome: Sendable, Equatable { case ready, interrupted, timedOut }
 
     /// A pipe to ourselves: what is written to one end wakes whoever polls the other. Both are -1, which poll(2) and write(2) pass over, where the
     /// process has no descriptors left: then the waiter looks every ``glance`` whether it was rung.
@@ -18,7 +18,7 @@ public final class Interrupt: Sendable {
     /// How long a ring without a pipe may go unheard.
     private static let glance = Duration.milliseconds(20)
 
-    public convenience init() { self.init(pipe: Self.pipe()) }
+    package convenience init() { self.init(pipe: Self.pipe()) }
 
     init(pipe ends: (bell: Int32, rope: Int32)?) { (bell, rope) = ends ?? (-1, -1) }
 
@@ -40,14 +40,14 @@ public final class Interrupt: Sendable {
     }
 
     /// Wakes the waiter, or the next one if nobody waits now.
-    public func ring() {
+    package func ring() {
         guard rope >= 0 else { return isRung.store(true, ordering: .releasing) }
         // The only failure is a full pipe, and then the bell is ringing already.
         _ = write(rope, [1], 1)
     }
 
     /// Silences a bell that was rung for something that is over.
-    public func clear() {
+    package func clear() {
         guard bell >= 0 else { return isRung.store(false, ordering: .releasing) }
         var rings = [UInt8](repeating: 0, count: 64)
         while read(bell, &rings, rings.count) == rings.count {}
@@ -55,7 +55,7 @@ public final class Interrupt: Sendable {
 
     /// Blocks until `descriptor` is ready, the bell rings, or `limit` has passed.
     /// - Parameter limit: `nil` waits without a limit: only for waits that end by the bell.
-    public func wait(for readiness: Readiness, on descriptor: Int32, within limit: Duration?) -> Outcome {
+    package func wait(for readiness: Readiness, on descriptor: Int32, within limit: Duration?) -> Outcome {
         let deadline = limit.map { ContinuousClock.now.advanced(by: $0) }
         var events: Int32 = 0
         if readiness != .writable { events |= POLLIN }
@@ -94,15 +94,15 @@ public final class Interrupt: Sendable {
 }
 
 /// Whether one call on a connection was cancelled. The bell only wakes; this says for whom it rang.
-public final class Cancellation: Sendable {
+package final class Cancellation: Sendable {
     private let raised = Atomic<Bool>(false)
     private let interrupt: Interrupt
 
-    public init(ringing interrupt: Interrupt) { self.interrupt = interrupt }
+    package init(ringing interrupt: Interrupt) { self.interrupt = interrupt }
 
-    public var isCancelled: Bool { raised.load(ordering: .acquiring) }
+    package var isCancelled: Bool { raised.load(ordering: .acquiring) }
 
-    public func cancel() {
+    package func cancel() {
         raised.store(true, ordering: .releasing)
         interrupt.ring()
     }

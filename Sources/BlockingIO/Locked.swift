@@ -5,11 +5,11 @@ import Foundation
 ///
 /// `@unchecked Sendable`: `value` is touched only in ``withLock(_:)``, while the lock is held, and nothing that is not `Sendable`
 /// comes out of there.
-public final class Locked<Value: Sendable>: @unchecked Sendable {
+package final class Locked<Value: Sendable>: @unchecked Sendable {
     private let lock = NSLock()
     private var value: Value
 
-    public init(_ value: Value) { self.value = value }
+    package init(_ value: Value) { self.value = value }
 
-    public func withLock<T: Sendable>(_ body: (inout Value) -> T) -> T { lock.withLock { body(&value) } }
+    package func withLock<T: Sendable>(_ body: (inout Value) -> T) -> T { lock.withLock { body(&value) } }
 }

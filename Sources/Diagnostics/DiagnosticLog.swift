@@ -1,8 +1,8 @@
-public import Logging
+package import Logging
 
 extension Logger {
     /// Logs to standard error, a line an entry, in the form of swift-log's own handlers.
-    public static func standardError(_ label: String) -> Logger {
+    package static func standardError(_ label: String) -> Logger {
         Logger(label: label) { StreamLogHandler(label: $0, stream: LogLines(), metadataProvider: LoggingSystem.metadataProvider) }
     }
 }

@@ -6,22 +6,22 @@ import Texts
 ///
 /// Nothing that is said here stops whoever says it, also where it cannot be written; and no control character gets to a terminal but those that
 /// are made here.
-public enum StandardError {
+package enum StandardError {
     /// Whether somebody may be looking.
-    public static var isTerminal: Bool { isatty(STDERR_FILENO) == 1 }
+    package static var isTerminal: Bool { isatty(STDERR_FILENO) == 1 }
 
     /// Says something, on a line or several, and waits for whoever reads it slowly.
-    public static func say(_ text: String) {
+    package static func say(_ text: String) {
         _ = StandardStreams.write(Array((text.printableLines + "\n").utf8), to: STDERR_FILENO)
     }
 
     /// Writes text over the line where the cursor is.
-    public static func redraw(_ text: String) {
+    package static func redraw(_ text: String) {
         _ = StandardStreams.write(Array("\r\u{1B}[K\(text.printable)".utf8), to: STDERR_FILENO, timeout: timeout)
     }
 
     /// Leaves a line that was drawn as it is, and goes on below it.
-    public static func endLine() { _ = StandardStreams.write([0x0A], to: STDERR_FILENO, timeout: timeout) }
+    package static func endLine() { _ = StandardStreams.write([0x0A], to: STDERR_FILENO, timeout: timeout) }
 
     // MARK: Logs
 

@@ -1,12 +1,12 @@
 import Glibc
 
 /// What a process has from its parent: standard input, output and error. Any of them may be missing, closed, full, or read by nobody.
-public enum StandardStreams {
+package enum StandardStreams {
     /// To be called before anything is opened.
     ///
     /// A reader that has gone becomes an error of the write, not the end of the process. The numbers of streams that are closed are taken, or the
     /// next file or connection would get one of them, and what is said to people would be written into it.
-    public static func prepare() {
+    package static func prepare() {
         signal(SIGPIPE, SIG_IGN)
         for descriptor in STDIN_FILENO...STDERR_FILENO where fcntl(descriptor, F_GETFD) < 0 {
             // open(2) gives the lowest number that is free: this one. The other way round, so that using it is an error as before.
@@ -38,21 +38,21 @@ public enum StandardStreams {
 }
 
 /// Standard output, for results.
-public enum StandardOutput {
+package enum StandardOutput {
     /// It cannot be written.
-    public struct Closed: Error, CustomStringConvertible {
+    package struct Closed: Error, CustomStringConvertible {
         /// Of the system.
         let code: Int32
 
         /// Whether there was somebody who has read as much as he wanted, as `head` does.
-        public var isByReader: Bool { code == EPIPE }
+        package var isByReader: Bool { code == EPIPE }
 
-        public var description: String {
+        package var description: String {
             "standard output cannot be written (\(String(cString: strerror(code)))): the answer is lost, and what was changed before it is not undone"
         }
     }
 
-    public static func write(_ bytes: [UInt8]) throws(Closed) {
+    package static func write(_ bytes: [UInt8]) throws(Closed) {
         guard StandardStreams.write(bytes, to: STDOUT_FILENO) else { throw Closed(code: errno) }
     }
 }

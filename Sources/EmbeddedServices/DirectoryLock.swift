@@ -4,18 +4,18 @@ import PrivateFiles
 /// The directory of something that runs is not where it was: removed, renamed, or another stands in its place, which may be somebody else's.
 ///
 /// Nothing is started there again.
-public struct DirectoryLost: Error, Sendable, CustomStringConvertible {
-    public let description: String
+package struct DirectoryLost: Error, Sendable, CustomStringConvertible {
+    package let description: String
 }
 
 /// The right to run one thing in one directory, held until it is dropped or the process ends, however it ends.
-public final class DirectoryLock: Sendable {
+package final class DirectoryLock: Sendable {
     private let descriptor: Int32
     private let path: String
     private let what: String
 
     /// - Throws: ``EmbeddedServiceError`` when another process, or another object of this one, holds it.
-    public init(path: String, for what: String) throws {
+    package init(path: String, for what: String) throws {
         // Children must not inherit it: a lock that outlives us with an orphan would block the next start.
         let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard descriptor >= 0 else { throw EmbeddedServiceError.system("cannot open \(path)", errno) }
@@ -35,7 +35,7 @@ public final class DirectoryLock: Sendable {
     var isHeld: Bool { FileIdentity(descriptor: descriptor).map { $0.isAt(path) == true } ?? false }
 
     /// - Throws: ``DirectoryLost`` where the file of this name is not the one that is held: another process may hold that one.
-    public func requireHeld() throws(DirectoryLost) {
+    package func requireHeld() throws(DirectoryLost) {
         guard isHeld else {
             throw DirectoryLost(
                 description:

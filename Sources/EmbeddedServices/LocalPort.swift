@@ -2,7 +2,7 @@ import Foundation
 import PrivateFiles
 
 /// The TCP port of a service on 127.0.0.1, remembered in a file so that URLs stay true from one start to the next.
-public enum LocalPort {
+package enum LocalPort {
     /// Below the range from which Linux takes the ports of outgoing connections: one of those could take ours while the
     /// service restarts.
     private static let range: Range<UInt16> = 20_000..<32_000
@@ -11,7 +11,7 @@ public enum LocalPort {
     /// - Parameters:
     ///   - file: the name of the file in `directory`.
     ///   - owner: whose the file is; ours unless given.
-    public static func choose(
+    package static func choose(
         rememberedIn file: String, of directory: DirectoryHandle, for owner: FileOwner? = nil
     ) throws -> UInt16 {
         if let text = try directory.read(file), let port = UInt16(text), port > 1023, isFree(port) { return port }

@@ -5,7 +5,7 @@ import Texts
 /// A Postgres server of our own, in one directory, for as long as this process lives.
 ///
 /// When the process ends without ``stop()``, even by `kill -9`, the kernel sends the server SIGINT, a fast shutdown.
-public actor PrivatePostgres {
+package actor PrivatePostgres {
     /// A start gives up after this long.
     static let timeout = Duration.seconds(60)
     /// How long a stop may take before it turns forceful, and again. What is committed is on the disk in any case; whoever waits for the end,
@@ -26,11 +26,11 @@ public actor PrivatePostgres {
 
     /// `postgresql://jobledger:<password>@/jobledger?host=<directory>&port=5432` by its socket, with `&requirepeer=<user>` where that is in
     /// /tmp, and over TCP `postgresql://jobledger:<password>@127.0.0.1:<port>/jobledger`; the same after every ``restart()``.
-    public nonisolated let url: String
+    package nonisolated let url: String
     /// Where its socket is, if that is in /tmp.
-    public nonisolated let temporarySockets: TemporarySockets?
+    package nonisolated let temporarySockets: TemporarySockets?
     /// What the server and its tools print.
-    public nonisolated let log: URL
+    package nonisolated let log: URL
 
     /// Starts a server in `directory`, which is made, with a new cluster and the empty database `jobledger`, when needed.
     ///
@@ -41,7 +41,7 @@ public actor PrivatePostgres {
     ///   - listening: how it can be reached.
     /// - Throws: ``EmbeddedServiceError`` when Postgres is not installed, another process runs a server there, or the server
     ///   does not come up; the message then has the end of its log.
-    public static func start(
+    package static func start(
         directory: URL, settings: [String: String] = [:], listening: Listening = .unixSocket  // plain: names of settings, our own
     ) async throws -> PrivatePostgres {
         let directory = try ServiceDirectory(directory, user: try ServiceUser.current())
@@ -80,27 +80,27 @@ public actor PrivatePostgres {
     }
 
     /// The process number of the postmaster; `nil` when it does not run.
-    public var pid: Int32? { child.flatMap { $0.hasExited ? nil : $0.pid } }
+    package var pid: Int32? { child.flatMap { $0.hasExited ? nil : $0.pid } }
 
     /// Waits until the server has ended, for whatever reason; returns early when the task is cancelled.
-    public func exit() async { _ = await child?.exit() }
+    package func exit() async { _ = await child?.exit() }
 
     /// Stops the server: fast, and at once when that takes long. Connections are closed; nothing committed is lost.
     ///
     /// Works in a cancelled task as well. The directory stays locked until this object is dropped.
-    public func stop() async throws {
+    package func stop() async throws {
         try await end(SIGINT, SIGQUIT, SIGKILL)
         try address.sockets?.remove()
     }
 
     /// Stops the server as a crash would, by SIGQUIT: the next start recovers from the log.
-    public func kill() async throws {
+    package func kill() async throws {
         try await end(SIGQUIT, SIGKILL)
     }
 
     /// Starts the stopped server again, at the same address.
     /// - Throws: ``DirectoryLost`` too.
-    public func restart() async throws {
+    package func restart() async throws {
         try await end(SIGINT, SIGQUIT, SIGKILL)
         try lock.requireHeld()
         // What a server that was killed left behind is in the way of the next.
@@ -110,7 +110,7 @@ public actor PrivatePostgres {
 
     /// Stops a server whose socket somebody has removed, a cleaner of /tmp say: it runs, and nobody can reach it. To be restarted by whoever
     /// waits for its ``exit()``.
-    public func stopUnreachable() async throws {
+    package func stopUnreachable() async throws {
         guard let socketPlace, !(socketPlace.isThere && socketPlace.identity(of: Self.socket) != nil) else { return }
         try await end(SIGINT, SIGQUIT, SIGKILL)
     }

@@ -6,7 +6,7 @@ import Texts
 /// A Redis server of our own, without persistence, for as long as this process lives.
 ///
 /// When the process ends without ``stop()``, even by `kill -9`, the kernel sends the server SIGTERM.
-public actor PrivateRedis {
+package actor PrivateRedis {
     private static let log = "redis.log"
     /// How long a start may take.
     private static let timeout = Duration.seconds(60)
@@ -24,18 +24,18 @@ public actor PrivateRedis {
 
     /// `unix://:<password>@<path of its socket>?db=0`, with `&requirepeer=<user>` where that is in /tmp, and over TCP
     /// `redis://:<password>@127.0.0.1:<port>/0`; the same after every ``restart()``.
-    public nonisolated let url: String
+    package nonisolated let url: String
     /// Where its socket is, if that is in /tmp.
-    public nonisolated let temporarySockets: TemporarySockets?
+    package nonisolated let temporarySockets: TemporarySockets?
     /// What the server prints.
-    public nonisolated let log: URL
+    package nonisolated let log: URL
 
     /// Starts a server in `directory`, which is made when needed, and returns when it answers.
     /// - Parameters:
     ///   - settings: lines of redis.conf beyond ours, such as `["maxmemory": "100mb"]`.
     ///   - listening: how it can be reached.
     /// - Throws: ``EmbeddedServiceError`` as ``PrivatePostgres/start(directory:settings:listening:)`` does.
-    public static func start(
+    package static func start(
         directory: URL, settings: [String: String] = [:], listening: Listening = .unixSocket  // plain: names of settings, our own
     ) async throws -> PrivateRedis {
         let directory = try ServiceDirectory(directory, user: try ServiceUser.current())
@@ -99,30 +99,30 @@ public actor PrivateRedis {
     }
 
     /// The process number of the server; `nil` when it does not run.
-    public var pid: Int32? { child.flatMap { $0.hasExited ? nil : $0.pid } }
+    package var pid: Int32? { child.flatMap { $0.hasExited ? nil : $0.pid } }
 
     /// Waits until the server has ended, for whatever reason; returns early when the task is cancelled.
-    public func exit() async { _ = await child?.exit() }
+    package func exit() async { _ = await child?.exit() }
 
     /// Stops the server, forcefully when that takes long. Works in a cancelled task as well.
-    public func stop() async throws {
+    package func stop() async throws {
         try await end(SIGTERM, SIGKILL)
         try address.sockets?.remove()
     }
 
     /// Stops the server as a crash would, by SIGKILL.
-    public func kill() async throws { try await end(SIGKILL) }
+    package func kill() async throws { try await end(SIGKILL) }
 
     /// Starts the stopped server again, empty, at the same address.
     /// - Throws: ``DirectoryLost`` too.
-    public func restart() async throws {
+    package func restart() async throws {
         try await end(SIGTERM, SIGKILL)
         try lock.requireHeld()
         try await launch()
     }
 
     /// Stops a server whose socket somebody has removed: see ``PrivatePostgres/stopUnreachable()``.
-    public func stopUnreachable() async throws {
+    package func stopUnreachable() async throws {
         guard let socketPlace, !(socketPlace.isThere && socketPlace.identity(of: Self.socket) != nil) else { return }
         try await end(SIGTERM, SIGKILL)
     }

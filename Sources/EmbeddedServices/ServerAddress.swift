@@ -1,5 +1,5 @@
 /// How programs reach a private server.
-public enum Listening: Sendable {
+package enum Listening: Sendable {
     /// By a Unix socket in a directory that only the server's user, who is ours unless we are root, and root can enter: nobody else can
     /// connect to it, nor listen in its place while it is away.
     case unixSocket

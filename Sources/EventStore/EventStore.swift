@@ -2,16 +2,16 @@ import LedgerCore
 import Postgres
 
 /// One ledger in one database: append, read, checkpoints, leases.
-public struct EventStore: Sendable {
-    public let ledger: LedgerName
-    public let pool: PostgresPool
+package struct EventStore: Sendable {
+    package let ledger: LedgerName
+    package let pool: PostgresPool
     let versionHints = VersionHints()
 
     /// - Parameters:
     ///   - url: a connection string as libpq understands it.
     ///   - connections: the most connections that are used at once.
     ///   - timeout: how long a call tries to reach a server that is away before it throws.
-    public init(
+    package init(
         url: String, ledger: LedgerName = .standard, connections: Int = 8, timeout: Duration = .seconds(10),
         applicationName: String = "jobledger"
     ) {
@@ -21,7 +21,7 @@ public struct EventStore: Sendable {
     }
 
     /// Sessions in which the ledger's names need no schema, and in which values have one text form everywhere.
-    public static func configuration(
+    package static func configuration(
         url: String, ledger: LedgerName, applicationName: String = "jobledger"
     ) -> PostgresConfiguration {
         var configuration = PostgresConfiguration(
@@ -47,39 +47,39 @@ public struct EventStore: Sendable {
         return configuration
     }
 
-    public func close() async { await pool.close() }
+    package func close() async { await pool.close() }
 
     /// The last position, 0 while the log is empty.
-    public func head() async throws -> Position {
+    package func head() async throws -> Position {
         try await pool.withConnection { try await $0.query("SELECT head()").only().decode(0) }
     }
 
     /// The ledger's epoch: another one means another log, whatever its positions.
-    public func epoch() async throws -> EventID {
+    package func epoch() async throws -> EventID {
         try await pool.withConnection { try await $0.query("SELECT epoch FROM ledger").only().decode(0) }
     }
 
     /// The last position recorded at or before `moment`.
-    public func position(at moment: Timestamp) async throws -> Position {
+    package func position(at moment: Timestamp) async throws -> Position {
         try await pool.withConnection { try await $0.query("SELECT position_at($1)", PostgresTimestamp(moment)).only().decode(0) }
     }
 }
 
 extension PostgresTimestamp {
-    public init(_ moment: Timestamp) {
+    package init(_ moment: Timestamp) {
         self.init(microseconds: moment.microseconds - PostgresTimestamp.unixEpochDifference)
     }
 }
 
 extension Timestamp {
     /// Of a moment that no timestamp can be, such as `infinity`, the nearest one.
-    public init(_ moment: PostgresTimestamp) {
+    package init(_ moment: PostgresTimestamp) {
         let (sum, overflows) = moment.microseconds.addingReportingOverflow(PostgresTimestamp.unixEpochDifference)
         self.init(microseconds: overflows ? .max : sum)
     }
 
     /// `nil` for a moment that no timestamp can be.
-    public init?(exactly moment: PostgresTimestamp) {
+    package init?(exactly moment: PostgresTimestamp) {
         self.init(moment)
         guard PostgresTimestamp(self) == moment else { return nil }
     }

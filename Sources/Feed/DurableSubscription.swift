@@ -13,7 +13,7 @@ extension Feed {
     /// - Parameters:
     ///   - name: 1 to 200 characters.
     ///   - position: where a name that is new begins; `nil` for the end of the log.
-    public func withSubscription<Value: Sendable>(
+    package func withSubscription<Value: Sendable>(
         named name: String, after position: Position? = 0, jobs: Set<JobID>? = nil, types: Set<EventType>? = nil,
         _ body: @escaping @Sendable (DurableSubscription) async throws -> Value
     ) async throws -> Value {
@@ -42,28 +42,28 @@ extension Feed {
 
     /// Forgets a name and what was acknowledged under it. False where there is none; an error while a process has it.
     @discardableResult
-    public func forgetSubscription(named name: String) async throws -> Bool {
+    package func forgetSubscription(named name: String) async throws -> Bool {
         try await store.pool.withConnection { try await $0.query("SELECT forget_subscription($1)", name).only().decode(0) }
     }
 }
 
 /// A subscription whose progress is kept in the ledger: see ``Feed/withSubscription(named:after:jobs:types:_:)``.
-public struct DurableSubscription: AsyncSequence, Sendable {
-    public typealias Element = FeedEvent
+package struct DurableSubscription: AsyncSequence, Sendable {
+    package typealias Element = FeedEvent
     let events: Subscription
     let place: SubscriptionPlace
 
-    public func makeAsyncIterator() -> Subscription.Iterator { events.makeAsyncIterator() }
+    package func makeAsyncIterator() -> Subscription.Iterator { events.makeAsyncIterator() }
 
     /// Notes down that everything up to `position` has been dealt with: after a restart the subscription goes on behind it. It never goes
     /// back; acknowledging less than before changes nothing. Each call is a small transaction: many events may share one.
-    public func acknowledge(_ position: Position) async throws { try await place.acknowledge(position) }
+    package func acknowledge(_ position: Position) async throws { try await place.acknowledge(position) }
 }
 
 /// Somebody else has the subscription's name now, or the ledger is another one: nothing can be acknowledged any more.
-public struct SubscriptionTaken: Error, Sendable, CustomStringConvertible {
-    public let name: String
-    public var description: String {
+package struct SubscriptionTaken: Error, Sendable, CustomStringConvertible {
+    package let name: String
+    package var description: String {
         "the subscription \(name) is not ours any more: another process has taken it over, or the ledger is another one"
     }
 }

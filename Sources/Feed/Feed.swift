@@ -11,7 +11,7 @@ import Redis
 ///     for try await event in feed.subscribe(after: position, job: "backtest-7") { … }
 ///
 /// Redis may lose anything at any time, a subscription does not: what is missing shows by the numbers, and is read from Postgres.
-public final class Feed: Sendable {
+package final class Feed: Sendable {
     let store: EventStore
     let bufferLimits: BufferLimits
     let logger: Logger
@@ -48,10 +48,10 @@ public final class Feed: Sendable {
     }
 
     /// What a subscription holds at most while its consumer is busy. One that is slower is read from Postgres again.
-    public struct BufferLimits: Sendable {
-        public var events: Int
-        public var bytes: Int
-        public init(events: Int = 256, bytes: Int = 256 << 10) {
+    package struct BufferLimits: Sendable {
+        package var events: Int
+        package var bytes: Int
+        package init(events: Int = 256, bytes: Int = 256 << 10) {
             self.events = events
             self.bytes = bytes
         }
@@ -61,7 +61,7 @@ public final class Feed: Sendable {
     ///   - store: whose connections catching up takes its turn on.
     ///   - redis: `nil` to ask Postgres only.
     ///   - poll: how often Postgres is asked what is new, once for all subscriptions, while Redis says nothing.
-    public init(
+    package init(
         store: EventStore, redis: RedisConfiguration?, poll: Duration = .milliseconds(250),
         bufferLimits: BufferLimits = BufferLimits(),
         logger: Logger
@@ -78,7 +78,7 @@ public final class Feed: Sendable {
 
     /// Listens, and asks, for all subscriptions until the task is cancelled. Then they end with ``FeedStopped``, and so does each
     /// that is made later. A feed runs once.
-    public func run() async {
+    package func run() async {
         state.withLock { state in
             precondition(state.phase == .new, "a feed runs once")
             state.phase = .running
@@ -101,7 +101,7 @@ public final class Feed: Sendable {
     }
 
     /// Runs a feed for as long as `body` does: for programs that do one thing.
-    public static func with<Value: Sendable>(
+    package static func with<Value: Sendable>(
         store: EventStore, redis: RedisConfiguration?, poll: Duration = .milliseconds(250),
         bufferLimits: BufferLimits = BufferLimits(),
         logger: Logger, isolation actor: isolated (any Actor)? = #isolation, _ body: (Feed) async throws -> Value
@@ -120,14 +120,14 @@ public final class Feed: Sendable {
     ///   - epoch: the epoch that `after` belongs to, where the subscriber remembers it.
     ///   - jobs: `nil` for all.
     ///   - types: `nil` for all.
-    public func subscribe(
+    package func subscribe(
         after position: Position? = 0, epoch: EventID? = nil, jobs: Set<JobID>? = nil, types: Set<EventType>? = nil
     ) -> Subscription {
         Subscription(feed: self, Selection(jobs: jobs, types: types, endsWithJob: false), after: position, epoch: epoch)
     }
 
     /// The events of one job; the sequence ends behind the job's last, also where its type is not among `types`.
-    public func subscribe(
+    package func subscribe(
         after position: Position? = 0, epoch: EventID? = nil, job: JobID, types: Set<EventType>? = nil
     ) -> Subscription {
         Subscription(feed: self, Selection(jobs: [job], types: types, endsWithJob: true), after: position, epoch: epoch)
@@ -159,15 +159,15 @@ public final class Feed: Sendable {
 }
 
 /// The feed was told to stop: what came so far is whole, the rest is for another time.
-public struct FeedStopped: Error, Sendable, CustomStringConvertible {
-    public var description: String { "the feed has stopped" }
+package struct FeedStopped: Error, Sendable, CustomStringConvertible {
+    package var description: String { "the feed has stopped" }
 }
 
 /// The ledger was restored or made anew: its positions mean other events than those seen so far.
-public struct AnotherEpoch: Error, Sendable, CustomStringConvertible {
-    public let position: Position
-    public let head: Position
-    public var description: String {
+package struct AnotherEpoch: Error, Sendable, CustomStringConvertible {
+    package let position: Position
+    package let head: Position
+    package var description: String {
         "the ledger is another one than before (restored, or made anew): it ends at \(head), we had come to \(position); start again from 0"
     }
 }

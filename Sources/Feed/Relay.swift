@@ -13,7 +13,7 @@ import Redis
 ///
 /// Three things go on at once: a batch is read (``LogReader``), the one before is published (``Publishing``), and what was published
 /// before that is noted down, here, on a connection of its own, together with the lease. Now and then it looks who holds the log (``LogLockWatch``).
-public struct Relay: Sendable {
+package struct Relay: Sendable {
     private let store: EventStore
     private let redis: RedisClient
     private let configuration: PostgresConfiguration
@@ -24,14 +24,14 @@ public struct Relay: Sendable {
     private let logger: Logger
 
     /// The relay's name among the readers.
-    public static let reader = "relay"
+    package static let reader = "relay"
     /// Data of more bytes do not go through Redis; the message says where to fetch them.
-    public static let largestData = LogReader.largestData
+    package static let largestData = LogReader.largestData
 
     /// - Parameters:
     ///   - window: the most events that are read by one statement. Memory does not depend on it.
     ///   - longestHold: for how long a session may hold the log before the relay ends it; `nil` only reports.
-    public init(
+    package init(
         store: EventStore, url: String, redis: RedisConfiguration, window: Int = 100_000, longestHold: Duration? = nil,
         logger: Logger
     ) {
@@ -49,7 +49,7 @@ public struct Relay: Sendable {
     }
 
     /// Runs until the task is cancelled.
-    public func run() async {
+    package func run() async {
         await LeasedWork(lease, on: configuration, logger: logger).run { connection, succeeded in
             try await publish(on: connection, succeeded: succeeded)
         }

@@ -10,8 +10,8 @@ import LedgerCore
 ///
 /// A subscription that is live costs a place in a list: no task, no thread, no connection. What it lacks it reads from Postgres when its
 /// consumer asks for more, in the consumer's task, a page at a time.
-public struct Subscription: AsyncSequence, Sendable {
-    public typealias Element = FeedEvent
+package struct Subscription: AsyncSequence, Sendable {
+    package typealias Element = FeedEvent
     private let feed: Feed
     private let selection: Selection
     private let after: Position?
@@ -24,25 +24,25 @@ public struct Subscription: AsyncSequence, Sendable {
         after = position
     }
 
-    public func makeAsyncIterator() -> Iterator {
+    package func makeAsyncIterator() -> Iterator {
         Iterator(Subscriber(feed: feed, selection, after: after, epoch: epoch))
     }
 
-    public struct Iterator: AsyncIteratorProtocol {
+    package struct Iterator: AsyncIteratorProtocol {
         private let subscriber: Subscriber
         /// What has been taken, the next event last.
         private var events: [FeedEvent] = []
 
         init(_ subscriber: Subscriber) { self.subscriber = subscriber }
 
-        public mutating func next(isolation actor: isolated (any Actor)? = #isolation) async throws -> FeedEvent? {
+        package mutating func next(isolation actor: isolated (any Actor)? = #isolation) async throws -> FeedEvent? {
             try Task.checkCancellation()
             if events.isEmpty { events = try await subscriber.take(isolation: actor).reversed() }
             return events.popLast()
         }
 
         /// What ``next(isolation:)`` would give one after the other without waiting: one event at least; `nil` at the end.
-        public mutating func nextBatch(isolation actor: isolated (any Actor)? = #isolation) async throws -> [FeedEvent]? {
+        package mutating func nextBatch(isolation actor: isolated (any Actor)? = #isolation) async throws -> [FeedEvent]? {
             try Task.checkCancellation()
             let batch = events.isEmpty ? try await subscriber.take(isolation: actor) : events.reversed()
             events = []

@@ -1,7 +1,7 @@
-internal import AsyncHTTPClient
+import AsyncHTTPClient
 public import LedgerCore
-internal import NIOCore
-internal import NIOHTTP1
+import NIOCore
+import NIOHTTP1
 public import TransparencyLog
 
 extension LedgerClient {

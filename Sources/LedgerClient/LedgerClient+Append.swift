@@ -1,8 +1,8 @@
-internal import AsyncHTTPClient
-internal import Foundation
+import AsyncHTTPClient
+import Foundation
 public import LedgerCore
-internal import NIOCore
-internal import NIOHTTP1
+import NIOCore
+import NIOHTTP1
 
 extension LedgerClient {
     /// Appends one event.

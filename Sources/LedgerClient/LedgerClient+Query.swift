@@ -1,7 +1,7 @@
-internal import AsyncHTTPClient
-internal import Foundation
+import AsyncHTTPClient
+import Foundation
 public import LedgerCore
-internal import NIOHTTP1
+import NIOHTTP1
 
 extension LedgerClient {
     /// A job's row, and as JSON all of it: `variables`, `strategy`, `assignments_preview` and `results` too; `nil` where there is no such job.

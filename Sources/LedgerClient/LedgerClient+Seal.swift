@@ -1,6 +1,6 @@
-internal import AsyncHTTPClient
+import AsyncHTTPClient
 public import LedgerCore
-internal import NIOHTTP1
+import NIOHTTP1
 public import TransparencyLog
 
 extension LedgerClient: SealedLog {

@@ -1,8 +1,8 @@
 public import AsyncHTTPClient
-internal import Foundation
-internal import LedgerCore
-internal import NIOCore
-internal import NIOHTTP1
+import Foundation
+import LedgerCore
+import NIOCore
+import NIOHTTP1
 
 /// A ledger, over HTTP: append, query, subscribe.
 ///

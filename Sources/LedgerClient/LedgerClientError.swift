@@ -1,4 +1,4 @@
-internal import AsyncHTTPClient
+import AsyncHTTPClient
 
 /// Why a call came to nothing, where it was not the ledger that refused it: that is a ``Refusal``.
 public struct LedgerClientError: Error, Sendable, Equatable, CustomStringConvertible {

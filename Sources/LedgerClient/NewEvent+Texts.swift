@@ -1,4 +1,4 @@
-internal import LedgerCore
+import LedgerCore
 
 extension NewEvent {
     /// Data and metadata go into a request as they are. What is no JSON object would change what stands around it.

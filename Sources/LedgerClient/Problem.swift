@@ -1,6 +1,6 @@
-internal import Foundation
-internal import LedgerCore
-internal import NIOHTTP1
+import Foundation
+import LedgerCore
+import NIOHTTP1
 
 /// What the service says where it does not do what it was asked: `application/problem+json`, RFC 9457.
 struct Problem: Decodable {

@@ -1,6 +1,6 @@
-internal import Hummingbird
-internal import Logging
-internal import NIOCore
+import Hummingbird
+import Logging
+import NIOCore
 
 /// What belongs to one request.
 struct LedgerContext: RequestContext {

@@ -1,9 +1,9 @@
-internal import HTTPTypes
-internal import Hummingbird
-internal import LedgerCore
-internal import Logging
-internal import NIOCore
-internal import Synchronization
+import HTTPTypes
+import Hummingbird
+import LedgerCore
+import Logging
+import NIOCore
+import Synchronization
 
 /// Answers every request: finds its route, checks its token, and makes a problem of every error.
 struct LedgerResponder: HTTPResponder {

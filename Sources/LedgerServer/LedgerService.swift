@@ -1,30 +1,30 @@
-internal import EventStore
-internal import Feed
-internal import Hummingbird
-internal import HummingbirdCore
-internal import HummingbirdTLS
-public import LedgerCore
-public import LedgerSettings
-public import Logging
-internal import NIOCore
-internal import NIOSSL
-internal import Projections
-public import Redis
-public import ServiceLifecycle
+import EventStore
+import Feed
+import Hummingbird
+import HummingbirdCore
+import HummingbirdTLS
+package import LedgerCore
+package import LedgerSettings
+package import Logging
+import NIOCore
+import NIOSSL
+import Projections
+package import Redis
+package import ServiceLifecycle
 
 /// The HTTP service of one ledger.
-public struct LedgerService: Service, CustomStringConvertible {
-    public struct Configuration: Sendable {
-        public var url: SecretText
-        public var ledger: LedgerName
+package struct LedgerService: Service, CustomStringConvertible {
+    package struct Configuration: Sendable {
+        package var url: SecretText
+        package var ledger: LedgerName
         /// Where events are published; `nil` to poll.
-        public var redis: RedisConfiguration?
-        public var http: HTTPSettings
-        public var port: Int
+        package var redis: RedisConfiguration?
+        package var http: HTTPSettings
+        package var port: Int
         /// Whether a token is asked for. Without, only a loopback address is listened on.
-        public var needsToken: Bool
+        package var needsToken: Bool
 
-        public init(
+        package init(
             url: String, ledger: LedgerName, redis: RedisConfiguration?, http: HTTPSettings, port: Int, needsToken: Bool = true
         ) {
             self.url = SecretText(url)
@@ -37,12 +37,12 @@ public struct LedgerService: Service, CustomStringConvertible {
     }
 
     /// What is wrong with a configuration.
-    public struct Mistake: Error, Sendable, CustomStringConvertible {
-        public let description: String
+    package struct Mistake: Error, Sendable, CustomStringConvertible {
+        package let description: String
     }
 
     /// Without the database's address, which has a password: who runs services logs what they are called.
-    public var description: String { "LedgerService(\(configuration.ledger))" }
+    package var description: String { "LedgerService(\(configuration.ledger))" }
 
     private let configuration: Configuration
     private let logger: Logger
@@ -51,7 +51,7 @@ public struct LedgerService: Service, CustomStringConvertible {
 
     /// - Parameter started: called with the service's address once it accepts requests.
     /// - Throws: ``Mistake``
-    public init(
+    package init(
         _ configuration: Configuration, logger: Logger, started: @escaping @Sendable (_ url: String) async throws -> Void
     ) throws {
         guard configuration.needsToken || AllowedHosts.isLoopback(configuration.http.host) else {
@@ -68,7 +68,7 @@ public struct LedgerService: Service, CustomStringConvertible {
 
     /// Runs until it is told to stop gracefully: then it takes no more requests, finishes those under way, and ends streams with a hint to
     /// come back. What takes longer than the grace is cut off.
-    public func run() async throws {
+    package func run() async throws {
         let parts = try await ServiceParts(configuration, logger: logger)
         do {
             try await run(parts)

@@ -1,9 +1,9 @@
-internal import AuditTrail
-internal import EventStore
-internal import HTTPTypes
-internal import LedgerCore
-internal import Postgres
-internal import Seal
+import AuditTrail
+import EventStore
+import HTTPTypes
+import LedgerCore
+import Postgres
+import Seal
 
 extension Problem {
     static func invalidRequest(_ detail: String) -> Problem { Problem(.badRequest, "invalid_request", detail) }

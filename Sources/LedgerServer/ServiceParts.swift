@@ -1,9 +1,9 @@
-internal import EventStore
-internal import Feed
-internal import LedgerCore
-internal import LedgerSettings
-internal import Logging
-internal import Projections
+import EventStore
+import Feed
+import LedgerCore
+import LedgerSettings
+import Logging
+import Projections
 
 /// What a service is made of.
 struct ServiceParts: Sendable {

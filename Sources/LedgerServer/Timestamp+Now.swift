@@ -1,5 +1,5 @@
-internal import Foundation
-internal import LedgerCore
+import Foundation
+import LedgerCore
 
 extension Timestamp {
     static var now: Timestamp { Timestamp(microseconds: Int64(Date().timeIntervalSince1970 * 1_000_000)) }

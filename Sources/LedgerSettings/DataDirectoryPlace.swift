@@ -5,23 +5,23 @@ import PrivateFiles
 ///
 /// The addresses in `DIR/env` are the original's also in a copy of DIR, and a socket in /tmp can be anybody's once its directory is gone. So `env`
 /// is read in the directory that it was written in, and while its sockets are where they were.
-public struct DataDirectoryPlace: Sendable, Codable, Equatable {
+package struct DataDirectoryPlace: Sendable, Codable, Equatable {
     /// A directory in /tmp, and the number of the user whose it must be.
-    public struct Sockets: Sendable, Codable, Equatable {
-        public var path: String
-        public var owner: UInt32
+    package struct Sockets: Sendable, Codable, Equatable {
+        package var path: String
+        package var owner: UInt32
 
-        public init(path: String, owner: UInt32) { (self.path, self.owner) = (path, owner) }
+        package init(path: String, owner: UInt32) { (self.path, self.owner) = (path, owner) }
     }
 
-    public static let file = "place"
+    package static let file = "place"
 
-    public var path: String
-    public var identity: FileIdentity
-    public var sockets: [Sockets]
+    package var path: String
+    package var identity: FileIdentity
+    package var sockets: [Sockets]
 
     /// - Throws: ``LedgerSettings/Problem`` where the directory cannot be looked at.
-    public init(_ directory: DirectoryHandle, sockets: [Sockets] = []) throws {
+    package init(_ directory: DirectoryHandle, sockets: [Sockets] = []) throws {
         guard let identity = directory.identity else {
             throw LedgerSettings.Problem(description: "\(directory.path) cannot be looked at")
         }
@@ -29,12 +29,12 @@ public struct DataDirectoryPlace: Sendable, Codable, Equatable {
     }
 
     /// What stands in a directory; `nil` where nothing does, or nothing that is understood.
-    public static func read(in directory: DirectoryHandle) throws -> DataDirectoryPlace? {
+    package static func read(in directory: DirectoryHandle) throws -> DataDirectoryPlace? {
         guard let text = try directory.read(file) else { return nil }
         return try? JSONDecoder().decode(DataDirectoryPlace.self, from: Data(text.utf8))
     }
 
-    public func write(in directory: DirectoryHandle) throws {
+    package func write(in directory: DirectoryHandle) throws {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         try directory.write(String(decoding: try encoder.encode(self), as: UTF8.self) + "\n", to: Self.file)
@@ -42,7 +42,7 @@ public struct DataDirectoryPlace: Sendable, Codable, Equatable {
 
     /// Whether a directory is a copy of the one that this was written for: neither its name is the same, nor the directory itself, as it is where
     /// that was renamed. (A backup that was put back in its place goes on as the original.)
-    public func isElsewhere(than directory: DirectoryHandle) -> Bool {
+    package func isElsewhere(than directory: DirectoryHandle) -> Bool {
         path != directory.path && identity.number != directory.identity?.number
     }
 

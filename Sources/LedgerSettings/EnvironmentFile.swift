@@ -69,7 +69,7 @@ struct EnvironmentFile: Sendable {
 extension LedgerSettings {
     /// A line of a file of settings that gives `name` the value.
     /// - Throws: ``Problem`` that names what no line can give, without the value.
-    public static func line(_ name: String, _ value: String) throws(Problem) -> String {
+    package static func line(_ name: String, _ value: String) throws(Problem) -> String {
         do throws(Problem) {
             return "\(name)=\(try EnvironmentLine.written(value))"
         } catch {

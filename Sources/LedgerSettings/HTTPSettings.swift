@@ -20,33 +20,33 @@ import LedgerCore
 /// | `JOBLEDGER_HTTP_HEARTBEAT_SECONDS` | 1–300 | 15 | how often a quiet stream says that it is alive |
 /// | `JOBLEDGER_HTTP_GRACE_SECONDS` | 0–300 | 10 | how long requests under way may take when the service is told to stop |
 /// | `JOBLEDGER_HTTP_READERS` | 1–100 | 8 | connections to Postgres for reading |
-public struct HTTPSettings: Sendable {
-    public var host: String
+package struct HTTPSettings: Sendable {
+    package var host: String
     /// `nil` where nothing is said.
-    public var port: Int?
-    public var tls: (certificate: NamedFile, key: NamedFile)?
-    public var corsOrigins: [String]
-    public var bodyBytes: Int
-    public var bufferBytes: Int
-    public var headerBytes: Int
-    public var connections: Int
-    public var request: Duration
-    public var idle: Duration
-    public var streamsPerToken: Int
-    public var read: Duration
-    public var wait: Duration
-    public var heartbeat: Duration
-    public var grace: Duration
-    public var readers: Int
+    package var port: Int?
+    package var tls: (certificate: NamedFile, key: NamedFile)?
+    package var corsOrigins: [String]
+    package var bodyBytes: Int
+    package var bufferBytes: Int
+    package var headerBytes: Int
+    package var connections: Int
+    package var request: Duration
+    package var idle: Duration
+    package var streamsPerToken: Int
+    package var read: Duration
+    package var wait: Duration
+    package var heartbeat: Duration
+    package var grace: Duration
+    package var readers: Int
 
-    public static let standardPort = 8080
+    package static let standardPort = 8080
 
     /// The defaults.
-    public init() { self = try! HTTPSettings { _ in nil } }
+    package init() { self = try! HTTPSettings { _ in nil } }
 
     /// - Parameter value: of the variable of this name.
     /// - Throws: ``LedgerSettings/Problem`` that names what is malformed.
-    public init(_ value: (_ name: String) throws -> String?) throws {
+    package init(_ value: (_ name: String) throws -> String?) throws {
         func number(_ name: String, _ range: ClosedRange<Int>, default standard: Int?) throws -> Int? {
             guard let text = try value(name) else { return standard }
             guard let number = Int(decimal: text), range.contains(number) else {

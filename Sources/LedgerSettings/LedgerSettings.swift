@@ -18,44 +18,44 @@ import LedgerCore
 ///
 /// Those of the HTTP service are ``HTTPSettings``'. A malformed value is an error that names its variable, never a
 /// default; so is a name that begins with `JOBLEDGER_` and is none of these. docs/settings.md has the grammar of the files.
-public struct LedgerSettings: Sendable {
-    public static let logLevels = ["trace", "debug", "info", "notice", "warning", "error", "critical"]
+package struct LedgerSettings: Sendable {
+    package static let logLevels = ["trace", "debug", "info", "notice", "warning", "error", "critical"]
     /// Where `jobledger up` keeps its state unless told otherwise.
-    public static let standardDataDirectory = ".jobledger"
+    package static let standardDataDirectory = ".jobledger"
 
-    public struct Problem: Error, Sendable, CustomStringConvertible {
+    package struct Problem: Error, Sendable, CustomStringConvertible {
         /// The setting that is malformed, where it is one, and what is wrong with it.
         let setting: (name: String, mistake: String)?
-        public let description: String
+        package let description: String
 
-        public init(description: String) {
+        package init(description: String) {
             self.description = description
             setting = nil
         }
 
         /// - Parameter mistake: it does not show the value, which may be a password.
-        public init(_ name: String, _ mistake: String) {
+        package init(_ name: String, _ mistake: String) {
             description = "\(name) \(mistake)"
             setting = (name, mistake)
         }
     }
 
     /// The `up` whose data directory was named has ended.
-    public struct NotRunning: Error, Sendable, CustomStringConvertible {
-        public let description: String
+    package struct NotRunning: Error, Sendable, CustomStringConvertible {
+        package let description: String
     }
 
-    public private(set) var databaseURL: SecretText?
-    public private(set) var redisURL: SecretText?
-    public let ledger: LedgerName
-    public let window: Int
-    public let longestHold: Duration?
-    public let logLevel: String
-    public let sealKey: NamedFile?
-    public let sealMemory: NamedFile?
-    public let sealVerifier: String?
-    public let anchorAuthorization: SecretText?
-    public var http: HTTPSettings
+    package private(set) var databaseURL: SecretText?
+    package private(set) var redisURL: SecretText?
+    package let ledger: LedgerName
+    package let window: Int
+    package let longestHold: Duration?
+    package let logLevel: String
+    package let sealKey: NamedFile?
+    package let sealMemory: NamedFile?
+    package let sealVerifier: String?
+    package let anchorAuthorization: SecretText?
+    package var http: HTTPSettings
 
     /// - Parameters:
     ///   - dataDirectory: that of a running `jobledger up`, whose `env` comes before the environment and `.env`; what these say of that
@@ -63,7 +63,7 @@ public struct LedgerSettings: Sendable {
     ///     `.jobledger/env`.
     ///   - fallsBackToStandardDirectory: whether `.jobledger/env` counts; not for who writes it.
     /// - Throws: ``Problem``, or ``NotRunning``.
-    public init(dataDirectory: String? = nil, fallsBackToStandardDirectory: Bool = true) throws {
+    package init(dataDirectory: String? = nil, fallsBackToStandardDirectory: Bool = true) throws {
         do {
             try GivenTexts.checkEnvironment { $0 == "DATABASE_URL" || $0 == "REDIS_URL" || $0.text.hasPrefix("JOBLEDGER_") }
         } catch {
@@ -141,7 +141,7 @@ public struct LedgerSettings: Sendable {
     }
 
     /// The same with other addresses.
-    public func with(databaseURL: SecretText?, redisURL: SecretText?) -> LedgerSettings {
+    package func with(databaseURL: SecretText?, redisURL: SecretText?) -> LedgerSettings {
         var settings = self
         settings.databaseURL = databaseURL
         settings.redisURL = redisURL

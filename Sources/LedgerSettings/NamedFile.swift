@@ -1,12 +1,12 @@
 import LedgerCore
 
 /// A file that a setting names. Messages call it by the setting, for in the place of a path may stand what nobody is to see.
-public struct NamedFile: Sendable, Equatable, CustomStringConvertible {
-    public let path: String
+package struct NamedFile: Sendable, Equatable, CustomStringConvertible {
+    package let path: String
     /// The setting's name.
-    public let setting: String
+    package let setting: String
 
-    public var description: String { "the file that \(setting) names" }
+    package var description: String { "the file that \(setting) names" }
 
     /// - Throws: ``LedgerSettings/Problem`` where the value is a key itself, as containers are often given their secrets.
     init(path: String, setting: String) throws(LedgerSettings.Problem) {

@@ -1,5 +1,5 @@
 /// What a failure means for whoever asked, and what he can do: docs/outages.md has the table in words.
-public enum Disposition: Sendable, Equatable, CaseIterable {
+package enum Disposition: Sendable, Equatable, CaseIterable {
     /// Nothing took effect, by bad luck: the same succeeds when it is sent again.
     case retry
     /// Nothing took effect, and nothing will until time or an operator has mended the server, or our way to it.
@@ -14,7 +14,7 @@ public enum Disposition: Sendable, Equatable, CaseIterable {
 
 extension SQLState {
     /// Each class of the manual's appendix A is here, and each code that differs from its class.
-    public var disposition: Disposition {
+    package var disposition: Disposition {
         switch code {
         // The transaction was ended for being idle, or for taking long, before its commit.
         case "25P03", "25P04", "57P05": .retry
@@ -51,7 +51,7 @@ extension SQLState {
 
     /// Whether the session that answered so is not to be used again: it stays as it is after the server has been mended (one that began
     /// read-only goes on so), it has ended, or it is not the one that we took it for.
-    public var spoilsSession: Bool {
+    package var spoilsSession: Bool {
         switch code {
         case "25006", "25P03", "25P04", "26000", "42P05", "XX001", "XX002": true
         case "57014": false
@@ -61,7 +61,7 @@ extension SQLState {
 
     /// Whether the same statement may well succeed when it is sent again in a moment. Not what an operator has cancelled, or must first grant
     /// or make: there waiting is for people.
-    public var isRetriable: Bool {
+    package var isRetriable: Bool {
         switch code {
         case "57014", "42P01", "42883", "42703", "42501": false
         default: [.retry, .outage, .unknown].contains(disposition) && category != "3F"
@@ -70,7 +70,7 @@ extension SQLState {
 }
 
 extension PostgresError {
-    public var disposition: Disposition {
+    package var disposition: Disposition {
         switch kind {
         case .cannotConnect, .busy, .closed: .outage
         case .connectionLost, .timedOut, .cancelled: .unknown

@@ -1,15 +1,15 @@
 /// A one-dimensional array that is encoded while it is filled: what a column of a large batch is sent as.
-public struct PostgresArray<Element: PostgresEncodable>: PostgresEncodable {
-    public private(set) var count = 0
+package struct PostgresArray<Element: PostgresEncodable>: PostgresEncodable {
+    package private(set) var count = 0
     /// The elements, each behind its length.
     private var elements: [UInt8] = []
 
-    public init() {}
+    package init() {}
 
     /// How many bytes the elements take so far.
-    public var size: Int { elements.count }
+    package var size: Int { elements.count }
 
-    public mutating func append(_ element: Element) {
+    package mutating func append(_ element: Element) {
         let start = elements.count
         elements.append(bigEndian: Int32(-1))
         if element.encode(into: &elements) {
@@ -20,10 +20,10 @@ public struct PostgresArray<Element: PostgresEncodable>: PostgresEncodable {
         count += 1
     }
 
-    public static var postgresType: UInt32 { Element.postgresArrayType }
-    public static var postgresArrayType: UInt32 { Element.postgresArrayType }
+    package static var postgresType: UInt32 { Element.postgresArrayType }
+    package static var postgresArrayType: UInt32 { Element.postgresArrayType }
 
-    public func encode(into bytes: inout [UInt8]) -> Bool {
+    package func encode(into bytes: inout [UInt8]) -> Bool {
         bytes.append(bigEndian: Int32(count == 0 ? 0 : 1))  // dimensions
         bytes.append(bigEndian: Int32(1))  // there may be nulls
         bytes.append(bigEndian: Element.postgresType)

@@ -2,14 +2,14 @@
 ///
 /// The format is described in the manual under COPY, «Binary Format»: a header, then rows of a column count and of columns with
 /// their lengths, then a trailer. A chunk of it ends at a row's end.
-public struct PostgresBinaryRows: Sendable {
-    public let bytes: [UInt8]
+package struct PostgresBinaryRows: Sendable {
+    package let bytes: [UInt8]
     @usableFromInline var place = 0
 
     private static let signature = Array("PGCOPY\n".utf8) + [0xFF, 0x0D, 0x0A, 0]
 
     /// - Parameter chunk: as ``PostgresCopyOut`` gives it, the first of them with the header.
-    public init(_ chunk: [UInt8]) throws(PostgresError) {
+    package init(_ chunk: [UInt8]) throws(PostgresError) {
         bytes = chunk
         // No row begins like that: it would have 20,551 columns.
         guard chunk.starts(with: Self.signature) else { return }
@@ -22,7 +22,7 @@ public struct PostgresBinaryRows: Sendable {
 
     /// Goes to the next row; false when the chunk, or the whole COPY, is over.
     /// - Parameter columns: how many it must have.
-    public mutating func next(columns: Int) throws(PostgresError) -> Bool {
+    package mutating func next(columns: Int) throws(PostgresError) -> Bool {
         guard place < bytes.count else { return false }
         let count: Int16 = try integer()
         if count == -1 { return false }
@@ -32,7 +32,7 @@ public struct PostgresBinaryRows: Sendable {
 
     /// The row's next column. Null is read as an optional only. The format does not tell types: this one is taken on trust.
     @inlinable
-    public mutating func column<T: PostgresDecodable & PostgresEncodable>(
+    package mutating func column<T: PostgresDecodable & PostgresEncodable>(
         as type: T.Type = T.self
     ) throws(PostgresError) -> T {
         let length = Int(try integer() as Int32)
@@ -49,7 +49,7 @@ public struct PostgresBinaryRows: Sendable {
 
     /// Where the row's next column stands in ``bytes``, `nil` for null: for who can use it where it lies.
     @inlinable
-    public mutating func column() throws(PostgresError) -> Range<Int>? {
+    package mutating func column() throws(PostgresError) -> Range<Int>? {
         let length = Int(try integer() as Int32)
         guard length >= 0 else { return nil }
         guard length <= bytes.count - place else { throw .unexpected("a column of \(length) bytes is cut off") }

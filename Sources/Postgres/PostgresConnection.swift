@@ -5,9 +5,9 @@ import Texts
 ///
 /// It serves one user at a time: take it from a ``PostgresPool``, or keep one for yourself. Statements of a cancelled task are
 /// cancelled on the server too; the connection stays usable.
-public actor PostgresConnection {
+package actor PostgresConnection {
     private let executor = BlockingExecutor(label: "postgres")
-    public nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+    package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
     private nonisolated let interrupt = Interrupt()
     private let configuration: PostgresConfiguration
@@ -25,7 +25,7 @@ public actor PostgresConnection {
     private init(_ configuration: PostgresConfiguration) { self.configuration = configuration }
 
     /// Connects once; throws ``PostgresError`` of kind `cannotConnect`.
-    public static func connect(_ configuration: PostgresConfiguration) async throws -> PostgresConnection {
+    package static func connect(_ configuration: PostgresConfiguration) async throws -> PostgresConnection {
         let connection = PostgresConnection(configuration)
         try await connection.open()
         return connection
@@ -33,7 +33,7 @@ public actor PostgresConnection {
 
     /// Connects, again and again with growing waits, for as long as the failure is one that time may mend.
     /// - Parameter timeout: how long to try; `nil` tries until the task is cancelled.
-    public static func connect(_ configuration: PostgresConfiguration, timeout: Duration?) async throws -> PostgresConnection {
+    package static func connect(_ configuration: PostgresConfiguration, timeout: Duration?) async throws -> PostgresConnection {
         let deadline = timeout.map { ContinuousClock.now.advanced(by: $0) }
         var backoff = Backoff()
         while true {
@@ -48,7 +48,7 @@ public actor PostgresConnection {
 
     /// A further connection of the same configuration, for what is to go on beside this one.
     /// - Parameter silence: how long a statement on it may run without a byte from the server; as here unless given.
-    public nonisolated func another(silence: Duration? = nil, timeout: Duration = .seconds(10)) async throws
+    package nonisolated func another(silence: Duration? = nil, timeout: Duration = .seconds(10)) async throws
         -> PostgresConnection
     {
         var configuration = configuration
@@ -57,34 +57,34 @@ public actor PostgresConnection {
     }
 
     /// The server process that serves this connection, as in `pg_stat_activity.pid`.
-    public var serverProcess: Int32 { libpq?.serverProcess ?? 0 }
+    package var serverProcess: Int32 { libpq?.serverProcess ?? 0 }
     /// As in `server_version_num`.
-    public var serverVersion: Int32 { libpq?.serverVersion ?? 0 }
+    package var serverVersion: Int32 { libpq?.serverVersion ?? 0 }
 
     /// Whether the next statement has a chance.
-    public func isUsable() -> Bool { libpq.map { !$0.isStale() } ?? false }
+    package func isUsable() -> Bool { libpq.map { !$0.isStale() } ?? false }
 
     /// Whether the next user finds it as the last one did: usable, and in no transaction.
     func isAtRest() -> Bool { isUsable() && !isInTransaction }
 
     /// Closes the connection; an open transaction is rolled back by the server.
-    public func close() { libpq = nil }
+    package func close() { libpq = nil }
 
     // MARK: Statements
 
     /// Runs one statement and returns all of its rows.
     @discardableResult
-    public nonisolated func query(_ sql: String, _ parameters: any PostgresEncodable...) async throws -> PostgresRows {
+    package nonisolated func query(_ sql: String, _ parameters: any PostgresEncodable...) async throws -> PostgresRows {
         try await query(PostgresStatement(sql, parameters))
     }
 
     @discardableResult
-    public nonisolated func query(_ statement: PostgresStatement) async throws -> PostgresRows {
+    package nonisolated func query(_ statement: PostgresStatement) async throws -> PostgresRows {
         try await cancellable { connection, cancellation in try connection.run(statement, cancellation) }
     }
 
     /// Runs one statement, unless the server has hung up while the connection was idle: then nothing was sent, and `nil` returns.
-    public nonisolated func queryUnlessStale(_ statement: PostgresStatement) async throws -> PostgresRows? {
+    package nonisolated func queryUnlessStale(_ statement: PostgresStatement) async throws -> PostgresRows? {
         try await cancellable { connection, cancellation in
             guard connection.isUsable() else { return nil }
             // Looking silenced the bell, which may have rung for this call.
@@ -94,13 +94,13 @@ public actor PostgresConnection {
     }
 
     /// Runs a text of several statements, which take no parameters. Outside a transaction they are one.
-    public nonisolated func execute(script: String) async throws {
+    package nonisolated func execute(script: String) async throws {
         try await cancellable { connection, cancellation in _ = try connection.run(script: script, cancellation) }
     }
 
     /// Sends all statements at once, in one implicit transaction unless they say otherwise, and then reads all answers: one round trip.
     /// After a failed statement those behind it fail too, with an error of kind `usage`.
-    public nonisolated func pipeline(_ statements: [PostgresStatement]) async throws -> [Result<PostgresRows, PostgresError>] {
+    package nonisolated func pipeline(_ statements: [PostgresStatement]) async throws -> [Result<PostgresRows, PostgresError>] {
         try await cancellable { connection, cancellation in try connection.run(pipeline: statements, cancellation) }
     }
 

@@ -2,7 +2,7 @@ import Foundation
 import Texts
 
 /// A value that can be read from a column in Postgres's binary format.
-public protocol PostgresDecodable {
+package protocol PostgresDecodable {
     /// - Parameter bytes: the column's bytes; `nil` is SQL's null.
     /// - Parameter type: the column's type OID.
     /// - Returns: `nil` where the column does not hold such a value.
@@ -17,7 +17,7 @@ extension FixedWidthInteger {
 }
 
 extension Bool: PostgresDecodable {
-    public static func decode(_ bytes: UnsafeRawBufferPointer?, type: UInt32) -> Bool? {
+    package static func decode(_ bytes: UnsafeRawBufferPointer?, type: UInt32) -> Bool? {
         guard let bytes, type == 16, bytes.count == 1 else { return nil }
         return bytes[0] != 0
     }
@@ -38,19 +38,19 @@ private func decodeInteger<T: FixedWidthInteger>(_ bytes: UnsafeRawBufferPointer
 }
 
 extension Int: PostgresDecodable {
-    public static func decode(_ bytes: UnsafeRawBufferPointer?, type: UInt32) -> Int? { decodeInteger(bytes, type: type) }
+    package static func decode(_ bytes: UnsafeRawBufferPointer?, type: UInt32) -> Int? { decodeInteger(bytes, type: type) }
 }
 
 extension Int32: PostgresDecodable {
-    public static func decode(_ bytes: UnsafeRawBufferPointer?, type: UInt32) -> Int32? { decodeInteger(bytes, type: type) }
+    package static func decode(_ bytes: UnsafeRawBufferPointer?, type: UInt32) -> Int32? { decodeInteger(bytes, type: type) }
 }
 
 extension Int64: PostgresDecodable {
-    public static func decode(_ bytes: UnsafeRawBufferPointer?, type: UInt32) -> Int64? { decodeInteger(bytes, type: type) }
+    package static func decode(_ bytes: UnsafeRawBufferPointer?, type: UInt32) -> Int64? { decodeInteger(bytes, type: type) }
 }
 
 extension Double: PostgresDecodable {
-    public static func decode(_ bytes: UnsafeRawBufferPointer?, type: UInt32) -> Double? {
+    package static func decode(_ bytes: UnsafeRawBufferPointer?, type: UInt32) -> Double? {
         guard let bytes, type == 701 else { return nil }
         return UInt64(bigEndianBytes: bytes).map(Double.init(bitPattern:))
     }
@@ -58,7 +58,7 @@ extension Double: PostgresDecodable {
 
 /// Every type whose binary form is its text: `text`, `varchar`, `char`, `name`, `json`, `xml`, `unknown`; and `jsonb`.
 extension String: PostgresDecodable {
-    public static func decode(_ bytes: UnsafeRawBufferPointer?, type: UInt32) -> String? {
+    package static func decode(_ bytes: UnsafeRawBufferPointer?, type: UInt32) -> String? {
         guard let bytes else { return nil }
         switch type {
         case 25, 1043, 1042, 19, 114, 142, 705, 18: return String(decoding: bytes, as: UTF8.self)
@@ -69,34 +69,34 @@ extension String: PostgresDecodable {
 }
 
 extension ExactText: PostgresDecodable {
-    public static func decode(_ bytes: UnsafeRawBufferPointer?, type: UInt32) -> ExactText? {
+    package static func decode(_ bytes: UnsafeRawBufferPointer?, type: UInt32) -> ExactText? {
         String.decode(bytes, type: type).map { ExactText($0) }
     }
 }
 
 extension UUID: PostgresDecodable {
-    public static func decode(_ bytes: UnsafeRawBufferPointer?, type: UInt32) -> UUID? {
+    package static func decode(_ bytes: UnsafeRawBufferPointer?, type: UInt32) -> UUID? {
         guard let bytes, type == 2950, bytes.count == 16 else { return nil }
         return UUID(uuid: bytes.loadUnaligned(as: uuid_t.self))
     }
 }
 
 extension PostgresBytes: PostgresDecodable {
-    public static func decode(_ bytes: UnsafeRawBufferPointer?, type: UInt32) -> PostgresBytes? {
+    package static func decode(_ bytes: UnsafeRawBufferPointer?, type: UInt32) -> PostgresBytes? {
         guard let bytes else { return nil }
         return PostgresBytes(Array(bytes))
     }
 }
 
 extension PostgresTimestamp: PostgresDecodable {
-    public static func decode(_ bytes: UnsafeRawBufferPointer?, type: UInt32) -> PostgresTimestamp? {
+    package static func decode(_ bytes: UnsafeRawBufferPointer?, type: UInt32) -> PostgresTimestamp? {
         guard let bytes, type == 1184 || type == 1114 else { return nil }
         return Int64(bigEndianBytes: bytes).map(PostgresTimestamp.init(microseconds:))
     }
 }
 
 extension Optional: PostgresDecodable where Wrapped: PostgresDecodable {
-    public static func decode(_ bytes: UnsafeRawBufferPointer?, type: UInt32) -> Wrapped?? {
+    package static func decode(_ bytes: UnsafeRawBufferPointer?, type: UInt32) -> Wrapped?? {
         guard let bytes else { return .some(nil) }
         return Wrapped.decode(bytes, type: type).map(Optional.some)
     }
@@ -104,7 +104,7 @@ extension Optional: PostgresDecodable where Wrapped: PostgresDecodable {
 
 /// A one-dimensional array.
 extension Array: PostgresDecodable where Element: PostgresDecodable {
-    public static func decode(_ bytes: UnsafeRawBufferPointer?, type: UInt32) -> [Element]? {
+    package static func decode(_ bytes: UnsafeRawBufferPointer?, type: UInt32) -> [Element]? {
         guard let bytes else { return nil }
         var rest = bytes[...]
         func integer() -> Int32? {

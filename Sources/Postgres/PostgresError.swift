@@ -1,6 +1,6 @@
 /// What went wrong between us and Postgres.
-public struct PostgresError: Error, Sendable, CustomStringConvertible {
-    public enum Kind: Sendable, Equatable {
+package struct PostgresError: Error, Sendable, CustomStringConvertible {
+    package enum Kind: Sendable, Equatable {
         /// No connection could be made.
         case cannotConnect
         /// The connection broke. If a statement was under way, nobody knows whether it took effect.
@@ -21,25 +21,25 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
         case usage
     }
 
-    public let kind: Kind
+    package let kind: Kind
     /// The server's primary message, or the driver's.
-    public let message: String
-    public internal(set) var sqlState: SQLState?
-    public internal(set) var detail: String?
-    public internal(set) var hint: String?
+    package let message: String
+    package internal(set) var sqlState: SQLState?
+    package internal(set) var detail: String?
+    package internal(set) var hint: String?
     /// The constraint that was violated, by name.
-    public internal(set) var constraint: String?
+    package internal(set) var constraint: String?
     /// Where in the server's code the error was raised: the call stack of functions, innermost first.
-    public internal(set) var context: String?
+    package internal(set) var context: String?
 
     /// Which character of the statement it is about, from 1.
-    public internal(set) var textPosition: Int?
+    package internal(set) var textPosition: Int?
 
     /// Whether no waiting will mend a failure to connect, as with a malformed connection string.
     var isPermanent = false
 
     /// Whether the connection string itself is wrong: nobody was asked anything.
-    public internal(set) var isMistake = false
+    package internal(set) var isMistake = false
 
     init(_ kind: Kind, _ message: String) {
         self.kind = kind
@@ -47,14 +47,14 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
     }
 
     /// An answer that makes no sense to the caller, who reads more into it than types.
-    public static func unexpected(_ message: String) -> PostgresError { PostgresError(.decoding, message) }
+    package static func unexpected(_ message: String) -> PostgresError { PostgresError(.decoding, message) }
 
     /// Whether the server had kept a statement whose answer has another shape by now. Nothing ran; it keeps it anew.
     var isOutdatedPlan = false
 
     /// Whether sending the same again may succeed. After ``Kind/connectionLost`` the first attempt may have taken effect too:
     /// see ``outcomeIsUnknown``.
-    public var isRetriable: Bool {
+    package var isRetriable: Bool {
         switch kind {
         case .cannotConnect: !isPermanent
         case .connectionLost, .timedOut: true
@@ -64,10 +64,10 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
     }
 
     /// Whether the statement may have taken effect although it failed here.
-    public var outcomeIsUnknown: Bool { disposition == .unknown }
+    package var outcomeIsUnknown: Bool { disposition == .unknown }
 
     /// Whether the server could not be reached, or went away: for a program, a reason to reconnect.
-    public var isConnectionFailure: Bool {
+    package var isConnectionFailure: Bool {
         switch kind {
         case .cannotConnect, .connectionLost, .timedOut: true
         case .server: sqlState?.category == "08" || ["57P01", "57P02", "57P03"].contains(sqlState?.code)
@@ -75,7 +75,7 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
         }
     }
 
-    public var description: String {
+    package var description: String {
         var text = message
         if let sqlState { text += " (SQLSTATE \(sqlState))" }
         if let detail { text += "\n  detail: \(detail)" }

@@ -1,9 +1,9 @@
 import BlockingIO
 
 /// A bounded set of connections, made when they are needed and lent to one user at a time, first come first served.
-public actor PostgresPool {
-    public nonisolated let configuration: PostgresConfiguration
-    public nonisolated let size: Int
+package actor PostgresPool {
+    package nonisolated let configuration: PostgresConfiguration
+    package nonisolated let size: Int
     private let longestQueue: Int
     private let timeout: Duration
 
@@ -18,7 +18,7 @@ public actor PostgresPool {
     ///   - size: the most connections at once.
     ///   - longestQueue: how many users may wait for one; more are refused at once with an error of kind `busy`.
     ///   - timeout: how long to try to reach a server that is away.
-    public init(
+    package init(
         _ configuration: PostgresConfiguration, size: Int = 8, longestQueue: Int = 10_000, timeout: Duration = .seconds(10)
     ) {
         precondition(size > 0)
@@ -30,7 +30,7 @@ public actor PostgresPool {
 
     /// Lends a connection to `body`. A connection that breaks, is left inside a transaction,
     /// or has answered with what spoils its session (``SQLState/spoilsSession``), is not lent again.
-    public nonisolated(nonsending) func withConnection<T: Sendable>(
+    package nonisolated(nonsending) func withConnection<T: Sendable>(
         _ body: (PostgresConnection) async throws -> T
     ) async throws -> T {
         let connection = try await borrow()
@@ -45,7 +45,7 @@ public actor PostgresPool {
     }
 
     /// Closes what is idle, now, and what is lent when it comes back.
-    public func close() async {
+    package func close() async {
         isClosed = true
         for waiter in waiters { waiter.continuation.resume(throwing: PostgresError(.closed, "the pool is closed")) }
         waiters = []

@@ -1,14 +1,14 @@
 /// What a session needs of its server and its database: looked at when it connects. No waiting mends what is missing.
-public struct PostgresRequirement: Sendable {
+package struct PostgresRequirement: Sendable {
     /// As `SHOW server_encoding` gives it.
-    public var encoding: String
+    package var encoding: String
     /// As in `server_version_num`.
-    public var oldestServer: Int32
+    package var oldestServer: Int32
     /// What the user of the session must be allowed to use, should it be there. Without that, Postgres says of everything in it that it does not
     /// exist. Letters, digits and `_`.
-    public var schema: String?
+    package var schema: String?
 
-    public init(encoding: String, oldestServer: Int32, schema: String? = nil) {
+    package init(encoding: String, oldestServer: Int32, schema: String? = nil) {
         self.encoding = encoding
         self.oldestServer = oldestServer
         self.schema = schema

@@ -2,29 +2,29 @@ import CLibpq
 import Glibc
 
 /// The answer to one statement.
-public struct PostgresRows: Sendable, RandomAccessCollection {
+package struct PostgresRows: Sendable, RandomAccessCollection {
     let result: LibpqResult
 
-    public var startIndex: Int { 0 }
-    public var endIndex: Int { result.rowCount }
-    public subscript(index: Int) -> PostgresRow { PostgresRow(result: result, index: index) }
+    package var startIndex: Int { 0 }
+    package var endIndex: Int { result.rowCount }
+    package subscript(index: Int) -> PostgresRow { PostgresRow(result: result, index: index) }
 
     /// How many rows an insert, update or delete touched; 0 for other statements.
-    public var affected: Int { result.affected }
+    package var affected: Int { result.affected }
 
     /// The only row; any other number of them is an error.
-    public func only() throws(PostgresError) -> PostgresRow {
+    package func only() throws(PostgresError) -> PostgresRow {
         guard count == 1 else { throw PostgresError(.decoding, "expected one row, got \(count)") }
         return self[0]
     }
 }
 
-public struct PostgresRow: Sendable {
+package struct PostgresRow: Sendable {
     let result: LibpqResult
     let index: Int
 
     /// The column `name` as a `T`. Null decodes as an optional only.
-    public func decode<T: PostgresDecodable>(_ name: String, as type: T.Type = T.self) throws(PostgresError) -> T {
+    package func decode<T: PostgresDecodable>(_ name: String, as type: T.Type = T.self) throws(PostgresError) -> T {
         guard let column = result.column(named: name) else {
             throw PostgresError(.decoding, "no column \(name) in \(result.columnNames)")
         }
@@ -32,7 +32,7 @@ public struct PostgresRow: Sendable {
     }
 
     /// The column at `index`, from 0, as a `T`.
-    public func decode<T: PostgresDecodable>(_ column: Int, as type: T.Type = T.self) throws(PostgresError) -> T {
+    package func decode<T: PostgresDecodable>(_ column: Int, as type: T.Type = T.self) throws(PostgresError) -> T {
         let value = result.withBytes(row: index, column: column) { T.decode($0, type: result.type(of: column)) }
         guard let value else {
             let state = result.isNull(row: index, column: column) ? "is null" : "has type \(result.type(of: column))"

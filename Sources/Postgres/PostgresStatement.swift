@@ -1,12 +1,12 @@
 /// One statement: its text and its parameters `$1`, `$2` …
-public struct PostgresStatement: Sendable {
-    public var sql: String
-    public var parameters: [any PostgresEncodable]
+package struct PostgresStatement: Sendable {
+    package var sql: String
+    package var parameters: [any PostgresEncodable]
     /// Whether the server keeps the statement, parsed and planned, for as long as the connection lasts: for the few texts that
     /// are sent again and again. Streams and pipelines take no notice of it.
-    public var isPrepared = false
+    package var isPrepared = false
 
-    public init(_ sql: String, _ parameters: [any PostgresEncodable] = [], isPrepared: Bool = false) {
+    package init(_ sql: String, _ parameters: [any PostgresEncodable] = [], isPrepared: Bool = false) {
         precondition(!sql.utf8.contains(0), "a statement cannot contain U+0000")
         self.sql = sql
         self.parameters = parameters

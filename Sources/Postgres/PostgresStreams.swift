@@ -4,15 +4,15 @@ import BlockingIO
 ///
 /// Leaving the loop early is fine: the statement is cancelled before the connection's next one. Inside a transaction, which a
 /// cancelled statement would fail, the rest is read and dropped instead.
-public struct PostgresRowStream: AsyncSequence, Sendable {
+package struct PostgresRowStream: AsyncSequence, Sendable {
     let connection: PostgresConnection
     let statement: PostgresStatement
     /// About how many bytes of rows are held in memory, and fetched in one go.
     let chunk: Int
 
-    public func makeAsyncIterator() -> Iterator { Iterator(stream: self) }
+    package func makeAsyncIterator() -> Iterator { Iterator(stream: self) }
 
-    public struct Iterator: AsyncIteratorProtocol {
+    package struct Iterator: AsyncIteratorProtocol {
         let stream: PostgresRowStream
         private var operation: Int?
         private var rows: [PostgresRow] = []
@@ -21,7 +21,7 @@ public struct PostgresRowStream: AsyncSequence, Sendable {
 
         init(stream: PostgresRowStream) { self.stream = stream }
 
-        public mutating func next(isolation actor: isolated (any Actor)?) async throws -> PostgresRow? {
+        package mutating func next(isolation actor: isolated (any Actor)?) async throws -> PostgresRow? {
             if next == rows.count, !isOver {
                 let (statement, chunk, running) = (stream.statement, stream.chunk, operation)
                 (rows, operation) = try await stream.connection.cancellable { connection, cancellation in
@@ -40,21 +40,21 @@ public struct PostgresRowStream: AsyncSequence, Sendable {
 }
 
 /// The bytes of a `COPY … TO STDOUT`, in chunks that end at a row's end.
-public struct PostgresCopyOut: AsyncSequence, Sendable {
+package struct PostgresCopyOut: AsyncSequence, Sendable {
     let connection: PostgresConnection
     let sql: String
     let chunk: Int
 
-    public func makeAsyncIterator() -> Iterator { Iterator(copy: self) }
+    package func makeAsyncIterator() -> Iterator { Iterator(copy: self) }
 
-    public struct Iterator: AsyncIteratorProtocol, Sendable {
+    package struct Iterator: AsyncIteratorProtocol, Sendable {
         let copy: PostgresCopyOut
         private var operation: Int?
         private var isOver = false
 
         init(copy: PostgresCopyOut) { self.copy = copy }
 
-        public mutating func next(isolation actor: isolated (any Actor)?) async throws -> [UInt8]? {
+        package mutating func next(isolation actor: isolated (any Actor)?) async throws -> [UInt8]? {
             if isOver { return nil }
             let (sql, size, running) = (copy.sql, copy.chunk, operation)
             let bytes: [UInt8]
@@ -70,20 +70,20 @@ public struct PostgresCopyOut: AsyncSequence, Sendable {
 
 extension PostgresConnection {
     /// The rows of one statement, as they are asked for.
-    public nonisolated func stream(
+    package nonisolated func stream(
         _ sql: String, _ parameters: any PostgresEncodable..., chunk: Int = 256 << 10
     ) -> PostgresRowStream {
         stream(PostgresStatement(sql, parameters), chunk: chunk)
     }
 
-    public nonisolated func stream(_ statement: PostgresStatement, chunk: Int = 256 << 10) -> PostgresRowStream {
+    package nonisolated func stream(_ statement: PostgresStatement, chunk: Int = 256 << 10) -> PostgresRowStream {
         precondition(chunk > 0)
         return PostgresRowStream(connection: self, statement: statement, chunk: chunk)
     }
 
     /// The output of a `COPY … TO STDOUT`.
     /// - Parameter sql: the COPY, last; statements before it run first, in the same round trip, and their rows are dropped.
-    public nonisolated func copyOut(_ sql: String, chunk: Int = 256 << 10) -> PostgresCopyOut {
+    package nonisolated func copyOut(_ sql: String, chunk: Int = 256 << 10) -> PostgresCopyOut {
         precondition(chunk > 0)
         return PostgresCopyOut(connection: self, sql: sql, chunk: chunk)
     }
@@ -91,7 +91,7 @@ extension PostgresConnection {
     /// Feeds a `COPY … FROM STDIN`. If `chunks` throws, the whole COPY is undone.
     /// - Returns: how many rows were copied.
     @discardableResult
-    public nonisolated func copyIn<Chunks: AsyncSequence>(_ sql: String, _ chunks: Chunks) async throws -> Int
+    package nonisolated func copyIn<Chunks: AsyncSequence>(_ sql: String, _ chunks: Chunks) async throws -> Int
     where Chunks.Element == [UInt8] {
         let operation = try await cancellable { try $0.beginCopy(sql, .into, $1) }
         do {

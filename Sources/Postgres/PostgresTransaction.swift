@@ -1,5 +1,5 @@
 extension PostgresConnection {
-    public enum Isolation: String, Sendable {
+    package enum Isolation: String, Sendable {
         case readCommitted = "READ COMMITTED"
         case repeatableRead = "REPEATABLE READ"
         case serializable = "SERIALIZABLE"
@@ -10,7 +10,7 @@ extension PostgresConnection {
     /// A transaction in which a statement failed cannot be committed, even if `body` caught the error: `25P02`.
     /// An error of kind `connectionLost` from the commit means that nobody knows its outcome.
     @discardableResult
-    public nonisolated(nonsending) func transaction<T: Sendable>(
+    package nonisolated(nonsending) func transaction<T: Sendable>(
         _ isolation: Isolation = .readCommitted, readOnly: Bool = false,
         _ body: (PostgresConnection) async throws -> T
     ) async throws -> T {
@@ -33,7 +33,7 @@ extension PostgresConnection {
     }
 
     /// Runs `body` in a transaction that is rolled back whatever happens: for looking at what would be.
-    public nonisolated(nonsending) func discardedTransaction<T: Sendable>(
+    package nonisolated(nonsending) func discardedTransaction<T: Sendable>(
         _ isolation: Isolation = .readCommitted, _ body: (PostgresConnection) async throws -> T
     ) async throws -> T {
         try await cancellable { try $0.begin(transaction: "ISOLATION LEVEL \(isolation.rawValue)", $1) }

@@ -1,36 +1,36 @@
 /// A five-character error code of Postgres, as its manual's appendix A lists them.
 ///
 /// Usable as a pattern: `catch SQLState.uniqueViolation { … }`.
-public struct SQLState: Sendable, Hashable, CustomStringConvertible {
-    public let code: String
+package struct SQLState: Sendable, Hashable, CustomStringConvertible {
+    package let code: String
 
-    public init(_ code: String) { self.code = code }
+    package init(_ code: String) { self.code = code }
 
-    public var description: String { code }
+    package var description: String { code }
 
     /// The first two characters: `08` connection, `22` data, `23` constraints, `40` rollback, `53` resources, `57` operators.
-    public var category: String { String(code.prefix(2)) }
+    package var category: String { String(code.prefix(2)) }
 
-    public static let uniqueViolation = SQLState("23505")
-    public static let serializationFailure = SQLState("40001")
-    public static let deadlockDetected = SQLState("40P01")
-    public static let lockNotAvailable = SQLState("55P03")
-    public static let queryCancelled = SQLState("57014")
-    public static let readOnly = SQLState("25006")
-    public static let diskFull = SQLState("53100")
-    public static let adminShutdown = SQLState("57P01")
-    public static let undefinedTable = SQLState("42P01")
-    public static let undefinedColumn = SQLState("42703")
-    public static let undefinedFunction = SQLState("42883")
-    public static let undefinedSchema = SQLState("3F000")
-    public static let insufficientPrivilege = SQLState("42501")
-    public static let featureNotSupported = SQLState("0A000")
+    package static let uniqueViolation = SQLState("23505")
+    package static let serializationFailure = SQLState("40001")
+    package static let deadlockDetected = SQLState("40P01")
+    package static let lockNotAvailable = SQLState("55P03")
+    package static let queryCancelled = SQLState("57014")
+    package static let readOnly = SQLState("25006")
+    package static let diskFull = SQLState("53100")
+    package static let adminShutdown = SQLState("57P01")
+    package static let undefinedTable = SQLState("42P01")
+    package static let undefinedColumn = SQLState("42703")
+    package static let undefinedFunction = SQLState("42883")
+    package static let undefinedSchema = SQLState("3F000")
+    package static let insufficientPrivilege = SQLState("42501")
+    package static let featureNotSupported = SQLState("0A000")
     /// With it the server also says that a kept statement has another answer by now.
     static let planIsOutdated = featureNotSupported
-    public static let inFailedTransaction = SQLState("25P02")
-    public static let idleInTransactionTimeout = SQLState("25P03")
+    package static let inFailedTransaction = SQLState("25P02")
+    package static let idleInTransactionTimeout = SQLState("25P03")
 
-    public static func ~= (pattern: SQLState, error: any Error) -> Bool {
+    package static func ~= (pattern: SQLState, error: any Error) -> Bool {
         (error as? PostgresError)?.sqlState == pattern
     }
 }

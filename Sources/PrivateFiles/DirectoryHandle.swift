@@ -3,13 +3,13 @@ import Foundation
 /// A directory, held by its descriptor: what is done in it stays in it, whatever becomes of its path meanwhile.
 ///
 /// Nothing that is done here follows a symbolic link. A new file has its mode from its first instant and gets its name when it is whole.
-public final class DirectoryHandle: Sendable {
+package final class DirectoryHandle: Sendable {
     /// Absolute and without links, as the kernel has it.
-    public let path: String
+    package let path: String
     let descriptor: Int32
 
     /// Opens a directory that is there.
-    public convenience init(_ path: String) throws(FileFailure) {
+    package convenience init(_ path: String) throws(FileFailure) {
         try self.init(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), path)
     }
 
@@ -30,10 +30,10 @@ public final class DirectoryHandle: Sendable {
     }
 
     /// The path of a file in it.
-    public func path(_ name: String) -> String { path == "/" ? "/\(name)" : "\(path)/\(name)" }
+    package func path(_ name: String) -> String { path == "/" ? "/\(name)" : "\(path)/\(name)" }
 
     /// What is in it, without `.` and `..`.
-    public func names() throws(FileFailure) -> [String] {
+    package func names() throws(FileFailure) -> [String] {
         do {
             return try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd/\(descriptor)")
         } catch {
@@ -44,7 +44,7 @@ public final class DirectoryHandle: Sendable {
     // MARK: Files
 
     /// The text of a file; `nil` where there is none.
-    public func read(_ name: String) throws(FileFailure) -> String? {
+    package func read(_ name: String) throws(FileFailure) -> String? {
         let file = openat(descriptor, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
         guard file >= 0 else {
             if errno == ENOENT { return nil }
@@ -60,7 +60,7 @@ public final class DirectoryHandle: Sendable {
 
     /// Writes a file that its owner alone may read and change, on the disk and in the place of what was there, whole or not at all.
     /// - Parameter owner: whose it is; ourselves unless given.
-    public func write(_ text: String, to name: String, for owner: FileOwner? = nil) throws(FileFailure) {
+    package func write(_ text: String, to name: String, for owner: FileOwner? = nil) throws(FileFailure) {
         // A name of its own: two who write the same file at once do not meet in the draft.
         let draft = "\(name).\(UInt32.random(in: .min ... .max)).new"
         try create(draft, text, for: owner)
@@ -74,7 +74,7 @@ public final class DirectoryHandle: Sendable {
     }
 
     /// Writes such a file where there is none yet; another is never overwritten.
-    public func create(_ name: String, _ text: String, for owner: FileOwner? = nil) throws(FileFailure) {
+    package func create(_ name: String, _ text: String, for owner: FileOwner? = nil) throws(FileFailure) {
         let file = openat(descriptor, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard file >= 0 else { throw .system("\(path(name)) cannot be made") }
         defer { close(file) }
@@ -86,7 +86,7 @@ public final class DirectoryHandle: Sendable {
     }
 
     /// Makes sure that there is a file to append to, which its owner alone may read and change, and empties one beyond `limit` bytes.
-    public func prepareLog(_ name: String, for owner: FileOwner? = nil, limit: Int) throws(FileFailure) {
+    package func prepareLog(_ name: String, for owner: FileOwner? = nil, limit: Int) throws(FileFailure) {
         let file = openat(descriptor, name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0o600)
         guard file >= 0 else { throw .system("\(path(name)) cannot be written") }
         defer { close(file) }
@@ -100,7 +100,7 @@ public final class DirectoryHandle: Sendable {
     }
 
     /// The last bytes of a file, as text; empty where it cannot be read.
-    public func end(of name: String, bytes: Int) -> String {
+    package func end(of name: String, bytes: Int) -> String {
         let file = openat(descriptor, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
         guard file >= 0 else { return "" }
         let handle = FileHandle(fileDescriptor: file, closeOnDealloc: true)
@@ -111,7 +111,7 @@ public final class DirectoryHandle: Sendable {
     // MARK: For everybody
 
     /// The directory of this name in it, made where it is missing, for everybody to read as far as the umask allows.
-    public func directory(_ name: String) throws(FileFailure) -> DirectoryHandle {
+    package func directory(_ name: String) throws(FileFailure) -> DirectoryHandle {
         if mkdirat(descriptor, name, 0o777) != 0, errno != EEXIST { throw .system("the directory \(path(name)) cannot be made") }
         let made = openat(descriptor, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
         if made < 0, errno == ENOTDIR || errno == ELOOP {
@@ -122,7 +122,7 @@ public final class DirectoryHandle: Sendable {
 
     /// Writes a file for everybody to read, in the place of what was there, whole or not at all. Until the system writes it to the disk by itself,
     /// a crash of the machine may take it away: it is for what can be written again.
-    public func publish(_ bytes: [UInt8], as name: String) throws(FileFailure) {
+    package func publish(_ bytes: [UInt8], as name: String) throws(FileFailure) {
         let draft = "\(name).\(UInt32.random(in: .min ... .max)).new"
         let file = openat(descriptor, draft, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o666)
         guard file >= 0 else { throw .system("\(path(name)) cannot be written") }
@@ -135,7 +135,7 @@ public final class DirectoryHandle: Sendable {
     }
 
     /// Makes a directory in it, which `owner` alone may list and change.
-    public func makeDirectory(_ name: String, for owner: FileOwner? = nil) throws(FileFailure) {
+    package func makeDirectory(_ name: String, for owner: FileOwner? = nil) throws(FileFailure) {
         guard mkdirat(descriptor, name, 0o700) == 0 else { throw .system("the directory \(path(name)) cannot be made") }
         let made = openat(descriptor, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
         guard made >= 0 else { throw .system("the directory \(path(name)) cannot be opened") }
@@ -146,11 +146,11 @@ public final class DirectoryHandle: Sendable {
     }
 
     /// Removes a file, if it is there.
-    public func remove(_ name: String) throws(FileFailure) {
+    package func remove(_ name: String) throws(FileFailure) {
         guard unlinkat(descriptor, name, 0) == 0 || errno == ENOENT else { throw .system("\(path(name)) cannot be removed") }
     }
 
-    public func rename(_ name: String, to other: String) throws(FileFailure) {
+    package func rename(_ name: String, to other: String) throws(FileFailure) {
         guard renameat(descriptor, name, descriptor, other) == 0 else { throw .system("\(path(name)) cannot be renamed") }
     }
 

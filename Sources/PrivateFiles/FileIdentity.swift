@@ -1,28 +1,28 @@
 import Glibc
 
 /// Which file or directory it is, whatever it is called and wherever it is seen: its device, and its number there.
-public struct FileIdentity: Sendable, Hashable, Codable {
-    public let device: UInt64
-    public let number: UInt64
+package struct FileIdentity: Sendable, Hashable, Codable {
+    package let device: UInt64
+    package let number: UInt64
 
     init(_ status: stat) { (device, number) = (UInt64(status.st_dev), UInt64(status.st_ino)) }
 
     /// Of an open file.
-    public init?(descriptor: Int32) {
+    package init?(descriptor: Int32) {
         var status = stat()
         guard fstat(descriptor, &status) == 0 else { return nil }
         self.init(status)
     }
 
     /// Of what `path` leads to, through links too; `nil` where it leads nowhere that we can see.
-    public init?(path: String) {
+    package init?(path: String) {
         var status = stat()
         guard stat(path, &status) == 0 else { return nil }
         self.init(status)
     }
 
     /// Whether `path` leads to this; `nil` where we may not look.
-    public func isAt(_ path: String) -> Bool? {
+    package func isAt(_ path: String) -> Bool? {
         var status = stat()
         guard stat(path, &status) == 0 else { return errno == EACCES || errno == EPERM ? nil : false }
         return FileIdentity(status) == self
@@ -30,15 +30,15 @@ public struct FileIdentity: Sendable, Hashable, Codable {
 }
 
 extension DirectoryHandle {
-    public var identity: FileIdentity? { FileIdentity(descriptor: descriptor) }
+    package var identity: FileIdentity? { FileIdentity(descriptor: descriptor) }
 
     /// Of what a name in it leads to, through links too; `nil` where that is nothing.
-    public func identity(of name: String) -> FileIdentity? {
+    package func identity(of name: String) -> FileIdentity? {
         var status = stat()
         guard fstatat(descriptor, name, &status, 0) == 0 else { return nil }
         return FileIdentity(status)
     }
 
     /// Whether its path still leads to it: it has not been removed, renamed or replaced.
-    public var isThere: Bool { identity.map { $0.isAt(path) == true } ?? false }
+    package var isThere: Bool { identity.map { $0.isAt(path) == true } ?? false }
 }

@@ -1,13 +1,13 @@
 import Glibc
 
 /// Whose a file is to be.
-public struct FileOwner: Sendable, Equatable {
-    public let uid: uid_t
-    public let gid: gid_t
+package struct FileOwner: Sendable, Equatable {
+    package let uid: uid_t
+    package let gid: gid_t
 
-    public init(uid: uid_t, gid: gid_t) { (self.uid, self.gid) = (uid, gid) }
+    package init(uid: uid_t, gid: gid_t) { (self.uid, self.gid) = (uid, gid) }
 
-    public static var ourselves: FileOwner { FileOwner(uid: geteuid(), gid: getegid()) }
+    package static var ourselves: FileOwner { FileOwner(uid: geteuid(), gid: getegid()) }
 
     /// Makes an open file its own. Nobody but root can give something to another.
     func takes(_ descriptor: Int32) -> Bool { self == .ourselves || fchown(descriptor, uid, gid) == 0 }

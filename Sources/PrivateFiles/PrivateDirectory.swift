@@ -2,7 +2,7 @@ import Glibc
 
 extension DirectoryHandle {
     /// Who may pass through a private directory, to what is his own below it.
-    public enum Passage: Sendable, Equatable {
+    package enum Passage: Sendable, Equatable {
         case nobody
         /// The members of a group, who can neither list nor change anything.
         case group(gid_t)
@@ -15,7 +15,7 @@ extension DirectoryHandle {
     /// - Parameters:
     ///   - owner: whose it is; ourselves unless given. Root gives to him what is new, or empty.
     ///   - keepingMode: whether one with these names in it keeps its mode, for it is not ours alone.
-    public static func makePrivate(
+    package static func makePrivate(
         _ path: String, for owner: FileOwner = .ourselves, passage: Passage = .nobody,
         keepingMode: ([String]) -> Bool = { _ in false }
     ) throws(FileFailure) -> DirectoryHandle {
@@ -35,7 +35,7 @@ extension DirectoryHandle {
     }
 
     /// A new directory with a short path, in /tmp, that `owner` alone may enter.
-    public static func makeTemporary(for owner: FileOwner = .ourselves) throws(FileFailure) -> DirectoryHandle {
+    package static func makeTemporary(for owner: FileOwner = .ourselves) throws(FileFailure) -> DirectoryHandle {
         var template = Array("/tmp/jobledger-XXXXXX".utf8CString)
         // mkdtemp(3) writes the name that it has found into the buffer, which is as long as before.
         guard template.withUnsafeMutableBufferPointer({ mkdtemp($0.baseAddress!) }) != nil else {
@@ -45,7 +45,7 @@ extension DirectoryHandle {
     }
 
     /// The directory at `path` where it is `owner`'s own, closed to all others and no link; nothing is made or changed.
-    public static func findPrivate(_ path: String, of owner: FileOwner) throws(FileFailure) -> DirectoryHandle {
+    package static func findPrivate(_ path: String, of owner: FileOwner) throws(FileFailure) -> DirectoryHandle {
         let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
         let directory = try DirectoryHandle(descriptor, path)
         guard let status = FileStatus(descriptor), status.owner == owner.uid, status.permissions & 0o077 == 0 else {
@@ -55,7 +55,7 @@ extension DirectoryHandle {
     }
 
     /// A directory in it, which is no link; `nil` where there is none.
-    public func directory(_ name: String) throws(FileFailure) -> DirectoryHandle? {
+    package func directory(_ name: String) throws(FileFailure) -> DirectoryHandle? {
         let descriptor = openat(descriptor, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
         if descriptor < 0, errno == ENOENT { return nil }
         return try DirectoryHandle(descriptor, path(name))

@@ -2,13 +2,13 @@ import Foundation
 import Texts
 
 /// A file that its owner alone may read, written whole or not at all.
-public struct PrivateFile: Sendable {
-    public let path: String
+package struct PrivateFile: Sendable {
+    package let path: String
     /// What messages call it.
-    public let shown: String
+    package let shown: String
 
     /// - Parameter shown: what messages call it; its path unless given, or unless that looks as if somebody had put a key in its place.
-    public init(_ path: String, shownAs shown: String? = nil) {
+    package init(_ path: String, shownAs shown: String? = nil) {
         self.path = path
         self.shown = shown ?? (Self.isKey(path) ? "(not shown: it looks like a key, and not like the path of a file)" : path)
     }
@@ -31,7 +31,7 @@ public struct PrivateFile: Sendable {
     /// What is in it, and whether others than the owner may read or change it. `nil` where there is none.
     ///
     /// A link is followed: a secret that a platform mounts is often one.
-    public func read() throws(FileFailure) -> (text: String, isOpenToOthers: Bool)? {
+    package func read() throws(FileFailure) -> (text: String, isOpenToOthers: Bool)? {
         let file = open(path, O_RDONLY | O_CLOEXEC)
         guard file >= 0 else {
             if errno == ENOENT { return nil }
@@ -51,10 +51,10 @@ public struct PrivateFile: Sendable {
     }
 
     /// Writes it, to the disk, in the place of what was there.
-    public func write(_ text: String) throws(FileFailure) { try directory().write(text, to: name) }
+    package func write(_ text: String) throws(FileFailure) { try directory().write(text, to: name) }
 
     /// Writes it where there is none yet; another is never overwritten.
-    public func create(_ text: String) throws(FileFailure) { try directory().create(name, text) }
+    package func create(_ text: String) throws(FileFailure) { try directory().create(name, text) }
 
     // MARK: The directory
 

@@ -1,15 +1,15 @@
 import Glibc
 
 /// A file that somebody names, or standard input, read from its beginning on. What is wrong with it is said with its name and the system's reason.
-public final class ReadableFile: Sendable {
+package final class ReadableFile: Sendable {
     /// For messages.
-    public let name: String
+    package let name: String
     /// In bytes; `nil` for what is no plain file, such as a pipe.
-    public let size: Int64?
+    package let size: Int64?
     private let descriptor: Int32
     private let isOurs: Bool
 
-    public convenience init(_ path: String) throws(FileFailure) {
+    package convenience init(_ path: String) throws(FileFailure) {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw .system("\(path) cannot be read") }
         try self.init(descriptor, path, isOurs: true)
@@ -23,14 +23,14 @@ public final class ReadableFile: Sendable {
     }
 
     /// - Parameter path: of a file, or `-` for standard input.
-    public static func named(_ path: String) throws(FileFailure) -> ReadableFile {
+    package static func named(_ path: String) throws(FileFailure) -> ReadableFile {
         path == "-" ? try ReadableFile(STDIN_FILENO, "standard input", isOurs: false) : try ReadableFile(path)
     }
 
     deinit { if isOurs { close(descriptor) } }
 
     /// The next bytes, as many as wanted or fewer; none at the end.
-    public func read(upTo most: Int) throws(FileFailure) -> [UInt8] {
+    package func read(upTo most: Int) throws(FileFailure) -> [UInt8] {
         var code: Int32 = 0
         let bytes = [UInt8](unsafeUninitializedCapacity: most) { buffer, count in
             var read = Glibc.read(descriptor, buffer.baseAddress, buffer.count)
@@ -44,7 +44,7 @@ public final class ReadableFile: Sendable {
 
     /// All that is left of it.
     /// - Parameter limit: the most bytes that it may be.
-    public func readAll(limit: Int) throws(FileFailure) -> [UInt8] {
+    package func readAll(limit: Int) throws(FileFailure) -> [UInt8] {
         var bytes: [UInt8] = []
         while true {
             let part = try read(upTo: 1 << 20)

@@ -4,14 +4,14 @@ import Glibc
 ///
 /// A plain one, or a new one, gets its name when it is whole and on the disk, in the place of what was there. A device or a pipe, such as
 /// `/dev/stdout`, is written into, for to replace it would take it from everybody. A link is not followed where others may have put it there.
-public final class WrittenFile: Sendable {
-    public let path: String
+package final class WrittenFile: Sendable {
+    package let path: String
     private let descriptor: Int32
     /// What it is called until it is whole; `nil` for what is written into.
     private let draft: String?
 
     /// - Parameter mode: of a new file, before the umask; that of one that is replaced becomes no wider.
-    public init(_ path: String, mode: mode_t) throws(FileFailure) {
+    package init(_ path: String, mode: mode_t) throws(FileFailure) {
         self.path = path
         guard !path.isEmpty else { throw FileFailure("the name of a file to write is empty") }
         let there = FileStatus(path, in: AT_FDCWD)
@@ -62,9 +62,9 @@ public final class WrittenFile: Sendable {
     }
 
     /// Whether it is standard output by another name, such as `/dev/stdout`.
-    public var isStandardOutput: Bool { FileIdentity(descriptor: descriptor) == FileIdentity(descriptor: STDOUT_FILENO) }
+    package var isStandardOutput: Bool { FileIdentity(descriptor: descriptor) == FileIdentity(descriptor: STDOUT_FILENO) }
 
-    public func write(_ bytes: some Collection<UInt8>) throws(FileFailure) {
+    package func write(_ bytes: some Collection<UInt8>) throws(FileFailure) {
         var rest = Array(bytes)[...]
         while !rest.isEmpty {
             let written = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
@@ -74,13 +74,13 @@ public final class WrittenFile: Sendable {
         }
     }
 
-    public func finish() throws(FileFailure) {
+    package func finish() throws(FileFailure) {
         guard let draft else { return }
         guard fsync(descriptor) == 0, rename(draft, path) == 0 else { throw .system("\(path) cannot be written") }
     }
 
     /// All of it at once.
-    public static func write(_ text: String, to path: String, mode: mode_t) throws(FileFailure) {
+    package static func write(_ text: String, to path: String, mode: mode_t) throws(FileFailure) {
         let file = try WrittenFile(path, mode: mode)
         try file.write(text.utf8)
         try file.finish()

@@ -6,24 +6,24 @@ import BlockingIO
 /// whether executing it twice is harmless. A connection found dead before anything was written is replaced silently.
 /// After a failed attempt to connect, calls fail at once with the same error until the backoff has passed, so that a
 /// dead server costs callers nothing; ``connectWithRetries()`` waits instead.
-public actor RedisClient {
-    public nonisolated let configuration: RedisConfiguration
+package actor RedisClient {
+    package nonisolated let configuration: RedisConfiguration
     private let executor = BlockingExecutor(label: "redis-client")
     private let interrupt = Interrupt()
     private var connection: BlockingRedisConnection?
     private var backoff: Backoff
     private var failure: (error: RedisError, until: ContinuousClock.Instant)?
 
-    public nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+    package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
     /// Connects at the first call.
-    public init(_ configuration: RedisConfiguration, backoff: Backoff = Backoff()) {
+    package init(_ configuration: RedisConfiguration, backoff: Backoff = Backoff()) {
         self.configuration = configuration
         self.backoff = backoff
     }
 
     /// Like ``RedisConnection/send(_:within:)``, connecting first when there is no connection.
-    public func send(_ commands: [RedisCommand], within limit: Duration? = nil) async throws(RedisError) -> [RedisValue] {
+    package func send(_ commands: [RedisCommand], within limit: Duration? = nil) async throws(RedisError) -> [RedisValue] {
         let limit = limit ?? configuration.replyTimeout
         return try await cancellable(by: interrupt) { cancellation throws(RedisError) in
             try self.onConnection(cancellation) { connection throws(RedisError) in
@@ -34,7 +34,7 @@ public actor RedisClient {
 
     /// Sends a whole pipeline and waits for all of its replies; the first error reply among them is thrown, as
     /// ``RedisError/Kind/server``, after all others have been read.
-    public func send(_ pipeline: RedisPipeline, within limit: Duration? = nil) async throws(RedisError) {
+    package func send(_ pipeline: RedisPipeline, within limit: Duration? = nil) async throws(RedisError) {
         let limit = limit ?? configuration.replyTimeout
         let refusal = try await cancellable(by: interrupt) { cancellation throws(RedisError) in
             try self.onConnection(cancellation) { connection throws(RedisError) in
@@ -46,18 +46,18 @@ public actor RedisClient {
 
     /// Sends one command and returns its reply; an error reply is thrown as ``RedisError/Kind/server``.
     @discardableResult
-    public func command(
+    package func command(
         _ arguments: any RedisArgument..., within limit: Duration? = nil
     ) async throws(RedisError) -> RedisValue {
         try await send([RedisCommand(arguments: arguments.map(\.redisBytes))], within: limit)[0].get()
     }
 
     /// Asks whether the server answers.
-    public func ping() async throws(RedisError) { try await command("PING") }
+    package func ping() async throws(RedisError) { try await command("PING") }
 
     /// Connects when there is no live connection, as often as it takes; ends by cancellation or by an error that waiting
     /// does not heal, such as a wrong password.
-    public func connectWithRetries() async throws(RedisError) {
+    package func connectWithRetries() async throws(RedisError) {
         while true {
             if let failure {
                 do {
@@ -75,7 +75,7 @@ public actor RedisClient {
     }
 
     /// Drops the connection, after the calls before it. A later call connects again.
-    public func close() { connection = nil }
+    package func close() { connection = nil }
 
     /// Runs `exchange` on the connection that there is, or on a new one where that turns out to be dead before anything is written.
     private func onConnection<Value>(

@@ -1,40 +1,40 @@
-public import Texts
+package import Texts
 
 /// What can stand as an argument of a command: bytes, or what has one spelling as bytes.
-public protocol RedisArgument: Sendable {
+package protocol RedisArgument: Sendable {
     var redisBytes: [UInt8] { get }
 }
 
 extension String: RedisArgument {
-    public var redisBytes: [UInt8] { Array(utf8) }
+    package var redisBytes: [UInt8] { Array(utf8) }
 }
 
 extension ExactText: RedisArgument {
-    public var redisBytes: [UInt8] { Array(utf8) }
+    package var redisBytes: [UInt8] { Array(utf8) }
 }
 
 extension Array: RedisArgument where Element == UInt8 {
-    public var redisBytes: [UInt8] { self }
+    package var redisBytes: [UInt8] { self }
 }
 
 extension Int: RedisArgument {
-    public var redisBytes: [UInt8] { Array(String(self).utf8) }
+    package var redisBytes: [UInt8] { Array(String(self).utf8) }
 }
 
 extension Int64: RedisArgument {
-    public var redisBytes: [UInt8] { Array(String(self).utf8) }
+    package var redisBytes: [UInt8] { Array(String(self).utf8) }
 }
 
 /// One command with its arguments, each of any bytes.
-public struct RedisCommand: Sendable, Equatable {
-    public let arguments: [[UInt8]]
+package struct RedisCommand: Sendable, Equatable {
+    package let arguments: [[UInt8]]
 
     /// - Parameter arguments: the name of the command and what follows it, at least one.
-    public init(_ arguments: any RedisArgument...) {
+    package init(_ arguments: any RedisArgument...) {
         self.init(arguments: arguments.map(\.redisBytes))
     }
 
-    public init(arguments: [[UInt8]]) {
+    package init(arguments: [[UInt8]]) {
         precondition(!arguments.isEmpty, "a Redis command has a name")
         self.arguments = arguments
     }

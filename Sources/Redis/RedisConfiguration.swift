@@ -1,26 +1,26 @@
-public import Texts
+package import Texts
 
 /// Where a Redis server is, who we are there, and how long to wait for it.
-public struct RedisConfiguration: Sendable, Equatable, CustomStringConvertible {
-    public enum Address: Sendable, Equatable {
+package struct RedisConfiguration: Sendable, Equatable, CustomStringConvertible {
+    package enum Address: Sendable, Equatable {
         case tcp(host: String, port: UInt16)
         case unixSocket(path: String)
     }
 
-    public var address: Address
+    package var address: Address
     /// The user, by name or number, whose process must listen on the Unix socket: nothing is sent to another's. `nil` is whoever does.
-    public var peer: String?
+    package var peer: String?
     /// `nil` is the server's default user.
-    public var user: String?
-    public var password: SecretText?
+    package var user: String?
+    package var password: SecretText?
     /// Selected after connecting when not 0.
-    public var database: Int
+    package var database: Int
     /// The bound of connecting, without the look-up of the host's name, which the C library bounds.
-    public var connectTimeout: Duration
+    package var connectTimeout: Duration
     /// The bound of a wait during which no byte moves; a long pipeline that progresses may take longer in total.
-    public var replyTimeout: Duration
+    package var replyTimeout: Duration
 
-    public init(
+    package init(
         address: Address, user: String? = nil, password: String? = nil, database: Int = 0,
         connectTimeout: Duration = .seconds(5), replyTimeout: Duration = .seconds(10)
     ) {
@@ -33,7 +33,7 @@ public struct RedisConfiguration: Sendable, Equatable, CustomStringConvertible {
     }
 
     /// Where, as a URL without the password.
-    public var description: String {
+    package var description: String {
         let credentials = (user ?? "") + (password == nil ? "" : ":***")
         let who = credentials.isEmpty ? "" : credentials + "@"
         return switch address {

@@ -4,30 +4,30 @@ import BlockingIO
 ///
 /// Calls run one after another. A call that is cancelled, times out or finds the connection broken closes it, because
 /// replies may be outstanding; every later call fails with ``RedisError/Kind/connection``. ``RedisClient`` reconnects.
-public actor RedisConnection {
-    public nonisolated let configuration: RedisConfiguration
+package actor RedisConnection {
+    package nonisolated let configuration: RedisConfiguration
     private let executor = BlockingExecutor(label: "redis")
     private let interrupt = Interrupt()
     private var connection: BlockingRedisConnection?
 
-    public nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+    package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
     private init(_ configuration: RedisConfiguration) { self.configuration = configuration }
 
     /// Connects, authenticates and selects the database, within the configuration's `connectTimeout` for each step.
-    public static func connect(_ configuration: RedisConfiguration) async throws(RedisError) -> RedisConnection {
+    package static func connect(_ configuration: RedisConfiguration) async throws(RedisError) -> RedisConnection {
         let connection = RedisConnection(configuration)
         try await connection.open()
         return connection
     }
 
-    public var isOpen: Bool { connection != nil }
+    package var isOpen: Bool { connection != nil }
 
     /// Sends all `commands` in one pipeline and returns their replies in order. Any number may be sent: at most about
     /// 1 MiB is in flight. An error reply stands in its place and does not disturb the others.
     /// - Parameter limit: of a wait during which no byte moves; `nil` is the configuration's `replyTimeout`. A blocking
     ///   command such as `BLPOP` needs a limit beyond its own.
-    public func send(_ commands: [RedisCommand], within limit: Duration? = nil) async throws(RedisError) -> [RedisValue] {
+    package func send(_ commands: [RedisCommand], within limit: Duration? = nil) async throws(RedisError) -> [RedisValue] {
         let limit = limit ?? configuration.replyTimeout
         return try await cancellable(by: interrupt) { cancellation throws(RedisError) in
             guard let connection = self.connection else { throw RedisError(.connection, "closed") }
@@ -42,17 +42,17 @@ public actor RedisConnection {
 
     /// Sends one command and returns its reply; an error reply is thrown as ``RedisError/Kind/server``.
     @discardableResult
-    public func command(
+    package func command(
         _ arguments: any RedisArgument..., within limit: Duration? = nil
     ) async throws(RedisError) -> RedisValue {
         try await send([RedisCommand(arguments: arguments.map(\.redisBytes))], within: limit)[0].get()
     }
 
     /// Asks whether the server answers.
-    public func ping() async throws(RedisError) { try await command("PING") }
+    package func ping() async throws(RedisError) { try await command("PING") }
 
     /// Closes the connection, after the calls before it.
-    public func close() { connection = nil }
+    package func close() { connection = nil }
 
     private func open() async throws(RedisError) {
         connection = try await cancellable(by: interrupt) { cancellation throws(RedisError) in

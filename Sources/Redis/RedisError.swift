@@ -1,6 +1,6 @@
 /// Why a call to Redis failed.
-public struct RedisError: Error, Sendable, Equatable, CustomStringConvertible {
-    public enum Kind: Sendable, Equatable {
+package struct RedisError: Error, Sendable, Equatable, CustomStringConvertible {
+    package enum Kind: Sendable, Equatable {
         /// The connection could not be made, or broke.
         case connection
         /// The server answered with an error; `message` is its text, which begins with a code such as `WRONGPASS`.
@@ -15,21 +15,21 @@ public struct RedisError: Error, Sendable, Equatable, CustomStringConvertible {
         case configuration
     }
 
-    public let kind: Kind
+    package let kind: Kind
     /// What happened, without any password.
-    public let message: String
+    package let message: String
     /// Whether the server may have executed commands of the failed call whose replies never came.
     /// When `false`, it has executed none of them.
-    public let outcomeUnknown: Bool
+    package let outcomeUnknown: Bool
 
-    public init(_ kind: Kind, _ message: String, outcomeUnknown: Bool = false) {
+    package init(_ kind: Kind, _ message: String, outcomeUnknown: Bool = false) {
         self.kind = kind
         self.message = message
         self.outcomeUnknown = outcomeUnknown
     }
 
     /// Whether the same call may succeed later. To repeat it when ``outcomeUnknown`` may execute it twice.
-    public var isRetriable: Bool {
+    package var isRetriable: Bool {
         switch kind {
         case .connection, .timedOut: true
         case .server: Self.passingCodes.contains(String(message.prefix { $0 != " " }))
@@ -42,7 +42,7 @@ public struct RedisError: Error, Sendable, Equatable, CustomStringConvertible {
         "LOADING", "BUSY", "TRYAGAIN", "MASTERDOWN", "CLUSTERDOWN", "READONLY",
     ]
 
-    public var description: String {
+    package var description: String {
         let what =
             switch kind {
             case .connection: "Redis connection: "

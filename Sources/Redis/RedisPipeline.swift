@@ -2,25 +2,25 @@
 ///
 /// For many small commands, such as a relay's: what an array of ``RedisCommand``s costs in arrays, this costs in bytes. It is sent
 /// as a whole, so its size bounds what is in flight; keep it to a mebibyte or so.
-public struct RedisPipeline: Sendable {
+package struct RedisPipeline: Sendable {
     /// How many commands there are.
-    public private(set) var count = 0
+    package private(set) var count = 0
     private(set) var bytes: [UInt8] = []
 
-    public init() {}
+    package init() {}
 
     /// The size of all commands, in bytes.
-    public var size: Int { bytes.count }
+    package var size: Int { bytes.count }
 
-    public mutating func reserveCapacity(_ size: Int) { bytes.reserveCapacity(size) }
+    package mutating func reserveCapacity(_ size: Int) { bytes.reserveCapacity(size) }
 
-    public mutating func append(_ command: RedisCommand) {
+    package mutating func append(_ command: RedisCommand) {
         command.append(to: &bytes)
         count += 1
     }
 
     /// Appends `PUBLISH channel message`.
-    public mutating func publish(_ message: [UInt8], to channel: [UInt8]) {
+    package mutating func publish(_ message: [UInt8], to channel: [UInt8]) {
         bytes += "*3\r\n$7\r\nPUBLISH\r\n".utf8
         bytes.append(bulk: channel)
         bytes.append(bulk: message)

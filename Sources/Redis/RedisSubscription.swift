@@ -1,5 +1,5 @@
 import BlockingIO
-public import Texts
+package import Texts
 
 /// The messages of some channels, for as long as the consumer asks.
 ///
@@ -12,8 +12,8 @@ public import Texts
 /// disconnected by the server and sees ``Item/lost(_:)`` and ``Item/joined``, never a silent gap.
 ///
 /// Each iterator has a connection and a thread of its own and closes it when it is dropped.
-public struct RedisSubscription: AsyncSequence, Sendable {
-    public enum Item: Sendable, Equatable {
+package struct RedisSubscription: AsyncSequence, Sendable {
+    package enum Item: Sendable, Equatable {
         /// A message; `pattern` tells which pattern it matched when that is why it came.
         case message(channel: ExactText, pattern: ExactText?, payload: [UInt8])
         /// All subscriptions are acknowledged: first, after every reconnection, and after topics were added. Messages, of these topics,
@@ -34,7 +34,7 @@ public struct RedisSubscription: AsyncSequence, Sendable {
     ///   - silence: after this long without a byte the server is asked for a sign of life; without one within the
     ///     configuration's `replyTimeout` the connection counts as lost.
     ///   - backoff: between attempts to connect, which go on for ever.
-    public init(
+    package init(
         _ configuration: RedisConfiguration, channels: [ExactText] = [], patterns: [ExactText] = [],
         silence: Duration = .seconds(15), backoff: Backoff = Backoff()
     ) throws(RedisError) {
@@ -45,7 +45,7 @@ public struct RedisSubscription: AsyncSequence, Sendable {
     }
 
     /// - Parameter topics: what to listen to, now and whenever they are changed.
-    public init(
+    package init(
         _ configuration: RedisConfiguration, topics: RedisTopics, silence: Duration = .seconds(15), backoff: Backoff = Backoff()
     ) {
         self.configuration = configuration
@@ -56,11 +56,11 @@ public struct RedisSubscription: AsyncSequence, Sendable {
 
     /// Gives each item to `body`, on the thread that reads the connection, until the task is cancelled: an item is not handed from task to
     /// task, which costs more than it takes to deal with. Nothing is read meanwhile, so `body` must be quick, and never wait.
-    public func each(_ body: @Sendable (Item) -> Void) async { await SubscriptionConnection(self).each(body) }
+    package func each(_ body: @Sendable (Item) -> Void) async { await SubscriptionConnection(self).each(body) }
 
-    public func makeAsyncIterator() -> Iterator { Iterator(connection: SubscriptionConnection(self)) }
+    package func makeAsyncIterator() -> Iterator { Iterator(connection: SubscriptionConnection(self)) }
 
-    public struct Iterator: AsyncIteratorProtocol, Sendable {
+    package struct Iterator: AsyncIteratorProtocol, Sendable {
         private let connection: SubscriptionConnection
         /// What was read ahead, the next item last.
         private var items: [Item] = []
@@ -70,7 +70,7 @@ public struct RedisSubscription: AsyncSequence, Sendable {
         /// The next item; `nil` promptly when the task is cancelled, and only then.
         ///
         /// It runs where its caller does: an item that was read ahead costs no way to another thread and back.
-        public mutating func next(isolation actor: isolated (any Actor)?) async -> Item? {
+        package mutating func next(isolation actor: isolated (any Actor)?) async -> Item? {
             if Task.isCancelled { return nil }
             if items.isEmpty { items = await connection.next().reversed() }
             return items.popLast()

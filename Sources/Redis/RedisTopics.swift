@@ -1,19 +1,19 @@
 import BlockingIO
-public import Texts
+package import Texts
 
 /// The channels and patterns of a ``RedisSubscription``, which may change while it goes on.
 ///
 /// The server is told of a change as soon as somebody waits for the next message, many changes in one go.
-public final class RedisTopics: Sendable {
-    public struct Names: Sendable, Equatable {
-        public var channels: Set<ExactText>
-        public var patterns: Set<ExactText>
-        public init(channels: Set<ExactText> = [], patterns: Set<ExactText> = []) {
+package final class RedisTopics: Sendable {
+    package struct Names: Sendable, Equatable {
+        package var channels: Set<ExactText>
+        package var patterns: Set<ExactText>
+        package init(channels: Set<ExactText> = [], patterns: Set<ExactText> = []) {
             self.channels = channels
             self.patterns = patterns
         }
 
-        public var isEmpty: Bool { channels.isEmpty && patterns.isEmpty }
+        package var isEmpty: Bool { channels.isEmpty && patterns.isEmpty }
     }
 
     private struct State {
@@ -25,12 +25,12 @@ public final class RedisTopics: Sendable {
 
     private let state: Locked<State>
 
-    public init(_ names: Names) { state = Locked(State(names: names)) }
+    package init(_ names: Names) { state = Locked(State(names: names)) }
 
-    public var names: Names { state.withLock { $0.names } }
+    package var names: Names { state.withLock { $0.names } }
 
     /// Leave one name there at least: a subscription to nothing is none.
-    public func change(_ body: (inout Names) -> Void) {
+    package func change(_ body: (inout Names) -> Void) {
         let bells = state.withLock { state in
             body(&state.names)
             state.changes += 1

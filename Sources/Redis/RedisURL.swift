@@ -6,7 +6,7 @@ extension RedisConfiguration {
     /// `requirepeer` is libpq's: the user whose process must listen there.
     /// The port is 6379 and the database 0 unless given. Messages name the part that is wrong and never print it:
     /// in a URL whose password holds an unencoded `/` or `@`, any part may hold a piece of the password.
-    public init(url: String) throws(RedisError) {
+    package init(url: String) throws(RedisError) {
         guard let colon = url.range(of: "://") else { throw Self.wrong("the URL has no scheme such as redis://") }
         let rest = url[colon.upperBound...]
         switch url[..<colon.lowerBound].lowercased() {

@@ -1,5 +1,5 @@
 /// A reply of the server.
-public enum RedisValue: Sendable, Equatable {
+package enum RedisValue: Sendable, Equatable {
     /// A status such as `OK`.
     case simpleString(String)
     /// An error of one command; the connection is none the worse.
@@ -11,7 +11,7 @@ public enum RedisValue: Sendable, Equatable {
     case null
 
     /// The bytes of a bulk or simple string; `nil` for anything else.
-    public var bytes: [UInt8]? {
+    package var bytes: [UInt8]? {
         switch self {
         case .bulk(let bytes): bytes
         case .simpleString(let text): Array(text.utf8)
@@ -20,7 +20,7 @@ public enum RedisValue: Sendable, Equatable {
     }
 
     /// The text of a bulk or simple string, with what is not UTF-8 repaired; `nil` for anything else.
-    public var string: String? {
+    package var string: String? {
         switch self {
         case .bulk(let bytes): String(decoding: bytes, as: UTF8.self)
         case .simpleString(let text): text
@@ -28,16 +28,16 @@ public enum RedisValue: Sendable, Equatable {
         }
     }
 
-    public var integer: Int64? {
+    package var integer: Int64? {
         if case .integer(let number) = self { number } else { nil }
     }
 
-    public var array: [RedisValue]? {
+    package var array: [RedisValue]? {
         if case .array(let values) = self { values } else { nil }
     }
 
     /// The value itself; a server error is thrown.
-    public func get() throws(RedisError) -> RedisValue {
+    package func get() throws(RedisError) -> RedisValue {
         if case .error(let message) = self { throw RedisError(.server, message) }
         return self
     }

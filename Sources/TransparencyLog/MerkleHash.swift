@@ -1,4 +1,4 @@
-internal import Crypto
+import Crypto
 
 /// A SHA-256 hash in a Merkle tree, by the rules of RFC 6962, section 2.1.
 ///

@@ -2,14 +2,14 @@
 ///
 /// A value without mutable state: any number of threads may compute runs of one batch at once, and the same index gives the
 /// same run every time.
-public struct Batch: Sendable {
-    public let grid: VariableGrid
+package struct Batch: Sendable {
+    package let grid: VariableGrid
 
     /// The series of each ticker of the grid.
     let prices: [String: PriceSeries]  // plain: tickers of the example
 
     /// - Parameter prices: at least those of the grid's tickers.
-    public init(prices: [PriceSeries], grid: VariableGrid) throws(BatchError) {
+    package init(prices: [PriceSeries], grid: VariableGrid) throws(BatchError) {
         var byTicker: [String: PriceSeries] = [:]  // plain: tickers of the example
         for series in prices {
             guard byTicker.updateValue(series, forKey: series.ticker) == nil else {
@@ -24,23 +24,23 @@ public struct Batch: Sendable {
     }
 
     /// The number of runs.
-    public var count: Int { grid.count }
+    package var count: Int { grid.count }
 
     /// The run indices cut into ranges of `size` runs, the last of them with what is left: shares for workers.
-    public func ranges(of size: Int) -> [Range<Int>] {
+    package func ranges(of size: Int) -> [Range<Int>] {
         precondition(size > 0, "a range needs a run")
         return stride(from: 0, to: count, by: size).map { $0..<min($0 + size, count) }
     }
 
     /// Computes runs, in order. Takes time in proportion to runs × days and blocks for as long.
     /// - Parameter range: within `0..<count`.
-    public func runs(in range: Range<Int>) -> [Run] {
+    package func runs(in range: Range<Int>) -> [Run] {
         precondition(range.lowerBound >= 0 && range.upperBound <= count, "runs \(range) of \(count)")
         return range.map { run(at: $0) }
     }
 
     /// Computes one run.
-    public func run(at index: Int) -> Run {
+    package func run(at index: Int) -> Run {
         let assignment = grid[index]
         guard let series = prices[assignment.ticker],
             let crossover = try? MovingAverageCrossover(fast: assignment.fast, slow: assignment.slow)

@@ -1,9 +1,9 @@
 /// Why prices and a grid make no batch.
-public enum BatchError: Error, Sendable, Equatable, CustomStringConvertible {
+package enum BatchError: Error, Sendable, Equatable, CustomStringConvertible {
     case noPrices(ticker: String)
     case pricesTwice(ticker: String)
 
-    public var description: String {
+    package var description: String {
         switch self {
         case .noPrices(let ticker): "the grid has the ticker '\(ticker)', for which there are no prices"
         case .pricesTwice(let ticker): "there are two price series for the ticker '\(ticker)'"

@@ -1,19 +1,19 @@
 /// What a batch found. The best of thousands of runs over one past is chosen with hindsight: the medians and buy-and-hold
 /// stand beside it so that it is not mistaken for a forecast.
-public struct BatchSummary: Sendable, Equatable, Encodable {
+package struct BatchSummary: Sendable, Equatable, Encodable {
     /// The runs that were summed up.
-    public let runs: Int
+    package let runs: Int
 
     /// Of equals, the one with the lowest index; so too for the growth rate.
-    public let bestBySharpe: Run
-    public let bestByCAGR: Run
+    package let bestBySharpe: Run
+    package let bestByCAGR: Run
 
     /// The middle value, or the mean of the two in the middle.
-    public let medianSharpe: Double
-    public let medianCAGR: Double
+    package let medianSharpe: Double
+    package let medianCAGR: Double
 
     /// In the order of the grid.
-    public let tickers: [TickerComparison]
+    package let tickers: [TickerComparison]
 
     /// `nil` where there are no runs.
     init?(_ runs: [Run], of batch: Batch) {
@@ -53,7 +53,7 @@ public struct BatchSummary: Sendable, Equatable, Encodable {
         case tickers
     }
 
-    public func encode(to encoder: any Encoder) throws {
+    package func encode(to encoder: any Encoder) throws {
         var container = encoder.container(keyedBy: CodingKeys.self)
         try container.encode(runs, forKey: .runs)
         try container.encode(bestBySharpe, forKey: .bestBySharpe)
@@ -66,7 +66,7 @@ public struct BatchSummary: Sendable, Equatable, Encodable {
 
 extension Batch {
     /// Sums up runs of this batch, in any order; `nil` where there are none.
-    public func summary(of runs: [Run]) -> BatchSummary? {
+    package func summary(of runs: [Run]) -> BatchSummary? {
         BatchSummary(runs, of: self)
     }
 }

@@ -1,11 +1,11 @@
 /// One run of a batch and how it did. In JSON: `{"run_index":0,"variables":{…},"metrics":{…}}`.
-public struct Run: Sendable, Equatable, Codable {
+package struct Run: Sendable, Equatable, Codable {
     /// From 0, in the order of the grid.
-    public let index: Int
-    public let variables: Assignment
-    public let metrics: Metrics
+    package let index: Int
+    package let variables: Assignment
+    package let metrics: Metrics
 
-    public init(index: Int, variables: Assignment, metrics: Metrics) {
+    package init(index: Int, variables: Assignment, metrics: Metrics) {
         self.index = index
         self.variables = variables
         self.metrics = metrics

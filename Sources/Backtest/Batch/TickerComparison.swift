@@ -1,18 +1,18 @@
 /// A ticker's runs beside buying it and holding it.
-public struct TickerComparison: Sendable, Equatable, Encodable {
-    public let ticker: String
-    public let firstDay: TradingDay
-    public let lastDay: TradingDay
-    public let buyAndHold: Metrics
+package struct TickerComparison: Sendable, Equatable, Encodable {
+    package let ticker: String
+    package let firstDay: TradingDay
+    package let lastDay: TradingDay
+    package let buyAndHold: Metrics
 
     /// The runs of this ticker that were summed up.
-    public let runs: Int
+    package let runs: Int
 
     /// Of these, those with a higher Sharpe ratio than buy and hold.
-    public let runsAheadBySharpe: Int
+    package let runsAheadBySharpe: Int
 
     /// Of these, those with a higher growth rate than buy and hold.
-    public let runsAheadByCAGR: Int
+    package let runsAheadByCAGR: Int
 
     init(_ prices: PriceSeries, runs: [Run]) {
         let hold = Metrics(of: .buyAndHold(prices))
@@ -35,7 +35,7 @@ public struct TickerComparison: Sendable, Equatable, Encodable {
         case runsAheadByCAGR = "runs_ahead_by_cagr"
     }
 
-    public func encode(to encoder: any Encoder) throws {
+    package func encode(to encoder: any Encoder) throws {
         var container = encoder.container(keyedBy: CodingKeys.self)
         try container.encode(ticker, forKey: .ticker)
         try container.encode(firstDay.description, forKey: .firstDay)

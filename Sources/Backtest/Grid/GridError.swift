@@ -1,10 +1,10 @@
 /// Why values make no grid.
-public enum GridError: Error, Sendable, Equatable, CustomStringConvertible {
+package enum GridError: Error, Sendable, Equatable, CustomStringConvertible {
     case noValues(variable: String)
     case repeated(variable: String, value: String)
     case windows(WindowError)
 
-    public var description: String {
+    package var description: String {
         switch self {
         case .noValues(let variable): "the variable '\(variable)' has no values"
         case .repeated(let variable, let value): "the variable '\(variable)' has the value \(value) twice"

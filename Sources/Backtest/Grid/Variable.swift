@@ -1,8 +1,8 @@
 /// A variable of a grid. In JSON: `{"name":"fast","values":[2,3],"count":2}`.
-public struct Variable: Sendable, Hashable, Encodable {
-    public let name: String
-    public let values: [VariableValue]
-    public let count: Int
+package struct Variable: Sendable, Hashable, Encodable {
+    package let name: String
+    package let values: [VariableValue]
+    package let count: Int
 
     init(name: String, values: [VariableValue]) {
         self.name = name
@@ -13,7 +13,7 @@ public struct Variable: Sendable, Hashable, Encodable {
 
 extension VariableGrid {
     /// The variables from the one that changes slowest to the one that changes fastest.
-    public var variables: [Variable] {
+    package var variables: [Variable] {
         [
             Variable(name: "ticker", values: tickers.map { .text($0) }),
             Variable(name: "fast", values: fastWindows.map { .number($0) }),

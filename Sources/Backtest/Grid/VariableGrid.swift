@@ -2,13 +2,13 @@
 /// product of the variables' counts, which is what a ledger takes for a job's total.
 ///
 /// The order is part of the meaning of a run's index: ticker changes slowest, slow fastest.
-public struct VariableGrid: Sendable, Hashable {
-    public let tickers: [String]
-    public let fastWindows: [Int]
-    public let slowWindows: [Int]
+package struct VariableGrid: Sendable, Hashable {
+    package let tickers: [String]
+    package let fastWindows: [Int]
+    package let slowWindows: [Int]
 
     /// - Throws: where a variable has no values or one twice, or where any fast window is not below any slow one.
-    public init(tickers: [String], fastWindows: [Int], slowWindows: [Int]) throws(GridError) {
+    package init(tickers: [String], fastWindows: [Int], slowWindows: [Int]) throws(GridError) {
         try Self.check(tickers, of: "ticker")
         try Self.check(fastWindows, of: "fast")
         try Self.check(slowWindows, of: "slow")
@@ -23,19 +23,19 @@ public struct VariableGrid: Sendable, Hashable {
     }
 
     /// 2,000 runs a ticker: fast 2, 3 … 26 by slow 42, 44 … 200.
-    public static func standard(tickers: [String]) throws(GridError) -> VariableGrid {
+    package static func standard(tickers: [String]) throws(GridError) -> VariableGrid {
         try VariableGrid(
             tickers: tickers, fastWindows: Array(2...26), slowWindows: Array(stride(from: 42, through: 200, by: 2)))
     }
 
     /// The number of runs.
-    public var count: Int { tickers.count * fastWindows.count * slowWindows.count }
+    package var count: Int { tickers.count * fastWindows.count * slowWindows.count }
 
     /// The run indices, from 0.
-    public var indices: Range<Int> { 0..<count }
+    package var indices: Range<Int> { 0..<count }
 
     /// The assignment of a run.
-    public subscript(runIndex: Int) -> Assignment {
+    package subscript(runIndex: Int) -> Assignment {
         precondition(indices.contains(runIndex), "run \(runIndex) of \(count)")
         let (rest, slow) = runIndex.quotientAndRemainder(dividingBy: slowWindows.count)
         let (ticker, fast) = rest.quotientAndRemainder(dividingBy: fastWindows.count)
@@ -43,7 +43,7 @@ public struct VariableGrid: Sendable, Hashable {
     }
 
     /// The first assignments, in order: a job's preview.
-    public func preview(_ limit: Int = 25) -> [Assignment] {
+    package func preview(_ limit: Int = 25) -> [Assignment] {
         indices.prefix(limit).map { self[$0] }
     }
 

@@ -1,9 +1,9 @@
 /// A value of a variable: a string or a number in JSON.
-public enum VariableValue: Sendable, Hashable, Encodable {
+package enum VariableValue: Sendable, Hashable, Encodable {
     case text(String)
     case number(Int)
 
-    public func encode(to encoder: any Encoder) throws {
+    package func encode(to encoder: any Encoder) throws {
         var container = encoder.singleValueContainer()
         switch self {
         case .text(let text): try container.encode(text)

@@ -1,11 +1,11 @@
 /// The closing price of one trading day.
-public struct DailyClose: Sendable, Hashable {
-    public let day: TradingDay
+package struct DailyClose: Sendable, Hashable {
+    package let day: TradingDay
 
     /// In the series' unit: index points, dollars.
-    public let price: Double
+    package let price: Double
 
-    public init(day: TradingDay, price: Double) {
+    package init(day: TradingDay, price: Double) {
         self.day = day
         self.price = price
     }

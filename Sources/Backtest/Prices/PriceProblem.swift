@@ -1,5 +1,5 @@
 /// What can be wrong with prices.
-public enum PriceProblem: Error, Sendable, Equatable, CustomStringConvertible {
+package enum PriceProblem: Error, Sendable, Equatable, CustomStringConvertible {
     case unreadable(reason: String)
     case header(found: String)
     case columns(found: Int)
@@ -8,7 +8,7 @@ public enum PriceProblem: Error, Sendable, Equatable, CustomStringConvertible {
     case notAfter(previous: TradingDay, found: TradingDay)
     case tooFewDays(found: Int)
 
-    public var description: String {
+    package var description: String {
         switch self {
         case .unreadable(let reason): "cannot be read: \(reason)"
         case .header(let found): "the first line must be 'date,close', not '\(found)'"

@@ -5,7 +5,7 @@ extension PriceSeries {
     /// - Parameters:
     ///   - path: of the file; also what errors call it.
     ///   - ticker: the file's name without its extension where none is given: `sp500` for `data/prices/sp500.csv`.
-    public init(contentsOfFile path: String, ticker: String? = nil) throws(PriceFileError) {
+    package init(contentsOfFile path: String, ticker: String? = nil) throws(PriceFileError) {
         let text: String
         do {
             text = try String(contentsOfFile: path, encoding: .utf8)
@@ -18,7 +18,7 @@ extension PriceSeries {
 
     /// Reads the text of such a file.
     /// - Parameter file: what errors call it.
-    public init(csv text: String, file: String, ticker: String) throws(PriceFileError) {
+    package init(csv text: String, file: String, ticker: String) throws(PriceFileError) {
         let lines = Self.lines(of: text)
         let header = lines.first ?? ""
         guard header == "date,close" else {

@@ -1,16 +1,16 @@
 /// The daily closes of one ticker, oldest first: at least two days, dates strictly increasing, prices above zero.
-public struct PriceSeries: Sendable {
+package struct PriceSeries: Sendable {
     /// The closes that are accepted, in the series' unit. Beyond them a file is more likely broken than right.
-    public static let acceptedCloses: ClosedRange<Double> = 0.0001...10_000_000
+    package static let acceptedCloses: ClosedRange<Double> = 0.0001...10_000_000
 
     /// Ticks in a price unit. Signals compare whole ticks: see ``tickTotals``.
     static let ticksPerUnit = 10_000.0
 
-    public let ticker: String
-    public let days: [TradingDay]
+    package let ticker: String
+    package let days: [TradingDay]
 
     /// The price of each of ``days``.
-    public let closes: [Double]
+    package let closes: [Double]
 
     /// `tickTotals[n]` is the sum of the first n closes in ticks, so any window's sum is one subtraction.
     ///
@@ -18,7 +18,7 @@ public struct PriceSeries: Sendable {
     /// averages that are equal would differ in the last bit, and the position would be a matter of noise.
     let tickTotals: [Int]
 
-    public init(ticker: String, _ dailyCloses: [DailyClose]) throws(PriceSeriesError) {
+    package init(ticker: String, _ dailyCloses: [DailyClose]) throws(PriceSeriesError) {
         guard dailyCloses.count >= 2 else {
             throw PriceSeriesError(index: nil, problem: .tooFewDays(found: dailyCloses.count))
         }

@@ -1,10 +1,10 @@
 /// Why daily closes do not make a series.
-public struct PriceSeriesError: Error, Sendable, Equatable, CustomStringConvertible {
+package struct PriceSeriesError: Error, Sendable, Equatable, CustomStringConvertible {
     /// The index of the day at fault; `nil` where the series as a whole is.
-    public let index: Int?
-    public let problem: PriceProblem
+    package let index: Int?
+    package let problem: PriceProblem
 
-    public var description: String {
+    package var description: String {
         guard let index else { return problem.description }
         return "day \(index): \(problem)"
     }

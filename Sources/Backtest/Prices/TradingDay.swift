@@ -1,11 +1,11 @@
 /// A calendar date without a time zone: the day an exchange closed with a price.
-public struct TradingDay: Sendable, Hashable, Comparable, CustomStringConvertible {
-    public let year: Int
-    public let month: Int
-    public let day: Int
+package struct TradingDay: Sendable, Hashable, Comparable, CustomStringConvertible {
+    package let year: Int
+    package let month: Int
+    package let day: Int
 
     /// Reads `YYYY-MM-DD`, and nothing looser: `nil` for other shapes and for days no calendar has, such as 2001-02-29.
-    public init?(_ text: some StringProtocol) {
+    package init?(_ text: some StringProtocol) {
         let bytes = Array(text.utf8)
         guard bytes.count == 10, bytes[4] == UInt8(ascii: "-"), bytes[7] == UInt8(ascii: "-"),
             let year = Self.number(bytes[0..<4]),
@@ -17,11 +17,11 @@ public struct TradingDay: Sendable, Hashable, Comparable, CustomStringConvertibl
         self.day = day
     }
 
-    public static func < (left: TradingDay, right: TradingDay) -> Bool {
+    package static func < (left: TradingDay, right: TradingDay) -> Bool {
         (left.year, left.month, left.day) < (right.year, right.month, right.day)
     }
 
-    public var description: String {
+    package var description: String {
         "\(Self.padded(year, to: 4))-\(Self.padded(month, to: 2))-\(Self.padded(day, to: 2))"
     }
 

@@ -1,16 +1,16 @@
 /// What one unit of money becomes when it follows positions, day by day. No costs, no interest on cash, no leverage.
-public struct EquityCurve: Sendable {
+package struct EquityCurve: Sendable {
     /// At each close; 1 at the first.
-    public let values: [Double]
+    package let values: [Double]
 
     /// Element t is earned from close t to close t+1: close(t+1) / close(t) − 1 while long, 0 in cash.
-    public let returns: [Double]
+    package let returns: [Double]
 
     /// Element t is held from close t to close t+1.
-    public let positions: [Bool]
+    package let positions: [Bool]
 
     /// - Parameter positions: one for each close of `prices` but the last.
-    public init(of prices: PriceSeries, following positions: [Bool]) {
+    package init(of prices: PriceSeries, following positions: [Bool]) {
         let closes = prices.closes
         precondition(positions.count == closes.count - 1, "a position for each close but the last")
         var values = [Double](repeating: 1, count: closes.count)
@@ -32,7 +32,7 @@ public struct EquityCurve: Sendable {
     }
 
     /// Bought at the first close and never sold: what a strategy has to be better than.
-    public static func buyAndHold(_ prices: PriceSeries) -> EquityCurve {
+    package static func buyAndHold(_ prices: PriceSeries) -> EquityCurve {
         EquityCurve(of: prices, following: [Bool](repeating: true, count: prices.closes.count - 1))
     }
 }

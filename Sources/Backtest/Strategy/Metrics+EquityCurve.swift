@@ -2,7 +2,7 @@ import Foundation
 
 extension Metrics {
     /// Works the figures out, by the formulas that stand with each of them.
-    public init(of curve: EquityCurve) {
+    package init(of curve: EquityCurve) {
         let final = curve.values[curve.values.count - 1]
         let years = max(Double(curve.returns.count), Self.daysPerYear) / Self.daysPerYear
         let (trades, daysLong) = Self.entries(curve.positions)

@@ -2,18 +2,18 @@
 ///
 /// SMA(n) at day t is the mean of closes t−n+1 … t. Equal averages mean cash, and so do days before `slow` closes are known:
 /// a series shorter than `slow` is all cash.
-public struct MovingAverageCrossover: Sendable, Hashable {
+package struct MovingAverageCrossover: Sendable, Hashable {
     /// Windows in days. Ten years of days is the longest, so that products of window and ticks stay far within an `Int`:
     /// 10¹¹ ticks × 2520 days × 2520 is below 10¹⁸.
-    public static let acceptedWindows: ClosedRange<Int> = 1...2_520
+    package static let acceptedWindows: ClosedRange<Int> = 1...2_520
 
     /// In trading days.
-    public let fast: Int
+    package let fast: Int
 
     /// In trading days; above ``fast``.
-    public let slow: Int
+    package let slow: Int
 
-    public init(fast: Int, slow: Int) throws(WindowError) {
+    package init(fast: Int, slow: Int) throws(WindowError) {
         for window in [fast, slow] where !Self.acceptedWindows.contains(window) {
             throw .outOfRange(window: window)
         }
@@ -25,7 +25,7 @@ public struct MovingAverageCrossover: Sendable, Hashable {
     /// The position at each close but the last: element t is decided on closes 0 … t and earns day t+1's return.
     ///
     /// The last close decides on a day that is not in the series. Takes time in proportion to the days, whatever the windows.
-    public func positions(over prices: PriceSeries) -> [Bool] {
+    package func positions(over prices: PriceSeries) -> [Bool] {
         let totals = prices.tickTotals
         let decisions = prices.closes.count - 1
         var positions = [Bool](repeating: false, count: decisions)

@@ -1,9 +1,9 @@
 /// Why windows make no crossover.
-public enum WindowError: Error, Sendable, Equatable, CustomStringConvertible {
+package enum WindowError: Error, Sendable, Equatable, CustomStringConvertible {
     case outOfRange(window: Int)
     case fastNotBelowSlow(fast: Int, slow: Int)
 
-    public var description: String {
+    package var description: String {
         switch self {
         case .outOfRange(let window):
             "a window of \(window) days is not from \(MovingAverageCrossover.acceptedWindows.lowerBound)"

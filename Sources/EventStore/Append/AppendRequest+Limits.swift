@@ -4,7 +4,7 @@ import LedgerCore
 /// What is far beyond every limit of the ledger is not sent at all.
 extension AppendRequest {
     /// The most events in one request.
-    public static let mostEvents = 1000
+    package static let mostEvents = 1000
     private static let largest = 64 << 20
 
     /// About the bytes that go to the server.

@@ -12,7 +12,7 @@ extension EventStore {
     /// - Returns: one answer a request, in order.
     /// - Throws: ``PostgresError`` when the server cannot be reached, or says that the call is broken: nothing was written. ``OutcomeUnknown``
     ///   where something may have been.
-    public func append(_ requests: [AppendRequest], timeout: Duration = .seconds(10)) async throws -> [AppendAnswer] {
+    package func append(_ requests: [AppendRequest], timeout: Duration = .seconds(10)) async throws -> [AppendAnswer] {
         var answers: [AppendAnswer] = []
         answers.reserveCapacity(requests.count)
         var all: [AppendRequest]? = requests
@@ -32,7 +32,7 @@ extension EventStore {
     }
 
     /// Appends one event; throws its ``Refusal`` if it is refused.
-    public func append(
+    package func append(
         _ event: NewEvent, to job: JobID, expectedVersion: Int32? = nil, timeout: Duration = .seconds(10)
     ) async throws -> Appended {
         let request = AppendRequest(job: job, events: [event], expectedVersion: expectedVersion)
@@ -49,7 +49,7 @@ extension EventStore {
     ///   - next: the next requests, `nil` after the last; about a thousand at a time, for more are cut into several calls.
     ///   - timeout: how long to go on trying for a batch when the server is away or busy.
     ///   - answered: gets one answer a request, in order, once they are written.
-    public func append(
+    package func append(
         inOrder next: () async throws -> [AppendRequest]?, timeout: Duration = .seconds(10),
         answered: ([AppendAnswer]) async throws -> Void
     ) async throws {

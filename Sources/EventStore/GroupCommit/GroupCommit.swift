@@ -8,39 +8,39 @@ import Postgres
 ///
 /// Two requests of one job are in order if the second is made after the first was answered. It works while ``run()`` does, or
 /// inside ``EventStore/withGroupCommit(_:_:)``.
-public final class GroupCommit: Sendable {
-    public struct Settings: Sendable {
+package final class GroupCommit: Sendable {
+    package struct Settings: Sendable {
         /// For small requests; large ones have one connection more.
-        public var connections = 1
+        package var connections = 1
         /// The most requests, and their bytes, that each lane accepts at a time. Further callers wait, in order, until there is room.
-        public var mostRequests = 10_000
-        public var mostBytes = 64 << 20
+        package var mostRequests = 10_000
+        package var mostBytes = 64 << 20
         /// A request with more events, or more bytes, is large.
-        public var smallEvents = 50
-        public var smallBytes = 64 << 10
+        package var smallEvents = 50
+        package var smallBytes = 64 << 10
         /// How long a request may wait for a server that is away or busy.
-        public var timeout = Duration.seconds(10)
+        package var timeout = Duration.seconds(10)
         /// How long accepted requests are still worked on after ``GroupCommit/stop()``.
-        public var grace = Duration.seconds(10)
+        package var grace = Duration.seconds(10)
 
-        public init() {}
+        package init() {}
     }
 
-    public struct Status: Sendable, Equatable {
-        public struct Lane: Sendable, Equatable {
+    package struct Status: Sendable, Equatable {
+        package struct Lane: Sendable, Equatable {
             /// Requests that are queued, within the bounds, and their bytes.
-            public var accepted: Int
-            public var acceptedBytes: Int
+            package var accepted: Int
+            package var acceptedBytes: Int
             /// Requests whose callers wait for room in the queue.
-            public var waiting: Int
+            package var waiting: Int
             /// Requests that were sent and have no answer yet.
-            public var inFlight: Int
+            package var inFlight: Int
             /// Calls that the server answered so far.
-            public var commits: Int
+            package var commits: Int
         }
 
-        public var small: Lane
-        public var large: Lane
+        package var small: Lane
+        package var large: Lane
     }
 
     private let settings: Settings
@@ -50,7 +50,7 @@ public final class GroupCommit: Sendable {
     private let stops: AsyncStream<Void>
     private let stopping: AsyncStream<Void>.Continuation
 
-    public init(_ store: EventStore, _ settings: Settings = Settings()) {
+    package init(_ store: EventStore, _ settings: Settings = Settings()) {
         precondition(settings.connections > 0 && settings.mostRequests > 0)
         self.settings = settings
         configuration = store.pool.configuration
@@ -61,7 +61,7 @@ public final class GroupCommit: Sendable {
         (stops, stopping) = AsyncStream.makeStream()
     }
 
-    public var status: Status { Status(small: small.status, large: large.status) }
+    package var status: Status { Status(small: small.status, large: large.status) }
 
     /// Appends the events of `request`, all or none, and returns when they are committed.
     ///
@@ -70,7 +70,7 @@ public final class GroupCommit: Sendable {
     /// - Returns: one answer an event, in order.
     /// - Throws: the request's ``Refusal``; ``OutcomeUnknown`` where the connection broke during the commit; ``PostgresError``
     ///   or ``GroupCommitStopped`` where surely nothing was written; `CancellationError`.
-    public func append(_ request: AppendRequest) async throws -> [Appended] {
+    package func append(_ request: AppendRequest) async throws -> [Appended] {
         try Task.checkCancellation()
         if let refusal = request.refusalBySize { throw refusal }
         let size = request.size
@@ -79,7 +79,7 @@ public final class GroupCommit: Sendable {
     }
 
     /// Appends one event: see ``append(_:)``.
-    public func append(_ event: NewEvent, to job: JobID, expectedVersion: Int32? = nil) async throws -> Appended {
+    package func append(_ event: NewEvent, to job: JobID, expectedVersion: Int32? = nil) async throws -> Appended {
         try await append(AppendRequest(job: job, events: [event], expectedVersion: expectedVersion))[0]
     }
 
@@ -87,7 +87,7 @@ public final class GroupCommit: Sendable {
 
     /// Does the work, once, until ``stop()``; then finishes what was accepted, for `grace` at most. What is left then, or when the
     /// task is cancelled, fails: what was queued with ``GroupCommitStopped``, what was in flight with ``OutcomeUnknown``.
-    public func run() async {
+    package func run() async {
         await withTaskCancellationHandler {
             await withTaskGroup(of: Ended.self) { tasks in
                 let lanes = Array(repeating: small, count: settings.connections) + [large]
@@ -115,7 +115,7 @@ public final class GroupCommit: Sendable {
     }
 
     /// Takes no more requests, and has ``run()`` end when those that were accepted are answered.
-    public func stop() {
+    package func stop() {
         stopping.finish()
         small.stop()
         large.stop()
@@ -140,7 +140,7 @@ public final class GroupCommit: Sendable {
 
 extension EventStore {
     /// Runs `body` with a group commit that ends with it: what was accepted is finished first.
-    public func withGroupCommit<T: Sendable>(
+    package func withGroupCommit<T: Sendable>(
         _ settings: GroupCommit.Settings = GroupCommit.Settings(), _ body: (GroupCommit) async throws -> T
     ) async throws -> T {
         let commits = GroupCommit(self, settings)

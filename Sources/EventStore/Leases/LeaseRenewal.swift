@@ -7,7 +7,7 @@ extension Lease {
     /// Renewals have a connection of their own, for the work's is busy; it is made only for work that takes long. Where a renewal fails the work goes
     /// on: a lease keeps two from doing the same, and what makes double work harmless is the compare-and-swap that the work ends with.
     /// - Parameter connection: the work's; the renewals' is another to the same server.
-    public func renewed<T>(
+    package func renewed<T>(
         beside connection: PostgresConnection, logger: Logger, during work: () async throws -> T
     ) async throws -> T {
         try await withThrowingTaskGroup(of: Void.self) { group in

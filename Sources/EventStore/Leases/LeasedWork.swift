@@ -7,14 +7,14 @@ import Postgres
 ///
 /// It connects, waits for the lease, works until the lease is lost, and waits again. Errors are waited out: another server, a lost
 /// connection or a rolled-back statement is a reason to begin again, never to end. When the task is cancelled the lease is given up.
-public struct LeasedWork: Sendable {
+package struct LeasedWork: Sendable {
     private let lease: Lease
     private let configuration: PostgresConfiguration
     private let longestPause: Duration
     private let logger: Logger
 
     /// - Parameter longestPause: between attempts after errors.
-    public init(_ lease: Lease, on configuration: PostgresConfiguration, longestPause: Duration = .seconds(2), logger: Logger) {
+    package init(_ lease: Lease, on configuration: PostgresConfiguration, longestPause: Duration = .seconds(2), logger: Logger) {
         self.lease = lease
         self.configuration = configuration
         self.longestPause = longestPause
@@ -26,7 +26,7 @@ public struct LeasedWork: Sendable {
     ///   - connected: what to do on each new connection before the lease is waited for.
     ///   - work: what to do with the lease; it returns when the lease is lost, and calls the closure it is given whenever
     ///     something has succeeded, so that the next error is waited out briefly again.
-    public func run(
+    package func run(
         connected: (PostgresConnection) async throws -> Void = { _ in },
         work: (PostgresConnection, _ succeeded: () -> Void) async throws -> Void
     ) async {

@@ -2,7 +2,7 @@ import Logging
 import Postgres
 
 /// Looks who holds the log, says so when it takes long, and ends it where it is told to.
-public struct LogLockWatch: Sendable {
+package struct LogLockWatch: Sendable {
     /// When a holder is ended; `nil` for never.
     private let limit: Duration?
     private let logger: Logger
@@ -12,13 +12,13 @@ public struct LogLockWatch: Sendable {
     private var hasTried = false
 
     /// - Parameter limit: for how long a session may hold the log before it is ended, 5 s at least; `nil` only reports.
-    public init(endingAfter limit: Duration?, logger: Logger) {
+    package init(endingAfter limit: Duration?, logger: Logger) {
         self.limit = limit
         self.logger = logger
     }
 
     /// One look. What the ledger or the server refuses is logged, once a holder: who publishes is not to stop for it.
-    public mutating func look(on connection: PostgresConnection) async throws {
+    package mutating func look(on connection: PostgresConnection) async throws {
         let holder = try LogLockHolder(try await connection.query(LogLockHolder.statement))
         guard let holder, holder.transaction == seen?.transaction else {
             if hasTold { logger.notice("the log is free again") }

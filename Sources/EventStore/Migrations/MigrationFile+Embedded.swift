@@ -1,6 +1,6 @@
 extension MigrationFile {
     /// The migrations that travel with the binary.
-    public static func embedded() throws -> [MigrationFile] {
+    package static func embedded() throws -> [MigrationFile] {
         try EmbeddedFiles.all.filter { $0.path.hasSuffix(".sql") }.map { try MigrationFile(name: $0.path, text: $0.text) }
             .sorted { $0.version < $1.version }
     }

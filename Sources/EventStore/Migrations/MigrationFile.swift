@@ -1,19 +1,19 @@
 import LedgerCore
 
 /// One file of `migrations/`, in dbmate's format: `-- migrate:up` and then `-- migrate:down`, each with plain SQL.
-public struct MigrationFile: Sendable, Equatable {
+package struct MigrationFile: Sendable, Equatable {
     /// The digits that the file's name starts with: migrations run in their order.
-    public let version: ExactText
-    public let name: String
-    public let text: String
-    public let up: String
-    public let down: String
+    package let version: ExactText
+    package let name: String
+    package let text: String
+    package let up: String
+    package let down: String
 
-    public struct FormatError: Error, CustomStringConvertible {
-        public let description: String
+    package struct FormatError: Error, CustomStringConvertible {
+        package let description: String
     }
 
-    public init(name: String, text: String) throws(FormatError) {
+    package init(name: String, text: String) throws(FormatError) {
         self.name = name
         self.text = text
         version = ExactText(name.prefix { $0.isASCII && $0.isNumber })

@@ -5,24 +5,24 @@ import Postgres
 ///
 /// The record of what was applied is dbmate's table `schema_migrations` with one more column, the file's hash: a file that was
 /// edited after it was applied is an error, for no database could be trusted to be what the files say.
-public struct Migrator: Sendable {
-    public struct Status: Sendable, Equatable {
-        public let version: ExactText
-        public let name: String
-        public let isApplied: Bool
+package struct Migrator: Sendable {
+    package struct Status: Sendable, Equatable {
+        package let version: ExactText
+        package let name: String
+        package let isApplied: Bool
     }
 
-    public struct Failure: Error, Sendable, CustomStringConvertible {
-        public let description: String
+    package struct Failure: Error, Sendable, CustomStringConvertible {
+        package let description: String
     }
 
-    public let ledger: LedgerName
-    public let files: [MigrationFile]
+    package let ledger: LedgerName
+    package let files: [MigrationFile]
     /// How long to wait for another runner that gets nowhere.
     let timeout: Duration
     private let configuration: PostgresConfiguration
 
-    public init(url: String, ledger: LedgerName, files: [MigrationFile], timeout: Duration = .seconds(60)) {
+    package init(url: String, ledger: LedgerName, files: [MigrationFile], timeout: Duration = .seconds(60)) {
         self.ledger = ledger
         self.timeout = timeout
         self.files = files.sorted { $0.version < $1.version }
@@ -31,7 +31,7 @@ public struct Migrator: Sendable {
 
     /// Applies what is missing. Returns the names of the files it applied.
     /// - Parameter mended: told what of the roles' rights was missing, as after a restore on another server, and is there again.
-    public func up(mended: ([String]) -> Void = { _ in }) async throws -> [String] {
+    package func up(mended: ([String]) -> Void = { _ in }) async throws -> [String] {
         try await locked { connection in
             let applied = try await check(on: connection)
             // Before what is new: that may name roles that were lost.
@@ -50,7 +50,7 @@ public struct Migrator: Sendable {
     }
 
     /// Undoes the last migration. Returns its name, or `nil` where none is applied.
-    public func down() async throws -> String? {
+    package func down() async throws -> String? {
         try await locked { connection in
             let applied = try await check(on: connection)
             guard let file = files.last(where: { applied.contains($0.version) }) else { return nil }
@@ -62,7 +62,7 @@ public struct Migrator: Sendable {
     }
 
     /// Every file, and whether it is applied. Changes nothing.
-    public func status() async throws -> [Status] {
+    package func status() async throws -> [Status] {
         let connection = try await PostgresConnection.connect(configuration, timeout: .seconds(5))
         let exists: Bool = try await connection.query(
             "SELECT to_regclass($1) IS NOT NULL", "\"\(ledger.text)\".schema_migrations"

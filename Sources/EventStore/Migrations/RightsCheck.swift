@@ -1,10 +1,10 @@
 import Postgres
 
 /// The ledger's roles lack rights that they had when it was migrated, as after a dump and a restore on another server.
-public struct RightsMissing: Error, Sendable, CustomStringConvertible {
-    public let missing: [String]
+package struct RightsMissing: Error, Sendable, CustomStringConvertible {
+    package let missing: [String]
 
-    public var description: String {
+    package var description: String {
         let named = missing.prefix(20).map { "\n  \($0)" }.joined()
         let more = missing.count > 20 ? "\n  and \(missing.count - 20) more" : ""
         return """
@@ -15,7 +15,7 @@ public struct RightsMissing: Error, Sendable, CustomStringConvertible {
 
     /// Looks whether all is there; for whoever begins to work with a ledger.
     /// - Throws: ``RightsMissing``, or what the server refuses.
-    public static func check(on connection: PostgresConnection) async throws {
+    package static func check(on connection: PostgresConnection) async throws {
         let missing = try await connection.query("SELECT missing_rights()").map { try $0.decode(0, as: String.self) }
         guard missing.isEmpty else { throw RightsMissing(missing: missing) }
     }

@@ -2,30 +2,30 @@ import LedgerCore
 import Postgres
 
 /// The events in a chunk of an ``EventWindow``, one after the other: for who passes them on without making strings of them.
-public struct EncodedEvents {
+package struct EncodedEvents {
     private var rows: PostgresBinaryRows
 
-    public init(_ chunk: [UInt8]) throws(PostgresError) { rows = try PostgresBinaryRows(chunk) }
+    package init(_ chunk: [UInt8]) throws(PostgresError) { rows = try PostgresBinaryRows(chunk) }
 
-    public mutating func next() throws(PostgresError) -> EncodedEvent? {
+    package mutating func next() throws(PostgresError) -> EncodedEvent? {
         guard try rows.next(columns: 10) else { return nil }
         return try EncodedEvent(&rows)
     }
 }
 
 /// An event in a chunk of bytes: numbers and times are decoded, texts are where they stand.
-public struct EncodedEvent: Sendable {
-    public var position: Position
-    public var id: EventID
-    public var job: Range<Int>
-    public var version: Int32
-    public var type: EventType
+package struct EncodedEvent: Sendable {
+    package var position: Position
+    package var id: EventID
+    package var job: Range<Int>
+    package var version: Int32
+    package var type: EventType
     /// `nil` where large data were left out.
-    public var data: Range<Int>?
-    public var metadata: Range<Int>
-    public var occurredAt: Timestamp?
-    public var recordedAt: Timestamp
-    public var total: Int32
+    package var data: Range<Int>?
+    package var metadata: Range<Int>
+    package var occurredAt: Timestamp?
+    package var recordedAt: Timestamp
+    package var total: Int32
 
     fileprivate init(_ row: inout PostgresBinaryRows) throws(PostgresError) {
         func text(_ range: Range<Int>?) throws(PostgresError) -> Range<Int> {

@@ -2,20 +2,20 @@ import LedgerCore
 import Postgres
 
 /// Which events to read: always in the log's order.
-public struct EventQuery: Sendable {
-    public var after: Position
-    public var upTo: Position?
-    public var job: JobID?
+package struct EventQuery: Sendable {
+    package var after: Position
+    package var upTo: Position?
+    package var job: JobID?
     /// Of a job's events those with a version behind the one, up to the other; without a job of no meaning.
-    public var afterVersion: Int32?
-    public var upToVersion: Int32?
+    package var afterVersion: Int32?
+    package var upToVersion: Int32?
     /// `nil` for all types.
-    public var types: Set<EventType>?
-    public var limit: Int?
+    package var types: Set<EventType>?
+    package var limit: Int?
     /// Data of more bytes are left out, `nil` leaves none out.
-    public var largestData: Int?
+    package var largestData: Int?
 
-    public init(
+    package init(
         after: Position = 0, upTo: Position? = nil, job: JobID? = nil, types: Set<EventType>? = nil, limit: Int? = nil,
         largestData: Int? = nil
     ) {
@@ -28,7 +28,7 @@ public struct EventQuery: Sendable {
     }
 
     /// A job's events are found by its stream, in the order of versions, which is that of positions.
-    public var statement: PostgresStatement {
+    package var statement: PostgresStatement {
         var parameters: [any PostgresEncodable] = []
         func parameter(_ value: any PostgresEncodable) -> String {
             parameters.append(value)
@@ -54,14 +54,14 @@ public struct EventQuery: Sendable {
 
 extension PostgresConnection {
     /// The events that `query` asks for, read as they are needed. The connection is busy until the last one.
-    public nonisolated func events(_ query: EventQuery) -> AsyncThrowingMapSequence<PostgresRowStream, RecordedEvent> {
+    package nonisolated func events(_ query: EventQuery) -> AsyncThrowingMapSequence<PostgresRowStream, RecordedEvent> {
         stream(query.statement).map { try RecordedEvent($0) }
     }
 }
 
 extension EventStore {
     /// One page of events, whole.
-    public func page(_ query: EventQuery) async throws -> [RecordedEvent] {
+    package func page(_ query: EventQuery) async throws -> [RecordedEvent] {
         try await pool.withConnection { try await $0.query(query.statement).map { try RecordedEvent($0) } }
     }
 }
@@ -69,7 +69,7 @@ extension EventStore {
 extension RecordedEvent {
     /// - Parameter row: of ``EventQuery/statement``, whose columns stand in this order: to look for their names in every row costs more
     ///   than to read them.
-    public init(_ row: PostgresRow) throws(PostgresError) {
+    package init(_ row: PostgresRow) throws(PostgresError) {
         let position: Position = try row.decode(0)
         self.init(
             position: position, id: try row.decode(1), job: try row.decode(2), version: try row.decode(3),

@@ -1,12 +1,12 @@
 import LedgerCore
 
 /// What an event is called.
-public enum EventReference: Sendable, Equatable {
+package enum EventReference: Sendable, Equatable {
     case position(Position)
     case id(EventID)
 
     /// `nil` for what is neither a position nor a UUID.
-    public init?(_ text: String) {
+    package init?(_ text: String) {
         if let position = Position(position: text), position > 0, "\(position)" == text {
             self = .position(position)
         } else if let id = EventID(text: text) {

@@ -5,18 +5,18 @@ import Postgres
 ///
 /// It is read by a binary COPY, the cheapest way out of Postgres. Positions have no gap, so its end is known before anybody has looked
 /// whether the log goes so far; what is not there yet is just not given.
-public struct EventWindow: Sendable {
-    public var after: Position
+package struct EventWindow: Sendable {
+    package var after: Position
     /// The most events.
-    public var limit: Int
+    package var limit: Int
     /// Data of more bytes are left out, `nil` leaves none out.
-    public var largestData: Int?
+    package var largestData: Int?
     /// How long to wait, in the server, for the first event; `nil` does not wait.
-    public var timeout: Duration?
+    package var timeout: Duration?
     /// The epoch that is read: in another the events are others, and reading them is an error, `JL021`. `nil` does not mind.
-    public var epoch: EventID?
+    package var epoch: EventID?
 
-    public init(
+    package init(
         after: Position, limit: Int, largestData: Int? = nil, timeout: Duration? = nil, epoch: EventID? = nil
     ) {
         self.after = after
@@ -45,7 +45,7 @@ public struct EventWindow: Sendable {
 
     /// Settings of a session under which the plan is always the walk along the index, on a table without statistics too: a sort would
     /// hold back the first event for the last, and spill to disk.
-    public static let sessionSettings = [
+    package static let sessionSettings = [
         ("enable_seqscan", "off"), ("enable_bitmapscan", "off"), ("enable_sort", "off"),
     ]
 }
@@ -53,7 +53,7 @@ public struct EventWindow: Sendable {
 extension PostgresConnection {
     /// The events of a window, some at a time, as they are needed.
     /// - Parameter chunk: about how many bytes of events are held in memory, and given in one go; a single event may be larger.
-    public nonisolated func events(
+    package nonisolated func events(
         in window: EventWindow, chunk: Int = 256 << 10
     ) -> AsyncThrowingMapSequence<PostgresCopyOut, [RecordedEvent]> {
         encodedEvents(in: window, chunk: chunk).map { chunk in
@@ -66,14 +66,14 @@ extension PostgresConnection {
     }
 
     /// The same as Postgres sends them: each chunk is for ``EncodedEvents``.
-    public nonisolated func encodedEvents(in window: EventWindow, chunk: Int = 256 << 10) -> PostgresCopyOut {
+    package nonisolated func encodedEvents(in window: EventWindow, chunk: Int = 256 << 10) -> PostgresCopyOut {
         copyOut(window.script, chunk: chunk)
     }
 }
 
 extension EventType {
     /// - Parameter position: of the event that has this type, for the error.
-    public init(_ name: String, at position: Position) throws(PostgresError) {
+    package init(_ name: String, at position: Position) throws(PostgresError) {
         guard let type = EventType(rawValue: name) else {
             throw PostgresError.unexpected("position \(position) has the unknown type \(name)")
         }

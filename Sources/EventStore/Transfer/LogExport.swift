@@ -3,17 +3,17 @@ import LedgerCore
 import Postgres
 
 /// Writes a stretch of the log as a ``LogFile``.
-public struct LogExport: Sendable {
+package struct LogExport: Sendable {
     private let ledger: LedgerName
 
-    public init(_ ledger: LedgerName) { self.ledger = ledger }
+    package init(_ ledger: LedgerName) { self.ledger = ledger }
 
     /// - Parameters:
     ///   - from: the first position.
     ///   - to: the last, one that is there; `from - 1` for a stretch without events.
     ///   - progress: told how many events are written.
     ///   - write: given the file's bytes, some hundred kilobytes at a time.
-    public func run(
+    package func run(
         from: Position, to: Position, on connection: PostgresConnection,
         progress: (Int64) async throws -> Void = { _ in }, _ write: ([UInt8]) async throws -> Void
     ) async throws -> LogFile.Footer {

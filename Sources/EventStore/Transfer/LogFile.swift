@@ -6,32 +6,32 @@ import LedgerCore
 /// The first line says of which log it is, and from where to where. Then a line an event, in the log's order; its data and metadata are JSON
 /// *strings*, for only so can the bytes that were sent come back, line feeds between them included. The last line counts the
 /// events, and has the SHA-256 of all lines before it, each with its line feed. The same stretch of the same log gives the same file.
-public enum LogFile {
+package enum LogFile {
     static let format = "jobledger log"
     static let version = 1
 
     /// The first line.
-    public struct Header: Codable, Sendable, Equatable {
-        public var format: String
-        public var version: Int
-        public var ledger: String
-        public var epoch: String
-        public var from: Position
-        public var to: Position
+    package struct Header: Codable, Sendable, Equatable {
+        package var format: String
+        package var version: Int
+        package var ledger: String
+        package var epoch: String
+        package var from: Position
+        package var to: Position
         /// The SHA-256 of the line of the event before the first, by which an import knows what the file continues; `nil` where it begins the log.
-        public var previous: String?
+        package var previous: String?
     }
 
     /// The last line.
-    public struct Footer: Codable, Sendable, Equatable {
-        public var count: Int64
-        public var sha256: String
+    package struct Footer: Codable, Sendable, Equatable {
+        package var count: Int64
+        package var sha256: String
     }
 
     /// What is wrong with a file, or with importing it here.
-    public struct Refused: Error, Sendable, CustomStringConvertible {
-        public let description: String
-        public init(description: String) { self.description = description }
+    package struct Refused: Error, Sendable, CustomStringConvertible {
+        package let description: String
+        package init(description: String) { self.description = description }
     }
 
     /// The first line of the file at `path`. It is read before anything vouches for it.

@@ -9,33 +9,33 @@ import PrivateFiles
 /// The file is read three times, and none of them keeps more of it than a few megabytes: once to see that it is whole; then what the ledger has already is
 /// compared with it, byte for byte; then the rest goes in, a transaction a batch, which the ledger reads back and compares before it commits. Killed at
 /// any moment, it goes on where it was when it is run again.
-public struct LogImport: Sendable {
-    public struct Receipt: Sendable {
-        public let ledger: String
-        public let epoch: String
+package struct LogImport: Sendable {
+    package struct Receipt: Sendable {
+        package let ledger: String
+        package let epoch: String
         /// How many events the file has, and how many of them went in now.
-        public let events: Int64
-        public let imported: Int64
+        package let events: Int64
+        package let imported: Int64
         /// The log's head afterwards.
-        public let position: Position
+        package let position: Position
     }
 
     /// What the functions of the ledger refuse an import with.
     private static let refusal = SQLState("JL020")
 
-    public enum Phase: Sendable { case checking, importing, comparing }
+    package enum Phase: Sendable { case checking, importing, comparing }
 
     /// Of lines, at once; of long ones fewer.
     private static let mostLines = 2000
 
     private let path: String
 
-    public init(path: String) { self.path = path }
+    package init(path: String) { self.path = path }
 
     /// - Parameters:
     ///   - connections: one, or two, which is quicker.
     ///   - progress: told what is done of what; in bytes while the file is checked, in events from then on.
-    public func run(
+    package func run(
         on connections: PostgresConnection..., progress: (Phase, Int64, Int64) async throws -> Void = { _, _, _ in }
     ) async throws -> Receipt {
         let connection = connections[0]

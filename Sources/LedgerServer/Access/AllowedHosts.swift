@@ -1,5 +1,5 @@
-internal import HTTPTypes
-internal import Hummingbird
+import HTTPTypes
+import Hummingbird
 
 /// Without tokens the service is for programs of this machine. A page in its browser could still reach it under a name of its own that
 /// leads here; so only requests to the machine's own names are answered then.

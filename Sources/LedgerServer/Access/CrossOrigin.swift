@@ -1,6 +1,6 @@
-internal import HTTPTypes
-internal import Hummingbird
-internal import LedgerCore
+import HTTPTypes
+import Hummingbird
+import LedgerCore
 
 /// Which pages of other origins may use the service from a browser (CORS).
 struct CrossOrigin: Sendable {

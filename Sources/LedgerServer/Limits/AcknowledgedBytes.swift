@@ -1,5 +1,5 @@
-internal import Glibc
-internal import NIOCore
+import Glibc
+import NIOCore
 
 /// What a client's machine has taken of what was sent to it, as TCP knows it.
 ///

@@ -1,4 +1,4 @@
-internal import Dispatch
+import Dispatch
 
 /// Work that computes for long, such as taking a large body apart. It has a thread of its own, one at a time: connections, which have the threads of
 /// their event loops, and commits are not held up by it.

@@ -1,8 +1,8 @@
-internal import HTTPTypes
-internal import Hummingbird
-internal import LedgerCore
-internal import NIOCore
-internal import NIOHTTPTypes
+import HTTPTypes
+import Hummingbird
+import LedgerCore
+import NIOCore
+import NIOHTTPTypes
 
 /// Reads bodies within two bounds: that of one request, and that of all requests under way together. Answers count as bodies do.
 final class BodyBudget: Sendable {

@@ -1,4 +1,4 @@
-internal import NIOCore
+import NIOCore
 
 /// Stands next to the socket, before TLS and everything else that would like to say something first: whoever has to go is gone at once.
 final class ConnectionCloser: ChannelDuplexHandler {

@@ -1,6 +1,6 @@
-internal import BlockingIO
-internal import LedgerCore
-internal import NIOCore
+import BlockingIO
+import LedgerCore
+import NIOCore
 
 /// How many connections there are, at most so many.
 ///

@@ -1,6 +1,6 @@
-internal import HTTPTypes
-internal import NIOCore
-internal import NIOHTTP1
+import HTTPTypes
+import NIOCore
+import NIOHTTP1
 
 /// Watches over one connection: tells its ``ConnectionState`` what comes and what goes, and does what that says.
 ///

@@ -1,4 +1,4 @@
-internal import LedgerSettings
+import LedgerSettings
 
 /// What a connection may do, for its guard.
 struct ConnectionLimits: Sendable {

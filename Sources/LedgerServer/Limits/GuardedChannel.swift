@@ -1,9 +1,9 @@
-internal import HummingbirdCore
-internal import Logging
-internal import NIOCore
-internal import NIOHTTP1
-internal import NIOHTTPTypes
-internal import NIOHTTPTypesHTTP1
+import HummingbirdCore
+import Logging
+import NIOCore
+import NIOHTTP1
+import NIOHTTPTypes
+import NIOHTTPTypesHTTP1
 
 /// HTTP/1.1 connections, each with a ``ConnectionGuard``. What is done for one ends with it.
 struct GuardedChannel: HTTPChannelHandler {

@@ -1,4 +1,4 @@
-internal import Glibc
+import Glibc
 
 /// The time as HTTP writes it (RFC 9110, 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
 enum HTTPDate {

@@ -1,5 +1,5 @@
-internal import Logging
-internal import NIOCore
+import Logging
+import NIOCore
 
 /// Keeps the service listening where one connection cannot be accepted, because its client has gone already or there are no more files to be had:
 /// whoever reads from the listener would take any error for its end. It pauses a little then, for what cannot be accepted stays in line.

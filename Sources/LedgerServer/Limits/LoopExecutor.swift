@@ -1,4 +1,4 @@
-internal import NIOCore
+import NIOCore
 
 /// Runs a connection's task on the thread of its event loop, where the bytes come in and go out: a request then wakes no other thread
 /// between its first byte and its commit, nor between its commit and its last byte.

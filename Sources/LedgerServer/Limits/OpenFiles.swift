@@ -1,4 +1,4 @@
-internal import Glibc
+import Glibc
 
 /// How many files, and so connections, this process may have open.
 enum OpenFiles {

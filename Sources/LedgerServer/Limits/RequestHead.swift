@@ -1,6 +1,6 @@
-internal import HTTPTypes
-internal import LedgerCore
-internal import NIOHTTP1
+import HTTPTypes
+import LedgerCore
+import NIOHTTP1
 
 /// What RFC 9112 has a server make sure of before anybody looks at what is asked for.
 extension HTTPRequestHead {

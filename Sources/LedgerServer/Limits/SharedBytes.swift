@@ -1,5 +1,5 @@
-internal import BlockingIO
-internal import LedgerCore
+import BlockingIO
+import LedgerCore
 
 /// Memory that all requests under way have together, of which nobody can take so much that nothing is left for others.
 ///

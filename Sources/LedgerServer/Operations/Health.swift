@@ -1,8 +1,8 @@
-internal import BlockingIO
-internal import EventStore
-internal import LedgerCore
-internal import Postgres
-internal import Seal
+import BlockingIO
+import EventStore
+import LedgerCore
+import Postgres
+import Seal
 
 /// How the service and what it stands on are doing.
 struct Health: Sendable {

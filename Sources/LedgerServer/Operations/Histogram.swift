@@ -1,4 +1,4 @@
-internal import BlockingIO
+import BlockingIO
 
 /// How many durations there were, up to some bounds.
 struct Histogram: Sendable {

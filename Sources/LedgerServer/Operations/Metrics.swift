@@ -1,7 +1,7 @@
-internal import BlockingIO
-internal import HTTPTypes
-internal import LedgerCore
-internal import Synchronization
+import BlockingIO
+import HTTPTypes
+import LedgerCore
+import Synchronization
 
 /// What this process has counted since it started. Labels have few values; none is ever a job's id.
 final class Metrics: Sendable {

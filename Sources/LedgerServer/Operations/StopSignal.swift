@@ -1,4 +1,4 @@
-internal import BlockingIO
+import BlockingIO
 
 /// Set once, when the service is told to stop; whoever waits is woken.
 final class StopSignal: Sendable {

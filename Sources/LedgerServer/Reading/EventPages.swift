@@ -1,6 +1,6 @@
-internal import EventStore
-internal import LedgerCore
-internal import Postgres
+import EventStore
+import LedgerCore
+import Postgres
 
 /// Events as pages: whole CloudEvents, with all of their data.
 ///

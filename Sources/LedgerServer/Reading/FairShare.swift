@@ -1,4 +1,4 @@
-internal import BlockingIO
+import BlockingIO
 
 /// Places of which nobody has more than a share at a time. Whoever wants more waits behind himself, and keeps them from nobody else.
 final class FairShare<Holder: Hashable & Sendable>: Sendable {

@@ -1,7 +1,7 @@
-internal import EventStore
-internal import LedgerCore
-internal import Postgres
-internal import Projections
+import EventStore
+import LedgerCore
+import Postgres
+import Projections
 
 /// The read models `batch_jobs` and `batch_job_runs`, each answer with the position that its projection had come to in the same
 /// snapshot.

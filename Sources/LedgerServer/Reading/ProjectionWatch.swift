@@ -1,6 +1,6 @@
-internal import EventStore
-internal import LedgerCore
-internal import Postgres
+import EventStore
+import LedgerCore
+import Postgres
 
 /// Waits until a projection has come to a position. All who wait at a time ask together.
 actor ProjectionWatch {

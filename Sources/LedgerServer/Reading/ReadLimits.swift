@@ -1,4 +1,4 @@
-internal import LedgerCore
+import LedgerCore
 
 /// What a read may cost: so much time, and so many of the readers at once as leave some to others.
 ///

@@ -1,4 +1,4 @@
-internal import Glibc
+import Glibc
 
 /// Where requests come from, as far as it costs something to come from elsewhere: an IPv4 address, or an IPv6 /64, which is what one customer
 /// has.

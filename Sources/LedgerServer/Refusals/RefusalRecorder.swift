@@ -1,9 +1,9 @@
-internal import BlockingIO
-internal import EventStore
-internal import LedgerCore
-internal import Logging
-internal import Postgres
-internal import Synchronization
+import BlockingIO
+import EventStore
+import LedgerCore
+import Logging
+import Postgres
+import Synchronization
 
 /// What was refused, on its way into the table `refusals`.
 ///

@@ -1,7 +1,7 @@
-internal import HTTPTypes
-internal import Hummingbird
-internal import LedgerCore
-internal import NIOCore
+import HTTPTypes
+import Hummingbird
+import LedgerCore
+import NIOCore
 
 /// Somebody tried something, and it was refused. Without the secret of a token, and without what the event said.
 struct RefusedAttempt: Sendable {

@@ -1,8 +1,8 @@
-internal import EventStore
-internal import HTTPTypes
-internal import Hummingbird
-internal import LedgerCore
-internal import Postgres
+import EventStore
+import HTTPTypes
+import Hummingbird
+import LedgerCore
+import Postgres
 
 /// The ways in.
 struct AppendRoutes: Sendable {

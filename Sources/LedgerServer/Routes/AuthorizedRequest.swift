@@ -1,6 +1,6 @@
-internal import HTTPTypes
-internal import Hummingbird
-internal import LedgerCore
+import HTTPTypes
+import Hummingbird
+import LedgerCore
 
 /// A request that has found its route, and whose token allows it.
 struct AuthorizedRequest: Sendable {

@@ -1,7 +1,7 @@
-internal import EventStore
-internal import HTTPTypes
-internal import Hummingbird
-internal import LedgerCore
+import EventStore
+import HTTPTypes
+import Hummingbird
+import LedgerCore
 
 /// Events, as pages and as streams.
 struct EventRoutes: Sendable {

@@ -1,8 +1,8 @@
-internal import EventStore
-internal import HTTPTypes
-internal import Hummingbird
-internal import LedgerCore
-internal import Projections
+import EventStore
+import HTTPTypes
+import Hummingbird
+import LedgerCore
+import Projections
 
 /// The read models.
 struct JobRoutes: Sendable {

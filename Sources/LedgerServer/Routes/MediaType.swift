@@ -1,5 +1,5 @@
-internal import HTTPTypes
-internal import Hummingbird
+import HTTPTypes
+import Hummingbird
 
 /// Media types, as `Content-Type` and `Accept` have them (RFC 9110, 8.3.1 and 12.5.1).
 enum MediaType {

@@ -1,9 +1,9 @@
-internal import EventStore
-internal import Feed
-internal import HTTPTypes
-internal import Hummingbird
-internal import LedgerCore
-internal import Seal
+import EventStore
+import Feed
+import HTTPTypes
+import Hummingbird
+import LedgerCore
+import Seal
 
 /// What operators and their tools ask.
 struct OperationsRoutes: Sendable {

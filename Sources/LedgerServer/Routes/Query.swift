@@ -1,5 +1,5 @@
-internal import EventStore
-internal import LedgerCore
+import EventStore
+import LedgerCore
 
 /// What routes ask for. A parameter that is misspelled, malformed or given twice where one is meant is a mistake that is told, not a default.
 extension Query {

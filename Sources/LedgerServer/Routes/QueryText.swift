@@ -1,4 +1,4 @@
-internal import LedgerCore
+import LedgerCore
 
 /// The part of an address behind `?`, taken apart.
 struct Query: Sendable {

@@ -1,6 +1,6 @@
-internal import HTTPTypes
-internal import Hummingbird
-internal import LedgerCore
+import HTTPTypes
+import Hummingbird
+import LedgerCore
 
 /// What the fields of a request ask for that cannot be given, whatever the route (RFC 9110). Nobody is told that something was done under a
 /// condition that nobody looked at.

@@ -1,5 +1,5 @@
-internal import HTTPTypes
-internal import Hummingbird
+import HTTPTypes
+import Hummingbird
 
 /// A way to ask the service something. The table of these is what requests are matched with, what tokens are checked by, and what the
 /// OpenAPI document is tested against.

@@ -1,9 +1,9 @@
-internal import EventStore
-internal import HTTPTypes
-internal import Hummingbird
-internal import LedgerCore
-internal import Seal
-internal import TransparencyLog
+import EventStore
+import HTTPTypes
+import Hummingbird
+import LedgerCore
+import Seal
+import TransparencyLog
 
 /// The seal, to be checked by anybody's tools: under `/v1/audit` the checkpoint, tiles and entries as C2SP's tlog-tiles lays them out, and
 /// the proofs that follow from them.

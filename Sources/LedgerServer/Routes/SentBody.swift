@@ -1,5 +1,5 @@
-internal import HTTPTypes
-internal import LedgerCore
+import HTTPTypes
+import LedgerCore
 
 /// The events in a body, by its media type.
 enum SentBody {

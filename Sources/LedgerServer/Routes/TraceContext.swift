@@ -1,5 +1,5 @@
-internal import HTTPTypes
-internal import LedgerCore
+import HTTPTypes
+import LedgerCore
 
 /// The caller's place in a trace, from the headers of W3C's Trace Context, for events that do not bring one of their own.
 struct TraceContext: Sendable {

@@ -1,8 +1,8 @@
-internal import AuditTrail
-internal import EventStore
-internal import HTTPTypes
-internal import Hummingbird
-internal import LedgerCore
+import AuditTrail
+import EventStore
+import HTTPTypes
+import Hummingbird
+import LedgerCore
 
 /// Who did what, when and why; and what was refused.
 struct TrailRoutes: Sendable {

@@ -1,4 +1,4 @@
-internal import LedgerCore
+import LedgerCore
 
 /// Keeps of each job's progress the latest, so many times a second. A plain value: it is told the time.
 ///

@@ -1,7 +1,7 @@
-internal import Feed
-internal import Hummingbird
-internal import LedgerCore
-internal import NIOCore
+import Feed
+import Hummingbird
+import LedgerCore
+import NIOCore
 
 /// One stream, from its first event to its end.
 ///

@@ -1,9 +1,9 @@
-internal import EventStore
-internal import Feed
-internal import HTTPTypes
-internal import Hummingbird
-internal import LedgerCore
-internal import NIOCore
+import EventStore
+import Feed
+import HTTPTypes
+import Hummingbird
+import LedgerCore
+import NIOCore
 
 /// Server-sent events: the answers that go on.
 struct EventStreams: Sendable {

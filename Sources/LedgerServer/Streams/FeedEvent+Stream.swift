@@ -1,4 +1,4 @@
-internal import LedgerCore
+import LedgerCore
 
 extension FeedEvent {
     /// Larger data are left out of streams, with a reference to where they are: a slow client costs the memory of what is being sent to it.

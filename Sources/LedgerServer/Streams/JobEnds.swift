@@ -1,6 +1,6 @@
-internal import EventStore
-internal import LedgerCore
-internal import Postgres
+import EventStore
+import LedgerCore
+import Postgres
 
 /// Where the log ends, and where jobs have ended: what there is to know before a stream begins.
 struct JobEnds: Sendable {

@@ -1,4 +1,4 @@
-internal import BlockingIO
+import BlockingIO
 
 /// The streams that are open: to wake them now and then, and to end them.
 final class OpenStreams: Sendable {

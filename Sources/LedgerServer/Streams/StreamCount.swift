@@ -1,6 +1,6 @@
-internal import BlockingIO
-internal import HTTPTypes
-internal import LedgerCore
+import BlockingIO
+import HTTPTypes
+import LedgerCore
 
 /// How many streams each token has open, at most so many.
 final class StreamCount: Sendable {

@@ -1,5 +1,5 @@
-internal import BlockingIO
-internal import LedgerCore
+import BlockingIO
+import LedgerCore
 
 /// What one stream waits for: the next events, of which it holds one batch, and everything else that may happen meanwhile.
 final class StreamSlot: Sendable {

@@ -1,16 +1,16 @@
-public import Crypto
-internal import Foundation
-public import LedgerCore
+package import Crypto
+import Foundation
+package import LedgerCore
 
 /// What stands for a token wherever it is spoken of: it is no secret.
-public typealias TokenID = ExactText
+package typealias TokenID = ExactText
 
 /// A bearer token, `jl_ID_SECRET`: the id says which row it is, the secret is 256 random bits in base64url.
-public struct AccessToken: Sendable, CustomStringConvertible, CustomReflectable {
-    public let id: TokenID
+package struct AccessToken: Sendable, CustomStringConvertible, CustomReflectable {
+    package let id: TokenID
     private let secret: String
 
-    public static func random() -> AccessToken {
+    package static func random() -> AccessToken {
         var generator = SystemRandomNumberGenerator()
         func bytes(_ count: Int) -> [UInt8] { (0..<count).map { _ in UInt8.random(in: .min ... .max, using: &generator) } }
         let secret = Data(bytes(32)).base64EncodedString()
@@ -24,7 +24,7 @@ public struct AccessToken: Sendable, CustomStringConvertible, CustomReflectable 
     }
 
     /// `nil` for what cannot be one of ours, whatever the ledger holds.
-    public init?(_ text: String) {
+    package init?(_ text: String) {
         let parts = text.split(separator: "_", maxSplits: 2, omittingEmptySubsequences: false)
         guard parts.count == 3, parts[0] == "jl", parts[1].utf8.count == 12, parts[2].utf8.count == 43,
             parts[1].utf8.allSatisfy(Self.isHexDigit), parts[2].utf8.allSatisfy(Self.isSecretCharacter)
@@ -33,16 +33,16 @@ public struct AccessToken: Sendable, CustomStringConvertible, CustomReflectable 
     }
 
     /// The token itself: for who made it, once.
-    public var text: String { "jl_\(id)_\(secret)" }
+    package var text: String { "jl_\(id)_\(secret)" }
 
     /// What the ledger keeps.
-    public var hash: SHA256Digest { SHA256.hash(data: Data(text.utf8)) }
+    package var hash: SHA256Digest { SHA256.hash(data: Data(text.utf8)) }
 
     var hexHash: String { hash.hexadecimal }
 
     /// Neither a message nor a dump shows the secret.
-    public var description: String { "jl_\(id)_…" }
-    public var customMirror: Mirror { Mirror(self, children: ["id": id]) }
+    package var description: String { "jl_\(id)_…" }
+    package var customMirror: Mirror { Mirror(self, children: ["id": id]) }
 
     private static func isHexDigit(_ byte: UInt8) -> Bool {
         (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) || (UInt8(ascii: "a")...UInt8(ascii: "f")).contains(byte)

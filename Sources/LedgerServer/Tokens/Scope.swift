@@ -1,4 +1,4 @@
 /// What a token may be used for. None includes another.
-public enum Scope: String, Sendable, CaseIterable, Hashable {
+package enum Scope: String, Sendable, CaseIterable, Hashable {
     case append, read, admin
 }

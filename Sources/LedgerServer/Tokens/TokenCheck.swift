@@ -1,6 +1,6 @@
-internal import BlockingIO
-internal import Crypto
-internal import LedgerCore
+import BlockingIO
+import Crypto
+import LedgerCore
 
 /// Says what a token may be used for, from what the ledger said of it a moment ago.
 ///

@@ -1,24 +1,24 @@
-public import EventStore
-public import LedgerCore
-internal import Postgres
+package import EventStore
+package import LedgerCore
+import Postgres
 
 /// The ledger's tokens, for its owner: make them, list them, revoke them.
-public struct TokenStore: Sendable {
+package struct TokenStore: Sendable {
     /// A token as the ledger knows it.
-    public struct Entry: Sendable {
-        public let id: TokenID
-        public let name: String
-        public let scopes: [String]
-        public let createdAt: String
-        public let revokedAt: String?
+    package struct Entry: Sendable {
+        package let id: TokenID
+        package let name: String
+        package let scopes: [String]
+        package let createdAt: String
+        package let revokedAt: String?
     }
 
     private let pool: PostgresPool
 
-    public init(_ store: EventStore) { pool = store.pool }
+    package init(_ store: EventStore) { pool = store.pool }
 
     /// Makes a token. Its text cannot be had again.
-    public func create(_ scopes: Set<Scope>, name: String = "") async throws -> AccessToken {
+    package func create(_ scopes: Set<Scope>, name: String = "") async throws -> AccessToken {
         let token = AccessToken.random()
         let names = Scope.allCases.filter(scopes.contains).map(\.rawValue)
         _ = try await pool.withConnection { connection in
@@ -30,7 +30,7 @@ public struct TokenStore: Sendable {
     }
 
     /// All of them, the oldest first.
-    public func list() async throws -> [Entry] {
+    package func list() async throws -> [Entry] {
         try await pool.withConnection { connection in
             try await connection.query(
                 "SELECT id, name, scopes, created_at, revoked_at FROM tokens ORDER BY created_at, id"
@@ -44,7 +44,7 @@ public struct TokenStore: Sendable {
     }
 
     /// Revokes a token; it stays in the list. False where there is none of this id that works.
-    public func revoke(_ id: TokenID) async throws -> Bool {
+    package func revoke(_ id: TokenID) async throws -> Bool {
         try await pool.withConnection { connection in
             try await connection.query(
                 "UPDATE tokens SET revoked_at = clock_timestamp() WHERE id = $1 AND revoked_at IS NULL", id
@@ -53,7 +53,7 @@ public struct TokenStore: Sendable {
     }
 
     /// What `token` may be used for; `nil` where it is no good.
-    public func scopes(of token: AccessToken) async throws -> Set<Scope>? {
+    package func scopes(of token: AccessToken) async throws -> Set<Scope>? {
         try await pool.withConnection { connection in
             try await connection.query(
                 PostgresStatement(

@@ -9,19 +9,19 @@ import Postgres
 /// "expect": {"TABLE": [row, …]}}`; an event that says when it was recorded has an id as well.
 /// The events go through the ledger's own append, in a scratch ledger that is rolled back, so a history that could not happen is
 /// an error; they are folded in windows of 1, 2, 3 and all events, and each way must give exactly the expected rows.
-public struct Cases: Sendable {
-    public struct Outcome: Sendable {
-        public let projection: String
-        public let file: String
+package struct Cases: Sendable {
+    package struct Outcome: Sendable {
+        package let projection: String
+        package let file: String
         /// What went wrong, one line a finding; empty where the case holds.
-        public let problems: [String]
+        package let problems: [String]
     }
 
     private let definitions: [ProjectionDefinition]
 
-    public init(_ definitions: [ProjectionDefinition]) { self.definitions = definitions }
+    package init(_ definitions: [ProjectionDefinition]) { self.definitions = definitions }
 
-    public func run(url: String) async throws -> [Outcome] {
+    package func run(url: String) async throws -> [Outcome] {
         try await ScratchLedger.with(url: url) { ledger in
             var outcomes: [Outcome] = []
             for definition in definitions {

@@ -2,20 +2,20 @@ import Foundation
 import LedgerCore
 
 /// A folder to begin a projection with: it works as it is, and is there to be changed.
-public struct NewProjection: Sendable {
+package struct NewProjection: Sendable {
     /// Nothing that is there already is written to.
-    public struct Taken: Error, Sendable, CustomStringConvertible {
-        public let path: String
-        public var description: String { "\(path) is there already" }
+    package struct Taken: Error, Sendable, CustomStringConvertible {
+        package let path: String
+        package var description: String { "\(path) is there already" }
     }
 
     private let name: LedgerName
 
-    public init(_ name: LedgerName) { self.name = name }
+    package init(_ name: LedgerName) { self.name = name }
 
     /// - Parameter directory: where folders of projections are; made where it is not there.
     /// - Returns: the paths of the files that were written.
-    public func write(in directory: String) throws -> [String] {
+    package func write(in directory: String) throws -> [String] {
         let folder = URL(fileURLWithPath: directory, isDirectory: true).appending(path: name.text)
         guard !FileManager.default.fileExists(atPath: folder.path) else { throw Taken(path: folder.path) }
         return try files.map { path, text in

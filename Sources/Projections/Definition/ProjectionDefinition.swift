@@ -3,7 +3,7 @@ import Foundation
 import LedgerCore
 
 /// A read model as a folder of SQL: what `projections/NAME/` holds.
-public struct ProjectionDefinition: Sendable, Equatable {
+package struct ProjectionDefinition: Sendable, Equatable {
     /// `projection.json`
     private struct Manifest: Decodable {
         var name: String
@@ -12,31 +12,31 @@ public struct ProjectionDefinition: Sendable, Equatable {
         var tables: [String]
     }
 
-    public struct FormatError: Error, Sendable, CustomStringConvertible {
-        public let description: String
-        public init(description: String) { self.description = description }
+    package struct FormatError: Error, Sendable, CustomStringConvertible {
+        package let description: String
+        package init(description: String) { self.description = description }
     }
 
     /// What a row depends on: the events of one stream, or of the whole log. Only the first kind can be folded in parallel.
-    public enum Key: String, Sendable {
+    package enum Key: String, Sendable {
         case stream = "stream_id"
         case log
     }
 
-    public let name: String
+    package let name: String
     /// Events of other types are not in the windows.
-    public let consumes: Set<EventType>
-    public let key: Key
-    public let tables: [String]
-    public let schemaSQL: String
-    public let applySQL: String
+    package let consumes: Set<EventType>
+    package let key: Key
+    package let tables: [String]
+    package let schemaSQL: String
+    package let applySQL: String
     /// The golden histories, by file name.
-    public let cases: [(file: String, text: String)]
+    package let cases: [(file: String, text: String)]
 
-    public static func == (a: ProjectionDefinition, b: ProjectionDefinition) -> Bool { a.name == b.name && a.hash == b.hash }
+    package static func == (a: ProjectionDefinition, b: ProjectionDefinition) -> Bool { a.name == b.name && a.hash == b.hash }
 
     /// Changes with everything that the rows depend on.
-    public var hash: String {
+    package var hash: String {
         let parts = [
             name, consumes.map(\.rawValue).sorted().joined(separator: ","), tables.joined(separator: ","), schemaSQL, applySQL,
         ]
@@ -45,7 +45,7 @@ public struct ProjectionDefinition: Sendable, Equatable {
     }
 
     /// - Parameter files: the folder's files by their path below it.
-    public init(folder: String, files: [ExactText: String]) throws {
+    package init(folder: String, files: [ExactText: String]) throws {
         func file(_ name: ExactText) throws(FormatError) -> String {
             guard let text = files[name] else { throw FormatError(description: "projection \(folder): \(name) is missing") }
             return text
@@ -106,7 +106,7 @@ public struct ProjectionDefinition: Sendable, Equatable {
     // MARK: Where definitions come from
 
     /// Those that travel with the binary, and those of `directory`, which may replace them by name.
-    public static func all(in directory: String? = nil) throws -> [ProjectionDefinition] {
+    package static func all(in directory: String? = nil) throws -> [ProjectionDefinition] {
         var byName = Dictionary(uniqueKeysWithValues: try embedded().map { ($0.name, $0) })
         if let directory {
             let files = try ProjectionFolder(reading: directory).files

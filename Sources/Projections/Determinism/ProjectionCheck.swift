@@ -4,25 +4,25 @@ import Postgres
 
 /// Looks for reasons why a definition would not give the same rows again: first in what Postgres understands its SQL to mean, and where
 /// that shows nothing, by folding its cases, and a random history, in ways that must not matter.
-public struct ProjectionCheck: Sendable {
-    public struct Outcome: Sendable {
-        public let projection: String
-        public let diagnostics: [ProjectionDiagnostic]
+package struct ProjectionCheck: Sendable {
+    package struct Outcome: Sendable {
+        package let projection: String
+        package let diagnostics: [ProjectionDiagnostic]
         /// In how many ways histories were folded and compared.
-        public let folds: Int
+        package let folds: Int
     }
 
     private let definition: ProjectionDefinition
     private let schemaText: SQLText
     private let applyText: SQLText
 
-    public init(_ definition: ProjectionDefinition) {
+    package init(_ definition: ProjectionDefinition) {
         self.definition = definition
         schemaText = SQLText("schema.sql", definition.schemaSQL)
         applyText = SQLText("apply.sql", definition.applySQL)
     }
 
-    public func run(url: String) async throws -> Outcome {
+    package func run(url: String) async throws -> Outcome {
         try await ScratchLedger.with(url: url) { ledger in
             var diagnostics = try await ledger.undone { try await read(ledger) }
             var folds = 0

@@ -1,10 +1,10 @@
 /// A reason why a projection's rows could depend on something else than the events.
-public struct ProjectionDiagnostic: Sendable, Equatable {
+package struct ProjectionDiagnostic: Sendable, Equatable {
     /// A file of the definition, with the line where there is one.
-    public let place: String
-    public let what: String
+    package let place: String
+    package let what: String
     /// What to do about it.
-    public let instead: String
+    package let instead: String
 }
 
 extension ProjectionDiagnostic {

@@ -4,13 +4,13 @@ import LedgerCore
 import Postgres
 
 /// An event that a definition cannot fold.
-public struct FoldFailure: Error, Sendable, CustomStringConvertible {
-    public let projection: String
-    public let position: Position
-    public let event: UUID?
-    public let error: String
+package struct FoldFailure: Error, Sendable, CustomStringConvertible {
+    package let projection: String
+    package let position: Position
+    package let event: UUID?
+    package let error: String
 
-    public var description: String {
+    package var description: String {
         """
         \(projection): the event at position \(position)\(event.map { " (\($0.text))" } ?? "") cannot be folded: \(error)
         Nothing is skipped, and the tables in use stay as they are. Correct apply.sql and begin again, or leave this event out, which is recorded:

@@ -3,8 +3,8 @@ import LedgerCore
 import Postgres
 
 /// The steps of a live projection, each in one transaction with the checkpoint: what was folded and how far are never apart.
-public struct LiveProjection: Sendable {
-    public enum Step: Equatable, Sendable {
+package struct LiveProjection: Sendable {
+    package enum Step: Equatable, Sendable {
         case advanced(to: Position)
         /// Somebody else has moved the checkpoint, or replaced the definition: look again.
         case overtaken
@@ -15,7 +15,7 @@ public struct LiveProjection: Sendable {
     let definition: ProjectionDefinition
     let ledger: LedgerName
 
-    public init(definition: ProjectionDefinition, ledger: LedgerName) {
+    package init(definition: ProjectionDefinition, ledger: LedgerName) {
         self.definition = definition
         self.ledger = ledger
     }
@@ -23,7 +23,7 @@ public struct LiveProjection: Sendable {
     private var fold: Fold { Fold(definition, ledger: ledger) }
 
     /// Makes the tables where the projection has never run: beside the ledger, which adopts them. Who folds can make nothing in the ledger's own schema.
-    public func install(on connection: PostgresConnection) async throws {
+    package func install(on connection: PostgresConnection) async throws {
         try await connection.transaction { connection in
             // Of two projectors that start at once, the second waits here and then finds everything made.
             try await Self.lockInstallation(on: connection)
@@ -46,7 +46,7 @@ public struct LiveProjection: Sendable {
     }
 
     /// Folds the events after `position` up to `head`. An event that cannot be folded is found by halving, so that all before it are.
-    public func step(after position: Position, upTo head: Position, on connection: PostgresConnection) async throws -> Step {
+    package func step(after position: Position, upTo head: Position, on connection: PostgresConnection) async throws -> Step {
         let definition = definition
         let steps = FoldingSteps(fold: fold) { try await ProjectionState.advance(definition, from: $0, to: $1, on: $2) }
         switch try await steps.step(after: position, upTo: head, on: connection) {

@@ -3,16 +3,16 @@ import LedgerCore
 import Postgres
 
 /// A projection's row in the ledger.
-public struct ProjectionState: Sendable, Equatable {
-    public let name: String
-    public let definition: String
-    public internal(set) var position: Position
+package struct ProjectionState: Sendable, Equatable {
+    package let name: String
+    package let definition: String
+    package internal(set) var position: Position
     /// Empty where an older program made them.
-    public let tables: [String]
+    package let tables: [String]
     /// Why it does not go on, and at which event; `nil` while it runs.
-    public let stopped: (position: Position?, event: UUID?, error: String)?
+    package let stopped: (position: Position?, event: UUID?, error: String)?
 
-    public static func == (a: Self, b: Self) -> Bool {
+    package static func == (a: Self, b: Self) -> Bool {
         a.name == b.name && a.definition == b.definition && a.position == b.position && a.stopped?.error == b.stopped?.error
     }
 
@@ -28,7 +28,7 @@ public struct ProjectionState: Sendable, Equatable {
         tables = try row.decode("tables")
     }
 
-    public static func all(on connection: PostgresConnection) async throws -> [ProjectionState] {
+    package static func all(on connection: PostgresConnection) async throws -> [ProjectionState] {
         try await connection.query("SELECT \(columns) FROM projections ORDER BY name").map { try ProjectionState($0) }
     }
 

@@ -8,7 +8,7 @@ import Postgres
 ///
 /// Any number of them may run for the same projection: one holds the lease and works, the others stand by. Errors that time may
 /// mend (a server that restarts, a lost connection) are waited out; an event that cannot be folded stops this projection and no other.
-public struct Projector: Sendable {
+package struct Projector: Sendable {
     private let store: EventStore
     private let definition: ProjectionDefinition
     private let configuration: PostgresConfiguration
@@ -23,7 +23,7 @@ public struct Projector: Sendable {
     private static let stopped = Duration.milliseconds(200)
 
     /// - Parameter window: the most events that are folded in one transaction.
-    public init(_ definition: ProjectionDefinition, store: EventStore, url: String, window: Int = 100_000, logger: Logger) {
+    package init(_ definition: ProjectionDefinition, store: EventStore, url: String, window: Int = 100_000, logger: Logger) {
         self.definition = definition
         self.store = store
         largestWindow = Int64(window)
@@ -39,7 +39,7 @@ public struct Projector: Sendable {
     }
 
     /// Runs until the task is cancelled.
-    public func run() async {
+    package func run() async {
         var replacement = Replacement.undecided
         var window = AdaptiveWindow(largest: largestWindow)
         await LeasedWork(lease, on: configuration, longestPause: .seconds(5), logger: logger).run { connection in

@@ -4,7 +4,7 @@ import LedgerCore
 import Postgres
 
 /// What to do about an event that has stopped a projection: try it again, or leave it out.
-public enum SkippedEvents {
+package enum SkippedEvents {
     /// The events of a window that are left out of `definition`, in their order. Every fold asks, so that none can forget.
     static func positions(
         of definition: ProjectionDefinition, after: Position, upTo: Position, on connection: PostgresConnection
@@ -37,37 +37,37 @@ public enum SkippedEvents {
 
     /// Records that `projection` leaves out the event that has stopped it, and sets it going again.
     /// - Returns: the event's id.
-    public static func skip(
+    package static func skip(
         _ position: Position, of projection: String, because reason: String, by: String, on connection: PostgresConnection
     ) async throws -> UUID {
         try await connection.query("SELECT skip_event($1, $2, $3, $4)", projection, position, reason, by).only().decode(0)
     }
 
     /// Sets a stopped projection going again. False where it is not stopped.
-    public static func retry(_ projection: String, on connection: PostgresConnection) async throws -> Bool {
+    package static func retry(_ projection: String, on connection: PostgresConnection) async throws -> Bool {
         try await connection.query("SELECT retry_projection($1)", projection).only().decode(0)
     }
 }
 
 /// An event that a projection leaves out, as the ledger has it on record.
-public struct SkippedEvent: Sendable {
-    public let position: Position
-    public let event: UUID
+package struct SkippedEvent: Sendable {
+    package let position: Position
+    package let event: UUID
     /// Why it may be left out.
-    public let reason: String
+    package let reason: String
     /// Why it could not be folded.
-    public let error: String
+    package let error: String
     /// The database's user whose session recorded it; ``skippedBy`` is what the program said.
-    public let role: String
-    public let skippedBy: String
+    package let role: String
+    package let skippedBy: String
     /// In UTC.
-    public let skippedAt: String
+    package let skippedAt: String
 }
 
 /// Who is at work, for records.
-public enum Author {
+package enum Author {
     /// The user and the machine of this process.
-    public static var current: String {
+    package static var current: String {
         var name = [CChar](repeating: 0, count: 256)
         // Cut at 255 bytes, which is the longest that a name can be.
         let host =

@@ -5,19 +5,19 @@ import Postgres
 /// A whole read model as of a past position, in a schema of its own: for queries over the past, or to compare two moments by SQL.
 ///
 /// All of it is one transaction, by the same SQL as the live projection: the schema is there when its tables are complete, and not before.
-public struct AsOfTables: Sendable {
-    public struct Receipt: Sendable {
-        public let position: Position
-        public let rows: Int
-        public let digest: String
-        public let duration: Duration
+package struct AsOfTables: Sendable {
+    package struct Receipt: Sendable {
+        package let position: Position
+        package let rows: Int
+        package let digest: String
+        package let duration: Duration
     }
 
     /// Nothing that is there already is written to.
-    public struct Taken: Error, Sendable, CustomStringConvertible {
-        public let schema: String
-        public let table: String
-        public var description: String {
+    package struct Taken: Error, Sendable, CustomStringConvertible {
+        package let schema: String
+        package let table: String
+        package var description: String {
             "there is a table \(schema).\(table) already: name another schema, or drop it first (DROP SCHEMA \"\(schema)\" CASCADE)"
         }
     }
@@ -26,7 +26,7 @@ public struct AsOfTables: Sendable {
     private let ledger: LedgerName
     private let window: Int64
 
-    public init(_ definition: ProjectionDefinition, ledger: LedgerName, window: Int = 100_000) {
+    package init(_ definition: ProjectionDefinition, ledger: LedgerName, window: Int = 100_000) {
         precondition(window > 0)
         self.definition = definition
         self.ledger = ledger
@@ -37,7 +37,7 @@ public struct AsOfTables: Sendable {
     /// - Parameters:
     ///   - schema: made where it is not there; the tables of several projections may stand in one.
     ///   - progress: told after every window how far it is.
-    public func run(
+    package func run(
         until position: Position, into schema: LedgerName, on connection: PostgresConnection,
         progress: (Position, Position) async throws -> Void = { _, _ in }
     ) async throws -> Receipt {

@@ -6,22 +6,22 @@ import Postgres
 ///
 /// The job's history is folded event by event, by the projection's own SQL, in a function of the session's own that stays in the server:
 /// there is no round trip an event, and each statement is planned once for two thousand of them.
-public struct Blame: Sendable {
-    public struct Column: Sendable {
-        public let name: String
+package struct Blame: Sendable {
+    package struct Column: Sendable {
+        package let name: String
         /// JSON.
-        public let value: String
+        package let value: String
         /// The last event after which the column had another value than before; `nil` where none ever gave it one.
-        public let event: Event?
+        package let event: Event?
     }
 
-    public struct Event: Sendable {
-        public let position: Position
-        public let version: Int32
-        public let type: String
-        public let actor: ExactText?
-        public let occurredAt: Timestamp?
-        public let recordedAt: Timestamp
+    package struct Event: Sendable {
+        package let position: Position
+        package let version: Int32
+        package let type: String
+        package let actor: ExactText?
+        package let occurredAt: Timestamp?
+        package let recordedAt: Timestamp
     }
 
     /// How many events are folded in one transaction: what they leave behind in the temporary tables is cleared only between them.
@@ -31,7 +31,7 @@ public struct Blame: Sendable {
     private let ledger: LedgerName
 
     /// - Parameter definition: of `batch_jobs`.
-    public init(_ definition: ProjectionDefinition, ledger: LedgerName) {
+    package init(_ definition: ProjectionDefinition, ledger: LedgerName) {
         self.definition = definition
         self.ledger = ledger
     }
@@ -41,7 +41,7 @@ public struct Blame: Sendable {
     ///   - connection: one that is closed afterwards: what this makes in it lasts as long as the session.
     ///   - progress: told how many events are folded.
     /// - Returns: the columns in the table's order; `nil` where there is no such job.
-    public func run(
+    package func run(
         _ job: JobID, at position: Position, on connection: PostgresConnection,
         progress: (Int64) async throws -> Void = { _ in }
     ) async throws -> [Column]? {

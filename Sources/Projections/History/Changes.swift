@@ -7,20 +7,20 @@ import Postgres
 /// Only jobs with events in between can differ, and only their histories are folded: a batch of jobs at a time up to the first position,
 /// and from there on to the second, by the projection's own SQL in temporary tables. What it costs is the stretch and those histories,
 /// however long the log; what it keeps in memory is one row.
-public struct Changes: Sendable {
-    public struct Change: Sendable {
-        public let job: JobID
+package struct Changes: Sendable {
+    package struct Change: Sendable {
+        package let job: JobID
         /// There was no such job at the first position.
-        public let isNew: Bool
+        package let isNew: Bool
         /// A JSON object: for each column that changed, in the table's order, `{"from": …, "to": …}`.
-        public let columns: String
+        package let columns: String
         /// A JSON array of the events in between, the latest ``Changes/mostEvents`` of them, oldest first.
-        public let events: String
-        public let eventCount: Int64
+        package let events: String
+        package let eventCount: Int64
     }
 
     /// The most events that are named for one job.
-    public static let mostEvents = 1000
+    package static let mostEvents = 1000
     /// How many jobs are folded at once.
     private static let batch = 1000
 
@@ -29,7 +29,7 @@ public struct Changes: Sendable {
     private let types: String
 
     /// - Parameter definition: of `batch_jobs`.
-    public init(_ definition: ProjectionDefinition, ledger: LedgerName) {
+    package init(_ definition: ProjectionDefinition, ledger: LedgerName) {
         self.definition = definition
         self.ledger = ledger
         types = definition.consumes.map { "'\($0.rawValue)'" }.sorted().joined(separator: ", ")
@@ -41,7 +41,7 @@ public struct Changes: Sendable {
     ///   - body: given the changes in the order of each job's first event in between.
     /// - Returns: how many jobs changed.
     @discardableResult
-    public func run(
+    package func run(
         from: Position, to: Position, job: JobID? = nil, on connection: PostgresConnection,
         progress: (Int64, Int64) async throws -> Void = { _, _ in }, _ body: (Change) async throws -> Void
     ) async throws -> Int64 {

@@ -3,27 +3,27 @@ import LedgerCore
 import Postgres
 
 /// Reads of `batch_jobs`, now and as of a past position.
-public struct JobReadModel: Sendable {
+package struct JobReadModel: Sendable {
     /// The projection that makes the table.
-    public static let projection = "batch_jobs"
+    package static let projection = "batch_jobs"
 
     private let store: EventStore
     private let definition: ProjectionDefinition
 
-    public init(_ definition: ProjectionDefinition, store: EventStore) {
+    package init(_ definition: ProjectionDefinition, store: EventStore) {
         self.definition = definition
         self.store = store
     }
 
     /// A job's row as JSON, in the table's order of columns, its timestamps with their zone; `nil` where there is none.
-    public static let row = """
+    package static let row = """
         SELECT row_to_json(job)::text
           FROM (SELECT \(columns) FROM batch_jobs WHERE id = $1) AS job
         """
     /// All columns, as they are shown.
     static let columns = "\(summary), variables, strategy, assignments_preview, results"
     /// The columns that are small, as they are shown.
-    public static let summary = """
+    package static let summary = """
         id, name, kind, status, total, completed, created_at AT TIME ZONE 'UTC' AS created_at,
         updated_at AT TIME ZONE 'UTC' AS updated_at, completed_at AT TIME ZONE 'UTC' AS completed_at,
         error, truncated, view_url, csv_url
@@ -33,7 +33,7 @@ public struct JobReadModel: Sendable {
     ///
     /// The projection runs behind the log by some milliseconds: whoever has just appended gets to see it, if that is folded
     /// within `timeout`. A projection that does not run is not waited for longer than that.
-    public func job(_ id: JobID, timeout: Duration = .seconds(2)) async throws -> String? {
+    package func job(_ id: JobID, timeout: Duration = .seconds(2)) async throws -> String? {
         let head = try await store.head()
         let deadline = ContinuousClock.now.advanced(by: timeout)
         while let position = try await position(), position < head, ContinuousClock.now < deadline {
@@ -59,7 +59,7 @@ public struct JobReadModel: Sendable {
 
     /// The row as it was when the log ended at `position`: the job's events up to there, folded by the same SQL into a
     /// temporary table.
-    public func job(_ id: JobID, at position: Position) async throws -> String? {
+    package func job(_ id: JobID, at position: Position) async throws -> String? {
         let past = Fold(definition, ledger: store.ledger, schema: "pg_temp")
         return try await store.pool.withConnection { connection in
             try await connection.discardedTransaction { connection in

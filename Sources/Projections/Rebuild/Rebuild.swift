@@ -7,35 +7,35 @@ import Postgres
 ///
 /// Each window commits together with its position, so that a rebuild that is killed goes on where it was. Readers see the old tables until the
 /// moment they see the new ones; the old ones are kept aside until the next rebuild, or until they are dropped.
-public struct Rebuild: Sendable {
+package struct Rebuild: Sendable {
     /// What a rebuild did.
-    public struct Receipt: Sendable, Equatable {
-        public let projection: String
+    package struct Receipt: Sendable, Equatable {
+        package let projection: String
         /// What the digest is of. Under appends the tables are already further when they are swapped in.
-        public let position: Position
-        public let rows: Int
-        public let digest: String
+        package let position: Position
+        package let rows: Int
+        package let digest: String
         /// The digest that the tables in use had at the same position; `nil` where another definition made them, or none.
-        public let liveDigest: String?
+        package let liveDigest: String?
         /// How many events were replayed.
-        public let events: Int64
-        public let duration: Duration
+        package let events: Int64
+        package let duration: Duration
         /// How long readers had to wait for the swap.
-        public let blocked: Duration
+        package let blocked: Duration
         /// What somebody added to the old table and the new one does not have, with the reason.
-        public let notCarried: [String]
+        package let notCarried: [String]
     }
 
-    public struct Busy: Error, Sendable, CustomStringConvertible {
-        public let projection: String
-        public var description: String { "another rebuild, or a verification, of \(projection) is running" }
+    package struct Busy: Error, Sendable, CustomStringConvertible {
+        package let projection: String
+        package var description: String { "another rebuild, or a verification, of \(projection) is running" }
     }
 
     /// Something refers to the old tables and would go on doing so.
-    public struct Obstructed: Error, Sendable, CustomStringConvertible {
-        public let projection: String
-        public let obstacles: [String]
-        public var description: String {
+    package struct Obstructed: Error, Sendable, CustomStringConvertible {
+        package let projection: String
+        package let obstacles: [String]
+        package var description: String {
             """
             \(projection) cannot be rebuilt: what refers to its tables would go on referring to the old ones. Drop it, and make it again afterwards:
               \(obstacles.joined(separator: "\n  "))
@@ -44,7 +44,7 @@ public struct Rebuild: Sendable {
     }
 
     /// What a rebuild is at, for those who wait for it.
-    public enum Phase: Sendable, Equatable {
+    package enum Phase: Sendable, Equatable {
         case resuming(at: Position)
         case makingIndexes(Int)
         case comparing
@@ -71,7 +71,7 @@ public struct Rebuild: Sendable {
     ///   - maxLag: how many events live projections may be behind; while they are further, the rebuild stands still.
     ///   - by: who is at work, for the record.
     ///   - tell: told when something other than folding begins.
-    public init(
+    package init(
         _ definition: ProjectionDefinition, ledger: LedgerName, window: Int = 100_000, workers: Int = 1, maxLag: Int64? = nil,
         by: String = Author.current, tell: @escaping @Sendable (Phase) -> Void = { _ in }
     ) {
@@ -86,10 +86,10 @@ public struct Rebuild: Sendable {
         self.tell = tell
     }
 
-    public typealias Progress = @Sendable (Position, Position) async throws -> Void
+    package typealias Progress = @Sendable (Position, Position) async throws -> Void
 
     /// - Parameter progress: told after every window how far the replay is, and where the log ended.
-    public func run(on connection: PostgresConnection, progress: @escaping Progress = { _, _ in }) async throws -> Receipt {
+    package func run(on connection: PostgresConnection, progress: @escaping Progress = { _, _ in }) async throws -> Receipt {
         let start = ContinuousClock.now
         try await Self.prepare(connection)
         return try await ReplayLock.withLock(

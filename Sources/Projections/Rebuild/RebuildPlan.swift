@@ -3,31 +3,31 @@ import LedgerCore
 import Postgres
 
 /// What a rebuild would do, before it is begun.
-public struct RebuildPlan: Sendable {
-    public let projection: String
+package struct RebuildPlan: Sendable {
+    package let projection: String
     /// Whether the tables in use were made by this definition; `nil` where there are none.
-    public let isSameDefinition: Bool?
+    package let isSameDefinition: Bool?
     /// Where the log ends.
-    public let head: Position
+    package let head: Position
     /// How many events are to be folded: all of them, or what a rebuild that was begun has left.
-    public let events: Int64
+    package let events: Int64
     /// The rebuild that was begun and goes on; `nil` where a new one begins.
-    public let resumes: RebuildState?
+    package let resumes: RebuildState?
     /// How many connections would fold at once.
-    public let workers: Int
+    package let workers: Int
     /// Events a second, and where that figure comes from.
-    public let rate: Double?
-    public let rateOf: String
+    package let rate: Double?
+    package let rateOf: String
     /// What must be dropped before.
-    public let obstacles: [String]
+    package let obstacles: [String]
 
-    public var seconds: Double? { rate.map { Double(events) / $0 } }
+    package var seconds: Double? { rate.map { Double(events) / $0 } }
 
     private static let sampleEvents: Int64 = 500_000
     private static let sampleTime = Duration.seconds(2)
 
     /// - Parameter workers: how many the rebuild would have.
-    public static func make(
+    package static func make(
         _ definition: ProjectionDefinition, ledger: LedgerName, workers: Int, on connection: PostgresConnection
     ) async throws -> RebuildPlan {
         let head: Position = try await connection.query("SELECT head()").only().decode(0)

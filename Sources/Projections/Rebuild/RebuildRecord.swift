@@ -154,10 +154,10 @@ struct RebuildRecord: Sendable {
 }
 
 /// The tables of a rebuild belong to another user.
-public struct RebuildOfAnother: Error, CustomStringConvertible {
-    public let projection: String
-    public let owner: String
-    public var description: String {
+package struct RebuildOfAnother: Error, CustomStringConvertible {
+    package let projection: String
+    package let owner: String
+    package var description: String {
         """
         \(projection): a rebuild was begun as \(owner), who alone goes on with it: run rebuild as \(owner), or give that one up first: \
         jobledger rebuild \(projection) --cancel
@@ -166,19 +166,19 @@ public struct RebuildOfAnother: Error, CustomStringConvertible {
 }
 
 /// A rebuild under way, for those who look on.
-public struct RebuildState: Sendable {
-    public let projection: String
-    public let definition: String
+package struct RebuildState: Sendable {
+    package let projection: String
+    package let definition: String
     /// The mean of its slices' positions, or that of its tables once they have one.
-    public let position: Position
-    public let goal: Position
-    public let startedAt: String
-    public let startedBy: String
+    package let position: Position
+    package let goal: Position
+    package let startedAt: String
+    package let startedBy: String
     /// Whether a process works on it now.
-    public let isActive: Bool
-    public let failed: (position: Position, event: UUID?, error: String)?
+    package let isActive: Bool
+    package let failed: (position: Position, event: UUID?, error: String)?
 
-    public static func all(ledger: LedgerName, on connection: PostgresConnection) async throws -> [RebuildState] {
+    package static func all(ledger: LedgerName, on connection: PostgresConnection) async throws -> [RebuildState] {
         try await connection.query(
             """
             SELECT projection, definition, goal, started_by, failed_position, failed_event, error,

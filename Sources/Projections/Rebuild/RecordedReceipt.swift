@@ -2,34 +2,34 @@ import LedgerCore
 import Postgres
 
 /// A row of the ledger's receipts: what a rebuild or a verification proved, when, and by whom.
-public struct RecordedReceipt: Sendable {
-    public enum Kind: String, Sendable {
+package struct RecordedReceipt: Sendable {
+    package enum Kind: String, Sendable {
         case rebuild, verify, undo
     }
 
-    public let number: Int64
-    public let kind: String
-    public let projection: String
-    public let definition: String
-    public let position: Position
-    public let rows: Int64?
-    public let digest: String?
+    package let number: Int64
+    package let kind: String
+    package let projection: String
+    package let definition: String
+    package let position: Position
+    package let rows: Int64?
+    package let digest: String?
     /// That of the tables in use at the same position, where one definition made both.
-    public let liveDigest: String?
-    public let events: Int64?
-    public let seconds: Double?
-    public let workers: Int?
-    public let window: Int64?
-    public let blockedMilliseconds: Double?
+    package let liveDigest: String?
+    package let events: Int64?
+    package let seconds: Double?
+    package let workers: Int?
+    package let window: Int64?
+    package let blockedMilliseconds: Double?
     /// How many events were skipped up to the position; `nil` in receipts that are older than this column.
-    public let leftOut: Int64?
-    public let madeAt: String
+    package let leftOut: Int64?
+    package let madeAt: String
     /// As the program said; ``role`` is the session's user, as the database says.
-    public let madeBy: String
-    public let role: String
+    package let madeBy: String
+    package let role: String
 
     /// The last `limit`, newest first.
-    public static func last(_ limit: Int, of projection: String?, on connection: PostgresConnection) async throws
+    package static func last(_ limit: Int, of projection: String?, on connection: PostgresConnection) async throws
         -> [RecordedReceipt]
     {
         try await connection.query(

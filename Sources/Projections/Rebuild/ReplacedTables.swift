@@ -2,24 +2,24 @@ import LedgerCore
 import Postgres
 
 /// The tables that the last rebuild of a projection replaced, kept as they were.
-public enum ReplacedTables {
-    public struct None: Error, Sendable, CustomStringConvertible {
-        public let projection: String
-        public init(projection: String) { self.projection = projection }
-        public var description: String { "\(projection) has no replaced tables: it was not rebuilt, or they were dropped" }
+package enum ReplacedTables {
+    package struct None: Error, Sendable, CustomStringConvertible {
+        package let projection: String
+        package init(projection: String) { self.projection = projection }
+        package var description: String { "\(projection) has no replaced tables: it was not rebuilt, or they were dropped" }
     }
 
     /// What `rebuild --undo` did.
-    public struct Undone: Sendable {
-        public let projection: String
+    package struct Undone: Sendable {
+        package let projection: String
         /// Where the tables stand that are in use again.
-        public let position: Position
-        public let definition: String
+        package let position: Position
+        package let definition: String
     }
 
     /// Puts them in use again, at the position and with the definition that they had; the live projection goes on from there. Those that were in use take their
     /// place, so that this can be undone as well.
-    public static func undo(
+    package static func undo(
         _ projection: String, ledger: LedgerName, by: String = Author.current, on connection: PostgresConnection
     ) async throws -> Undone {
         try await ReplayLock.withLock(ReplayLock.rebuild(projection, ledger), of: projection, on: connection) {
@@ -89,7 +89,7 @@ public enum ReplacedTables {
     }
 
     /// Drops them for good, as an operator asks for.
-    public static func discard(_ projection: String, ledger: LedgerName, on connection: PostgresConnection) async throws -> Bool {
+    package static func discard(_ projection: String, ledger: LedgerName, on connection: PostgresConnection) async throws -> Bool {
         try await ReplayLock.withLock(ReplayLock.rebuild(projection, ledger), of: projection, on: connection) {
             try await connection.transaction { try await drop(projection, ledger: ledger, on: $0) }
         }
@@ -98,7 +98,7 @@ public enum ReplacedTables {
 
 extension Rebuild {
     /// Gives up the rebuild of a projection that was begun and not finished. False where there is none.
-    public static func cancel(_ projection: String, ledger: LedgerName, on connection: PostgresConnection) async throws -> Bool {
+    package static func cancel(_ projection: String, ledger: LedgerName, on connection: PostgresConnection) async throws -> Bool {
         try await ReplayLock.withLock(ReplayLock.rebuild(projection, ledger), of: projection, on: connection) {
             try await connection.transaction { try await RebuildRecord.cancel(projection, ledger: ledger, on: $0) }
         }

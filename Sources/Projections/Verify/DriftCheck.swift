@@ -8,7 +8,7 @@ import Postgres
 ///
 /// Each look has one snapshot, in which the tables and their checkpoint belong together. A job is drawn with its events: one of a hundred events is
 /// looked at ten times as often as one of ten.
-public struct DriftCheck: Sendable {
+package struct DriftCheck: Sendable {
     private let definition: ProjectionDefinition
     private let store: EventStore
     private let jobsPerSecond: Double
@@ -18,7 +18,7 @@ public struct DriftCheck: Sendable {
     private static let mostDifferences = 10
 
     /// - Parameter jobsPerSecond: how many jobs are refolded a second.
-    public init(_ definition: ProjectionDefinition, store: EventStore, jobsPerSecond: Double, logger: Logger) {
+    package init(_ definition: ProjectionDefinition, store: EventStore, jobsPerSecond: Double, logger: Logger) {
         precondition(definition.key == .stream && jobsPerSecond > 0)
         self.definition = definition
         self.store = store
@@ -29,7 +29,7 @@ public struct DriftCheck: Sendable {
     }
 
     /// Runs until the task is cancelled.
-    public func run() async throws {
+    package func run() async throws {
         let pause = max(Self.interval, 1 / jobsPerSecond)
         let jobs = max(1, Int((jobsPerSecond * pause).rounded()))
         while true {
@@ -43,14 +43,14 @@ public struct DriftCheck: Sendable {
     }
 
     /// What one look has found.
-    public struct Finding: Sendable {
-        public let position: Position
-        public let jobs: Int
-        public let differences: [RowDifference]
+    package struct Finding: Sendable {
+        package let position: Position
+        package let jobs: Int
+        package let differences: [RowDifference]
     }
 
     /// Refolds so many jobs, chosen at random, compares and records. `nil` while there is nothing to compare.
-    public func look(at jobs: Int) async throws -> Finding? {
+    package func look(at jobs: Int) async throws -> Finding? {
         try await store.pool.withConnection { connection in
             // This snapshot could not see what a swap brings: none meanwhile, and no look while there is one.
             let finding: Finding?

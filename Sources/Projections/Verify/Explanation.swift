@@ -4,30 +4,30 @@ import LedgerCore
 import Postgres
 
 /// What the log says of a row in which the tables in use differ from their refold.
-public struct Explanation: Sendable, Equatable {
-    public struct Event: Sendable, Equatable {
-        public let position: Position
-        public let id: UUID
-        public let type: String
+package struct Explanation: Sendable, Equatable {
+    package struct Event: Sendable, Equatable {
+        package let position: Position
+        package let id: UUID
+        package let type: String
 
-        public init(position: Position, id: UUID, type: String) {
+        package init(position: Position, id: UUID, type: String) {
             self.position = position
             self.id = id
             self.type = type
         }
     }
 
-    public struct Column: Sendable, Equatable {
-        public let name: ExactText
+    package struct Column: Sendable, Equatable {
+        package let name: ExactText
         /// Both values, as JSON; `nil` where the row is missing on that side.
-        public let live: String?
-        public let rebuilt: String?
+        package let live: String?
+        package let rebuilt: String?
         /// The event that gave the refold its value; `nil` where none did: then no event gives such a row.
-        public let rebuiltBy: Event?
+        package let rebuiltBy: Event?
         /// The first event after which the row had the value that the tables in use have; `nil` where it never had.
-        public let liveBy: Event?
+        package let liveBy: Event?
 
-        public init(name: ExactText, live: String?, rebuilt: String?, rebuiltBy: Event?, liveBy: Event?) {
+        package init(name: ExactText, live: String?, rebuilt: String?, rebuiltBy: Event?, liveBy: Event?) {
             self.name = name
             self.live = live
             self.rebuilt = rebuilt
@@ -37,9 +37,9 @@ public struct Explanation: Sendable, Equatable {
     }
 
     /// The columns that differ; of a row that is missing on one side, its key.
-    public let columns: [Column]
+    package let columns: [Column]
     /// Why the log was not asked, where it was not.
-    public let unexplained: String?
+    package let unexplained: String?
 }
 
 /// Folds a row's job event by event, and looks when it came to have the values that differ.

@@ -1,15 +1,15 @@
 import Postgres
 
 /// A row in which two tables of the same shape differ.
-public struct RowDifference: Sendable, Equatable {
-    public let table: String
+package struct RowDifference: Sendable, Equatable {
+    package let table: String
     /// The primary key, as a JSON object.
-    public let key: String
+    package let key: String
     /// The whole row on either side as a JSON object; `nil` where it is missing.
-    public let live: String?
-    public let expected: String?
+    package let live: String?
+    package let expected: String?
     /// The columns that differ; empty where a row is missing.
-    public let columns: [String]
+    package let columns: [String]
 
     /// The first `limit` rows, by key, in which `live` and `expected` differ: both qualified and quoted.
     static func between(

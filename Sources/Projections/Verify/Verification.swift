@@ -6,35 +6,35 @@ import Postgres
 ///
 /// One transaction with one snapshot sees the tables and their checkpoint as they were at the same moment, refolds
 /// beside them, and is rolled back: nothing waits for it, nothing is left of it.
-public struct Verification: Sendable {
-    public struct Finding: Sendable {
-        public let projection: String
-        public let position: Position
-        public let liveDigest: String
-        public let rebuiltDigest: String
+package struct Verification: Sendable {
+    package struct Finding: Sendable {
+        package let projection: String
+        package let position: Position
+        package let liveDigest: String
+        package let rebuiltDigest: String
         /// The first differences; empty where both are equal.
-        public let differences: [RowDifference]
+        package let differences: [RowDifference]
         /// What the log says of each of them, in their order.
-        public let explanations: [Explanation]
+        package let explanations: [Explanation]
         /// What both leave out, because somebody said so.
-        public let skipped: [Skipped]
+        package let skipped: [Skipped]
         /// Tables of which readers may see less than was compared, because they have row policies.
-        public let tablesWithPolicies: [String]
+        package let tablesWithPolicies: [String]
         /// Whether the tables are what the log gives. They are not where an event was skipped that can be folded: to leave it out was no need, and
         /// the tables lack it.
-        public var isEqual: Bool { liveDigest == rebuiltDigest && !skipped.contains(where: \.canBeFolded) }
+        package var isEqual: Bool { liveDigest == rebuiltDigest && !skipped.contains(where: \.canBeFolded) }
     }
 
-    public struct Skipped: Sendable {
-        public let record: SkippedEvent
+    package struct Skipped: Sendable {
+        package let record: SkippedEvent
         /// Whether it was folded without an error when it was tried, behind everything before it.
-        public let canBeFolded: Bool
+        package let canBeFolded: Bool
     }
 
-    public struct NotProjected: Error, Sendable, CustomStringConvertible {
-        public let projection: String
-        public let reason: String
-        public var description: String { "\(projection) cannot be verified: \(reason)" }
+    package struct NotProjected: Error, Sendable, CustomStringConvertible {
+        package let projection: String
+        package let reason: String
+        package var description: String { "\(projection) cannot be verified: \(reason)" }
     }
 
     private let definition: ProjectionDefinition
@@ -44,7 +44,7 @@ public struct Verification: Sendable {
     private static let mostDifferences = 100
 
     /// - Parameter by: who is at work, for the record.
-    public init(
+    package init(
         _ definition: ProjectionDefinition, ledger: LedgerName, window: Int = 100_000, by: String = Author.current
     ) {
         self.definition = definition
@@ -53,7 +53,7 @@ public struct Verification: Sendable {
         author = by
     }
 
-    public func run(
+    package func run(
         on connection: PostgresConnection, progress: (Position, Position) async throws -> Void = { _, _ in }
     ) async throws -> Finding {
         let start = ContinuousClock.now

@@ -6,20 +6,20 @@ import TransparencyLog
 ///
 /// Every column of the event is in it but the position, which is the leaf's place in the tree. Of data and metadata it has the hashes:
 /// so they can be withheld, or removed one day, and the leaf is the same.
-public struct EventLeaf: Sendable, Equatable {
-    public var id: EventID
-    public var category: String
-    public var stream: JobID
-    public var version: Int32
-    public var type: String
-    public var dataHash: MerkleHash
-    public var metadataHash: MerkleHash
-    public var occurredAt: Timestamp?
-    public var recordedAt: Timestamp
-    public var total: Int32
-    public var completed: Int32?
+package struct EventLeaf: Sendable, Equatable {
+    package var id: EventID
+    package var category: String
+    package var stream: JobID
+    package var version: Int32
+    package var type: String
+    package var dataHash: MerkleHash
+    package var metadataHash: MerkleHash
+    package var occurredAt: Timestamp?
+    package var recordedAt: Timestamp
+    package var total: Int32
+    package var completed: Int32?
 
-    public init(
+    package init(
         id: EventID, category: String, stream: JobID, version: Int32, type: String, dataHash: MerkleHash,
         metadataHash: MerkleHash,
         occurredAt: Timestamp?, recordedAt: Timestamp, total: Int32, completed: Int32?
@@ -41,7 +41,7 @@ public struct EventLeaf: Sendable, Equatable {
     static let versionLine = "jobledger/event/v1\n"
 
     /// The leaf's bytes: what an entry of the log is.
-    public var bytes: [UInt8] {
+    package var bytes: [UInt8] {
         var bytes = Array(Self.versionLine.utf8)
         bytes.append(field: withUnsafeBytes(of: id.uuid) { Array($0) }[...])
         bytes.append(field: Array(category.utf8)[...])
@@ -57,7 +57,7 @@ public struct EventLeaf: Sendable, Equatable {
         return bytes
     }
 
-    public var hash: MerkleHash { .leaf(bytes) }
+    package var hash: MerkleHash { .leaf(bytes) }
 }
 
 /// A field is its length in four bytes and then so many bytes; the highest byte of a number comes first. What is null has a length that

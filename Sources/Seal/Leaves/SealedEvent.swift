@@ -5,23 +5,23 @@ import Postgres
 import TransparencyLog
 
 /// An event with all that its leaf is made of: what a proof has beside the hashes, for who checks it to read.
-public struct SealedEvent: Codable, Sendable, Equatable {
-    public var position: Position
-    public var eventID: String
-    public var category: String
-    public var streamID: JobID
-    public var version: Int32
-    public var type: String
-    public var occurredAt: String?
-    public var recordedAt: String
-    public var total: Int32
-    public var completed: Int32?
+package struct SealedEvent: Codable, Sendable, Equatable {
+    package var position: Position
+    package var eventID: String
+    package var category: String
+    package var streamID: JobID
+    package var version: Int32
+    package var type: String
+    package var occurredAt: String?
+    package var recordedAt: String
+    package var total: Int32
+    package var completed: Int32?
     /// The JSON that was sent, byte for byte, as a string; `nil` where it is withheld, and ``dataSHA256`` stands for it.
-    public var data: String?
-    public var metadata: String?
+    package var data: String?
+    package var metadata: String?
     /// In hexadecimal, where the text itself is withheld.
-    public var dataSHA256: String?
-    public var metadataSHA256: String?
+    package var dataSHA256: String?
+    package var metadataSHA256: String?
 
     enum CodingKeys: String, CodingKey, CaseIterable {
         case position, category, version, type, total, completed, data, metadata
@@ -72,7 +72,7 @@ public struct SealedEvent: Codable, Sendable, Equatable {
     }
 
     /// - Throws: ``Malformed`` where something is missing, or is none.
-    public var leaf: EventLeaf {
+    package var leaf: EventLeaf {
         get throws(Malformed) {
             guard let id = EventID(text: eventID) else { throw Malformed("the event's id is no UUID: \(eventID)") }
             func time(_ text: String) throws(Malformed) -> Timestamp {

@@ -2,9 +2,9 @@ import LedgerCore
 import TransparencyLog
 
 /// That an event is in the log, at its position and as it says: a C2SP tlog-proof whose extra data are the event.
-public struct EventProof: Sendable, Equatable {
-    public var event: SealedEvent
-    public var proof: LogProof
+package struct EventProof: Sendable, Equatable {
+    package var event: SealedEvent
+    package var proof: LogProof
 
     init(_ event: SealedEvent, _ inclusion: InclusionProof, _ checkpoint: SignedCheckpoint) throws {
         self.event = event
@@ -19,17 +19,17 @@ public struct EventProof: Sendable, Equatable {
 
     /// One proof, or several one behind the other.
     /// - Throws: ``Malformed``
-    public static func list(_ text: String) throws(Malformed) -> [EventProof] {
+    package static func list(_ text: String) throws(Malformed) -> [EventProof] {
         var proofs: [EventProof] = []
         for proof in try LogProof.list(text) { proofs.append(try EventProof(proof)) }
         return proofs
     }
 
-    public var text: String { proof.text }
+    package var text: String { proof.text }
 
     /// Checks all of it: that the key has signed the checkpoint, and that the checkpoint's tree has this very event at its position.
     /// - Throws: ``SignedCheckpoint/NotSigned``, ``Malformed``, ``NotProved``
-    public func check(by key: VerifierKey) throws {
+    package func check(by key: VerifierKey) throws {
         try proof.checkpoint.verify(by: key)
         let head = proof.checkpoint.head
         guard event.position == proof.inclusion.index + 1 else {
@@ -40,8 +40,8 @@ public struct EventProof: Sendable, Equatable {
         }
     }
 
-    public struct NotProved: Error, Sendable, Equatable, CustomStringConvertible {
-        public let description: String
-        public init(_ description: String) { self.description = description }
+    package struct NotProved: Error, Sendable, Equatable, CustomStringConvertible {
+        package let description: String
+        package init(_ description: String) { self.description = description }
     }
 }

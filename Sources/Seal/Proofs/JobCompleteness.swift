@@ -6,32 +6,32 @@ import TransparencyLog
 /// Shows that a job's events, and no others, are the job's: that the tables are what was sealed, all of them, and which of them name the job.
 ///
 /// An index may be wrong, or made wrong: the job is looked for in every event.
-public struct JobCompleteness: Sendable {
-    public struct Answer: Sendable, Equatable {
+package struct JobCompleteness: Sendable {
+    package struct Answer: Sendable, Equatable {
         /// The events up to here were compared with the seal.
-        public var sealed: Position
+        package var sealed: Position
         /// How many of them are the job's.
-        public var events: Int
+        package var events: Int
         /// Whether the last of them ends it.
-        public var isWhole: Bool
+        package var isWhole: Bool
     }
 
     /// What was found where the events should be the job's.
-    public struct NotComplete: Error, Sendable, CustomStringConvertible {
-        public let description: String
+    package struct NotComplete: Error, Sendable, CustomStringConvertible {
+        package let description: String
     }
 
     private let store: EventStore
     private let key: VerifierKey?
 
     /// - Parameter key: who must have signed; `nil` takes the ledger's word for it.
-    public init(_ store: EventStore, key: VerifierKey?) {
+    package init(_ store: EventStore, key: VerifierKey?) {
         self.store = store
         self.key = key
     }
 
     /// - Throws: ``NotComplete`` where anything was touched, or the versions do not count from 1.
-    public func show(_ job: JobID) async throws -> Answer {
+    package func show(_ job: JobID) async throws -> Answer {
         let verified = try await SealVerification(store, key: key).run()
         guard verified.isClean, verified.position > 0 else {
             throw NotComplete(

@@ -4,16 +4,16 @@ import Postgres
 import TransparencyLog
 
 /// What the seal can show of a ledger: checkpoints, tiles, entries and proofs, out of its tables.
-public struct SealProofs: SealedLog {
+package struct SealProofs: SealedLog {
     private let store: EventStore
 
-    public init(_ store: EventStore) { self.store = store }
+    package init(_ store: EventStore) { self.store = store }
 
     /// Something that is not sealed, or not there.
-    public struct NotSealed: Error, Sendable, CustomStringConvertible {
-        public let description: String
+    package struct NotSealed: Error, Sendable, CustomStringConvertible {
+        package let description: String
         /// The events up to here are sealed.
-        public let size: Position
+        package let size: Position
     }
 
     /// The sealed tree as it is now.
@@ -49,11 +49,11 @@ public struct SealProofs: SealedLog {
     // MARK: Checkpoints
 
     /// The last checkpoint; `nil` while nothing is sealed.
-    public func checkpoint() async throws -> SignedCheckpoint? { try await withSeal { $1?.checkpoint } }
+    package func checkpoint() async throws -> SignedCheckpoint? { try await withSeal { $1?.checkpoint } }
 
     /// The last checkpoint, with the proof that it continues the tree of `size` events.
     /// - Throws: ``NotSealed`` where that has fewer.
-    public func update(from size: Int64) async throws -> CheckpointUpdate {
+    package func update(from size: Int64) async throws -> CheckpointUpdate {
         try await withSeal { _, seal in
             let seal = try sealed(seal, size, "position \(size)")
             let hashes = try await seal.tiles.hashes(of: ConsistencyProof.ranges(old: size, new: seal.size), treeOf: seal.size)
@@ -66,7 +66,7 @@ public struct SealProofs: SealedLog {
     /// The proof of one event.
     /// - Parameter isWithheld: whether hashes stand in the place of data and metadata.
     /// - Returns: `nil` where there is no such event.
-    public func proof(of event: EventReference, isWithheld: Bool = false) async throws -> EventProof? {
+    package func proof(of event: EventReference, isWithheld: Bool = false) async throws -> EventProof? {
         try await withSeal { connection, seal in
             let condition =
                 switch event {
@@ -82,7 +82,7 @@ public struct SealProofs: SealedLog {
 
     /// The proofs of all sealed events of a job, by one checkpoint.
     /// - Throws: ``TooMuch``
-    public func proofs(ofJob job: JobID, isWithheld: Bool = false) async throws -> [EventProof] {
+    package func proofs(ofJob job: JobID, isWithheld: Bool = false) async throws -> [EventProof] {
         try await withSeal { connection, seal in
             let size = try await connection.query(
                 """
@@ -104,15 +104,15 @@ public struct SealProofs: SealedLog {
     }
 
     /// The most events of a job that are proved at once, and the most bytes of data and metadata.
-    public static let mostOfJob: Int64 = 20_000
-    public static let mostBytesOfJob: Int64 = 64 << 20
+    package static let mostOfJob: Int64 = 20_000
+    package static let mostBytesOfJob: Int64 = 64 << 20
 
     /// A job that is larger than what is proved at once.
-    public struct TooMuch: Error, Sendable, CustomStringConvertible {
+    package struct TooMuch: Error, Sendable, CustomStringConvertible {
         let events: Int64
         let bytes: Int64
 
-        public var description: String {
+        package var description: String {
             """
             the job has \(events) events with \(bytes) bytes of data, and at most \(SealProofs.mostOfJob) with \(SealProofs.mostBytesOfJob) \
             are proved at once: withhold the data, or prove the events that matter one by one
@@ -146,7 +146,7 @@ public struct SealProofs: SealedLog {
 
     /// A tile's first hashes.
     /// - Returns: `nil` where the tile has fewer.
-    public func tile(_ tile: Tile, width: Int) async throws -> [UInt8]? {
+    package func tile(_ tile: Tile, width: Int) async throws -> [UInt8]? {
         try await withSeal { _, seal in
             guard let seal, tile.width(inTreeOf: seal.size) >= width else { return nil }
             let hashes = try await seal.tiles.hashes(of: [tile], treeOf: seal.size)[tile]
@@ -157,7 +157,7 @@ public struct SealProofs: SealedLog {
 
     /// The entries of a tile of level 0, each behind its length in two bytes: leaves, which have the hashes of data and metadata.
     /// - Returns: `nil` where the tile has fewer.
-    public func entries(_ number: Int64, width: Int) async throws -> [UInt8]? {
+    package func entries(_ number: Int64, width: Int) async throws -> [UInt8]? {
         let tile = Tile(level: 0, number: number)
         return try await withSeal { connection, seal in
             guard let seal, tile.width(inTreeOf: seal.size) >= width else { return nil }
@@ -186,7 +186,7 @@ public struct SealProofs: SealedLog {
     /// one, is left as it is.
     /// - Returns: the checkpoint; `nil` while nothing is sealed.
     /// - Throws: ``HistoryRewritten``
-    public func write(to directory: TileDirectory) async throws -> SignedCheckpoint? {
+    package func write(to directory: TileDirectory) async throws -> SignedCheckpoint? {
         let kept = try directory.keptCheckpoint()
         if let kept {
             try await Witness(key: nil, memory: Kept(checkpoint: kept)).look(at: self)

@@ -4,14 +4,14 @@ import PrivateFiles
 import TransparencyLog
 
 /// Keys in files: the sealer's, which nobody else may read, and those of who checks.
-public enum KeyFile {
-    public struct Failure: Error, Sendable, CustomStringConvertible {
-        public let description: String
-        public init(_ description: String) { self.description = description }
+package enum KeyFile {
+    package struct Failure: Error, Sendable, CustomStringConvertible {
+        package let description: String
+        package init(_ description: String) { self.description = description }
     }
 
     /// Makes a key and keeps it in a new file.
-    public static func make(name: ExactText, at path: String) throws(Failure) -> SealKey {
+    package static func make(name: ExactText, at path: String) throws(Failure) -> SealKey {
         do {
             let key = try SealKey(name: name)
             try PrivateFile(path).create(key.secretText + "\n")
@@ -23,7 +23,7 @@ public enum KeyFile {
 
     /// The private key in a file.
     /// - Parameter shown: what messages call the file; its path unless given.
-    public static func sealKey(at path: String, shownAs shown: String? = nil) throws(Failure) -> SealKey {
+    package static func sealKey(at path: String, shownAs shown: String? = nil) throws(Failure) -> SealKey {
         let file = PrivateFile(path, shownAs: shown)
         do {
             guard let (text, isOpenToOthers) = try file.read() else {
@@ -42,7 +42,7 @@ public enum KeyFile {
     }
 
     /// The key that checks, from a file with it; one with the private key will do as well.
-    public static func verifier(at path: String, shownAs shown: String? = nil) throws(Failure) -> VerifierKey {
+    package static func verifier(at path: String, shownAs shown: String? = nil) throws(Failure) -> VerifierKey {
         let file = PrivateFile(path, shownAs: shown)
         do {
             guard let text = try file.read()?.text else { throw Failure("\(file.shown): there is no such file") }

@@ -4,16 +4,16 @@ import Postgres
 import TransparencyLog
 
 /// What the ledger keeps of its seal: how far the tree has grown, its right edge, and the last checkpoint.
-public struct SealState: Sendable {
-    public var epoch: EventID
-    public var edge: CompactRange
+package struct SealState: Sendable {
+    package var epoch: EventID
+    package var edge: CompactRange
     /// The last checkpoint, and the key that signed it; `nil` while nothing is sealed.
-    public var last: (checkpoint: SignedCheckpoint, signer: ExactText)?
+    package var last: (checkpoint: SignedCheckpoint, signer: ExactText)?
     /// Why the sealer does not go on.
-    public var stopped: String?
+    package var stopped: String?
 
     /// The events up to here are sealed.
-    public var size: Position { edge.size }
+    package var size: Position { edge.size }
 
     private static let statement = PostgresStatement(
         """
@@ -45,7 +45,7 @@ public struct SealState: Sendable {
     }
 
     /// - Throws: ``SealDamaged`` where the tables contradict each other.
-    public static func load(on connection: PostgresConnection) async throws -> SealState {
+    package static func load(on connection: PostgresConnection) async throws -> SealState {
         try SealState(try await Stored.load(on: connection))
     }
 
@@ -82,8 +82,8 @@ public struct SealState: Sendable {
 }
 
 /// The tables of the seal are not what a sealer has written.
-public struct SealDamaged: Error, Sendable, CustomStringConvertible {
-    public let description: String
+package struct SealDamaged: Error, Sendable, CustomStringConvertible {
+    package let description: String
     init(_ description: String) { self.description = description }
 }
 

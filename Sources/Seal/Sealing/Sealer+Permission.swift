@@ -73,7 +73,7 @@ extension Sealer {
 }
 
 /// Why a sealer signs no more. It goes on by itself once the reason is gone.
-public struct SealStopped: Error, Sendable, CustomStringConvertible {
-    public let description: String
+package struct SealStopped: Error, Sendable, CustomStringConvertible {
+    package let description: String
     init(_ description: String) { self.description = description }
 }

@@ -9,7 +9,7 @@ import TransparencyLog
 ///
 /// Any number of them may run: one holds the lease and works, the others stand by. Tiles and checkpoint commit together, by
 /// compare-and-swap on the size of the tree. What is not to be signed stops it, and says why: see ``SealStopped``.
-public struct Sealer: Sendable {
+package struct Sealer: Sendable {
     let key: SealKey
     let record: SealerRecord
     private let configuration: PostgresConfiguration
@@ -19,7 +19,7 @@ public struct Sealer: Sendable {
     private let logger: Logger
 
     /// The sealer's name among the leases.
-    public static let lease = "sealer"
+    package static let lease = "sealer"
     /// The most events between two checkpoints of a sealer that is behind.
     static let largestWindow: Int64 = 65_536
     /// How long the server waits for events.
@@ -30,7 +30,7 @@ public struct Sealer: Sendable {
     /// - Parameters:
     ///   - interval: the shortest time between two checkpoints of a sealer that is not behind.
     ///   - window: the most events between two checkpoints.
-    public init(
+    package init(
         key: SealKey, record: SealerRecord, url: String, ledger: LedgerName, interval: Duration = .seconds(1),
         window: Int = 65_536,
         logger: Logger
@@ -45,7 +45,7 @@ public struct Sealer: Sendable {
     }
 
     /// Runs until the task is cancelled.
-    public func run() async {
+    package func run() async {
         await LeasedWork(lease, on: configuration, longestPause: .seconds(5), logger: logger).run { connection, succeeded in
             var reason: String?
             while true {
@@ -70,7 +70,7 @@ public struct Sealer: Sendable {
 
     /// Seals what the log has now, and returns where it ends.
     /// - Throws: ``SealStopped``
-    public func sealUntilHead() async throws -> Position {
+    package func sealUntilHead() async throws -> Position {
         let connection = try await PostgresConnection.connect(configuration, timeout: .seconds(5))
         do {
             guard try await lease.take(on: connection) else {

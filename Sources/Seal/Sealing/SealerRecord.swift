@@ -8,7 +8,7 @@ import TransparencyLog
 ///
 /// It is written before the checkpoint is shown to anybody. So a database that was rolled back or rewritten while the sealer was away cannot
 /// have the key sign a second history: the sealer is its own first witness.
-public actor SealerRecord {
+package actor SealerRecord {
     struct Content: Sendable, Equatable {
         /// Of the ledger that was sealed.
         var epoch: EventID
@@ -16,12 +16,12 @@ public actor SealerRecord {
     }
 
     private let executor = BlockingExecutor(label: "sealer record")
-    public nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+    package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
     private nonisolated let file: PrivateFile
 
-    public init(path: String) { file = PrivateFile(path) }
+    package init(path: String) { file = PrivateFile(path) }
 
-    public nonisolated var path: String { file.path }
+    package nonisolated var path: String { file.path }
 
     /// `nil` where nothing was ever signed.
     /// - Throws: ``KeyFile/Failure``

@@ -4,15 +4,15 @@ import PrivateFiles
 import TransparencyLog
 
 /// A checkpoint and tiles in files, laid out as C2SP's tlog-tiles says: `checkpoint`, `tile/0/x001/234` and so on.
-public struct TileDirectory: TileSource {
-    public let path: String
+package struct TileDirectory: TileSource {
+    package let path: String
 
-    public init(path: String) { self.path = path }
+    package init(path: String) { self.path = path }
 
     private func file(_ name: String) -> URL { URL(fileURLWithPath: path, isDirectory: true).appending(path: name) }
 
     /// - Throws: ``SealDamaged`` where there is none, or none that can be read.
-    public func checkpoint() throws(SealDamaged) -> SignedCheckpoint {
+    package func checkpoint() throws(SealDamaged) -> SignedCheckpoint {
         guard let text = try? String(contentsOf: file("checkpoint"), encoding: .utf8) else {
             throw SealDamaged("there is no file \(path)/checkpoint (jobledger audit tiles \(path) writes one)")
         }

@@ -7,9 +7,9 @@ import TransparencyLog
 ///
 /// The checkpoint's signature vouches for its root, the root for the tiles, the tiles for the hash of each event; so an event is compared with
 /// what was sealed at its place, and one that is gone is missed there. Reads the log once; memory does not grow with it.
-public struct SealVerification: Sendable {
-    public struct Finding: Sendable, Equatable {
-        public enum Kind: String, Sendable {
+package struct SealVerification: Sendable {
+    package struct Finding: Sendable, Equatable {
+        package enum Kind: String, Sendable {
             /// Events: not what was sealed; not there; not sealed; sealed elsewhere.
             case altered, removed, added, moved
             /// Recorded before the event before it.
@@ -19,24 +19,24 @@ public struct SealVerification: Sendable {
             case tile, checkpoint, history
         }
 
-        public var kind: Kind
-        public var positions: ClosedRange<Position>
-        public var message: String
+        package var kind: Kind
+        package var positions: ClosedRange<Position>
+        package var message: String
     }
 
-    public struct Answer: Sendable {
+    package struct Answer: Sendable {
         /// The events up to here were sealed.
-        public var position: Position
-        public var head: Position
+        package var position: Position
+        package var head: Position
         /// The positions that were looked at.
-        public var checked: ClosedRange<Position>?
+        package var checked: ClosedRange<Position>?
         /// The key whose signature was checked; `nil` where none was given.
-        public var key: VerifierKey?
-        public var findings: [Finding]
+        package var key: VerifierKey?
+        package var findings: [Finding]
         /// Findings beyond those that are kept.
-        public var more: Int
+        package var more: Int
 
-        public var isClean: Bool { findings.isEmpty && more == 0 }
+        package var isClean: Bool { findings.isEmpty && more == 0 }
     }
 
     private let store: EventStore
@@ -48,7 +48,7 @@ public struct SealVerification: Sendable {
     ///   - key: who must have signed; `nil` takes the ledger's word for it.
     ///   - against: checkpoints from outside the database, whose history must be that of the ledger.
     ///   - directory: where the checkpoint and the tiles come from in place of the ledger's tables.
-    public init(
+    package init(
         _ store: EventStore, key: VerifierKey?, against: [SignedCheckpoint] = [], directory: TileDirectory? = nil
     ) {
         self.store = store
@@ -61,7 +61,7 @@ public struct SealVerification: Sendable {
     ///   - from: the first position to look at.
     ///   - to: the last.
     ///   - progress: how many events are done, of how many.
-    public func run(
+    package func run(
         from: Position = 1, to: Position = .max, progress: (Int64, Int64) -> Void = { _, _ in }
     ) async throws -> Answer {
         var configuration = store.pool.configuration

@@ -11,7 +11,7 @@ import Redis
 
 /// Takes the bytes of an argument as they are.
 extension ExactText: ExpressibleByArgument {
-    public init?(argument: String) { self.init(argument) }
+    package init?(argument: String) { self.init(argument) }
 }
 
 /// Which ledger a command works on, and how it answers.
