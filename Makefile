@@ -102,8 +102,13 @@ up: deps build ## run the ledger with its own Postgres and Redis, until Ctrl-C
 format: ## format the Swift code in place
 	swift format format --in-place --parallel --recursive $(FORMATTED)
 
+.PHONY: style-check
+style-check: ## check the lengths of files, functions and lines
+	@scripts/check-style --self-test
+	@scripts/check-style
+
 .PHONY: format-check
-format-check: ## check the format of the Swift code
+format-check: style-check ## check the format of the Swift code, and the lengths
 	swift format lint --strict --parallel --recursive $(FORMATTED)
 
 .PHONY: compose-check
