@@ -112,13 +112,19 @@ format: ## format the Swift code in place
 	swift format format --in-place --parallel --recursive $(FORMATTED)
 
 .PHONY: style-check
-style-check: ## check the lengths of files, functions and lines
+style-check: ## check the lengths of files, functions and lines, and that all tests are run
 	@scripts/check-style --self-test
 	@scripts/check-style
+	@scripts/check-modules $(MODULES)
 
 .PHONY: format-check
 format-check: style-check ## check the format of the Swift code, and the lengths
 	swift format lint --strict --parallel --recursive $(FORMATTED)
+
+.PHONY: shell-check
+shell-check: ## check the shell scripts with shellcheck
+	@command -v shellcheck >/dev/null || scripts/install-dependencies shellcheck
+	@shellcheck $$(git grep -lE '^#!.*[/ ](ba)?sh$$' -- scripts .ci)
 
 .PHONY: compose-check
 compose-check: ## check docker-compose.yml
