@@ -126,6 +126,10 @@ shell-check: ## check the shell scripts with shellcheck
 	@command -v shellcheck >/dev/null || scripts/install-dependencies shellcheck
 	@shellcheck $$(git grep -lE '^#!.*[/ ](ba)?sh$$' -- scripts .ci)
 
+.PHONY: docs
+docs: deps build ## make the client library's pages in .build/docs, with DocC
+	@CONFIGURATION=$(CONFIGURATION) scripts/docs
+
 .PHONY: compose-check
 compose-check: ## check docker-compose.yml
 	@scripts/check-compose
