@@ -61,11 +61,13 @@ let package = Package(
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
     ],
     targets: [
-        // The C libraries; only Postgres and Redis see them, and the bench, which measures against libpq as it is.
+        // The C libraries; only Postgres and Redis see them, and the bench, which measures against
+        // libpq as it is.
         .systemLibrary(name: "CLibpq", providers: [.apt(["libpq-dev"])]),
         .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev"])]),
 
-        // What stands for texts from outside: those that tell one thing from another, and those that nobody may see.
+        // What stands for texts from outside: those that tell one thing from another, and those
+        // that nobody may see.
         library("Texts", []),
 
         // Drivers, which know nothing of jobs.
@@ -79,20 +81,24 @@ let package = Package(
         // The ledger.
         library("LedgerCore", ["Texts"]),
         library(
-            "EventStore", ["LedgerCore", "Postgres", "BlockingIO", "PrivateFiles", crypto, logging], plugins: ["EmbedFiles"]),
+            "EventStore", ["LedgerCore", "Postgres", "BlockingIO", "PrivateFiles", crypto, logging],
+            plugins: ["EmbedFiles"]),
         library(
             "Projections", ["LedgerCore", "EventStore", "Postgres", "BlockingIO", crypto, logging],
             plugins: ["EmbedFiles"]),
         library("Feed", ["LedgerCore", "EventStore", "Postgres", "Redis", "BlockingIO", crypto, logging]),
-        // Merkle trees, tiles, checkpoints and proofs, which know nothing of jobs; and the seal over the log.
+        // Merkle trees, tiles, checkpoints and proofs, which know nothing of jobs; and the seal
+        // over the log.
         library("TransparencyLog", ["Texts", crypto]),
         library("AuditTrail", ["LedgerCore", "EventStore", "Postgres", "Texts", crypto]),
-        library("Seal", ["LedgerCore", "EventStore", "Postgres", "BlockingIO", "PrivateFiles", "TransparencyLog", logging]),
+        library(
+            "Seal", ["LedgerCore", "EventStore", "Postgres", "BlockingIO", "PrivateFiles", "TransparencyLog", logging]),
 
         library(
             "LedgerServer",
             [
-                "LedgerCore", "EventStore", "Projections", "Feed", "Postgres", "Redis", "BlockingIO", crypto, logging, lifecycle,
+                "LedgerCore", "EventStore", "Projections", "Feed", "Postgres", "Redis", "BlockingIO", crypto, logging,
+                lifecycle,
                 hummingbird, hummingbirdCore, hummingbirdTLS, httpTypes, nioCore, nioPosix, nioHTTP1, nioHTTPTypes,
                 nioHTTPTypesHTTP1,
                 nioSSL, "LedgerSettings", "Seal", "AuditTrail", "TransparencyLog",
@@ -106,7 +112,8 @@ let package = Package(
         .target(
             name: "LedgerBench",
             dependencies: [
-                "CLibpq", "BlockingIO", "Diagnostics", "Postgres", "Redis", "LedgerCore", "EventStore", "Projections", "Feed",
+                "CLibpq", "BlockingIO", "Diagnostics", "Postgres", "Redis", "LedgerCore", "EventStore", "Projections",
+                "Feed",
                 "LedgerServer", "EmbeddedServices", "Seal", "AuditTrail", "TransparencyLog",
                 logging,
             ],
@@ -114,9 +121,11 @@ let package = Package(
         .executableTarget(
             name: "jobledger",
             dependencies: [
-                "LedgerCore", "LedgerSettings", "Postgres", "Redis", "EventStore", "Projections", "Feed", "LedgerServer",
+                "LedgerCore", "LedgerSettings", "Postgres", "Redis", "EventStore", "Projections", "Feed",
+                "LedgerServer",
                 "BlockingIO", "PrivateFiles", "Diagnostics",
-                "EmbeddedServices", "LedgerBench", "Seal", "AuditTrail", "TransparencyLog", argumentParser, logging, lifecycle,
+                "EmbeddedServices", "LedgerBench", "Seal", "AuditTrail", "TransparencyLog", argumentParser, logging,
+                lifecycle,
                 unixSignals,
                 asyncHTTPClient, nioCore, nioPosix, nioHTTP1,
             ],
@@ -134,7 +143,8 @@ let package = Package(
 
         // The example of a service that uses the client library.
         .executableTarget(
-            name: "alerts", dependencies: ["LedgerClient", "LedgerCore", argumentParser, logging, lifecycle, unixSignals],
+            name: "alerts",
+            dependencies: ["LedgerClient", "LedgerCore", argumentParser, logging, lifecycle, unixSignals],
             path: "Examples/alerts", swiftSettings: settings),
 
         // The SQL of migrations/ and projections/ travels inside the binary.
@@ -157,7 +167,8 @@ let package = Package(
         tests("LedgerCoreTests", ["LedgerCore", "LedgerTesting"]),
         tests("TransparencyLogTests", ["TransparencyLog", "Texts", "LedgerTesting"]),
         tests(
-            "AuditTrailTests", ["AuditTrail", "Projections", "EventStore", "LedgerCore", "Postgres", "Texts", "LedgerTesting"]),
+            "AuditTrailTests",
+            ["AuditTrail", "Projections", "EventStore", "LedgerCore", "Postgres", "Texts", "LedgerTesting"]),
         tests(
             "SealTests",
             [
@@ -174,8 +185,10 @@ let package = Package(
         tests(
             "LedgerServerTests",
             [
-                "LedgerServer", "LedgerClient", "LedgerSettings", "Projections", "EventStore", "LedgerCore", "Postgres", "Redis",
-                "BlockingIO", "LedgerTesting", "EmbeddedServices", "Feed", "Seal", "AuditTrail", "TransparencyLog", logging,
+                "LedgerServer", "LedgerClient", "LedgerSettings", "Projections", "EventStore", "LedgerCore", "Postgres",
+                "Redis",
+                "BlockingIO", "LedgerTesting", "EmbeddedServices", "Feed", "Seal", "AuditTrail", "TransparencyLog",
+                logging,
                 lifecycle,
                 asyncHTTPClient, httpTypes, nioCore, nioHTTP1, nioEmbedded,
             ]),
@@ -184,7 +197,8 @@ let package = Package(
         tests(
             "EndToEndTests",
             [
-                "jobledger", "backtest-demo", "alerts", "LedgerCore", "Postgres", "Redis", "EventStore", "LedgerTesting",
+                "jobledger", "backtest-demo", "alerts", "LedgerCore", "Postgres", "Redis", "EventStore",
+                "LedgerTesting",
                 "EmbeddedServices", "PrivateFiles", "Texts", "TransparencyLog",
                 asyncHTTPClient, nioCore, nioHTTP1,
             ]),

@@ -1,8 +1,9 @@
 import Foundation
 import LedgerCore
 
-/// What the fuzzer calls with one input after the other: the parser that FUZZ_TARGET names is given it, and what has to hold of every answer is
-/// looked at. A trap, a hang or a broken promise ends the process, and the input is kept: see scripts/fuzz.
+/// What the fuzzer calls with one input after the other: the parser that FUZZ_TARGET names is given
+/// it, and what has to hold of every answer is looked at. A trap, a hang or a broken promise ends
+/// the process, and the input is kept: see scripts/fuzz.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzz(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     // The fuzzer lends the bytes for the time of this call.
@@ -13,7 +14,8 @@ public func fuzz(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
 private let targets: [String: @Sendable ([UInt8]) -> Void] = [
     "addresses": fuzzAddresses, "events": fuzzEvents, "feed": fuzzFeed, "json": fuzzJSON, "log": fuzzLog,
     "migrations": fuzzMigrations,
-    "notes": fuzzNotes, "settings": fuzzSettings, "sql": fuzzSQL, "streams": fuzzStreams, "tiles": fuzzTiles, "times": fuzzTimes,
+    "notes": fuzzNotes, "settings": fuzzSettings, "sql": fuzzSQL, "streams": fuzzStreams, "tiles": fuzzTiles,
+    "times": fuzzTimes,
 ]
 
 private let target: @Sendable ([UInt8]) -> Void = {

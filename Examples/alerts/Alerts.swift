@@ -6,7 +6,8 @@ import Logging
 import ServiceLifecycle
 import UnixSignals
 
-/// An example of a service that uses a ledger over HTTP: it says which jobs failed or were cut short, each once, also over restarts of either.
+/// An example of a service that uses a ledger over HTTP: it says which jobs failed or were cut
+/// short, each once, also over restarts of either.
 @main struct Alerts: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "alerts",
@@ -35,7 +36,8 @@ import UnixSignals
     func run() async throws {
         let environment = ProcessInfo.processInfo.environment
         guard let url = environment["JOBLEDGER_URL"] else {
-            throw ValidationError("JOBLEDGER_URL is not set: it says where the service is, such as http://127.0.0.1:8080")
+            throw ValidationError(
+                "JOBLEDGER_URL is not set: it says where the service is, such as http://127.0.0.1:8080")
         }
         let watch = Watch(
             ledger: try LedgerClient(url: url, token: environment["JOBLEDGER_TOKEN"], retryTimeout: .seconds(300)),
@@ -46,7 +48,8 @@ import UnixSignals
     }
 }
 
-/// Follows the ledger and tells. What was told is noted afterwards, so that after a crash an event may be told twice, but never not at all.
+/// Follows the ledger and tells. What was told is noted afterwards, so that after a crash an event
+/// may be told twice, but never not at all.
 struct Watch: Service {
     let ledger: LedgerClient
     let place: PlaceFile
@@ -56,7 +59,8 @@ struct Watch: Service {
         do {
             for try await event in events.cancelOnGracefulShutdown() {
                 let line = "\(event.time)  \(event.job)  \(event.type.rawValue): \(Self.reason(event))"
-                // Whoever sends an event chooses its texts, and a terminal obeys control characters.
+                // Whoever sends an event chooses its texts, and a terminal obeys control
+                // characters.
                 try FileHandle.standardOutput.write(contentsOf: Data((line.printable + "\n").utf8))
                 try place.write(event.position)
             }
@@ -89,7 +93,8 @@ struct PlaceFile: Sendable {
         let text = try String(contentsOfFile: path, encoding: .utf8).trimmingCharacters(in: .whitespacesAndNewlines)
         guard let position = Position(position: text) else {
             throw Malformed(
-                description: "\(path) holds \"\(text)\", which is no position; remove it to begin at the start of the log")
+                description:
+                    "\(path) holds \"\(text)\", which is no position; remove it to begin at the start of the log")
         }
         return position
     }

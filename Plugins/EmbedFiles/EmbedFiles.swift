@@ -1,7 +1,8 @@
 import Foundation
 import PackagePlugin
 
-/// Puts the files of a folder into the module that uses them, so that the binary needs no files beside it.
+/// Puts the files of a folder into the module that uses them, so that the binary needs no files
+/// beside it.
 @main
 struct EmbedFiles: BuildToolPlugin {
     /// Which folder of the package travels in which module.

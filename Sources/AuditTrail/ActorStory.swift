@@ -18,7 +18,8 @@ package struct ActorStory: Sendable {
     package var first: TrailEntry
     /// The newest first.
     package var latest: [TrailEntry]
-    /// The jobs of the events that were counted, the one with the newest event first, at most ``mostJobs``, with how many events each has.
+    /// The jobs of the events that were counted, the one with the newest event first, at most
+    /// ``mostJobs``, with how many events each has.
     package var jobs: [(job: JobID, count: Int)]
 
     /// The most events that are counted.
@@ -46,14 +47,17 @@ extension AuditTrail {
                 (type: try EventType(try row.decode(0, as: String.self), at: 0), job: try row.decode(1, as: JobID.self))
             }
             let byType = Dictionary(grouping: counted, by: \.type).mapValues(\.count)
-            let deeds = EventType.allCases.compactMap { type in byType[type].map { ActorStory.Deeds(type: type, count: $0) } }
+            let deeds = EventType.allCases.compactMap { type in
+                byType[type].map { ActorStory.Deeds(type: type, count: $0) }
+            }
             var jobs: [(job: JobID, count: Int)] = []
             let byJob = Dictionary(grouping: counted, by: \.job).mapValues(\.count)
             for (_, job) in counted where jobs.count < ActorStory.mostJobs && !jobs.contains(where: { $0.job == job }) {
                 jobs.append((job, byJob[job] ?? 0))
             }
             return ActorStory(
-                actor: actor, deeds: deeds, counted: counted.count, isCountedWhole: counted.count < ActorStory.mostCounted,
+                actor: actor, deeds: deeds, counted: counted.count,
+                isCountedWhole: counted.count < ActorStory.mostCounted,
                 first: first,
                 latest: newest, jobs: jobs)
         }

@@ -18,7 +18,8 @@ package struct AuditTrail: Sendable {
         package var isCut = false
     }
 
-    /// About how many bytes of texts an answer may have over HTTP. Metadata that events bring may be large.
+    /// About how many bytes of texts an answer may have over HTTP. Metadata that events bring may
+    /// be large.
     package static let mostBytes = 4 << 20
 
     /// The read model is not there yet.
@@ -27,7 +28,8 @@ package struct AuditTrail: Sendable {
             "the read model audit_log is not there yet: jobledger project makes it, and `jobledger up` runs that"
     }
 
-    /// - Parameter mostBytes: about how many bytes of texts the page may have; it ends behind the entry that is beyond.
+    /// - Parameter mostBytes: about how many bytes of texts the page may have; it ends behind the
+    ///   entry that is beyond.
     package func page(_ query: TrailQuery, mostBytes: Int = .max) async throws -> Page {
         try await withTrail { connection, position in
             var page = Page(position: position, entries: [])
@@ -46,7 +48,8 @@ package struct AuditTrail: Sendable {
         }
     }
 
-    /// Runs `body` with a connection that reads one snapshot, and the position of the read model in it.
+    /// Runs `body` with a connection that reads one snapshot, and the position of the read model in
+    /// it.
     func withTrail<Value: Sendable>(
         _ body: (PostgresConnection, Position) async throws -> Value
     ) async throws -> Value {

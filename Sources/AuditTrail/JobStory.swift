@@ -2,7 +2,8 @@ import EventStore
 import LedgerCore
 import Postgres
 
-/// A job from its first event to its last, for one screen: progress that one actor reports in a row is one line.
+/// A job from its first event to its last, for one screen: progress that one actor reports in a row
+/// is one line.
 package struct JobStory: Sendable {
     package struct Line: Sendable {
         /// The first event, and the last where there are several.
@@ -44,7 +45,8 @@ extension AuditTrail {
             }
             var lines: [JobStory.Line] = []
             for entry in entries {
-                if let line = lines.last, entry.type == .progress, line.last.type == .progress, line.last.actor == entry.actor,
+                if let line = lines.last, entry.type == .progress, line.last.type == .progress,
+                    line.last.actor == entry.actor,
                     Int(line.last.version) + 1 == Int(entry.version)
                 {
                     lines[lines.count - 1].last = entry

@@ -9,7 +9,8 @@ package struct RecordedRefusal: Sendable, Equatable {
     package var lastAt: Timestamp
     /// How often, between the two.
     package var times: Int64
-    /// The id of the token, or the one that was claimed, and its name where there is one and who asks may know it.
+    /// The id of the token, or the one that was claimed, and its name where there is one and who
+    /// asks may know it.
     package var token: ExactText?
     package var tokenName: String?
     package var peer: String?
@@ -21,7 +22,8 @@ package struct RecordedRefusal: Sendable, Equatable {
     package var eventID: EventID?
     package var code: String
     package var detail: String
-    /// The database's user who wrote it down, a service; `nil` in rows that are older than this column.
+    /// The database's user who wrote it down, a service; `nil` in rows that are older than this
+    /// column.
     package var notedBy: String?
 }
 
@@ -74,9 +76,12 @@ extension AuditTrail {
                 RecordedRefusal(
                     number: try row.decode(0), firstAt: Timestamp(try row.decode(1, as: PostgresTimestamp.self)),
                     lastAt: Timestamp(try row.decode(2, as: PostgresTimestamp.self)), times: try row.decode(3),
-                    token: try row.decode(4), tokenName: try row.decode(5), peer: try row.decode(6), method: try row.decode(7),
-                    path: try row.decode(8), actor: try row.decode(9), job: try row.decode(10), type: try row.decode(11),
-                    eventID: try row.decode(12), code: try row.decode(13), detail: try row.decode(14), notedBy: try row.decode(15)
+                    token: try row.decode(4), tokenName: try row.decode(5), peer: try row.decode(6),
+                    method: try row.decode(7),
+                    path: try row.decode(8), actor: try row.decode(9), job: try row.decode(10),
+                    type: try row.decode(11),
+                    eventID: try row.decode(12), code: try row.decode(13), detail: try row.decode(14),
+                    notedBy: try row.decode(15)
                 )
             }
         }

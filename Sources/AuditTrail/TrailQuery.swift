@@ -2,7 +2,8 @@ import EventStore
 import LedgerCore
 import Postgres
 
-/// What an auditor asks of the read model `audit_log`: conditions that all have to hold, and a page.
+/// What an auditor asks of the read model `audit_log`: conditions that all have to hold, and a
+/// page.
 package struct TrailQuery: Sendable, Equatable {
     package var actor: ExactText?
     package var type: EventType?
@@ -40,8 +41,8 @@ package struct TrailQuery: Sendable, Equatable {
              END, 1000) AS detail
         """
 
-    /// Every way through it is an index that ends in the position, or has few rows: see projections/audit_log. The events themselves are
-    /// looked up for the page alone.
+    /// Every way through it is an index that ends in the position, or has few rows: see
+    /// projections/audit_log. The events themselves are looked up for the page alone.
     package var statement: PostgresStatement {
         var parameters: [any PostgresEncodable] = []
         func parameter(_ value: any PostgresEncodable) -> String {
@@ -51,15 +52,18 @@ package struct TrailQuery: Sendable, Equatable {
         var conditions: [String] = []
         if let actor { conditions.append("actor = \(parameter(actor.inTrail))") }
         if let type {
-            // The indexes by type leave out progress, and are found only where the statement says so.
-            conditions.append(type == .progress ? "type = 'progress'" : "type = '\(type.rawValue)' AND type <> 'progress'")
+            // The indexes by type leave out progress, and are found only where the statement says
+            // so.
+            conditions.append(
+                type == .progress ? "type = 'progress'" : "type = '\(type.rawValue)' AND type <> 'progress'")
         }
         if let correlationID { conditions.append("correlation_id = \(parameter(correlationID.inTrail))") }
         if let text { conditions.append("words @@ plainto_tsquery('simple', \(parameter(text)))") }
         let (first, last) = bounds
         if let first { conditions.append("position >= \(parameter(first))") }
         if let last { conditions.append("position <= \(parameter(last))") }
-        // A job's events are found by the log's own index, in the order of their versions, which is that of positions.
+        // A job's events are found by the log's own index, in the order of their versions, which is
+        // that of positions.
         let source =
             job.map {
                 """
@@ -79,7 +83,8 @@ package struct TrailQuery: Sendable, Equatable {
         return PostgresStatement(sql, parameters)
     }
 
-    /// The positions that the page may have; `after` comes from people, and is none beyond `Position.positions`.
+    /// The positions that the page may have; `after` comes from people, and is none beyond
+    /// `Position.positions`.
     private var bounds: (first: Position?, last: Position?) {
         guard let after else { return (from, to) }
         return order == .newest ? (from, min(to ?? .max, after - 1)) : (max(from ?? 0, after + 1), to)

@@ -7,7 +7,8 @@ package struct Why: Sendable {
     package var event: TrailEntry
     /// What it follows from: its cause first, then the cause of that.
     package var causes: [TrailEntry]
-    /// The id that the last of the causes, or the event itself, names as its cause and that is of no event here; something outside.
+    /// The id that the last of the causes, or the event itself, names as its cause and that is of
+    /// no event here; something outside.
     package var outsideCause: ExactText?
     /// Whether the causes lead back to one that was told already.
     package var isCircular: Bool
@@ -28,7 +29,8 @@ extension AuditTrail {
     package func why(_ name: EventReference) async throws -> Why? {
         try await withTrail { connection, _ -> Why? in
             guard let event = try await entry(name, on: connection) else { return nil }
-            var why = Why(event: event, causes: [], outsideCause: nil, isCircular: false, consequences: [], hasMore: false)
+            var why = Why(
+                event: event, causes: [], outsideCause: nil, isCircular: false, consequences: [], hasMore: false)
             var told = Set([event.eventID])
             var next = event.causationID
             var bytes = event.textBytes
@@ -49,7 +51,8 @@ extension AuditTrail {
                 bytes += entry.textBytes
                 next = entry.causationID
             }
-            let (consequences, hasMore) = try await consequences(of: event, mostBytes: Self.mostBytes - bytes, on: connection)
+            let (consequences, hasMore) = try await consequences(
+                of: event, mostBytes: Self.mostBytes - bytes, on: connection)
             why.consequences = consequences
             why.hasMore = why.hasMore || hasMore
             return why

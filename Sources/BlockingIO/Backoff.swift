@@ -1,4 +1,5 @@
-/// Waits between attempts that double up to a limit, each with jitter so that many clients do not return at once.
+/// Waits between attempts that double up to a limit, each with jitter so that many clients do not
+/// return at once.
 package struct Backoff: Sendable {
     package let first: Duration
     package let longest: Duration

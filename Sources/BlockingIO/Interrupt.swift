@@ -1,16 +1,18 @@
 import Glibc
 import Synchronization
 
-/// A bell that wakes a thread blocked in ``wait(for:on:within:)``: how a cancelled task reaches a blocking call.
+/// A bell that wakes a thread blocked in ``wait(for:on:within:)``: how a cancelled task reaches a
+/// blocking call.
 ///
-/// One belongs to each connection. ``ring()`` may be called from any thread at any time, also after the waiter has gone:
-/// the descriptor is closed only when the last reference is dropped.
+/// One belongs to each connection. ``ring()`` may be called from any thread at any time, also after
+/// the waiter has gone: the descriptor is closed only when the last reference is dropped.
 package final class Interrupt: Sendable {
     package enum Readiness: Sendable { case readable, writable, either }
     package enum Outcome: Sendable, Equatable { case ready, interrupted, timedOut }
 
-    /// A pipe to ourselves: what is written to one end wakes whoever polls the other. Both are -1, which poll(2) and write(2) pass over, where the
-    /// process has no descriptors left: then the waiter looks every ``glance`` whether it was rung.
+    /// A pipe to ourselves: what is written to one end wakes whoever polls the other. Both are -1,
+    /// which poll(2) and write(2) pass over, where the process has no descriptors left: then the
+    /// waiter looks every ``glance`` whether it was rung.
     private let bell: Int32
     private let rope: Int32
     private let isRung = Atomic<Bool>(false)
@@ -22,7 +24,8 @@ package final class Interrupt: Sendable {
 
     init(pipe ends: (bell: Int32, rope: Int32)?) { (bell, rope) = ends ?? (-1, -1) }
 
-    /// `nil` where there are no descriptors for one. What needs more than a bell, such as a connection, then fails with an error of its own.
+    /// `nil` where there are no descriptors for one. What needs more than a bell, such as a
+    /// connection, then fails with an error of its own.
     private static func pipe() -> (bell: Int32, rope: Int32)? {
         var ends: [Int32] = [-1, -1]
         guard Glibc.pipe(&ends) == 0 else { return nil }
@@ -78,7 +81,8 @@ package final class Interrupt: Sendable {
             }
             let count = poll(&descriptors, 2, milliseconds)
             if count < 0 {
-                // EINTR, and a kernel that is short of memory, are the errors that are not a mistake in this file.
+                // EINTR, and a kernel that is short of memory, are the errors that are not a
+                // mistake in this file.
                 precondition([EINTR, ENOMEM, EAGAIN].contains(errno), "poll: \(String(cString: strerror(errno)))")
                 if errno != EINTR { usleep(UInt32(Self.glance / .microseconds(1))) }
                 continue

@@ -3,7 +3,9 @@ package import Logging
 extension Logger {
     /// Logs to standard error, a line an entry, in the form of swift-log's own handlers.
     package static func standardError(_ label: String) -> Logger {
-        Logger(label: label) { StreamLogHandler(label: $0, stream: LogLines(), metadataProvider: LoggingSystem.metadataProvider) }
+        Logger(label: label) {
+            StreamLogHandler(label: $0, stream: LogLines(), metadataProvider: LoggingSystem.metadataProvider)
+        }
     }
 }
 

@@ -4,8 +4,8 @@ import Texts
 
 /// Standard error, for people: the only way to it.
 ///
-/// Nothing that is said here stops whoever says it, also where it cannot be written; and no control character gets to a terminal but those that
-/// are made here.
+/// Nothing that is said here stops whoever says it, also where it cannot be written; and no control
+/// character gets to a terminal but those that are made here.
 package enum StandardError {
     /// Whether somebody may be looking.
     package static var isTerminal: Bool { isatty(STDERR_FILENO) == 1 }
@@ -30,7 +30,8 @@ package enum StandardError {
     /// Lines that nobody took since the last one that somebody did.
     private static let lost = Locked(0)
 
-    /// Logs an entry, on one line whatever is in it. What nobody takes for some seconds is lost, and counted: a service works also where its log is full or is read by nobody.
+    /// Logs an entry, on one line whatever is in it. What nobody takes for some seconds is lost,
+    /// and counted: a service works also where its log is full or is read by nobody.
     static func log(_ line: String) {
         let missed = lost.withLock { $0 }
         let note = missed > 0 ? "(\(missed) lines could not be written here)\n" : ""

@@ -1,15 +1,18 @@
 import Glibc
 
-/// What a process has from its parent: standard input, output and error. Any of them may be missing, closed, full, or read by nobody.
+/// What a process has from its parent: standard input, output and error. Any of them may be
+/// missing, closed, full, or read by nobody.
 package enum StandardStreams {
     /// To be called before anything is opened.
     ///
-    /// A reader that has gone becomes an error of the write, not the end of the process. The numbers of streams that are closed are taken, or the
-    /// next file or connection would get one of them, and what is said to people would be written into it.
+    /// A reader that has gone becomes an error of the write, not the end of the process. The
+    /// numbers of streams that are closed are taken, or the next file or connection would get one
+    /// of them, and what is said to people would be written into it.
     package static func prepare() {
         signal(SIGPIPE, SIG_IGN)
         for descriptor in STDIN_FILENO...STDERR_FILENO where fcntl(descriptor, F_GETFD) < 0 {
-            // open(2) gives the lowest number that is free: this one. The other way round, so that using it is an error as before.
+            // open(2) gives the lowest number that is free: this one. The other way round, so that
+            // using it is an error as before.
             _ = open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY)
         }
     }
@@ -18,7 +21,8 @@ package enum StandardStreams {
     private static let mostAtOnce = 4096
 
     /// Writes to a descriptor; nothing that it answers is more than an answer.
-    /// - Parameter timeout: how long nobody may take anything, in milliseconds; without one it waits.
+    /// - Parameter timeout: how long nobody may take anything, in milliseconds; without one it
+    ///   waits.
     /// - Returns: whether all of it was taken.
     static func write(_ bytes: [UInt8], to descriptor: Int32, timeout: Int32? = nil) -> Bool {
         var rest = bytes[...]

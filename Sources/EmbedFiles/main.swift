@@ -1,4 +1,5 @@
-// embed-files FOLDER OUTPUT FILE…: writes a Swift file in which each FILE is a string literal, by its path below FOLDER.
+// embed-files FOLDER OUTPUT FILE…: writes a Swift file in which each FILE is a string literal, by
+// its path below FOLDER.
 import Foundation
 
 /// The form that throws: where nobody can be told, the build still fails by its code.

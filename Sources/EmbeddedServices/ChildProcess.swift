@@ -1,6 +1,7 @@
 import Foundation
 
-/// A process started by ``SpawningThread``, in a process group of its own so that Ctrl-C reaches only us, and reaped.
+/// A process started by ``SpawningThread``, in a process group of its own so that Ctrl-C reaches
+/// only us, and reaped.
 package final class ChildProcess: Sendable {
     /// How a process ended.
     package enum Exit: Sendable, Equatable, CustomStringConvertible {
@@ -23,8 +24,9 @@ package final class ChildProcess: Sendable {
 
     package let pid: pid_t
     private let lock = NSLock()
-    // Touched only within withState(_:), which holds the lock. Not a Mutex: when two threads meet there, the lock
-    // is passed on by the kernel, unseen by the thread sanitizer, which then reports a race that is none.
+    // Touched only within withState(_:), which holds the lock. Not a Mutex: when two threads meet
+    // there, the lock is passed on by the kernel, unseen by the thread sanitizer, which then
+    // reports a race that is none.
     nonisolated(unsafe) private var state = State()
 
     private init(pid: pid_t) { self.pid = pid }
@@ -76,7 +78,8 @@ package final class ChildProcess: Sendable {
             await withCheckedContinuation { continuation in
                 let exit = withState { state -> Exit?? in
                     if let exit = state.exit { return exit }
-                    // Cancellation before this line finds no waiter to wake; cancellation after it does.
+                    // Cancellation before this line finds no waiter to wake; cancellation after it
+                    // does.
                     if Task.isCancelled { return .some(nil) }
                     state.waiters[waiter] = continuation
                     return nil

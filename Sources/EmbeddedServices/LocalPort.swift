@@ -1,10 +1,11 @@
 import Foundation
 import PrivateFiles
 
-/// The TCP port of a service on 127.0.0.1, remembered in a file so that URLs stay true from one start to the next.
+/// The TCP port of a service on 127.0.0.1, remembered in a file so that URLs stay true from one
+/// start to the next.
 package enum LocalPort {
-    /// Below the range from which Linux takes the ports of outgoing connections: one of those could take ours while the
-    /// service restarts.
+    /// Below the range from which Linux takes the ports of outgoing connections: one of those could
+    /// take ours while the service restarts.
     private static let range: Range<UInt16> = 20_000..<32_000
 
     /// The remembered port when it is free, else a free one, which is remembered.
@@ -21,10 +22,12 @@ package enum LocalPort {
             try directory.write(String(port), to: file, for: owner)
             return port
         }
-        throw EmbeddedServiceError("found no free TCP port on 127.0.0.1 from \(range.lowerBound) to \(range.upperBound - 1)")
+        throw EmbeddedServiceError(
+            "found no free TCP port on 127.0.0.1 from \(range.lowerBound) to \(range.upperBound - 1)")
     }
 
-    /// Starts a service, on another port if somebody else took the one that was chosen before the service could.
+    /// Starts a service, on another port if somebody else took the one that was chosen before the
+    /// service could.
     /// - Parameters:
     ///   - make: chooses the port, or none where it listens on no port.
     ///   - launch: fails if it cannot listen there.

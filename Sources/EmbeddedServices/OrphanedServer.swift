@@ -2,11 +2,13 @@ import Foundation
 import PrivateFiles
 import Texts
 
-/// A service that outlived the process that ran it: in the middle of its shutdown after our `kill -9`, or, killed in the
-/// instant between its start and its request for a parent-death signal, for ever.
+/// A service that outlived the process that ran it: in the middle of its shutdown after our
+/// `kill -9`, or, killed in the instant between its start and its request for a parent-death
+/// signal, for ever.
 ///
-/// It is known by the directory itself, by device and number. A path is not enough: in a container, or where the directory was replaced, the
-/// same path leads to another, whose server is somebody else's.
+/// It is known by the directory itself, by device and number. A path is not enough: in a container,
+/// or where the directory was replaced, the same path leads to another, whose server is somebody
+/// else's.
 struct OrphanedServer: Sendable {
     /// The names of its programs.
     let programs: Set<ExactText>
@@ -40,17 +42,24 @@ struct OrphanedServer: Sendable {
     /// What a service is before it is itself: see ``ServiceUser/command(_:parentDeathSignal:)``.
     private static let wrappers: Set<ExactText> = ["env", "setpriv"]
 
-    /// The service; where it is no more, the children that it left: a Postgres session in the middle of a long computation does
-    /// not notice that its postmaster was killed, and no server starts in the directory until it has ended.
+    /// The service; where it is no more, the children that it left: a Postgres session in the
+    /// middle of a long computation does not notice that its postmaster was killed, and no server
+    /// starts in the directory until it has ended.
     func find() async throws -> [pid_t] {
         let processes = ((try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []).compactMap { pid_t($0) }
         var found: [pid_t] = []
         for pid in processes {
             guard let program = programNamingArgument(pid) else { continue }
             // What it sees at this path, in its own mount namespace.
-            guard try await leads("/proc/\(pid)/root\(home.path(""))", to: home.handle.identity, home.path("")) else { continue }
+            guard try await leads("/proc/\(pid)/root\(home.path(""))", to: home.handle.identity, home.path("")) else {
+                continue
+            }
             // The directory may have been renamed under a service: it goes on there.
-            if Self.wrappers.contains(program) { found.append(pid) } else if try await worksHere(pid) { found.append(pid) }
+            if Self.wrappers.contains(program) {
+                found.append(pid)
+            } else if try await worksHere(pid) {
+                found.append(pid)
+            }
         }
         guard found.isEmpty else { return found }
         for pid in processes where hasName(pid) {
@@ -64,7 +73,8 @@ struct OrphanedServer: Sendable {
         let words = line.split(separator: 0).map { ExactText(String(decoding: $0, as: UTF8.self)) }
         guard let name = words.first?.text.split(separator: "/").last else { return nil }
         let program = ExactText(name)
-        return programs.union(Self.wrappers).contains(program) && words.dropFirst().contains(ExactText(argument)) ? program : nil
+        return programs.union(Self.wrappers).contains(program) && words.dropFirst().contains(ExactText(argument))
+            ? program : nil
     }
 
     /// Whether it works in its directory, or has not come there from where it was started.
@@ -75,7 +85,8 @@ struct OrphanedServer: Sendable {
         return try await leads(place, to: start, root)
     }
 
-    /// Their command lines are titles such as `postgres: jobledger jobledger 127.0.0.1(40312) SELECT`, without the directory.
+    /// Their command lines are titles such as `postgres: jobledger jobledger 127.0.0.1(40312)
+    /// SELECT`, without the directory.
     private func hasName(_ pid: pid_t) -> Bool {
         guard let name = try? String(contentsOfFile: "/proc/\(pid)/comm", encoding: .utf8) else { return false }
         return programs.contains(ExactText(name.trimmingCharacters(in: .newlines)))

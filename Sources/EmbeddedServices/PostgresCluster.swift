@@ -19,13 +19,15 @@ struct PostgresCluster: Sendable {
 
     func password() throws -> String {
         guard let text = try directory.handle.read(passwordFile), !text.isEmpty else {
-            throw EmbeddedServiceError("\(directory.path(passwordFile)) is missing; without it nobody can log in to \(data)")
+            throw EmbeddedServiceError(
+                "\(directory.path(passwordFile)) is missing; without it nobody can log in to \(data)")
         }
         return text
     }
 
-    /// Makes the cluster unless it is there, under another name: only the rename at the end makes it the cluster, and an
-    /// attempt that is interrupted leaves nothing that a later one could take for it.
+    /// Makes the cluster unless it is there, under another name: only the rename at the end makes
+    /// it the cluster, and an attempt that is interrupted leaves nothing that a later one could
+    /// take for it.
     func create() async throws {
         try await removeDrafts()
         if FileManager.default.fileExists(atPath: data) { return }
@@ -49,16 +51,20 @@ struct PostgresCluster: Sendable {
     /// What runs in it without an owner.
     var orphan: OrphanedServer {
         OrphanedServer(
-            programs: ["postgres"], argument: data, home: directory, workplace: (data, identity), what: "the Postgres in \(data)")
+            programs: ["postgres"], argument: data, home: directory, workplace: (data, identity),
+            what: "the Postgres in \(data)")
     }
 
     private var identity: FileIdentity? { directory.handle.identity(of: Self.data) }
 
-    /// The lock of an earlier server has its number, and the next believes in it as long as any process has that number: one that nobody has
-    /// reaped, as in a container, or another's after a reboot or in a copy of the directory. The lock goes; the caller knows that nothing else
-    /// runs in the directory.
+    /// The lock of an earlier server has its number, and the next believes in it as long as any
+    /// process has that number: one that nobody has reaped, as in a container, or another's after a
+    /// reboot or in a copy of the directory. The lock goes; the caller knows that nothing else runs
+    /// in the directory.
     func forgetPostmaster() {
-        guard let pid = directory.read("\(Self.data)/postmaster.pid")?.split(separator: "\n").first.flatMap({ pid_t($0) }),
+        guard
+            let pid = directory.read("\(Self.data)/postmaster.pid")?.split(separator: "\n").first.flatMap({ pid_t($0) }
+            ),
             identity?.isAt("/proc/\(pid)/cwd") != true
         else { return }
         // Should it stay, the server says so when it starts.
@@ -66,7 +72,8 @@ struct PostgresCluster: Sendable {
     }
 
     private func removeDrafts() async throws {
-        for name in try FileManager.default.contentsOfDirectory(atPath: directory.path("")) where name.hasPrefix(Self.draft) {
+        for name in try FileManager.default.contentsOfDirectory(atPath: directory.path(""))
+        where name.hasPrefix(Self.draft) {
             let draft = directory.path(name)
             try await OrphanedServer(
                 programs: ["initdb", "postgres"], argument: draft, home: directory,
@@ -75,9 +82,12 @@ struct PostgresCluster: Sendable {
             // As the server's user, who could lead root elsewhere by a link.
             let remove = try user.command(
                 [try Programs.find("rm", package: "coreutils"), "-rf", "--", draft], parentDeathSignal: "KILL")
-            // A child of that initdb may write for another instant, and then the directory is not empty when it should be.
+            // A child of that initdb may write for another instant, and then the directory is not
+            // empty when it should be.
             let deadline = ContinuousClock.now.advanced(by: .seconds(30))
-            while try await ChildProcess.run(remove, environment: Self.environment, log: directory.path(Self.log)) != .code(0) {
+            while try await ChildProcess.run(remove, environment: Self.environment, log: directory.path(Self.log))
+                != .code(0)
+            {
                 guard ContinuousClock.now < deadline else { throw EmbeddedServiceError("cannot remove \(draft)") }
                 try await Task.sleep(for: .milliseconds(20))
             }

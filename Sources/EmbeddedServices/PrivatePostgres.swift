@@ -4,12 +4,14 @@ import Texts
 
 /// A Postgres server of our own, in one directory, for as long as this process lives.
 ///
-/// When the process ends without ``stop()``, even by `kill -9`, the kernel sends the server SIGINT, a fast shutdown.
+/// When the process ends without ``stop()``, even by `kill -9`, the kernel sends the server SIGINT,
+/// a fast shutdown.
 package actor PrivatePostgres {
     /// A start gives up after this long.
     static let timeout = Duration.seconds(60)
-    /// How long a stop may take before it turns forceful, and again. What is committed is on the disk in any case; whoever waits for the end,
-    /// an operator or the system, is not to wait for a server that hangs.
+    /// How long a stop may take before it turns forceful, and again. What is committed is on the
+    /// disk in any case; whoever waits for the end, an operator or the system, is not to wait for a
+    /// server that hangs.
     private static let stopping = (gentle: Duration.seconds(15), forceful: Duration.seconds(5))
 
     /// A part of the socket's name, and nothing else: each server has a directory of its own.
@@ -24,23 +26,26 @@ package actor PrivatePostgres {
     /// Where its socket is, while it accepts connections by one.
     private var socketPlace: DirectoryHandle?
 
-    /// `postgresql://jobledger:<password>@/jobledger?host=<directory>&port=5432` by its socket, with `&requirepeer=<user>` where that is in
-    /// /tmp, and over TCP `postgresql://jobledger:<password>@127.0.0.1:<port>/jobledger`; the same after every ``restart()``.
+    /// `postgresql://jobledger:<password>@/jobledger?host=<directory>&port=5432` by its socket,
+    /// with `&requirepeer=<user>` where that is in /tmp, and over TCP
+    /// `postgresql://jobledger:<password>@127.0.0.1:<port>/jobledger`; the same after every
+    /// ``restart()``.
     package nonisolated let url: String
     /// Where its socket is, if that is in /tmp.
     package nonisolated let temporarySockets: TemporarySockets?
     /// What the server and its tools print.
     package nonisolated let log: URL
 
-    /// Starts a server in `directory`, which is made, with a new cluster and the empty database `jobledger`, when needed.
+    /// Starts a server in `directory`, which is made, with a new cluster and the empty database
+    /// `jobledger`, when needed.
     ///
-    /// Returns when the server accepts connections. As root it runs as the user `postgres`, or else `nobody`, who then
-    /// owns the directory.
+    /// Returns when the server accepts connections. As root it runs as the user `postgres`, or else
+    /// `nobody`, who then owns the directory.
     /// - Parameters:
     ///   - settings: server settings beyond ours, such as `["fsync": "off"]` for tests.
     ///   - listening: how it can be reached.
-    /// - Throws: ``EmbeddedServiceError`` when Postgres is not installed, another process runs a server there, or the server
-    ///   does not come up; the message then has the end of its log.
+    /// - Throws: ``EmbeddedServiceError`` when Postgres is not installed, another process runs a
+    ///   server there, or the server does not come up; the message then has the end of its log.
     package static func start(
         directory: URL, settings: [String: String] = [:], listening: Listening = .unixSocket  // plain: names of settings, our own
     ) async throws -> PrivatePostgres {
@@ -82,10 +87,12 @@ package actor PrivatePostgres {
     /// The process number of the postmaster; `nil` when it does not run.
     package var pid: Int32? { child.flatMap { $0.hasExited ? nil : $0.pid } }
 
-    /// Waits until the server has ended, for whatever reason; returns early when the task is cancelled.
+    /// Waits until the server has ended, for whatever reason; returns early when the task is
+    /// cancelled.
     package func exit() async { _ = await child?.exit() }
 
-    /// Stops the server: fast, and at once when that takes long. Connections are closed; nothing committed is lost.
+    /// Stops the server: fast, and at once when that takes long. Connections are closed; nothing
+    /// committed is lost.
     ///
     /// Works in a cancelled task as well. The directory stays locked until this object is dropped.
     package func stop() async throws {
@@ -108,8 +115,8 @@ package actor PrivatePostgres {
         try await launch()
     }
 
-    /// Stops a server whose socket somebody has removed, a cleaner of /tmp say: it runs, and nobody can reach it. To be restarted by whoever
-    /// waits for its ``exit()``.
+    /// Stops a server whose socket somebody has removed, a cleaner of /tmp say: it runs, and nobody
+    /// can reach it. To be restarted by whoever waits for its ``exit()``.
     package func stopUnreachable() async throws {
         guard let socketPlace, !(socketPlace.isThere && socketPlace.identity(of: Self.socket) != nil) else { return }
         try await end(SIGINT, SIGQUIT, SIGKILL)
@@ -119,7 +126,8 @@ package actor PrivatePostgres {
         guard let child else { return }
         self.child = nil
         socketPlace = nil
-        // A server that ends by itself removes its socket by the path, where another's may be by now.
+        // A server that ends by itself removes its socket by the path, where another's may be by
+        // now.
         let signals = lock.isHeld ? signals : [SIGKILL]
         // A task of its own: the caller's cancellation must not make a patient stop a forceful one.
         let ended = await Task {
@@ -179,7 +187,8 @@ package actor PrivatePostgres {
         let ask = ["\(cluster.programs)/pg_isready", "--quiet", "--timeout=2"] + place
         while true {
             // The server says in its own file when it is ready: cheaper to look at than to ask.
-            let state = directory.read("postgres-data/postmaster.pid")?.split(separator: "\n", omittingEmptySubsequences: false)
+            let state = directory.read("postgres-data/postmaster.pid")?.split(
+                separator: "\n", omittingEmptySubsequences: false)
             if let state, state.count > 7, state[0] == "\(child.pid)", state[7].hasPrefix("ready") {
                 let exit = try await ChildProcess.run(ask, environment: PostgresCluster.environment, log: "/dev/null")
                 if exit == .code(0) { return }

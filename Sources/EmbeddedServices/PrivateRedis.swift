@@ -5,7 +5,8 @@ import Texts
 
 /// A Redis server of our own, without persistence, for as long as this process lives.
 ///
-/// When the process ends without ``stop()``, even by `kill -9`, the kernel sends the server SIGTERM.
+/// When the process ends without ``stop()``, even by `kill -9`, the kernel sends the server
+/// SIGTERM.
 package actor PrivateRedis {
     private static let log = "redis.log"
     /// How long a start may take.
@@ -22,8 +23,9 @@ package actor PrivateRedis {
     /// Where its socket is, while it answers by one.
     private var socketPlace: DirectoryHandle?
 
-    /// `unix://:<password>@<path of its socket>?db=0`, with `&requirepeer=<user>` where that is in /tmp, and over TCP
-    /// `redis://:<password>@127.0.0.1:<port>/0`; the same after every ``restart()``.
+    /// `unix://:<password>@<path of its socket>?db=0`, with `&requirepeer=<user>` where that is in
+    /// /tmp, and over TCP `redis://:<password>@127.0.0.1:<port>/0`; the same after every
+    /// ``restart()``.
     package nonisolated let url: String
     /// Where its socket is, if that is in /tmp.
     package nonisolated let temporarySockets: TemporarySockets?
@@ -34,7 +36,8 @@ package actor PrivateRedis {
     /// - Parameters:
     ///   - settings: lines of redis.conf beyond ours, such as `["maxmemory": "100mb"]`.
     ///   - listening: how it can be reached.
-    /// - Throws: ``EmbeddedServiceError`` as ``PrivatePostgres/start(directory:settings:listening:)`` does.
+    /// - Throws: ``EmbeddedServiceError`` as
+    ///   ``PrivatePostgres/start(directory:settings:listening:)`` does.
     package static func start(
         directory: URL, settings: [String: String] = [:], listening: Listening = .unixSocket  // plain: names of settings, our own
     ) async throws -> PrivateRedis {
@@ -62,7 +65,8 @@ package actor PrivateRedis {
         address = try ServerAddress.choose(listening, of: "redis", socket: Self.socket, in: directory)
         temporarySockets = TemporarySockets(address.sockets, directory.user)
         let password = try Self.password(directory)
-        // In a file, because every user sees command lines; with its own title, because the next start looks for this path.
+        // In a file, because every user sees command lines; with its own title, because the next
+        // start looks for this path.
         var lines = [
             "protected-mode yes", "requirepass \(password)", "dir \(Self.quoted(directory.path("")))", "save \"\"",
             "appendonly no",
@@ -101,7 +105,8 @@ package actor PrivateRedis {
     /// The process number of the server; `nil` when it does not run.
     package var pid: Int32? { child.flatMap { $0.hasExited ? nil : $0.pid } }
 
-    /// Waits until the server has ended, for whatever reason; returns early when the task is cancelled.
+    /// Waits until the server has ended, for whatever reason; returns early when the task is
+    /// cancelled.
     package func exit() async { _ = await child?.exit() }
 
     /// Stops the server, forcefully when that takes long. Works in a cancelled task as well.
@@ -131,7 +136,8 @@ package actor PrivateRedis {
         guard let child else { return }
         self.child = nil
         socketPlace = nil
-        // A server that ends by itself removes its socket by the path, where another's may be by now.
+        // A server that ends by itself removes its socket by the path, where another's may be by
+        // now.
         let signals = lock.isHeld ? signals : [SIGKILL]
         // A task of its own: the caller's cancellation must not make a patient stop a forceful one.
         let ended = await Task {
@@ -177,6 +183,7 @@ package actor PrivateRedis {
     }
 
     private func trouble(_ what: String) -> EmbeddedServiceError {
-        EmbeddedServiceError("Redis \(what).\(directory.diskNote) The end of \(log.path):\n\(directory.lastLines(of: Self.log))")
+        EmbeddedServiceError(
+            "Redis \(what).\(directory.diskNote) The end of \(log.path):\n\(directory.lastLines(of: Self.log))")
     }
 }

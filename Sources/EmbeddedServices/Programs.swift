@@ -7,7 +7,9 @@ enum Programs {
 
     /// The directories of `PATH` and those that a plain user's may lack.
     private static let directories =
-        path.split(separator: ":").map(String.init).filter { $0.hasPrefix("/") } + ["/usr/bin", "/bin", "/usr/sbin", "/sbin"]
+        path.split(separator: ":").map(String.init).filter { $0.hasPrefix("/") } + [
+            "/usr/bin", "/bin", "/usr/sbin", "/sbin",
+        ]
 
     /// - Parameter package: the Debian package to name when the program is missing.
     static func find(_ name: String, package: String) throws -> String {
@@ -15,7 +17,8 @@ enum Programs {
         throw EmbeddedServiceError("\(name) is not installed: apt-get install \(package)")
     }
 
-    /// The directory that holds all programs of a Postgres server: from `PATH`, or the newest that Debian has.
+    /// The directory that holds all programs of a Postgres server: from `PATH`, or the newest that
+    /// Debian has.
     static func postgres() throws -> String {
         let needed = ["postgres", "initdb", "pg_isready"]
         // Debian's own places are named after the version.

@@ -1,14 +1,15 @@
 /// How programs reach a private server.
 package enum Listening: Sendable {
-    /// By a Unix socket in a directory that only the server's user, who is ours unless we are root, and root can enter: nobody else can
-    /// connect to it, nor listen in its place while it is away.
+    /// By a Unix socket in a directory that only the server's user, who is ours unless we are root,
+    /// and root can enter: nobody else can connect to it, nor listen in its place while it is away.
     case unixSocket
-    /// By a port of 127.0.0.1, for clients that know no sockets. While the server is away any local user can listen there, and is sent the
-    /// passwords of those who connect.
+    /// By a port of 127.0.0.1, for clients that know no sockets. While the server is away any local
+    /// user can listen there, and is sent the passwords of those who connect.
     case loopback
 }
 
-/// Where a private server listens. It is the same from one start to the next, but for a socket in /tmp.
+/// Where a private server listens. It is the same from one start to the next, but for a socket in
+/// /tmp.
 enum ServerAddress: Sendable {
     case unixSocket(SocketDirectory)
     case loopback(port: UInt16)
@@ -22,7 +23,9 @@ enum ServerAddress: Sendable {
         switch listening {
         case .unixSocket: .unixSocket(try SocketDirectory.choose(name, socket, directory))
         case .loopback:
-            .loopback(port: try LocalPort.choose(rememberedIn: portFile(name), of: directory.handle, for: directory.user.owner))
+            .loopback(
+                port: try LocalPort.choose(
+                    rememberedIn: portFile(name), of: directory.handle, for: directory.user.owner))
         }
     }
 

@@ -3,7 +3,8 @@ import PrivateFiles
 
 /// The directory of a service, owned by the user it runs as and closed to others.
 ///
-/// That user can put anything in the place of what is in it, so we, who may be root, go by the directory's descriptor and follow no link.
+/// That user can put anything in the place of what is in it, so we, who may be root, go by the
+/// directory's descriptor and follow no link.
 struct ServiceDirectory: Sendable {
     let handle: DirectoryHandle
     let user: ServiceUser
@@ -14,8 +15,8 @@ struct ServiceDirectory: Sendable {
         self.user = user
     }
 
-    /// The path of a file in the directory; of the directory itself for an empty name. Absolute and without links: children run in `/`
-    /// and their command lines are compared.
+    /// The path of a file in the directory; of the directory itself for an empty name. Absolute and
+    /// without links: children run in `/` and their command lines are compared.
     func path(_ name: String) -> String { name.isEmpty ? handle.path : handle.path(name) }
 
     /// Writes a file that only the service and root can read, whole or not at all.
@@ -27,7 +28,8 @@ struct ServiceDirectory: Sendable {
     /// Makes a directory of the service's own.
     func makeDirectory(_ name: String) throws { try handle.makeDirectory(name, for: user.owner) }
 
-    /// Makes the log, so that it is the service's whoever writes to it first, and empties one beyond 10 MiB.
+    /// Makes the log, so that it is the service's whoever writes to it first, and empties one
+    /// beyond 10 MiB.
     func prepareLog(_ name: String) throws { try handle.prepareLog(name, for: user.owner, limit: 10 << 20) }
 
     /// The end of a log, for an error message.
@@ -38,7 +40,9 @@ struct ServiceDirectory: Sendable {
     /// What a server that cannot start may be unable to say in its log: that there is no room.
     var diskNote: String {
         var status = statvfs()
-        guard statvfs(path(""), &status) == 0, UInt64(status.f_bavail) * UInt64(status.f_frsize) < 1 << 20 else { return "" }
+        guard statvfs(path(""), &status) == 0, UInt64(status.f_bavail) * UInt64(status.f_frsize) < 1 << 20 else {
+            return ""
+        }
         return " The disk of \(path("")) is full."
     }
 

@@ -1,7 +1,8 @@
 import Foundation
 import PrivateFiles
 
-/// As whom a service runs, and how: through setpriv(1), so that it is told when we die and is not root.
+/// As whom a service runs, and how: through setpriv(1), so that it is told when we die and is not
+/// root.
 struct ServiceUser: Sendable {
     let uid: uid_t
     let gid: gid_t
@@ -25,8 +26,9 @@ struct ServiceUser: Sendable {
 
     /// The user with what it takes to reach `directory`, which exists.
     ///
-    /// A directory below one that the user cannot enter, such as /root, is reached with the capability to search any.
-    /// It also lets the service read any file: it is given only when the directory cannot be reached otherwise.
+    /// A directory below one that the user cannot enter, such as /root, is reached with the
+    /// capability to search any. It also lets the service read any file: it is given only when the
+    /// directory cannot be reached otherwise.
     func reaching(_ directory: String, log: String) async throws -> ServiceUser {
         if try await canEnter(directory, log: log) { return self }
         var capable = self
@@ -36,8 +38,10 @@ struct ServiceUser: Sendable {
             "user id \(uid) cannot reach \(directory); choose a data directory (--data-dir) that this user can enter")
     }
 
-    /// `command` as this user and in `/`, because the user may not be able to enter our working directory.
-    /// - Parameter signal: sent when the thread that starts it ends, as setpriv(1) names it: `INT`, `TERM`, `KILL`.
+    /// `command` as this user and in `/`, because the user may not be able to enter our working
+    /// directory.
+    /// - Parameter signal: sent when the thread that starts it ends, as setpriv(1) names it: `INT`,
+    ///   `TERM`, `KILL`.
     func command(_ command: [String], parentDeathSignal signal: String) throws -> [String] {
         let setpriv = try Programs.find("setpriv", package: "util-linux")
         let env = try Programs.find("env", package: "coreutils")

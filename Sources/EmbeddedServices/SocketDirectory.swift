@@ -1,10 +1,12 @@
 import Foundation
 import PrivateFiles
 
-/// The directory that has a server's socket: its own, or, where that has a path which no socket can have, a short one in /tmp.
+/// The directory that has a server's socket: its own, or, where that has a path which no socket can
+/// have, a short one in /tmp.
 ///
-/// In /tmp anybody may make a directory of this name while it is away: after a stop, a restart of the machine, a cleaning. So it is removed by
-/// who made it, a new start makes one with a new name, and who connects there asks who listens: ``query``.
+/// In /tmp anybody may make a directory of this name while it is away: after a stop, a restart of
+/// the machine, a cleaning. So it is removed by who made it, a new start makes one with a new name,
+/// and who connects there asks who listens: ``query``.
 struct SocketDirectory: Sendable {
     let path: String
     /// The name of the socket's file.
@@ -37,7 +39,8 @@ struct SocketDirectory: Sendable {
 
     /// Makes it again where it is gone, and removes what an earlier server has left in it.
     ///
-    /// The lock of a socket has the number of the server that made it, and the next believes in it as long as any process has that number.
+    /// The lock of a socket has the number of the server that made it, and the next believes in it
+    /// as long as any process has that number.
     func prepare() throws -> DirectoryHandle {
         let directory = try existing() ?? make()
         for name in ["\(socket).lock", socket] { try directory.remove(name) }
@@ -52,8 +55,9 @@ struct SocketDirectory: Sendable {
         _ = rmdir(path)
     }
 
-    /// What an address says of who must listen there: in /tmp, where a stranger could. In a directory of the server's own nobody can, and the
-    /// address stays one that every client understands.
+    /// What an address says of who must listen there: in /tmp, where a stranger could. In a
+    /// directory of the server's own nobody can, and the address stays one that every client
+    /// understands.
     var query: String { isTemporary ? service.user.name.map { "&requirepeer=\(Self.encoded($0))" } ?? "" : "" }
 
     /// The same for a server that takes a number, too.
@@ -61,7 +65,8 @@ struct SocketDirectory: Sendable {
 
     private func existing() throws -> DirectoryHandle? {
         guard isTemporary else { return service.handle }
-        // The server's user, who may not have root remove anything anywhere else, can write what is remembered.
+        // The server's user, who may not have root remove anything anywhere else, can write what is
+        // remembered.
         guard let directory = try? DirectoryHandle.findPrivate(path, of: service.user.owner), directory.path == path,
             try directory.read(Self.mark) == Self.name(of: service)
         else { return nil }
@@ -85,7 +90,8 @@ struct SocketDirectory: Sendable {
     /// A comma separates hosts; the others need escapes in an address, or in a shell.
     private static func isPlain(_ byte: UInt8) -> Bool {
         switch byte {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"),
             UInt8(ascii: "/"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "-"):
             true
         default: false

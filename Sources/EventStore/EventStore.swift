@@ -17,10 +17,12 @@ package struct EventStore: Sendable {
     ) {
         self.ledger = ledger
         pool = PostgresPool(
-            Self.configuration(url: url, ledger: ledger, applicationName: applicationName), size: connections, timeout: timeout)
+            Self.configuration(url: url, ledger: ledger, applicationName: applicationName), size: connections,
+            timeout: timeout)
     }
 
-    /// Sessions in which the ledger's names need no schema, and in which values have one text form everywhere.
+    /// Sessions in which the ledger's names need no schema, and in which values have one text form
+    /// everywhere.
     package static func configuration(
         url: String, ledger: LedgerName, applicationName: String = "jobledger"
     ) -> PostgresConfiguration {
@@ -30,17 +32,20 @@ package struct EventStore: Sendable {
                 ("search_path", "\"\(ledger.text)\""), ("default_transaction_isolation", "'read committed'"),
                 ("TimeZone", "'UTC'"), ("DateStyle", "'ISO, YMD'"), ("IntervalStyle", "'iso_8601'"),
                 ("extra_float_digits", "1"), ("bytea_output", "'hex'"),
-                // What a role, a database or a server may have set otherwise, and what changes the meaning of a statement.
+                // What a role, a database or a server may have set otherwise, and what changes the
+                // meaning of a statement.
                 ("standard_conforming_strings", "on"), ("array_nulls", "on"), ("transform_null_equals", "off"),
                 ("quote_all_identifiers", "off"), ("row_security", "on"), ("check_function_bodies", "on"),
-                // Limits that an administrator set for people's sessions would end a long replay; ours are in the driver.
+                // Limits that an administrator set for people's sessions would end a long replay;
+                // ours are in the driver.
                 ("statement_timeout", "0"), ("lock_timeout", "0"), ("idle_in_transaction_session_timeout", "0"),
                 ("idle_session_timeout", "0"),
                 // Compiling a statement takes half a second; folding a window of events takes less.
                 ("jit", "off"),
             ])
         configuration.requirement = PostgresRequirement(encoding: "UTF8", oldestServer: 150_000, schema: ledger.text)
-        // What is answered is on the disk, whatever the role or the server says of its own; what waits for replicas is left as it is.
+        // What is answered is on the disk, whatever the role or the server says of its own; what
+        // waits for replicas is left as it is.
         configuration.sessionStatements = [
             "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
         ]
@@ -61,7 +66,9 @@ package struct EventStore: Sendable {
 
     /// The last position recorded at or before `moment`.
     package func position(at moment: Timestamp) async throws -> Position {
-        try await pool.withConnection { try await $0.query("SELECT position_at($1)", PostgresTimestamp(moment)).only().decode(0) }
+        try await pool.withConnection {
+            try await $0.query("SELECT position_at($1)", PostgresTimestamp(moment)).only().decode(0)
+        }
     }
 }
 

@@ -1,13 +1,16 @@
 import LedgerCore
 
-/// What one subscription has, what it lacks, and what is to be done next: a plain value, without network or clock.
+/// What one subscription has, what it lacks, and what is to be done next: a plain value, without
+/// network or clock.
 ///
-/// Each event has a number, and says behind which number it follows: of the log as a whole it is the position, of a single job the
-/// version. An event that follows what is known is the next one; one that is known has come twice; anything else shows that something
-/// between is missing. What is missing is not waited for: whatever was announced has been committed before, so a look at the log, begun
-/// now, finds it. That is why nothing is kept while the subscription is ``Phase/catchUp``, and why what comes during a look is held: it may be
-/// newer than what the look sees. A replica of the log may be late: a look that does not come as far as what was announced and not held
-/// does not count.
+/// Each event has a number, and says behind which number it follows: of the log as a whole it is
+/// the position, of a single job the version. An event that follows what is known is the next one;
+/// one that is known has come twice; anything else shows that something between is missing. What is
+/// missing is not waited for: whatever was announced has been committed before, so a look at the
+/// log, begun now, finds it. That is why nothing is kept while the subscription is
+/// ``Phase/catchUp``, and why what comes during a look is held: it may be newer than what the look
+/// sees. A replica of the log may be late: a look that does not come as far as what was announced
+/// and not held does not count.
 ///
 ///     catchUp ──nextStep──▶ reading ──read to the end──▶ live ──a gap, or no room──▶ catchUp
 ///        ▲                     │ failed, or more to come
@@ -22,7 +25,8 @@ struct Delivery<Event: Sendable>: Sendable {
     /// Something that was received.
     struct Received: Sendable {
         var mark: Mark
-        /// Everything that is numbered between this and `mark` does not concern the subscription, or has been told before.
+        /// Everything that is numbered between this and `mark` does not concern the subscription,
+        /// or has been told before.
         var follows: Int64
         /// `nil` where the subscription does not want to see it.
         var event: Event?
@@ -114,7 +118,8 @@ struct Delivery<Event: Sendable>: Sendable {
     }
 
     /// There are events up to `number`.
-    /// - Parameter shouldBeKnown: whether they have been published, so that one that is not known is missing.
+    /// - Parameter shouldBeKnown: whether they have been published, so that one that is not known
+    ///   is missing.
     mutating func announce(upTo number: Int64, shouldBeKnown: Bool) -> Bool {
         announced = max(announced, number)
         guard number > known.number else { return false }
@@ -169,7 +174,8 @@ struct Delivery<Event: Sendable>: Sendable {
         }
     }
 
-    /// The look has come to its end. False where it found nothing, and there should be something: whoever looks again should wait a little.
+    /// The look has come to its end. False where it found nothing, and there should be something:
+    /// whoever looks again should wait a little.
     mutating func finishRead(_ page: Page) -> Bool {
         // Where the feed has stopped meanwhile, this is for another time.
         guard let held = heldDuringRead() else { return true }
@@ -207,7 +213,9 @@ struct Delivery<Event: Sendable>: Sendable {
         guard received.mark.number > known.number else { return }
         guard received.follows <= known.number else { return fallBehind(\.gaps) }
         if let event = received.event {
-            guard receivedReady.events < most.events, receivedReady.bytes < most.bytes else { return fallBehind(\.overflows) }
+            guard receivedReady.events < most.events, receivedReady.bytes < most.bytes else {
+                return fallBehind(\.overflows)
+            }
             ready.append(event)
             receivedReady.events += 1
             receivedReady.bytes += received.bytes

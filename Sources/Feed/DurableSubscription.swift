@@ -3,13 +3,16 @@ import LedgerCore
 import Postgres
 
 extension Feed {
-    /// Runs `body` with the subscription of a name, which goes on behind what was acknowledged last, in whatever process that was.
+    /// Runs `body` with the subscription of a name, which goes on behind what was acknowledged
+    /// last, in whatever process that was.
     ///
-    /// A name belongs to the database's user who took it first: no other can take it, or move it on.
+    /// A name belongs to the database's user who took it first: no other can take it, or move it
+    /// on.
     ///
-    /// One process at a time has a name: another one waits here until the first is done, or has been gone for three seconds. Should the name
-    /// be lost while `body` runs (Postgres was away for longer than that, and another took it), `body` is cancelled and
-    /// ``SubscriptionTaken`` is thrown. What was given and not acknowledged is given again to whoever comes next.
+    /// One process at a time has a name: another one waits here until the first is done, or has
+    /// been gone for three seconds. Should the name be lost while `body` runs (Postgres was away
+    /// for longer than that, and another took it), `body` is cancelled and ``SubscriptionTaken`` is
+    /// thrown. What was given and not acknowledged is given again to whoever comes next.
     /// - Parameters:
     ///   - name: 1 to 200 characters.
     ///   - position: where a name that is new begins; `nil` for the end of the log.
@@ -40,14 +43,18 @@ extension Feed {
         }
     }
 
-    /// Forgets a name and what was acknowledged under it. False where there is none; an error while a process has it.
+    /// Forgets a name and what was acknowledged under it. False where there is none; an error while
+    /// a process has it.
     @discardableResult
     package func forgetSubscription(named name: String) async throws -> Bool {
-        try await store.pool.withConnection { try await $0.query("SELECT forget_subscription($1)", name).only().decode(0) }
+        try await store.pool.withConnection {
+            try await $0.query("SELECT forget_subscription($1)", name).only().decode(0)
+        }
     }
 }
 
-/// A subscription whose progress is kept in the ledger: see ``Feed/withSubscription(named:after:jobs:types:_:)``.
+/// A subscription whose progress is kept in the ledger: see
+/// ``Feed/withSubscription(named:after:jobs:types:_:)``.
 package struct DurableSubscription: AsyncSequence, Sendable {
     package typealias Element = FeedEvent
     let events: Subscription
@@ -55,12 +62,14 @@ package struct DurableSubscription: AsyncSequence, Sendable {
 
     package func makeAsyncIterator() -> Subscription.Iterator { events.makeAsyncIterator() }
 
-    /// Notes down that everything up to `position` has been dealt with: after a restart the subscription goes on behind it. It never goes
-    /// back; acknowledging less than before changes nothing. Each call is a small transaction: many events may share one.
+    /// Notes down that everything up to `position` has been dealt with: after a restart the
+    /// subscription goes on behind it. It never goes back; acknowledging less than before changes
+    /// nothing. Each call is a small transaction: many events may share one.
     package func acknowledge(_ position: Position) async throws { try await place.acknowledge(position) }
 }
 
-/// Somebody else has the subscription's name now, or the ledger is another one: nothing can be acknowledged any more.
+/// Somebody else has the subscription's name now, or the ledger is another one: nothing can be
+/// acknowledged any more.
 package struct SubscriptionTaken: Error, Sendable, CustomStringConvertible {
     package let name: String
     package var description: String {
@@ -72,7 +81,8 @@ package struct SubscriptionTaken: Error, Sendable, CustomStringConvertible {
 struct SubscriptionPlace: Sendable {
     let store: EventStore
     let name: String
-    /// Tells this holder from all others, and is known to nobody else: the ledger keeps its hash. 256 random bits.
+    /// Tells this holder from all others, and is known to nobody else: the ledger keeps its hash.
+    /// 256 random bits.
     private let holder: String = {
         var generator = SystemRandomNumberGenerator()
         return (0..<4).map { _ in String(generator.next(), radix: 36) }.joined(separator: "-")
@@ -106,10 +116,13 @@ struct SubscriptionPlace: Sendable {
         if !isOurs { throw SubscriptionTaken(name: name) }
     }
 
-    /// Also when the task is cancelled, which is when it matters most. Where that fails, it runs out by itself.
+    /// Also when the task is cancelled, which is when it matters most. Where that fails, it runs
+    /// out by itself.
     func giveUp() async {
         let task = Task {
-            _ = try? await store.pool.withConnection { try await $0.query("SELECT release_subscription($1, $2)", name, holder) }
+            _ = try? await store.pool.withConnection {
+                try await $0.query("SELECT release_subscription($1, $2)", name, holder)
+            }
         }
         await task.value
     }

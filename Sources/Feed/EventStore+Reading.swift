@@ -12,7 +12,8 @@ struct Found: Sendable {
 }
 
 extension EventStore {
-    /// The next events of a subscription: bounded by their number and about by their bytes; one event may be larger by itself.
+    /// The next events of a subscription: bounded by their number and about by their bytes; one
+    /// event may be larger by itself.
     func events(
         _ selection: Selection, after mark: Delivery<FeedEvent>.Mark, limit: Int, bytes: Int
     ) async throws -> Found {
@@ -33,7 +34,8 @@ extension EventStore {
                 size += event.json.count
                 events.append(event)
             }
-            // What is left of the statement is called off now: the connection's next user shall not wait for it.
+            // What is left of the statement is called off now: the connection's next user shall not
+            // wait for it.
             if isHeavy { try await connection.query("SELECT") }
             guard let last else { throw PostgresError.unexpected("the ledger's own row is missing") }
             let isFull = isHeavy || events.count == limit
@@ -59,7 +61,8 @@ extension EventStore {
         return position + min(head - position, mostRows)
     }
 
-    /// One statement, so that the head and the events are of one moment. There is a row also where there is no event.
+    /// One statement, so that the head and the events are of one moment. There is a row also where
+    /// there is no event.
     private static func statement(_ selection: Selection, after position: Position, limit: Int) -> PostgresStatement {
         var parameters: [any PostgresEncodable] = [position, Int64(limit)]
         func parameter(_ value: any PostgresEncodable) -> String {
@@ -71,7 +74,8 @@ extension EventStore {
         let events: String
         var last = "(SELECT NULL::integer AS version, NULL::text AS type)"
         if let jobs = selection.jobs {
-            // Of each job those behind the version that stands at the position, found from the stream's end: what was seen last is not far.
+            // Of each job those behind the version that stands at the position, found from the
+            // stream's end: what was seen last is not far.
             events = """
                 SELECT next.*
                   FROM unnest(\(parameter(Array(jobs)))::text[]) AS wanted (job)
@@ -114,7 +118,8 @@ extension EventStore {
         var jobs: [JobID: (version: Int32, position: Position)] = [:]
     }
 
-    /// The last events of those jobs that have any in a stretch of the log. It costs what the stretch is long, however many the jobs.
+    /// The last events of those jobs that have any in a stretch of the log. It costs what the
+    /// stretch is long, however many the jobs.
     /// - Parameters:
     ///   - upTo: `nil` for the head.
     ///   - most: of a stretch that is longer, nothing is said.

@@ -36,8 +36,9 @@ extension Feed {
         }
     }
 
-    /// Nothing of a message is looked at before its code. What it says of a job stands in it, so it does not matter on which channel it comes: a message
-    /// that is repeated there is one that comes twice.
+    /// Nothing of a message is looked at before its code. What it says of a job stands in it, so it
+    /// does not matter on which channel it comes: a message that is repeated there is one that
+    /// comes twice.
     private func receive(_ payload: [UInt8], on channel: ExactText) {
         guard let code = state.withLock({ $0.polling.code }) else { return }
         guard let message = code.opened(payload) else { return reject(payload, "it is not the relay's") }
@@ -68,22 +69,25 @@ extension Feed {
             metadata: ["reason": "\(reason)", "message": "\(String(decoding: payload.prefix(100), as: UTF8.self))"])
     }
 
-    /// Each message is read once, whoever it goes to, and those whom it does not concern are not touched.
+    /// Each message is read once, whoever it goes to, and those whom it does not concern are not
+    /// touched.
     private func receive(_ event: FeedEvent, of epoch: EventID) {
         let now = Int64(Date().timeIntervalSince1970 * 1e6)
-        let received: (everything: [SubscriptionBuffer], ofJob: [SubscriptionBuffer], follows: Position?)? = state.withLock {
-            state in
-            // The epoch may have changed since the code was looked at, and what was received of the old one says nothing of this.
-            guard state.polling.epoch == epoch else { return nil }
-            state.lag.add(Double(now - event.recordedAt.microseconds) / 1e6)
-            var follows: Position?
-            if event.hasData {
-                follows = state.receivedSpan.receive(event.position)
-            } else {
-                state.receivedSpan.receiveNotice(event.position)
+        let received: (everything: [SubscriptionBuffer], ofJob: [SubscriptionBuffer], follows: Position?)? =
+            state.withLock {
+                state in
+                // The epoch may have changed since the code was looked at, and what was received of the
+                // old one says nothing of this.
+                guard state.polling.epoch == epoch else { return nil }
+                state.lag.add(Double(now - event.recordedAt.microseconds) / 1e6)
+                var follows: Position?
+                if event.hasData {
+                    follows = state.receivedSpan.receive(event.position)
+                } else {
+                    state.receivedSpan.receiveNotice(event.position)
+                }
+                return (state.subscribers.everything, state.subscribers.byJob[event.job] ?? [], follows)
             }
-            return (state.subscribers.everything, state.subscribers.byJob[event.job] ?? [], follows)
-        }
         guard let received else { return }
         for buffers in [received.everything, received.ofJob] {
             for buffer in buffers {

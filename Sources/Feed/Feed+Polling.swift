@@ -7,16 +7,20 @@ import Postgres
 /// What a feed knows from polling Postgres.
 struct Polling: Sendable {
     var epoch: EventID?
-    /// What the relay's messages are told by; `nil` before the first answer, when nothing that Redis brings is believed.
+    /// What the relay's messages are told by; `nil` before the first answer, when nothing that
+    /// Redis brings is believed.
     var code: MessageCode?
     /// How far the log went.
     var head: Position = 0
-    /// How often the log turned out to be shorter than before. That it is of another epoch, each subscription tells by its own.
+    /// How often the log turned out to be shorter than before. That it is of another epoch, each
+    /// subscription tells by its own.
     var era = 0
-    /// Everything of the jobs up to here has been told to their subscriptions; `nil` where that is not known.
+    /// Everything of the jobs up to here has been told to their subscriptions; `nil` where that is
+    /// not known.
     var told: Position?
     var last: ContinuousClock.Instant?
-    /// Whether to ask for the head itself, whatever Redis says: for a channel that is listened to from now on.
+    /// Whether to ask for the head itself, whatever Redis says: for a channel that is listened to
+    /// from now on.
     var isUrgent = true
     /// Whether that also concerns who counts positions: for the pattern.
     var concernsPattern = true
@@ -26,9 +30,11 @@ struct Polling: Sendable {
 
 /// The half of a feed that asks Postgres, once for all subscriptions.
 ///
-/// Who receives everything knows by the head's beat whether something is missing at the end. Who receives one job does not: what came behind
-/// the last event that it received may be anybody's. So whenever the beat has moved on, and not more often than ``poll``, the feed asks
-/// which of its jobs have how many events up to there. While nobody tells the head it asks for that as well, and all that is new is read.
+/// Who receives everything knows by the head's beat whether something is missing at the end. Who
+/// receives one job does not: what came behind the last event that it received may be anybody's. So
+/// whenever the beat has moved on, and not more often than ``poll``, the feed asks which of its
+/// jobs have how many events up to there. While nobody tells the head it asks for that as well, and
+/// all that is new is read.
 extension Feed {
     /// A stretch longer than this is not searched for jobs: each subscription looks for itself.
     private static let longestStretch: Int64 = 100_000
@@ -50,7 +56,8 @@ extension Feed {
                 if !isAway { logger.warning("Postgres does not answer, asking again", metadata: ["error": "\(error)"]) }
                 isAway = true
             }
-            // However long an answer takes, polling takes a quarter of the time at most. Cancelled: the loop ends.
+            // However long an answer takes, polling takes a quarter of the time at most. Cancelled:
+            // the loop ends.
             try? await Task.sleep(for: start.duration(to: .now) * 3)
         }
     }
@@ -58,9 +65,11 @@ extension Feed {
     private struct Question {
         var jobs: [JobID]
         var after: Position?
-        /// Everything up to here has been published and should be known; `nil` to ask what there is.
+        /// Everything up to here has been published and should be known; `nil` to ask what there
+        /// is.
         var upTo: Position?
-        /// Whether the answer is for those who count positions too. While the head beats, that says what they lack.
+        /// Whether the answer is for those who count positions too. While the head beats, that says
+        /// what they lack.
         var concernsPositions: Bool
     }
 
@@ -69,8 +78,9 @@ extension Feed {
         state.withLock { state in
             let now = ContinuousClock.now
             let told = state.receivedSpan.told(at: now)
-            // How far Postgres went when it was asked last should have been told by now. Where it was not, the beats are late, or somebody holds
-            // back messages and repeats old beats: what was there then is asked for all the same.
+            // How far Postgres went when it was asked last should have been told by now. Where it
+            // was not, the beats are late, or somebody holds back messages and repeats old beats:
+            // what was there then is asked for all the same.
             let isHeldBack = told.map { $0 < state.polling.head } ?? false
             let upTo = state.polling.isUrgent ? nil : told.map { max($0, state.polling.head) }
             if let upTo, let last = state.polling.last, last.duration(to: now) < Self.longestTrust {
@@ -103,7 +113,8 @@ extension Feed {
             if state.polling.code?.isOf(news.secret, news.epoch) != true {
                 state.polling.code = MessageCode(secret: news.secret, ledger: store.ledger, epoch: news.epoch)
             }
-            // Another ledger's positions are not those that were told. A replica may not have come to where the beat is.
+            // Another ledger's positions are not those that were told. A replica may not have come
+            // to where the beat is.
             state.polling.told = isAnother ? nil : max(min(upTo, news.head), question.after ?? 0)
             if isAnother { state.receivedSpan.cut() }
             if isShorter { state.polling.era += 1 }
@@ -127,7 +138,8 @@ extension Feed {
         guard let after, news.head - after <= Self.longestStretch else { return buffer.suspectGap() }
         let newest = (buffer.selection.jobs ?? []).compactMap { news.jobs[$0] }.max { $0.position < $1.position }
         if let newest {
-            buffer.announce(upTo: buffer.countsVersions ? Int64(newest.version) : newest.position, shouldBeKnown: isPublished)
+            buffer.announce(
+                upTo: buffer.countsVersions ? Int64(newest.version) : newest.position, shouldBeKnown: isPublished)
         } else if !buffer.countsVersions {
             buffer.pass(from: after, upTo: upTo)
         }

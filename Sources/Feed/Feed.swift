@@ -4,13 +4,15 @@ import LedgerCore
 import Logging
 import Redis
 
-/// The live feed of one ledger in one process: any number of subscriptions over one connection to Redis.
+/// The live feed of one ledger in one process: any number of subscriptions over one connection to
+/// Redis.
 ///
 /// Make one a process, keep ``run()`` going beside whoever subscribes, and:
 ///
 ///     for try await event in feed.subscribe(after: position, job: "backtest-7") { … }
 ///
-/// Redis may lose anything at any time, a subscription does not: what is missing shows by the numbers, and is read from Postgres.
+/// Redis may lose anything at any time, a subscription does not: what is missing shows by the
+/// numbers, and is read from Postgres.
 package final class Feed: Sendable {
     let store: EventStore
     let bufferLimits: BufferLimits
@@ -47,7 +49,8 @@ package final class Feed: Sendable {
         var told: ContinuousClock.Instant?
     }
 
-    /// What a subscription holds at most while its consumer is busy. One that is slower is read from Postgres again.
+    /// What a subscription holds at most while its consumer is busy. One that is slower is read
+    /// from Postgres again.
     package struct BufferLimits: Sendable {
         package var events: Int
         package var bytes: Int
@@ -60,7 +63,8 @@ package final class Feed: Sendable {
     /// - Parameters:
     ///   - store: whose connections catching up takes its turn on.
     ///   - redis: `nil` to ask Postgres only.
-    ///   - poll: how often Postgres is asked what is new, once for all subscriptions, while Redis says nothing.
+    ///   - poll: how often Postgres is asked what is new, once for all subscriptions, while Redis
+    ///     says nothing.
     package init(
         store: EventStore, redis: RedisConfiguration?, poll: Duration = .milliseconds(250),
         bufferLimits: BufferLimits = BufferLimits(),
@@ -76,8 +80,8 @@ package final class Feed: Sendable {
         (wakes, wake) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 
-    /// Listens, and asks, for all subscriptions until the task is cancelled. Then they end with ``FeedStopped``, and so does each
-    /// that is made later. A feed runs once.
+    /// Listens, and asks, for all subscriptions until the task is cancelled. Then they end with
+    /// ``FeedStopped``, and so does each that is made later. A feed runs once.
     package func run() async {
         state.withLock { state in
             precondition(state.phase == .new, "a feed runs once")
@@ -116,7 +120,8 @@ package final class Feed: Sendable {
 
     /// All events, or those of some jobs, or of some types: each once and in order.
     /// - Parameters:
-    ///   - after: the last position that the subscriber has; 0 for all there are, `nil` for those from the first call of `next` on.
+    ///   - after: the last position that the subscriber has; 0 for all there are, `nil` for those
+    ///     from the first call of `next` on.
     ///   - epoch: the epoch that `after` belongs to, where the subscriber remembers it.
     ///   - jobs: `nil` for all.
     ///   - types: `nil` for all.
@@ -126,7 +131,8 @@ package final class Feed: Sendable {
         Subscription(feed: self, Selection(jobs: jobs, types: types, endsWithJob: false), after: position, epoch: epoch)
     }
 
-    /// The events of one job; the sequence ends behind the job's last, also where its type is not among `types`.
+    /// The events of one job; the sequence ends behind the job's last, also where its type is not
+    /// among `types`.
     package func subscribe(
         after position: Position? = 0, epoch: EventID? = nil, job: JobID, types: Set<EventType>? = nil
     ) -> Subscription {

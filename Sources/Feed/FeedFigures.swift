@@ -4,18 +4,22 @@ import BlockingIO
 package struct FeedFigures: Sendable, Equatable {
     /// Subscriptions now.
     package var subscribers = 0
-    /// How often a subscription found by the numbers that events were missing, however many at once.
+    /// How often a subscription found by the numbers that events were missing, however many at
+    /// once.
     package var gapsDetected = 0
-    /// Events that subscriptions read from Postgres after they had been live, because they were missing or the consumer was slow.
+    /// Events that subscriptions read from Postgres after they had been live, because they were
+    /// missing or the consumer was slow.
     package var refilledEvents = 0
     /// How often a consumer was too slow for its buffer.
     package var overflows = 0
-    /// Messages on Redis that were not the ledger's relay's, and were dropped: forged, of a relay that is older or of another ledger of this name, or of
-    /// the time before a change of the key was known.
+    /// Messages on Redis that were not the ledger's relay's, and were dropped: forged, of a relay
+    /// that is older or of another ledger of this name, or of the time before a change of the key
+    /// was known.
     package var rejectedMessages = 0
     /// Whether Redis is listened to now.
     package var isJoined = false
-    /// From when an event was recorded until it was here, by the clocks of the two machines, for events that came by Redis.
+    /// From when an event was recorded until it was here, by the clocks of the two machines, for
+    /// events that came by Redis.
     package var deliveryLag = LagHistogram()
 }
 

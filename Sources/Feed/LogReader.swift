@@ -3,11 +3,13 @@ import LedgerCore
 import Postgres
 import Redis
 
-/// Reads the log for a relay and spells it out for Redis, so that one batch can be made while the one before is published.
+/// Reads the log for a relay and spells it out for Redis, so that one batch can be made while the
+/// one before is published.
 ///
-/// Each window is one round trip: the server waits until there are events, or for ``timeout``, and then gives what there is. So
-/// windows are as large as the backlog is: a single event when the relay is live, the limit when it is behind. Memory holds one batch of
-/// a window, whatever the size of the data.
+/// Each window is one round trip: the server waits until there are events, or for ``timeout``, and
+/// then gives what there is. So windows are as large as the backlog is: a single event when the
+/// relay is live, the limit when it is behind. Memory holds one batch of a window, whatever the
+/// size of the data.
 actor LogReader {
     /// Events one behind the other, as commands for Redis, and behind them the head.
     struct Batch: Sendable {
@@ -32,14 +34,17 @@ actor LogReader {
     static let largestData = 64 << 10
     /// How long the server waits for events; then there is an empty batch, a sign of life.
     private static let timeout = Duration.milliseconds(200)
-    /// About how many bytes of events make a batch: the checkpoint moves once a batch, and memory holds a few of them.
+    /// About how many bytes of events make a batch: the checkpoint moves once a batch, and memory
+    /// holds a few of them.
     private static let batch = 512 << 10
 
     /// - Parameters:
     ///   - connection: nobody else uses it.
     ///   - code: of the ledger, in its present epoch.
     ///   - limit: the most events a window.
-    init(_ connection: PostgresConnection, of ledger: LedgerName, code: MessageCode, after position: Position, limit: Int) {
+    init(
+        _ connection: PostgresConnection, of ledger: LedgerName, code: MessageCode, after position: Position, limit: Int
+    ) {
         self.connection = connection
         self.ledger = ledger
         self.code = code
@@ -67,7 +72,9 @@ actor LogReader {
         return batch
     }
 
-    private static func next(of rest: PostgresCopyOut.Iterator) async throws -> (next: [UInt8], rest: PostgresCopyOut.Iterator)? {
+    private static func next(of rest: PostgresCopyOut.Iterator) async throws -> (
+        next: [UInt8], rest: PostgresCopyOut.Iterator
+    )? {
         var rest = rest
         return try await rest.next().map { ($0, rest) }
     }
@@ -88,9 +95,11 @@ actor LogReader {
             let bytes = chunk.span
             message.removeAll(keepingCapacity: true)
             message.append(
-                cloudEvent: event.id, of: ledger, type: event.type, job: bytes.extracting(event.job), position: event.position,
+                cloudEvent: event.id, of: ledger, type: event.type, job: bytes.extracting(event.job),
+                position: event.position,
                 version: event.version, occurredAt: event.occurredAt, recordedAt: event.recordedAt,
-                total: event.total, metadata: bytes.extracting(event.metadata), data: bytes.extracting(event.data ?? 0..<0))
+                total: event.total, metadata: bytes.extracting(event.metadata),
+                data: bytes.extracting(event.data ?? 0..<0))
             code.seal(&message)
             channel.removeSubrange(channelPrefix...)
             channel += chunk[event.job]

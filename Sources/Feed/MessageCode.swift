@@ -2,18 +2,20 @@ import Crypto
 import LedgerCore
 import Postgres
 
-/// What tells a message of the ledger's relay from anybody else's: a code at its end, under a key that lies in the ledger and that relay and
-/// readers may read.
+/// What tells a message of the ledger's relay from anybody else's: a code at its end, under a key
+/// that lies in the ledger and that relay and readers may read.
 ///
-/// A message is a JSON object, and the code its last member: `"mac"`, the first 16 bytes of HMAC-SHA256 over the object without it, in hex. Half a
-/// hash is what RFC 2104 asks for at least, and nobody can guess 128 bits by sending. The key is made of the ledger's secret, name and epoch, so that a
-/// message is worth nothing in another ledger, or in another epoch of this one; for which job it is, stands in it.
+/// A message is a JSON object, and the code its last member: `"mac"`, the first 16 bytes of
+/// HMAC-SHA256 over the object without it, in hex. Half a hash is what RFC 2104 asks for at least,
+/// and nobody can guess 128 bits by sending. The key is made of the ledger's secret, name and
+/// epoch, so that a message is worth nothing in another ledger, or in another epoch of this one;
+/// for which job it is, stands in it.
 struct MessageCode: Sendable {
     /// The ledger's secret, and where it holds.
     private let secret: [UInt8]
     let epoch: EventID
-    /// The key as the two halves of HMAC take it (RFC 2104), a block of the hash each. ``HMAC`` itself copies the state of a hash several times a
-    /// message, which took as long as the hash.
+    /// The key as the two halves of HMAC take it (RFC 2104), a block of the hash each. ``HMAC``
+    /// itself copies the state of a hash several times a message, which took as long as the hash.
     private let innerPad: [UInt8]
     private let outerPad: [UInt8]
 
@@ -23,8 +25,8 @@ struct MessageCode: Sendable {
     private static let length = 16
     /// What a message is longer by; its own closing brace stays.
     static let size = opening.count + 2 * length + 1
-    /// A message that is longer is none of ours, and its code is not computed: an event without its data is far smaller, and data of more than
-    /// 64 KiB do not go through Redis.
+    /// A message that is longer is none of ours, and its code is not computed: an event without its
+    /// data is far smaller, and data of more than 64 KiB do not go through Redis.
     static let longestMessage = 1 << 20
 
     init(secret: [UInt8], ledger: LedgerName, epoch: EventID) {
@@ -38,7 +40,8 @@ struct MessageCode: Sendable {
     /// That of the ledger, as it is now.
     static func load(of ledger: LedgerName, on connection: PostgresConnection) async throws -> MessageCode {
         let row = try await connection.query("SELECT secret, epoch FROM ledger, feed_key").only()
-        return MessageCode(secret: try row.decode(0, as: PostgresBytes.self).bytes, ledger: ledger, epoch: try row.decode(1))
+        return MessageCode(
+            secret: try row.decode(0, as: PostgresBytes.self).bytes, ledger: ledger, epoch: try row.decode(1))
     }
 
     /// Whether it is that of this secret and epoch.
@@ -60,7 +63,8 @@ struct MessageCode: Sendable {
     func opened(_ payload: [UInt8]) -> [UInt8]? {
         let end = payload.count - Self.size - 1
         guard end > 0, payload.count <= Self.longestMessage,
-            payload[end..<(end + Self.opening.count)].elementsEqual(Self.opening), payload.suffix(2).elementsEqual(Self.closing)
+            payload[end..<(end + Self.opening.count)].elementsEqual(Self.opening),
+            payload.suffix(2).elementsEqual(Self.closing)
         else { return nil }
         var message = payload
         message.removeSubrange(end...)

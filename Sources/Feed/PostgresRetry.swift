@@ -1,7 +1,8 @@
 import BlockingIO
 import Postgres
 
-/// Asks Postgres, as often as it takes for as long as waiting may help. Cancelled, it says so as everything else in Swift does.
+/// Asks Postgres, as often as it takes for as long as waiting may help. Cancelled, it says so as
+/// everything else in Swift does.
 func retryingPostgres<Answer: Sendable>(
     isolation actor: isolated (any Actor)? = #isolation, _ question: @Sendable () async throws -> Answer
 ) async throws -> Answer {

@@ -33,7 +33,8 @@ struct Publishing: Sendable {
         }
     }
 
-    /// Sends a batch, as often as it takes; subscribers may then see some of it again. An error reply to any message fails it.
+    /// Sends a batch, as often as it takes; subscribers may then see some of it again. An error
+    /// reply to any message fails it.
     private func send(_ batch: LogReader.Batch) async throws {
         var isAway = false
         while true {
@@ -52,7 +53,8 @@ struct Publishing: Sendable {
     }
 }
 
-/// How far a relay has published: written by who publishes, read by who notes it down. Several steps that nobody has read are one.
+/// How far a relay has published: written by who publishes, read by who notes it down. Several
+/// steps that nobody has read are one.
 final class Progress: Sendable {
     /// Gives an element when there may be something to do.
     let wakes: AsyncStream<Void>

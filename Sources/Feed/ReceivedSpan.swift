@@ -1,6 +1,7 @@
 import LedgerCore
 
-/// What a feed has received of the log as a whole: a plain value. Every position that it is told is one of `Position.positions`.
+/// What a feed has received of the log as a whole: a plain value. Every position that it is told is
+/// one of `Position.positions`.
 struct ReceivedSpan: Sendable {
     /// Every event behind `from`, up to `upTo`, has been received.
     private var run: (from: Position, upTo: Position)?
@@ -10,10 +11,12 @@ struct ReceivedSpan: Sendable {
     /// When the head was told last, and where it was.
     private var beat: (position: Position, at: ContinuousClock.Instant)?
 
-    /// The relay tells the head at least every second. When it does not, or not to us, nothing that we do not receive means anything.
+    /// The relay tells the head at least every second. When it does not, or not to us, nothing that
+    /// we do not receive means anything.
     static let longestSilence = Duration.milliseconds(1500)
 
-    /// An event has come. Returns the position behind which everything up to this one has been received.
+    /// An event has come. Returns the position behind which everything up to this one has been
+    /// received.
     mutating func receive(_ position: Position) -> Position {
         guard let (from, upTo) = run, position <= upTo + 1 else {
             run = (position - 1, position)
@@ -28,7 +31,8 @@ struct ReceivedSpan: Sendable {
         if position > run?.upTo ?? 0 { run = (position, position) }
     }
 
-    /// The head has come, behind its events. Returns whether one of them is missing, if all of them had to come here.
+    /// The head has come, behind its events. Returns whether one of them is missing, if all of them
+    /// had to come here.
     mutating func beat(_ position: Position, at now: ContinuousClock.Instant) -> Bool {
         beat = (position, now)
         guard position > run?.upTo ?? 0 else { return false }
@@ -39,7 +43,8 @@ struct ReceivedSpan: Sendable {
     /// The line was cut: some things have not been received.
     mutating func cut() { (run, beat) = (nil, nil) }
 
-    /// Everything up to here has been told to whom it concerns, or was lost; `nil` where nobody tells anything.
+    /// Everything up to here has been told to whom it concerns, or was lost; `nil` where nobody
+    /// tells anything.
     func told(at now: ContinuousClock.Instant) -> Position? {
         beat.flatMap { $0.at.duration(to: now) < Self.longestSilence ? $0.position : nil }
     }

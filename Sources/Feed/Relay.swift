@@ -5,14 +5,17 @@ import Logging
 import Postgres
 import Redis
 
-/// Publishes the log, in order, to Redis: each event to its job's channel, and the head position as a beat.
+/// Publishes the log, in order, to Redis: each event to its job's channel, and the head position as
+/// a beat.
 ///
-/// It resumes from its checkpoint. What was published but not yet checkpointed when it was killed is published again; subscribers
-/// tell by the position. Any number may run: one holds the lease, the others stand by. While Redis is away it waits,
-/// and nothing is lost, for the log keeps everything.
+/// It resumes from its checkpoint. What was published but not yet checkpointed when it was killed
+/// is published again; subscribers tell by the position. Any number may run: one holds the lease,
+/// the others stand by. While Redis is away it waits, and nothing is lost, for the log keeps
+/// everything.
 ///
-/// Three things go on at once: a batch is read (``LogReader``), the one before is published (``Publishing``), and what was published
-/// before that is noted down, here, on a connection of its own, together with the lease. Now and then it looks who holds the log (``LogLockWatch``).
+/// Three things go on at once: a batch is read (``LogReader``), the one before is published
+/// (``Publishing``), and what was published before that is noted down, here, on a connection of its
+/// own, together with the lease. Now and then it looks who holds the log (``LogLockWatch``).
 package struct Relay: Sendable {
     private let store: EventStore
     private let redis: RedisClient
@@ -30,7 +33,8 @@ package struct Relay: Sendable {
 
     /// - Parameters:
     ///   - window: the most events that are read by one statement. Memory does not depend on it.
-    ///   - longestHold: for how long a session may hold the log before the relay ends it; `nil` only reports.
+    ///   - longestHold: for how long a session may hold the log before the relay ends it; `nil`
+    ///     only reports.
     package init(
         store: EventStore, url: String, redis: RedisConfiguration, window: Int = 100_000, longestHold: Duration? = nil,
         logger: Logger
@@ -43,7 +47,8 @@ package struct Relay: Sendable {
         lease = Lease("relay", holder: UUID.version7().text)
         var configuration = EventStore.configuration(
             url: url, ledger: store.ledger, applicationName: "jobledger relay \(store.ledger)")
-        // A checkpoint that is lost in a crash costs a repetition, not an event; so it need not wait for the disk.
+        // A checkpoint that is lost in a crash costs a repetition, not an event; so it need not
+        // wait for the disk.
         configuration.sessionSettings.append(("synchronous_commit", "off"))
         self.configuration = configuration
     }
@@ -83,12 +88,15 @@ package struct Relay: Sendable {
         var configuration = configuration
         configuration.sessionSettings += EventWindow.sessionSettings
         let reader = LogReader(
-            try await PostgresConnection.connect(configuration), of: store.ledger, code: code, after: position, limit: window)
+            try await PostgresConnection.connect(configuration), of: store.ledger, code: code, after: position,
+            limit: window)
         return Publishing(reader: reader, redis: redis, logger: logger)
     }
 
-    /// Renews the lease and moves the checkpoint after what is published, one step for all that was published since the last.
-    /// - Returns: false when somebody else is at work, or subscribers go by another key or epoch now; true when there is nothing more to note.
+    /// Renews the lease and moves the checkpoint after what is published, one step for all that was
+    /// published since the last.
+    /// - Returns: false when somebody else is at work, or subscribers go by another key or epoch
+    ///   now; true when there is nothing more to note.
     private func keepBooks(
         _ progress: Progress, _ noted: inout Position, _ code: MessageCode, on connection: PostgresConnection,
         succeeded: () -> Void
@@ -98,7 +106,9 @@ package struct Relay: Sendable {
         for await _ in progress.wakes {
             if renewed.duration(to: .now) >= Lease.renewal {
                 guard try await lease.take(on: connection) else { return false }
-                guard try await MessageCode.load(of: store.ledger, on: connection).isSame(as: code) else { return false }
+                guard try await MessageCode.load(of: store.ledger, on: connection).isSame(as: code) else {
+                    return false
+                }
                 renewed = .now
                 try await watch.look(on: connection)
             }
@@ -111,8 +121,8 @@ package struct Relay: Sendable {
         return true
     }
 
-    /// Notes what was published before the end, also when the task is cancelled, so that the next relay does not repeat it. Where that
-    /// fails, it will: the checkpoint is what it was.
+    /// Notes what was published before the end, also when the task is cancelled, so that the next
+    /// relay does not repeat it. Where that fails, it will: the checkpoint is what it was.
     private func note(_ position: Position, from noted: Position, on connection: PostgresConnection) async {
         guard position > noted else { return }
         let task = Task {

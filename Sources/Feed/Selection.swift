@@ -9,7 +9,8 @@ struct Selection: Sendable {
     /// Whether the subscription ends behind the last event of its one job.
     var endsWithJob: Bool
 
-    /// The one job whose events are counted by their versions. Of several, positions alone tell the order between them.
+    /// The one job whose events are counted by their versions. Of several, positions alone tell the
+    /// order between them.
     var onlyJob: JobID? { jobs?.count == 1 ? jobs?.first : nil }
 
     func wants(_ type: EventType) -> Bool { types?.contains(type) ?? true }

@@ -3,8 +3,9 @@ import Redis
 
 /// Who subscribes to what in this process, and which channels that takes.
 ///
-/// Whoever follows one job needs that job's channel. Whoever follows everything, or several jobs in their common order, needs the pattern of
-/// all jobs; while there is somebody, nobody needs a channel of a job.
+/// Whoever follows one job needs that job's channel. Whoever follows everything, or several jobs in
+/// their common order, needs the pattern of all jobs; while there is somebody, nobody needs a
+/// channel of a job.
 struct SubscriberRegistry {
     private let ledger: LedgerName
     private let topics: RedisTopics
@@ -58,7 +59,8 @@ struct SubscriberRegistry {
     }
 
     private func listenToPattern() {
-        topics.change { [ledger] in $0 = RedisTopics.Names(channels: [ledger.headChannel], patterns: [ledger.everyJob]) }
+        topics.change { [ledger] in $0 = RedisTopics.Names(channels: [ledger.headChannel], patterns: [ledger.everyJob])
+        }
     }
 }
 

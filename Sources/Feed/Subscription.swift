@@ -2,14 +2,17 @@ import BlockingIO
 import EventStore
 import LedgerCore
 
-/// Events as they come, from a position on: each once, in order. Made by ``Feed/subscribe(after:epoch:jobs:types:)``.
+/// Events as they come, from a position on: each once, in order. Made by
+/// ``Feed/subscribe(after:epoch:jobs:types:)``.
 ///
-/// Each iterator is a subscriber by itself, until it is dropped. It throws ``AnotherEpoch``, ``FeedStopped``, what Postgres answers that
-/// waiting does not mend, and `CancellationError` when the task is cancelled. It ends by itself only where one job is followed, behind
-/// the job's last event.
+/// Each iterator is a subscriber by itself, until it is dropped. It throws ``AnotherEpoch``,
+/// ``FeedStopped``, what Postgres answers that waiting does not mend, and `CancellationError` when
+/// the task is cancelled. It ends by itself only where one job is followed, behind the job's last
+/// event.
 ///
-/// A subscription that is live costs a place in a list: no task, no thread, no connection. What it lacks it reads from Postgres when its
-/// consumer asks for more, in the consumer's task, a page at a time.
+/// A subscription that is live costs a place in a list: no task, no thread, no connection. What it
+/// lacks it reads from Postgres when its consumer asks for more, in the consumer's task, a page at
+/// a time.
 package struct Subscription: AsyncSequence, Sendable {
     package typealias Element = FeedEvent
     private let feed: Feed
@@ -41,8 +44,11 @@ package struct Subscription: AsyncSequence, Sendable {
             return events.popLast()
         }
 
-        /// What ``next(isolation:)`` would give one after the other without waiting: one event at least; `nil` at the end.
-        package mutating func nextBatch(isolation actor: isolated (any Actor)? = #isolation) async throws -> [FeedEvent]? {
+        /// What ``next(isolation:)`` would give one after the other without waiting: one event at
+        /// least; `nil` at the end.
+        package mutating func nextBatch(isolation actor: isolated (any Actor)? = #isolation) async throws
+            -> [FeedEvent]?
+        {
             try Task.checkCancellation()
             let batch = events.isEmpty ? try await subscriber.take(isolation: actor) : events.reversed()
             events = []

@@ -1,7 +1,8 @@
 import BlockingIO
 import LedgerCore
 
-/// Between the feed, which puts in, and one consumer, who takes out: a ``Delivery`` behind a lock, and the consumer's sleep.
+/// Between the feed, which puts in, and one consumer, who takes out: a ``Delivery`` behind a lock,
+/// and the consumer's sleep.
 final class SubscriptionBuffer: Sendable {
     let selection: Selection
     /// Whether its events are counted by their versions, not by positions.
@@ -22,7 +23,8 @@ final class SubscriptionBuffer: Sendable {
         }
     }
 
-    /// - Parameter epoch: the one that `position` belongs to; `nil` where the first look has to say.
+    /// - Parameter epoch: the one that `position` belongs to; `nil` where the first look has to
+    ///   say.
     init(_ selection: Selection, after position: Position, epoch: EventID?, bufferLimits: Feed.BufferLimits) {
         self.selection = selection
         countsVersions = selection.onlyJob != nil
@@ -36,13 +38,15 @@ final class SubscriptionBuffer: Sendable {
 
     // MARK: From the feed
 
-    /// An event of another epoch than this subscription's is none of its events. While the first look is under way, nobody can say: then it is only
-    /// known to be there, and read from the log.
-    /// - Parameter follows: the position behind which the feed has received everything up to this event.
+    /// An event of another epoch than this subscription's is none of its events. While the first
+    /// look is under way, nobody can say: then it is only known to be there, and read from the log.
+    /// - Parameter follows: the position behind which the feed has received everything up to this
+    ///   event.
     func receive(_ event: FeedEvent, follows: Position, of epoch: EventID) {
         let mark = selection.mark(event)
         let received = Delivery<FeedEvent>.Received(
-            mark: mark, follows: countsVersions ? mark.number - 1 : follows, event: selection.wants(event.type) ? event : nil,
+            mark: mark, follows: countsVersions ? mark.number - 1 : follows,
+            event: selection.wants(event.type) ? event : nil,
             bytes: event.json.count, isLast: selection.endsWithJob && event.type.isEnd)
         let woken: CheckedContinuation<Void, Never>? = state.withLock { state in
             guard let own = state.epoch else {
@@ -56,7 +60,9 @@ final class SubscriptionBuffer: Sendable {
     /// There is an event that has to be read from the log.
     func announce(of event: FeedEvent) { announce(upTo: selection.mark(event).number, shouldBeKnown: false) }
 
-    func announce(upTo number: Int64, shouldBeKnown: Bool) { put { $0.announce(upTo: number, shouldBeKnown: shouldBeKnown) } }
+    func announce(upTo number: Int64, shouldBeKnown: Bool) {
+        put { $0.announce(upTo: number, shouldBeKnown: shouldBeKnown) }
+    }
 
     /// Nothing that concerns this subscription stands between two positions.
     func pass(from: Position, upTo position: Position) {
@@ -66,8 +72,9 @@ final class SubscriptionBuffer: Sendable {
 
     func suspectGap() { put { $0.suspectGap() } }
 
-    /// Doubts where the log that was asked is of another epoch than what this subscription has seen: its next look tells for sure. Nothing that
-    /// the feed knows of earlier answers is needed for that, so it does not matter who has asked first.
+    /// Doubts where the log that was asked is of another epoch than what this subscription has
+    /// seen: its next look tells for sure. Nothing that the feed knows of earlier answers is needed
+    /// for that, so it does not matter who has asked first.
     /// - Returns: whether it doubts.
     func suspectGap(unlessOf epoch: EventID) -> Bool {
         let seen = state.withLock { $0.epoch }
@@ -87,7 +94,8 @@ final class SubscriptionBuffer: Sendable {
     func nextStep() -> Delivery<FeedEvent>.Step { state.withLock { $0.delivery.nextStep() } }
     func finishRead(_ page: Delivery<FeedEvent>.Page) -> Bool { state.withLock { $0.delivery.finishRead(page) } }
 
-    /// Whether a look was at the log that this subscription is of; the first look says which that is.
+    /// Whether a look was at the log that this subscription is of; the first look says which that
+    /// is.
     func isOf(_ epoch: EventID) -> Bool {
         state.withLock { state in
             if state.epoch == nil { state.epoch = epoch }

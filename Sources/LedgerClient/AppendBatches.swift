@@ -1,9 +1,10 @@
 public import LedgerCore
 
-/// Sends the events of concurrent callers together: whatever arrives while one request is under way goes in the next.
+/// Sends the events of concurrent callers together: whatever arrives while one request is under way
+/// goes in the next.
 ///
-/// Each event keeps its own answer and refusal. There are no timers: a caller who is alone is served at once. Get one from
-/// ``LedgerClient/withBatches(_:)``.
+/// Each event keeps its own answer and refusal. There are no timers: a caller who is alone is
+/// served at once. Get one from ``LedgerClient/withBatches(_:)``.
 public actor AppendBatches {
     /// The most that goes in one request. A larger event goes alone.
     private static let mostEvents = 1_000
@@ -31,8 +32,8 @@ public actor AppendBatches {
 
     /// Appends one event, and returns when it is written.
     ///
-    /// A caller who is cancelled while the event waits has written nothing. One who is cancelled later may have: to find out, send it
-    /// again with the same id.
+    /// A caller who is cancelled while the event waits has written nothing. One who is cancelled
+    /// later may have: to find out, send it again with the same id.
     /// - Throws: ``Refusal``, ``LedgerClientError``, `CancellationError`.
     @discardableResult
     public func append(_ event: NewEvent, to job: JobID, expectedVersion: Int32? = nil) async throws -> Appended {
@@ -42,7 +43,9 @@ public actor AppendBatches {
         return try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { caller in
                 if Task.isCancelled { return caller.resume(throwing: CancellationError()) }
-                guard isOpen else { return caller.resume(throwing: LedgerClientError(.configuration, "the batches have ended")) }
+                guard isOpen else {
+                    return caller.resume(throwing: LedgerClientError(.configuration, "the batches have ended"))
+                }
                 let request = AppendRequest(job: job, events: [event], expectedVersion: expectedVersion)
                 waiting.append(Entry(ticket: ticket, request: request, caller: caller))
                 wake.yield()

@@ -5,7 +5,8 @@ import NIOHTTP1
 public import TransparencyLog
 
 extension LedgerClient {
-    /// Events as they come, from a position on: each once, in order, over any number of connections.
+    /// Events as they come, from a position on: each once, in order, over any number of
+    /// connections.
     /// - Parameters:
     ///   - after: the last position that was seen; 0 for all there are.
     ///   - job: only this one; the sequence ends behind its last event.
@@ -14,17 +15,22 @@ extension LedgerClient {
         EventSubscription(client: self, path: "/v1/jobs/\(Self.encoded(job))/events?", after: after, types: types)
     }
 
-    /// - Parameter jobs: only these, at most 1,000, and the sequence ends when all of them have; `nil` for all jobs, without an end.
-    public func subscribe(after: Position = 0, jobs: Set<JobID>? = nil, types: Set<EventType>? = nil) -> EventSubscription {
+    /// - Parameter jobs: only these, at most 1,000, and the sequence ends when all of them have;
+    ///   `nil` for all jobs, without an end.
+    public func subscribe(after: Position = 0, jobs: Set<JobID>? = nil, types: Set<EventType>? = nil)
+        -> EventSubscription
+    {
         let jobs = (jobs ?? []).sorted().map { "job=\(Self.encoded($0))&" }.joined()
         return EventSubscription(client: self, path: "/v1/events?\(jobs)", after: after, types: types)
     }
 }
 
-/// The events of one or more jobs, over HTTP. A stream that breaks, or falls silent, is taken up again behind the last event, if the ledger is still
-/// of the epoch that it was of; otherwise it throws an error of the kind ``LedgerClientError/Kind/anotherLedger``.
+/// The events of one or more jobs, over HTTP. A stream that breaks, or falls silent, is taken up
+/// again behind the last event, if the ledger is still of the epoch that it was of; otherwise it
+/// throws an error of the kind ``LedgerClientError/Kind/anotherLedger``.
 ///
-/// It throws ``LedgerClientError`` when the service refuses, or cannot be reached for as long as the client's `retryTimeout`.
+/// It throws ``LedgerClientError`` when the service refuses, or cannot be reached for as long as
+/// the client's `retryTimeout`.
 public struct EventSubscription: AsyncSequence, Sendable {
     public typealias Element = FeedEvent
 
@@ -41,8 +47,9 @@ public struct EventSubscription: AsyncSequence, Sendable {
         self.types = types
     }
 
-    /// The same subscription, before which, and whenever it is taken up again, the service has to prove that its history continues the one
-    /// that the witness has seen. Otherwise it throws ``LedgerClientError/Kind/historyRewritten``, and gives no event.
+    /// The same subscription, before which, and whenever it is taken up again, the service has to
+    /// prove that its history continues the one that the witness has seen. Otherwise it throws
+    /// ``LedgerClientError/Kind/historyRewritten``, and gives no event.
     public func witnessed(by witness: Witness) -> EventSubscription {
         var subscription = self
         subscription.witness = witness
@@ -74,7 +81,8 @@ public struct EventSubscription: AsyncSequence, Sendable {
                     if let event = events.last {
                         let whole = try await whole(event)
                         events.removeLast()
-                        // What a service that was restored would repeat, or a proxy, is not given twice.
+                        // What a service that was restored would repeat, or a proxy, is not given
+                        // twice.
                         guard event.position > position else { continue }
                         position = event.position
                         return whole
@@ -96,7 +104,9 @@ public struct EventSubscription: AsyncSequence, Sendable {
             let types = (subscription.types ?? []).map(\.rawValue).sorted().map { "type=\($0)&" }.joined()
             var request = subscription.client.request(.GET, subscription.path + types, accept: "text/event-stream")
             request.headers.add(name: "last-event-id", value: "\(position)")
-            let response = try await retriable { try await subscription.client.http.execute(request, deadline: .distantFuture) }
+            let response = try await retriable {
+                try await subscription.client.http.execute(request, deadline: .distantFuture)
+            }
             switch response.status.code {
             case 200:
                 try check(epoch: response.headers.first(name: "jobledger-epoch"))
@@ -108,8 +118,8 @@ public struct EventSubscription: AsyncSequence, Sendable {
             }
         }
 
-        /// A stream that is taken up again has to be of the ledger that it was of: behind the last position there might be events by now, and others
-        /// before it than those that were given.
+        /// A stream that is taken up again has to be of the ledger that it was of: behind the last
+        /// position there might be events by now, and others before it than those that were given.
         private mutating func check(epoch found: String?) throws {
             guard let known = epoch else {
                 epoch = found
@@ -118,7 +128,8 @@ public struct EventSubscription: AsyncSequence, Sendable {
             guard known == found else {
                 throw LedgerClientError(
                     .anotherLedger,
-                    "the ledger was restored, or is another one, since position \(position) was given: start again from 0")
+                    "the ledger was restored, or is another one, since position \(position) was given: start again from 0"
+                )
             }
         }
 

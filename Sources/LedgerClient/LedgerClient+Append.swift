@@ -6,7 +6,8 @@ import NIOHTTP1
 
 extension LedgerClient {
     /// Appends one event.
-    /// - Returns: where it stands; `isDuplicate` where it stood there before, be it from an earlier attempt of this very call.
+    /// - Returns: where it stands; `isDuplicate` where it stood there before, be it from an earlier
+    ///   attempt of this very call.
     /// - Throws: ``Refusal``, ``LedgerClientError``.
     @discardableResult
     public func append(_ event: NewEvent, to job: JobID, expectedVersion: Int32? = nil) async throws -> Appended {
@@ -32,7 +33,8 @@ extension LedgerClient {
     /// - Parameter requests: of one event each.
     /// - Returns: one answer a request, in order.
     public func append(_ requests: [AppendRequest]) async throws -> [AppendAnswer] {
-        precondition(requests.allSatisfy { $0.events.count == 1 }, "events that belong together go to one job: append(_:to:)")
+        precondition(
+            requests.allSatisfy { $0.events.count == 1 }, "events that belong together go to one job: append(_:to:)")
         // What must not go into a request is refused here.
         let refusals = requests.map { request -> Refusal? in
             do throws(Refusal) { try request.events[0].checkTexts() } catch { return error }
@@ -126,7 +128,8 @@ private struct ResultsJSON: Decodable {
             case .appended(let appended): return .success([try appended.appended()])
             case .refused(let refused):
                 guard let code = Refusal.Code(rawValue: refused.error.code) else {
-                    throw LedgerClientError(.notUnderstood, "an event was refused with the unknown code \(refused.error.code)")
+                    throw LedgerClientError(
+                        .notUnderstood, "an event was refused with the unknown code \(refused.error.code)")
                 }
                 return .failure(Refusal(code, refused.error.message))
             }
@@ -148,7 +151,8 @@ extension [UInt8] {
         self.append(UInt8(ascii: "]"))
     }
 
-    /// Data and metadata as they are, byte for byte: text that is no JSON is refused by the service, as malformed.
+    /// Data and metadata as they are, byte for byte: text that is no JSON is refused by the
+    /// service, as malformed.
     fileprivate mutating func append(_ event: NewEvent, of job: JobID?, expectedVersion: Int32?) {
         self += "{".utf8
         if let job {

@@ -4,9 +4,12 @@ public import LedgerCore
 import NIOHTTP1
 
 extension LedgerClient {
-    /// A job's row, and as JSON all of it: `variables`, `strategy`, `assignments_preview` and `results` too; `nil` where there is no such job.
-    /// - Parameter minPosition: waits until the row says what was appended up to there: give the position that an append was answered
-    ///   to read your own write. ``LedgerClientError/Kind/unavailable`` where that takes longer than the client's `retryTimeout`.
+    /// A job's row, and as JSON all of it: `variables`, `strategy`, `assignments_preview` and
+    /// `results` too; `nil` where there is no such job.
+    /// - Parameter minPosition: waits until the row says what was appended up to there: give the
+    ///   position that an append was answered to read your own write.
+    ///   ``LedgerClientError/Kind/unavailable`` where that takes longer than the client's
+    ///   `retryTimeout`.
     public func job(_ id: JobID, minPosition: Position? = nil) async throws -> (job: Job, json: [UInt8])? {
         try await row("/v1/jobs/\(Self.encoded(id))\(minPosition.map { "?min_position=\($0)" } ?? "")")
     }
@@ -49,7 +52,9 @@ extension LedgerClient {
 
     /// The events that the log has now behind a position.
     public func events(after position: Position = 0) -> Pages<FeedEvent> {
-        Pages(client: self, path: "/v1/events?limit=1000&after=\(position)", member: "events") { try FeedEvent(json: Array($0)) }
+        Pages(client: self, path: "/v1/events?limit=1000&after=\(position)", member: "events") {
+            try FeedEvent(json: Array($0))
+        }
     }
 }
 

@@ -35,7 +35,8 @@ extension LedgerClient: SealedLog {
     }
 
     /// Has a witness look at the service.
-    /// - Throws: ``LedgerClientError``, of the kind `historyRewritten` where the witness knows better.
+    /// - Throws: ``LedgerClientError``, of the kind `historyRewritten` where the witness knows
+    ///   better.
     func show(itselfTo witness: Witness) async throws {
         do {
             try await witness.look(at: self)

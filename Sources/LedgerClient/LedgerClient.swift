@@ -10,8 +10,9 @@ import NIOHTTP1
 ///     try await ledger.append(NewEvent(type: "queued", data: #"{"name": "SMA crossover", "total": 4000}"#), to: "backtest-7")
 ///     for try await event in ledger.subscribe(job: "backtest-7") { … }
 ///
-/// Every call is repeated, with growing waits, while the service is away, busy or restarting, until its `retryTimeout` ends. That is safe for
-/// appends too: an event keeps its id, and what was written by an attempt whose answer was lost is answered with its place in the log.
+/// Every call is repeated, with growing waits, while the service is away, busy or restarting, until
+/// its `retryTimeout` ends. That is safe for appends too: an event keeps its id, and what was
+/// written by an attempt whose answer was lost is answered with its place in the log.
 public struct LedgerClient: Sendable {
     let url: String
     let token: SecretText?
@@ -41,7 +42,8 @@ public struct LedgerClient: Sendable {
         guard token?.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) ?? true else {
             // What sends requests would show it in its error.
             throw LedgerClientError(
-                .configuration, "the token has a character that no token has, such as the end of a line it was read from")
+                .configuration,
+                "the token has a character that no token has, such as the end of a line it was read from")
         }
         self.url = String(url.reversed().drop { $0 == "/" }.reversed())
         self.token = token.map { SecretText($0) }
@@ -69,7 +71,8 @@ public struct LedgerClient: Sendable {
 
     /// Sends `request`, and again while it may help.
     /// - Returns: an answer of status 2xx.
-    /// - Throws: ``Refusal`` for what the ledger refuses, ``LedgerClientError`` for everything else, `CancellationError`.
+    /// - Throws: ``Refusal`` for what the ledger refuses, ``LedgerClientError`` for everything
+    ///   else, `CancellationError`.
     func send(_ request: HTTPClientRequest) async throws -> Answer {
         let deadline = ContinuousClock.now.advanced(by: retryTimeout)
         var pause = Pause()
@@ -95,7 +98,8 @@ public struct LedgerClient: Sendable {
             throw refusal
         } catch {
             try Task.checkCancellation()
-            // Connections that cannot be made, break, or take too long: what else a client that only sends and receives can throw.
+            // Connections that cannot be made, break, or take too long: what else a client that
+            // only sends and receives can throw.
             return .failure(.unreachable(url, error))
         }
     }
@@ -107,7 +111,8 @@ public struct LedgerClient: Sendable {
     }
 }
 
-/// The waits between attempts: each twice the one before, with chance, so that many clients do not come back together.
+/// The waits between attempts: each twice the one before, with chance, so that many clients do not
+/// come back together.
 struct Pause {
     private var step = Duration.milliseconds(50)
 

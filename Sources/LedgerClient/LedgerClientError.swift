@@ -5,7 +5,8 @@ public struct LedgerClientError: Error, Sendable, Equatable, CustomStringConvert
     public enum Kind: Sendable, Equatable {
         /// The client was made with something that cannot work.
         case configuration
-        /// No connection, or none that lasted until the answer. An append may have been written: send it again with the same event ids.
+        /// No connection, or none that lasted until the answer. An append may have been written:
+        /// send it again with the same event ids.
         case unreachable
         /// The service says that it cannot do it now.
         case unavailable
@@ -32,9 +33,11 @@ public struct LedgerClientError: Error, Sendable, Equatable, CustomStringConvert
         self.retryAfter = retryAfter
     }
 
-    /// An error of the client that sends requests, told without what was sent: there is the token in it.
+    /// An error of the client that sends requests, told without what was sent: there is the token
+    /// in it.
     static func unreachable(_ url: String, _ error: any Error) -> LedgerClientError {
-        LedgerClientError(.unreachable, "\(url) does not answer: \((error as? HTTPClientError)?.shortDescription ?? "\(error)")")
+        LedgerClientError(
+            .unreachable, "\(url) does not answer: \((error as? HTTPClientError)?.shortDescription ?? "\(error)")")
     }
 
     /// Whether the same call may succeed later.

@@ -1,7 +1,8 @@
 import LedgerCore
 
 extension NewEvent {
-    /// Data and metadata go into a request as they are. What is no JSON object would change what stands around it.
+    /// Data and metadata go into a request as they are. What is no JSON object would change what
+    /// stands around it.
     func checkTexts() throws(Refusal) {
         for (name, text) in [("data", data), ("metadata", metadata)] {
             do {

@@ -2,7 +2,8 @@ import Foundation
 import LedgerCore
 import NIOHTTP1
 
-/// What the service says where it does not do what it was asked: `application/problem+json`, RFC 9457.
+/// What the service says where it does not do what it was asked: `application/problem+json`,
+/// RFC 9457.
 struct Problem: Decodable {
     var code: String?
     var detail: String?
@@ -17,13 +18,15 @@ struct Problem: Decodable {
         switch status {
         case 401, 403: return LedgerClientError(.unauthorized, detail)
         case 409 where problem.code == "another_ledger": return LedgerClientError(.anotherLedger, detail)
-        // A mistake in the service, which it names; the same again would meet it again. Without a name it is a proxy's, and may pass.
+        // A mistake in the service, which it names; the same again would meet it again. Without a
+        // name it is a proxy's, and may pass.
         case 500 where problem.code != nil: return LedgerClientError(.refused(code: problem.code ?? ""), detail)
         case 408, 425, 429, 500, 502, 503, 504:
             let seconds = headers.first(name: "retry-after").flatMap { Int(decimal: $0) }
             return LedgerClientError(.unavailable, detail, retryAfter: seconds.map { .seconds(min(max($0, 0), 60)) })
         default:
-            return problem.code.map { LedgerClientError(.refused(code: $0), detail) } ?? LedgerClientError(.notUnderstood, detail)
+            return problem.code.map { LedgerClientError(.refused(code: $0), detail) }
+                ?? LedgerClientError(.notUnderstood, detail)
         }
     }
 }

@@ -1,5 +1,5 @@
-/// Takes a stream of server-sent events apart, as the HTML standard says (9.2.6, «Interpreting an event stream»), however its bytes are cut into
-/// pieces. A plain value: no network.
+/// Takes a stream of server-sent events apart, as the HTML standard says (9.2.6, «Interpreting an
+/// event stream»), however its bytes are cut into pieces. A plain value: no network.
 struct ServerSentEvents: Sendable {
     struct Message: Sendable, Equatable {
         /// The last id that was sent so far, with this message or before it.
@@ -15,7 +15,8 @@ struct ServerSentEvents: Sendable {
 
     /// The wait before coming back that the server asked for last, in milliseconds.
     private(set) var retry: Int?
-    /// The id of the last message that was whole, also of one without data: so far whoever sends has come.
+    /// The id of the last message that was whole, also of one without data: so far whoever sends
+    /// has come.
     private(set) var lastID = ""
     private var id = ""
     private var data: [UInt8] = []
@@ -58,7 +59,8 @@ struct ServerSentEvents: Sendable {
             hasData = true
         case "id" where !value.contains(0): id = String(decoding: value, as: UTF8.self)
         case "retry":
-            if value.allSatisfy({ (0x30...0x39).contains($0) }), let time = Int(String(decoding: value, as: UTF8.self)) {
+            if value.allSatisfy({ (0x30...0x39).contains($0) }), let time = Int(String(decoding: value, as: UTF8.self))
+            {
                 retry = time
             }
         // A comment, whose name is empty, or what a later version of the standard may bring.

@@ -4,7 +4,8 @@ public struct NewEvent: Sendable, Equatable {
     public var type: String
     /// A JSON object, kept byte for byte.
     public var data: String
-    /// A JSON object: `actor`, `correlation_id`, `causation_id`, `traceparent`, and keys of your own.
+    /// A JSON object: `actor`, `correlation_id`, `causation_id`, `traceparent`, and keys of your
+    /// own.
     public var metadata: String
     /// The idempotency key. Send the same one again when you retry.
     public var id: EventID
@@ -12,7 +13,8 @@ public struct NewEvent: Sendable, Equatable {
     public var occurredAt: Timestamp?
 
     public init(
-        type: String, data: String = "{}", metadata: String = "{}", id: EventID = .version7(), occurredAt: Timestamp? = nil
+        type: String, data: String = "{}", metadata: String = "{}", id: EventID = .version7(),
+        occurredAt: Timestamp? = nil
     ) {
         self.type = type
         self.data = data

@@ -1,14 +1,19 @@
-// A relay spells out a few hundred bytes for each event, piece by piece; what a piece costs beyond the copying counts.
+// A relay spells out a few hundred bytes for each event, piece by piece; what a piece costs beyond
+// the copying counts.
 
 extension [UInt8] {
     mutating func append(literal: StaticString) {
-        // The bytes of a literal of several characters are part of the program: they are there for as long as it runs.
+        // The bytes of a literal of several characters are part of the program: they are there for
+        // as long as it runs.
         append(contentsOf: UnsafeBufferPointer(start: literal.utf8Start, count: literal.utf8CodeUnitCount))
     }
 
     mutating func append(text: String) {
-        // In one piece where the string holds UTF-8, as all strings do that were not made by a foreign framework.
-        if text.utf8.withContiguousStorageIfAvailable({ append(contentsOf: $0) }) == nil { append(contentsOf: text.utf8) }
+        // In one piece where the string holds UTF-8, as all strings do that were not made by a
+        // foreign framework.
+        if text.utf8.withContiguousStorageIfAvailable({ append(contentsOf: $0) }) == nil {
+            append(contentsOf: text.utf8)
+        }
     }
 
     mutating func append(_ bytes: Span<UInt8>) {

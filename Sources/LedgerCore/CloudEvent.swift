@@ -1,9 +1,10 @@
 /// The JSON form of a recorded event: CloudEvents 1.0, structured mode, on one line.
 ///
-/// Attributes: `id`, `source` (`/jobledger/NAME`), `type` (`io.jobledger.job.progress`), `subject` (the job), `time` (when it
-/// occurred, otherwise when it was recorded), `datacontenttype`, `data`; extensions `position` (decimal string),
-/// `streamversion`, `recordedtime`, `total` (the job's, where known), and from the metadata `actor`, `correlationid`, `causationid`, `traceparent`.
-/// Data that was left out is replaced by `dataref`, where it can be fetched.
+/// Attributes: `id`, `source` (`/jobledger/NAME`), `type` (`io.jobledger.job.progress`), `subject`
+/// (the job), `time` (when it occurred, otherwise when it was recorded), `datacontenttype`, `data`;
+/// extensions `position` (decimal string), `streamversion`, `recordedtime`, `total` (the job's,
+/// where known), and from the metadata `actor`, `correlationid`, `causationid`, `traceparent`. Data
+/// that was left out is replaced by `dataref`, where it can be fetched.
 public struct CloudEvent: Sendable {
     public static let typePrefix = "io.jobledger.job."
 
@@ -34,10 +35,12 @@ public struct CloudEvent: Sendable {
 }
 
 extension [UInt8] {
-    /// Appends a ``CloudEvent`` whose texts are somewhere in memory already: a relay writes millions.
+    /// Appends a ``CloudEvent`` whose texts are somewhere in memory already: a relay writes
+    /// millions.
     /// - Parameter data: nothing where they were left out; there is no JSON of no bytes.
     public mutating func append(
-        cloudEvent id: EventID, of ledger: LedgerName, type: EventType, job: Span<UInt8>, position: Position, version: Int32,
+        cloudEvent id: EventID, of ledger: LedgerName, type: EventType, job: Span<UInt8>, position: Position,
+        version: Int32,
         occurredAt: Timestamp?, recordedAt: Timestamp, total: Int32, metadata: Span<UInt8>, data: Span<UInt8>
     ) {
         append(literal: #"{"specversion":"1.0","id":""#)
@@ -106,11 +109,13 @@ extension [UInt8] {
         }
     }
 
-    /// A line break in JSON text stands between tokens, never inside one: a space in its place changes nothing.
+    /// A line break in JSON text stands between tokens, never inside one: a space in its place
+    /// changes nothing.
     fileprivate mutating func append(onOneLine json: Span<UInt8>) {
         let start = count
         append(json)
-        // All of them without a look at each other, several at a time: text without breaks is what there nearly always is.
+        // All of them without a look at each other, several at a time: text without breaks is what
+        // there nearly always is.
         var bytes = mutableSpan
         for index in start..<bytes.count {
             let byte = bytes[index]
@@ -123,7 +128,8 @@ extension [UInt8] {
             let byte = string[index]
             switch byte {
             case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "~"):
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
+                UInt8(ascii: "~"):
                 append(byte)
             default:
                 self += (byte < 16 ? "%0" : "%").utf8

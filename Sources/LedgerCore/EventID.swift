@@ -4,25 +4,27 @@ import Foundation
 public typealias EventID = UUID
 
 extension UUID {
-    /// A fresh UUID of version 7 (RFC 9562, 5.7 and method 3 of 6.2): the time since 1970 in milliseconds and 4096ths of them, then
-    /// random bits.
+    /// A fresh UUID of version 7 (RFC 9562, 5.7 and method 3 of 6.2): the time since 1970 in
+    /// milliseconds and 4096ths of them, then random bits.
     public static func version7() -> UUID {
         let time = UInt64(Date().timeIntervalSince1970 * 1000 * 4096)
         let high = (time >> 12) << 16 | 0x7000 | time & 0x0FFF
-        // Foundation's UUID() opens /dev/urandom each time, which costs more than all else that is done for an event.
+        // Foundation's UUID() opens /dev/urandom each time, which costs more than all else that is
+        // done for an event.
         let low = 0b10 << 62 | UInt64.random(in: 0..<1 << 62)
         return withUnsafeBytes(of: (high.bigEndian, low.bigEndian)) { UUID(uuid: $0.loadUnaligned(as: uuid_t.self)) }
     }
 
-    /// From its text in 8-4-4-4-12 digits, of either case. `UUID(uuidString:)` asks `sscanf`, which is slow, and
-    /// takes spaces and signs for digits.
+    /// From its text in 8-4-4-4-12 digits, of either case. `UUID(uuidString:)` asks `sscanf`, which
+    /// is slow, and takes spaces and signs for digits.
     public init?(text: String) {
         var digits: [UInt8] = []
         digits.reserveCapacity(32)
         for (place, byte) in text.utf8.enumerated() {
             switch (place, byte) {
             case (36..., _): return nil
-            case (8, UInt8(ascii: "-")), (13, UInt8(ascii: "-")), (18, UInt8(ascii: "-")), (23, UInt8(ascii: "-")): break
+            case (8, UInt8(ascii: "-")), (13, UInt8(ascii: "-")), (18, UInt8(ascii: "-")), (23, UInt8(ascii: "-")):
+                break
             case (8, _), (13, _), (18, _), (23, _): return nil
             case (_, UInt8(ascii: "0")...UInt8(ascii: "9")): digits.append(byte - UInt8(ascii: "0"))
             case (_, UInt8(ascii: "a")...UInt8(ascii: "f")): digits.append(byte - UInt8(ascii: "a") + 10)

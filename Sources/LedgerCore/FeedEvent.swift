@@ -1,7 +1,7 @@
 /// An event as it is passed around: its ``CloudEvent`` as bytes, and what they say.
 ///
-/// Whoever passes it on sends ``json`` as it is; many subscribers share one copy. Of the metadata it carries what a CloudEvent does
-/// (``actor`` and so on); free keys stay in the log.
+/// Whoever passes it on sends ``json`` as it is; many subscribers share one copy. Of the metadata
+/// it carries what a CloudEvent does (``actor`` and so on); free keys stay in the log.
 public struct FeedEvent: Sendable, Equatable {
     public let position: Position
     public let id: EventID
@@ -18,7 +18,8 @@ public struct FeedEvent: Sendable, Equatable {
     /// Where in ``json`` the data are.
     private let dataPlace: Range<Int>?
 
-    /// The data as JSON, but for the line breaks between its tokens as they were sent; `nil` where large data were left out.
+    /// The data as JSON, but for the line breaks between its tokens as they were sent; `nil` where
+    /// large data were left out.
     public var data: String? { dataPlace.map { String(decoding: json[$0], as: UTF8.self) } }
 
     /// Whether ``data`` are there, without making a string of them.
@@ -93,7 +94,8 @@ public struct FeedEvent: Sendable, Equatable {
                 position = JSONText.string(from: value).flatMap { Position(position: $0) }.flatMap { $0 > 0 ? $0 : nil }
             case "id": id = JSONText.string(from: value).flatMap { EventID(text: $0) }
             case "subject": job = JSONText.string(from: value).map { JobID($0) }
-            case "streamversion": version = Int32(decimal: String(decoding: value, as: UTF8.self)).flatMap { $0 > 0 ? $0 : nil }
+            case "streamversion":
+                version = Int32(decimal: String(decoding: value, as: UTF8.self)).flatMap { $0 > 0 ? $0 : nil }
             case "type":
                 type = JSONText.string(from: value).flatMap {
                     $0.hasPrefix(CloudEvent.typePrefix)

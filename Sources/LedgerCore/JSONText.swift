@@ -1,7 +1,8 @@
 /// Reads the outermost members of a JSON object without touching their values' bytes.
 ///
-/// Foundation's decoder would give the values back in other words: `1.0` as `1`, keys in another order. The ledger keeps data
-/// byte for byte, so what stands in a line of input is cut out of it, not decoded and encoded again.
+/// Foundation's decoder would give the values back in other words: `1.0` as `1`, keys in another
+/// order. The ledger keeps data byte for byte, so what stands in a line of input is cut out of it,
+/// not decoded and encoded again.
 public enum JSONText {
     public struct SyntaxError: Error, Sendable, CustomStringConvertible {
         public let message: String
@@ -21,7 +22,8 @@ public enum JSONText {
         try slices(of: bytes[...]).map { ($0.name, Array($0.value)) }
     }
 
-    /// The members of the object `bytes`, in order, with their values as they lie there: nothing is copied.
+    /// The members of the object `bytes`, in order, with their values as they lie there: nothing is
+    /// copied.
     public static func slices(of bytes: ArraySlice<UInt8>) throws(SyntaxError) -> [Slice] {
         var scanner = Scanner(bytes: bytes)
         var members: [Slice] = []
@@ -53,8 +55,8 @@ public enum JSONText {
         return members
     }
 
-    /// The first name that more than one of `members` has. What one program takes from the first of them another takes from the last, so that of two
-    /// readers each is told something else.
+    /// The first name that more than one of `members` has. What one program takes from the first of
+    /// them another takes from the last, so that of two readers each is told something else.
     public static func repeatedName(in members: [Slice]) -> ExactText? {
         // Few objects have more than a few members.
         guard members.count > 16 else {
@@ -65,8 +67,9 @@ public enum JSONText {
         return members.first { !seen.insert($0.name).inserted }?.name
     }
 
-    /// The text that the object `json` has under a name: of several members of one name the last counts, as it does for Postgres. `nil` where there
-    /// is none, or it is no string, or `json` is no object.
+    /// The text that the object `json` has under a name: of several members of one name the last
+    /// counts, as it does for Postgres. `nil` where there is none, or it is no string, or `json` is
+    /// no object.
     public static func text(_ name: ExactText, in json: String) -> String? {
         guard let members = try? slices(of: Array(json.utf8)[...]) else { return nil }
         return members.last { $0.name == name }.flatMap { string(from: $0.value) }
@@ -74,11 +77,13 @@ public enum JSONText {
 
     /// The elements of the array `bytes`, in order, as they lie there.
     ///
-    /// They are cut out by their brackets and strings; whether each is JSON, whoever reads it finds out. So what is wrong with one of them, such as
-    /// a `NaN`, takes nothing from the others.
+    /// They are cut out by their brackets and strings; whether each is JSON, whoever reads it finds
+    /// out. So what is wrong with one of them, such as a `NaN`, takes nothing from the others.
     /// - Parameter most: where there are more, one more is given and the rest is not looked at.
     /// - Throws: where brackets and strings do not tell any more where an element ends.
-    public static func elements(of bytes: ArraySlice<UInt8>, most: Int = .max - 1) throws(SyntaxError) -> [ArraySlice<UInt8>] {
+    public static func elements(of bytes: ArraySlice<UInt8>, most: Int = .max - 1) throws(SyntaxError) -> [ArraySlice<
+        UInt8
+    >] {
         var scanner = Scanner(bytes: bytes)
         var elements: [ArraySlice<UInt8>] = []
         scanner.skipSpace()
@@ -102,11 +107,14 @@ public enum JSONText {
         return elements
     }
 
-    /// The string that a JSON string stands for; `nil` if `literal` is none, or holds half a surrogate pair.
+    /// The string that a JSON string stands for; `nil` if `literal` is none, or holds half a
+    /// surrogate pair.
     public static func string(from literal: [UInt8]) -> String? { string(from: literal[...]) }
 
     public static func string(from literal: ArraySlice<UInt8>) -> String? {
-        guard literal.count >= 2, literal.first == UInt8(ascii: "\""), literal.last == UInt8(ascii: "\"") else { return nil }
+        guard literal.count >= 2, literal.first == UInt8(ascii: "\""), literal.last == UInt8(ascii: "\"") else {
+            return nil
+        }
         var rest = literal.dropFirst().dropLast()
         // Most strings stand for themselves.
         if rest.allSatisfy({ $0 >= 0x20 && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\") }) {
@@ -147,7 +155,8 @@ public enum JSONText {
 
     private static func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 }
 
-    /// The text behind a byte order mark, which some programs write before all others, and which says nothing.
+    /// The text behind a byte order mark, which some programs write before all others, and which
+    /// says nothing.
     public static func behindByteOrderMark(_ bytes: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
         bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? bytes.dropFirst(3) : bytes
     }
@@ -165,7 +174,8 @@ public enum JSONText {
         }
     }
 
-    /// Walks over one JSON text. Nesting is followed with a stack of its own, so depth costs memory in proportion and no crash.
+    /// Walks over one JSON text. Nesting is followed with a stack of its own, so depth costs memory
+    /// in proportion and no crash.
     private struct Scanner {
         let bytes: ArraySlice<UInt8>
         /// An index of `bytes`.
@@ -202,7 +212,8 @@ public enum JSONText {
         mutating func string() throws(SyntaxError) {
             guard skip("\"") else {
                 throw error(
-                    current == nil ? "the text ends where a name should stand" : "a name in double quotes should stand here")
+                    current == nil
+                        ? "the text ends where a name should stand" : "a name in double quotes should stand here")
             }
             while let byte = current {
                 place += 1
@@ -297,7 +308,8 @@ public enum JSONText {
                 }
             }
             let word = bytes[start..<place]
-            guard Self.isNumber(word) || ["true", "false", "null"].contains(where: { word.elementsEqual($0.utf8) }) else {
+            guard Self.isNumber(word) || ["true", "false", "null"].contains(where: { word.elementsEqual($0.utf8) })
+            else {
                 place = start
                 throw error(Self.advice(on: word))
             }
@@ -326,7 +338,8 @@ public enum JSONText {
             return place == word.endIndex
         }
 
-        /// What stands where a value should, and what to write in its place: programs in other languages write these for numbers that are none.
+        /// What stands where a value should, and what to write in its place: programs in other
+        /// languages write these for numbers that are none.
         private static func advice(on word: ArraySlice<UInt8>) -> String {
             let text = String(decoding: word.prefix(30), as: UTF8.self)
             return switch text {
@@ -337,15 +350,16 @@ public enum JSONText {
             case "True", "False", "TRUE", "FALSE": "\(text) is no JSON: write \(text.lowercased())"
             default:
                 word.first == UInt8(ascii: "'")
-                    ? "\(text) is no JSON: texts stand in double quotes" : "\(text)\(word.count > 30 ? "…" : "") is no JSON value"
+                    ? "\(text) is no JSON: texts stand in double quotes"
+                    : "\(text)\(word.count > 30 ? "…" : "") is no JSON value"
             }
         }
     }
 }
 
 extension String {
-    /// `nil` where the bytes are not UTF-8. The standard library's `String(validating:as:)` does the same for every encoding, and takes
-    /// three times as long.
+    /// `nil` where the bytes are not UTF-8. The standard library's `String(validating:as:)` does
+    /// the same for every encoding, and takes three times as long.
     public init?(utf8 bytes: ArraySlice<UInt8>) {
         guard let text = try? UTF8Span(validating: bytes.span) else { return nil }
         self.init(copying: text)

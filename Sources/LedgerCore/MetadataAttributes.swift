@@ -1,8 +1,10 @@
-/// What a CloudEvent shows of an event's metadata: some of its members, under the names that CloudEvents allows.
+/// What a CloudEvent shows of an event's metadata: some of its members, under the names that
+/// CloudEvents allows.
 enum MetadataAttributes {
     /// By the names that they have in the metadata. What is no string is not shown.
     private static let shown: [(name: ExactText, attribute: String)] = [
-        ("actor", "actor"), ("correlation_id", "correlationid"), ("causation_id", "causationid"), ("traceparent", "traceparent"),
+        ("actor", "actor"), ("correlation_id", "correlationid"), ("causation_id", "causationid"),
+        ("traceparent", "traceparent"),
     ]
 
     /// Appends `,"actor":"…"` and so on to an object that is being written.
@@ -11,18 +13,22 @@ enum MetadataAttributes {
         if metadata.count == 2 { return }
         let metadata = metadata.withUnsafeBufferPointer { Array($0) }
         if appendPlain(metadata, to: &json) { return }
-        // The ledger lets nothing else in than JSON objects. Were there one that we cannot read, its event must still be published:
-        // it goes without these attributes, rather than stop the relay for everybody.
+        // The ledger lets nothing else in than JSON objects. Were there one that we cannot read,
+        // its event must still be published: it goes without these attributes, rather than stop the
+        // relay for everybody.
         guard let members = try? JSONText.members(of: metadata) else { return }
         for (name, attribute) in shown {
             // The last of several members of one name counts, as it does for jsonb.
-            guard let value = members.last(where: { $0.name == name })?.value, value.first == UInt8(ascii: "\"") else { continue }
+            guard let value = members.last(where: { $0.name == name })?.value, value.first == UInt8(ascii: "\"") else {
+                continue
+            }
             json += ",\"\(attribute)\":".utf8
             json += value
         }
     }
 
-    /// The same for what nearly all metadata are, one object of strings with plain names, without taking it apart into arrays.
+    /// The same for what nearly all metadata are, one object of strings with plain names, without
+    /// taking it apart into arrays.
     /// - Returns: false, with nothing appended, where the text is anything else.
     private static func appendPlain(_ metadata: [UInt8], to json: inout [UInt8]) -> Bool {
         var values = InlineArray<4, Range<Int>?>(repeating: nil)
@@ -67,7 +73,9 @@ private struct PlainObject {
     var isAtEnd: Bool { place == bytes.count }
 
     private mutating func skipSpace() {
-        while place < bytes.count, bytes[place] == 0x20 || bytes[place] == 0x0A || bytes[place] == 0x0D || bytes[place] == 0x09 {
+        while place < bytes.count,
+            bytes[place] == 0x20 || bytes[place] == 0x0A || bytes[place] == 0x0D || bytes[place] == 0x09
+        {
             place += 1
         }
     }

@@ -14,7 +14,8 @@ public struct RecordedEvent: Sendable, Equatable {
     public var total: Int32
 
     public init(
-        position: Position, id: EventID, job: JobID, version: Int32, type: EventType, data: String?, metadata: String = "{}",
+        position: Position, id: EventID, job: JobID, version: Int32, type: EventType, data: String?,
+        metadata: String = "{}",
         occurredAt: Timestamp? = nil, recordedAt: Timestamp, total: Int32 = 0
     ) {
         self.position = position

@@ -1,9 +1,10 @@
 extension SentEvent {
     /// From the attributes of a CloudEvent 1.0 and its data.
     ///
-    /// `id` is the event id and must be a UUID, `type` is `io.jobledger.job.progress` or one of its kind, `subject` the job, `time` when
-    /// it occurred. `actor`, `correlationid`, `causationid` and `traceparent` go to the metadata under the ledger's own names,
-    /// `source` and all other extensions under theirs. `position`, `streamversion`, `recordedtime` and `total` are what a
+    /// `id` is the event id and must be a UUID, `type` is `io.jobledger.job.progress` or one of its
+    /// kind, `subject` the job, `time` when it occurred. `actor`, `correlationid`, `causationid`
+    /// and `traceparent` go to the metadata under the ledger's own names, `source` and all other
+    /// extensions under theirs. `position`, `streamversion`, `recordedtime` and `total` are what a
     /// ledger says of an event; a ledger that is asked to append one gives it new ones.
     /// - Parameters:
     ///   - attributes: their values as JSON text.
@@ -31,10 +32,13 @@ extension SentEvent {
                         "\"datacontenttype\" must be application/json, or a type that ends with +json, for an event's data is a JSON object, not \(Self.shown(sent))"
                     )
                 }
-            case "data_base64": throw Refusal(.invalidEvent, "\"data_base64\": an event's data is a JSON object, in \"data\"")
+            case "data_base64":
+                throw Refusal(.invalidEvent, "\"data_base64\": an event's data is a JSON object, in \"data\"")
             case "expectedversion":
                 // In a header a number is a text.
-                let text = JSONText.string(from: value).flatMap { Int32(decimal: $0) == nil ? nil : Array($0.utf8)[...] }
+                let text = JSONText.string(from: value).flatMap {
+                    Int32(decimal: $0) == nil ? nil : Array($0.utf8)[...]
+                }
                 expectedVersion = try Self.expectedVersion(text ?? value, name)
             case "position", "streamversion", "recordedtime", "total": break
             case "dataref":
@@ -50,7 +54,8 @@ extension SentEvent {
                     }
                     source = text
                 } else if let first = value.first, first == UInt8(ascii: "{") || first == UInt8(ascii: "[") {
-                    throw Refusal(.invalidEvent, "\"\(name)\" must be a text, a number, true or false: an attribute has no parts")
+                    throw Refusal(
+                        .invalidEvent, "\"\(name)\" must be a text, a number, true or false: an attribute has no parts")
                 }
                 guard !name.isEmpty, name.utf8.allSatisfy(Self.isAttributeCharacter) else {
                     throw Refusal(
@@ -68,7 +73,8 @@ extension SentEvent {
             throw Refusal(.invalidEvent, "\"specversion\" must be \"1.0\": an event is a CloudEvent 1.0")
         }
         guard let id, source != nil, let type else {
-            let missing = [id == nil ? "id" : nil, source == nil ? "source" : nil, type == nil ? "type" : nil].compactMap { $0 }
+            let missing = [id == nil ? "id" : nil, source == nil ? "source" : nil, type == nil ? "type" : nil]
+                .compactMap { $0 }
             throw Refusal(
                 .invalidEvent,
                 "\(missing.joined(separator: " and ")) missing: a CloudEvent has \"id\" (a UUID), \"source\" and \"type\" (such as \(CloudEvent.typePrefix)progress)"
@@ -101,7 +107,9 @@ extension SentEvent {
         return type == "application/json" || type.hasSuffix("+json")
     }
 
-    private static let metadataNames: [ExactText: String] = ["correlationid": "correlation_id", "causationid": "causation_id"]
+    private static let metadataNames: [ExactText: String] = [
+        "correlationid": "correlation_id", "causationid": "causation_id",
+    ]
 
     private static func isAttributeCharacter(_ byte: UInt8) -> Bool {
         byte.isDigit || (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte)

@@ -1,7 +1,8 @@
 /// An event as programs send it, in a line of a file or in a request's body:
 /// `{"job"?, "type", "data"?, "event_id"?, "expected_version"?, "metadata"?, "occurred_at"?}`.
 ///
-/// Data and metadata are cut out of the text as they stand there: the ledger keeps them byte for byte.
+/// Data and metadata are cut out of the text as they stand there: the ledger keeps them byte for
+/// byte.
 public struct SentEvent: Sendable {
     /// Where the text names one; elsewhere the job is known from somewhere else.
     public var job: JobID?
@@ -36,7 +37,8 @@ public struct SentEvent: Sendable {
             case "job": job = JobID(try Self.string(value, name))
             case "type": type = try Self.string(value, name)
             case "data": data = try Self.json(value, in: text)
-            case "metadata" where isNull, "event_id" where isNull, "expected_version" where isNull, "occurred_at" where isNull:
+            case "metadata" where isNull, "event_id" where isNull, "expected_version" where isNull,
+                "occurred_at" where isNull:
                 continue
             case "metadata": metadata = try Self.json(value, in: text)
             case "event_id": id = try Self.id(try Self.string(value, name))
@@ -57,7 +59,8 @@ public struct SentEvent: Sendable {
             )
         }
         self.init(
-            job: job, event: NewEvent(type: type, data: data, metadata: metadata, id: id ?? .version7(), occurredAt: moment),
+            job: job,
+            event: NewEvent(type: type, data: data, metadata: metadata, id: id ?? .version7(), occurredAt: moment),
             hasID: id != nil, expectedVersion: version)
     }
 
@@ -69,12 +72,14 @@ public struct SentEvent: Sendable {
 
     public static func id(_ text: String) throws(Refusal) -> EventID {
         guard let id = EventID(text: text) else {
-            throw Refusal(.invalidEvent, "\"event_id\" must be a UUID such as \(EventID.version7().text), not \(shown(text))")
+            throw Refusal(
+                .invalidEvent, "\"event_id\" must be a UUID such as \(EventID.version7().text), not \(shown(text))")
         }
         return id
     }
 
-    /// A number, `"none"` where the job must not exist yet, or `"any"`, which is as if nothing were said.
+    /// A number, `"none"` where the job must not exist yet, or `"any"`, which is as if nothing were
+    /// said.
     static func expectedVersion(_ value: ArraySlice<UInt8>, _ name: ExactText) throws(Refusal) -> Int32? {
         let text = String(decoding: value, as: UTF8.self)
         switch JSONText.string(from: value) {
@@ -104,7 +109,8 @@ public struct SentEvent: Sendable {
     static func string(_ value: ArraySlice<UInt8>, _ name: ExactText) throws(Refusal) -> String {
         guard let text = JSONText.string(from: value) else {
             let shown = shown(String(decoding: value.prefix(100), as: UTF8.self))
-            throw Refusal(.invalidEvent, "\"\(name)\" must be a text, in quotes and without half a surrogate pair, not \(shown)")
+            throw Refusal(
+                .invalidEvent, "\"\(name)\" must be a text, in quotes and without half a surrogate pair, not \(shown)")
         }
         return text
     }

@@ -1,7 +1,9 @@
-/// A moment of the years 0 to 9999, to the microsecond. Written as RFC 3339 in UTC, which has no other years.
+/// A moment of the years 0 to 9999, to the microsecond. Written as RFC 3339 in UTC, which has no
+/// other years.
 ///
-/// Postgres knows more: years before and behind these, and `infinity`. Of such a one there is the nearest moment, so that every timestamp
-/// can be written and read again, and the time between any two can be told.
+/// Postgres knows more: years before and behind these, and `infinity`. Of such a one there is the
+/// nearest moment, so that every timestamp can be written and read again, and the time between any
+/// two can be told.
 public struct Timestamp: Sendable, Hashable, Comparable, CustomStringConvertible {
     /// Microseconds since 1970-01-01 00:00 UTC, within ``range``.
     public let microseconds: Int64
@@ -9,14 +11,16 @@ public struct Timestamp: Sendable, Hashable, Comparable, CustomStringConvertible
     /// From 0000-01-01T00:00:00Z to 9999-12-31T23:59:59.999999Z.
     public static let range: ClosedRange<Int64> = -62_167_219_200_000_000...253_402_300_799_999_999
 
-    /// - Parameter microseconds: since 1970-01-01 00:00 UTC; what is beyond ``range`` becomes its end.
+    /// - Parameter microseconds: since 1970-01-01 00:00 UTC; what is beyond ``range`` becomes its
+    ///   end.
     public init(microseconds: Int64) {
         self.microseconds = min(max(microseconds, Self.range.lowerBound), Self.range.upperBound)
     }
 
     public static func < (a: Timestamp, b: Timestamp) -> Bool { a.microseconds < b.microseconds }
 
-    /// From RFC 3339 such as `2026-11-23T21:45:01.5+01:00`; `nil` for anything else. Digits below the microsecond are cut off.
+    /// From RFC 3339 such as `2026-11-23T21:45:01.5+01:00`; `nil` for anything else. Digits below
+    /// the microsecond are cut off.
     public init?(_ text: String) {
         var rest = text.utf8[...]
         func digits(_ count: Int) -> Int64? {
@@ -45,7 +49,9 @@ public struct Timestamp: Sendable, Hashable, Comparable, CustomStringConvertible
         var zone: Int64 = 0
         guard let sign = skip("Zz+-") else { return nil }
         if sign == UInt8(ascii: "+") || sign == UInt8(ascii: "-") {
-            guard let hours = digits(2), skip(":") != nil, let minutes = digits(2), hours < 24, minutes < 60 else { return nil }
+            guard let hours = digits(2), skip(":") != nil, let minutes = digits(2), hours < 24, minutes < 60 else {
+                return nil
+            }
             zone = (hours * 60 + minutes) * (sign == UInt8(ascii: "+") ? 60 : -60)
         }
         guard rest.isEmpty else { return nil }
@@ -56,7 +62,8 @@ public struct Timestamp: Sendable, Hashable, Comparable, CustomStringConvertible
         self.microseconds = microseconds
     }
 
-    /// What is wrong with a text that is no time, for who has written it: to be read behind the name of what it was given for.
+    /// What is wrong with a text that is no time, for who has written it: to be read behind the
+    /// name of what it was given for.
     public static func problem(with text: String) -> String {
         let shown = text.shortened(toBytes: 60)
         let problem = "must be a time such as 2026-11-23T20:45:00Z, not \"\(shown)\""
@@ -64,14 +71,16 @@ public struct Timestamp: Sendable, Hashable, Comparable, CustomStringConvertible
             return problem + ": say the zone too, Z for UTC or one such as +01:00"
         }
         // Where the zone's plus stood: in an address a plus is a space.
-        if let space = text.lastIndex(of: " "), Timestamp("\(text[..<space])+\(text[text.index(after: space)...])") != nil {
+        if let space = text.lastIndex(of: " "),
+            Timestamp("\(text[..<space])+\(text[text.index(after: space)...])") != nil
+        {
             return problem + ": in an address a + is a space; write %2B, or the time in UTC with a Z"
         }
         return problem
     }
 
-    // The civil calendar, after Howard Hinnant's «chrono-Compatible Low-Level Date Algorithms»: years start in March, so that
-    // the leap day is a year's last.
+    // The civil calendar, after Howard Hinnant's «chrono-Compatible Low-Level Date Algorithms»:
+    // years start in March, so that the leap day is a year's last.
 
     private static func daysSinceEpoch(_ year: Int64, _ month: Int64, _ day: Int64) -> Int64 {
         let y = month <= 2 ? year - 1 : year

@@ -73,13 +73,17 @@ struct LedgerResponder: HTTPResponder {
         guard let job = Query.decoded(parameter) else {
             throw Problem.invalidRequest("the path is not percent-encoded UTF-8, or has U+0000")
         }
-        let authorized = AuthorizedRequest(request: request, context: context, job: JobID(job), query: query, token: token)
+        let authorized = AuthorizedRequest(
+            request: request, context: context, job: JobID(job), query: query, token: token)
         guard route.scope == .read else { return (route, try await route.answer(authorized)) }
         // Whoever has just appended asks for what has come of it. To wait takes no reader.
         if let projection = route.projection, let position = try query.position("min_position") {
             try await watch.wait(for: position, of: projection)
         }
-        return (route, try bodies.counting(try await reads.run(for: token) { try await route.answer(authorized) }, for: token))
+        return (
+            route,
+            try bodies.counting(try await reads.run(for: token) { try await route.answer(authorized) }, for: token)
+        )
     }
 
     /// HEAD is GET without the body.
@@ -102,7 +106,8 @@ struct LedgerResponder: HTTPResponder {
     private func methods(_ path: Substring) -> String? {
         let segments = Route.segments(path)
         let methods = routes.filter { path == "*" || $0.match(segments) != nil }.map(\.method)
-        let names = [HTTPRequest.Method.get, .head, .post].filter { methods.contains($0 == .head ? .get : $0) }.map(\.rawValue)
+        let names = [HTTPRequest.Method.get, .head, .post].filter { methods.contains($0 == .head ? .get : $0) }.map(
+            \.rawValue)
         return names.isEmpty ? nil : (names + ["OPTIONS"]).joined(separator: ", ")
     }
 
@@ -147,12 +152,14 @@ struct LedgerResponder: HTTPResponder {
         return token
     }
 
-    /// A browser's `EventSource` cannot set headers: for a stream of events, and nothing else, the token may stand in the query.
+    /// A browser's `EventSource` cannot set headers: for a stream of events, and nothing else, the
+    /// token may stand in the query.
     private func sentToken(_ request: Request, _ route: Route, _ query: Query) throws -> String? {
         if let header = request.headers.first(.authorization) {
             // RFC 6750, 2: one way and no other.
             if !query.all("access_token").isEmpty {
-                throw Problem.invalidRequest("the token may stand in \"Authorization\" or in \"access_token\", not in both")
+                throw Problem.invalidRequest(
+                    "the token may stand in \"Authorization\" or in \"access_token\", not in both")
             }
             let parts = header.split(separator: " ", maxSplits: 1)
             guard parts.count == 2, parts[0].lowercased() == "bearer" else { return "" }
@@ -164,14 +171,15 @@ struct LedgerResponder: HTTPResponder {
 
     // MARK: Refusals
 
-    /// Whoever was turned away, and every append that was not understood, is noted down for an auditor. What the ledger itself refuses,
-    /// ``AppendRoutes`` notes, which knows the event.
+    /// Whoever was turned away, and every append that was not understood, is noted down for an
+    /// auditor. What the ledger itself refuses, ``AppendRoutes`` notes, which knows the event.
     private func note(
         _ problem: Problem, _ error: any Error, _ request: Request, _ context: LedgerContext,
         _ found: (route: Route, parameter: Substring), _ query: Substring?
     ) {
         let isTurnedAway = problem.status == .unauthorized || problem.status == .forbidden
-        let isRefusedAppend = found.route.scope == .append && (400..<500).contains(problem.status.code) && !(error is Refusal)
+        let isRefusedAppend =
+            found.route.scope == .append && (400..<500).contains(problem.status.code) && !(error is Refusal)
         guard isTurnedAway || isRefusedAppend else { return }
         let sent = (try? Query(query.map(String.init))).flatMap { try? sentToken(request, found.route, $0) }
         let job = found.parameter.isEmpty ? nil : Query.decoded(found.parameter).map { JobID($0) }
@@ -193,17 +201,20 @@ struct LedgerResponder: HTTPResponder {
         guard let problem = Problem(error) else {
             context.logger.error("a request failed", metadata: ["error": "\(error)"])
             return Problem(
-                .internalServerError, "internal_error", "something went wrong here; the service's log has the request's id")
+                .internalServerError, "internal_error",
+                "something went wrong here; the service's log has the request's id")
         }
         if problem.status.code >= 500 {
-            context.logger.warning("a request could not be answered", metadata: ["code": "\(problem.code)", "error": "\(error)"])
+            context.logger.warning(
+                "a request could not be answered", metadata: ["code": "\(problem.code)", "error": "\(error)"])
         }
         return problem
     }
 
     /// The path without its query, which may hold a token.
     private func log(
-        _ request: Request, _ path: Substring, _ status: HTTPResponse.Status, _ duration: Duration, _ context: LedgerContext
+        _ request: Request, _ path: Substring, _ status: HTTPResponse.Status, _ duration: Duration,
+        _ context: LedgerContext
     ) {
         let level: Logger.Level = status.code >= 500 ? .warning : .debug
         context.logger.log(
@@ -224,7 +235,8 @@ struct LedgerResponder: HTTPResponder {
 }
 
 extension HTTPFields {
-    /// The first value of this name. The subscript would join all there are, which costs more than the rest of a look-up.
+    /// The first value of this name. The subscript would join all there are, which costs more than
+    /// the rest of a look-up.
     func first(_ name: HTTPField.Name) -> String? {
         for field in self where field.name == name { return field.value }
         return nil

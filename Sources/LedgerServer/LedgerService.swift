@@ -25,7 +25,8 @@ package struct LedgerService: Service, CustomStringConvertible {
         package var needsToken: Bool
 
         package init(
-            url: String, ledger: LedgerName, redis: RedisConfiguration?, http: HTTPSettings, port: Int, needsToken: Bool = true
+            url: String, ledger: LedgerName, redis: RedisConfiguration?, http: HTTPSettings, port: Int,
+            needsToken: Bool = true
         ) {
             self.url = SecretText(url)
             self.ledger = ledger
@@ -41,7 +42,8 @@ package struct LedgerService: Service, CustomStringConvertible {
         package let description: String
     }
 
-    /// Without the database's address, which has a password: who runs services logs what they are called.
+    /// Without the database's address, which has a password: who runs services logs what they are
+    /// called.
     package var description: String { "LedgerService(\(configuration.ledger))" }
 
     private let configuration: Configuration
@@ -52,7 +54,8 @@ package struct LedgerService: Service, CustomStringConvertible {
     /// - Parameter started: called with the service's address once it accepts requests.
     /// - Throws: ``Mistake``
     package init(
-        _ configuration: Configuration, logger: Logger, started: @escaping @Sendable (_ url: String) async throws -> Void
+        _ configuration: Configuration, logger: Logger,
+        started: @escaping @Sendable (_ url: String) async throws -> Void
     ) throws {
         guard configuration.needsToken || AllowedHosts.isLoopback(configuration.http.host) else {
             throw Mistake(
@@ -66,8 +69,9 @@ package struct LedgerService: Service, CustomStringConvertible {
         tls = try configuration.http.tls.map(Self.tls)
     }
 
-    /// Runs until it is told to stop gracefully: then it takes no more requests, finishes those under way, and ends streams with a hint to
-    /// come back. What takes longer than the grace is cut off.
+    /// Runs until it is told to stop gracefully: then it takes no more requests, finishes those
+    /// under way, and ends streams with a hint to come back. What takes longer than the grace is
+    /// cut off.
     package func run() async throws {
         let parts = try await ServiceParts(configuration, logger: logger)
         do {
@@ -81,7 +85,8 @@ package struct LedgerService: Service, CustomStringConvertible {
 
     private func run(_ parts: ServiceParts) async throws {
         let application = try buildApplication(parts)
-        // Not cancelled when the service is told to stop: commits go on until the last request is answered.
+        // Not cancelled when the service is told to stop: commits go on until the last request is
+        // answered.
         async let commits: Void = parts.commits.run()
         let feed = Task { await parts.feed.run() }
         async let ticks: Void = parts.tick()
@@ -109,7 +114,9 @@ package struct LedgerService: Service, CustomStringConvertible {
     }
 
     /// Runs `body`; when it is still under way some time after the signal, it is cancelled.
-    private func cutOff(after grace: Duration, of signal: StopSignal, _ body: @escaping @Sendable () async throws -> Void)
+    private func cutOff(
+        after grace: Duration, of signal: StopSignal, _ body: @escaping @Sendable () async throws -> Void
+    )
         async throws
     {
         try await withThrowingTaskGroup(of: Bool.self) { group in

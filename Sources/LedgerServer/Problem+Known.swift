@@ -50,8 +50,9 @@ extension Problem {
         }
     }
 
-    /// An outage is an answer; only what is a mistake in a program is none. Without what the server says, which may name addresses and users: that
-    /// is in the log. (An append that may have been written has an answer of its own, ``OutcomeUnknown``.)
+    /// An outage is an answer; only what is a mistake in a program is none. Without what the server
+    /// says, which may name addresses and users: that is in the log. (An append that may have been
+    /// written has an answer of its own, ``OutcomeUnknown``.)
     private init?(_ error: PostgresError) {
         switch (error.disposition, error.sqlState) {
         case (.defect, _), (.refusal, _): return nil
@@ -60,11 +61,13 @@ extension Problem {
             self = .unavailable("the ledger is not there, or is an older one: jobledger migrate", code: "not_migrated")
         case (_, SQLState.insufficientPrivilege):
             self = .unavailable(
-                "nothing was written: the service's database user lacks a right that it needs (docs/security.md has them)")
+                "nothing was written: the service's database user lacks a right that it needs (docs/security.md has them)"
+            )
         case (_, SQLState.readOnly):
             self = .unavailable("nothing was written: the ledger's database takes no writes right now; try again")
         case (_, SQLState.diskFull):
-            self = .unavailable("nothing was written: the disk of the ledger's database is full; try again when it has room")
+            self = .unavailable(
+                "nothing was written: the disk of the ledger's database is full; try again when it has room")
         case (_, SQLState.queryCancelled):
             self = .unavailable(
                 "nothing was written: the database ended the statement, by a time limit or an operator; try again")

@@ -19,19 +19,22 @@ struct ServiceParts: Sendable {
     private let stores: [EventStore]
     private let heartbeat: Duration
 
-    /// How often streams are asked whether their token still holds; it holds for that long at most, and ``TokenCheck/validity``.
+    /// How often streams are asked whether their token still holds; it holds for that long at most,
+    /// and ``TokenCheck/validity``.
     static let streamCheck = Duration.seconds(5)
 
     init(_ configuration: LedgerService.Configuration, logger: Logger) async throws {
         let http = configuration.http
         func store(_ purpose: String, _ connections: Int) -> EventStore {
             EventStore(
-                url: configuration.url.revealed, ledger: configuration.ledger, connections: connections, timeout: .seconds(5),
+                url: configuration.url.revealed, ledger: configuration.ledger, connections: connections,
+                timeout: .seconds(5),
                 applicationName: "jobledger serve \(purpose) \(configuration.ledger)")
         }
         // Each for itself: a flood of one kind must not keep the others from Postgres.
         let (reading, writing, following, asking, watching) = (
-            store("reads", http.readers), store("appends", 4), store("streams", 4), store("tokens", 2), store("watches", 2)
+            store("reads", http.readers), store("appends", 4), store("streams", 4), store("tokens", 2),
+            store("watches", 2)
         )
         stores = [reading, writing, following, asking, watching]
         var quiet = logger
@@ -58,14 +61,17 @@ struct ServiceParts: Sendable {
         let bodies = BodyBudget(each: http.bodyBytes, all: http.bufferBytes)
         let pages = EventPages(store: reading)
         let definition = try ProjectionDefinition.all().first { $0.name == JobTables.jobs }
-        guard let definition else { throw LedgerService.Mistake(description: "this program was built without \(JobTables.jobs)") }
+        guard let definition else {
+            throw LedgerService.Mistake(description: "this program was built without \(JobTables.jobs)")
+        }
         let places = StreamCount(most: http.streamsPerToken)
         let follow = EventStreams(
             store: reading, feed: feed, pages: pages, tokens: tokens, streams: streams,
             count: places, metrics: metrics, heartbeat: http.heartbeat)
         let reads = ReadLimits(time: http.read, readers: http.readers)
         let operations = OperationsRoutes(
-            health: Health(store: watching, stopping: stopping), metrics: metrics, connections: connections, bodies: bodies,
+            health: Health(store: watching, stopping: stopping), metrics: metrics, connections: connections,
+            bodies: bodies,
             feed: feed, streams: places, commits: commits, reads: reads)
         let routes =
             AppendRoutes(store: writing, commits: commits, bodies: bodies, metrics: metrics, refusals: refusals).routes
@@ -78,7 +84,8 @@ struct ServiceParts: Sendable {
         responder = LedgerResponder(
             routes: routes, tokens: tokens, cors: CrossOrigin(origins: http.corsOrigins.map { ExactText($0) }),
             hosts: AllowedHosts(onlyLoopback: !configuration.needsToken), metrics: metrics, refusals: refusals,
-            connections: connections, reads: reads, watch: ProjectionWatch(store: watching, limit: http.wait), bodies: bodies)
+            connections: connections, reads: reads, watch: ProjectionWatch(store: watching, limit: http.wait),
+            bodies: bodies)
     }
 
     /// Ends all streams, and has the health checks say that it is over.
@@ -87,7 +94,8 @@ struct ServiceParts: Sendable {
         streams.end()
     }
 
-    /// Wakes the streams now and then, and sees to whose tokens still work, until the service stops.
+    /// Wakes the streams now and then, and sees to whose tokens still work, until the service
+    /// stops.
     func tick() async {
         let interval = min(heartbeat, Self.streamCheck)
         await withTaskGroup(of: Void.self) { group in

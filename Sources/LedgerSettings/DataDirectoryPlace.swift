@@ -3,8 +3,9 @@ import PrivateFiles
 
 /// Where the `env` of a `jobledger up` belongs: in `DIR/place`.
 ///
-/// The addresses in `DIR/env` are the original's also in a copy of DIR, and a socket in /tmp can be anybody's once its directory is gone. So `env`
-/// is read in the directory that it was written in, and while its sockets are where they were.
+/// The addresses in `DIR/env` are the original's also in a copy of DIR, and a socket in /tmp can be
+/// anybody's once its directory is gone. So `env` is read in the directory that it was written in,
+/// and while its sockets are where they were.
 package struct DataDirectoryPlace: Sendable, Codable, Equatable {
     /// A directory in /tmp, and the number of the user whose it must be.
     package struct Sockets: Sendable, Codable, Equatable {
@@ -40,8 +41,9 @@ package struct DataDirectoryPlace: Sendable, Codable, Equatable {
         try directory.write(String(decoding: try encoder.encode(self), as: UTF8.self) + "\n", to: Self.file)
     }
 
-    /// Whether a directory is a copy of the one that this was written for: neither its name is the same, nor the directory itself, as it is where
-    /// that was renamed. (A backup that was put back in its place goes on as the original.)
+    /// Whether a directory is a copy of the one that this was written for: neither its name is the
+    /// same, nor the directory itself, as it is where that was renamed. (A backup that was put back
+    /// in its place goes on as the original.)
     package func isElsewhere(than directory: DirectoryHandle) -> Bool {
         path != directory.path && identity.number != directory.identity?.number
     }

@@ -2,8 +2,8 @@ import Foundation
 
 /// A file of settings: `.env`, or the `env` of an `up`. docs/settings.md has the grammar.
 ///
-/// What docker compose and shells read in two ways is no setting but an error, with its line. Messages name the line and never print a value,
-/// which may be a password.
+/// What docker compose and shells read in two ways is no setting but an error, with its line.
+/// Messages name the line and never print a value, which may be a password.
 struct EnvironmentFile: Sendable {
     typealias Problem = LedgerSettings.Problem
 
@@ -13,7 +13,8 @@ struct EnvironmentFile: Sendable {
         let value: Result<String, Problem>
     }
 
-    /// What looks like a setting, behind another on its line: a shell reads `A=1 B=2` and `A=1; B=2` as two.
+    /// What looks like a setting, behind another on its line: a shell reads `A=1 B=2` and
+    /// `A=1; B=2` as two.
     struct Hidden: Sendable {
         let line: Int
         let name: String
@@ -23,7 +24,8 @@ struct EnvironmentFile: Sendable {
     private(set) var hidden: [Hidden] = []
     private(set) var settings: [String: Setting] = [:]  // plain: asked for by our own names alone
 
-    /// - Throws: ``LedgerSettings/Problem`` where it cannot be read, or has a line that is no setting.
+    /// - Throws: ``LedgerSettings/Problem`` where it cannot be read, or has a line that is no
+    ///   setting.
     /// - Returns: `nil` where there is no such file.
     init?(path: String) throws(Problem) {
         guard let bytes = try SettingsFile.read(path) else { return nil }

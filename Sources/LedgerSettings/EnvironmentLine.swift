@@ -1,4 +1,5 @@
-/// A line of an ``EnvironmentFile``, as bytes: `[export ]NAME=value`, with a comment behind it perhaps.
+/// A line of an ``EnvironmentFile``, as bytes: `[export ]NAME=value`, with a comment behind it
+/// perhaps.
 enum EnvironmentLine {
     typealias Problem = LedgerSettings.Problem
 
@@ -18,16 +19,19 @@ enum EnvironmentLine {
         let name = text.prefix(while: isOfName)
         let behind = text.dropFirst(name.count)
         guard let first = name.first, !isDigit(first), behind.first == equals else {
-            let spaced = behind.first.map(isBlank) == true && behind.drop(while: isBlank).first == equals && !name.isEmpty
-            throw Problem(description: spaced ? "no space may stand before the =" : "it is not NAME=value, empty, or a # comment")
+            let spaced =
+                behind.first.map(isBlank) == true && behind.drop(while: isBlank).first == equals && !name.isEmpty
+            throw Problem(
+                description: spaced ? "no space may stand before the =" : "it is not NAME=value, empty, or a # comment")
         }
         return (String(decoding: name, as: UTF8.self), behind.dropFirst())
     }
 
-    /// The names of what looks like further settings on the line, behind the `=`, to programs that read it as shells do: outside of quotes and
-    /// comments.
-    /// - Throws: ``LedgerSettings/Problem`` where something is not closed on the line, so that to some programs the lines behind it are part of
-    ///   it: a quote, a command `$(…)`, a list `(…)`, or a line feed that is escaped.
+    /// The names of what looks like further settings on the line, behind the `=`, to programs that
+    /// read it as shells do: outside of quotes and comments.
+    /// - Throws: ``LedgerSettings/Problem`` where something is not closed on the line, so that to
+    ///   some programs the lines behind it are part of it: a quote, a command `$(…)`, a list `(…)`,
+    ///   or a line feed that is escaped.
     static func settings(behind text: ArraySlice<UInt8>) throws(Problem) -> [String] {
         var names: [String] = []
         var depth = 0
@@ -70,11 +74,13 @@ enum EnvironmentLine {
     }
 
     /// How a value is written so that it is read as it was.
-    /// - Throws: ``LedgerSettings/Problem`` for one with line feeds or other control characters: there is no way to.
+    /// - Throws: ``LedgerSettings/Problem`` for one with line feeds or other control characters:
+    ///   there is no way to.
     static func written(_ value: String) throws(Problem) -> String {
         let bytes = Array(value.utf8)
         guard !bytes.contains(where: isControl) else {
-            throw Problem(description: "it has a control character, such as a line feed, which a file of settings cannot have")
+            throw Problem(
+                description: "it has a control character, such as a line feed, which a file of settings cannot have")
         }
         let isRead = (try? self.value(bytes[...])) == value && (try? settings(behind: bytes[...])) != nil
         // A shell reads a blank as the end of the value.
@@ -91,10 +97,13 @@ enum EnvironmentLine {
         case let first? where isBlank(first):
             let rest = text.drop(while: isBlank)
             guard rest.isEmpty || rest.first == hash else {
-                throw Problem(description: "no space may stand behind the =; write a value that begins with one in single quotes")
+                throw Problem(
+                    description: "no space may stand behind the =; write a value that begins with one in single quotes")
             }
             return ""
-        case hash: throw Problem(description: "write a value that begins with # in single quotes, and a space before a comment")
+        case hash:
+            throw Problem(
+                description: "write a value that begins with # in single quotes, and a space before a comment")
         default: return try plain(text)
         }
     }
@@ -134,7 +143,8 @@ enum EnvironmentLine {
             guard byte == backslash, let escaped = rest.popFirst(), isSpecial(escaped), escaped != quote else {
                 throw Problem(
                     description:
-                        "in double quotes write \\ before each of \" \\ ` $, and before nothing else; or use single quotes")
+                        "in double quotes write \\ before each of \" \\ ` $, and before nothing else; or use single quotes"
+                )
             }
             value.append(escaped)
         }
@@ -159,7 +169,8 @@ enum EnvironmentLine {
 
     private static func isOfName(_ byte: UInt8) -> Bool {
         switch byte {
-        case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
+        case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"),
             UInt8(ascii: "_"):
             true
         default: false

@@ -62,13 +62,16 @@ package struct HTTPSettings: Sendable {
         }
         host = try value("JOBLEDGER_HTTP_HOST") ?? "127.0.0.1"
         port = try number("JOBLEDGER_HTTP_PORT", 0...65535, default: nil)
-        func file(_ name: String) throws -> NamedFile? { try value(name).map { try NamedFile(path: $0, setting: name) } }
+        func file(_ name: String) throws -> NamedFile? {
+            try value(name).map { try NamedFile(path: $0, setting: name) }
+        }
         switch (try file("JOBLEDGER_HTTP_TLS_CERTIFICATE"), try file("JOBLEDGER_HTTP_TLS_KEY")) {
         case (let certificate?, let key?): tls = (certificate, key)
         case (nil, nil): tls = nil
         case (_?, nil), (nil, _?):
             throw LedgerSettings.Problem(
-                description: "JOBLEDGER_HTTP_TLS_CERTIFICATE and JOBLEDGER_HTTP_TLS_KEY go together: one of them is not set")
+                description:
+                    "JOBLEDGER_HTTP_TLS_CERTIFICATE and JOBLEDGER_HTTP_TLS_KEY go together: one of them is not set")
         }
         corsOrigins = try Self.origins(try value("JOBLEDGER_HTTP_CORS_ORIGINS"))
         bodyBytes = try integer("JOBLEDGER_HTTP_BODY_BYTES", 1024...(64 << 20), default: 16 << 20)
@@ -88,7 +91,9 @@ package struct HTTPSettings: Sendable {
     private static func origins(_ text: String?) throws -> [String] {
         let origins = text?.split(separator: ",").map { $0.drop { $0 == " " } }.map(String.init) ?? []
         for origin in origins where origin != "*" {
-            let rest = origin.hasPrefix("https://") ? origin.dropFirst(8) : origin.hasPrefix("http://") ? origin.dropFirst(7) : ""
+            let rest =
+                origin.hasPrefix("https://")
+                ? origin.dropFirst(8) : origin.hasPrefix("http://") ? origin.dropFirst(7) : ""
             guard !rest.isEmpty, !rest.contains("/"), !rest.contains(" ") else {
                 throw LedgerSettings.Problem(
                     "JOBLEDGER_HTTP_CORS_ORIGINS",

@@ -16,8 +16,9 @@ import LedgerCore
 /// | `JOBLEDGER_ANCHOR_AUTHORIZATION` | text | – | the header `Authorization` of `audit anchor URL` |
 /// | `JOBLEDGER_LOG_LEVEL` | `trace` `debug` `info` `notice` `warning` `error` `critical` | `info` | how much is logged on standard error |
 ///
-/// Those of the HTTP service are ``HTTPSettings``'. A malformed value is an error that names its variable, never a
-/// default; so is a name that begins with `JOBLEDGER_` and is none of these. docs/settings.md has the grammar of the files.
+/// Those of the HTTP service are ``HTTPSettings``'. A malformed value is an error that names its
+/// variable, never a default; so is a name that begins with `JOBLEDGER_` and is none of these.
+/// docs/settings.md has the grammar of the files.
 package struct LedgerSettings: Sendable {
     package static let logLevels = ["trace", "debug", "info", "notice", "warning", "error", "critical"]
     /// Where `jobledger up` keeps its state unless told otherwise.
@@ -58,14 +59,17 @@ package struct LedgerSettings: Sendable {
     package var http: HTTPSettings
 
     /// - Parameters:
-    ///   - dataDirectory: that of a running `jobledger up`, whose `env` comes before the environment and `.env`; what these say of that
-    ///     ledger must not contradict it. Without one: the environment, then `.env`, and for the addresses, where neither names any,
+    ///   - dataDirectory: that of a running `jobledger up`, whose `env` comes before the
+    ///     environment and `.env`; what these say of that ledger must not contradict it. Without
+    ///     one: the environment, then `.env`, and for the addresses, where neither names any,
     ///     `.jobledger/env`.
     ///   - fallsBackToStandardDirectory: whether `.jobledger/env` counts; not for who writes it.
     /// - Throws: ``Problem``, or ``NotRunning``.
     package init(dataDirectory: String? = nil, fallsBackToStandardDirectory: Bool = true) throws {
         do {
-            try GivenTexts.checkEnvironment { $0 == "DATABASE_URL" || $0 == "REDIS_URL" || $0.text.hasPrefix("JOBLEDGER_") }
+            try GivenTexts.checkEnvironment {
+                $0 == "DATABASE_URL" || $0 == "REDIS_URL" || $0.text.hasPrefix("JOBLEDGER_")
+            }
         } catch {
             throw Problem(description: error.description)
         }
@@ -79,11 +83,13 @@ package struct LedgerSettings: Sendable {
             }
             sources.add(file, isChosen: true)
         }
-        // What the data directory does not say, such as the log level, still comes from the environment.
+        // What the data directory does not say, such as the log level, still comes from the
+        // environment.
         sources.addEnvironment(ProcessInfo.processInfo.environment)
         if let file = try EnvironmentFile(path: ".env") { sources.add(file) }
         let value = sources.value
-        if dataDirectory == nil, fallsBackToStandardDirectory, try value("DATABASE_URL") == nil, try value("REDIS_URL") == nil,
+        if dataDirectory == nil, fallsBackToStandardDirectory, try value("DATABASE_URL") == nil,
+            try value("REDIS_URL") == nil,
             let file = try Self.environmentFile(in: Self.standardDataDirectory)
         {
             sources.add(file)
@@ -94,7 +100,8 @@ package struct LedgerSettings: Sendable {
         let schema = try value("JOBLEDGER_SCHEMA") ?? LedgerName.standard.text
         guard let ledger = LedgerName(schema) else {
             throw sources.refused(
-                Problem("JOBLEDGER_SCHEMA", "must have 1 to 50 of a–z, 0–9 and _, and start with neither a digit nor pg_"))
+                Problem(
+                    "JOBLEDGER_SCHEMA", "must have 1 to 50 of a–z, 0–9 and _, and start with neither a digit nor pg_"))
         }
         self.ledger = ledger
         let window = try value("JOBLEDGER_WINDOW") ?? "100000"
@@ -110,11 +117,14 @@ package struct LedgerSettings: Sendable {
         }
         logLevel = try value("JOBLEDGER_LOG_LEVEL") ?? "info"
         guard Self.logLevels.contains(logLevel) else {
-            throw sources.refused(Problem("JOBLEDGER_LOG_LEVEL", "must be one of \(Self.logLevels.joined(separator: ", "))"))
+            throw sources.refused(
+                Problem("JOBLEDGER_LOG_LEVEL", "must be one of \(Self.logLevels.joined(separator: ", "))"))
         }
         do {
             sealKey = try value("JOBLEDGER_SEAL_KEY").map { try NamedFile(path: $0, setting: "JOBLEDGER_SEAL_KEY") }
-            sealMemory = try value("JOBLEDGER_SEAL_MEMORY").map { try NamedFile(path: $0, setting: "JOBLEDGER_SEAL_MEMORY") }
+            sealMemory = try value("JOBLEDGER_SEAL_MEMORY").map {
+                try NamedFile(path: $0, setting: "JOBLEDGER_SEAL_MEMORY")
+            }
             sealVerifier = try value("JOBLEDGER_SEAL_VERIFIER")
             anchorAuthorization = try value("JOBLEDGER_ANCHOR_AUTHORIZATION").map(Self.authorization)
             http = try HTTPSettings(value)
@@ -129,7 +139,8 @@ package struct LedgerSettings: Sendable {
         guard !text.utf8.contains(where: { $0 < 0x20 && $0 != UInt8(ascii: "\t") || $0 == 0x7F }) else {
             throw Problem(
                 "JOBLEDGER_ANCHOR_AUTHORIZATION",
-                "has a control character, which no header can have: the carriage return at the end of a Windows line, perhaps")
+                "has a control character, which no header can have: the carriage return at the end of a Windows line, perhaps"
+            )
         }
         return SecretText(text)
     }

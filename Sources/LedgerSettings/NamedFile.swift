@@ -1,6 +1,7 @@
 import LedgerCore
 
-/// A file that a setting names. Messages call it by the setting, for in the place of a path may stand what nobody is to see.
+/// A file that a setting names. Messages call it by the setting, for in the place of a path may
+/// stand what nobody is to see.
 package struct NamedFile: Sendable, Equatable, CustomStringConvertible {
     package let path: String
     /// The setting's name.
@@ -8,7 +9,8 @@ package struct NamedFile: Sendable, Equatable, CustomStringConvertible {
 
     package var description: String { "the file that \(setting) names" }
 
-    /// - Throws: ``LedgerSettings/Problem`` where the value is a key itself, as containers are often given their secrets.
+    /// - Throws: ``LedgerSettings/Problem`` where the value is a key itself, as containers are
+    ///   often given their secrets.
     init(path: String, setting: String) throws(LedgerSettings.Problem) {
         guard !SecretText.isPrivateKey(path) else {
             throw .init(

@@ -3,8 +3,8 @@ import Foundation
 
 /// Where settings come from, the first before the others, and which of them were asked for.
 ///
-/// What is written under a name of ours and was never asked for is a mistake, not a setting: ``refuseUnknown()``. So there is no list of known
-/// names that could be forgotten.
+/// What is written under a name of ours and was never asked for is a mistake, not a setting:
+/// ``refuseUnknown()``. So there is no list of known names that could be forgotten.
 final class SettingSources {
     typealias Problem = LedgerSettings.Problem
 
@@ -26,11 +26,13 @@ final class SettingSources {
         "JOBLEDGER_TOKEN", "JOBLEDGER_URL", "JOBLEDGER_DASHBOARD_URL", "JOBLEDGER_CI_MINUTES", "JOBLEDGER_SOAK",
     ]
 
-    /// - Parameter isChosen: whether it is that of `--data-dir`. What it says of the ledger nothing else may contradict.
+    /// - Parameter isChosen: whether it is that of `--data-dir`. What it says of the ledger nothing
+    ///   else may contradict.
     func add(_ file: EnvironmentFile, isChosen: Bool = false) {
         sources.append(
             Source(
-                title: file.path, place: { name in file.settings[name].map { "\(file.path), line \($0.line)" } ?? file.path },
+                title: file.path,
+                place: { name in file.settings[name].map { "\(file.path), line \($0.line)" } ?? file.path },
                 value: { try file.settings[$0]?.value.get() }, names: file.settings.keys.sorted(),
                 hidden: file.hidden, isChosen: isChosen))
     }
@@ -51,9 +53,11 @@ final class SettingSources {
         for source in sources {
             guard let value = try source.value(name) else { continue }
             if let found, found.value.isEmpty, !value.isEmpty {
-                throw Problem(description: "\(name) is empty in \(found.title), and set in \(source.title): remove one of them")
+                throw Problem(
+                    description: "\(name) is empty in \(found.title), and set in \(source.title): remove one of them")
             }
-            // An address is what --data-dir takes the place of; the rest says which ledger is meant, and with which key.
+            // An address is what --data-dir takes the place of; the rest says which ledger is
+            // meant, and with which key.
             if source.isChosen, name.hasPrefix("JOBLEDGER_") { chosen = (value, source.title) }
             if let chosen, !value.isEmpty, value != chosen.value {
                 throw Problem(
@@ -94,12 +98,15 @@ final class SettingSources {
     }
 
     private func isLikeOurs(_ name: String) -> Bool {
-        name.uppercased().hasPrefix("JOBLEDGER_") || Spelling.nearest(to: name, of: known)?.hasPrefix("JOBLEDGER_") == true
+        name.uppercased().hasPrefix("JOBLEDGER_")
+            || Spelling.nearest(to: name, of: known)?.hasPrefix("JOBLEDGER_") == true
     }
 
-    /// What Kubernetes sets in every container for a service that is called `jobledger`, or begins like it.
+    /// What Kubernetes sets in every container for a service that is called `jobledger`, or begins
+    /// like it.
     private static func isOfKubernetes(_ name: String) -> Bool {
-        name.wholeMatch(of: /JOBLEDGER(_\w+)?_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)/)
+        name.wholeMatch(
+            of: /JOBLEDGER(_\w+)?_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)/)
             != nil
             || name == "JOBLEDGER_PORT"
     }
@@ -107,7 +114,8 @@ final class SettingSources {
 
 /// How far words are from each other.
 enum Spelling {
-    /// The one of `words` that `word` is a misspelling of, by two letters at most; upper and lower case are one.
+    /// The one of `words` that `word` is a misspelling of, by two letters at most; upper and lower
+    /// case are one.
     static func nearest(to word: String, of words: Set<String>) -> String? {  // plain: words of ours
         let letters = Array(word.uppercased().utf8)
         let distances = words.sorted().map { (word: $0, distance: distance(letters, Array($0.utf8))) }

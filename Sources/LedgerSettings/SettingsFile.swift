@@ -1,6 +1,7 @@
 import Foundation
 
-/// The bytes of a file of settings, or of what stands in its place: a link, or a pipe that a password manager writes into.
+/// The bytes of a file of settings, or of what stands in its place: a link, or a pipe that a
+/// password manager writes into.
 enum SettingsFile {
     typealias Problem = LedgerSettings.Problem
 
@@ -19,11 +20,14 @@ enum SettingsFile {
             if code == ENOENT, lstat(path, &status) != 0 { return nil }
             throw Problem(
                 description: code == ENOENT
-                    ? "\(path) is a symbolic link to something that is not there" : "\(path) cannot be read: \(text(code))")
+                    ? "\(path) is a symbolic link to something that is not there"
+                    : "\(path) cannot be read: \(text(code))")
         }
         defer { close(descriptor) }
         var status = stat()
-        guard fstat(descriptor, &status) == 0 else { throw Problem(description: "\(path) cannot be read: \(text(errno))") }
+        guard fstat(descriptor, &status) == 0 else {
+            throw Problem(description: "\(path) cannot be read: \(text(errno))")
+        }
         guard status.st_mode & S_IFMT != S_IFDIR else {
             throw Problem(description: "\(path) cannot be read: it is a directory, and no file of settings")
         }
@@ -33,7 +37,8 @@ enum SettingsFile {
         let bytes = try readToEnd(descriptor, path)
         guard !(isPipe && bytes.isEmpty) else {
             throw Problem(
-                description: "\(path) is a pipe, and nothing came out of it: its writer has to write all settings each time")
+                description:
+                    "\(path) is a pipe, and nothing came out of it: its writer has to write all settings each time")
         }
         return bytes
     }

@@ -1,10 +1,12 @@
 import CLibpq
 import Texts
 
-/// A connection string that libpq understands as its writer meant it, as far as can be told before anything is connected.
+/// A connection string that libpq understands as its writer meant it, as far as can be told before
+/// anything is connected.
 ///
-/// libpq repeats in its messages what it does not understand, and takes a part of a password for a host or a port where a character of it
-/// is not percent-encoded. So what it complains of is not shown here, and what cannot be a host or a port is refused without being named.
+/// libpq repeats in its messages what it does not understand, and takes a part of a password for a
+/// host or a port where a character of it is not percent-encoded. So what it complains of is not
+/// shown here, and what cannot be a host or a port is refused without being named.
 struct ConnectionString: Sendable {
     let text: SecretText
     let namesSeveralHosts: Bool
@@ -16,13 +18,15 @@ struct ConnectionString: Sendable {
         of : / @ ? # % [ ] in a user or password in percent-encoding, an @ as %40.
         """
 
-    /// - Throws: ``PostgresError`` of kind `cannotConnect` that no waiting mends. It has nothing of the text.
+    /// - Throws: ``PostgresError`` of kind `cannotConnect` that no waiting mends. It has nothing of
+    ///   the text.
     init(_ text: SecretText) throws(PostgresError) {
         self.text = text
         let options = try Self.options(text.revealed)
         for port in options.filter({ $0.name == "port" }).flatMap({ Self.parts($0.value) }) where !port.isEmpty {
             // UInt16 would also take a sign.
-            guard port.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }), let number = UInt16(port),
+            guard port.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }),
+                let number = UInt16(port),
                 number > 0
             else { throw Self.wrong("its port is not a number from 1 to 65535") }
         }
@@ -50,7 +54,9 @@ struct ConnectionString: Sendable {
         return secrets.reduce(shown) { $0.replacing($1, with: "***") }
     }
 
-    private static func parts(_ list: String) -> [Substring] { list.split(separator: ",", omittingEmptySubsequences: false) }
+    private static func parts(_ list: String) -> [Substring] {
+        list.split(separator: ",", omittingEmptySubsequences: false)
+    }
 
     private static func wrong(_ what: String) -> PostgresError {
         .mistake("the connection string cannot be used: \(what). \(advice)")
@@ -73,7 +79,8 @@ struct ConnectionString: Sendable {
             defer { PQfreemem(message) }
             throw wrong(message.map { withoutQuoted(String(cString: $0)) } ?? "out of memory")
         }
-        // An array that ends with an option without a name; its strings are copied before it is freed.
+        // An array that ends with an option without a name; its strings are copied before it is
+        // freed.
         defer { PQconninfoFree(parsed) }
         var options: [Option] = []
         var next = parsed
@@ -87,7 +94,8 @@ struct ConnectionString: Sendable {
         return options
     }
 
-    /// libpq puts in quotes what it repeats. What is repeated may have quotes itself: so all is left out from the first to the last.
+    /// libpq puts in quotes what it repeats. What is repeated may have quotes itself: so all is
+    /// left out from the first to the last.
     private static func withoutQuoted(_ message: String) -> String {
         let message = message.trimmed
         guard let first = message.firstIndex(of: "\""), let last = message.lastIndex(of: "\""), first < last else {

@@ -4,23 +4,28 @@ import Dispatch
 import Glibc
 import Texts
 
-/// A `PGconn` in non-blocking mode, and the waiting around it. Blocks its thread; every wait can be interrupted and has a bound.
+/// A `PGconn` in non-blocking mode, and the waiting around it. Blocks its thread; every wait can be
+/// interrupted and has a bound.
 ///
-/// Not `Sendable` on purpose: it lives in one ``PostgresConnection`` actor. libpq's manual, 34.20: "no two threads attempt to
-/// manipulate the same PGconn object at the same time" is what the actor gives.
+/// Not `Sendable` on purpose: it lives in one ``PostgresConnection`` actor. libpq's manual, 34.20:
+/// "no two threads attempt to manipulate the same PGconn object at the same time" is what the actor
+/// gives.
 final class LibpqConnection {
     private let pointer: OpaquePointer
     private let interrupt: Interrupt
     private let silence: Duration
     private let address: ConnectionString
-    /// How long the server may take to end a statement after it was told to, and how often it is told in that time.
+    /// How long the server may take to end a statement after it was told to, and how often it is
+    /// told in that time.
     private let cancelPatience = Duration.seconds(5)
     private let cancelInterval = Duration.milliseconds(500)
-    /// Why the statement under way was told to end, and until when it may: by a cancelled task, by a silence, by the next one.
+    /// Why the statement under way was told to end, and until when it may: by a cancelled task, by
+    /// a silence, by the next one.
     private var ending: (reason: PostgresError, deadline: ContinuousClock.Instant)?
     /// Set when the connection cannot be used again.
     private(set) var failure: PostgresError?
-    /// Set when the session has answered with an error that lasts as long as it does: who has it may finish with it, nobody else gets it.
+    /// Set when the session has answered with an error that lasts as long as it does: who has it
+    /// may finish with it, nobody else gets it.
     private(set) var isSpoiled = false
     /// What the server has said beside its answers.
     private final class Remarks { var count = 0 }
@@ -39,23 +44,29 @@ final class LibpqConnection {
             ("dbname", configuration.url.revealed),
             ("client_encoding", "UTF8"),
         ]
-        // Of several hosts one takes writes, and after a switchover it is another; by itself libpq keeps to the first that answers.
+        // Of several hosts one takes writes, and after a switchover it is another; by itself libpq
+        // keeps to the first that answers.
         if address.namesSeveralHosts, getenv("PGTARGETSESSIONATTRS") == nil {
             settings.insert(("target_session_attrs", "read-write"), at: 0)
         }
-        // PQconnectdbParams blocks, for connect_timeout seconds a host at most; it alone tries every host within its own time.
+        // PQconnectdbParams blocks, for connect_timeout seconds a host at most; it alone tries
+        // every host within its own time.
         let connection = withCStrings(settings.map(\.0)) { keywords in
             withCStrings(settings.map(\.1)) { values in PQconnectdbParams(keywords, values, 1) }
         }
         guard let connection else { throw PostgresError(.cannotConnect, "out of memory") }
         pointer = connection
-        // The descriptor and the memory go with `deinit`: it runs when this initializer throws from here on.
+        // The descriptor and the memory go with `deinit`: it runs when this initializer throws from
+        // here on.
         guard PQstatus(pointer) == CONNECTION_OK else {
-            // An option's value that libpq understands, but not as that option's, is found only now: `invalid sslmode value: …`.
-            throw lastMessage.hasPrefix("invalid ") ? .mistake(lastMessage) : .cannotConnect(lastMessage, isPermanent: false)
+            // An option's value that libpq understands, but not as that option's, is found only
+            // now: `invalid sslmode value: …`.
+            throw lastMessage.hasPrefix("invalid ")
+                ? .mistake(lastMessage) : .cannotConnect(lastMessage, isPermanent: false)
         }
-        // Notices are for people at a terminal; libpq would print them on standard error. That there was one is all that counts.
-        // The pointer outlives no one: `remarks` is released after `deinit` has finished the connection, which alone calls with it.
+        // Notices are for people at a terminal; libpq would print them on standard error. That
+        // there was one is all that counts. The pointer outlives no one: `remarks` is released
+        // after `deinit` has finished the connection, which alone calls with it.
         PQsetNoticeReceiver(
             pointer, { remarks, _ in Unmanaged<Remarks>.fromOpaque(remarks!).takeUnretainedValue().count += 1 },
             Unmanaged.passUnretained(remarks).toOpaque())
@@ -83,14 +94,16 @@ final class LibpqConnection {
         let (count, formats) = (Int32(parameters.lengths.count), [Int32](repeating: 1, count: parameters.lengths.count))
         ending = nil
         isInSingleRowMode = false
-        // The pointers into the buffer are made only while it is pinned, and libpq copies before it returns.
+        // The pointers into the buffer are made only while it is pinned, and libpq copies before it
+        // returns.
         let sent = parameters.bytes.withUnsafeBytes { buffer in
             let base = buffer.baseAddress!.assumingMemoryBound(to: CChar.self)
             let pointers: [UnsafePointer<CChar>?] = parameters.starts.map { start in start.map { base + $0 } }
             return if let name {
                 PQsendQueryPrepared(pointer, name, count, pointers, parameters.lengths, formats, 1)
             } else {
-                PQsendQueryParams(pointer, statement.sql, count, parameters.types, pointers, parameters.lengths, formats, 1)
+                PQsendQueryParams(
+                    pointer, statement.sql, count, parameters.types, pointers, parameters.lengths, formats, 1)
             }
         }
         guard sent == 1 else { throw lost() }
@@ -104,7 +117,8 @@ final class LibpqConnection {
         guard PQsendPrepare(pointer, name, statement.sql, Int32(types.count), types) == 1 else { throw lost() }
     }
 
-    /// Several statements in one text, without parameters; they run in one transaction unless the text says otherwise.
+    /// Several statements in one text, without parameters; they run in one transaction unless the
+    /// text says otherwise.
     func send(script: String) throws(PostgresError) {
         guard !script.utf8.contains(0) else { throw PostgresError(.usage, "a script cannot contain U+0000") }
         ending = nil
@@ -112,8 +126,8 @@ final class LibpqConnection {
         guard PQsendQuery(pointer, script) == 1 else { throw lost() }
     }
 
-    /// libpq forgets single-row mode when the next statement is sent, but not when that statement is the first of a pipeline: it would come
-    /// row by row. Something else is sent in between.
+    /// libpq forgets single-row mode when the next statement is sent, but not when that statement
+    /// is the first of a pipeline: it would come row by row. Something else is sent in between.
     private var isInSingleRowMode = false
 
     func enterPipeline(_ cancellation: Cancellation) throws(PostgresError) {
@@ -149,7 +163,9 @@ final class LibpqConnection {
             try wait(unsent == 1 ? .either : .readable, cancellation)
             guard PQconsumeInput(pointer) == 1 else { throw lost() }
         }
-        guard let result = PQgetResult(pointer).map({ LibpqResult(owning: $0, ending: ending?.reason) }) else { return nil }
+        guard let result = PQgetResult(pointer).map({ LibpqResult(owning: $0, ending: ending?.reason) }) else {
+            return nil
+        }
         if result.status == .fatalError, result.error?.sqlState?.spoilsSession == true { isSpoiled = true }
         return result
     }
@@ -179,8 +195,8 @@ final class LibpqConnection {
             try wait(.either, cancellation)
             guard PQconsumeInput(pointer) == 1 else { throw lost() }
         }
-        // Flushing keeps libpq's buffer from growing with the data. PQflush does not tell of a server that has gone, and then
-        // drops the data: only reading finds out.
+        // Flushing keeps libpq's buffer from growing with the data. PQflush does not tell of a
+        // server that has gone, and then drops the data: only reading finds out.
         while true {
             let unsent = PQflush(pointer)
             guard unsent >= 0, PQconsumeInput(pointer) == 1 else { throw lost() }
@@ -198,7 +214,8 @@ final class LibpqConnection {
         }
     }
 
-    /// Appends one row of a `COPY … TO STDOUT` to `chunk`; false at the end, after which the statement's result follows.
+    /// Appends one row of a `COPY … TO STDOUT` to `chunk`; false at the end, after which the
+    /// statement's result follows.
     func copyData(into chunk: inout [UInt8], _ cancellation: Cancellation) throws(PostgresError) -> Bool {
         while true {
             var buffer: UnsafeMutablePointer<CChar>?
@@ -225,9 +242,12 @@ final class LibpqConnection {
         switch interrupt.wait(for: readiness, on: socket, within: ending == nil ? silence : cancelInterval) {
         case .ready, .interrupted: return
         case .timedOut:
-            guard let ending else { return try end(because: PostgresError(.timedOut, "no byte from the server in \(silence)")) }
+            guard let ending else {
+                return try end(because: PostgresError(.timedOut, "no byte from the server in \(silence)"))
+            }
             if ContinuousClock.now >= ending.deadline { throw fail(ending.reason) }
-            // A request that reaches the server's process before the statement does has no effect: ask again.
+            // A request that reaches the server's process before the statement does has no effect:
+            // ask again.
             try requestCancel(because: ending.reason)
         }
     }
@@ -238,10 +258,12 @@ final class LibpqConnection {
         try requestCancel(because: reason)
     }
 
-    /// Asks the server to end the statement under way. Best effort: the caller bounds its wait for the effect.
+    /// Asks the server to end the statement under way. Best effort: the caller bounds its wait for
+    /// the effect.
     ///
-    /// PQcancel returns when the server has dealt with the request, so it cannot hit a later statement. It has no limit of its
-    /// own: a server that hangs would hold us for ever. It gets a thread that can be left behind, together with the connection.
+    /// PQcancel returns when the server has dealt with the request, so it cannot hit a later
+    /// statement. It has no limit of its own: a server that hangs would hold us for ever. It gets a
+    /// thread that can be left behind, together with the connection.
     private func requestCancel(because reason: PostgresError) throws(PostgresError) {
         guard let request = CancelRequest(pointer) else { return }
         let done = DispatchSemaphore(value: 0)
@@ -260,7 +282,8 @@ final class LibpqConnection {
         if isSpoiled || failure != nil || PQstatus(pointer) != CONNECTION_OK { return true }
         // A bell that was rung for an earlier statement says nothing about the server.
         interrupt.clear()
-        // A server speaks unasked to tell of a changed setting, or that it is about to hang up: which may follow much later.
+        // A server speaks unasked to tell of a changed setting, or that it is about to hang up:
+        // which may follow much later.
         let heard = remarks.count
         while interrupt.wait(for: .readable, on: PQsocket(pointer), within: .zero) == .ready {
             if PQconsumeInput(pointer) == 0 || PQstatus(pointer) != CONNECTION_OK { return true }
@@ -297,8 +320,9 @@ extension PostgresError {
 
 /// What PQcancel needs to know of a connection.
 ///
-/// `@unchecked Sendable`: libpq's manual, 34.7 «Canceling Queries in Progress», allows PQcancel from another thread than the
-/// one that uses the connection; `pointer` is a constant copy of the connection's address, freed only in `deinit`.
+/// `@unchecked Sendable`: libpq's manual, 34.7 «Canceling Queries in Progress», allows PQcancel
+/// from another thread than the one that uses the connection; `pointer` is a constant copy of the
+/// connection's address, freed only in `deinit`.
 private final class CancelRequest: @unchecked Sendable {
     private let pointer: OpaquePointer
 

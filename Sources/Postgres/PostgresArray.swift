@@ -1,4 +1,5 @@
-/// A one-dimensional array that is encoded while it is filled: what a column of a large batch is sent as.
+/// A one-dimensional array that is encoded while it is filled: what a column of a large batch is
+/// sent as.
 package struct PostgresArray<Element: PostgresEncodable>: PostgresEncodable {
     package private(set) var count = 0
     /// The elements, each behind its length.

@@ -1,7 +1,9 @@
-/// The rows in the bytes of a `COPY … TO STDOUT (FORMAT binary)`, taken column after column: no object a row, no name a column.
+/// The rows in the bytes of a `COPY … TO STDOUT (FORMAT binary)`, taken column after column: no
+/// object a row, no name a column.
 ///
-/// The format is described in the manual under COPY, «Binary Format»: a header, then rows of a column count and of columns with
-/// their lengths, then a trailer. A chunk of it ends at a row's end.
+/// The format is described in the manual under COPY, «Binary Format»: a header, then rows of a
+/// column count and of columns with their lengths, then a trailer. A chunk of it ends at a row's
+/// end.
 package struct PostgresBinaryRows: Sendable {
     package let bytes: [UInt8]
     @usableFromInline var place = 0
@@ -30,7 +32,8 @@ package struct PostgresBinaryRows: Sendable {
         return true
     }
 
-    /// The row's next column. Null is read as an optional only. The format does not tell types: this one is taken on trust.
+    /// The row's next column. Null is read as an optional only. The format does not tell types:
+    /// this one is taken on trust.
     @inlinable
     package mutating func column<T: PostgresDecodable & PostgresEncodable>(
         as type: T.Type = T.self
@@ -40,14 +43,17 @@ package struct PostgresBinaryRows: Sendable {
         guard length <= bytes.count - start else { throw .unexpected("a column of \(length) bytes is cut off") }
         let value = bytes.withUnsafeBytes { bytes in
             // Valid within the closure, which is all that a value needs to be copied out.
-            T.decode(length < 0 ? nil : UnsafeRawBufferPointer(rebasing: bytes[start..<start + length]), type: T.postgresType)
+            T.decode(
+                length < 0 ? nil : UnsafeRawBufferPointer(rebasing: bytes[start..<start + length]), type: T.postgresType
+            )
         }
         guard let value else { throw .unexpected("a column of \(length) bytes is not a \(T.self)") }
         place += max(0, length)
         return value
     }
 
-    /// Where the row's next column stands in ``bytes``, `nil` for null: for who can use it where it lies.
+    /// Where the row's next column stands in ``bytes``, `nil` for null: for who can use it where it
+    /// lies.
     @inlinable
     package mutating func column() throws(PostgresError) -> Range<Int>? {
         let length = Int(try integer() as Int32)

@@ -2,14 +2,17 @@ package import Texts
 
 /// Where a database is and how long to wait for it.
 package struct PostgresConfiguration: Sendable {
-    /// A connection string as libpq understands it: `postgresql://user:password@host1:5432,host2:5432/name?sslmode=verify-full`
-    /// or `host=… dbname=…`. Several hosts, `sslmode`, `target_session_attrs`, service and password files all work.
+    /// A connection string as libpq understands it:
+    /// `postgresql://user:password@host1:5432,host2:5432/name?sslmode=verify-full` or
+    /// `host=… dbname=…`. Several hosts, `sslmode`, `target_session_attrs`, service and password
+    /// files all work.
     package var url: SecretText
     /// Shown in `pg_stat_activity`.
     package var applicationName: String
     /// Run-time settings of every session, such as `search_path`.
     package var sessionSettings: [(name: String, value: String)]
-    /// Statements that begin every session, before its settings: for what depends on how the server, the database or the role is set.
+    /// Statements that begin every session, before its settings: for what depends on how the
+    /// server, the database or the role is set.
     package var sessionStatements: [String] = []
     /// What the database must be; `nil` takes any.
     package var requirement: PostgresRequirement?

@@ -3,8 +3,8 @@ import Texts
 
 /// One connection to Postgres.
 ///
-/// It serves one user at a time: take it from a ``PostgresPool``, or keep one for yourself. Statements of a cancelled task are
-/// cancelled on the server too; the connection stays usable.
+/// It serves one user at a time: take it from a ``PostgresPool``, or keep one for yourself.
+/// Statements of a cancelled task are cancelled on the server too; the connection stays usable.
 package actor PostgresConnection {
     private let executor = BlockingExecutor(label: "postgres")
     package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
@@ -14,9 +14,11 @@ package actor PostgresConnection {
     private var libpq: LibpqConnection?
     /// Counts the operations, so that a stream that was left behind knows that it is over.
     private var operation = 0
-    /// Whether results of an earlier operation are still to come, and must be done with before the next.
+    /// Whether results of an earlier operation are still to come, and must be done with before the
+    /// next.
     private var isStreaming = false
-    /// Whether the operation under way runs in a transaction block, which would fail if it were cancelled.
+    /// Whether the operation under way runs in a transaction block, which would fail if it were
+    /// cancelled.
     private var isStreamInTransaction = false
     /// The statements that the server keeps, by their text.
     private var prepared: [ExactText: String] = [:]
@@ -31,9 +33,12 @@ package actor PostgresConnection {
         return connection
     }
 
-    /// Connects, again and again with growing waits, for as long as the failure is one that time may mend.
+    /// Connects, again and again with growing waits, for as long as the failure is one that time
+    /// may mend.
     /// - Parameter timeout: how long to try; `nil` tries until the task is cancelled.
-    package static func connect(_ configuration: PostgresConfiguration, timeout: Duration?) async throws -> PostgresConnection {
+    package static func connect(_ configuration: PostgresConfiguration, timeout: Duration?) async throws
+        -> PostgresConnection
+    {
         let deadline = timeout.map { ContinuousClock.now.advanced(by: $0) }
         var backoff = Backoff()
         while true {
@@ -47,7 +52,8 @@ package actor PostgresConnection {
     }
 
     /// A further connection of the same configuration, for what is to go on beside this one.
-    /// - Parameter silence: how long a statement on it may run without a byte from the server; as here unless given.
+    /// - Parameter silence: how long a statement on it may run without a byte from the server; as
+    ///   here unless given.
     package nonisolated func another(silence: Duration? = nil, timeout: Duration = .seconds(10)) async throws
         -> PostgresConnection
     {
@@ -83,7 +89,8 @@ package actor PostgresConnection {
         try await cancellable { connection, cancellation in try connection.run(statement, cancellation) }
     }
 
-    /// Runs one statement, unless the server has hung up while the connection was idle: then nothing was sent, and `nil` returns.
+    /// Runs one statement, unless the server has hung up while the connection was idle: then
+    /// nothing was sent, and `nil` returns.
     package nonisolated func queryUnlessStale(_ statement: PostgresStatement) async throws -> PostgresRows? {
         try await cancellable { connection, cancellation in
             guard connection.isUsable() else { return nil }
@@ -93,14 +100,18 @@ package actor PostgresConnection {
         }
     }
 
-    /// Runs a text of several statements, which take no parameters. Outside a transaction they are one.
+    /// Runs a text of several statements, which take no parameters. Outside a transaction they are
+    /// one.
     package nonisolated func execute(script: String) async throws {
         try await cancellable { connection, cancellation in _ = try connection.run(script: script, cancellation) }
     }
 
-    /// Sends all statements at once, in one implicit transaction unless they say otherwise, and then reads all answers: one round trip.
-    /// After a failed statement those behind it fail too, with an error of kind `usage`.
-    package nonisolated func pipeline(_ statements: [PostgresStatement]) async throws -> [Result<PostgresRows, PostgresError>] {
+    /// Sends all statements at once, in one implicit transaction unless they say otherwise, and
+    /// then reads all answers: one round trip. After a failed statement those behind it fail too,
+    /// with an error of kind `usage`.
+    package nonisolated func pipeline(_ statements: [PostgresStatement]) async throws -> [Result<
+        PostgresRows, PostgresError
+    >] {
         try await cancellable { connection, cancellation in try connection.run(pipeline: statements, cancellation) }
     }
 
@@ -114,7 +125,9 @@ package actor PostgresConnection {
         return started(inTransaction: isInTransaction)
     }
 
-    func nextRows(of operation: Int, atMost bytes: Int, _ cancellation: Cancellation) throws(PostgresError) -> [PostgresRow] {
+    func nextRows(of operation: Int, atMost bytes: Int, _ cancellation: Cancellation) throws(PostgresError)
+        -> [PostgresRow]
+    {
         let libpq = try ongoing(operation)
         var rows: [PostgresRow] = []
         var size = 0
@@ -134,7 +147,8 @@ package actor PostgresConnection {
     }
 
     /// - Parameter sql: a COPY in this direction, and what is to run before it.
-    func beginCopy(_ sql: String, _ direction: CopyDirection, _ cancellation: Cancellation) throws(PostgresError) -> Int {
+    func beginCopy(_ sql: String, _ direction: CopyDirection, _ cancellation: Cancellation) throws(PostgresError) -> Int
+    {
         let libpq = try ready()
         let isInTransaction = libpq.isInTransaction
         try libpq.send(script: sql)
@@ -160,7 +174,9 @@ package actor PostgresConnection {
         }
     }
 
-    func finishCopyIn(of operation: Int, failing message: String?, _ cancellation: Cancellation) throws(PostgresError) -> Int {
+    func finishCopyIn(of operation: Int, failing message: String?, _ cancellation: Cancellation) throws(PostgresError)
+        -> Int
+    {
         let libpq = try ongoing(operation)
         do throws(PostgresError) {
             try libpq.endCopy(failing: message, cancellation)
@@ -176,15 +192,19 @@ package actor PostgresConnection {
         }
     }
 
-    /// Tells the server to undo a COPY whose source failed, if it has not done so itself, even though the task is cancelled.
+    /// Tells the server to undo a COPY whose source failed, if it has not done so itself, even
+    /// though the task is cancelled.
     func callOffCopyIn(_ operation: Int, _ message: String) {
         guard isStreaming, operation == self.operation else { return }
-        // The answer to a COPY that is called off is an error; the caller is told of the source's own.
+        // The answer to a COPY that is called off is an error; the caller is told of the source's
+        // own.
         _ = try? finishCopyIn(of: operation, failing: message, Cancellation(ringing: interrupt))
     }
 
     /// The next rows of a `COPY … TO STDOUT`; empty at the end.
-    func nextCopyOut(of operation: Int, atMost bytes: Int, _ cancellation: Cancellation) throws(PostgresError) -> [UInt8] {
+    func nextCopyOut(of operation: Int, atMost bytes: Int, _ cancellation: Cancellation) throws(PostgresError)
+        -> [UInt8]
+    {
         let libpq = try ongoing(operation)
         var chunk: [UInt8] = []
         do throws(PostgresError) {
@@ -209,14 +229,16 @@ package actor PostgresConnection {
         let libpq = try LibpqConnection(configuration, interrupt: interrupt)
         try configuration.requirement?.checkServer(libpq)
         self.libpq = libpq
-        var script = configuration.sessionStatements + configuration.sessionSettings.map { "SET \($0.name) = \($0.value)" }
+        var script =
+            configuration.sessionStatements + configuration.sessionSettings.map { "SET \($0.name) = \($0.value)" }
         if let requirement = configuration.requirement { script.append(requirement.question) }
         guard !script.isEmpty else { return }
         let answer = try run(script: script.joined(separator: "; "), Cancellation(ringing: interrupt))
         try configuration.requirement?.checkSession(libpq, answer)
     }
 
-    private func run(_ statement: PostgresStatement, _ cancellation: Cancellation) throws(PostgresError) -> PostgresRows {
+    private func run(_ statement: PostgresStatement, _ cancellation: Cancellation) throws(PostgresError) -> PostgresRows
+    {
         let libpq = try ready()
         do throws(PostgresError) {
             try libpq.send(statement, preparedAs: try prepare(statement, libpq, cancellation))
@@ -224,7 +246,8 @@ package actor PostgresConnection {
         } catch {
             var error = abandon(error)
             guard statement.isPrepared, error.sqlState == .planIsOutdated else { throw error }
-            // A migration gave a function another answer than the server kept the statement for: nothing ran.
+            // A migration gave a function another answer than the server kept the statement for:
+            // nothing ran.
             prepared = [:]
             error.isOutdatedPlan = true
             guard !isInTransaction else { throw error }
@@ -270,7 +293,8 @@ package actor PostgresConnection {
             try libpq.sync()
             var answers: [Result<PostgresRows, PostgresError>] = []
             var last: Result<PostgresRows, PostgresError>?
-            // In a pipeline each statement's results end with a nil; the whole ends with the sync's own result.
+            // In a pipeline each statement's results end with a nil; the whole ends with the sync's
+            // own result.
             while true {
                 guard let result = try libpq.nextResult(cancellation) else {
                     if let last { answers.append(last) }
@@ -291,13 +315,15 @@ package actor PostgresConnection {
             try libpq.exitPipeline()
             return answers
         } catch {
-            // A pipeline cut short leaves answers under way that cannot be told apart from later ones.
+            // A pipeline cut short leaves answers under way that cannot be told apart from later
+            // ones.
             close()
             throw error
         }
     }
 
-    private func lastResult(_ libpq: LibpqConnection, _ cancellation: Cancellation) throws(PostgresError) -> LibpqResult {
+    private func lastResult(_ libpq: LibpqConnection, _ cancellation: Cancellation) throws(PostgresError) -> LibpqResult
+    {
         var last: LibpqResult?
         var failure: PostgresError?
         while let result = try libpq.nextResult(cancellation) {
@@ -315,7 +341,8 @@ package actor PostgresConnection {
         guard let libpq, libpq.failure == nil else { throw PostgresError(.connectionLost, "the connection is closed") }
         if isStreaming {
             isStreaming = false
-            // A cancelled statement would fail the transaction that it is part of: there the rest is read and dropped.
+            // A cancelled statement would fail the transaction that it is part of: there the rest
+            // is read and dropped.
             try libpq.drain(cancelling: !isStreamInTransaction)
         }
         return libpq
@@ -335,7 +362,8 @@ package actor PostgresConnection {
         return libpq
     }
 
-    /// Brings the connection back to rest after `error`, or gives it up, and says what the caller should be told.
+    /// Brings the connection back to rest after `error`, or gives it up, and says what the caller
+    /// should be told.
     private func abandon(_ error: PostgresError) -> PostgresError {
         isStreaming = false
         guard let libpq else { return error }
@@ -369,7 +397,8 @@ package actor PostgresConnection {
         try run(script: "BEGIN \(mode)", cancellation)
     }
 
-    /// The server answers the COMMIT of a transaction in which a statement failed with a ROLLBACK, and without an error.
+    /// The server answers the COMMIT of a transaction in which a statement failed with a ROLLBACK,
+    /// and without an error.
     func commit(_ cancellation: Cancellation) throws(PostgresError) {
         guard try run(script: "COMMIT", cancellation).command == "COMMIT" else {
             var error = PostgresError(.server, "the transaction was rolled back: a statement in it had failed")
@@ -378,11 +407,12 @@ package actor PostgresConnection {
         }
     }
 
-    /// Ends an open transaction, also in a cancelled task. A connection on which that fails is closed, which ends it on the
-    /// server as well.
+    /// Ends an open transaction, also in a cancelled task. A connection on which that fails is
+    /// closed, which ends it on the server as well.
     func rollBack() {
         guard let libpq, libpq.isInTransaction else { return }
-        // A statement under way may be cancelled now: what it does to the transaction does not matter any more.
+        // A statement under way may be cancelled now: what it does to the transaction does not
+        // matter any more.
         isStreamInTransaction = false
         do throws(PostgresError) {
             try run(script: "ROLLBACK", Cancellation(ringing: interrupt))

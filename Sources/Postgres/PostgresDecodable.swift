@@ -23,9 +23,10 @@ extension Bool: PostgresDecodable {
     }
 }
 
-/// `smallint`, `integer`, `bigint` and `oid` all decode as any integer that can hold the value, but for a `bigint` of 2⁶² and more, or less than
-/// −2⁶² + 1, which is none: whoever adds one such number to another, or takes it away, need not ask first whether the result exists.
-/// Nothing that is counted comes so far; what does is a mistake, or an attack.
+/// `smallint`, `integer`, `bigint` and `oid` all decode as any integer that can hold the value, but
+/// for a `bigint` of 2⁶² and more, or less than −2⁶² + 1, which is none: whoever adds one such
+/// number to another, or takes it away, need not ask first whether the result exists. Nothing that
+/// is counted comes so far; what does is a mistake, or an attack.
 private func decodeInteger<T: FixedWidthInteger>(_ bytes: UnsafeRawBufferPointer?, type: UInt32) -> T? {
     guard let bytes else { return nil }
     switch type {
@@ -38,15 +39,21 @@ private func decodeInteger<T: FixedWidthInteger>(_ bytes: UnsafeRawBufferPointer
 }
 
 extension Int: PostgresDecodable {
-    package static func decode(_ bytes: UnsafeRawBufferPointer?, type: UInt32) -> Int? { decodeInteger(bytes, type: type) }
+    package static func decode(_ bytes: UnsafeRawBufferPointer?, type: UInt32) -> Int? {
+        decodeInteger(bytes, type: type)
+    }
 }
 
 extension Int32: PostgresDecodable {
-    package static func decode(_ bytes: UnsafeRawBufferPointer?, type: UInt32) -> Int32? { decodeInteger(bytes, type: type) }
+    package static func decode(_ bytes: UnsafeRawBufferPointer?, type: UInt32) -> Int32? {
+        decodeInteger(bytes, type: type)
+    }
 }
 
 extension Int64: PostgresDecodable {
-    package static func decode(_ bytes: UnsafeRawBufferPointer?, type: UInt32) -> Int64? { decodeInteger(bytes, type: type) }
+    package static func decode(_ bytes: UnsafeRawBufferPointer?, type: UInt32) -> Int64? {
+        decodeInteger(bytes, type: type)
+    }
 }
 
 extension Double: PostgresDecodable {
@@ -56,7 +63,8 @@ extension Double: PostgresDecodable {
     }
 }
 
-/// Every type whose binary form is its text: `text`, `varchar`, `char`, `name`, `json`, `xml`, `unknown`; and `jsonb`.
+/// Every type whose binary form is its text: `text`, `varchar`, `char`, `name`, `json`, `xml`,
+/// `unknown`; and `jsonb`.
 extension String: PostgresDecodable {
     package static func decode(_ bytes: UnsafeRawBufferPointer?, type: UInt32) -> String? {
         guard let bytes else { return nil }

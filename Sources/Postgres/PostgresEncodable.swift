@@ -7,7 +7,8 @@ package protocol PostgresEncodable: Sendable {
     static var postgresType: UInt32 { get }
     /// The OID of the type's array.
     static var postgresArrayType: UInt32 { get }
-    /// Puts the value's bytes behind what stands in `bytes`; false, and nothing put there, for SQL's null.
+    /// Puts the value's bytes behind what stands in `bytes`; false, and nothing put there, for
+    /// SQL's null.
     func encode(into bytes: inout [UInt8]) -> Bool
 }
 
@@ -63,7 +64,8 @@ extension Double: PostgresEncodable {
     }
 }
 
-/// Text goes as UTF-8 with its length, so nothing in it needs escaping. The server refuses U+0000 (`22021`).
+/// Text goes as UTF-8 with its length, so nothing in it needs escaping. The server refuses U+0000
+/// (`22021`).
 extension String: PostgresEncodable {
     package static var postgresType: UInt32 { 25 }
     package static var postgresArrayType: UInt32 { 1009 }

@@ -29,7 +29,8 @@ package struct PostgresError: Error, Sendable, CustomStringConvertible {
     package internal(set) var hint: String?
     /// The constraint that was violated, by name.
     package internal(set) var constraint: String?
-    /// Where in the server's code the error was raised: the call stack of functions, innermost first.
+    /// Where in the server's code the error was raised: the call stack of functions, innermost
+    /// first.
     package internal(set) var context: String?
 
     /// Which character of the statement it is about, from 1.
@@ -49,11 +50,12 @@ package struct PostgresError: Error, Sendable, CustomStringConvertible {
     /// An answer that makes no sense to the caller, who reads more into it than types.
     package static func unexpected(_ message: String) -> PostgresError { PostgresError(.decoding, message) }
 
-    /// Whether the server had kept a statement whose answer has another shape by now. Nothing ran; it keeps it anew.
+    /// Whether the server had kept a statement whose answer has another shape by now. Nothing ran;
+    /// it keeps it anew.
     var isOutdatedPlan = false
 
-    /// Whether sending the same again may succeed. After ``Kind/connectionLost`` the first attempt may have taken effect too:
-    /// see ``outcomeIsUnknown``.
+    /// Whether sending the same again may succeed. After ``Kind/connectionLost`` the first attempt
+    /// may have taken effect too: see ``outcomeIsUnknown``.
     package var isRetriable: Bool {
         switch kind {
         case .cannotConnect: !isPermanent

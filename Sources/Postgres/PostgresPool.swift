@@ -1,6 +1,7 @@
 import BlockingIO
 
-/// A bounded set of connections, made when they are needed and lent to one user at a time, first come first served.
+/// A bounded set of connections, made when they are needed and lent to one user at a time, first
+/// come first served.
 package actor PostgresPool {
     package nonisolated let configuration: PostgresConfiguration
     package nonisolated let size: Int
@@ -16,10 +17,12 @@ package actor PostgresPool {
 
     /// - Parameters:
     ///   - size: the most connections at once.
-    ///   - longestQueue: how many users may wait for one; more are refused at once with an error of kind `busy`.
+    ///   - longestQueue: how many users may wait for one; more are refused at once with an error of
+    ///     kind `busy`.
     ///   - timeout: how long to try to reach a server that is away.
     package init(
-        _ configuration: PostgresConfiguration, size: Int = 8, longestQueue: Int = 10_000, timeout: Duration = .seconds(10)
+        _ configuration: PostgresConfiguration, size: Int = 8, longestQueue: Int = 10_000,
+        timeout: Duration = .seconds(10)
     ) {
         precondition(size > 0)
         self.configuration = configuration
@@ -28,8 +31,8 @@ package actor PostgresPool {
         self.timeout = timeout
     }
 
-    /// Lends a connection to `body`. A connection that breaks, is left inside a transaction,
-    /// or has answered with what spoils its session (``SQLState/spoilsSession``), is not lent again.
+    /// Lends a connection to `body`. A connection that breaks, is left inside a transaction, or has
+    /// answered with what spoils its session (``SQLState/spoilsSession``), is not lent again.
     package nonisolated(nonsending) func withConnection<T: Sendable>(
         _ body: (PostgresConnection) async throws -> T
     ) async throws -> T {
@@ -90,7 +93,8 @@ package actor PostgresPool {
         }
     }
 
-    /// Gives up a place. The first waiter gets it, still counted as busy: another who comes meanwhile cannot take it away.
+    /// Gives up a place. The first waiter gets it, still counted as busy: another who comes
+    /// meanwhile cannot take it away.
     private func release() {
         if waiters.isEmpty {
             busy -= 1

@@ -1,11 +1,12 @@
-/// What a session needs of its server and its database: looked at when it connects. No waiting mends what is missing.
+/// What a session needs of its server and its database: looked at when it connects. No waiting
+/// mends what is missing.
 package struct PostgresRequirement: Sendable {
     /// As `SHOW server_encoding` gives it.
     package var encoding: String
     /// As in `server_version_num`.
     package var oldestServer: Int32
-    /// What the user of the session must be allowed to use, should it be there. Without that, Postgres says of everything in it that it does not
-    /// exist. Letters, digits and `_`.
+    /// What the user of the session must be allowed to use, should it be there. Without that,
+    /// Postgres says of everything in it that it does not exist. Letters, digits and `_`.
     package var schema: String?
 
     package init(encoding: String, oldestServer: Int32, schema: String? = nil) {
@@ -39,10 +40,12 @@ package struct PostgresRequirement: Sendable {
         """
     }
 
-    /// Whether the session is ours alone: the process that answers is the one that the connection was promised.
+    /// Whether the session is ours alone: the process that answers is the one that the connection
+    /// was promised.
     ///
-    /// A pooler between here and the server makes promises of its own. One that gives each transaction another session would have
-    /// names, settings and prepared statements of one program meet those of another; nothing tells it from one that does not.
+    /// A pooler between here and the server makes promises of its own. One that gives each
+    /// transaction another session would have names, settings and prepared statements of one
+    /// program meet those of another; nothing tells it from one that does not.
     /// - Parameter answer: to ``question``.
     func checkSession(_ libpq: LibpqConnection, _ answer: LibpqResult) throws(PostgresError) {
         func text(_ column: Int) -> String? {
@@ -60,7 +63,8 @@ package struct PostgresRequirement: Sendable {
         guard text(1) != "false" else {
             var error = PostgresError(
                 .server,
-                "permission denied for schema \(schema ?? ""): the user \(text(2) ?? "") is in none of the roles that may use it")
+                "permission denied for schema \(schema ?? ""): the user \(text(2) ?? "") is in none of the roles that may use it"
+            )
             error.sqlState = .insufficientPrivilege
             throw error
         }

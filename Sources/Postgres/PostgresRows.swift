@@ -36,7 +36,9 @@ package struct PostgresRow: Sendable {
         let value = result.withBytes(row: index, column: column) { T.decode($0, type: result.type(of: column)) }
         guard let value else {
             let state = result.isNull(row: index, column: column) ? "is null" : "has type \(result.type(of: column))"
-            let reason = result.type(of: column) == 20 && !result.isNull(row: index, column: column) ? ", or is beyond ±2^62" : ""
+            let reason =
+                result.type(of: column) == 20 && !result.isNull(row: index, column: column)
+                ? ", or is beyond ±2^62" : ""
             throw PostgresError(.decoding, "column \(result.columnNames[column]) \(state), not a \(T.self)\(reason)")
         }
         return value
@@ -45,9 +47,10 @@ package struct PostgresRow: Sendable {
 
 /// A `PGresult`, freed with the last reference.
 ///
-/// `@unchecked Sendable`: libpq's manual, 34.20 «Behavior in Threaded Programs»: "PGresult objects are normally read-only after
-/// creation, and so can be passed around freely between threads." None of the functions that modify one is called here,
-/// and `pointer` is a constant that is freed only in `deinit`.
+/// `@unchecked Sendable`: libpq's manual, 34.20 «Behavior in Threaded Programs»: "PGresult objects
+/// are normally read-only after creation, and so can be passed around freely between threads." None
+/// of the functions that modify one is called here, and `pointer` is a constant that is freed only
+/// in `deinit`.
 final class LibpqResult: @unchecked Sendable {
     private let pointer: OpaquePointer
     private let columnCount: Int32
@@ -69,8 +72,8 @@ final class LibpqResult: @unchecked Sendable {
     var command: String { String(cString: PQcmdStatus(pointer)) }
     var affected: Int { Int(String(cString: PQcmdTuples(pointer))) ?? 0 }
 
-    /// Made when they are asked for, which is when something is wrong: a streamed row is a result of its own. The columns of a COPY
-    /// have no names.
+    /// Made when they are asked for, which is when something is wrong: a streamed row is a result
+    /// of its own. The columns of a COPY have no names.
     var columnNames: [String] { (0..<columnCount).map { PQfname(pointer, $0).map { String(cString: $0) } ?? "" } }
 
     func column(named name: String) -> Int? {
@@ -91,7 +94,8 @@ final class LibpqResult: @unchecked Sendable {
         }
     }
 
-    /// The memory that libpq holds for this result, for bounding buffers: never 0, and much more than the values of a small row.
+    /// The memory that libpq holds for this result, for bounding buffers: never 0, and much more
+    /// than the values of a small row.
     var size: Int { PQresultMemorySize(pointer) }
 
     /// The error this result stands for, or `nil` where it is none.

@@ -2,8 +2,9 @@
 package struct PostgresStatement: Sendable {
     package var sql: String
     package var parameters: [any PostgresEncodable]
-    /// Whether the server keeps the statement, parsed and planned, for as long as the connection lasts: for the few texts that
-    /// are sent again and again. Streams and pipelines take no notice of it.
+    /// Whether the server keeps the statement, parsed and planned, for as long as the connection
+    /// lasts: for the few texts that are sent again and again. Streams and pipelines take no notice
+    /// of it.
     package var isPrepared = false
 
     package init(_ sql: String, _ parameters: [any PostgresEncodable] = [], isPrepared: Bool = false) {

@@ -1,9 +1,11 @@
 import BlockingIO
 
-/// Rows that are read from the server as they are asked for: memory holds one chunk of them, whatever the table holds.
+/// Rows that are read from the server as they are asked for: memory holds one chunk of them,
+/// whatever the table holds.
 ///
-/// Leaving the loop early is fine: the statement is cancelled before the connection's next one. Inside a transaction, which a
-/// cancelled statement would fail, the rest is read and dropped instead.
+/// Leaving the loop early is fine: the statement is cancelled before the connection's next one.
+/// Inside a transaction, which a cancelled statement would fail, the rest is read and dropped
+/// instead.
 package struct PostgresRowStream: AsyncSequence, Sendable {
     let connection: PostgresConnection
     let statement: PostgresStatement
@@ -82,7 +84,8 @@ extension PostgresConnection {
     }
 
     /// The output of a `COPY … TO STDOUT`.
-    /// - Parameter sql: the COPY, last; statements before it run first, in the same round trip, and their rows are dropped.
+    /// - Parameter sql: the COPY, last; statements before it run first, in the same round trip, and
+    ///   their rows are dropped.
     package nonisolated func copyOut(_ sql: String, chunk: Int = 256 << 10) -> PostgresCopyOut {
         precondition(chunk > 0)
         return PostgresCopyOut(connection: self, sql: sql, chunk: chunk)
@@ -98,7 +101,8 @@ extension PostgresConnection {
             for try await chunk in chunks {
                 try await cancellable { try $0.copyIn(chunk, of: operation, $1) }
             }
-            // A source may just end when the task is cancelled; then this throws, and half of the rows is not the whole.
+            // A source may just end when the task is cancelled; then this throws, and half of the
+            // rows is not the whole.
             return try await cancellable { try $0.finishCopyIn(of: operation, failing: nil, $1) }
         } catch {
             await callOffCopyIn(operation, "the source failed: \(error)")

@@ -8,7 +8,8 @@ package struct SQLState: Sendable, Hashable, CustomStringConvertible {
 
     package var description: String { code }
 
-    /// The first two characters: `08` connection, `22` data, `23` constraints, `40` rollback, `53` resources, `57` operators.
+    /// The first two characters: `08` connection, `22` data, `23` constraints, `40` rollback, `53`
+    /// resources, `57` operators.
     package var category: String { String(code.prefix(2)) }
 
     package static let uniqueViolation = SQLState("23505")

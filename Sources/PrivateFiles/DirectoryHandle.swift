@@ -1,8 +1,10 @@
 import Foundation
 
-/// A directory, held by its descriptor: what is done in it stays in it, whatever becomes of its path meanwhile.
+/// A directory, held by its descriptor: what is done in it stays in it, whatever becomes of its
+/// path meanwhile.
 ///
-/// Nothing that is done here follows a symbolic link. A new file has its mode from its first instant and gets its name when it is whole.
+/// Nothing that is done here follows a symbolic link. A new file has its mode from its first
+/// instant and gets its name when it is whole.
 package final class DirectoryHandle: Sendable {
     /// Absolute and without links, as the kernel has it.
     package let path: String
@@ -58,7 +60,8 @@ package final class DirectoryHandle: Sendable {
         }
     }
 
-    /// Writes a file that its owner alone may read and change, on the disk and in the place of what was there, whole or not at all.
+    /// Writes a file that its owner alone may read and change, on the disk and in the place of what
+    /// was there, whole or not at all.
     /// - Parameter owner: whose it is; ourselves unless given.
     package func write(_ text: String, to name: String, for owner: FileOwner? = nil) throws(FileFailure) {
         // A name of its own: two who write the same file at once do not meet in the draft.
@@ -85,7 +88,8 @@ package final class DirectoryHandle: Sendable {
         }
     }
 
-    /// Makes sure that there is a file to append to, which its owner alone may read and change, and empties one beyond `limit` bytes.
+    /// Makes sure that there is a file to append to, which its owner alone may read and change, and
+    /// empties one beyond `limit` bytes.
     package func prepareLog(_ name: String, for owner: FileOwner? = nil, limit: Int) throws(FileFailure) {
         let file = openat(descriptor, name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0o600)
         guard file >= 0 else { throw .system("\(path(name)) cannot be written") }
@@ -94,7 +98,8 @@ package final class DirectoryHandle: Sendable {
         guard let status = FileStatus(file), status.isFile, status.links == 1 else {
             throw FileFailure("\(path(name)) is no plain file with this name alone: remove it")
         }
-        guard owner?.takes(file) ?? true, fchmod(file, 0o600) == 0, status.size <= limit || ftruncate(file, 0) == 0 else {
+        guard owner?.takes(file) ?? true, fchmod(file, 0o600) == 0, status.size <= limit || ftruncate(file, 0) == 0
+        else {
             throw .system("\(path(name)) cannot be written")
         }
     }
@@ -110,9 +115,12 @@ package final class DirectoryHandle: Sendable {
 
     // MARK: For everybody
 
-    /// The directory of this name in it, made where it is missing, for everybody to read as far as the umask allows.
+    /// The directory of this name in it, made where it is missing, for everybody to read as far as
+    /// the umask allows.
     package func directory(_ name: String) throws(FileFailure) -> DirectoryHandle {
-        if mkdirat(descriptor, name, 0o777) != 0, errno != EEXIST { throw .system("the directory \(path(name)) cannot be made") }
+        if mkdirat(descriptor, name, 0o777) != 0, errno != EEXIST {
+            throw .system("the directory \(path(name)) cannot be made")
+        }
         let made = openat(descriptor, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
         if made < 0, errno == ENOTDIR || errno == ELOOP {
             throw FileFailure("\(path(name)) is a symbolic link or a file, and not followed: a directory belongs there")
@@ -120,8 +128,9 @@ package final class DirectoryHandle: Sendable {
         return try DirectoryHandle(made, path(name))
     }
 
-    /// Writes a file for everybody to read, in the place of what was there, whole or not at all. Until the system writes it to the disk by itself,
-    /// a crash of the machine may take it away: it is for what can be written again.
+    /// Writes a file for everybody to read, in the place of what was there, whole or not at all.
+    /// Until the system writes it to the disk by itself, a crash of the machine may take it away:
+    /// it is for what can be written again.
     package func publish(_ bytes: [UInt8], as name: String) throws(FileFailure) {
         let draft = "\(name).\(UInt32.random(in: .min ... .max)).new"
         let file = openat(descriptor, draft, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o666)
@@ -147,11 +156,15 @@ package final class DirectoryHandle: Sendable {
 
     /// Removes a file, if it is there.
     package func remove(_ name: String) throws(FileFailure) {
-        guard unlinkat(descriptor, name, 0) == 0 || errno == ENOENT else { throw .system("\(path(name)) cannot be removed") }
+        guard unlinkat(descriptor, name, 0) == 0 || errno == ENOENT else {
+            throw .system("\(path(name)) cannot be removed")
+        }
     }
 
     package func rename(_ name: String, to other: String) throws(FileFailure) {
-        guard renameat(descriptor, name, descriptor, other) == 0 else { throw .system("\(path(name)) cannot be renamed") }
+        guard renameat(descriptor, name, descriptor, other) == 0 else {
+            throw .system("\(path(name)) cannot be renamed")
+        }
     }
 
     private static func write(_ bytes: [UInt8], to file: Int32) -> Bool {

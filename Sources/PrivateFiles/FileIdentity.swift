@@ -1,6 +1,7 @@
 import Glibc
 
-/// Which file or directory it is, whatever it is called and wherever it is seen: its device, and its number there.
+/// Which file or directory it is, whatever it is called and wherever it is seen: its device, and
+/// its number there.
 package struct FileIdentity: Sendable, Hashable, Codable {
     package let device: UInt64
     package let number: UInt64

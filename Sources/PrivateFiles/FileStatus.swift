@@ -24,7 +24,8 @@ struct FileStatus {
         self.status = status
     }
 
-    /// Of `name` in an open directory; of a link itself, not of what it points to. `nil` where there is nothing.
+    /// Of `name` in an open directory; of a link itself, not of what it points to. `nil` where
+    /// there is nothing.
     init?(_ name: String, in directory: Int32) {
         var status = stat()
         guard fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) == 0 else { return nil }
@@ -47,6 +48,7 @@ struct FileStatus {
         permissions & S_IWOTH != 0 || permissions & S_IWGRP != 0 && group != 0
     }
 
-    /// Whether in this directory everybody can remove and rename what is his own, and nothing else, as in /tmp.
+    /// Whether in this directory everybody can remove and rename what is his own, and nothing else,
+    /// as in /tmp.
     var isSticky: Bool { permissions & S_ISVTX != 0 }
 }

@@ -10,11 +10,13 @@ extension DirectoryHandle {
 
     /// The directory at `path`, made where it is missing, that its owner alone may list and change.
     ///
-    /// What others could have prepared is refused: a link in its place, another's directory, one in which others may have put something;
-    /// for root also a way there on which somebody else can put something in its place. Links on the way are followed, the last name is none.
+    /// What others could have prepared is refused: a link in its place, another's directory, one in
+    /// which others may have put something; for root also a way there on which somebody else can
+    /// put something in its place. Links on the way are followed, the last name is none.
     /// - Parameters:
     ///   - owner: whose it is; ourselves unless given. Root gives to him what is new, or empty.
-    ///   - keepingMode: whether one with these names in it keeps its mode, for it is not ours alone.
+    ///   - keepingMode: whether one with these names in it keeps its mode, for it is not ours
+    ///     alone.
     package static func makePrivate(
         _ path: String, for owner: FileOwner = .ourselves, passage: Passage = .nobody,
         keepingMode: ([String]) -> Bool = { _ in false }
@@ -25,7 +27,8 @@ extension DirectoryHandle {
         if mkdir(path, 0o700) != 0, errno != EEXIST { throw .system("the directory \(path) cannot be made") }
         let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
         if descriptor < 0, errno == ENOTDIR || errno == ELOOP, FileStatus(path, in: AT_FDCWD)?.isLink == true {
-            throw FileFailure("\(path) is a symbolic link, which is not followed here: name the directory that it stands for")
+            throw FileFailure(
+                "\(path) is a symbolic link, which is not followed here: name the directory that it stands for")
         }
         let directory = try DirectoryHandle(descriptor, path)
         // What was made on the way could have been another's by then.
@@ -41,10 +44,12 @@ extension DirectoryHandle {
         guard template.withUnsafeMutableBufferPointer({ mkdtemp($0.baseAddress!) }) != nil else {
             throw .system("no directory can be made in /tmp")
         }
-        return try makePrivate(String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self), for: owner)
+        return try makePrivate(
+            String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self), for: owner)
     }
 
-    /// The directory at `path` where it is `owner`'s own, closed to all others and no link; nothing is made or changed.
+    /// The directory at `path` where it is `owner`'s own, closed to all others and no link; nothing
+    /// is made or changed.
     package static func findPrivate(_ path: String, of owner: FileOwner) throws(FileFailure) -> DirectoryHandle {
         let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
         let directory = try DirectoryHandle(descriptor, path)
@@ -90,7 +95,8 @@ extension DirectoryHandle {
         }
         guard names.isEmpty || !status.isOpenToWriters else {
             throw FileFailure(
-                "others can write in \(path), and may have put something there: look at it, and then chmod go-w \(path)")
+                "others can write in \(path), and may have put something there: look at it, and then chmod go-w \(path)"
+            )
         }
         if !names.isEmpty, keepsMode(names) { return }
         var (group, mode) = (owner.gid, mode_t(0o700))

@@ -7,10 +7,12 @@ package struct PrivateFile: Sendable {
     /// What messages call it.
     package let shown: String
 
-    /// - Parameter shown: what messages call it; its path unless given, or unless that looks as if somebody had put a key in its place.
+    /// - Parameter shown: what messages call it; its path unless given, or unless that looks as if
+    ///   somebody had put a key in its place.
     package init(_ path: String, shownAs shown: String? = nil) {
         self.path = path
-        self.shown = shown ?? (Self.isKey(path) ? "(not shown: it looks like a key, and not like the path of a file)" : path)
+        self.shown =
+            shown ?? (Self.isKey(path) ? "(not shown: it looks like a key, and not like the path of a file)" : path)
     }
 
     /// Whether a text in the place of a path is a key itself, as far as can be told.
@@ -22,13 +24,17 @@ package struct PrivateFile: Sendable {
 
     private static func isOfBase64(_ byte: UInt8) -> Bool {
         switch byte {
-        case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"):
+        case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"):
             true
-        default: [UInt8(ascii: "+"), UInt8(ascii: "/"), UInt8(ascii: "="), UInt8(ascii: "-"), UInt8(ascii: "_")].contains(byte)
+        default:
+            [UInt8(ascii: "+"), UInt8(ascii: "/"), UInt8(ascii: "="), UInt8(ascii: "-"), UInt8(ascii: "_")].contains(
+                byte)
         }
     }
 
-    /// What is in it, and whether others than the owner may read or change it. `nil` where there is none.
+    /// What is in it, and whether others than the owner may read or change it. `nil` where there is
+    /// none.
     ///
     /// A link is followed: a secret that a platform mounts is often one.
     package func read() throws(FileFailure) -> (text: String, isOpenToOthers: Bool)? {
@@ -59,5 +65,7 @@ package struct PrivateFile: Sendable {
     // MARK: The directory
 
     private var name: String { path.lastIndex(of: "/").map { String(path[path.index(after: $0)...]) } ?? path }
-    private func directory() throws(FileFailure) -> DirectoryHandle { try DirectoryHandle(DirectoryHandle.parent(of: path)) }
+    private func directory() throws(FileFailure) -> DirectoryHandle {
+        try DirectoryHandle(DirectoryHandle.parent(of: path))
+    }
 }

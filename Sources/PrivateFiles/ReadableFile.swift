@@ -1,6 +1,7 @@
 import Glibc
 
-/// A file that somebody names, or standard input, read from its beginning on. What is wrong with it is said with its name and the system's reason.
+/// A file that somebody names, or standard input, read from its beginning on. What is wrong with it
+/// is said with its name and the system's reason.
 package final class ReadableFile: Sendable {
     /// For messages.
     package let name: String

@@ -1,17 +1,20 @@
 import Glibc
 
-/// A path on which nobody but root and ourselves can put something else in the place of what we find, or make.
+/// A path on which nobody but root and ourselves can put something else in the place of what we
+/// find, or make.
 ///
-/// Root in a directory of another user would be led: a link that is put there in the right instant has root make, read and give away
-/// files elsewhere. So every directory on the way, through links too, must be root's or ours and closed to other writers, or else
-/// sticky, like /tmp, with an entry there that is root's or ours.
+/// Root in a directory of another user would be led: a link that is put there in the right instant
+/// has root make, read and give away files elsewhere. So every directory on the way, through links
+/// too, must be root's or ours and closed to other writers, or else sticky, like /tmp, with an
+/// entry there that is root's or ours.
 enum TrustedPath {
     /// As the kernel has it.
     private static let mostLinks = 40
 
     /// - Parameters:
     ///   - path: the end of it may be missing.
-    ///   - owner: who may own its last name beside root and us. The caller opens that one without following a link, and looks whose it is.
+    ///   - owner: who may own its last name beside root and us. The caller opens that one without
+    ///     following a link, and looks whose it is.
     /// - Throws: ``FileFailure`` that names the directory which is not to be trusted.
     static func check(_ path: String, endingWith owner: FileOwner) throws(FileFailure) {
         var rest = components(path.hasPrefix("/") ? path : workingDirectory() + "/" + path)
@@ -50,7 +53,8 @@ enum TrustedPath {
         return String(cString: path)
     }
 
-    private static func open(_ name: String, in directory: Int32, of path: String, at place: String = "") throws(FileFailure)
+    private static func open(_ name: String, in directory: Int32, of path: String, at place: String = "")
+        throws(FileFailure)
         -> Place
     {
         let descriptor = openat(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
@@ -77,7 +81,8 @@ enum TrustedPath {
             self = place
         }
 
-        /// - Parameter entryIsSafe: whether what is looked up in it belongs to nobody who is not trusted.
+        /// - Parameter entryIsSafe: whether what is looked up in it belongs to nobody who is not
+        ///   trusted.
         func checkWriters(entryIsSafe: Bool, of whole: String) throws(FileFailure) {
             guard let status = FileStatus(descriptor) else { throw .system("\(path)/ cannot be looked at") }
             let here = path.isEmpty ? "/" : path

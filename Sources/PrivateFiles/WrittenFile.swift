@@ -2,15 +2,17 @@ import Glibc
 
 /// A file that somebody has named for us to write.
 ///
-/// A plain one, or a new one, gets its name when it is whole and on the disk, in the place of what was there. A device or a pipe, such as
-/// `/dev/stdout`, is written into, for to replace it would take it from everybody. A link is not followed where others may have put it there.
+/// A plain one, or a new one, gets its name when it is whole and on the disk, in the place of what
+/// was there. A device or a pipe, such as `/dev/stdout`, is written into, for to replace it would
+/// take it from everybody. A link is not followed where others may have put it there.
 package final class WrittenFile: Sendable {
     package let path: String
     private let descriptor: Int32
     /// What it is called until it is whole; `nil` for what is written into.
     private let draft: String?
 
-    /// - Parameter mode: of a new file, before the umask; that of one that is replaced becomes no wider.
+    /// - Parameter mode: of a new file, before the umask; that of one that is replaced becomes no
+    ///   wider.
     package init(_ path: String, mode: mode_t) throws(FileFailure) {
         self.path = path
         guard !path.isEmpty else { throw FileFailure("the name of a file to write is empty") }
@@ -45,7 +47,8 @@ package final class WrittenFile: Sendable {
             }
             // What a stranger has put there, in /tmp for instance, goes to the stranger.
             guard isLink || [0, geteuid()].contains(status.owner) else {
-                throw FileFailure("\(path) belongs to user id \(status.owner), who would get what is written: name another")
+                throw FileFailure(
+                    "\(path) belongs to user id \(status.owner), who would get what is written: name another")
             }
             guard fcntl(descriptor, F_SETFL, O_APPEND) == 0 else { throw .system("\(path) cannot be written") }
         } catch {
@@ -62,7 +65,9 @@ package final class WrittenFile: Sendable {
     }
 
     /// Whether it is standard output by another name, such as `/dev/stdout`.
-    package var isStandardOutput: Bool { FileIdentity(descriptor: descriptor) == FileIdentity(descriptor: STDOUT_FILENO) }
+    package var isStandardOutput: Bool {
+        FileIdentity(descriptor: descriptor) == FileIdentity(descriptor: STDOUT_FILENO)
+    }
 
     package func write(_ bytes: some Collection<UInt8>) throws(FileFailure) {
         var rest = Array(bytes)[...]

@@ -1,9 +1,10 @@
 import BlockingIO
 
-/// A conversation on one ``HiredisConnection``: connecting, pipelines, and waits that end by a reply, a cancellation or their bound.
+/// A conversation on one ``HiredisConnection``: connecting, pipelines, and waits that end by a
+/// reply, a cancellation or their bound.
 ///
-/// Its methods block. After any error but ``RedisError/Kind/server`` it must be dropped: replies may be outstanding.
-/// Not `Sendable`: an actor on a `BlockingExecutor` owns it.
+/// Its methods block. After any error but ``RedisError/Kind/server`` it must be dropped: replies
+/// may be outstanding. Not `Sendable`: an actor on a `BlockingExecutor` owns it.
 final class BlockingRedisConnection {
     private let hiredis: HiredisConnection
     private let interrupt: Interrupt
@@ -26,7 +27,8 @@ final class BlockingRedisConnection {
         }
     }
 
-    /// Sends `commands` and reads their replies, both at once: whoever only writes deadlocks with a server that does too.
+    /// Sends `commands` and reads their replies, both at once: whoever only writes deadlocks with a
+    /// server that does too.
     /// - Parameter limit: of a wait during which no byte moves.
     func exchange(
         _ commands: [RedisCommand], within limit: Duration, cancellation: Cancellation
@@ -66,8 +68,8 @@ final class BlockingRedisConnection {
             while true {
                 if cancellation.isCancelled { throw RedisError(.cancelled, "while waiting for replies") }
                 if written < pipeline.size { written += try hiredis.write(pipeline.bytes[written...]) }
-                // The server answers a few commands at a time; once all is written, we need not wake for each few. The shortest
-                // answer, a number, is 4 bytes.
+                // The server answers a few commands at a time; once all is written, we need not
+                // wake for each few. The shortest answer, a number, is 4 bytes.
                 if written == pipeline.size { hiredis.expect(bytes: min(4 * (pipeline.count - answered), 32 << 10)) }
                 try wait(for: written < pipeline.size ? .either : .readable, within: limit, cancellation: cancellation)
                 while answered < pipeline.count, try hiredis.fill() {
@@ -135,7 +137,8 @@ final class BlockingRedisConnection {
         return nil
     }
 
-    /// Finds out about a server that closed an idle connection before a command is written, while that is still harmless.
+    /// Finds out about a server that closed an idle connection before a command is written, while
+    /// that is still harmless.
     private func expectSilence() throws(RedisError) {
         try hiredis.fill()
         guard let stray = try hiredis.nextReply() else { return }
@@ -157,7 +160,8 @@ final class BlockingRedisConnection {
         let deadline = ContinuousClock.now.advanced(by: limit)
         while true {
             if cancellation.isCancelled { throw RedisError(.cancelled, "while waiting for the server") }
-            // The bell may ring for a call that is over: only the flag tells that it rang for this one.
+            // The bell may ring for a call that is over: only the flag tells that it rang for this
+            // one.
             let left = max(.zero, ContinuousClock.now.duration(to: deadline))
             switch interrupt.wait(for: readiness, on: hiredis.descriptor, within: left) {
             case .ready: return true

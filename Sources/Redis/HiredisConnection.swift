@@ -4,17 +4,19 @@ import Texts
 
 /// A non-blocking hiredis context: the only file of this module that sees raw pointers.
 ///
-/// hiredis: a context is not thread-safe, and not bound to one thread either. `HiredisConnection` is not `Sendable`, is created inside
-/// an actor and never leaves it, so the compiler admits one thread at a time; `deinit` runs when nobody holds it.
+/// hiredis: a context is not thread-safe, and not bound to one thread either. `HiredisConnection`
+/// is not `Sendable`, is created inside an actor and never leaves it, so the compiler admits one
+/// thread at a time; `deinit` runs when nobody holds it.
 ///
-/// hiredis connects, reads and parses. It does not write: its `write(2)` raises SIGPIPE when the server has gone, and a
-/// library must not ask its process to ignore signals.
+/// hiredis connects, reads and parses. It does not write: its `write(2)` raises SIGPIPE when the
+/// server has gone, and a library must not ask its process to ignore signals.
 final class HiredisConnection {
     // Never null, owned by this object alone, freed in deinit and nowhere else.
     private let context: UnsafeMutablePointer<redisContext>
     private var lastPattern = "none yet"
 
-    /// Begins to connect; the descriptor becomes writable when that is over, and then ``connectFault()`` tells how.
+    /// Begins to connect; the descriptor becomes writable when that is over, and then
+    /// ``connectFault()`` tells how.
     init(connectingTo address: RedisConfiguration.Address) throws(RedisError) {
         // The strings are copied by hiredis before it returns.
         let made =
@@ -63,7 +65,9 @@ final class HiredisConnection {
         var (entry, found) = (passwd(), UnsafeMutablePointer<passwd>?.none)
         // The strings of the entry are in the buffer, and are copied before it goes.
         return withUnsafeTemporaryAllocation(of: CChar.self, capacity: 16 << 10) { buffer in
-            guard getpwuid_r(user, &entry, buffer.baseAddress!, buffer.count, &found) == 0, found != nil else { return nil }
+            guard getpwuid_r(user, &entry, buffer.baseAddress!, buffer.count, &found) == 0, found != nil else {
+                return nil
+            }
             return String(cString: entry.pw_name)
         }
     }
@@ -83,7 +87,8 @@ final class HiredisConnection {
         }
     }
 
-    /// What the parser holds at most of a reply that is not whole yet: Redis lets anybody who may publish send 512 MiB.
+    /// What the parser holds at most of a reply that is not whole yet: Redis lets anybody who may
+    /// publish send 512 MiB.
     private static let longestReply = 64 << 20
 
     /// Moves what has arrived, at most 16 KiB, from the socket to the parser.
@@ -99,7 +104,8 @@ final class HiredisConnection {
         return context.pointee.reader.pointee.len > before
     }
 
-    /// The socket counts as readable only when so many bytes have come, or the connection is over: one wake-up for many small answers.
+    /// The socket counts as readable only when so many bytes have come, or the connection is over:
+    /// one wake-up for many small answers.
     func expect(bytes: Int) {
         var bytes = Int32(bytes)
         // Where the system refuses, we wake more often.
@@ -126,9 +132,12 @@ final class HiredisConnection {
     /// The same on a subscription; a message is copied once, not as an array of values first.
     func nextPush() throws(RedisError) -> Push? {
         try withNextReply { reply in
-            let elements = UnsafeBufferPointer(start: reply.element, count: reply.type == REDIS_REPLY_ARRAY ? reply.elements : 0)
+            let elements = UnsafeBufferPointer(
+                start: reply.element, count: reply.type == REDIS_REPLY_ARRAY ? reply.elements : 0)
             // hiredis gives only whole replies: none of the pointers is null.
-            guard elements.allSatisfy({ $0!.pointee.type == REDIS_REPLY_STRING }) else { return .other(Self.value(reply)) }
+            guard elements.allSatisfy({ $0!.pointee.type == REDIS_REPLY_STRING }) else {
+                return .other(Self.value(reply))
+            }
             switch elements.count {
             case 3 where Self.holds(elements[0]!.pointee, "message"):
                 return .message(
@@ -183,7 +192,9 @@ final class HiredisConnection {
 
     private static func fault(of context: UnsafeMutablePointer<redisContext>) -> RedisError {
         // A C array of characters that ends with a zero byte.
-        let text = withUnsafeBytes(of: context.pointee.errstr) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+        let text = withUnsafeBytes(of: context.pointee.errstr) {
+            String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+        }
         return RedisError(context.pointee.err == REDIS_ERR_PROTOCOL ? .protocolViolation : .connection, text)
     }
 }

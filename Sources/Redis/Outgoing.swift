@@ -1,6 +1,8 @@
-/// The commands of one pipeline on their way out: encoded a few at a time, so that the bytes in flight are bounded.
+/// The commands of one pipeline on their way out: encoded a few at a time, so that the bytes in
+/// flight are bounded.
 struct Outgoing {
-    /// Beyond this many bytes without a reply no further command is encoded; one command may be larger by itself.
+    /// Beyond this many bytes without a reply no further command is encoded; one command may be
+    /// larger by itself.
     static let mostInFlight = 1 << 20
 
     private let commands: [RedisCommand]

@@ -2,10 +2,11 @@ import BlockingIO
 
 /// Keeps one connection to a Redis server and makes a new one when it broke.
 ///
-/// A call during which the connection breaks fails with a retriable error and is not repeated: only the caller knows
-/// whether executing it twice is harmless. A connection found dead before anything was written is replaced silently.
-/// After a failed attempt to connect, calls fail at once with the same error until the backoff has passed, so that a
-/// dead server costs callers nothing; ``connectWithRetries()`` waits instead.
+/// A call during which the connection breaks fails with a retriable error and is not repeated: only
+/// the caller knows whether executing it twice is harmless. A connection found dead before anything
+/// was written is replaced silently. After a failed attempt to connect, calls fail at once with the
+/// same error until the backoff has passed, so that a dead server costs callers nothing;
+/// ``connectWithRetries()`` waits instead.
 package actor RedisClient {
     package nonisolated let configuration: RedisConfiguration
     private let executor = BlockingExecutor(label: "redis-client")
@@ -23,7 +24,9 @@ package actor RedisClient {
     }
 
     /// Like ``RedisConnection/send(_:within:)``, connecting first when there is no connection.
-    package func send(_ commands: [RedisCommand], within limit: Duration? = nil) async throws(RedisError) -> [RedisValue] {
+    package func send(_ commands: [RedisCommand], within limit: Duration? = nil) async throws(RedisError)
+        -> [RedisValue]
+    {
         let limit = limit ?? configuration.replyTimeout
         return try await cancellable(by: interrupt) { cancellation throws(RedisError) in
             try self.onConnection(cancellation) { connection throws(RedisError) in
@@ -32,8 +35,8 @@ package actor RedisClient {
         }
     }
 
-    /// Sends a whole pipeline and waits for all of its replies; the first error reply among them is thrown, as
-    /// ``RedisError/Kind/server``, after all others have been read.
+    /// Sends a whole pipeline and waits for all of its replies; the first error reply among them is
+    /// thrown, as ``RedisError/Kind/server``, after all others have been read.
     package func send(_ pipeline: RedisPipeline, within limit: Duration? = nil) async throws(RedisError) {
         let limit = limit ?? configuration.replyTimeout
         let refusal = try await cancellable(by: interrupt) { cancellation throws(RedisError) in
@@ -44,7 +47,8 @@ package actor RedisClient {
         if let refusal { throw refusal }
     }
 
-    /// Sends one command and returns its reply; an error reply is thrown as ``RedisError/Kind/server``.
+    /// Sends one command and returns its reply; an error reply is thrown as
+    /// ``RedisError/Kind/server``.
     @discardableResult
     package func command(
         _ arguments: any RedisArgument..., within limit: Duration? = nil
@@ -55,8 +59,8 @@ package actor RedisClient {
     /// Asks whether the server answers.
     package func ping() async throws(RedisError) { try await command("PING") }
 
-    /// Connects when there is no live connection, as often as it takes; ends by cancellation or by an error that waiting
-    /// does not heal, such as a wrong password.
+    /// Connects when there is no live connection, as often as it takes; ends by cancellation or by
+    /// an error that waiting does not heal, such as a wrong password.
     package func connectWithRetries() async throws(RedisError) {
         while true {
             if let failure {
@@ -77,7 +81,8 @@ package actor RedisClient {
     /// Drops the connection, after the calls before it. A later call connects again.
     package func close() { connection = nil }
 
-    /// Runs `exchange` on the connection that there is, or on a new one where that turns out to be dead before anything is written.
+    /// Runs `exchange` on the connection that there is, or on a new one where that turns out to be
+    /// dead before anything is written.
     private func onConnection<Value>(
         _ cancellation: Cancellation, _ exchange: (BlockingRedisConnection) throws(RedisError) -> Value
     ) throws(RedisError) -> Value {

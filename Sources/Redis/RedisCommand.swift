@@ -41,8 +41,8 @@ package struct RedisCommand: Sendable, Equatable {
 
     /// Appends the command as the protocol spells it: an array of bulk strings.
     ///
-    /// Written here and not by `redisAppendCommandArgv`, which would need an array of pointers into Swift arrays: the one
-    /// place where a bridge to hiredis goes wrong quietly.
+    /// Written here and not by `redisAppendCommandArgv`, which would need an array of pointers into
+    /// Swift arrays: the one place where a bridge to hiredis goes wrong quietly.
     func append(to bytes: inout [UInt8]) {
         bytes.append(UInt8(ascii: "*"))
         bytes.append(decimal: arguments.count)

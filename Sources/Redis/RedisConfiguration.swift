@@ -8,7 +8,8 @@ package struct RedisConfiguration: Sendable, Equatable, CustomStringConvertible 
     }
 
     package var address: Address
-    /// The user, by name or number, whose process must listen on the Unix socket: nothing is sent to another's. `nil` is whoever does.
+    /// The user, by name or number, whose process must listen on the Unix socket: nothing is sent
+    /// to another's. `nil` is whoever does.
     package var peer: String?
     /// `nil` is the server's default user.
     package var user: String?
@@ -17,7 +18,8 @@ package struct RedisConfiguration: Sendable, Equatable, CustomStringConvertible 
     package var database: Int
     /// The bound of connecting, without the look-up of the host's name, which the C library bounds.
     package var connectTimeout: Duration
-    /// The bound of a wait during which no byte moves; a long pipeline that progresses may take longer in total.
+    /// The bound of a wait during which no byte moves; a long pipeline that progresses may take
+    /// longer in total.
     package var replyTimeout: Duration
 
     package init(
@@ -53,7 +55,8 @@ package struct RedisConfiguration: Sendable, Equatable, CustomStringConvertible 
             }
         }
         if database != 0 { commands.append(RedisCommand("SELECT", database)) }
-        // Also when there is nothing to say: a server that is full, or wants a password, says so now.
+        // Also when there is nothing to say: a server that is full, or wants a password, says so
+        // now.
         commands.append(RedisCommand("PING"))
         return commands
     }

@@ -2,8 +2,9 @@ import BlockingIO
 
 /// One connection to a Redis server, with a thread of its own while a call waits.
 ///
-/// Calls run one after another. A call that is cancelled, times out or finds the connection broken closes it, because
-/// replies may be outstanding; every later call fails with ``RedisError/Kind/connection``. ``RedisClient`` reconnects.
+/// Calls run one after another. A call that is cancelled, times out or finds the connection broken
+/// closes it, because replies may be outstanding; every later call fails with
+/// ``RedisError/Kind/connection``. ``RedisClient`` reconnects.
 package actor RedisConnection {
     package nonisolated let configuration: RedisConfiguration
     private let executor = BlockingExecutor(label: "redis")
@@ -14,7 +15,8 @@ package actor RedisConnection {
 
     private init(_ configuration: RedisConfiguration) { self.configuration = configuration }
 
-    /// Connects, authenticates and selects the database, within the configuration's `connectTimeout` for each step.
+    /// Connects, authenticates and selects the database, within the configuration's
+    /// `connectTimeout` for each step.
     package static func connect(_ configuration: RedisConfiguration) async throws(RedisError) -> RedisConnection {
         let connection = RedisConnection(configuration)
         try await connection.open()
@@ -23,11 +25,14 @@ package actor RedisConnection {
 
     package var isOpen: Bool { connection != nil }
 
-    /// Sends all `commands` in one pipeline and returns their replies in order. Any number may be sent: at most about
-    /// 1 MiB is in flight. An error reply stands in its place and does not disturb the others.
-    /// - Parameter limit: of a wait during which no byte moves; `nil` is the configuration's `replyTimeout`. A blocking
-    ///   command such as `BLPOP` needs a limit beyond its own.
-    package func send(_ commands: [RedisCommand], within limit: Duration? = nil) async throws(RedisError) -> [RedisValue] {
+    /// Sends all `commands` in one pipeline and returns their replies in order. Any number may be
+    /// sent: at most about 1 MiB is in flight. An error reply stands in its place and does not
+    /// disturb the others.
+    /// - Parameter limit: of a wait during which no byte moves; `nil` is the configuration's
+    ///   `replyTimeout`. A blocking command such as `BLPOP` needs a limit beyond its own.
+    package func send(_ commands: [RedisCommand], within limit: Duration? = nil) async throws(RedisError)
+        -> [RedisValue]
+    {
         let limit = limit ?? configuration.replyTimeout
         return try await cancellable(by: interrupt) { cancellation throws(RedisError) in
             guard let connection = self.connection else { throw RedisError(.connection, "closed") }
@@ -40,7 +45,8 @@ package actor RedisConnection {
         }
     }
 
-    /// Sends one command and returns its reply; an error reply is thrown as ``RedisError/Kind/server``.
+    /// Sends one command and returns its reply; an error reply is thrown as
+    /// ``RedisError/Kind/server``.
     @discardableResult
     package func command(
         _ arguments: any RedisArgument..., within limit: Duration? = nil

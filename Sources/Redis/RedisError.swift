@@ -3,7 +3,8 @@ package struct RedisError: Error, Sendable, Equatable, CustomStringConvertible {
     package enum Kind: Sendable, Equatable {
         /// The connection could not be made, or broke.
         case connection
-        /// The server answered with an error; `message` is its text, which begins with a code such as `WRONGPASS`.
+        /// The server answered with an error; `message` is its text, which begins with a code such
+        /// as `WRONGPASS`.
         case server
         /// The calling task was cancelled.
         case cancelled
@@ -28,7 +29,8 @@ package struct RedisError: Error, Sendable, Equatable, CustomStringConvertible {
         self.outcomeUnknown = outcomeUnknown
     }
 
-    /// Whether the same call may succeed later. To repeat it when ``outcomeUnknown`` may execute it twice.
+    /// Whether the same call may succeed later. To repeat it when ``outcomeUnknown`` may execute it
+    /// twice.
     package var isRetriable: Bool {
         switch kind {
         case .connection, .timedOut: true

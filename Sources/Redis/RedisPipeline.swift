@@ -1,7 +1,8 @@
 /// Commands that are spelled out already, one behind the other in one buffer.
 ///
-/// For many small commands, such as a relay's: what an array of ``RedisCommand``s costs in arrays, this costs in bytes. It is sent
-/// as a whole, so its size bounds what is in flight; keep it to a mebibyte or so.
+/// For many small commands, such as a relay's: what an array of ``RedisCommand``s costs in arrays,
+/// this costs in bytes. It is sent as a whole, so its size bounds what is in flight; keep it to a
+/// mebibyte or so.
 package struct RedisPipeline: Sendable {
     /// How many commands there are.
     package private(set) var count = 0

@@ -3,7 +3,8 @@ package import Texts
 
 /// The channels and patterns of a ``RedisSubscription``, which may change while it goes on.
 ///
-/// The server is told of a change as soon as somebody waits for the next message, many changes in one go.
+/// The server is told of a change as soon as somebody waits for the next message, many changes in
+/// one go.
 package final class RedisTopics: Sendable {
     package struct Names: Sendable, Equatable {
         package var channels: Set<ExactText>

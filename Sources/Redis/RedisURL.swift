@@ -1,11 +1,12 @@
 import Texts
 
 extension RedisConfiguration {
-    /// Reads `redis://[user][:password]@host[:port][/db]` or `unix://[[user]:password@]/path[?db=n][&requirepeer=user]`, percent-encoded.
+    /// Reads `redis://[user][:password]@host[:port][/db]` or
+    /// `unix://[[user]:password@]/path[?db=n][&requirepeer=user]`, percent-encoded.
     ///
-    /// `requirepeer` is libpq's: the user whose process must listen there.
-    /// The port is 6379 and the database 0 unless given. Messages name the part that is wrong and never print it:
-    /// in a URL whose password holds an unencoded `/` or `@`, any part may hold a piece of the password.
+    /// `requirepeer` is libpq's: the user whose process must listen there. The port is 6379 and the
+    /// database 0 unless given. Messages name the part that is wrong and never print it: in a URL
+    /// whose password holds an unencoded `/` or `@`, any part may hold a piece of the password.
     package init(url: String) throws(RedisError) {
         guard let colon = url.range(of: "://") else { throw Self.wrong("the URL has no scheme such as redis://") }
         let rest = url[colon.upperBound...]
@@ -126,7 +127,8 @@ extension RedisConfiguration {
 }
 
 extension String {
-    /// The first place of `text`; Foundation's method of this name is not worth linking Foundation for.
+    /// The first place of `text`; Foundation's method of this name is not worth linking Foundation
+    /// for.
     fileprivate func range(of text: String) -> Range<Index>? {
         var start = startIndex
         while start < endIndex {

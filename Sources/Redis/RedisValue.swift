@@ -19,7 +19,8 @@ package enum RedisValue: Sendable, Equatable {
         }
     }
 
-    /// The text of a bulk or simple string, with what is not UTF-8 repaired; `nil` for anything else.
+    /// The text of a bulk or simple string, with what is not UTF-8 repaired; `nil` for anything
+    /// else.
     package var string: String? {
         switch self {
         case .bulk(let bytes): String(decoding: bytes, as: UTF8.self)

@@ -15,7 +15,8 @@ actor SubscriptionConnection {
     private var isFlooded = false
     /// Bytes of messages that are read ahead of use.
     private static let longestRead = 256 << 10
-    /// What makes a flood of messages, and then is waited for, but no longer than a flood takes to bring it.
+    /// What makes a flood of messages, and then is waited for, but no longer than a flood takes to
+    /// bring it.
     private static let flood = 32 << 10
     private static let floodTimeout = Duration.milliseconds(1)
     /// What the server was told to send on this connection, and after how many changes.
@@ -35,8 +36,9 @@ actor SubscriptionConnection {
 
     deinit { wanted.topics.detach(interrupt) }
 
-    /// The next items: one at least, and what else has arrived with it, about ``longestRead`` bytes at most. The way from task to
-    /// thread and back costs more than many messages. Empty when the task is cancelled.
+    /// The next items: one at least, and what else has arrived with it, about ``longestRead`` bytes
+    /// at most. The way from task to thread and back costs more than many messages. Empty when the
+    /// task is cancelled.
     func next() async -> [RedisSubscription.Item] {
         do throws(RedisError) {
             return try await cancellable(by: interrupt) { cancellation throws(RedisError) in
@@ -65,7 +67,9 @@ actor SubscriptionConnection {
     }
 
     /// An item and what has arrived behind it. What goes wrong meanwhile is told by the next call.
-    private func more(on connection: BlockingRedisConnection, after first: RedisSubscription.Item) -> [RedisSubscription.Item] {
+    private func more(on connection: BlockingRedisConnection, after first: RedisSubscription.Item) -> [RedisSubscription
+        .Item]
+    {
         var items = [first]
         var size = first.size
         do throws(RedisError) {
@@ -90,14 +94,17 @@ actor SubscriptionConnection {
         return made
     }
 
-    /// Tells the server what has changed, what is new first: so nothing that is wanted before and after is missed between.
+    /// Tells the server what has changed, what is new first: so nothing that is wanted before and
+    /// after is missed between.
     private func post(on connection: BlockingRedisConnection, _ cancellation: Cancellation) throws(RedisError) {
         guard let (names, changes) = wanted.topics.changed(since: changes) else { return }
         let added = (names.channels.subtracting(posted.channels), names.patterns.subtracting(posted.patterns))
         let removed = (posted.channels.subtracting(names.channels), posted.patterns.subtracting(names.patterns))
-        let commands = [("SUBSCRIBE", added.0), ("PSUBSCRIBE", added.1), ("UNSUBSCRIBE", removed.0), ("PUNSUBSCRIBE", removed.1)]
-            .filter { !$0.1.isEmpty }
-            .map { name, topics in RedisCommand(arguments: ([ExactText(name)] + topics.sorted()).map { Array($0.utf8) }) }
+        let commands = [
+            ("SUBSCRIBE", added.0), ("PSUBSCRIBE", added.1), ("UNSUBSCRIBE", removed.0), ("PUNSUBSCRIBE", removed.1),
+        ]
+        .filter { !$0.1.isEmpty }
+        .map { name, topics in RedisCommand(arguments: ([ExactText(name)] + topics.sorted()).map { Array($0.utf8) }) }
         let limit = wanted.configuration.replyTimeout
         try connection.post(commands, within: limit, cancellation: cancellation)
         (posted, self.changes) = (names, changes)
@@ -139,7 +146,8 @@ actor SubscriptionConnection {
             case .silence where isAsking || awaited > 0:
                 throw RedisError(
                     .timedOut,
-                    "no sign of life for \(awaited > 0 ? wanted.configuration.replyTimeout : timeout) on a subscription")
+                    "no sign of life for \(awaited > 0 ? wanted.configuration.replyTimeout : timeout) on a subscription"
+                )
             case .silence:
                 try connection.post([RedisCommand("PING")], within: timeout, cancellation: cancellation)
                 (isAsking, quietSince) = (true, .now)

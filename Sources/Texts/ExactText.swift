@@ -6,10 +6,11 @@
 
 /// A text that is the bytes of its UTF-8, as it is to Postgres, to Redis and to whoever signs.
 ///
-/// Swift takes a `String` for what can be read: `josé` with an é of one scalar and `josé` with an e and an accent are equal, and one key of a
-/// dictionary. To the database they are two jobs. So whatever tells one thing from another and may come from outside is an
-/// `ExactText`: names of jobs, actors, tokens, logs and keys, channels, and the names of members in JSON. It is equal to what has the same
-/// bytes, and is sorted by them.
+/// Swift takes a `String` for what can be read: `josé` with an é of one scalar and `josé` with an e
+/// and an accent are equal, and one key of a dictionary. To the database they are two jobs. So
+/// whatever tells one thing from another and may come from outside is an `ExactText`: names of
+/// jobs, actors, tokens, logs and keys, channels, and the names of members in JSON. It is equal to
+/// what has the same bytes, and is sorted by them.
 ///
 /// A `String` stays what is shown, stored or sent as it is.
 @frozen

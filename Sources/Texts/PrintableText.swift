@@ -1,6 +1,6 @@
 extension Unicode.Scalar {
-    /// Whether a terminal obeys it rather than shows it: control characters, those beyond ASCII too, line separators, and what turns the order of
-    /// the text behind it.
+    /// Whether a terminal obeys it rather than shows it: control characters, those beyond ASCII
+    /// too, line separators, and what turns the order of the text behind it.
     var isObeyed: Bool {
         switch value {
         case 0..<0x20, 0x7F..<0xA0, 0x2028...0x2029, 0x202A...0x202E, 0x2066...0x2069: true
@@ -23,8 +23,8 @@ extension String {
         return String(UnicodeScalarView(unicodeScalars.map { isBad($0) ? "\u{FFFD}" : $0 }))
     }
 
-    /// A document for programs that somebody has sent to a terminal: JSON, CSV, a proof. What a terminal would obey is written as JSON escapes it,
-    /// which in JSON says the same.
+    /// A document for programs that somebody has sent to a terminal: JSON, CSV, a proof. What a
+    /// terminal would obey is written as JSON escapes it, which in JSON says the same.
     public var printableDocument: String {
         guard unicodeScalars.contains(where: { $0.isObeyed && $0 != "\n" }) else { return self }
         var text = UnicodeScalarView()
@@ -35,7 +35,8 @@ extension String {
                 text.append(scalar)
             } else {
                 let digits = String(scalar.value, radix: 16)
-                text.append(contentsOf: ("\\u" + String(repeating: "0", count: 4 - digits.utf8.count) + digits).unicodeScalars)
+                text.append(
+                    contentsOf: ("\\u" + String(repeating: "0", count: 4 - digits.utf8.count) + digits).unicodeScalars)
             }
         }
         return String(text)

@@ -13,7 +13,8 @@ public struct CheckpointFile: WitnessMemory {
         public let description: String
     }
 
-    /// `nil` where there is no such file. What a sealer remembers, behind a line with its epoch, can be read as well.
+    /// `nil` where there is no such file. What a sealer remembers, behind a line with its epoch,
+    /// can be read as well.
     /// - Throws: ``Failure``
     public func load() throws(Failure) -> SignedCheckpoint? {
         var status = stat()
@@ -39,7 +40,9 @@ public struct CheckpointFile: WitnessMemory {
     /// - Throws: ``Failure``
     public func save(_ checkpoint: SignedCheckpoint) throws(Failure) {
         // Of what the path itself names, not of what a link there leads to.
-        if let type = try? FileManager.default.attributesOfItem(atPath: path)[.type] as? FileAttributeType, type != .typeRegular {
+        if let type = try? FileManager.default.attributesOfItem(atPath: path)[.type] as? FileAttributeType,
+            type != .typeRegular
+        {
             throw Failure(description: "\(path) is no plain file, and would be replaced by one: name another")
         }
         do {

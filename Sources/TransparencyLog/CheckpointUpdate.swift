@@ -1,4 +1,5 @@
-/// A checkpoint, and the proof that its log only grew since an older one: what C2SP's tlog-witness has a log send to its witnesses.
+/// A checkpoint, and the proof that its log only grew since an older one: what C2SP's tlog-witness
+/// has a log send to its witnesses.
 public struct CheckpointUpdate: Sendable, Equatable {
     /// The size of the older one.
     public var oldSize: Int64

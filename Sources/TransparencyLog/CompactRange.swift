@@ -1,4 +1,5 @@
-/// The right edge of a Merkle tree, which is all that it takes to let the tree grow: the tiles that are not full yet.
+/// The right edge of a Merkle tree, which is all that it takes to let the tree grow: the tiles that
+/// are not full yet.
 public struct CompactRange: Sendable, Equatable {
     public private(set) var size: Int64
     /// At place *l* the hashes of the tile of level *l* that is not full.
@@ -26,7 +27,8 @@ public struct CompactRange: Sendable, Equatable {
         (self.size, self.partial) = (size, partial)
     }
 
-    /// The hashes of all its tiles, from level 0 on, one behind the other: their widths follow from the size.
+    /// The hashes of all its tiles, from level 0 on, one behind the other: their widths follow from
+    /// the size.
     public var bytes: [UInt8] { MerkleHash.bytes(partial.joined()) }
 
     /// The hashes of a tile at the edge; `nil` for a tile that is none, or is empty.

@@ -4,8 +4,9 @@ public struct ConsistencyProof: Sendable, Equatable {
 
     public init(hashes: [MerkleHash]) { self.hashes = hashes }
 
-    /// The stretches whose hashes prove that a tree of `old` leaves is the beginning of one of `new`, in the proof's order: none where either
-    /// is empty, both are the same, or the older is the larger.
+    /// The stretches whose hashes prove that a tree of `old` leaves is the beginning of one of
+    /// `new`, in the proof's order: none where either is empty, both are the same, or the older is
+    /// the larger.
     public static func ranges(old: Int64, new: Int64) -> [TreeRange] {
         guard old > 0, old < new else { return [] }
         var (start, end) = (Int64(0), new)
@@ -27,7 +28,8 @@ public struct ConsistencyProof: Sendable, Equatable {
         return ranges.reversed()
     }
 
-    /// Whether the tree of `old` leaves with the root `oldRoot` is the beginning of the other. RFC 9162, section 2.1.4.2.
+    /// Whether the tree of `old` leaves with the root `oldRoot` is the beginning of the other. RFC
+    /// 9162, section 2.1.4.2.
     public func holds(old: Int64, oldRoot: MerkleHash, new: Int64, newRoot: MerkleHash) -> Bool {
         guard old >= 0, old <= new else { return false }
         if old == 0 { return hashes.isEmpty && oldRoot == .ofNothing }

@@ -10,8 +10,8 @@ public struct InclusionProof: Sendable, Equatable {
         self.hashes = hashes
     }
 
-    /// The stretches whose hashes prove the leaf at `index` in a tree of `size` leaves, in the proof's order: none where
-    /// there is no such leaf.
+    /// The stretches whose hashes prove the leaf at `index` in a tree of `size` leaves, in the
+    /// proof's order: none where there is no such leaf.
     public static func ranges(index: Int64, size: Int64) -> [TreeRange] {
         guard index >= 0, index < size else { return [] }
         var (start, end) = (Int64(0), size)
@@ -29,7 +29,8 @@ public struct InclusionProof: Sendable, Equatable {
         return ranges.reversed()
     }
 
-    /// The root of the tree of `size` leaves in which the proof puts `leaf`; `nil` where the proof is malformed. RFC 9162, section 2.1.3.2.
+    /// The root of the tree of `size` leaves in which the proof puts `leaf`; `nil` where the proof
+    /// is malformed. RFC 9162, section 2.1.3.2.
     public func root(of leaf: MerkleHash, size: Int64) -> MerkleHash? {
         guard index >= 0, index < size else { return nil }
         var (node, last) = (index, size - 1)

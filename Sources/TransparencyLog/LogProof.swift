@@ -2,7 +2,8 @@ import Foundation
 
 /// That an entry is in a log, in one text that can be checked anywhere: C2SP's tlog-proof.
 public struct LogProof: Sendable, Equatable {
-    /// Whatever it takes to make the entry's bytes again. Nothing vouches for it but the proof, once the entry is made of it.
+    /// Whatever it takes to make the entry's bytes again. Nothing vouches for it but the proof,
+    /// once the entry is made of it.
     public var extra: [UInt8]
     public var inclusion: InclusionProof
     public var checkpoint: SignedCheckpoint
@@ -22,11 +23,15 @@ public struct LogProof: Sendable, Equatable {
 
     /// - Throws: ``Malformed``
     public init(_ text: String) throws(Malformed) {
-        guard text.hasPrefix(Self.firstLine) else { throw Malformed("a proof begins with the line \(Self.firstLine.dropLast())") }
+        guard text.hasPrefix(Self.firstLine) else {
+            throw Malformed("a proof begins with the line \(Self.firstLine.dropLast())")
+        }
         var lines = text.split(separator: "\n", omittingEmptySubsequences: false)[...].dropFirst()
         var extra: [UInt8] = []
         if let line = lines.first, line.hasPrefix("extra ") {
-            guard let bytes = Base64.bytes(line.dropFirst(6)) else { throw Malformed("the proof's extra data are not base64") }
+            guard let bytes = Base64.bytes(line.dropFirst(6)) else {
+                throw Malformed("the proof's extra data are not base64")
+            }
             extra = bytes
             lines.removeFirst()
         }

@@ -5,7 +5,8 @@ import Texts
 enum Base64 {
     static func text(_ bytes: [UInt8]) -> String { Data(bytes).base64EncodedString() }
 
-    /// `nil` unless the text is what ``text(_:)`` makes of the bytes: there is one way to write them.
+    /// `nil` unless the text is what ``text(_:)`` makes of the bytes: there is one way to write
+    /// them.
     static func bytes(_ text: some StringProtocol) -> [UInt8]? {
         guard let data = Data(base64Encoded: String(text)) else { return nil }
         let bytes = Array(data)
@@ -31,7 +32,9 @@ extension MerkleHash {
     public init?(hex: String) {
         let digits = Array(hex.utf8)
         guard digits.count == 2 * Self.size else { return nil }
-        let bytes = (0..<Self.size).compactMap { UInt8(String(decoding: digits[2 * $0...2 * $0 + 1], as: UTF8.self), radix: 16) }
+        let bytes = (0..<Self.size).compactMap {
+            UInt8(String(decoding: digits[2 * $0...2 * $0 + 1], as: UTF8.self), radix: 16)
+        }
         guard let hash = MerkleHash(bytes), hash.hex == hex else { return nil }
         self = hash
     }

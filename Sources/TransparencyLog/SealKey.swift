@@ -20,7 +20,9 @@ public struct SealKey: Sendable {
     /// A fresh key.
     /// - Throws: ``Malformed`` for a name that no key may have.
     public init(name: ExactText) throws(Malformed) {
-        guard VerifierKey.isName(name.text) else { throw Malformed("a key's name has no spaces and no +, and is not empty") }
+        guard VerifierKey.isName(name.text) else {
+            throw Malformed("a key's name has no spaces and no +, and is not empty")
+        }
         try self.init(name: name, seed: Array(Curve25519.Signing.PrivateKey().rawRepresentation))
     }
 
@@ -34,8 +36,10 @@ public struct SealKey: Sendable {
     /// - Throws: ``Malformed``, which does not repeat what it was given.
     public init(secretText: String) throws(Malformed) {
         let text = secretText.trimmingCharacters(in: .whitespacesAndNewlines)
-        let parts = text.dropFirst(Self.prefix.count).split(separator: "+", maxSplits: 2, omittingEmptySubsequences: false)
-        guard text.hasPrefix(Self.prefix), parts.count == 3, VerifierKey.isName(parts[0]), let bytes = Base64.bytes(parts[2]),
+        let parts = text.dropFirst(Self.prefix.count).split(
+            separator: "+", maxSplits: 2, omittingEmptySubsequences: false)
+        guard text.hasPrefix(Self.prefix), parts.count == 3, VerifierKey.isName(parts[0]),
+            let bytes = Base64.bytes(parts[2]),
             bytes.count == 33, bytes[0] == VerifierKey.algorithm
         else { throw Malformed("a private key is PRIVATE+KEY+NAME+ID+KEY, as `jobledger audit key --out` writes it") }
         try self.init(name: ExactText(parts[0]), seed: Array(bytes.dropFirst()))

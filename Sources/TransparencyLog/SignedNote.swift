@@ -51,17 +51,21 @@ public struct SignedNote: Sendable, Equatable {
 
     private static func signature(_ line: Substring) throws(Malformed) -> Signature {
         let parts = line.split(separator: " ", omittingEmptySubsequences: false)
-        guard parts.count == 3, parts[0] == "—", VerifierKey.isName(parts[1]), let bytes = Base64.bytes(parts[2]), bytes.count > 4
+        guard parts.count == 3, parts[0] == "—", VerifierKey.isName(parts[1]), let bytes = Base64.bytes(parts[2]),
+            bytes.count > 4
         else { throw Malformed("a line of signature is not: — NAME BASE64") }
         return Signature(
             name: ExactText(parts[1]), keyID: UInt32(bigEndianBytes: bytes.prefix(4)), bytes: Array(bytes.dropFirst(4)))
     }
 
-    /// Whether one of these keys has signed. A signature that names one of them and is none refuses the whole note.
+    /// Whether one of these keys has signed. A signature that names one of them and is none refuses
+    /// the whole note.
     public func isSigned(byAnyOf keys: [VerifierKey]) -> Bool {
         var isSigned = false
         for signature in signatures {
-            guard let key = keys.first(where: { $0.name == signature.name && $0.id == signature.keyID }) else { continue }
+            guard let key = keys.first(where: { $0.name == signature.name && $0.id == signature.keyID }) else {
+                continue
+            }
             guard key.verifies(signature.bytes, of: text) else { return false }
             isSigned = true
         }

@@ -1,4 +1,5 @@
-/// 256 consecutive hashes of a Merkle tree at one of the levels 0, 8, 16 …: the unit in which C2SP's tlog-tiles keeps and serves a tree.
+/// 256 consecutive hashes of a Merkle tree at one of the levels 0, 8, 16 …: the unit in which
+/// C2SP's tlog-tiles keeps and serves a tree.
 public struct Tile: Sendable, Hashable, Comparable {
     /// How many hashes a full tile has.
     public static let width = 256
@@ -20,7 +21,8 @@ public struct Tile: Sendable, Hashable, Comparable {
     /// The highest level that a tree of ``TreeHead/largestSize`` leaves has.
     public static let highestLevel = 7
 
-    /// How many hashes of this tile there are in a tree of `size` leaves: 0 where there is no such tile, 256 where it is full.
+    /// How many hashes of this tile there are in a tree of `size` leaves: 0 where there is no such
+    /// tile, 256 where it is full.
     public func width(inTreeOf size: Int64) -> Int {
         // The first of its hashes may have a number that does not exist.
         let (first, isBeyond) = number.multipliedReportingOverflow(by: Int64(Self.width))
@@ -28,7 +30,8 @@ public struct Tile: Sendable, Hashable, Comparable {
         return Int(min(Int64(Self.width), max(0, (size >> (Self.height * level)) - first)))
     }
 
-    /// The leaves below it, from 0, were it full and the tree as large as it takes: no further than trees go.
+    /// The leaves below it, from 0, were it full and the tree as large as it takes: no further than
+    /// trees go.
     public var leaves: Range<Int64> {
         func leaf(_ number: Int64) -> Int64 {
             guard level < Self.highestLevel else { return number > 0 ? TreeHead.largestSize : 0 }
@@ -49,7 +52,8 @@ public struct Tile: Sendable, Hashable, Comparable {
         return (Tile(level: level + 1, number: number), Int(place))
     }
 
-    /// The tiles at the right edge of a tree of `size` leaves that are not full, from level 0 on; some of them are empty.
+    /// The tiles at the right edge of a tree of `size` leaves that are not full, from level 0 on;
+    /// some of them are empty.
     public static func edge(ofTreeOf size: Int64) -> [Tile] {
         var tiles: [Tile] = []
         while tiles.count <= highestLevel, size >> (height * tiles.count) > 0 {
@@ -80,7 +84,8 @@ public struct Tile: Sendable, Hashable, Comparable {
         String(repeating: "0", count: 3 - "\(number)".count) + "\(number)"
     }
 
-    /// What a path asks for: see ``path(number:width:)``. `nil` for anything that is not written exactly so, and for what no tree has.
+    /// What a path asks for: see ``path(number:width:)``. `nil` for anything that is not written
+    /// exactly so, and for what no tree has.
     public static func parse(_ segments: some Collection<Substring>) -> (number: Int64, width: Int)? {
         var parts = Array(segments)
         var width = Self.width
@@ -94,7 +99,9 @@ public struct Tile: Sendable, Hashable, Comparable {
         for part in parts {
             let digits = part.drop { $0 == "x" }
             // A number alone would take a sign for a digit.
-            guard digits.utf8.count == 3, digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let value = Int64(digits) else {
+            guard digits.utf8.count == 3, digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }),
+                let value = Int64(digits)
+            else {
                 return nil
             }
             number = number * 1000 + value

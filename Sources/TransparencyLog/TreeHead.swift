@@ -1,13 +1,15 @@
 public import Texts
 
-/// The body of a checkpoint, C2SP's tlog-checkpoint: which log, how many leaves, and the root over them.
+/// The body of a checkpoint, C2SP's tlog-checkpoint: which log, how many leaves, and the root over
+/// them.
 public struct TreeHead: Sendable, Equatable {
     /// The log's name, and that of the keys that sign for it.
     public var origin: ExactText
     public var size: Int64
     public var root: MerkleHash
 
-    /// The most leaves that a tree can have here, 2⁶² − 1: one more, and the sum of two sizes, still exist.
+    /// The most leaves that a tree can have here, 2⁶² − 1: one more, and the sum of two sizes,
+    /// still exist.
     public static let largestSize: Int64 = (1 << 62) - 1
 
     public init(origin: ExactText, size: Int64, root: MerkleHash) {
@@ -32,7 +34,9 @@ public struct TreeHead: Sendable, Equatable {
         guard let root = MerkleHash(base64: lines[2]) else {
             throw Malformed("the third line of a checkpoint is the root hash in base64")
         }
-        guard size > 0 || root == .ofNothing else { throw Malformed("a log without entries has one root only, and not this one") }
+        guard size > 0 || root == .ofNothing else {
+            throw Malformed("a log without entries has one root only, and not this one")
+        }
         self.init(origin: ExactText(String(lines[0])), size: size, root: root)
     }
 }

@@ -1,6 +1,8 @@
-/// A stretch of leaves as RFC 6962 cuts trees up: it begins where a subtree of its size may begin, and its hash is `MTH` of the leaves.
+/// A stretch of leaves as RFC 6962 cuts trees up: it begins where a subtree of its size may begin,
+/// and its hash is `MTH` of the leaves.
 ///
-/// Proofs are lists of the hashes of such stretches. Each is made of perfect subtrees, whose hashes are in tiles, or follow from them.
+/// Proofs are lists of the hashes of such stretches. Each is made of perfect subtrees, whose hashes
+/// are in tiles, or follow from them.
 public struct TreeRange: Sendable, Hashable {
     public let leaves: Range<Int64>
 
@@ -24,7 +26,8 @@ public struct TreeRange: Sendable, Hashable {
         return subtrees
     }
 
-    /// The hashes in a tile that a perfect subtree of this height is made of: one, or a power of two of them.
+    /// The hashes in a tile that a perfect subtree of this height is made of: one, or a power of
+    /// two of them.
     private static func place(_ height: Int, _ index: Int64) -> (tile: Tile, hashes: Range<Int>) {
         let (level, above) = height.quotientAndRemainder(dividingBy: Tile.height)
         let first = index << above

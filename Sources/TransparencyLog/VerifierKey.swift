@@ -2,7 +2,8 @@ import Crypto
 import Foundation
 public import Texts
 
-/// The public half of a log's key, and the log's name: what whoever checks must have from somebody they trust. Ed25519.
+/// The public half of a log's key, and the log's name: what whoever checks must have from somebody
+/// they trust. Ed25519.
 public struct VerifierKey: Sendable, Equatable, CustomStringConvertible {
     public let name: ExactText
     public let id: UInt32

@@ -14,18 +14,21 @@ public protocol WitnessMemory: Sendable {
     func save(_ checkpoint: SignedCheckpoint) async throws
 }
 
-/// Remembers the last checkpoint that it has seen of a log, and lets no later one pass that does not continue it: so nobody, not even who
-/// has the log's key, can change what this witness has seen, or take it back.
+/// Remembers the last checkpoint that it has seen of a log, and lets no later one pass that does
+/// not continue it: so nobody, not even who has the log's key, can change what this witness has
+/// seen, or take it back.
 ///
-/// It remembers twice: in its memory, which outlives it, and in itself, for as long as it looks. A memory that has lost what it was given,
-/// or gives something older, cannot make it forget; it is given it again.
+/// It remembers twice: in its memory, which outlives it, and in itself, for as long as it looks. A
+/// memory that has lost what it was given, or gives something older, cannot make it forget; it is
+/// given it again.
 public actor Witness {
     private let key: VerifierKey?
     private let memory: any WitnessMemory
     /// The last checkpoint that this witness has let pass.
     private var seen: SignedCheckpoint?
 
-    /// - Parameter key: who must have signed; `nil` takes the log's word for it, and still knows its history again.
+    /// - Parameter key: who must have signed; `nil` takes the log's word for it, and still knows
+    ///   its history again.
     public init(key: VerifierKey?, memory: any WitnessMemory) {
         self.key = key
         self.memory = memory
@@ -33,11 +36,13 @@ public actor Witness {
 
     /// Asks the log what it has sealed, and remembers it.
     /// - Returns: the last checkpoint; `nil` while nothing is sealed.
-    /// - Throws: ``HistoryRewritten``, ``SignedCheckpoint/NotSigned``, what the memory throws, and the log. What was remembered stays then.
+    /// - Throws: ``HistoryRewritten``, ``SignedCheckpoint/NotSigned``, what the memory throws, and
+    ///   the log. What was remembered stays then.
     @discardableResult
     public func look(at log: some SealedLog) async throws -> SignedCheckpoint? {
         let kept = try await memory.load()
-        // What is not signed was not kept by us: it says nothing about the log. That of another log is told as such below.
+        // What is not signed was not kept by us: it says nothing about the log. That of another log
+        // is told as such below.
         if let key, let kept, kept.head.origin == key.name { try kept.verify(by: key) }
         var remembered = [kept, seen].compactMap(\.self)
         if remembered.count == 2, kept?.head == seen?.head { remembered.removeLast() }
@@ -90,6 +95,7 @@ public struct HistoryRewritten: Error, Sendable, Equatable, CustomStringConverti
     init(_ description: String) { self.description = description }
 
     static func otherRoot(_ old: TreeHead) -> HistoryRewritten {
-        HistoryRewritten("the first \(old.size) events are not those that were seen: the history of \(old.origin) was rewritten")
+        HistoryRewritten(
+            "the first \(old.size) events are not those that were seen: the history of \(old.origin) was rewritten")
     }
 }

@@ -57,7 +57,8 @@ struct BacktestDemo: AsyncParsableCommand {
         guard let url = settings.databaseURL else {
             throw LedgerSettings.Problem(description: "DATABASE_URL is not set; start a ledger with `jobledger up`")
         }
-        let store = EventStore(url: url.revealed, ledger: settings.ledger, connections: 4, applicationName: "backtest-demo")
+        let store = EventStore(
+            url: url.revealed, ledger: settings.ledger, connections: 4, applicationName: "backtest-demo")
         let redis = try settings.redisURL.map { try RedisConfiguration(url: $0.revealed) }
 
         let series = try ["sp500", "nasdaq"].map { try PriceSeries(contentsOfFile: "\(prices)/\($0).csv") }

@@ -4,7 +4,8 @@ import Foundation
 import LedgerCore
 import Synchronization
 
-/// Computes the runs of a batch and reports them to the ledger: queued, truncated by a limit, progress, finished or failed.
+/// Computes the runs of a batch and reports them to the ledger: queued, truncated by a limit,
+/// progress, finished or failed.
 struct BatchWorker: Sendable {
     let batch: Batch
     let job: JobID
@@ -59,7 +60,8 @@ struct BatchWorker: Sendable {
         }
     }
 
-    /// Several workers take shares from one list. Their reports may arrive out of order; the read model keeps the maximum.
+    /// Several workers take shares from one list. Their reports may arrive out of order; the read
+    /// model keeps the maximum.
     private func compute(_ count: Int) async throws -> [Run] {
         let shares = batch.ranges(of: Self.share).map { $0.clamped(to: 0..<count) }.filter { !$0.isEmpty }
         let progress = Counters()
@@ -96,7 +98,8 @@ struct BatchWorker: Sendable {
         encoder.keyEncodingStrategy = .convertToSnakeCase
         encoder.outputFormatting = .sortedKeys
         let event = NewEvent(
-            type: type, data: String(decoding: try encoder.encode(data), as: UTF8.self), metadata: #"{"actor":"backtest-demo"}"#)
+            type: type, data: String(decoding: try encoder.encode(data), as: UTF8.self),
+            metadata: #"{"actor":"backtest-demo"}"#)
         _ = try await store.append(event, to: job)
     }
 }

@@ -13,9 +13,10 @@ struct BestRuns: Sendable {
             // The read model runs some milliseconds behind the log.
             let head: Position = try await connection.query("SELECT head()").only().decode(0)
             let deadline = ContinuousClock.now.advanced(by: .seconds(30))
-            while try await connection.query("SELECT FROM projections WHERE name = 'batch_job_runs' AND position >= $1", head)
-                .isEmpty
-            {
+            while try await connection.query(
+                "SELECT FROM projections WHERE name = 'batch_job_runs' AND position >= $1", head
+            )
+            .isEmpty {
                 guard ContinuousClock.now < deadline else { throw ProjectionBehind() }
                 try await Task.sleep(for: .milliseconds(20))
             }
@@ -30,7 +31,9 @@ struct BestRuns: Sendable {
                  LIMIT 5
                 """, job)
         }
-        write("\nThe best runs by Sharpe ratio, from batch_job_runs (picked with hindsight, without costs: no forecast):\n\n")
+        write(
+            "\nThe best runs by Sharpe ratio, from batch_job_runs (picked with hindsight, without costs: no forecast):\n\n"
+        )
         write("  ticker   fast  slow  Sharpe    CAGR  max. drawdown  trades\n")
         for row in rows {
             func cell(_ column: String, _ width: Int) throws -> String {
@@ -50,6 +53,8 @@ struct BestRuns: Sendable {
     }
 
     struct ProjectionBehind: Error, CustomStringConvertible {
-        var description: String { "batch_job_runs is still behind the log after 30 s: does a projector run? (jobledger status)" }
+        var description: String {
+            "batch_job_runs is still behind the log after 30 s: does a projector run? (jobledger status)"
+        }
     }
 }

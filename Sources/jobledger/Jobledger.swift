@@ -19,14 +19,16 @@ struct Jobledger: AsyncParsableCommand {
               jobledger watch backtest-7
             """,
         subcommands: [
-            Up.self, Migrate.self, Append.self, History.self, Show.self, Diff.self, BlameCommand.self, Tail.self, Watch.self,
+            Up.self, Migrate.self, Append.self, History.self, Show.self, Diff.self, BlameCommand.self, Tail.self,
+            Watch.self,
             RebuildCommand.self, Verify.self, Receipts.self, Status.self, Audit.self, Serve.self, TokenCommand.self,
             RelayCommand.self,
             Project.self, Projections.self, Export.self, Import.self, BenchCommand.self,
         ])
 
     static func main() async {
-        // A reader that has gone is an error of the write, not the end of the program: a relay must survive its Redis, and all its log's reader.
+        // A reader that has gone is an error of the write, not the end of the program: a relay must
+        // survive its Redis, and all its log's reader.
         StandardStreams.prepare()
         do {
             try GivenTexts.checkArguments()

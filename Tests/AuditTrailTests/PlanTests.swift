@@ -5,9 +5,11 @@ import LedgerTesting
 import Postgres
 import Testing
 
-/// Every question finds its way by indexes: none reads a whole table, and none sorts more than it answers with.
+/// Every question finds its way by indexes: none reads a whole table, and none sorts more than it
+/// answers with.
 struct PlanTests {
-    /// 2,000 jobs of 50 events, 200 actors of whom a few do most, words that are everywhere and words that are rare.
+    /// 2,000 jobs of 50 events, 200 actors of whom a few do most, words that are everywhere and
+    /// words that are rare.
     private static let fill = """
         ALTER TABLE events DISABLE TRIGGER ALL;
         SELECT setseed(0.5);
@@ -54,7 +56,8 @@ struct PlanTests {
             $0.correlationID = "request-7"
             $0.actor = "actor-0"
         },
-        query { $0.text = "done" }, query { $0.text = "strategy" }, query { $0.text = "S77" }, query { $0.text = "nothing" },
+        query { $0.text = "done" }, query { $0.text = "strategy" }, query { $0.text = "S77" },
+        query { $0.text = "nothing" },
         query {
             $0.text = "done"
             $0.actor = "actor-0"
@@ -90,8 +93,10 @@ struct PlanTests {
             try await connection.execute(script: "ANALYZE audit_log")
             for question in Self.questions {
                 let statement = question.statement
-                let plan = try await connection.query(PostgresStatement("EXPLAIN " + statement.sql, statement.parameters))
-                    .map { try $0.decode(0, as: String.self) }
+                let plan = try await connection.query(
+                    PostgresStatement("EXPLAIN " + statement.sql, statement.parameters)
+                )
+                .map { try $0.decode(0, as: String.self) }
                 #expect(!plan.contains { $0.contains("Seq Scan") }, "\(question)\n\(plan.joined(separator: "\n"))")
                 // What is sorted is what a page has, or what few rows an index has found.
                 for line in plan where line.contains("Sort  (") {
@@ -106,7 +111,9 @@ struct PlanTests {
                     ["x", "y"]
                 )
             ] {
-                let plan = try await connection.query("EXPLAIN " + sql, parameter).map { try $0.decode(0, as: String.self) }
+                let plan = try await connection.query("EXPLAIN " + sql, parameter).map {
+                    try $0.decode(0, as: String.self)
+                }
                 #expect(plan.contains { $0.contains("audit_log_by_causation") }, "\(plan)")
             }
             await connection.close()

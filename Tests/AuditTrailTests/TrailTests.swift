@@ -30,7 +30,8 @@ struct TrailLedger: Sendable {
         let running = Task { await projector.run() }
         _ = try await eventually("audit_log has come to \(head)") {
             try await ledger.store.pool.withConnection { connection in
-                try await connection.query("SELECT FROM projections WHERE name = 'audit_log' AND position >= $1", head).isEmpty
+                try await connection.query("SELECT FROM projections WHERE name = 'audit_log' AND position >= $1", head)
+                    .isEmpty
                     ? nil : true
             }
         }
@@ -44,7 +45,8 @@ struct TrailLedger: Sendable {
         belongs: String? = nil,
         id: EventID = .version7(), at time: Timestamp? = nil
     ) async throws -> EventID {
-        let members = [("actor", actor), ("causation_id", cause?.text), ("correlation_id", belongs)].compactMap { name, value in
+        let members = [("actor", actor), ("causation_id", cause?.text), ("correlation_id", belongs)].compactMap {
+            name, value in
             value.map { "\"\(name)\":\"\($0)\"" }
         }
         let event = NewEvent(
@@ -62,7 +64,8 @@ struct TrailTests {
         }
     }
 
-    /// Random histories and random questions: the answer, page by page, is what a look at every event gives.
+    /// Random histories and random questions: the answer, page by page, is what a look at every
+    /// event gives.
     @Test func questions() async throws {
         let seed = UInt64.random(in: .min ... .max)
         print("seed \(seed)")
@@ -75,8 +78,9 @@ struct TrailTests {
             for number in 0..<400 {
                 let actor = Bool.random(using: &random) ? actors.randomElement(using: &random)! : nil
                 let belongs = Int.random(in: 0..<4, using: &random) == 0 ? requests.randomElement(using: &random)! : nil
-                let text = (0..<Int.random(in: 1...3, using: &random)).map { _ in words.randomElement(using: &random)! }.joined(
-                    separator: " ")
+                let text = (0..<Int.random(in: 1...3, using: &random)).map { _ in words.randomElement(using: &random)! }
+                    .joined(
+                        separator: " ")
                 if open.count < 5 || Int.random(in: 0..<5, using: &random) == 0 {
                     let job = "job-\(number)"
                     open.append(job)
@@ -89,8 +93,11 @@ struct TrailTests {
                             open.remove(at: index), .failed, #"{"error":"\#(text)"}"#, actor: actor, belongs: belongs)
                     case 1: try await trail.append(open.remove(at: index), .finished, actor: actor, belongs: belongs)
                     case 2:
-                        try await trail.append(open[index], .truncated, #"{"reason":"\#(text)"}"#, actor: actor, belongs: belongs)
-                    default: try await trail.append(open[index], .progress, #"{"completed":1}"#, actor: actor, belongs: belongs)
+                        try await trail.append(
+                            open[index], .truncated, #"{"reason":"\#(text)"}"#, actor: actor, belongs: belongs)
+                    default:
+                        try await trail.append(
+                            open[index], .progress, #"{"completed":1}"#, actor: actor, belongs: belongs)
                     }
                 }
             }
@@ -108,7 +115,8 @@ struct TrailTests {
             for _ in 0..<60 {
                 func sometimes<T>(_ value: T?) -> T? { Int.random(in: 0..<3, using: &random) == 0 ? value : nil }
                 all = TrailQuery(
-                    order: Bool.random(using: &random) ? .newest : .oldest, limit: Int.random(in: 1...50, using: &random))
+                    order: Bool.random(using: &random) ? .newest : .oldest,
+                    limit: Int.random(in: 1...50, using: &random))
                 all.actor = sometimes(actors.randomElement(using: &random).map { ExactText($0) })
                 all.type = sometimes(EventType.allCases.randomElement(using: &random))
                 all.job = sometimes(events.randomElement(using: &random)?.job)
@@ -140,12 +148,14 @@ struct TrailTests {
         }
     }
 
-    /// Names that no index takes stop nothing, are told apart by their last character, and are found.
+    /// Names that no index takes stop nothing, are told apart by their last character, and are
+    /// found.
     @Test func longNames() async throws {
         try await TrailLedger.with { trail in
             let long = String((0..<30_000).map { _ in "abcdefghijklmnopqrstuvwxyz0123456789".randomElement()! })
             let names = [
-                String(repeating: "é", count: 300), String(repeating: "é", count: 301), long, long.dropLast() + "A", "ada",
+                String(repeating: "é", count: 300), String(repeating: "é", count: 301), long, long.dropLast() + "A",
+                "ada",
             ]
             for (number, name) in names.enumerated() {
                 try await trail.append("job-\(number)", .queued, #"{"name":"x"}"#, actor: name, belongs: name)
@@ -158,11 +168,13 @@ struct TrailTests {
                     var query = TrailQuery()
                     change(&query)
                     #expect(
-                        try await trail.trail.page(query).entries.map(\.position) == [Position(number + 1)], "\(name.prefix(20))")
+                        try await trail.trail.page(query).entries.map(\.position) == [Position(number + 1)],
+                        "\(name.prefix(20))")
                 }
                 let entry = try #require(try await trail.trail.why(.position(Position(number + 1)))?.event)
                 #expect(
-                    (entry.actor?.text.unicodeScalars.count ?? 0) <= 300 && entry.actor?.text.hasPrefix(name.prefix(200)) == true)
+                    (entry.actor?.text.unicodeScalars.count ?? 0) <= 300
+                        && entry.actor?.text.hasPrefix(name.prefix(200)) == true)
                 #expect(try await trail.trail.story(ofActor: ExactText(name))?.deeds.count == 1)
             }
         }
@@ -203,24 +215,28 @@ struct TrailTests {
 
             let why = try #require(try await trail.trail.why(.id(leaf)))
             #expect(
-                why.event.position == 4 && why.causes.map(\.job) == ["left", "root"] && why.outsideCause == nil && !why.isCircular
+                why.event.position == 4 && why.causes.map(\.job) == ["left", "root"] && why.outsideCause == nil
+                    && !why.isCircular
             )
             #expect(why.consequences.map { $0.entry.job } == ["after"])
             let whole = try #require(try await trail.trail.why(.position(1)))
             #expect(whole.causes.isEmpty && !whole.hasMore)
-            #expect(whole.consequences.map { "\($0.depth) \($0.entry.job)" } == ["1 left", "2 left", "3 after", "1 right"])
+            #expect(
+                whole.consequences.map { "\($0.depth) \($0.entry.job)" } == ["1 left", "2 left", "3 after", "1 right"])
             #expect(try await trail.trail.why(.id(right))?.consequences.isEmpty == true)
             #expect(try await trail.trail.why(.position(6))?.outsideCause != nil)
             let circle = try #require(try await trail.trail.why(.id(one)))
             #expect(
-                circle.isCircular && circle.causes.map(\.job) == ["two"] && circle.consequences.map { $0.entry.job } == ["two"])
+                circle.isCircular && circle.causes.map(\.job) == ["two"]
+                    && circle.consequences.map { $0.entry.job } == ["two"])
             let itself = try #require(try await trail.trail.why(.id(own)))
             #expect(itself.isCircular && itself.causes.isEmpty && itself.consequences.isEmpty)
             #expect(try await trail.trail.why(.position(99)) == nil)
         }
     }
 
-    /// What has more consequences than are told says so, and so does a chain that is longer than is followed.
+    /// What has more consequences than are told says so, and so does a chain that is longer than is
+    /// followed.
     @Test func whyIsBounded() async throws {
         try await TrailLedger.with { trail in
             let root = try await trail.append("root", .queued, #"{"name":"root"}"#)
@@ -228,7 +244,8 @@ struct TrailTests {
             _ = try await trail.ledger.store.append(
                 (0..<AuditTrail.mostConsequences + 5).map { number in
                     AppendRequest(
-                        job: "many-\(number)", events: [NewEvent(type: "queued", data: #"{"name":"x"}"#, metadata: metadata)])
+                        job: "many-\(number)",
+                        events: [NewEvent(type: "queued", data: #"{"name":"x"}"#, metadata: metadata)])
                 })
             var cause = try await trail.append("chain-0", .queued, #"{"name":"x"}"#)
             for number in 1...AuditTrail.mostSteps + 3 {
@@ -246,13 +263,18 @@ struct TrailTests {
         try await TrailLedger.with { trail in
             try await trail.append(
                 "a", .queued, #"{"name":"SMA","total":4}"#, actor: "ada", at: Timestamp("2026-01-01T10:00:00Z"))
-            for completed in 1...3 { try await trail.append("a", .progress, #"{"completed":\#(completed)}"#, actor: "worker") }
+            for completed in 1...3 {
+                try await trail.append("a", .progress, #"{"completed":\#(completed)}"#, actor: "worker")
+            }
             try await trail.append("b", .queued, #"{"name":"RSI"}"#, actor: "ada")
             try await trail.append("a", .progress, #"{"completed":4}"#, actor: "other")
             try await trail.append("a", .failed, #"{"error":"out of memory"}"#, actor: "worker")
             try await trail.project()
             let job = try #require(try await trail.trail.story(ofJob: "a"))
-            #expect(job.lines.map { "\($0.first.type) \($0.count)" } == ["queued 1", "progress 3", "progress 1", "failed 1"])
+            #expect(
+                job.lines.map { "\($0.first.type) \($0.count)" } == [
+                    "queued 1", "progress 3", "progress 1", "failed 1",
+                ])
             #expect(job.lines[1].last.detail == "3 done" && job.events == 6 && job.left == 0)
             #expect(job.actors == ["ada", "worker", "other"] && job.end?.detail == "out of memory")
             #expect(try await trail.trail.story(ofJob: "b")?.end == nil)

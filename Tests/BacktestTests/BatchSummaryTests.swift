@@ -36,7 +36,9 @@ import Testing
     }
 
     @Test func comparesWithBuyAndHold() throws {
-        let runs = [try run(0, cagr: 0.3, sharpe: 1), try run(1, cagr: 0.2, sharpe: 1), try run(2, cagr: 0.26, sharpe: 1)]
+        let runs = [
+            try run(0, cagr: 0.3, sharpe: 1), try run(1, cagr: 0.2, sharpe: 1), try run(2, cagr: 0.26, sharpe: 1),
+        ]
         let summary = try #require(try batch().summary(of: runs))
         let ticker = try #require(summary.tickers.first)
         #expect(summary.tickers.count == 1)

@@ -4,7 +4,9 @@ import Testing
 @Suite struct BatchTests {
     private func batch() throws -> Batch {
         try Batch(
-            prices: [Prices.series(Prices.walk(days: 300), ticker: "a"), Prices.series(Prices.walk(days: 200), ticker: "b")],
+            prices: [
+                Prices.series(Prices.walk(days: 300), ticker: "a"), Prices.series(Prices.walk(days: 200), ticker: "b"),
+            ],
             grid: VariableGrid(tickers: ["a", "b"], fastWindows: [2, 3, 5], slowWindows: [10, 20]))
     }
 

@@ -45,7 +45,8 @@ import Testing
         #expect(crossover.positions(over: try Prices.series([1, 2, 3])) == [false, false])
         // Five closes allow a first decision, but only a sixth gives it a day to earn on.
         #expect(crossover.positions(over: try Prices.series([1, 2, 3, 4, 5])) == [false, false, false, false])
-        #expect(crossover.positions(over: try Prices.series([1, 2, 3, 4, 5, 6])) == [false, false, false, false, true])
+        #expect(
+            crossover.positions(over: try Prices.series([1, 2, 3, 4, 5, 6])) == [false, false, false, false, true])
     }
 
     @Test func theFutureDoesNotChangeThePast() throws {
@@ -63,7 +64,8 @@ import Testing
             let changedValues = EquityCurve(of: changedSeries, following: changedPositions).values
             #expect(changedPositions[..<day] == positions[..<day], "decisions before day \(day)")
             #expect(changedValues[..<day] == values[..<day], "equity before day \(day)")
-            // The day's own return was decided the day before: in cash then, its price does not touch equity.
+            // The day's own return was decided the day before: in cash then, its price does not
+            // touch equity.
             if !positions[day - 1] { #expect(changedValues[day] == values[day], "equity on day \(day)") }
             if changedPositions[day] != positions[day] { changedDecisions += 1 }
         }

@@ -3,7 +3,8 @@ import Testing
 
 @Suite struct PriceSeriesTests {
     @Test func readsDaysAndCloses() throws {
-        let series = try PriceSeries(csv: "date,close\n1999-12-31,1469.25\n2000-01-03,1455.22\n", file: "f.csv", ticker: "x")
+        let series = try PriceSeries(
+            csv: "date,close\n1999-12-31,1469.25\n2000-01-03,1455.22\n", file: "f.csv", ticker: "x")
         #expect(series.ticker == "x")
         #expect(series.days.map(\.description) == ["1999-12-31", "2000-01-03"])
         #expect(series.closes == [1469.25, 1455.22])
@@ -37,7 +38,9 @@ import Testing
         #expect(error?.description == message)
     }
 
-    @Test(arguments: ["", "0", "0.0", "-1", "1e3", "inf", "nan", "0x1p3", "1.2.3", ".", " 1", "1 ", "10000001", "0.00001"])
+    @Test(arguments: [
+        "", "0", "0.0", "-1", "1e3", "inf", "nan", "0x1p3", "1.2.3", ".", " 1", "1 ", "10000001", "0.00001",
+    ])
     func refusesWhatIsNoClose(close: String) {
         let text = "date,close\n2000-01-03,1\n2000-01-04,\(close)\n"
         let error = #expect(throws: PriceFileError.self) { try PriceSeries(csv: text, file: "f.csv", ticker: "x") }

@@ -3,7 +3,8 @@ import Foundation
 
 /// Prices for tests.
 enum Prices {
-    /// Closes on consecutive days from 2001-01-01 on. Months have 28 days here: real dates are all that matters.
+    /// Closes on consecutive days from 2001-01-01 on. Months have 28 days here: real dates are all
+    /// that matters.
     static func series(_ closes: [Double], ticker: String = "test") throws -> PriceSeries {
         let dailyCloses = try closes.enumerated().map { index, price in
             let (months, day) = index.quotientAndRemainder(dividingBy: 28)

@@ -1,8 +1,8 @@
 import Backtest
 import Testing
 
-/// The figures were worked out from the same files by a Python program that shares nothing with this library:
-/// decimal prices, averages summed afresh each day, `math.fsum`.
+/// The figures were worked out from the same files by a Python program that shares nothing with
+/// this library: decimal prices, averages summed afresh each day, `math.fsum`.
 @Suite struct RealPricesTests {
     private func expect(_ metrics: Metrics, equals expected: Metrics, within tolerance: Double = 1e-9) {
         #expect(abs(metrics.cagr - expected.cagr) < tolerance)

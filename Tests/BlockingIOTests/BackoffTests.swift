@@ -8,7 +8,9 @@ import Testing
             for step in [50, 100, 200, 400, 800, 1_600, 2_000, 2_000, 2_000] {
                 let wait = backoff.advance()
                 // A nanosecond for rounding.
-                #expect(wait >= .milliseconds(step) / 2 && wait <= .milliseconds(step) + .nanoseconds(1), "\(wait) at \(step) ms")
+                #expect(
+                    wait >= .milliseconds(step) / 2 && wait <= .milliseconds(step) + .nanoseconds(1),
+                    "\(wait) at \(step) ms")
             }
             backoff.reset()
             #expect(backoff.advance() <= .milliseconds(50) + .nanoseconds(1))

@@ -5,7 +5,8 @@ import Testing
 @testable import BlockingIO
 
 @Suite(.timeLimit(.minutes(10))) struct InterruptTests {
-    /// A pipe: its reading end is readable once something was written, its writing end is writable until it is full.
+    /// A pipe: its reading end is readable once something was written, its writing end is writable
+    /// until it is full.
     private final class Pipe: Sendable {
         let reading: Int32
         let writing: Int32

@@ -53,7 +53,8 @@ import Texts
         #expect("a,b\r\n".printableDocument == "a,b\r\n" && "a\rb".printableDocument == "a\\u000db")
     }
 
-    /// What goes round this module stops a process whose standard error is gone, and is obeyed by terminals.
+    /// What goes round this module stops a process whose standard error is gone, and is obeyed by
+    /// terminals.
     @Test func thereIsNoOtherWay() throws {
         let root = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../..").standardizedFileURL
         let others = [

@@ -26,7 +26,9 @@ import Testing
         await #expect(throws: EmbeddedServiceError("cannot run /nonexistent: No such file or directory")) {
             _ = try await ChildProcess.start(["/nonexistent"], log: "/dev/null")
         }
-        let error = #expect(throws: EmbeddedServiceError.self) { try Programs.find("no-such-program", package: "some-package") }
+        let error = #expect(throws: EmbeddedServiceError.self) {
+            try Programs.find("no-such-program", package: "some-package")
+        }
         #expect(error?.description.contains("apt-get install some-package") == true)
     }
 

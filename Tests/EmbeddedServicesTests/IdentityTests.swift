@@ -6,7 +6,8 @@ import Testing
 
 @testable import EmbeddedServices
 
-/// A path may lead to somebody else's directory by now, or elsewhere in a container: what counts is the directory itself.
+/// A path may lead to somebody else's directory by now, or elsewhere in a container: what counts is
+/// the directory itself.
 @Suite(.timeLimit(.minutes(5))) struct IdentityTests {
     /// The directory was removed, or renamed, under a server, and another server runs at its path.
     @Test func aReplacedDirectoryIsAnothers() async throws {
@@ -14,10 +15,12 @@ import Testing
             _ = try DirectoryHandle.makePrivate(directory.path, passage: .group(try ServiceUser.current().gid))
             let (place, away) = (directory.appending(path: "place"), directory.appending(path: "away"))
             let first = try await PrivateRedis.start(directory: place.appending(path: "redis"))
-            let old = try await PrivatePostgres.start(directory: place.appending(path: "postgres"), settings: ["fsync": "off"])
+            let old = try await PrivatePostgres.start(
+                directory: place.appending(path: "postgres"), settings: ["fsync": "off"])
             try FileManager.default.moveItem(at: place, to: away)
             let second = try await PrivateRedis.start(directory: place.appending(path: "redis"))
-            let new = try await PrivatePostgres.start(directory: place.appending(path: "postgres"), settings: ["fsync": "off"])
+            let new = try await PrivatePostgres.start(
+                directory: place.appending(path: "postgres"), settings: ["fsync": "off"])
             #expect(await first.pid != nil, "another at the same path is none of its leftovers")
             #expect(await old.pid != nil)
             await #expect(throws: DirectoryLost.self) { try await first.restart() }
@@ -83,7 +86,8 @@ import Testing
         return try await ChildProcess.run([unshare, "-m", "/bin/true"], log: "/dev/null") == .code(0)
     }
 
-    /// After a reboot, or in a copy, another process of the server's user has the number in its lock.
+    /// After a reboot, or in a copy, another process of the server's user has the number in its
+    /// lock.
     @Test func anOldLockOfTheDataIsForgotten() async throws {
         try await withDirectory { directory in
             let lock = directory.appending(path: "postgres-data/postmaster.pid")
@@ -103,7 +107,8 @@ import Testing
         }
     }
 
-    /// Root in a container may not look into the processes of the server's user: that user is asked.
+    /// Root in a container may not look into the processes of the server's user: that user is
+    /// asked.
     @Test(.enabled(if: geteuid() == 0)) func whatRootMayNotSeeTheUserDoes() async throws {
         try await withDirectory { directory in
             let user = try ServiceUser.current()

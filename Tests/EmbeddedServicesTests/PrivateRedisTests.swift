@@ -30,7 +30,8 @@ import Texts
             try await PrivateRedis.start(directory: directory).stop()
             let user = try ServiceUser.current()
             let command = [
-                try Programs.find("redis-server", package: "redis-server"), directory.appending(path: "redis.conf").path,
+                try Programs.find("redis-server", package: "redis-server"),
+                directory.appending(path: "redis.conf").path,
             ]
             let orphan = try await ChildProcess.start(
                 user.command(command, parentDeathSignal: "clear"), log: directory.appending(path: "orphan.log").path)

@@ -15,7 +15,9 @@ import Testing
             var lock: DirectoryLock? = try DirectoryLock(path: path, for: "the test")
             let copy = try #require(
                 try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").lazy.compactMap { Int32($0) }
-                    .first { (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\($0)")) == path })
+                    .first {
+                        (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\($0)")) == path
+                    })
             let held = dup(copy)
             defer { close(held) }
             #expect(throws: EmbeddedServiceError.self) { _ = try DirectoryLock(path: path, for: "the test") }
@@ -28,7 +30,8 @@ import Testing
     /// Somebody listens on the port after it was chosen, and before the service does.
     @Test func aPortThatIsTakenMeanwhileIsGivenUp() async throws {
         try await withDirectory { directory in
-            let first = try await PrivateRedis.start(directory: directory.appending(path: "first"), listening: .loopback)
+            let first = try await PrivateRedis.start(
+                directory: directory.appending(path: "first"), listening: .loopback)
             let taken = try #require(URL(string: first.url)?.port)
             let second = try DirectoryHandle.makePrivate(directory.appending(path: "second").path)
             var tries = 0

@@ -75,11 +75,13 @@ import Testing
                 sockets = try #require(server.temporarySockets).path
                 let items = try #require(URLComponents(string: server.url)?.queryItems)
                 #expect(items.first { $0.name == "host" }?.value == sockets && sockets.hasPrefix("/tmp/jobledger-"))
-                // Whoever connects is told whose server it has to be, and libpq looks before it sends anything.
+                // Whoever connects is told whose server it has to be, and libpq looks before it
+                // sends anything.
                 #expect(items.first { $0.name == "requirepeer" }?.value == (try ServiceUser.current().name))
                 #expect(try mode(sockets) == 0o700)
                 try await expect(server.url, "SELECT 1", gives: "1")
-                // A cleaner of /tmp: the server cannot be reached, and is started again where it was.
+                // A cleaner of /tmp: the server cannot be reached, and is started again where it
+                // was.
                 try FileManager.default.removeItem(atPath: sockets)
                 try await server.stopUnreachable()
                 #expect(await server.pid == nil)
@@ -109,7 +111,8 @@ import Testing
         }
     }
 
-    /// What a start that was killed has left in /tmp is taken again, and not by a copy of its directory.
+    /// What a start that was killed has left in /tmp is taken again, and not by a copy of its
+    /// directory.
     @Test func aSocketDirectoryIsOneServersAlone() async throws {
         try await withDirectory { directory in
             let user = try ServiceUser.current()
@@ -126,7 +129,9 @@ import Testing
             let second = try SocketDirectory.choose("redis", "s", ServiceDirectory(copy, user: user))
             #expect(second.path != first.path)
             for sockets in [first, second] { try sockets.remove() }
-            #expect(!FileManager.default.fileExists(atPath: first.path) && !FileManager.default.fileExists(atPath: second.path))
+            #expect(
+                !FileManager.default.fileExists(atPath: first.path)
+                    && !FileManager.default.fileExists(atPath: second.path))
         }
     }
 

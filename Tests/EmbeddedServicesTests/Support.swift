@@ -28,8 +28,8 @@ func psql(_ url: String, _ statement: String) async throws -> String {
     return text.trimmingCharacters(in: .whitespacesAndNewlines)
 }
 
-/// Checks what psql prints for `statement`. A function, because the compiler overlooks a `try` that only stands in a macro
-/// when it decides whether a closure throws.
+/// Checks what psql prints for `statement`. A function, because the compiler overlooks a `try` that
+/// only stands in a macro when it decides whether a closure throws.
 func expect(
     _ url: String, _ statement: String, gives expected: String, at place: SourceLocation = #_sourceLocation
 ) async throws {

@@ -7,8 +7,9 @@ import LedgerTesting
 import Redis
 import Testing
 
-/// A proxy between subscribers and Redis drops, repeats and delays messages and cuts connections, and Redis itself is killed and started
-/// again, while thousands of events come: every subscriber gets every event once, in order.
+/// A proxy between subscribers and Redis drops, repeats and delays messages and cuts connections,
+/// and Redis itself is killed and started again, while thousands of events come: every subscriber
+/// gets every event once, in order.
 @Suite(.timeLimit(.minutes(10))) struct ChaosTests {
     private static let jobs = 20
     private static let perSecond = 2500
@@ -68,7 +69,8 @@ import Testing
         for reader in single { try await reader.expect(log.filter { $0.job == reader.name }, seed) }
         let (figures, counts) = (feed.figures, proxy.counts)
         print("\(log.count) events at \(Int(rate))/s; \(counts); \(figures)")
-        #expect(counts.dropped > 0 && counts.duplicated > 0 && counts.delayed > 0 && figures.gapsDetected > 0, "no chaos")
+        #expect(
+            counts.dropped > 0 && counts.duplicated > 0 && counts.delayed > 0 && figures.gapsDetected > 0, "no chaos")
     }
 
     /// Appends at a steady pace, and tells how many a second that were.
@@ -127,7 +129,8 @@ private struct Reader {
 }
 
 /// What `work` comes to, in time.
-private func within<Value: Sendable>(_ limit: Duration, _ work: @escaping @Sendable () async throws -> Value) async throws
+private func within<Value: Sendable>(_ limit: Duration, _ work: @escaping @Sendable () async throws -> Value)
+    async throws
     -> Value
 {
     try await withThrowingTaskGroup(of: Value.self) { group in

@@ -1,6 +1,8 @@
-/// What ``DeliveryTests`` expects: behind `state:` what that is, then what an input makes of it. The first number is the last that is known, the
-/// second, where it is higher, the last that was announced; a gap or an overflow was counted; `!` wakes the consumer. Behind `take`, `read after`,
-/// `wait`, `end` and `stopped` stands what the consumer was told; `nothing` tells it to wait a little.
+/// What ``DeliveryTests`` expects: behind `state:` what that is, then what an input makes of it.
+/// The first number is the last that is known, the second, where it is higher, the last that was
+/// announced; a gap or an overflow was counted; `!` wakes the consumer. Behind `take`,
+/// `read after`, `wait`, `end` and `stopped` stands what the consumer was told; `nothing` tells it
+/// to wait a little.
 let deliveryTable = """
     catch-up: catch-up 10
       receive 11 → catch-up 10 of 11

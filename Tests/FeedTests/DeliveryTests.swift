@@ -6,11 +6,14 @@ import Testing
 private typealias Machine = Delivery<Int64>
 
 extension Delivery<Int64> {
-    fileprivate static func received(_ number: Int64, follows: Int64? = nil, isWanted: Bool = true, isLast: Bool = false)
+    fileprivate static func received(
+        _ number: Int64, follows: Int64? = nil, isWanted: Bool = true, isLast: Bool = false
+    )
         -> Received
     {
         Received(
-            mark: Mark(number: number, position: number), follows: follows ?? number - 1, event: isWanted ? number : nil,
+            mark: Mark(number: number, position: number), follows: follows ?? number - 1,
+            event: isWanted ? number : nil,
             bytes: 10,
             isLast: isLast)
     }
@@ -61,7 +64,11 @@ extension Delivery<Int64> {
         ("live, waiting", { after("live") { _ = $0.nextStep() } }),
         (
             "live, full",
-            { after("live") { machine in for number in 11...12 { _ = machine.receive(Machine.received(Int64(number))) } } }
+            {
+                after("live") { machine in
+                    for number in 11...12 { _ = machine.receive(Machine.received(Int64(number))) }
+                }
+            }
         ),
         ("ended, ready", { after("live") { _ = $0.receive(Machine.received(11, isLast: true)) } }),
         ("ended", { after("ended, ready") { _ = $0.nextStep() } }),
@@ -75,7 +82,8 @@ extension Delivery<Int64> {
         return machine
     }
 
-    /// What each says, beyond the state: `!` that the consumer is woken; what the consumer is to do.
+    /// What each says, beyond the state: `!` that the consumer is woken; what the consumer is to
+    /// do.
     private static let inputs: [(name: String, give: @Sendable (inout Machine) -> String)] = [
         ("receive 11", { woken($0.receive(Machine.received(11))) }),
         ("receive 10", { woken($0.receive(Machine.received(10))) }),
@@ -132,8 +140,8 @@ extension Delivery<Int64> {
             + (tally.overflows > 0 ? " overflow" : "")
     }
 
-    /// For each state, and each input that changes or says something: the state afterwards, what is known in it, what is ready, and what
-    /// was said. All other inputs leave it as it was.
+    /// For each state, and each input that changes or says something: the state afterwards, what is
+    /// known in it, what is ready, and what was said. All other inputs leave it as it was.
     @Test func everyInputInEveryState() {
         var lines: [String] = []
         for state in Self.states {
@@ -170,7 +178,8 @@ extension Delivery<Int64> {
         #expect(joined(Machine.page([11, 12], through: 20), 13, 21).taken == [11, 12, 21])
     }
 
-    /// What was dropped before the look is not skipped by what is held, whatever that says: a page of a late replica does not count.
+    /// What was dropped before the look is not skipped by what is held, whatever that says: a page
+    /// of a late replica does not count.
     @Test func aLateReplicaDoesNotCount() {
         var machine = Machine(after: .init(number: 10, position: 10), mostEvents: 9, mostBytes: 1000)
         _ = machine.receive(Machine.received(12))
@@ -187,7 +196,8 @@ extension Delivery<Int64> {
         #expect(isNews && Self.text(machine) == "live 14 ready 12 13 14")
     }
 
-    /// A page counts for nothing against the room for what is received: a full page and the events behind it are no overflow.
+    /// A page counts for nothing against the room for what is received: a full page and the events
+    /// behind it are no overflow.
     @Test func theBufferIsBoundedByEventsAndBytes() {
         for (events, bytes, room) in [(5, 1000, 5), (100, 31, 4)] {
             var machine = Machine(after: .init(number: 0, position: 0), mostEvents: events, mostBytes: bytes)

@@ -13,7 +13,8 @@ import Testing
     }
 
     /// Takes so many events, acknowledging every other.
-    private static func take(_ count: Int, _ feed: Feed, named name: String, acknowledge: Bool = true) async throws -> [Position]
+    private static func take(_ count: Int, _ feed: Feed, named name: String, acknowledge: Bool = true) async throws
+        -> [Position]
     {
         try await feed.withSubscription(named: name) { subscription in
             var positions: [Position] = []
@@ -52,7 +53,8 @@ import Testing
         try await TestLedger.with { ledger async throws in
             try await Self.fill(ledger, 4)
             _ = try await ledger.store.pool.withConnection {
-                try await $0.query("SELECT take_subscription('mail', 'the one who was killed, at random', '1 second', 0)")
+                try await $0.query(
+                    "SELECT take_subscription('mail', 'the one who was killed, at random', '1 second', 0)")
                 try await $0.query("SELECT acknowledge('mail', 'the one who was killed, at random', 3)")
             }
             try await ledger.withFeed(nil, poll: .milliseconds(20)) { feed async throws in
@@ -145,7 +147,9 @@ import Testing
                 for name in ["", String(repeating: "x", count: 201)] {
                     await #expect(throws: PostgresError.self) { try await feed.withSubscription(named: name) { _ in } }
                 }
-                await #expect(throws: PostgresError.self) { try await feed.withSubscription(named: "x", after: 5) { _ in } }
+                await #expect(throws: PostgresError.self) {
+                    try await feed.withSubscription(named: "x", after: 5) { _ in }
+                }
                 await #expect(throws: PostgresError.self) {
                     try await feed.withSubscription(named: "x") { try await $0.acknowledge(5) }
                 }
@@ -169,8 +173,10 @@ import Testing
                 try await connection.query(PostgresStatement(allowed))
             }
             for forbidden in [
-                "UPDATE subscriptions SET position = 0", "INSERT INTO subscriptions VALUES ('x')", "DELETE FROM subscriptions",
-                "SELECT advance_checkpoint('relay', 0, 1)", "SELECT take_lease('relay', 'me', '3 s')", "SELECT begin_epoch()",
+                "UPDATE subscriptions SET position = 0", "INSERT INTO subscriptions VALUES ('x')",
+                "DELETE FROM subscriptions",
+                "SELECT advance_checkpoint('relay', 0, 1)", "SELECT take_lease('relay', 'me', '3 s')",
+                "SELECT begin_epoch()",
                 "DELETE FROM events", "SELECT append_event('a', 'finished')",
             ] {
                 await #expect(throws: PostgresError.self, "\(forbidden)") {

@@ -9,7 +9,8 @@ import Testing
 
 @testable import Feed
 
-/// Somebody else publishes on our Redis, or stands between: what subscribers are given is what Postgres has, and they go on.
+/// Somebody else publishes on our Redis, or stands between: what subscribers are given is what
+/// Postgres has, and they go on.
 @Suite(.timeLimit(.minutes(5))) struct ForgedMessagesTests {
     /// An event as the relay would write it, but for its code.
     private static func event(_ job: String, position: String, version: Int = 1, type: String = "progress") -> String {
@@ -27,13 +28,16 @@ import Testing
         _ = try await client.command("PUBLISH", channel, message)
     }
 
-    /// What no relay says: the next position, one that is far, one before all, with and without something that looks like a code; ends of jobs;
-    /// beats from the future; and what is no event at all. Of each, how a stranger who listens too would write it.
-    private static func nonsense(_ ledger: TestLedger, next: Position, version: Int) async throws -> [(String, String)] {
+    /// What no relay says: the next position, one that is far, one before all, with and without
+    /// something that looks like a code; ends of jobs; beats from the future; and what is no event
+    /// at all. Of each, how a stranger who listens too would write it.
+    private static func nonsense(_ ledger: TestLedger, next: Position, version: Int) async throws -> [(String, String)]
+    {
         let (job, head) = (channel(ledger, ofJob: "a"), head(ledger))
         let epoch = try await ledger.store.epoch().text
         let numbers = [
-            "\(next)", "\(next + 1)", "9223372036854775807", "-9223372036854775808", "0", "-1", "18446744073709551616", "+5", "٣",
+            "\(next)", "\(next + 1)", "9223372036854775807", "-9223372036854775808", "0", "-1", "18446744073709551616",
+            "+5", "٣",
             "",
         ]
         var messages: [(String, String)] = []
@@ -92,7 +96,8 @@ import Testing
         }
     }
 
-    /// What the relay did say, said again by somebody: on its own channel, on another job's, on the head's, in another ledger, in another epoch.
+    /// What the relay did say, said again by somebody: on its own channel, on another job's, on the
+    /// head's, in another ledger, in another epoch.
     @Test func whatIsRepeatedElsewhereIsNotGivenAgain() async throws {
         try await TestLedger.with { ledger async throws in
             try await TestLedger.with { neighbour async throws in
@@ -112,12 +117,14 @@ import Testing
                         let channels = [ledger, neighbour].flatMap {
                             [Self.channel($0, ofJob: "a"), Self.channel($0, ofJob: "b"), Self.head($0)]
                         }
-                        // The neighbour drops what is published there: nothing of ours is good under its key. We drop what is no event, or no beat.
+                        // The neighbour drops what is published there: nothing of ours is good
+                        // under its key. We drop what is no event, or no beat.
                         _ = try await eventually("they come, and are dropped") {
                             for message in recorded.reversed() {
                                 for channel in channels { try await Self.publish(message, to: channel, client) }
                             }
-                            return other.figures.rejectedMessages >= 3 * recorded.count && feed.figures.rejectedMessages > 0
+                            return other.figures.rejectedMessages >= 3 * recorded.count
+                                && feed.figures.rejectedMessages > 0
                                 ? true : nil
                         }
                         try await ledger.progress("a", 99)
@@ -132,14 +139,17 @@ import Testing
                         }
                     }
                 }
-                // The same in another epoch of the same ledger, in which those numbers are still to come.
+                // The same in another epoch of the same ledger, in which those numbers are still to
+                // come.
                 _ = try await ledger.store.pool.withConnection { try await $0.query("SELECT begin_epoch()") }
                 try await ledger.withFeed(redis, relayTo: redis) { feed async throws in
                     try await feed.whenLive(ledger)
                     let (before, head) = (feed.figures.rejectedMessages, try await ledger.store.head())
                     async let next = feed.subscribe(after: head).first(1)
                     _ = try await eventually("they come, and are dropped") {
-                        for message in recorded { try await Self.publish(message, to: Self.channel(ledger, ofJob: "a"), client) }
+                        for message in recorded {
+                            try await Self.publish(message, to: Self.channel(ledger, ofJob: "a"), client)
+                        }
                         return feed.figures.rejectedMessages >= before + recorded.count ? true : nil
                     }
                     let appended = try await ledger.progress("a", 100)
@@ -150,7 +160,8 @@ import Testing
     }
 
     /// So many of the relay's messages, events and beats, as anybody can listen to them.
-    private static func recorded(_ ledger: TestLedger, _ redis: RedisConfiguration, count: Int) async throws -> [String] {
+    private static func recorded(_ ledger: TestLedger, _ redis: RedisConfiguration, count: Int) async throws -> [String]
+    {
         let relay = Task { await ledger.relay(redis).run() }
         var items = try ledger.subscription(redis).makeAsyncIterator()
         var messages: [String] = []
@@ -163,7 +174,8 @@ import Testing
         return messages
     }
 
-    /// Somebody who holds back every message, and repeats an old beat so that all seems well: subscribers are given what Postgres has.
+    /// Somebody who holds back every message, and repeats an old beat so that all seems well:
+    /// subscribers are given what Postgres has.
     @Test(
         arguments: [
             { $0.subscribe() }, { $0.subscribe(jobs: ["a"]) }, { $0.subscribe(jobs: ["a", "b"]) },
@@ -173,7 +185,8 @@ import Testing
             let redis = try await TestServers.shared.redis()
             let client = RedisClient(redis)
             try await ledger.queue("a")
-            let beat = try #require(try await Self.recorded(ledger, redis, count: 9).last { $0.hasPrefix(#"{"position":"#) })
+            let beat = try #require(
+                try await Self.recorded(ledger, redis, count: 9).last { $0.hasPrefix(#"{"position":"#) })
             // No relay from here on: nothing but the old beat comes.
             let repeating = Task {
                 while !Task.isCancelled {
@@ -192,7 +205,8 @@ import Testing
                     let appended = try await ledger.progress("a", count)
                     try await seen.until(Int(appended.position))
                 }
-                #expect(feed.state.withLock { $0.receivedSpan.told(at: .now) } != nil && feed.figures.rejectedMessages == 0)
+                #expect(
+                    feed.state.withLock { $0.receivedSpan.told(at: .now) } != nil && feed.figures.rejectedMessages == 0)
                 following.cancel()
                 _ = await following.result
             }
@@ -201,7 +215,8 @@ import Testing
         }
     }
 
-    /// The owner makes another secret while everything runs: relay and feed find it, and events come by Redis again.
+    /// The owner makes another secret while everything runs: relay and feed find it, and events
+    /// come by Redis again.
     @Test func anotherSecretIsFound() async throws {
         try await TestLedger.with { ledger async throws in
             let redis = try await TestServers.shared.redis()
@@ -232,7 +247,8 @@ import Testing
         }
     }
 
-    /// The users of Redis that docs/security.md makes: with them everything runs, and a reader can publish nothing.
+    /// The users of Redis that docs/security.md makes: with them everything runs, and a reader can
+    /// publish nothing.
     @Test func theRedisUsersOfTheDocsAreEnough() async throws {
         try await TestLedger.with { ledger async throws in
             let redis = try await TestServers.shared.redis()

@@ -17,7 +17,8 @@ import Testing
         return message
     }
 
-    /// Held to another implementation: `hmac.new(key, message, "sha256").hexdigest()[:32]` of Python, with the key made as docs/events.md says.
+    /// Held to another implementation: `hmac.new(key, message, "sha256").hexdigest()[:32]` of
+    /// Python, with the key made as docs/events.md says.
     @Test func isWhatTheDocsSay() {
         #expect(
             String(decoding: Self.sealed(), as: UTF8.self)
@@ -41,7 +42,9 @@ import Testing
             #expect(Self.code.opened(Array(sealed[..<index])) == nil)
             #expect(Self.code.opened(Array(sealed[(index + 1)...])) == nil)
         }
-        #expect(Self.code.opened(sealed + [0x20]) == nil && Self.code.opened(Self.plain) == nil && Self.code.opened([]) == nil)
+        #expect(
+            Self.code.opened(sealed + [0x20]) == nil && Self.code.opened(Self.plain) == nil
+                && Self.code.opened([]) == nil)
     }
 
     /// Nothing of another ledger, another epoch or another secret is good here.
@@ -54,12 +57,15 @@ import Testing
         for other in others {
             #expect(other.opened(Self.sealed()) == nil)
         }
-        #expect(MessageCode(secret: Self.secret, ledger: Self.ledger, epoch: Self.epoch).opened(Self.sealed()) == Self.plain)
+        #expect(
+            MessageCode(secret: Self.secret, ledger: Self.ledger, epoch: Self.epoch).opened(Self.sealed()) == Self.plain
+        )
     }
 
     /// What is longer than any message is not hashed.
     @Test func whatIsTooLongIsNotOpened() {
-        let long = [UInt8(ascii: "{")] + [UInt8](repeating: 0x20, count: MessageCode.longestMessage) + [UInt8(ascii: "}")]
+        let long =
+            [UInt8(ascii: "{")] + [UInt8](repeating: 0x20, count: MessageCode.longestMessage) + [UInt8(ascii: "}")]
         #expect(Self.code.opened(Self.sealed(long)) == nil)
     }
 }

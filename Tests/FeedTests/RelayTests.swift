@@ -10,7 +10,9 @@ import Testing
 
 @Suite struct RelayTests {
     /// The messages up to `last`, in the order in which they came.
-    private static func messages(_ items: inout RedisSubscription.Iterator, upTo last: Position) async throws -> [Message] {
+    private static func messages(_ items: inout RedisSubscription.Iterator, upTo last: Position) async throws
+        -> [Message]
+    {
         var messages: [Message] = []
         while let item = await items.next() {
             if let message = try Message(item) { messages.append(message) }
@@ -33,7 +35,8 @@ import Testing
             try await ledger.queue(odd)
             _ = try await ledger.store.append(
                 NewEvent(
-                    type: "progress", data: #"{"completed":1}"#, metadata: #"{"actor":"ada","correlation_id":"c-1","free":[1]}"#,
+                    type: "progress", data: #"{"completed":1}"#,
+                    metadata: #"{"actor":"ada","correlation_id":"c-1","free":[1]}"#,
                     occurredAt: Timestamp("2026-01-01T00:00:00.25Z")), to: odd)
             for count in 2...300 { try await ledger.progress(odd, count) }
             let large = #"{"completed":1,"message":"\#(String(repeating: "x", count: 70_000))"}"#
@@ -43,8 +46,10 @@ import Testing
             #expect(messages.map(\.position) == (1...302).map(String.init))
             #expect(messages.map(\.streamversion) == Array(1...302))
             let second = messages[1]
-            #expect(second.specversion == "1.0" && second.source == "/jobledger/\(ledger.name)" && second.subject == odd)
-            #expect(second.type == "io.jobledger.job.progress" && second.actor == "ada" && second.correlationid == "c-1")
+            #expect(
+                second.specversion == "1.0" && second.source == "/jobledger/\(ledger.name)" && second.subject == odd)
+            #expect(
+                second.type == "io.jobledger.job.progress" && second.actor == "ada" && second.correlationid == "c-1")
             #expect(
                 second.time == "2026-01-01T00:00:00.25Z" && Timestamp(second.recordedtime) != nil
                     && second.datacontenttype == "application/json")
@@ -87,14 +92,16 @@ import Testing
             for _ in 0..<2 {
                 guard case .message(let channel, _, let payload)? = await items.next() else { continue }
                 #expect(channel == ledger.name.headChannel)
-                #expect(String(decoding: payload, as: UTF8.self).hasPrefix(#"{"position":"1","epoch":"\#(epoch)","mac":""#))
+                #expect(
+                    String(decoding: payload, as: UTF8.self).hasPrefix(#"{"position":"1","epoch":"\#(epoch)","mac":""#))
             }
             relay.cancel()
             await relay.value
         }
     }
 
-    /// Redis is killed and stays away while events are appended; then everything comes, in order, from where it was.
+    /// Redis is killed and stays away while events are appended; then everything comes, in order,
+    /// from where it was.
     @Test func waitsForRedis() async throws {
         let server = try await PrivateRedis.start(directory: TestServers.directory("relay-redis"))
         let redis = try RedisConfiguration(url: server.url)
@@ -108,8 +115,9 @@ import Testing
             try await Task.sleep(for: .seconds(4))
             #expect(try await ledger.relayPosition() == 1)
             let held = try await ledger.store.pool.withConnection {
-                try await $0.query("SELECT expires_at > clock_timestamp() FROM leases WHERE name = 'relay'").only().decode(
-                    0, as: Bool.self)
+                try await $0.query("SELECT expires_at > clock_timestamp() FROM leases WHERE name = 'relay'").only()
+                    .decode(
+                        0, as: Bool.self)
             }
             #expect(held, "the relay gave up its lease while Redis was away")
             try await server.restart()
@@ -125,7 +133,8 @@ import Testing
         try await server.stop()
     }
 
-    /// Two relays: one publishes. Its connection is killed, or it goes: the events are published on, each at least once, in order.
+    /// Two relays: one publishes. Its connection is killed, or it goes: the events are published
+    /// on, each at least once, in order.
     @Test func oneOfSeveralPublishes() async throws {
         try await TestLedger.with { ledger async throws in
             let redis = try await TestServers.shared.redis()
@@ -159,7 +168,8 @@ import Testing
         }
     }
 
-    /// Another epoch begins while the relay runs: its beats follow, and no event of the new one goes out under the old.
+    /// Another epoch begins while the relay runs: its beats follow, and no event of the new one
+    /// goes out under the old.
     @Test func followsTheEpoch() async throws {
         struct Beat: Decodable {
             var position: String

@@ -4,8 +4,9 @@ import Testing
 
 @testable import Feed
 
-/// Random schedules of loss, repetition, delay, reordering, cuts, beats, slow looks and slow consumers, without network or clock: every
-/// subscription gets every event once, in order, and no consumer sleeps on when there is something for it.
+/// Random schedules of loss, repetition, delay, reordering, cuts, beats, slow looks and slow
+/// consumers, without network or clock: every subscription gets every event once, in order, and no
+/// consumer sleeps on when there is something for it.
 @Suite struct ScheduleTests {
     @Test func everyEventOnceInOrder() {
         let seed = UInt64.random(in: 0...UInt64.max)
@@ -83,7 +84,8 @@ private struct TestSubscriber {
         let concerned = visible.last(where: concerns)
         let end = Delivery<Position>.Mark(
             number: countsVersions ? concerned?.version ?? 0 : Int64(visible.count), position: Int64(visible.count))
-        _ = delivery.finishRead(.init(events: events.map(\.position), through: hasMore ? mark(events[2]) : end, hasMore: hasMore))
+        _ = delivery.finishRead(
+            .init(events: events.map(\.position), through: hasMore ? mark(events[2]) : end, hasMore: hasMore))
         read = nil
     }
 }

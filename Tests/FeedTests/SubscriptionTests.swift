@@ -36,7 +36,9 @@ import Testing
                     }
                 )
                 for count in 1...100 { try await ledger.progress("a", count) }
-                for events in try await [all, ofJob, ofJobs] { #expect(events.map(\.position) == Array(1...Position(total))) }
+                for events in try await [all, ofJob, ofJobs] {
+                    #expect(events.map(\.position) == Array(1...Position(total)))
+                }
             }
         }
     }
@@ -63,9 +65,10 @@ import Testing
                 // Several jobs in their common order, from somewhere in the middle of each.
                 #expect(try await feed.subscribe(after: 5, jobs: ["a", "b"]).first(9).map(\.position) == Array(6...14))
                 #expect(
-                    try await feed.subscribe(after: 5, jobs: ["a", "c"], types: [.progress]).first(3).map(\.position) == [
-                        7, 9, 11,
-                    ])
+                    try await feed.subscribe(after: 5, jobs: ["a", "c"], types: [.progress]).first(3).map(\.position)
+                        == [
+                            7, 9, 11,
+                        ])
             }
         }
     }
@@ -82,14 +85,17 @@ import Testing
                 try await ledger.queue(odd, total: 7)
                 _ = try await ledger.store.append(
                     NewEvent(
-                        type: "progress", data: #"{"completed":1}"#, metadata: #"{"actor":"ada \"a\"","correlation_id":"c-1"}"#,
+                        type: "progress", data: #"{"completed":1}"#,
+                        metadata: #"{"actor":"ada \"a\"","correlation_id":"c-1"}"#,
                         occurredAt: Timestamp("2026-01-01T00:00:00.25Z")), to: odd)
                 _ = try await ledger.store.append(NewEvent(type: "truncated", data: "{\"reason\" :\n \"r\"}"), to: odd)
                 let events = try await live
                 let caughtUp = try await feed.subscribe(jobs: [odd]).first(3)
                 #expect(events == caughtUp)
-                #expect(events.map(\.job) == [odd, odd, odd] && events.map(\.version) == [1, 2, 3] && events[0].total == 7)
-                #expect(events[1].actor == #"ada "a""# && events[1].correlationID == "c-1" && events[1].traceparent == nil)
+                #expect(
+                    events.map(\.job) == [odd, odd, odd] && events.map(\.version) == [1, 2, 3] && events[0].total == 7)
+                #expect(
+                    events[1].actor == #"ada "a""# && events[1].correlationID == "c-1" && events[1].traceparent == nil)
                 #expect(events[1].time == Timestamp("2026-01-01T00:00:00.25Z") && events[1].recordedAt > events[1].time)
                 #expect(events[2].data == "{\"reason\" :  \"r\"}" && events[2].time == events[2].recordedAt)
             }
@@ -141,7 +147,8 @@ import Testing
         }
     }
 
-    /// The last message of all is lost: the head's beat shows it to who follows everything, the question after it to who follows a job.
+    /// The last message of all is lost: the head's beat shows it to who follows everything, the
+    /// question after it to who follows a job.
     @Test func theHeadRevealsALossAtTheTail() async throws {
         try await TestLedger.with { ledger async throws in
             let redis = try await TestServers.shared.redis()
@@ -169,12 +176,15 @@ import Testing
         }
     }
 
-    /// A consumer that takes its time goes back to Postgres; its neighbour is none the wiser, and memory is bounded.
+    /// A consumer that takes its time goes back to Postgres; its neighbour is none the wiser, and
+    /// memory is bounded.
     @Test func aSlowConsumerLosesNothing() async throws {
         try await TestLedger.with { ledger async throws in
             let redis = try await TestServers.shared.redis()
             try await ledger.queue("a")
-            try await ledger.withFeed(redis, relayTo: redis, bufferLimits: Feed.BufferLimits(events: 20, bytes: 100_000)) {
+            try await ledger.withFeed(
+                redis, relayTo: redis, bufferLimits: Feed.BufferLimits(events: 20, bytes: 100_000)
+            ) {
                 feed async throws in
                 try await feed.whenLive(ledger)
                 let start = try await ledger.store.head()
@@ -183,12 +193,15 @@ import Testing
                 var taken: [FeedEvent] = []
                 var overflows = 0
                 for round in 0..<10 {
-                    // It has taken all there is, so that it is live, and has other things to do while more comes than it has room for.
+                    // It has taken all there is, so that it is live, and has other things to do
+                    // while more comes than it has room for.
                     try await ledger.progress("a", 1)
                     taken.append(try #require(try await iterator.next()))
                     let received = feed.figures.deliveryLag.count
                     for count in 1...40 { try await ledger.progress("a", count) }
-                    _ = try await eventually("received") { feed.figures.deliveryLag.count >= received + 40 ? true : nil }
+                    _ = try await eventually("received") {
+                        feed.figures.deliveryLag.count >= received + 40 ? true : nil
+                    }
                     overflows = feed.state.withLock { $0.subscribers.byJob["a"]?.first?.tally.overflows ?? 0 }
                     while taken.count < (round + 1) * 41 {
                         let batch = try #require(try await iterator.nextBatch())
@@ -196,7 +209,8 @@ import Testing
                         taken += batch
                     }
                 }
-                // Not in every round, where the machine is so busy that it falls behind for other reasons.
+                // Not in every round, where the machine is so busy that it falls behind for other
+                // reasons.
                 #expect(overflows >= 1)
                 #expect(try await quick.count == 410)
                 #expect(taken.map(\.position) == (1...410).map { start + $0 })
@@ -212,7 +226,8 @@ import Testing
         try await TestLedger.with { ledger async throws in
             try await ledger.withFeed(redis, relayTo: redis) { feed async throws in
                 let seen = [Seen(), Seen()]
-                let following = [feed.subscribe(), feed.subscribe(jobs: ["a"])].enumerated().map { index, subscription in
+                let following = [feed.subscribe(), feed.subscribe(jobs: ["a"])].enumerated().map {
+                    index, subscription in
                     Task { for try await event in subscription { await seen[index].add(event) } }
                 }
                 try await ledger.queue("a")
@@ -289,7 +304,8 @@ import Testing
         }
     }
 
-    /// Subscriptions that have seen the old epoch, and a feed that asks for the first time in the new one: it has nothing to compare with.
+    /// Subscriptions that have seen the old epoch, and a feed that asks for the first time in the
+    /// new one: it has nothing to compare with.
     @Test func aNewEpochBeforeTheFirstQuestionEndsIt() async throws {
         try await TestLedger.with { ledger async throws in
             try await ledger.queue("a")
@@ -355,7 +371,8 @@ import Testing
         }
     }
 
-    /// A thousand subscribers share one connection to Redis and listen to no more channels than there are jobs.
+    /// A thousand subscribers share one connection to Redis and listen to no more channels than
+    /// there are jobs.
     @Test func manySubscribersShareOneLine() async throws {
         try await TestLedger.with { ledger async throws in
             let redis = try await TestServers.shared.redis()

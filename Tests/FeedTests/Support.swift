@@ -46,7 +46,8 @@ extension TestLedger {
 
     func relayPosition() async throws -> Position {
         try await store.pool.withConnection {
-            try await $0.query("SELECT coalesce(max(position), 0) FROM checkpoints WHERE reader = $1", Relay.reader).only()
+            try await $0.query("SELECT coalesce(max(position), 0) FROM checkpoints WHERE reader = $1", Relay.reader)
+                .only()
                 .decode(0)
         }
     }

@@ -5,7 +5,8 @@ import LedgerTesting
 import Redis
 import Testing
 
-/// Several ledgers in one database and on one Redis: each has its own relay, its own channels and its own followers.
+/// Several ledgers in one database and on one Redis: each has its own relay, its own channels and
+/// its own followers.
 @Suite struct TwoLedgersTests {
     @Test func publishOnTheirOwnChannels() async throws {
         try await TestLedger.with { one async throws in
@@ -24,7 +25,9 @@ import Testing
                 for job in 1...20 { try await other.queue("job \(job)") }
 
                 var received: [String: [Message]] = [:]
-                while received[one.name.text, default: []].count < 21 || received[other.name.text, default: []].count < 20 {
+                while received[one.name.text, default: []].count < 21
+                    || received[other.name.text, default: []].count < 20
+                {
                     guard let item = await items.next() else { break }
                     guard case .message(let channel, _, _) = item, let message = try Message(item) else { continue }
                     received[String(channel.text.prefix { $0 != ":" }), default: []].append(message)

@@ -5,7 +5,8 @@ import LedgerTesting
 import Redis
 import Testing
 
-/// Two jobs whose ids look alike: followers of one get its events, all of them, and nothing of the other's.
+/// Two jobs whose ids look alike: followers of one get its events, all of them, and nothing of the
+/// other's.
 @Suite(.timeLimit(.minutes(10))) struct TwoSpellingsTests {
     private static let count = 20
 
@@ -31,7 +32,9 @@ import Testing
                     for completed in 1...Self.count {
                         for job in TwoSpellings.both { try await ledger.progress(job, completed) }
                     }
-                    for job in TwoSpellings.both { _ = try await ledger.store.append(NewEvent(type: "finished"), to: job) }
+                    for job in TwoSpellings.both {
+                        _ = try await ledger.store.append(NewEvent(type: "finished"), to: job)
+                    }
                     for try await (job, events) in group {
                         if job == "both" as JobID {
                             #expect(events.map(\.position) == (1...events.count).map { start + Position($0) })

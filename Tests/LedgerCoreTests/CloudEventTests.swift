@@ -6,11 +6,14 @@ import Testing
 @Suite struct CloudEventTests {
     private let id = UUID(uuidString: "0193A5C0-1111-7222-8333-444455556666")!
 
-    private func event(job: JobID = "job-1", data: String? = "{}", metadata: String = "{}", occurredAt: Timestamp? = nil)
+    private func event(
+        job: JobID = "job-1", data: String? = "{}", metadata: String = "{}", occurredAt: Timestamp? = nil
+    )
         -> RecordedEvent
     {
         RecordedEvent(
-            position: 9_007_199_254_740_993, id: id, job: job, version: 3, type: .progress, data: data, metadata: metadata,
+            position: 9_007_199_254_740_993, id: id, job: job, version: 3, type: .progress, data: data,
+            metadata: metadata,
             occurredAt: occurredAt, recordedAt: Timestamp("2026-11-23T20:45:01.5Z")!)
     }
 
@@ -70,7 +73,8 @@ import Testing
         #expect(try decoded(event(job: JobID(job)))["subject"] as? String == job)
         let reference = try #require(try decoded(event(job: JobID(job), data: nil))["dataref"] as? String)
         // A path segment of unreserved characters, which a URL's reader turns back into the job.
-        let segment = try #require(reference.wholeMatch(of: /\/v1\/jobs\/([A-Za-z0-9._~%-]*)\/events\?after=2&limit=1/)?.1)
+        let segment = try #require(
+            reference.wholeMatch(of: /\/v1\/jobs\/([A-Za-z0-9._~%-]*)\/events\?after=2&limit=1/)?.1)
         #expect(String(segment).removingPercentEncoding == job)
     }
 
@@ -104,8 +108,11 @@ import Testing
         #expect(attributes["source"] as? String == "/jobledger/jobledger")
     }
 
-    /// CloudEvents knows strings, numbers and booleans; ours are strings, and what is none is left out.
-    @Test(arguments: ["{ }", #"{"actor":null}"#, #"{"actor":7}"#, #"{"actor":{"a":"b"}}"#, #"{"actor":"a","actor":null}"#])
+    /// CloudEvents knows strings, numbers and booleans; ours are strings, and what is none is left
+    /// out.
+    @Test(arguments: [
+        "{ }", #"{"actor":null}"#, #"{"actor":7}"#, #"{"actor":{"a":"b"}}"#, #"{"actor":"a","actor":null}"#,
+    ])
     func metadataWithoutAStringAddNothing(metadata: String) throws {
         #expect(try decoded(event(metadata: metadata)).count == 11)
     }

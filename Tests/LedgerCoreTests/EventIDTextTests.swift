@@ -4,7 +4,8 @@ import LedgerTesting
 import Testing
 
 @Suite struct EventIDTextTests {
-    /// Ids are read as Foundation reads them. What no id would be written as is none, though Foundation takes some of it.
+    /// Ids are read as Foundation reads them. What no id would be written as is none, though
+    /// Foundation takes some of it.
     @Test func textsAreReadAsFoundationReadsThem() {
         let seed = UInt64.random(in: 0...UInt64.max)
         var random = SeededGenerator(seed: seed)

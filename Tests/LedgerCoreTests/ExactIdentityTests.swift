@@ -2,10 +2,12 @@ import Foundation
 import LedgerTesting
 import Testing
 
-/// What tells one thing from another is an `ExactText`: see docs/decisions/0015-identity-is-bytes.md.
+/// What tells one thing from another is an `ExactText`: see
+/// docs/decisions/0015-identity-is-bytes.md.
 ///
-/// A compiler cannot tell a string that is shown from one that is an identity. What gives it away are sets and dictionaries of strings, and
-/// strings that are called like identities: none stands in the sources without a word why its strings are our own.
+/// A compiler cannot tell a string that is shown from one that is an identity. What gives it away
+/// are sets and dictionaries of strings, and strings that are called like identities: none stands
+/// in the sources without a word why its strings are our own.
 @Suite struct ExactIdentityTests {
     /// Behind it stands where the strings come from, which nobody outside can choose.
     private static let reason = #"// plain: \w+"#
@@ -21,7 +23,8 @@ import Testing
     }
 
     @Test(arguments: [
-        "private var seen: Set<String> = []", "var byJob: [String: [SubscriptionBuffer]] = [:]", "let heads: [Substring : Int]",
+        "private var seen: Set<String> = []", "var byJob: [String: [SubscriptionBuffer]] = [:]",
+        "let heads: [Substring : Int]",
         "Dictionary<String, Int>()", "public var job: String?", "func show(_ job: String)", "jobs: [String]",
         "actors: Set<String>",
         "let origin: Substring", "var names: Set<String>  // plain:",
@@ -41,9 +44,11 @@ import Testing
         ).compactMap { $0 as? URL }.filter { $0.pathExtension == "swift" }
         #expect(!files.isEmpty)
         for file in files {
-            let lines = try String(contentsOf: file, encoding: .utf8).split(separator: "\n", omittingEmptySubsequences: false)
+            let lines = try String(contentsOf: file, encoding: .utf8).split(
+                separator: "\n", omittingEmptySubsequences: false)
             for (number, line) in lines.enumerated() where try Self.givesAway(line) {
-                Issue.record("\(file.path):\(number + 1) has an identity that is no ExactText, or does not say why: \(line)")
+                Issue.record(
+                    "\(file.path):\(number + 1) has an identity that is no ExactText, or does not say why: \(line)")
             }
         }
     }

@@ -23,7 +23,9 @@ import Testing
                 rest = rest[range.upperBound...]
             }
         } catch {
-            if !(0...bytes.count).contains(error.place) || error.message.isEmpty { Issue.record("\(comment()): \(error)") }
+            if !(0...bytes.count).contains(error.place) || error.message.isEmpty {
+                Issue.record("\(comment()): \(error)")
+            }
         }
     }
 
@@ -94,8 +96,13 @@ import Testing
         case 1: NSString(string: "\u{1}\n\"/\\👍\(UInt16.random(in: 0 ... .max, using: &generator))")
         case 2: NSNumber(value: Bool.random(using: &generator))
         case 3: NSNull()
-        case 4: NSArray(array: (0..<Int.random(in: 0...3, using: &generator)).map { _ in value(depth: depth + 1, &generator) })
-        default: NSDictionary(dictionary: ["a": value(depth: depth + 1, &generator), "b": value(depth: depth + 1, &generator)])
+        case 4:
+            NSArray(
+                array: (0..<Int.random(in: 0...3, using: &generator)).map { _ in value(depth: depth + 1, &generator) })
+        default:
+            NSDictionary(dictionary: [
+                "a": value(depth: depth + 1, &generator), "b": value(depth: depth + 1, &generator),
+            ])
         }
     }
 }

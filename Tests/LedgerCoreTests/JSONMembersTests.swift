@@ -28,10 +28,14 @@ import Testing
     }
 
     @Test(arguments: [
-        ("", 0), ("   ", 3), ("[]", 0), ("1", 0), ("null", 0), ("{", 1), (#"{""#, 2), (#"{"a"#, 3), (#"{"a""#, 4), (#"{"a":"#, 5),
-        (#"{"a":1"#, 6), (#"{"a":1,"#, 7), (#"{"a":1,}"#, 7), (#"{,}"#, 1), (#"{a:1}"#, 1), (#"{'a':1}"#, 1), (#"{"a" 1}"#, 5),
-        (#"{"a":1}x"#, 7), (#"{"a":1}{}"#, 7), (#"{"a":1 "b":2}"#, 7), (#"{"a":}"#, 5), (#"{"a":tru}"#, 5), (#"{"a":TRUE}"#, 5),
-        (#"{"a":NaN}"#, 5), (#"{"a":+1}"#, 5), (#"{"a":.5}"#, 5), (#"{"a":[1,]}"#, 8), (#"{"a":[1 2]}"#, 8), (#"{"a":[}"#, 6),
+        ("", 0), ("   ", 3), ("[]", 0), ("1", 0), ("null", 0), ("{", 1), (#"{""#, 2), (#"{"a"#, 3), (#"{"a""#, 4),
+        (#"{"a":"#, 5),
+        (#"{"a":1"#, 6), (#"{"a":1,"#, 7), (#"{"a":1,}"#, 7), (#"{,}"#, 1), (#"{a:1}"#, 1), (#"{'a':1}"#, 1),
+        (#"{"a" 1}"#, 5),
+        (#"{"a":1}x"#, 7), (#"{"a":1}{}"#, 7), (#"{"a":1 "b":2}"#, 7), (#"{"a":}"#, 5), (#"{"a":tru}"#, 5),
+        (#"{"a":TRUE}"#, 5),
+        (#"{"a":NaN}"#, 5), (#"{"a":+1}"#, 5), (#"{"a":.5}"#, 5), (#"{"a":[1,]}"#, 8), (#"{"a":[1 2]}"#, 8),
+        (#"{"a":[}"#, 6),
         (#"{"a":[1}"#, 7), (#"{"a":{"b":1]}"#, 11), (#"{"a":{1:2}}"#, 6), (#"{"a":{"b"}}"#, 9), (#"{"a":"x}"#, 8),
         (#"{"a":"x\"#, 8),
         (#"{"a\"#, 4), ("{\"a\":\"\n\"}", 7), ("{\"a\":\"\0\"}", 7), (#"{"\x":1}"#, 1), (#"{"\u12":1}"#, 1),
@@ -51,12 +55,15 @@ import Testing
         }
         #expect(try elements("[]") == [] && elements(" [ ] ") == [])
         #expect(
-            try elements(#"[ {"a":1} , {"b":[1,{"c":2}]},"x,]}",7 ]"#) == [#"{"a":1}"#, #"{"b":[1,{"c":2}]}"#, #""x,]}""#, "7"])
+            try elements(#"[ {"a":1} , {"b":[1,{"c":2}]},"x,]}",7 ]"#) == [
+                #"{"a":1}"#, #"{"b":[1,{"c":2}]}"#, #""x,]}""#, "7",
+            ])
         #expect(
             try elements(#"[{"a":NaN},{"b":1},nonsense,{'c':1},,-Infinity]"#) == [
                 #"{"a":NaN}"#, #"{"b":1}"#, "nonsense", "{'c':1}", "", "-Infinity",
             ])
-        // What no string may hold is found when the element is read, and takes nothing from the next one.
+        // What no string may hold is found when the element is read, and takes nothing from the
+        // next one.
         #expect(try elements("[\"\u{1}\\\"]\",{}]") == ["\"\u{1}\\\"]\"", "{}"])
         for (text, place) in [
             ("", 0), ("{}", 0), ("[", 1), ("[{}", 3), (#"[{"a":1]"#, 7), (#"[{"a":"b]"#, 9), ("[}]", 1), ("[{}] x", 5),
@@ -104,11 +111,14 @@ import Testing
         }
     }
 
-    /// What Postgres takes for the text of a member: whoever shows an actor must show the one that the tables have.
+    /// What Postgres takes for the text of a member: whoever shows an actor must show the one that
+    /// the tables have.
     @Test(
         arguments: [
-            (#"{"actor":"ada"}"#, "ada"), (#"{"actor":"ada","actor":"eve"}"#, "eve"), (#"{"\u0061ctor":"\u00e9"}"#, "é"),
-            (#"{"actor":"ada","actor":null}"#, nil), (#"{"actor":7}"#, nil), (#"{"other":"x"}"#, nil), ("{}", nil), ("[", nil),
+            (#"{"actor":"ada"}"#, "ada"), (#"{"actor":"ada","actor":"eve"}"#, "eve"),
+            (#"{"\u0061ctor":"\u00e9"}"#, "é"),
+            (#"{"actor":"ada","actor":null}"#, nil), (#"{"actor":7}"#, nil), (#"{"other":"x"}"#, nil), ("{}", nil),
+            ("[", nil),
         ] as [(String, String?)])
     func textOfAMember(_ json: String, _ text: String?) { #expect(JSONText.text("actor", in: json) == text) }
 }

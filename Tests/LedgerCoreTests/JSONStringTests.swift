@@ -5,7 +5,8 @@ import Testing
 
 @Suite struct JSONStringTests {
     @Test(arguments: [
-        (#""""#, ""), (#""abc""#, "abc"), (#""\"\\\/\b\f\n\r\t""#, "\"\\/\u{8}\u{C}\n\r\t"), (#""\u0041\u00e9\u6F22""#, "Aé漢"),
+        (#""""#, ""), (#""abc""#, "abc"), (#""\"\\\/\b\f\n\r\t""#, "\"\\/\u{8}\u{C}\n\r\t"),
+        (#""\u0041\u00e9\u6F22""#, "Aé漢"),
         (#""\ud83d\ude00""#, "😀"), (#""\uDBFF\uDFFF""#, "\u{10FFFF}"), (#""😀é""#, "😀é"), (#""\u0000""#, "\0"),
         (#""\\u0041""#, #"\u0041"#),
         (#""\ufffe\uffff""#, "\u{FFFE}\u{FFFF}"),
@@ -15,8 +16,10 @@ import Testing
     }
 
     @Test(arguments: [
-        "", "\"", "abc", "\"abc", "abc\"", #""\""#, #""abc\""#, #""\q""#, #""\u""#, #""\u12""#, #""\u12g4""#, #""\U0041""#,
-        #""\ud83d""#, #""\ud83dx""#, #""\ud83d\n""#, #""\ud83d\u0041""#, #""\ude00""#, #""\ude00\ud83d""#, #""\ud83d\ud83d""#,
+        "", "\"", "abc", "\"abc", "abc\"", #""\""#, #""abc\""#, #""\q""#, #""\u""#, #""\u12""#, #""\u12g4""#,
+        #""\U0041""#,
+        #""\ud83d""#, #""\ud83dx""#, #""\ud83d\n""#, #""\ud83d\u0041""#, #""\ude00""#, #""\ude00\ud83d""#,
+        #""\ud83d\ud83d""#,
         #""\u+041""#, #""\u-000""#, #""\u 041""#, #""a"b""#, "\"\n\"", "\"\u{1F}\"",
     ])
     func nonsense(literal: String) { #expect(JSONText.string(from: Array(literal.utf8)) == nil) }

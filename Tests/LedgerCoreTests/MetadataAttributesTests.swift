@@ -6,14 +6,16 @@ import Testing
 /// Plain metadata take a short way into the CloudEvent; it must end where the long one does.
 @Suite struct MetadataAttributesTests {
     private static let shown: [(ExactText, String)] = [
-        ("actor", "actor"), ("correlation_id", "correlationid"), ("causation_id", "causationid"), ("traceparent", "traceparent"),
+        ("actor", "actor"), ("correlation_id", "correlationid"), ("causation_id", "causationid"),
+        ("traceparent", "traceparent"),
     ]
 
     /// What ``JSONText`` makes of the metadata: the plain way to say it.
     private func expected(_ metadata: String) -> String {
         guard let members = try? JSONText.members(of: metadata) else { return "" }
         return Self.shown.reduce(into: "") { text, name in
-            guard let value = members.last(where: { $0.name == name.0 })?.value, value.first == UInt8(ascii: "\"") else { return }
+            guard let value = members.last(where: { $0.name == name.0 })?.value, value.first == UInt8(ascii: "\"")
+            else { return }
             text += ",\"\(name.1)\":\(String(decoding: value, as: UTF8.self))"
         }
     }
@@ -32,10 +34,12 @@ import Testing
         let seed = UInt64.random(in: 0...UInt64.max)
         var random = SeededGenerator(seed: seed)
         let names = [
-            "actor", "correlation_id", "causation_id", "traceparent", "own", "", #"\u0061ctor"#, "Actor", "actors", "é", #"a\"b"#,
+            "actor", "correlation_id", "causation_id", "traceparent", "own", "", #"\u0061ctor"#, "Actor", "actors", "é",
+            #"a\"b"#,
         ]
         let values = [
-            #""ada""#, #""""#, #""Zoë \"Z\" \\ \u00e9""#, #""c-1, {x}: [y]""#, "7", "null", "true", #"{"actor":"inner"}"#,
+            #""ada""#, #""""#, #""Zoë \"Z\" \\ \u00e9""#, #""c-1, {x}: [y]""#, "7", "null", "true",
+            #"{"actor":"inner"}"#,
             #"["a"]"#,
         ]
         let spaces = ["", "", "", " ", "\n", "\t "]

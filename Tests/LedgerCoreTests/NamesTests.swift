@@ -7,7 +7,8 @@ import Testing
     func valid(text: String) { #expect(LedgerName(text)?.text == text) }
 
     @Test(arguments: [
-        "", "1a", "Upper", "a-b", "a b", "a.b", "a\"b", "a'b", "a;b", "ä", "a\u{301}", "а", "１", "pg_", "pg_catalog", "a\n",
+        "", "1a", "Upper", "a-b", "a b", "a.b", "a\"b", "a'b", "a;b", "ä", "a\u{301}", "а", "１", "pg_", "pg_catalog",
+        "a\n",
         "a\0", "a:b", "a*",
         String(repeating: "x", count: 51),
     ])
@@ -51,6 +52,7 @@ import Testing
     }
 
     @Test func textIsThatOfPostgres() {
-        #expect(UUID(uuidString: "0193A5C0-1111-7222-8333-ABCDEFABCDEF")?.text == "0193a5c0-1111-7222-8333-abcdefabcdef")
+        #expect(
+            UUID(uuidString: "0193A5C0-1111-7222-8333-ABCDEFABCDEF")?.text == "0193a5c0-1111-7222-8333-abcdefabcdef")
     }
 }

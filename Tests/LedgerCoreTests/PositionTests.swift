@@ -27,7 +27,8 @@ import Testing
     }
 
     @Test func decimalNumbersFitTheirType() {
-        #expect(Int32(decimal: "-2147483648") == .min && Int32(decimal: "2147483648") == nil && Int32(decimal: "+1") == nil)
+        #expect(
+            Int32(decimal: "-2147483648") == .min && Int32(decimal: "2147483648") == nil && Int32(decimal: "+1") == nil)
         for text in NumberEnds.numbers { #expect(Int64(decimal: text) == Int64(text), "\(text)") }
         for text in NumberEnds.noNumbers { #expect(Int64(decimal: text) == nil, "\(text)") }
     }

@@ -46,7 +46,9 @@ import Testing
                 CloudEvent(event, of: .standard).append(to: &lines)
                 lines.append(0x0A)
             }
-            let read = try lines.split(separator: 0x0A).map { try JSONSerialization.jsonObject(with: Data($0)) as? [String: Any] }
+            let read = try lines.split(separator: 0x0A).map {
+                try JSONSerialization.jsonObject(with: Data($0)) as? [String: Any]
+            }
             try #require(read.count == 3, "seed \(seed)")
             for (event, line) in zip(events, read) {
                 let attributes = try #require(line)

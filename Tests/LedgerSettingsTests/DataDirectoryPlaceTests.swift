@@ -36,7 +36,9 @@ import Testing
             let copy = parent.appending(path: "copy").path
             try FileManager.default.copyItem(atPath: directory.path, toPath: copy)
             let error = try #require(throws: LedgerSettings.Problem.self) { try LedgerSettings(dataDirectory: copy) }
-            #expect(error.description.contains(directory.path) && error.description.contains("jobledger up --data-dir \(copy)"))
+            #expect(
+                error.description.contains(directory.path)
+                    && error.description.contains("jobledger up --data-dir \(copy)"))
             let place = try #require(try DataDirectoryPlace.read(in: try DirectoryHandle(copy)))
             #expect(place.isElsewhere(than: try DirectoryHandle(copy)))
             // Also not in the original's place, while that runs elsewhere.
@@ -77,7 +79,8 @@ import Testing
             let own = try DataDirectoryPlace(directory, sockets: [.init(path: path, owner: geteuid() + 1)])
             try own.write(in: directory)
             #expect(try isRefused(), "another's")
-            try DataDirectoryPlace(directory, sockets: [.init(path: path + "-link", owner: geteuid())]).write(in: directory)
+            try DataDirectoryPlace(directory, sockets: [.init(path: path + "-link", owner: geteuid())]).write(
+                in: directory)
             symlink(path, path + "-link")
             defer { unlink(path + "-link") }
             #expect(try isRefused(), "a link")

@@ -3,16 +3,20 @@ import Testing
 
 @testable import LedgerSettings
 
-/// No setting that was written is passed over: a line is read as docker compose and shells read it, or refused by its number.
+/// No setting that was written is passed over: a line is read as docker compose and shells read it,
+/// or refused by its number.
 @Suite struct EnvironmentFileTests {
     private static func file(_ text: String) throws -> EnvironmentFile {
         try EnvironmentFile(path: ".env", bytes: Array(text.utf8))
     }
 
     @Test(arguments: [
-        ("A=b", "b"), ("A=", ""), ("A=  ", ""), ("A= # nothing", ""), ("  A=b", "b"), ("\tA=b \t", "b"), ("A=b c", "b c"),
-        ("export A=b", "b"), ("export\tA=b", "b"), ("A=b # said", "b"), ("A=b\t# said", "b"), ("A=b#c", "b#c"), ("A=b=c", "b=c"),
-        ("A='b # c'", "b # c"), ("A='b $c \\n \"d\"'", "b $c \\n \"d\""), ("A='' # none", ""), ("A=\"b c\"  # said", "b c"),
+        ("A=b", "b"), ("A=", ""), ("A=  ", ""), ("A= # nothing", ""), ("  A=b", "b"), ("\tA=b \t", "b"),
+        ("A=b c", "b c"),
+        ("export A=b", "b"), ("export\tA=b", "b"), ("A=b # said", "b"), ("A=b\t# said", "b"), ("A=b#c", "b#c"),
+        ("A=b=c", "b=c"),
+        ("A='b # c'", "b # c"), ("A='b $c \\n \"d\"'", "b $c \\n \"d\""), ("A='' # none", ""),
+        ("A=\"b c\"  # said", "b c"),
         (#"A="b \" \\ \$c \`""#, #"b " \ $c `"#), ("A=\"it's\"", "it's"), ("A=é–日本", "é–日本"),
         ("A=postgresql://u:p@/d?host=/tmp/x&port=5432", "postgresql://u:p@/d?host=/tmp/x&port=5432"),
     ])
@@ -24,7 +28,8 @@ import Testing
 
     @Test(arguments: [
         ("A", "not NAME=value"), ("export A", "not NAME=value"), ("A: b", "not NAME=value"), ("1A=b", "not NAME=value"),
-        ("A.B=c", "not NAME=value"), ("=b", "not NAME=value"), ("A =b", "before the ="), ("export A = b", "before the ="),
+        ("A.B=c", "not NAME=value"), ("=b", "not NAME=value"), ("A =b", "before the ="),
+        ("export A = b", "before the ="),
         ("exportA b=c", "not NAME=value"), ("A\u{A0}=b", "not NAME=value"), ("\u{FEFF}\u{FEFF}A=b", "not NAME=value"),
         ("A=b\u{0}", "zero byte"), ("A=b\rB=c", "control character"), ("A=b\u{1B}[31m", "control character"),
     ])
@@ -34,8 +39,10 @@ import Testing
     }
 
     @Test(arguments: [
-        ("A= b", "behind the ="), ("A=#b", "begins with #"), ("A=pa$$word", "single quotes"), ("A=$HOME", "single quotes"),
-        ("A=a\\b", "single quotes"), ("A=a'b'", "in double quotes"), ("A=a\"b\"", "single quotes"), ("A=`x`", "single quotes"),
+        ("A= b", "behind the ="), ("A=#b", "begins with #"), ("A=pa$$word", "single quotes"),
+        ("A=$HOME", "single quotes"),
+        ("A=a\\b", "single quotes"), ("A=a'b'", "in double quotes"), ("A=a\"b\"", "single quotes"),
+        ("A=`x`", "single quotes"),
         ("A='secret' x", "behind the closing quote"),
         ("A='secret'#x", "behind the closing quote"), ("A=\"$secret\"", "write \\ before"),
         ("A=\"secret\\n\"", "write \\ before"),
@@ -44,12 +51,14 @@ import Testing
         let file = try Self.file("B=c\r\n" + line)
         let error = try #require(throws: LedgerSettings.Problem.self) { try file.settings["A"]?.value.get() }
         #expect(error.description.hasPrefix(".env, line 2: A: ") && error.description.contains(part), "\(error)")
-        #expect(!error.description.contains("secret") && !error.description.contains("word"), "a value may be a password")
+        #expect(
+            !error.description.contains("secret") && !error.description.contains("word"), "a value may be a password")
         // What other programs have here is theirs.
         #expect(try file.settings["B"]?.value.get() == "c")
     }
 
-    /// To some programs the lines behind it are part of the value, to others they are settings: so whoever's the name is.
+    /// To some programs the lines behind it are part of the value, to others they are settings: so
+    /// whoever's the name is.
     @Test(arguments: [
         "A='secret", "A=\"secret", "A=it's", "A=a\"b", "export A='x", "A=`secret", "A=$(secret", "A=${secret", "A=(1",
         "A=secret\\",
@@ -64,7 +73,8 @@ import Testing
     }
 
     @Test(arguments: [
-        "A=b # it's", "A='it''s'", "A=$(x) y", "A={\"a\": [1]}", "A=a(b", "A=\"'\"", "A='\"'", "A=\\'x", "A='\\'", "A= # '",
+        "A=b # it's", "A='it''s'", "A=$(x) y", "A={\"a\": [1]}", "A=a(b", "A=\"'\"", "A='\"'", "A=\\'x", "A='\\'",
+        "A= # '",
     ])
     func leavesToOthersWhatIsClosed(_ line: String) throws {
         #expect(try Self.file(line + "\nB=c").settings["B"]?.value.get() == "c")
@@ -73,7 +83,8 @@ import Testing
     @Test(arguments: [
         ("export A=1 B=2", ["B"]), ("A=1; B=2", ["B"]), ("A=1;B=2", ["B"]), ("A=1 && export B=2", ["B"]),
         ("A='1' B=2 C=3", ["B", "C"]),
-        ("A=$(x) B=2", ["B"]), ("A='1 B=2'", []), ("A=1 # B=2", []), ("A=1 -DB=2", []), ("A=x B =2", []), ("A=host=x", []),
+        ("A=$(x) B=2", ["B"]), ("A='1 B=2'", []), ("A=1 # B=2", []), ("A=1 -DB=2", []), ("A=x B =2", []),
+        ("A=host=x", []),
     ])
     func seesSettingsBehindSettings(_ line: String, _ names: [String]) throws {
         #expect(try Self.file(line).hidden.map(\.name) == names)
@@ -81,7 +92,8 @@ import Testing
 
     /// What `up` writes it reads as it was.
     @Test(arguments: [
-        "postgresql://u:p@/d?host=/tmp/x&port=5432", "host=/tmp password='p w\\'$x' user=odd", "application_name='a #b'", "a\"b",
+        "postgresql://u:p@/d?host=/tmp/x&port=5432", "host=/tmp password='p w\\'$x' user=odd",
+        "application_name='a #b'", "a\"b",
         "#a", " a",
         "it's", "", "a b", "C:\\", "`x`", "é",
     ])
@@ -93,7 +105,9 @@ import Testing
     }
 
     @Test func writesNoLineFeeds() throws {
-        let error = try #require(throws: LedgerSettings.Problem.self) { try LedgerSettings.line("A", "host=x\ndbname=secret") }
+        let error = try #require(throws: LedgerSettings.Problem.self) {
+            try LedgerSettings.line("A", "host=x\ndbname=secret")
+        }
         #expect(error.description.hasPrefix("A: it has a control character") && !error.description.contains("secret"))
     }
 

@@ -33,7 +33,8 @@ import Testing
         let error = try #require(throws: LedgerSettings.Problem.self) {
             try sources(["JOBLEDGER_SCHEMA": ""], "JOBLEDGER_SCHEMA=prod")
         }
-        #expect(error.description == "JOBLEDGER_SCHEMA is empty in the environment, and set in .env: remove one of them")
+        #expect(
+            error.description == "JOBLEDGER_SCHEMA is empty in the environment, and set in .env: remove one of them")
     }
 
     @Test(arguments: ["JOBLEDGER_SHEMA", "jobledger_schema", "JOBLEDGR_SCHEMA", "JOB_LEDGER_SCHEMA"])
@@ -49,8 +50,10 @@ import Testing
 
     @Test func whatOthersSetIsTheirs() throws {
         try sources([
-            "JOBLEDGER_TOKEN": "x", "JOBLEDGER_URL": "x", "PATH": "/bin", "SCHEMA": "x", "JOBLEDGER_PORT": "tcp://10.0.0.1:80",
-            "JOBLEDGER_SERVICE_HOST": "10.0.0.1", "JOBLEDGER_SERVICE_PORT_HTTP": "80", "JOBLEDGER_RELAY_SERVICE_HOST": "x",
+            "JOBLEDGER_TOKEN": "x", "JOBLEDGER_URL": "x", "PATH": "/bin", "SCHEMA": "x",
+            "JOBLEDGER_PORT": "tcp://10.0.0.1:80",
+            "JOBLEDGER_SERVICE_HOST": "10.0.0.1", "JOBLEDGER_SERVICE_PORT_HTTP": "80",
+            "JOBLEDGER_RELAY_SERVICE_HOST": "x",
             "JOBLEDGER_PORT_80_TCP_ADDR": "10.0.0.1", "JOBLEDGER_PORT_80_TCP": "tcp://10.0.0.1:80",
         ]).refuseUnknown()
     }
@@ -65,7 +68,8 @@ import Testing
             try told(["JOBLEDGER_HTTP_PORT": "x"])
                 == "JOBLEDGER_HTTP_PORT, in the environment, must be an integer from 0 to 65535")
         #expect(
-            try told([:], "\nJOBLEDGER_HTTP_PORT=x") == "JOBLEDGER_HTTP_PORT, in .env, line 2, must be an integer from 0 to 65535"
+            try told([:], "\nJOBLEDGER_HTTP_PORT=x")
+                == "JOBLEDGER_HTTP_PORT, in .env, line 2, must be an integer from 0 to 65535"
         )
         for name in ["JOBLEDGER_HTTP_PORT", "JOBLEDGER_HTTP_IDLE_SECONDS", "JOBLEDGER_HTTP_CORS_ORIGINS"] {
             let problem = try #require(throws: LedgerSettings.Problem.self) {
@@ -80,11 +84,13 @@ import Testing
             #expect(problem.description.hasPrefix("JOBLEDGER_SEAL_KEY ") && !problem.description.contains("S3CR3T"))
         }
         #expect(
-            "\(try NamedFile(path: "/etc/S3CR3T", setting: "JOBLEDGER_SEAL_KEY"))" == "the file that JOBLEDGER_SEAL_KEY names")
+            "\(try NamedFile(path: "/etc/S3CR3T", setting: "JOBLEDGER_SEAL_KEY"))"
+                == "the file that JOBLEDGER_SEAL_KEY names")
     }
 
     @Test(arguments: [
-        "export A=1 JOBLEDGER_SCHEMA=nope", "A=1; JOBLEDGER_SCHEMA=nope", "A=1 jobledger_shema=nope", "A=1;DATABASE_URL=x",
+        "export A=1 JOBLEDGER_SCHEMA=nope", "A=1; JOBLEDGER_SCHEMA=nope", "A=1 jobledger_shema=nope",
+        "A=1;DATABASE_URL=x",
     ])
     func aSettingBehindAnotherIsRefused(_ line: String) throws {
         let text = try problem([:], "# two\n" + line)
@@ -93,7 +99,8 @@ import Testing
     }
 
     @Test func othersMayHaveWhatLooksLikeSettingsBehindTheirs() throws {
-        try sources([:], "DSN=host=localhost dbname=x\nDATABASE_URL=postgresql://u@/d?host=/tmp&port=5432").refuseUnknown()
+        try sources([:], "DSN=host=localhost dbname=x\nDATABASE_URL=postgresql://u@/d?host=/tmp&port=5432")
+            .refuseUnknown()
     }
 
     /// Which ledger is meant is asked, not chosen.

@@ -1,8 +1,10 @@
 import Foundation
 
-/// A TCP proxy on loopback that can lose a server's answer: the request arrives and takes effect, the reply does not come back.
+/// A TCP proxy on loopback that can lose a server's answer: the request arrives and takes effect,
+/// the reply does not come back.
 ///
-/// Each connection has a thread of its own, which ends with the connection; all end with the process.
+/// Each connection has a thread of its own, which ends with the connection; all end with the
+/// process.
 public final class CuttingProxy: Sendable {
     public let port: UInt16
     private let target: UInt16
@@ -62,10 +64,12 @@ public final class CuttingProxy: Sendable {
 
     public func stop() { shutdown(listener, Int32(SHUT_RDWR)) }
 
-    /// The next request that contains `word` reaches the server, but its answer is dropped and the connection cut.
+    /// The next request that contains `word` reaches the server, but its answer is dropped and the
+    /// connection cut.
     public func loseAnswer(toRequestWith word: String) { state.arm(Array(word.utf8)) }
 
-    /// From now on each connection breaks when the server has sent so many bytes on it, wherever that is; `nil` for never.
+    /// From now on each connection breaks when the server has sent so many bytes on it, wherever
+    /// that is; `nil` for never.
     public func breakConnections(after bytes: Int?) { state.longestAnswer = bytes }
 
     /// How many answers were lost.
@@ -85,12 +89,14 @@ public final class CuttingProxy: Sendable {
         var buffer = [UInt8](repeating: 0, count: 64 << 10)
         while true {
             var descriptors = [
-                pollfd(fd: client, events: Int16(POLLIN), revents: 0), pollfd(fd: server, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: client, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: server, events: Int16(POLLIN), revents: 0),
             ]
             guard poll(&descriptors, 2, 60_000) > 0 else { return }
             if descriptors[1].revents != 0 {
                 let count = read(server, &buffer, buffer.count)
-                // The server has answered, so what was asked has happened: now the connection breaks.
+                // The server has answered, so what was asked has happened: now the connection
+                // breaks.
                 guard count > 0, !isCutting else { return }
                 let room = state.room(count, behind: passed)
                 guard Sockets.forward(buffer[..<room], to: client), room == count else { return }

@@ -1,9 +1,11 @@
 import Foundation
 
-/// A TCP proxy on loopback between a subscriber and its Redis that does to published messages what a bad network and a bad server can: it
-/// drops, repeats and delays them (behind others, or for some milliseconds), and cuts connections. All else goes through.
+/// A TCP proxy on loopback between a subscriber and its Redis that does to published messages what
+/// a bad network and a bad server can: it drops, repeats and delays them (behind others, or for
+/// some milliseconds), and cuts connections. All else goes through.
 ///
-/// Each connection has a thread of its own, which ends with the connection; all end with the process.
+/// Each connection has a thread of its own, which ends with the connection; all end with the
+/// process.
 public final class LossyProxy: Sendable {
     /// In thousandths of the messages.
     public struct Faults: Sendable {
@@ -14,7 +16,9 @@ public final class LossyProxy: Sendable {
         /// Which messages suffer: those whose channel ends like this, all where it is empty.
         public var channelSuffix = ""
 
-        public init(drop: UInt64 = 0, duplicate: UInt64 = 0, delay: UInt64 = 0, cut: UInt64 = 0, channelSuffix: String = "") {
+        public init(
+            drop: UInt64 = 0, duplicate: UInt64 = 0, delay: UInt64 = 0, cut: UInt64 = 0, channelSuffix: String = ""
+        ) {
             (self.drop, self.duplicate, self.delay, self.cut) = (drop, duplicate, delay, cut)
             self.channelSuffix = channelSuffix
         }
@@ -50,7 +54,9 @@ public final class LossyProxy: Sendable {
 
         func fate(of message: ArraySlice<UInt8>) -> Fate {
             lock.withLock {
-                guard faults.channelSuffix.isEmpty || Data(message).range(of: Data((faults.channelSuffix + "\r\n").utf8)) != nil
+                guard
+                    faults.channelSuffix.isEmpty
+                        || Data(message).range(of: Data((faults.channelSuffix + "\r\n").utf8)) != nil
                 else { return .pass }
                 var dice = random.below(1000)
                 func falls(_ share: UInt64) -> Bool {
@@ -112,7 +118,8 @@ public final class LossyProxy: Sendable {
         var buffer = [UInt8](repeating: 0, count: 64 << 10)
         while true {
             var descriptors = [
-                pollfd(fd: client, events: Int16(POLLIN), revents: 0), pollfd(fd: server, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: client, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: server, events: Int16(POLLIN), revents: 0),
             ]
             let count = poll(&descriptors, 2, held.isEmpty ? 60_000 : 20)
             guard count >= 0 else { return }

@@ -1,5 +1,5 @@
-/// What people and programs send where a number is wanted: the ends of what 8, 16, 32 and 64 bits hold, the numbers beside them, and what only
-/// looks like a number.
+/// What people and programs send where a number is wanted: the ends of what 8, 16, 32 and 64 bits
+/// hold, the numbers beside them, and what only looks like a number.
 public enum NumberEnds {
     public static let numbers: [String] =
         [8, 16, 32, 62, 63, 64].flatMap { bits -> [String] in
@@ -7,12 +7,17 @@ public enum NumberEnds {
             // The last number, the one before, and the one behind it, which 64 bits do not hold.
             let next = bits == 64 ? "18446744073709551616" : "\(end + 1)"
             return ["\(end - 1)", "\(end)", next, "-\(end)", "-\(next)"]
-        } + ["0", "-0", "1", "-1", "127", "128", "-129", "99999999999999999999999999999999", "00000000000000000000000000000001"]
+        } + [
+            "0", "-0", "1", "-1", "127", "128", "-129", "99999999999999999999999999999999",
+            "00000000000000000000000000000001",
+        ]
 
     public static let noNumbers = [
-        "", " ", "+", "-", "--1", "+5", " 5", "5 ", "1e3", "1.5", "0x10", "0b1", "1_000", "1,000", "NaN", "nan", "inf", "-inf",
+        "", " ", "+", "-", "--1", "+5", " 5", "5 ", "1e3", "1.5", "0x10", "0b1", "1_000", "1,000", "NaN", "nan", "inf",
+        "-inf",
         "Infinity",
-        "\u{0663}", "\u{FF13}", "\u{0967}\u{0966}", "½", "²", "5\u{0301}", "\u{200B}5", "null", "true", "[]", "{}", "'", "\"",
+        "\u{0663}", "\u{FF13}", "\u{0967}\u{0966}", "½", "²", "5\u{0301}", "\u{200B}5", "null", "true", "[]", "{}", "'",
+        "\"",
         "%", "\\",
     ]
 

@@ -1,6 +1,7 @@
 import BlockingIO
 
-/// A bound on how many tests do something costly at a time; the others wait. Whoever has a place needs no second one, so nobody waits for himself.
+/// A bound on how many tests do something costly at a time; the others wait. Whoever has a place
+/// needs no second one, so nobody waits for himself.
 public final class Places: Sendable {
     @TaskLocal private static var isInside = false
 

@@ -1,5 +1,5 @@
-/// SplitMix64 (Steele, Lea, Flood: «Fast Splittable Pseudorandom Number Generators»): the same numbers for the same seed, so that a
-/// failure can be run again.
+/// SplitMix64 (Steele, Lea, Flood: «Fast Splittable Pseudorandom Number Generators»): the same
+/// numbers for the same seed, so that a failure can be run again.
 public struct SeededGenerator: RandomNumberGenerator, Sendable {
     private var state: UInt64
     public init(seed: UInt64) { state = seed }

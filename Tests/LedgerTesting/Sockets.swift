@@ -7,7 +7,8 @@ enum Sockets {
         let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         var address = loopback(0)
         var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        // The address structure is passed as the generic one that the socket calls take: same memory, for the time of the call.
+        // The address structure is passed as the generic one that the socket calls take: same
+        // memory, for the time of the call.
         let bound = withUnsafeMutablePointer(to: &address) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer in
                 bind(listener, pointer, length) == 0 && Foundation.listen(listener, 16) == 0

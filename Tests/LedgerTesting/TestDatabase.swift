@@ -5,7 +5,8 @@ public enum TestDatabase {
     /// - Parameters:
     ///   - options: of `CREATE DATABASE`, such as its encoding.
     ///   - settings: of every session, as `ALTER DATABASE … SET` takes them.
-    public static func with(_ options: String, settings: [String] = [], _ body: (_ url: String) async throws -> Void) async throws
+    public static func with(_ options: String, settings: [String] = [], _ body: (_ url: String) async throws -> Void)
+        async throws
     {
         let shared = try await TestServers.shared.postgresURL()
         let name = "d_\(UInt32.random(in: 0...UInt32.max))"

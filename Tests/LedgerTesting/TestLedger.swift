@@ -16,7 +16,8 @@ public struct TestLedger: Sendable {
         let name = LedgerName("t_\(UUID().uuidString.lowercased().replacing("-", with: "").prefix(20))")!
         _ = try await Migrator(url: url, ledger: name, files: try MigrationFile.embedded()).up()
         let ledger = TestLedger(
-            url: url, name: name, store: EventStore(url: url, ledger: name, connections: connections, timeout: .seconds(30)))
+            url: url, name: name,
+            store: EventStore(url: url, ledger: name, connections: connections, timeout: .seconds(30)))
         let result: T
         do {
             result = try await body(ledger)
@@ -26,7 +27,8 @@ public struct TestLedger: Sendable {
         }
         await ledger.store.close()
         let connection = try await ledger.connect()
-        // A session of a program that was just killed may still be at work on the same tables, and then Postgres ends one of the two.
+        // A session of a program that was just killed may still be at work on the same tables, and
+        // then Postgres ends one of the two.
         while true {
             do {
                 try await connection.execute(script: "DROP SCHEMA \"\(name)\" CASCADE")

@@ -2,9 +2,11 @@ import EmbeddedServices
 import Foundation
 import Redis
 
-/// The Postgres and Redis of a test run: started when the first test needs them, shared by all that do not break them.
+/// The Postgres and Redis of a test run: started when the first test needs them, shared by all that
+/// do not break them.
 ///
-/// Over TCP, because tests put proxies before them. They end with the process. Their directories are cleared away by the next run.
+/// Over TCP, because tests put proxies before them. They end with the process. Their directories
+/// are cleared away by the next run.
 public actor TestServers {
     public static let shared = TestServers()
 
@@ -29,7 +31,8 @@ public actor TestServers {
         let task = Task {
             Self.clearWhatOthersLeft()
             async let postgres = PrivatePostgres.start(
-                directory: Self.directory("postgres"), settings: ["fsync": "off", "max_connections": "600"], listening: .loopback)
+                directory: Self.directory("postgres"), settings: ["fsync": "off", "max_connections": "600"],
+                listening: .loopback)
             async let redis = PrivateRedis.start(directory: Self.directory("redis"), listening: .loopback)
             return try await (postgres, redis)
         }
@@ -40,7 +43,9 @@ public actor TestServers {
     /// Directories of processes that are no more.
     private static func clearWhatOthersLeft() {
         for name in (try? FileManager.default.contentsOfDirectory(atPath: root.path)) ?? [] {
-            guard let process = name.split(separator: "-").first.flatMap({ Int32($0) }), kill(process, 0) != 0 else { continue }
+            guard let process = name.split(separator: "-").first.flatMap({ Int32($0) }), kill(process, 0) != 0 else {
+                continue
+            }
             try? FileManager.default.removeItem(at: root.appending(path: name))
         }
     }

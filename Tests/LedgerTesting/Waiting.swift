@@ -1,4 +1,5 @@
-/// Asks again and again until the answer is there: for what another process does, which sends us no signal.
+/// Asks again and again until the answer is there: for what another process does, which sends us no
+/// signal.
 public func eventually<T>(
     within limit: Duration = .seconds(300), _ question: String, _ answer: () async throws -> T?
 ) async throws -> T {

@@ -77,9 +77,13 @@ import Testing
             let script = "SELECT generate_series(1, 3); INSERT INTO t VALUES (7); COPY t TO STDOUT"
             for try await bytes in connection.copyOut(script) { text += bytes }
             #expect(String(decoding: text, as: UTF8.self) == "7\n")
-            let error = try await postgresError { for try await _ in connection.copyOut("SELECT 1 / 0; COPY t TO STDOUT") {} }
+            let error = try await postgresError {
+                for try await _ in connection.copyOut("SELECT 1 / 0; COPY t TO STDOUT") {}
+            }
             #expect(error.sqlState?.code == "22012")
-            #expect(try await postgresError { for try await _ in connection.copyOut("SELECT 1; SELECT 2") {} }.kind == .usage)
+            #expect(
+                try await postgresError { for try await _ in connection.copyOut("SELECT 1; SELECT 2") {} }.kind
+                    == .usage)
             #expect(try await connection.stillWorks())
         }
     }

@@ -4,9 +4,11 @@ import Testing
 @testable import Postgres
 
 @Suite(.timeLimit(.minutes(10))) struct CancellationTests {
-    /// Cancels `body` on a connection once its statement sleeps, and expects all to be well afterwards.
+    /// Cancels `body` on a connection once its statement sleeps, and expects all to be well
+    /// afterwards.
     private func expectPromptEnd(
-        of body: @escaping @Sendable (PostgresConnection) async throws -> Void, location: SourceLocation = #_sourceLocation
+        of body: @escaping @Sendable (PostgresConnection) async throws -> Void,
+        location: SourceLocation = #_sourceLocation
     ) async throws {
         try await withConnection { connection in
             let process = await connection.serverProcess
@@ -37,7 +39,8 @@ import Testing
 
     @Test func aStream() async throws {
         try await expectPromptEnd {
-            for try await _ in $0.stream("SELECT n, CASE n WHEN 5 THEN pg_sleep(60) END FROM generate_series(1, 9) n") {}
+            for try await _ in $0.stream("SELECT n, CASE n WHEN 5 THEN pg_sleep(60) END FROM generate_series(1, 9) n") {
+            }
         }
     }
 
@@ -57,8 +60,9 @@ import Testing
         }
     }
 
-    /// Cancels at every moment of a short statement: before it is sent, while it runs, when its answer is on the way. A request
-    /// that came too late must not hit the next statement, and one that came too early must not be lost.
+    /// Cancels at every moment of a short statement: before it is sent, while it runs, when its
+    /// answer is on the way. A request that came too late must not hit the next statement, and one
+    /// that came too early must not be lost.
     @Test func atRandomMoments() async throws {
         let seed = UInt64.random(in: 0...UInt64.max)
         var generator = SeededGenerator(seed: seed)

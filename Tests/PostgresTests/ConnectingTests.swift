@@ -20,7 +20,8 @@ import Testing
         let connection = try await PostgresConnection.connect(configuration)
         let names = ["application_name", "search_path", "TimeZone", "geqo", "client_encoding"]
         let values: [String] = try await connection.query(
-            "SELECT array_agg(current_setting(name) ORDER BY place) FROM unnest($1) WITH ORDINALITY AS t (name, place)", names
+            "SELECT array_agg(current_setting(name) ORDER BY place) FROM unnest($1) WITH ORDINALITY AS t (name, place)",
+            names
         ).only().decode(0)
         #expect(values == ["it's me", #"pg_catalog, "odd name""#, "Asia/Tokyo", "off", "UTF8"])
         #expect(await connection.serverVersion >= 150_000)
@@ -29,7 +30,9 @@ import Testing
 
     @Test func aSettingThatTheServerRefusesIsItsError() async throws {
         let configuration = PostgresConfiguration(url: try await url(), sessionSettings: [("no_such_setting", "1")])
-        let error = try await postgresError { _ = try await PostgresConnection.connect(configuration, timeout: .seconds(30)) }
+        let error = try await postgresError {
+            _ = try await PostgresConnection.connect(configuration, timeout: .seconds(30))
+        }
         #expect(error.kind == .server && error.sqlState?.code == "42704")
     }
 
@@ -38,7 +41,8 @@ import Testing
         ("postgresql://localhost:port/x", "from 1 to 65535"), ("postgresql://localhost:99999/x", "from 1 to 65535"),
         ("postgresql://localhost/x?sslmode=perhaps", "sslmode"), ("postgresql://[::1/x", "looking for matching"),
         ("postgresql://u@h/x?no_such_option=1", "URI query parameter"),
-        ("host='unfinished", "unterminated"), ("postgres//localhost/x", "missing"), ("postgresql://h/%zz", "percent-encoded"),
+        ("host='unfinished", "unterminated"), ("postgres//localhost/x", "missing"),
+        ("postgresql://h/%zz", "percent-encoded"),
     ])
     func aMalformedURLIsAClearErrorAtOnce(url: String, clue: String) async throws {
         let error = try await postgresError {
@@ -48,17 +52,24 @@ import Testing
         #expect(error.message.contains(clue), "\(error)")
     }
 
-    /// A password that is not percent-encoded makes libpq take pieces of it for something else, and name them.
+    /// A password that is not percent-encoded makes libpq take pieces of it for something else, and
+    /// name them.
     @Test(arguments: [
-        "postgresql://u:SECRET:SECRET@127.0.0.1:1/x", "postgresql://u:1/SECRET@127.0.0.1:1/x", "postgresql://u:SE/SECRET@h/x",
-        "postgresql://u:SECRET@SECRET@127.0.0.1:1/x", "postgresql://u:a?SECRET@h/x", "postgresql://u:a?SECRET=SECRET@h/x",
+        "postgresql://u:SECRET:SECRET@127.0.0.1:1/x", "postgresql://u:1/SECRET@127.0.0.1:1/x",
+        "postgresql://u:SE/SECRET@h/x",
+        "postgresql://u:SECRET@SECRET@127.0.0.1:1/x", "postgresql://u:a?SECRET@h/x",
+        "postgresql://u:a?SECRET=SECRET@h/x",
         "postgresql://u:a?sslmode=SECRET@h/x", "postgresql://u:%SECRET@h/x", "postgresql://u:%00SECRET@h/x",
         "\"postgresql://u:SECRET@h/x\"", "'postgresql://u:SECRET@h/x'", " \"postgresql://u:SECRET@h/x",
         "postgresql:/u:SECRET@h/x",
-        "postgresql://u@127.0.0.1:1/x?password=SECRET", "postgresql://u@127.0.0.1:1/x?password=SECRET&sslpassword=SECRET",
-        "postgresql://u:SECRET@127.0.0.1:1,127.0.0.1:x/x", "postgresql://u:SECRET@[::1/x", "postgresql://u:[SECRET@h:1/x",
-        "host=127.0.0.1 port=1 password=SECRET", "host=127.0.0.1 port=1 password=a SECRET", "host=127.0.0.1 password='SECRET",
-        "host=127.0.0.1 password=a SECRET=b", "host=127.0.0.1 port=SECRET password=SECRET", "password=SECRET\" port=1 SECRET",
+        "postgresql://u@127.0.0.1:1/x?password=SECRET",
+        "postgresql://u@127.0.0.1:1/x?password=SECRET&sslpassword=SECRET",
+        "postgresql://u:SECRET@127.0.0.1:1,127.0.0.1:x/x", "postgresql://u:SECRET@[::1/x",
+        "postgresql://u:[SECRET@h:1/x",
+        "host=127.0.0.1 port=1 password=SECRET", "host=127.0.0.1 port=1 password=a SECRET",
+        "host=127.0.0.1 password='SECRET",
+        "host=127.0.0.1 password=a SECRET=b", "host=127.0.0.1 port=SECRET password=SECRET",
+        "password=SECRET\" port=1 SECRET",
         "host=127.0.0.1 port=1 sslmode=SECRET", "postgresql://u:SEC RET@127.0.0.1:1/x SECRET",
     ])
     func noMessageHasAnythingOfAPassword(url: String) async throws {
@@ -67,7 +78,8 @@ import Testing
         var dumped = ""
         dump(configuration, to: &dumped)
         for text in [
-            "\(error)", error.message, String(reflecting: error), "\(configuration)", String(reflecting: configuration), dumped,
+            "\(error)", error.message, String(reflecting: error), "\(configuration)", String(reflecting: configuration),
+            dumped,
         ] {
             #expect(!text.contains("SECRET") && !text.contains("SEC RET"))
         }
@@ -82,7 +94,9 @@ import Testing
 
     @Test func aWrongPasswordIsSaidToBeOne() async throws {
         let url = try await url().replacing(/:[^:@]*@/, with: ":wrong@")
-        let error = try await postgresError { _ = try await PostgresConnection.connect(PostgresConfiguration(url: url)) }
+        let error = try await postgresError {
+            _ = try await PostgresConnection.connect(PostgresConfiguration(url: url))
+        }
         #expect(error.kind == .cannotConnect && error.message.contains("password authentication failed"))
         #expect(!error.message.contains("wrong"))
     }
@@ -99,7 +113,8 @@ import Testing
 
     @Test func aCancelledTaskStopsTrying() async throws {
         let task = Task {
-            _ = try await PostgresConnection.connect(PostgresConfiguration(url: "postgresql://127.0.0.1:1/x"), timeout: nil)
+            _ = try await PostgresConnection.connect(
+                PostgresConfiguration(url: "postgresql://127.0.0.1:1/x"), timeout: nil)
         }
         task.cancel()
         await #expect(throws: (any Error).self) { try await task.value }
@@ -113,7 +128,8 @@ import Testing
         }
         try await withConnection { connection in
             try await eventually("the sessions end") {
-                try await connection.number("SELECT count(*) FROM pg_stat_activity WHERE application_name = $1", name) == 0
+                try await connection.number("SELECT count(*) FROM pg_stat_activity WHERE application_name = $1", name)
+                    == 0
                     ? () : nil
             }
         }

@@ -16,7 +16,9 @@ private struct SourceFailed: Error {}
         numbers.reduce(into: []) { $0 += "\($1)\trow \($1)\n".utf8 }
     }
 
-    private func source(_ chunks: [[UInt8]], thenThrow error: (any Error)? = nil) -> AsyncThrowingStream<[UInt8], any Error> {
+    private func source(_ chunks: [[UInt8]], thenThrow error: (any Error)? = nil) -> AsyncThrowingStream<
+        [UInt8], any Error
+    > {
         AsyncThrowingStream { continuation in
             for chunk in chunks { continuation.yield(chunk) }
             continuation.finish(throwing: error)
@@ -49,7 +51,9 @@ private struct SourceFailed: Error {}
     @Test(arguments: 1...9) func chunksThatFitExactly(rows: Int) async throws {
         try await withConnection { connection in
             var count = 0
-            for try await part in connection.copyOut("COPY (SELECT 'abc' FROM generate_series(1, \(rows))) TO STDOUT", chunk: 8) {
+            for try await part in connection.copyOut(
+                "COPY (SELECT 'abc' FROM generate_series(1, \(rows))) TO STDOUT", chunk: 8)
+            {
                 count += part.count
             }
             #expect(count == rows * 4)
@@ -60,7 +64,8 @@ private struct SourceFailed: Error {}
         try await withConnection { connection in
             try await connection.execute(script: "CREATE TEMP TABLE t (s text)")
             let chunk = Array((String(repeating: "y", count: 1 << 20 - 1) + "\n").utf8)
-            #expect(try await connection.copyIn("COPY t FROM STDIN", source(Array(repeating: chunk, count: 100))) == 100)
+            #expect(
+                try await connection.copyIn("COPY t FROM STDIN", source(Array(repeating: chunk, count: 100))) == 100)
             var (bytes, largest) = (0, 0)
             for try await part in connection.copyOut("COPY t TO STDOUT", chunk: 64 << 10) {
                 bytes += part.count
@@ -97,7 +102,8 @@ private struct SourceFailed: Error {}
     @Test func fromOneConnectionToAnother() async throws {
         try await withTable { target in
             try await withConnection { source async throws in
-                let rows = source.copyOut("COPY (SELECT n, 'row ' || n FROM generate_series(1, 20000) n) TO STDOUT", chunk: 1_000)
+                let rows = source.copyOut(
+                    "COPY (SELECT n, 'row ' || n FROM generate_series(1, 20000) n) TO STDOUT", chunk: 1_000)
                 #expect(try await target.copyIn("COPY t FROM STDIN", rows) == 20_000)
             }
             #expect(try await target.number("SELECT sum(n)::bigint FROM t") == 200_010_000)
@@ -111,7 +117,9 @@ private struct SourceFailed: Error {}
             let error = try await postgresError { try await connection.copyIn("COPY t FROM STDIN", source(chunks)) }
             #expect(error.sqlState?.code == "22P02" || error.sqlState?.code == "22P04")
             #expect(error.context?.contains("line 1") == true)
-            let unique = try await postgresError { try await connection.copyIn("COPY t FROM STDIN", source([lines([1, 2, 1])])) }
+            let unique = try await postgresError {
+                try await connection.copyIn("COPY t FROM STDIN", source([lines([1, 2, 1])]))
+            }
             #expect(unique.sqlState == .uniqueViolation)
             #expect(try await connection.number("SELECT count(*) FROM t") == 0)
         }
@@ -132,11 +140,15 @@ private struct SourceFailed: Error {}
 
     @Test func theWrongDirectionIsAnError() async throws {
         try await withTable { connection async throws in
-            #expect(try await postgresError { try await connection.copyIn("COPY t TO STDOUT", source([])) }.kind == .usage)
-            #expect(try await postgresError { for try await _ in connection.copyOut("COPY t FROM STDIN") {} }.kind == .usage)
+            #expect(
+                try await postgresError { try await connection.copyIn("COPY t TO STDOUT", source([])) }.kind == .usage)
+            #expect(
+                try await postgresError { for try await _ in connection.copyOut("COPY t FROM STDIN") {} }.kind == .usage
+            )
             #expect(try await postgresError { try await connection.copyIn("SELECT 1", source([])) }.kind == .usage)
             #expect(
-                try await postgresError { try await connection.copyIn("COPY no_such FROM STDIN", source([])) }.kind == .server)
+                try await postgresError { try await connection.copyIn("COPY no_such FROM STDIN", source([])) }.kind
+                    == .server)
             #expect(try await connection.stillWorks())
         }
     }
@@ -144,7 +156,9 @@ private struct SourceFailed: Error {}
     @Test func leavingACopyOutEarly() async throws {
         try await withConnection { connection in
             for _ in 0..<20 {
-                for try await _ in connection.copyOut("COPY (SELECT generate_series(1, 100000000)) TO STDOUT", chunk: 10) {
+                for try await _ in connection.copyOut(
+                    "COPY (SELECT generate_series(1, 100000000)) TO STDOUT", chunk: 10)
+                {
                     break
                 }
                 #expect(try await connection.stillWorks())

@@ -3,22 +3,26 @@ import Testing
 
 @testable import Postgres
 
-/// The whole of the manual's appendix A has been thought of: a code that is new to us is a test that fails, not a 500 by chance.
+/// The whole of the manual's appendix A has been thought of: a code that is new to us is a test
+/// that fails, not a 500 by chance.
 @Suite struct DispositionTests {
     /// What the classes mean that are no defect, but for the codes behind them.
     private static let classes: [String: Disposition] = [
-        "08": .unknown, "28": .outage, "3D": .outage, "3F": .outage, "40": .retry, "53": .outage, "57": .unknown, "58": .outage,
+        "08": .unknown, "28": .outage, "3D": .outage, "3F": .outage, "40": .retry, "53": .outage, "57": .unknown,
+        "58": .outage,
         "72": .retry, "F0": .outage,
     ]
     private static let codes: [String: Disposition] = [
-        "08001": .outage, "08003": .outage, "08004": .outage, "25006": .outage, "25P03": .retry, "25P04": .retry, "26000": .retry,
+        "08001": .outage, "08003": .outage, "08004": .outage, "25006": .outage, "25P03": .retry, "25P04": .retry,
+        "26000": .retry,
         "40003": .unknown, "42501": .outage, "42703": .outage, "42883": .outage, "42P01": .outage, "42P05": .retry,
         "55006": .retry, "55P03": .retry, "57014": .outage, "57P03": .outage, "57P04": .outage, "57P05": .retry,
         "XX001": .outage, "XX002": .outage,
     ]
     /// A mistake in a statement, its data or a program, and nothing that the weather does.
     private static let defects: Set<String> = [
-        "00", "01", "02", "03", "09", "0A", "0B", "0F", "0L", "0P", "0Z", "20", "21", "22", "23", "24", "25", "26", "27", "2B",
+        "00", "01", "02", "03", "09", "0A", "0B", "0F", "0L", "0P", "0Z", "20", "21", "22", "23", "24", "25", "26",
+        "27", "2B",
         "2D",
         "2F", "34", "38", "39", "3B", "42", "44", "54", "55", "HV", "P0", "XX",
     ]
@@ -39,7 +43,9 @@ import Testing
             let state = SQLState(code)
             let expected = Self.codes[code] ?? Self.classes[state.category] ?? .defect
             #expect(state.disposition == expected, "\(code)")
-            #expect(Self.classes[state.category] != nil || Self.defects.contains(state.category), "the class of \(code) is new")
+            #expect(
+                Self.classes[state.category] != nil || Self.defects.contains(state.category),
+                "the class of \(code) is new")
         }
     }
 
@@ -57,7 +63,8 @@ import Testing
     }
 
     @Test(arguments: [
-        (PostgresError.Kind.cannotConnect, Disposition.outage), (.busy, .outage), (.closed, .outage), (.connectionLost, .unknown),
+        (PostgresError.Kind.cannotConnect, Disposition.outage), (.busy, .outage), (.closed, .outage),
+        (.connectionLost, .unknown),
         (.timedOut, .unknown), (.cancelled, .unknown), (.decoding, .defect), (.usage, .defect), (.server, .defect),
     ])
     func everyKindHasItsDisposition(_ kind: PostgresError.Kind, _ disposition: Disposition) {

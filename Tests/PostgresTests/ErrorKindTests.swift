@@ -5,7 +5,8 @@ import Testing
 /// What a program may conclude from an error: to try again, to doubt, to reconnect.
 @Suite struct ErrorKindTests {
     @Test(arguments: [
-        (PostgresError.Kind.cannotConnect, true, false, true), (.connectionLost, true, true, true), (.timedOut, true, true, true),
+        (PostgresError.Kind.cannotConnect, true, false, true), (.connectionLost, true, true, true),
+        (.timedOut, true, true, true),
         (.cancelled, false, true, false), (.decoding, false, false, false), (.usage, false, false, false),
         (.busy, false, false, false), (.closed, false, false, false), (.server, false, false, false),
     ])
@@ -21,8 +22,10 @@ import Testing
         ("55006", true, false, false),
         ("25006", true, false, false), ("53300", true, false, false), ("53100", true, false, false),
         ("53200", true, false, false),
-        ("58030", true, false, false), ("08006", true, true, true), ("08P01", true, true, true), ("08001", true, false, true),
-        ("57P01", true, true, true), ("57P02", true, true, true), ("57P03", true, false, true), ("57P05", true, false, false),
+        ("58030", true, false, false), ("08006", true, true, true), ("08P01", true, true, true),
+        ("08001", true, false, true),
+        ("57P01", true, true, true), ("57P02", true, true, true), ("57P03", true, false, true),
+        ("57P05", true, false, false),
         ("25P03", true, false, false), ("25P02", false, false, false), ("26000", true, false, false),
         ("28P01", true, false, false),
         ("3D000", true, false, false), ("XX001", true, false, false), ("XX000", false, false, false),

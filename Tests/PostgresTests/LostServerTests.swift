@@ -17,7 +17,9 @@ import Testing
             try await watcher.waitUntilAsleep(process)
             try await server.kill()
             let error = try await postgresError { _ = try await task.value }
-            #expect(error.kind == .connectionLost && error.outcomeIsUnknown && error.isRetriable && error.isConnectionFailure)
+            #expect(
+                error.kind == .connectionLost && error.outcomeIsUnknown && error.isRetriable
+                    && error.isConnectionFailure)
             #expect(await connection.isUsable() == false)
             #expect(try await postgresError { try await connection.query("SELECT 1") }.kind == .connectionLost)
             #expect(await watcher.isUsable() == false)
@@ -80,7 +82,8 @@ import Testing
         }
     }
 
-    /// The server's last words come before its end: reading only those makes the connection look alive.
+    /// The server's last words come before its end: reading only those makes the connection look
+    /// alive.
     @Test func anIdleSessionThatWasTerminatedIsNotUsable() async throws {
         try await withConnection { connection in
             #expect(await connection.isUsable())
@@ -90,12 +93,14 @@ import Testing
         }
     }
 
-    /// A session that leaves cleans up first, and that can take long: here it waits for somebody who looks at its temporary table.
+    /// A session that leaves cleans up first, and that can take long: here it waits for somebody
+    /// who looks at its temporary table.
     @Test func aSessionThatHasSaidItsLastWordsIsNotUsable() async throws {
         try await withConnection { connection in
             try await connection.execute(script: "CREATE TEMPORARY TABLE kept (number int)")
             let process = await connection.serverProcess
-            let schema: String = try await connection.query("SELECT pg_my_temp_schema()::regnamespace::text").only().decode(0)
+            let schema: String = try await connection.query("SELECT pg_my_temp_schema()::regnamespace::text").only()
+                .decode(0)
             try await withConnection { other in
                 try await other.execute(script: "BEGIN; LOCK TABLE \(schema).kept IN ACCESS SHARE MODE")
                 try await other.query("SELECT pg_terminate_backend($1)", process)

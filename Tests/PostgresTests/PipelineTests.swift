@@ -58,7 +58,8 @@ import Testing
         }
     }
 
-    /// 64 MB each way: neither the sockets nor the server can hold that, so a client that only writes, or only reads, hangs.
+    /// 64 MB each way: neither the sockets nor the server can hold that, so a client that only
+    /// writes, or only reads, hangs.
     @Test func moreThanTheSocketsHoldFlowsBothWays() async throws {
         try await withConnection { connection in
             let text = String(repeating: "x", count: 1 << 20)
@@ -77,7 +78,8 @@ import Testing
         try await withConnection { connection in
             let process = await connection.serverProcess
             let task = Task {
-                try await connection.pipeline(["SELECT 1", "SELECT pg_sleep(600)", "SELECT 2"].map { PostgresStatement($0) })
+                try await connection.pipeline(
+                    ["SELECT 1", "SELECT pg_sleep(600)", "SELECT 2"].map { PostgresStatement($0) })
             }
             try await withConnection { try await $0.waitUntilAsleep(process) }
             task.cancel()

@@ -40,7 +40,9 @@ private final class Order: Sendable {
             longestQueue: longestQueue)
     }
 
-    private func process(_ pool: PostgresPool) async throws -> Int32 { try await pool.withConnection { await $0.serverProcess } }
+    private func process(_ pool: PostgresPool) async throws -> Int32 {
+        try await pool.withConnection { await $0.serverProcess }
+    }
 
     @Test func neverMoreConnectionsThanItsSize() async throws {
         let name = "pool-\(UInt32.random(in: 0...UInt32.max))"
@@ -52,7 +54,8 @@ private final class Order: Sendable {
                     try await pool.withConnection { connection async throws in
                         users.enter()
                         #expect(
-                            try await connection.number("SELECT count(*) FROM pg_stat_activity WHERE application_name = $1", name)
+                            try await connection.number(
+                                "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1", name)
                                 <= 3)
                         users.leave()
                     }
@@ -135,12 +138,15 @@ private final class Order: Sendable {
         try await pool.withConnection { _ = try? await $0.execute(script: "BEGIN; SELECT 1 / 0") }
         let third = try await process(pool)
         #expect(third != second)
-        try await pool.withConnection { for try await _ in $0.stream("SELECT generate_series(1, 1000000)", chunk: 1) { break } }
+        try await pool.withConnection {
+            for try await _ in $0.stream("SELECT generate_series(1, 1000000)", chunk: 1) { break }
+        }
         #expect(try await pool.withConnection { try await $0.stillWorks() })
         await pool.close()
     }
 
-    /// A session that began read-only goes on so after the database takes writes again, whichever way it was used.
+    /// A session that began read-only goes on so after the database takes writes again, whichever
+    /// way it was used.
     @Test(arguments: Way.allCases) func aSessionThatIsReadOnlyIsNotLentAgain(_ way: Way) async throws {
         let pool = try await pool(size: 1)
         let first = try await pool.withConnection { connection async throws in
@@ -225,7 +231,8 @@ private final class Order: Sendable {
         await pool.close()
     }
 
-    /// Whoever is woken and cancelled in the same moment passes on what it was given: nobody behind it waits for ever.
+    /// Whoever is woken and cancelled in the same moment passes on what it was given: nobody behind
+    /// it waits for ever.
     @Test func noPlaceIsLostToCancellation() async throws {
         let pool = try await pool(size: 2)
         let seed = UInt64.random(in: 0...UInt64.max)
@@ -265,14 +272,16 @@ private final class Order: Sendable {
         #expect(try await postgresError { _ = try await process(pool) }.message == "the pool is closed")
         try await withConnection { connection in
             try await eventually("the session ends") {
-                try await connection.number("SELECT count(*) FROM pg_stat_activity WHERE application_name = $1", name) == 0
+                try await connection.number("SELECT count(*) FROM pg_stat_activity WHERE application_name = $1", name)
+                    == 0
                     ? () : nil
             }
         }
     }
 
     @Test func aServerThatIsAwayIsAnErrorOfTheBorrower() async throws {
-        let pool = PostgresPool(PostgresConfiguration(url: "postgresql://127.0.0.1:1/x"), size: 1, timeout: .milliseconds(50))
+        let pool = PostgresPool(
+            PostgresConfiguration(url: "postgresql://127.0.0.1:1/x"), size: 1, timeout: .milliseconds(50))
         await withTaskGroup(of: Void.self) { group in
             for _ in 0..<4 {
                 group.addTask {

@@ -31,10 +31,12 @@ import Testing
         }
     }
 
-    /// A migration gives a function another answer: the next call goes as if nothing had been prepared.
+    /// A migration gives a function another answer: the next call goes as if nothing had been
+    /// prepared.
     @Test func anotherAnswerOfAFunctionIsNoError() async throws {
         try await withConnection { connection async throws in
-            try await connection.execute(script: "CREATE FUNCTION pg_temp.f() RETURNS TABLE (a int) LANGUAGE sql AS 'SELECT 1'")
+            try await connection.execute(
+                script: "CREATE FUNCTION pg_temp.f() RETURNS TABLE (a int) LANGUAGE sql AS 'SELECT 1'")
             let statement = PostgresStatement("SELECT * FROM pg_temp.f()", isPrepared: true)
             for _ in 0..<8 { #expect(try await connection.query(statement).only().decode("a", as: Int.self) == 1) }
             try await connection.execute(
@@ -55,7 +57,8 @@ import Testing
             try await withConnection { other async throws in
                 try await other.query("SELECT pg_terminate_backend($1)", process)
                 _ = try await eventually("the process has gone") {
-                    try await other.number("SELECT count(*) FROM pg_stat_activity WHERE pid = $1", process) == 0 ? true : nil
+                    try await other.number("SELECT count(*) FROM pg_stat_activity WHERE pid = $1", process) == 0
+                        ? true : nil
                 }
             }
             let none = try await connection.queryUnlessStale(statement)

@@ -6,7 +6,9 @@ import Testing
     @Test func twoHundredThousandRowsInOrder() async throws {
         try await withConnection { connection in
             var next = 1
-            for try await row in connection.stream("SELECT n, 'row ' || n AS s FROM generate_series(1, $1::bigint) n", 200_000) {
+            for try await row in connection.stream(
+                "SELECT n, 'row ' || n AS s FROM generate_series(1, $1::bigint) n", 200_000)
+            {
                 let number: Int = try row.decode(0)
                 guard number == next else {
                     Issue.record("\(number) after \(next - 1)")
@@ -26,7 +28,8 @@ import Testing
             for chunk in [1, row - 1, row, row + 1, 3 * row - 1, 3 * row, 3 * row + 1, 1 << 30] {
                 for count in 0...7 {
                     var numbers: [Int] = []
-                    for try await row in connection.stream("SELECT generate_series(1, $1)", Int32(count), chunk: chunk) {
+                    for try await row in connection.stream("SELECT generate_series(1, $1)", Int32(count), chunk: chunk)
+                    {
                         numbers.append(try row.decode(0))
                     }
                     #expect(numbers == Array(1..<count + 1), "\(count) rows, chunk \(chunk)")
@@ -36,7 +39,8 @@ import Testing
         }
     }
 
-    /// Rows of no bytes: they must neither be lost, nor be gathered without a bound, nor be asked for without end.
+    /// Rows of no bytes: they must neither be lost, nor be gathered without a bound, nor be asked
+    /// for without end.
     @Test(arguments: ["NULL::text", "''", "''::bytea, NULL::int", ""])
     func rowsWithoutBytes(columns: String) async throws {
         try await withConnection { connection in
@@ -49,7 +53,8 @@ import Testing
             }
             var first: PostgresRow?
             // Gathered without a bound, this would not come to its first row.
-            for try await row in connection.stream("SELECT \(columns) FROM (SELECT generate_series(1, 100000000000)) n") {
+            for try await row in connection.stream("SELECT \(columns) FROM (SELECT generate_series(1, 100000000000)) n")
+            {
                 first = row
                 break
             }
@@ -80,7 +85,8 @@ import Testing
             }
             #expect(error.sqlState?.code == "22012" && count == 49)
             #expect(
-                try await postgresError { for try await _ in connection.stream("SELECT nonsense") {} }.sqlState?.code == "42703")
+                try await postgresError { for try await _ in connection.stream("SELECT nonsense") {} }.sqlState?.code
+                    == "42703")
             #expect(try await connection.stillWorks())
         }
     }

@@ -7,7 +7,8 @@ private struct Stop: Error {}
 @Suite(.timeLimit(.minutes(10))) struct TransactionTests {
     private func withTable(_ body: (PostgresConnection) async throws -> Void) async throws {
         try await withConnection { connection in
-            try await connection.execute(script: "CREATE TEMP TABLE t (n int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED)")
+            try await connection.execute(
+                script: "CREATE TEMP TABLE t (n int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED)")
             try await body(connection)
         }
     }
@@ -19,7 +20,9 @@ private struct Stop: Error {}
 
     @Test func commits() async throws {
         try await withTable { connection in
-            let result = try await connection.transaction { try await $0.number("INSERT INTO t VALUES (1) RETURNING n") }
+            let result = try await connection.transaction {
+                try await $0.number("INSERT INTO t VALUES (1) RETURNING n")
+            }
             #expect(result == 1)
             #expect(try await count(connection) == 1)
         }
@@ -34,7 +37,9 @@ private struct Stop: Error {}
                 }
             }
             #expect(try await count(connection) == 0)
-            let error = try await postgresError { try await connection.transaction { try await $0.query("SELECT 1 / 0") } }
+            let error = try await postgresError {
+                try await connection.transaction { try await $0.query("SELECT 1 / 0") }
+            }
             #expect(error.sqlState?.code == "22012")
             #expect(try await count(connection) == 0)
         }

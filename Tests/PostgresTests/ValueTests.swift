@@ -25,16 +25,19 @@ import Testing
         try await expectRoundTrip(Int32.min, -1, 0, 1, .max)
         try await expectRoundTrip(-(1 << 62) + 1 as Int64, -1, 0, 1, 1 << 62 - 1)
         try await expectRoundTrip(-(1 << 62) + 1, -1, 0, 1, 1 << 62 - 1)
-        try await expectRoundTrip(0, -0.0, .infinity, -.infinity, 0.1 + 0.2, .leastNonzeroMagnitude, .greatestFiniteMagnitude)
+        try await expectRoundTrip(
+            0, -0.0, .infinity, -.infinity, 0.1 + 0.2, .leastNonzeroMagnitude, .greatestFiniteMagnitude)
         try await expectRoundTrip(UUID(), UUID(uuidString: "00000000-0000-0000-0000-000000000000")!)
         try await expectRoundTrip(PostgresBytes([]), PostgresBytes(Array(0...255)))
         try await expectRoundTrip(
-            PostgresTimestamp(microseconds: 0), PostgresTimestamp(microseconds: -1), PostgresTimestamp(microseconds: .max),
+            PostgresTimestamp(microseconds: 0), PostgresTimestamp(microseconds: -1),
+            PostgresTimestamp(microseconds: .max),
             PostgresTimestamp(microseconds: .min), PostgresTimestamp(microseconds: 845_240_701_500_000))
     }
 
     @Test func texts() async throws {
-        try await expectRoundTrip("", "plain", "it's \"quoted\" \\ $1", "line\nbreak\ttab", "👩‍👩‍👧‍👦 é e\u{301} 漢字 \u{10FFFF}")
+        try await expectRoundTrip(
+            "", "plain", "it's \"quoted\" \\ $1", "line\nbreak\ttab", "👩‍👩‍👧‍👦 é e\u{301} 漢字 \u{10FFFF}")
         try await expectRoundTrip(String(repeating: "ä👍", count: 10 << 20 / 6))
     }
 
@@ -56,8 +59,10 @@ import Testing
     @Test(arguments: ["9223372036854775807", "4611686018427387904", "-4611686018427387904", "-9223372036854775808"])
     func aNumberThatIsTooLargeToAddToIsNone(_ number: String) async throws {
         try await withConnection { connection in
-            let row = try await connection.query("SELECT '\(number)'::bigint AS position, ARRAY['\(number)'::bigint] AS list")
-                .only()
+            let row = try await connection.query(
+                "SELECT '\(number)'::bigint AS position, ARRAY['\(number)'::bigint] AS list"
+            )
+            .only()
             let error = try #require(throws: PostgresError.self) { try row.decode("position", as: Int64.self) }
             #expect(error.kind == .decoding && error.description.contains("position"), "\(error)")
             #expect(throws: PostgresError.self) { try row.decode("position", as: Int64?.self) }
@@ -71,7 +76,8 @@ import Testing
         #expect(value.isNaN)
     }
 
-    /// The server's own idea of each value, so that encoder and decoder cannot be wrong in the same way.
+    /// The server's own idea of each value, so that encoder and decoder cannot be wrong in the same
+    /// way.
     @Test func theServerReadsParametersAsMeant() async throws {
         try await withConnection { connection in
             let row = try await connection.query(
@@ -82,7 +88,8 @@ import Testing
             let texts = try (0..<9).map { try row.decode($0, as: String.self) }
             #expect(
                 texts == [
-                    "true", "-7", "-9223372036854775808", "0.5", "x", #"\x01ff"#, #"{NULL,"a b",NULL}"#, "2000-01-01 00:00:01.5",
+                    "true", "-7", "-9223372036854775808", "0.5", "x", #"\x01ff"#, #"{NULL,"a b",NULL}"#,
+                    "2000-01-01 00:00:01.5",
                     "{}",
                 ])
         }
@@ -149,7 +156,8 @@ import Testing
                 let rows = try await connection.query("SELECT generate_series(1, $1)", count)
                 #expect(throws: PostgresError.self) { try rows.only() }
             }
-            #expect(try await connection.query("CREATE TEMP TABLE t AS SELECT generate_series(1, 5) AS n").affected == 5)
+            #expect(
+                try await connection.query("CREATE TEMP TABLE t AS SELECT generate_series(1, 5) AS n").affected == 5)
             #expect(try await connection.query("UPDATE t SET n = 0 WHERE n > 2").affected == 3)
         }
     }

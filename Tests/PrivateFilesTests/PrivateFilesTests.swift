@@ -21,7 +21,8 @@ import Testing
         try await withDirectory { directory in
             let handle = try DirectoryHandle.makePrivate(directory.path)
             #expect(try permissions(directory.path) == 0o700)
-            // Where the file shows first, it has its mode already; a directory that is watched tells of each step.
+            // Where the file shows first, it has its mode already; a directory that is watched
+            // tells of each step.
             let steps = try Steps(of: directory.path)
             try handle.write("secret", to: "env")
             try PrivateFile(directory.appending(path: "key").path).create("secret")
@@ -41,7 +42,9 @@ import Testing
             try WrittenFile.write("one", to: path("plain"), mode: 0o666)
             #expect(chmod(path("plain"), 0o640) == 0)
             try WrittenFile.write("two", to: path("plain"), mode: 0o666)
-            #expect(try String(contentsOfFile: path("plain"), encoding: .utf8) == "two" && permissions(path("plain")) == 0o640)
+            #expect(
+                try String(contentsOfFile: path("plain"), encoding: .utf8) == "two"
+                    && permissions(path("plain")) == 0o640)
             try WrittenFile.write("three", to: path("secret"), mode: 0o600)
             #expect(try permissions(path("secret")) == 0o600)
 
@@ -59,7 +62,9 @@ import Testing
             try WrittenFile.write("four", to: path("pipe"), mode: 0o600)
             var bytes = [UInt8](repeating: 0, count: 10)
             #expect(read(reader, &bytes, 10) == 4)
-            #expect(try FileManager.default.attributesOfItem(atPath: path("pipe"))[.type] as? FileAttributeType != .typeRegular)
+            #expect(
+                try FileManager.default.attributesOfItem(atPath: path("pipe"))[.type] as? FileAttributeType
+                    != .typeRegular)
 
             // What is not finished leaves nothing.
             do {
@@ -81,7 +86,8 @@ import Testing
                 return path
             }
             func isDevice(_ path: String) throws -> Bool {
-                try FileManager.default.attributesOfItem(atPath: path)[.type] as? FileAttributeType == .typeCharacterSpecial
+                try FileManager.default.attributesOfItem(atPath: path)[.type] as? FileAttributeType
+                    == .typeCharacterSpecial
             }
             let (null, full) = (device("null", minor: 3), device("full", minor: 7))
             try WrittenFile.write("text", to: null, mode: 0o600)
@@ -148,7 +154,9 @@ import Testing
             let link = directory.appending(path: "link").path
             symlink("target", link)
             let mode = try permissions(directory.appending(path: "target").path)
-            let error = try #require(throws: FileFailure.self) { try DirectoryHandle.makePrivate(link, for: Self.someoneElse) }
+            let error = try #require(throws: FileFailure.self) {
+                try DirectoryHandle.makePrivate(link, for: Self.someoneElse)
+            }
             #expect(error.description.contains("symbolic link"), "\(error)")
             #expect(try permissions(directory.appending(path: "target").path) == mode)
             #expect(try owner(directory.appending(path: "target").path) == Int(geteuid()))
@@ -195,11 +203,14 @@ import Testing
         }
     }
 
-    @Test(.enabled(if: isRoot, "only root can give files away")) func othersWhoCanWriteOnTheWayAreNoticed() async throws {
+    @Test(.enabled(if: isRoot, "only root can give files away")) func othersWhoCanWriteOnTheWayAreNoticed() async throws
+    {
         try await withDirectory { directory in
             _ = try DirectoryHandle.makePrivate(directory.path)
             chmod(directory.path, 0o777)
-            let error = try #require(throws: FileFailure.self) { try DirectoryHandle.makePrivate(directory.path + "/x") }
+            let error = try #require(throws: FileFailure.self) {
+                try DirectoryHandle.makePrivate(directory.path + "/x")
+            }
             #expect(error.description.contains("others can write in \(directory.path)"), "\(error)")
             chmod(directory.path, 0o1777)
             _ = try DirectoryHandle.makePrivate(directory.path + "/x")

@@ -46,7 +46,8 @@ import Texts
 
     @Test func cancellationEndsTheRetries() async throws {
         let client = RedisClient(
-            try RedisConfiguration(url: "redis://127.0.0.1:1"), backoff: Backoff(first: .seconds(600), longest: .seconds(600)))
+            try RedisConfiguration(url: "redis://127.0.0.1:1"),
+            backoff: Backoff(first: .seconds(600), longest: .seconds(600)))
         let error = try await redisError { try await client.ping() }
         let retrying = Task { try await client.connectWithRetries() }
         retrying.cancel()

@@ -9,8 +9,10 @@ import Texts
         try await withRedis { _, place in
             let connection = try await RedisConnection.connect(place)
             let value = [UInt8](repeating: 0x78, count: 8_000)
-            // A server that cannot send its 80 MB of replies stops reading, and we must not only write then.
-            let replies = try await connection.send((0..<10_000).map { RedisCommand("ECHO", "\($0) ".redisBytes + value) })
+            // A server that cannot send its 80 MB of replies stops reading, and we must not only
+            // write then.
+            let replies = try await connection.send(
+                (0..<10_000).map { RedisCommand("ECHO", "\($0) ".redisBytes + value) })
             #expect(replies.count == 10_000)
             for (number, reply) in replies.enumerated() where reply != .bulk("\(number) ".redisBytes + value) {
                 Issue.record("reply \(number) is another's")
@@ -23,7 +25,9 @@ import Texts
         try await withRedis { _, place in
             let connection = try await RedisConnection.connect(place)
             let value = [UInt8](repeating: 7, count: 20 << 20)
-            let replies = try await connection.send([RedisCommand("PING"), RedisCommand("ECHO", value), RedisCommand("PING")])
+            let replies = try await connection.send([
+                RedisCommand("PING"), RedisCommand("ECHO", value), RedisCommand("PING"),
+            ])
             #expect(replies == [.simpleString("PONG"), .bulk(value), .simpleString("PONG")])
         }
     }
@@ -44,10 +48,12 @@ import Texts
         try await withRedis { _, place in
             let connection = try await RedisConnection.connect(place)
             let replies = try await connection.send([
-                RedisCommand("EVAL", "return {1, 'a', {}, false, redis.status_reply('S')}", 0), RedisCommand("GET", "none"),
+                RedisCommand("EVAL", "return {1, 'a', {}, false, redis.status_reply('S')}", 0),
+                RedisCommand("GET", "none"),
                 RedisCommand("BLPOP", "none", "0.001"),
             ])
-            #expect(replies == [.array([.integer(1), .bulk([0x61]), .array([]), .null, .simpleString("S")]), .null, .null])
+            #expect(
+                replies == [.array([.integer(1), .bulk([0x61]), .array([]), .null, .simpleString("S")]), .null, .null])
             #expect(try await connection.send([]).isEmpty)
         }
     }
@@ -56,7 +62,8 @@ import Texts
         try await withRedis { _, place in
             let connection = try await RedisConnection.connect(place)
             let replies = try await connection.send([
-                RedisCommand("SET", "k", "v"), RedisCommand("INCR", "k"), RedisCommand("NONSENSE"), RedisCommand("GET", "k"),
+                RedisCommand("SET", "k", "v"), RedisCommand("INCR", "k"), RedisCommand("NONSENSE"),
+                RedisCommand("GET", "k"),
             ])
             #expect(replies[0] == .simpleString("OK"))
             #expect(throws: RedisError.self) { try replies[1].get() }
@@ -79,7 +86,9 @@ import Texts
             #expect(try await connection.command("ACL", "WHOAMI").string == "alice")
             #expect(try await connection.command("CLIENT", "INFO").string?.contains(" db=3 ") == true)
             for wrong in ["redis://alice:x@\(host):\(port)", "redis://\(host):\(port)"] {
-                let error = try await redisError { _ = try await RedisConnection.connect(RedisConfiguration(url: wrong)) }
+                let error = try await redisError {
+                    _ = try await RedisConnection.connect(RedisConfiguration(url: wrong))
+                }
                 #expect(error.kind == .server && !error.isRetriable)
             }
         }
@@ -103,7 +112,8 @@ import Texts
     @Test func manyBlockedCommandsLeaveThePoolFree() async throws {
         try await withRedis { _, place in
             let watcher = try await RedisConnection.connect(place)
-            // More than the cooperative pool has threads: waits that ran there would leave none to go on with.
+            // More than the cooperative pool has threads: waits that ran there would leave none to
+            // go on with.
             let count = ProcessInfo.processInfo.activeProcessorCount * 2
             let blocked = Task {
                 try await withThrowingTaskGroup { group in

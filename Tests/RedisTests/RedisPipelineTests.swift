@@ -11,18 +11,22 @@ import Texts
             #expect(await items.next() == .joined)
             // From nothing to 64 KiB, any bytes, more than a socket holds.
             let messages = (0..<2_000).map { number in
-                [UInt8](repeating: UInt8(number % 256), count: number % 40 == 39 ? 64 << 10 : number) + "\r\n".redisBytes
+                [UInt8](repeating: UInt8(number % 256), count: number % 40 == 39 ? 64 << 10 : number)
+                    + "\r\n".redisBytes
             }
             async let sending: Void = {
                 for start in stride(from: 0, to: messages.count, by: 250) {
                     var pipeline = RedisPipeline()
-                    for number in start..<start + 250 { pipeline.publish(messages[number], to: "c.\(number)".redisBytes) }
+                    for number in start..<start + 250 {
+                        pipeline.publish(messages[number], to: "c.\(number)".redisBytes)
+                    }
                     #expect(pipeline.count == 250 && pipeline.size > 250 * 20)
                     try await client.send(pipeline)
                 }
             }()
             for number in 0..<messages.count {
-                #expect(await items.next() == .message(channel: "c.\(number)", pattern: "c.*", payload: messages[number]))
+                #expect(
+                    await items.next() == .message(channel: "c.\(number)", pattern: "c.*", payload: messages[number]))
             }
             try await sending
         }
@@ -45,7 +49,8 @@ import Texts
         }
     }
 
-    /// A server that is killed while it owes replies: nobody knows what it did, and the next call connects anew.
+    /// A server that is killed while it owes replies: nobody knows what it did, and the next call
+    /// connects anew.
     @Test func aLostConnectionIsTold() async throws {
         try await withRedis { server, place in
             let client = RedisClient(place)

@@ -22,7 +22,8 @@ import Texts
         }
     }
 
-    /// Memory is bounded whatever somebody publishes: the line is cut, and taken up again behind it.
+    /// Memory is bounded whatever somebody publishes: the line is cut, and taken up again behind
+    /// it.
     @Test func aMessageThatIsTooLongIsNotKept() async throws {
         try await withRedis { _, place in
             let client = RedisClient(place)
@@ -140,7 +141,8 @@ import Texts
                 item = await items.next()
             }
             #expect(item?.isLost == true)
-            // What we would have read ahead is here: the kernel's buffers and the server's 4 MiB, not the rest.
+            // What we would have read ahead is here: the kernel's buffers and the server's 4 MiB,
+            // not the rest.
             #expect(received < 1024, "64 KiB each")
             #expect(await items.next() == .joined)
         }
@@ -180,7 +182,9 @@ import Texts
 
     private func pings(_ client: RedisClient) async throws -> Int {
         let text = try await client.command("INFO", "commandstats").string ?? ""
-        guard let line = text.split(separator: "\r\n").first(where: { $0.hasPrefix("cmdstat_ping:calls=") }) else { return 0 }
+        guard let line = text.split(separator: "\r\n").first(where: { $0.hasPrefix("cmdstat_ping:calls=") }) else {
+            return 0
+        }
         return Int(line.dropFirst("cmdstat_ping:calls=".count).prefix { $0 != "," }) ?? 0
     }
 }

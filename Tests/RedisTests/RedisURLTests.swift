@@ -38,12 +38,14 @@ import Testing
         ("localhost:6379", "scheme"), ("http://h", "scheme"), ("redis://", "no host"), ("redis://:6379", "no host"),
         ("redis://:secret@", "no host"), ("redis://:secret@h:0", "port"), ("redis://:secret@h:65536", "port"),
         ("redis://:secret@h:+1", "port"), ("redis://:secret@h:", "port"), ("redis://:secret@h/x", "database"),
-        ("redis://:secret@h/-1", "database"), ("redis://:secret@h/+1", "database"), ("redis://:secret@h/1/2", "database"),
+        ("redis://:secret@h/-1", "database"), ("redis://:secret@h/+1", "database"),
+        ("redis://:secret@h/1/2", "database"),
         ("redis://:se/secret@h", "%2F"), ("redis://:se?secret@h", "%3F"), ("redis://:secret%zz@h", "%25"),
         ("redis://:secret%2@h", "%25"), ("redis://:secret%ff@h", "UTF-8"), ("redis://:secret%00@h", "UTF-8"),
         ("redis://secret@h", "user without a password"), ("redis://[::1", "]"), ("redis://[h]", "IPv6"),
         ("unix://secret/path", "unix:///path"), ("unix://", "absolute path"), ("unix:///a?secret=1", "?db="),
-        ("unix:///a?db=1&secret=1", "?db="), ("unix:///a?requirepeer=", "requirepeer="), ("unix:///a?db=1?secret", "database"),
+        ("unix:///a?db=1&secret=1", "?db="), ("unix:///a?requirepeer=", "requirepeer="),
+        ("unix:///a?db=1?secret", "database"),
         ("rediss://u:secret@h", "stunnel"), ("rediss://h", "hiredis 0.14 as shipped by Debian 12 has no TLS"),
     ])
     func refuses(url: String, because part: String) throws {

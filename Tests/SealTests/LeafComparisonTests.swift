@@ -18,7 +18,9 @@ struct LeafComparisonTests {
         for position in 1...Position(sealed.count) {
             comparison.compare(at: position, sealed: leaf(sealed[Int(position) - 1]), row: table[position].map(leaf))
         }
-        for (position, number) in behind.sorted(by: { $0.key < $1.key }) { comparison.behind(leaf(number), at: position) }
+        for (position, number) in behind.sorted(by: { $0.key < $1.key }) {
+            comparison.behind(leaf(number), at: position)
+        }
         return comparison.end()
     }
 
@@ -68,7 +70,8 @@ struct LeafComparisonTests {
                     Difference(kind: .moved, positions: Position(position)...99, shift: -1),
                 ])
         }
-        #expect(Self.differences(sealed: sealed, table: Self.table(Array(sealed.dropLast()))) == [Self.one(.removed, 100)])
+        #expect(
+            Self.differences(sealed: sealed, table: Self.table(Array(sealed.dropLast()))) == [Self.one(.removed, 100)])
     }
 
     /// The last of the seal has moved behind its end.
@@ -97,7 +100,8 @@ struct LeafComparisonTests {
             ])
     }
 
-    /// Memory is bounded: beyond the limit what was moved is told as altered, and nothing is overlooked.
+    /// Memory is bounded: beyond the limit what was moved is told as altered, and nothing is
+    /// overlooked.
     @Test func bounded() {
         let reversed = Array(sealed.reversed())
         let found = Self.differences(sealed: sealed, table: Self.table(reversed), limit: 10)
@@ -109,7 +113,8 @@ struct LeafComparisonTests {
         #expect(comparison.end().count == 5)
     }
 
-    /// Whatever is done to a table, it is found, and nothing else: checked against the tables themselves.
+    /// Whatever is done to a table, it is found, and nothing else: checked against the tables
+    /// themselves.
     @Test func anything() {
         let seed = UInt64.random(in: 0...UInt64.max)
         print("seed \(seed)")

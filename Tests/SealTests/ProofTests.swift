@@ -10,7 +10,8 @@ import TransparencyLog
 @testable import Seal
 
 struct ProofTests {
-    /// Every event of a ledger is proved, read back from its text and checked; and no part of a proof can be another.
+    /// Every event of a ledger is proved, read back from its text and checked; and no part of a
+    /// proof can be another.
     @Test func everyEvent() async throws {
         try await SealedLedger.with { sealed in
             try await sealed.fill(530)
@@ -42,14 +43,17 @@ struct ProofTests {
             for (number, change) in changes.enumerated() {
                 var forged = proof
                 change(&forged.event)
-                #expect(throws: EventProof.NotProved.self, "change \(number)") { try forged.check(by: sealed.key.verifier) }
+                #expect(throws: EventProof.NotProved.self, "change \(number)") {
+                    try forged.check(by: sealed.key.verifier)
+                }
             }
             let stranger = try SealKey(name: sealed.key.name)
             #expect(throws: SignedCheckpoint.NotSigned.self) { try proof.check(by: stranger.verifier) }
         }
     }
 
-    /// What another reader would take from the text instead, or believe beside it, is not in a proof.
+    /// What another reader would take from the text instead, or believe beside it, is not in a
+    /// proof.
     @Test func nothingBesideTheEvent() async throws {
         try await SealedLedger.with { sealed in
             try await sealed.fill(3)
@@ -58,7 +62,8 @@ struct ProofTests {
             let json = String(decoding: proof.proof.extra, as: UTF8.self)
             #expect(try EventProof.list(proof.text) == [proof])
             for forged in [
-                json.replacing("\"data\":", with: #""data":"{\"forged\":1}","data":"#), json.dropLast() + #","data":"{}"}"#,
+                json.replacing("\"data\":", with: #""data":"{\"forged\":1}","data":"#),
+                json.dropLast() + #","data":"{}"}"#,
                 json.dropLast() + #","d\u0061ta":"{}"}"#, json.dropLast() + #","actor":"mallory"}"#,
                 json.dropLast() + #","data_sha256":null,"data_sha256":null}"#,
             ] {
@@ -81,7 +86,9 @@ struct ProofTests {
             try await sealed.fill(3)
             _ = try await sealed.sealer().sealUntilHead()
             let seal = SealProofs(sealed.ledger.store)
-            let failure = await #expect(throws: FileFailure.self) { try await seal.write(to: TileDirectory(path: tiles)) }
+            let failure = await #expect(throws: FileFailure.self) {
+                try await seal.write(to: TileDirectory(path: tiles))
+            }
             #expect(failure?.description.contains("tile is a symbolic link") == true)
             #expect(try FileManager.default.contentsOfDirectory(atPath: victim).isEmpty)
             // A link in the place of a file is replaced, and what it leads to stays.
@@ -102,7 +109,9 @@ struct ProofTests {
             try await SealedLedger.with { other in
                 try await other.fill(7)
                 _ = try await other.sealer().sealUntilHead()
-                await #expect(throws: HistoryRewritten.self) { try await SealProofs(other.ledger.store).write(to: directory) }
+                await #expect(throws: HistoryRewritten.self) {
+                    try await SealProofs(other.ledger.store).write(to: directory)
+                }
             }
             #expect(try directory.checkpoint() == kept)
         }
@@ -174,7 +183,8 @@ struct ProofTests {
         }
     }
 
-    /// What was touched cannot be proved: it is said, and nothing is given out that looks like a proof.
+    /// What was touched cannot be proved: it is said, and nothing is given out that looks like a
+    /// proof.
     @Test func touched() async throws {
         try await SealedLedger.with { sealed in
             try await sealed.fill(30)
@@ -244,7 +254,9 @@ struct ProofTests {
         try await SealedLedger.with { sealed in
             for job in TwoSpellings.both { try await sealed.ledger.queue(job) }
             for job in TwoSpellings.both { try await sealed.ledger.progress(job, 1) }
-            for job in TwoSpellings.both { _ = try await sealed.ledger.store.append(NewEvent(type: "finished"), to: job) }
+            for job in TwoSpellings.both {
+                _ = try await sealed.ledger.store.append(NewEvent(type: "finished"), to: job)
+            }
             _ = try await sealed.sealer().sealUntilHead()
             let seal = SealProofs(sealed.ledger.store)
             var lives: [[EventProof]] = []
@@ -260,7 +272,8 @@ struct ProofTests {
         }
     }
 
-    /// A job with more data than is proved at once is refused, and proved with hashes in their place.
+    /// A job with more data than is proved at once is refused, and proved with hashes in their
+    /// place.
     @Test func muchData() async throws {
         try await SealedLedger.with { sealed in
             let store = sealed.ledger.store
@@ -291,19 +304,23 @@ struct ProofTests {
                 let checkpoint = try #require(try await seal.write(to: directory))
                 #expect(try directory.checkpoint() == checkpoint)
                 #expect(try await directory.edge(at: checkpoint.head.size)?.root == checkpoint.head.root)
-                let answer = try await SealVerification(sealed.ledger.store, key: sealed.key.verifier, directory: directory).run()
+                let answer = try await SealVerification(
+                    sealed.ledger.store, key: sealed.key.verifier, directory: directory
+                ).run()
                 #expect(answer.isClean && answer.position == checkpoint.head.size)
             }
             // The ledger's own seal gone and the events altered: the directory knows.
             try await sealed.tamper(
                 "UPDATE events SET total = 7 WHERE position = 300; DELETE FROM seal_tiles; DELETE FROM seal_checkpoints; DELETE FROM seal"
             )
-            let answer = try await SealVerification(sealed.ledger.store, key: sealed.key.verifier, directory: directory).run()
+            let answer = try await SealVerification(sealed.ledger.store, key: sealed.key.verifier, directory: directory)
+                .run()
             #expect(answer.findings.map(\.brief) == ["altered 300"])
         }
     }
 
-    /// An anchor, which is a witness with a file, keeps what it has seen when the ledger is restored from an older backup.
+    /// An anchor, which is a witness with a file, keeps what it has seen when the ledger is
+    /// restored from an older backup.
     @Test func anchor() async throws {
         try await SealedLedger.with { sealed in
             let file = CheckpointFile(path: sealed.directory.appending(path: "anchor").path)

@@ -9,8 +9,8 @@ import TransparencyLog
 @testable import Seal
 
 @Suite struct SealerTests {
-    /// Everything that is appended is sealed, in windows of any size, and every checkpoint has the root of the leaves that docs/audit.md
-    /// describes.
+    /// Everything that is appended is sealed, in windows of any size, and every checkpoint has the
+    /// root of the leaves that docs/audit.md describes.
     @Test(arguments: [1, 7, 256, 65_536])
     func sealsTheLog(window: Int) async throws {
         try await SealedLedger.with { sealed in
@@ -35,7 +35,8 @@ import TransparencyLog
         }
     }
 
-    /// While events come from several appenders, sealers come and go, two at a time: what is sealed at the end is what they left.
+    /// While events come from several appenders, sealers come and go, two at a time: what is sealed
+    /// at the end is what they left.
     @Test func sealersComeAndGo() async throws {
         try await SealedLedger.with { sealed in
             try await withThrowingTaskGroup(of: Void.self) { group in
@@ -59,12 +60,15 @@ import TransparencyLog
             #expect(try await sealed.sealer().sealUntilHead() == 1600)
             let leaves = try await sealed.leaves()
             let roots = roots(leaves)
-            for checkpoint in try await sealed.checkpoints() { #expect(checkpoint.head.root == roots[Int(checkpoint.head.size)]) }
+            for checkpoint in try await sealed.checkpoints() {
+                #expect(checkpoint.head.root == roots[Int(checkpoint.head.size)])
+            }
             try await sealed.checkTiles(leaves)
         }
     }
 
-    /// The key is changed, and changed back, and changed again, while nothing is appended: the last checkpoint is always of the key in use.
+    /// The key is changed, and changed back, and changed again, while nothing is appended: the last
+    /// checkpoint is always of the key in use.
     @Test func keysComeBack() async throws {
         try await SealedLedger.with { sealed in
             try await sealed.fill(10)
@@ -141,7 +145,8 @@ import TransparencyLog
         }
     }
 
-    /// It was killed between the signature and the commit: then the same is sealed again, and goes on.
+    /// It was killed between the signature and the commit: then the same is sealed again, and goes
+    /// on.
     @Test func killedBeforeTheCommit() async throws {
         try await SealedLedger.with { sealed in
             try await sealed.fill(300)
@@ -153,7 +158,9 @@ import TransparencyLog
             try await sealed.fill(100, from: 1000)
             #expect(try await sealed.sealer(window: 70).sealUntilHead() == 400)
             let roots = roots(try await sealed.leaves())
-            for checkpoint in try await sealed.checkpoints() { #expect(checkpoint.head.root == roots[Int(checkpoint.head.size)]) }
+            for checkpoint in try await sealed.checkpoints() {
+                #expect(checkpoint.head.root == roots[Int(checkpoint.head.size)])
+            }
         }
     }
 
@@ -194,7 +201,8 @@ import TransparencyLog
         }
     }
 
-    /// A stopped sealer says why where an operator looks, and goes on by itself when the reason is gone.
+    /// A stopped sealer says why where an operator looks, and goes on by itself when the reason is
+    /// gone.
     @Test func stopsAndGoesOn() async throws {
         try await SealedLedger.with { sealed in
             try await sealed.fill(20)
@@ -229,7 +237,8 @@ import TransparencyLog
                     "the last checkpoint is of 20"
                 ),
                 (
-                    "UPDATE seal_checkpoints SET note = 'x' || note", "UPDATE seal_checkpoints SET note = substr(note, 2)",
+                    "UPDATE seal_checkpoints SET note = 'x' || note",
+                    "UPDATE seal_checkpoints SET note = substr(note, 2)",
                     "it was altered"
                 ),
             ] {

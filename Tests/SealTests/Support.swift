@@ -34,14 +34,17 @@ struct SealedLedger: Sendable {
             window: window, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
 
-    func state() async throws -> SealState { try await ledger.store.pool.withConnection { try await SealState.load(on: $0) } }
+    func state() async throws -> SealState {
+        try await ledger.store.pool.withConnection { try await SealState.load(on: $0) }
+    }
 
     /// Waits until the events up to `position` are sealed.
     func sealed(_ position: Position) async throws {
         _ = try await eventually("\(position) events are sealed") { try await state().size >= position ? true : nil }
     }
 
-    /// Appends events of several jobs: of all types, with and without metadata and times, with odd texts.
+    /// Appends events of several jobs: of all types, with and without metadata and times, with odd
+    /// texts.
     @discardableResult
     func fill(_ count: Int, from first: Int = 0) async throws -> Position {
         var requests: [AppendRequest] = []
@@ -56,9 +59,12 @@ struct SealedLedger: Sendable {
                 switch step {
                 case 0:
                     NewEvent(
-                        type: "queued", data: #"{"name":"test","total":\#(number % 7 == 0 ? 0 : 50)}"#, metadata: metadata,
+                        type: "queued", data: #"{"name":"test","total":\#(number % 7 == 0 ? 0 : 50)}"#,
+                        metadata: metadata,
                         occurredAt: moment)
-                case 8: NewEvent(type: "truncated", data: #"{"reason":"é","limit":1}"#, metadata: metadata, occurredAt: moment)
+                case 8:
+                    NewEvent(
+                        type: "truncated", data: #"{"reason":"é","limit":1}"#, metadata: metadata, occurredAt: moment)
                 case 9:
                     NewEvent(
                         type: number % 20 == 9 ? "failed" : "finished", data: #"{"error":"none",  "results":{}}"#,
@@ -86,9 +92,12 @@ struct SealedLedger: Sendable {
                   FROM events ORDER BY position
                 """
             ).map { row in
-                func hash(_ column: Int) throws -> MerkleHash { .plain(Array(try row.decode(column, as: String.self).utf8)[...]) }
+                func hash(_ column: Int) throws -> MerkleHash {
+                    .plain(Array(try row.decode(column, as: String.self).utf8)[...])
+                }
                 return EventLeaf(
-                    id: try row.decode(0), category: try row.decode(1), stream: try row.decode(2), version: try row.decode(3),
+                    id: try row.decode(0), category: try row.decode(1), stream: try row.decode(2),
+                    version: try row.decode(3),
                     type: try row.decode(4), dataHash: try hash(5), metadataHash: try hash(6),
                     occurredAt: try row.decode(7, as: PostgresTimestamp?.self).map(Timestamp.init),
                     recordedAt: Timestamp(try row.decode(8, as: PostgresTimestamp.self)), total: try row.decode(9),

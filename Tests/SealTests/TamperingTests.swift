@@ -8,7 +8,8 @@ import TransparencyLog
 
 @testable import Seal
 
-/// What whoever owns the database can do to the log, with the triggers off: all of it is found, and named by position.
+/// What whoever owns the database can do to the log, with the triggers off: all of it is found, and
+/// named by position.
 @Suite struct TamperingTests {
     /// JOBLEDGER_SOAK=1 for a million events.
     private static let count = ProcessInfo.processInfo.environment["JOBLEDGER_SOAK"] == nil ? 20_000 : 1_000_000
@@ -25,7 +26,8 @@ import TransparencyLog
         }
     }
 
-    /// A sealed log of `n` events and what is done to it, with what must be found: kind and positions, all of them and no other.
+    /// A sealed log of `n` events and what is done to it, with what must be found: kind and
+    /// positions, all of them and no other.
     private static func cases(_ n: Int) -> [Case] {
         // Not where tiles begin or end, but for the last ones.
         let (a, b) = (n / 3 + 5, n / 2 + 77)
@@ -39,16 +41,21 @@ import TransparencyLog
         /// A job has ten events, one behind the other.
         let job = (a / 10) * 10 + 1
         return [
-            Case("a byte of data", "UPDATE events SET data = (data::text || ' ')::json WHERE position = \(a)", "altered \(a)"),
+            Case(
+                "a byte of data", "UPDATE events SET data = (data::text || ' ')::json WHERE position = \(a)",
+                "altered \(a)"),
             Case(
                 "a digit of data",
                 "UPDATE events SET data = replace(data::text, 'completed\":', 'completed\":1')::json WHERE position = \(job + 2)",
                 "altered \(job + 2)"),
-            Case("metadata", "UPDATE events SET metadata = '{\"actor\":\"eve\"}' WHERE position = \(b)", "altered \(b)"),
             Case(
-                "when it was recorded", "UPDATE events SET recorded_at = recorded_at + '1 microsecond' WHERE position = \(a)",
+                "metadata", "UPDATE events SET metadata = '{\"actor\":\"eve\"}' WHERE position = \(b)", "altered \(b)"),
+            Case(
+                "when it was recorded",
+                "UPDATE events SET recorded_at = recorded_at + '1 microsecond' WHERE position = \(a)",
                 "altered \(a)"),
-            Case("when it occurred", "UPDATE events SET occurred_at = 'infinity' WHERE position = \(a)", "altered \(a)"),
+            Case(
+                "when it occurred", "UPDATE events SET occurred_at = 'infinity' WHERE position = \(a)", "altered \(a)"),
             Case("its id", "UPDATE events SET event_id = gen_random_uuid() WHERE position = \(a)", "altered \(a)"),
             Case("whose it is", "UPDATE events SET stream_id = stream_id || '!' WHERE position = \(a)", "altered \(a)"),
             Case("its category", "UPDATE events SET category = 'x' WHERE position = \(a)", "altered \(a)"),
@@ -74,7 +81,8 @@ import TransparencyLog
                 """, "altered \(job + 3)", "altered \(job + 5)"),
             Case("one removed", "DELETE FROM events WHERE position = \(a)", "removed \(a)"),
             Case(
-                "one removed, the rest renumbered", "DELETE FROM events WHERE position = \(a); \(shift(from: a, by: -1))",
+                "one removed, the rest renumbered",
+                "DELETE FROM events WHERE position = \(a); \(shift(from: a, by: -1))",
                 "removed \(a)", "moved \(a)-\(n - 1)"),
             Case(
                 "one removed, the rest renumbered, versions too",
@@ -82,12 +90,15 @@ import TransparencyLog
                 DELETE FROM events WHERE position = \(job + 4); UPDATE events SET version = version - 1 WHERE position BETWEEN \(job + 5) AND \(job + 9);
                 \(shift(from: job + 4, by: -1))
                 """,
-                // Which of the job's events is gone cannot be told: each that is left is another than was sealed.
-                "altered \(job + 4)", "altered \(job + 5)", "altered \(job + 6)", "altered \(job + 7)", "altered \(job + 8)",
+                // Which of the job's events is gone cannot be told: each that is left is another
+                // than was sealed.
+                "altered \(job + 4)", "altered \(job + 5)", "altered \(job + 6)", "altered \(job + 7)",
+                "altered \(job + 8)",
                 "removed \(job + 9)", "moved \(job + 9)-\(n - 1)"),
             Case("the last removed", "DELETE FROM events WHERE position = \(n)", "removed \(n)"),
             Case(
-                "the first removed, the rest renumbered", "DELETE FROM events WHERE position = 1; \(shift(from: 1, by: -1))",
+                "the first removed, the rest renumbered",
+                "DELETE FROM events WHERE position = 1; \(shift(from: 1, by: -1))",
                 "removed 1", "moved 1-\(n - 1)"),
             Case(
                 "one added at the end of the sealed part",
@@ -117,15 +128,18 @@ import TransparencyLog
                 """, "removed \(n + 1)-\(n + 2)"),
             Case(
                 "a whole job removed", "DELETE FROM events WHERE position BETWEEN \(job) AND \(job + 9)",
-                "removed \(job)", "removed \(job + 1)", "removed \(job + 2)", "removed \(job + 3)", "removed \(job + 4)",
+                "removed \(job)", "removed \(job + 1)", "removed \(job + 2)", "removed \(job + 3)",
+                "removed \(job + 4)",
                 "removed \(job + 5)",
                 "removed \(job + 6)", "removed \(job + 7)", "removed \(job + 8)", "removed \(job + 9)"),
             Case(
                 "a whole job removed, the rest renumbered",
                 "DELETE FROM events WHERE position BETWEEN \(job) AND \(job + 9); \(shift(from: job, by: -10))",
-                "removed \(job)", "moved \(job)-\(n - 10)", "removed \(job + 1)", "removed \(job + 2)", "removed \(job + 3)",
+                "removed \(job)", "moved \(job)-\(n - 10)", "removed \(job + 1)", "removed \(job + 2)",
+                "removed \(job + 3)",
                 "removed \(job + 4)",
-                "removed \(job + 5)", "removed \(job + 6)", "removed \(job + 7)", "removed \(job + 8)", "removed \(job + 9)"),
+                "removed \(job + 5)", "removed \(job + 6)", "removed \(job + 7)", "removed \(job + 8)",
+                "removed \(job + 9)"),
         ]
     }
 
@@ -151,7 +165,8 @@ import TransparencyLog
         }
     }
 
-    /// Events, tiles and all of the seal rewritten together: found as far as the signature reaches, and by who has a checkpoint.
+    /// Events, tiles and all of the seal rewritten together: found as far as the signature reaches,
+    /// and by who has a checkpoint.
     @Test func sealRewritten() async throws {
         try await SealedLedger.with { sealed in
             try await sealed.fillMuch(3000)
@@ -170,7 +185,9 @@ import TransparencyLog
             // With tiles from elsewhere it is named all the same.
             try await sealed.putBack()
             #expect(try await sealed.verify().findings.map(\.brief) == ["tile 513-768"])
-            #expect(try await sealed.verify().findings[0].message.contains("the events that it stands for are what was sealed"))
+            #expect(
+                try await sealed.verify().findings[0].message.contains(
+                    "the events that it stands for are what was sealed"))
             try await connection.execute(
                 script:
                     "ALTER TABLE seal_tiles DISABLE TRIGGER ALL; DELETE FROM seal_tiles WHERE number = 2; ALTER TABLE seal_tiles ENABLE TRIGGER ALL"
@@ -219,14 +236,20 @@ import TransparencyLog
                 ),
                 ("UPDATE seal SET edge = ''", "the events themselves give what was signed"),
                 ("DELETE FROM seal", "the events themselves give what was signed"),
-                ("UPDATE seal_checkpoints SET note = 'x' || note WHERE size = 1600", "held against the checkpoint of 1500"),
+                (
+                    "UPDATE seal_checkpoints SET note = 'x' || note WHERE size = 1600",
+                    "held against the checkpoint of 1500"
+                ),
                 (
                     "UPDATE seal_checkpoints SET note = replace(note, '1600', '1599') WHERE size = 1600",
                     "held against the checkpoint of 1500"
                 ),
                 ("DELETE FROM seal_checkpoints WHERE size = 1600", "held against the checkpoint of 1500"),
                 ("DELETE FROM seal_checkpoints", "there is no checkpoint"),
-                ("UPDATE seal_checkpoints SET note = 'x'", "no checkpoint of the last 3 has a signature and a root that hold"),
+                (
+                    "UPDATE seal_checkpoints SET note = 'x'",
+                    "no checkpoint of the last 3 has a signature and a root that hold"
+                ),
             ] {
                 try await sealed.tamper(damage)
                 let answer = try await sealed.verify()
@@ -259,7 +282,8 @@ import TransparencyLog
             let repaired = try await sealed.verify()
             #expect(repaired.findings.map(\.brief) == ["tile 1-65536"])
             #expect(repaired.findings[0].message.contains("give what was signed"))
-            try await sealed.tamper("DELETE FROM seal_tiles WHERE level = 1; UPDATE events SET total = 77 WHERE position = 60000")
+            try await sealed.tamper(
+                "DELETE FROM seal_tiles WHERE level = 1; UPDATE events SET total = 77 WHERE position = 60000")
             #expect(try await sealed.verify().findings.map(\.brief) == ["tile 1-65536", "altered 60000"])
             try await sealed.tamper("DELETE FROM seal_tiles WHERE level = 0 AND number = 3")
             let lost = try await sealed.verify()
@@ -296,7 +320,8 @@ import TransparencyLog
             #expect(try await sealed.verify().findings.map(\.brief) == ["checkpoint 0"])
             let roots = roots(try await sealed.leaves())
             func checkpoint(_ size: Int, _ root: MerkleHash) throws -> SignedCheckpoint {
-                try SignedCheckpoint(TreeHead(origin: sealed.key.name, size: Int64(size), root: root), signedBy: sealed.key)
+                try SignedCheckpoint(
+                    TreeHead(origin: sealed.key.name, size: Int64(size), root: root), signedBy: sealed.key)
             }
             // 60 are sealed, 100 are there.
             try await sealed.tamper(
@@ -331,7 +356,8 @@ extension SealedLedger {
         try await SealVerification(ledger.store, key: key, against: against).run(from: from, to: to)
     }
 
-    func verify(against: [SignedCheckpoint] = [], from: Position = 1, to: Position = .max) async throws -> SealVerification.Answer
+    func verify(against: [SignedCheckpoint] = [], from: Position = 1, to: Position = .max) async throws
+        -> SealVerification.Answer
     {
         try await verify(key: key.verifier, against: against, from: from, to: to)
     }
@@ -355,7 +381,8 @@ extension SealedLedger {
         }
     }
 
-    /// Takes away what the tables check by themselves: keys and types stay, for a forger keeps to them as well.
+    /// Takes away what the tables check by themselves: keys and types stay, for a forger keeps to
+    /// them as well.
     func allowAnything() async throws {
         try await tamper("ALTER TABLE events DROP CONSTRAINT events_job_type")
     }

@@ -25,7 +25,8 @@ import Texts
         #expect(Set([ExactText(one), ExactText(other)]).count == 2)
     }
 
-    /// Of every kind of string that Swift keeps in its own way: short, long, a constant, a part of another one.
+    /// Of every kind of string that Swift keeps in its own way: short, long, a constant, a part of
+    /// another one.
     @Test(arguments: ["", "job-7", "job-0000000000000000000000000000000000007", "jos\u{E9}", "\u{1F600}"])
     func equalBytesAreOne(text: String) {
         let made = ExactText(String(decoding: Array(text.utf8), as: UTF8.self))

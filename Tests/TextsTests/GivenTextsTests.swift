@@ -3,9 +3,11 @@ import Testing
 @testable import Texts
 
 @Suite struct GivenTextsTests {
-    /// é in Latin-1, half of an é, half of a surrogate pair, an overlong slash, and nothing but bytes.
+    /// é in Latin-1, half of an é, half of a surrogate pair, an overlong slash, and nothing but
+    /// bytes.
     private static let broken: [[UInt8]] = [
-        Array("jos".utf8) + [0xE9], [0xC3], [0xED, 0xA0, 0x80], [0xC0, 0xAF], [0xFF, 0xFE], Array(repeating: 0x80, count: 200),
+        Array("jos".utf8) + [0xE9], [0xC3], [0xED, 0xA0, 0x80], [0xC0, 0xAF], [0xFF, 0xFE],
+        Array(repeating: 0x80, count: 200),
     ]
 
     @Test(arguments: broken)

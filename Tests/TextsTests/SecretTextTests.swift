@@ -9,7 +9,9 @@ import Texts
         var dumped = ""
         dump(Holder(), to: &dumped)
         dump([secret], to: &dumped)
-        let texts = ["\(secret)", "\(Holder())", "\([secret])", String(reflecting: secret), String(reflecting: Holder()), dumped]
+        let texts = [
+            "\(secret)", "\(Holder())", "\([secret])", String(reflecting: secret), String(reflecting: Holder()), dumped,
+        ]
         for text in texts { #expect(!text.contains("hunter2") && !text.isEmpty) }
         #expect(secret.revealed == "hunter2")
     }

@@ -50,7 +50,8 @@ struct TiledTree {
     func hashes(_ tile: Tile) -> [MerkleHash]? { tiles[tile] ?? edge.hashes(of: tile) }
 
     func inclusion(_ index: Int64, _ size: Int64) throws -> InclusionProof {
-        InclusionProof(index: index, hashes: InclusionProof.ranges(index: index, size: size).compactMap { $0.hash(hashes) })
+        InclusionProof(
+            index: index, hashes: InclusionProof.ranges(index: index, size: size).compactMap { $0.hash(hashes) })
     }
 
     func consistency(_ old: Int64, _ new: Int64) -> ConsistencyProof {

@@ -24,7 +24,8 @@ struct NoteTests {
         #expect(!note.isSigned(byAnyOf: []))
     }
 
-    /// A signature by a stranger is passed over; a false one in the name of a key that is known is not.
+    /// A signature by a stranger is passed over; a false one in the name of a key that is known is
+    /// not.
     @Test func severalSignatures() throws {
         let (own, stranger) = (try SealKey(name: "ledger/a"), try SealKey(name: "ledger/b"))
         let head = TreeHead(origin: "ledger/a", size: 0, root: .ofNothing)
@@ -63,12 +64,17 @@ struct NoteTests {
         let again = try SignedCheckpoint(checkpoint.text)
         #expect(again == checkpoint)
         try again.verify(by: key.verifier)
-        #expect(throws: SignedCheckpoint.NotSigned.self) { try again.verify(by: try SealKey(name: "ledger/a").verifier) }
-        #expect(throws: SignedCheckpoint.NotSigned.self) { try again.verify(by: try SealKey(name: "ledger/b").verifier) }
+        #expect(throws: SignedCheckpoint.NotSigned.self) {
+            try again.verify(by: try SealKey(name: "ledger/a").verifier)
+        }
+        #expect(throws: SignedCheckpoint.NotSigned.self) {
+            try again.verify(by: try SealKey(name: "ledger/b").verifier)
+        }
         #expect(try TreeHead(head.text + "more\n") == head)
         let root = MerkleHash.leaf([7]).base64
         let wrong = [
-            "", "a\n", "a\n1\n", "a\n1\n\(root)", "a\n01\n\(root)\n", "a\n-1\n\(root)\n", "a\n+1\n\(root)\n", "a\n1 \n\(root)\n",
+            "", "a\n", "a\n1\n", "a\n1\n\(root)", "a\n01\n\(root)\n", "a\n-1\n\(root)\n", "a\n+1\n\(root)\n",
+            "a\n1 \n\(root)\n",
             "a\n0\n\(root)\n", "\n1\n\(root)\n", "a\n1\n\(root.dropLast())\n", "a\n1\n\(root)\n\n",
             "a\n99999999999999999999\n\(root)\n",
         ]

@@ -44,10 +44,14 @@ struct ProofTextTests {
         #expect(proof.checkpoint.head.size == 109_482)
         #expect(proof.text == text)
         for (old, new) in [
-            ("@v1", "@v2"), ("YWdl", "YWd"), ("index 73894", "index 073894"), ("index 73894", "index -1"), ("index 73894\n", ""),
-            ("gSKy", "gSK"), ("\n\nexample", "\nexample"), ("109482", "1e5"), ("sFodV", "sFod"), ("— example", "- example"),
+            ("@v1", "@v2"), ("YWdl", "YWd"), ("index 73894", "index 073894"), ("index 73894", "index -1"),
+            ("index 73894\n", ""),
+            ("gSKy", "gSK"), ("\n\nexample", "\nexample"), ("109482", "1e5"), ("sFodV", "sFod"),
+            ("— example", "- example"),
         ] {
-            #expect(throws: Malformed.self, "\(old)") { try LogProof(text.replacing(old, with: new, maxReplacements: 1)) }
+            #expect(throws: Malformed.self, "\(old)") {
+                try LogProof(text.replacing(old, with: new, maxReplacements: 1))
+            }
         }
     }
 
@@ -55,7 +59,9 @@ struct ProofTextTests {
         let update = CheckpointUpdate(
             oldSize: 7, proof: ConsistencyProof(hashes: [.leaf([1]), .leaf([2])]), checkpoint: checkpoint)
         #expect(try CheckpointUpdate(update.text) == update)
-        for wrong in ["", "old 7\n", "old 07\n\n\(checkpoint.text)", "old -1\n\n\(checkpoint.text)", "7\n\n\(checkpoint.text)"] {
+        for wrong in [
+            "", "old 7\n", "old 07\n\n\(checkpoint.text)", "old -1\n\n\(checkpoint.text)", "7\n\n\(checkpoint.text)",
+        ] {
             #expect(throws: Malformed.self, "\(wrong)") { try CheckpointUpdate(wrong) }
         }
     }

@@ -21,7 +21,8 @@ struct TileTests {
         #expect(Tile.edge(ofTreeOf: 70_000).map(\.number) == [273, 1, 0])
     }
 
-    /// What a path can name is a tile of some tree, and no number is too large for what is asked of it.
+    /// What a path can name is a tile of some tree, and no number is too large for what is asked of
+    /// it.
     @Test func theEndsOfNumbers() {
         for path in [
             "x999/x999/x999/x999/x999/999", "x999/x999/x999/x999/x999/x999/999", "x018/x014/x398/x509/x481/984",
@@ -50,7 +51,8 @@ struct TileTests {
         }
         #expect(try TreeHead("log\n\(TreeHead.largestSize)\n\(root)\n").size == TreeHead.largestSize)
         #expect(InclusionProof.ranges(index: -1, size: 5).isEmpty && InclusionProof.ranges(index: 5, size: 5).isEmpty)
-        #expect(ConsistencyProof.ranges(old: 6, new: 5).isEmpty && ConsistencyProof.ranges(old: .min, new: .max).isEmpty)
+        #expect(
+            ConsistencyProof.ranges(old: 6, new: 5).isEmpty && ConsistencyProof.ranges(old: .min, new: .max).isEmpty)
         #expect(!InclusionProof.ranges(index: TreeHead.largestSize - 1, size: TreeHead.largestSize).isEmpty)
         #expect(!ConsistencyProof.ranges(old: TreeHead.largestSize - 1, new: TreeHead.largestSize).isEmpty)
         #expect(CompactRange(size: .max, bytes: []) == nil && CompactRange(size: .min, bytes: []) == nil)
@@ -66,7 +68,8 @@ struct TileTests {
             }
         }
         let wrong = [
-            "1", "01", "0001", "x000/001", "x001", "001/002", "x1/002", "-01", "+01", "001.p/0", "001.p/256", "001.p/01", "001.p",
+            "1", "01", "0001", "x000/001", "x001", "001/002", "x1/002", "-01", "+01", "001.p/0", "001.p/256",
+            "001.p/01", "001.p",
             "001.p/-1", "1.p/1", "x001/", "/001", "xx01", "x01/x02/003", "٠٠١", "x-99/x234/067", "x+99/001", "x-00/001",
         ]
         for path in wrong {

@@ -7,7 +7,8 @@ struct TreeTests {
     /// The vectors of Certificate Transparency's own tests.
     @Test func knownRoots() {
         let leaves: [[UInt8]] = [
-            [], [0x00], [0x10], [0x20, 0x21], [0x30, 0x31], [0x40, 0x41, 0x42, 0x43], Array(0x50...0x57), Array(0x60...0x6F),
+            [], [0x00], [0x10], [0x20, 0x21], [0x30, 0x31], [0x40, 0x41, 0x42, 0x43], Array(0x50...0x57),
+            Array(0x60...0x6F),
         ]
         let roots = [
             "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
@@ -28,7 +29,8 @@ struct TreeTests {
         }
     }
 
-    /// All sizes to 300, and every leaf of each: the edge's root and the proofs are those of the definition, and hold.
+    /// All sizes to 300, and every leaf of each: the edge's root and the proofs are those of the
+    /// definition, and hold.
     @Test func inclusion() throws {
         let naive = NaiveTree(leaves: 300)
         var tree = TiledTree()
@@ -84,8 +86,11 @@ struct TreeTests {
             elsewhere.index = Int64((index + 1) % 200)
             #expect(elsewhere.root(of: naive.leaves[index], size: 200) != root)
             #expect(proof.root(of: other, size: 200) != root)
-            // The size is not what a root commits to: trees of nearly the same size have proofs of one shape. It is signed beside it.
-            for size in [Int64(-1), 0, 1, 127, 300, .max] { #expect(proof.root(of: naive.leaves[index], size: size) != root) }
+            // The size is not what a root commits to: trees of nearly the same size have proofs of
+            // one shape. It is signed beside it.
+            for size in [Int64(-1), 0, 1, 127, 300, .max] {
+                #expect(proof.root(of: naive.leaves[index], size: size) != root)
+            }
             for index in [Int64(-1), 200, .max, .min] {
                 #expect(InclusionProof(index: index, hashes: proof.hashes).root(of: other, size: 200) == nil)
             }
@@ -99,14 +104,16 @@ struct TreeTests {
             broken.hashes.remove(at: place)
             #expect(!broken.holds(old: 77, oldRoot: oldRoot, new: 200, newRoot: root))
         }
-        for (old, new) in [(Int64(76), Int64(200)), (78, 200), (77, 127), (77, 300), (201, 200), (-1, 200), (0, 200), (200, 200)]
-        {
+        for (old, new) in [
+            (Int64(76), Int64(200)), (78, 200), (77, 127), (77, 300), (201, 200), (-1, 200), (0, 200), (200, 200),
+        ] {
             #expect(!proof.holds(old: old, oldRoot: oldRoot, new: new, newRoot: root))
         }
         #expect(!ConsistencyProof(hashes: []).holds(old: 77, oldRoot: oldRoot, new: 200, newRoot: root))
     }
 
-    /// An edge that was put down and taken up again goes on to the same tree, at every size around where tiles fill.
+    /// An edge that was put down and taken up again goes on to the same tree, at every size around
+    /// where tiles fill.
     @Test func takenUpAgain() throws {
         var (edge, tree) = (CompactRange(), TiledTree())
         for number in 0..<66_000 {

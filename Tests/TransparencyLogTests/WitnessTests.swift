@@ -17,7 +17,8 @@ struct WitnessTests {
 
         func update(from size: Int64) throws -> CheckpointUpdate {
             CheckpointUpdate(
-                oldSize: size, proof: tree.consistency(size, tree.edge.size), checkpoint: try #require(try checkpoint()))
+                oldSize: size, proof: tree.consistency(size, tree.edge.size), checkpoint: try #require(try checkpoint())
+            )
         }
 
         /// With leaves from `first` on that others do not have.
@@ -53,7 +54,8 @@ struct WitnessTests {
         #expect(try await Witness(key: nil, memory: memory).look(at: Shown(701, key: key))?.head.size == 701)
     }
 
-    /// Rewritten before what was seen, at it, cut off, begun anew, emptied: told, and what was seen is kept.
+    /// Rewritten before what was seen, at it, cut off, begun anew, emptied: told, and what was seen
+    /// is kept.
     @Test func rewritten() async throws {
         let memory = Memory()
         let witness = Witness(key: nil, memory: memory)
@@ -73,7 +75,8 @@ struct WitnessTests {
         #expect(try await witness.look(at: Shown(400, key: key, otherFrom: 300))?.head.size == 400)
     }
 
-    /// A place that has lost what was put there, or has something older, takes nothing from the witness that goes on looking.
+    /// A place that has lost what was put there, or has something older, takes nothing from the
+    /// witness that goes on looking.
     @Test func aMemoryThatForgets() async throws {
         let memory = Memory()
         let witness = Witness(key: nil, memory: memory)

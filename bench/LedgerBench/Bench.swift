@@ -15,13 +15,16 @@ public struct Bench: Sendable {
     var databaseURL: String { postgres.url }
     var redisURL: String { redis.url }
 
-    /// Checkpoints are kept out of the rounds, since which of them one falls into is chance; the rest is as shipped.
+    /// Checkpoints are kept out of the rounds, since which of them one falls into is chance; the
+    /// rest is as shipped.
     static let settings = [
-        "fsync": "on", "synchronous_commit": "on", "shared_buffers": "1GB", "max_wal_size": "8GB", "min_wal_size": "2GB",
+        "fsync": "on", "synchronous_commit": "on", "shared_buffers": "1GB", "max_wal_size": "8GB",
+        "min_wal_size": "2GB",
         "checkpoint_timeout": "1h", "max_connections": "300",
     ]
 
-    /// Starts servers in a directory of their own, over TCP as most ledgers have theirs, runs `parts`, stops them and removes the directory, whatever happens.
+    /// Starts servers in a directory of their own, over TCP as most ledgers have theirs, runs
+    /// `parts`, stops them and removes the directory, whatever happens.
     static func run(
         _ options: BenchOptions, _ report: Report, parts: @Sendable (Bench) async throws -> Void
     ) async throws {
@@ -33,9 +36,11 @@ public struct Bench: Sendable {
             directory: directory.appending(path: "postgres"), settings: settings, listening: .loopback)
         var outcome: Result<Void, any Error>
         do {
-            let redis = try await PrivateRedis.start(directory: directory.appending(path: "redis"), listening: .loopback)
+            let redis = try await PrivateRedis.start(
+                directory: directory.appending(path: "redis"), listening: .loopback)
             do {
-                let bench = Bench(options: options, postgres: postgres, redis: redis, directory: directory, report: report)
+                let bench = Bench(
+                    options: options, postgres: postgres, redis: redis, directory: directory, report: report)
                 try await report.begins(try await Machine.look(bench))
                 try await parts(bench)
                 try await report.ends()
@@ -59,7 +64,8 @@ public struct Bench: Sendable {
         }
     }
 
-    /// Measures some rows. One that cannot be measured is a row that says why, and the others go on.
+    /// Measures some rows. One that cannot be measured is a row that says why, and the others go
+    /// on.
     func part(_ works: [String], _ body: (Bench) async throws -> [BenchRow]) async throws {
         let wanted = works.filter(options.wants)
         guard !wanted.isEmpty else { return }

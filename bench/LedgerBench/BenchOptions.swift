@@ -6,7 +6,8 @@ public struct BenchOptions: Sendable {
     public var rounds: Int?
     /// Small sizes, to see whether everything runs: the figures mean nothing.
     public var quick: Bool
-    /// Where the servers keep their data for the time of the run; the temporary directory where it is not given.
+    /// Where the servers keep their data for the time of the run; the temporary directory where it
+    /// is not given.
     public var dataDirectory: String?
 
     public init(only: String? = nil, rounds: Int? = nil, quick: Bool = false, dataDirectory: String? = nil) {

@@ -41,7 +41,9 @@ public enum Memory {
             try await bench.part([append]) { bench in
                 try await bench.withLedger { ledger in
                     let log = try MixedLog(events: events, jobs: events / 100, in: bench.directory, isCopied: false)
-                    let row = try await sample(bench, ledger, append, ["append", "--file", "-", "--json"], input: log.lines) {
+                    let row = try await sample(
+                        bench, ledger, append, ["append", "--file", "-", "--json"], input: log.lines
+                    ) {
                         $0.hasExited
                     }
                     guard try await ledger.head() == events else { throw BenchFailure("not all events were appended") }
@@ -51,9 +53,12 @@ public enum Memory {
         }
     }
 
-    private static func work(_ process: String, _ size: String) -> String { "memory of \(process), behind by \(size) events" }
+    private static func work(_ process: String, _ size: String) -> String {
+        "memory of \(process), behind by \(size) events"
+    }
 
-    /// Samples the process until `isDone`. Flat means that the second half of the time needs no more than the first and a quarter.
+    /// Samples the process until `isDone`. Flat means that the second half of the time needs no
+    /// more than the first and a quarter.
     private static func sample(
         _ bench: Bench, _ ledger: BenchLedger, _ work: String, _ arguments: [String], input: URL? = nil,
         until isDone: (Program) async throws -> Bool
@@ -78,7 +83,8 @@ public enum Memory {
         let isFlat = late <= early * 1.25
         var row = BenchRow(
             work, ours: peak, target: .atMost(64), unit: "MB", rounds: samples.count,
-            note: "peak resident set; at most \(Int(early)) MB in the first half of the time, \(Int(late)) MB in the second"
+            note:
+                "peak resident set; at most \(Int(early)) MB in the first half of the time, \(Int(late)) MB in the second"
                 + (isFlat ? ": flat" : ": GROWING"))
         // What grows has no peak yet.
         row.hasFailed = !isFlat

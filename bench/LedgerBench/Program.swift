@@ -42,7 +42,9 @@ struct Program: Sendable {
     /// Waits until it has printed `text`.
     func says(_ text: String, within limit: Duration) async throws {
         try await until("a process prints \(text)", within: limit) {
-            guard !hasExited || printed().contains(text) else { throw BenchFailure("a process ended: \(printed().suffix(500))") }
+            guard !hasExited || printed().contains(text) else {
+                throw BenchFailure("a process ended: \(printed().suffix(500))")
+            }
             return printed().contains(text)
         }
     }
@@ -57,7 +59,8 @@ struct Program: Sendable {
         }.value
     }
 
-    /// The lines of `/proc/PID/status` of this name, such as `VmRSS`, in MB; 0 when the process is gone.
+    /// The lines of `/proc/PID/status` of this name, such as `VmRSS`, in MB; 0 when the process is
+    /// gone.
     func memory(_ name: String) -> Double {
         let status = (try? String(contentsOfFile: "/proc/\(process.pid)/status", encoding: .utf8)) ?? ""
         let line = status.split(separator: "\n").first { $0.hasPrefix("\(name):") }

@@ -26,7 +26,8 @@ public struct BenchSubscriber: Sendable {
         self.redis = redis
     }
 
-    /// Prints `ready` once it receives, then at the end a line `NUMBER NANOSECONDS` for each numbered event, by the monotonic clock.
+    /// Prints `ready` once it receives, then at the end a line `NUMBER NANOSECONDS` for each
+    /// numbered event, by the monotonic clock.
     /// - Parameter events: the number of the last one; for `count`, how many.
     public func run(_ way: Way, events: Int) async throws {
         switch way {

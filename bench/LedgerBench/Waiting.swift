@@ -18,9 +18,11 @@ extension Logger {
     }()
 }
 
-/// Waits until `condition` holds, asking every few milliseconds; throws when that takes longer than `limit`.
+/// Waits until `condition` holds, asking every few milliseconds; throws when that takes longer than
+/// `limit`.
 func until(
-    _ what: String, every pause: Duration = .milliseconds(10), within limit: Duration, _ condition: () async throws -> Bool
+    _ what: String, every pause: Duration = .milliseconds(10), within limit: Duration,
+    _ condition: () async throws -> Bool
 ) async throws {
     let deadline = ContinuousClock.now.advanced(by: limit)
     while try await !condition() {

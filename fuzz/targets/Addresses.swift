@@ -7,7 +7,8 @@ func fuzzAddresses(_ bytes: [UInt8]) {
         let configuration = try RedisConfiguration(url: text)
         _ = configuration.description
     } catch {
-        // A password may be any part of a malformed address: no part is repeated, but for what every message has.
+        // A password may be any part of a malformed address: no part is repeated, but for what
+        // every message has.
         if let colon = text.firstIndex(of: ":") {
             let rest = text[colon...].dropFirst(3)
             expect(rest.utf8.count < 12 || !error.message.contains(rest), "a message that shows the address")

@@ -16,7 +16,9 @@ func fuzzEvents(_ bytes: [UInt8]) {
 private func spellOut(_ event: NewEvent, of job: JobID) {
     guard let type = EventType(rawValue: event.type), !event.data.isEmpty else { return }
     // The database lets in nothing else than JSON objects.
-    guard (try? JSONText.members(of: event.data)) != nil, (try? JSONText.members(of: event.metadata)) != nil else { return }
+    guard (try? JSONText.members(of: event.data)) != nil, (try? JSONText.members(of: event.metadata)) != nil else {
+        return
+    }
     let recorded = RecordedEvent(
         position: 7, id: event.id, job: job, version: 3, type: type, data: event.data, metadata: event.metadata,
         occurredAt: event.occurredAt, recordedAt: Timestamp(microseconds: 0), total: 4)

@@ -6,7 +6,8 @@ func fuzzJSON(_ bytes: [UInt8]) {
         // What was cut out stands where it stood, and written again it is the same object.
         var again: [UInt8] = Array("{".utf8)
         for (number, member) in members.enumerated() {
-            expect(bytes[member.value.indices] == member.value && !member.value.isEmpty, "a value that is not in the text")
+            expect(
+                bytes[member.value.indices] == member.value && !member.value.isEmpty, "a value that is not in the text")
             if number > 0 { again.append(UInt8(ascii: ",")) }
             again.appendJSON(string: member.name)
             again.append(UInt8(ascii: ":"))
@@ -17,7 +18,8 @@ func fuzzJSON(_ bytes: [UInt8]) {
         expect(second?.count == members.count, "an object that changes when it is written again")
         for (one, other) in zip(members, second ?? []) {
             expect(
-                Array(one.name.utf8) == Array(other.name.utf8) && one.value.elementsEqual(other.value), "a member that changes")
+                Array(one.name.utf8) == Array(other.name.utf8) && one.value.elementsEqual(other.value),
+                "a member that changes")
         }
     }
     if let elements = try? JSONText.elements(of: bytes[...]) {

@@ -12,6 +12,8 @@ func fuzzTiles(_ bytes: [UInt8]) {
         expect(tile.leaves.upperBound <= TreeHead.largestSize, "\(tile) has too many leaves")
         _ = tile.parent
     }
-    for tile in Tile.edge(ofTreeOf: max(0, size)) { expect(tile.width(inTreeOf: max(0, size)) < Tile.width, "\(tile) is full") }
+    for tile in Tile.edge(ofTreeOf: max(0, size)) {
+        expect(tile.width(inTreeOf: max(0, size)) < Tile.width, "\(tile) is full")
+    }
     _ = CompactRange(size: size, bytes: bytes)
 }

@@ -1,7 +1,7 @@
 /// A backtest of every assignment of a grid.
 ///
-/// A value without mutable state: any number of threads may compute runs of one batch at once, and the same index gives the
-/// same run every time.
+/// A value without mutable state: any number of threads may compute runs of one batch at once, and
+/// the same index gives the same run every time.
 package struct Batch: Sendable {
     package let grid: VariableGrid
 
@@ -26,7 +26,8 @@ package struct Batch: Sendable {
     /// The number of runs.
     package var count: Int { grid.count }
 
-    /// The run indices cut into ranges of `size` runs, the last of them with what is left: shares for workers.
+    /// The run indices cut into ranges of `size` runs, the last of them with what is left: shares
+    /// for workers.
     package func ranges(of size: Int) -> [Range<Int>] {
         precondition(size > 0, "a range needs a run")
         return stride(from: 0, to: count, by: size).map { $0..<min($0 + size, count) }

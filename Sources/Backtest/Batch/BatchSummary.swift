@@ -1,5 +1,5 @@
-/// What a batch found. The best of thousands of runs over one past is chosen with hindsight: the medians and buy-and-hold
-/// stand beside it so that it is not mistaken for a forecast.
+/// What a batch found. The best of thousands of runs over one past is chosen with hindsight: the
+/// medians and buy-and-hold stand beside it so that it is not mistaken for a forecast.
 package struct BatchSummary: Sendable, Equatable, Encodable {
     /// The runs that were summed up.
     package let runs: Int
@@ -17,7 +17,8 @@ package struct BatchSummary: Sendable, Equatable, Encodable {
 
     /// `nil` where there are no runs.
     init?(_ runs: [Run], of batch: Batch) {
-        guard let bestBySharpe = Self.best(of: runs, by: \.sharpe), let bestByCAGR = Self.best(of: runs, by: \.cagr) else {
+        guard let bestBySharpe = Self.best(of: runs, by: \.sharpe), let bestByCAGR = Self.best(of: runs, by: \.cagr)
+        else {
             return nil
         }
         self.runs = runs.count

@@ -4,7 +4,8 @@ import Foundation
 package protocol JSONDocument: Encodable {}
 
 extension JSONDocument {
-    /// One line with sorted keys, so that equal values are equal bytes. Throws rather than writing a number that is not finite.
+    /// One line with sorted keys, so that equal values are equal bytes. Throws rather than writing
+    /// a number that is not finite.
     package func json() throws -> String {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]

@@ -1,5 +1,6 @@
-/// Every combination of tickers, fast and slow windows, each of them a valid crossover: the number of runs is exactly the
-/// product of the variables' counts, which is what a ledger takes for a job's total.
+/// Every combination of tickers, fast and slow windows, each of them a valid crossover: the number
+/// of runs is exactly the product of the variables' counts, which is what a ledger takes for a
+/// job's total.
 ///
 /// The order is part of the meaning of a run's index: ticker changes slowest, slow fastest.
 package struct VariableGrid: Sendable, Hashable {
@@ -7,14 +8,17 @@ package struct VariableGrid: Sendable, Hashable {
     package let fastWindows: [Int]
     package let slowWindows: [Int]
 
-    /// - Throws: where a variable has no values or one twice, or where any fast window is not below any slow one.
+    /// - Throws: where a variable has no values or one twice, or where any fast window is not below
+    ///   any slow one.
     package init(tickers: [String], fastWindows: [Int], slowWindows: [Int]) throws(GridError) {
         try Self.check(tickers, of: "ticker")
         try Self.check(fastWindows, of: "fast")
         try Self.check(slowWindows, of: "slow")
         for fast in fastWindows {
             for slow in slowWindows {
-                do throws(WindowError) { _ = try MovingAverageCrossover(fast: fast, slow: slow) } catch { throw .windows(error) }
+                do throws(WindowError) { _ = try MovingAverageCrossover(fast: fast, slow: slow) } catch {
+                    throw .windows(error)
+                }
             }
         }
         self.tickers = tickers

@@ -15,7 +15,8 @@ package enum PriceProblem: Error, Sendable, Equatable, CustomStringConvertible {
         case .columns(let found): "expected 2 columns (date, close), found \(found)"
         case .date(let found): "'\(found)' is not a date of the form YYYY-MM-DD"
         case .close(let found): "the close '\(found)' is not a plain decimal number from 0.0001 to 10000000"
-        case .notAfter(let previous, let found): "\(found) does not come after \(previous), the day before it in the series"
+        case .notAfter(let previous, let found):
+            "\(found) does not come after \(previous), the day before it in the series"
         case .tooFewDays(let found): "a return needs 2 days, found \(found)"
         }
     }

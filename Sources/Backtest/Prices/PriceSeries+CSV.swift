@@ -4,7 +4,8 @@ extension PriceSeries {
     /// Reads a file of `date,close` lines below a header that says so.
     /// - Parameters:
     ///   - path: of the file; also what errors call it.
-    ///   - ticker: the file's name without its extension where none is given: `sp500` for `data/prices/sp500.csv`.
+    ///   - ticker: the file's name without its extension where none is given: `sp500` for
+    ///     `data/prices/sp500.csv`.
     package init(contentsOfFile path: String, ticker: String? = nil) throws(PriceFileError) {
         let text: String
         do {
@@ -41,7 +42,8 @@ extension PriceSeries {
         }
     }
 
-    /// The lines, ended by LF or CRLF. Split as bytes: "\r\n" is a single `Character`, and bytes are quicker.
+    /// The lines, ended by LF or CRLF. Split as bytes: "\r\n" is a single `Character`, and bytes
+    /// are quicker.
     private static func lines(of text: String) -> [Substring] {
         var lines = text.utf8.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).map { line in
             Substring(line.last == UInt8(ascii: "\r") ? line.dropLast() : line)
@@ -52,11 +54,14 @@ extension PriceSeries {
     }
 
     private static func dailyClose(_ line: Substring) throws(PriceProblem) -> DailyClose {
-        let columns = line.utf8.split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false).map { Substring($0) }
+        let columns = line.utf8.split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false).map {
+            Substring($0)
+        }
         guard columns.count == 2 else { throw .columns(found: columns.count) }
         guard let day = TradingDay(columns[0]) else { throw .date(found: String(columns[0])) }
         // `Double` alone would also read "inf", "nan" and "0x1p3".
-        guard columns[1].utf8.allSatisfy(isDecimal), let price = Double(columns[1]), acceptedCloses.contains(price) else {
+        guard columns[1].utf8.allSatisfy(isDecimal), let price = Double(columns[1]), acceptedCloses.contains(price)
+        else {
             throw .close(found: String(columns[1]))
         }
         return DailyClose(day: day, price: price)

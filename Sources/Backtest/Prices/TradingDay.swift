@@ -4,7 +4,8 @@ package struct TradingDay: Sendable, Hashable, Comparable, CustomStringConvertib
     package let month: Int
     package let day: Int
 
-    /// Reads `YYYY-MM-DD`, and nothing looser: `nil` for other shapes and for days no calendar has, such as 2001-02-29.
+    /// Reads `YYYY-MM-DD`, and nothing looser: `nil` for other shapes and for days no calendar has,
+    /// such as 2001-02-29.
     package init?(_ text: some StringProtocol) {
         let bytes = Array(text.utf8)
         guard bytes.count == 10, bytes[4] == UInt8(ascii: "-"), bytes[7] == UInt8(ascii: "-"),

@@ -1,9 +1,11 @@
-/// What one unit of money becomes when it follows positions, day by day. No costs, no interest on cash, no leverage.
+/// What one unit of money becomes when it follows positions, day by day. No costs, no interest on
+/// cash, no leverage.
 package struct EquityCurve: Sendable {
     /// At each close; 1 at the first.
     package let values: [Double]
 
-    /// Element t is earned from close t to close t+1: close(t+1) / close(t) − 1 while long, 0 in cash.
+    /// Element t is earned from close t to close t+1: close(t+1) / close(t) − 1 while long, 0 in
+    /// cash.
     package let returns: [Double]
 
     /// Element t is held from close t to close t+1.

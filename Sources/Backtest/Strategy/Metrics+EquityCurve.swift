@@ -28,7 +28,8 @@ extension Metrics {
         }
         let mean = total / Double(count)
 
-        // In a second pass, because the mean of squares less the squared mean loses the digits that matter.
+        // In a second pass, because the mean of squares less the squared mean loses the digits that
+        // matter.
         var squares = 0.0
         day = 0
         while day < count {

@@ -3,7 +3,8 @@ import Postgres
 
 /// The requests of one call of the append function, encoded as they are added.
 struct AppendBatch: Sendable {
-    /// How much goes in one call: enough to share a commit, not so much that others wait long for it.
+    /// How much goes in one call: enough to share a commit, not so much that others wait long for
+    /// it.
     static let mostEvents = AppendRequest.mostEvents
     static let mostBytes = 16 << 20
 
@@ -78,8 +79,8 @@ struct AppendBatch: Sendable {
         bytes += request.size
     }
 
-    /// The call, `nil` where there is nothing to ask the server. It answers with one row where all is written in order, and with a
-    /// row an event otherwise.
+    /// The call, `nil` where there is nothing to ask the server. It answers with one row where all
+    /// is written in order, and with a row an event otherwise.
     func statement(_ versionHints: VersionHints) -> PostgresStatement? {
         if events == 0, turn == nil { return nil }
         // A single event has a way of its own in `append_batch`.
@@ -95,7 +96,8 @@ struct AppendBatch: Sendable {
             """,
             [
                 jobs, types, data, hasMetadata ? metadata : nil, hasExpectedVersions ? expectedVersions : nil, ids,
-                hasMoments ? moments : nil, takesFastWay ? versions : hasSeveralInARequest ? numbers : nil, turn?.appender,
+                hasMoments ? moments : nil, takesFastWay ? versions : hasSeveralInARequest ? numbers : nil,
+                turn?.appender,
                 turn?.number,
             ], isPrepared: true)
     }
@@ -159,7 +161,8 @@ struct AppendBatch: Sendable {
             let row = rows[first + index]
             appended.append(
                 Appended(
-                    position: try row.decode(2), version: try row.decode(3), eventID: event.id, isDuplicate: try row.decode(4)))
+                    position: try row.decode(2), version: try row.decode(3), eventID: event.id,
+                    isDuplicate: try row.decode(4)))
         }
         return .success(appended)
     }

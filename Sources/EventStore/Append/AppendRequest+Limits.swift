@@ -19,7 +19,9 @@ extension AppendRequest {
         }
         let size = size
         return size > Self.largest
-            ? Refusal(.tooLarge, "\(size) bytes in one request, and the limit is \(Self.largest): send fewer events at a time")
+            ? Refusal(
+                .tooLarge, "\(size) bytes in one request, and the limit is \(Self.largest): send fewer events at a time"
+            )
             : nil
     }
 
@@ -33,8 +35,11 @@ extension AppendRequest {
 
 extension String {
     fileprivate var holdsNull: Bool {
-        // The bytes are looked at while they are lent, with C's search: every event's data goes through here.
-        utf8.withContiguousStorageIfAvailable { bytes in bytes.baseAddress.map { memchr($0, 0, bytes.count) != nil } ?? false }
+        // The bytes are looked at while they are lent, with C's search: every event's data goes
+        // through here.
+        utf8.withContiguousStorageIfAvailable { bytes in
+            bytes.baseAddress.map { memchr($0, 0, bytes.count) != nil } ?? false
+        }
             ?? utf8.contains(0)
     }
 }

@@ -6,12 +6,13 @@ import Postgres
 extension EventStore {
     /// Appends `requests` in their order, each on its own: one refused request fails no other.
     ///
-    /// Where the connection breaks and nobody knows whether a batch was written, it is sent again with the same event ids, and
-    /// what was written the first time is answered as a duplicate, at its original position.
+    /// Where the connection breaks and nobody knows whether a batch was written, it is sent again
+    /// with the same event ids, and what was written the first time is answered as a duplicate, at
+    /// its original position.
     /// - Parameter timeout: how long to go on trying when the server is away or busy.
     /// - Returns: one answer a request, in order.
-    /// - Throws: ``PostgresError`` when the server cannot be reached, or says that the call is broken: nothing was written. ``OutcomeUnknown``
-    ///   where something may have been.
+    /// - Throws: ``PostgresError`` when the server cannot be reached, or says that the call is
+    ///   broken: nothing was written. ``OutcomeUnknown`` where something may have been.
     package func append(_ requests: [AppendRequest], timeout: Duration = .seconds(10)) async throws -> [AppendAnswer] {
         var answers: [AppendAnswer] = []
         answers.reserveCapacity(requests.count)
@@ -39,14 +40,17 @@ extension EventStore {
         return try await append([request], timeout: timeout)[0].get()[0]
     }
 
-    /// Appends what `next` gives, request after request in order, and tells the answers in the same order.
+    /// Appends what `next` gives, request after request in order, and tells the answers in the same
+    /// order.
     ///
-    /// Where there is more than one batch of it, two are under way at once: while one is being written the next is checked, on another
-    /// connection, and waits for its turn (see `await_turn` in the migrations). Meanwhile the one behind it is made ready here, so memory
-    /// holds three. Refusals, retries and errors are those of ``append(_:timeout:)``; when `next` throws, what it gave before is still
-    /// appended and answered.
+    /// Where there is more than one batch of it, two are under way at once: while one is being
+    /// written the next is checked, on another connection, and waits for its turn (see `await_turn`
+    /// in the migrations). Meanwhile the one behind it is made ready here, so memory holds three.
+    /// Refusals, retries and errors are those of ``append(_:timeout:)``; when `next` throws, what
+    /// it gave before is still appended and answered.
     /// - Parameters:
-    ///   - next: the next requests, `nil` after the last; about a thousand at a time, for more are cut into several calls.
+    ///   - next: the next requests, `nil` after the last; about a thousand at a time, for more are
+    ///     cut into several calls.
     ///   - timeout: how long to go on trying for a batch when the server is away or busy.
     ///   - answered: gets one answer a request, in order, once they are written.
     package func append(
@@ -63,7 +67,9 @@ extension EventStore {
         }
         guard let first = try await prepare() else { return }
         var prepared = Result<AppendBatch?, any Error>.success(nil)
-        func prepareNext() async { do { prepared = .success(try await prepare()) } catch { prepared = .failure(error) } }
+        func prepareNext() async {
+            do { prepared = .success(try await prepare()) } catch { prepared = .failure(error) }
+        }
         await prepareNext()
         guard case .success(_?) = prepared else {
             try await answered(try await send(first, timeout: timeout))
@@ -82,14 +88,16 @@ extension EventStore {
                 connected = own
                 group.addTask {
                     defer { own.open() }
-                    // Whose turn is first has a connection first: nobody waits, holding one, for somebody who has none.
+                    // Whose turn is first has a connection first: nobody waits, holding one, for
+                    // somebody who has none.
                     await before.wait()
                     return (turn, try await send(batch, timeout: timeout, connected: own.open))
                 }
             }
             var (ended, told): (Int64, Int64) = (0, 0)
             var early: [Int64: [AppendAnswer]] = [:]
-            // With a single connection a batch that waits for its turn would keep the one before from it.
+            // With a single connection a batch that waits for its turn would keep the one before
+            // from it.
             let atOnce = Int64(min(2, pool.size))
             begin(first)
             while told < begun {
@@ -134,7 +142,8 @@ extension EventStore {
     ) async throws -> T {
         let deadline = ContinuousClock.now.advanced(by: timeout)
         var backoff = Backoff()
-        // An attempt that may have been written is not forgotten when the next one only says that the server is away.
+        // An attempt that may have been written is not forgotten when the next one only says that
+        // the server is away.
         var doubt: PostgresError?
         while true {
             do {

@@ -2,8 +2,9 @@ import BlockingIO
 import LedgerCore
 import Postgres
 
-/// The versions that jobs have reached, as far as this process was told: a hint for the append function, which finds a job's last event
-/// faster from a version that is near. Nothing is decided by it: the log may have grown since, or be another one.
+/// The versions that jobs have reached, as far as this process was told: a hint for the append
+/// function, which finds a job's last event faster from a version that is near. Nothing is decided
+/// by it: the log may have grown since, or be another one.
 final class VersionHints: Sendable {
     private let versions = Locked<[JobID: Int32]>([:])
     private let most: Int
@@ -23,7 +24,9 @@ final class VersionHints: Sendable {
     func note(_ answers: [AppendAnswer], to requests: [AppendRequest]) {
         versions.withLock { versions in
             for (request, answer) in zip(requests, answers) {
-                guard case .success(let appended) = answer, let last = appended.last, !last.isDuplicate else { continue }
+                guard case .success(let appended) = answer, let last = appended.last, !last.isDuplicate else {
+                    continue
+                }
                 if versions.count >= most { versions.removeAll(keepingCapacity: true) }
                 versions[request.job] = last.version
             }

@@ -1,18 +1,21 @@
 import LedgerCore
 import Postgres
 
-/// Commits the requests of concurrent callers together: whatever arrives while one commit is in flight goes in the next.
+/// Commits the requests of concurrent callers together: whatever arrives while one commit is in
+/// flight goes in the next.
 ///
-/// Each request keeps its own atomicity, answer and refusal. There are no timers: a caller who is alone is served at once. Large
-/// requests travel in a lane of their own, so that small ones need not wait for them to be sent and checked.
+/// Each request keeps its own atomicity, answer and refusal. There are no timers: a caller who is
+/// alone is served at once. Large requests travel in a lane of their own, so that small ones need
+/// not wait for them to be sent and checked.
 ///
-/// Two requests of one job are in order if the second is made after the first was answered. It works while ``run()`` does, or
-/// inside ``EventStore/withGroupCommit(_:_:)``.
+/// Two requests of one job are in order if the second is made after the first was answered. It
+/// works while ``run()`` does, or inside ``EventStore/withGroupCommit(_:_:)``.
 package final class GroupCommit: Sendable {
     package struct Settings: Sendable {
         /// For small requests; large ones have one connection more.
         package var connections = 1
-        /// The most requests, and their bytes, that each lane accepts at a time. Further callers wait, in order, until there is room.
+        /// The most requests, and their bytes, that each lane accepts at a time. Further callers
+        /// wait, in order, until there is room.
         package var mostRequests = 10_000
         package var mostBytes = 64 << 20
         /// A request with more events, or more bytes, is large.
@@ -65,11 +68,13 @@ package final class GroupCommit: Sendable {
 
     /// Appends the events of `request`, all or none, and returns when they are committed.
     ///
-    /// A caller who is cancelled while the request is queued has written nothing. One who is cancelled later returns at once, and
-    /// may have written it: to find out, retry with the same event ids. Either is a `CancellationError`.
+    /// A caller who is cancelled while the request is queued has written nothing. One who is
+    /// cancelled later returns at once, and may have written it: to find out, retry with the same
+    /// event ids. Either is a `CancellationError`.
     /// - Returns: one answer an event, in order.
-    /// - Throws: the request's ``Refusal``; ``OutcomeUnknown`` where the connection broke during the commit; ``PostgresError``
-    ///   or ``GroupCommitStopped`` where surely nothing was written; `CancellationError`.
+    /// - Throws: the request's ``Refusal``; ``OutcomeUnknown`` where the connection broke during
+    ///   the commit; ``PostgresError`` or ``GroupCommitStopped`` where surely nothing was written;
+    ///   `CancellationError`.
     package func append(_ request: AppendRequest) async throws -> [Appended] {
         try Task.checkCancellation()
         if let refusal = request.refusalBySize { throw refusal }
@@ -85,8 +90,9 @@ package final class GroupCommit: Sendable {
 
     private enum Ended { case lane, grace }
 
-    /// Does the work, once, until ``stop()``; then finishes what was accepted, for `grace` at most. What is left then, or when the
-    /// task is cancelled, fails: what was queued with ``GroupCommitStopped``, what was in flight with ``OutcomeUnknown``.
+    /// Does the work, once, until ``stop()``; then finishes what was accepted, for `grace` at most.
+    /// What is left then, or when the task is cancelled, fails: what was queued with
+    /// ``GroupCommitStopped``, what was in flight with ``OutcomeUnknown``.
     package func run() async {
         await withTaskCancellationHandler {
             await withTaskGroup(of: Ended.self) { tasks in

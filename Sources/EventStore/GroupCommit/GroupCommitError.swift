@@ -1,9 +1,12 @@
-/// Nobody knows whether a request was written: the connection broke, or the server went away, while it was being committed.
+/// Nobody knows whether a request was written: the connection broke, or the server went away, while
+/// it was being committed.
 package struct OutcomeUnknown: Error, Sendable, CustomStringConvertible {
     package let reason: String
     package init(reason: String) { self.reason = reason }
 
-    package var description: String { "it is not known whether the events were written; retry with the same event ids: \(reason)" }
+    package var description: String {
+        "it is not known whether the events were written; retry with the same event ids: \(reason)"
+    }
 }
 
 /// The group commit is stopping or has stopped. Nothing of the request was written.

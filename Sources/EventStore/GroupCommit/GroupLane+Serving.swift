@@ -2,11 +2,13 @@ import BlockingIO
 import Postgres
 
 extension GroupLane {
-    /// Commits group after group on a connection of its own, until the lane has stopped or the task is cancelled.
+    /// Commits group after group on a connection of its own, until the lane has stopped or the task
+    /// is cancelled.
     func serve(_ configuration: PostgresConfiguration) async {
         var connection: PostgresConnection?
         var backoff = Backoff()
-        // Requests stay in the queue until there is a connection: there they can be cancelled, and time out, with nothing written.
+        // Requests stay in the queue until there is a connection: there they can be cancelled, and
+        // time out, with nothing written.
         while await waitForWork() {
             do {
                 let open = if let connection { connection } else { try await PostgresConnection.connect(configuration) }
@@ -14,7 +16,8 @@ extension GroupLane {
                 connection = isAlive ? open : nil
                 backoff.reset()
             } catch {
-                // Nothing that waits was written. Some errors last: a malformed address, a wrong password.
+                // Nothing that waits was written. Some errors last: a malformed address, a wrong
+                // password.
                 failExpired(error, unlessItMayPass: (error as? PostgresError)?.isRetriable ?? false)
                 if await connection?.isUsable() != true { connection = nil }
                 do {
@@ -44,7 +47,8 @@ extension GroupLane {
             let answers = try batch.answers(rows)
             answer(group, answers)
             versionHints.note(answers, to: batch.requests)
-            // Those who were answered run first: who comes straight back with the next event is in time for the next group.
+            // Those who were answered run first: who comes straight back with the next event is in
+            // time for the next group.
             await Task.yield()
         } catch let error as PostgresError {
             // An answer that cannot be read comes from a commit.
@@ -55,7 +59,8 @@ extension GroupLane {
                 putBack(group)
                 throw error
             } else if group.count > 1 {
-                // One of them may be to blame, and must not fail its neighbours: now each goes by itself.
+                // One of them may be to blame, and must not fail its neighbours: now each goes by
+                // itself.
                 putBack(group, alone: true)
             } else {
                 fail(group, error)

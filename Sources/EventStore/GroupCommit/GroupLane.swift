@@ -3,7 +3,8 @@ import LedgerCore
 import Postgres
 import Synchronization
 
-/// A queue of requests and the callers who wait for their answers. Its connections take from it in groups: ``serve(_:)``.
+/// A queue of requests and the callers who wait for their answers. Its connections take from it in
+/// groups: ``serve(_:)``.
 final class GroupLane: Sendable {
     private typealias Caller = CheckedContinuation<[Appended], any Error>
 
@@ -12,7 +13,8 @@ final class GroupLane: Sendable {
     private struct State {
         var phase = Phase.open
         var queue: GroupQueue
-        /// Everyone who has no answer yet, queued or in flight. Who takes one out of here resumes it, so it happens once.
+        /// Everyone who has no answer yet, queued or in flight. Who takes one out of here resumes
+        /// it, so it happens once.
         var callers: [UInt64: Caller] = [:]
         /// Connections without work.
         var parked: [CheckedContinuation<Bool, Never>] = []
@@ -69,7 +71,8 @@ final class GroupLane: Sendable {
         if !isOpen { caller.resume(throwing: GroupCommitStopped()) }
     }
 
-    /// A queued request is not sent. One in flight goes on without its caller: it shares a transaction with others.
+    /// A queued request is not sent. One in flight goes on without its caller: it shares a
+    /// transaction with others.
     private func cancel(_ ticket: UInt64) {
         let caller = state.withLock { state in
             _ = state.queue.remove(ticket)
@@ -93,7 +96,8 @@ final class GroupLane: Sendable {
         }
     }
 
-    /// Whatever arrived while the last commit was in flight; empty if another connection was faster.
+    /// Whatever arrived while the last commit was in flight; empty if another connection was
+    /// faster.
     func takeGroup() -> [GroupQueue.Entry] {
         state.withLock { $0.queue.takeGroup(mostEvents: AppendBatch.mostEvents, mostBytes: mostBytes) }
     }
@@ -128,7 +132,8 @@ final class GroupLane: Sendable {
         }
     }
 
-    /// Nothing can be written now: those who have waited long enough are told why. All are, if it will not pass.
+    /// Nothing can be written now: those who have waited long enough are told why. All are, if it
+    /// will not pass.
     func failExpired(_ error: any Error, unlessItMayPass mayPass: Bool) {
         resume(throwing: error) { mayPass ? $0.queue.removeExpired(at: .now) : $0.queue.removeAll() }
     }

@@ -1,9 +1,10 @@
 import LedgerCore
 
-/// The requests that wait for one lane, in the order in which they came. A plain value: no lock, no clock, no network.
+/// The requests that wait for one lane, in the order in which they came. A plain value: no lock, no
+/// clock, no network.
 ///
-/// The first of them are *accepted*: they are within the bound, and are finished even if the lane stops. The others wait
-/// *at the door*, and come in, in order, as the accepted ones leave.
+/// The first of them are *accepted*: they are within the bound, and are finished even if the lane
+/// stops. The others wait *at the door*, and come in, in order, as the accepted ones leave.
 struct GroupQueue {
     struct Entry: Sendable {
         /// Grows with each request, so it tells the order as well.

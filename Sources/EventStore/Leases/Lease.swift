@@ -5,7 +5,8 @@ import Postgres
 package struct Lease: Sendable {
     package let name: String
     package let holder: String
-    /// A holder that was killed is replaced after this time at the latest; a holder renews every ``renewal``.
+    /// A holder that was killed is replaced after this time at the latest; a holder renews every
+    /// ``renewal``.
     package static let duration = Duration.seconds(3)
     package static let renewal = Duration.seconds(1)
 
@@ -23,8 +24,9 @@ package struct Lease: Sendable {
         ).only().decode(0, as: Int64?.self) != nil
     }
 
-    /// Gives the lease up, so that another can take it at once; also when the task is cancelled, which is when it matters most.
-    /// Where the connection does not work any more, the lease runs out by itself.
+    /// Gives the lease up, so that another can take it at once; also when the task is cancelled,
+    /// which is when it matters most. Where the connection does not work any more, the lease runs
+    /// out by itself.
     package func giveUp(on connection: PostgresConnection) async {
         let task = Task {
             guard await connection.isUsable() else { return }
@@ -42,11 +44,13 @@ package struct Checkpoint: Sendable {
 
     /// Where the reader stands; 0 when it has never read.
     package func load(on connection: PostgresConnection) async throws -> Position {
-        try await connection.query("INSERT INTO checkpoints (reader) VALUES ($1) ON CONFLICT (reader) DO NOTHING", reader)
+        try await connection.query(
+            "INSERT INTO checkpoints (reader) VALUES ($1) ON CONFLICT (reader) DO NOTHING", reader)
         return try await connection.query("SELECT position FROM checkpoints WHERE reader = $1", reader).only().decode(0)
     }
 
-    /// Moves it from one position to another. False where it is not at `from`: somebody else has moved it.
+    /// Moves it from one position to another. False where it is not at `from`: somebody else has
+    /// moved it.
     package func advance(from: Position, to: Position, on connection: PostgresConnection) async throws -> Bool {
         try await connection.query("SELECT advance_checkpoint($1, $2, $3)", reader, from, to).only().decode(0)
     }

@@ -4,8 +4,9 @@ import Postgres
 extension Lease {
     /// Does work that may take longer than the lease lasts, and renews the lease meanwhile.
     ///
-    /// Renewals have a connection of their own, for the work's is busy; it is made only for work that takes long. Where a renewal fails the work goes
-    /// on: a lease keeps two from doing the same, and what makes double work harmless is the compare-and-swap that the work ends with.
+    /// Renewals have a connection of their own, for the work's is busy; it is made only for work
+    /// that takes long. Where a renewal fails the work goes on: a lease keeps two from doing the
+    /// same, and what makes double work harmless is the compare-and-swap that the work ends with.
     /// - Parameter connection: the work's; the renewals' is another to the same server.
     package func renewed<T>(
         beside connection: PostgresConnection, logger: Logger, during work: () async throws -> T
@@ -31,7 +32,8 @@ extension Lease {
                     own = renewing
                 }
                 if try await !take(on: renewing) {
-                    logger.warning("the lease was lost to another while the work goes on", metadata: ["lease": "\(name)"])
+                    logger.warning(
+                        "the lease was lost to another while the work goes on", metadata: ["lease": "\(name)"])
                 }
             } catch  where !Task.isCancelled {
                 logger.warning(

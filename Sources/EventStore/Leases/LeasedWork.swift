@@ -3,10 +3,12 @@ import LedgerCore
 import Logging
 import Postgres
 
-/// Work of which any number of processes are capable and one does at a time: the outer loop of a relay and of a projector.
+/// Work of which any number of processes are capable and one does at a time: the outer loop of a
+/// relay and of a projector.
 ///
-/// It connects, waits for the lease, works until the lease is lost, and waits again. Errors are waited out: another server, a lost
-/// connection or a rolled-back statement is a reason to begin again, never to end. When the task is cancelled the lease is given up.
+/// It connects, waits for the lease, works until the lease is lost, and waits again. Errors are
+/// waited out: another server, a lost connection or a rolled-back statement is a reason to begin
+/// again, never to end. When the task is cancelled the lease is given up.
 package struct LeasedWork: Sendable {
     private let lease: Lease
     private let configuration: PostgresConfiguration
@@ -14,7 +16,9 @@ package struct LeasedWork: Sendable {
     private let logger: Logger
 
     /// - Parameter longestPause: between attempts after errors.
-    package init(_ lease: Lease, on configuration: PostgresConfiguration, longestPause: Duration = .seconds(2), logger: Logger) {
+    package init(
+        _ lease: Lease, on configuration: PostgresConfiguration, longestPause: Duration = .seconds(2), logger: Logger
+    ) {
         self.lease = lease
         self.configuration = configuration
         self.longestPause = longestPause
@@ -24,8 +28,9 @@ package struct LeasedWork: Sendable {
     /// Runs until the task is cancelled.
     /// - Parameters:
     ///   - connected: what to do on each new connection before the lease is waited for.
-    ///   - work: what to do with the lease; it returns when the lease is lost, and calls the closure it is given whenever
-    ///     something has succeeded, so that the next error is waited out briefly again.
+    ///   - work: what to do with the lease; it returns when the lease is lost, and calls the
+    ///     closure it is given whenever something has succeeded, so that the next error is waited
+    ///     out briefly again.
     package func run(
         connected: (PostgresConnection) async throws -> Void = { _ in },
         work: (PostgresConnection, _ succeeded: () -> Void) async throws -> Void

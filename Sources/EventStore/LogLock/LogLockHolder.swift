@@ -19,7 +19,8 @@ package struct LogLockHolder: Sendable, Equatable {
     /// Nobody is interested in one that is about to commit: from here on it is worth a word.
     package static let notable = Duration.seconds(5)
 
-    /// For how long it has held the log, as far as one look can tell: no longer than it has been open, and at least as long as others wait.
+    /// For how long it has held the log, as far as one look can tell: no longer than it has been
+    /// open, and at least as long as others wait.
     package var heldFor: Duration { max(age ?? .zero, longestWait ?? .zero) }
 
     package static let statement = PostgresStatement(

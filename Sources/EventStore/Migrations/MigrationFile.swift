@@ -1,6 +1,7 @@
 import LedgerCore
 
-/// One file of `migrations/`, in dbmate's format: `-- migrate:up` and then `-- migrate:down`, each with plain SQL.
+/// One file of `migrations/`, in dbmate's format: `-- migrate:up` and then `-- migrate:down`, each
+/// with plain SQL.
 package struct MigrationFile: Sendable, Equatable {
     /// The digits that the file's name starts with: migrations run in their order.
     package let version: ExactText

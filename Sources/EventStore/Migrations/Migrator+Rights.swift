@@ -1,15 +1,17 @@
 import LedgerCore
 import Postgres
 
-/// A ledger that was restored on another server has lost its roles, and all that was theirs; it remembers what that was. See `rights`.
+/// A ledger that was restored on another server has lost its roles, and all that was theirs; it
+/// remembers what that was. See `rights`.
 extension Migrator {
-    /// Gives back what is missing, and says what it was. Only where what is remembered is of these very migrations: dbmate remembers nothing,
-    /// and what a file took away is not to come back.
+    /// Gives back what is missing, and says what it was. Only where what is remembered is of these
+    /// very migrations: dbmate remembers nothing, and what a file took away is not to come back.
     func mendRights(of applied: Set<ExactText>, on connection: PostgresConnection) async throws -> [String] {
         guard try await has("mend_rights()", on: connection) else { return [] }
         do {
             return try await connection.transaction { connection in
-                let version: ExactText? = try await connection.query("SELECT what FROM rights WHERE object = 'VERSION'").first?
+                let version: ExactText? = try await connection.query("SELECT what FROM rights WHERE object = 'VERSION'")
+                    .first?
                     .decode(0)
                 guard version == applied.max() else {
                     try await requireOwner(on: connection)
@@ -43,7 +45,8 @@ extension Migrator {
     /// In the transaction that changes them.
     func rememberRights(on connection: PostgresConnection) async throws {
         guard try await has("remember_rights(text)", on: connection) else { return }
-        try await connection.query("SELECT remember_rights((SELECT pg_catalog.max(version)::text FROM schema_migrations))")
+        try await connection.query(
+            "SELECT remember_rights((SELECT pg_catalog.max(version)::text FROM schema_migrations))")
     }
 
     private func has(_ function: String, on connection: PostgresConnection) async throws -> Bool {

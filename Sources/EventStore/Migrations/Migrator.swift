@@ -1,10 +1,12 @@
 import LedgerCore
 import Postgres
 
-/// Brings a ledger's schema to where the migrations say, one runner at a time, each file in a transaction of its own.
+/// Brings a ledger's schema to where the migrations say, one runner at a time, each file in a
+/// transaction of its own.
 ///
-/// The record of what was applied is dbmate's table `schema_migrations` with one more column, the file's hash: a file that was
-/// edited after it was applied is an error, for no database could be trusted to be what the files say.
+/// The record of what was applied is dbmate's table `schema_migrations` with one more column, the
+/// file's hash: a file that was edited after it was applied is an error, for no database could be
+/// trusted to be what the files say.
 package struct Migrator: Sendable {
     package struct Status: Sendable, Equatable {
         package let version: ExactText
@@ -26,11 +28,13 @@ package struct Migrator: Sendable {
         self.ledger = ledger
         self.timeout = timeout
         self.files = files.sorted { $0.version < $1.version }
-        configuration = EventStore.configuration(url: url, ledger: ledger, applicationName: "jobledger migrate \(ledger)")
+        configuration = EventStore.configuration(
+            url: url, ledger: ledger, applicationName: "jobledger migrate \(ledger)")
     }
 
     /// Applies what is missing. Returns the names of the files it applied.
-    /// - Parameter mended: told what of the roles' rights was missing, as after a restore on another server, and is there again.
+    /// - Parameter mended: told what of the roles' rights was missing, as after a restore on
+    ///   another server, and is there again.
     package func up(mended: ([String]) -> Void = { _ in }) async throws -> [String] {
         try await locked { connection in
             let applied = try await check(on: connection)
@@ -105,8 +109,10 @@ package struct Migrator: Sendable {
             }
             // dbmate leaves no hash.
             if let checksum = try row.decode("checksum", as: String?.self) {
-                let now: String = try await connection.query("SELECT encode(sha256(convert_to($1, 'UTF8')), 'hex')", file.text)
-                    .only().decode(0)
+                let now: String = try await connection.query(
+                    "SELECT encode(sha256(convert_to($1, 'UTF8')), 'hex')", file.text
+                )
+                .only().decode(0)
                 guard now == checksum else {
                     throw Failure(
                         description:
@@ -156,7 +162,8 @@ package struct Migrator: Sendable {
                        AND (classid::bigint << 32 | objid::bigint) = hashtextextended($1, 0)
                     """, key
                 ).first?.decode(0) ?? 0
-            let exists: Bool = try await connection.query("SELECT to_regclass('schema_migrations') IS NOT NULL").only().decode(0)
+            let exists: Bool = try await connection.query("SELECT to_regclass('schema_migrations') IS NOT NULL").only()
+                .decode(0)
             files =
                 exists ? try await connection.query("SELECT count(*) FROM schema_migrations").only().decode(0) : 0
         }

@@ -1,6 +1,7 @@
 import Postgres
 
-/// The ledger's roles lack rights that they had when it was migrated, as after a dump and a restore on another server.
+/// The ledger's roles lack rights that they had when it was migrated, as after a dump and a restore
+/// on another server.
 package struct RightsMissing: Error, Sendable, CustomStringConvertible {
     package let missing: [String]
 

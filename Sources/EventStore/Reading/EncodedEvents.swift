@@ -1,7 +1,8 @@
 import LedgerCore
 import Postgres
 
-/// The events in a chunk of an ``EventWindow``, one after the other: for who passes them on without making strings of them.
+/// The events in a chunk of an ``EventWindow``, one after the other: for who passes them on without
+/// making strings of them.
 package struct EncodedEvents {
     private var rows: PostgresBinaryRows
 
@@ -51,7 +52,8 @@ extension RecordedEvent {
         // The server's texts are UTF-8: that is what was asked of it when the connection was made.
         func text(_ range: Range<Int>) -> String { String(decoding: chunk[range], as: UTF8.self) }
         self.init(
-            position: event.position, id: event.id, job: JobID(text(event.job)), version: event.version, type: event.type,
+            position: event.position, id: event.id, job: JobID(text(event.job)), version: event.version,
+            type: event.type,
             data: event.data.map(text), metadata: text(event.metadata), occurredAt: event.occurredAt,
             recordedAt: event.recordedAt,
             total: event.total)

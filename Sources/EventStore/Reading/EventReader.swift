@@ -6,7 +6,8 @@ package struct EventQuery: Sendable {
     package var after: Position
     package var upTo: Position?
     package var job: JobID?
-    /// Of a job's events those with a version behind the one, up to the other; without a job of no meaning.
+    /// Of a job's events those with a version behind the one, up to the other; without a job of no
+    /// meaning.
     package var afterVersion: Int32?
     package var upToVersion: Int32?
     /// `nil` for all types.
@@ -27,7 +28,8 @@ package struct EventQuery: Sendable {
         self.largestData = largestData
     }
 
-    /// A job's events are found by its stream, in the order of versions, which is that of positions.
+    /// A job's events are found by its stream, in the order of versions, which is that of
+    /// positions.
     package var statement: PostgresStatement {
         var parameters: [any PostgresEncodable] = []
         func parameter(_ value: any PostgresEncodable) -> String {
@@ -35,7 +37,8 @@ package struct EventQuery: Sendable {
             return "$\(parameters.count)"
         }
         let data =
-            largestData.map { "CASE WHEN octet_length(data::text) <= \(parameter(Int32($0))) THEN data END AS data" } ?? "data"
+            largestData.map { "CASE WHEN octet_length(data::text) <= \(parameter(Int32($0))) THEN data END AS data" }
+            ?? "data"
         var conditions = ["position > \(parameter(after))"]
         if let afterVersion { conditions.append("version > \(parameter(afterVersion))") }
         if let upToVersion { conditions.append("version <= \(parameter(upToVersion))") }
@@ -53,7 +56,8 @@ package struct EventQuery: Sendable {
 }
 
 extension PostgresConnection {
-    /// The events that `query` asks for, read as they are needed. The connection is busy until the last one.
+    /// The events that `query` asks for, read as they are needed. The connection is busy until the
+    /// last one.
     package nonisolated func events(_ query: EventQuery) -> AsyncThrowingMapSequence<PostgresRowStream, RecordedEvent> {
         stream(query.statement).map { try RecordedEvent($0) }
     }
@@ -67,8 +71,8 @@ extension EventStore {
 }
 
 extension RecordedEvent {
-    /// - Parameter row: of ``EventQuery/statement``, whose columns stand in this order: to look for their names in every row costs more
-    ///   than to read them.
+    /// - Parameter row: of ``EventQuery/statement``, whose columns stand in this order: to look for
+    ///   their names in every row costs more than to read them.
     package init(_ row: PostgresRow) throws(PostgresError) {
         let position: Position = try row.decode(0)
         self.init(

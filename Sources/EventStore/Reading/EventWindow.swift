@@ -1,10 +1,12 @@
 import LedgerCore
 import Postgres
 
-/// A stretch of the log, for readers that want all of it and fast: the events of all jobs between two positions.
+/// A stretch of the log, for readers that want all of it and fast: the events of all jobs between
+/// two positions.
 ///
-/// It is read by a binary COPY, the cheapest way out of Postgres. Positions have no gap, so its end is known before anybody has looked
-/// whether the log goes so far; what is not there yet is just not given.
+/// It is read by a binary COPY, the cheapest way out of Postgres. Positions have no gap, so its end
+/// is known before anybody has looked whether the log goes so far; what is not there yet is just
+/// not given.
 package struct EventWindow: Sendable {
     package var after: Position
     /// The most events.
@@ -13,7 +15,8 @@ package struct EventWindow: Sendable {
     package var largestData: Int?
     /// How long to wait, in the server, for the first event; `nil` does not wait.
     package var timeout: Duration?
-    /// The epoch that is read: in another the events are others, and reading them is an error, `JL021`. `nil` does not mind.
+    /// The epoch that is read: in another the events are others, and reading them is an error,
+    /// `JL021`. `nil` does not mind.
     package var epoch: EventID?
 
     package init(
@@ -26,8 +29,8 @@ package struct EventWindow: Sendable {
         self.epoch = epoch
     }
 
-    /// Numbers stand in the text, for a COPY takes no parameters. To wait is a statement of its own: the next one sees what was
-    /// appended meanwhile.
+    /// Numbers stand in the text, for a COPY takes no parameters. To wait is a statement of its
+    /// own: the next one sees what was appended meanwhile.
     var script: String {
         let wait = timeout.map {
             "SELECT await_events(\(after), make_interval(secs => \($0 / .milliseconds(1)) / 1000.0)); "
@@ -43,8 +46,9 @@ package struct EventWindow: Sendable {
             """
     }
 
-    /// Settings of a session under which the plan is always the walk along the index, on a table without statistics too: a sort would
-    /// hold back the first event for the last, and spill to disk.
+    /// Settings of a session under which the plan is always the walk along the index, on a table
+    /// without statistics too: a sort would hold back the first event for the last, and spill to
+    /// disk.
     package static let sessionSettings = [
         ("enable_seqscan", "off"), ("enable_bitmapscan", "off"), ("enable_sort", "off"),
     ]
@@ -52,7 +56,8 @@ package struct EventWindow: Sendable {
 
 extension PostgresConnection {
     /// The events of a window, some at a time, as they are needed.
-    /// - Parameter chunk: about how many bytes of events are held in memory, and given in one go; a single event may be larger.
+    /// - Parameter chunk: about how many bytes of events are held in memory, and given in one go; a
+    ///   single event may be larger.
     package nonisolated func events(
         in window: EventWindow, chunk: Int = 256 << 10
     ) -> AsyncThrowingMapSequence<PostgresCopyOut, [RecordedEvent]> {

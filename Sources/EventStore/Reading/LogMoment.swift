@@ -1,7 +1,8 @@
 import LedgerCore
 import Postgres
 
-/// A place in the log's past, as people name it: a position, or a time, which names the last position that was recorded by then.
+/// A place in the log's past, as people name it: a position, or a time, which names the last
+/// position that was recorded by then.
 package enum LogMoment: Sendable, Equatable {
     case position(Position)
     case time(Timestamp)
@@ -17,10 +18,12 @@ package enum LogMoment: Sendable, Equatable {
         }
     }
 
-    /// What is wrong with a text that is no moment, to be read behind the name of what it was given for.
+    /// What is wrong with a text that is no moment, to be read behind the name of what it was given
+    /// for.
     package static func problem(with text: String) -> String {
         Position(decimal: text) == nil
-            ? Timestamp.problem(with: text).replacing("must be a time", with: "must be a position or a time", maxReplacements: 1)
+            ? Timestamp.problem(with: text).replacing(
+                "must be a time", with: "must be a position or a time", maxReplacements: 1)
             : "must be a position from 0 to \(Position.positions.upperBound), or a time, not \(text.shortened(toBytes: 60))"
     }
 }
@@ -34,7 +37,8 @@ extension EventStore {
         }
     }
 
-    /// The first position at a moment or after it: the end of the log and one more where there is none yet.
+    /// The first position at a moment or after it: the end of the log and one more where there is
+    /// none yet.
     package func firstPosition(from moment: LogMoment) async throws -> Position {
         switch moment {
         case .position(let position): max(1, min(position, try await head() + 1))

@@ -36,7 +36,8 @@ package struct LogExport: Sendable {
             }
         }
         guard count == to - from + 1 else {
-            throw LogFile.Refused(description: "the log has \(count) events from position \(from) to \(to): it has a gap")
+            throw LogFile.Refused(
+                description: "the log has \(count) events from position \(from) to \(to): it has a gap")
         }
         let footer = LogFile.Footer(count: count, sha256: hash.finalize().hexadecimal)
         try await write(try LogFile.line(footer))

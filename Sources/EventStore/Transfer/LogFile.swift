@@ -3,9 +3,11 @@ import LedgerCore
 
 /// The log as a file: NDJSON, in which every event keeps its place, and its data to the letter.
 ///
-/// The first line says of which log it is, and from where to where. Then a line an event, in the log's order; its data and metadata are JSON
-/// *strings*, for only so can the bytes that were sent come back, line feeds between them included. The last line counts the
-/// events, and has the SHA-256 of all lines before it, each with its line feed. The same stretch of the same log gives the same file.
+/// The first line says of which log it is, and from where to where. Then a line an event, in the
+/// log's order; its data and metadata are JSON *strings*, for only so can the bytes that were sent
+/// come back, line feeds between them included. The last line counts the events, and has the
+/// SHA-256 of all lines before it, each with its line feed. The same stretch of the same log gives
+/// the same file.
 package enum LogFile {
     static let format = "jobledger log"
     static let version = 1
@@ -18,7 +20,8 @@ package enum LogFile {
         package var epoch: String
         package var from: Position
         package var to: Position
-        /// The SHA-256 of the line of the event before the first, by which an import knows what the file continues; `nil` where it begins the log.
+        /// The SHA-256 of the line of the event before the first, by which an import knows what the
+        /// file continues; `nil` where it begins the log.
         package var previous: String?
     }
 
@@ -40,7 +43,8 @@ package enum LogFile {
             throw Refused(description: "\(path): the first line is not that of a log exported by jobledger export")
         }
         guard header.version == version else {
-            throw Refused(description: "\(path) has version \(header.version) of the format; this program knows \(version)")
+            throw Refused(
+                description: "\(path) has version \(header.version) of the format; this program knows \(version)")
         }
         guard EventID(text: header.epoch) != nil else {
             throw Refused(description: "\(path): the first line names an epoch that is no UUID")
@@ -49,7 +53,8 @@ package enum LogFile {
         guard Position.positions.contains(header.from), Position.positions.contains(header.to), header.from > 0,
             header.from <= header.to + 1
         else {
-            throw Refused(description: "\(path): the first line says positions \(header.from) to \(header.to), which no log has")
+            throw Refused(
+                description: "\(path): the first line says positions \(header.from) to \(header.to), which no log has")
         }
         return header
     }
@@ -58,14 +63,16 @@ package enum LogFile {
     static func footer(_ line: ArraySlice<UInt8>, of path: String) throws(Refused) -> Footer {
         guard let footer = try? JSONDecoder().decode(Footer.self, from: Data(line)) else {
             throw Refused(
-                description: "\(path) ends without its last line, which counts the events: it is not whole. Nothing was imported."
+                description:
+                    "\(path) ends without its last line, which counts the events: it is not whole. Nothing was imported."
             )
         }
         try requireExact(line, footer, "last", of: path)
         return footer
     }
 
-    /// A line that another program would read otherwise, for it has a member twice, or that says more than is read here, is none of ours.
+    /// A line that another program would read otherwise, for it has a member twice, or that says
+    /// more than is read here, is none of ours.
     private static func requireExact(
         _ line: some Sequence<UInt8>, _ value: some Encodable, _ which: String, of path: String
     ) throws(Refused) {

@@ -4,11 +4,13 @@ import LedgerCore
 import Postgres
 import PrivateFiles
 
-/// Makes a ledger, or the next part of one, of a ``LogFile``: the same positions, versions, ids and times.
+/// Makes a ledger, or the next part of one, of a ``LogFile``: the same positions, versions, ids and
+/// times.
 ///
-/// The file is read three times, and none of them keeps more of it than a few megabytes: once to see that it is whole; then what the ledger has already is
-/// compared with it, byte for byte; then the rest goes in, a transaction a batch, which the ledger reads back and compares before it commits. Killed at
-/// any moment, it goes on where it was when it is run again.
+/// The file is read three times, and none of them keeps more of it than a few megabytes: once to
+/// see that it is whole; then what the ledger has already is compared with it, byte for byte; then
+/// the rest goes in, a transaction a batch, which the ledger reads back and compares before it
+/// commits. Killed at any moment, it goes on where it was when it is run again.
 package struct LogImport: Sendable {
     package struct Receipt: Sendable {
         package let ledger: String
@@ -34,16 +36,19 @@ package struct LogImport: Sendable {
 
     /// - Parameters:
     ///   - connections: one, or two, which is quicker.
-    ///   - progress: told what is done of what; in bytes while the file is checked, in events from then on.
+    ///   - progress: told what is done of what; in bytes while the file is checked, in events from
+    ///     then on.
     package func run(
         on connections: PostgresConnection..., progress: (Phase, Int64, Int64) async throws -> Void = { _, _, _ in }
     ) async throws -> Receipt {
         let connection = connections[0]
         let (header, footer) = try await check(progress)
-        // What is found out here is found again by the transaction that writes first: until then nothing is written.
+        // What is found out here is found again by the transaction that writes first: until then
+        // nothing is written.
         let head: Position = try await refusing {
             try await connection.discardedTransaction { connection in
-                try await connection.query("SELECT begin_import($1::uuid, $2)", header.epoch, header.from).only().decode(0)
+                try await connection.query("SELECT begin_import($1::uuid, $2)", header.epoch, header.from).only()
+                    .decode(0)
             }
         }
         try await compareWhatIsBefore(header, head: head, on: connection)
@@ -67,14 +72,17 @@ package struct LogImport: Sendable {
         do {
             return try await body()
         } catch let error as PostgresError where error.sqlState == Self.refusal {
-            throw LogFile.Refused(description: [error.message, error.hint].compactMap(\.self).joined(separator: "\n  hint: "))
+            throw LogFile.Refused(
+                description: [error.message, error.hint].compactMap(\.self).joined(separator: "\n  hint: "))
         }
     }
 
     // MARK: The steps
 
     /// Whether the file is whole: what it says of itself is so.
-    private func check(_ progress: (Phase, Int64, Int64) async throws -> Void) async throws -> (LogFile.Header, LogFile.Footer) {
+    private func check(_ progress: (Phase, Int64, Int64) async throws -> Void) async throws -> (
+        LogFile.Header, LogFile.Footer
+    ) {
         let lines = try LogLines(path)
         let first = try await lines.next(1)
         let header = try LogFile.header(first?.bytes ?? [], of: path)
@@ -96,13 +104,17 @@ package struct LogImport: Sendable {
         else {
             throw LogFile.Refused(
                 description:
-                    "\(path) is not what was exported: its last line does not fit what stands before it. Nothing was imported.")
+                    "\(path) is not what was exported: its last line does not fit what stands before it. Nothing was imported."
+            )
         }
         return (header, footer)
     }
 
-    /// Whether the file continues this log, and not another that has the same epoch, where no event is in both.
-    private func compareWhatIsBefore(_ header: LogFile.Header, head: Position, on connection: PostgresConnection) async throws {
+    /// Whether the file continues this log, and not another that has the same epoch, where no event
+    /// is in both.
+    private func compareWhatIsBefore(_ header: LogFile.Header, head: Position, on connection: PostgresConnection)
+        async throws
+    {
         guard header.from > 1, header.from > head, header.from <= header.to else { return }
         guard let previous = header.previous else {
             throw LogFile.Refused(
@@ -148,10 +160,13 @@ package struct LogImport: Sendable {
             }
             try await progress(.comparing, position - header.from, header.to - header.from + 1)
         }
-        guard position == to + 1 else { throw LogFile.Refused(description: "the ledger ends at \(position - 1), not at \(to)") }
+        guard position == to + 1 else {
+            throw LogFile.Refused(description: "the ledger ends at \(position - 1), not at \(to)")
+        }
     }
 
-    /// On two connections, each has a batch under way: one is checked while the other is written. The server keeps their order.
+    /// On two connections, each has a batch under way: one is checked while the other is written.
+    /// The server keeps their order.
     private func append(
         _ header: LogFile.Header, after head: Position, on connections: [PostgresConnection],
         _ progress: (Phase, Int64, Int64) async throws -> Void
@@ -168,7 +183,8 @@ package struct LogImport: Sendable {
             return text
         }
         do {
-            // The first goes alone: an empty ledger takes the file's epoch with its first events, or not at all.
+            // The first goes alone: an empty ledger takes the file's epoch with its first events,
+            // or not at all.
             if let text = try await next() {
                 let position: Position = try await connections[0].query(
                     "SELECT import_events(string_to_array($1, E'\\n')) FROM (SELECT begin_import($2::uuid, $3) OFFSET 0) AS begun",
@@ -193,7 +209,8 @@ package struct LogImport: Sendable {
             }
         } catch let error as PostgresError where error.kind == .server && !error.isRetriable {
             let position: Position = try await connections[0].query("SELECT head()").only().decode(0)
-            // What the ledger's own functions do not refuse in words of theirs, Postgres could not read.
+            // What the ledger's own functions do not refuse in words of theirs, Postgres could not
+            // read.
             let reason =
                 error.sqlState?.category == "JL"
                 ? error.message : "a line is not one that jobledger export writes: \(error.message)"
@@ -204,7 +221,8 @@ package struct LogImport: Sendable {
     }
 }
 
-/// A file's lines, some at a time, or its bytes; read on a thread of its own, for reading may block.
+/// A file's lines, some at a time, or its bytes; read on a thread of its own, for reading may
+/// block.
 private actor LogLines {
     /// Whole lines, each with its line feed.
     struct Part: Sendable {
@@ -217,7 +235,8 @@ private actor LogLines {
 
     /// As many bytes are read at once; a part ends with the line that goes beyond it.
     private static let chunk = 2 << 20
-    /// The longest line that an event can have: data and metadata at their limits, with each byte escaped.
+    /// The longest line that an event can have: data and metadata at their limits, with each byte
+    /// escaped.
     private static let longest = 20 << 20
 
     private let file: ReadableFile
@@ -259,7 +278,9 @@ private actor LogLines {
                 }
                 let rest = buffer.count - start
                 guard try fill() else {
-                    guard rest == 0 else { throw LogFile.Refused(description: "the file ends within a line: it is not whole") }
+                    guard rest == 0 else {
+                        throw LogFile.Refused(description: "the file ends within a line: it is not whole")
+                    }
                     return nil
                 }
                 (end, searched) = (start, start + rest)

@@ -1,8 +1,9 @@
 import HTTPTypes
 import Hummingbird
 
-/// Without tokens the service is for programs of this machine. A page in its browser could still reach it under a name of its own that
-/// leads here; so only requests to the machine's own names are answered then.
+/// Without tokens the service is for programs of this machine. A page in its browser could still
+/// reach it under a name of its own that leads here; so only requests to the machine's own names
+/// are answered then.
 struct AllowedHosts: Sendable {
     let onlyLoopback: Bool
 
@@ -13,7 +14,8 @@ struct AllowedHosts: Sendable {
         if let colon = name.lastIndex(of: ":"), !name.hasSuffix("]") { name = name[..<colon] }
         guard Self.isLoopback(String(name)) else {
             throw Problem(
-                .misdirectedRequest, "misdirected", "without tokens only requests to localhost are answered, not to \(authority)")
+                .misdirectedRequest, "misdirected",
+                "without tokens only requests to localhost are answered, not to \(authority)")
         }
     }
 

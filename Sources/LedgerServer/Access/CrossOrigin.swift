@@ -20,13 +20,15 @@ struct CrossOrigin: Sendable {
 
     /// The answer to a browser's question whether it may ask; `nil` for any other request.
     func preflight(_ request: Request) -> Response? {
-        guard request.method == .options, request.headers[.accessControlRequestMethod] != nil, allowed(request) != nil else {
+        guard request.method == .options, request.headers[.accessControlRequestMethod] != nil, allowed(request) != nil
+        else {
             return nil
         }
         return Response(
             status: .noContent,
             headers: [
-                .accessControlAllowMethods: Self.methods, .accessControlAllowHeaders: Self.headers, .accessControlMaxAge: "600",
+                .accessControlAllowMethods: Self.methods, .accessControlAllowHeaders: Self.headers,
+                .accessControlMaxAge: "600",
             ])
     }
 

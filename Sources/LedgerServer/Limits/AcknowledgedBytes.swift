@@ -3,11 +3,11 @@ import NIOCore
 
 /// What a client's machine has taken of what was sent to it, as TCP knows it.
 ///
-/// The memory between us and the client is large: what has left ours says nothing of what has arrived, nor does what is still here say that nothing
-/// has.
+/// The memory between us and the client is large: what has left ours says nothing of what has
+/// arrived, nor does what is still here say that nothing has.
 enum AcknowledgedBytes {
-    /// `struct tcp_info` as Linux has had it since 4.1: 8 bytes, 24 words of 4, and from there on words of 8, the third of which is
-    /// `tcpi_bytes_acked`.
+    /// `struct tcp_info` as Linux has had it since 4.1: 8 bytes, 24 words of 4, and from there on
+    /// words of 8, the third of which is `tcpi_bytes_acked`.
     private typealias TCPInfo = InlineArray<29, UInt64>
     private static let place = (8 + 24 * 4) / 8 + 2
 

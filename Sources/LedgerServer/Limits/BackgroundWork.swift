@@ -1,7 +1,8 @@
 import Dispatch
 
-/// Work that computes for long, such as taking a large body apart. It has a thread of its own, one at a time: connections, which have the threads of
-/// their event loops, and commits are not held up by it.
+/// Work that computes for long, such as taking a large body apart. It has a thread of its own, one
+/// at a time: connections, which have the threads of their event loops, and commits are not held up
+/// by it.
 enum BackgroundWork {
     private static let queue = DispatchQueue(label: "large-bodies")
     /// What is less is done faster than it is handed over.

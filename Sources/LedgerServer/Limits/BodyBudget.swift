@@ -4,7 +4,8 @@ import LedgerCore
 import NIOCore
 import NIOHTTPTypes
 
-/// Reads bodies within two bounds: that of one request, and that of all requests under way together. Answers count as bodies do.
+/// Reads bodies within two bounds: that of one request, and that of all requests under way
+/// together. Answers count as bodies do.
 final class BodyBudget: Sendable {
     private let each: Int
     private let shared: SharedBytes
@@ -22,9 +23,11 @@ final class BodyBudget: Sendable {
         let request = authorized.request
         let length = request.headers.first(.contentLength).flatMap { Int($0) }
         if let length, length > each { throw tooLarge }
-        // Who asks first whether it may send its body is told so only now, that nothing speaks against it.
+        // Who asks first whether it may send its body is told so only now, that nothing speaks
+        // against it.
         if request.headers.first(.expect)?.lowercased() == "100-continue" {
-            try await authorized.context.channel.writeAndFlush(HTTPResponsePart.head(HTTPResponse(status: .continue))).get()
+            try await authorized.context.channel.writeAndFlush(HTTPResponsePart.head(HTTPResponse(status: .continue)))
+                .get()
         }
         var bytes: [UInt8] = []
         bytes.reserveCapacity(min(length ?? 0, 64 << 10))
@@ -44,7 +47,8 @@ final class BodyBudget: Sendable {
         return try await body(bytes)
     }
 
-    /// The answer, whose bytes count until they are on their way: of many large ones, read slowly, the memory has a bound too.
+    /// The answer, whose bytes count until they are on their way: of many large ones, read slowly,
+    /// the memory has a bound too.
     func counting(_ response: Response, for token: AccessToken?) throws(Problem) -> Response {
         guard let count = response.body.contentLength, count > BackgroundWork.small else { return response }
         let token = Self.holder(token)

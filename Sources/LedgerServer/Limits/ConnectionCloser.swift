@@ -1,6 +1,7 @@
 import NIOCore
 
-/// Stands next to the socket, before TLS and everything else that would like to say something first: whoever has to go is gone at once.
+/// Stands next to the socket, before TLS and everything else that would like to say something
+/// first: whoever has to go is gone at once.
 final class ConnectionCloser: ChannelDuplexHandler {
     typealias InboundIn = NIOAny
     typealias OutboundIn = NIOAny

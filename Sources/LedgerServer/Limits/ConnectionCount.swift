@@ -4,12 +4,14 @@ import NIOCore
 
 /// How many connections there are, at most so many.
 ///
-/// When all places are taken, a new connection gets that of one that has not shown a token that works, of the one which has been there for
-/// longest. So whoever opens connections and is silent, spells out a request byte by byte, or asks what anybody may ask, takes them from
-/// their own kind. A place is kept for as long as the token works that was shown on it.
+/// When all places are taken, a new connection gets that of one that has not shown a token that
+/// works, of the one which has been there for longest. So whoever opens connections and is silent,
+/// spells out a request byte by byte, or asks what anybody may ask, takes them from their own kind.
+/// A place is kept for as long as the token works that was shown on it.
 ///
-/// Whoever is displaced, or comes when there is no place, has one of ``mostLeaving`` more until its channel is closed, and they are closed the
-/// oldest first. Beyond that a connection is closed as soon as it is there: there are never more than all of these.
+/// Whoever is displaced, or comes when there is no place, has one of ``mostLeaving`` more until its
+/// channel is closed, and they are closed the oldest first. Beyond that a connection is closed as
+/// soon as it is there: there are never more than all of these.
 final class ConnectionCount: Sendable {
     enum Entry: Sendable, Hashable {
         case taken
@@ -58,7 +60,8 @@ final class ConnectionCount: Sendable {
 
         /// How a connection without a place goes on, and which one has to go for it.
         mutating func turnAway(_ channel: any Channel) -> (Entry, displaced: (any Channel)?) {
-            let oldest = leaving.count >= ConnectionCount.mostLeaving - 1 ? leaving.values.min { $0.number < $1.number } : nil
+            let oldest =
+                leaving.count >= ConnectionCount.mostLeaving - 1 ? leaving.values.min { $0.number < $1.number } : nil
             guard leaving.count < ConnectionCount.mostLeaving else { return (.dropped, oldest?.channel) }
             leaving[ObjectIdentifier(channel)] = Known(number: last, channel: channel)
             return (.tooMany, oldest?.channel)
@@ -85,7 +88,9 @@ final class ConnectionCount: Sendable {
             state.last += 1
             guard state.open.count >= most else { return (state.add(channel), nil) }
             // What displaced ones have not given back yet is not given away.
-            guard state.leaving.count < Self.mostLeaving, let displaced = state.displace() else { return state.turnAway(channel) }
+            guard state.leaving.count < Self.mostLeaving, let displaced = state.displace() else {
+                return state.turnAway(channel)
+            }
             return (state.add(channel), displaced)
         }
         displaced?.cutAtOnce()
@@ -117,12 +122,15 @@ final class ConnectionCount: Sendable {
 
     // MARK: Tokens that are revoked
 
-    /// Gives up the places that were kept for a token which works no more. While there are places enough for everybody, nobody asks.
+    /// Gives up the places that were kept for a token which works no more. While there are places
+    /// enough for everybody, nobody asks.
     /// - Parameter works: whether a token does; what cannot be found out changes nothing.
     func review(_ works: (AccessToken) async throws -> Bool) async {
         let tokens = state.withLock { state -> [TokenID: AccessToken] in
             guard state.open.count > most / 2 else { return [:] }
-            return Dictionary(state.open.values.compactMap { known in known.token.map { ($0.id, $0) } }) { first, _ in first }
+            return Dictionary(state.open.values.compactMap { known in known.token.map { ($0.id, $0) } }) { first, _ in
+                first
+            }
         }
         for (id, token) in tokens {
             guard let isGood = try? await works(token), !isGood else { continue }

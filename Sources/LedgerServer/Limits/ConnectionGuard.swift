@@ -2,10 +2,12 @@ import HTTPTypes
 import NIOCore
 import NIOHTTP1
 
-/// Watches over one connection: tells its ``ConnectionState`` what comes and what goes, and does what that says.
+/// Watches over one connection: tells its ``ConnectionState`` what comes and what goes, and does
+/// what that says.
 ///
-/// It sees requests before anybody else does, as they stand on the wire. One timer a connection looks at what has become of it and sets itself
-/// anew: nothing is scheduled or cancelled for a request. It belongs to the connection's event loop, as all channel handlers do.
+/// It sees requests before anybody else does, as they stand on the wire. One timer a connection
+/// looks at what has become of it and sets itself anew: nothing is scheduled or cancelled for a
+/// request. It belongs to the connection's event loop, as all channel handlers do.
 final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias InboundOut = HTTPServerRequestPart
@@ -43,7 +45,8 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         context.fireChannelActive()
         if isTooMany {
             refuse(
-                .unavailable("there are as many connections as there may be; try again", code: "too_many_connections"), context)
+                .unavailable("there are as many connections as there may be; try again", code: "too_many_connections"),
+                context)
         } else {
             look(context)
         }
@@ -112,7 +115,8 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         switch error {
-        case let error as HTTPParserError: refuse(.unparsable(error, isInFirstLine: !hasFirstLine, limits.headerBytes), context)
+        case let error as HTTPParserError:
+            refuse(.unparsable(error, isInFirstLine: !hasFirstLine, limits.headerBytes), context)
         // What comes behind something that cannot be parsed.
         case is ByteToMessageDecoderError: break
         default: context.fireErrorCaught(error)
@@ -136,7 +140,8 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
             guard
                 let closes = state.answerBegan(
                     isStream: head.headers.first(name: "content-type") == EventStream.mediaType,
-                    // Who waits to be told to go on may send its body now, or the next request: nobody could tell.
+                    // Who waits to be told to go on may send its body now, or the next request:
+                    // nobody could tell.
                     closes: waitsForContinue || head.headers.first(name: "connection") == "close")
             else {
                 promise?.fail(ChannelError.ioOnClosedChannel)
@@ -165,8 +170,8 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         }
     }
 
-    /// Whoever has nothing more to do closes the connection, or our side of it. Where an answer is on its way out, that has time until the
-    /// client had a chance to read it.
+    /// Whoever has nothing more to do closes the connection, or our side of it. Where an answer is
+    /// on its way out, that has time until the client had a chance to read it.
     func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
         switch mode {
         case .output where state.isEnding: promise?.succeed()
@@ -217,12 +222,14 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         headers.add(name: "Connection", value: "close")
         headers.add(name: "Date", value: HTTPDate.now)
         let status = HTTPResponseStatus(statusCode: problem.status.code, reasonPhrase: problem.status.reasonPhrase)
-        context.write(wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: status, headers: headers))), promise: nil)
+        context.write(
+            wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: status, headers: headers))), promise: nil)
         context.write(wrapOutboundOut(.body(.byteBuffer(body))), promise: nil)
         finish(with: wrapOutboundOut(.end(nil)), nil, context)
     }
 
-    /// Writes the end of the last answer. Where the client has closed its side, closing ours would drop what has not gone out.
+    /// Writes the end of the last answer. Where the client has closed its side, closing ours would
+    /// drop what has not gone out.
     private func finish(with end: NIOAny, _ promise: EventLoopPromise<Void>?, _ context: ChannelHandlerContext) {
         let out = context.eventLoop.makePromise(of: Void.self)
         out.futureResult.cascade(to: promise)
@@ -231,7 +238,8 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         lookSoon(context)
     }
 
-    /// The other side may still be sending: were the connection cut while bytes wait to be read, it would lose our answer.
+    /// The other side may still be sending: were the connection cut while bytes wait to be read, it
+    /// would lose our answer.
     private func drained(_ context: ChannelHandlerContext) {
         state.drained(at: Self.now)
         context.close(mode: .output, promise: nil)
@@ -257,5 +265,6 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     }
 }
 
-/// A request will not come to its end: the client has gone, has said something else, or took too long.
+/// A request will not come to its end: the client has gone, has said something else, or took too
+/// long.
 struct RequestCutOff: Error {}

@@ -1,18 +1,22 @@
-/// What one connection is at: which requests have come, which answers have gone out, and whose turn it is since when.
+/// What one connection is at: which requests have come, which answers have gone out, and whose turn
+/// it is since when.
 ///
-/// A plain value, which knows no channel and no clock: it is told what happens and when, and says what is to be done about it. ``ConnectionGuard``
-/// carries that out.
+/// A plain value, which knows no channel and no clock: it is told what happens and when, and says
+/// what is to be done about it. ``ConnectionGuard`` carries that out.
 ///
-/// Requests may be pipelined: several come before the first is answered, and answers go out in their order. So it is always one side's
-/// turn. While a whole request waits for its answer it is the service's, and the client must do no more than read. Otherwise it is the
-/// client's: to finish the request that it has begun, or to begin one, and its time is measured from where its turn began.
+/// Requests may be pipelined: several come before the first is answered, and answers go out in
+/// their order. So it is always one side's turn. While a whole request waits for its answer it is
+/// the service's, and the client must do no more than read. Otherwise it is the client's: to finish
+/// the request that it has begun, or to begin one, and its time is measured from where its turn
+/// began.
 struct ConnectionState: Sendable, Hashable {
     struct Limits: Sendable, Hashable {
         /// From the first byte of a request to its last.
         var request: Duration
         /// Without a request, or without reading ``progress`` bytes of what waits to be read.
         var idle: Duration
-        /// Whoever reads less in that time, reads nothing. It bounds how long an answer may be on its way.
+        /// Whoever reads less in that time, reads nothing. It bounds how long an answer may be on
+        /// its way.
         var progress = 16 << 10
         /// From our last byte, or from the client's, to the end.
         var linger = Duration.seconds(2)
@@ -22,7 +26,8 @@ struct ConnectionState: Sendable, Hashable {
 
     enum Action: Sendable, Hashable {
         case none
-        /// Tell the client that its request cannot be taken, in the place of an answer; then as `finish`.
+        /// Tell the client that its request cannot be taken, in the place of an answer; then as
+        /// `finish`.
         case refuse(Reason)
         /// Send what was written, and no more; the client may take a moment to read it.
         case finish
@@ -43,7 +48,8 @@ struct ConnectionState: Sendable, Hashable {
         case closed
     }
 
-    /// Since when something waits to be read, or since when the client was last seen to read, and how much of it has arrived there since.
+    /// Since when something waits to be read, or since when the client was last seen to read, and
+    /// how much of it has arrived there since.
     private struct Unread: Sendable, Hashable {
         var since: Duration
         var arrived = 0
@@ -51,7 +57,8 @@ struct ConnectionState: Sendable, Hashable {
 
     private let limits: Limits
     private var phase = Phase.open
-    /// Requests whose heads have come, those that were answered whole, and the last of them that may change something.
+    /// Requests whose heads have come, those that were answered whole, and the last of them that
+    /// may change something.
     private var (came, answered, lastWrite) = (0, 0, 0)
     /// Whether the last request has come to its end, and how much of its body is still to come.
     private var isWhole = true
@@ -86,7 +93,8 @@ struct ConnectionState: Sendable, Hashable {
     var isCutOff: Bool { isEnding && !isWhole && open > 0 }
     /// Whether the answer under way, or the next one, is the last.
     var isAnsweringLast: Bool { takesNoMore && open <= 1 && !isRefused }
-    /// Whether the request whose answer begins may still be sending, more than is worth waiting for.
+    /// Whether the request whose answer begins may still be sending, more than is worth waiting
+    /// for.
     private var hasMuchToCome: Bool { !isWhole && open == 1 && rest > limits.rest }
 
     // MARK: What comes
@@ -99,8 +107,10 @@ struct ConnectionState: Sendable, Hashable {
     }
 
     /// - Parameters:
-    ///   - isLast: whether the client wants the connection closed behind the answer, or understands nothing else.
-    ///   - isRead: whether it makes no difference if the request is dropped when the client has gone.
+    ///   - isLast: whether the client wants the connection closed behind the answer, or understands
+    ///     nothing else.
+    ///   - isRead: whether it makes no difference if the request is dropped when the client has
+    ///     gone.
     ///   - body: how many bytes it has, as far as it says.
     /// - Returns: whether the request is taken.
     mutating func headArrived(isLast: Bool, isRead: Bool, body: Int, at now: Duration) -> Bool {
@@ -129,7 +139,8 @@ struct ConnectionState: Sendable, Hashable {
         return true
     }
 
-    /// What came cannot be understood, or must not be: the connection is of no use behind it. Those before it still get their answers.
+    /// What came cannot be understood, or must not be: the connection is of no use behind it. Those
+    /// before it still get their answers.
     mutating func refused(at now: Duration) -> Action {
         guard !isEnding, !isRefused else { return .none }
         // What stands behind the last request is nobody's.
@@ -138,7 +149,8 @@ struct ConnectionState: Sendable, Hashable {
         return due > 0 ? .none : refuse(.refused, at: now)
     }
 
-    /// The client sends no more. It may be gone, or wait for its answers: while nothing depends on it, it gets a moment for those.
+    /// The client sends no more. It may be gone, or wait for its answers: while nothing depends on
+    /// it, it gets a moment for those.
     mutating func inputClosed(at now: Duration) -> Action {
         guard phase != .closed else { return .none }
         if isEnding || open == 0 || isStreaming { return cut() }
@@ -167,7 +179,8 @@ struct ConnectionState: Sendable, Hashable {
     /// - Parameters:
     ///   - isStream: whether the answer goes on until somebody ends it.
     ///   - closes: whether the connection ends with it.
-    /// - Returns: whether the client is to be told that the connection ends with this answer; `nil` where nothing may be said any more.
+    /// - Returns: whether the client is to be told that the connection ends with this answer; `nil`
+    ///   where nothing may be said any more.
     mutating func answerBegan(isStream: Bool, closes: Bool) -> Bool? {
         guard !isEnding, open > 0 else { return nil }
         (hasBegunAnswer, isStreaming) = (true, isStream)
@@ -206,7 +219,8 @@ struct ConnectionState: Sendable, Hashable {
 
     // MARK: Time
 
-    /// What has to be done by now, and if nothing, when to look again; `nil` where nothing will have to be.
+    /// What has to be done by now, and if nothing, when to look again; `nil` where nothing will
+    /// have to be.
     mutating func look(at now: Duration) -> (action: Action, next: Duration?) {
         let deadline = deadline
         guard let deadline, deadline <= now else {

@@ -19,14 +19,16 @@ struct GuardedChannel: HTTPChannelHandler {
             let pipeline = channel.pipeline.syncOperations
             try pipeline.addHandler(ConnectionCloser(isDropped: entry == .dropped), position: .first)
             let guardian = ConnectionGuard(limits, isTooMany: entry == .tooMany)
-            // The guard says what is too much, and in which words; the parser keeps the memory bounded.
+            // The guard says what is too much, and in which words; the parser keeps the memory
+            // bounded.
             var decoder = NIOHTTPDecoderLimitConfiguration()
             decoder.maxHeaderFieldSize = 2 * limits.headerBytes
             decoder.maxHeaderListSize = 2 * limits.headerBytes
             decoder.maxHeaderFieldCount = HTTPRequestHead.mostFields
             try pipeline.addHandler(Arrival(guardian))
             try pipeline.configureHTTPServerPipeline(
-                // Requests are taken one after the other, and fields' values cannot be malformed in their type.
+                // Requests are taken one after the other, and fields' values cannot be malformed in
+                // their type.
                 withPipeliningAssistance: false, withErrorHandling: false, withOutboundHeaderValidation: false,
                 withEncoderConfiguration: .init(), withDecoderLimitConfiguration: decoder)
             try pipeline.addHandler(guardian)
@@ -36,8 +38,8 @@ struct GuardedChannel: HTTPChannelHandler {
         }
     }
 
-    /// Runs the connection's requests on its thread. When the connection is gone, so is what was done for it: a query that nobody waits
-    /// for is called off.
+    /// Runs the connection's requests on its thread. When the connection is gone, so is what was
+    /// done for it: a query that nobody waits for is called off.
     func handle(value: Value, logger: Logger) async {
         let loop = LoopExecutor(value.channel.eventLoop)
         let requests = Task(executorPreference: loop) { await handleHTTP(asyncChannel: value, logger: logger) }

@@ -1,8 +1,9 @@
 import Logging
 import NIOCore
 
-/// Keeps the service listening where one connection cannot be accepted, because its client has gone already or there are no more files to be had:
-/// whoever reads from the listener would take any error for its end. It pauses a little then, for what cannot be accepted stays in line.
+/// Keeps the service listening where one connection cannot be accepted, because its client has gone
+/// already or there are no more files to be had: whoever reads from the listener would take any
+/// error for its end. It pauses a little then, for what cannot be accepted stays in line.
 final class ListenerErrors: ChannelDuplexHandler {
     typealias InboundIn = any Channel
     typealias OutboundIn = Never

@@ -1,7 +1,8 @@
 import NIOCore
 
-/// Runs a connection's task on the thread of its event loop, where the bytes come in and go out: a request then wakes no other thread
-/// between its first byte and its commit, nor between its commit and its last byte.
+/// Runs a connection's task on the thread of its event loop, where the bytes come in and go out: a
+/// request then wakes no other thread between its first byte and its commit, nor between its commit
+/// and its last byte.
 ///
 /// What runs here must not take long, for other connections have the same thread.
 final class LoopExecutor: TaskExecutor {

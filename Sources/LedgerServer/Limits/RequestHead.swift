@@ -4,7 +4,8 @@ import NIOHTTP1
 
 /// What RFC 9112 has a server make sure of before anybody looks at what is asked for.
 extension HTTPRequestHead {
-    /// Brings the target into the form that routes are found by: a path. `nil` where the request may be taken.
+    /// Brings the target into the form that routes are found by: a path. `nil` where the request
+    /// may be taken.
     /// - Parameter headBytes: the most bytes of the target, and of all fields.
     mutating func obey(headBytes: Int) -> Problem? {
         if uri.utf8.count > headBytes { return .targetTooLong(headBytes) }
@@ -23,7 +24,8 @@ extension HTTPRequestHead {
     /// Whether the client speaks HTTP/1.0: it knows no chunks, and its connections are not kept.
     var isOld: Bool { version.minor == 0 }
 
-    /// Whether no other request can follow on the connection. The parser takes what stands behind a wish to speak another protocol for that.
+    /// Whether no other request can follow on the connection. The parser takes what stands behind a
+    /// wish to speak another protocol for that.
     var isLast: Bool { isOld || !isKeepAlive || method == .CONNECT || headers.contains(name: "upgrade") }
 
     /// Without a length a body may have any.
@@ -51,7 +53,8 @@ extension HTTPRequestHead {
         byte > 0x20 && byte < 0x7F && !#"/\?#@,<>"{}|^`"#.utf8.contains(byte)
     }
 
-    /// 6.1: what is not framed as everybody frames it, others on the way may have taken for something else.
+    /// 6.1: what is not framed as everybody frames it, others on the way may have taken for
+    /// something else.
     private var problemWithFraming: Problem? {
         let codings = headers["transfer-encoding"]
         guard !codings.isEmpty else { return nil }
@@ -77,7 +80,8 @@ extension HTTPRequestHead {
             }
             guard wishes.allSatisfy({ $0.lowercased() == "100-continue" }) else {
                 return Problem(
-                    .expectationFailed, "expectation_failed", "the service knows the expectation 100-continue, and no other")
+                    .expectationFailed, "expectation_failed",
+                    "the service knows the expectation 100-continue, and no other")
             }
             return nil
         }
@@ -117,7 +121,8 @@ extension Problem {
             "a request's head may have \(HTTPRequestHead.mostFields) fields, of \(limit) bytes together")
     }
 
-    /// - Parameter isInFirstLine: whether the parser gave up before the end of the head's first line.
+    /// - Parameter isInFirstLine: whether the parser gave up before the end of the head's first
+    ///   line.
     static func unparsable(_ error: HTTPParserError, isInFirstLine: Bool, _ headBytes: Int) -> Problem {
         switch error {
         case .headerOverflow: isInFirstLine ? targetTooLong(headBytes) : headTooLarge(headBytes)

@@ -1,10 +1,12 @@
 import BlockingIO
 import LedgerCore
 
-/// Memory that all requests under way have together, of which nobody can take so much that nothing is left for others.
+/// Memory that all requests under way have together, of which nobody can take so much that nothing
+/// is left for others.
 ///
-/// A token may hold as much as is still free, and one whole body in any case: one alone comes to half of all, two to a third each, and so on.
-/// So beyond whole bodies there is always as much left as any of them has.
+/// A token may hold as much as is still free, and one whole body in any case: one alone comes to
+/// half of all, two to a third each, and so on. So beyond whole bodies there is always as much left
+/// as any of them has.
 final class SharedBytes: Sendable {
     private struct State: Sendable {
         var held = 0

@@ -6,11 +6,13 @@ import Seal
 
 /// How the service and what it stands on are doing.
 struct Health: Sendable {
-    /// Anyone may see it: it says that something is wrong and where, and nothing of what is in the ledger or who uses it.
+    /// Anyone may see it: it says that something is wrong and where, and nothing of what is in the
+    /// ledger or who uses it.
     struct Check: Sendable {
         let name: String
         let isReady: Bool
-        /// Whether requests must not be sent here while it is not ready; the others only make some of the service slow or stale.
+        /// Whether requests must not be sent here while it is not ready; the others only make some
+        /// of the service slow or stale.
         let isNeeded: Bool
         let detail: String
     }
@@ -47,7 +49,8 @@ struct Health: Sendable {
     let stopping: StopSignal
 
     private static let timeout = Duration.seconds(3)
-    /// Rows of projections are written by projectors: no more of them is told than there is reason to have.
+    /// Rows of projections are written by projectors: no more of them is told than there is reason
+    /// to have.
     private static let mostProjections = 100
     private static let longestName = 100
 
@@ -70,7 +73,9 @@ struct Health: Sendable {
                 return first
             }
         } catch {
-            return checks + [Check(name: "postgres", isReady: false, isNeeded: true, detail: Self.explanation(of: error))]
+            return checks + [
+                Check(name: "postgres", isReady: false, isNeeded: true, detail: Self.explanation(of: error))
+            ]
         }
         checks.append(Check(name: "postgres", isReady: true, isNeeded: true, detail: "the log ends at \(lags.head)"))
         let holder = lags.holder.flatMap { $0.heldFor >= LogLockHolder.notable ? $0 : nil }
@@ -82,7 +87,8 @@ struct Health: Sendable {
                 }
                     // Whoever holds it for the moment of an append is seen here too.
                     ?? lags.holder.flatMap {
-                        $0.age == nil ? "held; since when, the ledger's owner may not see: jobledger status says by whom" : nil
+                        $0.age == nil
+                            ? "held; since when, the ledger's owner may not see: jobledger status says by whom" : nil
                     }
                     ?? "nobody holds it"))
         checks.append(
@@ -100,7 +106,8 @@ struct Health: Sendable {
             Check(
                 name: "relay", isReady: lags.isRelayActive, isNeeded: false,
                 detail: lags.isRelayActive
-                    ? "\(lags.head - lags.relay) events behind" : "nobody publishes: streams are polled, and somewhat later"))
+                    ? "\(lags.head - lags.relay) events behind"
+                    : "nobody publishes: streams are polled, and somewhat later"))
         checks.append(
             Check(
                 name: "sealer", isReady: lags.seal.stopped == nil && lags.seal.isActive, isNeeded: false,
@@ -112,7 +119,8 @@ struct Health: Sendable {
             let detail =
                 projection.stopped.map { "stopped by the event at position \($0): jobledger status says why" }
                 ?? (projection.isActive
-                    ? "\(lags.head - projection.position) events behind" : "nobody projects; it stands at \(projection.position)")
+                    ? "\(lags.head - projection.position) events behind"
+                    : "nobody projects; it stands at \(projection.position)")
             checks.append(
                 Check(
                     name: "projection \(projection.name)", isReady: projection.stopped == nil && projection.isActive,
@@ -120,7 +128,8 @@ struct Health: Sendable {
                     detail: detail))
         }
         if lags.projections.isEmpty {
-            checks.append(Check(name: "projections", isReady: false, isNeeded: false, detail: "no projector has run yet"))
+            checks.append(
+                Check(name: "projections", isReady: false, isNeeded: false, detail: "no projector has run yet"))
         }
         return checks
     }

@@ -19,7 +19,8 @@ final class Metrics: Sendable {
     private let appendDuration = Histogram()
     private let answers = Locked<[Answer: UInt64]>([:])
     private let requestDuration = Histogram()
-    /// From the moment that an event was recorded to the moment that it was given to a stream's connection.
+    /// From the moment that an event was recorded to the moment that it was given to a stream's
+    /// connection.
     let deliveryLag = Histogram()
 
     // MARK: Counting

@@ -4,12 +4,14 @@ import Postgres
 
 /// Events as pages: whole CloudEvents, with all of their data.
 ///
-/// A page looks at so many events and no more, however few of them are wanted: it may be short, or empty, and there may be more behind it.
+/// A page looks at so many events and no more, however few of them are wanted: it may be short, or
+/// empty, and there may be more behind it.
 struct EventPages: Sendable {
     struct Page: Sendable {
         /// CloudEvents in JSON, in the log's order.
         var events: [[UInt8]] = []
-        /// Behind which place to go on: a position, or a job's version; `nil` where there was no more.
+        /// Behind which place to go on: a position, or a job's version; `nil` where there was no
+        /// more.
         var next: Int64?
     }
 
@@ -67,7 +69,8 @@ struct EventPages: Sendable {
         try query.all("after") == ["head"] ? await store.head() : query.position("after") ?? 0
     }
 
-    /// The position of a job's event of this version, or of its last one before; 0 where it has none.
+    /// The position of a job's event of this version, or of its last one before; 0 where it has
+    /// none.
     func position(of job: JobID, version: Int32) async throws -> Position {
         try await store.pool.withConnection { connection in
             try await connection.query(

@@ -1,6 +1,7 @@
 import BlockingIO
 
-/// Places of which nobody has more than a share at a time. Whoever wants more waits behind himself, and keeps them from nobody else.
+/// Places of which nobody has more than a share at a time. Whoever wants more waits behind himself,
+/// and keeps them from nobody else.
 final class FairShare<Holder: Hashable & Sendable>: Sendable {
     private typealias Waiter = (ticket: UInt64, turn: CheckedContinuation<Void, any Error>)
 

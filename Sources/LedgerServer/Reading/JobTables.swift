@@ -3,8 +3,8 @@ import LedgerCore
 import Postgres
 import Projections
 
-/// The read models `batch_jobs` and `batch_job_runs`, each answer with the position that its projection had come to in the same
-/// snapshot.
+/// The read models `batch_jobs` and `batch_job_runs`, each answer with the position that its
+/// projection had come to in the same snapshot.
 struct JobTables: Sendable {
     static let jobs = "batch_jobs"
     static let runs = "batch_job_runs"
@@ -45,7 +45,8 @@ struct JobTables: Sendable {
         if let kind { conditions.append("kind = \(parameter(kind))") }
         if let after {
             guard try await exists(after) else { return nil }
-            conditions.append("(created_at, id) < (SELECT created_at, id FROM batch_jobs WHERE id = \(parameter(after)))")
+            conditions.append(
+                "(created_at, id) < (SELECT created_at, id FROM batch_jobs WHERE id = \(parameter(after)))")
         }
         let sql = """
             SELECT projection.position, job.id, job.json
@@ -92,7 +93,8 @@ struct JobTables: Sendable {
         return try await page(PostgresStatement(sql, [Self.runs, id, after, limit]), limit: limit)
     }
 
-    /// - Parameter statement: rows with the position, an item's key and the item; of no items one row with nulls.
+    /// - Parameter statement: rows with the position, an item's key and the item; of no items one
+    ///   row with nulls.
     private func page(_ statement: PostgresStatement, limit: Int) async throws -> Page {
         try await store.pool.withConnection { connection in
             var page = Page(position: 0)

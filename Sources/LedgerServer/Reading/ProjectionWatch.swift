@@ -23,7 +23,8 @@ actor ProjectionWatch {
         self.limit = limit
     }
 
-    /// - Throws: a problem that says how far it is, when it does not get there in time or does not go on at all.
+    /// - Throws: a problem that says how far it is, when it does not get there in time or does not
+    ///   go on at all.
     func wait(for position: Position, of projection: String) async throws {
         let deadline = ContinuousClock.now.advanced(by: limit)
         while true {
@@ -32,7 +33,8 @@ actor ProjectionWatch {
             if let error = state.error {
                 throw behind(
                     state, position, projection,
-                    "the projection \(projection) has stopped, and stands at \(state.position): \(error.shortened(toBytes: 300))")
+                    "the projection \(projection) has stopped, and stands at \(state.position): \(error.shortened(toBytes: 300))"
+                )
             }
             guard ContinuousClock.now < deadline else {
                 throw behind(
@@ -54,8 +56,10 @@ actor ProjectionWatch {
             try await store.pool.withConnection { connection in
                 try await connection.query(
                     PostgresStatement(
-                        "SELECT position, left(error, 300) FROM projections WHERE name = $1", [projection], isPrepared: true)
-                ).first.map { State(position: try $0.decode(0), error: try $0.decode(1)) } ?? State(position: 0, error: nil)
+                        "SELECT position, left(error, 300) FROM projections WHERE name = $1", [projection],
+                        isPrepared: true)
+                ).first.map { State(position: try $0.decode(0), error: try $0.decode(1)) }
+                    ?? State(position: 0, error: nil)
             }
         }
         looks[projection] = task

@@ -2,8 +2,8 @@ import LedgerCore
 
 /// What a read may cost: so much time, and so many of the readers at once as leave some to others.
 ///
-/// It runs off the connections' threads, for to build a page of megabytes takes long. When its time is over, or its client has gone, its query
-/// is called off and its reader given back.
+/// It runs off the connections' threads, for to build a page of megabytes takes long. When its time
+/// is over, or its client has gone, its query is called off and its reader given back.
 struct ReadLimits: Sendable {
     private let time: Duration
     private let share: FairShare<TokenID?>

@@ -1,7 +1,7 @@
 import Glibc
 
-/// Where requests come from, as far as it costs something to come from elsewhere: an IPv4 address, or an IPv6 /64, which is what one customer
-/// has.
+/// Where requests come from, as far as it costs something to come from elsewhere: an IPv4 address,
+/// or an IPv6 /64, which is what one customer has.
 enum PeerNetwork {
     static func of(_ peer: String?) -> String {
         guard let peer, peer.utf8.contains(UInt8(ascii: ":")) else { return peer ?? "" }

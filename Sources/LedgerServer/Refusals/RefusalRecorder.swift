@@ -7,9 +7,10 @@ import Synchronization
 
 /// What was refused, on its way into the table `refusals`.
 ///
-/// To note something down never waits, and never fails a request: it is written about once a second, equal ones as one row. Whoever sends
-/// ever new nonsense gets so many rows a second and no more; the rest is counted in a row of its kind, without job and type. How many rows a
-/// day are kept, and for how long, the table itself sees to; what has had its time is removed from here.
+/// To note something down never waits, and never fails a request: it is written about once a
+/// second, equal ones as one row. Whoever sends ever new nonsense gets so many rows a second and no
+/// more; the rest is counted in a row of its kind, without job and type. How many rows a day are
+/// kept, and for how long, the table itself sees to; what has had its time is removed from here.
 final class RefusalRecorder: Sendable {
     private struct Noted: Sendable {
         var attempt: RefusedAttempt
@@ -37,7 +38,8 @@ final class RefusalRecorder: Sendable {
     static let interval = Duration.seconds(1)
     /// How often what is older than it is kept for is removed.
     private static let forgetting = Duration.seconds(600)
-    /// The most rows that one token gets in that time, and that an address gets without a token that works.
+    /// The most rows that one token gets in that time, and that an address gets without a token
+    /// that works.
     static let mostOfToken = 50
     static let mostOfAddress = 5
     /// The most rows of all.
@@ -77,15 +79,19 @@ final class RefusalRecorder: Sendable {
         page.noted[kind]?.last = now
     }
 
-    /// Counts it among others of the same code: of the same token or address, or where there are too many of those too, of anybody.
-    private static func addToRest(_ attempt: RefusedAttempt, _ isKnown: Bool, _ now: ContinuousClock.Instant, to page: inout Page)
-    {
+    /// Counts it among others of the same code: of the same token or address, or where there are
+    /// too many of those too, of anybody.
+    private static func addToRest(
+        _ attempt: RefusedAttempt, _ isKnown: Bool, _ now: ContinuousClock.Instant, to page: inout Page
+    ) {
         var rest = attempt
         rest.eventID = nil
         rest.detail = "more of this kind than are told one by one"
         (rest.kind.actor, rest.kind.job, rest.kind.type) = (nil, nil, nil)
         if !isKnown { rest.kind.token = nil }
-        if page.noted[rest.kind] == nil, page.order.count >= 2 * Self.most { (rest.kind.token, rest.kind.peer) = (nil, nil) }
+        if page.noted[rest.kind] == nil, page.order.count >= 2 * Self.most {
+            (rest.kind.token, rest.kind.peer) = (nil, nil)
+        }
         if page.noted[rest.kind] == nil { add(rest, now, to: &page) } else { count(rest.kind, now, in: &page) }
     }
 
@@ -128,7 +134,9 @@ final class RefusalRecorder: Sendable {
         do {
             var gone: Int64 = 1
             while gone > 0 {
-                gone = try await store.pool.withConnection { try await $0.query("SELECT forget_refusals()").only().decode(0) }
+                gone = try await store.pool.withConnection {
+                    try await $0.query("SELECT forget_refusals()").only().decode(0)
+                }
             }
         } catch {
             guard !Task.isCancelled else { return }
@@ -168,7 +176,8 @@ final class RefusalRecorder: Sendable {
         return [
             noted.map { ago($0.first) }, noted.map { ago($0.last) }, noted.map(\.times),
             kinds.map(\.token),
-            kinds.map(\.peer), kinds.map(\.method), kinds.map(\.path), kinds.map(\.actor), kinds.map(\.job), kinds.map(\.type),
+            kinds.map(\.peer), kinds.map(\.method), kinds.map(\.path), kinds.map(\.actor), kinds.map(\.job),
+            kinds.map(\.type),
             noted.map(\.attempt.eventID), kinds.map(\.code), noted.map(\.attempt.detail),
         ]
     }

@@ -3,7 +3,8 @@ import Hummingbird
 import LedgerCore
 import NIOCore
 
-/// Somebody tried something, and it was refused. Without the secret of a token, and without what the event said.
+/// Somebody tried something, and it was refused. Without the secret of a token, and without what
+/// the event said.
 struct RefusedAttempt: Sendable {
     /// What makes two of them equal.
     struct Kind: Sendable, Hashable {
@@ -26,7 +27,9 @@ struct RefusedAttempt: Sendable {
 
     /// Postgres has no text with U+0000.
     private static func cut(_ text: String?) -> String? {
-        text.map { String(String.UnicodeScalarView($0.unicodeScalars.prefix(longest).map { $0.value == 0 ? "\u{FFFD}" : $0 })) }
+        text.map {
+            String(String.UnicodeScalarView($0.unicodeScalars.prefix(longest).map { $0.value == 0 ? "\u{FFFD}" : $0 }))
+        }
     }
 
     private static func exact(_ text: String?) -> ExactText? { cut(text).map { ExactText($0) } }
@@ -38,7 +41,8 @@ struct RefusedAttempt: Sendable {
     }
 
     init(
-        _ request: Request, _ context: LedgerContext, path: String, token: TokenID?, job: JobID?, event: NewEvent? = nil,
+        _ request: Request, _ context: LedgerContext, path: String, token: TokenID?, job: JobID?,
+        event: NewEvent? = nil,
         code: String,
         detail: String
     ) {
@@ -52,7 +56,8 @@ struct RefusedAttempt: Sendable {
 
     init(_ authorized: AuthorizedRequest, path: String, job: JobID?, event: NewEvent?, code: String, detail: String) {
         self.init(
-            authorized.request, authorized.context, path: path, token: authorized.token?.id, job: job, event: event, code: code,
+            authorized.request, authorized.context, path: path, token: authorized.token?.id, job: job, event: event,
+            code: code,
             detail: detail)
     }
 }

@@ -24,10 +24,14 @@ struct AppendRoutes: Sendable {
         ]
     }
 
-    /// For an auditor: who wanted to append what, and why it was refused. It looks for the actor in the metadata, which may be large.
-    private func note(_ refusal: Refusal, _ authorized: AuthorizedRequest, _ path: String, job: JobID?, event: NewEvent?) {
+    /// For an auditor: who wanted to append what, and why it was refused. It looks for the actor in
+    /// the metadata, which may be large.
+    private func note(
+        _ refusal: Refusal, _ authorized: AuthorizedRequest, _ path: String, job: JobID?, event: NewEvent?
+    ) {
         refusals.note(
-            RefusedAttempt(authorized, path: path, job: job, event: event, code: refusal.code.rawValue, detail: refusal.message),
+            RefusedAttempt(
+                authorized, path: path, job: job, event: event, code: refusal.code.rawValue, detail: refusal.message),
             isKnown: true)
     }
 
@@ -36,13 +40,16 @@ struct AppendRoutes: Sendable {
     @Sendable private func toJob(_ authorized: AuthorizedRequest) async throws -> Response {
         try authorized.query.allow()
         return try await bodies.withBody(of: authorized) { bytes in
-            let (isOne, request) = try await BackgroundWork.run(bytes: bytes.count) { try understood(bytes, authorized) }
+            let (isOne, request) = try await BackgroundWork.run(bytes: bytes.count) {
+                try understood(bytes, authorized)
+            }
             let start = ContinuousClock.now
             let appended: [Appended]
             do {
                 appended = try await commits.append(request)
             } catch  where error is OutcomeUnknown || error is CancellationError {
-                // Cut off while it was being committed, it shares its transaction with others, which goes on.
+                // Cut off while it was being committed, it shares its transaction with others,
+                // which goes on.
                 throw unknown(request.events.map(\.id))
             } catch let refusal as Refusal {
                 metrics.appended(request, .failure(refusal), in: start.duration(to: .now))
@@ -85,10 +92,12 @@ struct AppendRoutes: Sendable {
         // All or none is appended, so one condition is enough: that of the first.
         guard events.dropFirst().allSatisfy({ $0.expectedVersion == nil }) else {
             throw Refusal(
-                .invalidEvent, "\"expected_version\" stands in the first event of an array, which is appended as a whole")
+                .invalidEvent,
+                "\"expected_version\" stands in the first event of an array, which is appended as a whole")
         }
         return AppendRequest(
-            job: authorized.job, events: events.map { traced($0.event, authorized) }, expectedVersion: events[0].expectedVersion)
+            job: authorized.job, events: events.map { traced($0.event, authorized) },
+            expectedVersion: events[0].expectedVersion)
     }
 
     /// The header is another place for a single event's id.
@@ -123,7 +132,8 @@ struct AppendRoutes: Sendable {
     private func unknown(_ ids: [EventID]) -> Problem {
         let list = ids.map { "\"\($0.text)\"" }.joined(separator: ",")
         return Problem.unavailable(
-            "it is not known whether the events were written; send them again with the same event ids", code: "outcome_unknown"
+            "it is not known whether the events were written; send them again with the same event ids",
+            code: "outcome_unknown"
         ).adding("event_ids", json: "[\(list)]")
     }
 
@@ -147,7 +157,9 @@ struct AppendRoutes: Sendable {
         }
     }
 
-    private func results(_ items: [Result<AppendRequest, Refusal>], _ answers: [AppendAnswer], _ authorized: AuthorizedRequest)
+    private func results(
+        _ items: [Result<AppendRequest, Refusal>], _ answers: [AppendAnswer], _ authorized: AuthorizedRequest
+    )
         -> [UInt8]
     {
         var answers = answers[...]
@@ -165,14 +177,16 @@ struct AppendRoutes: Sendable {
         return json
     }
 
-    private func requests(in bytes: [UInt8], _ authorized: AuthorizedRequest) throws -> [Result<AppendRequest, Refusal>] {
+    private func requests(in bytes: [UInt8], _ authorized: AuthorizedRequest) throws -> [Result<AppendRequest, Refusal>]
+    {
         try SentBody(bytes, authorized.request.headers, needsJob: true, most: Self.mostItems).events.map { item in
             item.flatMap { event in
                 guard let job = event.job else {
                     return .failure(Refusal(.invalidEvent, "\"subject\" missing: it is the job"))
                 }
                 return .success(
-                    AppendRequest(job: job, events: [traced(event.event, authorized)], expectedVersion: event.expectedVersion))
+                    AppendRequest(
+                        job: job, events: [traced(event.event, authorized)], expectedVersion: event.expectedVersion))
             }
         }
     }
@@ -210,7 +224,8 @@ struct AppendRoutes: Sendable {
 extension Response {
     static func json(_ json: [UInt8], status: HTTPResponse.Status = .ok) -> Response {
         Response(
-            status: status, headers: [.contentType: "application/json"], body: ResponseBody(byteBuffer: ByteBuffer(bytes: json)))
+            status: status, headers: [.contentType: "application/json"],
+            body: ResponseBody(byteBuffer: ByteBuffer(bytes: json)))
     }
 }
 

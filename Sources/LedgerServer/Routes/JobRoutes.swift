@@ -31,7 +31,8 @@ struct JobRoutes: Sendable {
         guard let page = try await tables.list(status: status, kind: kind, after: after, limit: limit) else {
             throw Problem.invalidRequest("\"after\" must be the id of a job, the last of the page before")
         }
-        let filters = [("status", status), ("kind", kind)].compactMap { name, value in value.map { "\(name)=\($0)&" } }.joined()
+        let filters = [("status", status), ("kind", kind)].compactMap { name, value in value.map { "\(name)=\($0)&" } }
+            .joined()
         return answer("jobs", page) { "/v1/jobs?\(filters)limit=\(limit)&after=\(Query.encoded($0))" }
     }
 
@@ -40,7 +41,8 @@ struct JobRoutes: Sendable {
         let (position, row): (Position, String?)
         if let at = try authorized.query.moment("at") {
             guard try authorized.query.text("min_position") == nil else {
-                throw Problem.invalidRequest("give \"at\" or \"min_position\", not both: the past need not be waited for")
+                throw Problem.invalidRequest(
+                    "give \"at\" or \"min_position\", not both: the past need not be waited for")
             }
             position = try await store.position(of: at)
             row = try await JobReadModel(definition, store: store).job(authorized.job, at: position)

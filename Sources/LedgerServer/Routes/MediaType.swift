@@ -18,8 +18,8 @@ enum MediaType {
         return nil
     }
 
-    /// Whether the answer is wanted as a stream of events: it must be named, and not liked less than a page. What accepts everything does
-    /// not ask for one, and HEAD is never answered so.
+    /// Whether the answer is wanted as a stream of events: it must be named, and not liked less
+    /// than a page. What accepts everything does not ask for one, and HEAD is never answered so.
     static func wantsStream(_ request: Request) -> Bool {
         guard request.method == .get else { return false }
         var (stream, page) = (0.0, 0.0)

@@ -53,10 +53,12 @@ struct OperationsRoutes: Sendable {
         text.metric("jobledger_subscribers", "gauge", "Event streams that are open.")
         text.sample("jobledger_subscribers", [], "\(streams.count)")
         text.metric(
-            "jobledger_gaps_detected_total", "counter", "How often a stream found by the numbers that events were missing.")
+            "jobledger_gaps_detected_total", "counter",
+            "How often a stream found by the numbers that events were missing.")
         text.sample("jobledger_gaps_detected_total", [], "\(figures.gapsDetected)")
         text.metric(
-            "jobledger_messages_rejected_total", "counter", "Messages on Redis that were not the relay's, and were dropped.")
+            "jobledger_messages_rejected_total", "counter",
+            "Messages on Redis that were not the relay's, and were dropped.")
         text.sample("jobledger_messages_rejected_total", [], "\(figures.rejectedMessages)")
         text.metric("jobledger_refilled_events_total", "counter", "Events that live streams read from the log.")
         text.sample("jobledger_refilled_events_total", [], "\(figures.refilledEvents)")
@@ -65,16 +67,21 @@ struct OperationsRoutes: Sendable {
         let lanes = [commits.status.small, commits.status.large]
         text.metric("jobledger_append_requests_waiting", "gauge", "Requests whose events wait for their commit.")
         text.sample(
-            "jobledger_append_requests_waiting", [], "\(lanes.reduce(0) { $0 + $1.accepted + $1.waiting + $1.inFlight })")
-        text.metric("jobledger_http_reads_under_way", "gauge", "Requests that have a reader, or wait for one; this one too.")
+            "jobledger_append_requests_waiting", [],
+            "\(lanes.reduce(0) { $0 + $1.accepted + $1.waiting + $1.inFlight })")
+        text.metric(
+            "jobledger_http_reads_under_way", "gauge", "Requests that have a reader, or wait for one; this one too.")
         text.sample("jobledger_http_reads_under_way", [], "\(reads.underWay)")
-        text.metric("jobledger_http_body_bytes", "gauge", "Bytes of bodies, and of large answers, of the requests under way.")
+        text.metric(
+            "jobledger_http_body_bytes", "gauge", "Bytes of bodies, and of large answers, of the requests under way.")
         text.sample("jobledger_http_body_bytes", [], "\(bodies.heldBytes)")
-        // What the ledger says is left out while it cannot be reached: a scrape then still has the rest, and `up` of Postgres.
+        // What the ledger says is left out while it cannot be reached: a scrape then still has the
+        // rest, and `up` of Postgres.
         let lags = try? await health.lags()
         text.metric("jobledger_postgres_up", "gauge", "Whether Postgres answers.")
         text.sample("jobledger_postgres_up", [], lags == nil ? "0" : "1")
-        text.metric("jobledger_log_writable", "gauge", "Whether the log takes appends, as far as can be told without writing.")
+        text.metric(
+            "jobledger_log_writable", "gauge", "Whether the log takes appends, as far as can be told without writing.")
         text.sample("jobledger_log_writable", [], lags.map { $0.readOnly == nil } == true ? "1" : "0")
         if let lags { write(lags, to: &text) }
         return Response(
@@ -85,7 +92,9 @@ struct OperationsRoutes: Sendable {
     private func write(_ lags: Health.Lags, to text: inout PrometheusText) {
         text.metric("jobledger_head_position", "gauge", "The last position of the log.")
         text.sample("jobledger_head_position", [], "\(lags.head)")
-        text.metric("jobledger_log_held_seconds", "gauge", "For how long somebody has held the log, once it is 5 s; 0 otherwise.")
+        text.metric(
+            "jobledger_log_held_seconds", "gauge",
+            "For how long somebody has held the log, once it is 5 s; 0 otherwise.")
         if let holder = lags.holder, holder.heldFor >= LogLockHolder.notable {
             text.sample(
                 "jobledger_log_held_seconds", [("by", holder.name)], "\(Int(holder.heldFor / .seconds(1)))")
@@ -94,38 +103,51 @@ struct OperationsRoutes: Sendable {
         }
         text.metric("jobledger_log_waiting_appenders", "gauge", "Sessions that wait for the log.")
         text.sample("jobledger_log_waiting_appenders", [], "\(lags.holder?.waiting ?? 0)")
-        text.metric("jobledger_clock_ahead_seconds", "gauge", "By how much the last event's time is ahead of the server's clock.")
+        text.metric(
+            "jobledger_clock_ahead_seconds", "gauge",
+            "By how much the last event's time is ahead of the server's clock.")
         text.sample("jobledger_clock_ahead_seconds", [], "\(Int(lags.clockAhead / .seconds(1)))")
         text.metric("jobledger_relay_lag_events", "gauge", "Events that have not been published.")
         text.sample("jobledger_relay_lag_events", [], "\(max(0, lags.head - lags.relay))")
         text.metric("jobledger_seal_lag_events", "gauge", "Events that are not sealed.")
         text.sample("jobledger_seal_lag_events", [], "\(max(0, lags.head - lags.seal.position))")
-        text.metric("jobledger_seal_stopped", "gauge", "Whether sealing has stopped; the status and the sealer's log say why.")
+        text.metric(
+            "jobledger_seal_stopped", "gauge", "Whether sealing has stopped; the status and the sealer's log say why.")
         text.sample("jobledger_seal_stopped", [], lags.seal.stopped == nil ? "0" : "1")
         text.metric("jobledger_projection_lag_events", "gauge", "Events that have not been folded.")
         for projection in lags.projections {
             text.sample(
-                "jobledger_projection_lag_events", [("projection", projection.name)], "\(max(0, lags.head - projection.position))"
+                "jobledger_projection_lag_events", [("projection", projection.name)],
+                "\(max(0, lags.head - projection.position))"
             )
         }
         text.metric("jobledger_projection_stopped", "gauge", "Whether a projection has stopped at an event.")
         for projection in lags.projections {
-            text.sample("jobledger_projection_stopped", [("projection", projection.name)], projection.stopped == nil ? "0" : "1")
+            text.sample(
+                "jobledger_projection_stopped", [("projection", projection.name)], projection.stopped == nil ? "0" : "1"
+            )
         }
-        text.metric("jobledger_projection_stopped_position", "gauge", "The event that has stopped a projection; 0 while it runs.")
+        text.metric(
+            "jobledger_projection_stopped_position", "gauge",
+            "The event that has stopped a projection; 0 while it runs.")
         for projection in lags.projections {
             text.sample(
                 "jobledger_projection_stopped_position", [("projection", projection.name)], "\(projection.stopped ?? 0)"
             )
         }
-        text.metric("jobledger_projection_audited_jobs_total", "counter", "Jobs that were refolded and compared with the table.")
+        text.metric(
+            "jobledger_projection_audited_jobs_total", "counter", "Jobs that were refolded and compared with the table."
+        )
         for projection in lags.projections {
-            text.sample("jobledger_projection_audited_jobs_total", [("projection", projection.name)], "\(projection.audited)")
+            text.sample(
+                "jobledger_projection_audited_jobs_total", [("projection", projection.name)], "\(projection.audited)")
         }
         text.metric(
-            "jobledger_projection_drifted_jobs_total", "counter", "Those of them in which the table had drifted from the log.")
+            "jobledger_projection_drifted_jobs_total", "counter",
+            "Those of them in which the table had drifted from the log.")
         for projection in lags.projections {
-            text.sample("jobledger_projection_drifted_jobs_total", [("projection", projection.name)], "\(projection.drifted)")
+            text.sample(
+                "jobledger_projection_drifted_jobs_total", [("projection", projection.name)], "\(projection.drifted)")
         }
         text.metric("jobledger_rebuild_lag_events", "gauge", "Events that a rebuild under way has still to fold.")
         for projection in lags.projections {

@@ -1,7 +1,8 @@
 import EventStore
 import LedgerCore
 
-/// What routes ask for. A parameter that is misspelled, malformed or given twice where one is meant is a mistake that is told, not a default.
+/// What routes ask for. A parameter that is misspelled, malformed or given twice where one is meant
+/// is a mistake that is told, not a default.
 extension Query {
     init(_ text: String?) throws(Problem) {
         guard let text, !text.isEmpty else {
@@ -39,7 +40,8 @@ extension Query {
         guard let text = try text(name) else { return nil }
         guard let number = Int64(decimal: text), range.contains(number) else {
             throw .invalidRequest(
-                "\"\(name)\" must be an integer from \(range.lowerBound) to \(range.upperBound), not \(Self.quoted(text))")
+                "\"\(name)\" must be an integer from \(range.lowerBound) to \(range.upperBound), not \(Self.quoted(text))"
+            )
         }
         return number
     }

@@ -11,7 +11,8 @@ struct Query: Sendable {
     /// `nil` for what is not percent-encoded UTF-8, and for U+0000.
     init?(parsing text: String) {
         var parameters: [(name: ExactText, value: String)] = []
-        // Byte by byte: a separator with an accent behind it is one character to Swift, and no separator.
+        // Byte by byte: a separator with an accent behind it is one character to Swift, and no
+        // separator.
         for pair in text.utf8.split(separator: UInt8(ascii: "&")) {
             let parts = pair.split(separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false).map {
                 Substring($0)
@@ -24,7 +25,8 @@ struct Query: Sendable {
         self.init(parameters: parameters)
     }
 
-    /// `nil` for what is not percent-encoded UTF-8, and for U+0000, which Postgres has no text with.
+    /// `nil` for what is not percent-encoded UTF-8, and for U+0000, which Postgres has no text
+    /// with.
     static func decoded(_ text: Substring, plusIsSpace: Bool = false) -> String? {
         var bytes: [UInt8] = []
         var rest = text.utf8
@@ -56,7 +58,8 @@ struct Query: Sendable {
         for byte in text.utf8 {
             switch byte {
             case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "~"):
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
+                UInt8(ascii: "~"):
                 encoded.unicodeScalars.append(Unicode.Scalar(byte))
             default:
                 encoded += (byte < 16 ? "%0" : "%") + String(byte, radix: 16, uppercase: true)

@@ -2,11 +2,14 @@ import HTTPTypes
 import Hummingbird
 import LedgerCore
 
-/// What the fields of a request ask for that cannot be given, whatever the route (RFC 9110). Nobody is told that something was done under a
-/// condition that nobody looked at.
+/// What the fields of a request ask for that cannot be given, whatever the route (RFC 9110). Nobody
+/// is told that something was done under a condition that nobody looked at.
 enum RequestFields {
-    /// Of which there is one or none: of two, another program on the way may have believed the other.
-    private static let single: [HTTPField.Name] = [.authorization, .contentType, .idempotencyKey, .lastEventID, .origin]
+    /// Of which there is one or none: of two, another program on the way may have believed the
+    /// other.
+    private static let single: [HTTPField.Name] = [
+        .authorization, .contentType, .idempotencyKey, .lastEventID, .origin,
+    ]
 
     static func check(_ request: Request) throws(Problem) {
         var seen: Set<HTTPField.Name> = []

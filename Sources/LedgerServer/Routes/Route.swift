@@ -1,13 +1,14 @@
 import HTTPTypes
 import Hummingbird
 
-/// A way to ask the service something. The table of these is what requests are matched with, what tokens are checked by, and what the
-/// OpenAPI document is tested against.
+/// A way to ask the service something. The table of these is what requests are matched with, what
+/// tokens are checked by, and what the OpenAPI document is tested against.
 struct Route: Sendable {
     typealias Answer = @Sendable (AuthorizedRequest) async throws -> Response
 
     let method: HTTPRequest.Method
-    /// As OpenAPI writes it, such as `/v1/jobs/{id}`. A `{path}` at the end stands for one segment or more.
+    /// As OpenAPI writes it, such as `/v1/jobs/{id}`. A `{path}` at the end stands for one segment
+    /// or more.
     let path: String
     /// `nil` where no token is needed.
     let scope: Scope?
@@ -36,10 +37,12 @@ struct Route: Sendable {
 
     /// What need not be encoded is the same where it is (RFC 3986, 6.2.2.2).
     private static func isSame(_ sent: Substring, _ segment: Substring) -> Bool {
-        sent == segment || sent.utf8.contains(UInt8(ascii: "%")) && Query.decoded(sent).map { $0[...] == segment } ?? false
+        sent == segment
+            || sent.utf8.contains(UInt8(ascii: "%")) && Query.decoded(sent).map { $0[...] == segment } ?? false
     }
 
-    /// - Returns: what stands in the place of `{id}` or `{path}`, as it was sent; an empty text where the path has none. `nil` for another path.
+    /// - Returns: what stands in the place of `{id}` or `{path}`, as it was sent; an empty text
+    ///   where the path has none. `nil` for another path.
     func match(_ sent: [Substring]) -> Substring? {
         if segments.last == "{path}" {
             let fixed = segments.dropLast()

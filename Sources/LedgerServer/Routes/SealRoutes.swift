@@ -5,8 +5,8 @@ import LedgerCore
 import Seal
 import TransparencyLog
 
-/// The seal, to be checked by anybody's tools: under `/v1/audit` the checkpoint, tiles and entries as C2SP's tlog-tiles lays them out, and
-/// the proofs that follow from them.
+/// The seal, to be checked by anybody's tools: under `/v1/audit` the checkpoint, tiles and entries
+/// as C2SP's tlog-tiles lays them out, and the proofs that follow from them.
 struct SealRoutes: Sendable {
     let seal: SealProofs
 
@@ -85,7 +85,8 @@ struct SealRoutes: Sendable {
     // MARK: Answers
 
     private static let noTile = Problem(
-        .notFound, "unknown_tile", "the checkpoint's tree has no such tile: a path is such as 0/x001/234, or 0/x001/234.p/17")
+        .notFound, "unknown_tile",
+        "the checkpoint's tree has no such tile: a path is such as 0/x001/234, or 0/x001/234.p/17")
 
     static let nothingSealed = Problem(
         .notFound, "not_sealed", "nothing is sealed yet: a sealer has to run (jobledger audit seal)")

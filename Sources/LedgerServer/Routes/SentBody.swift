@@ -55,16 +55,20 @@ enum SentBody {
             } else {
                 self = try Self.plain(body, needsJob: needsJob, most: most)
             }
-        case Self.cloudEvent: self = .one(try Self.whole(body) { members throws(Refusal) in try Self.cloudEvent(members) })
+        case Self.cloudEvent:
+            self = .one(try Self.whole(body) { members throws(Refusal) in try Self.cloudEvent(members) })
         case Self.cloudEventBatch:
             self = .several(
-                try Self.each(of: body, most: most) { element throws(Refusal) in try Self.cloudEvent(try Self.object(element)) })
+                try Self.each(of: body, most: most) { element throws(Refusal) in
+                    try Self.cloudEvent(try Self.object(element))
+                })
         // An event without data need not say in which format it has none.
         case "" where headers.first(.cloudEventVersion) != nil && body.isEmpty:
             self = .one(try Self.binaryCloudEvent(body, headers))
         case let other:
             let what =
-                other.isEmpty ? "there is no content-type" : "the content-type \(other.shortened(toBytes: 100)) is not known here"
+                other.isEmpty
+                ? "there is no content-type" : "the content-type \(other.shortened(toBytes: 100)) is not known here"
             throw Problem(
                 .unsupportedMediaType, "unsupported_media_type",
                 "\(what); there are \(Self.json), \(Self.cloudEvent) and \(Self.cloudEventBatch)"
@@ -82,7 +86,8 @@ enum SentBody {
         }
         switch body.first(where: { ![0x20, 0x09, 0x0A, 0x0D].contains($0) }) {
         case UInt8(ascii: "["):
-            return .several(try each(of: body, most: most) { element throws(Refusal) in try event(try object(element)) })
+            return .several(
+                try each(of: body, most: most) { element throws(Refusal) in try event(try object(element)) })
         case UInt8(ascii: "{"): return .one(try whole(body, event))
         default:
             throw Problem.malformedJSON(
@@ -121,7 +126,8 @@ enum SentBody {
         }
         guard elements.count <= most else {
             throw Problem(
-                .contentTooLarge, "too_large", "the array has more than \(most) events; send at most \(most) in a request")
+                .contentTooLarge, "too_large",
+                "the array has more than \(most) events; send at most \(most) in a request")
         }
         return elements.map { element in
             Result { () throws(Refusal) in
@@ -143,7 +149,8 @@ enum SentBody {
 
     private static func cloudEvent(_ members: [JSONText.Slice]) throws(Refusal) -> SentEvent {
         try SentEvent.refuseRepeated(members)
-        return try SentEvent(cloudEvent: members.filter { $0.name != "data" }, data: members.last { $0.name == "data" }?.value)
+        return try SentEvent(
+            cloudEvent: members.filter { $0.name != "data" }, data: members.last { $0.name == "data" }?.value)
     }
 
     /// Binary mode: the attributes are headers, and the body is the data.
@@ -171,7 +178,8 @@ enum SentBody {
         return try SentEvent(cloudEvent: attributes, data: body.isEmpty ? nil : body[...])
     }
 
-    /// What stands in quotes, without them and their backslashes (HTTP binding, 3.1.3.2); `nil` for what is no ASCII, or has no end.
+    /// What stands in quotes, without them and their backslashes (HTTP binding, 3.1.3.2); `nil` for
+    /// what is no ASCII, or has no end.
     private static func unquoted(_ value: String) -> String? {
         guard value.utf8.allSatisfy({ $0 < 0x80 }) else { return nil }
         guard value.hasPrefix("\"") else { return value }

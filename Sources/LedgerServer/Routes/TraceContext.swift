@@ -1,15 +1,18 @@
 import HTTPTypes
 import LedgerCore
 
-/// The caller's place in a trace, from the headers of W3C's Trace Context, for events that do not bring one of their own.
+/// The caller's place in a trace, from the headers of W3C's Trace Context, for events that do not
+/// bring one of their own.
 struct TraceContext: Sendable {
     private let members: [UInt8]
 
-    /// `nil` where there is none, or none that is well-formed: a trace is no reason to refuse anything.
+    /// `nil` where there is none, or none that is well-formed: a trace is no reason to refuse
+    /// anything.
     init?(_ headers: HTTPFields) {
         guard let parent = headers.first(.traceparent), Self.isWellFormed(parent) else { return nil }
         var members = Array("\"traceparent\":\"\(parent)\"".utf8)
-        if let state = headers.first(.tracestate), state.utf8.count <= 512, state.utf8.allSatisfy({ (0x20..<0x7F).contains($0) })
+        if let state = headers.first(.tracestate), state.utf8.count <= 512,
+            state.utf8.allSatisfy({ (0x20..<0x7F).contains($0) })
         {
             members += ",\"tracestate\":".utf8
             members.appendJSON(string: state)
@@ -22,14 +25,17 @@ struct TraceContext: Sendable {
         let parts = text.utf8.split(separator: UInt8(ascii: "-"), omittingEmptySubsequences: false)
         return parts.map(\.count) == [2, 32, 16, 2]
             && parts.joined().allSatisfy {
-                (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) || (UInt8(ascii: "a")...UInt8(ascii: "f")).contains($0)
+                (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0)
+                    || (UInt8(ascii: "a")...UInt8(ascii: "f")).contains($0)
             }
     }
 
-    /// Adds itself to metadata that have no `traceparent`. What is no JSON object stays as it is, for the ledger to refuse.
+    /// Adds itself to metadata that have no `traceparent`. What is no JSON object stays as it is,
+    /// for the ledger to refuse.
     func add(to metadata: inout String) {
         let bytes = Array(metadata.utf8)
-        guard let present = try? JSONText.slices(of: bytes[...]), !present.contains(where: { $0.name == "traceparent" }),
+        guard let present = try? JSONText.slices(of: bytes[...]),
+            !present.contains(where: { $0.name == "traceparent" }),
             let start = bytes.firstIndex(of: UInt8(ascii: "{"))
         else { return }
         let separator = present.isEmpty ? [] : Array(",".utf8)

@@ -20,7 +20,8 @@ struct TrailRoutes: Sendable {
 
     @Sendable private func events(_ authorized: AuthorizedRequest) async throws -> Response {
         let sent = authorized.query
-        try sent.allow("actor", "type", "job", "from", "to", "correlation_id", "text", "order", "after", "limit", "min_position")
+        try sent.allow(
+            "actor", "type", "job", "from", "to", "correlation_id", "text", "order", "after", "limit", "min_position")
         let order = try order(sent)
         var query = TrailQuery(order: order, limit: Int(try sent.integer("limit", 1...1000) ?? 100))
         query.actor = try sent.exact("actor")
@@ -46,7 +47,8 @@ struct TrailRoutes: Sendable {
                 "the event is named by its position or its id (a UUID), not \(Query.quoted(authorized.job.text))")
         }
         guard let why = try await trail.why(name) else {
-            throw Problem(.notFound, "unknown_event", "there is no such event, or the read model has not come to it yet")
+            throw Problem(
+                .notFound, "unknown_event", "there is no such event, or the read model has not come to it yet")
         }
         var json = Array("{\"event\":".utf8)
         json += why.event.json
@@ -82,12 +84,14 @@ struct TrailRoutes: Sendable {
     // MARK: The parts
 
     private func order(_ query: Query) throws -> TrailQuery.Order {
-        try query.choice("order", TrailQuery.Order.allCases.map(\.rawValue)).flatMap { TrailQuery.Order(rawValue: $0) } ?? .newest
+        try query.choice("order", TrailQuery.Order.allCases.map(\.rawValue)).flatMap { TrailQuery.Order(rawValue: $0) }
+            ?? .newest
     }
 
     /// The same question, behind the last of this page.
     private func next(_ path: String, _ query: Query, _ limit: Int, after: Int64) -> String {
-        let kept = (["actor", "token", "type", "job", "code", "from", "to", "correlation_id", "text", "order"] as [ExactText])
+        let kept =
+            (["actor", "token", "type", "job", "code", "from", "to", "correlation_id", "text", "order"] as [ExactText])
             .flatMap { name in
                 query.all(name).map { "\(name)=\(Query.encoded($0))&" }
             }
@@ -102,10 +106,13 @@ extension TrailEntry {
         json.append(jsonString: actor)
         json += ",\"job\":".utf8
         json.appendJSON(string: job)
-        json += ",\"version\":\(version),\"type\":\"\(type.rawValue)\",\"recorded_at\":\"\(recordedAt)\",\"occurred_at\":".utf8
+        json +=
+            ",\"version\":\(version),\"type\":\"\(type.rawValue)\",\"recorded_at\":\"\(recordedAt)\",\"occurred_at\":"
+            .utf8
         json.append(jsonString: occurredAt.map { "\($0)" })
         for (name, value) in [
-            ("correlation_id", correlationID?.text), ("causation_id", causationID?.text), ("source", source), ("detail", detail),
+            ("correlation_id", correlationID?.text), ("causation_id", causationID?.text), ("source", source),
+            ("detail", detail),
         ] {
             json += ",\"\(name)\":".utf8
             json.append(jsonString: value)
@@ -118,7 +125,8 @@ extension TrailEntry {
 extension RecordedRefusal {
     /// A JSON object with every member.
     fileprivate var json: [UInt8] {
-        var json = Array("{\"number\":\(number),\"first_at\":\"\(firstAt)\",\"last_at\":\"\(lastAt)\",\"times\":\(times)".utf8)
+        var json = Array(
+            "{\"number\":\(number),\"first_at\":\"\(firstAt)\",\"last_at\":\"\(lastAt)\",\"times\":\(times)".utf8)
         for (name, value) in [
             ("token", token?.text), ("token_name", tokenName), ("peer", peer), ("method", method), ("path", path),
             ("actor", actor?.text),

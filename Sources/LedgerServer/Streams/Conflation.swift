@@ -1,9 +1,11 @@
 import LedgerCore
 
-/// Keeps of each job's progress the latest, so many times a second. A plain value: it is told the time.
+/// Keeps of each job's progress the latest, so many times a second. A plain value: it is told the
+/// time.
 ///
-/// Events go out in the log's order always: before an event of another kind, what was held back of all jobs goes first. So the last
-/// position that went out says what has been seen, and a client that resumes from there has missed nothing.
+/// Events go out in the log's order always: before an event of another kind, what was held back of
+/// all jobs goes first. So the last position that went out says what has been seen, and a client
+/// that resumes from there has missed nothing.
 ///
 /// It holds ``most`` bytes. Where the latest of all jobs is more than that, it goes out more often.
 struct Conflation {

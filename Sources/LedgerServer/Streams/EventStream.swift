@@ -5,8 +5,9 @@ import NIOCore
 
 /// One stream, from its first event to its end.
 ///
-/// What it follows is a subscription of the process's feed, which has been spelled out already: many streams send the same bytes. A
-/// client that reads slowly makes its stream wait, and its subscription falls back to the log; it holds up nobody else.
+/// What it follows is a subscription of the process's feed, which has been spelled out already:
+/// many streams send the same bytes. A client that reads slowly makes its stream wait, and its
+/// subscription falls back to the log; it holds up nobody else.
 struct EventStream: Sendable {
     let streams: OpenStreams
     let metrics: Metrics
@@ -24,7 +25,8 @@ struct EventStream: Sendable {
     private static let beginning = ByteBuffer(string: "retry: 1000\n\n")
     private static let beat = ByteBuffer(string: ":\n\n")
     private static let stopping = ByteBuffer(string: "retry: 2000\n: the service is stopping\n\n")
-    /// About how many bytes are written at a time: what is written next waits until the client reads.
+    /// About how many bytes are written at a time: what is written next waits until the client
+    /// reads.
     private static let piece = 64 << 10
 
     func run(until closed: EventLoopFuture<Void>, _ writer: inout any ResponseBodyWriter) async throws {
@@ -84,8 +86,9 @@ struct EventStream: Sendable {
         // What was held back is not lost.
         try await send(progress.conflation?.release() ?? [], &progress, &writer)
         if end == .stopped { return try await writer.write(Self.stopping) }
-        // Who did not ask for the end's type has come to it too: a message without data tells no more than that, and a browser that comes again
-        // with its id is told that there is nothing more.
+        // Who did not ask for the end's type has come to it too: a message without data tells no
+        // more than that, and a browser that comes again with its id is told that there is nothing
+        // more.
         if progress.seen > progress.told { try await writer.write(ByteBuffer(string: "id: \(progress.seen)\n\n")) }
     }
 
@@ -134,14 +137,17 @@ struct EventStream: Sendable {
             guard types?.contains(event.type) ?? true else { continue }
             // What was there before the stream was says nothing of how fast it is.
             if event.recordedAt > progress.opened {
-                metrics.deliveryLag.record(seconds: Double(now.microseconds - event.recordedAt.microseconds) / 1_000_000)
+                metrics.deliveryLag.record(
+                    seconds: Double(now.microseconds - event.recordedAt.microseconds) / 1_000_000)
             }
             chosen.append(event)
         }
         return progress.conflation?.take(chosen, at: .now) ?? chosen
     }
 
-    private func send(_ events: [FeedEvent], _ progress: inout Progress, _ writer: inout any ResponseBodyWriter) async throws {
+    private func send(_ events: [FeedEvent], _ progress: inout Progress, _ writer: inout any ResponseBodyWriter)
+        async throws
+    {
         var rest = events[...]
         while let first = rest.first {
             var buffer = ByteBuffer()

@@ -25,7 +25,8 @@ struct EventStreams: Sendable {
         try query.allow("job", "type", "after", "last_event_id", "conflate", "access_token")
         let jobs = query.all("job").map { JobID($0) }
         guard jobs.count <= Self.mostJobs else {
-            throw Problem.invalidRequest("\"job\" may be given \(Self.mostJobs) times; without it the stream has all jobs")
+            throw Problem.invalidRequest(
+                "\"job\" may be given \(Self.mostJobs) times; without it the stream has all jobs")
         }
         let after = try await pages.position(query)
         let position = try lastEventID(authorized) ?? after
@@ -38,11 +39,14 @@ struct EventStreams: Sendable {
         try query.allow("type", "after", "last_event_id", "conflate", "access_token")
         let version = try query.integer("after", 0...Int64(Int32.max)) ?? 0
         var position = try lastEventID(authorized)
-        if position == nil, version > 0 { position = try await pages.position(of: authorized.job, version: Int32(version)) }
+        if position == nil, version > 0 {
+            position = try await pages.position(of: authorized.job, version: Int32(version))
+        }
         return try await stream(authorized, jobs: [authorized.job], after: position ?? 0)
     }
 
-    /// Where the client was when it lost us. The header is what a browser sends by itself; it is newer than what stands in the address.
+    /// Where the client was when it lost us. The header is what a browser sends by itself; it is
+    /// newer than what stands in the address.
     func lastEventID(_ authorized: AuthorizedRequest) throws(Problem) -> Position? {
         if let header = authorized.request.headers[.lastEventID], !header.isEmpty {
             guard let position = Position(position: header) else {
@@ -55,13 +59,16 @@ struct EventStreams: Sendable {
         return try authorized.query.position("last_event_id")
     }
 
-    private func stream(_ authorized: AuthorizedRequest, jobs: Set<JobID>?, after position: Position) async throws -> Response {
+    private func stream(_ authorized: AuthorizedRequest, jobs: Set<JobID>?, after position: Position) async throws
+        -> Response
+    {
         let (types, rate) = (try authorized.query.types(), try conflation(authorized.query))
         let known = try await JobEnds.look(jobs ?? [], in: store)
         guard position <= known.head else {
             throw Problem(
                 .conflict, "another_ledger",
-                "the log ends at \(known.head), before \(position): it was restored, or is another one; start again from 0")
+                "the log ends at \(known.head), before \(position): it was restored, or is another one; start again from 0"
+            )
         }
         let unended = jobs?.filter { known.ends[$0] ?? .max > position }
         // EventSource comes back after a stream has ended; this is how it is told not to.
@@ -91,7 +98,8 @@ struct EventStreams: Sendable {
     private func conflation(_ query: Query) throws -> Double? {
         guard let text = try query.text("conflate") else { return nil }
         guard let rate = Double(text), (0.1...100).contains(rate) else {
-            throw Problem.invalidRequest("\"conflate\" must be a rate a second from 0.1 to 100, not \(Query.quoted(text))")
+            throw Problem.invalidRequest(
+                "\"conflate\" must be a rate a second from 0.1 to 100, not \(Query.quoted(text))")
         }
         return rate
     }

@@ -7,7 +7,8 @@ struct JobEnds: Sendable {
     let head: Position
     /// Of the log that this was found in: the stream's subscription is to be of the same.
     let epoch: EventID
-    /// Of the jobs that were asked for, those that have ended, with the position of their last event.
+    /// Of the jobs that were asked for, those that have ended, with the position of their last
+    /// event.
     let ends: [JobID: Position]
 
     static func look(_ jobs: Set<JobID>, in store: EventStore) async throws -> JobEnds {

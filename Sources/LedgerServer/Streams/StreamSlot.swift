@@ -1,7 +1,8 @@
 import BlockingIO
 import LedgerCore
 
-/// What one stream waits for: the next events, of which it holds one batch, and everything else that may happen meanwhile.
+/// What one stream waits for: the next events, of which it holds one batch, and everything else
+/// that may happen meanwhile.
 final class StreamSlot: Sendable {
     enum Item: Sendable {
         case events([FeedEvent])
@@ -101,7 +102,8 @@ final class StreamSlot: Sendable {
             }
             await withCheckedContinuation { reader in
                 let isEmpty = state.withLock { state in
-                    let isEmpty = state.events == nil && !state.rings && !state.ticks && state.end == nil && !state.isClosed
+                    let isEmpty =
+                        state.events == nil && !state.rings && !state.ticks && state.end == nil && !state.isClosed
                     if isEmpty { state.reader = reader }
                     return isEmpty
                 }

@@ -5,14 +5,17 @@ package import LedgerCore
 /// What stands for a token wherever it is spoken of: it is no secret.
 package typealias TokenID = ExactText
 
-/// A bearer token, `jl_ID_SECRET`: the id says which row it is, the secret is 256 random bits in base64url.
+/// A bearer token, `jl_ID_SECRET`: the id says which row it is, the secret is 256 random bits in
+/// base64url.
 package struct AccessToken: Sendable, CustomStringConvertible, CustomReflectable {
     package let id: TokenID
     private let secret: String
 
     package static func random() -> AccessToken {
         var generator = SystemRandomNumberGenerator()
-        func bytes(_ count: Int) -> [UInt8] { (0..<count).map { _ in UInt8.random(in: .min ... .max, using: &generator) } }
+        func bytes(_ count: Int) -> [UInt8] {
+            (0..<count).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
+        }
         let secret = Data(bytes(32)).base64EncodedString()
             .replacing("+", with: "-").replacing("/", with: "_").replacing("=", with: "")
         return AccessToken(id: TokenID(bytes(6).hexadecimal), secret: secret)
@@ -50,6 +53,7 @@ package struct AccessToken: Sendable, CustomStringConvertible, CustomReflectable
 
     private static func isSecretCharacter(_ byte: UInt8) -> Bool {
         (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) || (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte)
-            || (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte) || byte == UInt8(ascii: "-") || byte == UInt8(ascii: "_")
+            || (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte) || byte == UInt8(ascii: "-")
+            || byte == UInt8(ascii: "_")
     }
 }

@@ -4,8 +4,8 @@ import LedgerCore
 
 /// Says what a token may be used for, from what the ledger said of it a moment ago.
 ///
-/// Most requests cost no question to Postgres: an answer holds for ``validity``, which is also how long a revoked token goes on
-/// working at most. Concurrent questions about one token are one.
+/// Most requests cost no question to Postgres: an answer holds for ``validity``, which is also how
+/// long a revoked token goes on working at most. Concurrent questions about one token are one.
 struct TokenCheck: Sendable {
     /// How long an answer holds.
     static let validity = Duration.seconds(2)
@@ -52,7 +52,8 @@ struct TokenCheck: Sendable {
     private func remember(_ scopes: Set<Scope>?, of id: TokenID, _ hash: SHA256Digest) {
         state.withLock { state in
             // A wrong secret does not push the right one out.
-            if scopes == nil, let known = state.answers[id], known.hash != hash, known.scopes != nil, known.until > .now {
+            if scopes == nil, let known = state.answers[id], known.hash != hash, known.scopes != nil, known.until > .now
+            {
                 return
             }
             if state.answers.count >= Self.most { state.answers.removeAll(keepingCapacity: true) }

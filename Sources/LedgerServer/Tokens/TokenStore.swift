@@ -38,7 +38,9 @@ package struct TokenStore: Sendable {
                 Entry(
                     id: try row.decode("id"), name: try row.decode("name"), scopes: try row.decode("scopes"),
                     createdAt: Timestamp(try row.decode("created_at", as: PostgresTimestamp.self)).description,
-                    revokedAt: try row.decode("revoked_at", as: PostgresTimestamp?.self).map { Timestamp($0).description })
+                    revokedAt: try row.decode("revoked_at", as: PostgresTimestamp?.self).map {
+                        Timestamp($0).description
+                    })
             }
         }
     }

@@ -5,10 +5,11 @@ import Postgres
 
 /// Runs a definition's golden histories: given these events, expect these rows.
 ///
-/// A case is `{"about": "…", "events": [{"job", "type", "data"?, "metadata"?, "occurred_at"?, "event_id"?, "recorded_at"?}],
-/// "expect": {"TABLE": [row, …]}}`; an event that says when it was recorded has an id as well.
-/// The events go through the ledger's own append, in a scratch ledger that is rolled back, so a history that could not happen is
-/// an error; they are folded in windows of 1, 2, 3 and all events, and each way must give exactly the expected rows.
+/// A case is `{"about": "…", "events": [{"job", "type", "data"?, "metadata"?, "occurred_at"?,
+/// "event_id"?, "recorded_at"?}], "expect": {"TABLE": [row, …]}}`; an event that says when it was
+/// recorded has an id as well. The events go through the ledger's own append, in a scratch ledger
+/// that is rolled back, so a history that could not happen is an error; they are folded in windows
+/// of 1, 2, 3 and all events, and each way must give exactly the expected rows.
 package struct Cases: Sendable {
     package struct Outcome: Sendable {
         package let projection: String
@@ -34,7 +35,9 @@ package struct Cases: Sendable {
         }
     }
 
-    private func run(_ text: String, of definition: ProjectionDefinition, in ledger: ScratchLedger) async throws -> [String] {
+    private func run(_ text: String, of definition: ProjectionDefinition, in ledger: ScratchLedger) async throws
+        -> [String]
+    {
         if let mistake = Self.mistake(in: text, of: definition) { return [mistake] }
         do {
             try await ledger.append(text)
@@ -42,7 +45,9 @@ package struct Cases: Sendable {
             // Nearly always it is the same that is wrong in all windows.
             var problems: [(text: String, windows: [Position])] = []
             for window in Set([1, 2, 3, max(head, 1)]).sorted() {
-                for problem in try await ledger.undone({ try await fold(text, window, head, of: definition, in: ledger) }) {
+                for problem in try await ledger.undone({
+                    try await fold(text, window, head, of: definition, in: ledger)
+                }) {
                     if let index = problems.firstIndex(where: { $0.text == problem }) {
                         problems[index].windows.append(window)
                     } else {
@@ -60,7 +65,8 @@ package struct Cases: Sendable {
     }
 
     private func fold(
-        _ text: String, _ window: Position, _ head: Position, of definition: ProjectionDefinition, in ledger: ScratchLedger
+        _ text: String, _ window: Position, _ head: Position, of definition: ProjectionDefinition,
+        in ledger: ScratchLedger
     ) async throws -> [String] {
         let (actual, expected, connection) = (ledger.schema("a"), ledger.schema("e"), ledger.connection)
         try await connection.execute(script: "CREATE SCHEMA \"\(actual)\"; CREATE SCHEMA \"\(expected)\"")
@@ -79,7 +85,8 @@ package struct Cases: Sendable {
                 SELECT * FROM jsonb_populate_recordset(null::\(target.qualified), coalesce($1::jsonb -> 'expect' -> $2, '[]'))
                 """, text, table)
             let differences = try await RowDifference.between(
-                live: try await .of(table, in: actual, on: connection), expected: target, table: table, limit: 10, on: connection)
+                live: try await .of(table, in: actual, on: connection), expected: target, table: table, limit: 10,
+                on: connection)
             problems += differences.map(Self.describe)
         }
         return problems
@@ -97,10 +104,13 @@ package struct Cases: Sendable {
 
     /// A line for each column that differs, with both values below each other.
     private static func columns(_ difference: RowDifference, _ live: String, _ expected: String) -> String {
-        guard let live = try? JSONText.members(of: live), let expected = try? JSONText.members(of: expected) else { return "" }
+        guard let live = try? JSONText.members(of: live), let expected = try? JSONText.members(of: expected) else {
+            return ""
+        }
         return difference.columns.map { column in
             func value(_ row: [JSONText.Member]) -> String {
-                row.first { $0.name == ExactText(column) }.map { String(decoding: $0.value, as: UTF8.self) } ?? "nothing"
+                row.first { $0.name == ExactText(column) }.map { String(decoding: $0.value, as: UTF8.self) }
+                    ?? "nothing"
             }
             return "    \(column)  expected \(value(expected)), got \(value(live))\n"
         }.joined()

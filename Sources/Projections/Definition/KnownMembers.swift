@@ -1,7 +1,7 @@
 import LedgerCore
 
-/// Nothing that stands in a file of a definition is passed over: a member that is not known, or stands there twice, is a mistake that
-/// would otherwise look like an answer.
+/// Nothing that stands in a file of a definition is passed over: a member that is not known, or
+/// stands there twice, is a mistake that would otherwise look like an answer.
 enum KnownMembers {
     /// The members of the object `json`.
     /// - Parameter place: what the object is, for messages.
@@ -19,7 +19,8 @@ enum KnownMembers {
             guard known.contains(member.name) else {
                 throw ProjectionDefinition.FormatError(
                     description:
-                        "\(place): \"\(member.name)\" is not known; known are \(known.map(\.text).joined(separator: ", "))")
+                        "\(place): \"\(member.name)\" is not known; known are \(known.map(\.text).joined(separator: ", "))"
+                )
             }
             guard !members[..<index].contains(where: { $0.name == member.name }) else {
                 throw ProjectionDefinition.FormatError(description: "\(place): \"\(member.name)\" stands there twice")
@@ -38,10 +39,13 @@ extension Cases {
                 switch name {
                 case "events":
                     for (index, event) in ((try? JSONText.elements(of: value)) ?? []).enumerated() {
-                        let known: [ExactText] = ["job", "type", "data", "metadata", "occurred_at", "event_id", "recorded_at"]
+                        let known: [ExactText] = [
+                            "job", "type", "data", "metadata", "occurred_at", "event_id", "recorded_at",
+                        ]
                         _ = try KnownMembers.read(event, known, in: "event \(index + 1)")
                     }
-                case "expect": _ = try KnownMembers.read(value, definition.tables.map { ExactText($0) }, in: "\"expect\"")
+                case "expect":
+                    _ = try KnownMembers.read(value, definition.tables.map { ExactText($0) }, in: "\"expect\"")
                 default: break
                 }
             }

@@ -20,7 +20,8 @@ package struct NewProjection: Sendable {
         guard !FileManager.default.fileExists(atPath: folder.path) else { throw Taken(path: folder.path) }
         return try files.map { path, text in
             let file = folder.appending(path: path)
-            try FileManager.default.createDirectory(at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
+            try FileManager.default.createDirectory(
+                at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
             try Data(text.utf8).write(to: file)
             return "\(directory)/\(name)/\(path)"
         }

@@ -17,7 +17,8 @@ package struct ProjectionDefinition: Sendable, Equatable {
         package init(description: String) { self.description = description }
     }
 
-    /// What a row depends on: the events of one stream, or of the whole log. Only the first kind can be folded in parallel.
+    /// What a row depends on: the events of one stream, or of the whole log. Only the first kind
+    /// can be folded in parallel.
     package enum Key: String, Sendable {
         case stream = "stream_id"
         case log
@@ -33,12 +34,15 @@ package struct ProjectionDefinition: Sendable, Equatable {
     /// The golden histories, by file name.
     package let cases: [(file: String, text: String)]
 
-    package static func == (a: ProjectionDefinition, b: ProjectionDefinition) -> Bool { a.name == b.name && a.hash == b.hash }
+    package static func == (a: ProjectionDefinition, b: ProjectionDefinition) -> Bool {
+        a.name == b.name && a.hash == b.hash
+    }
 
     /// Changes with everything that the rows depend on.
     package var hash: String {
         let parts = [
-            name, consumes.map(\.rawValue).sorted().joined(separator: ","), tables.joined(separator: ","), schemaSQL, applySQL,
+            name, consumes.map(\.rawValue).sorted().joined(separator: ","), tables.joined(separator: ","), schemaSQL,
+            applySQL,
         ]
         let digest = SHA256.hash(data: Data(parts.joined(separator: "\u{0}").utf8))
         return digest.hexadecimal
@@ -47,7 +51,9 @@ package struct ProjectionDefinition: Sendable, Equatable {
     /// - Parameter files: the folder's files by their path below it.
     package init(folder: String, files: [ExactText: String]) throws {
         func file(_ name: ExactText) throws(FormatError) -> String {
-            guard let text = files[name] else { throw FormatError(description: "projection \(folder): \(name) is missing") }
+            guard let text = files[name] else {
+                throw FormatError(description: "projection \(folder): \(name) is missing")
+            }
             return text
         }
         let manifest: Manifest
@@ -61,7 +67,8 @@ package struct ProjectionDefinition: Sendable, Equatable {
         }
         guard manifest.name == folder, LedgerName(manifest.name) != nil else {
             throw FormatError(
-                description: "projection \(folder): \"name\" must be the folder's name, of at most 50 of a–z, 0–9 and _")
+                description: "projection \(folder): \"name\" must be the folder's name, of at most 50 of a–z, 0–9 and _"
+            )
         }
         guard let key = Key(rawValue: manifest.key) else {
             throw FormatError(
@@ -69,11 +76,13 @@ package struct ProjectionDefinition: Sendable, Equatable {
         }
         let unknown = manifest.consumes.filter { EventType(rawValue: $0) == nil }
         guard unknown.isEmpty, !manifest.consumes.isEmpty else {
-            throw FormatError(description: "projection \(folder): \"consumes\" must name event types; unknown: \(unknown)")
+            throw FormatError(
+                description: "projection \(folder): \"consumes\" must name event types; unknown: \(unknown)")
         }
         guard !manifest.tables.isEmpty, manifest.tables.allSatisfy({ LedgerName($0) != nil }) else {
             throw FormatError(
-                description: "projection \(folder): \"tables\" must name the tables that schema.sql makes, in lower case")
+                description:
+                    "projection \(folder): \"tables\" must name the tables that schema.sql makes, in lower case")
         }
         name = folder
         consumes = Set(manifest.consumes.compactMap(EventType.init(rawValue:)))
@@ -85,8 +94,8 @@ package struct ProjectionDefinition: Sendable, Equatable {
             .map { (String($0.key.text.dropFirst("cases/".count)), $0.value) }.sorted { $0.file < $1.file }
     }
 
-    /// The text of a file whose statements stay within the transaction that they are run in: what was half done would otherwise be committed, and what was
-    /// to be undone would stay.
+    /// The text of a file whose statements stay within the transaction that they are run in: what
+    /// was half done would otherwise be committed, and what was to be undone would stay.
     private static func sql(_ file: String, _ text: String, of folder: String) throws(FormatError) -> String {
         let sql = SQLText(file, text)
         if let (word, byte) = sql.transactionControl {

@@ -1,16 +1,21 @@
 /// Results that hang on an order of rows, where no order is given that tells all of them apart.
 extension DeterminismCheck {
     private static let ordered: Set = [
-        "array_agg", "string_agg", "json_agg", "jsonb_agg", "json_object_agg", "jsonb_object_agg", "xmlagg", "json_agg_strict",
+        "array_agg", "string_agg", "json_agg", "jsonb_agg", "json_object_agg", "jsonb_object_agg", "xmlagg",
+        "json_agg_strict",
         "jsonb_agg_strict", "json_object_agg_strict", "jsonb_object_agg_strict", "json_object_agg_unique",
         "jsonb_object_agg_unique",
     ]
-    private static let firstCome: Set = ["row_number", "ntile", "lag", "lead", "first_value", "last_value", "nth_value"]
+    private static let firstCome: Set = [
+        "row_number", "ntile", "lag", "lead", "first_value", "last_value", "nth_value",
+    ]
 
     mutating func checkAggregate(_ number: Int?, _ node: Node, _ queries: [Node]) {
         guard let number, let routine = catalog.routines[number] else { return }
         if checkFloats(routine, node, node["aggargtypes"].numbers) { return }
-        guard Self.ordered.contains(routine.name) || !routine.isBuiltIn, node["aggdistinct"].elements.isEmpty else { return }
+        guard Self.ordered.contains(routine.name) || !routine.isBuiltIn, node["aggdistinct"].elements.isEmpty else {
+            return
+        }
         let arguments = node["args"]
         let order = references(node["aggorder"])
         // Rows that are equal in all that is collected may change places.
@@ -21,7 +26,8 @@ extension DeterminismCheck {
         if !isByItself, !isFull(node["aggorder"], arguments, queries, inAggregate: true) {
             let how =
                 order.isEmpty
-                ? "without ORDER BY collects values in any order" : "collects what its ORDER BY leaves equal in any order"
+                ? "without ORDER BY collects values in any order"
+                : "collects what its ORDER BY leaves equal in any order"
             report(
                 place(of: .node(node)), "\(routine.name)() \(how)", "Write \(routine.name)(… ORDER BY position).")
         }
@@ -48,7 +54,9 @@ extension DeterminismCheck {
         if checkFloats(routine, node, node["args"].elements.compactMap { type(of: $0) }) { return }
         let rows = 0x4
         let countsRows = (window.number("frameOptions") ?? 0) & rows != 0
-        guard Self.firstCome.contains(routine.name) || Self.ordered.contains(routine.name) || countsRows || !routine.isBuiltIn
+        guard
+            Self.firstCome.contains(routine.name) || Self.ordered.contains(routine.name) || countsRows
+                || !routine.isBuiltIn
         else { return }
         let order = NodeTree.list(window["partitionClause"].elements + window["orderClause"].elements)
         if !isFull(order, query["targetList"], queries) {
@@ -62,7 +70,8 @@ extension DeterminismCheck {
         Set(clauses.elements.compactMap { $0.node?.number("tleSortGroupRef") })
     }
 
-    /// Whether no two rows can be equal in this order: it has the position or what else is one event's alone, all of a key, or all that rows are grouped by.
+    /// Whether no two rows can be equal in this order: it has the position or what else is one
+    /// event's alone, all of a key, or all that rows are grouped by.
     func isFull(_ clauses: NodeTree, _ targets: NodeTree, _ queries: [Node], inAggregate: Bool = false) -> Bool {
         let order = references(clauses)
         if order.isEmpty { return false }
@@ -79,12 +88,14 @@ extension DeterminismCheck {
         return columns.contains { table, columns in
             let names = Set(columns.compactMap { catalog.tables[table]?.columns[$0]?.name })
             return table == catalog.events
-                ? names.contains("position") || names.contains("event_id") || names.isSuperset(of: ["stream_id", "version"])
+                ? names.contains("position") || names.contains("event_id")
+                    || names.isSuperset(of: ["stream_id", "version"])
                 : catalog.tables[table]?.keys.contains(where: columns.isSuperset) ?? false
         }
     }
 
-    /// The table's column that an expression hands on, through subqueries, joins and the least or greatest of a group.
+    /// The table's column that an expression hands on, through subqueries, joins and the least or
+    /// greatest of a group.
     private func origin(of tree: NodeTree, _ queries: [Node], depth: Int) -> (table: Int, column: Int)? {
         guard let node = tree.node, depth < 32 else { return nil }
         switch node.tag {
@@ -95,7 +106,8 @@ extension DeterminismCheck {
             }
             return origin(of: node["args"].elements.first?.node?["expr"] ?? .null, queries, depth: depth + 1)
         case "VAR":
-            guard let level = node.number("varlevelsup"), queries.indices.contains(level), let number = node.number("varattno"),
+            guard let level = node.number("varlevelsup"), queries.indices.contains(level),
+                let number = node.number("varattno"),
                 number > 0,
                 let place = node.number("varno")
             else { return nil }
@@ -107,7 +119,9 @@ extension DeterminismCheck {
         }
     }
 
-    private func origin(ofColumn number: Int, of entry: Node, _ queries: [Node], depth: Int) -> (table: Int, column: Int)? {
+    private func origin(ofColumn number: Int, of entry: Node, _ queries: [Node], depth: Int) -> (
+        table: Int, column: Int
+    )? {
         func column(of query: Node, within queries: [Node]) -> (table: Int, column: Int)? {
             // Of rows put together by UNION nothing is known.
             guard query["setOperations"].isNull else { return nil }
@@ -125,7 +139,9 @@ extension DeterminismCheck {
         case commonTable:
             guard let level = entry.number("ctelevelsup"), queries.indices.contains(level) else { return nil }
             let home = Array(queries[level...])
-            let table = home[0]["cteList"].elements.compactMap(\.node).first { $0["ctename"].word == entry["ctename"].word }
+            let table = home[0]["cteList"].elements.compactMap(\.node).first {
+                $0["ctename"].word == entry["ctename"].word
+            }
             return table?["ctequery"].node.flatMap { column(of: $0, within: home) }
         default: return nil
         }

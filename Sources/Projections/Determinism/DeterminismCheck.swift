@@ -34,7 +34,8 @@ struct DeterminismCheck {
             } else {
                 checkExpression(node, queries)
             }
-            for (name, field) in node.fields.sorted(by: { $0.key < $1.key }) where name != "joinaliasvars" && name != "eref" {
+            for (name, field) in node.fields.sorted(by: { $0.key < $1.key })
+            where name != "joinaliasvars" && name != "eref" {
                 visit(field, in: queries)
             }
         }
@@ -49,7 +50,8 @@ struct DeterminismCheck {
                 report(
                     text.firstPlace(of: name).map(text.place) ?? text.file,
                     "\(name) is a table of another: what it holds is not in the events",
-                    "Read new_events and tables of this projection only; what is needed of others, fold into a table of its own.")
+                    "Read new_events and tables of this projection only; what is needed of others, fold into a table of its own."
+                )
             }
             if !entry["tablesample"].isNull {
                 report(place(of: entry["tablesample"]), "TABLESAMPLE takes rows at random", "Take all of them.")
@@ -58,12 +60,14 @@ struct DeterminismCheck {
         let limits = [query["limitCount"], query["limitOffset"]].filter {
             !$0.isNull && $0.node?["constisnull"].word != "true" && !isZero($0)
         }
-        if let limit = limits.first, query.number("limitOption") != 1, !isFull(query["sortClause"], query["targetList"], queries)
+        if let limit = limits.first, query.number("limitOption") != 1,
+            !isFull(query["sortClause"], query["targetList"], queries)
         {
             report(
                 place(of: limit),
                 query["sortClause"].elements.isEmpty
-                    ? "LIMIT without ORDER BY takes any rows" : "LIMIT takes any of the rows that ORDER BY leaves equal",
+                    ? "LIMIT without ORDER BY takes any rows"
+                    : "LIMIT takes any of the rows that ORDER BY leaves equal",
                 Self.useFullOrder)
         }
         if query["hasDistinctOn"].word == "true", !isFull(query["sortClause"], query["targetList"], queries) {
@@ -74,7 +78,8 @@ struct DeterminismCheck {
         noteDefaults(query)
     }
 
-    /// Whether it is the integer 0: `OFFSET 0` leaves nothing out, and is how a query is kept apart from the one around it.
+    /// Whether it is the integer 0: `OFFSET 0` leaves nothing out, and is how a query is kept apart
+    /// from the one around it.
     private func isZero(_ limit: NodeTree) -> Bool {
         guard let node = limit.node else { return false }
         let cast = node.tag == "FUNCEXPR" && node["args"].elements.count == 1 ? node["args"].elements[0].node : nil
@@ -88,8 +93,10 @@ struct DeterminismCheck {
 
     /// Which columns a statement writes without giving them a value.
     private mutating func noteDefaults(_ query: Node) {
-        guard let place = query.number("resultRelation"), place > 0, query["rtable"].elements.indices.contains(place - 1),
-            let table = query["rtable"].elements[place - 1].node?.number("relid"), let columns = catalog.tables[table]?.columns
+        guard let place = query.number("resultRelation"), place > 0,
+            query["rtable"].elements.indices.contains(place - 1),
+            let table = query["rtable"].elements[place - 1].node?.number("relid"),
+            let columns = catalog.tables[table]?.columns
         else { return }
         /// By number, whether it is given a value or told to take the default.
         func given(_ list: NodeTree) -> [Int: Bool] {
@@ -176,7 +183,8 @@ struct DeterminismCheck {
         let place = place(of: .node(node)) ?? text.firstPlace(of: routine.name).map(text.place)
         let word = shown(node) ?? routine.name
         // A cast, or an operator, is told by the function behind it.
-        let shown = word.lowercased() == routine.name ? "\(word)()" : word == routine.name ? word : "\(word) (\(routine.name))"
+        let shown =
+            word.lowercased() == routine.name ? "\(word)()" : word == routine.name ? word : "\(word) (\(routine.name))"
         if let diagnostic = ProjectionDiagnostic.ofRoutine(routine, shown: shown, at: place ?? text.file) {
             diagnostics.append(diagnostic)
         }
@@ -207,7 +215,8 @@ struct DeterminismCheck {
         guard let target = node.number("resulttype"), let source = type(of: node["arg"]) else { return }
         if let type = catalog.types[target], type.hasTextOfSettings {
             report(
-                place(of: .node(node)), "a text that is read as \(type.name) means what the session's settings say, or 'now'",
+                place(of: .node(node)),
+                "a text that is read as \(type.name) means what the session's settings say, or 'now'",
                 Self.useFormat)
         } else if let type = catalog.types[source], type.hasTextOfSettings {
             report(
@@ -218,7 +227,9 @@ struct DeterminismCheck {
 
     /// `'now'` and its like, which Postgres reads when it reads the statement.
     private mutating func checkLiteral(_ node: Node) {
-        guard let type = node.number("consttype"), catalog.types[type]?.category == "D", let byte = byte(node) else { return }
+        guard let type = node.number("consttype"), catalog.types[type]?.category == "D", let byte = byte(node) else {
+            return
+        }
         let literal = text.token(at: byte).lowercased()
         for word in ["now", "today", "tomorrow", "yesterday"] where literal.hasPrefix("'") && literal.contains(word) {
             diagnostics.append(.ofClock(literal, at: text.place(at: byte)))
@@ -238,7 +249,8 @@ struct DeterminismCheck {
             "coalescetype",
             "minmaxtype", "refrestype", "array_typeid",
         ]
-        return names.lazy.compactMap { node.number($0) }.first ?? (node.tag == "SQLVALUEFUNCTION" ? node.number("type") : nil)
+        return names.lazy.compactMap { node.number($0) }.first
+            ?? (node.tag == "SQLVALUEFUNCTION" ? node.number("type") : nil)
     }
 
     private func byte(_ node: Node) -> Int? {

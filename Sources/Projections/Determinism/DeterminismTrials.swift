@@ -4,9 +4,10 @@ import Postgres
 
 /// Folds one history in many ways that must not matter, and compares what comes out.
 ///
-/// The ways: windows of several sizes; the events of a window read in another order than the log's; and, where each row depends on one
-/// stream, the streams in parts, as workers would fold them. The histories: each case as it stands, and with the events of its jobs
-/// interleaved in other ways; and a random one.
+/// The ways: windows of several sizes; the events of a window read in another order than the log's;
+/// and, where each row depends on one stream, the streams in parts, as workers would fold them. The
+/// histories: each case as it stands, and with the events of its jobs interleaved in other ways;
+/// and a random one.
 struct DeterminismTrials {
     private let definition: ProjectionDefinition
     private let ledger: ScratchLedger
@@ -26,7 +27,8 @@ struct DeterminismTrials {
 
         var description: String {
             switch self {
-            case .windows(let size): "windows of \(size) \(size == 1 ? "event" : "events") give other rows than one window"
+            case .windows(let size):
+                "windows of \(size) \(size == 1 ? "event" : "events") give other rows than one window"
             case .shuffled(let size):
                 size == .max
                     ? "other rows come out when a window's events are read in another order"
@@ -69,7 +71,8 @@ struct DeterminismTrials {
         let history = RandomHistory()
         return try await compare("a random history") {
             try await ledger.connection.query(
-                "SELECT count(*) FROM append($1, $2, $3, $4, occurred_ats => $5)", history.jobs, history.types, history.data,
+                "SELECT count(*) FROM append($1, $2, $3, $4, occurred_ats => $5)", history.jobs, history.types,
+                history.data,
                 history.metadata, history.moments)
         }
     }
@@ -126,7 +129,9 @@ struct DeterminismTrials {
                     verdict.diagnostics.append(
                         ProjectionDiagnostic(
                             place: name, what: ([way.description] + differences).joined(separator: "\n    "),
-                            instead: "Let each row depend on the events alone, and not on how they are cut into windows or read.")
+                            instead:
+                                "Let each row depend on the events alone, and not on how they are cut into windows or read."
+                        )
                     )
                 }
             } catch let error as PostgresError where error.kind == .server {
@@ -161,8 +166,9 @@ struct DeterminismTrials {
         return fold
     }
 
-    /// Some of a window's events, in an order that has nothing to do with the log's. They are those of the ledger's own `new_events`: what a column
-    /// is, its collation too, is what it is in production.
+    /// Some of a window's events, in an order that has nothing to do with the log's. They are those
+    /// of the ledger's own `new_events`: what a column is, its collation too, is what it is in
+    /// production.
     private func readOtherwise(_ condition: String) async throws {
         try await ledger.connection.execute(
             script: """
@@ -173,7 +179,9 @@ struct DeterminismTrials {
 
     private func told(of folded: Fold, _ reference: Fold) async throws -> [String] {
         let connection = ledger.connection
-        guard try await TableDigest.of(folded, on: connection) != TableDigest.of(reference, on: connection) else { return [] }
+        guard try await TableDigest.of(folded, on: connection) != TableDigest.of(reference, on: connection) else {
+            return []
+        }
         var told: [String] = []
         for table in definition.tables where told.count < 3 {
             told += try await RowDifference.between(
@@ -186,8 +194,8 @@ struct DeterminismTrials {
     }
 }
 
-/// A history with everything in it that the ledger accepts: jobs in every state, progress out of order, runs reported twice, times
-/// that are equal, and times that go back.
+/// A history with everything in it that the ledger accepts: jobs in every state, progress out of
+/// order, runs reported twice, times that are equal, and times that go back.
 struct RandomHistory {
     private(set) var jobs: [JobID] = []
     private(set) var types: [String] = []
@@ -209,7 +217,8 @@ struct RandomHistory {
             // A few hours around a midnight, most of them several times.
             let hour = Int64(3_600_000_000)
             moments.append(
-                below(9) == 0 ? nil : PostgresTimestamp(microseconds: 820_454_400_000_000 + Int64(below(12) - 6) * hour))
+                below(9) == 0 ? nil : PostgresTimestamp(microseconds: 820_454_400_000_000 + Int64(below(12) - 6) * hour)
+            )
         }
         for job in 0..<10 {
             let total = below(3) == 0 ? "" : #","total":40"#
@@ -227,9 +236,11 @@ struct RandomHistory {
             case 3:
                 add(
                     job, "finished",
-                    #"{"results":{"summary":{"best":\#(below(9)).\#(below(9))},"runs":[{"metrics":{"m":\#(below(9)).5}},{}]}}"#)
+                    #"{"results":{"summary":{"best":\#(below(9)).\#(below(9))},"runs":[{"metrics":{"m":\#(below(9)).5}},{}]}}"#
+                )
             default:
-                let run = #"{"run_index":\#(below(20)),"variables":{"v":"a"},"metrics":{"m":\#(below(1000)).\#(below(1000))}}"#
+                let run =
+                    #"{"run_index":\#(below(20)),"variables":{"v":"a"},"metrics":{"m":\#(below(1000)).\#(below(1000))}}"#
                 // Totals rise and fall, also below what was completed.
                 let total = below(6) == 0 ? #","total":\#(below(40))"# : ""
                 add(

@@ -1,7 +1,8 @@
-/// A statement as Postgres understood it: the tree into which its parser has resolved every name, in the text form in which the server keeps it
-/// for functions with an SQL body.
+/// A statement as Postgres understood it: the tree into which its parser has resolved every name,
+/// in the text form in which the server keeps it for functions with an SQL body.
 ///
-/// Reading that tree beats reading the SQL: there is no second opinion about what `now` means in it, or which table a name stands for.
+/// Reading that tree beats reading the SQL: there is no second opinion about what `now` means in
+/// it, or which table a name stands for.
 indirect enum NodeTree: Sendable {
     case node(Node)
     case list([NodeTree])
@@ -35,7 +36,8 @@ indirect enum NodeTree: Sendable {
         self = try reader.value()
     }
 
-    /// The grammar of `outfuncs.c`: `{TAG :field value …}`, `(element …)`, `<>`, and words in which a backslash takes away a character's meaning.
+    /// The grammar of `outfuncs.c`: `{TAG :field value …}`, `(element …)`, `<>`, and words in which
+    /// a backslash takes away a character's meaning.
     private struct Reader {
         let bytes: [UInt8]
         var place = 0

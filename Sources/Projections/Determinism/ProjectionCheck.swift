@@ -2,8 +2,9 @@ import EventStore
 import LedgerCore
 import Postgres
 
-/// Looks for reasons why a definition would not give the same rows again: first in what Postgres understands its SQL to mean, and where
-/// that shows nothing, by folding its cases, and a random history, in ways that must not matter.
+/// Looks for reasons why a definition would not give the same rows again: first in what Postgres
+/// understands its SQL to mean, and where that shows nothing, by folding its cases, and a random
+/// history, in ways that must not matter.
 package struct ProjectionCheck: Sendable {
     package struct Outcome: Sendable {
         package let projection: String
@@ -29,7 +30,9 @@ package struct ProjectionCheck: Sendable {
             if diagnostics.isEmpty {
                 let trials = DeterminismTrials(definition, ledger)
                 var verdicts: [DeterminismTrials.Verdict] = []
-                for (file, text) in definition.cases { verdicts.append(try await trials.run("cases/\(file)", case: text)) }
+                for (file, text) in definition.cases {
+                    verdicts.append(try await trials.run("cases/\(file)", case: text))
+                }
                 verdicts.append(try await trials.runRandomHistory())
                 diagnostics = verdicts.flatMap(\.diagnostics)
                 folds = verdicts.reduce(0) { $0 + $1.folds }
@@ -47,14 +50,17 @@ package struct ProjectionCheck: Sendable {
         do {
             try await Fold(definition, ledger: ledger.name, schema: schema).createTables(on: connection)
         } catch let error as PostgresError where error.kind == .server {
-            return [ProjectionDiagnostic(place: "schema.sql", what: "\(error)", instead: "Postgres must be able to run it.")]
+            return [
+                ProjectionDiagnostic(place: "schema.sql", what: "\(error)", instead: "Postgres must be able to run it.")
+            ]
         }
         var diagnostics = try await readSchema(schema, on: connection)
         let catalog = try await SQLCatalog(ofTablesIn: schema, on: connection)
 
         // A function with an SQL body: Postgres parses it, resolves every name, and runs nothing.
         let head = "CREATE FUNCTION \"\(schema)\".\"apply.sql\"() RETURNS void LANGUAGE sql BEGIN ATOMIC\n"
-        try await connection.execute(script: "SET LOCAL search_path = \"\(schema)\", \"\(ledger.name)\"; SAVEPOINT before_apply")
+        try await connection.execute(
+            script: "SET LOCAL search_path = \"\(schema)\", \"\(ledger.name)\"; SAVEPOINT before_apply")
         let tree: String
         do {
             // As one statement: what ends the body early, and goes on, is refused.
@@ -64,7 +70,9 @@ package struct ProjectionCheck: Sendable {
                 "\"\(schema)\""
             ).only().decode(0)
         } catch let error as PostgresError where error.kind == .server {
-            let byte = error.textPosition.map { (head + definition.applySQL).prefix($0 - 1).utf8.count - head.utf8.count }
+            let byte = error.textPosition.map {
+                (head + definition.applySQL).prefix($0 - 1).utf8.count - head.utf8.count
+            }
             return diagnostics + [Self.ofRefusal(error, at: applyText.place(at: byte))]
         }
         var apply = DeterminismCheck(catalog, applyText, before: head.utf8.count)
@@ -94,7 +102,8 @@ package struct ProjectionCheck: Sendable {
                 place: place, what: "it has a statement that cannot be looked into (\(error.message))",
                 instead: "Write apply.sql with SELECT, INSERT, UPDATE, DELETE and MERGE alone.")
         }
-        return ProjectionDiagnostic(place: place, what: error.message, instead: error.hint ?? "Postgres must be able to run it.")
+        return ProjectionDiagnostic(
+            place: place, what: error.message, instead: error.hint ?? "Postgres must be able to run it.")
     }
 
     /// Defaults count where some statement leaves a column to them.
@@ -108,7 +117,8 @@ package struct ProjectionCheck: Sendable {
                 let place = schemaText.place(at: schemaText.firstPlace(of: column.name, behind: name))
                 func left(_ diagnostic: ProjectionDiagnostic) -> ProjectionDiagnostic {
                     ProjectionDiagnostic(
-                        place: place, what: "apply.sql leaves \(name).\(column.name) to its default, and \(diagnostic.what)",
+                        place: place,
+                        what: "apply.sql leaves \(name).\(column.name) to its default, and \(diagnostic.what)",
                         instead: "Give it a value in apply.sql. " + diagnostic.instead)
                 }
                 if column.isIdentity { diagnostics.append(left(.ofSequence("an identity column", at: place))) }
@@ -123,11 +133,13 @@ package struct ProjectionCheck: Sendable {
     }
 
     /// What `schema.sql` made, and whether rows can come from anywhere but `apply.sql`.
-    private func readSchema(_ schema: String, on connection: PostgresConnection) async throws -> [ProjectionDiagnostic] {
+    private func readSchema(_ schema: String, on connection: PostgresConnection) async throws -> [ProjectionDiagnostic]
+    {
         var diagnostics: [ProjectionDiagnostic] = []
         func report(_ name: String, _ what: String, _ instead: String) {
             diagnostics.append(
-                ProjectionDiagnostic(place: schemaText.place(at: schemaText.firstPlace(of: name)), what: what, instead: instead))
+                ProjectionDiagnostic(
+                    place: schemaText.place(at: schemaText.firstPlace(of: name)), what: what, instead: instead))
         }
         let rows = try await connection.query(
             """
@@ -155,7 +167,8 @@ package struct ProjectionCheck: Sendable {
                 }
                 if try !row.decode("has_key") {
                     report(
-                        name, "the table \(name) has no primary key: its rows have no order, so nothing can be compared",
+                        name,
+                        "the table \(name) has no primary key: its rows have no order, so nothing can be compared",
                         "Give it one.")
                 }
                 if try row.decode("persistence", as: String.self) != "p" {
@@ -174,13 +187,16 @@ package struct ProjectionCheck: Sendable {
                         other, "\(name) refers to \(other), a table of another",
                         "Leave the foreign key out: each projection is folded and rebuilt on its own.")
                 }
-                if try await connection.query("SELECT EXISTS (SELECT FROM \"\(schema)\".\"\(name)\")").only().decode(0) {
-                    report(name, "schema.sql puts rows into \(name)", "Rows come from events: put them in in apply.sql.")
+                if try await connection.query("SELECT EXISTS (SELECT FROM \"\(schema)\".\"\(name)\")").only().decode(0)
+                {
+                    report(
+                        name, "schema.sql puts rows into \(name)", "Rows come from events: put them in in apply.sql.")
                 }
             case "S" where try row.decode("is_part"):
                 break  // a column's own: it counts where apply.sql leaves that column to it
             case "S":
-                diagnostics.append(.ofSequence("the sequence \(name)", at: schemaText.place(at: schemaText.firstPlace(of: name))))
+                diagnostics.append(
+                    .ofSequence("the sequence \(name)", at: schemaText.place(at: schemaText.firstPlace(of: name))))
             default:
                 report(
                     name, "\(name) is no table",

@@ -14,18 +14,24 @@ extension ProjectionDiagnostic {
         "current_timestamp", "localtime", "localtimestamp",
     ]
     private static let chance: Set = [
-        "random", "random_normal", "setseed", "gen_random_uuid", "gen_random_bytes", "uuid_generate_v4", "uuidv4", "uuidv7",
+        "random", "random_normal", "setseed", "gen_random_uuid", "gen_random_bytes", "uuid_generate_v4", "uuidv4",
+        "uuidv7",
     ]
     private static let counters: Set = ["nextval", "currval", "lastval", "setval"]
-    /// Postgres calls these stable for what they may be given; our sessions fix every setting on which their results depend.
+    /// Postgres calls these stable for what they may be given; our sessions fix every setting on
+    /// which their results depend.
     private static let settled: Set = [
-        "to_json", "to_jsonb", "row_to_json", "array_to_json", "json_build_object", "json_build_array", "jsonb_build_object",
+        "to_json", "to_jsonb", "row_to_json", "array_to_json", "json_build_object", "json_build_array",
+        "jsonb_build_object",
         "jsonb_build_array", "json_agg", "jsonb_agg", "json_object_agg", "jsonb_object_agg", "json_agg_strict",
         "jsonb_agg_strict",
         "json_object_agg_strict", "json_object_agg_unique", "json_object_agg_unique_strict", "jsonb_object_agg_strict",
-        "jsonb_object_agg_unique", "jsonb_object_agg_unique_strict", "concat", "concat_ws", "format", "anytextcat", "textanycat",
-        "array_to_string", "string_agg", "quote_literal", "quote_nullable", "to_char", "to_date", "to_timestamp", "to_number",
-        "json_populate_record", "json_populate_recordset", "jsonb_populate_record", "jsonb_populate_recordset", "json_to_record",
+        "jsonb_object_agg_unique", "jsonb_object_agg_unique_strict", "concat", "concat_ws", "format", "anytextcat",
+        "textanycat",
+        "array_to_string", "string_agg", "quote_literal", "quote_nullable", "to_char", "to_date", "to_timestamp",
+        "to_number",
+        "json_populate_record", "json_populate_recordset", "jsonb_populate_record", "jsonb_populate_recordset",
+        "json_to_record",
         "json_to_recordset", "jsonb_to_record", "jsonb_to_recordset",
     ]
 
@@ -39,7 +45,9 @@ extension ProjectionDiagnostic {
         func told(_ what: String, _ instead: String) -> ProjectionDiagnostic {
             ProjectionDiagnostic(place: place, what: "\(shown) \(what)", instead: instead)
         }
-        if routine.isBuiltIn ? clock.contains(name) && routine.volatility != "i" : false { return ofClock(shown, at: place) }
+        if routine.isBuiltIn ? clock.contains(name) && routine.volatility != "i" : false {
+            return ofClock(shown, at: place)
+        }
         if chance.contains(name) {
             return told(
                 "is another value each time",
@@ -52,8 +60,11 @@ extension ProjectionDiagnostic {
                 "Write its expression into apply.sql.")
         }
         if routine.volatility == "i" || routine.isBuiltIn && settled.contains(name) { return nil }
-        if routine.volatility == "v" { return told("is volatile: its result may be another each time", "Leave it out.") }
-        return told("depends on settings of the session, such as its time zone, or on the state of the database", useUTC)
+        if routine.volatility == "v" {
+            return told("is volatile: its result may be another each time", "Leave it out.")
+        }
+        return told(
+            "depends on settings of the session, such as its time zone, or on the state of the database", useUTC)
     }
 
     static func ofClock(_ shown: String, at place: String) -> ProjectionDiagnostic {

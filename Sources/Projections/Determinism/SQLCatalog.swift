@@ -34,7 +34,8 @@ struct SQLCatalog: Sendable {
         let name: String
         /// By number.
         var columns: [Int: Column] = [:]
-        /// The columns of each unique index, where none of them may be null: no two rows are equal in all of them.
+        /// The columns of each unique index, where none of them may be null: no two rows are equal
+        /// in all of them.
         var keys: [Set<Int>] = []
         /// The row's own type.
         var rowType = 0
@@ -60,7 +61,8 @@ struct SQLCatalog: Sendable {
             """)
         {
             routines[try row.decode("oid")] = Routine(
-                name: try row.decode("name"), isBuiltIn: try row.decode("is_built_in"), volatility: try row.decode("volatility"),
+                name: try row.decode("name"), isBuiltIn: try row.decode("is_built_in"),
+                volatility: try row.decode("volatility"),
                 isOpaque: try row.decode("is_opaque"))
         }
         for row in try await connection.query(
@@ -116,5 +118,7 @@ struct SQLCatalog: Sendable {
     }
 
     /// The number of a table's column.
-    func number(of column: String, in table: Int) -> Int? { tables[table]?.columns.first { $0.value.name == column }?.key }
+    func number(of column: String, in table: Int) -> Int? {
+        tables[table]?.columns.first { $0.value.name == column }?.key
+    }
 }

@@ -28,11 +28,13 @@ struct SQLText: Sendable {
     /// Where a name first stands behind another.
     func firstPlace(of name: String, behind other: String) -> Int? {
         guard let start = firstPlace(of: other) else { return nil }
-        return tokens.first { $0.range.lowerBound > start && [name, "\"\(name)\""].contains(text($0).lowercased()) }?.range
+        return tokens.first { $0.range.lowerBound > start && [name, "\"\(name)\""].contains(text($0).lowercased()) }?
+            .range
             .lowerBound
     }
 
-    /// Where statements begin that end, begin or mark a transaction, and what they begin with. Whoever folds begins and ends the transaction.
+    /// Where statements begin that end, begin or mark a transaction, and what they begin with.
+    /// Whoever folds begins and ends the transaction.
     var transactionControl: (word: String, byte: Int)? {
         var isFirst = true
         for (index, token) in tokens.enumerated() {
@@ -59,11 +61,13 @@ struct SQLText: Sendable {
 
     private func text(_ token: Token) -> String { String(decoding: bytes[token.range], as: UTF8.self) }
 
-    /// As Postgres cuts a text, with `standard_conforming_strings`. Where it would refuse the text anyway, the cut may be another.
+    /// As Postgres cuts a text, with `standard_conforming_strings`. Where it would refuse the text
+    /// anyway, the cut may be another.
     private var tokens: [Token] {
         var tokens: [Token] = []
         var place = 0
-        /// Whether the last token was a string with backslashes: one that follows it goes on with it.
+        /// Whether the last token was a string with backslashes: one that follows it goes on with
+        /// it.
         var hasEscapes = false
         while true {
             place = blankEnd(from: place)
@@ -80,7 +84,9 @@ struct SQLText: Sendable {
             } else if byte == UInt8(ascii: "$"), let fence = fence(at: place) {
                 place = fenceEnd(fence, from: place + fence.count)
             } else if Self.isPartOfName(byte) {
-                while place < bytes.count, Self.isPartOfName(bytes[place]) || bytes[place] == UInt8(ascii: "$") { place += 1 }
+                while place < bytes.count, Self.isPartOfName(bytes[place]) || bytes[place] == UInt8(ascii: "$") {
+                    place += 1
+                }
             } else {
                 place += 1
             }
@@ -149,7 +155,8 @@ struct SQLText: Sendable {
 
     /// `$$` or `$tag$`
     private func fence(at start: Int) -> ArraySlice<UInt8>? {
-        guard let end = bytes[(start + 1)...].firstIndex(where: { !Self.isPartOfName($0) }), bytes[end] == UInt8(ascii: "$"),
+        guard let end = bytes[(start + 1)...].firstIndex(where: { !Self.isPartOfName($0) }),
+            bytes[end] == UInt8(ascii: "$"),
             !Self.isDigit(bytes[start + 1])
         else { return nil }
         return bytes[start...end]

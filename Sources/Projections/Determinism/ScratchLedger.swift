@@ -21,7 +21,8 @@ struct ScratchLedger {
         do {
             try await removeLeftovers(of: name, on: connection)
         } catch {
-            // Whose connection was lost, its transaction is rolled back; what went wrong first says more.
+            // Whose connection was lost, its transaction is rolled back; what went wrong first says
+            // more.
             _ = try result.get()
             throw error
         }
@@ -37,13 +38,15 @@ struct ScratchLedger {
             for file in try MigrationFile.embedded() {
                 try await connection.execute(script: file.up + "\n;SET LOCAL search_path = \"\(name)\"")
             }
-            // Nothing is ever committed: there is no disk to wait for, and a trigger that waits for the commit is in the way of ALTER TABLE.
+            // Nothing is ever committed: there is no disk to wait for, and a trigger that waits for
+            // the commit is in the way of ALTER TABLE.
             try await connection.execute(script: "ALTER TABLE events DISABLE TRIGGER events_on_disk")
             return try await body(ScratchLedger(name: name, connection: connection))
         }
     }
 
-    /// Drops what was committed after all, whatever has ended the transaction. Nobody else has anything of this name.
+    /// Drops what was committed after all, whatever has ended the transaction. Nobody else has
+    /// anything of this name.
     private static func removeLeftovers(of name: LedgerName, on connection: PostgresConnection) async throws {
         try await connection.execute(
             script: """
@@ -71,7 +74,8 @@ struct ScratchLedger {
         } catch {
             result = .failure(error)
         }
-        try await connection.execute(script: "ROLLBACK TO before_it; RELEASE before_it; SET LOCAL search_path = \"\(name)\"")
+        try await connection.execute(
+            script: "ROLLBACK TO before_it; RELEASE before_it; SET LOCAL search_path = \"\(name)\"")
         return try result.get()
     }
 
@@ -81,7 +85,8 @@ struct ScratchLedger {
     func head() async throws -> Position { try await connection.query("SELECT head()").only().decode(0) }
 
     /// Appends the events of a case.
-    /// - Parameter order: their numbers, from 1, in the order in which they are appended; as they stand unless given.
+    /// - Parameter order: their numbers, from 1, in the order in which they are appended; as they
+    ///   stand unless given.
     func append(_ text: String, order: [Int]? = nil) async throws {
         // json, not jsonb: what the case says is appended to the letter.
         try await connection.query(
@@ -92,7 +97,8 @@ struct ScratchLedger {
              ORDER BY coalesce(array_position($2::bigint[], ordinal), ordinal)
             """, text, order)
         guard text.contains("recorded_at") else { return }
-        // Nobody can tell the ledger when it has recorded something, but for a ledger that is rolled back.
+        // Nobody can tell the ledger when it has recorded something, but for a ledger that is
+        // rolled back.
         try await connection.execute(script: "ALTER TABLE events DISABLE TRIGGER events_append_only")
         try await connection.query(
             """

@@ -1,7 +1,8 @@
 import LedgerCore
 
-/// How many events to fold in one transaction: few when live, for there are no more; many when behind, for each transaction updates a
-/// row of every job it meets once, however many of the job's events it holds. Bounded by time, so that a stop or a lost lease does not wait long.
+/// How many events to fold in one transaction: few when live, for there are no more; many when
+/// behind, for each transaction updates a row of every job it meets once, however many of the job's
+/// events it holds. Bounded by time, so that a stop or a lost lease does not wait long.
 struct AdaptiveWindow: Sendable, Equatable {
     private static let first: Int64 = 10_000
     private static let short = Duration.milliseconds(250)

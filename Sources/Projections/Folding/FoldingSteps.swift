@@ -5,7 +5,8 @@ import Postgres
 /// Folds windows, each in a transaction with what records it, and finds the event where one fails.
 struct FoldingSteps: Sendable {
     let fold: Fold
-    /// Records in the same transaction that a window was folded, and says whether it was ours to fold.
+    /// Records in the same transaction that a window was folded, and says whether it was ours to
+    /// fold.
     let record: @Sendable (_ from: Position, _ to: Position, PostgresConnection) async throws -> Bool
 
     enum Step: Sendable {
@@ -15,13 +16,15 @@ struct FoldingSteps: Sendable {
         case failed(at: Position, PostgresError)
     }
 
-    /// Folds the events after `position` up to `limit`, or as many of them as can be: halving finds the one that cannot.
+    /// Folds the events after `position` up to `limit`, or as many of them as can be: halving finds
+    /// the one that cannot.
     func step(after position: Position, upTo limit: Position, on connection: PostgresConnection) async throws -> Step {
         var upTo = limit
         while true {
             do {
                 let isOurs = try await connection.transaction { connection in
-                    // First the record, which locks it: of two who believe in one position, one folds.
+                    // First the record, which locks it: of two who believe in one position, one
+                    // folds.
                     guard try await record(position, upTo, connection) else { return false }
                     try await fold.apply(after: position, upTo: upTo, on: connection)
                     return true

@@ -2,7 +2,8 @@ import EventStore
 import LedgerCore
 import Postgres
 
-/// The steps of a live projection, each in one transaction with the checkpoint: what was folded and how far are never apart.
+/// The steps of a live projection, each in one transaction with the checkpoint: what was folded and
+/// how far are never apart.
 package struct LiveProjection: Sendable {
     package enum Step: Equatable, Sendable {
         case advanced(to: Position)
@@ -22,10 +23,12 @@ package struct LiveProjection: Sendable {
 
     private var fold: Fold { Fold(definition, ledger: ledger) }
 
-    /// Makes the tables where the projection has never run: beside the ledger, which adopts them. Who folds can make nothing in the ledger's own schema.
+    /// Makes the tables where the projection has never run: beside the ledger, which adopts them.
+    /// Who folds can make nothing in the ledger's own schema.
     package func install(on connection: PostgresConnection) async throws {
         try await connection.transaction { connection in
-            // Of two projectors that start at once, the second waits here and then finds everything made.
+            // Of two projectors that start at once, the second waits here and then finds everything
+            // made.
             try await Self.lockInstallation(on: connection)
             guard try await ProjectionState.load(definition.name, on: connection) == nil else { return }
             let schema = Fold.schemaBeside(ledger, process: await connection.serverProcess)
@@ -39,14 +42,17 @@ package struct LiveProjection: Sendable {
         }
     }
 
-    /// For the rest of the transaction nobody else makes tables, or swaps them. A lock of a table, which takes a right to it: an advisory lock could be held by
-    /// anybody who may connect.
+    /// For the rest of the transaction nobody else makes tables, or swaps them. A lock of a table,
+    /// which takes a right to it: an advisory lock could be held by anybody who may connect.
     static func lockInstallation(on connection: PostgresConnection) async throws {
         try await connection.execute(script: "LOCK TABLE rebuilds IN SHARE ROW EXCLUSIVE MODE")
     }
 
-    /// Folds the events after `position` up to `head`. An event that cannot be folded is found by halving, so that all before it are.
-    package func step(after position: Position, upTo head: Position, on connection: PostgresConnection) async throws -> Step {
+    /// Folds the events after `position` up to `head`. An event that cannot be folded is found by
+    /// halving, so that all before it are.
+    package func step(after position: Position, upTo head: Position, on connection: PostgresConnection) async throws
+        -> Step
+    {
         let definition = definition
         let steps = FoldingSteps(fold: fold) { try await ProjectionState.advance(definition, from: $0, to: $1, on: $2) }
         switch try await steps.step(after: position, upTo: head, on: connection) {
@@ -54,7 +60,8 @@ package struct LiveProjection: Sendable {
         case .overtaken: return .overtaken
         case .failed(let position, let error):
             let isOurs = try await ProjectionState.stop(
-                definition, failed: position, event: try await connection.eventID(at: position), error: error.description,
+                definition, failed: position, event: try await connection.eventID(at: position),
+                error: error.description,
                 on: connection)
             return isOurs ? .stopped(at: position, error: error.description) : .overtaken
         }

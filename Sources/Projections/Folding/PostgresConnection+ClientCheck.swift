@@ -1,8 +1,8 @@
 import Postgres
 
 extension PostgresConnection {
-    /// While a statement of ours runs, the server looks whether we are still there: what a killed process had begun ends with it, and who takes over
-    /// does not wait for its locks.
+    /// While a statement of ours runs, the server looks whether we are still there: what a killed
+    /// process had begun ends with it, and who takes over does not wait for its locks.
     func endStatementsOfLostClients() async throws {
         try await execute(
             script: """

@@ -3,8 +3,9 @@ import LedgerCore
 
 /// The files of a folder that holds a folder for each projection, by their paths below it.
 ///
-/// What could be meant as a projection, or as a part of one, and cannot be read is a mistake, and said with its path: a folder that is passed over looks
-/// like one that is in use. Hidden entries are nobody's, and files of other kinds, such as a README, are for people.
+/// What could be meant as a projection, or as a part of one, and cannot be read is a mistake, and
+/// said with its path: a folder that is passed over looks like one that is in use. Hidden entries
+/// are nobody's, and files of other kinds, such as a README, are for people.
 struct ProjectionFolder {
     typealias FormatError = ProjectionDefinition.FormatError
 
@@ -23,8 +24,10 @@ struct ProjectionFolder {
         case .failure(ENOENT):
             throw FormatError(
                 description:
-                    "--projections \(path): no such folder; jobledger projections new NAME makes one with a projection in it")
-        case .failure(let code): throw FormatError(description: "--projections \(path) cannot be read: \(Self.words(code))")
+                    "--projections \(path): no such folder; jobledger projections new NAME makes one with a projection in it"
+            )
+        case .failure(let code):
+            throw FormatError(description: "--projections \(path) cannot be read: \(Self.words(code))")
         case .success:
             throw FormatError(
                 description: "--projections \(path) is no folder: name the one that holds a folder for each projection")
@@ -52,7 +55,9 @@ struct ProjectionFolder {
     }
 
     private mutating func readCases(_ folder: String, depth: Int) throws(FormatError) {
-        guard depth <= Self.deepest else { throw FormatError(description: "\(path)/\(folder) lies in too many folders") }
+        guard depth <= Self.deepest else {
+            throw FormatError(description: "\(path)/\(folder) lies in too many folders")
+        }
         for (name, kind) in try entries(folder) {
             if kind == S_IFDIR {
                 try readCases("\(folder)/\(name)", depth: depth + 1)
@@ -64,7 +69,8 @@ struct ProjectionFolder {
 
     private static func isPart(_ name: String) -> Bool { name.hasSuffix(".sql") || name.hasSuffix(".json") }
 
-    /// What is in a folder: plain files and folders, also where links lead to them. Anything else stands for something that is not there.
+    /// What is in a folder: plain files and folders, also where links lead to them. Anything else
+    /// stands for something that is not there.
     private func entries(_ folder: String) throws(FormatError) -> [(name: String, kind: mode_t)] {
         let place = folder.isEmpty ? path : "\(path)/\(folder)"
         let names: [String]

@@ -13,7 +13,8 @@ package struct ProjectionState: Sendable, Equatable {
     package let stopped: (position: Position?, event: UUID?, error: String)?
 
     package static func == (a: Self, b: Self) -> Bool {
-        a.name == b.name && a.definition == b.definition && a.position == b.position && a.stopped?.error == b.stopped?.error
+        a.name == b.name && a.definition == b.definition && a.position == b.position
+            && a.stopped?.error == b.stopped?.error
     }
 
     private static let columns = "name, definition, position, tables, failed_position, failed_event, error"
@@ -57,7 +58,8 @@ package struct ProjectionState: Sendable, Equatable {
             """, definition.name, definition.hash, position, definition.tables)
     }
 
-    /// Moves the checkpoint on by compare-and-swap. False where the projection is not where the caller believes.
+    /// Moves the checkpoint on by compare-and-swap. False where the projection is not where the
+    /// caller believes.
     static func advance(
         _ definition: ProjectionDefinition, from: Position, to: Position, on connection: PostgresConnection
     ) async throws -> Bool {
@@ -70,9 +72,11 @@ package struct ProjectionState: Sendable, Equatable {
         ).affected == 1
     }
 
-    /// Stops the projection before the event at `failed`. False where it is not right before it: somebody else has moved it.
+    /// Stops the projection before the event at `failed`. False where it is not right before it:
+    /// somebody else has moved it.
     static func stop(
-        _ definition: ProjectionDefinition, failed: Position, event: UUID?, error: String, on connection: PostgresConnection
+        _ definition: ProjectionDefinition, failed: Position, event: UUID?, error: String,
+        on connection: PostgresConnection
     ) async throws -> Bool {
         try await connection.query(
             """

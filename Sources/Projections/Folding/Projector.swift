@@ -6,8 +6,9 @@ import Postgres
 
 /// Keeps one projection up to date, for as long as its task runs.
 ///
-/// Any number of them may run for the same projection: one holds the lease and works, the others stand by. Errors that time may
-/// mend (a server that restarts, a lost connection) are waited out; an event that cannot be folded stops this projection and no other.
+/// Any number of them may run for the same projection: one holds the lease and works, the others
+/// stand by. Errors that time may mend (a server that restarts, a lost connection) are waited out;
+/// an event that cannot be folded stops this projection and no other.
 package struct Projector: Sendable {
     private let store: EventStore
     private let definition: ProjectionDefinition
@@ -19,17 +20,21 @@ package struct Projector: Sendable {
 
     /// From how many events on tables are loaded before they have their indexes.
     private static let longLog: Position = 100_000
-    /// While it is stopped: how long to wait before looking again whether somebody has set it going.
+    /// While it is stopped: how long to wait before looking again whether somebody has set it
+    /// going.
     private static let stopped = Duration.milliseconds(200)
 
     /// - Parameter window: the most events that are folded in one transaction.
-    package init(_ definition: ProjectionDefinition, store: EventStore, url: String, window: Int = 100_000, logger: Logger) {
+    package init(
+        _ definition: ProjectionDefinition, store: EventStore, url: String, window: Int = 100_000, logger: Logger
+    ) {
         self.definition = definition
         self.store = store
         largestWindow = Int64(window)
         var configuration = EventStore.configuration(
             url: url, ledger: store.ledger, applicationName: "jobledger projector \(definition.name) \(store.ledger)")
-        // What a crash takes back, it takes back together with the checkpoint, and it is folded again: no need to wait for the disk.
+        // What a crash takes back, it takes back together with the checkpoint, and it is folded
+        // again: no need to wait for the disk.
         configuration.sessionSettings.append(("synchronous_commit", "off"))
         self.configuration = configuration
         lease = Lease("projection:\(definition.name)", holder: UUID.version7().text)
@@ -62,7 +67,9 @@ package struct Projector: Sendable {
     }
 
     /// Projects until the lease is lost.
-    private func hold(_ window: inout AdaptiveWindow, on connection: PostgresConnection, succeeded: () -> Void) async throws {
+    private func hold(_ window: inout AdaptiveWindow, on connection: PostgresConnection, succeeded: () -> Void)
+        async throws
+    {
         var state = try await ownState(on: connection)
         /// The event that stopped us; from then on only a change from outside sets us going again.
         var stoppedAt: Position?
@@ -101,12 +108,15 @@ package struct Projector: Sendable {
                     --retry \(definition.name); or leave the event out, which is recorded: jobledger project --skip \(definition.name) \
                     --position \(position) --reason "…"
                     """,
-                    metadata: ["position": "\(position)", "event": "\(state.stopped?.event?.text ?? "")", "error": "\(error)"])
+                    metadata: [
+                        "position": "\(position)", "event": "\(state.stopped?.event?.text ?? "")", "error": "\(error)",
+                    ])
             }
         }
     }
 
-    /// One step, for which the lease is held however long it takes. A window that was given up for taking too long is tried again as a smaller one.
+    /// One step, for which the lease is held however long it takes. A window that was given up for
+    /// taking too long is tried again as a smaller one.
     private func step(
         after position: Position, upTo head: Position, _ window: inout AdaptiveWindow, on connection: PostgresConnection
     ) async throws -> LiveProjection.Step {
@@ -120,16 +130,19 @@ package struct Projector: Sendable {
         }
     }
 
-    /// Where the projection stands. Throws where another process runs another definition of it, which is not ours to change back.
+    /// Where the projection stands. Throws where another process runs another definition of it,
+    /// which is not ours to change back.
     private func ownState(on connection: PostgresConnection) async throws -> ProjectionState {
-        guard let state = try await ProjectionState.load(definition.name, on: connection), state.definition == definition.hash
+        guard let state = try await ProjectionState.load(definition.name, on: connection),
+            state.definition == definition.hash
         else {
             throw ProjectionReplaced(name: definition.name)
         }
         return state
     }
 
-    /// Whether the projection has never run, the log is long, and its jobs may be folded apart. Where they may not, loading gains nothing.
+    /// Whether the projection has never run, the log is long, and its jobs may be folded apart.
+    /// Where they may not, loading gains nothing.
     private func isToBeLoaded(on connection: PostgresConnection) async throws -> Bool {
         guard definition.key == .stream, try await ProjectionState.load(definition.name, on: connection) == nil else {
             return false
@@ -137,15 +150,18 @@ package struct Projector: Sendable {
         return try await connection.query("SELECT head()").only().decode(0, as: Position.self) >= Self.longLog
     }
 
-    /// Makes the tables as a rebuild does: loaded by two connections, then indexed, and seen when they are whole. An event that cannot be folded
-    /// is left to the live projection, which stops before it.
+    /// Makes the tables as a rebuild does: loaded by two connections, then indexed, and seen when
+    /// they are whole. An event that cannot be folded is left to the live projection, which stops
+    /// before it.
     private func load(on connection: PostgresConnection) async throws {
-        logger.notice("it has never run, and the log is long: its tables are loaded first, and are there when they are whole")
+        logger.notice(
+            "it has never run, and the log is long: its tables are loaded first, and are there when they are whole")
         do {
             let receipt = try await rebuild(workers: 2, on: connection)
             logger.notice("loaded", metadata: ["position": "\(receipt.position)", "digest": "\(receipt.digest)"])
         } catch let error as FoldFailure {
-            logger.notice("an event cannot be folded: going on event by event", metadata: ["position": "\(error.position)"])
+            logger.notice(
+                "an event cannot be folded: going on event by event", metadata: ["position": "\(error.position)"])
             _ = try await Rebuild.cancel(definition.name, ledger: store.ledger, on: connection)
         }
     }
@@ -154,7 +170,9 @@ package struct Projector: Sendable {
     private func replace(on connection: PostgresConnection) async throws {
         logger.notice("the definition has changed: rebuilding beside the tables in use")
         let receipt = try await rebuild(workers: 1, on: connection)
-        for index in receipt.notCarried { logger.warning("an index was not carried over", metadata: ["index": "\(index)"]) }
+        for index in receipt.notCarried {
+            logger.warning("an index was not carried over", metadata: ["index": "\(index)"])
+        }
         logger.notice(
             "rebuilt; the tables from before are kept aside: rebuild --undo or --drop-old",
             metadata: [
@@ -183,7 +201,8 @@ package struct Projector: Sendable {
                 }
             }
             group.addTask {
-                // Should it be lost all the same, whoever takes it finds this rebuild busy, and waits.
+                // Should it be lost all the same, whoever takes it finds this rebuild busy, and
+                // waits.
                 while true {
                     try await Task.sleep(for: Lease.renewal)
                     _ = try await lease.take(on: connection)
@@ -196,8 +215,9 @@ package struct Projector: Sendable {
     }
 }
 
-/// Whether this process puts its definition in the place of the one it found when it started. It does so once, when it gets the lease: a
-/// new version waits until the old one has gone, and an old one whose definition was replaced stands by instead of changing it back.
+/// Whether this process puts its definition in the place of the one it found when it started. It
+/// does so once, when it gets the lease: a new version waits until the old one has gone, and an old
+/// one whose definition was replaced stands by instead of changing it back.
 private enum Replacement {
     case undecided, due, done
 
@@ -211,5 +231,7 @@ private enum Replacement {
 /// Two programs with different definitions of one projection run against one ledger.
 struct ProjectionReplaced: Error, CustomStringConvertible {
     let name: String
-    var description: String { "another process has installed another definition of \(name); standing by (run one version only)" }
+    var description: String {
+        "another process has installed another definition of \(name); standing by (run one version only)"
+    }
 }

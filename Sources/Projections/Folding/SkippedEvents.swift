@@ -5,7 +5,8 @@ import Postgres
 
 /// What to do about an event that has stopped a projection: try it again, or leave it out.
 package enum SkippedEvents {
-    /// The events of a window that are left out of `definition`, in their order. Every fold asks, so that none can forget.
+    /// The events of a window that are left out of `definition`, in their order. Every fold asks,
+    /// so that none can forget.
     static func positions(
         of definition: ProjectionDefinition, after: Position, upTo: Position, on connection: PostgresConnection
     ) async throws -> [Position] {
@@ -30,7 +31,8 @@ package enum SkippedEvents {
             """, definition.name, definition.hash, position
         ).map { row in
             SkippedEvent(
-                position: try row.decode(0), event: try row.decode(1), reason: try row.decode(2), error: try row.decode(3),
+                position: try row.decode(0), event: try row.decode(1), reason: try row.decode(2),
+                error: try row.decode(3),
                 role: try row.decode(4), skippedBy: try row.decode(5), skippedAt: try row.decode(6))
         }
     }
@@ -38,9 +40,11 @@ package enum SkippedEvents {
     /// Records that `projection` leaves out the event that has stopped it, and sets it going again.
     /// - Returns: the event's id.
     package static func skip(
-        _ position: Position, of projection: String, because reason: String, by: String, on connection: PostgresConnection
+        _ position: Position, of projection: String, because reason: String, by: String,
+        on connection: PostgresConnection
     ) async throws -> UUID {
-        try await connection.query("SELECT skip_event($1, $2, $3, $4)", projection, position, reason, by).only().decode(0)
+        try await connection.query("SELECT skip_event($1, $2, $3, $4)", projection, position, reason, by).only().decode(
+            0)
     }
 
     /// Sets a stopped projection going again. False where it is not stopped.

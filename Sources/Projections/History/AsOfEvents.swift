@@ -1,5 +1,6 @@
-/// What `apply.sql` reads when only a part of the log is folded: a temporary view of the name `new_events`, which comes before the
-/// ledger's own, as temporary tables do. So the past is folded by the very text that folds the present.
+/// What `apply.sql` reads when only a part of the log is folded: a temporary view of the name
+/// `new_events`, which comes before the ledger's own, as temporary tables do. So the past is folded
+/// by the very text that folds the present.
 enum AsOfEvents {
     /// - Parameter condition: which events are meant, within the window.
     static func view(_ condition: String) -> String {

@@ -2,9 +2,11 @@ import EventStore
 import LedgerCore
 import Postgres
 
-/// A whole read model as of a past position, in a schema of its own: for queries over the past, or to compare two moments by SQL.
+/// A whole read model as of a past position, in a schema of its own: for queries over the past, or
+/// to compare two moments by SQL.
 ///
-/// All of it is one transaction, by the same SQL as the live projection: the schema is there when its tables are complete, and not before.
+/// All of it is one transaction, by the same SQL as the live projection: the schema is there when
+/// its tables are complete, and not before.
 package struct AsOfTables: Sendable {
     package struct Receipt: Sendable {
         package let position: Position
@@ -45,12 +47,14 @@ package struct AsOfTables: Sendable {
         let past = Fold(definition, ledger: ledger, schema: schema.text)
         return try await connection.transaction { connection in
             for table in definition.tables {
-                let isTaken = try await connection.query("SELECT to_regclass($1) IS NOT NULL", "\"\(schema)\".\"\(table)\"")
+                let isTaken = try await connection.query(
+                    "SELECT to_regclass($1) IS NOT NULL", "\"\(schema)\".\"\(table)\"")
                 if try isTaken.only().decode(0) { throw Taken(schema: schema.text, table: table) }
             }
             try await connection.execute(
                 script:
-                    "CREATE SCHEMA IF NOT EXISTS \"\(schema)\"; GRANT USAGE ON SCHEMA \"\(schema)\" TO \"\(ledger.text)_reader\"")
+                    "CREATE SCHEMA IF NOT EXISTS \"\(schema)\"; GRANT USAGE ON SCHEMA \"\(schema)\" TO \"\(ledger.text)_reader\""
+            )
             try await past.createTables(on: connection)
             var folded: Position = 0
             var analysis = AnalysisSchedule()
@@ -70,7 +74,8 @@ package struct AsOfTables: Sendable {
                 )
             }
             let digest = try await TableDigest.of(past, on: connection)
-            return Receipt(position: position, rows: digest.rows, digest: digest.digest, duration: start.duration(to: .now))
+            return Receipt(
+                position: position, rows: digest.rows, digest: digest.digest, duration: start.duration(to: .now))
         }
     }
 }

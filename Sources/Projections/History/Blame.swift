@@ -4,14 +4,16 @@ import Postgres
 
 /// Says for each column of a job's row which event gave it the value it has.
 ///
-/// The job's history is folded event by event, by the projection's own SQL, in a function of the session's own that stays in the server:
-/// there is no round trip an event, and each statement is planned once for two thousand of them.
+/// The job's history is folded event by event, by the projection's own SQL, in a function of the
+/// session's own that stays in the server: there is no round trip an event, and each statement is
+/// planned once for two thousand of them.
 package struct Blame: Sendable {
     package struct Column: Sendable {
         package let name: String
         /// JSON.
         package let value: String
-        /// The last event after which the column had another value than before; `nil` where none ever gave it one.
+        /// The last event after which the column had another value than before; `nil` where none
+        /// ever gave it one.
         package let event: Event?
     }
 
@@ -24,7 +26,8 @@ package struct Blame: Sendable {
         package let recordedAt: Timestamp
     }
 
-    /// How many events are folded in one transaction: what they leave behind in the temporary tables is cleared only between them.
+    /// How many events are folded in one transaction: what they leave behind in the temporary
+    /// tables is cleared only between them.
     private static let batch = 2000
 
     private let definition: ProjectionDefinition
@@ -38,7 +41,8 @@ package struct Blame: Sendable {
 
     /// - Parameters:
     ///   - position: as the job was when the log ended there.
-    ///   - connection: one that is closed afterwards: what this makes in it lasts as long as the session.
+    ///   - connection: one that is closed afterwards: what this makes in it lasts as long as the
+    ///     session.
     ///   - progress: told how many events are folded.
     /// - Returns: the columns in the table's order; `nil` where there is no such job.
     package func run(

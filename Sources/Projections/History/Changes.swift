@@ -2,19 +2,23 @@ import EventStore
 import LedgerCore
 import Postgres
 
-/// What became of `batch_jobs` between two positions: the jobs whose rows changed, and the events that changed them.
+/// What became of `batch_jobs` between two positions: the jobs whose rows changed, and the events
+/// that changed them.
 ///
-/// Only jobs with events in between can differ, and only their histories are folded: a batch of jobs at a time up to the first position,
-/// and from there on to the second, by the projection's own SQL in temporary tables. What it costs is the stretch and those histories,
-/// however long the log; what it keeps in memory is one row.
+/// Only jobs with events in between can differ, and only their histories are folded: a batch of
+/// jobs at a time up to the first position, and from there on to the second, by the projection's
+/// own SQL in temporary tables. What it costs is the stretch and those histories, however long the
+/// log; what it keeps in memory is one row.
 package struct Changes: Sendable {
     package struct Change: Sendable {
         package let job: JobID
         /// There was no such job at the first position.
         package let isNew: Bool
-        /// A JSON object: for each column that changed, in the table's order, `{"from": …, "to": …}`.
+        /// A JSON object: for each column that changed, in the table's order,
+        /// `{"from": …, "to": …}`.
         package let columns: String
-        /// A JSON array of the events in between, the latest ``Changes/mostEvents`` of them, oldest first.
+        /// A JSON array of the events in between, the latest ``Changes/mostEvents`` of them, oldest
+        /// first.
         package let events: String
         package let eventCount: Int64
     }
@@ -60,7 +64,8 @@ package struct Changes: Sendable {
                             AND stream_id IN (SELECT chosen.stream_id FROM chosen)
                             """))
             try await fold.createTables(on: connection)
-            try await connection.execute(script: "CREATE TEMPORARY TABLE job_before (LIKE pg_temp.batch_jobs INCLUDING INDEXES)")
+            try await connection.execute(
+                script: "CREATE TEMPORARY TABLE job_before (LIKE pg_temp.batch_jobs INCLUDING INDEXES)")
 
             let tables = definition.tables.map { "pg_temp.\"\($0)\"" }.joined(separator: ", ")
             var changed: Int64 = 0
@@ -90,10 +95,12 @@ package struct Changes: Sendable {
     }
 
     /// Lists the jobs with events in between; returns how many there are.
-    private func choose(_ from: Position, _ to: Position, _ job: JobID?, on connection: PostgresConnection) async throws -> Int64
+    private func choose(_ from: Position, _ to: Position, _ job: JobID?, on connection: PostgresConnection) async throws
+        -> Int64
     {
         try await connection.execute(
-            script: "CREATE TEMPORARY TABLE touched (ordinal bigint PRIMARY KEY, stream_id text NOT NULL, events bigint NOT NULL)"
+            script:
+                "CREATE TEMPORARY TABLE touched (ordinal bigint PRIMARY KEY, stream_id text NOT NULL, events bigint NOT NULL)"
         )
         return Int64(
             try await connection.query(

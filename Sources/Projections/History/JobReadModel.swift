@@ -15,7 +15,8 @@ package struct JobReadModel: Sendable {
         self.store = store
     }
 
-    /// A job's row as JSON, in the table's order of columns, its timestamps with their zone; `nil` where there is none.
+    /// A job's row as JSON, in the table's order of columns, its timestamps with their zone; `nil`
+    /// where there is none.
     package static let row = """
         SELECT row_to_json(job)::text
           FROM (SELECT \(columns) FROM batch_jobs WHERE id = $1) AS job
@@ -31,8 +32,9 @@ package struct JobReadModel: Sendable {
 
     /// The row as it is now.
     ///
-    /// The projection runs behind the log by some milliseconds: whoever has just appended gets to see it, if that is folded
-    /// within `timeout`. A projection that does not run is not waited for longer than that.
+    /// The projection runs behind the log by some milliseconds: whoever has just appended gets to
+    /// see it, if that is folded within `timeout`. A projection that does not run is not waited for
+    /// longer than that.
     package func job(_ id: JobID, timeout: Duration = .seconds(2)) async throws -> String? {
         let head = try await store.head()
         let deadline = ContinuousClock.now.advanced(by: timeout)
@@ -44,7 +46,8 @@ package struct JobReadModel: Sendable {
         }
     }
 
-    /// How far the projection is; `nil` when it stands still, for lack of a projector or for an event that cannot be folded.
+    /// How far the projection is; `nil` when it stands still, for lack of a projector or for an
+    /// event that cannot be folded.
     private func position() async throws -> Position? {
         try await store.pool.withConnection { connection in
             try await connection.query(
@@ -57,13 +60,14 @@ package struct JobReadModel: Sendable {
         }
     }
 
-    /// The row as it was when the log ended at `position`: the job's events up to there, folded by the same SQL into a
-    /// temporary table.
+    /// The row as it was when the log ended at `position`: the job's events up to there, folded by
+    /// the same SQL into a temporary table.
     package func job(_ id: JobID, at position: Position) async throws -> String? {
         let past = Fold(definition, ledger: store.ledger, schema: "pg_temp")
         return try await store.pool.withConnection { connection in
             try await connection.discardedTransaction { connection in
-                // Temporary names come first: this window has one job's events, found by its stream.
+                // Temporary names come first: this window has one job's events, found by its
+                // stream.
                 try await connection.query("SELECT set_config('jobledger.job', $1, true)", id)
                 try await connection.execute(
                     script: "SET LOCAL jobledger.window_upto = '0'; SET LOCAL jobledger.window_types = '';"

@@ -2,11 +2,12 @@ import BlockingIO
 import LedgerCore
 import Postgres
 
-/// The first and longest part of a rebuild: the streams are divided into slices by a hash of their ids, and workers fold them side by side, each
-/// on a connection of its own, into the same tables. Two never touch one row, for a row depends on one stream.
+/// The first and longest part of a rebuild: the streams are divided into slices by a hash of their
+/// ids, and workers fold them side by side, each on a connection of its own, into the same tables.
+/// Two never touch one row, for a row depends on one stream.
 ///
-/// Every worker reads all events of its windows and drops those of others: reading costs a fraction of folding, and nothing
-/// has to be handed over.
+/// Every worker reads all events of its windows and drops those of others: reading costs a fraction
+/// of folding, and nothing has to be handed over.
 struct ParallelReplay: Sendable {
     private let rebuild: Rebuild
     private let record: RebuildRecord
@@ -49,8 +50,9 @@ struct ParallelReplay: Sendable {
     private func fold(_ slice: Int, on connection: PostgresConnection, _ progress: Rebuild.Progress) async throws {
         let isDivided = record.slices > 1
         if isDivided {
-            // Temporary names come first: for this session new_events are those of its slice. The function, where an operator would do, keeps the planner
-            // from taking a slice for a two-hundredth of the events, and so from sorting what it should hash.
+            // Temporary names come first: for this session new_events are those of its slice. The
+            // function, where an operator would do, keeps the planner from taking a slice for a
+            // two-hundredth of the events, and so from sorting what it should hash.
             try await connection.execute(
                 script: """
                     CREATE OR REPLACE TEMPORARY VIEW new_events AS
@@ -67,7 +69,8 @@ struct ParallelReplay: Sendable {
         var position = try await record.position(ofSlice: slice, on: connection)
         while position < record.goal {
             try await rebuild.yieldToLive(on: connection)
-            let step = try await steps.step(after: position, upTo: min(record.goal, position + rebuild.window), on: connection)
+            let step = try await steps.step(
+                after: position, upTo: min(record.goal, position + rebuild.window), on: connection)
             position = try await rebuild.folded(step, record, on: connection)
             // One counts for all; two would wait for each other.
             if slice == 0, position < record.goal, analysis.isDue(after: position) {

@@ -5,17 +5,20 @@ import Postgres
 
 /// Replays the log into fresh tables beside those in use, and then puts them in their place.
 ///
-/// Each window commits together with its position, so that a rebuild that is killed goes on where it was. Readers see the old tables until the
-/// moment they see the new ones; the old ones are kept aside until the next rebuild, or until they are dropped.
+/// Each window commits together with its position, so that a rebuild that is killed goes on where
+/// it was. Readers see the old tables until the moment they see the new ones; the old ones are kept
+/// aside until the next rebuild, or until they are dropped.
 package struct Rebuild: Sendable {
     /// What a rebuild did.
     package struct Receipt: Sendable, Equatable {
         package let projection: String
-        /// What the digest is of. Under appends the tables are already further when they are swapped in.
+        /// What the digest is of. Under appends the tables are already further when they are
+        /// swapped in.
         package let position: Position
         package let rows: Int
         package let digest: String
-        /// The digest that the tables in use had at the same position; `nil` where another definition made them, or none.
+        /// The digest that the tables in use had at the same position; `nil` where another
+        /// definition made them, or none.
         package let liveDigest: String?
         /// How many events were replayed.
         package let events: Int64
@@ -66,13 +69,15 @@ package struct Rebuild: Sendable {
 
     /// - Parameters:
     ///   - window: the most events that are folded in one transaction.
-    ///   - workers: how many connections work at once: fold, each a part of the streams, and then make indexes and take digests. A projection whose key
-    ///     is the log is folded by one.
-    ///   - maxLag: how many events live projections may be behind; while they are further, the rebuild stands still.
+    ///   - workers: how many connections work at once: fold, each a part of the streams, and then
+    ///     make indexes and take digests. A projection whose key is the log is folded by one.
+    ///   - maxLag: how many events live projections may be behind; while they are further, the
+    ///     rebuild stands still.
     ///   - by: who is at work, for the record.
     ///   - tell: told when something other than folding begins.
     package init(
-        _ definition: ProjectionDefinition, ledger: LedgerName, window: Int = 100_000, workers: Int = 1, maxLag: Int64? = nil,
+        _ definition: ProjectionDefinition, ledger: LedgerName, window: Int = 100_000, workers: Int = 1,
+        maxLag: Int64? = nil,
         by: String = Author.current, tell: @escaping @Sendable (Phase) -> Void = { _ in }
     ) {
         precondition(window > 0 && workers > 0)
@@ -88,15 +93,20 @@ package struct Rebuild: Sendable {
 
     package typealias Progress = @Sendable (Position, Position) async throws -> Void
 
-    /// - Parameter progress: told after every window how far the replay is, and where the log ended.
-    package func run(on connection: PostgresConnection, progress: @escaping Progress = { _, _ in }) async throws -> Receipt {
+    /// - Parameter progress: told after every window how far the replay is, and where the log
+    ///   ended.
+    package func run(on connection: PostgresConnection, progress: @escaping Progress = { _, _ in }) async throws
+        -> Receipt
+    {
         let start = ContinuousClock.now
         try await Self.prepare(connection)
         return try await ReplayLock.withLock(
             ReplayLock.rebuild(definition.name, ledger), of: definition.name, on: connection
         ) {
-            // One that runs now could hold the swap up for as long as it takes: better to say so before the work than after it.
-            try await ReplayLock.withLock(ReplayLock.swap(definition.name, ledger), of: definition.name, on: connection) {}
+            // One that runs now could hold the swap up for as long as it takes: better to say so
+            // before the work than after it.
+            try await ReplayLock.withLock(ReplayLock.swap(definition.name, ledger), of: definition.name, on: connection)
+            {}
             try await RebuildRecord.clearLeftovers(ledger, on: connection)
             try await refuseObstacles(on: connection)
             var record = try await resumeOrBegin(on: connection)
@@ -105,7 +115,8 @@ package struct Rebuild: Sendable {
                 guard try await record.join(on: connection) else { throw Overtaken(projection: definition.name) }
                 record.position = record.goal
             }
-            // One connection after the other, or both beside each other: a digest reads what an index is made of, and neither holds the other up.
+            // One connection after the other, or both beside each other: a digest reads what an
+            // index is made of, and neither holds the other up.
             var notCarried = isSideBySide ? [] : try await makeIndexes(record, beside: connection)
             let proof = try await prove(&record, on: connection, progress: progress) { record in
                 isSideBySide ? try await makeIndexes(record, beside: connection) : []
@@ -113,8 +124,10 @@ package struct Rebuild: Sendable {
             notCarried += proof.notCarried
             let blocked = try await swapIn(&record, proof, since: start, on: connection, progress: progress)
             return Receipt(
-                projection: definition.name, position: proof.position, rows: proof.fresh.rows, digest: proof.fresh.digest,
-                liveDigest: proof.liveDigest, events: proof.position, duration: start.duration(to: .now), blocked: blocked,
+                projection: definition.name, position: proof.position, rows: proof.fresh.rows,
+                digest: proof.fresh.digest,
+                liveDigest: proof.liveDigest, events: proof.position, duration: start.duration(to: .now),
+                blocked: blocked,
                 notCarried: notCarried)
         }
     }
@@ -125,15 +138,19 @@ package struct Rebuild: Sendable {
         var description: String { "the rebuild of \(projection) was cancelled, or goes on elsewhere" }
     }
 
-    /// What a crash takes back, it takes back together with the position: no need to wait for the disk. A window changes few rows of a large table: found
-    /// by the index, and not by reading all of it for each window, which is what a dear random page lets the planner do.
+    /// What a crash takes back, it takes back together with the position: no need to wait for the
+    /// disk. A window changes few rows of a large table: found by the index, and not by reading all
+    /// of it for each window, which is what a dear random page lets the planner do.
     static func prepare(_ connection: PostgresConnection) async throws {
         try await connection.execute(script: "SET synchronous_commit = off; SET random_page_cost = 1.1")
         try await connection.endStatementsOfLostClients()
     }
 
-    /// Runs `body` on a connection for the longest statements there are: they may be silent for long, and are not cancelled for it.
-    func withLongStatements<T: Sendable>(_ connection: PostgresConnection, _ body: (PostgresConnection) async throws -> T)
+    /// Runs `body` on a connection for the longest statements there are: they may be silent for
+    /// long, and are not cancelled for it.
+    func withLongStatements<T: Sendable>(
+        _ connection: PostgresConnection, _ body: (PostgresConnection) async throws -> T
+    )
         async throws
         -> T
     {
@@ -162,21 +179,24 @@ package struct Rebuild: Sendable {
             try await record.requireOwn(ledger, on: connection)
             // What failed may be skipped by now, or tried again: if not, it will be found again.
             try await connection.query(
-                "UPDATE rebuilds SET failed_position = null, failed_event = null, error = null WHERE id = $1", record.id)
+                "UPDATE rebuilds SET failed_position = null, failed_event = null, error = null WHERE id = $1", record.id
+            )
             tell(.resuming(at: record.position ?? 0))
             return record
         }
         let head: Position = try await connection.query("SELECT head()").only().decode(0)
-        // Not beyond the tables in use where they can be met: to be compared, both must stand at one position.
+        // Not beyond the tables in use where they can be met: to be compared, both must stand at
+        // one position.
         let goal = min(head, try await liveToMeet(on: connection)?.position ?? head)
         return try await RebuildRecord.begin(
             definition, ledger: ledger, slices: workers, goal: goal, by: author, on: connection)
     }
 
-    /// The tables in use, if this definition made them and they are where the log ends, or will be: they can be met and compared.
-    /// Those that nobody moves on are not waited for.
+    /// The tables in use, if this definition made them and they are where the log ends, or will be:
+    /// they can be met and compared. Those that nobody moves on are not waited for.
     func liveToMeet(on connection: PostgresConnection) async throws -> ProjectionState? {
-        guard let live = try await ProjectionState.load(definition.name, on: connection), live.definition == definition.hash,
+        guard let live = try await ProjectionState.load(definition.name, on: connection),
+            live.definition == definition.hash,
             live.stopped == nil
         else { return nil }
         let isThere: Bool = try await connection.query(
@@ -187,7 +207,8 @@ package struct Rebuild: Sendable {
         return isThere ? live : nil
     }
 
-    /// Makes the indexes that the tables were loaded without, and those that somebody has added to the tables in use.
+    /// Makes the indexes that the tables were loaded without, and those that somebody has added to
+    /// the tables in use.
     /// - Returns: those of the second kind that cannot be made, and why.
     private func makeIndexes(_ record: RebuildRecord, beside connection: PostgresConnection) async throws -> [String] {
         try await withLongStatements(connection) { try await makeIndexes(record, on: $0) }
@@ -226,13 +247,16 @@ package struct Rebuild: Sendable {
 
     /// Folds everything up to `limit`, or to the head, wherever that moves meanwhile.
     func catchUp(
-        _ record: inout RebuildRecord, upTo limit: Position? = nil, on connection: PostgresConnection, progress: Progress
+        _ record: inout RebuildRecord, upTo limit: Position? = nil, on connection: PostgresConnection,
+        progress: Progress
     ) async throws {
         let id = record.id
         let steps = FoldingSteps(fold: fresh(record)) { try await RebuildRecord.advance(id, from: $0, to: $1, on: $2) }
         while true {
             let goal =
-                if let limit { limit } else { try await connection.query("SELECT head()").only().decode(0, as: Position.self) }
+                if let limit { limit } else {
+                    try await connection.query("SELECT head()").only().decode(0, as: Position.self)
+                }
             guard let position = record.position, position < goal else { return }
             if limit == nil { try await yieldToLive(on: connection) }
             record.position = try await folded(

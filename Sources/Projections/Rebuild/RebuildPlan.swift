@@ -61,7 +61,8 @@ package struct RebuildPlan: Sendable {
 
     /// Folds the beginning of the log for two seconds, in a transaction that is rolled back.
     private static func sample(
-        _ definition: ProjectionDefinition, _ ledger: LedgerName, upTo limit: Position, on connection: PostgresConnection
+        _ definition: ProjectionDefinition, _ ledger: LedgerName, upTo limit: Position,
+        on connection: PostgresConnection
     ) async throws -> (Double?, String) {
         guard limit > 0 else { return (nil, "the log is empty") }
         return try await connection.discardedTransaction { connection in

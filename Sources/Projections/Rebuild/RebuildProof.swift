@@ -17,11 +17,14 @@ extension Fold {
 }
 
 extension Rebuild {
-    /// Takes the digest of the new tables and, where one definition made both, of those in use at the same position.
+    /// Takes the digest of the new tables and, where one definition made both, of those in use at
+    /// the same position.
     ///
-    /// The live projection stands still only until a snapshot has been taken in which both are at one position; the digests are computed in
-    /// that snapshot, however long it takes, while the projection goes on.
-    /// - Parameter beside: what is to be done at the same time, when the new tables stand where they are compared.
+    /// The live projection stands still only until a snapshot has been taken in which both are at
+    /// one position; the digests are computed in that snapshot, however long it takes, while the
+    /// projection goes on.
+    /// - Parameter beside: what is to be done at the same time, when the new tables stand where
+    ///   they are compared.
     func prove(
         _ record: inout RebuildRecord, on connection: PostgresConnection, progress: Progress,
         beside: @Sendable (RebuildRecord) async throws -> [String]
@@ -32,7 +35,9 @@ extension Rebuild {
             try await still.execute(script: "BEGIN")
             let state = try await ProjectionState.lock(definition.name, on: still)
             var isComparable = false
-            if let state, state.definition == definition.hash, let position = record.position, position <= state.position {
+            if let state, state.definition == definition.hash, let position = record.position,
+                position <= state.position
+            {
                 try await catchUp(&record, upTo: state.position, on: connection, progress: progress)
                 isComparable = try await hasAllTables(on: connection)
             }
@@ -60,8 +65,11 @@ extension Rebuild {
         }
     }
 
-    /// Comes near the tables in use while they move, so that they need to stand still only briefly; to the head where they are not to be met.
-    private func approach(_ record: inout RebuildRecord, on connection: PostgresConnection, progress: Progress) async throws {
+    /// Comes near the tables in use while they move, so that they need to stand still only briefly;
+    /// to the head where they are not to be met.
+    private func approach(_ record: inout RebuildRecord, on connection: PostgresConnection, progress: Progress)
+        async throws
+    {
         while true {
             guard let live = try await liveToMeet(on: connection) else {
                 return try await catchUp(&record, on: connection, progress: progress)

@@ -17,7 +17,8 @@ struct RebuildRecord: Sendable {
     /// The names of those that are still to be made.
     var indexes: [String]
 
-    /// A ledger has no hyphen in its name, so this is none's. It has at most 50 bytes, of the 63 that a name may have.
+    /// A ledger has no hyphen in its name, so this is none's. It has at most 50 bytes, of the 63
+    /// that a name may have.
     func schema(_ ledger: LedgerName) -> String { "\(ledger)-\(id)" }
 
     private init(_ row: PostgresRow) throws {
@@ -31,7 +32,9 @@ struct RebuildRecord: Sendable {
     }
 
     /// The rebuild of `projection` that is under way, with the definition that is wanted now.
-    static func load(_ definition: ProjectionDefinition, on connection: PostgresConnection) async throws -> RebuildRecord? {
+    static func load(_ definition: ProjectionDefinition, on connection: PostgresConnection) async throws
+        -> RebuildRecord?
+    {
         try await connection.query(
             """
             SELECT id, projection, definition, slices, goal, position, indexes FROM rebuilds
@@ -40,8 +43,8 @@ struct RebuildRecord: Sendable {
         ).first.map { try RebuildRecord($0) }
     }
 
-    /// Refuses to go on with the rebuild of somebody with more rights, or with fewer: who owns its tables can have whoever writes to them run code, with
-    /// all the rights that these have.
+    /// Refuses to go on with the rebuild of somebody with more rights, or with fewer: who owns its
+    /// tables can have whoever writes to them run code, with all the rights that these have.
     func requireOwn(_ ledger: LedgerName, on connection: PostgresConnection) async throws {
         let owner = try await connection.query(
             """
@@ -81,10 +84,12 @@ struct RebuildRecord: Sendable {
 
     /// Drops what there is of a rebuild of `projection`. False where there is none.
     @discardableResult
-    static func cancel(_ projection: String, ledger: LedgerName, on connection: PostgresConnection) async throws -> Bool {
+    static func cancel(_ projection: String, ledger: LedgerName, on connection: PostgresConnection) async throws -> Bool
+    {
         let rows = try await connection.query("DELETE FROM rebuilds WHERE projection = $1 RETURNING id", projection)
         for row in rows {
-            try await connection.execute(script: "DROP SCHEMA IF EXISTS \"\(ledger)-\(row.decode(0, as: Int64.self))\" CASCADE")
+            try await connection.execute(
+                script: "DROP SCHEMA IF EXISTS \"\(ledger)-\(row.decode(0, as: Int64.self))\" CASCADE")
         }
         return !rows.isEmpty
     }
@@ -103,18 +108,22 @@ struct RebuildRecord: Sendable {
         _ id: Int64, slice: Int, from: Position, to: Position, on connection: PostgresConnection
     ) async throws -> Bool {
         try await connection.query(
-            "UPDATE rebuild_slices SET position = $4 WHERE rebuild = $1 AND slice = $2 AND position = $3", id, slice, from, to
+            "UPDATE rebuild_slices SET position = $4 WHERE rebuild = $1 AND slice = $2 AND position = $3", id, slice,
+            from, to
         ).affected == 1
     }
 
     /// Moves the joined tables.
-    static func advance(_ id: Int64, from: Position, to: Position, on connection: PostgresConnection) async throws -> Bool {
+    static func advance(_ id: Int64, from: Position, to: Position, on connection: PostgresConnection) async throws
+        -> Bool
+    {
         try await connection.query(
             "UPDATE rebuilds SET position = $3 WHERE id = $1 AND position = $2", id, from, to
         ).affected == 1
     }
 
-    /// From now on the tables have one position. False where a slice has not come to the goal, or somebody else has said so.
+    /// From now on the tables have one position. False where a slice has not come to the goal, or
+    /// somebody else has said so.
     func join(on connection: PostgresConnection) async throws -> Bool {
         try await connection.query(
             """
@@ -128,11 +137,13 @@ struct RebuildRecord: Sendable {
     /// Records the event that the rebuild cannot fold: `status` shows it, and it can be skipped.
     func fail(at position: Position, event: UUID?, error: String, on connection: PostgresConnection) async throws {
         try await connection.query(
-            "UPDATE rebuilds SET failed_position = $2, failed_event = $3, error = $4 WHERE id = $1", id, position, event, error)
+            "UPDATE rebuilds SET failed_position = $2, failed_event = $3, error = $4 WHERE id = $1", id, position,
+            event, error)
     }
 
-    /// Drops schemas of rebuilds that no row refers to, and rows whose schema is gone, as after a restore of the ledger alone.
-    /// A row and its schema are made and dropped in one transaction, so only a mistaken hand parts them.
+    /// Drops schemas of rebuilds that no row refers to, and rows whose schema is gone, as after a
+    /// restore of the ledger alone. A row and its schema are made and dropped in one transaction,
+    /// so only a mistaken hand parts them.
     static func clearLeftovers(_ ledger: LedgerName, on connection: PostgresConnection) async throws {
         try await connection.execute(
             script: """
@@ -195,7 +206,8 @@ package struct RebuildState: Sendable {
             let failed: Position? = try row.decode("failed_position")
             return RebuildState(
                 projection: try row.decode("projection"), definition: try row.decode("definition"),
-                position: try row.decode("position"), goal: try row.decode("goal"), startedAt: try row.decode("started_at"),
+                position: try row.decode("position"), goal: try row.decode("goal"),
+                startedAt: try row.decode("started_at"),
                 startedBy: try row.decode("started_by"), isActive: try row.decode("is_active"),
                 failed: try failed.map { ($0, try row.decode("failed_event"), try row.decode("error")) })
         }

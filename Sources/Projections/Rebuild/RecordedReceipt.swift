@@ -21,7 +21,8 @@ package struct RecordedReceipt: Sendable {
     package let workers: Int?
     package let window: Int64?
     package let blockedMilliseconds: Double?
-    /// How many events were skipped up to the position; `nil` in receipts that are older than this column.
+    /// How many events were skipped up to the position; `nil` in receipts that are older than this
+    /// column.
     package let leftOut: Int64?
     package let madeAt: String
     /// As the program said; ``role`` is the session's user, as the database says.
@@ -42,10 +43,14 @@ package struct RecordedReceipt: Sendable {
             """, projection, limit
         ).map { row in
             RecordedReceipt(
-                number: try row.decode("number"), kind: try row.decode("kind"), projection: try row.decode("projection"),
-                definition: try row.decode("definition"), position: try row.decode("position"), rows: try row.decode("rows"),
-                digest: try row.decode("digest"), liveDigest: try row.decode("live_digest"), events: try row.decode("events"),
-                seconds: try row.decode("seconds"), workers: try row.decode("workers"), window: try row.decode("window_events"),
+                number: try row.decode("number"), kind: try row.decode("kind"),
+                projection: try row.decode("projection"),
+                definition: try row.decode("definition"), position: try row.decode("position"),
+                rows: try row.decode("rows"),
+                digest: try row.decode("digest"), liveDigest: try row.decode("live_digest"),
+                events: try row.decode("events"),
+                seconds: try row.decode("seconds"), workers: try row.decode("workers"),
+                window: try row.decode("window_events"),
                 blockedMilliseconds: try row.decode("blocked_ms"), leftOut: try row.decode("left_out"),
                 madeAt: try row.decode("made_at"),
                 madeBy: try row.decode("made_by"), role: try row.decode("role"))
@@ -55,10 +60,12 @@ package struct RecordedReceipt: Sendable {
     static func add(
         _ kind: Kind, _ definition: ProjectionDefinition, at position: Position, digest: TableDigest, live: String?,
         events: Int64,
-        duration: Duration, workers: Int, window: Int64, blocked: Duration? = nil, by: String, on connection: PostgresConnection
+        duration: Duration, workers: Int, window: Int64, blocked: Duration? = nil, by: String,
+        on connection: PostgresConnection
     ) async throws {
         try await connection.query(
-            "SELECT record_receipt($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)", kind.rawValue, definition.name,
+            "SELECT record_receipt($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)", kind.rawValue,
+            definition.name,
             definition.hash, position, digest.rows, digest.digest, live, events,
             duration / .seconds(1), Int32(clamping: workers), window, blocked.map { $0 / .milliseconds(1) }, by)
     }

@@ -6,7 +6,9 @@ package enum ReplacedTables {
     package struct None: Error, Sendable, CustomStringConvertible {
         package let projection: String
         package init(projection: String) { self.projection = projection }
-        package var description: String { "\(projection) has no replaced tables: it was not rebuilt, or they were dropped" }
+        package var description: String {
+            "\(projection) has no replaced tables: it was not rebuilt, or they were dropped"
+        }
     }
 
     /// What `rebuild --undo` did.
@@ -17,8 +19,9 @@ package enum ReplacedTables {
         package let definition: String
     }
 
-    /// Puts them in use again, at the position and with the definition that they had; the live projection goes on from there. Those that were in use take their
-    /// place, so that this can be undone as well.
+    /// Puts them in use again, at the position and with the definition that they had; the live
+    /// projection goes on from there. Those that were in use take their place, so that this can be
+    /// undone as well.
     package static func undo(
         _ projection: String, ledger: LedgerName, by: String = Author.current, on connection: PostgresConnection
     ) async throws -> Undone {
@@ -63,7 +66,8 @@ package enum ReplacedTables {
             "SELECT record_receipt('undo', $1, $2, $3, null, null, null, null, null, null, null, null, $4)", projection,
             definition,
             position, by)
-        let swap = TableSwap(ledger: ledger, tables: Array(Set(tables).union(nowTables)).sorted(), fresh: coming, aside: aside)
+        let swap = TableSwap(
+            ledger: ledger, tables: Array(Set(tables).union(nowTables)).sorted(), fresh: coming, aside: aside)
         try await swap.lock(on: connection)
         try await swap.swap(on: connection)
         try await connection.execute(script: "DROP SCHEMA \"\(coming)\"")
@@ -71,9 +75,12 @@ package enum ReplacedTables {
     }
 
     /// Records what a swap is about to put aside.
-    static func keep(_ state: ProjectionState, tables: [String], as id: Int64, on connection: PostgresConnection) async throws {
+    static func keep(_ state: ProjectionState, tables: [String], as id: Int64, on connection: PostgresConnection)
+        async throws
+    {
         try await connection.query(
-            "INSERT INTO replaced_tables (projection, id, definition, tables, position) VALUES ($1, $2, $3, $4, $5)", state.name,
+            "INSERT INTO replaced_tables (projection, id, definition, tables, position) VALUES ($1, $2, $3, $4, $5)",
+            state.name,
             id,
             state.definition, tables, state.position)
     }
@@ -81,15 +88,19 @@ package enum ReplacedTables {
     /// Drops them. False where there are none.
     @discardableResult
     static func drop(_ projection: String, ledger: LedgerName, on connection: PostgresConnection) async throws -> Bool {
-        let rows = try await connection.query("DELETE FROM replaced_tables WHERE projection = $1 RETURNING id", projection)
+        let rows = try await connection.query(
+            "DELETE FROM replaced_tables WHERE projection = $1 RETURNING id", projection)
         for row in rows {
-            try await connection.execute(script: "DROP SCHEMA IF EXISTS \"\(ledger)~\(row.decode(0, as: Int64.self))\" CASCADE")
+            try await connection.execute(
+                script: "DROP SCHEMA IF EXISTS \"\(ledger)~\(row.decode(0, as: Int64.self))\" CASCADE")
         }
         return !rows.isEmpty
     }
 
     /// Drops them for good, as an operator asks for.
-    package static func discard(_ projection: String, ledger: LedgerName, on connection: PostgresConnection) async throws -> Bool {
+    package static func discard(_ projection: String, ledger: LedgerName, on connection: PostgresConnection)
+        async throws -> Bool
+    {
         try await ReplayLock.withLock(ReplayLock.rebuild(projection, ledger), of: projection, on: connection) {
             try await connection.transaction { try await drop(projection, ledger: ledger, on: $0) }
         }
@@ -97,8 +108,11 @@ package enum ReplacedTables {
 }
 
 extension Rebuild {
-    /// Gives up the rebuild of a projection that was begun and not finished. False where there is none.
-    package static func cancel(_ projection: String, ledger: LedgerName, on connection: PostgresConnection) async throws -> Bool {
+    /// Gives up the rebuild of a projection that was begun and not finished. False where there is
+    /// none.
+    package static func cancel(_ projection: String, ledger: LedgerName, on connection: PostgresConnection) async throws
+        -> Bool
+    {
         try await ReplayLock.withLock(ReplayLock.rebuild(projection, ledger), of: projection, on: connection) {
             try await connection.transaction { try await RebuildRecord.cancel(projection, ledger: ledger, on: $0) }
         }

@@ -10,13 +10,15 @@ struct TableSwap: Sendable {
     let fresh: String
     let aside: String
 
-    /// New readers queue behind whoever waits for an exclusive lock, so it waits only briefly at a time, and lets them pass in between: a long query
-    /// of somebody's delays the swap, not the readers.
+    /// New readers queue behind whoever waits for an exclusive lock, so it waits only briefly at a
+    /// time, and lets them pass in between: a long query of somebody's delays the swap, not the
+    /// readers.
     private static let lockPatience = 50
     private static let timeout = Duration.seconds(600)
 
-    /// Takes the tables on both sides, in the caller's transaction; those of the ledger's that are no read models are left alone, and ``swap(on:)`` refuses
-    /// them. Throws ``SQLState/lockNotAvailable`` where somebody has one of them.
+    /// Takes the tables on both sides, in the caller's transaction; those of the ledger's that are
+    /// no read models are left alone, and ``swap(on:)`` refuses them. Throws
+    /// ``SQLState/lockNotAvailable`` where somebody has one of them.
     func lock(on connection: PostgresConnection) async throws {
         let names = try await connection.query(
             """
@@ -46,7 +48,8 @@ struct TableSwap: Sendable {
         }
     }
 
-    /// Runs `attempt`, a transaction with a swap in it, until it gets the tables. While it pauses, nobody waits for it.
+    /// Runs `attempt`, a transaction with a swap in it, until it gets the tables. While it pauses,
+    /// nobody waits for it.
     static func untilFree<T: Sendable>(
         _ projection: String, waiting: () -> Void, _ attempt: () async throws -> T
     ) async throws -> T {
@@ -95,7 +98,9 @@ extension Rebuild {
             try await LiveProjection.lockInstallation(on: connection)
             // From here to the end the live projection stands still, so nothing comes in between.
             let old = try await ProjectionState.lock(definition.name, on: connection)
-            guard try await connection.query("DELETE FROM rebuilds WHERE id = $1 AND position = $2", id, position).affected == 1
+            guard
+                try await connection.query("DELETE FROM rebuilds WHERE id = $1 AND position = $2", id, position)
+                    .affected == 1
             else {
                 throw Overtaken(projection: definition.name)
             }
@@ -116,10 +121,13 @@ extension Rebuild {
             let locked = ContinuousClock.now
             try await swap.swap(on: connection)
             try await connection.execute(
-                script: "DROP SCHEMA \"\(fresh.schema)\"" + (old == nil ? "; DROP SCHEMA \"\(swap.aside)\" CASCADE" : ""))
+                script: "DROP SCHEMA \"\(fresh.schema)\""
+                    + (old == nil ? "; DROP SCHEMA \"\(swap.aside)\" CASCADE" : ""))
             try await RecordedReceipt.add(
-                .rebuild, definition, at: proof.position, digest: proof.fresh, live: proof.liveDigest, events: proof.position,
-                duration: start.duration(to: .now), workers: workers, window: window, blocked: locked.duration(to: .now),
+                .rebuild, definition, at: proof.position, digest: proof.fresh, live: proof.liveDigest,
+                events: proof.position,
+                duration: start.duration(to: .now), workers: workers, window: window,
+                blocked: locked.duration(to: .now),
                 by: author, on: connection)
             return locked
         }

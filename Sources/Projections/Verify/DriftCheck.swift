@@ -3,11 +3,11 @@ import LedgerCore
 import Logging
 import Postgres
 
-/// Keeps refolding a sample of jobs in production and compares them with the tables in use: an audit that never ends, for the price of a few
-/// jobs a second.
+/// Keeps refolding a sample of jobs in production and compares them with the tables in use: an
+/// audit that never ends, for the price of a few jobs a second.
 ///
-/// Each look has one snapshot, in which the tables and their checkpoint belong together. A job is drawn with its events: one of a hundred events is
-/// looked at ten times as often as one of ten.
+/// Each look has one snapshot, in which the tables and their checkpoint belong together. A job is
+/// drawn with its events: one of a hundred events is looked at ten times as often as one of ten.
 package struct DriftCheck: Sendable {
     private let definition: ProjectionDefinition
     private let store: EventStore
@@ -49,10 +49,12 @@ package struct DriftCheck: Sendable {
         package let differences: [RowDifference]
     }
 
-    /// Refolds so many jobs, chosen at random, compares and records. `nil` while there is nothing to compare.
+    /// Refolds so many jobs, chosen at random, compares and records. `nil` while there is nothing
+    /// to compare.
     package func look(at jobs: Int) async throws -> Finding? {
         try await store.pool.withConnection { connection in
-            // This snapshot could not see what a swap brings: none meanwhile, and no look while there is one.
+            // This snapshot could not see what a swap brings: none meanwhile, and no look while
+            // there is one.
             let finding: Finding?
             do {
                 finding = try await ReplayLock.withLock(
@@ -69,11 +71,13 @@ package struct DriftCheck: Sendable {
                 "\(difference.table) \(difference.key): "
                     + (difference.live == nil
                         ? "the row is missing"
-                        : difference.expected == nil ? "no event gives this row" : difference.columns.joined(separator: ", "))
+                        : difference.expected == nil
+                            ? "no event gives this row" : difference.columns.joined(separator: ", "))
             }
             let drifted = Set(finding.differences.map(\.key)).count
             try await connection.query(
-                "SELECT record_drift_check($1, $2, $3, $4, $5)", definition.name, finding.jobs, min(drifted, finding.jobs),
+                "SELECT record_drift_check($1, $2, $3, $4, $5)", definition.name, finding.jobs,
+                min(drifted, finding.jobs),
                 finding.position, described.first)
             for line in described {
                 logger.error(
@@ -85,7 +89,8 @@ package struct DriftCheck: Sendable {
     }
 
     private func compare(_ count: Int, on connection: PostgresConnection) async throws -> Finding? {
-        guard let state = try await ProjectionState.load(definition.name, on: connection), state.definition == definition.hash,
+        guard let state = try await ProjectionState.load(definition.name, on: connection),
+            state.definition == definition.hash,
             state.position > 0
         else { return nil }
         let jobs = try await connection.query(
@@ -104,8 +109,11 @@ package struct DriftCheck: Sendable {
         return Finding(position: state.position, jobs: jobs.count, differences: differences)
     }
 
-    /// The rows of `jobs` in which the table in use differs. Which rows are a job's is told by the part of the key that holds its id.
-    private func differ(_ table: String, _ jobs: [JobID], on connection: PostgresConnection) async throws -> [RowDifference] {
+    /// The rows of `jobs` in which the table in use differs. Which rows are a job's is told by the
+    /// part of the key that holds its id.
+    private func differ(_ table: String, _ jobs: [JobID], on connection: PostgresConnection) async throws
+        -> [RowDifference]
+    {
         let shape = try await TableShape.of(table, in: store.ledger.text, on: connection)
         let conditions = shape.key.filter(\.isText).map { "\($0.name)::text = ANY ($jobs)" }
         guard !conditions.isEmpty else { return [] }

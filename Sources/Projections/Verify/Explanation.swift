@@ -22,9 +22,11 @@ package struct Explanation: Sendable, Equatable {
         /// Both values, as JSON; `nil` where the row is missing on that side.
         package let live: String?
         package let rebuilt: String?
-        /// The event that gave the refold its value; `nil` where none did: then no event gives such a row.
+        /// The event that gave the refold its value; `nil` where none did: then no event gives such
+        /// a row.
         package let rebuiltBy: Event?
-        /// The first event after which the row had the value that the tables in use have; `nil` where it never had.
+        /// The first event after which the row had the value that the tables in use have; `nil`
+        /// where it never had.
         package let liveBy: Event?
 
         package init(name: ExactText, live: String?, rebuilt: String?, rebuiltBy: Event?, liveBy: Event?) {
@@ -71,7 +73,9 @@ struct Explainer: Sendable {
         let values = try await columns(of: difference, on: connection)
         func unexplained(_ why: String) -> Explanation {
             Explanation(
-                columns: values.map { .init(name: $0.name, live: $0.live, rebuilt: $0.rebuilt, rebuiltBy: nil, liveBy: nil) },
+                columns: values.map {
+                    .init(name: $0.name, live: $0.live, rebuilt: $0.rebuilt, rebuiltBy: nil, liveBy: nil)
+                },
                 unexplained: why)
         }
         guard definition.key == .stream else {
@@ -130,7 +134,8 @@ struct Explainer: Sendable {
         for event in history {
             try await fold.apply(after: position, upTo: event.position, on: connection)
             position = event.position
-            // A row that is missing is, on that side, a null in every column: so only a row that is there is compared.
+            // A row that is missing is, on that side, a null in every column: so only a row that is
+            // there is compared.
             let matches = try await connection.query(
                 """
                 SELECT wanted.name,
@@ -152,7 +157,9 @@ struct Explainer: Sendable {
         }
         try await connection.execute(script: "ROLLBACK TO before_trace")
         return values.map {
-            .init(name: $0.name, live: $0.live, rebuilt: $0.rebuilt, rebuiltBy: rebuiltBy[$0.name], liveBy: liveBy[$0.name])
+            .init(
+                name: $0.name, live: $0.live, rebuilt: $0.rebuilt, rebuiltBy: rebuiltBy[$0.name],
+                liveBy: liveBy[$0.name])
         }
     }
 }

@@ -11,7 +11,8 @@ package struct RowDifference: Sendable, Equatable {
     /// The columns that differ; empty where a row is missing.
     package let columns: [String]
 
-    /// The first `limit` rows, by key, in which `live` and `expected` differ: both qualified and quoted.
+    /// The first `limit` rows, by key, in which `live` and `expected` differ: both qualified and
+    /// quoted.
     static func between(
         live: TableShape, expected: TableShape, table: String, limit: Int, on connection: PostgresConnection
     ) async throws -> [RowDifference] {
@@ -32,7 +33,8 @@ package struct RowDifference: Sendable, Equatable {
             """)
         return try rows.map { row in
             RowDifference(
-                table: table, key: try row.decode("key"), live: try row.decode("live"), expected: try row.decode("expected"),
+                table: table, key: try row.decode("key"), live: try row.decode("live"),
+                expected: try row.decode("expected"),
                 columns: try row.decode("columns"))
         }
     }

@@ -6,8 +6,9 @@ import Postgres
 /// What a projection's tables hold, in one number.
 struct TableDigest: Sendable, Equatable {
     let rows: Int
-    /// SHA-256, in hexadecimal, over the tables in the definition's order: each as its name, a line feed, and its rows ordered by
-    /// primary key (texts byte by byte), in the text format of `COPY`. Sessions fix every setting that the text depends on.
+    /// SHA-256, in hexadecimal, over the tables in the definition's order: each as its name, a line
+    /// feed, and its rows ordered by primary key (texts byte by byte), in the text format of
+    /// `COPY`. Sessions fix every setting that the text depends on.
     let digest: String
 
     static func of(_ fold: Fold, on connection: PostgresConnection) async throws -> TableDigest {
@@ -17,13 +18,15 @@ struct TableDigest: Sendable, Equatable {
             hash.update(data: Array("\(table)\n".utf8))
             let shape = try await TableShape.of(table, in: fold.schema, on: connection)
             let columns = shape.columns.map(\.description).joined(separator: ", ")
-            let order = shape.key.map { $0.name.description + ($0.isText ? " COLLATE \"C\"" : "") }.joined(separator: ", ")
+            let order = shape.key.map { $0.name.description + ($0.isText ? " COLLATE \"C\"" : "") }.joined(
+                separator: ", ")
             // Memory holds one chunk, whatever the table holds.
             for try await chunk in connection.copyOut(
                 "COPY (SELECT \(columns) FROM \(shape.qualified) ORDER BY \(order)) TO STDOUT")
             {
                 hash.update(data: chunk)
-                // In this format a line feed inside a value is written as \n, so each stands for a row.
+                // In this format a line feed inside a value is written as \n, so each stands for a
+                // row.
                 rows += chunk.reduce(0) { $0 + ($1 == UInt8(ascii: "\n") ? 1 : 0) }
             }
         }
@@ -39,7 +42,9 @@ struct TableShape: Sendable {
 
     struct NoPrimaryKey: Error, CustomStringConvertible {
         let table: String
-        var description: String { "table \(table) has no primary key: its rows have no order, so it can have no digest" }
+        var description: String {
+            "table \(table) has no primary key: its rows have no order, so it can have no digest"
+        }
     }
 
     static func of(_ table: String, in schema: String, on connection: PostgresConnection) async throws -> TableShape {

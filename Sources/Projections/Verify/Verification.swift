@@ -4,8 +4,8 @@ import Postgres
 
 /// Refolds a projection up to where it stands and compares.
 ///
-/// One transaction with one snapshot sees the tables and their checkpoint as they were at the same moment, refolds
-/// beside them, and is rolled back: nothing waits for it, nothing is left of it.
+/// One transaction with one snapshot sees the tables and their checkpoint as they were at the same
+/// moment, refolds beside them, and is rolled back: nothing waits for it, nothing is left of it.
 package struct Verification: Sendable {
     package struct Finding: Sendable {
         package let projection: String
@@ -20,8 +20,8 @@ package struct Verification: Sendable {
         package let skipped: [Skipped]
         /// Tables of which readers may see less than was compared, because they have row policies.
         package let tablesWithPolicies: [String]
-        /// Whether the tables are what the log gives. They are not where an event was skipped that can be folded: to leave it out was no need, and
-        /// the tables lack it.
+        /// Whether the tables are what the log gives. They are not where an event was skipped that
+        /// can be folded: to leave it out was no need, and the tables lack it.
         package var isEqual: Bool { liveDigest == rebuiltDigest && !skipped.contains(where: \.canBeFolded) }
     }
 
@@ -63,7 +63,8 @@ package struct Verification: Sendable {
             try await compare(on: connection, progress: progress)
         }
         try await RecordedReceipt.add(
-            .verify, definition, at: finding.position, digest: rebuilt, live: finding.liveDigest, events: finding.position,
+            .verify, definition, at: finding.position, digest: rebuilt, live: finding.liveDigest,
+            events: finding.position,
             duration: start.duration(to: .now), workers: 1, window: window, by: author, on: connection)
         return finding
     }
@@ -80,7 +81,8 @@ package struct Verification: Sendable {
                 throw NotProjected(
                     projection: definition.name,
                     reason:
-                        "its tables were made by another definition than this program's (jobledger rebuild \(definition.name))")
+                        "its tables were made by another definition than this program's (jobledger rebuild \(definition.name))"
+                )
             }
             let tablesWithPolicies = try await look(at: definition.tables, on: connection)
             let schema = Fold.schemaBeside(ledger, process: await connection.serverProcess)
@@ -99,7 +101,9 @@ package struct Verification: Sendable {
                 if analysis.isDue(after: position) { try await rebuilt.analyse(roughly: true, on: connection) }
                 try await progress(position, state.position)
             }
-            let digests = (try await TableDigest.of(live, on: connection), try await TableDigest.of(rebuilt, on: connection))
+            let digests = (
+                try await TableDigest.of(live, on: connection), try await TableDigest.of(rebuilt, on: connection)
+            )
             var differences: [RowDifference] = []
             if digests.0 != digests.1 {
                 for table in definition.tables where differences.count < Self.mostDifferences {
@@ -121,8 +125,9 @@ package struct Verification: Sendable {
         }
     }
 
-    /// Who owns a table may make a view of it, which runs functions of theirs with the rights of whoever reads it, and policies, which hide rows from
-    /// others: what is no plain table is not read at all.
+    /// Who owns a table may make a view of it, which runs functions of theirs with the rights of
+    /// whoever reads it, and policies, which hide rows from others: what is no plain table is not
+    /// read at all.
     /// - Returns: those that have row policies.
     private func look(at tables: [String], on connection: PostgresConnection) async throws -> [String] {
         let rows = try await connection.query(
@@ -133,7 +138,8 @@ package struct Verification: Sendable {
         for row in rows where try !row.decode(1, as: Bool.self) {
             throw NotProjected(
                 projection: definition.name,
-                reason: "\(try row.decode(0, as: String.self)) is no plain table any more, but a view, or one with rules")
+                reason:
+                    "\(try row.decode(0, as: String.self)) is no plain table any more, but a view, or one with rules")
         }
         return try rows.filter { try $0.decode(2) }.map { try $0.decode(0) }
     }

@@ -4,8 +4,9 @@ import TransparencyLog
 
 /// An event as a leaf of the Merkle tree: the canonical encoding of docs/audit.md.
 ///
-/// Every column of the event is in it but the position, which is the leaf's place in the tree. Of data and metadata it has the hashes:
-/// so they can be withheld, or removed one day, and the leaf is the same.
+/// Every column of the event is in it but the position, which is the leaf's place in the tree. Of
+/// data and metadata it has the hashes: so they can be withheld, or removed one day, and the leaf
+/// is the same.
 package struct EventLeaf: Sendable, Equatable {
     package var id: EventID
     package var category: String
@@ -60,8 +61,8 @@ package struct EventLeaf: Sendable, Equatable {
     package var hash: MerkleHash { .leaf(bytes) }
 }
 
-/// A field is its length in four bytes and then so many bytes; the highest byte of a number comes first. What is null has a length that
-/// none can have, and no bytes.
+/// A field is its length in four bytes and then so many bytes; the highest byte of a number comes
+/// first. What is null has a length that none can have, and no bytes.
 extension [UInt8] {
     mutating func append(field bytes: ArraySlice<UInt8>) {
         append(number: UInt32(bytes.count))

@@ -2,10 +2,12 @@ import LedgerCore
 import Postgres
 import TransparencyLog
 
-/// Reads the log as leaves of the Merkle tree, by a binary COPY, and hashes them where they lie: no string, no value an event.
+/// Reads the log as leaves of the Merkle tree, by a binary COPY, and hashes them where they lie: no
+/// string, no value an event.
 ///
-/// The columns of a binary COPY are their lengths and then their bytes, with the highest byte of a number first; the encoding of leaves is
-/// the same, so that most columns are taken over as they come.
+/// The columns of a binary COPY are their lengths and then their bytes, with the highest byte of a
+/// number first; the encoding of leaves is the same, so that most columns are taken over as they
+/// come.
 struct LeafReader: Sendable {
     /// An event as it stands in the table.
     struct Row: Sendable {
@@ -27,7 +29,8 @@ struct LeafReader: Sendable {
         metadata = ([], .plain([]))
     }
 
-    /// A COPY of the events behind a position, up to another. To wait is a statement of its own: the next one sees what came meanwhile.
+    /// A COPY of the events behind a position, up to another. To wait is a statement of its own:
+    /// the next one sees what came meanwhile.
     /// - Parameter timeout: how long the server waits for the first event; `nil` does not wait.
     static func script(after position: Position, upTo end: Position, timeout: Duration? = nil) -> String {
         let wait = timeout.map {
@@ -82,7 +85,8 @@ struct LeafReader: Sendable {
         return metadata.hash
     }
 
-    /// What an append has never written, but somebody's hand may have, such as infinity, shall not stop us.
+    /// What an append has never written, but somebody's hand may have, such as infinity, shall not
+    /// stop us.
     private static func sinceUnixEpoch(_ moment: PostgresTimestamp) -> Int64 {
         moment.microseconds &+ PostgresTimestamp.unixEpochDifference
     }

@@ -4,7 +4,8 @@ import LedgerCore
 import Postgres
 import TransparencyLog
 
-/// An event with all that its leaf is made of: what a proof has beside the hashes, for who checks it to read.
+/// An event with all that its leaf is made of: what a proof has beside the hashes, for who checks
+/// it to read.
 package struct SealedEvent: Codable, Sendable, Equatable {
     package var position: Position
     package var eventID: String
@@ -16,7 +17,8 @@ package struct SealedEvent: Codable, Sendable, Equatable {
     package var recordedAt: String
     package var total: Int32
     package var completed: Int32?
-    /// The JSON that was sent, byte for byte, as a string; `nil` where it is withheld, and ``dataSHA256`` stands for it.
+    /// The JSON that was sent, byte for byte, as a string; `nil` where it is withheld, and
+    /// ``dataSHA256`` stands for it.
     package var data: String?
     package var metadata: String?
     /// In hexadecimal, where the text itself is withheld.
@@ -93,7 +95,9 @@ package struct SealedEvent: Codable, Sendable, Equatable {
         switch (text, hex) {
         case (let text?, nil): return .sha256(text)
         case (nil, let hex?):
-            guard let hash = MerkleHash(hex: hex) else { throw Malformed("\(name)_sha256 is no SHA-256 in hexadecimal") }
+            guard let hash = MerkleHash(hex: hex) else {
+                throw Malformed("\(name)_sha256 is no SHA-256 in hexadecimal")
+            }
             return hash
         default: throw Malformed("an event has either \(name) or \(name)_sha256")
         }
@@ -110,8 +114,8 @@ package struct SealedEvent: Codable, Sendable, Equatable {
         }
     }
 
-    /// Every reader of the JSON finds the same in it, and nothing that the leaf does not vouch for: a member that stands there twice, or that no
-    /// event has, would be somebody's own word.
+    /// Every reader of the JSON finds the same in it, and nothing that the leaf does not vouch for:
+    /// a member that stands there twice, or that no event has, would be somebody's own word.
     /// - Throws: ``Malformed``
     init(json: [UInt8]) throws(Malformed) {
         do {

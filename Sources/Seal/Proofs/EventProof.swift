@@ -1,7 +1,8 @@
 import LedgerCore
 import TransparencyLog
 
-/// That an event is in the log, at its position and as it says: a C2SP tlog-proof whose extra data are the event.
+/// That an event is in the log, at its position and as it says: a C2SP tlog-proof whose extra data
+/// are the event.
 package struct EventProof: Sendable, Equatable {
     package var event: SealedEvent
     package var proof: LogProof
@@ -27,13 +28,15 @@ package struct EventProof: Sendable, Equatable {
 
     package var text: String { proof.text }
 
-    /// Checks all of it: that the key has signed the checkpoint, and that the checkpoint's tree has this very event at its position.
+    /// Checks all of it: that the key has signed the checkpoint, and that the checkpoint's tree has
+    /// this very event at its position.
     /// - Throws: ``SignedCheckpoint/NotSigned``, ``Malformed``, ``NotProved``
     package func check(by key: VerifierKey) throws {
         try proof.checkpoint.verify(by: key)
         let head = proof.checkpoint.head
         guard event.position == proof.inclusion.index + 1 else {
-            throw NotProved("the proof is of position \(proof.inclusion.index + 1), and the event says \(event.position)")
+            throw NotProved(
+                "the proof is of position \(proof.inclusion.index + 1), and the event says \(event.position)")
         }
         guard proof.inclusion.root(of: try event.leaf.hash, size: head.size) == head.root else {
             throw NotProved("no such event was sealed at position \(event.position): it, or the proof, was altered")

@@ -3,7 +3,8 @@ import LedgerCore
 import Postgres
 import TransparencyLog
 
-/// Shows that a job's events, and no others, are the job's: that the tables are what was sealed, all of them, and which of them name the job.
+/// Shows that a job's events, and no others, are the job's: that the tables are what was sealed,
+/// all of them, and which of them name the job.
 ///
 /// An index may be wrong, or made wrong: the job is looked for in every event.
 package struct JobCompleteness: Sendable {
@@ -44,7 +45,8 @@ package struct JobCompleteness: Sendable {
         for (version, event) in zip(Int32(1)..., events) where event.version != version {
             throw NotComplete(
                 description:
-                    "position \(event.position) has version \(event.version) of the job, where version \(version) should be")
+                    "position \(event.position) has version \(event.version) of the job, where version \(version) should be"
+            )
         }
         let isWhole = events.last.flatMap { EventType(rawValue: $0.type)?.isEnd } ?? false
         return Answer(sealed: verified.position, events: events.count, isWhole: isWhole)

@@ -3,9 +3,10 @@ import TransparencyLog
 
 /// What the proofs of a job's events say about the job as a whole.
 ///
-/// Versions count a job's events from 1, and nothing follows its end; the database refuses everything else. So the proofs of versions
-/// 1, 2, 3 … up to an end are the whole life of the job: what is missing would leave a gap. Before the end they are all that there
-/// was up to the last of them.
+/// Versions count a job's events from 1, and nothing follows its end; the database refuses
+/// everything else. So the proofs of versions 1, 2, 3 … up to an end are the whole life of the job:
+/// what is missing would leave a gap. Before the end they are all that there was up to the last of
+/// them.
 package enum JobProof {
     package enum Extent: Sendable, Equatable {
         /// All events, from the first to the end.
@@ -16,7 +17,8 @@ package enum JobProof {
 
     /// - Parameter proofs: each of which was checked.
     /// - Returns: the job, and how much of it they are.
-    /// - Throws: ``EventProof/NotProved`` where they are not the events of one job from its first on.
+    /// - Throws: ``EventProof/NotProved`` where they are not the events of one job from its first
+    ///   on.
     package static func extent(_ proofs: [EventProof]) throws(EventProof.NotProved) -> (job: JobID, Extent) {
         guard let first = proofs.first, let last = proofs.last else { throw .init("there is no proof") }
         let job = first.event.streamID

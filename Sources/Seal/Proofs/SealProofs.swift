@@ -56,7 +56,8 @@ package struct SealProofs: SealedLog {
     package func update(from size: Int64) async throws -> CheckpointUpdate {
         try await withSeal { _, seal in
             let seal = try sealed(seal, size, "position \(size)")
-            let hashes = try await seal.tiles.hashes(of: ConsistencyProof.ranges(old: size, new: seal.size), treeOf: seal.size)
+            let hashes = try await seal.tiles.hashes(
+                of: ConsistencyProof.ranges(old: size, new: seal.size), treeOf: seal.size)
             return CheckpointUpdate(oldSize: size, proof: ConsistencyProof(hashes: hashes), checkpoint: seal.checkpoint)
         }
     }
@@ -136,7 +137,8 @@ package struct SealProofs: SealedLog {
             // What is not what was sealed cannot be proved, and shall not look as if it could.
             guard inclusion.root(of: try event.leaf.hash, size: seal.size) == seal.checkpoint.head.root else {
                 throw SealDamaged(
-                    "the event at position \(event.position) is not what was sealed there; jobledger audit verify says more")
+                    "the event at position \(event.position) is not what was sealed there; jobledger audit verify says more"
+                )
             }
             return proof
         }
@@ -155,7 +157,8 @@ package struct SealProofs: SealedLog {
         }
     }
 
-    /// The entries of a tile of level 0, each behind its length in two bytes: leaves, which have the hashes of data and metadata.
+    /// The entries of a tile of level 0, each behind its length in two bytes: leaves, which have
+    /// the hashes of data and metadata.
     /// - Returns: `nil` where the tile has fewer.
     package func entries(_ number: Int64, width: Int) async throws -> [UInt8]? {
         let tile = Tile(level: 0, number: number)
@@ -182,8 +185,8 @@ package struct SealProofs: SealedLog {
         }
     }
 
-    /// Writes the checkpoint and its tiles into a directory, those that are not there yet. One that has the checkpoint of another history, or a later
-    /// one, is left as it is.
+    /// Writes the checkpoint and its tiles into a directory, those that are not there yet. One that
+    /// has the checkpoint of another history, or a later one, is left as it is.
     /// - Returns: the checkpoint; `nil` while nothing is sealed.
     /// - Throws: ``HistoryRewritten``
     package func write(to directory: TileDirectory) async throws -> SignedCheckpoint? {

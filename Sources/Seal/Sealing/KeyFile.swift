@@ -31,7 +31,8 @@ package enum KeyFile {
             }
             guard !isOpenToOthers else {
                 throw Failure(
-                    "\(file.shown): others may read it, and whoever has the key can sign another history: chmod 600 the file")
+                    "\(file.shown): others may read it, and whoever has the key can sign another history: chmod 600 the file"
+                )
             }
             return try SealKey(secretText: text)
         } catch let failure as Failure {

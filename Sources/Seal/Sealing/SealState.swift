@@ -3,7 +3,8 @@ import LedgerCore
 import Postgres
 import TransparencyLog
 
-/// What the ledger keeps of its seal: how far the tree has grown, its right edge, and the last checkpoint.
+/// What the ledger keeps of its seal: how far the tree has grown, its right edge, and the last
+/// checkpoint.
 package struct SealState: Sendable {
     package var epoch: EventID
     package var edge: CompactRange
@@ -67,7 +68,8 @@ package struct SealState: Sendable {
         }
         guard checkpoint.head.root == edge.root else {
             throw SealDamaged(
-                "the last checkpoint, of \(stored.size) events, has another root than the tree: one of them was altered")
+                "the last checkpoint, of \(stored.size) events, has another root than the tree: one of them was altered"
+            )
         }
         last = (checkpoint, kept.signer)
     }

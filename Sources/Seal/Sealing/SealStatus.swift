@@ -30,7 +30,9 @@ package struct SealStatus: Sendable {
 
     /// The log that the last checkpoint is of; `nil` where nothing is sealed.
     package static func lastOrigin(on connection: PostgresConnection) async throws -> ExactText? {
-        let rows = try await connection.query("SELECT note FROM seal_checkpoints ORDER BY size DESC, sealed_at DESC LIMIT 1")
-        return try rows.first.map { try $0.decode(0, as: String.self) }.flatMap { try? SignedCheckpoint($0) }?.head.origin
+        let rows = try await connection.query(
+            "SELECT note FROM seal_checkpoints ORDER BY size DESC, sealed_at DESC LIMIT 1")
+        return try rows.first.map { try $0.decode(0, as: String.self) }.flatMap { try? SignedCheckpoint($0) }?.head
+            .origin
     }
 }

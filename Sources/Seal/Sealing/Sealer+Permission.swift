@@ -14,7 +14,9 @@ extension Sealer {
         } catch let error as KeyFile.Failure {
             throw SealStopped("\(error)")
         }
-        if let named = key.name.text.split(separator: "/").last.flatMap({ EventID(text: String($0)) }), named != state.epoch {
+        if let named = key.name.text.split(separator: "/").last.flatMap({ EventID(text: String($0)) }),
+            named != state.epoch
+        {
             throw SealStopped(
                 """
                 the key \(key.name) is for another epoch of the ledger, which has begun the epoch \(state.epoch.text): make a key for \
@@ -40,12 +42,14 @@ extension Sealer {
 
     /// Whether what was signed before is the beginning of what is there now.
     private func check(
-        _ signed: TreeHead, against state: SealState, on connection: PostgresConnection, reading reader: PostgresConnection
+        _ signed: TreeHead, against state: SealState, on connection: PostgresConnection,
+        reading reader: PostgresConnection
     ) async throws {
         let root: MerkleHash
         if signed.size <= state.size {
             do {
-                root = try await StoredTiles(connection: connection, edge: state.edge).root(at: signed.size, treeOf: state.size)
+                root = try await StoredTiles(connection: connection, edge: state.edge).root(
+                    at: signed.size, treeOf: state.size)
             } catch let error as SealDamaged {
                 throw SealStopped("\(error). jobledger audit verify says more")
             }

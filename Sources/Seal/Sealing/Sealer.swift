@@ -7,8 +7,9 @@ import TransparencyLog
 
 /// Seals the log: lets the Merkle tree grow over what was appended, and signs its head.
 ///
-/// Any number of them may run: one holds the lease and works, the others stand by. Tiles and checkpoint commit together, by
-/// compare-and-swap on the size of the tree. What is not to be signed stops it, and says why: see ``SealStopped``.
+/// Any number of them may run: one holds the lease and works, the others stand by. Tiles and
+/// checkpoint commit together, by compare-and-swap on the size of the tree. What is not to be
+/// signed stops it, and says why: see ``SealStopped``.
 package struct Sealer: Sendable {
     let key: SealKey
     let record: SealerRecord
@@ -24,7 +25,8 @@ package struct Sealer: Sendable {
     static let largestWindow: Int64 = 65_536
     /// How long the server waits for events.
     private static let timeout = Duration.milliseconds(200)
-    /// While it is stopped: how long to wait before looking again whether somebody has set it going.
+    /// While it is stopped: how long to wait before looking again whether somebody has set it
+    /// going.
     private static let stopped = Duration.seconds(1)
 
     /// - Parameters:
@@ -41,12 +43,14 @@ package struct Sealer: Sendable {
         self.window = Int64(window)
         self.logger = logger
         lease = Lease(Self.lease, holder: UUID.version7().text)
-        configuration = EventStore.configuration(url: url, ledger: ledger, applicationName: "jobledger sealer \(ledger)")
+        configuration = EventStore.configuration(
+            url: url, ledger: ledger, applicationName: "jobledger sealer \(ledger)")
     }
 
     /// Runs until the task is cancelled.
     package func run() async {
-        await LeasedWork(lease, on: configuration, longestPause: .seconds(5), logger: logger).run { connection, succeeded in
+        await LeasedWork(lease, on: configuration, longestPause: .seconds(5), logger: logger).run {
+            connection, succeeded in
             var reason: String?
             while true {
                 do {
@@ -88,7 +92,8 @@ package struct Sealer: Sendable {
         }
     }
 
-    /// Seals until the lease is lost, somebody else has moved the seal, or, where an end is given, up to it.
+    /// Seals until the lease is lost, somebody else has moved the seal, or, where an end is given,
+    /// up to it.
     /// - Returns: how far the log is sealed.
     @discardableResult
     private func hold(
@@ -108,7 +113,8 @@ package struct Sealer: Sendable {
     }
 
     private func seal(
-        on connection: PostgresConnection, reading reader: PostgresConnection, upTo end: Position?, _ succeeded: () -> Void
+        on connection: PostgresConnection, reading reader: PostgresConnection, upTo end: Position?,
+        _ succeeded: () -> Void
     ) async throws -> Position {
         let state = try await permitted(on: connection, reading: reader)
         var growth = TreeGrowth(state.edge)
@@ -145,7 +151,8 @@ package struct Sealer: Sendable {
         _ growth: TreeGrowth, after size: Position, epoch: EventID, on connection: PostgresConnection
     ) async throws -> Bool {
         let (edge, tiles) = (growth.edge, growth.tiles)
-        let checkpoint = try SignedCheckpoint(TreeHead(origin: key.name, size: edge.size, root: edge.root), signedBy: key)
+        let checkpoint = try SignedCheckpoint(
+            TreeHead(origin: key.name, size: edge.size, root: edge.root), signedBy: key)
         do {
             try await record.save(.init(epoch: epoch, checkpoint: checkpoint))
         } catch {

@@ -4,10 +4,12 @@ import LedgerCore
 import PrivateFiles
 import TransparencyLog
 
-/// What a sealer remembers outside the database: the last checkpoint that it has signed, in a file beside the key.
+/// What a sealer remembers outside the database: the last checkpoint that it has signed, in a file
+/// beside the key.
 ///
-/// It is written before the checkpoint is shown to anybody. So a database that was rolled back or rewritten while the sealer was away cannot
-/// have the key sign a second history: the sealer is its own first witness.
+/// It is written before the checkpoint is shown to anybody. So a database that was rolled back or
+/// rewritten while the sealer was away cannot have the key sign a second history: the sealer is its
+/// own first witness.
 package actor SealerRecord {
     struct Content: Sendable, Equatable {
         /// Of the ledger that was sealed.
@@ -29,7 +31,9 @@ package actor SealerRecord {
         do {
             guard let text = try file.read()?.text else { return nil }
             let parts = text.split(separator: "\n", maxSplits: 1)
-            guard parts.count == 2, parts[0].hasPrefix("epoch "), let epoch = EventID(text: String(parts[0].dropFirst(6))) else {
+            guard parts.count == 2, parts[0].hasPrefix("epoch "),
+                let epoch = EventID(text: String(parts[0].dropFirst(6)))
+            else {
                 throw Malformed("its first line is not: epoch UUID")
             }
             return Content(epoch: epoch, checkpoint: try SignedCheckpoint(String(parts[1])))

@@ -19,7 +19,8 @@ struct TreeGrowth {
             try leaves.read(chunk) { row in
                 guard row.position == edge.size + 1 else {
                     throw SealStopped(
-                        "there is no event at position \(edge.size + 1), and there is one at \(row.position): one was removed")
+                        "there is no event at position \(edge.size + 1), and there is one at \(row.position): one was removed"
+                    )
                 }
                 edge.append(row.leaf) { if keepsTiles { tiles.append(($0, $1)) } }
             }

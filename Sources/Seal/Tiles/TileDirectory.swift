@@ -3,7 +3,8 @@ import LedgerCore
 import PrivateFiles
 import TransparencyLog
 
-/// A checkpoint and tiles in files, laid out as C2SP's tlog-tiles says: `checkpoint`, `tile/0/x001/234` and so on.
+/// A checkpoint and tiles in files, laid out as C2SP's tlog-tiles says: `checkpoint`,
+/// `tile/0/x001/234` and so on.
 package struct TileDirectory: TileSource {
     package let path: String
 
@@ -26,7 +27,8 @@ package struct TileDirectory: TileSource {
     /// The checkpoint that is there; `nil` where none is.
     func keptCheckpoint() throws(SealDamaged) -> SignedCheckpoint? {
         // A link that somebody has put there keeps nothing, and is replaced.
-        let type = try? FileManager.default.attributesOfItem(atPath: file("checkpoint").path)[.type] as? FileAttributeType
+        let type =
+            try? FileManager.default.attributesOfItem(atPath: file("checkpoint").path)[.type] as? FileAttributeType
         return type == .typeRegular ? try checkpoint() : nil
     }
 
@@ -39,7 +41,9 @@ package struct TileDirectory: TileSource {
     /// A full tile serves for a part of it.
     private func hashes(of tile: Tile, width: Int) -> [MerkleHash]? {
         for width in Set([width, Tile.width]) where width > 0 {
-            if let data = try? Data(contentsOf: file("tile/" + tile.path(width: width))) { return MerkleHash.list(data) }
+            if let data = try? Data(contentsOf: file("tile/" + tile.path(width: width))) {
+                return MerkleHash.list(data)
+            }
         }
         return nil
     }
@@ -47,7 +51,8 @@ package struct TileDirectory: TileSource {
     // MARK: Writing
 
     func has(_ tile: Tile) -> Bool {
-        (try? file("tile/" + tile.path()).resourceValues(forKeys: [.fileSizeKey]).fileSize) == Tile.width * MerkleHash.size
+        (try? file("tile/" + tile.path()).resourceValues(forKeys: [.fileSizeKey]).fileSize) == Tile.width
+            * MerkleHash.size
     }
 
     func write(_ tile: Tile, _ hashes: [MerkleHash]) throws {
@@ -57,7 +62,8 @@ package struct TileDirectory: TileSource {
     /// Last, so that whoever reads the checkpoint finds its tiles.
     func write(_ checkpoint: SignedCheckpoint) throws { try write(Array(checkpoint.text.utf8), to: "checkpoint") }
 
-    /// A web server may own the directory, and root write into it: no link that is put below it is followed.
+    /// A web server may own the directory, and root write into it: no link that is put below it is
+    /// followed.
     private func write(_ bytes: [UInt8], to name: String) throws {
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
         var directory = try DirectoryHandle(path)

@@ -5,7 +5,8 @@ import TransparencyLog
 
 /// Where tiles come from: the ledger's tables, or a directory to which they were written.
 protocol TileSource: Sendable {
-    /// As many hashes of each tile as a tree of `size` leaves has; tiles that are not there, or not whole, are left out.
+    /// As many hashes of each tile as a tree of `size` leaves has; tiles that are not there, or not
+    /// whole, are left out.
     func hashes(of tiles: [Tile], treeOf size: Int64) async throws -> [Tile: [MerkleHash]]
 }
 
@@ -25,7 +26,8 @@ extension TileSource {
         return try ranges.map { range in
             guard let hash = range.hash({ tiles[$0] }) else {
                 throw SealDamaged(
-                    "tiles are missing that the positions \(range.leaves.lowerBound + 1)–\(range.leaves.upperBound) need")
+                    "tiles are missing that the positions \(range.leaves.lowerBound + 1)–\(range.leaves.upperBound) need"
+                )
             }
             return hash
         }

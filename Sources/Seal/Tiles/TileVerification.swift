@@ -1,8 +1,8 @@
 import LedgerCore
 import TransparencyLog
 
-/// Follows the tiles of a tree from the signed root down: a tile is what was signed if its hash is what the tile above it says, and that one
-/// is what was signed.
+/// Follows the tiles of a tree from the signed root down: a tile is what was signed if its hash is
+/// what the tile above it says, and that one is what was signed.
 struct TileVerification {
     struct Known {
         var hashes: [MerkleHash]?
@@ -42,7 +42,9 @@ struct TileVerification {
 
     /// The hashes of a tile above level 0.
     private mutating func hashes(of tile: Tile) async throws -> Known {
-        if tile.width(inTreeOf: edge.size) < Tile.width { return Known(hashes: edge.hashes(of: tile), isTrusted: isEdgeTrusted) }
+        if tile.width(inTreeOf: edge.size) < Tile.width {
+            return Known(hashes: edge.hashes(of: tile), isTrusted: isEdgeTrusted)
+        }
         if let (last, known) = known[tile.level], last == tile { return known }
         let expected = try await expectation(of: tile)
         let stored = try await source.hashes(of: [tile], treeOf: edge.size)[tile]

@@ -29,14 +29,16 @@ enum FindingLabels {
 
     static func add(to found: inout [UnlabelledFinding], on connection: PostgresConnection) async throws {
         let positions = found.compactMap { unlabelled -> Position? in
-            guard case .difference(let difference) = unlabelled, difference.kind != .removed, difference.positions.count == 1
+            guard case .difference(let difference) = unlabelled, difference.kind != .removed,
+                difference.positions.count == 1
             else {
                 return nil
             }
             return difference.positions.lowerBound
         }
         let rows = try await connection.query(
-            "SELECT position, stream_id, version, type FROM events WHERE position = ANY ($1)", Array(positions.prefix(most)))
+            "SELECT position, stream_id, version, type FROM events WHERE position = ANY ($1)",
+            Array(positions.prefix(most)))
         var names: [Position: String] = [:]
         for row in rows {
             names[try row.decode(0)] =

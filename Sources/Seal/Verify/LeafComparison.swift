@@ -1,10 +1,12 @@
 import LedgerCore
 import TransparencyLog
 
-/// How the events of a table differ from those that were sealed. Both are told by position, in order; what is sealed elsewhere is found by
-/// its hash, so an event that was moved is known again, and so are those behind one that was removed or put in between.
+/// How the events of a table differ from those that were sealed. Both are told by position, in
+/// order; what is sealed elsewhere is found by its hash, so an event that was moved is known again,
+/// and so are those behind one that was removed or put in between.
 ///
-/// A plain value, and bounded: it keeps what has found no partner yet, and no more of it than ``limit``.
+/// A plain value, and bounded: it keeps what has found no partner yet, and no more of it than
+/// ``limit``.
 struct LeafComparison {
     enum Kind: String, Sendable, Comparable {
         case removed, added, altered, moved
@@ -37,7 +39,8 @@ struct LeafComparison {
 
     /// What is sealed and was not met in the table, with its position.
     private var missing: [MerkleHash: Position] = [:]
-    /// What was met in the table and is not sealed there, with its position, and how far its neighbours were moved.
+    /// What was met in the table and is not sealed there, with its position, and how far its
+    /// neighbours were moved.
     private var strays: [MerkleHash: (position: Position, shift: Position)] = [:]
     /// How far the event was moved that found its partner last.
     private var shift: Position = 0
@@ -83,7 +86,8 @@ struct LeafComparison {
         }
     }
 
-    /// Takes an event behind the end of the seal, which belongs there unless it was sealed elsewhere.
+    /// Takes an event behind the end of the seal, which belongs there unless it was sealed
+    /// elsewhere.
     mutating func behind(_ row: MerkleHash, at position: Position) {
         if let sealed = missing.removeValue(forKey: row) { moved(to: position, from: sealed) }
     }

@@ -38,7 +38,8 @@ struct LogVerification {
         next = from
         tileVerification = TileVerification(trusted.source, trusted.edge, isTrusted: trusted.isTrusted)
         tail = trusted.edge
-        tailRoots = Dictionary(against.filter { $0.size > trusted.edge.size }.map { ($0.size, nil) }, uniquingKeysWith: { $1 })
+        tailRoots = Dictionary(
+            against.filter { $0.size > trusted.edge.size }.map { ($0.size, nil) }, uniquingKeysWith: { $1 })
     }
 
     var done: Int64 { next - from }
@@ -112,12 +113,16 @@ struct LogVerification {
         for place in places {
             let position = first + Int64(place)
             comparison.compare(
-                at: position, sealed: sealed[place], row: rest.first?.position == position ? rest.removeFirst().leaf : nil)
-            while let row = rest.first, row.position == position { comparison.met(rest.removeFirst().leaf, at: row.position) }
+                at: position, sealed: sealed[place],
+                row: rest.first?.position == position ? rest.removeFirst().leaf : nil)
+            while let row = rest.first, row.position == position {
+                comparison.met(rest.removeFirst().leaf, at: row.position)
+            }
         }
     }
 
-    /// What was sealed at the places of a tile; where the tile is not what was signed, it is told, and the next best is taken.
+    /// What was sealed at the places of a tile; where the tile is not what was signed, it is told,
+    /// and the next best is taken.
     private mutating func sealedHashes(of tile: Tile, _ met: ArraySlice<LeafReader.Row>) async throws -> [MerkleHash]? {
         if tile.width(inTreeOf: size) < Tile.width { return trusted.edge.hashes(of: tile) }
         let hashes = try await stored(tile)
@@ -142,7 +147,9 @@ struct LogVerification {
         if !fetched.numbers.contains(tile.number) {
             let first = tile.number / Self.fetch * Self.fetch
             let numbers = max(first, tile.number)..<min(first + Self.fetch, size / Int64(Tile.width))
-            fetched = (numbers, try await trusted.source.hashes(of: numbers.map { Tile(level: 0, number: $0) }, treeOf: size))
+            fetched = (
+                numbers, try await trusted.source.hashes(of: numbers.map { Tile(level: 0, number: $0) }, treeOf: size)
+            )
         }
         return fetched.hashes[tile]
     }
@@ -214,7 +221,8 @@ struct LogVerification {
         if root != head.root {
             say(
                 .history, head.size...head.size,
-                "the first \(head.size) events are not those of the checkpoint of \(head.origin): the history was rewritten")
+                "the first \(head.size) events are not those of the checkpoint of \(head.origin): the history was rewritten"
+            )
         }
     }
 }

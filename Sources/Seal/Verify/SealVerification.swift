@@ -5,8 +5,9 @@ import TransparencyLog
 
 /// Recomputes the seal from the events, and names each that is not what was sealed.
 ///
-/// The checkpoint's signature vouches for its root, the root for the tiles, the tiles for the hash of each event; so an event is compared with
-/// what was sealed at its place, and one that is gone is missed there. Reads the log once; memory does not grow with it.
+/// The checkpoint's signature vouches for its root, the root for the tiles, the tiles for the hash
+/// of each event; so an event is compared with what was sealed at its place, and one that is gone
+/// is missed there. Reads the log once; memory does not grow with it.
 package struct SealVerification: Sendable {
     package struct Finding: Sendable, Equatable {
         package enum Kind: String, Sendable {
@@ -14,8 +15,9 @@ package struct SealVerification: Sendable {
             case altered, removed, added, moved
             /// Recorded before the event before it.
             case time
-            /// The seal: hashes that are not what was signed; a checkpoint that is not what it says, or is missing; another history than the one
-            /// that a checkpoint from outside knows.
+            /// The seal: hashes that are not what was signed; a checkpoint that is not what it
+            /// says, or is missing; another history than the one that a checkpoint from outside
+            /// knows.
             case tile, checkpoint, history
         }
 
@@ -46,7 +48,8 @@ package struct SealVerification: Sendable {
 
     /// - Parameters:
     ///   - key: who must have signed; `nil` takes the ledger's word for it.
-    ///   - against: checkpoints from outside the database, whose history must be that of the ledger.
+    ///   - against: checkpoints from outside the database, whose history must be that of the
+    ///     ledger.
     ///   - directory: where the checkpoint and the tiles come from in place of the ledger's tables.
     package init(
         _ store: EventStore, key: VerifierKey?, against: [SignedCheckpoint] = [], directory: TileDirectory? = nil

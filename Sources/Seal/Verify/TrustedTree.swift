@@ -2,7 +2,8 @@ import LedgerCore
 import Postgres
 import TransparencyLog
 
-/// What a verification holds the events against: the last checkpoint that is what it says, and the tiles of its tree.
+/// What a verification holds the events against: the last checkpoint that is what it says, and the
+/// tiles of its tree.
 struct TrustedTree: Sendable {
     var source: any TileSource
     var edge: CompactRange
@@ -53,7 +54,8 @@ struct TrustedTree: Sendable {
             }
         }
         guard let edge = try await directory.edge(at: checkpoint.head.size), edge.root == checkpoint.head.root else {
-            throw SealDamaged("\(directory.path): the tiles do not have the root of the checkpoint, or some are missing")
+            throw SealDamaged(
+                "\(directory.path): the tiles do not have the root of the checkpoint, or some are missing")
         }
         (self.edge, isTrusted) = (edge, true)
     }
@@ -62,7 +64,8 @@ struct TrustedTree: Sendable {
         findings.append(.init(kind: kind, positions: position...position, message: message))
     }
 
-    /// Takes the newest checkpoint that is what it says, and whose tree can be had: from its tiles, or else from the events themselves.
+    /// Takes the newest checkpoint that is what it says, and whose tree can be had: from its tiles,
+    /// or else from the events themselves.
     private mutating func fallBack(
         on connection: PostgresConnection, reading reader: PostgresConnection, key: VerifierKey?
     ) async throws {
@@ -89,7 +92,8 @@ struct TrustedTree: Sendable {
         say(
             .checkpoint, 0,
             rows.isEmpty
-                ? "there is no checkpoint" : "no checkpoint of the last \(rows.count) has a signature and a root that hold")
+                ? "there is no checkpoint"
+                : "no checkpoint of the last \(rows.count) has a signature and a root that hold")
     }
 
     /// The edge of a tree made anew: the leaves from the events, all else from the full tiles.

@@ -16,10 +16,12 @@ struct CheckpointAddress: WitnessMemory {
     /// The header of this name.
     let authorization: SecretText?
 
-    /// Whether somebody means an address by it, in whatever form: everything that begins like one. A path that does begins with `./` instead.
+    /// Whether somebody means an address by it, in whatever form: everything that begins like one.
+    /// A path that does begins with `./` instead.
     static func isMeant(by place: String) -> Bool {
         let place = place.drop { $0.isWhitespace }
-        return place.prefixMatch(of: /[A-Za-z][A-Za-z0-9+.\-]*:/) != nil || place.hasPrefix("//") || place.contains("://")
+        return place.prefixMatch(of: /[A-Za-z][A-Za-z0-9+.\-]*:/) != nil || place.hasPrefix("//")
+            || place.contains("://")
     }
 
     /// - Throws: ``ValidationError`` for what is no address, without showing it.

@@ -5,8 +5,8 @@ import LedgerSettings
 import PrivateFiles
 import TransparencyLog
 
-/// Where `jobledger up` keeps its state, and tells others of it: `env` has the addresses, `place` says where those belong, and `ready` is there
-/// while everything works.
+/// Where `jobledger up` keeps its state, and tells others of it: `env` has the addresses, `place`
+/// says where those belong, and `ready` is there while everything works.
 ///
 /// It is held by its descriptor: nothing is written into another that has taken its place.
 struct DataDirectory: Sendable {
@@ -21,10 +21,12 @@ struct DataDirectory: Sendable {
 
     private func url(_ name: String) -> URL { URL(fileURLWithPath: handle.path(name), isDirectory: true) }
 
-    /// Makes the directory and takes it for this process: nothing in it is touched while another `up` has it.
+    /// Makes the directory and takes it for this process: nothing in it is touched while another
+    /// `up` has it.
     init(taking path: String) throws {
         let path = URL(fileURLWithPath: path, isDirectory: true).path
-        // One that has other things too is not ours to close; what we put there is closed by itself.
+        // One that has other things too is not ours to close; what we put there is closed by
+        // itself.
         handle = try PrivateServers.directory(path) { names in !names.allSatisfy(Self.isOurs) }
         lock = try DirectoryLock(path: handle.path("lock"), for: "The ledger in \(path)")
         // One that was killed could not take it away.
@@ -32,8 +34,8 @@ struct DataDirectory: Sendable {
         if let place = try DataDirectoryPlace.read(in: handle), place.isElsewhere(than: handle) { try forgetOriginal() }
     }
 
-    /// What was copied with the directory is the original's: its addresses, and its token. A copy that took the port of an original which is down
-    /// would be sent its events.
+    /// What was copied with the directory is the original's: its addresses, and its token. A copy
+    /// that took the port of an original which is down would be sent its events.
     private func forgetOriginal() throws {
         for name in ["env", Self.port] { try handle.remove(name) }
         for name in ["postgres", "redis"] { try PrivateServers.forgetPort(of: name, in: handle) }
@@ -80,7 +82,9 @@ struct DataDirectory: Sendable {
 
     /// Whether it is a name that we give, or one that a file system has by itself.
     private static func isOurs(_ name: String) -> Bool {
-        let names = ["env", "http-port", "lock", DataDirectoryPlace.file, "postgres", "ready", "redis", "seal.key", "lost+found"]
+        let names = [
+            "env", "http-port", "lock", DataDirectoryPlace.file, "postgres", "ready", "redis", "seal.key", "lost+found",
+        ]
         return names.contains(name) || name.hasPrefix("seal.key.") || name.hasSuffix(".new") || name.hasSuffix(".log")
     }
 

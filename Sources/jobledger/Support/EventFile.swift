@@ -41,7 +41,8 @@ actor EventFile {
     }
 }
 
-/// The lines of a file, one at a time: memory holds one line, and no more of it than an event can have.
+/// The lines of a file, one at a time: memory holds one line, and no more of it than an event can
+/// have.
 struct LineReader {
     private let file: ReadableFile
     private var buffer: [UInt8] = []
@@ -52,7 +53,8 @@ struct LineReader {
 
     init(_ file: ReadableFile) { self.file = file }
 
-    /// - Returns: `content` is `nil` where the line is longer than an event can be; it has been skipped.
+    /// - Returns: `content` is `nil` where the line is longer than an event can be; it has been
+    ///   skipped.
     mutating func next() throws -> (number: Int, content: ArraySlice<UInt8>?, length: Int)? {
         var length = 0
         var isTooLong = false

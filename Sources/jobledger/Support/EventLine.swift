@@ -12,7 +12,8 @@ enum EventLine {
     static func request(_ content: ArraySlice<UInt8>?) throws(Refusal) -> AppendRequest? {
         guard let content else {
             throw Refusal(
-                .tooLarge, "the line has more than \(longest) bytes, which no event has: data may have 8 MiB, metadata 64 KiB")
+                .tooLarge,
+                "the line has more than \(longest) bytes, which no event has: data may have 8 MiB, metadata 64 KiB")
         }
         if content.allSatisfy({ $0 == 0x20 || $0 == 0x09 || $0 == 0x0D }) { return nil }
         do {

@@ -37,7 +37,8 @@ enum Failure {
             Output.diagnostic("jobledger: \(error)")
             Foundation.exit(usage.rawValue)
         case let error as ValidationError:
-            // Found after the command line had been parsed, so that the parser knows no command whose usage it could show.
+            // Found after the command line had been parsed, so that the parser knows no command
+            // whose usage it could show.
             Output.diagnostic("Error: \(error.message)")
             Foundation.exit(usage.rawValue)
         case is CancellationError:
@@ -58,7 +59,8 @@ enum Failure {
             if !error.isByReader { Output.diagnostic("jobledger: \(error)") }
             Foundation.exit(refused.rawValue)
         default:
-            // What the argument parser throws: a mistake on the command line, or a request for help.
+            // What the argument parser throws: a mistake on the command line, or a request for
+            // help.
             let code = Jobledger.exitCode(for: error)
             switch code {
             case .success:
@@ -82,7 +84,8 @@ enum Failure {
         let path = system.userInfo[NSFilePathErrorKey] as? String ?? (system.userInfo[NSURLErrorKey] as? URL)?.path
         let cause = system.userInfo[NSUnderlyingErrorKey] as? NSError
         let code = [system, cause].compactMap(\.self).first { $0.domain == NSPOSIXErrorDomain }?.code
-        let reason = code.map { String(cString: strerror(Int32(truncatingIfNeeded: $0))) } ?? system.localizedDescription
+        let reason =
+            code.map { String(cString: strerror(Int32(truncatingIfNeeded: $0))) } ?? system.localizedDescription
         return (path.map { "\($0): " } ?? "") + reason
     }
 

@@ -1,10 +1,11 @@
 import ArgumentParser
 import LedgerCore
 
-/// Options that are numbers. Each says from where to where it goes, so that whoever misses is told, and no number comes further in that would
-/// be too large for what is done with it.
+/// Options that are numbers. Each says from where to where it goes, so that whoever misses is told,
+/// and no number comes further in that would be too large for what is done with it.
 enum NumberOption {
-    /// Reads the value of the option `name`: decimal digits, with a minus sign before them where the range has negative numbers.
+    /// Reads the value of the option `name`: decimal digits, with a minus sign before them where
+    /// the range has negative numbers.
     static func integer<Number: FixedWidthInteger & Sendable>(
         _ name: String, _ range: ClosedRange<Number>
     ) -> @Sendable (String) throws -> Number {
@@ -22,11 +23,14 @@ enum NumberOption {
         integer(name, first...Position.positions.upperBound)
     }
 
-    static func rate(_ name: String, _ range: ClosedRange<Double>, _ unit: String) -> @Sendable (String) throws -> Double {
+    static func rate(_ name: String, _ range: ClosedRange<Double>, _ unit: String)
+        -> @Sendable (String) throws -> Double
+    {
         { text in
             guard let rate = Double(text), range.contains(rate) else {
                 throw ValidationError(
-                    "\(name) must be \(unit), a number from \(range.lowerBound) to \(range.upperBound), not \(quoted(text)).")
+                    "\(name) must be \(unit), a number from \(range.lowerBound) to \(range.upperBound), not \(quoted(text))."
+                )
             }
             return rate
         }

@@ -29,7 +29,8 @@ struct LedgerOptions: ParsableArguments {
 struct ProjectionOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "A folder of projections of your own; they add to the built-in ones or replace them by name.", valueName: "dir"))
+            "A folder of projections of your own; they add to the built-in ones or replace them by name.",
+            valueName: "dir"))
     var projections: String?
 
     func definitions() throws -> [ProjectionDefinition] { try ProjectionDefinition.all(in: projections) }
@@ -37,7 +38,8 @@ struct ProjectionOptions: ParsableArguments {
     func definition(named name: String) throws -> ProjectionDefinition {
         let all = try definitions()
         guard let definition = all.first(where: { $0.name == name }) else {
-            throw ValidationError("There is no projection \(name); there are: \(all.map(\.name).joined(separator: ", ")).")
+            throw ValidationError(
+                "There is no projection \(name); there are: \(all.map(\.name).joined(separator: ", ")).")
         }
         return definition
     }
@@ -49,7 +51,8 @@ extension LedgerSettings {
         guard let databaseURL else {
             throw Problem(
                 description:
-                    "DATABASE_URL is not set: set it, write it into .env, or start a ledger of your own with `jobledger up`")
+                    "DATABASE_URL is not set: set it, write it into .env, or start a ledger of your own with `jobledger up`"
+            )
         }
         return databaseURL.revealed
     }
@@ -57,7 +60,8 @@ extension LedgerSettings {
     func requireRedis() throws -> RedisConfiguration {
         guard let redisURL else {
             throw Problem(
-                description: "REDIS_URL is not set: set it, write it into .env, or start a ledger of your own with `jobledger up`"
+                description:
+                    "REDIS_URL is not set: set it, write it into .env, or start a ledger of your own with `jobledger up`"
             )
         }
         return try Self.redis(redisURL)
@@ -77,7 +81,8 @@ extension LedgerSettings {
             applicationName: "jobledger \(ledger)")
     }
 
-    /// Where Redis is, if there is one: looked at before anything is connected, for a malformed address is a mistake of usage.
+    /// Where Redis is, if there is one: looked at before anything is connected, for a malformed
+    /// address is a mistake of usage.
     func optionalRedis() throws -> RedisConfiguration? { try redisURL.map(Self.redis) }
 
     /// Runs `body` beside a feed.

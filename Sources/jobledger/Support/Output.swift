@@ -8,7 +8,8 @@ enum Output {
 
     /// Writes a document for programs, or a part of one that ends with a line.
     static func write(_ bytes: [UInt8]) throws {
-        try StandardOutput.write(isTerminal ? Array(String(decoding: bytes, as: UTF8.self).printableDocument.utf8) : bytes)
+        try StandardOutput.write(
+            isTerminal ? Array(String(decoding: bytes, as: UTF8.self).printableDocument.utf8) : bytes)
     }
 
     /// Writes one line for programs and hands it over at once, for a reader may be waiting for it.

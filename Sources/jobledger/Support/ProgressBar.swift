@@ -1,7 +1,8 @@
 import Diagnostics
 import Foundation
 
-/// A line on standard error that is redrawn in place: a bar, counts, the rate and the time left. Silent where nobody looks.
+/// A line on standard error that is redrawn in place: a bar, counts, the rate and the time left.
+/// Silent where nobody looks.
 struct ProgressBar {
     private let label: String
     private let unit: String

@@ -43,7 +43,8 @@ final class ReplayProgress: Sendable {
             let rate = elapsed > 0 ? Double(done - start.position) / elapsed : 0
             write(
                 Line(
-                    projection: projection, phase: state.phase, position: done, goal: goal, rate: rate > 0 ? rate.rounded() : nil,
+                    projection: projection, phase: state.phase, position: done, goal: goal,
+                    rate: rate > 0 ? rate.rounded() : nil,
                     etaSeconds: rate > 0 ? (Double(goal - done) / rate).rounded() : nil))
         }
     }

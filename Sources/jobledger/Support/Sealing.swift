@@ -33,7 +33,8 @@ extension LedgerSettings {
             url: try requireDatabaseURL(), ledger: ledger, logger: logger)
     }
 
-    /// The key that checks: from a file, or else as the settings have it, or as it follows from the key that seals.
+    /// The key that checks: from a file, or else as the settings have it, or as it follows from the
+    /// key that seals.
     func verifierKey(_ file: String?) throws -> VerifierKey? {
         if let file { return try KeyFile.verifier(at: file) }
         if let sealVerifier {
@@ -58,9 +59,12 @@ extension LedgerSettings {
 }
 
 extension LedgerSettings {
-    /// The sealer of an `up`, with the key of the settings or one in its directory, which it makes for the present epoch. Without a
-    /// sealer where the ledger is sealed by a key that is not here: to go on with another is for people to decide.
-    func prepareSeal(_ directory: DataDirectory, logger: Logger) async throws -> (sealer: Sealer?, verifier: VerifierKey?) {
+    /// The sealer of an `up`, with the key of the settings or one in its directory, which it makes
+    /// for the present epoch. Without a sealer where the ledger is sealed by a key that is not
+    /// here: to go on with another is for people to decide.
+    func prepareSeal(_ directory: DataDirectory, logger: Logger) async throws -> (
+        sealer: Sealer?, verifier: VerifierKey?
+    ) {
         if let sealKey {
             return (try sealer(logger: logger), try KeyFile.verifier(at: sealKey.path, shownAs: sealKey.description))
         }
@@ -87,7 +91,8 @@ extension DataDirectory {
     /// The key that seals; beside it is what was signed with it.
     var sealKey: URL { URL(fileURLWithPath: path).appending(path: "seal.key") }
 
-    /// Whether there is a key of this name. One of an epoch that is over, or of another ledger, is put aside.
+    /// Whether there is a key of this name. One of an epoch that is over, or of another ledger, is
+    /// put aside.
     /// - Parameter lastUsed: the name of the key that the ledger was sealed with last.
     func hasSealKey(named name: ExactText, lastUsed: ExactText?, logger: Logger) throws -> Bool {
         let path = sealKey.path

@@ -2,8 +2,8 @@ import BlockingIO
 import EmbeddedServices
 import Logging
 
-/// Starts a server again when it ends while we run, for as long as it takes: what kept it down, a full disk say, may last, and the rest of us
-/// answers meanwhile that it is away.
+/// Starts a server again when it ends while we run, for as long as it takes: what kept it down, a
+/// full disk say, may last, and the rest of us answers meanwhile that it is away.
 struct ServerRestarts: Sendable {
     let name: String
     let logger: Logger

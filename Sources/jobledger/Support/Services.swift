@@ -35,12 +35,14 @@ extension LedgerSettings {
         try await group.run()
     }
 
-    /// Does not begin with a ledger whose roles have been left behind. One that cannot be reached, or asked, yet is for the services to wait for.
+    /// Does not begin with a ledger whose roles have been left behind. One that cannot be reached,
+    /// or asked, yet is for the services to wait for.
     private func checkRights(_ logger: Logger) async throws {
         let connection: PostgresConnection
         do {
             connection = try await PostgresConnection.connect(
-                EventStore.configuration(url: try requireDatabaseURL(), ledger: ledger, applicationName: "jobledger start"))
+                EventStore.configuration(
+                    url: try requireDatabaseURL(), ledger: ledger, applicationName: "jobledger start"))
         } catch let error as PostgresError where error.isRetriable {
             return logger.warning("the ledger cannot be reached yet", metadata: ["error": "\(error)"])
         }
@@ -49,7 +51,8 @@ extension LedgerSettings {
             await connection.close()
         } catch let error as PostgresError {
             await connection.close()
-            logger.warning("whether the ledger's roles are complete could not be asked", metadata: ["error": "\(error)"])
+            logger.warning(
+                "whether the ledger's roles are complete could not be asked", metadata: ["error": "\(error)"])
         } catch {
             await connection.close()
             throw error
@@ -66,7 +69,9 @@ extension LedgerSettings {
     }
 
     /// Of the projections whose rows depend on one job each; the others are named as left out.
-    func driftChecks(_ definitions: [ProjectionDefinition], jobsPerSecond: Double, logger: Logger) throws -> [any Service] {
+    func driftChecks(_ definitions: [ProjectionDefinition], jobsPerSecond: Double, logger: Logger) throws
+        -> [any Service]
+    {
         let store = try store()
         return definitions.compactMap { definition in
             guard definition.key == .stream else {

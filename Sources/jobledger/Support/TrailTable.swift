@@ -45,7 +45,8 @@ enum TrailTable {
     private static let widest = 28
     private static let widestDetail = 60
 
-    /// Columns as wide as what is in them; the detail is last, and those that have nothing anywhere are left out.
+    /// Columns as wide as what is in them; the detail is last, and those that have nothing anywhere
+    /// are left out.
     static func lines(_ entries: [TrailEntry]) -> [String] {
         guard !entries.isEmpty else { return [] }
         var columns: [(name: String, cells: [String])] = [
@@ -80,7 +81,8 @@ enum TrailTable {
     // MARK: CSV
 
     private static let names = [
-        "position", "event_id", "recorded_at", "occurred_at", "actor", "job", "version", "type", "correlation_id", "causation_id",
+        "position", "event_id", "recorded_at", "occurred_at", "actor", "job", "version", "type", "correlation_id",
+        "causation_id",
         "source", "detail",
     ]
 
@@ -97,7 +99,8 @@ enum TrailTable {
         return ([names.joined(separator: ",")] + lines).joined(separator: "\r\n") + "\r"
     }
 
-    /// Somebody's text. A spreadsheet would compute what begins like a formula: it gets an apostrophe, which spreadsheets hide.
+    /// Somebody's text. A spreadsheet would compute what begins like a formula: it gets an
+    /// apostrophe, which spreadsheets hide.
     static func cell(_ text: String?) -> String {
         guard var text, let first = text.unicodeScalars.first else { return "" }
         if "=+-@\t\r".unicodeScalars.contains(first) { text = "'" + text }

@@ -21,7 +21,9 @@ extension EndToEnd {
 
         private static func fill(_ user: UserLedger) async throws {
             for (job, actor) in [("a", "ada"), ("b", "bob")] {
-                #expect(try await user.run("append", job, "queued", "--data", #"{"name": "x"}"#, "--actor", actor).code == 0)
+                #expect(
+                    try await user.run("append", job, "queued", "--data", #"{"name": "x"}"#, "--actor", actor).code == 0
+                )
             }
             let failed = try await user.run(
                 "append", "a", "failed", "--data", #"{"error": "out of memory"}"#, "--actor", "eve", "--json")
@@ -53,7 +55,9 @@ extension EndToEnd {
                 let proof = try await user.run("audit", "prove", "3", "--out", file("failed.tlog-proof"))
                 #expect(proof.code == 0 && proof.errors.contains("position 3"), "\(proof)")
                 // Nothing but the file and the key: no ledger.
-                let check = try await Program.jobledger.run(["audit", "check", file("failed.tlog-proof"), "--key", file("vkey")])
+                let check = try await Program.jobledger.run([
+                    "audit", "check", file("failed.tlog-proof"), "--key", file("vkey"),
+                ])
                 #expect(check.code == 0, "\(check)")
                 #expect(check.output.contains("job a, version 2: failed by eve"), "\(check)")
                 #expect(check.output.contains("out of memory"))
@@ -72,13 +76,20 @@ extension EndToEnd {
                 let open = try await user.run("audit", "check", file("b.tlog-proof"), "--whole")
                 #expect(open.code == 1 && open.errors.contains("had not ended by position 2"), "\(open)")
                 // With hashes in place of what is nobody's business.
-                let withheld = try await user.run("audit", "prove", "3", "--withhold", "--out", file("withheld.tlog-proof"))
+                let withheld = try await user.run(
+                    "audit", "prove", "3", "--withhold", "--out", file("withheld.tlog-proof"))
                 #expect(withheld.code == 0, "\(withheld)")
                 let text = try String(contentsOfFile: file("withheld.tlog-proof"), encoding: .utf8)
                 let extra = try #require(text.split(separator: "\n").first { $0.hasPrefix("extra ") }?.dropFirst(6))
-                #expect(!String(decoding: try #require(Data(base64Encoded: String(extra))), as: UTF8.self).contains("memory"))
-                #expect(try await user.run("audit", "check", file("withheld.tlog-proof")).output.contains("withheld, SHA-256"))
-                #expect(try await PythonTools.checkSeal("proof", file("withheld.tlog-proof"), "--key", file("vkey")).code == 0)
+                #expect(
+                    !String(decoding: try #require(Data(base64Encoded: String(extra))), as: UTF8.self).contains(
+                        "memory"))
+                #expect(
+                    try await user.run("audit", "check", file("withheld.tlog-proof")).output.contains(
+                        "withheld, SHA-256"))
+                #expect(
+                    try await PythonTools.checkSeal("proof", file("withheld.tlog-proof"), "--key", file("vkey")).code
+                        == 0)
 
                 #expect(try await user.run("audit", "verify").code == 0)
                 try await Self.tamper(
@@ -101,7 +112,8 @@ extension EndToEnd {
             }
         }
 
-        @Test("checkpoints outside the database catch a history that was rewritten, with the seal") func witnesses() async throws
+        @Test("checkpoints outside the database catch a history that was rewritten, with the seal") func witnesses()
+            async throws
         {
             try await Self.with { user, directory in
                 func file(_ name: String) -> String { directory.appending(path: name).path }
@@ -114,15 +126,19 @@ extension EndToEnd {
                 #expect(try await user.run("tail", "--until-head", "--witness", file("seen")).lines.count == 3)
                 #expect(try await user.run("append", "b", "finished").code == 0)
                 try await Self.seal(user)
-                let update = try await user.run("audit", "consistency", "--from", file("anchor"), "--out", file("update"))
+                let update = try await user.run(
+                    "audit", "consistency", "--from", file("anchor"), "--out", file("update"))
                 #expect(update.code == 0, "\(update)")
                 let continues = try await user.run("audit", "check", file("update"), "--after", file("anchor"))
                 #expect(
-                    continues.code == 0 && continues.output.contains("the log of 4 events continues that of 3"), "\(continues)")
+                    continues.code == 0 && continues.output.contains("the log of 4 events continues that of 3"),
+                    "\(continues)")
                 let other = try await PythonTools.checkSeal(
                     "update", file("update"), "--after", file("anchor"), "--key", file("vkey"))
                 #expect(other.code == 0, "\(other)")
-                #expect(try await user.run("audit", "verify", "--against", file("anchor"), "--against", file("seen")).code == 0)
+                #expect(
+                    try await user.run("audit", "verify", "--against", file("anchor"), "--against", file("seen")).code
+                        == 0)
                 #expect(try await user.run("audit", "tiles", file("tiles")).code == 0)
                 #expect(try await PythonTools.checkSeal("tiles", file("tiles"), "--key", file("vkey")).code == 0)
                 #expect(try await user.run("tail", "--until-head", "--witness", file("seen")).code == 0)
@@ -194,7 +210,9 @@ extension EndToEnd {
                     #expect(anchored.code == 1 && !anchored.output.contains("has the checkpoint"), "\(anchored)")
                     let reason = status == "204" ? "does not give it back" : "answers PUT with \(status)"
                     #expect(anchored.errors.contains(reason), "\(anchored)")
-                    #expect(anchored.errors.contains("a redirect, which is not followed") == (status != "204"), "\(anchored)")
+                    #expect(
+                        anchored.errors.contains("a redirect, which is not followed") == (status != "204"),
+                        "\(anchored)")
                 } catch {
                     await server.kill()
                     throw error
@@ -250,13 +268,15 @@ extension EndToEnd {
                     let lines = (0..<250).map {
                         #"{"job":"many-\#(batch)-\#($0)","type":"queued","data":{"name":"x"}}"#
                     }
-                    let appended = try await user.run("append", "--file", "-", input: Data(lines.joined(separator: "\n").utf8))
+                    let appended = try await user.run(
+                        "append", "--file", "-", input: Data(lines.joined(separator: "\n").utf8))
                     #expect(appended.code == 0, "\(appended)")
                     try await Self.seal(user)
                 }
                 try await ServiceProcess.with(user) { service in
                     let tiles = try await PythonTools.checkSeal(
-                        "tiles", service.url + "/v1/audit", "--key", file("vkey"), environment: ["JOBLEDGER_TOKEN": service.token]
+                        "tiles", service.url + "/v1/audit", "--key", file("vkey"),
+                        environment: ["JOBLEDGER_TOKEN": service.token]
                     )
                     #expect(tiles.code == 0 && tiles.output.contains("753 events"), "\(tiles)")
                     let (status, proof) = try await service.ask("GET", "/v1/audit/proof?event=3")
@@ -271,10 +291,12 @@ extension EndToEnd {
 
         @Test("up seals, and tells how far it is") func up() async throws {
             try await UpProcess.with { up in
-                #expect(try await up.run("append", "a", "queued", "--data", #"{"name": "x"}"#, "--actor", "ada").code == 0)
+                #expect(
+                    try await up.run("append", "a", "queued", "--data", #"{"name": "x"}"#, "--actor", "ada").code == 0)
                 try await until("the event is sealed") {
                     let seal = try await up.run("status", "--json").json()["seal"]
-                    return seal?["position"] == 1 && seal?["lag"] == 0 && seal?["active"] == true && seal?["state"] == "running"
+                    return seal?["position"] == 1 && seal?["lag"] == 0 && seal?["active"] == true
+                        && seal?["state"] == "running"
                 }
                 #expect(try await up.run("status").output.contains("seal        at 1, 0 behind, running"))
                 let verified = try await up.run("audit", "verify")

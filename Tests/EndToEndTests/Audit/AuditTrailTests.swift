@@ -12,7 +12,8 @@ extension EndToEnd {
                 #expect(outcome.code == 0, "\(outcome)")
             }
             try await append(
-                "sma", "queued", "--data", #"{"name": "=SMA, \"fast\"", "total": 4}"#, "--actor", "ada", "--correlation-id",
+                "sma", "queued", "--data", #"{"name": "=SMA, \"fast\"", "total": 4}"#, "--actor", "ada",
+                "--correlation-id",
                 "req-7",
                 "--source", "notebook")
             try await append("sma", "progress", "--data", #"{"completed": 1}"#, "--actor", "w-1")
@@ -40,16 +41,22 @@ extension EndToEnd {
                     let outcome = try await Program.jobledger.run(
                         ["audit", "events", "--json"] + arguments, environment: user.environment)
                     #expect(
-                        try outcome.jsonLines().compactMap { $0["position"]?.integer } == positions, "\(arguments): \(outcome)")
+                        try outcome.jsonLines().compactMap { $0["position"]?.integer } == positions,
+                        "\(arguments): \(outcome)")
                 }
-                for wrong in [["--type", "x"], ["--limit", "0"], ["--from", "soon"], ["--format", "xml"], ["--after", "0"]] {
-                    let outcome = try await Program.jobledger.run(["audit", "events"] + wrong, environment: user.environment)
+                for wrong in [
+                    ["--type", "x"], ["--limit", "0"], ["--from", "soon"], ["--format", "xml"], ["--after", "0"],
+                ] {
+                    let outcome = try await Program.jobledger.run(
+                        ["audit", "events"] + wrong, environment: user.environment)
                     #expect(outcome.code == 2, "\(wrong): \(outcome)")
                 }
                 let csv = try await user.run("audit", "events", "--job", "sma", "--format", "csv", "--oldest")
                 let lines = csv.output.components(separatedBy: "\r\n")
                 #expect(lines.count == 6 && lines.last == "", "\(csv)")
-                #expect(lines[0].hasPrefix("position,event_id,recorded_at") && lines[1].contains(#","'=SMA, ""fast"""#), "\(csv)")
+                #expect(
+                    lines[0].hasPrefix("position,event_id,recorded_at") && lines[1].contains(#","'=SMA, ""fast"""#),
+                    "\(csv)")
 
                 let why = try await user.run("audit", "why", "4")
                 #expect(
@@ -61,12 +68,14 @@ extension EndToEnd {
                 #expect(try await user.run("audit", "why", "x").code == 2)
 
                 let actor = try await user.run("audit", "actor", "w-1")
-                #expect(actor.output.contains("w-1: 3 events") && actor.output.contains("2 progress, 1 failed"), "\(actor)")
+                #expect(
+                    actor.output.contains("w-1: 3 events") && actor.output.contains("2 progress, 1 failed"), "\(actor)")
                 #expect(try await user.run("audit", "actor", "nobody").code == 1)
 
                 let job = try await user.run("audit", "job", "sma")
                 #expect(
-                    job.output.contains("sma: 4 events, by ada, w-1") && job.output.contains("progress ×2 by w-1: 2 done"),
+                    job.output.contains("sma: 4 events, by ada, w-1")
+                        && job.output.contains("progress ×2 by w-1: 2 done"),
                     "\(job)")
                 #expect(job.output.contains("it failed at position 4"), "\(job)")
                 #expect(try await user.run("audit", "job", "none").code == 1)
@@ -91,7 +100,8 @@ extension EndToEnd {
                     whole.code == 0 && whole.output.contains("4 of them are this job's, and no others: its whole life"),
                     "\(whole)")
                 let open = try await user.run("audit", "job", "rsi", "--prove", "--json").json()
-                #expect(open["proof"]?["whole"] == false && open["proof"]?["events"] == 1 && open["proof"]?["sealed"] == 5)
+                #expect(
+                    open["proof"]?["whole"] == false && open["proof"]?["events"] == 1 && open["proof"]?["sealed"] == 5)
                 // Hidden from its index: another job's name, in the table alone.
                 let hidden = try await user.psql(
                     "ALTER TABLE \(user.ledger.name).events DISABLE TRIGGER ALL; UPDATE \(user.ledger.name).events SET stream_id = 'other' WHERE position = 3"
@@ -118,7 +128,8 @@ extension EndToEnd {
                     #expect(told.output.contains("already_queued") && told.output.contains("eve, token"), "\(told)")
                     #expect(told.output.contains("queued of a"), "\(told)")
                     let none = try await user.run("audit", "refusals", "--code", "too_large")
-                    #expect(none.code == 0 && none.output == "" && none.errors.contains("nothing was refused"), "\(none)")
+                    #expect(
+                        none.code == 0 && none.output == "" && none.errors.contains("nothing was refused"), "\(none)")
                 }
             }
         }

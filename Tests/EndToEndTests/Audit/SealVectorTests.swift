@@ -5,7 +5,8 @@ import Testing
 import TransparencyLog
 
 extension EndToEnd {
-    /// Trees, checkpoints, tiles and proofs, checked by `scripts/check-seal`, which knows the specifications and none of our code.
+    /// Trees, checkpoints, tiles and proofs, checked by `scripts/check-seal`, which knows the
+    /// specifications and none of our code.
     @Suite("checked by other code") struct SealVectorTests {
         /// 0 to 300, and around the powers of two up to a million.
         private static let sizes =
@@ -24,7 +25,8 @@ extension EndToEnd {
             defer { try? FileManager.default.removeItem(at: directory) }
             func write(_ data: Data, _ name: String) throws {
                 let file = directory.appending(path: name)
-                try FileManager.default.createDirectory(at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
+                try FileManager.default.createDirectory(
+                    at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
                 try data.write(to: file)
             }
             let seed = UInt64.random(in: .min ... .max)
@@ -48,16 +50,20 @@ extension EndToEnd {
                 let indexes =
                     size <= 20
                     ? Array(0..<size)
-                    : [0, 1, size / 2, size - 2, size - 1] + (0..<5).map { _ in Int.random(in: 0..<size, using: &generator) }
+                    : [0, 1, size / 2, size - 2, size - 1]
+                        + (0..<5).map { _ in Int.random(in: 0..<size, using: &generator) }
                 for index in indexes {
-                    vector.inclusion["\(index)"] = try hashes(InclusionProof.ranges(index: Int64(index), size: Int64(size)))
+                    vector.inclusion["\(index)"] = try hashes(
+                        InclusionProof.ranges(index: Int64(index), size: Int64(size)))
                 }
                 let olds =
                     size <= 20
                     ? Array(0...size)
-                    : [0, 1, size / 2, size - 1, size] + (0..<5).map { _ in Int.random(in: 0...size, using: &generator) }
+                    : [0, 1, size / 2, size - 1, size]
+                        + (0..<5).map { _ in Int.random(in: 0...size, using: &generator) }
                 for old in olds {
-                    vector.consistency["\(old)"] = try hashes(ConsistencyProof.ranges(old: Int64(old), new: Int64(size)))
+                    vector.consistency["\(old)"] = try hashes(
+                        ConsistencyProof.ranges(old: Int64(old), new: Int64(size)))
                 }
                 lines.append(String(decoding: try encoder.encode(vector), as: UTF8.self))
                 if size == Self.sizes.last { try write(Data(checkpoint.text.utf8), "checkpoint") }

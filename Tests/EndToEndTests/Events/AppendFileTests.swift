@@ -26,8 +26,10 @@ extension EndToEnd {
                 + Data("\"}}\n".utf8)  // 5
             file += lines(
                 [
-                    #"{"job":"a","type":"progress","data":{"completed":1},"event_id":"\#(id)","metadata":{"actor":"ada"}}"#,  // 6
-                    #"{"job":"a","type":"progress","data":{"completed":1},"event_id":"\#(id)","metadata":{"actor":"ada"}}"#,  // 7
+                    // 6
+                    #"{"job":"a","type":"progress","data":{"completed":1},"event_id":"\#(id)","metadata":{"actor":"ada"}}"#,
+                    // 7
+                    #"{"job":"a","type":"progress","data":{"completed":1},"event_id":"\#(id)","metadata":{"actor":"ada"}}"#,
                     " \t\r",  // 8
                     #"{"job":"nobody","type":"progress","data":{"completed":1}}"#,  // 9
                     #"{"job":"a","type":"progress","data":{"message":"\#(tooLong)"}}"#,  // 10
@@ -35,14 +37,16 @@ extension EndToEnd {
                     #"{"type":"progress","data":{"completed":1}}"#,  // 12
                     #"{"job":"a","type":"progress","data":{"completed":1},"event_id":"7"}"#,  // 13
                     #"{"job":"b\u0000","type":"queued","data":{"name":"x"}}"#,  // 14
-                    #"{"job":"a","type":"finished","data":{},"expected_version":2,"occurred_at":"2026-11-23T20:45:00Z"}"#,  // 15
+                    // 15
+                    #"{"job":"a","type":"finished","data":{},"expected_version":2,"occurred_at":"2026-11-23T20:45:00Z"}"#,
                     #"{"job":"a","type":"progress","data":{"completed":1}}"#,  // 16
                 ], end: "")
             return file
         }
 
         private static let refused: [JSONValue] = [
-            "3 invalid_event", "4 invalid_event", "5 invalid_event", "9 unknown_job", "10 too_large", "11 invalid_event",
+            "3 invalid_event", "4 invalid_event", "5 invalid_event", "9 unknown_job", "10 too_large",
+            "11 invalid_event",
             "12 invalid_event", "13 invalid_event", "14 invalid_event", "16 already_ended",
         ]
 
@@ -58,7 +62,9 @@ extension EndToEnd {
                 let answer = try outcome.json()
                 #expect(answer["appended"] == 3)
                 #expect(answer["duplicates"] == 1)
-                let refused = answer["refused"]?.elements.map { "\($0["line"]?.integer ?? 0) \($0["code"]?.text ?? "")" }
+                let refused = answer["refused"]?.elements.map {
+                    "\($0["line"]?.integer ?? 0) \($0["code"]?.text ?? "")"
+                }
                 #expect(refused == Self.refused.compactMap(\.text), "\(outcome)")
                 #expect(answer["refused"]?.elements.allSatisfy { $0["message"]?.text?.isEmpty == false } == true)
                 let types = try await user.run("history", "a", "--json").jsonLines().compactMap { $0["type"]?.text }
@@ -71,7 +77,8 @@ extension EndToEnd {
                 let outcome = try await user.run("append", "--file", "-", input: Self.mixed)
                 #expect(outcome.code == 1)
                 #expect(outcome.output == "3 appended, 1 duplicates, 10 refused\n")
-                #expect(outcome.errors.contains("line 9: refused: unknown_job: job \"nobody\" has no events"), "\(outcome)")
+                #expect(
+                    outcome.errors.contains("line 9: refused: unknown_job: job \"nobody\" has no events"), "\(outcome)")
             }
         }
 
@@ -97,7 +104,8 @@ extension EndToEnd {
         @Test("of more than one batch, sent again, changes nothing") func retry() async throws {
             try await UserLedger.with { user in
                 let events = (0..<2500).map { number in
-                    let id = "0190b0c8-6f2a-7000-8000-\(String(repeating: "0", count: 12 - String(number).count))\(number)"
+                    let id =
+                        "0190b0c8-6f2a-7000-8000-\(String(repeating: "0", count: 12 - String(number).count))\(number)"
                     return #"{"job":"job \#(number)","type":"queued","data":{"name":"x"},"event_id":"\#(id)"}"#
                 }
                 let first = try await user.run("append", "--file", "-", "--json", input: Self.lines(events))
@@ -110,12 +118,14 @@ extension EndToEnd {
             }
         }
 
-        /// Killed with batches under way: what was committed stays, what was not leaves no trace, and the next run does the rest.
+        /// Killed with batches under way: what was committed stays, what was not leaves no trace,
+        /// and the next run does the rest.
         @Test("killed on the way, goes on where it was") func killed() async throws {
             try await UserLedger.with { user in
                 let count = 60_000
                 let events = (0..<count).map { number in
-                    let id = "0190b0c8-6f2a-7000-8000-\(String(repeating: "0", count: 12 - String(number).count))\(number)"
+                    let id =
+                        "0190b0c8-6f2a-7000-8000-\(String(repeating: "0", count: 12 - String(number).count))\(number)"
                     return number == 0
                         ? #"{"job":"a","type":"queued","data":{"name":"x"},"event_id":"\#(id)"}"#
                         : #"{"job":"a","type":"progress","data":{"completed":\#(number)},"event_id":"\#(id)"}"#
@@ -130,9 +140,11 @@ extension EndToEnd {
                 let answer = try again.json()
                 let (appended, duplicates) = (answer["appended"]?.integer ?? 0, answer["duplicates"]?.integer ?? 0)
                 #expect(appended + duplicates == count && duplicates >= 5_000 && appended > 0, "\(answer)")
-                // Every line once, in the file's order: its number is its position, and what progress says.
+                // Every line once, in the file's order: its number is its position, and what
+                // progress says.
                 let astray = try await user.psql(
-                    "SELECT count(*) FROM \(user.ledger.name.text).events WHERE position <> version OR completed <> position - 1")
+                    "SELECT count(*) FROM \(user.ledger.name.text).events WHERE position <> version OR completed <> position - 1"
+                )
                 #expect(astray.output == "0\n", "\(astray)")
                 #expect(try await user.ledger.store.head() == Position(count))
             }

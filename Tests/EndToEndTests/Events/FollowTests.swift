@@ -6,7 +6,8 @@ import Testing
 
 extension EndToEnd {
     @Suite("tail") struct TailTests {
-        /// Six events of two jobs: a queued, b queued, a progress, a progress, b failed, a finished.
+        /// Six events of two jobs: a queued, b queued, a progress, a progress, b failed, a
+        /// finished.
         private static func fill(_ ledger: TestLedger) async throws {
             try await ledger.queue("a", total: 9)
             try await ledger.queue("b")
@@ -38,7 +39,9 @@ extension EndToEnd {
                     let outcome = try await Program.jobledger.run(
                         ["tail", "--until-head", "--json"] + arguments, environment: user.environment)
                     #expect(outcome.code == 0)
-                    #expect(try outcome.jsonLines().compactMap { $0["position"]?.text } == positions, "\(arguments): \(outcome)")
+                    #expect(
+                        try outcome.jsonLines().compactMap { $0["position"]?.text } == positions,
+                        "\(arguments): \(outcome)")
                 }
             }
         }

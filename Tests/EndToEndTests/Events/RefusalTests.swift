@@ -9,7 +9,8 @@ extension EndToEnd {
         static let taken = "0190b0c8-6f2a-7000-8000-000000000001"
         private static let large: URL = {
             let file = TestServers.directory("large.json")
-            try? FileManager.default.createDirectory(at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
+            try? FileManager.default.createDirectory(
+                at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
             try? Data(#"{"completed":1,"message":"\#(String(repeating: "x", count: 9 << 20))"}"#.utf8).write(to: file)
             return file
         }()
@@ -31,13 +32,15 @@ extension EndToEnd {
         func refuses(code: String, arguments: [String]) async throws {
             try await UserLedger.with { user in
                 let store = user.ledger.store
-                let queued = NewEvent(type: "queued", data: #"{"name":"test","total":5}"#, id: EventID(uuidString: Self.taken)!)
+                let queued = NewEvent(
+                    type: "queued", data: #"{"name":"test","total":5}"#, id: EventID(uuidString: Self.taken)!)
                 _ = try await store.append(queued, to: "open")
                 try await user.ledger.queue("ended")
                 _ = try await store.append(NewEvent(type: "failed", data: #"{"error":"x"}"#), to: "ended")
                 let before = try await user.run("tail", "--until-head", "--json").output
 
-                let answer = try await Program.jobledger.run(["append"] + arguments + ["--json"], environment: user.environment)
+                let answer = try await Program.jobledger.run(
+                    ["append"] + arguments + ["--json"], environment: user.environment)
                 #expect(answer.code == 1, "\(answer)")
                 let json = try answer.json()
                 #expect(json.members == ["error"])

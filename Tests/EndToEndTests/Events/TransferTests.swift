@@ -8,19 +8,22 @@ import Testing
 
 extension EndToEnd {
     @Suite("export and import") struct TransferTests {
-        /// A copy elsewhere, killed again and again while it is made, ends with the same log, and rebuilding gives the same digests.
+        /// A copy elsewhere, killed again and again while it is made, ends with the same log, and
+        /// rebuilding gives the same digests.
         @Test("make the same ledger elsewhere, also when killed") func copy() async throws {
             try await UserLedger.with { user in
                 let jobs = (0..<150).map { "job \($0)" }
                 func append(_ type: String, _ data: String) async throws {
                     let answers = try await user.ledger.store.append(
-                        jobs.map { AppendRequest(job: $0, events: [NewEvent(type: type, data: data)]) }, timeout: .seconds(60))
+                        jobs.map { AppendRequest(job: $0, events: [NewEvent(type: type, data: data)]) },
+                        timeout: .seconds(60))
                     for answer in answers { _ = try answer.get() }
                 }
                 try await append("queued", "{\"name\":\"line\\nfeed\",\n \"total\":60}")
                 for completed in 1...50 {
                     try await append(
-                        "progress", #"{"completed":\#(completed),"runs":[{"run_index":\#(completed),"metrics":{"m":1.50}}]}"#)
+                        "progress",
+                        #"{"completed":\#(completed),"runs":[{"run_index":\#(completed),"metrics":{"m":1.50}}]}"#)
                 }
                 try await append("finished", "{}")
                 let head = try await user.ledger.store.head()
@@ -53,7 +56,8 @@ extension EndToEnd {
                     for projection in ["batch_jobs", "batch_job_runs", "daily_job_stats", "audit_log"] {
                         var digests: Set<String> = []
                         for ledger in [user, copy] {
-                            digests.insert(try await ledger.run("rebuild", projection, "--json").json()["digest"]?.text ?? "none")
+                            digests.insert(
+                                try await ledger.run("rebuild", projection, "--json").json()["digest"]?.text ?? "none")
                         }
                         #expect(digests.count == 1 && !digests.contains("none"), "\(projection)")
                     }
@@ -69,7 +73,8 @@ extension EndToEnd {
         }
 
         /// In a `/dev` of the test's own, for that of the machine is everybody's.
-        @Test("write into a device, and leave it one", .enabled("another /dev takes root") { geteuid() == 0 }) func devices()
+        @Test("write into a device, and leave it one", .enabled("another /dev takes root") { geteuid() == 0 })
+        func devices()
             async throws
         {
             try await UserLedger.with { user in
@@ -83,7 +88,8 @@ extension EndToEnd {
                         """
                     let unshare = Program(path: try Programs.find("unshare", package: "util-linux"))
                     return try await unshare.run(
-                        ["--mount", "/bin/sh", "-c", nodes, Program.jobledger.path] + arguments, environment: user.environment)
+                        ["--mount", "/bin/sh", "-c", nodes, Program.jobledger.path] + arguments,
+                        environment: user.environment)
                 }
                 // Standard output by another name: nothing but the log goes there.
                 let same = try await export("--out", "/dev/stdout")
@@ -104,7 +110,8 @@ extension EndToEnd {
                 let moment = try await user.ledger.store.page(EventQuery())[1].recordedAt.description
                 let lines = try await user.run("export", "--from", "2", "--to", "2").lines
                 #expect(
-                    lines.count == 3 && lines[1].contains(#""position":2,"#) && lines[2].hasPrefix(#"{"count":1,"sha256":""#),
+                    lines.count == 3 && lines[1].contains(#""position":2,"#)
+                        && lines[2].hasPrefix(#"{"count":1,"sha256":""#),
                     "\(lines)")
                 let timed = try await user.run("export", "--from", moment, "--to", moment).lines
                 #expect(timed.dropFirst() == lines.dropFirst() || timed.count > 3)
@@ -114,7 +121,8 @@ extension EndToEnd {
                 let directory = try makeDirectory("out")
                 for out in [directory.path, ""] {
                     for command in [["export"], ["audit", "consistency", "--from", "1"]] {
-                        let refused = try await Program.jobledger.run(command + ["--out", out], environment: user.environment)
+                        let refused = try await Program.jobledger.run(
+                            command + ["--out", out], environment: user.environment)
                         #expect(refused.code != 0, "\(refused)")
                     }
                 }

@@ -68,8 +68,10 @@ extension EndToEnd {
                 [
                     "--silent", "--max-time", "60", "-o", "/dev/null", "-w", "%{http_code}", "-H",
                     "Authorization: Bearer \(token)",
-                    "-H", "Content-Type: application/json", "--data-binary", "@-", "\(service)/v1/jobs/\(UUID())/events",
-                ], input: Data(#"{"type":"queued","data":{"name":"x","filling":"\#(filling)"}}"#.utf8), within: .seconds(90))
+                    "-H", "Content-Type: application/json", "--data-binary", "@-",
+                    "\(service)/v1/jobs/\(UUID())/events",
+                ], input: Data(#"{"type":"queued","data":{"name":"x","filling":"\#(filling)"}}"#.utf8),
+                within: .seconds(90))
             return Int(outcome.output)
         }
     }

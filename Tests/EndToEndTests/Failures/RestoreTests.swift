@@ -31,7 +31,9 @@ extension EndToEnd {
                 for command in [["relay"], ["project"], ["serve"]] {
                     let refused = try await Program.jobledger.run(command, environment: there.environment)
                     #expect(refused.code == 1, "\(command): \(refused)")
-                    #expect(refused.errors.contains("the role \(user.ledger.name)_owner, and all that it may do"), "\(refused)")
+                    #expect(
+                        refused.errors.contains("the role \(user.ledger.name)_owner, and all that it may do"),
+                        "\(refused)")
                     #expect(refused.errors.contains("the policy leases_of_relay ON leases"), "\(refused)")
                     #expect(refused.errors.contains("jobledger migrate gives it back"), "\(refused)")
                 }

@@ -24,7 +24,8 @@ extension EndToEnd {
             }
         }
 
-        /// Whoever stands by asks every half of a renewal. What a busy machine adds to that is its own.
+        /// Whoever stands by asks every half of a renewal. What a busy machine adds to that is its
+        /// own.
         @Test("by its settings") func settings() {
             #expect(Lease.duration + Lease.renewal / 2 < .seconds(5))
         }
@@ -40,7 +41,8 @@ extension EndToEnd {
 
                     await first.kill()
                     try await user.ledger.queue("after")
-                    // The second begins behind the checkpoint, which may be a little behind what was published.
+                    // The second begins behind the checkpoint, which may be a little behind what
+                    // was published.
                     while try await nextPosition(&items) != "2" {}
                 }
             }
@@ -78,7 +80,8 @@ extension EndToEnd {
             var fence: Int64
         }
 
-        @Test("not from a projector whose fold takes longer than the lease lasts, until that one is killed") func longFold()
+        @Test("not from a projector whose fold takes longer than the lease lasts, until that one is killed")
+        func longFold()
             async throws
         {
             let isAtWork: @Sendable (JSONValue) -> Bool = { status in
@@ -105,7 +108,8 @@ extension EndToEnd {
                     let before = try await holding()
                     try await connection.execute(
                         script:
-                            "CREATE TEMPORARY TABLE began AS SELECT expires_at FROM leases WHERE name = 'projection:batch_jobs'")
+                            "CREATE TEMPORARY TABLE began AS SELECT expires_at FROM leases WHERE name = 'projection:batch_jobs'"
+                    )
                     // Three leases have gone by since, and only renewals move this.
                     try await until("the lease is renewed and renewed") {
                         let isRenewed: Bool = try await connection.query(

@@ -3,7 +3,8 @@ import LedgerTesting
 import Testing
 
 extension EndToEnd {
-    /// The example service: what it tells, it tells once, over restarts of its own and of the service.
+    /// The example service: what it tells, it tells once, over restarts of its own and of the
+    /// service.
     @Suite struct AlertsTests {
         private static let alerts = Program(
             path: URL(filePath: Program.jobledger.path).deletingLastPathComponent().appending(path: "alerts").path)

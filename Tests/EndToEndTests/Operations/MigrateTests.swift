@@ -31,8 +31,12 @@ extension EndToEnd {
                 #expect(try names(try await migrate("--json", in: environment), "applied") == all)
                 #expect(try names(try await migrate("up", "--json", in: environment), "applied") == [])
                 #expect(
-                    try await migrate("up", in: environment).output == "nothing to do: all \(all.count) migrations are applied\n")
-                #expect(try await migrate("status", "--json", in: environment).jsonLines().allSatisfy { $0["applied"] == true })
+                    try await migrate("up", in: environment).output
+                        == "nothing to do: all \(all.count) migrations are applied\n")
+                #expect(
+                    try await migrate("status", "--json", in: environment).jsonLines().allSatisfy {
+                        $0["applied"] == true
+                    })
 
                 for name in all.reversed() {
                     #expect(try names(try await migrate("down", "--json", in: environment), "undone") == [name])
@@ -58,7 +62,8 @@ extension EndToEnd {
         @Test("is what the other commands ask for where it has not run") func hint() async throws {
             try await withoutLedger { environment in
                 for command in [
-                    ["status"], ["append", "a", "queued"], ["tail", "--until-head"], ["show", "a"], ["verify", "batch_jobs"],
+                    ["status"], ["append", "a", "queued"], ["tail", "--until-head"], ["show", "a"],
+                    ["verify", "batch_jobs"],
                 ] {
                     let outcome = try await Program.jobledger.run(command, environment: environment)
                     #expect(outcome.code == 1, "\(command): \(outcome)")
@@ -71,7 +76,9 @@ extension EndToEnd {
             try await UserLedger.with { user in
                 try await user.ledger.queue("a")
                 var outcome = try await user.run("migrate", "down")
-                while outcome.code == 0, !outcome.output.hasPrefix("nothing") { outcome = try await user.run("migrate", "down") }
+                while outcome.code == 0, !outcome.output.hasPrefix("nothing") {
+                    outcome = try await user.run("migrate", "down")
+                }
                 #expect(outcome.code == 1)
                 #expect(outcome.errors.contains("dropping it would lose them"), "\(outcome)")
                 #expect(try await user.ledger.count() == 1)

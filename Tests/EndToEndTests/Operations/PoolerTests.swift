@@ -61,7 +61,9 @@ private struct Pooler {
 
 extension EndToEnd {
     @Suite("a pooler") struct PoolerTests {
-        @Test("is refused by every command, in either mode", arguments: ["transaction", "session"]) func refused(_ mode: String)
+        @Test("is refused by every command, in either mode", arguments: ["transaction", "session"]) func refused(
+            _ mode: String
+        )
             async throws
         {
             _ = try await PythonTools.python()
@@ -70,19 +72,22 @@ extension EndToEnd {
                     var behind = user
                     behind.environment["DATABASE_URL"] = url
                     for command in [
-                        ["append", "a", "queued", "--data", #"{"name": "x"}"#], ["status"], ["migrate"], ["serve"], ["relay"],
+                        ["append", "a", "queued", "--data", #"{"name": "x"}"#], ["status"], ["migrate"], ["serve"],
+                        ["relay"],
                         ["project"],
                         ["rebuild", "batch_jobs"], ["token", "list"], ["export", "--out", "-"],
                     ] {
                         let outcome = try await Program.jobledger.run(command, environment: behind.environment)
-                        #expect(outcome.code == 3 && outcome.errors.contains("leads to a pooler"), "\(command): \(outcome)")
+                        #expect(
+                            outcome.code == 3 && outcome.errors.contains("leads to a pooler"), "\(command): \(outcome)")
                     }
                     #expect(try await user.ledger.count() == 0)
                 }
             }
         }
 
-        /// Two ledgers, callers of SQL of both, two sessions for all of them: each event is in the ledger that its statement names.
+        /// Two ledgers, callers of SQL of both, two sessions for all of them: each event is in the
+        /// ledger that its statement names.
         @Test("takes callers of SQL that name the schema") func callersOfSQL() async throws {
             _ = try await PythonTools.python()
             try await UserLedger.with { one in
@@ -91,7 +96,8 @@ extension EndToEnd {
                         try await withThrowingTaskGroup(of: Void.self) { group in
                             for (number, user) in [one, other, one, other].enumerated() {
                                 group.addTask {
-                                    let connection = try await PostgresConnection.connect(PostgresConfiguration(url: url))
+                                    let connection = try await PostgresConnection.connect(
+                                        PostgresConfiguration(url: url))
                                     for job in 0..<20 {
                                         try await connection.query(
                                             "SELECT \"\(user.ledger.name)\".append_event($1, 'queued', '{\"name\":\"x\"}')",

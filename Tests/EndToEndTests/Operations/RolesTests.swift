@@ -5,7 +5,9 @@ import Testing
 extension EndToEnd {
     @Suite("roles") struct RolesTests {
         /// Runs `body` with the address of a user who has only the role.
-        private func withUser(_ roles: String..., of user: UserLedger, _ body: (String) async throws -> Void) async throws {
+        private func withUser(_ roles: String..., of user: UserLedger, _ body: (String) async throws -> Void)
+            async throws
+        {
             let name = "u_\(UInt64.random(in: 0 ... .max))"
             let groups = roles.map { "\"\(user.ledger.name)_\($0)\"" }.joined(separator: ", ")
             let made = try await user.psql("CREATE ROLE \(name) LOGIN PASSWORD 'secret' IN ROLE \(groups)")
@@ -37,11 +39,13 @@ extension EndToEnd {
                 var environment = user.environment
                 environment["DATABASE_URL"] = url.string
                 for command in [
-                    ["append", "a", "queued"], ["status"], ["history", "a"], ["audit", "verify"], ["relay"], ["migrate"],
+                    ["append", "a", "queued"], ["status"], ["history", "a"], ["audit", "verify"], ["relay"],
+                    ["migrate"],
                 ] {
                     let outcome = try await Program.jobledger.run(command, environment: environment)
                     #expect(outcome.code == 1, "\(command): \(outcome)")
-                    #expect(outcome.errors.contains("the user \(name) is in none of the roles"), "\(command): \(outcome)")
+                    #expect(
+                        outcome.errors.contains("the user \(name) is in none of the roles"), "\(command): \(outcome)")
                     #expect(outcome.errors.contains("SCHEMA_appender"), "\(command): \(outcome)")
                 }
                 #expect(try await user.psql("DROP ROLE \(name)").code == 0)
@@ -92,7 +96,8 @@ extension EndToEnd {
                     var environment = user.environment
                     environment["DATABASE_URL"] = url
                     for command in [
-                        ["history", "a"], ["tail", "--until-head"], ["show", "a"], ["show", "a", "--at", "1"], ["status"],
+                        ["history", "a"], ["tail", "--until-head"], ["show", "a"], ["show", "a", "--at", "1"],
+                        ["status"],
                     ] {
                         let outcome = try await Program.jobledger.run(command, environment: environment)
                         #expect(outcome.code == 0, "\(command): \(outcome)")
@@ -160,12 +165,16 @@ extension EndToEnd {
             let (position, _) = try await service.append(
                 #"{"type": "queued", "data": {"name": "x"}, "metadata": {"actor": "ada"}}"#, to: "a")
             #expect(
-                try await service.ask("POST", "/v1/jobs/a/events", #"{"type": "queued", "data": {"name": "x"}}"#).status == 409)
+                try await service.ask("POST", "/v1/jobs/a/events", #"{"type": "queued", "data": {"name": "x"}}"#).status
+                    == 409)
             try await until("all parts have come to it") {
                 let status = try await user.run("status", "--json").json()
-                return status["relay"]?["position"]?.integer == position && status["seal"]?["position"]?.integer == position
+                return status["relay"]?["position"]?.integer == position
+                    && status["seal"]?["position"]?.integer == position
                     && status["projections"]?.elements.count == 4
-                    && status["projections"]?.elements.allSatisfy { $0["position"]?.integer == position && $0["active"] == true }
+                    && status["projections"]?.elements.allSatisfy {
+                        $0["position"]?.integer == position && $0["active"] == true
+                    }
                         == true
             }
             #expect(try await service.ask("GET", "/v1/jobs/a").status == 200)
@@ -180,7 +189,8 @@ extension EndToEnd {
                 for command in [
                     ["audit", "events"], ["audit", "why", "1"], ["audit", "actor", "ada"], ["audit", "job", "a"],
                     ["audit", "job", "a", "--prove"],
-                    ["audit", "refusals"], ["audit", "verify"], ["audit", "prove", "1"], ["audit", "consistency", "--from", "0"],
+                    ["audit", "refusals"], ["audit", "verify"], ["audit", "prove", "1"],
+                    ["audit", "consistency", "--from", "0"],
                     ["status"],
                     ["history", "a"], ["show", "a"], ["receipts"], ["export", "--out", "-"], ["token", "list"],
                 ] {

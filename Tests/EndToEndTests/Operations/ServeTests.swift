@@ -10,7 +10,8 @@ extension EndToEnd {
                 try await ServiceProcess.with(user) { service in
                     let path = "\(service.url)/v1/jobs/backtest-7/events"
                     func post(_ event: String) async throws -> Outcome {
-                        try await service.curl("--fail-with-body", "-H", "Content-Type: application/json", path, "-d", event)
+                        try await service.curl(
+                            "--fail-with-body", "-H", "Content-Type: application/json", path, "-d", event)
                     }
                     let first = try await post(#"{"type": "queued", "data": {"name": "SMA", "total": 3}}"#)
                     #expect(try first.code == 0 && first.json()["position"] == 1, "\(first)")
@@ -23,7 +24,8 @@ extension EndToEnd {
                     #expect(followed.lines.filter { $0.hasPrefix("id:") } == ["id: 1", "id: 2", "id: 3"])
                     #expect(!followed.output.contains("event:"))
                     let again = try await service.curl(
-                        "-o", "/dev/null", "-w", "%{http_code}", "-H", "Accept: text/event-stream", "-H", "Last-Event-ID: 3", path
+                        "-o", "/dev/null", "-w", "%{http_code}", "-H", "Accept: text/event-stream", "-H",
+                        "Last-Event-ID: 3", path
                     )
                     #expect(again.output == "204")
                     // Large bodies are asked about first.
@@ -31,7 +33,8 @@ extension EndToEnd {
                     let file = try makeDirectory("curl").appending(path: "event.json")
                     try Data(#"{"type":"queued","data":{"name":"large","text":"\#(large)"}}"#.utf8).write(to: file)
                     let sent = try await service.curl(
-                        "--fail-with-body", "-H", "Content-Type: application/json", "\(service.url)/v1/jobs/large/events",
+                        "--fail-with-body", "-H", "Content-Type: application/json",
+                        "\(service.url)/v1/jobs/large/events",
                         "--data-binary", "@\(file.path)")
                     #expect(sent.code == 0, "\(sent)")
                     try FileManager.default.removeItem(at: file.deletingLastPathComponent())
@@ -74,7 +77,9 @@ extension EndToEnd {
             }
         }
 
-        @Test("killed under load: what was answered is there, and nothing twice after retries") func killed() async throws {
+        @Test("killed under load: what was answered is there, and nothing twice after retries") func killed()
+            async throws
+        {
             try await UserLedger.with { user in
                 let (callers, each) = (16, 40)
                 for caller in 0..<callers { try await user.ledger.queue("j\(caller)") }
@@ -116,7 +121,8 @@ extension EndToEnd {
             }
         }
 
-        @Test("told to stop, it answers what it has begun, ends streams, and exits with 0", arguments: [SIGTERM, SIGINT])
+        @Test(
+            "told to stop, it answers what it has begun, ends streams, and exits with 0", arguments: [SIGTERM, SIGINT])
         func stops(signal: Int32) async throws {
             try await UserLedger.with { user in
                 try await user.ledger.queue("a")
@@ -198,8 +204,10 @@ extension EndToEnd {
 
         @Test("tokens are made, listed and revoked on the command line") func tokens() async throws {
             try await UserLedger.with { user in
-                let made = try await user.run("token", "create", "--scope", "append,read", "--name", "backtester", "--json")
-                    .json()
+                let made = try await user.run(
+                    "token", "create", "--scope", "append,read", "--name", "backtester", "--json"
+                )
+                .json()
                 #expect(made["scopes"] == ["append", "read"] && made["name"] == "backtester")
                 let id = try #require(made["id"]?.text)
                 let token = try #require(made["token"]?.text)
@@ -216,13 +224,15 @@ extension EndToEnd {
             }
         }
 
-        @Test("thousands of half-open connections: it goes on serving, in bounded memory") func halfOpen() async throws {
+        @Test("thousands of half-open connections: it goes on serving, in bounded memory") func halfOpen() async throws
+        {
             try await UserLedger.with { user in
                 try await user.ledger.queue("a")
                 // As many as this process may have open, up to ten thousand.
                 let count = min(10_000, raiseOpenFiles() - 500)
                 try #require(count >= 500)
-                try await ServiceProcess.with(user, environment: ["JOBLEDGER_HTTP_CONNECTIONS": "\(count * 4 / 5)"]) { service in
+                try await ServiceProcess.with(user, environment: ["JOBLEDGER_HTTP_CONNECTIONS": "\(count * 4 / 5)"]) {
+                    service in
                     let before = service.memory
                     let connections = try HalfOpenConnections(port: service.port, count: count)
                     let answered = try await service.append(#"{"type":"progress","data":{"completed":1}}"#, to: "a")
@@ -233,7 +243,8 @@ extension EndToEnd {
                     let open = metrics.firstMatch(of: /jobledger_http_connections (\d+)/).flatMap { Int($0.1) }
                     #expect(open.map { $0 <= count * 4 / 5 } == true, "\(String(describing: open))")
                     let after = service.memory
-                    #expect(after - before < 60 + count / 25, "\(before) MB before, \(after) MB with \(count) connections")
+                    #expect(
+                        after - before < 60 + count / 25, "\(before) MB before, \(after) MB with \(count) connections")
                     connections.close()
                 }
             }
@@ -277,7 +288,9 @@ extension EndToEnd {
                     ])
                     _ = try await reader.lines(1)
                     for number in 1...each {
-                        let events = (0..<jobs).map { #"{"job":"j\#($0)","type":"progress","data":{"completed":\#(number)}}"# }
+                        let events = (0..<jobs).map {
+                            #"{"job":"j\#($0)","type":"progress","data":{"completed":\#(number)}}"#
+                        }
                         _ = try await service.ask("POST", "/v1/events", "[" + events.joined(separator: ",") + "]")
                     }
                     let ends = (0..<jobs).map { #"{"job":"j\#($0)","type":"finished"}"# }

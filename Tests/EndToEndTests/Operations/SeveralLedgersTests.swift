@@ -11,19 +11,22 @@ extension EndToEnd {
                     #expect(appended.code == 0, "\(appended)")
                     #expect(try await other.run("append", "a", "queued", "--data", #"{"name":"other"}"#).code == 0)
                     #expect(
-                        try await one.run("append", "b", "queued", "--data", #"{"name":"one"}"#, "--json").json()["position"] == 2
+                        try await one.run("append", "b", "queued", "--data", #"{"name":"one"}"#, "--json").json()[
+                            "position"] == 2
                     )
                     #expect(try await one.run("show", "a", "--json").json()["name"] == "one")
                     #expect(try await other.run("show", "a", "--json").json()["name"] == "other")
                     #expect(try await other.run("show", "b").code == 1)
                     #expect(try await other.run("tail", "--until-head").lines.count == 1)
                     #expect(
-                        try await one.run("status", "--json").json()["epoch"] != other.run("status", "--json").json()["epoch"])
+                        try await one.run("status", "--json").json()["epoch"]
+                            != other.run("status", "--json").json()["epoch"])
                 }
             }
         }
 
-        /// From `migrate` on, beside a ledger that has a job of the same id; and no command makes or needs a schema `jobledger`.
+        /// From `migrate` on, beside a ledger that has a job of the same id; and no command makes
+        /// or needs a schema `jobledger`.
         @Test("every command works on the ledger that JOBLEDGER_SCHEMA names") func everyCommand() async throws {
             try await UserLedger.with { neighbour in
                 try await neighbour.ledger.queue("a", total: 99)
@@ -34,9 +37,14 @@ extension EndToEnd {
                 let missing = try await user.run("status")
                 #expect(missing.code == 1 && missing.errors.contains("JOBLEDGER_SCHEMA"), "\(missing)")
                 #expect(
-                    try await user.run("migrate", "status", "--json").jsonLines().allSatisfy { $0["applied"] == .bool(false) })
+                    try await user.run("migrate", "status", "--json").jsonLines().allSatisfy {
+                        $0["applied"] == .bool(false)
+                    })
                 #expect(try await user.run("migrate").code == 0)
-                #expect(try await user.run("migrate", "status", "--json").jsonLines().allSatisfy { $0["applied"] == .bool(true) })
+                #expect(
+                    try await user.run("migrate", "status", "--json").jsonLines().allSatisfy {
+                        $0["applied"] == .bool(true)
+                    })
 
                 try await user.running("relay") { _ in
                     try await user.running("project") { _ in
@@ -59,7 +67,8 @@ extension EndToEnd {
         }
 
         private static func use(_ user: UserLedger, schema: String) async throws {
-            let queued = try await user.run("append", "a", "queued", "--data", #"{"name":"mine","total":4}"#, "--json").json()
+            let queued = try await user.run("append", "a", "queued", "--data", #"{"name":"mine","total":4}"#, "--json")
+                .json()
             #expect(queued["position"] == 1 && queued["version"] == 1)
             let lines = """
                 {"job":"a","type":"progress","data":{"completed":2}}

@@ -14,7 +14,8 @@ extension EndToEnd {
                 let psql = try await Program.psql().run(["-qAt", "-c", "SELECT count(*) FROM jobledger.events", url])
                 #expect(psql.code == 0 && psql.lines == ["0"], "\(psql)")
 
-                let appended = try await up.run("append", "job", "queued", "--data", #"{"name":"first","total":3}"#, "--json")
+                let appended = try await up.run(
+                    "append", "job", "queued", "--data", #"{"name":"first","total":3}"#, "--json")
                 #expect(try appended.json()["position"] == 1)
                 #expect(try await up.run("show", "job", "--json").json()["status"] == "queued")
                 #expect(try await up.run("history", "job", "--json").jsonLines().count == 1)
@@ -36,7 +37,9 @@ extension EndToEnd {
             }
         }
 
-        @Test("keeps what it has from everybody else, and listens on ports where asked to") func isPrivate() async throws {
+        @Test("keeps what it has from everybody else, and listens on ports where asked to") func isPrivate()
+            async throws
+        {
             try await UpProcess.with { up in
                 for name in ["", "postgres", "redis"] {
                     let mode = try FileManager.default.attributesOfItem(atPath: up.directory.appending(path: name).path)
@@ -117,20 +120,27 @@ extension EndToEnd {
             #expect(outcome.errors.contains("jobledger up --data-dir /tmp/no-such-ledger"), "\(outcome)")
         }
 
-        @Test("in a copy of its directory is another ledger, which sends nothing to the original") func copies() async throws {
+        @Test("in a copy of its directory is another ledger, which sends nothing to the original") func copies()
+            async throws
+        {
             let queued = ["queued", "--data", #"{"name":"x"}"#]
             let (directory, copy) = (try makeDirectory("up"), try makeDirectory("up"))
             defer { for directory in [directory, copy] { try? FileManager.default.removeItem(at: directory) } }
             let first = try await UpProcess.start(in: directory)
-            #expect(try await Program.jobledger.run(["append", "first"] + queued + ["--data-dir", directory.path]).code == 0)
+            #expect(
+                try await Program.jobledger.run(["append", "first"] + queued + ["--data-dir", directory.path]).code == 0
+            )
             first.program.signal(SIGTERM)
             #expect(try await first.program.end(within: .seconds(60)).code == 0)
             let copied = try await Program(path: "/bin/cp").run(["-a", directory.path + "/.", copy.path])
             #expect(copied.code == 0, "\(copied)")
             let up = try await UpProcess.start(in: directory)
-            // As a copy has it that is made while the original runs: the number of that one's Postgres.
+            // As a copy has it that is made while the original runs: the number of that one's
+            // Postgres.
             let lock = "postgres/postgres-data/postmaster.pid"
-            let taken = try await Program(path: "/bin/cp").run(["-a", "\(directory.path)/\(lock)", "\(copy.path)/\(lock)"])
+            let taken = try await Program(path: "/bin/cp").run([
+                "-a", "\(directory.path)/\(lock)", "\(copy.path)/\(lock)",
+            ])
             #expect(taken.code == 0, "\(taken)")
 
             let refused = try await Program.jobledger.run(["append", "second"] + queued + ["--data-dir", copy.path])
@@ -140,7 +150,8 @@ extension EndToEnd {
 
             let other = try await UpProcess.start(in: copy)
             #expect(try await other.head() == 1)
-            #expect(try await Program.jobledger.run(["append", "second"] + queued + ["--data-dir", copy.path]).code == 0)
+            #expect(
+                try await Program.jobledger.run(["append", "second"] + queued + ["--data-dir", copy.path]).code == 0)
             #expect(try await other.head() == 2)
             #expect(try await up.head() == 1)
             for name in ["JOBLEDGER_URL", "JOBLEDGER_TOKEN", "DATABASE_URL", "REDIS_URL"] {
@@ -152,7 +163,8 @@ extension EndToEnd {
             }
         }
 
-        @Test("ends where its directory is removed, and leaves another in its place alone") func directoryIsRemoved() async throws
+        @Test("ends where its directory is removed, and leaves another in its place alone") func directoryIsRemoved()
+            async throws
         {
             let directory = try makeDirectory("up")
             let first = try await UpProcess.start(in: directory)
@@ -172,7 +184,9 @@ extension EndToEnd {
             try? FileManager.default.removeItem(at: directory)
         }
 
-        @Test("with a long path keeps nothing in /tmp, and a stranger there is sent nothing") func longPath() async throws {
+        @Test("with a long path keeps nothing in /tmp, and a stranger there is sent nothing") func longPath()
+            async throws
+        {
             let parent = try makeDirectory("up")
             defer { try? FileManager.default.removeItem(at: parent) }
             let directory = parent.appending(path: String(repeating: "l", count: 100))
@@ -195,7 +209,8 @@ extension EndToEnd {
             #expect(strange.code == 3 && strange.errors.contains("does not run"), "\(strange)")
         }
 
-        @Test("is the ledger that --data-dir names: a setting that names another is a mistake") func contradiction() async throws
+        @Test("is the ledger that --data-dir names: a setting that names another is a mistake") func contradiction()
+            async throws
         {
             try await UpProcess.with { up in
                 let append = ["append", "job", "queued", "--data", #"{"name":"x"}"#, "--data-dir", up.directory.path]
@@ -205,9 +220,11 @@ extension EndToEnd {
                 defer { try? FileManager.default.removeItem(at: here) }
                 try Data("JOBLEDGER_SCHEMA=another\n".utf8).write(to: here.appending(path: ".env"))
                 let file = try await Program.jobledger.run(append, directory: here)
-                #expect(file.code == 2 && file.errors.contains(".env: remove it there, or leave out --data-dir"), "\(file)")
+                #expect(
+                    file.code == 2 && file.errors.contains(".env: remove it there, or leave out --data-dir"), "\(file)")
                 #expect(try await up.head() == 0)
-                #expect(try await Program.jobledger.run(append, environment: ["JOBLEDGER_SCHEMA": "jobledger"]).code == 0)
+                #expect(
+                    try await Program.jobledger.run(append, environment: ["JOBLEDGER_SCHEMA": "jobledger"]).code == 0)
             }
         }
 
@@ -216,7 +233,8 @@ extension EndToEnd {
             defer { try? FileManager.default.removeItem(at: directory) }
             let outcome = try await Program.jobledger.run(
                 ["up", "--data-dir", directory.path], environment: ["DATABASE_URL": "host=/nowhere\ndbname=secret"])
-            #expect(outcome.code == 2 && outcome.errors.contains("DATABASE_URL: it has a control character"), "\(outcome)")
+            #expect(
+                outcome.code == 2 && outcome.errors.contains("DATABASE_URL: it has a control character"), "\(outcome)")
             #expect(!outcome.errors.contains("secret"))
         }
     }

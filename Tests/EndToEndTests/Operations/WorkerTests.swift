@@ -6,12 +6,14 @@ import Testing
 extension EndToEnd {
     @Suite("relay and project") struct WorkerTests {
         @Test(
-            "end with exit 0 when told to, and leave the work to others", arguments: ["relay", "project"], [SIGTERM, SIGINT])
+            "end with exit 0 when told to, and leave the work to others", arguments: ["relay", "project"],
+            [SIGTERM, SIGINT])
         func stop(command: String, signal: Int32) async throws {
             try await UserLedger.with { user in
                 func isActive() async throws -> Bool {
                     let status = try await user.run("status", "--json").json()
-                    let readers = command == "relay" ? [status["relay"]].compactMap { $0 } : status["projections"]?.elements ?? []
+                    let readers =
+                        command == "relay" ? [status["relay"]].compactMap { $0 } : status["projections"]?.elements ?? []
                     return !readers.isEmpty && readers.allSatisfy { $0["active"] == true }
                 }
                 try await user.running(command) { program in

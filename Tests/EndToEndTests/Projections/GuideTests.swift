@@ -3,7 +3,8 @@ import LedgerTesting
 import Testing
 
 extension EndToEnd {
-    /// docs/projections.md, followed to the letter: its files are written, its commands run by a shell, and what it says they answer is looked for.
+    /// docs/projections.md, followed to the letter: its files are written, its commands run by a
+    /// shell, and what it says they answer is looked for.
     @Suite("the guide to projections") struct GuideTests {
         private struct Block {
             /// The word behind the fence, and the file that it is, if it is one.
@@ -29,23 +30,28 @@ extension EndToEnd {
                 let bin = try makeDirectory("bin")
                 try FileManager.default.createSymbolicLink(
                     at: bin.appending(path: "jobledger"), withDestinationURL: URL(filePath: Program.jobledger.path))
-                // One shell for all of it, as the reader has; a line between blocks tells their answers apart.
-                var script = "set -eu; exec 2>&1; trap 'kill $(jobs -p) 2>/dev/null || :' EXIT\nPATH=\(bin.path):$PATH\n"
+                // One shell for all of it, as the reader has; a line between blocks tells their
+                // answers apart.
+                var script =
+                    "set -eu; exec 2>&1; trap 'kill $(jobs -p) 2>/dev/null || :' EXIT\nPATH=\(bin.path):$PATH\n"
                 var expected: [Int: [String]] = [:]
                 for (number, block) in blocks.enumerated() {
                     switch (block.kind, block.file) {
                     case ("sh", _): script += "echo '### \(number)'\n\(block.text)\n"
                     case ("text", _): expected[number - 1] = block.text.split(separator: "\n").map(String.init)
                     case (_, let file?):
-                        script += "mkdir -p $(dirname \(file)); cat > \(file) <<'END_OF_FILE'\n\(block.text)END_OF_FILE\n"
+                        script +=
+                            "mkdir -p $(dirname \(file)); cat > \(file) <<'END_OF_FILE'\n\(block.text)END_OF_FILE\n"
                     default: break
                     }
                 }
                 script += "echo '### end'\n"
                 let schema = "guide_\(user.ledger.name)"
                 let outcome = try await Program(path: "/bin/bash").run(
-                    ["-c", script.replacing("at_two", with: schema)], environment: user.environment, within: .seconds(180))
-                #expect(outcome.code == 0 && outcome.output.hasSuffix("### end\n"), "\(outcome.output)\n\(outcome.errors)")
+                    ["-c", script.replacing("at_two", with: schema)], environment: user.environment,
+                    within: .seconds(180))
+                #expect(
+                    outcome.code == 0 && outcome.output.hasSuffix("### end\n"), "\(outcome.output)\n\(outcome.errors)")
 
                 var answers: [Int: String] = [:]
                 for part in outcome.output.components(separatedBy: "### ") {

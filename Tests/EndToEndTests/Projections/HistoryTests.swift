@@ -54,7 +54,8 @@ extension EndToEnd {
                 #expect(column("status")?["value"] == "finished" && column("status")?["position"] == 4)
                 #expect(column("status")?["type"] == "finished" && column("status")?["actor"] == "bob")
                 #expect(
-                    column("total")?["position"] == 1 && column("total")?["actor"] == "ada" && column("total")?["version"] == 1)
+                    column("total")?["position"] == 1 && column("total")?["actor"] == "ada"
+                        && column("total")?["version"] == 1)
                 #expect(column("error")?["value"] == .null && column("error")?["position"] == nil)
                 let then = try await user.run("blame", "a", "--at", "3", "--json").json()
                 #expect(then["columns"]?.elements.first { $0["column"]?.text == "status" }?["value"] == "running")

@@ -23,7 +23,8 @@ extension EndToEnd {
             ]
             for (name, text) in files {
                 let file = folder.appending(path: "event_counts/\(name)")
-                try FileManager.default.createDirectory(at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
+                try FileManager.default.createDirectory(
+                    at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
                 try Data(text.utf8).write(to: file)
             }
             return folder
@@ -46,7 +47,8 @@ extension EndToEnd {
             let url = try await TestServers.shared.postgresURL()
             let folder = try Self.folder(expecting: 2)
             let outcome = try await Program.jobledger.run(
-                ["projections", "test", "event_counts", "--projections", folder.path], environment: ["DATABASE_URL": url])
+                ["projections", "test", "event_counts", "--projections", folder.path],
+                environment: ["DATABASE_URL": url])
             #expect(outcome.code == 0, "\(outcome)")
             #expect(outcome.output.contains("ok   event_counts/cases/two.json"), "\(outcome)")
         }
@@ -55,7 +57,8 @@ extension EndToEnd {
             let url = try await TestServers.shared.postgresURL()
             let folder = try Self.folder(expecting: 7)
             let outcome = try await Program.jobledger.run(
-                ["projections", "test", "event_counts", "--projections", folder.path], environment: ["DATABASE_URL": url])
+                ["projections", "test", "event_counts", "--projections", folder.path],
+                environment: ["DATABASE_URL": url])
             #expect(outcome.code == 1)
             #expect(outcome.output.contains("FAIL event_counts/cases/two.json"), "\(outcome)")
             #expect(outcome.output.contains(#"event_counts {"job" : "a"}: events differ"#), "\(outcome)")
@@ -64,7 +67,9 @@ extension EndToEnd {
             #expect(outcome.output.hasSuffix("0 cases hold, 1 does not\n"), "\(outcome)")
         }
 
-        @Test("refuses what would end the transaction, with its place, and leaves nothing behind", arguments: ["test", "check"])
+        @Test(
+            "refuses what would end the transaction, with its place, and leaves nothing behind",
+            arguments: ["test", "check"])
         func transactionControl(command: String) async throws {
             let url = try await TestServers.shared.postgresURL()
             let folder = try Self.folder(expecting: 2)
@@ -73,9 +78,11 @@ extension EndToEnd {
             let table = "pwned_\(UInt32.random(in: .min ... .max))"
             try Data((apply + "\nCOMMIT;\nCREATE TABLE public.\(table) (x int);").utf8).write(to: file)
             let outcome = try await Program.jobledger.run(
-                ["projections", command, "event_counts", "--projections", folder.path], environment: ["DATABASE_URL": url])
+                ["projections", command, "event_counts", "--projections", folder.path],
+                environment: ["DATABASE_URL": url])
             #expect(
-                outcome.code == 2 && outcome.errors.contains("event_counts: apply.sql:3: COMMIT is not for a projection"),
+                outcome.code == 2
+                    && outcome.errors.contains("event_counts: apply.sql:3: COMMIT is not for a projection"),
                 "\(outcome)")
             let left = try await Program.psql().run([
                 "--no-psqlrc", "-qAt", "-c", "SELECT to_regclass('public.\(table)') IS NULL", url,
@@ -86,7 +93,9 @@ extension EndToEnd {
         /// A folder that is passed over looks like one that is in use.
         @Test("names what is no folder of projections, and what in it cannot be read") func odd() async throws {
             func errors(_ path: String) async throws -> String {
-                let outcome = try await Program.jobledger.run(["projections", "test", "batch_jobs", "--projections", path])
+                let outcome = try await Program.jobledger.run([
+                    "projections", "test", "batch_jobs", "--projections", path,
+                ])
                 #expect(outcome.code == 2, "\(outcome)")
                 return outcome.errors
             }
@@ -114,11 +123,13 @@ extension EndToEnd {
             #expect(latin.errors.contains("\(latin.path) is not UTF-8"), "\(latin)")
         }
 
-        /// As a folder that is mounted, or shared by several, often is; and what is for people stands beside it.
+        /// As a folder that is mounted, or shared by several, often is; and what is for people
+        /// stands beside it.
         @Test("takes a projection that a link leads to") func linked() async throws {
             let real = try Self.folder(expecting: 2)
             let folder = try makeDirectory("linked")
-            #expect(symlink(real.appending(path: "event_counts").path, folder.appending(path: "event_counts").path) == 0)
+            #expect(
+                symlink(real.appending(path: "event_counts").path, folder.appending(path: "event_counts").path) == 0)
             for name in ["README.md", ".gitkeep"] { try Data().write(to: folder.appending(path: name)) }
             let outcome = try await Program.jobledger.run(
                 ["projections", "test", "event_counts", "--projections", folder.path],
@@ -126,14 +137,16 @@ extension EndToEnd {
             #expect(outcome.code == 0 && outcome.output.contains("ok   event_counts/cases/two.json"), "\(outcome)")
         }
 
-        @Test("check refuses the clock, chance, a sequence and other tables, and says where") func check() async throws {
+        @Test("check refuses the clock, chance, a sequence and other tables, and says where") func check() async throws
+        {
             let environment = ["DATABASE_URL": try await TestServers.shared.postgresURL()]
             let folder = try Self.folder(expecting: 2)
             let file = folder.appending(path: "event_counts/apply.sql")
             let apply = try String(contentsOf: file, encoding: .utf8)
             func run() async throws -> Outcome {
                 try await Program.jobledger.run(
-                    ["projections", "check", "event_counts", "--projections", folder.path, "--json"], environment: environment)
+                    ["projections", "check", "event_counts", "--projections", folder.path, "--json"],
+                    environment: environment)
             }
             let fine = try await run()
             #expect(fine.code == 0, "\(fine)")

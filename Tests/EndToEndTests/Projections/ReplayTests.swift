@@ -5,7 +5,8 @@ import Testing
 
 extension EndToEnd {
     @Suite("rebuild and verify") struct ReplayTests {
-        /// 40 jobs of four events, one of them with numbers and names that are easily spoilt on the way through JSON libraries.
+        /// 40 jobs of four events, one of them with numbers and names that are easily spoilt on the
+        /// way through JSON libraries.
         private static func fill(_ user: UserLedger) async throws {
             let jobs = (1...40).map { "job \($0)" }
             func append(_ type: String, _ data: String) async throws {
@@ -63,7 +64,8 @@ extension EndToEnd {
             var random = SeededGenerator(seed: seed)
             try await UserLedger.with(projecting: true) { user in
                 let jobs = (1...200).map { "job \($0)" }
-                try await user.ledger.append(jobs.map { ($0, [NewEvent(type: "queued", data: #"{"name":"x","total":200}"#)]) })
+                try await user.ledger.append(
+                    jobs.map { ($0, [NewEvent(type: "queued", data: #"{"name":"x","total":200}"#)]) })
                 for _ in 1...4 {
                     try await user.ledger.append(
                         jobs.map { job in
@@ -81,7 +83,11 @@ extension EndToEnd {
                 for _ in 1...20 {
                     let rebuild = try await user.start("rebuild", "batch_jobs", "--window", "20", "--json")
                     try await Task.sleep(for: .milliseconds(50 + random.below(500)))
-                    if rebuild.isRunning { await rebuild.kill() } else { finished += try await rebuild.end().code == 0 ? 1 : 0 }
+                    if rebuild.isRunning {
+                        await rebuild.kill()
+                    } else {
+                        finished += try await rebuild.end().code == 0 ? 1 : 0
+                    }
                     furthest = max(furthest, Int(try await user.psql(reached).output.dropLast()) ?? 0)
                     #expect(try await user.run("show", "job 7", "--json").code == 0)
                 }

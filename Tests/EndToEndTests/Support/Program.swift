@@ -9,8 +9,10 @@ struct Program: Sendable {
 
     /// The one under test. It is built into the directory of the test bundle, wherever that is.
     static let jobledger = Program(
-        path: URL(filePath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent().appending(path: "jobledger")
-            .path)
+        path: URL(filePath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent().appending(
+            path: "jobledger"
+        )
+        .path)
 
     static func psql() throws -> Program { Program(path: try Programs.find("psql", package: "postgresql-client")) }
 
@@ -23,7 +25,8 @@ struct Program: Sendable {
     }
 
     /// Starts it. It is killed when the tests end, however they end.
-    /// - Parameter directory: where it stands; an empty one unless given, so that no `.env` of ours is read.
+    /// - Parameter directory: where it stands; an empty one unless given, so that no `.env` of ours
+    ///   is read.
     func start(
         _ arguments: [String], environment: [String: String] = [:], input: Data = Data(), directory: URL? = nil
     ) async throws -> RunningProgram {

@@ -12,7 +12,9 @@ struct RunningProgram: Sendable {
     var output: String { text("out") }
     var errors: String { text("err") }
     /// The lines of output that are complete.
-    var lines: [String] { Array(output.split(separator: "\n", omittingEmptySubsequences: false).map(String.init).dropLast()) }
+    var lines: [String] {
+        Array(output.split(separator: "\n", omittingEmptySubsequences: false).map(String.init).dropLast())
+    }
 
     private func text(_ name: String) -> String {
         String(decoding: (try? Data(contentsOf: files.appending(path: name))) ?? Data(), as: UTF8.self)
@@ -27,7 +29,8 @@ struct RunningProgram: Sendable {
         guard let exit = await process.exit(within: limit) else {
             process.signal(SIGKILL)
             _ = await process.exit()
-            throw ProgramTrouble(description: "the program does not end within \(limit); it wrote:\n\(output)\n\(errors)")
+            throw ProgramTrouble(
+                description: "the program does not end within \(limit); it wrote:\n\(output)\n\(errors)")
         }
         defer { try? FileManager.default.removeItem(at: files) }
         return Outcome(exit: exit, output: output, errors: errors)

@@ -27,7 +27,8 @@ struct ServiceProcess: Sendable {
     ///   - environment: settings beside those of the ledger.
     ///   - port: 0 for a free one.
     static func with(
-        _ user: UserLedger, environment: [String: String] = [:], _ arguments: [String] = [], port: Int = 0, token: String? = nil,
+        _ user: UserLedger, environment: [String: String] = [:], _ arguments: [String] = [], port: Int = 0,
+        token: String? = nil,
         _ body: (ServiceProcess) async throws -> Void
     ) async throws {
         let service = try await start(user, environment: environment, arguments, port: port, token: token)
@@ -41,7 +42,8 @@ struct ServiceProcess: Sendable {
     }
 
     static func start(
-        _ user: UserLedger, environment: [String: String] = [:], _ arguments: [String] = [], port: Int = 0, token: String? = nil
+        _ user: UserLedger, environment: [String: String] = [:], _ arguments: [String] = [], port: Int = 0,
+        token: String? = nil
     ) async throws -> ServiceProcess {
         let token = if let token { token } else { try await user.token("append,read,admin") }
         let program = try await Program.jobledger.start(
@@ -63,7 +65,8 @@ struct ServiceProcess: Sendable {
                     try await Task.sleep(for: .milliseconds(20))
                     continue
                 }
-                guard status == 200 || status == 201, let position = try JSONValue(parsing: body)["position"]?.integer else {
+                guard status == 200 || status == 201, let position = try JSONValue(parsing: body)["position"]?.integer
+                else {
                     throw ProgramTrouble(description: "\(status) \(body)")
                 }
                 return (position, status == 200)
@@ -101,7 +104,8 @@ struct ServiceProcess: Sendable {
     func follow(_ path: String, _ arguments: String...) async throws -> RunningProgram {
         try await Self.curl().start(
             [
-                "-N", "--silent", "--show-error", "-H", "Authorization: Bearer \(token)", "-H", "Accept: text/event-stream",
+                "-N", "--silent", "--show-error", "-H", "Authorization: Bearer \(token)", "-H",
+                "Accept: text/event-stream",
                 url + path,
             ]
                 + arguments)

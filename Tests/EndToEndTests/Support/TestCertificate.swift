@@ -1,4 +1,5 @@
-/// A certificate for localhost that signs itself, valid for a hundred years, and its key: for tests, and known to everybody.
+/// A certificate for localhost that signs itself, valid for a hundred years, and its key: for
+/// tests, and known to everybody.
 enum TestCertificate {
     static let certificate = """
         -----BEGIN CERTIFICATE-----

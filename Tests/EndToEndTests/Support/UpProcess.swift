@@ -11,7 +11,8 @@ struct UpProcess: Sendable {
         let up = UpProcess(directory: directory, program: try await begin(in: directory))
         _ = try await eventually("up is ready") { () -> Bool? in
             if !up.program.isRunning { throw ProgramTrouble(description: "up ended:\n\(up.program.errors)") }
-            // One that was killed leaves its `ready` until the next has begun: this one's own word counts as well.
+            // One that was killed leaves its `ready` until the next has begun: this one's own word
+            // counts as well.
             return up.isReady && up.program.errors.contains("The ledger is up.") ? true : nil
         }
         return up
@@ -59,7 +60,8 @@ struct UpProcess: Sendable {
     func processes(named name: String = "") -> [pid_t] {
         let all = ((try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []).compactMap { pid_t($0) }
         return all.filter { pid in
-            let words = String(decoding: FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") ?? Data(), as: UTF8.self)
+            let words = String(
+                decoding: FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") ?? Data(), as: UTF8.self)
             let place = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(pid)/cwd")) ?? ""
             let isHere = words.contains(directory.path) || place.hasPrefix(directory.path)
             return isHere && words.split(separator: "\0").first.map { $0.hasSuffix(name) } ?? false

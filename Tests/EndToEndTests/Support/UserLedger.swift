@@ -57,10 +57,12 @@ struct UserLedger: Sendable {
 
     func psql(_ statement: String, url: String? = nil) async throws -> Outcome {
         try await Program.psql().run([
-            "--no-psqlrc", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=verbose", "-qAt", "-c", statement, url ?? ledger.url,
+            "--no-psqlrc", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=verbose", "-qAt", "-c", statement,
+            url ?? ledger.url,
         ])
     }
 }
 
-/// All end-to-end tests: one at a time, because they start processes and measure how long things take.
+/// All end-to-end tests: one at a time, because they start processes and measure how long things
+/// take.
 @Suite("The program", .serialized) enum EndToEnd {}

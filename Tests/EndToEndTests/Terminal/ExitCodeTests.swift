@@ -4,7 +4,9 @@ import Testing
 
 extension EndToEnd {
     @Suite("exit code") struct ExitCodeTests {
-        private static let nowhere = ["DATABASE_URL": "postgresql://127.0.0.1:1/nowhere", "REDIS_URL": "redis://127.0.0.1:1"]
+        private static let nowhere = [
+            "DATABASE_URL": "postgresql://127.0.0.1:1/nowhere", "REDIS_URL": "redis://127.0.0.1:1",
+        ]
 
         static let misuse: [(arguments: [String], environment: [String: String], says: String)] = [
             (["status", "--colour"], nowhere, "--colour"),
@@ -43,7 +45,10 @@ extension EndToEnd {
             (["relay"], ["DATABASE_URL": "postgresql://127.0.0.1:1/x"], "REDIS_URL is not set"),
             (["relay"], nowhere.merging(["REDIS_URL": "rediss://127.0.0.1"]) { $1 }, "REDIS_URL: "),
             (["tail"], nowhere.merging(["REDIS_URL": "http://127.0.0.1"]) { $1 }, "REDIS_URL: "),
-            (["status"], nowhere.merging(["JOBLEDGER_WINDOW": "many"]) { $1 }, "JOBLEDGER_WINDOW, in the environment, must be"),
+            (
+                ["status"], nowhere.merging(["JOBLEDGER_WINDOW": "many"]) { $1 },
+                "JOBLEDGER_WINDOW, in the environment, must be"
+            ),
             (["status"], nowhere.merging(["JOBLEDGER_WINDOW": "0"]) { $1 }, "from 1 to 1000000"),
             (
                 ["status"], nowhere.merging(["JOBLEDGER_SCHEMA": "My Ledger"]) { $1 },
@@ -83,7 +88,8 @@ extension EndToEnd {
         @Test("3 is for no connection") func noConnection() async throws {
             let url = try await TestServers.shared.postgresURL().replacing("/jobledger", with: "/nowhere")
             let commands = [
-                ["status"], ["append", "a", "queued"], ["tail"], ["serve", "--port", "0"], ["token", "list"], ["show", "a"],
+                ["status"], ["append", "a", "queued"], ["tail"], ["serve", "--port", "0"], ["token", "list"],
+                ["show", "a"],
                 ["history", "a"], ["migrate"],
                 ["rebuild", "batch_jobs"],
             ]
@@ -103,14 +109,17 @@ extension EndToEnd {
         @Test("3 is for an archive that does not answer, and names it") func noArchive() async throws {
             try await UserLedger.with { user in
                 let outcome = try await user.run("audit", "anchor", "HTTP://127.0.0.1:1/kept?token=S3CR3T")
-                #expect(outcome.code == 3 && outcome.errors.contains("http://127.0.0.1:1/kept does not answer GET"), "\(outcome)")
+                #expect(
+                    outcome.code == 3 && outcome.errors.contains("http://127.0.0.1:1/kept does not answer GET"),
+                    "\(outcome)")
                 #expect(outcome.errors.contains("Connection refused"), "\(outcome)")
             }
         }
 
         @Test("3 comes within seconds where nobody listens") func refusedConnection() async throws {
             async let status = Program.jobledger.run(["status"], environment: Self.nowhere, within: .seconds(180))
-            async let append = Program.jobledger.run(["append", "a", "queued"], environment: Self.nowhere, within: .seconds(180))
+            async let append = Program.jobledger.run(
+                ["append", "a", "queued"], environment: Self.nowhere, within: .seconds(180))
             for outcome in try await [status, append] {
                 #expect(outcome.code == 3)
                 #expect(outcome.errors.contains("cannot connect to Postgres"), "\(outcome)")
@@ -118,7 +127,8 @@ extension EndToEnd {
         }
 
         private static let commands = [
-            "up", "migrate", "append", "history", "show", "tail", "watch", "rebuild", "verify", "status", "relay", "project",
+            "up", "migrate", "append", "history", "show", "tail", "watch", "rebuild", "verify", "status", "relay",
+            "project",
             "projections",
             "projections test",
         ]
@@ -127,9 +137,11 @@ extension EndToEnd {
             let all = try await Program.jobledger.run(["--help"]).output
             for command in Self.commands { #expect(all.contains(command.prefix { $0 != " " })) }
             for command in [""] + Self.commands {
-                let outcome = try await Program.jobledger.run(command.split(separator: " ").map(String.init) + ["--help"])
+                let outcome = try await Program.jobledger.run(
+                    command.split(separator: " ").map(String.init) + ["--help"])
                 #expect(outcome.code == 0)
-                let example = outcome.output.split(separator: "EXAMPLE\n").dropFirst().first?.split(separator: "\n\n").first ?? ""
+                let example =
+                    outcome.output.split(separator: "EXAMPLE\n").dropFirst().first?.split(separator: "\n\n").first ?? ""
                 #expect(example.contains("jobledger \(command)"), "\(command): \(outcome)")
                 // Commands are indented; a line that is not is the rest of one that was broken.
                 #expect(example.split(separator: "\n").allSatisfy { $0.hasPrefix("  ") }, "\(command): \(example)")
@@ -139,9 +151,11 @@ extension EndToEnd {
         @Test(
             "a .env of any editor names the ledger, and one that is misspelled none",
             arguments: [
-                ("# the ledger\r\nexport JOBLEDGER_SCHEMA=SCHEMA\r\n", nil), ("\u{FEFF}JOBLEDGER_SCHEMA=SCHEMA # ours\n", nil),
+                ("# the ledger\r\nexport JOBLEDGER_SCHEMA=SCHEMA\r\n", nil),
+                ("\u{FEFF}JOBLEDGER_SCHEMA=SCHEMA # ours\n", nil),
                 ("JOBLEDGER_SCHEMA='SCHEMA'", nil), ("  JOBLEDGER_SCHEMA=\"SCHEMA\"\t\n", nil),
-                ("JOBLEDGER_SHEMA=SCHEMA\n", "is JOBLEDGER_SCHEMA meant?"), ("x\nJOBLEDGER_SCHEMA=SCHEMA\n", ".env, line 1: "),
+                ("JOBLEDGER_SHEMA=SCHEMA\n", "is JOBLEDGER_SCHEMA meant?"),
+                ("x\nJOBLEDGER_SCHEMA=SCHEMA\n", ".env, line 1: "),
                 ("JOBLEDGER_SCHEMA = SCHEMA\n", ".env, line 1: "),
                 ("JOBLEDGER_SCHEMA=SCHEMA\nJOBLEDGER_SCHEMA=b", ".env, line 2: "),
                 ("JOBLEDGER_SCHEMA=$SCHEMA\n", ".env, line 1: "), ("JOBLEDGER_SCHEMA=SCHEMA\u{0}\n", ".env, line 1: "),
@@ -156,7 +170,8 @@ extension EndToEnd {
                         ).utf8
                 ).write(to: here.appending(path: ".env"))
                 let outcome = try await Program.jobledger.run(
-                    ["append", "job", "queued", "--data", #"{"name":"x"}"#], environment: ["DATABASE_URL": user.ledger.url],
+                    ["append", "job", "queued", "--data", #"{"name":"x"}"#],
+                    environment: ["DATABASE_URL": user.ledger.url],
                     directory: here)
                 if let refusal {
                     #expect(outcome.code == 2 && outcome.errors.contains(refusal), "\(outcome)")
@@ -168,7 +183,9 @@ extension EndToEnd {
             }
         }
 
-        @Test("a .env that cannot be read, and unknown names in the environment, are mistakes") func unreadable() async throws {
+        @Test("a .env that cannot be read, and unknown names in the environment, are mistakes") func unreadable()
+            async throws
+        {
             let here = try makeDirectory("here")
             try FileManager.default.createDirectory(at: here.appending(path: ".env"), withIntermediateDirectories: true)
             let directory = try await Program.jobledger.run(["status"], directory: here)

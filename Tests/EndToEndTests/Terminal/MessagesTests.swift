@@ -8,14 +8,16 @@ import NIOHTTP1
 import Testing
 
 extension EndToEnd {
-    /// What refusals and usage errors say, over HTTP, on the command line and in SQL, is in docs/messages.md, for people to review.
+    /// What refusals and usage errors say, over HTTP, on the command line and in SQL, is in
+    /// docs/messages.md, for people to review.
     @Suite("messages") struct MessagesTests {
         private static let page = Repository.root.appending(path: "docs/messages.md")
 
         @Test("all of them are in docs/messages.md") func all() async throws {
             try await UserLedger.with(projecting: true) { user in
                 try await fill(user)
-                // The projector of this test is a superuser, whose tables a service does not begin with until they are handed over.
+                // The projector of this test is a superuser, whose tables a service does not begin
+                // with until they are handed over.
                 try await user.untilProjected()
                 #expect(try await user.run("migrate").code == 0)
                 let sections = [
@@ -23,7 +25,9 @@ extension EndToEnd {
                     ("On the command line", try await onTheCommandLine(user)), ("In SQL", try await inSQL(user)),
                 ]
                 let text = Self.text(sections)
-                if ProcessInfo.processInfo.environment["UPDATE_MESSAGES"] == "1" { try Data(text.utf8).write(to: Self.page) }
+                if ProcessInfo.processInfo.environment["UPDATE_MESSAGES"] == "1" {
+                    try Data(text.utf8).write(to: Self.page)
+                }
                 let page = try String(contentsOf: Self.page, encoding: .utf8)
                 let (lines, written) = (text.split(separator: "\n"), page.split(separator: "\n"))
                 for (line, there) in zip(lines, written) where line != there {
@@ -64,7 +68,8 @@ extension EndToEnd {
         private func fill(_ user: UserLedger) async throws {
             let store = user.ledger.store
             _ = try await store.append(
-                NewEvent(type: "queued", data: #"{"name":"test","total":5}"#, id: EventID(text: RefusalTests.taken)!), to: "open")
+                NewEvent(type: "queued", data: #"{"name":"test","total":5}"#, id: EventID(text: RefusalTests.taken)!),
+                to: "open")
             try await user.ledger.queue("ended")
             _ = try await store.append(NewEvent(type: "failed", data: #"{"error":"x"}"#), to: "ended")
         }
@@ -80,14 +85,17 @@ extension EndToEnd {
             ("POST", "/v1/jobs/open/events", body, headers)
         }
 
-        private static func get(_ path: String, _ headers: [String: String] = [:]) -> Request { ("GET", path, nil, headers) }
+        private static func get(_ path: String, _ headers: [String: String] = [:]) -> Request {
+            ("GET", path, nil, headers)
+        }
 
         private static func data(_ type: String, _ data: String) -> String { #"{"type":"\#(type)","data":\#(data)}"# }
 
         private static let requests: [Request] = [
             get("/v1/jobs", ["authorization": ""]), get("/v1/jobs", ["authorization": "jl_0123456789ab_secret"]),
             get("/v1/jobs", ["authorization": "Bearer nonsense"]), get("/nowhere"), ("DELETE", "/v1/jobs", nil, [:]),
-            get("/v1/jobs?status=done"), get("/v1/jobs?limit=0"), get("/v1/jobs?limit=1&limit=2"), get("/v1/jobs?color=red"),
+            get("/v1/jobs?status=done"), get("/v1/jobs?limit=0"), get("/v1/jobs?limit=1&limit=2"),
+            get("/v1/jobs?color=red"),
             get("/v1/jobs?after=nobody"), get("/v1/jobs/nobody"), get("/v1/jobs/open?at=noon"),
             get("/v1/jobs/open?at=2026-11-23T20:45:00"), get("/v1/jobs/open?at=2026-11-23T20:45:00+01:00"),
             get("/v1/jobs/open?at=1&min_position=1"), get("/v1/jobs/open?min_position=99999999999999999999"),
@@ -103,8 +111,10 @@ extension EndToEnd {
             get("/v1/audit/events/99/why"),
             get("/v1/audit/events?order=random"),
             post("", ["content-type": "text/plain"]), post(""), post("7"), post("{"), post(#"{"type":"progress",}"#),
-            post("{type: 'progress'}"), post("[]"), post("[{},{}"), post("{}"), post(#"{"type":7}"#), post(#"{"type":"paused"}"#),
-            post(#"{"type":"progress","completed":1}"#), post(#"{"type":"progress","job":"other","data":{"completed":1}}"#),
+            post("{type: 'progress'}"), post("[]"), post("[{},{}"), post("{}"), post(#"{"type":7}"#),
+            post(#"{"type":"paused"}"#),
+            post(#"{"type":"progress","completed":1}"#),
+            post(#"{"type":"progress","job":"other","data":{"completed":1}}"#),
             post(#"{"type":"progress","event_id":"7","data":{"completed":1}}"#),
             post(#"{"type":"progress","expected_version":"first","data":{"completed":1}}"#),
             post(#"{"type":"progress","expected_version":7,"data":{"completed":1}}"#),
@@ -130,7 +140,10 @@ extension EndToEnd {
             ("POST", "/v1/jobs/new/events", data("queued", "{}"), [:]),
             ("POST", "/v1/jobs/new/events", data("queued", #"{"name":7}"#), [:]),
             ("POST", "/v1/jobs/new/events", data("queued", #"{"name":"n","kind":"remote"}"#), [:]),
-            ("POST", "/v1/jobs/new/events", data("queued", #"{"name":"n","variables":[{"name":"v","count":-1}]}"#), [:]),
+            (
+                "POST", "/v1/jobs/new/events", data("queued", #"{"name":"n","variables":[{"name":"v","count":-1}]}"#),
+                [:]
+            ),
             ("POST", "/v1/jobs/new/events", data("progress", #"{"completed":1}"#), [:]),
             ("POST", "/v1/jobs/ended/events", data("progress", #"{"completed":1}"#), [:]),
             ("POST", "/v1/jobs/\(String(repeating: "x", count: 256))/events", data("queued", #"{"name":"n"}"#), [:]),
@@ -155,7 +168,8 @@ extension EndToEnd {
             var messages: [Message] = []
             try await ServiceProcess.with(user) { service in
                 for request in Self.requests { messages.append(try await ask(service, request)) }
-                let large = Self.data("progress", #"{"completed":1,"message":"\#(String(repeating: "x", count: 9 << 20))"}"#)
+                let large = Self.data(
+                    "progress", #"{"completed":1,"message":"\#(String(repeating: "x", count: 9 << 20))"}"#)
                 messages.append(try await ask(service, Self.post(large)))
             }
             return messages
@@ -173,10 +187,13 @@ extension EndToEnd {
             let response = try await HTTPClient.shared.execute(asked, timeout: .seconds(60))
             let answer = try JSONValue(parsing: String(buffer: try await response.body.collect(upTo: 16 << 20)))
             let (code, detail) = (answer["code"]?.text ?? "no code", answer["detail"]?.text ?? "no detail")
-            #expect(response.status.code >= 400 && response.status.code < 500, "\(request.path): \(response.status) \(detail)")
+            #expect(
+                response.status.code >= 400 && response.status.code < 500,
+                "\(request.path): \(response.status) \(detail)")
             let given = request.headers.sorted { $0.key < $1.key }.map { " \($0.key): \($0.value)" }.joined()
             let what =
-                "`\(request.method) \(request.path.prefix(100))\(given)`" + (request.body.map { " `\(Self.cut($0))`" } ?? "")
+                "`\(request.method) \(request.path.prefix(100))\(given)`"
+                + (request.body.map { " `\(Self.cut($0))`" } ?? "")
             return (what, stable("\(response.status.code) `\(code)`: \(detail)", service.user))
         }
 
@@ -223,7 +240,9 @@ extension EndToEnd {
                 let settings = environment.filter { !$0.key.hasSuffix("_URL") && $0.value != user.ledger.name.text }
                     .sorted { $0.key < $1.key }.map { "\($0.key)='\($0.value)' " }.joined()
                 // The usage that the parser adds is the same for a command.
-                let says = outcome.errors.split(separator: "\n").prefix { !$0.hasPrefix("Usage:") && !$0.hasPrefix("Help:") }
+                let says = outcome.errors.split(separator: "\n").prefix {
+                    !$0.hasPrefix("Usage:") && !$0.hasPrefix("Help:")
+                }
                 messages.append(
                     (
                         "`\(settings)jobledger \(arguments.map { $0.contains(" ") ? "'\($0)'" : $0 }.joined(separator: " ").prefix(200))`",
@@ -239,7 +258,8 @@ extension EndToEnd {
             for arguments in [
                 ["append", "open", "progress", "--data", #"{"completed": NaN}"#],
                 ["append", "open", "progress", "--data", #"{"completed": 1}"#, "--occurred-at", "2026-11-23T20:45:00"],
-                ["show", "nobody"], ["history", "nobody"], ["blame", "nobody"], ["audit", "why", "99"], ["audit", "why", "x"],
+                ["show", "nobody"], ["history", "nobody"], ["blame", "nobody"], ["audit", "why", "99"],
+                ["audit", "why", "x"],
                 ["audit", "prove", "99"], ["audit", "tiles", "/tmp/none"], ["project", "--retry", "batch_jobs"],
                 ["rebuild", "batch_jobs", "--undo"], ["token", "revoke", "nobody"], ["import", "/no/such/file"],
                 ["export", "--from", "3", "--to", "1"],
@@ -263,7 +283,8 @@ extension EndToEnd {
             "SELECT append_event('open', 'progress', '{\"completed\":1}', expected_version => -1)",
             "SELECT append_event('open', 'progress', '{\"completed\":1}', occurred_at => 'infinity')",
             "SELECT append_event('open', 'progress', '{\"completed\":1,\"runs\":[{\"run_index\":0},7]}')",
-            "INSERT INTO events SELECT * FROM events", "UPDATE events SET version = 7", "DELETE FROM events", "TRUNCATE events",
+            "INSERT INTO events SELECT * FROM events", "UPDATE events SET version = 7", "DELETE FROM events",
+            "TRUNCATE events",
             "DELETE FROM receipts", "UPDATE refusals SET times = 7", "SELECT acknowledge('s', 'me', 99)",
             "SELECT take_subscription('s', 'me', '1 s', 99)",
             "BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT append_event('open', 'progress', '{\"completed\":1}')",

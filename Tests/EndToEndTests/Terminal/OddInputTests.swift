@@ -29,7 +29,8 @@ extension EndToEnd {
 
         private static func nested(_ levels: Int) -> String {
             let arrays = levels - 1
-            return #"{"name":"x","strategy":"# + String(repeating: "[", count: arrays) + String(repeating: "]", count: arrays)
+            return #"{"name":"x","strategy":"# + String(repeating: "[", count: arrays)
+                + String(repeating: "]", count: arrays)
                 + "}"
         }
 
@@ -72,7 +73,8 @@ extension EndToEnd {
         @Test("as a job's id is accepted or refused by rule, and kept as it is") func idsByRule() async throws {
             try await UserLedger.with(projecting: true) { user in
                 for (job, isAccepted) in Self.jobs {
-                    let appended = try await user.run("append", "--data", #"{"name":"x"}"#, "--json", "--", job, "queued")
+                    let appended = try await user.run(
+                        "append", "--data", #"{"name":"x"}"#, "--json", "--", job, "queued")
                     #expect(appended.code == (isAccepted ? 0 : 1), "\(job): \(appended)")
                     if !isAccepted { #expect(try appended.json()["error"]?["code"] == "invalid_event") }
                 }
@@ -81,8 +83,11 @@ extension EndToEnd {
                     let shown = try await user.run("show", "--json", "--", job)
                     #expect(shown.code == (isAccepted ? 0 : 1), "\(job): \(shown)")
                     guard isAccepted else { continue }
-                    // By scalars: Swift takes é in one scalar and in two for the same text, the ledger does not.
-                    #expect(try shown.json()["id"]?.text?.unicodeScalars.elementsEqual(job.unicodeScalars) == true, "\(shown)")
+                    // By scalars: Swift takes é in one scalar and in two for the same text, the
+                    // ledger does not.
+                    #expect(
+                        try shown.json()["id"]?.text?.unicodeScalars.elementsEqual(job.unicodeScalars) == true,
+                        "\(shown)")
                     let history = try await user.run("history", "--json", "--", job).jsonLines()
                     #expect(history.count == 1)
                     #expect(history.first?["subject"]?.text?.unicodeScalars.elementsEqual(job.unicodeScalars) == true)

@@ -3,14 +3,18 @@ import LedgerTesting
 import Testing
 
 extension EndToEnd {
-    /// Numbers at their ends, in every option and argument that takes one: the program says what is wrong, or does what it was asked.
+    /// Numbers at their ends, in every option and argument that takes one: the program says what is
+    /// wrong, or does what it was asked.
     @Suite("numbers at their ends") struct OptionEndsTests {
         private static let ends = [
-            "-9223372036854775809", "-9223372036854775808", "-1", "0", "2147483648", "4611686018427387903", "9223372036854775807",
-            "18446744073709551616", "", "+5", "nan", "\u{0663}", "9999-12-31T23:59:59.999999Z", "0000-01-01T00:00:00+23:59",
+            "-9223372036854775809", "-9223372036854775808", "-1", "0", "2147483648", "4611686018427387903",
+            "9223372036854775807",
+            "18446744073709551616", "", "+5", "nan", "\u{0663}", "9999-12-31T23:59:59.999999Z",
+            "0000-01-01T00:00:00+23:59",
         ]
 
-        /// Commands with a `?` where the number stands. What would go on for ever is given something beside it that ends it.
+        /// Commands with a `?` where the number stands. What would go on for ever is given
+        /// something beside it that ends it.
         private static let commands = [
             "up --port=? --projections /no/such/folder", "serve --port=? --data-dir /no/such/folder",
             "append a progress --data {\"completed\":1} --expected-version=?",
@@ -45,7 +49,9 @@ extension EndToEnd {
                     for end in Self.ends { try await check(command, end, user.environment) }
                 }
                 for command in Self.benches {
-                    for end in ["-9223372036854775808", "-1", "0", "9223372036854775807", "18446744073709551616", "", "nan"] {
+                    for end in [
+                        "-9223372036854775808", "-1", "0", "9223372036854775807", "18446744073709551616", "", "nan",
+                    ] {
                         try await check(command, end, user.environment)
                     }
                 }
@@ -66,14 +72,16 @@ extension EndToEnd {
         @Test("each option that is a number is tried") func complete() async throws {
             let help = try await Program.jobledger.run(["--experimental-dump-help"]).json()
             let numbers: Set<String> = [
-                "port", "n|none|any", "occurred-at", "position|time", "after", "last", "window", "workers", "max-lag", "limit",
+                "port", "n|none|any", "occurred-at", "position|time", "after", "last", "window", "workers", "max-lag",
+                "limit",
                 "position",
                 "number", "file|size", "seconds", "rate", "rounds", "sizes", "events", "event",
             ]
             var count = 0
             func walk(_ command: JSONValue, _ path: [String]) {
                 for argument in command["arguments"]?.elements ?? [] where argument["kind"] != "flag" {
-                    guard let name = argument["valueName"]?.text, numbers.contains(name), path != ["audit", "check"] else {
+                    guard let name = argument["valueName"]?.text, numbers.contains(name), path != ["audit", "check"]
+                    else {
                         continue
                     }
                     let option = argument["names"]?.elements.first?["name"]?.text

@@ -24,7 +24,9 @@ extension EndToEnd {
                 let outcome = try await Program.jobledger.run(
                     command, environment: ["DATABASE_URL": url, "JOBLEDGER_LOG_LEVEL": "trace"])
                 #expect(outcome.code != 0 && !outcome.errors.isEmpty)
-                #expect(!(outcome.output + outcome.errors).contains(Self.secret), "\(command): \(outcome.errors.count) bytes")
+                #expect(
+                    !(outcome.output + outcome.errors).contains(Self.secret),
+                    "\(command): \(outcome.errors.count) bytes")
             }
         }
 
@@ -54,7 +56,8 @@ extension EndToEnd {
         @Test("nor is an anchor's address, or what authorizes") func anchor() async throws {
             let places = [
                 "http://u:S3CR3T@127.0.0.1:1/x", "https://127.0.0.1:1/x?token=S3CR3T", "http://S3CR3T S3CR3T/",
-                "HTTP://u:S3CR3T@127.0.0.1:1/x", "ftp://u:S3CR3T@h/", "s3://S3CR3T@bucket", "http:/u:S3CR3T@h", "//u:S3CR3T@h/x",
+                "HTTP://u:S3CR3T@127.0.0.1:1/x", "ftp://u:S3CR3T@h/", "s3://S3CR3T@bucket", "http:/u:S3CR3T@h",
+                "//u:S3CR3T@h/x",
                 " https://u:S3CR3T@h/", "user:S3CR3T@h/x",
             ]
             for place in places {
@@ -70,7 +73,9 @@ extension EndToEnd {
 
         @Test("what no header can have is found where the setting is read") func authorization() async throws {
             for value in ["Bearer S3CR3T\r", "Bearer S3CR3T\nx", "Bearer \u{7F}S3CR3T"] {
-                let environment = ["DATABASE_URL": "postgresql://127.0.0.1:1/x", "JOBLEDGER_ANCHOR_AUTHORIZATION": value]
+                let environment = [
+                    "DATABASE_URL": "postgresql://127.0.0.1:1/x", "JOBLEDGER_ANCHOR_AUTHORIZATION": value,
+                ]
                 let outcome = try await Program.jobledger.run(
                     ["audit", "anchor", "http://127.0.0.1:1/x"], environment: environment)
                 #expect(outcome.code == 2 && outcome.errors.contains("JOBLEDGER_ANCHOR_AUTHORIZATION"), "\(outcome)")
@@ -82,7 +87,8 @@ extension EndToEnd {
             try await UserLedger.with { user in
                 let file = try makeDirectory("key").appending(path: "seal.key").path
                 #expect(try await user.run("audit", "key", "--out", file).code == 0)
-                let key = try String(contentsOfFile: file, encoding: .utf8).trimmingCharacters(in: .whitespacesAndNewlines)
+                let key = try String(contentsOfFile: file, encoding: .utf8).trimmingCharacters(
+                    in: .whitespacesAndNewlines)
                 // PRIVATE+KEY+<name>+<hash>+<base64>, and a + may be in the base64 too.
                 let seed = try #require(key.split(separator: "+", maxSplits: 4).last)
                 #expect(seed.count >= 44)
@@ -100,7 +106,9 @@ extension EndToEnd {
                     environment[use.variable] = use.value
                     let outcome = try await Program.jobledger.run(use.command, environment: environment)
                     #expect(outcome.code == 2, "\(use.command) with \(use.variable): \(outcome.code)")
-                    #expect(use.variable == "X" || outcome.errors.contains(use.variable), "\(use.command) with \(use.variable)")
+                    #expect(
+                        use.variable == "X" || outcome.errors.contains(use.variable),
+                        "\(use.command) with \(use.variable)")
                     #expect(!(outcome.output + outcome.errors).contains(seed), "\(use.command) with \(use.variable)")
                 }
             }
@@ -111,7 +119,8 @@ extension EndToEnd {
     @Suite("what is no text") struct NoTextTests {
         /// - Parameter command: of a shell, with the program in `$0`.
         private static func shell(_ command: String, _ user: UserLedger) async throws -> Outcome {
-            try await Program(path: "/bin/sh").run(["-c", command, Program.jobledger.path], environment: user.environment)
+            try await Program(path: "/bin/sh").run(
+                ["-c", command, Program.jobledger.path], environment: user.environment)
         }
 
         @Test("as an argument, a variable, a file or standard input") func refused() async throws {
@@ -121,7 +130,10 @@ extension EndToEnd {
                         #""$0" append "$(printf 'jos\351')" queued --data '{"name":"n"}'"#,
                         #"argument 2 is not UTF-8, and nothing was done: 'jos\xe9'"#
                     ),
-                    (#""$0" append a queued --actor "$(printf '\303')" --data '{"name":"n"}'"#, "argument 5 is not UTF-8"),
+                    (
+                        #""$0" append a queued --actor "$(printf '\303')" --data '{"name":"n"}'"#,
+                        "argument 5 is not UTF-8"
+                    ),
                     (#""$0" tail --until-head --job "$(printf 'jos\351')""#, "argument 4 is not UTF-8"),
                     (#""$0" append --file "$(printf 'f\377')""#, "argument 3 is not UTF-8"),
                     (#"JOBLEDGER_SCHEMA="$(printf 'l\351')" "$0" status"#, "JOBLEDGER_SCHEMA is not UTF-8"),
@@ -135,7 +147,8 @@ extension EndToEnd {
                 let lines = #"printf '{"job":"jos\351","type":"queued","data":{"name":"n"}}\n' | "$0" append --file -"#
                 let outcome = try await Self.shell(lines, user)
                 #expect(
-                    outcome.code == 1 && outcome.errors.contains("line 1") && outcome.errors.contains("not UTF-8"), "\(outcome)")
+                    outcome.code == 1 && outcome.errors.contains("line 1") && outcome.errors.contains("not UTF-8"),
+                    "\(outcome)")
                 #expect(try await user.ledger.count() == 0)
             }
         }

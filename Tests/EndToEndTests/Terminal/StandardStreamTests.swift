@@ -6,14 +6,18 @@ import Texts
 extension EndToEnd {
     /// Where nobody can be told, the program works all the same.
     @Suite("standard streams") struct StandardStreamTests {
-        private static func shell(_ command: String, _ user: UserLedger, in directory: URL? = nil) async throws -> Outcome {
+        private static func shell(_ command: String, _ user: UserLedger, in directory: URL? = nil) async throws
+            -> Outcome
+        {
             try await Program(path: "/bin/sh").run(
                 ["-c", command, Program.jobledger.path], environment: user.environment, directory: directory)
         }
 
         private static let lost = ["2>&-", "2>/dev/full", "2> >(true)"]
 
-        @Test("a standard error that cannot be written changes no answer", arguments: lost) func lostErrors(_ lost: String)
+        @Test("a standard error that cannot be written changes no answer", arguments: lost) func lostErrors(
+            _ lost: String
+        )
             async throws
         {
             try await UserLedger.with { user in
@@ -52,7 +56,8 @@ extension EndToEnd {
         {
             try await UserLedger.with { user in
                 for command in [
-                    #""$0" status >&-"#, #""$0" status >/dev/full"#, #""$0" --help >/dev/full"#, #""$0" append --file - <&-"#,
+                    #""$0" status >&-"#, #""$0" status >/dev/full"#, #""$0" --help >/dev/full"#,
+                    #""$0" append --file - <&-"#,
                     #""$0" append --file - </tmp"#, #""$0" import /tmp"#,
                 ] {
                     let outcome = try await Self.shell(command, user)
@@ -78,11 +83,14 @@ extension EndToEnd {
                 let commands = [
                     ["audit", "why", bad], ["append", "--file", bad], ["append", "a", "queued", "--data", "@\(bad)"],
                     ["append", bad, "queued"], ["append", "a", bad], ["append", "a", "queued", "--event-id", bad],
-                    ["append", "a", "queued", "--expected-version", bad], ["append", "a", "queued", "--occurred-at", bad],
+                    ["append", "a", "queued", "--expected-version", bad],
+                    ["append", "a", "queued", "--occurred-at", bad],
                     ["append", "a", "queued", "--data", "{\(bad)"], ["show", "a", "--at", bad], ["verify", bad],
                     ["project", bad],
-                    ["tail", "--type", bad], ["token", "create", "--scope", bad], ["serve", "--no-auth", "--host", bad],
-                    ["rebuild", "batch_jobs", "--until", "1", "--into", bad], ["audit", "anchor", bad], ["audit", "check", bad],
+                    ["tail", "--type", bad], ["token", "create", "--scope", bad],
+                    ["serve", "--no-auth", "--host", bad],
+                    ["rebuild", "batch_jobs", "--until", "1", "--into", bad], ["audit", "anchor", bad],
+                    ["audit", "check", bad],
                     ["export", "--out", "/no/\(bad)"], ["audit", "prove", bad], [bad], ["status", bad],
                 ]
                 for command in commands {
@@ -92,13 +100,17 @@ extension EndToEnd {
                     #expect(!shown.contains { $0 != "\n" && "\($0)".printable != "\($0)" }, "\(command)")
                 }
                 let lines = [
-                    #"{"job":"a","type":"queued","\u001b[31m":1}"#, #"{"job":"a","type":"queued","occurred_at":"\u001b[31m"}"#,
+                    #"{"job":"a","type":"queued","\u001b[31m":1}"#,
+                    #"{"job":"a","type":"queued","occurred_at":"\u001b[31m"}"#,
                     #"{"job":"a","type":"queued","event_id":"\u009b31m\nline 7: forged"}"#,
                     #"{"job":"a","type":"queued","data":{"name":"n","total":"\u009b31m"}}"#, "\u{1B}[31m",
                 ]
-                let outcome = try await user.run("append", "--file", "-", input: Data(lines.joined(separator: "\n").utf8))
+                let outcome = try await user.run(
+                    "append", "--file", "-", input: Data(lines.joined(separator: "\n").utf8))
                 #expect(outcome.code == 1 && outcome.errors.split(separator: "\n").count == lines.count, "\(outcome)")
-                #expect(!outcome.errors.unicodeScalars.contains { $0 != "\n" && "\($0)".printable != "\($0)" }, "\(outcome)")
+                #expect(
+                    !outcome.errors.unicodeScalars.contains { $0 != "\n" && "\($0)".printable != "\($0)" }, "\(outcome)"
+                )
             }
         }
     }

@@ -8,11 +8,15 @@ import Testing
 @Suite(.timeLimit(.minutes(15))) struct AppendInOrderTests {
     private struct SourceBroke: Error {}
 
-    /// Parts of odd sizes, empty ones, one that is cut into several calls, refusals in between: one answer a request, in order.
+    /// Parts of odd sizes, empty ones, one that is cut into several calls, refusals in between: one
+    /// answer a request, in order.
     @Test func answersComeInOrder() async throws {
         try await TestLedger.with { ledger async throws in
             var parts: [[AppendRequest]] = [[.queue("a")], [], (1...2500).map { .progress("a", $0) }]
-            parts += [[.progress("ghost"), .progress("a", 2501)], [], [AppendRequest(job: "a", events: [])], [.queue("b")], []]
+            parts += [
+                [.progress("ghost"), .progress("a", 2501)], [], [AppendRequest(job: "a", events: [])], [.queue("b")],
+                [],
+            ]
             let sent = parts.flatMap { $0 }
             var answers: [AppendAnswer] = []
             try await ledger.store.append(

@@ -26,7 +26,8 @@ import Testing
             }
             #expect(
                 codes == [
-                    nil, .unknownJob, .alreadyQueued, .invalidEvent, .invalidEvent, nil, .versionConflict, nil, .alreadyEnded,
+                    nil, .unknownJob, .alreadyQueued, .invalidEvent, .invalidEvent, nil, .versionConflict, nil,
+                    .alreadyEnded,
                     .invalidEvent,
                 ])
             #expect(try [0, 5, 7].map { try answers[$0].get()[0].position } == [1, 2, 3])
@@ -37,7 +38,8 @@ import Testing
     @Test func aRequestOfSeveralEventsIsAllOrNothing() async throws {
         try await TestLedger.with { ledger async throws in
             let good = [
-                NewEvent(type: "queued", data: #"{"name":"n","total":2}"#), NewEvent(type: "progress", data: #"{"completed":1}"#),
+                NewEvent(type: "queued", data: #"{"name":"n","total":2}"#),
+                NewEvent(type: "progress", data: #"{"completed":1}"#),
                 NewEvent(type: "finished"),
             ]
             var bad = good.map { NewEvent(type: $0.type, data: $0.data) }
@@ -56,8 +58,11 @@ import Testing
                 try answers[0].get()
             }
             #expect(try answers[1].get().map(\.position) == [1, 2, 3])
-            #expect(try answers[2].get()[0] == Appended(position: 4, version: 1, eventID: bad[0].id, isDuplicate: false))
-            let retried = try await ledger.store.append([AppendRequest(job: "good", events: good, expectedVersion: 0)])[0].get()
+            #expect(
+                try answers[2].get()[0] == Appended(position: 4, version: 1, eventID: bad[0].id, isDuplicate: false))
+            let retried = try await ledger.store.append([AppendRequest(job: "good", events: good, expectedVersion: 0)])[
+                0
+            ].get()
             #expect(retried.map(\.position) == [1, 2, 3] && retried.allSatisfy(\.isDuplicate))
         }
     }
@@ -73,26 +78,33 @@ import Testing
         }
     }
 
-    /// Numbers of requests and nulls that no client of ours would send: refused request by request, and nothing else is touched.
+    /// Numbers of requests and nulls that no client of ours would send: refused request by request,
+    /// and nothing else is touched.
     @Test func oddCallsAreAnsweredEventByEvent() async throws {
         try await TestLedger.with { ledger async throws in
             let connection = try await ledger.connect()
             func codes(_ jobs: String, _ types: String, _ data: String, _ requests: String) async throws -> [String?] {
-                try await connection.query("SELECT code FROM append(\(jobs), \(types), \(data), requests => \(requests))")
-                    .map { try $0.decode(0) }
+                try await connection.query(
+                    "SELECT code FROM append(\(jobs), \(types), \(data), requests => \(requests))"
+                )
+                .map { try $0.decode(0) }
             }
             let (q, p) = (#"'{"name":"n"}'"#, #"'{"completed":1}'"#)
-            // A null in the middle of a request refuses it, and leaves the job unknown to those behind it.
+            // A null in the middle of a request refuses it, and leaves the job unknown to those
+            // behind it.
             let null = try await codes(
-                "ARRAY['a', null, 'a']", "ARRAY['queued', 'progress', 'progress']", "ARRAY[\(q), \(p), \(p)]", "ARRAY[1, 1, 2]")
+                "ARRAY['a', null, 'a']", "ARRAY['queued', 'progress', 'progress']", "ARRAY[\(q), \(p), \(p)]",
+                "ARRAY[1, 1, 2]")
             #expect(null == ["invalid_event", "invalid_event", "unknown_job"])
             // So do two jobs in one request.
             let two = try await codes(
-                "ARRAY['a', 'b', 'b']", "ARRAY['queued', 'queued', 'queued']", "ARRAY[\(q), \(q), \(q)]", "ARRAY[1, 1, 2]")
+                "ARRAY['a', 'b', 'b']", "ARRAY['queued', 'queued', 'queued']", "ARRAY[\(q), \(q), \(q)]",
+                "ARRAY[1, 1, 2]")
             #expect(two == ["invalid_event", "invalid_event", nil])
             // Negative numbers are numbers like others, and no number is a request of one.
             let negative = try await codes(
-                "ARRAY['c', 'c', 'd']", "ARRAY['queued', 'progress', 'queued']", "ARRAY[\(q), \(p), \(q)]", "ARRAY[-3, -3, null]")
+                "ARRAY['c', 'c', 'd']", "ARRAY['queued', 'progress', 'queued']", "ARRAY[\(q), \(p), \(q)]",
+                "ARRAY[-3, -3, null]")
             #expect(negative == [nil, nil, nil])
             let nulls = try await codes(
                 "ARRAY[null, 'e', 'f']", "ARRAY['queued', null, 'queued']", "ARRAY[\(q), \(q), null]", "null")

@@ -5,9 +5,11 @@ import LedgerTesting
 import Postgres
 import Testing
 
-/// What was answered, or seen, is there after a crash; and no transaction keeps the log without a session.
+/// What was answered, or seen, is there after a crash; and no transaction keeps the log without a
+/// session.
 ///
-/// The server writes its log to the disk only where a commit waits for it: what did not wait is lost in a crash for certain.
+/// The server writes its log to the disk only where a commit waits for it: what did not wait is
+/// lost in a crash for certain.
 @Suite struct DurabilityTests {
     private static func withServer(_ body: (PrivatePostgres, TestLedger) async throws -> Void) async throws {
         let server = try await PrivatePostgres.start(
@@ -96,7 +98,8 @@ import Testing
         }
     }
 
-    /// A prepared transaction would hold the log, or a row that a part of the ledger waits for, after its session has gone.
+    /// A prepared transaction would hold the log, or a row that a part of the ledger waits for,
+    /// after its session has gone.
     @Test func whatOthersWaitForIsNotPrepared() async throws {
         try await Self.withServer { _, ledger in
             try await ledger.queue("a")
@@ -121,7 +124,9 @@ import Testing
             let listener = try await ledger.connect()
             try await listener.execute(script: "LISTEN something")
             _ = try await listener.query("SELECT append_event('a', 'progress', '{\"completed\":1}')")
-            let channels = try await listener.query("SELECT pg_listening_channels()").map { try $0.decode(0, as: String.self) }
+            let channels = try await listener.query("SELECT pg_listening_channels()").map {
+                try $0.decode(0, as: String.self)
+            }
             #expect(channels == ["something"])
             await listener.close()
         }

@@ -6,10 +6,12 @@ import Postgres
 import Synchronization
 import Testing
 
-/// The promise that everything stands on: positions are 1…N without a gap, and visible in their order.
+/// The promise that everything stands on: positions are 1…N without a gap, and visible in their
+/// order.
 @Suite struct GaplessTests {
-    /// Sixteen appenders of every kind, half of them by SQL in transactions of their own, some of which are aborted, and some killed
-    /// between numbering and commit; two readers look on all the time.
+    /// Sixteen appenders of every kind, half of them by SQL in transactions of their own, some of
+    /// which are aborted, and some killed between numbering and commit; two readers look on all the
+    /// time.
     @Test func positionsAreGaplessAndBecomeVisibleInOrder() async throws {
         // `make soak` goes on for long.
         let target: Int64 = ProcessInfo.processInfo.environment["JOBLEDGER_SOAK"] == nil ? 200_000 : 5_000_000
@@ -71,18 +73,22 @@ import Testing
                 switch random.below(20) {
                 case 0:
                     jobs.append("swift-\(number)-\(jobs.count)")
-                    requests.append(AppendRequest(job: jobs.last!, events: [NewEvent(type: "queued", data: #"{"name":"n"}"#)]))
-                case 1: requests.append(AppendRequest(job: "ghost-\(random.next())", events: [NewEvent(type: "finished")]))
+                    requests.append(
+                        AppendRequest(job: jobs.last!, events: [NewEvent(type: "queued", data: #"{"name":"n"}"#)]))
+                case 1:
+                    requests.append(AppendRequest(job: "ghost-\(random.next())", events: [NewEvent(type: "finished")]))
                 default:
                     let job = jobs.isEmpty ? "ghost" : jobs[Int(random.below(UInt64(jobs.count)))]
-                    requests.append(AppendRequest(job: job, events: [NewEvent(type: "progress", data: #"{"completed":1}"#)]))
+                    requests.append(
+                        AppendRequest(job: job, events: [NewEvent(type: "progress", data: #"{"completed":1}"#)]))
                 }
             }
             _ = try await ledger.store.append(requests, timeout: .seconds(120))
         }
     }
 
-    /// One event or a few in the caller's own transaction, which is then committed, rolled back, or cut off.
+    /// One event or a few in the caller's own transaction, which is then committed, rolled back, or
+    /// cut off.
     private static func appendInSQL(
         _ number: Int, _ ledger: TestLedger, _ random: inout SeededGenerator, until isOver: Flag
     ) async throws {
@@ -94,7 +100,8 @@ import Testing
                 try await connection.execute(script: "BEGIN")
                 for event in 0..<Int(random.below(4)) + 1 {
                     let (type, data) = event == 0 ? ("queued", #"{"name":"n"}"#) : ("progress", #"{"completed":1}"#)
-                    try await connection.query("SELECT * FROM append_event($1, $2, $3::json)", "sql-\(number)-\(job)", type, data)
+                    try await connection.query(
+                        "SELECT * FROM append_event($1, $2, $3::json)", "sql-\(number)-\(job)", type, data)
                 }
                 switch random.below(12) {
                 case 0:
@@ -122,7 +129,8 @@ import Testing
         await connection.close()
     }
 
-    /// In one snapshot, what is visible must be 1…max: as many events as the last position says, and each look no shorter than the last.
+    /// In one snapshot, what is visible must be 1…max: as many events as the last position says,
+    /// and each look no shorter than the last.
     private static func readAlong(_ ledger: TestLedger, until isOver: Flag) async throws {
         let connection = try await ledger.connect(as: "reader")
         var checkpoint: Int64 = 0

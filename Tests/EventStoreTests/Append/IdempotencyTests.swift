@@ -15,7 +15,8 @@ import Testing
             // The job has ended, and its version is another: neither counts against a retry.
             let again = try await ledger.store.append(event, to: "a", expectedVersion: 1)
             #expect(again.isDuplicate)
-            #expect(again.position == first.position && again.version == first.version && again.eventID == first.eventID)
+            #expect(
+                again.position == first.position && again.version == first.version && again.eventID == first.eventID)
             #expect(try await ledger.count() == 3)
         }
     }
@@ -26,7 +27,8 @@ import Testing
             try await ledger.queue("a")
             try await ledger.queue("b")
             let event = NewEvent(
-                type: "progress", data: #"{"completed":1,"message":"m"}"#, metadata: #"{"actor":"ada","traceparent":"00-1"}"#)
+                type: "progress", data: #"{"completed":1,"message":"m"}"#,
+                metadata: #"{"actor":"ada","traceparent":"00-1"}"#)
             _ = try await ledger.store.append(event, to: "a")
 
             var otherBytes = event
@@ -45,7 +47,8 @@ import Testing
                 let refusal = try #require(throws: Refusal.self) { try answer.get() }
                 #expect(refusal.code == .eventIDConflict)
                 #expect(
-                    refusal.message.contains("event id \(event.id.text) is at position 3 already, with other \(part): "),
+                    refusal.message.contains(
+                        "event id \(event.id.text) is at position 3 already, with other \(part): "),
                     "\(refusal)")
             }
             let elsewhere = try await ledger.store.append([AppendRequest(job: "b", events: [others[3]])])[0]
@@ -92,12 +95,14 @@ import Testing
             let store = EventStore(url: try #require(detour.string), ledger: ledger.name, connections: 1)
             for count in 1...5 {
                 proxy.loseAnswer(toRequestWith: "completed")
-                let appended = try await store.append(NewEvent(type: "progress", data: #"{"completed":\#(count)}"#), to: "a")
+                let appended = try await store.append(
+                    NewEvent(type: "progress", data: #"{"completed":\#(count)}"#), to: "a")
                 #expect(proxy.lost == count)
                 #expect(
                     appended
                         == Appended(
-                            position: Position(count + 1), version: Int32(count + 1), eventID: appended.eventID, isDuplicate: true
+                            position: Position(count + 1), version: Int32(count + 1), eventID: appended.eventID,
+                            isDuplicate: true
                         ))
             }
             #expect(try await ledger.count() == 6)

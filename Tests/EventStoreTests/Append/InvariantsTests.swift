@@ -8,7 +8,10 @@ import Testing
 @Suite struct InvariantsTests {
     @Test(arguments: [
         ("(0, gen_random_uuid(), 'a', 1, 'queued', '{}', now(), 0, null)", "event_position_positive"),
-        ("(4611686018427387904, gen_random_uuid(), 'a', 1, 'queued', '{}', now(), 0, null)", "event_position_countable"),
+        (
+            "(4611686018427387904, gen_random_uuid(), 'a', 1, 'queued', '{}', now(), 0, null)",
+            "event_position_countable"
+        ),
         ("(2, gen_random_uuid(), 'a', 0, 'truncated', '{}', now(), 0, null)", "event_version_positive"),
         ("(2, gen_random_uuid(), '', 1, 'queued', '{}', now(), 0, null)", "stream_name_length"),
         ("(2, gen_random_uuid(), repeat('a', 256), 1, 'queued', '{}', now(), 0, null)", "stream_name_length"),
@@ -37,7 +40,8 @@ import Testing
         }
     }
 
-    /// Roles with few rights write some of these, and every reader adds to them: no number is so large that one more would not exist.
+    /// Roles with few rights write some of these, and every reader adds to them: no number is so
+    /// large that one more would not exist.
     @Test func everyNumberOfTheLedgerCanBeAddedTo() async throws {
         try await TestLedger.with { ledger in
             let owner = try await ledger.connect()
@@ -55,10 +59,13 @@ import Testing
             #expect(columns.count > 25)
             for row in columns {
                 let (table, column, rules) = (
-                    try row.decode(0, as: String.self), try row.decode(1, as: String.self), try row.decode(3, as: String.self)
+                    try row.decode(0, as: String.self), try row.decode(1, as: String.self),
+                    try row.decode(3, as: String.self)
                 )
                 let end = try row.decode(2, as: Bool.self) ? "46116860184273879" : "'Infinity'"
-                #expect(rules.contains(end), "\(table).\(column) has no end: CHECK (\(column) BETWEEN 0 AND 4611686018427387903)")
+                #expect(
+                    rules.contains(end),
+                    "\(table).\(column) has no end: CHECK (\(column) BETWEEN 0 AND 4611686018427387903)")
             }
             await owner.close()
         }
@@ -71,9 +78,11 @@ import Testing
             try await ledger.queue("there")
             let reader = try await ledger.connect()
             for after in ["-9223372036854775808", "0"] {
-                let head: Position = try await reader.query("SELECT await_events(\(after), '\(interval)', '178000000 years')")
-                    .only()
-                    .decode(0)
+                let head: Position = try await reader.query(
+                    "SELECT await_events(\(after), '\(interval)', '178000000 years')"
+                )
+                .only()
+                .decode(0)
                 #expect(head == 1)
             }
             if interval.hasPrefix("-") || interval == "0" {

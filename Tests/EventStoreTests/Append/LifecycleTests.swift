@@ -30,7 +30,8 @@ import Testing
             .failed: #"{"error":"e"}"#,
         ]
         let histories: [(state: String, events: [EventType])] = [
-            ("none", []), ("queued", [.queued]), ("queued, truncated", [.queued, .truncated]), ("running", [.queued, .progress]),
+            ("none", []), ("queued", [.queued]), ("queued, truncated", [.queued, .truncated]),
+            ("running", [.queued, .progress]),
             ("running, truncated", [.queued, .progress, .truncated]), ("finished", [.queued, .finished]),
             ("failed", [.queued, .failed]),
         ]
@@ -72,7 +73,8 @@ import Testing
             try await ledger.queue("unknown")
             try await ledger.progress("unknown", 2_000_000_000)
 
-            let product = #"{"name":"n","variables":[{"name":"a","values":[1,2,3]},{"name":"b","values":[],"count":4}]}"#
+            let product =
+                #"{"name":"n","variables":[{"name":"a","values":[1,2,3]},{"name":"b","values":[],"count":4}]}"#
             _ = try await ledger.store.append(NewEvent(type: "queued", data: product), to: "product")
             try await ledger.progress("product", 12)
             await #expect(throws: Refusal.self) { try await ledger.progress("product", 13) }
@@ -94,7 +96,8 @@ import Testing
                 }
                 #expect(refusal.code == .versionConflict)
                 #expect(
-                    refusal.message.hasPrefix(#"job "a" is at version 1, not at \#(wrong): somebody else has appended"#),
+                    refusal.message.hasPrefix(
+                        #"job "a" is at version 1, not at \#(wrong): somebody else has appended"#),
                     "\(refusal)")
             }
             #expect(try await store.append(progress, to: "a", expectedVersion: 1).version == 2)

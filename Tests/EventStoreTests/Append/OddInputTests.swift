@@ -33,20 +33,25 @@ import Testing
         }
     }
 
-    private static let refusedJobs = ["", String(repeating: "x", count: 256), "a\nb", "a\tb", "a\u{7F}", "a\u{0}b", "\u{1B}[31m"]
+    private static let refusedJobs = [
+        "", String(repeating: "x", count: 256), "a\nb", "a\tb", "a\u{7F}", "a\u{0}b", "\u{1B}[31m",
+    ]
 
     private static let refusedStrategies = [
         #""\u0000""#, #""\ud800""#, #""\udc00\ud800""#, "1e400000", "1e400", "-1e309", "1e-400",
-        "1" + String(repeating: "0", count: 400), String(repeating: "9", count: 250) + "e99", "01", "nul", "[1,]", #"{"a"}"#,
+        "1" + String(repeating: "0", count: 400), String(repeating: "9", count: 250) + "e99", "01", "nul", "[1,]",
+        #"{"a"}"#,
         "'a'", "NaN", "",
-        "1}{", String(repeating: "[", count: 200) + String(repeating: "]", count: 200), String(repeating: "[", count: 1_000_000),
+        "1}{", String(repeating: "[", count: 200) + String(repeating: "]", count: 200),
+        String(repeating: "[", count: 1_000_000),
         String(repeating: "[", count: 100_000) + String(repeating: "]", count: 100_000),
     ]
 
     @Test func refusedAsInvalid() async throws {
         try await TestLedger.with { ledger async throws in
             func code(_ job: String, _ event: NewEvent) async throws -> Refusal.Code? {
-                if case .failure(let refusal) = try await ledger.store.append([AppendRequest(job: job, events: [event])])[0] {
+                if case .failure(let refusal) = try await ledger.store.append([AppendRequest(job: job, events: [event])]
+                )[0] {
                     refusal.code
                 } else {
                     nil
@@ -70,12 +75,15 @@ import Testing
             }
             for type in ["", "Queued", "started", "queued ", "x'y", String(repeating: "x", count: 100_000)] {
                 #expect(
-                    try await code("a", NewEvent(type: type, data: #"{"name":"n"}"#)) == .invalidEvent, "type \(type.prefix(20))")
+                    try await code("a", NewEvent(type: type, data: #"{"name":"n"}"#)) == .invalidEvent,
+                    "type \(type.prefix(20))")
             }
             let tenMegabytes = #"{"name":"n","strategy":"\#(String(repeating: "x", count: 10 << 20))"}"#
             #expect(try await code("a", NewEvent(type: "queued", data: tenMegabytes)) == .tooLarge)
             let largeMetadata = #"{"x":"\#(String(repeating: "x", count: 65_536))"}"#
-            #expect(try await code("a", NewEvent(type: "queued", data: #"{"name":"n"}"#, metadata: largeMetadata)) == .tooLarge)
+            #expect(
+                try await code("a", NewEvent(type: "queued", data: #"{"name":"n"}"#, metadata: largeMetadata))
+                    == .tooLarge)
             #expect(try await ledger.count() == 0)
         }
     }
@@ -92,22 +100,32 @@ import Testing
         ("queued", #"{"name":"n","variables":[{"name":"a","values":1}]}"#, false),
         ("queued", #"{"name":"n","variables":[{"name":"a","count":-1}]}"#, false),
         ("queued", #"{"name":"n","variables":[{"name":"a","count":100000},{"name":"b","count":100000}]}"#, false),
-        ("queued", #"{"name":"n","total":1,"variables":[{"name":"a","count":100000},{"name":"b","count":100000}]}"#, true),
+        (
+            "queued", #"{"name":"n","total":1,"variables":[{"name":"a","count":100000},{"name":"b","count":100000}]}"#,
+            true
+        ),
         ("queued", #"{"name":"n","assignments_preview":{}}"#, false),
-        ("queued", #"{"name":"n","kind":null,"total":null,"variables":null,"strategy":null,"assignments_preview":null}"#, true),
-        ("progress", "{}", false), ("progress", #"{"completed":null}"#, false), ("progress", #"{"completed":-1}"#, false),
+        (
+            "queued",
+            #"{"name":"n","kind":null,"total":null,"variables":null,"strategy":null,"assignments_preview":null}"#, true
+        ),
+        ("progress", "{}", false), ("progress", #"{"completed":null}"#, false),
+        ("progress", #"{"completed":-1}"#, false),
         ("progress", #"{"completed":true}"#, false), ("progress", #"{"completed":11}"#, false),
         ("progress", #"{"completed":11,"total":11}"#, true),
         ("progress", #"{"completed":11,"total":0}"#, true), ("progress", #"{"completed":1,"message":1}"#, false),
         ("progress", #"{"completed":1,"runs":{}}"#, false), ("progress", #"{"completed":1,"runs":[1]}"#, false),
-        ("progress", #"{"completed":1,"runs":[{}]}"#, false), ("progress", #"{"completed":1,"runs":[{"run_index":-1}]}"#, false),
+        ("progress", #"{"completed":1,"runs":[{}]}"#, false),
+        ("progress", #"{"completed":1,"runs":[{"run_index":-1}]}"#, false),
         ("progress", #"{"completed":1,"runs":[{"run_index":1,"metrics":[]}]}"#, false),
         ("progress", #"{"completed":1,"runs":[{"run_index":1}]}"#, true),
-        ("truncated", "{}", false), ("truncated", #"{"reason":""}"#, false), ("truncated", #"{"reason":"r","limit":"x"}"#, false),
+        ("truncated", "{}", false), ("truncated", #"{"reason":""}"#, false),
+        ("truncated", #"{"reason":"r","limit":"x"}"#, false),
         ("truncated", #"{"reason":"r","limit":1,"dropped":2}"#, true),
         ("finished", #"{"results":[]}"#, false), ("finished", #"{"results":{"runs":{}}}"#, false),
         ("finished", #"{"results":{"runs":[1]}}"#, false),
-        ("finished", #"{"results":{"runs":[{}]}}"#, true), ("finished", #"{"view_url":1}"#, false), ("finished", "{}", true),
+        ("finished", #"{"results":{"runs":[{}]}}"#, true), ("finished", #"{"view_url":1}"#, false),
+        ("finished", "{}", true),
         ("finished", #"{"results":null,"view_url":null,"csv_url":null}"#, true),
         ("failed", "{}", false), ("failed", #"{"error":""}"#, false), ("failed", #"{"error":{}}"#, false),
         ("failed", #"{"error":"e","results":1}"#, false),
@@ -116,7 +134,9 @@ import Testing
     func dataOfEachType(_ type: String, _ data: String, _ isAccepted: Bool) async throws {
         try await TestLedger.with { ledger async throws in
             if type != "queued" { try await ledger.queue("a", total: 10) }
-            let answer = try await ledger.store.append([AppendRequest(job: "a", events: [NewEvent(type: type, data: data)])])[0]
+            let answer = try await ledger.store.append([
+                AppendRequest(job: "a", events: [NewEvent(type: type, data: data)])
+            ])[0]
             switch answer {
             case .success: #expect(isAccepted, "\(type) \(data) was accepted")
             case .failure(let refusal): #expect(!isAccepted && refusal.code == .invalidEvent, "\(refusal)")
@@ -130,7 +150,8 @@ import Testing
             for (length, isAccepted) in [(501, false), (500, true)] {
                 let url = String(repeating: "u", count: length)
                 let answer = try await ledger.store.append(
-                    [AppendRequest(job: "a", events: [NewEvent(type: "finished", data: #"{"view_url":"\#(url)"}"#)])])[0]
+                    [AppendRequest(job: "a", events: [NewEvent(type: "finished", data: #"{"view_url":"\#(url)"}"#)])])[
+                        0]
                 let wasAccepted = (try? answer.get()) != nil
                 #expect(wasAccepted == isAccepted)
             }

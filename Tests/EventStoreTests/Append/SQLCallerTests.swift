@@ -27,7 +27,9 @@ import Testing
                 ),
             ]
             for (call, state) in refusals {
-                let error = await #expect(throws: PostgresError.self) { try await connection.query("SELECT * FROM \(call)") }
+                let error = await #expect(throws: PostgresError.self) {
+                    try await connection.query("SELECT * FROM \(call)")
+                }
                 #expect(error?.sqlState?.code == state, "\(call): \(String(describing: error))")
                 #expect(try await ledger.count() == 3, "\(call) wrote something")
             }
@@ -66,11 +68,14 @@ import Testing
             await #expect(throws: PostgresError.self) { try await dawdler.execute(script: "COMMIT") }
             #expect(try await ledger.count() == 1)
 
-            // One that was only refused, or only repeated, holds the log as well, and is bounded as well.
+            // One that was only refused, or only repeated, holds the log as well, and is bounded as
+            // well.
             let refused = try await ledger.connect()
             try await refused.execute(script: "BEGIN")
             _ = try await refused.query("SELECT * FROM append(ARRAY['ghost'], ARRAY['finished'], ARRAY['{}'])")
-            #expect(try await refused.query("SHOW idle_in_transaction_session_timeout").only().decode(0, as: String.self) == "5s")
+            #expect(
+                try await refused.query("SHOW idle_in_transaction_session_timeout").only().decode(0, as: String.self)
+                    == "5s")
             try await refused.execute(script: "ROLLBACK")
             await refused.close()
 
@@ -119,11 +124,15 @@ import Testing
             let connection = try await ledger.connect()
             try await connection.execute(script: "SET ROLE \"\(ledger.name)_appender\"")
             #expect(
-                try await connection.query("SELECT position FROM append_event('a', 'progress', '{\"completed\":1}')").only()
+                try await connection.query("SELECT position FROM append_event('a', 'progress', '{\"completed\":1}')")
+                    .only()
                     .decode(0, as: Position.self) == 2)
-            #expect(try await connection.query("SELECT * FROM append(ARRAY['a'], ARRAY['finished'], ARRAY['{}'])").count == 1)
+            #expect(
+                try await connection.query("SELECT * FROM append(ARRAY['a'], ARRAY['finished'], ARRAY['{}'])").count
+                    == 1)
             let forbidden = [
-                "SELECT * FROM events", "SELECT * FROM history('a')", "SELECT * FROM ledger", "SELECT * FROM checkpoints",
+                "SELECT * FROM events", "SELECT * FROM history('a')", "SELECT * FROM ledger",
+                "SELECT * FROM checkpoints",
                 "SELECT head()",
                 "INSERT INTO events (position) VALUES (3)", "UPDATE events SET type = 'x'", "DELETE FROM events",
                 "TRUNCATE events",
@@ -139,8 +148,10 @@ import Testing
             try await connection.execute(script: "SET ROLE \"\(ledger.name)_reader\"")
             #expect(try await connection.query("SELECT * FROM events").count == 3)
             #expect(try await connection.query("SELECT * FROM history('a')").count == 3)
-            for sql in ["SELECT append_event('a', 'finished')", "INSERT INTO events (position) VALUES (3)", "DELETE FROM events"]
-            {
+            for sql in [
+                "SELECT append_event('a', 'finished')", "INSERT INTO events (position) VALUES (3)",
+                "DELETE FROM events",
+            ] {
                 let error = await #expect(throws: PostgresError.self, "\(sql)") { try await connection.query(sql) }
                 #expect(error?.sqlState == .insufficientPrivilege, "\(sql): \(String(describing: error))")
             }

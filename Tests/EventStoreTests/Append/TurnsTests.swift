@@ -11,7 +11,8 @@ import Testing
     private static func requests(_ count: Int) -> [AppendRequest] {
         (0..<count).map { number in
             number == 0
-                ? AppendRequest(job: "a", events: [NewEvent(type: "queued", data: #"{"name":"n"}"#)], expectedVersion: 0)
+                ? AppendRequest(
+                    job: "a", events: [NewEvent(type: "queued", data: #"{"name":"n"}"#)], expectedVersion: 0)
                 : AppendRequest(
                     job: "a", events: [NewEvent(type: "progress", data: #"{"completed":\#(number)}"#)],
                     expectedVersion: Int32(number))
@@ -46,11 +47,13 @@ import Testing
                             try await ledger.store.head() >= place ? true : nil
                         }
                         try await connection.query(
-                            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE $1", name + "%")
+                            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE $1",
+                            name + "%")
                     }
                     await connection.close()
                 }
-                // A batch of which the answer was lost is answered as a repetition, at its original place.
+                // A batch of which the answer was lost is answered as a repetition, at its original
+                // place.
                 let answers = try await store.append(requests, timeout: .seconds(60))
                 #expect(try answers.map { try $0.get()[0].position } == Array(1...20_000))
                 try await group.waitForAll()

@@ -4,7 +4,8 @@ import LedgerTesting
 import Postgres
 import Testing
 
-/// A plain batch goes into the log as a set, any other event by event. Whichever way it goes, the answers and the log are the same.
+/// A plain batch goes into the log as a set, any other event by event. Whichever way it goes, the
+/// answers and the log are the same.
 @Suite struct TwoWaysTests {
     private enum Way: String, CaseIterable { case set, oneEach }
 
@@ -21,7 +22,8 @@ import Testing
                     let inSets = try await way == .set ? batch.appendAsSet(on: a) : batch.appendOneEach(on: a, &random)
                     let oneByOne = try await batch.appendEventByEvent(on: b)
                     guard inSets == oneByOne else {
-                        Issue.record("seed \(seed), round \(round): \(batch)\nin sets: \(inSets)\none by one: \(oneByOne)")
+                        Issue.record(
+                            "seed \(seed), round \(round): \(batch)\nin sets: \(inSets)\none by one: \(oneByOne)")
                         return
                     }
                 }
@@ -39,10 +41,12 @@ import Testing
         try await TestLedger.with { ledger async throws in
             let connection = try await ledger.connect()
             try await connection.execute(script: "ALTER FUNCTION append_batch RENAME TO append_batch_elsewhere")
-            func append(_ types: [String], _ data: [String], known: [Int32?]?, metadata: [String?]? = nil) async throws -> [Int32]
+            func append(_ types: [String], _ data: [String], known: [Int32?]?, metadata: [String?]? = nil) async throws
+                -> [Int32]
             {
                 try await connection.query(
-                    "SELECT (append_one_each($1, $2, $3, $4, null, $5, null, $6)).versions", types.indices.map { "job-\($0)" },
+                    "SELECT (append_one_each($1, $2, $3, $4, null, $5, null, $6)).versions",
+                    types.indices.map { "job-\($0)" },
                     types, data,
                     metadata, types.map { _ in UUID() }, known
                 ).only().decode(0)
@@ -55,15 +59,18 @@ import Testing
                 // Near, exact, and none at all.
                 let known: [Int32?] = [version - 1, max(1, version - 7), nil]
                 let versions = try await append(
-                    Array(repeating: "progress", count: 3), data, known: known, metadata: [nil, "{}", #"{"actor":"ada"}"#])
+                    Array(repeating: "progress", count: 3), data, known: known,
+                    metadata: [nil, "{}", #"{"actor":"ada"}"#])
                 #expect(versions == [version, version, version])
             }
             #expect(
                 try await append(
-                    ["finished", "progress", "failed"], ["{}", #"{"completed":1}"#, #"{"error":"e"}"#], known: [40, 40, 40]) == [
+                    ["finished", "progress", "failed"], ["{}", #"{"completed":1}"#, #"{"error":"e"}"#],
+                    known: [40, 40, 40]) == [
                         41, 41, 41,
                     ])
-            // A version that the job has not reached hides its events; then it is for append_batch() to say.
+            // A version that the job has not reached hides its events; then it is for
+            // append_batch() to say.
             let error = await #expect(throws: PostgresError.self) {
                 try await append(["progress"], [#"{"completed":1}"#], known: [99])
             }
@@ -93,7 +100,9 @@ private struct RandomEvent {
     var occurredAt: PostgresTimestamp?
 
     init(_ round: Int, _ random: inout SeededGenerator) {
-        func one<T>(_ choices: [T], _ random: inout SeededGenerator) -> T { choices[Int(random.below(UInt64(choices.count)))] }
+        func one<T>(_ choices: [T], _ random: inout SeededGenerator) -> T {
+            choices[Int(random.below(UInt64(choices.count)))]
+        }
         // Oddities are rare, so that many batches are plain.
         let isOdd = random.below(60) == 0
         // Jobs come and go, so that there are always some to open and some to end.
@@ -128,15 +137,18 @@ private struct RandomEvent {
                     #"{"completed":1,"message":2}"#,
                     #"{"completed":1,"message":null}"#, #"{"completed":1,"message":"\u0000"}"#,
                     #"{"completed":1,"message":"\ud800"}"#,
-                    #"{"completed":null}"#, #"{"completed":1,"runs":[{}]}"#, #"{"completed":1,"runs":null}"#, #"{"name":""}"#,
-                    #"{"completed":1,"x":"# + String(repeating: "[", count: 140) + String(repeating: "]", count: 140) + "}",
+                    #"{"completed":null}"#, #"{"completed":1,"runs":[{}]}"#, #"{"completed":1,"runs":null}"#,
+                    #"{"name":""}"#,
+                    #"{"completed":1,"x":"# + String(repeating: "[", count: 140) + String(repeating: "]", count: 140)
+                        + "}",
                     #"{"completed":1,"completed":2}"#,
                 ], &random)
         }
         if isOdd, random.below(4) == 0 { type = one([nil, "", "Queued", "paused"], &random) }
         metadata = one([nil, "{}", #"{"actor":"ada"}"#, #"{"actor":"ada","traceparent":"00-1","n":{"a":1}}"#], &random)
         if isOdd, random.below(3) == 0 {
-            metadata = one(["", "[]", #"{"actor":1}"#, #"{"actor":null}"#, #"{"x":1e400}"#, #"{"a":"\u0000"}"#], &random)
+            metadata = one(
+                ["", "[]", #"{"actor":1}"#, #"{"actor":null}"#, #"{"x":1e400}"#, #"{"a":"\u0000"}"#], &random)
         }
         if random.below(8) == 0 { expectedVersion = Int32(random.below(5)) - (isOdd ? 1 : 0) }
         if random.below(6) == 0 { occurredAt = PostgresTimestamp(microseconds: Int64(random.below(1_000_000_000))) }
@@ -156,7 +168,9 @@ private struct RandomBatch: CustomStringConvertible {
                 let earlier = pool[Int(random.below(UInt64(pool.count)))]
                 if random.below(3) == 0 { event.id = earlier.id } else { event = earlier }
             }
-            if isOneEach, event.job?.hasPrefix("job-") == true, random.below(30) > 0 { event.job = "job-\(round / 20)-\(index)" }
+            if isOneEach, event.job?.hasPrefix("job-") == true, random.below(30) > 0 {
+                event.job = "job-\(round / 20)-\(index)"
+            }
             pool.append(event)
             events.append(event)
         }
@@ -167,14 +181,16 @@ private struct RandomBatch: CustomStringConvertible {
                 return random.below(8) == 0 ? nil : number
             }
             // Events of one request mostly belong to one job.
-            for index in events.indices.dropFirst() where requests![index] == requests![index - 1] && random.below(10) > 0 {
+            for index in events.indices.dropFirst()
+            where requests![index] == requests![index - 1] && random.below(10) > 0 {
                 events[index].job = events[index - 1].job
             }
         }
     }
 
     var description: String {
-        zip(events, requests ?? events.map { _ in nil }).map { "\n  \($0) request \($1.map(String.init) ?? "-")" }.joined()
+        zip(events, requests ?? events.map { _ in nil }).map { "\n  \($0) request \($1.map(String.init) ?? "-")" }
+            .joined()
     }
 
     private static let answer = "concat_ws('|', ordinal, position, version, event_id, duplicate, code, message)"
@@ -182,7 +198,8 @@ private struct RandomBatch: CustomStringConvertible {
     func appendAsSet(on connection: PostgresConnection) async throws -> [String] {
         try await connection.query(
             "SELECT \(Self.answer) FROM append($1, $2, $3, $4, $5, $6, $7, $8) ORDER BY ordinal",
-            events.map(\.job), events.map(\.type), events.map(\.data), events.map(\.metadata), events.map(\.expectedVersion),
+            events.map(\.job), events.map(\.type), events.map(\.data), events.map(\.metadata),
+            events.map(\.expectedVersion),
             events.map(\.id), events.map(\.occurredAt), requests
         ).map { try $0.decode(0) }
     }
@@ -209,7 +226,8 @@ private struct RandomBatch: CustomStringConvertible {
                 FROM unnest(batch.versions, batch.event_ids) WITH ORDINALITY AS e (version, id, ordinal) WHERE batch.answers IS NULL) AS e
              ORDER BY e.ordinal
             """,
-            events.map(\.job), events.map(\.type), events.map(\.data), events.map(\.metadata), events.map(\.expectedVersion),
+            events.map(\.job), events.map(\.type), events.map(\.data), events.map(\.metadata),
+            events.map(\.expectedVersion),
             events.map(\.id), events.map(\.occurredAt), known
         ).map { try $0.decode(0) }
     }
@@ -225,7 +243,8 @@ private struct RandomBatch: CustomStringConvertible {
                        LATERAL check_event(e.job, e.type, coalesce(e.data, 'null'), coalesce(e.metadata, '{}'), e.occurred_at,
                                            e.expected_version) AS finding
                  ORDER BY e.ordinal
-                """, events.map(\.job), events.map(\.type), events.map(\.data), events.map(\.metadata), events.map(\.occurredAt),
+                """, events.map(\.job), events.map(\.type), events.map(\.data), events.map(\.metadata),
+                events.map(\.occurredAt),
                 events.map(\.expectedVersion))
             try await connection.query("SELECT begin_numbering()")
             return try await connection.query(

@@ -6,8 +6,9 @@ import Postgres
 import Synchronization
 import Testing
 
-/// Many callers, random cancellation, answers lost behind the commit, server processes killed in mid-commit: whatever is unknown is
-/// retried with the same event ids, and in the end every event stands in the log once, at the place that its caller was told.
+/// Many callers, random cancellation, answers lost behind the commit, server processes killed in
+/// mid-commit: whatever is unknown is retried with the same event ids, and in the end every event
+/// stands in the log once, at the place that its caller was told.
 @Suite(.timeLimit(.minutes(10))) struct GroupCommitChaosTests {
     private static let callers = 32
     private static let requestsEach = 60
@@ -50,7 +51,9 @@ import Testing
                 async let killed = Self.wreak(ledger, proxy, commits, name, seed, until: isOver)
                 let seen = try await withThrowingTaskGroup(of: Seen.self) { group in
                     for number in 0..<Self.callers {
-                        group.addTask { try await Self.call(commits, number, SeededGenerator(seed: seed &+ UInt64(number))) }
+                        group.addTask {
+                            try await Self.call(commits, number, SeededGenerator(seed: seed &+ UInt64(number)))
+                        }
                     }
                     var all = Seen()
                     while let seen = try await group.next() { all.add(seen) }
@@ -61,7 +64,9 @@ import Testing
             }
             await store.close()
             #expect(proxy.lost > 0 && killed > 0 && seen.unknown > 0 && seen.cancelled > 0, "seed \(seed)")
-            print("answers lost \(proxy.lost), processes killed \(killed), unknown \(seen.unknown), cancelled \(seen.cancelled)")
+            print(
+                "answers lost \(proxy.lost), processes killed \(killed), unknown \(seen.unknown), cancelled \(seen.cancelled)"
+            )
             proxy.stop()
             try await Self.check(try await ledger.log(), against: seen, seed)
         }
@@ -78,10 +83,13 @@ import Testing
         #expect(seen.refused.allSatisfy { places[$0] == nil }, "a refused event was written; seed \(seed)")
         for request in seen.together {
             let positions = request.compactMap { places[$0]?.first?.position }
-            #expect(positions.isEmpty || positions == (0..<request.count).map { positions[0] + Position($0) }, "seed \(seed)")
+            #expect(
+                positions.isEmpty || positions == (0..<request.count).map { positions[0] + Position($0) },
+                "seed \(seed)")
         }
         for (job, events) in Dictionary(grouping: log, by: \.job) {
-            #expect(events.map(\.version) == (0..<events.count).map { Int32($0) + 1 }, "versions of \(job); seed \(seed)")
+            #expect(
+                events.map(\.version) == (0..<events.count).map { Int32($0) + 1 }, "versions of \(job); seed \(seed)")
         }
     }
 
@@ -94,7 +102,8 @@ import Testing
             let isGhost = index > 0 && random.below(6) == 0
             var request = index == 0 ? AppendRequest.queue(job) : .progress(isGhost ? "ghost-\(number)" : job, index)
             if random.below(8) == 0 {
-                request.events += (0..<Int(random.below(4)) + 1).map { _ in AppendRequest.progress(job, index).events[0] }
+                request.events += (0..<Int(random.below(4)) + 1).map { _ in AppendRequest.progress(job, index).events[0]
+                }
             }
             let ids = request.events.map(\.id)
             seen.together.append(ids)
@@ -126,9 +135,11 @@ import Testing
         return seen
     }
 
-    /// Whenever some commits have succeeded, the next fault: an answer lost, or a server process killed.
+    /// Whenever some commits have succeeded, the next fault: an answer lost, or a server process
+    /// killed.
     private static func wreak(
-        _ ledger: TestLedger, _ proxy: CuttingProxy, _ commits: GroupCommit, _ name: String, _ seed: UInt64, until isOver: Flag
+        _ ledger: TestLedger, _ proxy: CuttingProxy, _ commits: GroupCommit, _ name: String, _ seed: UInt64,
+        until isOver: Flag
     ) async throws -> Int {
         var random = SeededGenerator(seed: ~seed)
         let connection = try await ledger.connect(as: "wreaker")

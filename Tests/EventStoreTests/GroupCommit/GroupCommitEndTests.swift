@@ -38,7 +38,9 @@ import Testing
             async let running: Void = commits.run()
             let holder = try await ledger.holdLog()
             let request = AppendRequest.queue("in flight")
-            let (inFlight, queued) = (try await commits.beginInFlight(request), try await commits.begin(.queue("queued")))
+            let (inFlight, queued) = (
+                try await commits.beginInFlight(request), try await commits.begin(.queue("queued"))
+            )
             commits.stop()
             await #expect(throws: GroupCommitStopped.self) { try await queued.value }
             let error = await #expect(throws: OutcomeUnknown.self) { try await inFlight.value }
@@ -55,7 +57,9 @@ import Testing
             let commits = GroupCommit(ledger.store)
             let running = Task { await commits.run() }
             let holder = try await ledger.holdLog()
-            let (inFlight, queued) = (try await commits.beginInFlight(.queue("a")), try await commits.begin(.queue("b")))
+            let (inFlight, queued) = (
+                try await commits.beginInFlight(.queue("a")), try await commits.begin(.queue("b"))
+            )
             running.cancel()
             await #expect(throws: GroupCommitStopped.self) { try await queued.value }
             await #expect(throws: OutcomeUnknown.self) { try await inFlight.value }

@@ -5,8 +5,9 @@ import Postgres
 import Testing
 
 extension TestLedger {
-    /// Keeps everybody from numbering events until ``release(_:)``: a commit that was begun stays in flight, for as long as a busy machine
-    /// takes to bring about what the test wants to see. An append's own timeout with the lock would be 10 s.
+    /// Keeps everybody from numbering events until ``release(_:)``: a commit that was begun stays
+    /// in flight, for as long as a busy machine takes to bring about what the test wants to see. An
+    /// append's own timeout with the lock would be 10 s.
     func holdLog() async throws -> PostgresConnection {
         let connection = try await connect(as: "holder")
         let impatient = try await connection.query(
@@ -29,7 +30,8 @@ extension TestLedger {
 }
 
 extension GroupCommit {
-    /// Appends in a task of its own, and returns when the request is in the queue, at its door or in flight.
+    /// Appends in a task of its own, and returns when the request is in the queue, at its door or
+    /// in flight.
     func begin(_ request: AppendRequest) async throws -> Task<[Appended], any Error> {
         let before = status
         let task = Task { try await append(request) }
@@ -59,6 +61,7 @@ extension AppendRequest {
     static func progress(_ job: String, _ completed: Int = 1, padding: Int = 0) -> AppendRequest {
         let message = String(repeating: "x", count: padding)
         return AppendRequest(
-            job: job, events: [NewEvent(type: "progress", data: #"{"completed":\#(completed),"message":"\#(message)"}"#)])
+            job: job,
+            events: [NewEvent(type: "progress", data: #"{"completed":\#(completed),"message":"\#(message)"}"#)])
     }
 }

@@ -19,9 +19,12 @@ import Testing
                     AppendRequest(job: "b", events: [NewEvent(type: "progress", data: "{}")]),
                     AppendRequest(
                         job: "c",
-                        events: [NewEvent(type: "queued", data: #"{"name":"n"}"#), NewEvent(type: "queued", data: "{}")]),
+                        events: [
+                            NewEvent(type: "queued", data: #"{"name":"n"}"#), NewEvent(type: "queued", data: "{}"),
+                        ]),
                     AppendRequest(
-                        job: "b", events: [NewEvent(type: "progress", data: #"{"completed":1}"#), NewEvent(type: "finished")]),
+                        job: "b",
+                        events: [NewEvent(type: "progress", data: #"{"completed":1}"#), NewEvent(type: "finished")]),
                 ]
                 var tasks: [Task<[Appended], any Error>] = []
                 for request in requests { tasks.append(try await commits.begin(request)) }
@@ -80,7 +83,8 @@ import Testing
         }
     }
 
-    /// The caller leaves at once; the transaction goes on for its neighbours, and its own event is in it.
+    /// The caller leaves at once; the transaction goes on for its neighbours, and its own event is
+    /// in it.
     @Test func cancelledInFlightLeavesItsNeighboursAlone() async throws {
         try await TestLedger.with { ledger async throws in
             try await ledger.store.withGroupCommit { commits in
@@ -113,7 +117,8 @@ import Testing
             // A process that stands still reads nothing: the kernel would give it up after 30 s.
             var url = try #require(URLComponents(string: ledger.url))
             url.queryItems = (url.queryItems ?? []) + [URLQueryItem(name: "tcp_user_timeout", value: "0")]
-            let store = EventStore(url: try #require(url.string), ledger: ledger.name, applicationName: "\(ledger.name)-large")
+            let store = EventStore(
+                url: try #require(url.string), ledger: ledger.name, applicationName: "\(ledger.name)-large")
             try await store.withGroupCommit { commits in
                 _ = try await commits.append(
                     AppendRequest(
@@ -122,8 +127,10 @@ import Testing
                             + (0..<60).map { _ in AppendRequest.progress("huge").events[0] }))
                 #expect(commits.status.large.commits == 1)
                 let process: Int32 = try await ledger.store.pool.withConnection {
-                    try await $0.query("SELECT pid FROM pg_stat_activity WHERE application_name = $1", "\(ledger.name)-large")
-                        .only().decode(0)
+                    try await $0.query(
+                        "SELECT pid FROM pg_stat_activity WHERE application_name = $1", "\(ledger.name)-large"
+                    )
+                    .only().decode(0)
                 }
                 try #require(kill(process, SIGSTOP) == 0)
                 defer { kill(process, SIGCONT) }
@@ -176,7 +183,9 @@ import Testing
                 // Larger than the bound, it is let in when it is the first.
                 tasks.append(try await commits.begin(.progress("a", 6, padding: 20_000)))
                 try await ledger.release(holder)
-                for (index, task) in tasks.enumerated() { #expect(try await task.value[0].position == Int64(index) + 2) }
+                for (index, task) in tasks.enumerated() {
+                    #expect(try await task.value[0].position == Int64(index) + 2)
+                }
             }
         }
     }

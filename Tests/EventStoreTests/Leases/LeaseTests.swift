@@ -4,7 +4,8 @@ import Postgres
 import Testing
 
 @Suite struct LeaseTests {
-    /// A lease from a clock that was ahead, by an hour or for ever, keeps nobody out; one of a minute at most is what it says.
+    /// A lease from a clock that was ahead, by an hour or for ever, keeps nobody out; one of a
+    /// minute at most is what it says.
     @Test(arguments: [("1 hour", true), ("10 minutes", true), ("infinity", true), ("50 seconds", false)])
     func aLeaseFromAClockThatWasAhead(_ ahead: String, _ hasRunOut: Bool) async throws {
         try await TestLedger.with { ledger in

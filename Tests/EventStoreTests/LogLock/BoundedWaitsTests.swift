@@ -7,7 +7,8 @@ import Testing
 /// What one caller makes others wait for has a bound.
 @Suite struct BoundedWaitsTests {
     /// A session of a user of its own in one role.
-    private static func session(_ ledger: TestLedger, _ role: String, _ name: String) async throws -> PostgresConnection {
+    private static func session(_ ledger: TestLedger, _ role: String, _ name: String) async throws -> PostgresConnection
+    {
         let connection = try await ledger.connect(as: name)
         try await connection.execute(
             script: """
@@ -16,11 +17,13 @@ import Testing
         return connection
     }
 
-    /// Items of a few bytes that name a large event's id are compared with all of it, each of them, and the log is held meanwhile.
+    /// Items of a few bytes that name a large event's id are compared with all of it, each of them,
+    /// and the log is held meanwhile.
     @Test func eventsThatRepeatALargeOnesIDAreComparedSoFarAndNoFurther() async throws {
         try await TestLedger.with { ledger in
             let large = NewEvent(
-                type: "queued", data: #"{"name":"n","strategy":{"text":"\#(String(repeating: "x", count: 8_000_000))"}}"#)
+                type: "queued",
+                data: #"{"name":"n","strategy":{"text":"\#(String(repeating: "x", count: 8_000_000))"}}"#)
             _ = try await ledger.store.append([AppendRequest(job: "a", events: [large])])
             let connection = try await ledger.connect()
             func answers(_ count: Int32) async throws -> [String] {
@@ -76,7 +79,8 @@ import Testing
             }
             _ = try await eventually("the victim waits for the row") {
                 try await ledger.store.pool.withConnection {
-                    try await $0.query("SELECT FROM pg_locks WHERE pid = $1 AND NOT granted", process).isEmpty ? nil : true
+                    try await $0.query("SELECT FROM pg_locks WHERE pid = $1 AND NOT granted", process).isEmpty
+                        ? nil : true
                 }
             }
             #expect(try await ledger.queue("a").position == 1)
@@ -90,7 +94,8 @@ import Testing
     @Test func refusalsAreKeptFromNobodyAndTheirCountsFromNoOne() async throws {
         try await TestLedger.with { ledger in
             let (eve, service, admin) = (
-                try await Self.session(ledger, "appender", "eve"), try await Self.session(ledger, "appender", "service"),
+                try await Self.session(ledger, "appender", "eve"),
+                try await Self.session(ledger, "appender", "service"),
                 try await ledger.connect()
             )
             func note(_ times: Int64) -> PostgresStatement {
@@ -104,7 +109,8 @@ import Testing
             #expect(try await admin.query(left).only().decode(0, as: Int64.self) == 10)
             for times in [-10, Int64.min] { _ = try? await service.query(note(times)) }
             #expect(try await admin.query(left).only().decode(0, as: Int64.self) == 10)
-            // Who dawdles with today's counts is thrown out; who lifts that bound for itself keeps others for so long, and they are told.
+            // Who dawdles with today's counts is thrown out; who lifts that bound for itself keeps
+            // others for so long, and they are told.
             try await eve.execute(script: "BEGIN")
             try await eve.query(note(1))
             try await service.query(note(1))
@@ -115,7 +121,8 @@ import Testing
             try await stubborn.execute(script: "SET idle_in_transaction_session_timeout = 0")
             let error = await #expect(throws: PostgresError.self) { try await service.query(note(1)) }
             #expect(
-                error?.isRetriable == true && error?.message.contains("refusals of today") == true, "\(String(describing: error))"
+                error?.isRetriable == true && error?.message.contains("refusals of today") == true,
+                "\(String(describing: error))"
             )
             for connection in [eve, service, admin, stubborn] { await connection.close() }
         }

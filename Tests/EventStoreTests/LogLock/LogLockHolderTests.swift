@@ -12,7 +12,8 @@ import Testing
     /// A session of a user with one role, who has locked the log and has taken all limits off.
     private static func sitter(on ledger: TestLedger, as user: String) async throws -> PostgresConnection {
         let admin = try await ledger.connect()
-        try await admin.execute(script: "CREATE ROLE \(user) LOGIN PASSWORD 'secret' IN ROLE \"\(ledger.name)_appender\"")
+        try await admin.execute(
+            script: "CREATE ROLE \(user) LOGIN PASSWORD 'secret' IN ROLE \"\(ledger.name)_appender\"")
         await admin.close()
         var url = try #require(URLComponents(string: ledger.url))
         (url.user, url.password) = (user, "secret")
@@ -39,7 +40,8 @@ import Testing
             let user = Self.user()
             let sitter = try await Self.sitter(on: ledger, as: user)
             let holder = try #require(try await Self.holder(admin))
-            #expect(holder.process == (await sitter.serverProcess) && holder.user == user && holder.application == "sitter")
+            #expect(
+                holder.process == (await sitter.serverProcess) && holder.user == user && holder.application == "sitter")
             #expect(holder.preparedAs == nil && holder.waiting == 0 && holder.longestWait == nil)
             // Others wait for it.
             let waiting = Task { try await ledger.queue("other") }
@@ -53,10 +55,12 @@ import Testing
             let end = PostgresStatement("SELECT end_log_holder($1)", [holder.transaction])
             let refused = await #expect(throws: PostgresError.self) { try await relay.query(end) }
             #expect(refused?.sqlState == .insufficientPrivilege)
-            #expect(refused?.hint?.contains("GRANT pg_read_all_stats, pg_signal_backend TO \(ledger.name)_owner") == true)
+            #expect(
+                refused?.hint?.contains("GRANT pg_read_all_stats, pg_signal_backend TO \(ledger.name)_owner") == true)
 
             try await admin.execute(script: "GRANT pg_read_all_stats, pg_signal_backend TO \"\(ledger.name)_owner\"")
-            var watch = LogLockWatch(endingAfter: .seconds(5), logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+            var watch = LogLockWatch(
+                endingAfter: .seconds(5), logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
             _ = try await eventually("the watch has ended it") {
                 try await watch.look(on: relay)
                 return try await Self.holder(relay)?.transaction == holder.transaction ? nil : true
@@ -82,7 +86,8 @@ import Testing
             #expect(!ended)
             try await quick.execute(script: "COMMIT")
             #expect(
-                try await relay.query("SELECT end_log_holder($1)", holder.transaction).only().decode(0, as: Bool.self) == false)
+                try await relay.query("SELECT end_log_holder($1)", holder.transaction).only().decode(0, as: Bool.self)
+                    == false)
             #expect(try await ledger.count() == 1)
             for connection in [quick, relay] { await connection.close() }
         }

@@ -17,7 +17,9 @@ import Testing
                 #expect(
                     error?.message.contains("has the encoding \(encoding), and UTF8 is needed") == true,
                     "\(String(describing: error))")
-                #expect(error?.message.contains("CREATE DATABASE name ENCODING 'UTF8'") == true && error?.isRetriable == false)
+                #expect(
+                    error?.message.contains("CREATE DATABASE name ENCODING 'UTF8'") == true
+                        && error?.isRetriable == false)
                 #expect(start.duration(to: .now) < .seconds(30), "it was tried again, which mends nothing")
             }
             await store.close()
@@ -44,9 +46,11 @@ import Testing
                     """)
             let error = await #expect(throws: RightsMissing.self) { try await RightsMissing.check(on: connection) }
             let names = [
-                "function head() does not belong to \(ledger.name)_owner", "table tokens does not belong to \(ledger.name)_owner",
+                "function head() does not belong to \(ledger.name)_owner",
+                "table tokens does not belong to \(ledger.name)_owner",
                 "\(ledger.name)_auditor is no member of \(ledger.name)_reader",
-                "\(ledger.name)_auditor may not SELECT (name) table tokens", "\(ledger.name)_reader may not SELECT table events",
+                "\(ledger.name)_auditor may not SELECT (name) table tokens",
+                "\(ledger.name)_reader may not SELECT table events",
             ]
             #expect(error?.missing.filter { !$0.hasPrefix("the policy") } == names.sorted())
             #expect(error?.missing.count == names.count + 2 && error?.description.contains("jobledger migrate") == true)
@@ -60,7 +64,8 @@ import Testing
         }
     }
 
-    /// What a projector calls a read model is given to nobody; what the ledger has taken over gets its rights back.
+    /// What a projector calls a read model is given to nobody; what the ledger has taken over gets
+    /// its rights back.
     @Test func nothingIsGivenForWhatAProjectorSays() async throws {
         try await TestLedger.with { ledger in
             let connection = try await ledger.connect()
@@ -103,7 +108,8 @@ import Testing
         try await TestLedger.with { ledger in
             let connection = try await ledger.connect()
             let owner = "\(ledger.name)_owner"
-            try await connection.execute(script: "DELETE FROM rights; ALTER ROLE \"\(owner)\" RENAME TO \"\(owner)_lost\"")
+            try await connection.execute(
+                script: "DELETE FROM rights; ALTER ROLE \"\(owner)\" RENAME TO \"\(owner)_lost\"")
             let migrator = Migrator(url: ledger.url, ledger: ledger.name, files: try MigrationFile.embedded())
             let error = await #expect(throws: Migrator.Failure.self) { _ = try await migrator.up() }
             #expect(error?.description.contains("pg_dumpall --roles-only") == true, "\(String(describing: error))")

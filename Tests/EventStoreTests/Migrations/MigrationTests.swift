@@ -6,8 +6,11 @@ import Postgres
 import Testing
 
 @Suite struct MigrationTests {
-    private static func migrator(_ files: [MigrationFile]? = nil, name: LedgerName = freshName()) async throws -> Migrator {
-        Migrator(url: try await TestServers.shared.postgresURL(), ledger: name, files: try files ?? MigrationFile.embedded())
+    private static func migrator(_ files: [MigrationFile]? = nil, name: LedgerName = freshName()) async throws
+        -> Migrator
+    {
+        Migrator(
+            url: try await TestServers.shared.postgresURL(), ledger: name, files: try files ?? MigrationFile.embedded())
     }
 
     private static func freshName() -> LedgerName { LedgerName("m_\(UInt32.random(in: 0...UInt32.max))")! }
@@ -50,16 +53,22 @@ import Testing
 
     @Test func anEditedFileIsNamed() async throws {
         let name = Self.freshName()
-        let files = [try Self.file("001_one.sql", "CREATE TABLE one ();"), try Self.file("002_two.sql", "CREATE TABLE two ();")]
+        let files = [
+            try Self.file("001_one.sql", "CREATE TABLE one ();"), try Self.file("002_two.sql", "CREATE TABLE two ();"),
+        ]
         _ = try await Self.migrator(files, name: name).up()
         let edited = [files[0], try Self.file("002_two.sql", "CREATE TABLE two (id integer);")]
-        for action in [{ (m: Migrator) in _ = try await m.up() }, { _ = try await $0.down() }, { _ = try await $0.status() }] {
+        for action in [
+            { (m: Migrator) in _ = try await m.up() }, { _ = try await $0.down() }, { _ = try await $0.status() },
+        ] {
             let error = await #expect(throws: Migrator.Failure.self) {
                 try await action(try await Self.migrator(edited, name: name))
             }
             #expect(error?.description.contains("002_two.sql was edited") == true)
         }
-        let older = await #expect(throws: Migrator.Failure.self) { _ = try await Self.migrator([files[0]], name: name).up() }
+        let older = await #expect(throws: Migrator.Failure.self) {
+            _ = try await Self.migrator([files[0]], name: name).up()
+        }
         #expect(older?.description.contains("002") == true)
     }
 
@@ -70,7 +79,9 @@ import Testing
             try Self.file("002_two.sql", "CREATE TABLE two ();\nSELECT 1 / 0;"),
         ]
         let error = await #expect(throws: Migrator.Failure.self) { _ = try await Self.migrator(files, name: name).up() }
-        #expect(error?.description.contains("002_two.sql") == true && error?.description.contains("division by zero") == true)
+        #expect(
+            error?.description.contains("002_two.sql") == true
+                && error?.description.contains("division by zero") == true)
         #expect(try await Self.migrator(files, name: name).status().map(\.isApplied) == [true, false])
         let mended = [files[0], try Self.file("002_two.sql", "CREATE TABLE two ();")]
         #expect(try await Self.migrator(mended, name: name).up() == ["002_two.sql"])
@@ -92,7 +103,8 @@ import Testing
         let url = try await TestServers.shared.postgresURL()
         let stuck = try await PostgresConnection.connect(EventStore.configuration(url: url, ledger: name))
         try await stuck.query("SELECT pg_advisory_lock(hashtextextended('jobledger migrate ' || $1, 0))", name.text)
-        let migrator = Migrator(url: url, ledger: name, files: try MigrationFile.embedded(), timeout: .milliseconds(100))
+        let migrator = Migrator(
+            url: url, ledger: name, files: try MigrationFile.embedded(), timeout: .milliseconds(100))
         let error = await #expect(throws: Migrator.Failure.self) { _ = try await migrator.up() }
         let process = await stuck.serverProcess
         #expect(error?.description.contains("process \(process)") == true, "\(String(describing: error))")

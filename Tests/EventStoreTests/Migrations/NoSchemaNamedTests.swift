@@ -3,14 +3,16 @@ import Foundation
 import LedgerTesting
 import Testing
 
-/// A ledger is a schema of any name, so no SQL of ours names one: neither in the files nor in the code.
+/// A ledger is a schema of any name, so no SQL of ours names one: neither in the files nor in the
+/// code.
 @Suite struct NoSchemaNamedTests {
     /// Where the package is, also where a scratch copy of it has links to its folders.
     /// Custom settings need a prefix. They are no schema: see docs/scaling.md.
     private static let settings = ["appending", "window_after", "window_upto", "window_types", "job"]
 
-    /// What names the standard ledger as a schema, in a line of SQL or of Swift: `jobledger.events`, `"jobledger".events`,
-    /// `SCHEMA jobledger`, `search_path = jobledger`, or roles and channels that begin with its name.
+    /// What names the standard ledger as a schema, in a line of SQL or of Swift:
+    /// `jobledger.events`, `"jobledger".events`, `SCHEMA jobledger`, `search_path = jobledger`, or
+    /// roles and channels that begin with its name.
     private static func finds(in line: String) throws -> Bool {
         for match in line.matches(of: try Regex(#"(^|[^./\w])"?jobledger"?\."?(\w+)"#)) {
             // `.jobledger/env` and `io.jobledger.job` have a dot before them, and are not met here.
@@ -18,7 +20,8 @@ import Testing
             if !settings.contains(member) { return true }
         }
         return try line.contains(Regex(#"(?i)\bschema\s+(if\s+(not\s+)?exists\s+)?\W{0,2}jobledger\b"#))
-            || line.contains(Regex(#"search_path\W+jobledger\b"#)) || line.contains(Regex(#"jobledger_(appender|reader)"#))
+            || line.contains(Regex(#"search_path\W+jobledger\b"#))
+            || line.contains(Regex(#"jobledger_(appender|reader)"#))
             || line.contains(Regex(#"jobledger:(job|head)"#))
     }
 
@@ -42,7 +45,8 @@ import Testing
         .compactMap { $0 as? URL }.filter { ["sql", "swift", "json"].contains($0.pathExtension) }
         #expect(!files.isEmpty)
         for file in files {
-            let lines = try String(contentsOf: file, encoding: .utf8).split(separator: "\n", omittingEmptySubsequences: false)
+            let lines = try String(contentsOf: file, encoding: .utf8).split(
+                separator: "\n", omittingEmptySubsequences: false)
             for (number, line) in lines.enumerated() where try Self.finds(in: String(line)) && !Self.isProse(line) {
                 Issue.record("\(file.path):\(number + 1) names a ledger: \(line)")
             }

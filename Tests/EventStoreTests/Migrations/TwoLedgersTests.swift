@@ -24,7 +24,8 @@ import Testing
         }
     }
 
-    /// What is a duplicate, or a conflict, in one is new in the other; a job that has ended in one goes on in the other.
+    /// What is a duplicate, or a conflict, in one is new in the other; a job that has ended in one
+    /// goes on in the other.
     @Test func theSameJobAndEventIDAreTwo() async throws {
         try await Self.withTwo { one, other in
             let id = EventID.version7()
@@ -33,7 +34,8 @@ import Testing
             #expect(try await one.store.append(queued, to: "a").isDuplicate)
             _ = try await one.store.append(NewEvent(type: "finished"), to: "a")
 
-            let elsewhere = try await other.store.append(NewEvent(type: "queued", data: #"{"name":"other"}"#, id: id), to: "a")
+            let elsewhere = try await other.store.append(
+                NewEvent(type: "queued", data: #"{"name":"other"}"#, id: id), to: "a")
             #expect(elsewhere.position == 1 && elsewhere.eventID == id && !elsewhere.isDuplicate)
             try await other.progress("a", 1)
             #expect(try await one.store.page(EventQuery(job: "a")).map(\.type) == [.queued, .finished])
@@ -46,7 +48,8 @@ import Testing
     @Test func doNotWaitForEachOther() async throws {
         try await Self.withTwo { one, other in
             let connection = try await one.connect()
-            // The lock itself, and no append: that would be ended after some seconds, and then nobody had to wait.
+            // The lock itself, and no append: that would be ended after some seconds, and then
+            // nobody had to wait.
             try await connection.execute(script: "BEGIN; LOCK TABLE serialiser")
             try await other.queue("a")
             try await connection.execute(script: "ROLLBACK")
@@ -84,7 +87,8 @@ import Testing
                 let there = "\"\(other.name)\""
                 for statement in [
                     "SELECT \(there).append_event('a', 'queued', '{\"name\":\"n\"}')", "SELECT \(there).head()",
-                    "SELECT * FROM \(there).events", "SELECT * FROM \(there).history('secret')", "TABLE \(there).checkpoints",
+                    "SELECT * FROM \(there).events", "SELECT * FROM \(there).history('secret')",
+                    "TABLE \(there).checkpoints",
                     "SELECT \(there).take_lease('relay', 'me', '1 day')", "SELECT \(there).begin_epoch()",
                 ] {
                     let error = await #expect(throws: PostgresError.self) {
@@ -98,8 +102,9 @@ import Testing
         }
     }
 
-    /// The settings by which append() and the projections speak to triggers and views are one name for all ledgers, and hold for one
-    /// statement or transaction: a transaction that appends to both leaves neither open to an insert past append().
+    /// The settings by which append() and the projections speak to triggers and views are one name
+    /// for all ledgers, and hold for one statement or transaction: a transaction that appends to
+    /// both leaves neither open to an insert past append().
     @Test func appendToBothInOneTransaction() async throws {
         try await Self.withTwo { one, other in
             let connection = try await one.connect()
@@ -111,7 +116,8 @@ import Testing
                     try await connection.execute(
                         script: "INSERT INTO \"\(ledger.name)\".events SELECT * FROM \"\(ledger.name)\".events")
                 }
-                #expect(error?.message.contains("events come in through append()") == true, "\(String(describing: error))")
+                #expect(
+                    error?.message.contains("events come in through append()") == true, "\(String(describing: error))")
                 try await connection.execute(script: "ROLLBACK TO before")
             }
             try await connection.execute(script: "COMMIT")

@@ -37,7 +37,8 @@ import Testing
                     var read: [RecordedEvent] = []
                     for try await events in connection.events(in: window, chunk: chunk) {
                         read += events
-                        // A chunk is as large as was asked for and one event more, however large the window.
+                        // A chunk is as large as was asked for and one event more, however large
+                        // the window.
                         let bytes = events.dropLast().reduce(0) { $0 + ($1.data?.utf8.count ?? 0) }
                         #expect(bytes < chunk, "seed \(seed)")
                     }
@@ -45,7 +46,9 @@ import Testing
                 }
             }
             // Beyond the head there is nothing, and no error.
-            for try await events in connection.events(in: EventWindow(after: 303, limit: 10)) { #expect(events.isEmpty) }
+            for try await events in connection.events(in: EventWindow(after: 303, limit: 10)) {
+                #expect(events.isEmpty)
+            }
             await connection.close()
         }
     }

@@ -6,7 +6,8 @@ import Postgres
 import Testing
 
 @Suite struct LogFileTests {
-    /// A log whose data are easily spoilt on the way: line feeds, tabs and escapes within, digits, keys twice, emoji; ids with quotes and backslashes.
+    /// A log whose data are easily spoilt on the way: line feeds, tabs and escapes within, digits,
+    /// keys twice, emoji; ids with quotes and backslashes.
     private static func fill(_ ledger: TestLedger, jobs: Int = 30) async throws {
         let data = [
             "{\"name\" : \"a\\nb\\u00e9\\\\\",\n\t\"total\":\r\n 9 }",
@@ -17,7 +18,8 @@ import Testing
         for job in 0..<jobs {
             let name = #"job \#(job) "\'🙂\#u{01}"#.replacing("\u{01}", with: "é")
             let metadata = #"{ "actor":"ada","x": [1.50] }"#
-            requests.append(AppendRequest(job: name, events: [NewEvent(type: "queued", data: data[job % 3], metadata: metadata)]))
+            requests.append(
+                AppendRequest(job: name, events: [NewEvent(type: "queued", data: data[job % 3], metadata: metadata)]))
             requests.append(
                 AppendRequest(
                     job: name,
@@ -30,7 +32,9 @@ import Testing
                 AppendRequest(
                     job: name,
                     events: [
-                        NewEvent(type: job % 2 == 0 ? "finished" : "truncated", data: job % 2 == 0 ? "{}" : #"{"reason":"r"}"#)
+                        NewEvent(
+                            type: job % 2 == 0 ? "finished" : "truncated",
+                            data: job % 2 == 0 ? "{}" : #"{"reason":"r"}"#)
                     ]))
         }
         for answer in try await ledger.store.append(requests, timeout: .seconds(60)) { _ = try answer.get() }
@@ -73,18 +77,23 @@ import Testing
 
     private static func rows(_ ledger: TestLedger) async throws -> [String] {
         try await ledger.store.pool.withConnection { connection in
-            try await connection.query("SELECT row_to_json(e)::text || e.data || e.metadata FROM events AS e ORDER BY position")
-                .map { try $0.decode(0) }
+            try await connection.query(
+                "SELECT row_to_json(e)::text || e.data || e.metadata FROM events AS e ORDER BY position"
+            )
+            .map { try $0.decode(0) }
         }
     }
 
-    /// Every column of every event comes back, to the byte, and so does the file; a part follows a part; again changes nothing.
+    /// Every column of every event comes back, to the byte, and so does the file; a part follows a
+    /// part; again changes nothing.
     @Test func aLogGoesThereAndBack() async throws {
         try await TestLedger.with { ledger async throws in
             try await Self.fill(ledger)
             let head = try await ledger.store.head()
             let (whole, part) = (try await Self.export(ledger), try await Self.export(ledger, to: 40))
-            let (overlapping, empty) = (try await Self.export(ledger, from: 30), try await Self.export(ledger, from: head + 1))
+            let (overlapping, empty) = (
+                try await Self.export(ledger, from: 30), try await Self.export(ledger, from: head + 1)
+            )
             #expect(whole == (try await Self.export(ledger)))
             #expect(whole.split(separator: "\n").count == Int(head) + 2)
             try await TestLedger.with { copy async throws in
@@ -101,7 +110,8 @@ import Testing
                 #expect(try await copy.store.epoch() == ledger.store.epoch())
                 let again = try await Self.export(copy)
                 #expect(
-                    again.split(separator: "\n").dropFirst().dropLast() == whole.split(separator: "\n").dropFirst().dropLast())
+                    again.split(separator: "\n").dropFirst().dropLast()
+                        == whole.split(separator: "\n").dropFirst().dropLast())
                 // It is a ledger: it goes on.
                 #expect(try await copy.queue("next").position == head + 1)
                 #expect(try await copy.progress(#"job 1 "\'🙂é"#, 2).version == 4)
@@ -109,7 +119,9 @@ import Testing
                 try await ledger.queue("another")
                 let more = try await Self.export(ledger)
                 let error = await #expect(throws: LogFile.Refused.self) { try await Self.importing(more, into: copy) }
-                #expect(error?.description.contains("at position \(head + 1) the ledger has another event") == true, "\(error!)")
+                #expect(
+                    error?.description.contains("at position \(head + 1) the ledger has another event") == true,
+                    "\(error!)")
             }
         }
     }
@@ -125,8 +137,8 @@ import Testing
         }
     }
 
-    /// What is not as it was exported, or does not fit the ledger, is refused before anything is written.
-    /// The first line is read before anything vouches for it.
+    /// What is not as it was exported, or does not fit the ledger, is refused before anything is
+    /// written. The first line is read before anything vouches for it.
     @Test(arguments: [
         ("-9223372036854775808", "9223372036854775807"), ("1", "9223372036854775807"), ("0", "-9223372036854775808"),
         ("9223372036854775807", "-1"), ("4611686018427387904", "4611686018427387904"), ("0", "0"), ("3", "1"),
@@ -151,13 +163,18 @@ import Testing
                 ("", "first line"), ("{}\n", "first line"), (String(whole.dropLast(30)), "not whole"),
                 (lines.dropLast().map { $0 + "\n" }.joined(), "not whole"),
                 (whole.replacing(#"\"total\":7"#, with: #"\"total\":8"#), "not what was exported"),
-                (lines.enumerated().filter { $0.offset != 4 }.map { $0.element + "\n" }.joined(), "not what was exported"),
+                (
+                    lines.enumerated().filter { $0.offset != 4 }.map { $0.element + "\n" }.joined(),
+                    "not what was exported"
+                ),
                 (whole.replacing(#""version":1}"#, with: #""version":2}"#), "version 2"),
                 (try await Self.export(ledger, from: 3), "begins at position 3"),
             ]
             try await TestLedger.with { copy async throws in
                 for (text, reason) in broken {
-                    let error = await #expect(throws: LogFile.Refused.self) { try await Self.importing(text, into: copy) }
+                    let error = await #expect(throws: LogFile.Refused.self) {
+                        try await Self.importing(text, into: copy)
+                    }
                     #expect(error?.description.contains(reason) == true, "\(reason): \(String(describing: error))")
                 }
                 #expect(try await copy.count() == 0)
@@ -169,10 +186,14 @@ import Testing
         }
     }
 
-    /// The database itself refuses what append would not have written, whatever the file's digest says, and says which event it is.
+    /// The database itself refuses what append would not have written, whatever the file's digest
+    /// says, and says which event it is.
     @Test(arguments: [
         (#""position":3"#, #""position":4"#, "position 3: it says position 4"),
-        (#""version":2,"type":"progress""#, #""version":3,"type":"progress""#, "it has version 3, and its job is at version 1"),
+        (
+            #""version":2,"type":"progress""#, #""version":3,"type":"progress""#,
+            "it has version 3, and its job is at version 1"
+        ),
         (#""version":2,"type":"progress""#, #""version":2,"type":"queued""#, "\"name\" is missing"),
         (#""stream_id":"a","version":2"#, #""stream_id":"x","version":1"#, "a job begins with queued"),
         (#""type":"queued""#, #""type":"failed""#, "\"error\" is missing"),
@@ -200,14 +221,16 @@ import Testing
                     try await connection.query("SELECT import_events($1)", lines)
                 }
                 #expect(
-                    error?.sqlState?.code == "JL020" && error?.message.contains(reason) == true, "\(String(describing: error))")
+                    error?.sqlState?.code == "JL020" && error?.message.contains(reason) == true,
+                    "\(String(describing: error))")
                 #expect(try await copy.count() == 0)
                 await connection.close()
             }
         }
     }
 
-    /// No way leads into the log for a time that no reader can have, and that every later event would have.
+    /// No way leads into the log for a time that no reader can have, and that every later event
+    /// would have.
     @Test(arguments: ["10000-01-01 00:00+00", "infinity", "-infinity", "0001-12-31 23:59+00 BC"])
     func yearsThatNoReaderHasAreNotInTheLog(_ moment: String) async throws {
         try await TestLedger.with { ledger in
@@ -222,13 +245,16 @@ import Testing
         }
     }
 
-    /// A line of which the log would give back another is refused before it is written, and an empty ledger keeps its epoch.
+    /// A line of which the log would give back another is refused before it is written, and an
+    /// empty ledger keeps its epoch.
     @Test(arguments: [
         (#"{"position""#, #"{ "position""#), (#""position":1"#, #""position":"1""#),
         (#""position":1"#, #""position":9,"position":1"#),
         (#""data":"{\"name\":\"test\",\"total\":0}""#, #""data":{"name":"test","total":0}"#),
-        (#""category":"job""#, #""category":"\u006aob""#), (#""metadata":"{}"}"#, #""metadata":"{}","actor":"mallory"}"#),
-        (#""recorded_at":"2"#, #""recorded_at":" 2"#), (#""occurred_at":null,"#, ""), (#""event_id":"0"#, #""event_id":"{0"#),
+        (#""category":"job""#, #""category":"\u006aob""#),
+        (#""metadata":"{}"}"#, #""metadata":"{}","actor":"mallory"}"#),
+        (#""recorded_at":"2"#, #""recorded_at":" 2"#), (#""occurred_at":null,"#, ""),
+        (#""event_id":"0"#, #""event_id":"{0"#),
     ])
     func whatIsNotWrittenAsExportWritesItIsNotWritten(_ text: String, _ replacement: String) async throws {
         try await TestLedger.with { ledger async throws in
@@ -244,7 +270,8 @@ import Testing
                 let epoch = try await copy.store.epoch()
                 let error = await #expect(throws: LogFile.Refused.self) { try await Self.importing(forged, into: copy) }
                 #expect(
-                    error?.description.contains("position 1: its line is not written as jobledger export writes it") == true,
+                    error?.description.contains("position 1: its line is not written as jobledger export writes it")
+                        == true,
                     "\(String(describing: error))")
                 #expect(try await copy.count() == 0)
                 #expect(try await copy.store.epoch() == epoch)
@@ -256,7 +283,8 @@ import Testing
         }
     }
 
-    /// A copy that has gone its own way, under the same epoch, does not take what the other log has behind that place.
+    /// A copy that has gone its own way, under the same epoch, does not take what the other log has
+    /// behind that place.
     @Test func whatDoesNotContinueTheLogIsNotSplicedOn() async throws {
         try await TestLedger.with { ledger async throws in
             try await ledger.queue("a")
@@ -274,7 +302,9 @@ import Testing
                 lines[0] = lines[0].replacing(#/"previous":"[0-9a-f]{64}",/#, with: "")
                 #expect(!lines[0].contains("previous"))
                 let silent = try await Self.whole(lines, ledger)
-                let unknown = await #expect(throws: LogFile.Refused.self) { try await Self.importing(silent, into: copy) }
+                let unknown = await #expect(throws: LogFile.Refused.self) {
+                    try await Self.importing(silent, into: copy)
+                }
                 #expect(unknown?.description.contains("jobledger export --from 3") == true, "\(unknown!)")
                 #expect(try await copy.count() == 3)
             }
@@ -305,7 +335,8 @@ import Testing
             for role in ["appender", "reader", "subscriber"] {
                 let may = try await ledger.store.pool.withConnection {
                     try await $0.query(
-                        "SELECT has_function_privilege($1, 'import_events(text[])', 'EXECUTE')", "\(ledger.name)_\(role)"
+                        "SELECT has_function_privilege($1, 'import_events(text[])', 'EXECUTE')",
+                        "\(ledger.name)_\(role)"
                     )
                     .only().decode(0, as: Bool.self)
                 }

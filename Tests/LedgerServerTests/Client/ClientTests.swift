@@ -10,7 +10,8 @@ import Testing
 
 /// The client library against a service.
 @Suite(.timeLimit(.minutes(10))) struct ClientTests {
-    private static func client(_ service: TestService, url: String? = nil, token: String? = nil) throws -> LedgerClient {
+    private static func client(_ service: TestService, url: String? = nil, token: String? = nil) throws -> LedgerClient
+    {
         try LedgerClient(url: url ?? service.url, token: token ?? service.token)
     }
 
@@ -38,7 +39,9 @@ import Testing
             try await service.ledger.queue("a")
             try await service.ledger.progress("a", 1)
             _ = try await service.ledger.store.append(NewEvent(type: "finished"), to: "a")
-            let followed = try await ledger.subscribe(job: "a", types: [.progress]).reduce(into: []) { $0.append($1.position) }
+            let followed = try await ledger.subscribe(job: "a", types: [.progress]).reduce(into: []) {
+                $0.append($1.position)
+            }
             #expect(followed == [2])
         }
     }
@@ -49,7 +52,8 @@ import Testing
             let ledger = try Self.client(service)
             try await ledger.withBatches { batches in
                 for job in TwoSpellings.both {
-                    _ = try await batches.append(NewEvent(type: "queued", data: #"{"name":"n"}"#), to: job, expectedVersion: 0)
+                    _ = try await batches.append(
+                        NewEvent(type: "queued", data: #"{"name":"n"}"#), to: job, expectedVersion: 0)
                 }
             }
             _ = try await ledger.append(TwoSpellings.both.map { AppendRequest(job: $0, events: [Self.progress(1)]) })
@@ -60,7 +64,9 @@ import Testing
                 let followed = try await ledger.subscribe(job: job).reduce(into: []) { $0.append($1) }
                 #expect(followed.map(\.position) == positions)
             }
-            let both = try await ledger.subscribe(jobs: Set(TwoSpellings.both)).reduce(into: []) { $0.append($1.position) }
+            let both = try await ledger.subscribe(jobs: Set(TwoSpellings.both)).reduce(into: []) {
+                $0.append($1.position)
+            }
             #expect(both == Array(1...6))
         }
     }
@@ -84,11 +90,13 @@ import Testing
                 ], to: job, expectedVersion: 1)
             #expect(more.map(\.position) == [2, 3])
             let row = try #require(try await ledger.job(job, minPosition: 3))
-            #expect(row.job.status == .running && row.job.completed == 2 && row.job.total == 10 && row.job.kind == .local)
+            #expect(
+                row.job.status == .running && row.job.completed == 2 && row.job.total == 10 && row.job.kind == .local)
             #expect(row.job.createdAt == Timestamp("2026-01-02T03:04:05.5Z") && row.job.completedAt == nil)
             #expect(String(decoding: row.json, as: UTF8.self).contains(#""variables":[]"#))
             #expect(try await ledger.job(job, at: 1)?.job.status == .queued)
-            #expect(try await ledger.jobs(status: .running, kind: .local).reduce(into: []) { $0.append($1.id) } == [job])
+            #expect(
+                try await ledger.jobs(status: .running, kind: .local).reduce(into: []) { $0.append($1.id) } == [job])
             #expect(try await ledger.jobs(status: .failed).reduce(into: []) { $0.append($1.id) } == [])
             _ = try await eventually("the runs are folded") {
                 try await ledger.runs(of: job).reduce(into: 0) { count, _ in count += 1 } == 1 ? true : nil
@@ -112,8 +120,12 @@ import Testing
             #expect(try await ledger.append(queued, to: "a").isDuplicate)
             #expect(await refusal { try await ledger.append(queued, to: "b") } == .eventIDConflict)
             #expect(await refusal { try await ledger.append(Self.queued(), to: "a") } == .alreadyQueued)
-            #expect(await refusal { try await ledger.append(Self.progress(1), to: "a", expectedVersion: 7) } == .versionConflict)
-            #expect(await refusal { try await ledger.append([Self.progress(1), NewEvent(type: "?")], to: "a") } == .invalidEvent)
+            #expect(
+                await refusal { try await ledger.append(Self.progress(1), to: "a", expectedVersion: 7) }
+                    == .versionConflict)
+            #expect(
+                await refusal { try await ledger.append([Self.progress(1), NewEvent(type: "?")], to: "a") }
+                    == .invalidEvent)
             // Text that would change what stands around it.
             let trick = NewEvent(type: "progress", data: #"{"completed":1}},{"type":"finished","data":{}"#)
             #expect(await refusal { try await ledger.append(trick, to: "a") } == .invalidEvent)
@@ -130,7 +142,9 @@ import Testing
         try await TestService.with { service async throws in
             for token in ["wrong", try await service.tokens.create([.read], name: "reader").text] {
                 let ledger = try Self.client(service, token: token)
-                let error = await #expect(throws: LedgerClientError.self) { try await ledger.append(Self.queued(), to: "a") }
+                let error = await #expect(throws: LedgerClientError.self) {
+                    try await ledger.append(Self.queued(), to: "a")
+                }
                 #expect(error?.kind == .unauthorized)
             }
             #expect(throws: LedgerClientError.self) { try LedgerClient(url: "ledger.example", token: nil) }
@@ -162,7 +176,9 @@ import Testing
                     for number in 0..<300 {
                         group.addTask {
                             let event = number % 10 == 0 ? NewEvent(type: "?") : Self.progress(number)
-                            do { return try await batches.append(event, to: "a").version > 1 } catch is Refusal { return false }
+                            do { return try await batches.append(event, to: "a").version > 1 } catch is Refusal {
+                                return false
+                            }
                         }
                     }
                     let appended = try await group.reduce(0) { $0 + ($1 ? 1 : 0) }
@@ -177,7 +193,8 @@ import Testing
         }
     }
 
-    /// Connections break in the middle of events, again and again: each event comes once, in order, and whole.
+    /// Connections break in the middle of events, again and again: each event comes once, in order,
+    /// and whole.
     @Test func aSubscriptionOutlivesItsConnections() async throws {
         try await TestService.with { service async throws in
             try await Self.withProxy(service) { proxy, url async throws in
@@ -212,7 +229,8 @@ import Testing
         }
     }
 
-    /// The ledger is restored while a client follows: it comes back with a position that is there, and of which it has seen another event.
+    /// The ledger is restored while a client follows: it comes back with a position that is there,
+    /// and of which it has seen another event.
     @Test func aSubscriptionEndsWithTheEpoch() async throws {
         try await TestService.with { service async throws in
             let ledger = try Self.client(service)

@@ -9,7 +9,9 @@ import Testing
 @testable import LedgerServer
 
 @Suite("what one request may cost") struct BoundTests {
-    @Test("four million empty items are refused before they are taken apart, and nobody waits for it") func items() async throws {
+    @Test("four million empty items are refused before they are taken apart, and nobody waits for it") func items()
+        async throws
+    {
         try await TestService.with { service in
             let many = "[" + String(repeating: "{},", count: 4_000_000) + "{}]"
             async let refused = service.ask("POST", "/v1/events", many)
@@ -17,13 +19,16 @@ import Testing
             for answer in try await [refused, whole] {
                 #expect(answer.status == 413 && answer.code == "too_large", "\(answer)")
             }
-            let most = "[" + Array(repeating: #"{"job":"a","type":"progress"}"#, count: 10_000).joined(separator: ",") + "]"
+            let most =
+                "[" + Array(repeating: #"{"job":"a","type":"progress"}"#, count: 10_000).joined(separator: ",") + "]"
             let answer = try await service.ask("POST", "/v1/events", most)
             #expect(answer.status == 200 && answer.json["results"].elements.count == 10_000)
         }
     }
 
-    @Test("large bodies are taken apart beside the event loops: others are answered meanwhile") func alive() async throws {
+    @Test("large bodies are taken apart beside the event loops: others are answered meanwhile") func alive()
+        async throws
+    {
         try await TestService.with { service in
             let zeros = String(repeating: "0,", count: 300_000) + "0"
             let large = #"{"type":"queued","data":{"name":"x","parameters":{"zeros":[\#(zeros)]}}}"#
@@ -49,12 +54,14 @@ import Testing
                 #expect(answer.status == (isMany ? 200 : 413), "\(answer)")
             }
             _ = try await eventually("it is noted who it was") {
-                try await service.ask("GET", "/v1/audit/refusals?actor=ada").json["refusals"].elements.isEmpty ? nil : true
+                try await service.ask("GET", "/v1/audit/refusals?actor=ada").json["refusals"].elements.isEmpty
+                    ? nil : true
             }
         }
     }
 
-    /// Sends all of it at once. A loop that took a body apart itself would be silent for most of that request's time, on any machine.
+    /// Sends all of it at once. A loop that took a body apart itself would be silent for most of
+    /// that request's time, on any machine.
     private func expectAnswers(
         from service: TestService, meanwhile large: [String], _ send: @escaping @Sendable (String) async throws -> Void
     ) async throws {
@@ -132,7 +139,8 @@ import Testing
     }
 
     @Test("a read that takes too long is called off, and its reader given back") func time() async throws {
-        try await TestService.with(projecting: true, settings: .changed { ($0.read, $0.readers) = (.seconds(1), 1) }) { service in
+        try await TestService.with(projecting: true, settings: .changed { ($0.read, $0.readers) = (.seconds(1), 1) }) {
+            service in
             try await service.ledger.queue("a")
             #expect(try await service.ask("GET", "/v1/jobs/a?min_position=1").status == 200)
             try await holding("batch_jobs", of: service.ledger) {
@@ -164,7 +172,8 @@ import Testing
     }
 
     @Test("a token's slow reads leave readers to others") func share() async throws {
-        try await TestService.with(projecting: true, settings: .changed { ($0.read, $0.readers) = (.seconds(300), 4) }) {
+        try await TestService.with(projecting: true, settings: .changed { ($0.read, $0.readers) = (.seconds(300), 4) })
+        {
             service in
             try await service.ledger.queue("a")
             #expect(try await service.ask("GET", "/v1/jobs/a?min_position=1").status == 200)
@@ -185,7 +194,9 @@ import Testing
         }
     }
 
-    @Test("a share of places: nobody has more, and who waits comes in, in order, or is cancelled") func fairShare() async throws {
+    @Test("a share of places: nobody has more, and who waits comes in, in order, or is cancelled") func fairShare()
+        async throws
+    {
         let share = FairShare<String>(share: 2)
         let (order, told) = AsyncStream<Int>.makeStream()
         let gates = (0..<3).map { _ in StopSignal() }

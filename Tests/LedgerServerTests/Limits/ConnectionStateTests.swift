@@ -3,10 +3,12 @@ import Testing
 
 @testable import LedgerServer
 
-/// The states of a connection, over all orders in which things can happen: every sequence to a depth, and long ones at random.
+/// The states of a connection, over all orders in which things can happen: every sequence to a
+/// depth, and long ones at random.
 ///
-/// Beside the state goes an account of what has happened, which knows requests one by one and nothing of how the state remembers them. At every step both must
-/// agree on what may be said, to whom, and that it ends.
+/// Beside the state goes an account of what has happened, which knows requests one by one and
+/// nothing of how the state remembers them. At every step both must agree on what may be said, to
+/// whom, and that it ends.
 @Suite("the states of a connection") struct ConnectionStateTests {
     @Test("every sequence of what may happen, to a depth") func exhaustive() throws {
         var seen: Set<Walk> = [Walk()]
@@ -60,7 +62,8 @@ import Testing
         #expect(state.look(at: deadline).action == .refuse(.tooSlow))
     }
 
-    @Test("who reads slowly has time for as long as something arrives, and who reads next to nothing has not") func slowReader() {
+    @Test("who reads slowly has time for as long as something arrives, and who reads next to nothing has not")
+    func slowReader() {
         var state = ConnectionState(Walk.limits, at: .zero)
         _ = state.headArrived(isLast: false, isRead: true, body: 0, at: .zero)
         _ = state.endArrived(at: .zero)
@@ -94,7 +97,8 @@ private enum Step: Hashable {
         .head(isLast: false, isRead: false, body: 1 << 20), .body, .end, .refused, .inputClosed, .unreadable, .readable,
         .reads(bytes: 1 << 20), .reads(bytes: 10 << 10),
         .answerBegins(isStream: false, closes: false), .answerBegins(isStream: true, closes: false),
-        .answerBegins(isStream: false, closes: true), .answerEnds, .quiesce, .drained, .time(.seconds(1)), .time(.seconds(40)),
+        .answerBegins(isStream: false, closes: true), .answerEnds, .quiesce, .drained, .time(.seconds(1)),
+        .time(.seconds(40)),
         .look,
     ]
 }
@@ -110,16 +114,19 @@ private struct Account: Hashable {
     var now = Duration.zero
     /// Those that were taken and have no whole answer, in order.
     var requests: [Request] = []
-    /// Whether the parser is inside of a request, taken or not; and whether the one that it is in was taken.
+    /// Whether the parser is inside of a request, taken or not; and whether the one that it is in
+    /// was taken.
     var (isInside, isInsideTaken) = (false, false)
     /// Whether the parser has given up, or has said that the client has closed its side.
     var (isDeaf, isInputClosed) = (false, false)
     var hasEnded = false
-    /// Whether the answer under way said that it is the last, and whether it could not know that it is.
+    /// Whether the answer under way said that it is the last, and whether it could not know that it
+    /// is.
     var (isLastAnswer, mayBeLast) = (false, false)
     /// Whether bytes have come of a request whose head has not.
     var isArriving = false
-    /// Since when it has been the client's turn, and since when it did not read, but for so many bytes.
+    /// Since when it has been the client's turn, and since when it did not read, but for so many
+    /// bytes.
     var turn: Duration? = .zero
     var unreadSince: Duration?
     var read = 0
@@ -136,7 +143,8 @@ private struct Account: Hashable {
     }
 
     var isServiceTurn: Bool { requests.contains(where: \.isWhole) }
-    /// Whether the client could take something that is said now for the answer to what cannot be taken.
+    /// Whether the client could take something that is said now for the answer to what cannot be
+    /// taken.
     var mayRefuse: Bool { !requests.contains { $0.isWhole || $0.hasAnswer } && !(isInsideTaken && requests.isEmpty) }
 
     mutating func noteTurn() { turn = isServiceTurn ? nil : turn ?? now }
@@ -175,7 +183,8 @@ private struct Walk: Hashable {
                 if !account.isArriving { account.turn = account.turn.map { _ in account.now } }
                 account.isArriving = false
             }
-        case .body: try require(state.bodyArrived(bytes: 1 << 18) == (account.isInsideTaken && !account.hasEnded), "a body")
+        case .body:
+            try require(state.bodyArrived(bytes: 1 << 18) == (account.isInsideTaken && !account.hasEnded), "a body")
         case .end:
             let isTaken = state.endArrived(at: account.now)
             try require(isTaken == (account.isInsideTaken && !account.hasEnded), "an end")
@@ -204,7 +213,8 @@ private struct Walk: Hashable {
             guard let isLast = state.answerBegan(isStream: isStream, closes: closes) else {
                 return try require(account.hasEnded, "an answer that may not begin")
             }
-            try require(!account.hasEnded && (isLast || !closes), "an answer behind the end, or one that does not say so")
+            try require(
+                !account.hasEnded && (isLast || !closes), "an answer behind the end, or one that does not say so")
             account.requests[0].hasAnswer = true
             (account.isLastAnswer, account.mayBeLast) = (isLast, false)
         case .answerEnds:
@@ -215,7 +225,8 @@ private struct Walk: Hashable {
             account.requests.removeFirst()
             if !account.isServiceTurn { account.turn = account.now }
             try note(action)
-            try require(account.isLastAnswer == (action == .finish) || account.mayBeLast, "the last answer says that it is")
+            try require(
+                account.isLastAnswer == (action == .finish) || account.mayBeLast, "the last answer says that it is")
         case .quiesce:
             try note(state.quiesce(at: account.now))
             account.mayBeLast = true
@@ -233,7 +244,9 @@ private struct Walk: Hashable {
 
     private mutating func note(_ action: ConnectionState.Action) throws {
         if action == .none { return }
-        if case .refuse = action { try require(!account.hasEnded && account.mayRefuse, "nobody could tell what is refused") }
+        if case .refuse = action {
+            try require(!account.hasEnded && account.mayRefuse, "nobody could tell what is refused")
+        }
         try require(!account.hasEnded || action == .cut, "it ends twice")
         account.hasEnded = true
     }
@@ -247,14 +260,16 @@ private struct Walk: Hashable {
         return account.isInputClosed && account.requests.allSatisfy(\.isRead)
     }
 
-    /// When nothing comes any more, and the service answers what is whole, the connection is closed: within the time for a request, for
-    /// reading, and for the end.
+    /// When nothing comes any more, and the service answers what is whole, the connection is
+    /// closed: within the time for a request, for reading, and for the end.
     private func requireEnd() throws {
         var walk = self
         let start = walk.account.now
-        // While it is the client's turn, or a read that nobody waits for is under way, nobody needs to help.
+        // While it is the client's turn, or a read that nobody waits for is under way, nobody needs
+        // to help.
         if walk.account.isServiceTurn, !(walk.account.isInputClosed && walk.account.requests.allSatisfy(\.isRead)) {
-            while walk.state.isEnding == false, walk.account.requests.first.map({ $0.isWhole || $0.hasAnswer }) == true {
+            while walk.state.isEnding == false, walk.account.requests.first.map({ $0.isWhole || $0.hasAnswer }) == true
+            {
                 _ = walk.state.answerBegan(isStream: false, closes: false)
                 _ = walk.state.answerEnded(at: start)
                 walk.account.requests.removeFirst()

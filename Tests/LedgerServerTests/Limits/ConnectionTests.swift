@@ -15,7 +15,8 @@ import Testing
     private static let alive = "GET /livez HTTP/1.1\r\nhost: x\r\n\r\n"
 
     @Test("a second request whose body never comes is given up on like the first") func secondBody() async throws {
-        try await TestService.with(settings: .changed { ($0.request, $0.idle) = (.seconds(2), .seconds(3600)) }) { service in
+        try await TestService.with(settings: .changed { ($0.request, $0.idle) = (.seconds(2), .seconds(3600)) }) {
+            service in
             let raw = try RawConnection(service.url)
             try raw.send(Self.alive + Self.post(service.token, "content-length: 1000000"))
             let answers = try await raw.answer()
@@ -27,7 +28,8 @@ import Testing
         }
     }
 
-    @Test("what comes behind a request that cannot be understood is not answered, what came before is") func brokenSecond()
+    @Test("what comes behind a request that cannot be understood is not answered, what came before is")
+    func brokenSecond()
         async throws
     {
         try await TestService.with { service in
@@ -76,7 +78,8 @@ import Testing
                 for raw in held { try? raw.send(Self.alive) }
                 let honest = try RawConnection(service.url)
                 try? honest.send(
-                    "GET /v1/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(service.token)\r\nconnection: close\r\n\r\n")
+                    "GET /v1/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(service.token)\r\nconnection: close\r\n\r\n"
+                )
                 return try await honest.answer().hasPrefix("HTTP/1.1 200 ") ? true : nil
             }
         }
@@ -162,7 +165,9 @@ import Testing
 
     @Test("clients that are gone, at any step of any request, leave nothing behind", .timeLimit(.minutes(10)))
     func resets() async throws {
-        let settings = HTTPSettings.changed { ($0.wait, $0.read, $0.heartbeat) = (.seconds(300), .seconds(300), .seconds(1)) }
+        let settings = HTTPSettings.changed {
+            ($0.wait, $0.read, $0.heartbeat) = (.seconds(300), .seconds(300), .seconds(1))
+        }
         try await TestService.with(settings: settings) { service in
             for job in 0..<100 { try await service.ledger.queue(job == 0 ? "a" : "job-\(job)") }
             let requests = try await Self.requests(service)

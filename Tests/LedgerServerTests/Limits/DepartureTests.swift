@@ -11,7 +11,8 @@ import Testing
     private let loop = EmbeddedEventLoop()
 
     /// A connection as the service makes them, but for who answers.
-    private func connection(_ count: ConnectionCount) throws -> (channel: EmbeddedChannel, entry: ConnectionCount.Entry) {
+    private func connection(_ count: ConnectionCount) throws -> (channel: EmbeddedChannel, entry: ConnectionCount.Entry)
+    {
         let channel = EmbeddedChannel(handler: nil, loop: loop)
         let entry = count.enter(channel)
         let pipeline = channel.pipeline.syncOperations

@@ -8,7 +8,8 @@ import Testing
 @testable import LedgerServer
 
 @Suite("limits of the HTTP service") struct LimitTests {
-    @Test("a body that is too large is refused before it is read, or as soon as it shows") func largeBody() async throws {
+    @Test("a body that is too large is refused before it is read, or as soon as it shows") func largeBody() async throws
+    {
         try await TestService.with(settings: .changed { $0.bodyBytes = 4096 }) { service in
             let body = #"{"type":"queued","data":{"name":"x","y":"\#(String(repeating: "y", count: 5000))"}}"#
             let refused = try await service.append(body, to: "a")
@@ -51,7 +52,8 @@ import Testing
 
     @Test("all bodies together have a bound") func budget() async throws {
         // A token has half of it.
-        try await TestService.with(settings: .changed { ($0.bodyBytes, $0.bufferBytes) = (1 << 20, 2 << 20) }) { service in
+        try await TestService.with(settings: .changed { ($0.bodyBytes, $0.bufferBytes) = (1 << 20, 2 << 20) }) {
+            service in
             func begin() throws -> RawConnection {
                 let raw = try RawConnection(service.url)
                 try raw.send(
@@ -74,13 +76,16 @@ import Testing
         }
     }
 
-    @Test("a token that does not read its answers leaves room for others' bodies and answers") func share() async throws {
-        try await TestService.with(settings: .changed { ($0.bodyBytes, $0.bufferBytes) = (4 << 20, 20 << 20) }) { service in
+    @Test("a token that does not read its answers leaves room for others' bodies and answers") func share() async throws
+    {
+        try await TestService.with(settings: .changed { ($0.bodyBytes, $0.bufferBytes) = (4 << 20, 20 << 20) }) {
+            service in
             try await service.ledger.queue("a")
             // Pages of 4.9 MB.
             for _ in 0..<2 {
                 let event = NewEvent(
-                    type: "progress", data: #"{"completed":1,"message":"\#(String(repeating: "x", count: 2_450_000))"}"#)
+                    type: "progress", data: #"{"completed":1,"message":"\#(String(repeating: "x", count: 2_450_000))"}"#
+                )
                 _ = try await service.ledger.store.append(event, to: "a")
             }
             let greedy = try await service.tokens.create([.read])
@@ -93,7 +98,8 @@ import Testing
                 unread.append(raw)
                 return status.contains("503 ") ? true : nil
             }
-            let body = #"{"type":"progress","data":{"completed":1,"message":"\#(String(repeating: "x", count: 3_000_000))"}}"#
+            let body =
+                #"{"type":"progress","data":{"completed":1,"message":"\#(String(repeating: "x", count: 3_000_000))"}}"#
             #expect(try await service.append(body, to: "a").status == 201)
             #expect(try await service.ask("GET", "/v1/events").status == 200)
         }

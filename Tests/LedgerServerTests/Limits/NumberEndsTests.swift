@@ -8,8 +8,8 @@ import Testing
 
 @testable import LedgerServer
 
-/// Numbers at their ends, on every route of the OpenAPI document and in everything that takes one: an answer, never a server error, and a service
-/// that goes on. A trap would end this process.
+/// Numbers at their ends, on every route of the OpenAPI document and in everything that takes one:
+/// an answer, never a server error, and a service that goes on. A trap would end this process.
 @Suite(.timeLimit(.minutes(10))) struct NumberEndsTests {
     private struct Parameter {
         var name: String
@@ -26,18 +26,23 @@ import Testing
         document["paths"].members.sorted { $0.key < $1.key }.compactMap { path, item in
             guard !item["get"].isNull else { return nil }
             let parameters = (item["parameters"].elements + item["get"]["parameters"].elements).map { parameter in
-                parameter["$ref"].text.map { document["components"]["parameters"][String($0.split(separator: "/").last ?? "")] }
+                parameter["$ref"].text.map {
+                    document["components"]["parameters"][String($0.split(separator: "/").last ?? "")]
+                }
                     ?? parameter
             }
             return Operation(
-                path: path, parameters: parameters.map { Parameter(name: $0["name"].text ?? "", place: $0["in"].text ?? "") })
+                path: path,
+                parameters: parameters.map { Parameter(name: $0["name"].text ?? "", place: $0["in"].text ?? "") })
         }
     }
 
     private static func encoded(_ text: String) -> String { Query.encoded(text) }
 
     private func filled(_ service: TestService) async throws {
-        for body in [#"{"type":"queued","data":{"name":"n","total":5}}"#, #"{"type":"progress","data":{"completed":1}}"#] {
+        for body in [
+            #"{"type":"queued","data":{"name":"n","total":5}}"#, #"{"type":"progress","data":{"completed":1}}"#,
+        ] {
             #expect(try await service.append(body, to: "a").status == 201)
         }
     }
@@ -72,18 +77,23 @@ import Testing
         case "path": path = path.replacing("{\(parameter.name)}", with: Self.encoded(end))
         case "query": path += "?\(parameter.name)=\(Self.encoded(end))"
         default:
-            headers[parameter.name] = String(end.utf8.filter { $0 >= 0x20 && $0 < 0x7F }.map { Character(Unicode.Scalar($0)) })
+            headers[parameter.name] = String(
+                end.utf8.filter { $0 >= 0x20 && $0 < 0x7F }.map { Character(Unicode.Scalar($0)) })
         }
         for (name, value) in [("id", "a"), ("path", "0/000")] { path = path.replacing("{\(name)}", with: value) }
         return try await service.ask("GET", path, headers: headers)
     }
 
-    @Test(arguments: ["tile/0/", "tile/7/", "tile/8/", "tile/entries/", "tile/-1/", "tile/9223372036854775807/", "tile/٣/"])
+    @Test(arguments: [
+        "tile/0/", "tile/7/", "tile/8/", "tile/entries/", "tile/-1/", "tile/9223372036854775807/", "tile/٣/",
+    ])
     func tiles(_ prefix: String) async throws {
         try await TestService.with { service in
             for path in [
-                "x999/x999/x999/x999/x999/999", "x999/x999/x999/x999/x999/x999/x999/999", "x018/x014/x398/x509/x481/983",
-                "x009/x223/x372/x036/x854/x775/807", "000.p/255", "000.p/9223372036854775807", "000.p/-1", "x٣٣٣/000", "000",
+                "x999/x999/x999/x999/x999/999", "x999/x999/x999/x999/x999/x999/x999/999",
+                "x018/x014/x398/x509/x481/983",
+                "x009/x223/x372/x036/x854/x775/807", "000.p/255", "000.p/9223372036854775807", "000.p/-1", "x٣٣٣/000",
+                "000",
             ] {
                 let answer = try await service.ask("GET", "/v1/audit/\(prefix)\(path)")
                 #expect(answer.status == 404 && answer.code == "unknown_tile", "\(path): \(answer)")
@@ -99,13 +109,15 @@ import Testing
                 for end in NumberEnds.all {
                     let stream = try await service.stream("\(path)?\(name)=\(Self.encoded(end))")
                     #expect(
-                        stream.status == 200 || stream.status == 400 || stream.status == 409, "\(name)=\(end): \(stream.status)")
+                        stream.status == 200 || stream.status == 400 || stream.status == 409,
+                        "\(name)=\(end): \(stream.status)")
                 }
             }
             for end in NumberEnds.all where end.utf8.allSatisfy({ $0 >= 0x20 && $0 < 0x7F }) {
                 let stream = try await service.stream(path, headers: ["Last-Event-ID": end])
                 #expect(
-                    stream.status == 200 || stream.status == 400 || stream.status == 409, "Last-Event-ID \(end): \(stream.status)"
+                    stream.status == 200 || stream.status == 400 || stream.status == 409,
+                    "Last-Event-ID \(end): \(stream.status)"
                 )
             }
             #expect(try await service.ask("GET", "/livez", token: "").status == 200)
@@ -113,7 +125,8 @@ import Testing
     }
 
     private static let templates = [
-        #"{"type":"progress","data":{"completed":1},"expected_version":?}"#, #"{"type":"progress","data":{"completed":?}}"#,
+        #"{"type":"progress","data":{"completed":1},"expected_version":?}"#,
+        #"{"type":"progress","data":{"completed":?}}"#,
         #"{"type":"progress","data":{"completed":1,"total":?}}"#,
         #"{"type":"progress","data":{"completed":1,"runs":[{"run_index":?}]}}"#,
         #"{"type":"progress","data":{"completed":1},"occurred_at":"?"}"#,
@@ -162,8 +175,9 @@ import Testing
             #expect(events.json["events"][0]["occurred_at"].text == "0000-01-01T00:00:00Z")
             let refusals = try await service.ask("GET", "/v1/audit/refusals?order=oldest")
             #expect(refusals.status == 200 && refusals.json["refusals"].elements.isEmpty, "\(refusals)")
-            for path in ["/v1/audit/events/1/why", "/metrics", "/v1/jobs/a", "/v1/audit/events?from=9999-12-31T23:59:59.999999Z"]
-            {
+            for path in [
+                "/v1/audit/events/1/why", "/metrics", "/v1/jobs/a", "/v1/audit/events?from=9999-12-31T23:59:59.999999Z",
+            ] {
                 #expect(try await service.ask("GET", path).status == 200, "\(path)")
             }
         }

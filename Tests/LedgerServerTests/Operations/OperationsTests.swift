@@ -12,7 +12,8 @@ import Testing
         try await TestService.with { service in
             let bare = try await service.ask("GET", "/readyz", token: "")
             #expect(bare.status == 200 && bare.json["status"].text == "ready")
-            let checks = Dictionary(uniqueKeysWithValues: bare.json["checks"].elements.map { ($0["name"].text ?? "", $0) })
+            let checks = Dictionary(
+                uniqueKeysWithValues: bare.json["checks"].elements.map { ($0["name"].text ?? "", $0) })
             #expect(checks["postgres"]?["ready"].bool == true)
             #expect(checks["projections"]?["ready"].bool == false)
             #expect(checks["relay"]?["ready"].bool == false)
@@ -67,7 +68,8 @@ import Testing
                     """)
             // What follows is not recorded before what it follows.
             try await service.ledger.progress("a", 1)
-            let inOrder: Bool = try await connection.query("SELECT min(recorded_at) = max(recorded_at) FROM events").only()
+            let inOrder: Bool = try await connection.query("SELECT min(recorded_at) = max(recorded_at) FROM events")
+                .only()
                 .decode(0)
             #expect(inOrder)
             let answer = try await service.ask("GET", "/readyz")
@@ -88,7 +90,9 @@ import Testing
         }
     }
 
-    @Test("what a projector writes of itself is JSON's text to strangers, and short") func hostileProjections() async throws {
+    @Test("what a projector writes of itself is JSON's text to strangers, and short") func hostileProjections()
+        async throws
+    {
         try await TestService.with { service in
             let connection = try await service.ledger.connect()
             let name = "x\",\"ready\":true}\n{\u{1B}[2J"
@@ -99,7 +103,9 @@ import Testing
                 """, name)
             let answer = try await service.ask("GET", "/readyz", token: "")
             #expect(answer.body.count < 20_000 && !answer.text.contains("secret"), "\(answer.body.count)")
-            let checks = answer.json["checks"].elements.filter { $0["name"].text?.hasPrefix("projection \(name)") == true }
+            let checks = answer.json["checks"].elements.filter {
+                $0["name"].text?.hasPrefix("projection \(name)") == true
+            }
             #expect(checks.count == 20 && checks.allSatisfy { $0["ready"].bool == false }, "\(answer)")
             // Nor are they lines of their own in metrics.
             let metrics = try await service.ask("GET", "/metrics")
@@ -120,7 +126,8 @@ import Testing
             #expect(answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8")
             let lines = answer.text.split(separator: "\n").map(String.init)
             for line in [
-                #"jobledger_events_appended_total{type="queued"} 1"#, #"jobledger_append_refused_total{code="already_queued"} 1"#,
+                #"jobledger_events_appended_total{type="queued"} 1"#,
+                #"jobledger_append_refused_total{code="already_queued"} 1"#,
                 "jobledger_append_duration_seconds_count 2", "jobledger_subscribers 1", "jobledger_relay_lag_events 1",
                 #"jobledger_projection_lag_events{projection="batch_jobs"} 0"#,
                 #"jobledger_append_duration_seconds_bucket{le="+Inf"} 2"#,
@@ -145,13 +152,17 @@ import Testing
 
     @Test("unknown paths and methods are problems too") func unknown() async throws {
         try await TestService.with { service in
-            for path in ["/", "/v1", "/v1/jobs/", "/v1/jobs/a/", "/V1/jobs", "/v1/jobs/a/events/1", "//", "/v1/events/"] {
+            for path in [
+                "/", "/v1", "/v1/jobs/", "/v1/jobs/a/", "/V1/jobs", "/v1/jobs/a/events/1", "//", "/v1/events/",
+            ] {
                 let answer = try await service.ask("GET", path)
                 #expect(answer.status == 404 && answer.code == "not_found", "\(path): \(answer)")
             }
             for method in ["PUT", "DELETE", "PATCH", "TRACE", "QUERY"] {
                 let answer = try await service.ask(method, "/v1/events")
-                #expect(answer.status == 405 && answer.headers["allow"] == "GET, HEAD, POST, OPTIONS", "\(method): \(answer)")
+                #expect(
+                    answer.status == 405 && answer.headers["allow"] == "GET, HEAD, POST, OPTIONS",
+                    "\(method): \(answer)")
             }
             let head = try await service.ask("HEAD", "/v1/events")
             #expect(head.status == 200 && head.body.isEmpty)
@@ -170,7 +181,8 @@ import Testing
                 allowed.headers["access-control-allow-origin"] == "https://app.example"
                     && allowed.headers["vary"] == "Accept, Origin")
             // Errors too, or a page could not tell what they are.
-            let refused = try await service.ask("GET", "/v1/events", token: "", headers: ["origin": "https://app.example"])
+            let refused = try await service.ask(
+                "GET", "/v1/events", token: "", headers: ["origin": "https://app.example"])
             #expect(refused.status == 401 && refused.headers["access-control-allow-origin"] == "https://app.example")
             let foreign = try await service.ask("GET", "/v1/events", headers: ["origin": "https://other.example"])
             #expect(foreign.headers["access-control-allow-origin"] == nil)
@@ -191,13 +203,18 @@ import Testing
             #expect(openapi["openapi"].text?.hasPrefix("3.1") == true)
             let asyncapi = try await service.ask("GET", "/asyncapi.json", token: "").json
             #expect(asyncapi["asyncapi"].text == "3.0.0")
-            // Every channel that is an HTTP path is a path of the OpenAPI document that can be read.
-            let paths = asyncapi["channels"].members.values.compactMap { $0["address"].text }.filter { $0.hasPrefix("/") }
+            // Every channel that is an HTTP path is a path of the OpenAPI document that can be
+            // read.
+            let paths = asyncapi["channels"].members.values.compactMap { $0["address"].text }.filter {
+                $0.hasPrefix("/")
+            }
             #expect(paths.count == 2)
             for path in paths { #expect(!openapi["paths"][path]["get"].isNull, "\(path)") }
-            // What is not in the document is not there, and the other way round: each answers something else than 404 and 405.
+            // What is not in the document is not there, and the other way round: each answers
+            // something else than 404 and 405.
             for (method, path, _) in try await TokenTests.operations(service) {
-                #expect(![404, 405].contains(try await service.ask(method, path, token: "").status), "\(method) \(path)")
+                #expect(
+                    ![404, 405].contains(try await service.ask(method, path, token: "").status), "\(method) \(path)")
             }
         }
     }

@@ -8,7 +8,8 @@ import Testing
 @testable import LedgerServer
 @testable import Postgres
 
-/// What the database's weather does to the service: answers that say so, and none of it stays when the weather is fine again.
+/// What the database's weather does to the service: answers that say so, and none of it stays when
+/// the weather is fine again.
 @Suite("an outage is an answer", .timeLimit(.minutes(5))) struct OutageTests {
     private func withServer<T: Sendable>(_ body: @Sendable (PrivatePostgres) async throws -> T) async throws -> T {
         let server = try await PrivatePostgres.start(
@@ -23,7 +24,8 @@ import Testing
         }
     }
 
-    /// How a database becomes read-only: for all sessions at once, or for those that begin from now on.
+    /// How a database becomes read-only: for all sessions at once, or for those that begin from now
+    /// on.
     enum DiskGuard: CaseIterable, Sendable {
         case reload, newSessions
 
@@ -48,12 +50,14 @@ import Testing
                 try await admin.execute(script: "ALTER SYSTEM RESET default_transaction_read_only")
                 try await admin.query("SELECT pg_reload_conf()")
             // Who has a session keeps it, and what it began with.
-            case .newSessions: try await admin.execute(script: "ALTER DATABASE jobledger RESET default_transaction_read_only")
+            case .newSessions:
+                try await admin.execute(script: "ALTER DATABASE jobledger RESET default_transaction_read_only")
             }
         }
     }
 
-    /// Appends jobs until one is answered with `status`; until then nothing else than 201 and 503 may come.
+    /// Appends jobs until one is answered with `status`; until then nothing else than 201 and 503
+    /// may come.
     private func append(to service: TestService, until status: Int) async throws -> TestService.Answer {
         try await eventually(within: .seconds(120), "an append is answered with \(status)") {
             let answer = try await service.append(#"{"type":"queued","data":{"name":"x"}}"#, to: "job-\(UUID())")
@@ -72,8 +76,11 @@ import Testing
 
                 let refused = try await append(to: service, until: 503)
                 #expect(refused.code == "unavailable" && refused.headers["retry-after"] != nil, "\(refused)")
-                #expect(refused.text.contains("nothing was written") && refused.text.contains("takes no writes"), "\(refused)")
-                let many = try await service.ask("POST", "/v1/events", #"[{"job":"m","type":"queued","data":{"name":"x"}}]"#)
+                #expect(
+                    refused.text.contains("nothing was written") && refused.text.contains("takes no writes"),
+                    "\(refused)")
+                let many = try await service.ask(
+                    "POST", "/v1/events", #"[{"job":"m","type":"queued","data":{"name":"x"}}]"#)
                 #expect(many.status == 503 && many.code == "unavailable", "\(many)")
                 try await eventually("readiness tells it") {
                     let ready = try await service.ask("GET", "/readyz", token: "")

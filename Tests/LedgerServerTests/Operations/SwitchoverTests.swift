@@ -5,10 +5,12 @@ import Testing
 
 @testable import EmbeddedServices
 
-/// The primary goes and its standby is promoted: a service whose address names both goes on by itself.
+/// The primary goes and its standby is promoted: a service whose address names both goes on by
+/// itself.
 @Suite("a switchover", .timeLimit(.minutes(5))) struct SwitchoverTests {
     @Test("a service goes on with the server that takes writes") func promotion() async throws {
-        let primary = try await PrivatePostgres.start(directory: TestServers.directory("primary"), settings: ["fsync": "off"])
+        let primary = try await PrivatePostgres.start(
+            directory: TestServers.directory("primary"), settings: ["fsync": "off"])
         let standby = try await Standby.start(of: primary)
         do {
             try await TestService.with(url: standby.urlOfBoth, server: primary.url) { service in
@@ -62,7 +64,10 @@ private struct Standby: Sendable {
         let password = try #require(URLComponents(string: primary.url)?.password)
         let exit = try await ChildProcess.run(
             user.command(
-                ["\(programs)/pg_basebackup", "-D", data, "-h", place, "-U", "jobledger", "-R", "-X", "stream", "-c", "fast"],
+                [
+                    "\(programs)/pg_basebackup", "-D", data, "-h", place, "-U", "jobledger", "-R", "-X", "stream", "-c",
+                    "fast",
+                ],
                 parentDeathSignal: "KILL"), environment: ["PGPASSWORD": password], log: log)
         try #require(exit == .code(0), "\(directory.lastLines(of: "standby.log"))")
         let process = try await ChildProcess.start(

@@ -22,7 +22,9 @@ import Testing
                            (SELECT coalesce(sum(left_out), 0)::bigint FROM refusal_days WHERE source = '')
                     """
                 ).only()
-                let (rows, times, leftOut): (Int64, Int64, Int64) = (try row.decode(0), try row.decode(1), try row.decode(2))
+                let (rows, times, leftOut): (Int64, Int64, Int64) = (
+                    try row.decode(0), try row.decode(1), try row.decode(2)
+                )
                 #expect(rows <= 3)
                 return times + leftOut == 10 && leftOut > 0 ? true : nil
             }
@@ -38,7 +40,8 @@ import Testing
     @Test("addresses are counted as far as they cost something") func addresses() async throws {
         let cases = [
             ("192.0.2.1", "192.0.2.1"), ("::ffff:192.0.2.1", "192.0.2.1"), ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
-            ("2001:db8:1:2:ffff::", "2001:db8:1:2::/64"), ("fe80::1%eth0", "fe80::/64"), ("", "unknown"), ("x", "unknown"),
+            ("2001:db8:1:2:ffff::", "2001:db8:1:2::/64"), ("fe80::1%eth0", "fe80::/64"), ("", "unknown"),
+            ("x", "unknown"),
         ]
         try await TestLedger.with { ledger in
             for (peer, source) in cases {

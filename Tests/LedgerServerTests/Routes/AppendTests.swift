@@ -22,7 +22,8 @@ import Testing
             let data = #"{ "name" : "ü\u00e9😀" ,  "b":1.0, "a":1e2,"total": 3 }"#
             let metadata = #"{"actor":"ada",  "k": [1, 2.50]}"#
             #expect(
-                try await service.append(#"{"type":"queued","data":\#(data),"metadata":\#(metadata)}"#, to: "a").status == 201)
+                try await service.append(#"{"type":"queued","data":\#(data),"metadata":\#(metadata)}"#, to: "a").status
+                    == 201)
             let event = try #require(try await service.ledger.store.page(EventQuery()).first)
             #expect(event.data == data)
             #expect(event.metadata == metadata)
@@ -39,10 +40,12 @@ import Testing
             #expect(whole.status == 201)
             #expect(whole.json.elements.map { $0["version"].number } == [1, 2, 3])
             let refused = try await service.append(
-                #"[{"type":"queued","data":{"name":"x","total":5}},{"type":"progress","data":{"completed":6}}]"#, to: "b")
+                #"[{"type":"queued","data":{"name":"x","total":5}},{"type":"progress","data":{"completed":6}}]"#,
+                to: "b")
             #expect(refused.status == 422 && refused.code == "invalid_event", "\(refused)")
             let malformed = try await service.append(#"[{"type":"queued","data":{"name":"x"}},{"typo":1}]"#, to: "b")
-            #expect(malformed.status == 422 && malformed.json["detail"].text?.hasPrefix("event 1:") == true, "\(malformed)")
+            #expect(
+                malformed.status == 422 && malformed.json["detail"].text?.hasPrefix("event 1:") == true, "\(malformed)")
             #expect(try await service.ledger.count() == 3)
         }
     }
@@ -56,9 +59,11 @@ import Testing
             for key in [id, "\"\(id)\"", id.uppercased()] {
                 let again = try await service.append(event, to: "a", headers: ["idempotency-key": key])
                 #expect(
-                    again.status == 200 && again.json["duplicate"].bool == true && again.json["position"].number == 1, "\(again)")
+                    again.status == 200 && again.json["duplicate"].bool == true && again.json["position"].number == 1,
+                    "\(again)")
             }
-            let inBody = try await service.append(#"{"event_id":"\#(id)","type":"queued","data":{"name":"x"}}"#, to: "a")
+            let inBody = try await service.append(
+                #"{"event_id":"\#(id)","type":"queued","data":{"name":"x"}}"#, to: "a")
             #expect(inBody.status == 200)
             let other = try await service.append(
                 #"{"type":"queued","data":{"name":"y"}}"#, to: "a", headers: ["idempotency-key": id])
@@ -91,7 +96,9 @@ import Testing
             #expect(try await refused(#"{"type":"started"}"#) == (422, "invalid_event"))
             #expect(try await refused(#"{"type":"progress","data":{"completed":"much"}}"#) == (422, "invalid_event"))
             #expect(
-                try await refused(#"{"type":"progress","data":{"message":"\u0000","completed":1}}"#) == (422, "invalid_event"))
+                try await refused(#"{"type":"progress","data":{"message":"\u0000","completed":1}}"#) == (
+                    422, "invalid_event"
+                ))
             #expect(try await refused(#"{"type":"progress","extra":1}"#) == (422, "invalid_event"))
             #expect(try await refused(#"{"job":"a","type":"progress"}"#) == (422, "invalid_event"))
             #expect(try await refused("[]") == (422, "invalid_event"))
@@ -100,28 +107,37 @@ import Testing
             #expect(try await refused("17") == (400, "malformed_json"))
             #expect(try await refused(#"{"type":"progress"} trailing"#) == (400, "malformed_json"))
             let large = String(repeating: "x", count: 8 << 20)
-            #expect(try await refused(#"{"type":"progress","data":{"completed":1,"message":"\#(large)"}}"#) == (413, "too_large"))
+            #expect(
+                try await refused(#"{"type":"progress","data":{"completed":1,"message":"\#(large)"}}"#) == (
+                    413, "too_large"
+                ))
             _ = try await service.append(#"{"type":"failed","data":{"error":"e"}}"#, to: "a")
             #expect(try await refused(#"{"type":"progress","data":{"completed":1}}"#) == (409, "already_ended"))
             #expect(try await service.ledger.count() == 2)
         }
     }
 
-    @Test("what is beyond the bounds of JSON is told in the ledger's words, however far beyond") func boundsOfJSON() async throws
+    @Test("what is beyond the bounds of JSON is told in the ledger's words, however far beyond") func boundsOfJSON()
+        async throws
     {
         try await TestService.with { service in
             try await service.ledger.queue("a")
-            func nested(_ depth: Int) -> String { String(repeating: "[", count: depth) + String(repeating: "]", count: depth) }
+            func nested(_ depth: Int) -> String {
+                String(repeating: "[", count: depth) + String(repeating: "]", count: depth)
+            }
             let cases = [
                 (nested(129), "more than 128 levels"), (nested(50_000), "more than 128 levels"),
                 (nested(400_000), "more than 128 levels"),
-                ("1e400", "range of a double"), ("0e999999999999", "range of a double"), ("1e999999999", "range of a double"),
+                ("1e400", "range of a double"), ("0e999999999999", "range of a double"),
+                ("1e999999999", "range of a double"),
                 ("0.\(String(repeating: "1", count: 20_000))", "thousands of digits"),
             ]
             for (value, told) in cases {
-                let answer = try await service.append(#"{"type":"progress","data":{"completed":1,"x":\#(value)}}"#, to: "a")
+                let answer = try await service.append(
+                    #"{"type":"progress","data":{"completed":1,"x":\#(value)}}"#, to: "a")
                 #expect(
-                    answer.status == 422 && answer.json["detail"].text?.contains(told) == true, "\(value.prefix(20)): \(answer)")
+                    answer.status == 422 && answer.json["detail"].text?.contains(told) == true,
+                    "\(value.prefix(20)): \(answer)")
             }
             #expect(try await service.ledger.count() == 1)
         }
@@ -134,12 +150,15 @@ import Testing
             try await service.ledger.queue("a")
             let long = "e" + String(repeating: "\u{301}", count: 100_000)
             for body in [
-                #"{"type":"\#(long)"}"#, #"{"type":"progress","\#(long)":1}"#, #"{"type":"progress","event_id":"\#(long)"}"#,
+                #"{"type":"\#(long)"}"#, #"{"type":"progress","\#(long)":1}"#,
+                #"{"type":"progress","event_id":"\#(long)"}"#,
                 #"{"type":"progress","occurred_at":"\#(long)"}"#, #"{"type":"progress","expected_version":"\#(long)"}"#,
                 #"{"type":"progress","data":{"completed":"\#(long)"}}"#,
             ] {
                 let answer = try await service.append(body, to: "a")
-                #expect((400..<500).contains(answer.status) && answer.body.count < 4000, "\(answer.status) \(answer.body.count)")
+                #expect(
+                    (400..<500).contains(answer.status) && answer.body.count < 4000,
+                    "\(answer.status) \(answer.body.count)")
             }
             let query = "e" + String(repeating: "%CC%81", count: 2000)
             for path in [
@@ -148,7 +167,8 @@ import Testing
             ] {
                 let answer = try await service.ask("GET", path)
                 #expect(
-                    answer.status == 400 && answer.body.count < 1000, "\(path.prefix(30)) \(answer.status) \(answer.body.count)")
+                    answer.status == 400 && answer.body.count < 1000,
+                    "\(path.prefix(30)) \(answer.status) \(answer.body.count)")
             }
             // What is noted for an auditor, too.
             _ = try await eventually("the refusals are noted") {
@@ -162,9 +182,10 @@ import Testing
     /// As Python's json.dumps writes a Sharpe ratio without variance.
     @Test("one bad item spoils none of its neighbours") func neighbours() async throws {
         try await TestService.with { service in
-            for (number, bad) in [#"{"name":"x","sharpe":NaN}"#, #"{"name":"x","low":-Infinity}"#, "{'name':'x'}", "\"\u{1}\""]
-                .enumerated()
-            {
+            for (number, bad) in [
+                #"{"name":"x","sharpe":NaN}"#, #"{"name":"x","low":-Infinity}"#, "{'name':'x'}", "\"\u{1}\"",
+            ]
+            .enumerated() {
                 let items = (0..<1000).map {
                     #"{"job":"\#(number)-\#($0)","type":"queued","data":\#($0 == 499 ? bad : #"{"name":"x"}"#)}"#
                 }
@@ -174,7 +195,9 @@ import Testing
                 #expect(results.enumerated().allSatisfy { $0.offset == 499 || !$0.element["position"].isNull })
                 let error = results[499]["error"]
                 #expect(error["code"].text == "invalid_event")
-                if number < 2 { #expect(error["message"].text?.contains("write null in its place") == true, "\(error)") }
+                if number < 2 {
+                    #expect(error["message"].text?.contains("write null in its place") == true, "\(error)")
+                }
             }
             #expect(try await service.ledger.count() == 4 * 999)
         }
@@ -190,7 +213,9 @@ import Testing
             let answer = try await service.ask(
                 "POST", "/v1/jobs/c/events", "\u{FEFF}" + cloudEvent, type: "application/cloudevents+json")
             #expect(answer.status == 201, "\(answer)")
-            #expect(try await service.ledger.store.page(EventQuery()).map(\.data) == Array(repeating: #"{"name":"x"}"#, count: 3))
+            #expect(
+                try await service.ledger.store.page(EventQuery()).map(\.data)
+                    == Array(repeating: #"{"name":"x"}"#, count: 3))
         }
     }
 
@@ -202,7 +227,8 @@ import Testing
                 #expect(answer.status == 415 && answer.code == "unsupported_media_type", "\(type): \(answer)")
             }
             let charset = try await service.ask(
-                "POST", "/v1/jobs/a/events", #"{"type":"queued","data":{"name":"x"}}"#, type: "Application/JSON; charset=utf-8")
+                "POST", "/v1/jobs/a/events", #"{"type":"queued","data":{"name":"x"}}"#,
+                type: "Application/JSON; charset=utf-8")
             #expect(charset.status == 201)
         }
     }
@@ -218,7 +244,8 @@ import Testing
             }
             let raw = try RawConnection(service.url)
             try raw.send(
-                "GET /v1/jobs/%ff HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(service.token)\r\nconnection: close\r\n\r\n")
+                "GET /v1/jobs/%ff HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(service.token)\r\nconnection: close\r\n\r\n"
+            )
             #expect(try await raw.answer().hasPrefix("HTTP/1.1 400 "))
             #expect(try await service.ask("GET", "/v1/jobs//events").status == 404)
         }
@@ -235,7 +262,10 @@ import Testing
             #expect(answer.status == 200)
             let results = answer.json["results"].elements
             #expect(results.map { $0["position"].number } == [1, nil, nil, nil, 2, 3])
-            #expect(results.map { $0["error"]["code"].text } == [nil, "unknown_job", "invalid_event", "invalid_event", nil, nil])
+            #expect(
+                results.map { $0["error"]["code"].text } == [
+                    nil, "unknown_job", "invalid_event", "invalid_event", nil, nil,
+                ])
             #expect(try await service.ask("POST", "/v1/events", "[]").json["results"].elements.isEmpty)
             #expect(try await service.ask("POST", "/v1/events", "[{").status == 400)
         }
@@ -260,7 +290,9 @@ import Testing
                 """
             let first = try await service.ask("POST", "/v1/jobs/a/events", one, type: "application/cloudevents+json")
             #expect(first.status == 201 && first.json["event_id"].text == id, "\(first)")
-            #expect(try await service.ask("POST", "/v1/jobs/a/events", one, type: "application/cloudevents+json").status == 200)
+            #expect(
+                try await service.ask("POST", "/v1/jobs/a/events", one, type: "application/cloudevents+json").status
+                    == 200)
             let batch = """
                 [{"specversion":"1.0","id":"\(EventID.version7().text)","source":"/s","type":"io.jobledger.job.progress","subject":"a","data":{"completed":1}},
                  {"specversion":"1.0","id":"\(EventID.version7().text)","source":"/s","type":"io.jobledger.job.queued","subject":"b","data":{"name":"b"}}]
@@ -276,17 +308,20 @@ import Testing
             #expect(binary.status == 201, "\(binary)")
             let events = try await service.ledger.store.page(EventQuery(job: "a"))
             #expect(events[0].data == #"{"name":"sma",  "total":2}"#)
-            #expect(events[0].metadata == #"{"source":"/backtester/3","actor":"ada","correlation_id":"c-1","tenant":"x"}"#)
+            #expect(
+                events[0].metadata == #"{"source":"/backtester/3","actor":"ada","correlation_id":"c-1","tenant":"x"}"#)
             #expect(events[0].occurredAt == Timestamp("2026-01-02T03:04:05Z"))
             #expect(
-                events[2].data == #"{"completed":2}"# && events[2].metadata.contains(#""causation_id":"grün""#), "\(events[2])")
+                events[2].data == #"{"completed":2}"# && events[2].metadata.contains(#""causation_id":"grün""#),
+                "\(events[2])")
         }
     }
 
     @Test(
         "CloudEvents that are none, or none of ours",
         arguments: [
-            (#""specversion":"0.3""#, "specversion"), (#""id":"not-a-uuid""#, "UUID"), (#""type":"com.example.other""#, "type"),
+            (#""specversion":"0.3""#, "specversion"), (#""id":"not-a-uuid""#, "UUID"),
+            (#""type":"com.example.other""#, "type"),
             (#""data_base64":"e30=""#, "data_base64"), (#""datacontenttype":"text/xml""#, "datacontenttype"),
             (#""subject":"another""#, "subject"), (#""time":"yesterday""#, "time"), (#""Upper":1"#, "Upper"),
         ])
@@ -317,7 +352,8 @@ import Testing
             #expect(try await service.append(event, to: "a", headers: again).status == 200)
             _ = try await service.append(#"{"type":"progress","data":{"completed":1}}"#, to: "a", headers: headers)
             _ = try await service.append(
-                #"{"type":"progress","data":{"completed":1},"metadata":{"traceparent":"own"}}"#, to: "a", headers: headers)
+                #"{"type":"progress","data":{"completed":1},"metadata":{"traceparent":"own"}}"#, to: "a",
+                headers: headers)
             _ = try await service.append(
                 #"{"type":"progress","data":{"completed":1}}"#, to: "a", headers: ["traceparent": "nonsense"])
             let metadata = try await service.ledger.store.page(EventQuery()).map(\.metadata)
@@ -352,7 +388,8 @@ import Testing
         try await TestService.with { service in
             _ = try await service.ask(
                 "POST", "/v1/events",
-                "[" + (0..<8).map { #"{"job":"j\#($0)","type":"queued","data":{"name":"x"}}"# }.joined(separator: ",") + "]")
+                "[" + (0..<8).map { #"{"job":"j\#($0)","type":"queued","data":{"name":"x"}}"# }.joined(separator: ",")
+                    + "]")
             let positions = try await withThrowingTaskGroup(of: [Int].self) { group in
                 for caller in 0..<32 {
                     group.addTask {

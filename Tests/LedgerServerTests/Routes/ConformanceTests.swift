@@ -11,11 +11,13 @@ import Testing
 @Suite("HTTP, CloudEvents and event streams as their specifications say") struct ConformanceTests {
     struct Row: Sendable {
         let section: String
-        /// `{T}` stands for a token, `{A}` for its field and the host's, `{J}` for those and that of JSON, `{P}` for the position of the job's event.
+        /// `{T}` stands for a token, `{A}` for its field and the host's, `{J}` for those and that
+        /// of JSON, `{P}` for the position of the job's event.
         let request: String
         /// Of the answers, in order.
         let statuses: [Int]
-        /// What the answers have somewhere, and what they have not. Fields are compared in lower case.
+        /// What the answers have somewhere, and what they have not. Fields are compared in lower
+        /// case.
         var has: [String] = []
         var lacks: [String] = []
         /// What must have come of it, in the log.
@@ -24,7 +26,8 @@ import Testing
         var end: String?
 
         init(
-            _ section: String, _ request: String, _ statuses: Int..., has: [String] = [], lacks: [String] = [], events: Int = 1,
+            _ section: String, _ request: String, _ statuses: Int..., has: [String] = [], lacks: [String] = [],
+            events: Int = 1,
             end: String? = nil
         ) {
             (self.section, self.request, self.statuses) = (section, request, statuses)
@@ -37,7 +40,8 @@ import Testing
         #"{"specversion":"1.0","id":"018f0000-0000-7000-8000-000000000000","source":"/s","type":"io.jobledger.job.progress","subject":"job","data":{"completed":1}}"#
 
     /// A whole request with a body.
-    private static func post(_ fields: String, _ body: String, path: String = "/v1/jobs/job/events", close: Bool = true) -> String
+    private static func post(_ fields: String, _ body: String, path: String = "/v1/jobs/job/events", close: Bool = true)
+        -> String
     {
         "POST \(path) HTTP/1.1\r\n{A}\(fields)content-length: \(body.utf8.count)\r\n\(close ? "connection: close\r\n" : "")\r\n\(body)"
     }
@@ -48,7 +52,9 @@ import Testing
     private static let get = "GET /v1/events HTTP/1.1\r\n{A}"
 
     private static let messages: [Row] = [
-        Row("9112 2.2 an empty line before a request", "\r\nGET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", 200),
+        Row(
+            "9112 2.2 an empty line before a request",
+            "\r\nGET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", 200),
         Row("9112 2.3 another major version", "GET /livez HTTP/2.0\r\nhost: x\r\n\r\n", 505),
         Row("9112 2.3 HTTP/1.0", "GET /livez HTTP/1.0\r\n\r\n", 200, has: ["http/1.0 200", "connection: close"]),
         Row(
@@ -59,31 +65,39 @@ import Testing
             "GET /v1/jobs/gone/events HTTP/1.0\r\n{A}accept: text/event-stream\r\nlast-event-id: 0\r\n\r\n",
             200, lacks: ["transfer-encoding", "\r\nd\r\n"], end: "retry: 1000\n\n"),
         Row("9112 3 a method that nobody knows", "FROBNICATE /livez HTTP/1.1\r\nhost: x\r\n\r\n", 400),
-        Row("9112 3 a target that is too long", "GET /\(String(repeating: "x", count: 40_000)) HTTP/1.1\r\nhost: x\r\n\r\n", 414),
         Row(
-            "9112 3 a target that is far too long", "GET /\(String(repeating: "x", count: 200_000)) HTTP/1.1\r\nhost: x\r\n\r\n",
+            "9112 3 a target that is too long",
+            "GET /\(String(repeating: "x", count: 40_000)) HTTP/1.1\r\nhost: x\r\n\r\n", 414),
+        Row(
+            "9112 3 a target that is far too long",
+            "GET /\(String(repeating: "x", count: 200_000)) HTTP/1.1\r\nhost: x\r\n\r\n",
             414),
         Row("9112 3.2 without Host", "GET /livez HTTP/1.1\r\n\r\n", 400),
         Row("9112 3.2 Host twice", "GET /livez HTTP/1.1\r\nhost: x\r\nhost: x\r\n\r\n", 400),
         Row("9112 3.2 Host that is none", "GET /livez HTTP/1.1\r\nhost: a@b/c\r\n\r\n", 400),
         Row("9112 3.2 an empty Host", "GET /livez HTTP/1.1\r\nhost:\r\nconnection: close\r\n\r\n", 200),
-        Row("9112 3.2.2 a target with a host", "GET http://y/livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", 200),
         Row(
-            "9112 3.2.2 a target with a host and no path", "GET http://y?a HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", 404),
+            "9112 3.2.2 a target with a host", "GET http://y/livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
+            200),
+        Row(
+            "9112 3.2.2 a target with a host and no path",
+            "GET http://y?a HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", 404),
         Row("9112 3.2.3 CONNECT", "CONNECT y:443 HTTP/1.1\r\nhost: y:443\r\n\r\n", 400),
         Row(
             "9112 3.2.4 OPTIONS *", "OPTIONS * HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", 204,
             has: ["allow: get, head, post, options"]),
         Row("9112 3.2.4 GET *", "GET * HTTP/1.1\r\nhost: x\r\n\r\n", 400),
         Row(
-            "9112 3.2 a target that is not ASCII", "GET /v1/jobs/josé HTTP/1.1\r\nhost: x\r\n\r\n", 400, has: ["%C3%A9 for é"]),
+            "9112 3.2 a target that is not ASCII", "GET /v1/jobs/josé HTTP/1.1\r\nhost: x\r\n\r\n", 400,
+            has: ["%C3%A9 for é"]),
         Row("9112 3.2 a fragment", "GET /livez#a HTTP/1.1\r\nhost: x\r\n\r\n", 400),
         Row("9112 5.1 space before the colon", "GET /livez HTTP/1.1\r\nhost : x\r\n\r\n", 400),
         Row("9112 5.2 a folded field", "GET /livez HTTP/1.1\r\nhost: x\r\nx-a: b\r\n c\r\n\r\n", 400),
         Row("9110 5.5 a control character in a field", "GET /livez HTTP/1.1\r\nhost: x\r\nx-a: b\u{0}c\r\n\r\n", 400),
         Row(
             "9112 6.1 both framings",
-            "POST /v1/jobs/job/events HTTP/1.1\r\n{J}content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+            "POST /v1/jobs/job/events HTTP/1.1\r\n{J}content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+            400),
         Row(
             "9112 6.1 HTTP/1.0 with chunks",
             "POST /v1/jobs/job/events HTTP/1.0\r\n{J}transfer-encoding: chunked\r\n\r\n0\r\n\r\n", 400),
@@ -91,8 +105,10 @@ import Testing
             "9112 6.1 a coding that nobody knows",
             "POST /v1/jobs/job/events HTTP/1.1\r\n{J}transfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
         Row(
-            "9112 6.3 two lengths", "POST /v1/jobs/job/events HTTP/1.1\r\n{J}content-length: 5\r\ncontent-length: 6\r\n\r\n", 400),
-        Row("9112 6.3 a length that is none", "POST /v1/jobs/job/events HTTP/1.1\r\n{J}content-length: +5\r\n\r\n", 400),
+            "9112 6.3 two lengths",
+            "POST /v1/jobs/job/events HTTP/1.1\r\n{J}content-length: 5\r\ncontent-length: 6\r\n\r\n", 400),
+        Row(
+            "9112 6.3 a length that is none", "POST /v1/jobs/job/events HTTP/1.1\r\n{J}content-length: +5\r\n\r\n", 400),
         Row(
             "9112 6.3 no length is no body", "POST /v1/jobs/job/events HTTP/1.1\r\n{J}connection: close\r\n\r\n", 400,
             has: ["malformed_json"]),
@@ -101,27 +117,35 @@ import Testing
             "POST /v1/jobs/job/events HTTP/1.1\r\n{J}transfer-encoding: chunked\r\nconnection: close\r\n\r\n\(String(progress.utf8.count, radix: 16));a=b\r\n\(progress)\r\n0\r\nauthorization: Bearer no\r\n\r\n",
             201, events: 2),
         Row(
-            "9112 7.1 a chunk that is none", "POST /v1/jobs/job/events HTTP/1.1\r\n{J}transfer-encoding: chunked\r\n\r\nxyz\r\n",
+            "9112 7.1 a chunk that is none",
+            "POST /v1/jobs/job/events HTTP/1.1\r\n{J}transfer-encoding: chunked\r\n\r\nxyz\r\n",
             400),
         Row(
             "9112 9.3 a connection is kept",
-            "GET /livez HTTP/1.1\r\nhost: x\r\n\r\nGET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", 200, 200),
+            "GET /livez HTTP/1.1\r\nhost: x\r\n\r\nGET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", 200,
+            200),
         Row(
             "9112 9.6 nothing behind close",
-            "GET /livez HTTP/1.1\r\nhost: x\r\nconnection: foo, CLOSE\r\n\r\nGET /livez HTTP/1.1\r\nhost: x\r\n\r\n", 200,
+            "GET /livez HTTP/1.1\r\nhost: x\r\nconnection: foo, CLOSE\r\n\r\nGET /livez HTTP/1.1\r\nhost: x\r\n\r\n",
+            200,
             has: ["connection: close"]),
         Row(
             "9110 7.8 a wish for another protocol",
-            "GET /livez HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n", 200, has: ["connection: close"]),
+            "GET /livez HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n", 200,
+            has: ["connection: close"]),
     ]
 
     private static let semantics: [Row] = [
-        Row("9110 4.2.3 an encoded path is the same path", "GET /%6Civez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", 200),
         Row(
-            "9110 4.2.3 an encoded slash is no slash", "GET /v1/jobs/a%2Fb/events HTTP/1.1\r\n{A}connection: close\r\n\r\n", 404,
+            "9110 4.2.3 an encoded path is the same path",
+            "GET /%6Civez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", 200),
+        Row(
+            "9110 4.2.3 an encoded slash is no slash",
+            "GET /v1/jobs/a%2Fb/events HTTP/1.1\r\n{A}connection: close\r\n\r\n", 404,
             has: ["unknown_job"]),
         Row(
-            "3986 6.2.2.3 dots are not followed", "GET /v1/jobs/../events HTTP/1.1\r\n{A}connection: close\r\n\r\n", 404,
+            "3986 6.2.2.3 dots are not followed", "GET /v1/jobs/../events HTTP/1.1\r\n{A}connection: close\r\n\r\n",
+            404,
             has: ["unknown_job"]),
         Row(
             "9110 6.6.1 the date of an answer", "GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", 200,
@@ -130,7 +154,8 @@ import Testing
             "9110 6.6.1 the date of what the connection refuses", "GET /livez HTTP/1.1\r\n\r\n", 400,
             has: ["date: ", " gmt\r\n", "application/problem+json"]),
         Row(
-            "9110 8.3 a type with parameters", post("content-type: application/JSON; Charset=\"UTF-8\"; x=y\r\n", progress), 201,
+            "9110 8.3 a type with parameters",
+            post("content-type: application/JSON; Charset=\"UTF-8\"; x=y\r\n", progress), 201,
             events: 2),
         Row(
             "9110 8.3 another charset", post("content-type: application/json; charset=iso-8859-1\r\n", progress), 415,
@@ -141,9 +166,11 @@ import Testing
             has: ["accept-encoding: identity"]),
         Row("9110 8.4 identity", post(json + "content-encoding: identity\r\n", progress), 201, events: 2),
         Row(
-            "9110 8.4 a list of nothing else", post(json + "content-encoding: Identity, ,identity\r\n", progress), 201, events: 2),
+            "9110 8.4 a list of nothing else", post(json + "content-encoding: Identity, ,identity\r\n", progress), 201,
+            events: 2),
         Row(
-            "9110 9.3.2 HEAD", "HEAD /v1/events HTTP/1.1\r\n{A}connection: close\r\n\r\n", 200, has: ["content-length: "],
+            "9110 9.3.2 HEAD", "HEAD /v1/events HTTP/1.1\r\n{A}connection: close\r\n\r\n", 200,
+            has: ["content-length: "],
             lacks: ["{\"events\""]),
         Row(
             "9110 9.3.2 HEAD of a stream",
@@ -171,11 +198,13 @@ import Testing
             "9110 12.5.1 nothing that is accepted", get + "accept: image/png\r\nconnection: close\r\n\r\n", 200,
             has: ["application/json", "vary: accept"]),
         Row(
-            "9110 12.5.1 a stream that is not wanted", get + "accept: text/event-stream;q=0, */*\r\nconnection: close\r\n\r\n",
+            "9110 12.5.1 a stream that is not wanted",
+            get + "accept: text/event-stream;q=0, */*\r\nconnection: close\r\n\r\n",
             200, has: ["application/json"]),
         Row(
             "9110 12.5.1 a page rather than a stream",
-            get + "accept: text/event-stream;q=0.5, application/json\r\nconnection: close\r\n\r\n", 200, has: ["application/json"]
+            get + "accept: text/event-stream;q=0.5, application/json\r\nconnection: close\r\n\r\n", 200,
+            has: ["application/json"]
         ),
         Row("9110 13.1.1 If-Match", post(json + "if-match: \"a\"\r\n", progress), 412, has: ["expected_version"]),
         Row("9110 13.1.2 If-None-Match on POST", post(json + "if-none-match: *\r\n", progress), 412),
@@ -196,7 +225,8 @@ import Testing
             has: ["www-authenticate: bearer realm=\"jobledger\"\r\n"], lacks: ["error="]),
         Row(
             "6750 3 another scheme",
-            "GET /v1/events HTTP/1.1\r\nhost: x\r\nauthorization: Basic YTpi\r\nconnection: close\r\n\r\n", 401, lacks: ["error="]
+            "GET /v1/events HTTP/1.1\r\nhost: x\r\nauthorization: Basic YTpi\r\nconnection: close\r\n\r\n", 401,
+            lacks: ["error="]
         ),
         Row(
             "6750 3.1 a token that does not work",
@@ -204,10 +234,12 @@ import Testing
             has: ["error=\"invalid_token\""]),
         Row(
             "6750 2 two ways at once",
-            "GET /v1/events?access_token={T} HTTP/1.1\r\n{A}accept: text/event-stream\r\nconnection: close\r\n\r\n", 400),
+            "GET /v1/events?access_token={T} HTTP/1.1\r\n{A}accept: text/event-stream\r\nconnection: close\r\n\r\n", 400
+        ),
         Row(
             "6750 2.3 an empty token in the address",
-            "GET /v1/events?access_token= HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\nconnection: close\r\n\r\n", 401,
+            "GET /v1/events?access_token= HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\nconnection: close\r\n\r\n",
+            401,
             has: ["access_token is empty"]),
         Row(
             "6750 2.3 a token in the address of a page",
@@ -218,36 +250,44 @@ import Testing
         Row(
             "9457 3 a problem", "GET /nothing HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", 404,
             has: [
-                "content-type: application/problem+json", "\"type\":\"urn:jobledger:problem:not_found\"", "\"status\":404",
+                "content-type: application/problem+json", "\"type\":\"urn:jobledger:problem:not_found\"",
+                "\"status\":404",
                 "\"title\":", "\"detail\":",
             ]),
     ]
 
     private static let cloudEvents: [Row] = [
         Row(
-            "HTTP binding 3.2 structured", post("content-type: application/cloudevents+json; charset=UTF-8\r\n", cloudEvent), 201,
+            "HTTP binding 3.2 structured",
+            post("content-type: application/cloudevents+json; charset=UTF-8\r\n", cloudEvent), 201,
             events: 2),
         Row(
-            "HTTP binding 3.3 batched", post("content-type: application/cloudevents-batch+json\r\n", "[\(cloudEvent)]"), 201,
+            "HTTP binding 3.3 batched", post("content-type: application/cloudevents-batch+json\r\n", "[\(cloudEvent)]"),
+            201,
             events: 2),
         Row(
             "HTTP binding 3.3.2 an empty batch",
-            post("content-type: application/cloudevents-batch+json\r\n", "[]", path: "/v1/events"), 200, has: [#"{"results":[]}"#]
+            post("content-type: application/cloudevents-batch+json\r\n", "[]", path: "/v1/events"), 200,
+            has: [#"{"results":[]}"#]
         ),
         Row("HTTP binding 3 another format", post("content-type: application/cloudevents+avro\r\n", "x"), 415),
         Row("HTTP binding 3.1 binary", post(binary + "ce-source: /s\r\n", #"{"completed":1}"#), 201, events: 2),
         Row(
             "HTTP binding 3.1 binary, without data",
-            post(binary.replacing(json, with: "").replacing("progress", with: "finished") + "ce-source: /s\r\n", ""), 201,
+            post(binary.replacing(json, with: "").replacing("progress", with: "finished") + "ce-source: /s\r\n", ""),
+            201,
             events: 2),
         Row(
             "HTTP binding 3.1.1 ce-datacontenttype",
             post(binary + "ce-source: /s\r\nce-datacontenttype: application/json\r\n", "{}"), 400),
         Row(
             "HTTP binding 3.1.3.2 percent-encoded",
-            post(binary + "ce-source: /s\r\nce-actor: Euro%20%e2%82%AC%20%F0%9F%98%80\r\n", #"{"completed":1}"#), 201, events: 2),
+            post(binary + "ce-source: /s\r\nce-actor: Euro%20%e2%82%AC%20%F0%9F%98%80\r\n", #"{"completed":1}"#), 201,
+            events: 2),
         Row("HTTP binding 3.1.3.2 overlong UTF-8", post(binary + "ce-source: /s\r\nce-actor: %C0%A0\r\n", "{}"), 400),
-        Row("HTTP binding 3.1.3.2 quoted", post(binary + "ce-source: \"/s \\\"x\\\"\"\r\n", #"{"completed":1}"#), 201, events: 2),
+        Row(
+            "HTTP binding 3.1.3.2 quoted", post(binary + "ce-source: \"/s \\\"x\\\"\"\r\n", #"{"completed":1}"#), 201,
+            events: 2),
         Row("HTTP binding 3.1.3.2 a quote without an end", post(binary + "ce-source: \"/s\r\n", "{}"), 400),
         Row("HTTP binding 3.1.3.2 no ASCII", post(binary + "ce-source: /é\r\n", "{}"), 400),
         Row("HTTP binding 3.1.3 an attribute twice", post(binary + "ce-source: /s\r\nce-source: /s\r\n", "{}"), 400),
@@ -260,10 +300,13 @@ import Testing
         Row("1.0.2 an empty source", post(binary + "ce-source:\r\n", "{}"), 422),
         Row(
             "1.0.2 another specversion",
-            post("content-type: application/cloudevents+json\r\n", cloudEvent.replacing(#""1.0""#, with: #""0.3""#)), 422),
+            post("content-type: application/cloudevents+json\r\n", cloudEvent.replacing(#""1.0""#, with: #""0.3""#)),
+            422),
         Row(
             "1.0.2 names of extensions",
-            post("content-type: application/cloudevents+json\r\n", cloudEvent.replacing(#""data""#, with: #""a_b":1,"data""#)),
+            post(
+                "content-type: application/cloudevents+json\r\n",
+                cloudEvent.replacing(#""data""#, with: #""a_b":1,"data""#)),
             422),
         Row(
             "JSON format 3.1.1 data_base64",
@@ -272,7 +315,9 @@ import Testing
                 cloudEvent.replacing(#""data":{"completed":1}"#, with: #""data_base64":"e30=""#)), 422),
         Row(
             "JSON format 2.2 an extension that is no value",
-            post("content-type: application/cloudevents+json\r\n", cloudEvent.replacing(#""data""#, with: #""a":{},"data""#)), 422
+            post(
+                "content-type: application/cloudevents+json\r\n",
+                cloudEvent.replacing(#""data""#, with: #""a":{},"data""#)), 422
         ),
         Row(
             "JSON format 3.1 datacontenttype",
@@ -283,7 +328,8 @@ import Testing
             "JSON format 3.1 datacontenttype in other letters, with parameters",
             post(
                 "content-type: application/cloudevents+json\r\n",
-                cloudEvent.replacing(#""data""#, with: #""datacontenttype":"Application/JSON ; charset=utf-8","data""#)), 201,
+                cloudEvent.replacing(#""data""#, with: #""datacontenttype":"Application/JSON ; charset=utf-8","data""#)),
+            201,
             events: 2),
         Row(
             "dataref: data that are elsewhere",
@@ -298,7 +344,8 @@ import Testing
             has: ["content-type: text/event-stream\r\n", "id: {P}\ndata: {"], end: "}\n\n"),
         Row(
             "9.2.3 an empty Last-Event-ID",
-            "GET /v1/jobs/job/events HTTP/1.0\r\n{A}accept: text/event-stream\r\nlast-event-id:\r\n\r\n", 200, has: ["id: {P}\n"],
+            "GET /v1/jobs/job/events HTTP/1.0\r\n{A}accept: text/event-stream\r\nlast-event-id:\r\n\r\n", 200,
+            has: ["id: {P}\n"],
             end: "}\n\n"),
         Row(
             "9.2.3 Last-Event-ID",

@@ -14,14 +14,16 @@ import Testing
             of: .standard)
     }
 
-    @Test("conflation keeps the latest of each job, in order, and lets go of it before anything else") func conflation() {
+    @Test("conflation keeps the latest of each job, in order, and lets go of it before anything else") func conflation()
+    {
         var conflation = Conflation(rate: 2)
         let start = ContinuousClock.now
         #expect(conflation.deadline == nil)
         // The first goes out at once.
         #expect(conflation.take([frame(1, "a", .progress)], at: start).map(\.position) == [1])
         #expect(
-            conflation.take([frame(2, "a", .progress), frame(3, "b", .progress), frame(4, "a", .progress)], at: start).isEmpty)
+            conflation.take([frame(2, "a", .progress), frame(3, "b", .progress), frame(4, "a", .progress)], at: start)
+                .isEmpty)
         #expect(conflation.deadline == start.advanced(by: .milliseconds(500)))
         #expect(conflation.take(at: start.advanced(by: .milliseconds(499))).isEmpty)
         #expect(conflation.take(at: start.advanced(by: .milliseconds(500))).map(\.position) == [3, 4])
@@ -68,7 +70,11 @@ import Testing
         slot.tick()
         async let first: Void = slot.put([frame(1, "a", .progress), frame(2, "a", .progress)])
         // Whichever of the two is there first.
-        if case .tick = await slot.next() { #expect(positions(await slot.next()) == [1, 2]) } else { _ = await slot.next() }
+        if case .tick = await slot.next() {
+            #expect(positions(await slot.next()) == [1, 2])
+        } else {
+            _ = await slot.next()
+        }
         await first
         async let waiting = slot.next()
         slot.alarm()
@@ -116,7 +122,9 @@ import Testing
         let route = Route(.get, "/v1/jobs/{id}/events", scope: .read) { _ in throw Problem.invalidRequest("") }
         func match(_ path: String) -> Substring? { route.match(Route.segments(path)) }
         #expect(match("/v1/jobs/a/events") == "a" && match("/v1/jobs/a%2Fb/events") == "a%2Fb")
-        for path in ["/v1/jobs/a/events/", "/v1/jobs//events", "/v1/jobs/a", "v1/jobs/a/events", "/v1/jobs/a/b/events", ""] {
+        for path in [
+            "/v1/jobs/a/events/", "/v1/jobs//events", "/v1/jobs/a", "v1/jobs/a/events", "/v1/jobs/a/b/events", "",
+        ] {
             #expect(match(path) == nil, "\(path)")
         }
     }
@@ -126,7 +134,8 @@ import Testing
             #expect(AllowedHosts.isLoopback(host), "\(host)")
         }
         for host in [
-            "0.0.0.0", "::", "10.0.0.1", "127.0.0.1.example.com", "localhost.example.com", "127.0.0", "127.0.0.x", "example.com",
+            "0.0.0.0", "::", "10.0.0.1", "127.0.0.1.example.com", "localhost.example.com", "127.0.0", "127.0.0.x",
+            "example.com",
             "",
         ] {
             #expect(!AllowedHosts.isLoopback(host), "\(host)")
@@ -135,14 +144,17 @@ import Testing
 
     @Test("malformed settings are errors that name them") func settings() throws {
         let defaults = HTTPSettings()
-        #expect(defaults.host == "127.0.0.1" && defaults.port == nil && defaults.tls == nil && defaults.corsOrigins.isEmpty)
+        #expect(
+            defaults.host == "127.0.0.1" && defaults.port == nil && defaults.tls == nil && defaults.corsOrigins.isEmpty)
         #expect(defaults.bodyBytes == 16 << 20 && defaults.connections == 12_000)
         func settings(_ values: [String: String]) throws -> HTTPSettings { try HTTPSettings { values[$0] } }
         let set = try settings([
             "JOBLEDGER_HTTP_PORT": "0", "JOBLEDGER_HTTP_CORS_ORIGINS": "https://a.example, http://localhost:3000",
             "JOBLEDGER_HTTP_IDLE_SECONDS": "7",
         ])
-        #expect(set.port == 0 && set.idle == .seconds(7) && set.corsOrigins == ["https://a.example", "http://localhost:3000"])
+        #expect(
+            set.port == 0 && set.idle == .seconds(7)
+                && set.corsOrigins == ["https://a.example", "http://localhost:3000"])
         for (name, value) in [
             ("PORT", "65536"), ("PORT", "http"), ("BODY_BYTES", "1"), ("BUFFER_BYTES", "x"), ("HEADER_BYTES", "-1"),
             ("CONNECTIONS", "0"),

@@ -22,7 +22,8 @@ import Testing
             #expect(try await service.ask("GET", "/v1/jobs/a?at=0").status == 404)
             #expect(try await service.ask("GET", "/v1/jobs/a?at=999").headers["ledger-position"] == "3")
             for bad in [
-                "at=-1", "at=soon", "min_position=x", "at=1&min_position=1", "min_position=1&min_position=2", "atk=1", "at=%zz",
+                "at=-1", "at=soon", "min_position=x", "at=1&min_position=1", "min_position=1&min_position=2", "atk=1",
+                "at=%zz",
             ] {
                 let answer = try await service.ask("GET", "/v1/jobs/a?\(bad)")
                 #expect(answer.status == 400 && answer.code == "invalid_request", "\(bad): \(answer)")
@@ -62,7 +63,8 @@ import Testing
         try await TestService.with(projecting: true) { service in
             for number in 1...7 { try await service.ledger.queue("job & \(number)") }
             _ = try await service.ledger.progress("job & 2", 1)
-            let last = try await service.ledger.store.append(NewEvent(type: "failed", data: #"{"error":"e"}"#), to: "job & 3")
+            let last = try await service.ledger.store.append(
+                NewEvent(type: "failed", data: #"{"error":"e"}"#), to: "job & 3")
             var ids: [String] = []
             var next: String? = "/v1/jobs?limit=3&min_position=\(last.position)"
             while let path = next {
@@ -78,8 +80,10 @@ import Testing
             #expect(try await list("status=failed") == ["job & 3"])
             #expect(try await list("status=running&kind=server") == ["job & 2"])
             #expect(try await list("kind=local") == [])
-            for bad in ["status=done", "kind=x", "limit=0", "limit=1001", "limit=ten", "after=nothing", "after=%00", "order=asc"]
-            {
+            for bad in [
+                "status=done", "kind=x", "limit=0", "limit=1001", "limit=ten", "after=nothing", "after=%00",
+                "order=asc",
+            ] {
                 #expect(try await service.ask("GET", "/v1/jobs?\(bad)").status == 400, "\(bad)")
             }
         }
@@ -88,7 +92,8 @@ import Testing
     @Test("runs in pages") func runs() async throws {
         try await TestService.with(projecting: true) { service in
             _ = try await service.ledger.queue("a")
-            let runs = (0..<5).map { #"{"run_index":\#($0),"variables":{"n":\#($0)},"metrics":{"m":1}}"# }.joined(separator: ",")
+            let runs = (0..<5).map { #"{"run_index":\#($0),"variables":{"n":\#($0)},"metrics":{"m":1}}"# }.joined(
+                separator: ",")
             let appended = try await service.ledger.store.append(
                 NewEvent(type: "progress", data: #"{"completed":5,"runs":[\#(runs)]}"#), to: "a")
             let first = try await service.ask("GET", "/v1/jobs/a/runs?limit=3&min_position=\(appended.position)")
@@ -131,7 +136,9 @@ import Testing
         try await TestService.with { service in
             try await service.ledger.queue("a b")
             let data = #"{"completed":1,"message":"\#(String(repeating: "x", count: 3 << 20))"}"#
-            for _ in 0..<3 { _ = try await service.ledger.store.append(NewEvent(type: "progress", data: data), to: "a b") }
+            for _ in 0..<3 {
+                _ = try await service.ledger.store.append(NewEvent(type: "progress", data: data), to: "a b")
+            }
             var stream = try await service.stream("/v1/jobs/a%20b/events")
             let message = try await stream.next(2)[1]
             let reference = try #require(message.json["dataref"].text)

@@ -24,7 +24,9 @@ import TransparencyLog
             try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
             defer { try? FileManager.default.removeItem(at: directory) }
             try await body(
-                Seal(key: try SealKey(name: "test/\(service.ledger.name)"), directory: directory, ledger: service.ledger))
+                Seal(
+                    key: try SealKey(name: "test/\(service.ledger.name)"), directory: directory, ledger: service.ledger)
+            )
         }
 
         func run() async throws {
@@ -64,7 +66,9 @@ import TransparencyLog
                 try checkpoint.verify(by: seal.key.verifier)
                 #expect(checkpoint.head.size == 300)
 
-                for (path, bytes) in [("0/000", 8192), ("0/001.p/44", 44 * 32), ("0/001.p/43", 43 * 32), ("1/000.p/1", 32)] {
+                for (path, bytes) in [
+                    ("0/000", 8192), ("0/001.p/44", 44 * 32), ("0/001.p/43", 43 * 32), ("1/000.p/1", 32),
+                ] {
                     let tile = try await service.ask("GET", "/v1/audit/tile/\(path)")
                     #expect(tile.status == 200 && tile.headers["content-length"] == "\(bytes)", "\(path)")
                     #expect(tile.headers["cache-control"]?.contains("immutable") == true)
@@ -72,7 +76,8 @@ import TransparencyLog
                 #expect(try await service.ask("GET", "/v1/audit/tile/0%2F000").status == 200)
                 #expect(try await service.ask("GET", "/v1/audit/tile/entries/001.p/44").status == 200)
                 for path in [
-                    "0/001", "0/001.p/45", "0/002", "0/0", "8/000", "00/000", "x/000", "0", "entries/001", "entries/x", "0/000/",
+                    "0/001", "0/001.p/45", "0/002", "0/0", "8/000", "00/000", "x/000", "0", "entries/001", "entries/x",
+                    "0/000/",
                 ] {
                     let tile = try await service.ask("GET", "/v1/audit/tile/\(path)")
                     #expect(tile.status == 404 && tile.json["code"].text == "unknown_tile", "\(path) \(tile)")
@@ -80,7 +85,8 @@ import TransparencyLog
                 for (path, status, code) in [
                     ("proof", 400, "invalid_request"), ("proof?event=x", 400, "invalid_request"),
                     ("proof?event=1&job=a", 400, "invalid_request"), ("proof?event=301", 404, "unknown_event"),
-                    ("proof?event=\(EventID.version7().text)", 404, "unknown_event"), ("proof?job=none", 404, "unknown_job"),
+                    ("proof?event=\(EventID.version7().text)", 404, "unknown_event"),
+                    ("proof?job=none", 404, "unknown_job"),
                     ("proof?event=1&withhold=1", 400, "invalid_request"), ("consistency", 400, "invalid_request"),
                     ("consistency?from=-1", 400, "invalid_request"), ("consistency?from=301", 404, "not_sealed"),
                     ("checkpoint?x=1", 400, "invalid_request"),
@@ -89,7 +95,8 @@ import TransparencyLog
                     #expect(answer.status == status && answer.json["code"].text == code, "\(path) \(answer)")
                 }
                 let proof = try #require(
-                    try EventProof.list(try await service.ask("GET", "/v1/audit/proof?event=7&withhold=true").text).first)
+                    try EventProof.list(try await service.ask("GET", "/v1/audit/proof?event=7&withhold=true").text)
+                        .first)
                 try proof.check(by: seal.key.verifier)
                 #expect(proof.event.streamID == "job 6" && proof.event.data == nil)
                 let update = try CheckpointUpdate(try await service.ask("GET", "/v1/audit/consistency?from=300").text)
@@ -101,15 +108,16 @@ import TransparencyLog
                 try await seal.run()
                 let connection = try await service.ledger.connect()
                 try await connection.execute(
-                    script: "ALTER TABLE events DISABLE TRIGGER ALL; UPDATE events SET metadata = '{}' WHERE position = 1")
+                    script:
+                        "ALTER TABLE events DISABLE TRIGGER ALL; UPDATE events SET metadata = '{}' WHERE position = 1")
                 await connection.close()
                 #expect(try await service.ask("GET", "/v1/audit/proof?event=1").json["code"].text == "seal_damaged")
             }
         }
     }
 
-    /// A subscriber that remembers what it has seen goes on while the history is the same, over pauses, and not one event further when it
-    /// is not.
+    /// A subscriber that remembers what it has seen goes on while the history is the same, over
+    /// pauses, and not one event further when it is not.
     @Test func witnesses() async throws {
         try await TestService.with { service in
             try await Seal.with(service) { seal in
@@ -117,7 +125,9 @@ import TransparencyLog
                 let file = CheckpointFile(path: seal.directory.appending(path: "witness").path)
                 let witness = Witness(key: seal.key.verifier, memory: file)
                 func first(after position: Position) async throws -> Position? {
-                    for try await event in ledger.subscribe(after: position).witnessed(by: witness) { return event.position }
+                    for try await event in ledger.subscribe(after: position).witnessed(by: witness) {
+                        return event.position
+                    }
                     return nil
                 }
                 for job in 0..<5 { try await service.ledger.queue("job \(job)") }

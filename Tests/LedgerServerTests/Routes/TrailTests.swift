@@ -22,7 +22,9 @@ import Testing
                     metadata: #"{"source":"\#(text)","causation_id":"\#(cause.text)"}"#)
             }
             _ = try await service.ledger.store.append([AppendRequest(job: "a", events: events)])
-            var (next, seen, pages): (String?, [Int], Int) = ("/v1/audit/events?limit=1000&order=oldest&min_position=951", [], 0)
+            var (next, seen, pages): (String?, [Int], Int) = (
+                "/v1/audit/events?limit=1000&order=oldest&min_position=951", [], 0
+            )
             while let path = next {
                 let page = try await service.ask("GET", path)
                 #expect(page.body.count < 5 << 20, "\(page.body.count)")
@@ -63,7 +65,8 @@ import Testing
             for (question, positions) in [
                 ("type=failed", [5]), ("text=MEMORY%20out", [5]), ("text=run&actor=bob", [2]), ("job=a", [5, 1]),
                 ("to=2", [2, 1]),
-                ("from=4", [5, 4]), ("correlation_id=r-1&to=1", [1]), ("from=2999-01-01T00:00:00Z", []), ("actor=nobody", []),
+                ("from=4", [5, 4]), ("correlation_id=r-1&to=1", [1]), ("from=2999-01-01T00:00:00Z", []),
+                ("actor=nobody", []),
             ] {
                 let answer = try await service.ask("GET", "/v1/audit/events?\(question)")
                 #expect(answer.json["events"].elements.compactMap { $0["position"].number } == positions, "\(question)")
@@ -88,10 +91,14 @@ import Testing
     }
 
     /// What the service has written down, once it has.
-    private static func refusals(_ service: TestService, _ question: String = "", atLeast count: Int64) async throws -> [JSON] {
+    private static func refusals(_ service: TestService, _ question: String = "", atLeast count: Int64) async throws
+        -> [JSON]
+    {
         try await eventually("\(count) refusals are written") {
-            let list = try await service.ask("GET", "/v1/audit/refusals?limit=1000&order=oldest\(question)").json["refusals"]
-                .elements
+            let list = try await service.ask("GET", "/v1/audit/refusals?limit=1000&order=oldest\(question)").json[
+                "refusals"
+            ]
+            .elements
             return list.reduce(0) { $0 + Int64($1["times"].number ?? 0) } >= count ? list : nil
         }
     }
@@ -107,9 +114,11 @@ import Testing
             #expect(try await service.ask("POST", "/v1/jobs/a/events", queued, token: "").status == 401)
             #expect(try await service.ask("POST", "/v1/jobs/a/events", queued, token: named.text).status == 403)
             #expect(try await service.ask("GET", "/v1/jobs/a", token: "jl_nonsense").status == 401)
-            let many = #"[{"job":"b","type":"queued","data":{"name":"x"}},{"job":"a","type":"queued","data":{"name":"x"}}]"#
+            let many =
+                #"[{"job":"b","type":"queued","data":{"name":"x"}},{"job":"a","type":"queued","data":{"name":"x"}}]"#
             #expect(try await service.ask("POST", "/v1/events", many).status == 200)
-            // What is no append, and refused for other reasons, is nothing that an auditor looks for.
+            // What is no append, and refused for other reasons, is nothing that an auditor looks
+            // for.
             #expect(try await service.ask("GET", "/v1/jobs/none/events").status == 404)
             let list = try await Self.refusals(service, atLeast: 7)
             #expect(
@@ -119,7 +128,8 @@ import Testing
                 ])
             #expect(list[0]["actor"].text == "eve" && list[0]["job"].text == "a" && list[0]["type"].text == "queued")
             #expect(
-                list[0]["token_name"].text == "test" && list[0]["peer"].text == "127.0.0.1" && list[0]["event_id"].text != nil)
+                list[0]["token_name"].text == "test" && list[0]["peer"].text == "127.0.0.1"
+                    && list[0]["event_id"].text != nil)
             #expect(list[4]["token"].text == named.id.text && list[4]["token_name"].text == "a reader")
             #expect(list[3]["token"].isNull && list[3]["path"].text == "/v1/jobs/{id}/events")
             #expect(list[6]["path"].text == "/v1/events" && list[6]["job"].text == "a")
@@ -128,7 +138,8 @@ import Testing
             let page = try await service.ask("GET", "/v1/audit/refusals?limit=3")
             #expect(page.json["refusals"].elements.map { $0["number"].number } == [7, 6, 5])
             let next = try #require(page.json["next"].text)
-            #expect(try await service.ask("GET", next).json["refusals"].elements.map { $0["number"].number } == [4, 3, 2])
+            #expect(
+                try await service.ask("GET", next).json["refusals"].elements.map { $0["number"].number } == [4, 3, 2])
             // No secret of a token is in it, nor does anybody change it.
             let connection = try await service.ledger.connect()
             let text = try await connection.query("SELECT string_agg(r::text, ' ') FROM refusals AS r").only().decode(
@@ -141,7 +152,8 @@ import Testing
         }
     }
 
-    /// Thousands of refusals in a moment, of ever new jobs: all are counted, few are rows, and no request waits for them.
+    /// Thousands of refusals in a moment, of ever new jobs: all are counted, few are rows, and no
+    /// request waits for them.
     @Test func flood() async throws {
         try await TestService.with { service in
             let count = 1500
@@ -152,7 +164,8 @@ import Testing
                         for number in stride(from: worker, to: count, by: 8) {
                             let token = number % 2 == 0 ? nil : "jl_nonsense"
                             let answer = try await service.ask(
-                                "POST", "/v1/jobs/flood-\(number)/events", #"{"type":"progress","data":{"completed":1}}"#,
+                                "POST", "/v1/jobs/flood-\(number)/events",
+                                #"{"type":"progress","data":{"completed":1}}"#,
                                 token: token ?? service.token)
                             #expect(answer.status == (token == nil ? 404 : 401))
                         }
@@ -162,21 +175,25 @@ import Testing
             }
             let connection = try await service.ledger.connect()
             let rows: Int64 = try await eventually("all refusals are counted") {
-                let row = try await connection.query("SELECT coalesce(sum(times), 0)::bigint, count(*) FROM refusals").only()
+                let row = try await connection.query("SELECT coalesce(sum(times), 0)::bigint, count(*) FROM refusals")
+                    .only()
                 return try row.decode(0, as: Int64.self) == Int64(count) ? try row.decode(1) : nil
             }
-            // Each second has so many rows of the token, so many of the address, and one of each kind for the rest.
+            // Each second has so many rows of the token, so many of the address, and one of each
+            // kind for the rest.
             let seconds = Int64(start.duration(to: .now) / .seconds(1)) + 2
             #expect(
                 rows <= seconds * Int64(RefusalRecorder.mostOfToken + RefusalRecorder.mostOfAddress + 2),
                 "\(rows) rows in \(seconds) s")
-            let rest = try await connection.query("SELECT FROM refusals WHERE detail LIKE 'more of this kind%' AND times > 1")
+            let rest = try await connection.query(
+                "SELECT FROM refusals WHERE detail LIKE 'more of this kind%' AND times > 1")
             #expect(!rest.isEmpty)
             await connection.close()
         }
     }
 
-    /// What cannot be written now is written later, and what is noted at the end is written at the end.
+    /// What cannot be written now is written later, and what is noted at the end is written at the
+    /// end.
     @Test func lateAndLast() async throws {
         try await TestLedger.with { ledger in
             func attempt(_ job: String) -> RefusedAttempt {
@@ -196,7 +213,9 @@ import Testing
             _ = try await eventually("it has tried") { recorder.failures > 0 ? true : nil }
             try await connection.execute(script: "ALTER FUNCTION elsewhere RENAME TO note_refusals")
             func times(_ job: String) async throws -> Int64? {
-                try await connection.query("SELECT times FROM refusals WHERE job = $1", job).first.map { try $0.decode(0) }
+                try await connection.query("SELECT times FROM refusals WHERE job = $1", job).first.map {
+                    try $0.decode(0)
+                }
             }
             _ = try await eventually("it is written") { try await times("a") == 2 ? true : nil }
             recorder.note(attempt("b"), isKnown: true)

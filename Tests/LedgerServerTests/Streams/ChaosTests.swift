@@ -8,8 +8,9 @@ import Logging
 import Redis
 import Testing
 
-/// Between the service and Redis messages are dropped, repeated and delayed and connections cut, and Redis is killed and started again,
-/// while thousands of events come a second: each stream has every event once, in order.
+/// Between the service and Redis messages are dropped, repeated and delayed and connections cut,
+/// and Redis is killed and started again, while thousands of events come a second: each stream has
+/// every event once, in order.
 @Suite("streams over a Redis that cannot be trusted", .timeLimit(.minutes(10))) struct ChaosTests {
     private static let jobs = 10
     private static let perStep = 25
@@ -25,7 +26,9 @@ import Testing
         print("stream chaos: seed \(seed)")
         let server = try await PrivateRedis.start(directory: TestServers.directory("chaos-redis"), listening: .loopback)
         let redis = try RedisConfiguration(url: server.url)
-        guard case .tcp(_, let port) = redis.address else { throw NeverHappened(question: "a Redis with a port", limit: .zero) }
+        guard case .tcp(_, let port) = redis.address else {
+            throw NeverHappened(question: "a Redis with a port", limit: .zero)
+        }
         let proxy = try LossyProxy(
             target: port, seed: seed, LossyProxy.Faults(drop: 20, duplicate: 20, delay: 20, cut: 2))
         var through = redis
@@ -57,7 +60,8 @@ import Testing
                 print("\(log.count) events; \(proxy.counts)")
             }
             let counts = proxy.counts
-            #expect(counts.dropped > 0 && counts.duplicated > 0 && counts.delayed > 0, "no chaos, seed \(seed): \(counts)")
+            #expect(
+                counts.dropped > 0 && counts.duplicated > 0 && counts.delayed > 0, "no chaos, seed \(seed): \(counts)")
         }
         proxy.stop()
         try await server.stop()

@@ -45,7 +45,8 @@ import Testing
             for number in 1...9 { try await service.ledger.progress("a", number) }
             var byQuery = try await service.stream("/v1/events?last_event_id=8")
             #expect(try await byQuery.next(2).map(\.position) == [9, 10])
-            var byHeader = try await service.stream("/v1/events?last_event_id=2&after=1", headers: ["last-event-id": "9"])
+            var byHeader = try await service.stream(
+                "/v1/events?last_event_id=2&after=1", headers: ["last-event-id": "9"])
             #expect(try await byHeader.next()?.position == 10)
             var byVersion = try await service.stream("/v1/jobs/a/events?after=9")
             #expect(try await byVersion.next()?.position == 10)
@@ -109,7 +110,8 @@ import Testing
                 group.addTask {
                     for start in stride(from: 0, to: total, by: 50) {
                         let requests = (start..<start + 50).map {
-                            AppendRequest(job: "j\($0 % 5)", events: [NewEvent(type: "progress", data: #"{"completed":\#($0)}"#)])
+                            AppendRequest(
+                                job: "j\($0 % 5)", events: [NewEvent(type: "progress", data: #"{"completed":\#($0)}"#)])
                         }
                         _ = try await service.ledger.store.append(requests)
                     }
@@ -136,7 +138,9 @@ import Testing
         }
     }
 
-    @Test("progress is conflated on request, and nothing else is; the last of it is not lost") func conflated() async throws {
+    @Test("progress is conflated on request, and nothing else is; the last of it is not lost") func conflated()
+        async throws
+    {
         try await TestService.with { service in
             for job in ["a", "b"] { try await service.ledger.queue(job) }
             var stream = try await service.stream("/v1/events?job=a&job=b&conflate=2")
@@ -153,11 +157,14 @@ import Testing
             #expect(progress.count < 60, "\(progress.count)")
             #expect(progress.last { $0.job == "a" }?.json["data"]["completed"].number == 200)
             #expect(progress.last { $0.job == "b" }?.json["data"]["completed"].number == 201)
-            for bad in ["0", "101", "fast"] { #expect(try await service.stream("/v1/events?conflate=\(bad)").status == 400) }
+            for bad in ["0", "101", "fast"] {
+                #expect(try await service.stream("/v1/events?conflate=\(bad)").status == 400)
+            }
         }
     }
 
-    @Test("what conflation holds goes out at the end, also to who did not ask for the end") func conflatedToTheEnd() async throws
+    @Test("what conflation holds goes out at the end, also to who did not ask for the end") func conflatedToTheEnd()
+        async throws
     {
         try await TestService.with { service in
             try await service.ledger.queue("a")
@@ -235,7 +242,9 @@ import Testing
             #expect(try await service.stream("/v1/events", token: other.text).status == 200)
             _ = try await service.ledger.store.append(NewEvent(type: "finished"), to: "a")
             _ = try await two.all()
-            _ = try await eventually("there is room again") { try await service.stream("/v1/events").status == 200 ? true : nil }
+            _ = try await eventually("there is room again") {
+                try await service.stream("/v1/events").status == 200 ? true : nil
+            }
         }
     }
 
@@ -247,12 +256,15 @@ import Testing
             #expect(try await service.ask("GET", "/v1/events?access_token=\(service.token)", token: "").status == 401)
             #expect(try await service.ask("GET", "/v1/jobs?access_token=\(service.token)", token: "").status == 401)
             let append = try await service.ask(
-                "POST", "/v1/events?access_token=\(service.token)", "[]", token: "", headers: ["accept": "text/event-stream"])
+                "POST", "/v1/events?access_token=\(service.token)", "[]", token: "",
+                headers: ["accept": "text/event-stream"])
             #expect(append.status == 401)
         }
     }
 
-    @Test("a client that never reads harms nobody, and one that reads late has everything") func neverReads() async throws {
+    @Test("a client that never reads harms nobody, and one that reads late has everything") func neverReads()
+        async throws
+    {
         try await TestService.with { service in
             try await service.ledger.queue("a")
             // More than sockets, connection and mailbox hold together.

@@ -2,7 +2,8 @@ import Foundation
 
 /// A value of a JSON document, for looking into answers.
 ///
-/// `@unchecked Sendable`: what it holds comes from `JSONSerialization` without mutable containers, and is only read.
+/// `@unchecked Sendable`: what it holds comes from `JSONSerialization` without mutable containers,
+/// and is only read.
 struct JSON: @unchecked Sendable, CustomStringConvertible {
     let value: Any
 

@@ -41,7 +41,8 @@ final class RawConnection: Sendable {
         if first { Foundation.close(descriptor) }
     }
 
-    /// Drops the connection as a machine does that loses its power: the other side gets a reset, and nothing that is on its way.
+    /// Drops the connection as a machine does that loses its power: the other side gets a reset,
+    /// and nothing that is on its way.
     func reset() {
         var now = linger(l_onoff: 1, l_linger: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &now, socklen_t(MemoryLayout<linger>.size))
@@ -56,13 +57,16 @@ final class RawConnection: Sendable {
     func send(_ bytes: [UInt8]) throws {
         var rest = bytes[...]
         while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { Foundation.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+            let count = rest.withUnsafeBytes {
+                Foundation.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+            }
             guard count > 0 else { throw POSIXError(POSIXErrorCode(rawValue: errno) ?? .EIO) }
             rest = rest.dropFirst(count)
         }
     }
 
-    /// - Returns: how many bytes came; 0 at the end, and when the other side has dropped the connection.
+    /// - Returns: how many bytes came; 0 at the end, and when the other side has dropped the
+    ///   connection.
     func receive(atMost most: Int) async throws -> Int {
         try await withCheckedThrowingContinuation { continuation in
             executor.async {

@@ -34,7 +34,8 @@ struct TestService: Sendable {
     ) async throws -> T {
         try await places.with {
             try await run(
-                needsToken: needsToken, projecting: projecting, redis: redis, url: url, server: server, settings: settings, body)
+                needsToken: needsToken, projecting: projecting, redis: redis, url: url, server: server,
+                settings: settings, body)
         }
     }
 
@@ -42,7 +43,8 @@ struct TestService: Sendable {
     private static let places = Places(12)
 
     private static func run<T: Sendable>(
-        needsToken: Bool, projecting: Bool, redis: RedisConfiguration?, url: String?, server: String?, settings: HTTPSettings,
+        needsToken: Bool, projecting: Bool, redis: RedisConfiguration?, url: String?, server: String?,
+        settings: HTTPSettings,
         _ body: @Sendable (TestService) async throws -> T
     ) async throws -> T {
         let settings = settings.changed { $0.readers = min($0.readers, 4) }
@@ -54,7 +56,8 @@ struct TestService: Sendable {
             logger.logLevel = .error
             let service = try LedgerService(
                 LedgerService.Configuration(
-                    url: url ?? ledger.url, ledger: ledger.name, redis: redis, http: settings, port: 0, needsToken: needsToken),
+                    url: url ?? ledger.url, ledger: ledger.name, redis: redis, http: settings, port: 0,
+                    needsToken: needsToken),
                 logger: logger
             ) { listening.yield($0) }
             let group = ServiceGroup(
@@ -101,13 +104,16 @@ struct TestService: Sendable {
         var description: String { "\(status) \(headers) \(text)" }
 
         /// The body as JSON.
-        var json: JSON { JSON((try? JSONSerialization.jsonObject(with: Data(body), options: .fragmentsAllowed)) ?? NSNull()) }
+        var json: JSON {
+            JSON((try? JSONSerialization.jsonObject(with: Data(body), options: .fragmentsAllowed)) ?? NSNull())
+        }
         var code: String? { json["code"].text }
     }
 
     /// - Parameter token: an empty text for none; the service's own unless given.
     func ask(
-        _ method: String = "GET", _ path: String, _ body: String? = nil, type: String = "application/json", token: String? = nil,
+        _ method: String = "GET", _ path: String, _ body: String? = nil, type: String = "application/json",
+        token: String? = nil,
         headers: [String: String] = [:]
     ) async throws -> Answer {
         var request = HTTPClientRequest(url: url + path)

@@ -12,7 +12,8 @@ import Testing
     static func operations(_ service: TestService) async throws -> [(method: String, path: String, scope: Scope?)] {
         let document = try await service.ask("GET", "/openapi.json", token: "").json
         return try document["paths"].members.flatMap { path, item in
-            try item.members.filter { ["get", "post", "put", "delete", "patch"].contains($0.key) }.map { method, operation in
+            try item.members.filter { ["get", "post", "put", "delete", "patch"].contains($0.key) }.map {
+                method, operation in
                 let security = operation["security"].elements
                 guard let requirement = security.first else { return (method.uppercased(), path, nil) }
                 let name = requirement["bearer"][0].text ?? ""
@@ -35,7 +36,8 @@ import Testing
                 let body =
                     method == "POST"
                     ? path.hasPrefix("/v1/jobs/")
-                        ? #"{"type":"queued","data":{"name":"x"}}"# : #"[{"job":"a","type":"queued","data":{"name":"x"}}]"# : nil
+                        ? #"{"type":"queued","data":{"name":"x"}}"#
+                        : #"[{"job":"a","type":"queued","data":{"name":"x"}}]"# : nil
                 func ask(_ token: String, _ headers: [String: String] = [:]) async throws -> TestService.Answer {
                     try await service.ask(method, path, body, token: token, headers: headers)
                 }
@@ -44,11 +46,14 @@ import Testing
                     continue
                 }
                 for token in [
-                    "", "nonsense", unknown.text, revoked.text, String(service.token.dropLast()) + "x", service.token + "x",
+                    "", "nonsense", unknown.text, revoked.text, String(service.token.dropLast()) + "x",
+                    service.token + "x",
                 ] {
                     for accept in ["*/*", "text/event-stream"] {
                         let answer = try await ask(token, ["accept": accept])
-                        #expect(answer.status == 401 && answer.code == "unauthorized", "\(method) \(path) \(token): \(answer)")
+                        #expect(
+                            answer.status == 401 && answer.code == "unauthorized",
+                            "\(method) \(path) \(token): \(answer)")
                         #expect(answer.headers["www-authenticate"]?.hasPrefix("Bearer") == true)
                         #expect(!answer.text.contains(service.token))
                     }
@@ -103,7 +108,9 @@ import Testing
             // All that a server needs.
             let scopes = try await connection.transaction { connection in
                 try await connection.execute(script: "SET LOCAL ROLE \"\(ledger.name)_reader\"")
-                return try await connection.query("SELECT scopes_of_token($1, decode($2, 'hex'))", token.id, token.hexHash).only()
+                return try await connection.query(
+                    "SELECT scopes_of_token($1, decode($2, 'hex'))", token.id, token.hexHash
+                ).only()
                     .decode(0, as: [String]?.self)
             }
             #expect(scopes == ["append", "read"])
@@ -115,7 +122,8 @@ import Testing
         "texts that cannot be tokens",
         arguments: [
             "", "jl_", "jl_0123456789ab_", "jl_0123456789AB_" + String(repeating: "a", count: 43),
-            "xx_0123456789ab_" + String(repeating: "a", count: 43), "jl_0123456789ab_" + String(repeating: "=", count: 43),
+            "xx_0123456789ab_" + String(repeating: "a", count: 43),
+            "jl_0123456789ab_" + String(repeating: "=", count: 43),
         ])
     func malformed(text: String) { #expect(AccessToken(text) == nil) }
 
@@ -127,12 +135,16 @@ import Testing
         }
     }
 
-    @Test("without tokens only loopback is listened on, and only its own names are answered") func noTokens() async throws {
+    @Test("without tokens only loopback is listened on, and only its own names are answered") func noTokens()
+        async throws
+    {
         try await TestService.with(needsToken: false) { service in
             #expect(try await service.ask("GET", "/v1/events", token: "").status == 200)
-            let foreign = try await service.ask("GET", "/v1/events", token: "", headers: ["host": "attacker.example:80"])
+            let foreign = try await service.ask(
+                "GET", "/v1/events", token: "", headers: ["host": "attacker.example:80"])
             #expect(foreign.status == 421)
-            #expect(try await service.ask("GET", "/v1/events", token: "", headers: ["host": "localhost:1"]).status == 200)
+            #expect(
+                try await service.ask("GET", "/v1/events", token: "", headers: ["host": "localhost:1"]).status == 200)
         }
     }
 }

@@ -3,7 +3,8 @@ import Postgres
 import Projections
 import Testing
 
-/// The tables are those that the platform's schema design promises: columns, types, defaults, indexes.
+/// The tables are those that the platform's schema design promises: columns, types, defaults,
+/// indexes.
 @Suite struct BatchJobsTableTests {
     @Test func batchJobsIsTheDesignsTable() async throws {
         try await Self.expect(
@@ -21,7 +22,8 @@ import Testing
                 "assignments_preview jsonb", "results jsonb",
             ],
             indexes: [
-                "UNIQUE batch_jobs_pkey (id)", "idx_batch_jobs_created_at (created_at DESC)", "idx_batch_jobs_kind (kind)",
+                "UNIQUE batch_jobs_pkey (id)", "idx_batch_jobs_created_at (created_at DESC)",
+                "idx_batch_jobs_kind (kind)",
                 "idx_batch_jobs_status (status)",
             ])
     }
@@ -36,7 +38,8 @@ import Testing
                 "created_at timestamp without time zone not null default CURRENT_TIMESTAMP",
             ],
             indexes: [
-                "UNIQUE batch_job_runs_batch_job_id_run_index_key (batch_job_id, run_index)", "UNIQUE batch_job_runs_pkey (id)",
+                "UNIQUE batch_job_runs_batch_job_id_run_index_key (batch_job_id, run_index)",
+                "UNIQUE batch_job_runs_pkey (id)",
                 "idx_batch_job_runs_job_id (batch_job_id)",
             ])
     }

@@ -15,9 +15,11 @@ import Testing
         }
     }
 
-    /// A case that should not hold does not: a wrong value, a missing row, a row too many, a history that cannot happen.
+    /// A case that should not hold does not: a wrong value, a missing row, a row too many, a
+    /// history that cannot happen.
     @Test(arguments: [
-        (#""completed": 6"#, #""completed": 5"#, "completed differ"), (#""id": "sma""#, #""id": "other""#, "the row is missing"),
+        (#""completed": 6"#, #""completed": 5"#, "completed differ"),
+        (#""id": "sma""#, #""id": "other""#, "the row is missing"),
         (#""type": "finished""#, #""type": "queued""#, "JL006"),
         (#""job": "sma", "type": "queued""#, #""job": "x", "type": "queued""#, "JL001"),
         // What would be passed over: a misspelled member, or one that is there twice.
@@ -45,7 +47,8 @@ import Testing
     /// Nothing in a manifest is passed over.
     @Test(arguments: [
         (#""key":"log","kye":"stream_id""#, "\"kye\" is not known; known are name, consumes, key, tables"),
-        (#""key":"log","key":"stream_id""#, "\"key\" stands there twice"), (#""key":"log","Key":"log""#, "\"Key\" is not known"),
+        (#""key":"log","key":"stream_id""#, "\"key\" stands there twice"),
+        (#""key":"log","Key":"log""#, "\"Key\" is not known"),
         (#""key":"log","#, "is no JSON object"),
     ])
     func aManifestIsReadWhole(_ key: String, _ report: String) throws {
@@ -57,6 +60,8 @@ import Testing
                     "apply.sql": "",
                 ])
         }
-        #expect(error.description.contains("projection p: projection.json") && error.description.contains(report), "\(error)")
+        #expect(
+            error.description.contains("projection p: projection.json") && error.description.contains(report),
+            "\(error)")
     }
 }

@@ -29,7 +29,9 @@ import Testing
 
     private static func expectRefusal(_ outcome: ProjectionCheck.Outcome, _ place: String, _ word: String) {
         let told = outcome.diagnostics.map { "\($0.place): \($0.what) \($0.instead)" }
-        #expect(outcome.diagnostics.contains { $0.place == place && $0.what.contains(word) }, "\(word) at \(place): \(told)")
+        #expect(
+            outcome.diagnostics.contains { $0.place == place && $0.what.contains(word) }, "\(word) at \(place): \(told)"
+        )
         #expect(outcome.diagnostics.allSatisfy { !$0.instead.isEmpty })
     }
 
@@ -43,7 +45,8 @@ import Testing
 
     @Test func whatIsFineIsNotRefused() async throws {
         let fine = [
-            "string_agg(type, ',' ORDER BY position)", "array_agg(DISTINCT type)::text", "string_agg(type, ', ' ORDER BY type)",
+            "string_agg(type, ',' ORDER BY position)", "array_agg(DISTINCT type)::text",
+            "string_agg(type, ', ' ORDER BY type)",
             "jsonb_build_object('a', max(total))::text",
             "(SELECT type FROM new_events AS e WHERE e.stream_id = n.stream_id ORDER BY e.position LIMIT 1)",
             "(SELECT min(type) FROM (SELECT type FROM new_events OFFSET 0) AS e)",
@@ -73,13 +76,18 @@ import Testing
         ("min(type)", "timeofday()", "timeofday()"),
         ("min(type)", "random()::text", "random()"), ("min(type)", "gen_random_uuid()::text", "gen_random_uuid()"),
         ("min(type)", "nextval('seen_serial_seq')::text", "sequence"), ("min(type)", "current_user", "who runs it"),
-        ("min(type)", "pg_backend_pid()::text", "pg_backend_pid()"), ("min(type)", "txid_current()::text", "txid_current()"),
+        ("min(type)", "pg_backend_pid()::text", "pg_backend_pid()"),
+        ("min(type)", "txid_current()::text", "txid_current()"),
         ("min(type)", "current_setting('TimeZone')", "settings"), ("min(type)", "version()", "version()"),
         ("min(type)", "(SELECT max(stream_id) FROM events)", "events is a table of another"),
         ("min(type)", "(SELECT max(name) FROM projections)", "projections is a table of another"),
         ("min(type)", "(SELECT max(relname)::text FROM pg_class)", "pg_class is a table of another"),
-        ("min(type)", "(SELECT max(status) FROM batch_jobs)", "\"batch_jobs\" does not exist, for a projection sees new_events"),
-        ("min(type)", "head()::text", "head() is a function"), ("min(type)", "(SELECT max(ctid::text) FROM seen)", "ctid"),
+        (
+            "min(type)", "(SELECT max(status) FROM batch_jobs)",
+            "\"batch_jobs\" does not exist, for a projection sees new_events"
+        ),
+        ("min(type)", "head()::text", "head() is a function"),
+        ("min(type)", "(SELECT max(ctid::text) FROM seen)", "ctid"),
         ("min(type)", "array_agg(type)::text", "array_agg() without ORDER BY"),
         ("min(type)", "string_agg(type, ',')", "string_agg() without ORDER BY"),
         ("min(type)", "jsonb_agg(type)::text", "jsonb_agg() without ORDER BY"),
@@ -88,16 +96,23 @@ import Testing
         ("min(type)", "sum(total::float8)::text", "sum() of floats"),
         ("min(type)", "avg((data::jsonb ->> 'x')::real)::text", "avg() of floats"),
         ("min(type)", "(SELECT e.type FROM new_events AS e LIMIT 1)", "LIMIT without ORDER BY"),
-        ("min(type)", "(SELECT min(type) FROM (SELECT type FROM new_events OFFSET 0 + 1) AS e)", "LIMIT without ORDER BY"),
+        (
+            "min(type)", "(SELECT min(type) FROM (SELECT type FROM new_events OFFSET 0 + 1) AS e)",
+            "LIMIT without ORDER BY"
+        ),
         ("min(type)", "(SELECT e.type FROM new_events AS e ORDER BY e.happened_at LIMIT 1)", "LIMIT takes any"),
-        ("min(type)", "(SELECT max(type) FROM (SELECT DISTINCT ON (stream_id) type FROM new_events) AS e)", "DISTINCT ON"),
+        (
+            "min(type)", "(SELECT max(type) FROM (SELECT DISTINCT ON (stream_id) type FROM new_events) AS e)",
+            "DISTINCT ON"
+        ),
         (
             "min(type)",
             "(SELECT max(type) FROM (SELECT DISTINCT ON (stream_id) type FROM new_events ORDER BY stream_id, happened_at) AS e)",
             "DISTINCT ON"
         ),
         (
-            "min(type)", "(SELECT max(n)::text FROM (SELECT row_number() OVER (ORDER BY happened_at) AS n FROM new_events) AS e)",
+            "min(type)",
+            "(SELECT max(n)::text FROM (SELECT row_number() OVER (ORDER BY happened_at) AS n FROM new_events) AS e)",
             "row_number()"
         ),
         ("max(happened_at) AT TIME ZONE 'UTC'", "max(happened_at)::timestamp", "time zone"),
@@ -121,7 +136,9 @@ import Testing
         ),
         (", stamp, serial)", ", stamp)", "'UTC', 1", "'UTC'", "schema.sql:7", "sequence"),
     ])
-    func whatIsLeftToADefaultIsRefused(_ a: String, _ b: String, _ c: String, _ d: String, _ place: String, _ word: String)
+    func whatIsLeftToADefaultIsRefused(
+        _ a: String, _ b: String, _ c: String, _ d: String, _ place: String, _ word: String
+    )
         async throws
     {
         let broken = Self.apply.replacing(a, with: b).replacing(c, with: d)
@@ -141,11 +158,14 @@ import Testing
         (");", "); CREATE FUNCTION mine() RETURNS int LANGUAGE sql RETURN 1;", "schema.sql:8", "the function mine"),
         ("note   text", "note   text CONSTRAINT late CHECK (now() > '2000-01-01')", "schema.sql:5", "the clock"),
     ])
-    func aSchemaThatHidesSomethingIsRefused(_ text: String, _ replacement: String, _ place: String, _ word: String) async throws {
+    func aSchemaThatHidesSomethingIsRefused(_ text: String, _ replacement: String, _ place: String, _ word: String)
+        async throws
+    {
         let broken = Self.schema.replacing(text, with: replacement, maxReplacements: 1)
         Self.expectRefusal(
             try await Self.check(
-                .counting("seen", apply: Self.apply, schema: Self.schema == broken ? "" : Self.last(text, replacement))), place,
+                .counting("seen", apply: Self.apply, schema: Self.schema == broken ? "" : Self.last(text, replacement))),
+            place,
             word)
     }
 
@@ -161,18 +181,22 @@ import Testing
                 .counting("seen", apply: Self.apply.replacing("count(*)", with: "count(nothing)"), schema: Self.schema)),
             "apply.sql:2", "nothing")
         Self.expectRefusal(
-            try await Self.check(.counting("seen", apply: "SELECT 1;\nDO $$BEGIN END$$;", schema: Self.schema)), "apply.sql",
+            try await Self.check(.counting("seen", apply: "SELECT 1;\nDO $$BEGIN END$$;", schema: Self.schema)),
+            "apply.sql",
             "cannot be looked into")
         Self.expectRefusal(
-            try await Self.check(.counting("seen", apply: Self.apply, schema: "CREATE TABLE")), "schema.sql", "syntax error")
+            try await Self.check(.counting("seen", apply: Self.apply, schema: "CREATE TABLE")), "schema.sql",
+            "syntax error")
     }
 
-    /// What no tree shows: each window's count replaces the last one's; the first row that comes wins; a row hangs on other streams' events.
+    /// What no tree shows: each window's count replaces the last one's; the first row that comes
+    /// wins; a row hangs on other streams' events.
     @Test(arguments: [
         ("count = seen.count + excluded.count", "count = excluded.count", "windows of 1 event give other rows"),
         (
             "SELECT stream_id, count(*), min(type), max(happened_at) AT TIME ZONE 'UTC', 1\n  FROM new_events GROUP BY stream_id",
-            "SELECT stream_id, 1, type, happened_at AT TIME ZONE 'UTC', 1 FROM new_events WHERE true", "read in another order"
+            "SELECT stream_id, 1, type, happened_at AT TIME ZONE 'UTC', 1 FROM new_events WHERE true",
+            "read in another order"
         ),
         ("count(*), min(type)", "(SELECT count(*) FROM new_events), min(type)", "windows of"),
     ])
@@ -188,7 +212,8 @@ import Testing
         Self.expectRefusal(outcome, "a random history", word)
     }
 
-    /// A count over all streams, kept in each stream's row, is no row of one stream: in parts it comes out otherwise.
+    /// A count over all streams, kept in each stream's row, is no row of one stream: in parts it
+    /// comes out otherwise.
     @Test func aKeyThatIsNotTrueIsRefused() async throws {
         let apply = """
             INSERT INTO seen (id, count, note, stamp, serial)
@@ -206,7 +231,9 @@ import Testing
         let files = try NewProjection(.init("job_times")!).write(in: directory.path)
         #expect(
             files.map { $0.dropFirst(directory.path.count) }
-                == ["projection.json", "schema.sql", "apply.sql", "README.md", "cases/first.json"].map { "/job_times/\($0)" })
+                == ["projection.json", "schema.sql", "apply.sql", "README.md", "cases/first.json"].map {
+                    "/job_times/\($0)"
+                })
         let definition = try #require(try ProjectionDefinition.all(in: directory.path).first { $0.name == "job_times" })
         let url = try await TestServers.shared.postgresURL()
         let cases = try await Cases([definition]).run(url: url)

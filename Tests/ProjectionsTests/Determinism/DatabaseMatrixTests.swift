@@ -7,12 +7,15 @@ import Testing
 
 /// Databases, servers and roles as they are: the same events make the same tables, byte for byte.
 @Suite struct DatabaseMatrixTests {
-    /// What changes the meaning of a statement or the form of a value, set for every session of the database.
+    /// What changes the meaning of a statement or the form of a value, set for every session of the
+    /// database.
     static let odd = [
         "\"DateStyle\" = 'SQL, DMY'", "\"IntervalStyle\" = 'sql_standard'", "\"TimeZone\" = 'Pacific/Chatham'",
-        "extra_float_digits = -15", "bytea_output = 'escape'", "standard_conforming_strings = off", "backslash_quote = off",
+        "extra_float_digits = -15", "bytea_output = 'escape'", "standard_conforming_strings = off",
+        "backslash_quote = off",
         "array_nulls = off", "transform_null_equals = on", "quote_all_identifiers = on", "row_security = off",
-        "check_function_bodies = off", "default_transaction_isolation = 'serializable'", "default_transaction_deferrable = on",
+        "check_function_bodies = off", "default_transaction_isolation = 'serializable'",
+        "default_transaction_deferrable = on",
         "synchronous_commit = off", "statement_timeout = '20s'", "lock_timeout = '20s'",
         "idle_in_transaction_session_timeout = '20s'", "idle_session_timeout = '20s'", "search_path = 'pg_temp'",
         "client_encoding = 'LATIN1'", "plan_cache_mode = 'force_custom_plan'", "enable_indexscan = off", "jit = on",
@@ -44,7 +47,8 @@ import Testing
         }
     }
 
-    /// What the log and its tables hold, in the order of bytes, without what differs from run to run.
+    /// What the log and its tables hold, in the order of bytes, without what differs from run to
+    /// run.
     private static func content(of ledger: TestLedger) async throws -> [String] {
         try await fill(ledger)
         try await appendBySQL(ledger)
@@ -69,7 +73,8 @@ import Testing
         return rows
     }
 
-    /// Events with texts that languages order and fold differently, with times, backslashes and odd numbers.
+    /// Events with texts that languages order and fold differently, with times, backslashes and odd
+    /// numbers.
     private static func fill(_ ledger: TestLedger) async throws {
         let names = ["I", "ı", "i", "İ", "ä", "a\u{308}", "Z", "a10", "a9", "a-b", "ab", #"\x41"#, "ß", "ss", "日本"]
         for (number, name) in names.enumerated() {
@@ -78,7 +83,8 @@ import Testing
             for (type, data) in [
                 ("queued", #"{"name":"\#(quoted)","total":10,"kind":"local"}"#),
                 ("progress", #"{"completed":3,"runs":[\#(run)]}"#),
-                number % 2 == 0 ? ("finished", #"{"results":{"summary":{"best":1e300}}}"#) : ("failed", #"{"error":"\\x41"}"#),
+                number % 2 == 0
+                    ? ("finished", #"{"results":{"summary":{"best":1e300}}}"#) : ("failed", #"{"error":"\\x41"}"#),
             ] {
                 let event = NewEvent(
                     type: type, data: data, metadata: #"{"actor":"ada \\ \#(quoted)"}"#,
@@ -90,15 +96,20 @@ import Testing
 
     /// As a caller has it who brings the settings of the database, and none of ours.
     private static func appendBySQL(_ ledger: TestLedger) async throws {
-        let stranger = try await PostgresConnection.connect(PostgresConfiguration(url: ledger.url), timeout: .seconds(60))
+        let stranger = try await PostgresConnection.connect(
+            PostgresConfiguration(url: ledger.url), timeout: .seconds(60))
         func append(_ arguments: String) async throws {
             try await stranger.execute(
-                script: "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT \"\(ledger.name)\".append_event(\(arguments)); COMMIT")
+                script:
+                    "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT \"\(ledger.name)\".append_event(\(arguments)); COMMIT"
+            )
         }
-        try await append(#"'by SQL', 'queued', '{"name":"n"}', '{"actor":"a"}', occurred_at => '2026-02-03 04:05:06+00'"#)
+        try await append(
+            #"'by SQL', 'queued', '{"name":"n"}', '{"actor":"a"}', occurred_at => '2026-02-03 04:05:06+00'"#)
         try await append(#"'by SQL', 'progress', '{"completed":1}', occurred_at => '0001-01-01 00:00:00+00'"#)
         for refused in [
-            #"E'a\x1fb', 'queued', '{"name":"n"}'"#, #"'b', 'queued', '{"name":"n"}', occurred_at => '10000-01-01 00:00:00+00'"#,
+            #"E'a\x1fb', 'queued', '{"name":"n"}'"#,
+            #"'b', 'queued', '{"name":"n"}', occurred_at => '10000-01-01 00:00:00+00'"#,
         ] {
             let error = await #expect(throws: PostgresError.self) { try await append(refused) }
             #expect(error?.sqlState == SQLState("JL006"), "\(refused): \(String(describing: error))")

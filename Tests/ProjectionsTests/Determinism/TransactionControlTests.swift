@@ -15,10 +15,12 @@ import Testing
         try .counting("seen", apply: apply, schema: schema)
     }
 
-    /// Each is refused where it is loaded, with the line in which it stands, however it is dressed up.
+    /// Each is refused where it is loaded, with the line in which it stands, however it is dressed
+    /// up.
     @Test(arguments: [
         ("\nCOMMIT;", "COMMIT"), ("\n commit and chain", "COMMIT"), ("\nROLLBACK", "ROLLBACK"), ("\nEND", "END"),
-        ("\nabort", "ABORT"), ("\nBEGIN; SELECT 1", "BEGIN"), ("\nSTART TRANSACTION", "START"), ("\nSavepoint a", "SAVEPOINT"),
+        ("\nabort", "ABORT"), ("\nBEGIN; SELECT 1", "BEGIN"), ("\nSTART TRANSACTION", "START"),
+        ("\nSavepoint a", "SAVEPOINT"),
         ("\nRELEASE before_it", "RELEASE"), ("\nROLLBACK TO before_it", "ROLLBACK"),
         ("\nPREPARE /* to */ TRANSACTION 'x'", "PREPARE TRANSACTION"), ("\n/* /* */ ; */ COMMIT", "COMMIT"),
         // What Postgres takes for the end of a string, a name or a comment.
@@ -44,7 +46,8 @@ import Testing
     @Test(arguments: [
         "SELECT CASE WHEN true THEN 1 END", "SELECT 1 AS commit", "SELECT 1 -- ; COMMIT\n", "SELECT ';', '; COMMIT;'",
         #"SELECT E'\'; COMMIT; --'"#, "SELECT $$; COMMIT;$$, $x$; COMMIT; $$ $x$", "SELECT '\\'; SELECT '; COMMIT'",
-        "/* ; COMMIT; /* */ ; COMMIT; */ SELECT 1", #"SELECT 1 AS "; COMMIT;""#, "PREPARE x AS SELECT 1", "DO $$BEGIN END$$",
+        "/* ; COMMIT; /* */ ; COMMIT; */ SELECT 1", #"SELECT 1 AS "; COMMIT;""#, "PREPARE x AS SELECT 1",
+        "DO $$BEGIN END$$",
     ])
     func wordsThatAreNoStatementAreNot(_ text: String) throws {
         _ = try Self.definition(Self.schema, Self.apply + ";\n" + text)
@@ -57,7 +60,8 @@ import Testing
         #expect(error?.description.contains("apply.sql:2: a null byte") == true)
     }
 
-    /// What runs further code cannot end it either: Postgres refuses that within a transaction. And nothing stays of it.
+    /// What runs further code cannot end it either: Postgres refuses that within a transaction. And
+    /// nothing stays of it.
     @Test(arguments: [
         "DO $$BEGIN COMMIT; END$$", "DO $$BEGIN EXECUTE 'COMMIT'; END$$",
         "CREATE PROCEDURE ends() LANGUAGE plpgsql AS $$BEGIN COMMIT; END$$; CALL ends()",
@@ -85,13 +89,15 @@ import Testing
     @Test func aSettingDoesNotChangeHowTheNextTextIsRead() async throws {
         try await ScratchLedger.with(url: try await TestServers.shared.postgresURL()) { ledger in
             let definition = try Self.definition("SET standard_conforming_strings = off; " + Self.schema, Self.apply)
-            try await Fold(definition, ledger: ledger.name, schema: ledger.name.text).createTables(on: ledger.connection)
+            try await Fold(definition, ledger: ledger.name, schema: ledger.name.text).createTables(
+                on: ledger.connection)
             let setting: String = try await ledger.connection.query("SHOW standard_conforming_strings").only().decode(0)
             #expect(setting == "on")
         }
     }
 
-    /// Whatever has ended the transaction, a scratch ledger goes with its roles, and with what stands beside it.
+    /// Whatever has ended the transaction, a scratch ledger goes with its roles, and with what
+    /// stands beside it.
     @Test(arguments: [true, false]) func aScratchLedgerIsAlwaysDropped(fails: Bool) async throws {
         let url = try await TestServers.shared.postgresURL()
         var name = ""

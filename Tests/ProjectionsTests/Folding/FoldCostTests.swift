@@ -5,12 +5,14 @@ import Postgres
 import Projections
 import Testing
 
-/// What a run costs to be folded does not grow: not with the event that reports it, nor with the window, the job or the table, nor with the age of
-/// statistics. Work is counted, in blocks of tables and indexes that are touched, and not in seconds.
+/// What a run costs to be folded does not grow: not with the event that reports it, nor with the
+/// window, the job or the table, nor with the age of statistics. Work is counted, in blocks of
+/// tables and indexes that are touched, and not in seconds.
 @Suite struct FoldCostTests {
     private static let sizes = [1000, 10_000, 100_000]
     private static let runsOfOneEvent = 500
-    /// Trees of 100,000 entries have two levels more than those of 1,000; what walks grows a hundredfold.
+    /// Trees of 100,000 entries have two levels more than those of 1,000; what walks grows a
+    /// hundredfold.
     private static let growth = 3.0
 
     /// How the runs of a job come.
@@ -24,7 +26,8 @@ import Testing
         case ofEmptyTables
         /// As of a moment before each measurement.
         case fresh
-        /// Of twenty thousand jobs with one run each, before the first job with many; and with three each, one job after the other.
+        /// Of twenty thousand jobs with one run each, before the first job with many; and with
+        /// three each, one job after the other.
         case ofSmallJobs, ofOrderedJobs
 
         var isOfRuns: Bool { self == .ofSmallJobs || self == .ofOrderedJobs }
@@ -55,7 +58,8 @@ import Testing
             let jobs = try await Self.append(to: ledger)
             let connection = try await ledger.connect()
             for definition in try ProjectionDefinition.all() {
-                for statistics in Statistics.allCases where !statistics.isOfRuns || definition.name == "batch_job_runs" {
+                for statistics in Statistics.allCases where !statistics.isOfRuns || definition.name == "batch_job_runs"
+                {
                     try await Self.measure(definition, statistics, jobs, ledger, connection)
                 }
             }
@@ -78,10 +82,13 @@ import Testing
                         events.append(NewEvent(type: "progress", data: #"{"completed":\#(first),"runs":\#(runs)}"#))
                     }
                 }
-                let answers = try await ledger.store.append([AppendRequest(job: name, events: events)], timeout: .seconds(120))
+                let answers = try await ledger.store.append(
+                    [AppendRequest(job: name, events: events)], timeout: .seconds(120))
                 let appended = try answers[0].get()
                 jobs.append(
-                    Job(shape: shape, runs: size, first: appended[0].position, last: appended[appended.count - 1].position))
+                    Job(
+                        shape: shape, runs: size, first: appended[0].position,
+                        last: appended[appended.count - 1].position))
             }
         }
         return jobs
@@ -107,7 +114,8 @@ import Testing
         case .ofEmptyTables: try await connection.execute(script: "ANALYZE \(table)")
         case .ofSmallJobs: try await connection.execute(script: fill("'other ' || n", "0", rows: 20_000))
         case .ofOrderedJobs:
-            try await connection.execute(script: fill("'another ' || lpad((n / 3)::text, 9, '0')", "n % 3", rows: 25_000))
+            try await connection.execute(
+                script: fill("'another ' || lpad((n / 3)::text, 9, '0')", "n % 3", rows: 25_000))
         }
         /// Of the smallest job of a shape, in blocks a run.
         var costs: [Shape: Double] = [:]
@@ -131,7 +139,8 @@ import Testing
         }
     }
 
-    /// The blocks of the ledger's tables, or of one of them, and of their indexes that were touched up to now.
+    /// The blocks of the ledger's tables, or of one of them, and of their indexes that were touched
+    /// up to now.
     static func blocks(of table: String? = nil, on connection: PostgresConnection) async throws -> Int64 {
         try await connection.query("SELECT pg_stat_force_next_flush()")
         return try await connection.query(
@@ -143,7 +152,8 @@ import Testing
         ).only().decode(0)
     }
 
-    /// Where nothing is joined, no mistake of the planner can compare each row of a window with each other: that would touch no block.
+    /// Where nothing is joined, no mistake of the planner can compare each row of a window with
+    /// each other: that would touch no block.
     @Test(arguments: ["batch_job_runs", "audit_log", "daily_job_stats"])
     func nothingIsJoined(_ name: String) async throws {
         try await TestLedger.with { ledger async throws in
@@ -154,7 +164,9 @@ import Testing
                 for (setting, value) in [("after", "0"), ("upto", "9"), ("types", "progress")] {
                     try await connection.query("SELECT set_config('jobledger.window_' || $1, $2, true)", setting, value)
                 }
-                return try await connection.query("EXPLAIN " + definition.applySQL).map { try $0.decode(0, as: String.self) }
+                return try await connection.query("EXPLAIN " + definition.applySQL).map {
+                    try $0.decode(0, as: String.self)
+                }
             }
             #expect(plan.contains { $0.contains("Insert on") }, "\(plan)")
             for join in ["Nested Loop", "Hash Join", "Merge Join"] {

@@ -8,7 +8,8 @@ import Testing
 /// What docs call evidence says who and when by itself: each role tries to write it otherwise.
 @Suite struct ForgeryTests {
     /// A session of a user of one's own who has one role, as services have.
-    private static func session(_ ledger: TestLedger, _ role: String, as name: String = "eve") async throws -> PostgresConnection
+    private static func session(_ ledger: TestLedger, _ role: String, as name: String = "eve") async throws
+        -> PostgresConnection
     {
         let connection = try await ledger.connect()
         let user = "\(ledger.name)_\(role)_\(name)"
@@ -27,7 +28,9 @@ import Testing
 
     /// Says that it is refused for want of rights, whatever is tried.
     private static func refused(_ connection: PostgresConnection, _ sql: String) async throws {
-        let error = await #expect(throws: PostgresError.self, "\(sql)") { try await connection.query(PostgresStatement(sql)) }
+        let error = await #expect(throws: PostgresError.self, "\(sql)") {
+            try await connection.query(PostgresStatement(sql))
+        }
         #expect(error?.sqlState == .insufficientPrivilege, "\(sql): \(String(describing: error))")
     }
 
@@ -37,7 +40,8 @@ import Testing
         try await TestLedger.with { ledger in
             let eve = try await Self.session(ledger, role)
             for record in [
-                "events", "ledger", "refusals", "receipts", "skipped_events", "drift_checks", "subscriptions", "tokens", "seal",
+                "events", "ledger", "refusals", "receipts", "skipped_events", "drift_checks", "subscriptions", "tokens",
+                "seal",
                 "seal_tiles",
                 "seal_checkpoints", "schema_migrations",
             ] {
@@ -49,7 +53,8 @@ import Testing
                 }
                 if column.isEmpty { continue }
                 for sql in [
-                    "INSERT INTO \(record) DEFAULT VALUES", "UPDATE \(record) SET \(column) = \(column)", "DELETE FROM \(record)",
+                    "INSERT INTO \(record) DEFAULT VALUES", "UPDATE \(record) SET \(column) = \(column)",
+                    "DELETE FROM \(record)",
                     "TRUNCATE \(record)", "ALTER TABLE \(record) DISABLE TRIGGER ALL", "DROP TABLE \(record)",
                 ] { try await Self.refused(eve, sql) }
             }
@@ -72,12 +77,15 @@ import Testing
     ) async throws {
         func all<Value>(_ value: Value) -> [Value] { Array(repeating: value, count: rows) }
         try await connection.query(
-            "SELECT note_refusals($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)", all(ago.0), all(ago.1), all(times),
+            "SELECT note_refusals($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)", all(ago.0), all(ago.1),
+            all(times),
             all(text),
-            all(text), all(text), all(text), all(text), all(text), all(text), all(EventID.version7()), all(code), all(text))
+            all(text), all(text), all(text), all(text), all(text), all(text), all(EventID.version7()), all(code),
+            all(text))
     }
 
-    /// A refusal of any time, author, length and number: the time is the database's, the author the session's, the rest is bounded.
+    /// A refusal of any time, author, length and number: the time is the database's, the author the
+    /// session's, the rest is bounded.
     @Test func refusalsHaveTheSessionsAuthorAndTheDatabasesTime() async throws {
         try await TestLedger.with { ledger in
             let appender = try await Self.session(ledger, "appender")
@@ -95,7 +103,9 @@ import Testing
                   FROM refusals
                 """, try await Self.user(of: appender))
             #expect(rows.count == 3)
-            for row in rows { for column in 0..<5 { #expect(try row.decode(column, as: Bool.self), "condition \(column)") } }
+            for row in rows {
+                for column in 0..<5 { #expect(try row.decode(column, as: Bool.self), "condition \(column)") }
+            }
             // What is no code, not positive, or more than a service ever has at once.
             await #expect(throws: PostgresError.self) { try await Self.note(appender, code: "it was ada") }
             await #expect(throws: PostgresError.self) { try await Self.note(appender, times: 0) }
@@ -113,7 +123,8 @@ import Testing
         }
     }
 
-    /// A projector takes out of its tables what an event gave, and has that event skipped: verify says so, and by whom.
+    /// A projector takes out of its tables what an event gave, and has that event skipped: verify
+    /// says so, and by whom.
     @Test func aSkipWithoutNeedIsNoticed() async throws {
         try await TestLedger.with { ledger in
             let definition = try ProjectionDefinition.counting(
@@ -155,7 +166,8 @@ import Testing
         }
     }
 
-    /// Who owns a read model hides rows of it from others: verify says so, and reads no view in its place.
+    /// Who owns a read model hides rows of it from others: verify says so, and reads no view in its
+    /// place.
     @Test func aTableThatIsNoneIsNoticed() async throws {
         try await TestLedger.with { ledger in
             let definition = try ProjectionDefinition.counting(
@@ -168,13 +180,15 @@ import Testing
             #expect(try await ledger.verify(definition).tablesWithPolicies == ["counts"])
             try await admin.execute(
                 script:
-                    "ALTER TABLE counts DISABLE ROW LEVEL SECURITY; CREATE RULE lies AS ON INSERT TO counts DO INSTEAD NOTHING")
+                    "ALTER TABLE counts DISABLE ROW LEVEL SECURITY; CREATE RULE lies AS ON INSERT TO counts DO INSTEAD NOTHING"
+            )
             await #expect(throws: Verification.NotProjected.self) { try await ledger.verify(definition) }
             await admin.close()
         }
     }
 
-    /// A table that makes others run code, with their rights: a projector cannot make one of a read model, nor bring one in.
+    /// A table that makes others run code, with their rights: a projector cannot make one of a read
+    /// model, nor bring one in.
     @Test func aReadModelRunsNoCodeOfAProjectors() async throws {
         try await TestLedger.with { ledger in
             let definition = try ProjectionDefinition.counting(
@@ -198,10 +212,13 @@ import Testing
                 "CREATE TRIGGER mine BEFORE INSERT ON counts FOR EACH ROW EXECUTE FUNCTION evil()",
                 "CREATE POLICY mine ON counts USING (evil(id))", "ALTER TABLE counts ENABLE ROW LEVEL SECURITY",
                 "CREATE RULE \"_RETURN\" AS ON SELECT TO counts DO INSTEAD SELECT ''::text AS id, 1::bigint AS count",
-                "CREATE RULE mine AS ON INSERT TO counts DO ALSO SELECT evil('')", "ALTER TABLE counts ADD CHECK (evil(id))",
+                "CREATE RULE mine AS ON INSERT TO counts DO ALSO SELECT evil('')",
+                "ALTER TABLE counts ADD CHECK (evil(id))",
                 "ALTER TABLE counts ALTER COLUMN count SET DEFAULT evil_count()", "CREATE INDEX ON counts (evil(id))",
-                "ALTER TABLE counts ALTER COLUMN id TYPE odd", "ALTER TABLE counts OWNER TO CURRENT_USER", "DROP TABLE counts",
-                "ALTER TABLE counts SET SCHEMA \"\(mine)\"", "CREATE TABLE theirs (id text REFERENCES counts ON DELETE CASCADE)",
+                "ALTER TABLE counts ALTER COLUMN id TYPE odd", "ALTER TABLE counts OWNER TO CURRENT_USER",
+                "DROP TABLE counts",
+                "ALTER TABLE counts SET SCHEMA \"\(mine)\"",
+                "CREATE TABLE theirs (id text REFERENCES counts ON DELETE CASCADE)",
                 "SELECT take_over('other', null)",
             ] { try await Self.refused(eve, sql) }
             // Beside the ledger a projector makes what it likes. The ledger does not take it over.
@@ -254,7 +271,8 @@ import Testing
         }
     }
 
-    /// Whoever may connect may take any advisory lock; and a column may have any name. Neither keeps a projection from its work, or runs as SQL.
+    /// Whoever may connect may take any advisory lock; and a column may have any name. Neither
+    /// keeps a projection from its work, or runs as SQL.
     @Test func strangersNamesAndLocksStopNothing() async throws {
         try await TestLedger.with { ledger in
             let stranger = try await ledger.connect()
@@ -283,13 +301,15 @@ import Testing
         }
     }
 
-    /// Row policies do not reach a lock of the whole table: no part may take one, and stop the others so.
+    /// Row policies do not reach a lock of the whole table: no part may take one, and stop the
+    /// others so.
     @Test func noPartLocksAnothersLease() async throws {
         try await TestLedger.with { ledger in
             for role in ["appender", "reader", "subscriber", "relay", "projector", "sealer", "auditor"] {
                 let eve = try await Self.session(ledger, role)
                 for table in [
-                    "leases", "checkpoints", "events", "ledger", "serialiser", "seal", "tokens", "subscriptions", "refusals",
+                    "leases", "checkpoints", "events", "ledger", "serialiser", "seal", "tokens", "subscriptions",
+                    "refusals",
                     "receipts",
                     "skipped_events", "read_models", "feed_key", "schema_migrations", "projections",
                 ] {
@@ -302,7 +322,8 @@ import Testing
         }
     }
 
-    /// Who goes on with a rebuild writes to its tables: only those of somebody with the same rights.
+    /// Who goes on with a rebuild writes to its tables: only those of somebody with the same
+    /// rights.
     @Test func aRebuildIsGoneOnWithByItsOwnKind() async throws {
         try await TestLedger.with { ledger in
             let definition = try ProjectionDefinition.counting(
@@ -322,14 +343,17 @@ import Testing
             #expect(try await Rebuild.cancel("counts", ledger: ledger.name, on: admin))
             _ = try await ledger.rebuild(definition)
             #expect(
-                try await admin.query("SELECT pg_get_userbyid(relowner)::text FROM pg_class WHERE oid = 'counts'::regclass")
-                    .only().decode(
-                        0, as: String.self) == "\(ledger.name)_owner")
+                try await admin.query(
+                    "SELECT pg_get_userbyid(relowner)::text FROM pg_class WHERE oid = 'counts'::regclass"
+                )
+                .only().decode(
+                    0, as: String.self) == "\(ledger.name)_owner")
             for connection in [eve, admin] { await connection.close() }
         }
     }
 
-    /// A receipt and a comparison are by the session's user, at the database's time; what was found once is not taken back.
+    /// A receipt and a comparison are by the session's user, at the database's time; what was found
+    /// once is not taken back.
     @Test func receiptsAndComparisonsHaveTheSessionsAuthor() async throws {
         try await TestLedger.with { ledger in
             let eve = try await Self.session(ledger, "projector")
@@ -365,7 +389,8 @@ import Testing
         }
     }
 
-    /// Which tables a projection has is what projectors say: no one with more rights gives them, or moves, the ledger's own for it.
+    /// Which tables a projection has is what projectors say: no one with more rights gives them, or
+    /// moves, the ledger's own for it.
     @Test func theLedgersTablesAreNobodysReadModels() async throws {
         try await TestLedger.with { ledger in
             let definition = try ProjectionDefinition.counting(
@@ -395,7 +420,9 @@ import Testing
             #expect(try await ledger.count() == 1)
             // Nor does the ledger adopt what is not there, or of a name that it has.
             for name in ["events", "counts"] {
-                await #expect(throws: PostgresError.self) { try await eve.query("SELECT adopt_table('pg_temp', $1)", name) }
+                await #expect(throws: PostgresError.self) {
+                    try await eve.query("SELECT adopt_table('pg_temp', $1)", name)
+                }
             }
             for connection in [eve, admin] { await connection.close() }
         }
@@ -416,32 +443,42 @@ import Testing
             let stopped = try ProjectionDefinition.counting(
                 "counts", apply: "SELECT 1 / 0 FROM new_events", schema: definition.schemaSQL)
             await #expect(throws: FoldFailure.self) { _ = try await ledger.rebuild(stopped) }
-            #expect(try await admin.query("SELECT indexes FROM rebuilds").only().decode(0, as: [String].self) == ["by count"])
+            #expect(
+                try await admin.query("SELECT indexes FROM rebuilds").only().decode(0, as: [String].self) == [
+                    "by count"
+                ])
             try await eve.query(
                 "UPDATE rebuilds SET definition = $1, indexes = indexes || 'CREATE TABLE public.planted ()'::text",
                 definition.hash)
             _ = try await ledger.rebuild(definition)
             #expect(
-                try await admin.query("SELECT to_regclass('public.planted') IS NULL AND to_regclass('\"by count\"') IS NOT NULL")
-                    .only().decode(0, as: Bool.self))
+                try await admin.query(
+                    "SELECT to_regclass('public.planted') IS NULL AND to_regclass('\"by count\"') IS NOT NULL"
+                )
+                .only().decode(0, as: Bool.self))
             for connection in [eve, admin] { await connection.close() }
         }
     }
 
-    /// One subscriber reads all there is to read of another's subscription, and can neither move, nor take, nor forget it; not while it is
-    /// held, and not when its process has been gone for long.
+    /// One subscriber reads all there is to read of another's subscription, and can neither move,
+    /// nor take, nor forget it; not while it is held, and not when its process has been gone for
+    /// long.
     @Test func aSubscriptionIsItsUsers() async throws {
         try await TestLedger.with { ledger in
             for _ in 1...2 { try await ledger.queue(EventID.version7().text) }
             let (ada, eve) = (
-                try await Self.session(ledger, "subscriber", as: "ada"), try await Self.session(ledger, "subscriber", as: "eve")
+                try await Self.session(ledger, "subscriber", as: "ada"),
+                try await Self.session(ledger, "subscriber", as: "eve")
             )
             let secret = EventID.version7().text
             try await ada.query("SELECT take_subscription('mail', $1, '30 s', 0)", secret)
-            let holder: String = try await eve.query("SELECT holder FROM subscriptions WHERE name = 'mail'").only().decode(0)
+            let holder: String = try await eve.query("SELECT holder FROM subscriptions WHERE name = 'mail'").only()
+                .decode(0)
             #expect(holder != secret)
             func tries(_ connection: PostgresConnection, _ holder: String) async throws {
-                #expect(try await !connection.query("SELECT acknowledge('mail', $1, 2)", holder).only().decode(0, as: Bool.self))
+                #expect(
+                    try await !connection.query("SELECT acknowledge('mail', $1, 2)", holder).only().decode(
+                        0, as: Bool.self))
                 try await connection.query("SELECT release_subscription('mail', $1)", holder)
             }
             try await tries(eve, holder)

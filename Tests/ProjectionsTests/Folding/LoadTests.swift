@@ -5,7 +5,8 @@ import Postgres
 import Projections
 import Testing
 
-/// A projection that has never run, and a log that is long already: the tables are loaded first, and then indexed.
+/// A projection that has never run, and a log that is long already: the tables are loaded first,
+/// and then indexed.
 @Suite(.serialized) struct LoadTests {
     private static let events: Position = 100_000
 
@@ -29,7 +30,8 @@ import Testing
 
     private static func rebuilds(of name: String, _ ledger: TestLedger) async throws -> Int64 {
         try await ledger.store.pool.withConnection {
-            try await $0.query("SELECT count(*) FROM receipts WHERE kind = 'rebuild' AND projection = $1", name).only().decode(0)
+            try await $0.query("SELECT count(*) FROM receipts WHERE kind = 'rebuild' AND projection = $1", name).only()
+                .decode(0)
         }
     }
 
@@ -46,7 +48,9 @@ import Testing
             #expect(try await Self.rebuilds(of: "audit_log", ledger) == 1)
             #expect(try await ledger.schemasBeside().isEmpty)
             let indexes: Int64 = try await ledger.store.pool.withConnection {
-                try await $0.query("SELECT count(*) FROM pg_index WHERE indrelid = 'audit_log'::regclass AND indisvalid").only()
+                try await $0.query(
+                    "SELECT count(*) FROM pg_index WHERE indrelid = 'audit_log'::regclass AND indisvalid"
+                ).only()
                     .decode(0)
             }
             #expect(indexes == 7)

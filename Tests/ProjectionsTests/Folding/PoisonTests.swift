@@ -8,7 +8,8 @@ import Testing
 
 /// An event that cannot be folded: what is said of it, and the ways on.
 @Suite struct PoisonTests {
-    /// Counts a job's events, and cannot fold a message `poison` until the operator has laid out the antidote.
+    /// Counts a job's events, and cannot fold a message `poison` until the operator has laid out
+    /// the antidote.
     private static func poisoned() throws -> ProjectionDefinition {
         try .counting(
             "counts",
@@ -23,7 +24,8 @@ import Testing
         try await ledger.store.append(NewEvent(type: "progress", data: #"{"completed":9,"message":"poison"}"#), to: "a")
     }
 
-    /// Skipped by position, with a reason that is recorded; rebuild and verify leave it out too, in windows of every size.
+    /// Skipped by position, with a reason that is recorded; rebuild and verify leave it out too, in
+    /// windows of every size.
     @Test func isSkippedByPositionAndOnRecord() async throws {
         try await TestLedger.with { ledger async throws in
             let definition = try Self.poisoned()
@@ -51,8 +53,10 @@ import Testing
                 #expect(skipped == poison.eventID)
                 try await ledger.caughtUp("counts")
             }
-            let record = try await owner.query("SELECT position, reason, skipped_by, error, definition FROM skipped_events")
-                .only()
+            let record = try await owner.query(
+                "SELECT position, reason, skipped_by, error, definition FROM skipped_events"
+            )
+            .only()
             #expect(try record.decode(1, as: String.self) == "ticket 7" && record.decode(2, as: String.self) == "ada")
             #expect(try record.decode(3, as: String.self).contains("division by zero"))
             let count: Int64 = try await owner.query("SELECT count FROM counts").only().decode(0)
@@ -60,9 +64,12 @@ import Testing
             let finding = try await ledger.verify(definition)
             #expect(finding.isEqual)
             // It says so, and that it has tried.
-            #expect(finding.skipped.map(\.record.reason) == ["ticket 7"] && !finding.skipped.contains(where: \.canBeFolded))
+            #expect(
+                finding.skipped.map(\.record.reason) == ["ticket 7"] && !finding.skipped.contains(where: \.canBeFolded))
             for window in [1, 2, 3, 1000] {
-                #expect(try await ledger.rebuild(definition, window: window).digest == finding.liveDigest, "window \(window)")
+                #expect(
+                    try await ledger.rebuild(definition, window: window).digest == finding.liveDigest,
+                    "window \(window)")
             }
             // Another definition has not been asked: it stops there again.
             let other = try ProjectionDefinition.counting("counts", apply: "/* other */ " + definition.applySQL)
@@ -76,7 +83,8 @@ import Testing
     @Test func isTriedAgain() async throws {
         try await TestLedger.with { ledger async throws in
             let owner = try await ledger.connect()
-            // Such a projection is not deterministic; it stands for a server without the extension that is needed, or a full disk.
+            // Such a projection is not deterministic; it stands for a server without the extension
+            // that is needed, or a full disk.
             try await owner.execute(script: "CREATE TABLE antidote (dose integer)")
             let definition = try ProjectionDefinition.counting(
                 "counts",
@@ -101,8 +109,8 @@ import Testing
         }
     }
 
-    /// A changed definition that cannot fold an event leaves the old tables serving, says where it stands, and goes on from there once that event is
-    /// skipped for it.
+    /// A changed definition that cannot fold an event leaves the old tables serving, says where it
+    /// stands, and goes on from there once that event is skipped for it.
     @Test func stopsARebuildAndNotTheTables() async throws {
         try await TestLedger.with { ledger async throws in
             let old = try ProjectionDefinition.counting(
@@ -132,7 +140,9 @@ import Testing
                         return nil
                     }
                 }
-                _ = try await eventually("rebuilt") { try await ledger.state("counts")?.definition == new.hash ? true : nil }
+                _ = try await eventually("rebuilt") {
+                    try await ledger.state("counts")?.definition == new.hash ? true : nil
+                }
             }
             #expect(try await owner.query("SELECT count FROM counts").only().decode(0, as: Int64.self) == 2)
             #expect(try await ledger.verify(new).isEqual)

@@ -6,12 +6,14 @@ import Postgres
 import Projections
 import Testing
 
-/// The table of docs/security.md is what the roles of a ledger may do: every relation, function and role, both ways.
+/// The table of docs/security.md is what the roles of a ledger may do: every relation, function and
+/// role, both ways.
 struct PrivilegesTests {
     private static let page = Repository.root.appending(path: "docs/security.md")
 
     private static let privileges = [
-        "SELECT": "read", "INSERT": "add", "UPDATE": "change", "DELETE": "remove", "TRUNCATE": "truncate", "REFERENCES": "refer",
+        "SELECT": "read", "INSERT": "add", "UPDATE": "change", "DELETE": "remove", "TRUNCATE": "truncate",
+        "REFERENCES": "refer",
         "TRIGGER": "trigger",
     ]
 
@@ -45,7 +47,8 @@ struct PrivilegesTests {
             try await ledger.projecting(definitions) {
                 _ = try await eventually("the read models are made") {
                     try await ledger.store.pool.withConnection { connection in
-                        try await connection.query("SELECT FROM projections WHERE position = 1").count == definitions.count
+                        try await connection.query("SELECT FROM projections WHERE position = 1").count
+                            == definitions.count
                             ? true : nil
                     }
                 }
@@ -68,7 +71,8 @@ struct PrivilegesTests {
                         actual.insert("\(role) may \(word) \(tables.contains(table) ? "read models" : table)")
                     }
                 }
-                // Tokens may be seen but for one column: those that may be seen whole are told as such above.
+                // Tokens may be seen but for one column: those that may be seen whole are told as
+                // such above.
                 let columns = try await connection.query(
                     """
                     SELECT relname, count(*) FILTER (WHERE has_column_privilege($1, attrelid, attnum, 'SELECT')), count(*),
@@ -106,7 +110,9 @@ struct PrivilegesTests {
                     ).only().decode(0, as: Bool.self) == false, "\(role)")
             }
             for right in actual.subtracting(documented).sorted() { Issue.record("not in docs/security.md: \(right)") }
-            for right in documented.subtracting(actual).sorted() { Issue.record("in docs/security.md, and not so: \(right)") }
+            for right in documented.subtracting(actual).sorted() {
+                Issue.record("in docs/security.md, and not so: \(right)")
+            }
 
             let rest = try await connection.query(
                 "SELECT DISTINCT proname FROM pg_proc WHERE pronamespace = current_schema()::regnamespace"
@@ -132,7 +138,8 @@ struct PrivilegesTests {
             for (grantee, object) in grantees where !known.contains(grantee) {
                 Issue.record("\(grantee) has rights to \(object)")
             }
-            // Everything belongs to the owner; what runs with its owner's rights looks nowhere else first.
+            // Everything belongs to the owner; what runs with its owner's rights looks nowhere else
+            // first.
             let strangers = try await connection.query(
                 """
                 SELECT relname::text FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'v')
@@ -147,7 +154,8 @@ struct PrivilegesTests {
         }
     }
 
-    /// What each role tries that it may not: as an auditor everything that changes, as an appender everything that reads or forges.
+    /// What each role tries that it may not: as an auditor everything that changes, as an appender
+    /// everything that reads or forges.
     @Test func whatTheyTryInVain() async throws {
         try await TestLedger.with { ledger in
             try await ledger.queue("a")
@@ -159,7 +167,9 @@ struct PrivilegesTests {
             func refused(_ role: String, _ sql: String) async throws {
                 let connection = try await ledger.connect()
                 try await connection.execute(script: "SET ROLE \"\(ledger.name)_\(role)\"")
-                let error = await #expect(throws: PostgresError.self, "\(role): \(sql)") { try await connection.query(sql) }
+                let error = await #expect(throws: PostgresError.self, "\(role): \(sql)") {
+                    try await connection.query(sql)
+                }
                 #expect(error?.sqlState == .insufficientPrivilege, "\(role): \(sql): \(String(describing: error))")
                 await connection.close()
             }
@@ -182,7 +192,8 @@ struct PrivilegesTests {
                 try await refused("appender", "COPY \(table) TO STDOUT")
             }
             for sql in [
-                "CREATE TABLE mine ()", "CREATE FUNCTION mine() RETURNS int LANGUAGE sql RETURN 1", "SELECT hand_over()",
+                "CREATE TABLE mine ()", "CREATE FUNCTION mine() RETURNS int LANGUAGE sql RETURN 1",
+                "SELECT hand_over()",
                 "SELECT begin_epoch()",
                 "SELECT append_event('b', 'queued', '{\"name\":\"x\"}')", "SELECT take_lease('relay', 'me', '1 s')",
                 "SELECT hash FROM tokens",
@@ -194,13 +205,15 @@ struct PrivilegesTests {
             for sql in [
                 "SELECT history('a')", "SELECT head()", "SELECT position_at(now())", "SELECT await_events(0, '1 s')",
                 "SELECT import_events('{}')",
-                "SELECT begin_import(gen_random_uuid(), 1)", "SELECT append_single('b', 'queued', '{}', '{}', null, null, null)",
+                "SELECT begin_import(gen_random_uuid(), 1)",
+                "SELECT append_single('b', 'queued', '{}', '{}', null, null, null)",
                 "SELECT append_before_sets('{}', '{}', '{}')", "SELECT begin_epoch()", "SELECT token_name('x')",
                 "SELECT scopes_of_token('x', '')",
                 "INSERT INTO events (position, event_id, stream_id, version, type, data, recorded_at) VALUES (2, gen_random_uuid(), 'b', 1, 'queued', '{}', '2020-01-01')",
                 "CREATE TABLE mine ()",
             ] { try await refused("appender", sql) }
-            // A table of their own, which stands before the ledger's, changes nothing for a function of the ledger; nor does their search path.
+            // A table of their own, which stands before the ledger's, changes nothing for a
+            // function of the ledger; nor does their search path.
             let appender = try await ledger.connect()
             try await appender.execute(
                 script: """
@@ -213,13 +226,17 @@ struct PrivilegesTests {
             try await appender.query(
                 "SELECT append_event('b', 'queued', '{\"name\":\"x\"}', '{\"recorded_at\":\"2020-01-01\",\"position\":99}', occurred_at => '2020-01-01')"
             )
-            let row = try await admin.query("SELECT position, version, recorded_at FROM events WHERE stream_id = 'b'").only()
+            let row = try await admin.query("SELECT position, version, recorded_at FROM events WHERE stream_id = 'b'")
+                .only()
             #expect(try row.decode(0, as: Position.self) == 2 && row.decode(1, as: Int32.self) == 1)
             #expect(try row.decode(2, as: PostgresTimestamp.self).microseconds >= before.microseconds)
-            // Another's event, known by its id: the answer needs its whole content, and gives a place.
-            let id: EventID = try await admin.query("SELECT event_id FROM events WHERE stream_id = 'a'").only().decode(0)
+            // Another's event, known by its id: the answer needs its whole content, and gives a
+            // place.
+            let id: EventID = try await admin.query("SELECT event_id FROM events WHERE stream_id = 'a'").only().decode(
+                0)
             let error = await #expect(throws: PostgresError.self) {
-                try await appender.query("SELECT append_event('a', 'queued', '{\"name\":\"guess\"}', event_id => $1)", id)
+                try await appender.query(
+                    "SELECT append_event('a', 'queued', '{\"name\":\"guess\"}', event_id => $1)", id)
             }
             #expect(
                 error?.description.contains("event_id_conflict") == true || error?.sqlState == SQLState("JL005"),
@@ -227,7 +244,9 @@ struct PrivilegesTests {
             // Nor do the statistics tell.
             #expect(try await appender.query("SELECT FROM pg_stats WHERE schemaname = $1", ledger.name.text).isEmpty)
             // Nobody takes another's lease, or moves another's checkpoint.
-            for (role, lease) in [("relay", "sealer"), ("relay", "projection:x"), ("sealer", "relay"), ("projector", "relay")] {
+            for (role, lease) in [
+                ("relay", "sealer"), ("relay", "projection:x"), ("sealer", "relay"), ("projector", "relay"),
+            ] {
                 try await refused(role, "SELECT take_lease('\(lease)', 'thief', '1 h')")
             }
             try await admin.execute(script: "INSERT INTO checkpoints (reader) VALUES ('other')")

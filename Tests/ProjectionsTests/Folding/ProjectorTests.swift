@@ -13,7 +13,8 @@ import Testing
         ON CONFLICT (id) DO UPDATE SET count = counts.count + excluded.count
         """
 
-    /// An event that cannot be folded stops its projection right before it, and no other; a corrected definition goes on by itself.
+    /// An event that cannot be folded stops its projection right before it, and no other; a
+    /// corrected definition goes on by itself.
     @Test func aPoisonEventStopsItsProjectionOnly() async throws {
         try await TestLedger.with { ledger async throws in
             let poisoned = try ProjectionDefinition.counting(
@@ -47,11 +48,13 @@ import Testing
         }
     }
 
-    /// Connections of the projectors are killed again and again while they fold: nothing is lost, nothing is applied twice.
+    /// Connections of the projectors are killed again and again while they fold: nothing is lost,
+    /// nothing is applied twice.
     @Test func killedConnectionsLoseAndRepeatNothing() async throws {
         try await TestLedger.with { ledger async throws in
             let definitions = try [
-                ProjectionDefinition.builtIn("batch_jobs"), .builtIn("batch_job_runs"), .counting("counts", apply: Self.counts),
+                ProjectionDefinition.builtIn("batch_jobs"), .builtIn("batch_job_runs"),
+                .counting("counts", apply: Self.counts),
             ]
             try await ledger.projecting(definitions + definitions, window: 20) {
                 try await withThrowingTaskGroup(of: Void.self) { group in
@@ -96,7 +99,9 @@ import Testing
                     let before = try await ledger.store.head()
                     async let appending: Void = ledger.appendHistory(jobs: 20, events: 300, seed: UInt64(part))
                     if part > 0 {
-                        _ = try await eventually("some more events") { try await ledger.store.head() > before ? true : nil }
+                        _ = try await eventually("some more events") {
+                            try await ledger.store.head() > before ? true : nil
+                        }
                         try await server.kill()
                         try await server.restart()
                     }
@@ -130,7 +135,8 @@ import Testing
         }
     }
 
-    /// A live projection finds the rows of a few events by their index, however many rows there are: it does not read its table.
+    /// A live projection finds the rows of a few events by their index, however many rows there
+    /// are: it does not read its table.
     @Test func aFewEventsDoNotReadTheTable() async throws {
         try await TestLedger.with { ledger async throws in
             for name in ["batch_jobs", "batch_job_runs"] {

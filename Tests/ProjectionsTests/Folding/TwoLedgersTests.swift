@@ -16,7 +16,8 @@ import Testing
                 try await other.queue("a", total: 9)
                 try await other.queue("b")
                 try await one.projecting([definition]) {
-                    // Of one projection one projector works: that is one a ledger, not one a database.
+                    // Of one projection one projector works: that is one a ledger, not one a
+                    // database.
                     try await other.projecting([definition]) {
                         try await one.caughtUp("batch_jobs")
                         try await other.caughtUp("batch_jobs")
@@ -32,7 +33,8 @@ import Testing
         }
     }
 
-    /// In the middle of one's rebuild the other is rebuilt and verified; neither waits, and each comes to its own digest.
+    /// In the middle of one's rebuild the other is rebuilt and verified; neither waits, and each
+    /// comes to its own digest.
     @Test(.timeLimit(.minutes(10))) func rebuildSideBySide() async throws {
         try await TestLedger.with { one async throws in
             try await TestLedger.with { other async throws in
@@ -64,7 +66,8 @@ import Testing
             try await ledger.queue("a")
             let connection = try await ledger.connect()
             let process = await connection.serverProcess
-            let neighbours = ["_new_batch_jobs", "_new_batch_jobs_old", "_verify_\(process)", "_\(process)", "_old"].map {
+            let neighbours = ["_new_batch_jobs", "_new_batch_jobs_old", "_verify_\(process)", "_\(process)", "_old"].map
+            {
                 "\(ledger.name)\($0)"
             }
             for neighbour in neighbours {
@@ -79,13 +82,15 @@ import Testing
         }
     }
 
-    /// The longest names there can be: nothing that is made of them is cut, so that two that differ at the end stay two.
+    /// The longest names there can be: nothing that is made of them is cut, so that two that differ
+    /// at the end stay two.
     @Test func rebuildWithTheLongestNames() async throws {
         try await TestLedger.with { ledger async throws in
             let stem = "\(ledger.name)_".padding(to: 49)
             let names = ["a", "b"].map { LedgerName(stem + $0)! }
             let definition = try ProjectionDefinition.counting(
-                "seen_".padding(to: 50), apply: "INSERT INTO \("seen_".padding(to: 50)) SELECT stream_id, 1 FROM new_events")
+                "seen_".padding(to: 50),
+                apply: "INSERT INTO \("seen_".padding(to: 50)) SELECT stream_id, 1 FROM new_events")
             for name in names {
                 _ = try await Migrator(url: ledger.url, ledger: name, files: try MigrationFile.embedded()).up()
             }
@@ -100,7 +105,8 @@ import Testing
             }
             let connections = (try await connect(names[0]), try await connect(names[1]))
             for _ in 1...2 {
-                let first = try await Rebuild(definition, ledger: names[0]).run(on: connections.0) { _, _ async throws in
+                let first = try await Rebuild(definition, ledger: names[0]).run(on: connections.0) {
+                    _, _ async throws in
                     #expect(try await Rebuild(definition, ledger: names[1]).run(on: connections.1).rows == 2)
                 }
                 #expect(first.rows == 1)

@@ -32,7 +32,8 @@ import Testing
         }
     }
 
-    /// A fold that asks for the order of another index does not have the whole log read for a window of some events.
+    /// A fold that asks for the order of another index does not have the whole log read for a
+    /// window of some events.
     @Test func aWindowIsReadAlongTheLog() async throws {
         try await TestLedger.with { ledger async throws in
             let definition = try ProjectionDefinition.counting(
@@ -58,7 +59,8 @@ import Testing
         }
     }
 
-    /// The check folds ids with the collation that they have in production, also where that sorts otherwise than by bytes.
+    /// The check folds ids with the collation that they have in production, also where that sorts
+    /// otherwise than by bytes.
     @Test func theCheckSortsIdsAsProductionDoes() async throws {
         let server = try await TestServers.shared.postgresURL()
         let database = "icu_\(UUID().uuidString.lowercased().prefix(8))"

@@ -10,8 +10,9 @@ import Testing
 @Suite struct AsOfTests {
     private static let isLong = ProcessInfo.processInfo.environment["JOBLEDGER_SOAK"] == "1"
 
-    /// As of every event of its history, each of thousands of random jobs is what its README makes of the events up to there. The prefixes of one
-    /// length are folded at once, each as one window, as `show --at` folds one.
+    /// As of every event of its history, each of thousands of random jobs is what its README makes
+    /// of the events up to there. The prefixes of one length are folded at once, each as one
+    /// window, as `show --at` folds one.
     @Test func everyPrefixOfThousandsOfJobs() async throws {
         let seed = UInt64.random(in: 0...9999)
         print("as-of: seed \(seed)")
@@ -28,12 +29,15 @@ import Testing
                             + AsOfEvents.view("version <= \(version)"))
                     try await fold.createTables(on: connection)
                     try await fold.apply(after: 0, upTo: jobs.head, on: connection)
-                    for try await row in connection.stream("SELECT id::text, \(ExpectedJob.sql) FROM pg_temp.batch_jobs") {
+                    for try await row in connection.stream(
+                        "SELECT id::text, \(ExpectedJob.sql) FROM pg_temp.batch_jobs")
+                    {
                         let (job, values): (JobID, [String?]) = (try row.decode(0), try row.decode(1))
                         let history = jobs.histories[job]!
                         let expected = history[min(version, history.count) - 1].row
                         if values != expected.values {
-                            Issue.record("seed \(seed), \(job) after \(version) events: \(values), not \(expected.values)")
+                            Issue.record(
+                                "seed \(seed), \(job) after \(version) events: \(values), not \(expected.values)")
                         }
                         compared += 1
                     }
@@ -44,7 +48,8 @@ import Testing
         }
     }
 
-    /// `show --at` at every position from a job's first to behind its last, also at those of other jobs' events, and by time.
+    /// `show --at` at every position from a job's first to behind its last, also at those of other
+    /// jobs' events, and by time.
     @Test func everyPositionOfSomeJobs() async throws {
         let seed = UInt64.random(in: 0...9999)
         try await TestLedger.with { ledger async throws in
@@ -70,7 +75,8 @@ import Testing
         }
     }
 
-    /// A time names the last position that was recorded by then, and a position beyond the log its end.
+    /// A time names the last position that was recorded by then, and a position beyond the log its
+    /// end.
     @Test func aTimeNamesAPosition() async throws {
         try await TestLedger.with { ledger async throws in
             for job in ["a", "b", "c"] { try await ledger.queue(job) }

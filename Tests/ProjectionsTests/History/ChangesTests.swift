@@ -7,7 +7,8 @@ import Projections
 import Testing
 
 @Suite struct ChangesTests {
-    /// Between random positions, exactly the jobs whose rows differ are told, each with the columns that differ and with its events in between.
+    /// Between random positions, exactly the jobs whose rows differ are told, each with the columns
+    /// that differ and with its events in between.
     @Test func whatChangedBetweenTwoPositions() async throws {
         let seed = UInt64.random(in: 0...9999)
         try await TestLedger.with { ledger async throws in
@@ -34,7 +35,9 @@ import Testing
                     let change = try #require(told[job], "seed \(seed): \(job) changed from \(from) to \(to)")
                     #expect(change.isNew == (before == nil))
                     let names = Set(try JSONText.members(of: change.columns).map(\.name.text))
-                    let expected = zip(ExpectedJob.columns, zip(before?.values ?? [], after!.values)).filter { $1.0 != $1.1 }.map(
+                    let expected = zip(ExpectedJob.columns, zip(before?.values ?? [], after!.values)).filter {
+                        $1.0 != $1.1
+                    }.map(
                         \.0)
                     if before != nil { #expect(names == Set(expected), "seed \(seed): \(job) from \(from) to \(to)") }
                     let positions = try JSONText.elements(of: Array(change.events.utf8)[...]).map { event in
@@ -54,7 +57,8 @@ import Testing
             for job in ["a", "b"] {
                 _ = try await ledger.store.append(
                     NewEvent(
-                        type: "queued", data: #"{"name":"x","total":3,"strategy":{"e":1.10}}"#, metadata: #"{"actor":"ada"}"#),
+                        type: "queued", data: #"{"name":"x","total":3,"strategy":{"e":1.10}}"#,
+                        metadata: #"{"actor":"ada"}"#),
                     to: job)
                 try await ledger.progress(job, 2)
             }
@@ -63,13 +67,16 @@ import Testing
             var told: [Changes.Change] = []
             try await changes.run(from: 0, to: 4, job: "b", on: connection) { told.append($0) }
             #expect(told.map(\.job) == ["b"] && told[0].isNew)
-            #expect(told[0].columns.contains(#""strategy" : {"from" : null, "to" : {"e": 1.10}}"#), "\(told[0].columns)")
+            #expect(
+                told[0].columns.contains(#""strategy" : {"from" : null, "to" : {"e": 1.10}}"#), "\(told[0].columns)")
             #expect(told[0].events.contains(#""actor" : "ada""#))
             told = []
             try await changes.run(from: 3, to: 4, job: "b", on: connection) { told.append($0) }
             #expect(told[0].columns.contains(#""completed" : {"from" : 0, "to" : 2}"#), "\(told[0].columns)")
             // Nothing is left in the session.
-            #expect(try await connection.query("SELECT to_regclass('pg_temp.chosen') IS NULL").only().decode(0, as: Bool.self))
+            #expect(
+                try await connection.query("SELECT to_regclass('pg_temp.chosen') IS NULL").only().decode(
+                    0, as: Bool.self))
             await connection.close()
         }
     }
@@ -100,7 +107,9 @@ import Testing
                 await connection.close()
             }
             let connection = try await ledger.connect()
-            #expect(try await Blame(try .builtIn("batch_jobs"), ledger: ledger.name).run("none", at: 99, on: connection) == nil)
+            #expect(
+                try await Blame(try .builtIn("batch_jobs"), ledger: ledger.name).run("none", at: 99, on: connection)
+                    == nil)
             await connection.close()
         }
     }
@@ -109,15 +118,19 @@ import Testing
     @Test func aLongHistory() async throws {
         try await TestLedger.with { ledger async throws in
             try await ledger.queue("long", total: 5000)
-            let events = (1...4500).map { NewEvent(type: "progress", data: #"{"completed":\#($0 <= 4321 ? $0 : 4321)}"#) }
-            _ = try await ledger.store.append(events.map { AppendRequest(job: "long", events: [$0]) }, timeout: .seconds(60))
+            let events = (1...4500).map {
+                NewEvent(type: "progress", data: #"{"completed":\#($0 <= 4321 ? $0 : 4321)}"#)
+            }
+            _ = try await ledger.store.append(
+                events.map { AppendRequest(job: "long", events: [$0]) }, timeout: .seconds(60))
             let connection = try await ledger.connect()
             var folded: [Int64] = []
             let columns = try await Blame(try .builtIn("batch_jobs"), ledger: ledger.name)
                 .run("long", at: 9999, on: connection) { folded.append($0) }
             #expect(folded == [2000, 4000, 4501])
             let completed = try #require(columns?.first { $0.name == "completed" })
-            #expect(completed.value == "4321" && completed.event?.version == 4322 && completed.event?.type == "progress")
+            #expect(
+                completed.value == "4321" && completed.event?.version == 4322 && completed.event?.type == "progress")
             #expect(columns?.first { $0.name == "status" }?.event?.version == 2)
             #expect(columns?.first { $0.name == "error" }?.event == nil)
             await connection.close()
@@ -126,7 +139,8 @@ import Testing
 }
 
 @Suite struct AsOfTablesTests {
-    /// A whole read model as of a position has the digest that the projection had there; what is there already is not touched.
+    /// A whole read model as of a position has the digest that the projection had there; what is
+    /// there already is not touched.
     @Test(arguments: ["batch_jobs", "batch_job_runs"])
     func aWholeReadModel(projection: String) async throws {
         try await TestLedger.with { ledger async throws in
@@ -148,7 +162,9 @@ import Testing
                 "SELECT has_table_privilege($1, $2, 'SELECT')", "\(ledger.name)_reader", "\(schema).\(projection)")
             #expect(try readable.only().decode(0))
             for taken in [schema, ledger.name] {
-                await #expect(throws: AsOfTables.Taken.self) { try await tables.run(until: 1, into: taken, on: connection) }
+                await #expect(throws: AsOfTables.Taken.self) {
+                    try await tables.run(until: 1, into: taken, on: connection)
+                }
             }
             try await connection.execute(script: "DROP SCHEMA \"\(schema)\" CASCADE")
             await connection.close()

@@ -34,7 +34,8 @@ import Testing
         }
     }
 
-    /// While the definition changes and is rebuilt, readers see all rows in every query, through the table and through a view; grants stay.
+    /// While the definition changes and is rebuilt, readers see all rows in every query, through
+    /// the table and through a view; grants stay.
     @Test func readersNeverSeeAnEmptyTable() async throws {
         try await TestLedger.with { ledger async throws in
             let apply = "INSERT INTO seen SELECT stream_id, 1 FROM new_events ON CONFLICT DO NOTHING"
@@ -50,7 +51,9 @@ import Testing
                 for change in 1...5 {
                     try await ledger.projecting([.counting("seen", apply: "/* \(change) */ " + apply)]) {
                         let hash = try ProjectionDefinition.counting("seen", apply: "/* \(change) */ " + apply).hash
-                        _ = try await eventually("rebuilt") { try await ledger.state("seen")?.definition == hash ? true : nil }
+                        _ = try await eventually("rebuilt") {
+                            try await ledger.state("seen")?.definition == hash ? true : nil
+                        }
                     }
                 }
             }
@@ -71,7 +74,8 @@ import Testing
             try await isOver.value
             #expect(looks > 5)
             for (role, right) in [("appender", "UPDATE"), ("reader", "SELECT")] {
-                let granted = try await owner.query("SELECT has_table_privilege($1, 'seen', $2)", "\(ledger.name)_\(role)", right)
+                let granted = try await owner.query(
+                    "SELECT has_table_privilege($1, 'seen', $2)", "\(ledger.name)_\(role)", right)
                 #expect(try granted.only().decode(0, as: Bool.self), "\(role) lost \(right)")
             }
             await owner.close()
@@ -115,14 +119,16 @@ import Testing
         }
     }
 
-    /// A rebuild does not swap the tables under a verification, whose snapshot could not see the new ones.
+    /// A rebuild does not swap the tables under a verification, whose snapshot could not see the
+    /// new ones.
     @Test func aVerificationHoldsRebuildsOff() async throws {
         try await TestLedger.with { ledger async throws in
             let definition = try ProjectionDefinition.builtIn("batch_jobs")
             try await ledger.appendHistory(jobs: 20, events: 100, seed: 3)
             try await ledger.projecting([definition]) { try await ledger.caughtUp("batch_jobs") }
             let connection = try await ledger.connect()
-            let finding = try await Verification(definition, ledger: ledger.name, window: 50).run(on: connection) { _, _ in
+            let finding = try await Verification(definition, ledger: ledger.name, window: 50).run(on: connection) {
+                _, _ in
                 await #expect(throws: Rebuild.Busy.self) { try await ledger.rebuild(definition) }
             }
             #expect(finding.isEqual)
@@ -131,8 +137,8 @@ import Testing
         }
     }
 
-    /// A new version stands by while the old one works; then an operator rebuilds. The new one takes over, and the old one does not
-    /// change it back.
+    /// A new version stands by while the old one works; then an operator rebuilds. The new one
+    /// takes over, and the old one does not change it back.
     @Test func twoVersionsDoNotRebuildEachOther() async throws {
         try await TestLedger.with { ledger async throws in
             let apply = "INSERT INTO seen SELECT stream_id, 1 FROM new_events ON CONFLICT DO NOTHING"
@@ -164,7 +170,8 @@ import Testing
             let expected: [(Position, String?)] = [
                 (0, nil), (1, nil), (2, #""status":"queued","total":2,"completed":0"#),
                 (3, #""status":"running","total":2,"completed":1"#),
-                (4, #""status":"finished","total":2,"completed":2"#), (99, #""status":"finished","total":2,"completed":2"#),
+                (4, #""status":"finished","total":2,"completed":2"#),
+                (99, #""status":"finished","total":2,"completed":2"#),
             ]
             for (position, part) in expected {
                 let row = try await model.job("a", at: position)

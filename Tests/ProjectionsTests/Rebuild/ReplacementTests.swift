@@ -5,11 +5,13 @@ import Postgres
 import Projections
 import Testing
 
-/// What happens around the swap: what comes along, what is refused, what is kept, and how it is undone.
+/// What happens around the swap: what comes along, what is refused, what is kept, and how it is
+/// undone.
 @Suite struct ReplacementTests {
     private static let apply = "INSERT INTO seen SELECT stream_id, 1 FROM new_events ON CONFLICT DO NOTHING"
 
-    /// What users added to the table is there after a rebuild: indexes, grants of columns, policies, triggers, views of views.
+    /// What users added to the table is there after a rebuild: indexes, grants of columns,
+    /// policies, triggers, views of views.
     @Test func whatWasAddedToTheTableComesAlong() async throws {
         try await TestLedger.with { ledger async throws in
             let definition = try ProjectionDefinition.builtIn("batch_jobs")
@@ -40,7 +42,9 @@ import Testing
                 ).only()
                 return try row.decode(0)
             }
-            let (before, table) = (try await look(), try await owner.query("SELECT 'batch_jobs'::regclass::oid::bigint").only())
+            let (before, table) = (
+                try await look(), try await owner.query("SELECT 'batch_jobs'::regclass::oid::bigint").only()
+            )
             #expect(before.count == 10)
             _ = try await ledger.rebuild(definition)
             #expect(try await look() == before)
@@ -67,14 +71,16 @@ import Testing
                     """)
             let error = await #expect(throws: Rebuild.Obstructed.self) { try await ledger.rebuild(definition) }
             #expect(error?.obstacles.count == 2)
-            #expect(error?.description.contains("notes_job_fkey") == true && error?.description.contains("counted") == true)
+            #expect(
+                error?.description.contains("notes_job_fkey") == true && error?.description.contains("counted") == true)
             try await owner.execute(script: "DROP TABLE notes; DROP MATERIALIZED VIEW counted")
             #expect(try await ledger.rebuild(definition).rows == 1)
             await owner.close()
         }
     }
 
-    /// Undone, the old tables are there again at their position, and the live projection goes on from there; undone again, the new ones.
+    /// Undone, the old tables are there again at their position, and the live projection goes on
+    /// from there; undone again, the new ones.
     @Test func aRebuildIsUndone() async throws {
         try await TestLedger.with { ledger async throws in
             let definition = try ProjectionDefinition.builtIn("batch_jobs")
@@ -110,7 +116,8 @@ import Testing
         }
     }
 
-    /// The next rebuild drops what the last one kept; a definition with other tables takes the ones it lacks out of use.
+    /// The next rebuild drops what the last one kept; a definition with other tables takes the ones
+    /// it lacks out of use.
     @Test func tablesOfAnotherDefinitionGo() async throws {
         try await TestLedger.with { ledger async throws in
             try await ledger.queue("a")
@@ -119,7 +126,8 @@ import Testing
                 return try ProjectionDefinition(
                     folder: "seen",
                     files: [
-                        "projection.json": #"{"name":"seen","consumes":["queued"],"key":"stream_id","tables":[\#(list)]}"#,
+                        "projection.json":
+                            #"{"name":"seen","consumes":["queued"],"key":"stream_id","tables":[\#(list)]}"#,
                         "schema.sql": tables.map { "CREATE TABLE \($0) (id text PRIMARY KEY);" }.joined(),
                         "apply.sql": tables.map { "INSERT INTO \($0) SELECT stream_id FROM new_events;" }.joined(),
                     ])
@@ -152,7 +160,9 @@ import Testing
             let definition = try ProjectionDefinition.builtIn("batch_jobs")
             try await ledger.queue("a")
             try await ledger.projecting([definition]) { try await ledger.caughtUp("batch_jobs") }
-            let (long, reader, connection) = (try await ledger.connect(), try await ledger.connect(), try await ledger.connect())
+            let (long, reader, connection) = (
+                try await ledger.connect(), try await ledger.connect(), try await ledger.connect()
+            )
             try await long.execute(script: "BEGIN; SELECT count(*) FROM batch_jobs")
             let (waits, waiting) = AsyncStream<Void>.makeStream()
             let rebuild = Rebuild(definition, ledger: ledger.name) { phase in
@@ -172,7 +182,8 @@ import Testing
             let receipt = try await done.value
             #expect(receipt.liveDigest == receipt.digest)
             #expect(
-                try await reader.query("SELECT count(*) FROM batch_jobs").only().decode(0, as: Int64.self) == 2, "it caught up")
+                try await reader.query("SELECT count(*) FROM batch_jobs").only().decode(0, as: Int64.self) == 2,
+                "it caught up")
             for connection in [long, reader, connection] { await connection.close() }
         }
     }
@@ -195,13 +206,16 @@ import Testing
                 #expect(error?.sqlState?.code == "23001", "\(statement): \(String(describing: error))")
             }
             let last = try #require(try await RecordedReceipt.last(1, of: nil, on: owner).first)
-            #expect(last.digest == receipt.digest && last.position == 1 && last.rows == 1 && last.window == 7 && last.events == 1)
+            #expect(
+                last.digest == receipt.digest && last.position == 1 && last.rows == 1 && last.window == 7
+                    && last.events == 1)
             #expect(last.definition == definition.hash && last.madeBy.contains("@") && last.blockedMilliseconds != nil)
             // A proof without a digest, or without a projection, is none.
             for values in ["'verify', 'p', 'd', 1, 'x'", "'rebuild', 'p', 'd', 1, 'x'", "'other', 'p', 'd', 1, 'x'"] {
                 let error = await #expect(throws: PostgresError.self) {
                     try await owner.execute(
-                        script: "INSERT INTO receipts (kind, projection, definition, position, made_by) VALUES (\(values))")
+                        script:
+                            "INSERT INTO receipts (kind, projection, definition, position, made_by) VALUES (\(values))")
                 }
                 #expect(error?.constraint?.hasPrefix("receipts_") == true)
             }

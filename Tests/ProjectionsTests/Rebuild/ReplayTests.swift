@@ -23,8 +23,9 @@ private let isSoak = ProcessInfo.processInfo.environment["JOBLEDGER_SOAK"] != ni
         }
     }
 
-    /// 50,000 events, or 5 million, rebuilt under live appends and readers: no read fails or goes back, the digest is that of the live
-    /// tables at the same position, and readers wait for less than 100 ms.
+    /// 50,000 events, or 5 million, rebuilt under live appends and readers: no read fails or goes
+    /// back, the digest is that of the live tables at the same position, and readers wait for less
+    /// than 100 ms.
     @Test func underLiveAppendsAndReaders() async throws {
         let seed = UInt64.random(in: 0...UInt64.max)
         print("rebuild under load: seed \(seed)")
@@ -45,7 +46,8 @@ private let isSoak = ProcessInfo.processInfo.environment["JOBLEDGER_SOAK"] != ni
                             round += 1
                             let requests = (0..<50).map {
                                 AppendRequest(
-                                    job: "live \(round) \($0)", events: [NewEvent(type: "queued", data: #"{"name":"n"}"#)])
+                                    job: "live \(round) \($0)",
+                                    events: [NewEvent(type: "queued", data: #"{"name":"n"}"#)])
                             }
                             for answer in try await ledger.store.append(requests) { _ = try answer.get() }
                             try await Task.sleep(for: .milliseconds(50))
@@ -59,7 +61,8 @@ private let isSoak = ProcessInfo.processInfo.environment["JOBLEDGER_SOAK"] != ni
                         group.addTask {
                             var last: Int64 = 0
                             while !isOver.withLock({ $0 }) {
-                                let count: Int64 = try await reader.query("SELECT count(*) FROM \(table)").only().decode(0)
+                                let count: Int64 = try await reader.query("SELECT count(*) FROM \(table)").only()
+                                    .decode(0)
                                 #expect(count >= last, "\(table) went back from \(last) to \(count) rows")
                                 last = count
                                 looks.withLock { $0.append(count) }
@@ -70,8 +73,10 @@ private let isSoak = ProcessInfo.processInfo.environment["JOBLEDGER_SOAK"] != ni
                     defer { isOver.withLock { $0 = true } }
                     for workers in [1, 2] {
                         let connection = try await ledger.connect()
-                        let receipt = try await Rebuild(definition, ledger: ledger.name, window: 10_000, workers: workers)
-                            .run(on: connection)
+                        let receipt = try await Rebuild(
+                            definition, ledger: ledger.name, window: 10_000, workers: workers
+                        )
+                        .run(on: connection)
                         #expect(receipt.liveDigest == receipt.digest, "compared with the live tables, and equal")
                         #expect(receipt.blocked < .milliseconds(100), "readers waited for \(receipt.blocked)")
                         print(
@@ -89,7 +94,8 @@ private let isSoak = ProcessInfo.processInfo.environment["JOBLEDGER_SOAK"] != ni
         }
     }
 
-    /// Slices of streams, however many and however many fold them, make the same tables; a key that is the log is not divided.
+    /// Slices of streams, however many and however many fold them, make the same tables; a key that
+    /// is the log is not divided.
     @Test func theDigestDoesNotDependOnWorkers() async throws {
         try await TestLedger.with { ledger async throws in
             try await ledger.appendHistory(jobs: 60, events: 2000, seed: 11)
@@ -101,7 +107,8 @@ private let isSoak = ProcessInfo.processInfo.environment["JOBLEDGER_SOAK"] != ni
                     let (most, lock) = (Locked(Int64(0)), try await ledger.connect())
                     let receipt = try await Rebuild(definition, ledger: ledger.name, window: window, workers: workers)
                         .run(on: connection) { _, _ in
-                            let slices: Int64 = try await lock.query("SELECT count(*) FROM rebuild_slices").only().decode(0)
+                            let slices: Int64 = try await lock.query("SELECT count(*) FROM rebuild_slices").only()
+                                .decode(0)
                             most.withLock { $0 = max($0, slices) }
                         }
                     #expect(receipt.digest == one.digest && receipt.rows == one.rows)
@@ -113,7 +120,8 @@ private let isSoak = ProcessInfo.processInfo.environment["JOBLEDGER_SOAK"] != ni
         }
     }
 
-    /// The same digest after a crash and a restart of Postgres, and in another database after dump and restore.
+    /// The same digest after a crash and a restart of Postgres, and in another database after dump
+    /// and restore.
     @Test func theDigestOutlivesARestartAndADump() async throws {
         let server = try await PrivatePostgres.start(directory: TestServers.directory("digest-postgres"))
         try await TestLedger.with(url: server.url) { ledger async throws in
@@ -125,17 +133,22 @@ private let isSoak = ProcessInfo.processInfo.environment["JOBLEDGER_SOAK"] != ni
             try await server.restart()
             for (definition, digest) in zip(definitions, digests) {
                 let connection = try await ledger.connect()
-                #expect(try await Verification(definition, ledger: ledger.name).run(on: connection).liveDigest == digest)
-                #expect(try await Rebuild(definition, ledger: ledger.name, workers: 2).run(on: connection).digest == digest)
+                #expect(
+                    try await Verification(definition, ledger: ledger.name).run(on: connection).liveDigest == digest)
+                #expect(
+                    try await Rebuild(definition, ledger: ledger.name, workers: 2).run(on: connection).digest == digest)
                 await connection.close()
             }
 
             let dump = TestServers.directory("dump").path
-            try await Self.shell(["pg_dump", "--format=custom", "--schema=\(ledger.name)", "--file=\(dump)", server.url])
+            try await Self.shell([
+                "pg_dump", "--format=custom", "--schema=\(ledger.name)", "--file=\(dump)", server.url,
+            ])
             let admin = try await ledger.connect()
             try await admin.execute(script: "CREATE DATABASE restored")
             await admin.close()
-            let url = server.url.replacing("/jobledger?", with: "/restored?").replacing(/\/jobledger$/, with: "/restored")
+            let url = server.url.replacing("/jobledger?", with: "/restored?").replacing(
+                /\/jobledger$/, with: "/restored")
             try #require(url != server.url)
             try await Self.shell(["pg_restore", "--dbname=\(url)", dump])
             for (definition, digest) in zip(definitions, digests) {
@@ -161,7 +174,8 @@ private let isSoak = ProcessInfo.processInfo.environment["JOBLEDGER_SOAK"] != ni
         #expect(process.terminationStatus == 0, "\(command)")
     }
 
-    /// While a live projection is further behind than it may be, a rebuild stands still; then it goes on.
+    /// While a live projection is further behind than it may be, a rebuild stands still; then it
+    /// goes on.
     @Test(.timeLimit(.minutes(10))) func standsStillForLiveProjections() async throws {
         try await TestLedger.with { ledger async throws in
             let definition = try ProjectionDefinition.builtIn("batch_jobs")
@@ -195,7 +209,8 @@ private let isSoak = ProcessInfo.processInfo.environment["JOBLEDGER_SOAK"] != ni
         }
     }
 
-    /// What a rebuild would do: how much, how long, and what is in its way. Nothing is left of the asking.
+    /// What a rebuild would do: how much, how long, and what is in its way. Nothing is left of the
+    /// asking.
     @Test func saysBeforehandWhatThereIsToDo() async throws {
         try await TestLedger.with { ledger async throws in
             let definition = try ProjectionDefinition.builtIn("batch_jobs")
@@ -224,7 +239,8 @@ private let isSoak = ProcessInfo.processInfo.environment["JOBLEDGER_SOAK"] != ni
         }
     }
 
-    /// What is left without a record, by whatever mistake, goes with the next rebuild; a record without tables begins anew.
+    /// What is left without a record, by whatever mistake, goes with the next rebuild; a record
+    /// without tables begins anew.
     @Test func leftoversAreCleared() async throws {
         try await TestLedger.with { ledger async throws in
             let definition = try ProjectionDefinition.builtIn("batch_jobs")

@@ -3,7 +3,8 @@ import Foundation
 import LedgerCore
 import LedgerTesting
 
-/// A job's row of `batch_jobs` as projections/batch_jobs/README.md says it in words, written down once more, in another language.
+/// A job's row of `batch_jobs` as projections/batch_jobs/README.md says it in words, written down
+/// once more, in another language.
 struct ExpectedJob: Equatable {
     var status = "queued"
     var total: Int
@@ -21,7 +22,9 @@ struct ExpectedJob: Equatable {
             truncated ? "t" : "f",
         ]
     }
-    static let columns = ["status", "total", "completed", "created_at", "updated_at", "completed_at", "error", "truncated"]
+    static let columns = [
+        "status", "total", "completed", "created_at", "updated_at", "completed_at", "error", "truncated",
+    ]
     /// The same of a table in SQL, as an array of texts: times as seconds since 1970.
     static let sql = """
         ARRAY[status, total::text, completed::text, extract(epoch FROM created_at)::bigint::text, extract(epoch FROM updated_at)::bigint::text,
@@ -58,13 +61,15 @@ struct RandomJobs {
             } else {
                 let total = below(3) == 0 ? 0 : 5 + below(50)
                 event = ("queued", #"{"name":"n","total":\#(total)}"#)
-                open[index].draft = Draft(row: ExpectedJob(total: total, createdAt: second, updatedAt: second), total: total)
+                open[index].draft = Draft(
+                    row: ExpectedJob(total: total, createdAt: second, updatedAt: second), total: total)
             }
             let occurredAt = Timestamp(microseconds: Int64(second) * 1_000_000)
             requests.append(
                 (
                     AppendRequest(
-                        job: open[index].name, events: [NewEvent(type: event.type, data: event.data, occurredAt: occurredAt)]),
+                        job: open[index].name,
+                        events: [NewEvent(type: event.type, data: event.data, occurredAt: occurredAt)]),
                     open[index].draft!.row
                 ))
             open[index].left -= 1
@@ -114,5 +119,7 @@ struct RandomJobs {
     }
 
     /// The job as the log ended at a position.
-    func row(_ job: JobID, at position: Position) -> ExpectedJob? { histories[job]?.last { $0.position <= position }?.row }
+    func row(_ job: JobID, at position: Position) -> ExpectedJob? {
+        histories[job]?.last { $0.position <= position }?.row
+    }
 }

@@ -11,12 +11,14 @@ extension ProjectionDefinition {
 
     /// A definition of a test's own: one table `name` with the columns id and count.
     static func counting(_ name: String, apply: String, schema: String? = nil) throws -> ProjectionDefinition {
-        let manifest = #"{"name":"\#(name)","consumes":["queued","progress","finished"],"key":"stream_id","tables":["\#(name)"]}"#
+        let manifest =
+            #"{"name":"\#(name)","consumes":["queued","progress","finished"],"key":"stream_id","tables":["\#(name)"]}"#
         return try ProjectionDefinition(
             folder: name,
             files: [
                 "projection.json": manifest,
-                "schema.sql": schema ?? "CREATE TABLE \(name) (id text PRIMARY KEY, count bigint NOT NULL);", "apply.sql": apply,
+                "schema.sql": schema ?? "CREATE TABLE \(name) (id text PRIMARY KEY, count bigint NOT NULL);",
+                "apply.sql": apply,
             ])
     }
 }
@@ -78,7 +80,8 @@ extension TestLedger {
         }
         var requests = (0..<jobs).map {
             AppendRequest(
-                job: "job \($0) of \(seed)", events: [NewEvent(type: "queued", data: #"{"name":"n","total":\#(below(2) * 50)}"#)])
+                job: "job \($0) of \(seed)",
+                events: [NewEvent(type: "queued", data: #"{"name":"n","total":\#(below(2) * 50)}"#)])
         }
         for _ in 0..<events {
             let event =
@@ -89,7 +92,8 @@ extension TestLedger {
                 default:
                     NewEvent(
                         type: "progress",
-                        data: #"{"completed":\#(below(50)),"runs":[{"run_index":\#(below(20)),"metrics":{"m":\#(below(1000))}}]}"#
+                        data:
+                            #"{"completed":\#(below(50)),"runs":[{"run_index":\#(below(20)),"metrics":{"m":\#(below(1000))}}]}"#
                     )
                 }
             requests.append(AppendRequest(job: "job \(below(jobs)) of \(seed)", events: [event]))

@@ -11,7 +11,8 @@ import Testing
 @Suite struct DriftTests {
     private static let quiet = Logger(label: "quiet") { _ in SwiftLogNoOpLogHandler() }
 
-    /// One column of one row, a row removed, a row added, a row that missed an event: each with both values and the event that explains it.
+    /// One column of one row, a row removed, a row added, a row that missed an event: each with
+    /// both values and the event that explains it.
     @Test func verifyNamesTheEventThatExplains() async throws {
         try await TestLedger.with { ledger async throws in
             let definition = try ProjectionDefinition.builtIn("batch_jobs")
@@ -30,13 +31,16 @@ import Testing
             let finding = try await ledger.verify(definition)
             #expect(finding.differences.count == 3 && finding.explanations.count == 3)
             func event(_ position: Position) async throws -> Explanation.Event {
-                let row = try await owner.query("SELECT event_id, type::text FROM events WHERE position = $1", position).only()
+                let row = try await owner.query("SELECT event_id, type::text FROM events WHERE position = $1", position)
+                    .only()
                 return Explanation.Event(position: position, id: try row.decode(0), type: try row.decode(1))
             }
             // Three jobs of four events each: a's stand at 1 to 4.
             #expect(
                 finding.explanations[0].columns == [
-                    .init(name: "completed", live: "3", rebuilt: "7", rebuiltBy: try await event(4), liveBy: try await event(2)),
+                    .init(
+                        name: "completed", live: "3", rebuilt: "7", rebuiltBy: try await event(4),
+                        liveBy: try await event(2)),
                     .init(name: "error", live: #""x""#, rebuilt: "null", rebuiltBy: try await event(1), liveBy: nil),
                 ])
             #expect(
@@ -52,7 +56,8 @@ import Testing
         }
     }
 
-    /// Of a projection whose key is the log, the rows are named and it is said that the log was not asked.
+    /// Of a projection whose key is the log, the rows are named and it is said that the log was not
+    /// asked.
     @Test func whatIsNotExplainedIsSaid() async throws {
         try await TestLedger.with { ledger async throws in
             let definition = try ProjectionDefinition.builtIn("batch_job_runs")
@@ -68,8 +73,8 @@ import Testing
         }
     }
 
-    /// Refolding a sample in production finds drift, counts it, and finds none where there is none, also while events are folded and tables
-    /// are swapped.
+    /// Refolding a sample in production finds drift, counts it, and finds none where there is none,
+    /// also while events are folded and tables are swapped.
     @Test func aSampleFindsDrift() async throws {
         try await TestLedger.with { ledger async throws in
             let definition = try ProjectionDefinition.builtIn("batch_jobs")

@@ -7,7 +7,8 @@ import Projections
 /// The same work on a log that grows: what is fast at the beginning must stay so.
 public enum Growth {
     private static let log = FilledLog(jobsAtOnce: 1000, eventsPerJob: 100)
-    /// What an event takes on the disk, generously, with its indexes; and the log that Postgres keeps beside them.
+    /// What an event takes on the disk, generously, with its indexes; and the log that Postgres
+    /// keeps beside them.
     private static let bytesAnEvent = 900
     private static let bytesBeside = 14 << 30
 
@@ -28,7 +29,8 @@ public enum Growth {
                         written = size
                         let figures = try await GrowthFigures.measure(bench, ledger, log, written: written)
                         try await report.add(filling)
-                        for row in figures.rows(at: label(size), since: first?.figures, of: first.map { label($0.size) } ?? "")
+                        for row in figures.rows(
+                            at: label(size), since: first?.figures, of: first.map { label($0.size) } ?? "")
                         where options.wants(row.work) {
                             try await report.add(row)
                         }
@@ -43,7 +45,8 @@ public enum Growth {
         }
     }
 
-    /// How long the filling took says little of the ledger, since it goes past append; but whoever waits wants to know.
+    /// How long the filling took says little of the ledger, since it goes past append; but whoever
+    /// waits wants to know.
     private static func fill(_ ledger: BenchLedger, from written: Int, to size: Int, _ report: Report) async throws
         -> BenchRow
     {

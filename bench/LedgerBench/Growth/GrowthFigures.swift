@@ -19,7 +19,9 @@ struct GrowthFigures: Sendable {
     var projecting: Double
     var bytes: Double
 
-    static func measure(_ bench: Bench, _ ledger: BenchLedger, _ log: FilledLog, written: Int) async throws -> GrowthFigures {
+    static func measure(_ bench: Bench, _ ledger: BenchLedger, _ log: FilledLog, written: Int) async throws
+        -> GrowthFigures
+    {
         await bench.report.progress("measuring at \(written)")
         // The projection first: it wants the log as it was filled.
         let projecting = try await project(bench, ledger, log, written: written)
@@ -35,10 +37,13 @@ struct GrowthFigures: Sendable {
             lastRead: reading[1], history: history, show: show, showAt: showAt, projecting: projecting, bytes: bytes)
     }
 
-    /// Batches of 1,000 against raw COPY into the very log, behind its head: a table as long, with the same indexes.
+    /// Batches of 1,000 against raw COPY into the very log, behind its head: a table as long, with
+    /// the same indexes.
     private static func append(_ bench: Bench, _ ledger: BenchLedger) async throws -> (BenchRow, control: Double) {
         let run = UInt32.random(in: .min ... .max)
-        let (jobs, copied) = ((0..<100).map { JobID("growing-\(run)-\($0)") }, (0..<100).map { JobID("copied-\(run)-\($0)") })
+        let (jobs, copied) = (
+            (0..<100).map { JobID("growing-\(run)-\($0)") }, (0..<100).map { JobID("copied-\(run)-\($0)") }
+        )
         try await ledger.queue(jobs + copied)
         try await ledger.admin.execute(script: "DROP TABLE IF EXISTS control")
         let batches = bench.options.size(60, quick: 4)
@@ -46,9 +51,12 @@ struct GrowthFigures: Sendable {
         let bare = try await ledger.bare()
         // By hand, and without the question at the commit whether it waits for the disk.
         try await bare.run("SET jobledger.appending = 'noted'")
-        let (store, source, copies) = (ledger.store(connections: 2), ProgressSource(jobs: jobs), ProgressSource(jobs: copied))
+        let (store, source, copies) = (
+            ledger.store(connections: 2), ProgressSource(jobs: jobs), ProgressSource(jobs: copied)
+        )
         let rows = try await Contest(
-            rounds: bench.options.rounds(5), against: "raw COPY, 1,000 rows a transaction, behind the head of the same log",
+            rounds: bench.options.rounds(5),
+            against: "raw COPY, 1,000 rows a transaction, behind the head of the same log",
             baseline: {
                 var position = try await ledger.head()
                 var chunks: [[UInt8]] = []
@@ -84,9 +92,12 @@ struct GrowthFigures: Sendable {
         return (ours, rate * (rows[1].ratio ?? 0) / (ours.ratio ?? 1))
     }
 
-    private static func appendSingly(_ bench: Bench, _ ledger: BenchLedger) async throws -> (one: Double, many: Double) {
+    private static func appendSingly(_ bench: Bench, _ ledger: BenchLedger) async throws -> (one: Double, many: Double)
+    {
         let one = try await SingleRows.withCallers(bench, ledger, 1) { [BenchRow("", ours: try await $0().perSecond)] }
-        let many = try await SingleRows.withCallers(bench, ledger, 32) { [BenchRow("", ours: try await $0().perSecond)] }
+        let many = try await SingleRows.withCallers(bench, ledger, 32) {
+            [BenchRow("", ours: try await $0().perSecond)]
+        }
         return (one[0].ours ?? 0, many[0].ours ?? 0)
     }
 

@@ -11,7 +11,9 @@ extension GrowthFigures {
     ) async throws -> (history: [Double], show: [Double], showAt: [Double]) {
         let store = ledger.store(connections: 1)
         let definition = try ProjectionDefinition.batchJobs
-        let (model, head, count) = (JobReadModel(definition, store: store), try await ledger.head(), log.jobs(in: written))
+        let (model, head, count) = (
+            JobReadModel(definition, store: store), try await ledger.head(), log.jobs(in: written)
+        )
         var (history, show, showAt): ([Double], [Double], [Double]) = ([], [], [])
         func time(_ body: () async throws -> Void) async rethrows -> Double {
             let start = ContinuousClock.now
@@ -24,7 +26,9 @@ extension GrowthFigures {
             ).only().decode(0)
             history.append(
                 try await time {
-                    guard try await !store.page(EventQuery(job: job)).isEmpty else { throw BenchFailure("\(job) has no events") }
+                    guard try await !store.page(EventQuery(job: job)).isEmpty else {
+                        throw BenchFailure("\(job) has no events")
+                    }
                 })
             show.append(
                 try await time {
@@ -32,15 +36,18 @@ extension GrowthFigures {
                 })
             showAt.append(
                 try await time {
-                    guard try await model.job(job, at: head) != nil else { throw BenchFailure("\(job) has no row at \(head)") }
+                    guard try await model.job(job, at: head) != nil else {
+                        throw BenchFailure("\(job) has no row at \(head)")
+                    }
                 })
         }
         await store.close()
         return (history, show, showAt)
     }
 
-    /// Events a second of the projector over the last 100,000 events. The rows of all jobs before them are put there directly,
-    /// for folding the whole log would take longer than everything else.
+    /// Events a second of the projector over the last 100,000 events. The rows of all jobs before
+    /// them are put there directly, for folding the whole log would take longer than everything
+    /// else.
     static func project(
         _ bench: Bench, _ ledger: BenchLedger, _ log: FilledLog, written: Int
     ) async throws -> Double {
@@ -64,7 +71,9 @@ extension GrowthFigures {
         let rate = try await Rate.of(backlog) {
             try await during({ await projector.run() }) {
                 try await until("batch_jobs has come to \(head)", within: .seconds(300)) {
-                    try await ProjectionState.all(on: admin).contains { $0.name == definition.name && $0.position == head }
+                    try await ProjectionState.all(on: admin).contains {
+                        $0.name == definition.name && $0.position == head
+                    }
                 }
             }
         }

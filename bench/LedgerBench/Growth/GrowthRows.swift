@@ -1,5 +1,6 @@
 extension GrowthFigures {
-    /// - Parameter first: the figures at the least size, to which these are compared; `nil` for themselves.
+    /// - Parameter first: the figures at the least size, to which these are compared; `nil` for
+    ///   themselves.
     func rows(at size: String, since first: GrowthFigures?, of least: String) -> [BenchRow] {
         var copy = appending
         copy.work = "append, 1,000-event batches, at \(size) events"
@@ -11,12 +12,14 @@ extension GrowthFigures {
         if let first {
             rows += [
                 compared(
-                    "append at \(size) events", appending.ours, first.appending.ours, least, machine: control / first.control,
+                    "append at \(size) events", appending.ours, first.appending.ours, least,
+                    machine: control / first.control,
                     target: .atLeast(0.9)),
                 compared(
                     "read at \(size) events, the end", lastRead.ours, first.lastRead.ours, least,
                     machine: (lastRead.baseline ?? 1) / (first.lastRead.baseline ?? 1), target: .atLeast(0.9)),
-                // Of a log that does not fit in memory, random places come from the disk: for libpq alone as well, which is the control.
+                // Of a log that does not fit in memory, random places come from the disk: for libpq
+                // alone as well, which is the control.
                 compared(
                     "read at \(size) events, random places", randomRead.ours, first.randomRead.ours, least,
                     machine: (randomRead.baseline ?? 1) / (first.randomRead.baseline ?? 1), target: .atLeast(0.9)),
@@ -26,7 +29,8 @@ extension GrowthFigures {
             BenchRow("append, one event a call, 1 caller, at \(size) events", ours: oneCaller),
             BenchRow("append, one event a call, 32 callers, at \(size) events", ours: callers),
             BenchRow(
-                "live projection of the last 100,000 events, at \(size) events", ours: projecting, note: "one run, from its start"
+                "live projection of the last 100,000 events, at \(size) events", ours: projecting,
+                note: "one run, from its start"
             ),
             timing("history of a random job, at \(size) events", history),
             timing("show of a random job, at \(size) events", show),
@@ -36,7 +40,8 @@ extension GrowthFigures {
         return rows
     }
 
-    /// The figure against the one at the least size, each divided by how fast the machine was then: hours lie between them.
+    /// The figure against the one at the least size, each divided by how fast the machine was then:
+    /// hours lie between them.
     private func compared(
         _ work: String, _ now: Double?, _ then: Double?, _ least: String, machine: Double, target: BenchRow.Target
     ) -> BenchRow {

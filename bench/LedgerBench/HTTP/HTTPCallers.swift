@@ -49,7 +49,8 @@ actor HTTPCallers {
         return count
     }
 
-    /// Sends `numbers` at their pace, on whatever connection is free, and says when each was answered, by the monotonic clock.
+    /// Sends `numbers` at their pace, on whatever connection is free, and says when each was
+    /// answered, by the monotonic clock.
     func run(_ numbers: ClosedRange<Int>, every pause: Duration) throws -> [Int: UInt64] {
         var free = Array(0..<sockets.count)
         var underWay: [Int: Int] = [:]
@@ -57,7 +58,9 @@ actor HTTPCallers {
         let start = ContinuousClock.now
         var next = numbers.lowerBound
         while answered.count < numbers.count {
-            while next <= numbers.upperBound, !free.isEmpty, start.advanced(by: pause * (next - numbers.lowerBound)) <= .now {
+            while next <= numbers.upperBound, !free.isEmpty,
+                start.advanced(by: pause * (next - numbers.lowerBound)) <= .now
+            {
                 let number = free.removeLast()
                 underWay[number] = next
                 try ask(number, next)
@@ -91,7 +94,8 @@ actor HTTPCallers {
 }
 
 extension [UInt8] {
-    /// Behind the first place where `bytes` stand. By C's look for a byte and comparison: it is done for every answer.
+    /// Behind the first place where `bytes` stand. By C's look for a byte and comparison: it is
+    /// done for every answer.
     func place(behind bytes: [UInt8]) -> Int? {
         // Lent for the time of the search, which stays within it.
         withUnsafeBytes { all in

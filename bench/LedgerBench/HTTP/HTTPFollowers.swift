@@ -1,7 +1,8 @@
 import BlockingIO
 import Foundation
 
-/// Event streams, and what comes on them: each follows a job, and checks that its events come once, in order.
+/// Event streams, and what comes on them: each follows a job, and checks that its events come once,
+/// in order.
 actor HTTPFollowers {
     private let executor = BlockingExecutor(label: "http-followers")
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
@@ -62,7 +63,8 @@ actor HTTPFollowers {
         if line.starts(with: Self.data) {
             received += 1
             if recordsTimes, let event = Self.number(behind: Self.completed, in: line) { seen[event] = now }
-            guard let version = Self.number(behind: Self.version, in: line), version == versions[number] + 1 || recordsTimes
+            guard let version = Self.number(behind: Self.version, in: line),
+                version == versions[number] + 1 || recordsTimes
             else {
                 throw BenchFailure(
                     "stream \(number): after version \(versions[number]) came \(String(decoding: line, as: UTF8.self).prefix(400))"

@@ -1,6 +1,7 @@
 import Foundation
 
-/// Keep-alive connections to an HTTP service, all served by whoever calls: the other end of the HTTP rows, as cheap as it can be made.
+/// Keep-alive connections to an HTTP service, all served by whoever calls: the other end of the
+/// HTTP rows, as cheap as it can be made.
 ///
 /// Not `Sendable`: it belongs to the actor that made it.
 final class HTTPSockets {
@@ -42,13 +43,16 @@ final class HTTPSockets {
     func send(_ bytes: [UInt8], on number: Int) throws {
         var rest = bytes[...]
         while !rest.isEmpty {
-            let sent = rest.withUnsafeBytes { Glibc.send(descriptors[number], $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+            let sent = rest.withUnsafeBytes {
+                Glibc.send(descriptors[number], $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+            }
             guard sent > 0 else { throw BenchFailure("send: \(errno)") }
             rest = rest.dropFirst(sent)
         }
     }
 
-    /// Waits up to some milliseconds for bytes, and gives each connection that has some to `body`, with all that it has not consumed.
+    /// Waits up to some milliseconds for bytes, and gives each connection that has some to `body`,
+    /// with all that it has not consumed.
     func receive(milliseconds: Int32, _ body: (_ number: Int, _ buffer: inout [UInt8]) throws -> Void) throws {
         let ready = poll(&waiting, nfds_t(count), milliseconds)
         guard ready >= 0 || errno == EINTR else { throw BenchFailure("poll: \(errno)") }

@@ -3,8 +3,9 @@ import LedgerCore
 import Postgres
 import Projections
 
-/// A log as auditors meet it: 50 events a job, a thousand jobs at a time, 1,000 actors of whom a few do most, words that are everywhere and
-/// words that are rare. Written past `append`, in sets, for it is the questions that are measured.
+/// A log as auditors meet it: 50 events a job, a thousand jobs at a time, 1,000 actors of whom a
+/// few do most, words that are everywhere and words that are rare. Written past `append`, in sets,
+/// for it is the questions that are measured.
 struct AuditLogFill {
     let events: Int
 

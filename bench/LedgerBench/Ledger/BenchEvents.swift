@@ -42,7 +42,9 @@ enum Filler {
         return text[start..<start + length]
     }
 
-    static func text(_ number: Int, length: Int) -> String { String(decoding: bytes(number, length: length), as: UTF8.self) }
+    static func text(_ number: Int, length: Int) -> String {
+        String(decoding: bytes(number, length: length), as: UTF8.self)
+    }
 
     /// The data of a progress event: with its row's other columns about 350 bytes as stored.
     static func progress(_ completed: Int) -> String {
@@ -62,7 +64,8 @@ struct SplitMix: RandomNumberGenerator {
     }
 }
 
-/// Progress events over some jobs in turn, with the positions and versions that they have in a log of their own.
+/// Progress events over some jobs in turn, with the positions and versions that they have in a log
+/// of their own.
 actor ProgressSource {
     private let jobs: [JobID]
     private var count = 0
@@ -80,7 +83,8 @@ actor ProgressSource {
         defer { count += number }
         return (count..<count + number).map { index in
             BenchEvent(
-                id: .version7(), job: jobs[index % jobs.count], version: Int32(index / jobs.count) + 2, type: "progress",
+                id: .version7(), job: jobs[index % jobs.count], version: Int32(index / jobs.count) + 2,
+                type: "progress",
                 data: Filler.progress(index))
         }
     }

@@ -14,7 +14,8 @@ struct BenchLedger: Sendable {
         let url = bench.databaseURL
         _ = try await Migrator(url: url, ledger: ledger, files: try MigrationFile.embedded()).up()
         let admin = try await PostgresConnection.connect(
-            EventStore.configuration(url: url, ledger: ledger, applicationName: "jobledger bench"), timeout: .seconds(10))
+            EventStore.configuration(url: url, ledger: ledger, applicationName: "jobledger bench"),
+            timeout: .seconds(10))
         let made = BenchLedger(name: ledger, url: url, admin: admin)
         try await made.settle()
         return made
@@ -48,7 +49,8 @@ struct BenchLedger: Sendable {
 
     enum Indexes { case same, primaryKey, none }
 
-    /// A table with the log's columns, and without its triggers and checks: what raw COPY and plain INSERT write to.
+    /// A table with the log's columns, and without its triggers and checks: what raw COPY and plain
+    /// INSERT write to.
     func makeBareTable(_ table: String, indexes: Indexes = .same) async throws {
         try await admin.execute(
             script: """

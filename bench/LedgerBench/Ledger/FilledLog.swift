@@ -2,8 +2,9 @@ import EventStore
 import LedgerCore
 import Postgres
 
-/// A long log that is made in minutes: jobs in groups, each group's events in turn, and then the next group. It goes past the append
-/// function, but keeps all that it sees to: positions without a gap, versions, lives, totals, times that do not go back.
+/// A long log that is made in minutes: jobs in groups, each group's events in turn, and then the
+/// next group. It goes past the append function, but keeps all that it sees to: positions without a
+/// gap, versions, lives, totals, times that do not go back.
 struct FilledLog: Sendable {
     /// So many jobs are under way at a time.
     let jobsAtOnce: Int
@@ -16,11 +17,15 @@ struct FilledLog: Sendable {
     static let jobID = "'backtest-' || lpad(to_hex(number * 2654435761 % 4294967296), 8, '0')"
 
     /// Writes this log's events from `written` + 1 to `events` behind whatever is in the ledger.
-    func fill(_ ledger: BenchLedger, from written: Int = 0, events: Int, progress: (Int) async -> Void = { _ in }) async throws {
+    func fill(_ ledger: BenchLedger, from written: Int = 0, events: Int, progress: (Int) async -> Void = { _ in })
+        async throws
+    {
         let bare = try await ledger.bare()
         // By hand, and without the question at the commit whether it waits for the disk.
         try await bare.run("SET jobledger.appending = 'noted'; SET synchronous_commit = 'off'")
-        let last = try await ledger.admin.query("SELECT position, recorded_at FROM events ORDER BY position DESC LIMIT 1").first
+        let last = try await ledger.admin.query(
+            "SELECT position, recorded_at FROM events ORDER BY position DESC LIMIT 1"
+        ).first
         let before = Int(try last?.decode(0, as: Position.self) ?? 0) - written
         let moment =
             try last.map { Timestamp(try $0.decode(1, as: PostgresTimestamp.self)) }

@@ -3,8 +3,9 @@ import Foundation
 import LedgerCore
 import Postgres
 
-/// A log as a platform writes it: jobs that begin, report and end, a thousand of them at a time, from a seed. Once as a file
-/// for `append --file`, and once as the text of a COPY, with the positions and versions that the file's lines get.
+/// A log as a platform writes it: jobs that begin, report and end, a thousand of them at a time,
+/// from a seed. Once as a file for `append --file`, and once as the text of a COPY, with the
+/// positions and versions that the file's lines get.
 struct MixedLog: Sendable {
     let lines: URL
     let copied: URL
@@ -39,7 +40,8 @@ struct MixedLog: Sendable {
                 event.appendCopyLine(position: Position(position), recordedAt: "2026-01-01T00:00:00Z", to: &copy.bytes)
             }
             file.bytes +=
-                #"{"job":"\#(event.job)","type":"\#(event.type)","event_id":"\#(event.id.text)","data":\#(event.data)}"#.utf8
+                #"{"job":"\#(event.job)","type":"\#(event.type)","event_id":"\#(event.id.text)","data":\#(event.data)}"#
+                .utf8
             file.bytes.append(0x0A)
             if position.isMultiple(of: 1000) || position == events {
                 chunks.append(copy.written + copy.bytes.count)
@@ -67,7 +69,8 @@ struct MixedLog: Sendable {
 }
 
 extension BenchLedger {
-    /// Writes a log as it is, past the append function, with everything that the function would have seen to.
+    /// Writes a log as it is, past the append function, with everything that the function would
+    /// have seen to.
     func fill(copying log: MixedLog) async throws {
         let bare = try await bare()
         // By hand, and without the question at the commit whether it waits for the disk.
@@ -106,7 +109,8 @@ private struct JobLife {
         switch version {
         case 1:
             return (
-                "queued", #"{"name": "SMA crossover", "total": \#(length), "strategy": {"kind": "sma", "fast": 10, "slow": 50}}"#
+                "queued",
+                #"{"name": "SMA crossover", "total": \#(length), "strategy": {"kind": "sma", "fast": 10, "slow": 50}}"#
             )
         case length where fails:
             return ("failed", #"{"error": "out of memory in run \#(version)"}"#)

@@ -28,7 +28,8 @@ public struct BenchRow: Encodable, Sendable {
 
     public init(
         _ work: String, ours: Double? = nil, baseline: Double? = nil, ratio: Double? = nil, target: Target? = nil,
-        unit: String = "events/s", against: String = "", spread: ClosedRange<Double>? = nil, noise: ClosedRange<Double>? = nil,
+        unit: String = "events/s", against: String = "", spread: ClosedRange<Double>? = nil,
+        noise: ClosedRange<Double>? = nil,
         rounds: Int = 1, note: String = ""
     ) {
         self.work = work
@@ -44,7 +45,8 @@ public struct BenchRow: Encodable, Sendable {
         self.note = note
     }
 
-    /// Whether the target is met: by the ratio, or without a baseline by our own figure. `nil` without a target.
+    /// Whether the target is met: by the ratio, or without a baseline by our own figure. `nil`
+    /// without a target.
     public var met: Bool? {
         guard let target else { return nil }
         guard !hasFailed, let figure = ratio ?? ours else { return false }
@@ -80,8 +82,10 @@ public struct BenchRow: Encodable, Sendable {
         try values.encode(met, forKey: .met)
         try values.encode(unit, forKey: .unit)
         try values.encode(against, forKey: .against)
-        try values.encode(spread.map { [$0.lowerBound.rounded(digits: 3), $0.upperBound.rounded(digits: 3)] }, forKey: .spread)
-        try values.encode(noise.map { [$0.lowerBound.rounded(digits: 3), $0.upperBound.rounded(digits: 3)] }, forKey: .noise)
+        try values.encode(
+            spread.map { [$0.lowerBound.rounded(digits: 3), $0.upperBound.rounded(digits: 3)] }, forKey: .spread)
+        try values.encode(
+            noise.map { [$0.lowerBound.rounded(digits: 3), $0.upperBound.rounded(digits: 3)] }, forKey: .noise)
         try values.encode(rounds, forKey: .rounds)
         try values.encode(note, forKey: .note)
         if hasFailed { try values.encode(true, forKey: .failed) }

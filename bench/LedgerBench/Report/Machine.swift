@@ -26,7 +26,8 @@ struct Machine: Encodable, Sendable {
             cpu: field("model name", in: file("/proc/cpuinfo"), separator: ":") ?? "unknown",
             cores: ProcessInfo.processInfo.activeProcessorCount,
             memoryGB: (Double(ProcessInfo.processInfo.physicalMemory) / 1e9).rounded(digits: 3),
-            kernel: file("/proc/sys/kernel/osrelease").trimmingCharacters(in: .newlines), disk: disk(of: bench.directory),
+            kernel: file("/proc/sys/kernel/osrelease").trimmingCharacters(in: .newlines),
+            disk: disk(of: bench.directory),
             postgres: postgres, redis: redis ?? "unknown", swift: swiftVersion, jobledger: commit() ?? "unknown")
     }
 
@@ -40,7 +41,9 @@ struct Machine: Encodable, Sendable {
     /// The file system with the longest mount point above the directory.
     private static func disk(of directory: URL) -> String {
         let path = directory.resolvingSymlinksInPath().path
-        let mounts = file("/proc/mounts").split(separator: "\n").map { $0.split(separator: " ") }.filter { $0.count > 2 }
+        let mounts = file("/proc/mounts").split(separator: "\n").map { $0.split(separator: " ") }.filter {
+            $0.count > 2
+        }
         let mount = mounts.filter { $0[1] == "/" || path == $0[1] || path.hasPrefix("\($0[1])/") }.max {
             $0[1].count < $1[1].count
         }

@@ -99,9 +99,11 @@ public actor Report {
         ]
         if let machine {
             lines.append(
-                "\(machine.cpu), \(machine.cores) cores, \(machine.memoryGB) GB, \(machine.disk), Linux \(machine.kernel)")
+                "\(machine.cpu), \(machine.cores) cores, \(machine.memoryGB) GB, \(machine.disk), Linux \(machine.kernel)"
+            )
             lines.append(
-                "jobledger \(machine.jobledger), Swift \(machine.swift), Postgres \(machine.postgres), Redis \(machine.redis)")
+                "jobledger \(machine.jobledger), Swift \(machine.swift), Postgres \(machine.postgres), Redis \(machine.redis)"
+            )
         }
         lines.append(Bench.settings.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: ", "))
         return lines
@@ -114,5 +116,7 @@ public actor Report {
         return encoder
     }
 
-    private static func encoded(_ row: BenchRow) throws -> String { String(decoding: try encoder.encode(row), as: UTF8.self) }
+    private static func encoded(_ row: BenchRow) throws -> String {
+        String(decoding: try encoder.encode(row), as: UTF8.self)
+    }
 }

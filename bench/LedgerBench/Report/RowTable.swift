@@ -20,7 +20,8 @@ enum RowTable {
             "| work | ours | baseline | ratio | least–most | noise | target | met | against | note |\n|---|--:|--:|--:|---|---|---|---|---|---|\n"
         for row in rows {
             text +=
-                "| " + (cells(row) + [row.against, row.note]).map { $0.replacing("|", with: "\\|") }.joined(separator: " | ")
+                "| "
+                + (cells(row) + [row.against, row.note]).map { $0.replacing("|", with: "\\|") }.joined(separator: " | ")
                 + " |\n"
         }
         return text + """
@@ -57,7 +58,9 @@ enum RowTable {
         }
     }
 
-    private static func range(_ range: ClosedRange<Double>) -> String { "\(fixed(range.lowerBound))–\(fixed(range.upperBound))" }
+    private static func range(_ range: ClosedRange<Double>) -> String {
+        "\(fixed(range.lowerBound))–\(fixed(range.upperBound))"
+    }
 
     private static func short(_ value: Double) -> String { value == value.rounded() ? "\(Int(value))" : "\(value)" }
 
@@ -66,7 +69,8 @@ enum RowTable {
         let places = value < 0.1 ? 1000.0 : 100.0
         let scaled = Int((value * places).rounded())
         let fraction = String(scaled % Int(places))
-        return "\(scaled / Int(places))." + String(repeating: "0", count: (places == 100 ? 2 : 3) - fraction.count) + fraction
+        return "\(scaled / Int(places))." + String(repeating: "0", count: (places == 100 ? 2 : 3) - fraction.count)
+            + fraction
     }
 
     private static func grouped(_ number: Int) -> String {

@@ -4,11 +4,14 @@ import LedgerCore
 import Postgres
 import Projections
 
-/// How long an auditor waits: the p99 of every kind of question, the worst combinations among them, of a log with millions of events.
+/// How long an auditor waits: the p99 of every kind of question, the worst combinations among them,
+/// of a log with millions of events.
 enum AuditRows {
-    static let loading = "audit_log from nothing, as a projector makes it of a long log: loaded, indexed, with its digest"
+    static let loading =
+        "audit_log from nothing, as a projector makes it of a long log: loaded, indexed, with its digest"
     static let behind = "live projection of audit_log, a tenth more events behind, with its six indexes"
-    private static let reading = "reading the same events: libpq, binary, all columns, windows of 10,000, nothing decoded"
+    private static let reading =
+        "reading the same events: libpq, binary, all columns, windows of 10,000, nothing decoded"
     private static let byKey = "one event by its position"
     static func question(_ what: String) -> String { "audit, p99 of \(what)" }
 
@@ -31,7 +34,10 @@ enum AuditRows {
     private static let questions: [(what: String, ask: Ask)] = [
         ("the newest events", page { _, _, _ in }),
         ("a busy actor", page { query, number, _ in query.actor = "actor-\(number % 3)" }),
-        ("any actor", page { query, number, _ in query.actor = "actor-\(scattered(number, below: AuditLogFill.actors))" }),
+        (
+            "any actor",
+            page { query, number, _ in query.actor = "actor-\(scattered(number, below: AuditLogFill.actors))" }
+        ),
         ("an actor who is not there", page { query, number, _ in query.actor = "nobody-\(number)" }),
         ("failed", page { query, _, _ in query.type = .failed }),
         ("progress", page(.oldest) { query, _, _ in query.type = .progress }),
@@ -123,7 +129,8 @@ enum AuditRows {
         ),
         (
             "the story of a job",
-            { trail, number, fill in try await trail.story(ofJob: "backtest-\(scattered(number, below: fill.jobs))")?.events ?? 0
+            { trail, number, fill in
+                try await trail.story(ofJob: "backtest-\(scattered(number, below: fill.jobs))")?.events ?? 0
             }
         ),
     ]
@@ -162,15 +169,18 @@ enum AuditRows {
         ]
     }
 
-    private static func row(_ work: String, _ ours: Rate, _ read: Rate, target: Double? = nil, note: String) -> BenchRow {
+    private static func row(_ work: String, _ ours: Rate, _ read: Rate, target: Double? = nil, note: String) -> BenchRow
+    {
         BenchRow(
             work, ours: ours.perSecond, baseline: read.perSecond, ratio: ours.perSecond / read.perSecond,
             target: target.map { .atLeast($0) }, against: reading, note: note)
     }
 
-    /// The real projector, until it has come to the head from where it is, and reading the same events.
+    /// The real projector, until it has come to the head from where it is, and reading the same
+    /// events.
     private static func project(_ ledger: BenchLedger, from start: Position) async throws -> (ours: Rate, read: Rate) {
-        guard let definition = try ProjectionDefinition.all(in: nil).first(where: { $0.name == AuditTrail.projection }) else {
+        guard let definition = try ProjectionDefinition.all(in: nil).first(where: { $0.name == AuditTrail.projection })
+        else {
             throw BenchFailure("there is no projection \(AuditTrail.projection)")
         }
         try await ledger.settle()
@@ -180,7 +190,9 @@ enum AuditRows {
         let folded = try await Rate.of(Int(head - start)) {
             try await during({ await projector.run() }) {
                 try await until("audit_log has come to \(head)", within: .seconds(1800)) {
-                    let state = try await ProjectionState.all(on: ledger.admin).first { $0.name == AuditTrail.projection }
+                    let state = try await ProjectionState.all(on: ledger.admin).first {
+                        $0.name == AuditTrail.projection
+                    }
                     if let error = state?.stopped?.error { throw BenchFailure("audit_log stopped: \(error)") }
                     return state?.position == head
                 }

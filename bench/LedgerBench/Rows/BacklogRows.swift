@@ -13,7 +13,8 @@ enum BacklogRows {
     static let mixed = "live projection of batch_jobs, 1,000,000 events behind, the mixed file"
     static let runs = "live projection of batch_job_runs, 1,000,000 events behind, the mixed file"
     static let relay = "relay, 1,000,000 events behind, one subscriber"
-    private static let reading = "reading the same events: libpq, binary, all columns, windows of 10,000, nothing decoded"
+    private static let reading =
+        "reading the same events: libpq, binary, all columns, windows of 10,000, nothing decoded"
     /// No work on a million events takes longer, unless something is broken.
     private static let timeout = Duration.seconds(900)
 
@@ -33,7 +34,8 @@ enum BacklogRows {
                     }
                     if ofRuns.contains(where: bench.options.wants) {
                         let limits = FoldLimits.candidates("batch_job_runs", of: events, ledger)
-                        rows += try await project(bench, ledger, "batch_job_runs", runs, target: .atLeast(0.15), beside: limits)
+                        rows += try await project(
+                            bench, ledger, "batch_job_runs", runs, target: .atLeast(0.15), beside: limits)
                     }
                     return rows
                 }
@@ -69,14 +71,21 @@ enum BacklogRows {
                     }
                 },
                 candidates: [
-                    .init(work: file, target: .atLeast(0.4), note: "with the start of the process and the reading of the file") {
+                    .init(
+                        work: file, target: .atLeast(0.4),
+                        note: "with the start of the process and the reading of the file"
+                    ) {
                         try await bench.withLedger { ledger in
                             let rate = try await Rate.of(log.events) {
                                 let arguments = ["append", "--file", log.lines.path, "--json"]
-                                try await bench.withProgram(arguments, on: ledger.name) { try await $0.finish(within: timeout) }
+                                try await bench.withProgram(arguments, on: ledger.name) {
+                                    try await $0.finish(within: timeout)
+                                }
                             }
                             let head = try await ledger.head()
-                            guard head == log.events else { throw BenchFailure("\(head) of \(log.events) events were appended") }
+                            guard head == log.events else {
+                                throw BenchFailure("\(head) of \(log.events) events were appended")
+                            }
                             return rate
                         }
                     }
@@ -110,7 +119,9 @@ enum BacklogRows {
             rounds: bench.options.rounds(3), against: reading, baseline: try await read(ledger),
             candidates: [
                 .init(work: work, target: target) {
-                    for table in definition.tables { try await ledger.admin.execute(script: "DROP TABLE IF EXISTS \(table)") }
+                    for table in definition.tables {
+                        try await ledger.admin.execute(script: "DROP TABLE IF EXISTS \(table)")
+                    }
                     try await ledger.admin.query("DELETE FROM projections WHERE name = $1", name)
                     // With its tables in place, it is live from the first event: nothing is loaded.
                     try await LiveProjection(definition: definition, ledger: ledger.name).install(on: ledger.admin)
@@ -120,7 +131,9 @@ enum BacklogRows {
                         try await during({ await projector.run() }) {
                             try await until("\(name) has come to \(head)", within: timeout) {
                                 let states = try await ProjectionState.all(on: ledger.admin).filter { $0.name == name }
-                                if let error = states.first?.stopped?.error { throw BenchFailure("\(name) stopped: \(error)") }
+                                if let error = states.first?.stopped?.error {
+                                    throw BenchFailure("\(name) stopped: \(error)")
+                                }
                                 return states.first?.position == head
                             }
                         }
@@ -139,11 +152,15 @@ enum BacklogRows {
         let rows = try await Contest(
             rounds: bench.options.rounds(3), against: reading, baseline: try await read(ledger),
             candidates: [
-                .init(work: relay, target: .atLeast(0.4), note: "until the subscriber, another process, has received all of them")
-                {
+                .init(
+                    work: relay, target: .atLeast(0.4),
+                    note: "until the subscriber, another process, has received all of them"
+                ) {
                     try await ledger.admin.query("DELETE FROM checkpoints WHERE reader = $1", Relay.reader)
                     try await ledger.settle()
-                    return try await bench.withProgram(["bench", "subscriber", "count", "--events", "\(head)"], on: ledger.name) {
+                    return try await bench.withProgram(
+                        ["bench", "subscriber", "count", "--events", "\(head)"], on: ledger.name
+                    ) {
                         subscriber in
                         try await subscriber.says("ready", within: .seconds(20))
                         let relay = Relay(store: store, url: ledger.url, redis: redis, logger: .bench)

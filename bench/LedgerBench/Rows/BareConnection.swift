@@ -10,7 +10,8 @@ actor BareConnection {
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
     private let libpq: BareLibpq
 
-    /// Connects, with `schema` as the search path. A statement that takes ten minutes is ended: no measurement waits for ever.
+    /// Connects, with `schema` as the search path. A statement that takes ten minutes is ended: no
+    /// measurement waits for ever.
     init(_ url: String, schema: String) async throws {
         libpq = try BareLibpq(url)
         try run("SET search_path = \"\(schema)\"; SET statement_timeout = '600s'; SET client_encoding = 'UTF8'")
@@ -25,9 +26,12 @@ actor BareConnection {
 
     /// Runs a prepared statement. Returns its only value as a `bigint`, 0 where it returns no row.
     @discardableResult
-    func execute(_ name: String, _ parameters: [[UInt8]?]) throws -> Int64 { try libpq.execute(name, parameters).number }
+    func execute(_ name: String, _ parameters: [[UInt8]?]) throws -> Int64 {
+        try libpq.execute(name, parameters).number
+    }
 
-    /// Runs a prepared statement again and again, each time in a transaction of its own, until `deadline`. Returns how often.
+    /// Runs a prepared statement again and again, each time in a transaction of its own, until
+    /// `deadline`. Returns how often.
     func repeatedly(
         _ name: String, until deadline: ContinuousClock.Instant, _ parameters: @Sendable (Int) -> [[UInt8]?]
     ) throws -> Int {
@@ -51,7 +55,8 @@ actor BareConnection {
         }
     }
 
-    /// Reads the log from `first` to `last`, all columns, in windows, and looks at no value. Returns how many rows came.
+    /// Reads the log from `first` to `last`, all columns, in windows, and looks at no value.
+    /// Returns how many rows came.
     func read(from first: Int64, to last: Int64, window: Int64 = 10_000) throws -> Int {
         var (count, after) = (0, first - 1)
         while after < last {
@@ -66,7 +71,8 @@ actor BareConnection {
     }
 }
 
-/// A `PGconn`. Not `Sendable` on purpose: it lives in one ``BareConnection``, whose methods run one at a time.
+/// A `PGconn`. Not `Sendable` on purpose: it lives in one ``BareConnection``, whose methods run one
+/// at a time.
 private final class BareLibpq {
     let pointer: OpaquePointer
 
@@ -92,7 +98,8 @@ private final class BareLibpq {
         guard [PGRES_TUPLES_OK, PGRES_COMMAND_OK].contains(PQresultStatus(result)) else { throw failure }
         var number: Int64 = 0
         if PQntuples(result) == 1, PQnfields(result) == 1, PQgetlength(result, 0, 0) == 8, PQfformat(result, 0) == 1 {
-            // The value has the eight bytes that were just asked for, and the result is freed after this.
+            // The value has the eight bytes that were just asked for, and the result is freed after
+            // this.
             number = Int64(bigEndian: UnsafeRawPointer(PQgetvalue(result, 0, 0)).loadUnaligned(as: Int64.self))
         }
         return (Int(PQntuples(result)), number)

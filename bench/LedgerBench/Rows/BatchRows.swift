@@ -30,7 +30,8 @@ enum BatchRows {
         let (store, source) = (ledger.store(connections: 2), ProgressSource(jobs: jobs))
         var candidates = [
             Contest.Candidate(
-                work: work(count), target: .atLeast(count == 100 ? 0.65 : 0.4), note: "every check on, through EventStore"
+                work: work(count), target: .atLeast(count == 100 ? 0.65 : 0.4),
+                note: "every check on, through EventStore"
             ) {
                 let requests = await source.next(batches * 1000).map(\.request)
                 return try await Rate.of(requests.count) {
@@ -56,7 +57,8 @@ enum BatchRows {
 
     /// Raw COPY, the text made beforehand.
     static func copy(
-        _ ledger: BenchLedger, _ jobs: [JobID], _ batches: Int, _ table: String, _ indexes: BenchLedger.Indexes, _ work: String
+        _ ledger: BenchLedger, _ jobs: [JobID], _ batches: Int, _ table: String, _ indexes: BenchLedger.Indexes,
+        _ work: String
     ) async throws -> Contest.Candidate {
         try await ledger.makeBareTable(table, indexes: indexes)
         let (bare, source) = (try await ledger.bare(), ProgressSource(jobs: jobs))
@@ -87,7 +89,9 @@ enum BatchRows {
         }
     }
 
-    private static func appendFunction(_ ledger: BenchLedger, _ jobs: [JobID], _ batches: Int) async throws -> Contest.Candidate {
+    private static func appendFunction(_ ledger: BenchLedger, _ jobs: [JobID], _ batches: Int) async throws
+        -> Contest.Candidate
+    {
         // Jobs of its own, whose versions nobody else moves.
         let jobs = jobs.map { JobID("\($0)-by-function") }
         try await ledger.queue(jobs)
@@ -114,7 +118,9 @@ enum BatchRows {
         }
     }
 
-    private static func insertOfArrays(_ ledger: BenchLedger, _ jobs: [JobID], _ batches: Int) async throws -> Contest.Candidate {
+    private static func insertOfArrays(_ ledger: BenchLedger, _ jobs: [JobID], _ batches: Int) async throws
+        -> Contest.Candidate
+    {
         try await ledger.makeBareTable("inserted")
         let (bare, source) = (try await ledger.bare(), ProgressSource(jobs: jobs))
         try await bare.run("CREATE SEQUENCE inserted_position")

@@ -12,11 +12,12 @@ struct Rate: Sendable {
     }
 }
 
-/// Several ways to do the same, measured against one of them in alternating rounds: absolute figures of a shared machine mean
-/// nothing, what was measured side by side does.
+/// Several ways to do the same, measured against one of them in alternating rounds: absolute
+/// figures of a shared machine mean nothing, what was measured side by side does.
 ///
-/// A round is the baseline, each candidate, and the baseline again; the next goes the other way round. A candidate's ratio is to the mean
-/// of the two baselines around it, so that a machine that grows slower or faster favours nobody; and the two give the noise.
+/// A round is the baseline, each candidate, and the baseline again; the next goes the other way
+/// round. A candidate's ratio is to the mean of the two baselines around it, so that a machine that
+/// grows slower or faster favours nobody; and the two give the noise.
 struct Contest: Sendable {
     /// Prepares one round's work, does it and times the doing.
     typealias Work = @Sendable () async throws -> Rate
@@ -61,8 +62,10 @@ struct Contest: Sendable {
         }
         return candidates.indices.map { index in
             BenchRow(
-                candidates[index].work, ours: rates[index].median, baseline: baselines.median, ratio: ratios[index].median,
-                target: candidates[index].target, unit: unit, against: against, spread: ratios[index].range, noise: noise.range,
+                candidates[index].work, ours: rates[index].median, baseline: baselines.median,
+                ratio: ratios[index].median,
+                target: candidates[index].target, unit: unit, against: against, spread: ratios[index].range,
+                noise: noise.range,
                 rounds: rounds, note: candidates[index].note)
         }
     }

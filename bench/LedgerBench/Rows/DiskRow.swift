@@ -13,7 +13,9 @@ enum DiskRow {
                 try await ledger.queue(jobs)
                 let (store, source) = (ledger.store(connections: 1), ProgressSource(jobs: jobs))
                 for _ in 0..<bench.options.size(20, quick: 2) {
-                    for answer in try await store.append(await source.next(10_000).map(\.request)) { _ = try answer.get() }
+                    for answer in try await store.append(await source.next(10_000).map(\.request)) {
+                        _ = try answer.get()
+                    }
                 }
                 await store.close()
                 let row = try await ledger.admin.query(
@@ -26,7 +28,9 @@ enum DiskRow {
                       FROM events
                     """
                 ).only()
-                let (disk, own, indexes): (Double, Double, Double) = (try row.decode(0), try row.decode(1), try row.decode(2))
+                let (disk, own, indexes): (Double, Double, Double) = (
+                    try row.decode(0), try row.decode(1), try row.decode(2)
+                )
                 return [
                     BenchRow(
                         work, ours: disk, baseline: own, ratio: disk / own, target: .atMost(2.2), unit: "bytes",

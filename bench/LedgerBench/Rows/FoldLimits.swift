@@ -1,7 +1,8 @@
 import Postgres
 
-/// The limits of a fold in one session, row by row: what Postgres alone takes to insert the rows of a read model into a table with the same indexes,
-/// and what it takes to parse the events that they come of.
+/// The limits of a fold in one session, row by row: what Postgres alone takes to insert the rows of
+/// a read model into a table with the same indexes, and what it takes to parse the events that they
+/// come of.
 enum FoldLimits {
     static func inserting(_ table: String) -> String {
         "… bare INSERT of the rows of \(table), in one transaction, with the same indexes: a limit"
@@ -24,7 +25,8 @@ enum FoldLimits {
     /// The read model must be full.
     static func insertRate(_ table: String, of events: Int, _ ledger: BenchLedger) async throws -> Rate {
         try await ledger.admin.execute(
-            script: "DROP TABLE IF EXISTS bare; CREATE TABLE bare (LIKE \(table) INCLUDING INDEXES INCLUDING CONSTRAINTS)")
+            script:
+                "DROP TABLE IF EXISTS bare; CREATE TABLE bare (LIKE \(table) INCLUDING INDEXES INCLUDING CONSTRAINTS)")
         try await ledger.settle()
         return try await Rate.of(events) {
             try await ledger.admin.execute(
@@ -32,7 +34,8 @@ enum FoldLimits {
         }
     }
 
-    /// Of the columns that the projection parses, where there is something to parse; in one process, as whatever writes is.
+    /// Of the columns that the projection parses, where there is something to parse; in one
+    /// process, as whatever writes is.
     static func parseRate(_ table: String, of events: Int, _ ledger: BenchLedger) async throws -> Rate {
         let parsed =
             table == "batch_job_runs"

@@ -27,7 +27,8 @@ enum HTTPRows {
                     [(busy("p50"), 0.5, nil), (busy("p99"), 0.99, 25)])
             }
         }
-        try await bench.part([crowd, crowdMemory]) { bench in try await bench.withLedger { try await crowd(bench, $0) } }
+        try await bench.part([crowd, crowdMemory]) { bench in try await bench.withLedger { try await crowd(bench, $0) }
+        }
     }
 
     private static func appends(_ bench: Bench, _ ledger: BenchLedger) async throws -> [BenchRow] {
@@ -78,7 +79,8 @@ enum HTTPRows {
                 }
                 return rows.map { row in
                     BenchRow(
-                        row.work, ours: max(0, milliseconds.percentile(row.share)), target: row.target.map { .atMost($0) },
+                        row.work, ours: max(0, milliseconds.percentile(row.share)),
+                        target: row.target.map { .atMost($0) },
                         unit: "ms",
                         note:
                             "\(samples) events at \(perSecond)/s, with a relay; a client that had it before the appender its answer counts as 0"
@@ -102,8 +104,10 @@ enum HTTPRows {
                     let paths = (0..<clients).map { "/v1/jobs/\(jobs[$0 % jobs.count])/events" }
                     let followers = try HTTPFollowers(service, paths: paths, recordsTimes: false)
                     try await followers.begin()
-                    // Which of the callers' connections sends is chance, so it counts what came, not from whom.
-                    let already = try await ledger.admin.query("SELECT count(*) FROM events").only().decode(0, as: Int64.self)
+                    // Which of the callers' connections sends is chance, so it counts what came,
+                    // not from whom.
+                    let already = try await ledger.admin.query("SELECT count(*) FROM events").only().decode(
+                        0, as: Int64.self)
                     let expected = (Int(already) + events) * 5
                     async let reading: Void = followers.read(until: expected, timeout: .seconds(30))
                     let start = ContinuousClock.now
@@ -115,10 +119,14 @@ enum HTTPRows {
                     return [
                         BenchRow(
                             crowd, ours: Double(received) / Double(expected), target: .atLeast(1), unit: "of all",
-                            note: "\(received) deliveries of \(events) events at \(perSecond)/s, each stream checked for order"),
+                            note:
+                                "\(received) deliveries of \(events) events at \(perSecond)/s, each stream checked for order"
+                        ),
                         BenchRow(
                             crowdMemory, ours: (after - before) * 1024 / Double(clients), unit: "KB",
-                            note: "resident \(Int(before)) MB before the clients, \(Int(after)) MB with them after the events"),
+                            note:
+                                "resident \(Int(before)) MB before the clients, \(Int(after)) MB with them after the events"
+                        ),
                     ]
                 }
             }

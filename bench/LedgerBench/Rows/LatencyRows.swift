@@ -2,13 +2,16 @@ import EventStore
 import Foundation
 import LedgerCore
 
-/// From just before an append is called until a subscriber in another process has the event; the relay is a third.
+/// From just before an append is called until a subscriber in another process has the event; the
+/// relay is a third.
 enum LatencyRows {
     static let names: [(key: String, text: String)] = [
         ("follow", "Feed"), ("plain", "bare RedisSubscription"),
     ]
     static func idle(_ share: String, _ way: String) -> String { "append → subscriber, idle, \(share) (\(way))" }
-    static func busy(_ share: String, _ way: String) -> String { "append → subscriber, 2,000 events/s, \(share) (\(way))" }
+    static func busy(_ share: String, _ way: String) -> String {
+        "append → subscriber, 2,000 events/s, \(share) (\(way))"
+    }
 
     static func measure(_ bench: Bench) async throws {
         for (way, name) in names {
@@ -37,7 +40,8 @@ enum LatencyRows {
         }
     }
 
-    /// How long a plain INSERT takes at the same pace: caches are cold and cores asleep after a pause, and the disk has its moods.
+    /// How long a plain INSERT takes at the same pace: caches are cold and cores asleep after a
+    /// pause, and the disk has its moods.
     private static func inserts(_ ledger: BenchLedger, _ samples: Int, every pause: Duration) async throws -> [Double] {
         try await ledger.makeBareTable("inserted")
         let bare = try await ledger.bare()
@@ -68,7 +72,8 @@ enum LatencyRows {
         var answered: UInt64
     }
 
-    /// Sends the numbered events on time: each `every` after the one before, whoever of the callers has it to send.
+    /// Sends the numbered events on time: each `every` after the one before, whoever of the callers
+    /// has it to send.
     private static func send(
         _ numbers: ClosedRange<Int>, callers: Int, every pause: Duration, _ append: @escaping SingleAppend.Append
     ) async throws -> [Times] {
@@ -103,7 +108,8 @@ enum LatencyRows {
             try await bench.withProgram(["relay"], on: ledger.name) { _ in
                 try await bench.withProgram(["bench", "subscriber", way, "--events", "\(samples)"], on: ledger.name) {
                     subscriber in
-                    // Numbered 0, until the first of them has arrived: from then on everything stands.
+                    // Numbered 0, until the first of them has arrived: from then on everything
+                    // stands.
                     try await until("the subscriber receives", every: .milliseconds(50), within: .seconds(30)) {
                         let event = NewEvent(type: "progress", data: Filler.progress(0))
                         _ = try await append(AppendRequest(job: job(0), events: [event]))
@@ -133,7 +139,9 @@ enum LatencyRows {
                 if words.count == 2, let number = Int(words[0]), let at = UInt64(words[1]) { receipts[number] = at }
             }
             for sent in times {
-                guard let at = receipts[sent.number] else { throw BenchFailure("event \(sent.number) was not received") }
+                guard let at = receipts[sent.number] else {
+                    throw BenchFailure("event \(sent.number) was not received")
+                }
                 sinceCall.append(Double(Int64(at) - Int64(sent.called)) / 1e6)
                 sinceAnswer.append(Double(Int64(at) - Int64(sent.answered)) / 1e6)
             }
@@ -142,17 +150,21 @@ enum LatencyRows {
             perSecond = Double(times.count) / max(1e-9, Double(last - first) / 1e9)
         }
 
-        /// - Parameter control: what a plain INSERT took, in milliseconds; empty where there is nothing to compare.
+        /// - Parameter control: what a plain INSERT took, in milliseconds; empty where there is
+        ///   nothing to compare.
         func rows(
             _ median: String, _ tail: String, _ medianTarget: Double?, _ tailTarget: Double?, control: [Double] = []
         ) -> [BenchRow] {
             [(median, 0.5, medianTarget), (tail, 0.99, tailTarget)].map { work, share, target in
                 let answered = sinceAnswer.percentile(share).rounded(digits: 3)
                 return BenchRow(
-                    work, ours: sinceCall.percentile(share), baseline: control.isEmpty ? nil : control.percentile(share),
+                    work, ours: sinceCall.percentile(share),
+                    baseline: control.isEmpty ? nil : control.percentile(share),
                     target: target.map { .atMost($0) }, unit: "ms",
                     against: control.isEmpty ? "" : "one plain INSERT, libpq, at the same pace, without a subscriber",
-                    note: "from the answer of the append \(answered) ms; \(sinceCall.count) events at \(Int(perSecond))/s")
+                    note:
+                        "from the answer of the append \(answered) ms; \(sinceCall.count) events at \(Int(perSecond))/s"
+                )
             }
         }
     }

@@ -4,7 +4,8 @@ import LedgerCore
 import Postgres
 import Projections
 
-/// A rebuild from its first event to the swap, with indexes and digest, against reading and against folding event by event.
+/// A rebuild from its first event to the swap, with indexes and digest, against reading and against
+/// folding event by event.
 enum RebuildRows {
     static func work(_ workers: Int) -> String {
         "rebuild of batch_jobs, 3,000,000 mixed events over 300,000 jobs, \(workers == 1 ? "one worker" : "two workers")"
@@ -13,7 +14,8 @@ enum RebuildRows {
     static let single = "… the rebuild with one worker, against event by event"
     static let all = [work(1), work(2), together, single]
 
-    /// On a log of its own, longer than the others': what a rebuild does once, such as its statistics, takes half a second.
+    /// On a log of its own, longer than the others': what a rebuild does once, such as its
+    /// statistics, takes half a second.
     static func measure(_ bench: Bench, reading: @escaping (BenchLedger) async throws -> Contest.Work, _ text: String)
         async throws
     {
@@ -57,11 +59,13 @@ enum RebuildRows {
 
     private static func work(_ workers: Int, _ ledger: BenchLedger, window: Int = 100_000) -> Contest.Work {
         {
-            guard let definition = try ProjectionDefinition.all(in: nil).first(where: { $0.name == "batch_jobs" }) else {
+            guard let definition = try ProjectionDefinition.all(in: nil).first(where: { $0.name == "batch_jobs" })
+            else {
                 throw BenchFailure("there is no projection batch_jobs")
             }
             // What was replaced before, and with it a comparison, is not part of this.
-            let connection = try await PostgresConnection.connect(EventStore.configuration(url: ledger.url, ledger: ledger.name))
+            let connection = try await PostgresConnection.connect(
+                EventStore.configuration(url: ledger.url, ledger: ledger.name))
             _ = try await ReplacedTables.discard(definition.name, ledger: ledger.name, on: connection)
             for table in definition.tables { try await connection.execute(script: "DROP TABLE IF EXISTS \(table)") }
             try await connection.query("DELETE FROM projections WHERE name = $1", definition.name)
@@ -70,7 +74,9 @@ enum RebuildRows {
             let rate = try await Rate.of(Int(head)) {
                 let receipt = try await Rebuild(definition, ledger: ledger.name, window: window, workers: workers).run(
                     on: connection)
-                guard receipt.position == head else { throw BenchFailure("rebuilt up to \(receipt.position) of \(head)") }
+                guard receipt.position == head else {
+                    throw BenchFailure("rebuilt up to \(receipt.position) of \(head)")
+                }
             }
             await connection.close()
             return rate

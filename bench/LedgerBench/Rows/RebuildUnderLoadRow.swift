@@ -4,7 +4,8 @@ import LedgerCore
 import Postgres
 import Projections
 
-/// A rebuild while a platform works: events are appended and folded, and readers count rows without a pause.
+/// A rebuild while a platform works: events are appended and folded, and readers count rows without
+/// a pause.
 enum RebuildUnderLoadRow {
     static let blocked =
         "how long readers wait for the swap: rebuild of batch_jobs, 5,000,000 events, under 1,000 appends/s and two readers"
@@ -94,8 +95,11 @@ enum RebuildUnderLoadRow {
     private static func read(_ table: String, of ledger: BenchLedger, until isOver: Locked<Bool>, _ reads: Locked<Int>)
         async throws
     {
-        let connection = try await PostgresConnection.connect(EventStore.configuration(url: ledger.url, ledger: ledger.name))
-        if table != "batch_jobs" { try await connection.execute(script: "CREATE VIEW \(table) AS SELECT id FROM batch_jobs") }
+        let connection = try await PostgresConnection.connect(
+            EventStore.configuration(url: ledger.url, ledger: ledger.name))
+        if table != "batch_jobs" {
+            try await connection.execute(script: "CREATE VIEW \(table) AS SELECT id FROM batch_jobs")
+        }
         var last: Int64 = 0
         while !isOver.withLock({ $0 }) {
             let count: Int64 = try await connection.query("SELECT count(*) FROM \(table)").only().decode(0)

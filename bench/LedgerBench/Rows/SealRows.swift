@@ -13,7 +13,8 @@ enum SealRows {
     static let appending = "append, 1,000-event batches over 100 active jobs, while the sealer runs"
     private static let appendingAgainst = "the same append, without a sealer"
     private static let sealingAgainst = "append, 1,000-event batches over 100 active jobs, every check on"
-    private static let reading = "reading the same events: libpq, binary, all columns, windows of 10,000, nothing decoded"
+    private static let reading =
+        "reading the same events: libpq, binary, all columns, windows of 10,000, nothing decoded"
 
     static func measure(_ bench: Bench) async throws {
         try await bench.part([sealing, verifying]) { bench in
@@ -64,7 +65,9 @@ enum SealRows {
                         try await forget(ledger)
                         let sealer = try sealer(bench, ledger)
                         return try await Rate.of(Int(head)) {
-                            guard try await sealer.sealUntilHead() == head else { throw BenchFailure("not all was sealed") }
+                            guard try await sealer.sealUntilHead() == head else {
+                                throw BenchFailure("not all was sealed")
+                            }
                         }
                     }
                 ], warmsCandidates: false

@@ -144,9 +144,11 @@ enum SingleRows {
         END $$
         """
 
-    /// Lends the work of `callers` tasks that append one event after the other, each to a job of its own.
+    /// Lends the work of `callers` tasks that append one event after the other, each to a job of
+    /// its own.
     static func withCallers(
-        _ bench: Bench, _ ledger: BenchLedger, _ callers: Int, _ body: (@escaping Contest.Work) async throws -> [BenchRow]
+        _ bench: Bench, _ ledger: BenchLedger, _ callers: Int,
+        _ body: (@escaping Contest.Work) async throws -> [BenchRow]
     ) async throws -> [BenchRow] {
         // Of this run alone: the ledger may have seen callers before.
         let run = UInt32.random(in: .min ... .max)
@@ -181,7 +183,8 @@ enum SingleRows {
     }
 
     /// What a plain table does: so many connections, one INSERT a transaction each.
-    static func plainInserts(_ bench: Bench, _ ledger: BenchLedger, connections count: Int) async throws -> Contest.Work {
+    static func plainInserts(_ bench: Bench, _ ledger: BenchLedger, connections count: Int) async throws -> Contest.Work
+    {
         try await ledger.makeBareTable("inserted")
         try await ledger.admin.execute(script: "CREATE SEQUENCE inserted_position")
         var connections: [BareConnection] = []

@@ -7,7 +7,8 @@ import Postgres
 enum TransferRows {
     static let export = "export, 1,000,000 mixed events, as a process, to a file"
     static let `import` = "import, 1,000,000 mixed events, as a process, checked before and compared after"
-    private static let reading = "reading the same events: libpq, binary, all columns, windows of 10,000, nothing decoded"
+    private static let reading =
+        "reading the same events: libpq, binary, all columns, windows of 10,000, nothing decoded"
     /// No work on a million events takes longer, unless something is broken.
     private static let timeout = Duration.seconds(900)
 
@@ -70,7 +71,9 @@ enum TransferRows {
                                 }
                             }
                             let head = try await ledger.head()
-                            guard head == log.events else { throw BenchFailure("\(head) of \(log.events) events were imported") }
+                            guard head == log.events else {
+                                throw BenchFailure("\(head) of \(log.events) events were imported")
+                            }
                             return rate
                         }
                     }

@@ -13,7 +13,8 @@ struct Audit: AsyncParsableCommand {
             """,
         subcommands: [
             AuditEvents.self, AuditWhy.self, AuditActor.self, AuditJob.self, AuditRefusals.self,
-            AuditVerify.self, AuditProve.self, AuditCheck.self, AuditConsistency.self, AuditAnchor.self, AuditTiles.self,
+            AuditVerify.self, AuditProve.self, AuditCheck.self, AuditConsistency.self, AuditAnchor.self,
+            AuditTiles.self,
             AuditSeal.self,
             AuditKey.self,
         ])

@@ -55,9 +55,12 @@ struct AuditActor: AsyncParsableCommand {
             : "\(story.counted) events or more, of which these are the newest \(story.counted)"
         try Output.line(Output.printable("\(actor): \(count)"))
         try Output.line("  " + story.deeds.map { "\($0.count) \($0.type.rawValue)" }.joined(separator: ", "))
-        try Output.line("  from \(TrailTable.seconds(story.first.happenedAt)) to \(TrailTable.seconds(latest.happenedAt))")
+        try Output.line(
+            "  from \(TrailTable.seconds(story.first.happenedAt)) to \(TrailTable.seconds(latest.happenedAt))")
         try Output.line("jobs")
-        for (job, count) in story.jobs { try Output.line(Output.printable("  \(TrailTable.cut(job.text, 60))  \(count)")) }
+        for (job, count) in story.jobs {
+            try Output.line(Output.printable("  \(TrailTable.cut(job.text, 60))  \(count)"))
+        }
         try Output.line("latest")
         for line in TrailTable.lines(story.latest) { try Output.line("  " + line) }
     }

@@ -40,7 +40,8 @@ struct AuditAnchor: AsyncParsableCommand {
     func run() async throws {
         let settings = try await options.settings()
         let address =
-            CheckpointAddress.isMeant(by: place) ? try CheckpointAddress(place, authorization: settings.anchorAuthorization) : nil
+            CheckpointAddress.isMeant(by: place)
+            ? try CheckpointAddress(place, authorization: settings.anchorAuthorization) : nil
         let memory: any WitnessMemory = if let address { address } else { CheckpointFile(path: place) }
         // A query may hold a token.
         let place = address?.name ?? place
@@ -68,7 +69,9 @@ struct AuditAnchor: AsyncParsableCommand {
     }
 
     /// What may be different next time is logged; what a witness cannot let pass ends it.
-    private static func keep(_ witness: Witness, _ seal: SealProofs, every interval: Duration, logger: Logger) async throws {
+    private static func keep(_ witness: Witness, _ seal: SealProofs, every interval: Duration, logger: Logger)
+        async throws
+    {
         while true {
             do {
                 let checkpoint = try await witness.look(at: seal)

@@ -115,8 +115,10 @@ struct AuditCheck: AsyncParsableCommand {
             let actor = event.metadata.flatMap { JSONText.text("actor", in: $0) }
             try Output.line(
                 Output.printable(
-                    "  job \(event.streamID), version \(event.version): \(event.type)" + (actor.map { " by \($0)" } ?? "")))
-            try Output.line("  data      \(Output.printable(event.data ?? "withheld, SHA-256 \(event.dataSHA256 ?? "")"))")
+                    "  job \(event.streamID), version \(event.version): \(event.type)"
+                        + (actor.map { " by \($0)" } ?? "")))
+            try Output.line(
+                "  data      \(Output.printable(event.data ?? "withheld, SHA-256 \(event.dataSHA256 ?? "")"))")
             try Output.line(
                 "  metadata  \(Output.printable(event.metadata ?? "withheld, SHA-256 \(event.metadataSHA256 ?? "")"))")
         }

@@ -61,7 +61,8 @@ struct AuditEvents: AsyncParsableCommand {
 
     func validate() throws {
         if let type, EventType(rawValue: type) == nil {
-            throw ValidationError("--type \(type): there are \(EventType.allCases.map(\.rawValue).joined(separator: ", ")).")
+            throw ValidationError(
+                "--type \(type): there are \(EventType.allCases.map(\.rawValue).joined(separator: ", ")).")
         }
     }
 

@@ -62,9 +62,12 @@ struct AuditJob: AsyncParsableCommand {
     private func json(_ story: JobStory, _ proof: JobCompleteness.Answer?) throws {
         try Output.json(
             Answer(
-                job: job, events: story.events, actors: story.actors, ended: story.end?.type.rawValue, leftOut: story.left,
+                job: job, events: story.events, actors: story.actors, ended: story.end?.type.rawValue,
+                leftOut: story.left,
                 lines: story.lines.map { line in
-                    .init(first: TrailLine(line.first), last: line.count > 1 ? TrailLine(line.last) : nil, count: line.count)
+                    .init(
+                        first: TrailLine(line.first), last: line.count > 1 ? TrailLine(line.last) : nil,
+                        count: line.count)
                 },
                 proof: proof.map { .init(sealed: $0.sealed, events: $0.events, whole: $0.isWhole) }))
     }
@@ -80,7 +83,8 @@ struct AuditJob: AsyncParsableCommand {
         for line in story.lines {
             let (first, last) = (line.first, line.last)
             let pause = before.map { Self.duration(from: $0, to: first.happenedAt) } ?? ""
-            var text = "\(first.type.rawValue)\(line.count > 1 ? " ×\(line.count)" : "")\(first.actor.map { " by \($0)" } ?? "")"
+            var text =
+                "\(first.type.rawValue)\(line.count > 1 ? " ×\(line.count)" : "")\(first.actor.map { " by \($0)" } ?? "")"
             if let detail = last.detail { text += ": \(TrailTable.cut(detail, 70))" }
             if first.occurredAt != nil { text += "  (recorded \(TrailTable.seconds(first.recordedAt)))" }
             if let source = first.source { text += "  from \(source)" }
@@ -92,7 +96,8 @@ struct AuditJob: AsyncParsableCommand {
         }
         if story.left > 0 { Output.diagnostic("\(story.left) events in the middle are left out") }
         try Output.line(
-            story.end.map { "it \($0.type == .failed ? "failed" : "finished") at position \($0.position)" } ?? "it has not ended")
+            story.end.map { "it \($0.type == .failed ? "failed" : "finished") at position \($0.position)" }
+                ?? "it has not ended")
         guard let proof else { return }
         try Output.line(
             "the seal holds for all \(proof.sealed) events that are sealed, and \(proof.events) of them are this job's, and no others"

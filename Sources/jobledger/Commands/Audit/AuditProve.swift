@@ -49,15 +49,18 @@ struct AuditProve: AsyncParsableCommand {
         await store.close()
         guard let first = proofs.first else {
             Output.diagnostic(
-                job.map { "unknown_job: job \(Output.printable($0)) has no events" } ?? "unknown_event: there is no such event")
+                job.map { "unknown_job: job \(Output.printable($0)) has no events" }
+                    ?? "unknown_event: there is no such event")
             throw Failure.refused
         }
         try Output.document(proofs.map(\.text).joined(), into: out)
         if let out {
             let events =
-                proofs.count == 1 ? "position \(first.event.position)" : "\(proofs.count) events of job \(first.event.streamID)"
+                proofs.count == 1
+                ? "position \(first.event.position)" : "\(proofs.count) events of job \(first.event.streamID)"
             Output.diagnostic(
-                "\(out) proves \(Output.printable(events)), by the checkpoint of \(first.proof.checkpoint.head.size) events")
+                "\(out) proves \(Output.printable(events)), by the checkpoint of \(first.proof.checkpoint.head.size) events"
+            )
         }
     }
 
@@ -69,7 +72,8 @@ struct AuditProve: AsyncParsableCommand {
 }
 
 extension Output {
-    /// Writes a text into a file that its owner alone may read, for events are in it, or to standard output where none is named.
+    /// Writes a text into a file that its owner alone may read, for events are in it, or to
+    /// standard output where none is named.
     static func document(_ text: String, into file: String?) throws {
         guard let file else { return try write(Array(text.utf8)) }
         do {

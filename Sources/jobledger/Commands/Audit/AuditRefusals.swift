@@ -75,16 +75,19 @@ struct AuditRefusals: AsyncParsableCommand {
     private func json(_ refusal: RecordedRefusal) throws {
         try Output.json(
             Line(
-                number: refusal.number, firstAt: "\(refusal.firstAt)", lastAt: "\(refusal.lastAt)", times: refusal.times,
+                number: refusal.number, firstAt: "\(refusal.firstAt)", lastAt: "\(refusal.lastAt)",
+                times: refusal.times,
                 token: refusal.token, tokenName: refusal.tokenName, peer: refusal.peer, method: refusal.method,
                 path: refusal.path,
-                actor: refusal.actor, job: refusal.job, type: refusal.type, eventId: refusal.eventID?.text, code: refusal.code,
+                actor: refusal.actor, job: refusal.job, type: refusal.type, eventId: refusal.eventID?.text,
+                code: refusal.code,
                 detail: refusal.detail, notedBy: refusal.notedBy))
     }
 
     private func print(_ refusal: RecordedRefusal) throws {
         var who = [
-            refusal.actor?.text, refusal.tokenName.map { "token \($0)" } ?? refusal.token.map { "token \($0)" }, refusal.peer,
+            refusal.actor?.text, refusal.tokenName.map { "token \($0)" } ?? refusal.token.map { "token \($0)" },
+            refusal.peer,
         ]
         .compactMap { $0 }
         if who.isEmpty { who = ["somebody"] }

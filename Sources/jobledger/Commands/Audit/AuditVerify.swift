@@ -21,7 +21,8 @@ struct AuditVerify: AsyncParsableCommand {
             """)
 
     @Option(
-        help: ArgumentHelp("The first event to look at: a position, or a time in RFC 3339.", valueName: "position|time"),
+        help: ArgumentHelp(
+            "The first event to look at: a position, or a time in RFC 3339.", valueName: "position|time"),
         transform: LogMoment.option("--from"))
     var from: LogMoment?
 
@@ -101,7 +102,8 @@ struct AuditVerify: AsyncParsableCommand {
         let bad = answer.findings.map { finding in
             let (first, last) = (finding.positions.lowerBound, finding.positions.upperBound)
             return Answer.Bad(
-                position: first, until: last == first ? nil : last, kind: finding.kind.rawValue, message: finding.message)
+                position: first, until: last == first ? nil : last, kind: finding.kind.rawValue,
+                message: finding.message)
         }
         try Output.json(
             Answer(
@@ -123,7 +125,8 @@ struct AuditVerify: AsyncParsableCommand {
         try Output.line(checked ?? "there are no events to look at")
         let unsealed = max(0, answer.head - answer.position)
         try Output.line(
-            "sealed up to position \(answer.position)" + (unsealed > 0 ? "; the \(unsealed) behind it are not protected yet" : "")
+            "sealed up to position \(answer.position)"
+                + (unsealed > 0 ? "; the \(unsealed) behind it are not protected yet" : "")
         )
         try Output.line(
             answer.isClean ? "nothing was touched" : "SOMETHING WAS TOUCHED: see above")

@@ -46,7 +46,8 @@ struct AuditWhy: AsyncParsableCommand {
         let why = try await AuditTrail(store).why(name)
         await store.close()
         guard let why else {
-            Output.diagnostic("unknown_event: there is no event \(event), or audit_log has not come to it yet (jobledger status)")
+            Output.diagnostic(
+                "unknown_event: there is no event \(event), or audit_log has not come to it yet (jobledger status)")
             throw Failure.refused
         }
         if options.json {
@@ -54,7 +55,8 @@ struct AuditWhy: AsyncParsableCommand {
                 Answer(
                     event: TrailLine(why.event), causes: why.causes.map(TrailLine.init), outsideCause: why.outsideCause,
                     circular: why.isCircular,
-                    consequences: why.consequences.map { .init(depth: $0.depth, event: TrailLine($0.entry)) }, more: why.hasMore))
+                    consequences: why.consequences.map { .init(depth: $0.depth, event: TrailLine($0.entry)) },
+                    more: why.hasMore))
         }
         if let outside = why.outsideCause { try Output.line("from outside: \(Output.printable(outside))") }
         if why.isCircular { try Output.line("in a circle: the causes lead back to one of these") }
@@ -71,6 +73,7 @@ struct AuditWhy: AsyncParsableCommand {
         let detail = entry.detail.map { ": \(TrailTable.cut($0, 60))" } ?? ""
         try Output.line(
             "\(TrailTable.seconds(entry.happenedAt))  \(indent)"
-                + Output.printable("\(entry.job) \(entry.type.rawValue)\(actor)\(detail)  (position \(entry.position))"))
+                + Output.printable("\(entry.job) \(entry.type.rawValue)\(actor)\(detail)  (position \(entry.position))")
+        )
     }
 }

@@ -28,7 +28,9 @@ struct Append: AsyncParsableCommand {
     @Argument(help: "The event's type.")
     var type: String?
 
-    @Option(help: ArgumentHelp("The event's data: a JSON object, @FILE, or - for standard input.", valueName: "json|@file|-"))
+    @Option(
+        help: ArgumentHelp(
+            "The event's data: a JSON object, @FILE, or - for standard input.", valueName: "json|@file|-"))
     var data = "{}"
 
     @Option(help: ArgumentHelp("Append the lines of a file, or of standard input (-).", valueName: "file|-"))
@@ -78,7 +80,9 @@ struct Append: AsyncParsableCommand {
         if file == nil, job == nil || type == nil { throw ValidationError("Give a JOB and a TYPE, or --file.") }
         guard file != nil else { return }
         if job != nil { throw ValidationError("--file takes jobs and types from its lines: give no JOB.") }
-        let ofOneEvent = [eventID, expectedVersion, actor?.text, correlationID?.text, causationID?.text, source, occurredAt]
+        let ofOneEvent = [
+            eventID, expectedVersion, actor?.text, correlationID?.text, causationID?.text, source, occurredAt,
+        ]
         if data != "{}" || ofOneEvent.contains(where: { $0 != nil }) {
             throw ValidationError(
                 "With --file each line says everything about its event: give only --json and --data-dir beside it.")
@@ -106,7 +110,8 @@ struct Append: AsyncParsableCommand {
                         duplicate: appended.isDuplicate))
             }
             let again = appended.isDuplicate ? ", appended before" : ""
-            try Output.line("position \(appended.position), version \(appended.version)\(again), event \(appended.eventID.text)")
+            try Output.line(
+                "position \(appended.position), version \(appended.version)\(again), event \(appended.eventID.text)")
         } catch let refusal as Refusal {
             if options.json { try Output.json(ErrorAnswer(refusal)) } else { Output.diagnostic("refused: \(refusal)") }
             throw Failure.refused
@@ -234,9 +239,11 @@ struct Append: AsyncParsableCommand {
             try Output.json(answer)
         } else {
             for refused in answer.refused {
-                Output.diagnostic("line \(refused.line): refused: \(refused.code): \(Output.printable(refused.message))")
+                Output.diagnostic(
+                    "line \(refused.line): refused: \(refused.code): \(Output.printable(refused.message))")
             }
-            try Output.line("\(answer.appended) appended, \(answer.duplicates) duplicates, \(answer.refused.count) refused")
+            try Output.line(
+                "\(answer.appended) appended, \(answer.duplicates) duplicates, \(answer.refused.count) refused")
         }
         if !answer.refused.isEmpty { throw Failure.refused }
     }

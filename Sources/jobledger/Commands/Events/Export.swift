@@ -20,12 +20,14 @@ struct Export: AsyncParsableCommand {
             """)
 
     @Option(
-        help: ArgumentHelp("The first position, or a time: the first event recorded then or later.", valueName: "position|time"),
+        help: ArgumentHelp(
+            "The first position, or a time: the first event recorded then or later.", valueName: "position|time"),
         transform: LogMoment.option("--from"))
     var from: LogMoment?
 
     @Option(
-        help: ArgumentHelp("The last position, or a time: the last event recorded by then.", valueName: "position|time"),
+        help: ArgumentHelp(
+            "The last position, or a time: the last event recorded by then.", valueName: "position|time"),
         transform: LogMoment.option("--to"))
     var to: LogMoment?
 
@@ -48,7 +50,8 @@ struct Export: AsyncParsableCommand {
         if options.json, out == nil { throw Self.noPlaceForTheAnswer }
     }
 
-    private static let noPlaceForTheAnswer = ValidationError("--json needs --out: the log itself goes to standard output.")
+    private static let noPlaceForTheAnswer = ValidationError(
+        "--json needs --out: the log itself goes to standard output.")
 
     func run() async throws {
         let settings = try await options.settings()

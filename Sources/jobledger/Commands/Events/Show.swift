@@ -21,7 +21,8 @@ struct Show: AsyncParsableCommand {
     var job: JobID
 
     @Option(
-        help: ArgumentHelp("A position, or a time in RFC 3339.", valueName: "position|time"), transform: LogMoment.option("--at"))
+        help: ArgumentHelp("A position, or a time in RFC 3339.", valueName: "position|time"),
+        transform: LogMoment.option("--at"))
     var at: LogMoment?
 
     @OptionGroup var projections: ProjectionOptions
@@ -35,7 +36,8 @@ struct Show: AsyncParsableCommand {
             if let at { try await model.job(job, at: store.position(of: at)) } else { try await model.job(job) }
         guard let row else {
             let message =
-                "no job \(Output.printable(job))" + (at.map { " at \($0.text)" } ?? ", or the projection has not come to it yet")
+                "no job \(Output.printable(job))"
+                + (at.map { " at \($0.text)" } ?? ", or the projection has not come to it yet")
             if options.json { try Output.json(Append.ErrorAnswer(Refusal(.unknownJob, message))) }
             Output.diagnostic("unknown_job: \(message)")
             throw Failure.refused
@@ -44,7 +46,8 @@ struct Show: AsyncParsableCommand {
         for (name, value) in try JSONText.members(of: row) {
             let text = JSONText.string(from: value) ?? String(decoding: value, as: UTF8.self)
             let shown =
-                text.utf8.count > 200 ? "\(text.shortened(toBytes: 200)) (\(text.utf8.count) bytes; --json shows all)" : text
+                text.utf8.count > 200
+                ? "\(text.shortened(toBytes: 200)) (\(text.utf8.count) bytes; --json shows all)" : text
             try Output.line(name.text.padded(to: 21) + Output.printable(String(shown)))
         }
     }

@@ -46,7 +46,8 @@ struct Tail: AsyncParsableCommand {
 
     func validate() throws {
         if let unknown = type.first(where: { EventType(rawValue: $0) == nil }) {
-            throw ValidationError("--type \(unknown): there are \(EventType.allCases.map(\.rawValue).joined(separator: ", ")).")
+            throw ValidationError(
+                "--type \(unknown): there are \(EventType.allCases.map(\.rawValue).joined(separator: ", ")).")
         }
         if after != nil, last != nil { throw ValidationError("Give --after or --last, not both.") }
     }
@@ -66,7 +67,9 @@ struct Tail: AsyncParsableCommand {
         } else {
             try await settings.withFeed(store, redis) { feed in
                 let jobs = job.map { Set([$0]) }
-                for try await event in feed.subscribe(after: start, jobs: jobs, types: types) { try printer.print(event) }
+                for try await event in feed.subscribe(after: start, jobs: jobs, types: types) {
+                    try printer.print(event)
+                }
             }
         }
     }
@@ -77,7 +80,8 @@ extension Tail {
     private func look(at store: EventStore, _ settings: LedgerSettings) async throws {
         guard let witness else { return }
         let memory = CheckpointFile(path: witness)
-        let checkpoint = try await Witness(key: try settings.verifierKey(nil), memory: memory).look(at: SealProofs(store))
+        let checkpoint = try await Witness(key: try settings.verifierKey(nil), memory: memory).look(
+            at: SealProofs(store))
         Output.diagnostic(
             checkpoint.map {
                 "the history up to position \($0.head.size) is the one that was seen before; \(witness) remembers it"

@@ -58,7 +58,8 @@ private struct JobView {
         } else {
             let data = try JSONDecoder().decode(ProgressData.self, from: Data((event.data ?? "{}").utf8))
             completed = max(completed, data.completed ?? 0)
-            // As in the read model: a total that is known is at least what was done, also where a later event lowers it.
+            // As in the read model: a total that is known is at least what was done, also where a
+            // later event lowers it.
             let total = event.total > 0 ? max(completed, Int64(event.total)) : 0
             bar.update(completed, of: total, note: data.message ?? "")
         }

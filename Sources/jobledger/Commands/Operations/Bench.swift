@@ -42,7 +42,8 @@ struct BenchArguments: ParsableArguments {
     @Option(help: ArgumentHelp("Write the results there as JSON, and beside it as a page.", valueName: "file"))
     var out: String?
 
-    /// Runs until the measuring ends; Ctrl-C and SIGTERM end it early, with the servers stopped and their directory removed.
+    /// Runs until the measuring ends; Ctrl-C and SIGTERM end it early, with the servers stopped and
+    /// their directory removed.
     func run(_ measure: @escaping @Sendable (BenchOptions, Report) async throws -> Void) async throws {
         let options = BenchOptions(only: only, rounds: rounds, quick: quick, dataDirectory: dataDir)
         let report = Report(json: json, isQuick: quick, showsProgress: StandardError.isTerminal) { try Output.line($0) }
@@ -62,7 +63,8 @@ struct BenchArguments: ParsableArguments {
 }
 
 struct BenchRows: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "rows", abstract: "All rows but those of growth and memory.")
+    static let configuration = CommandConfiguration(
+        commandName: "rows", abstract: "All rows but those of growth and memory.")
 
     @OptionGroup var arguments: BenchArguments
 
@@ -100,7 +102,8 @@ struct BenchMemory: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "memory", abstract: "Watch the memory of relay, projector and appender that are far behind.")
 
-    @Option(help: "How many events they are behind.", transform: NumberOption.integer("--events", 1000...10_000_000_000))
+    @Option(
+        help: "How many events they are behind.", transform: NumberOption.integer("--events", 1000...10_000_000_000))
     var events = 10_000_000
 
     @OptionGroup var arguments: BenchArguments
@@ -122,6 +125,7 @@ struct BenchSubscriberCommand: AsyncParsableCommand {
 
     func run() async throws {
         let settings = try LedgerSettings()
-        try await BenchSubscriber(store: try settings.store(), redis: try settings.requireRedis()).run(way, events: events)
+        try await BenchSubscriber(store: try settings.store(), redis: try settings.requireRedis()).run(
+            way, events: events)
     }
 }

@@ -37,7 +37,8 @@ struct Serve: AsyncParsableCommand {
         let logger = settings.logger("serve")
         let json = options.json
         let service = try settings.service(
-            host: host, port: port ?? settings.http.port ?? HTTPSettings.standardPort, needsToken: !noAuth, logger: logger
+            host: host, port: port ?? settings.http.port ?? HTTPSettings.standardPort, needsToken: !noAuth,
+            logger: logger
         ) { url in
             if json { try Output.json(Line(url: url)) } else { try Output.line(url) }
         }

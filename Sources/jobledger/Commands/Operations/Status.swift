@@ -127,12 +127,14 @@ struct Status: AsyncParsableCommand {
                 }
                 if let drift = projection.driftChecks {
                     try Self.line(
-                        "            \(drift.jobs) jobs refolded, \(drift.drifted) had drifted, last at \(drift.checkedAt)")
+                        "            \(drift.jobs) jobs refolded, \(drift.drifted) had drifted, last at \(drift.checkedAt)"
+                    )
                 }
             }
             let seal = answer.seal
             try Self.line(
-                "seal        at \(seal.position), \(seal.lag) behind, \(seal.state)\(seal.active ? "" : ", nobody at work")")
+                "seal        at \(seal.position), \(seal.lag) behind, \(seal.state)\(seal.active ? "" : ", nobody at work")"
+            )
             if let error = seal.error { try Self.line("            stopped: \(Self.shown(error))") }
             for rebuild in answer.rebuilds {
                 let share = rebuild.goal > 0 ? min(100, rebuild.position * 100 / rebuild.goal) : 100
@@ -147,7 +149,9 @@ struct Status: AsyncParsableCommand {
             }
         }
         if answer.seal.error != nil { throw Failure.refused }
-        if answer.projections.contains(where: { $0.error != nil }) || answer.rebuilds.contains(where: { $0.error != nil }) {
+        if answer.projections.contains(where: { $0.error != nil })
+            || answer.rebuilds.contains(where: { $0.error != nil })
+        {
             throw Failure.refused
         }
     }
@@ -181,28 +185,33 @@ struct Status: AsyncParsableCommand {
         let seal = try await SealStatus.load(on: connection)
         let holder = try LogLockHolder(try await connection.query(LogLockHolder.statement))
         return Answer(
-            head: head, epoch: try row.decode("epoch"), clockAheadSeconds: Int(try row.decode("ahead", as: Double.self)),
+            head: head, epoch: try row.decode("epoch"),
+            clockAheadSeconds: Int(try row.decode("ahead", as: Double.self)),
             holder: holder.map {
                 .init(
-                    by: $0.name, process: $0.process, preparedAs: $0.preparedAs, user: $0.user, application: $0.application,
+                    by: $0.name, process: $0.process, preparedAs: $0.preparedAs, user: $0.user,
+                    application: $0.application,
                     heldSeconds: Int($0.heldFor / .seconds(1)), waiting: $0.waiting)
             },
             relay: .init(position: relay, lag: head - relay, active: active.contains("relay")),
             projections: try await ProjectionState.all(on: connection).map { state in
                 .init(
                     name: state.name, position: state.position, lag: head - state.position,
-                    state: state.stopped == nil ? "running" : "stopped", active: active.contains("projection:\(state.name)"),
+                    state: state.stopped == nil ? "running" : "stopped",
+                    active: active.contains("projection:\(state.name)"),
                     error: state.stopped?.error, failedPosition: state.stopped?.position,
                     failedEvent: state.stopped?.event?.text, driftChecks: drifts[state.name])
             },
             rebuilds: try await RebuildState.all(ledger: ledger, on: connection).map { rebuild in
                 .init(
-                    projection: rebuild.projection, position: rebuild.position, goal: rebuild.goal, active: rebuild.isActive,
+                    projection: rebuild.projection, position: rebuild.position, goal: rebuild.goal,
+                    active: rebuild.isActive,
                     startedAt: rebuild.startedAt, startedBy: rebuild.startedBy, error: rebuild.failed?.error,
                     failedPosition: rebuild.failed?.position, failedEvent: rebuild.failed?.event?.text)
             },
             seal: .init(
-                position: seal.position, lag: max(0, head - seal.position), state: seal.stopped == nil ? "running" : "stopped",
+                position: seal.position, lag: max(0, head - seal.position),
+                state: seal.stopped == nil ? "running" : "stopped",
                 active: seal.isActive, error: seal.stopped))
     }
 }

@@ -21,7 +21,9 @@ struct TokenCommand: AsyncParsableCommand {
     struct Create: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Make a token, and show it this once.")
 
-        @Option(help: ArgumentHelp("What it may be used for: append, read, admin, separated by commas.", valueName: "scopes"))
+        @Option(
+            help: ArgumentHelp(
+                "What it may be used for: append, read, admin, separated by commas.", valueName: "scopes"))
         var scope: String
 
         @Option(help: "What it is for, so that people know it again.")

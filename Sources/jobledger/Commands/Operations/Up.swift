@@ -31,7 +31,8 @@ struct Up: AsyncParsableCommand {
     var dataDir = LedgerSettings.standardDataDirectory
 
     @Option(
-        help: "The port of the HTTP service, 0 for a free one; JOBLEDGER_HTTP_PORT, or that of the last start, unless given.",
+        help:
+            "The port of the HTTP service, 0 for a free one; JOBLEDGER_HTTP_PORT, or that of the last start, unless given.",
         transform: NumberOption.integer("--port", 0...65535))
     var port: Int?
 
@@ -81,7 +82,8 @@ struct Up: AsyncParsableCommand {
     }
 
     private func run(
-        _ settings: LedgerSettings, _ postgres: PrivatePostgres?, _ redis: PrivateRedis?, _ definitions: [ProjectionDefinition],
+        _ settings: LedgerSettings, _ postgres: PrivatePostgres?, _ redis: PrivateRedis?,
+        _ definitions: [ProjectionDefinition],
         _ directory: DataDirectory, _ logger: Logger
     ) async throws {
         let applied = try await Migrator(
@@ -101,9 +103,12 @@ struct Up: AsyncParsableCommand {
         services += try settings.projectors(definitions, logger: logger)
         if let sealer = seal.sealer { services.append(Running { await sealer.run() }) }
         if let postgres {
-            services.append(Running { try await ServerRestarts("Postgres", logger).keep(postgres.exit, postgres.restart) })
+            services.append(
+                Running { try await ServerRestarts("Postgres", logger).keep(postgres.exit, postgres.restart) })
         }
-        if let redis { services.append(Running { try await ServerRestarts("Redis", logger).keep(redis.exit, redis.restart) }) }
+        if let redis {
+            services.append(Running { try await ServerRestarts("Redis", logger).keep(redis.exit, redis.restart) })
+        }
         services.append(Running { try await Self.watch(directory, postgres, redis) })
         services.append(
             try settings.service(
@@ -116,7 +121,8 @@ struct Up: AsyncParsableCommand {
                 try directory.write(settings, verifier: seal.verifier, sockets: sockets, service: (address, token))
                 try await Self.waitUntilProjecting(definitions, settings)
                 try directory.markReady()
-                Output.diagnostic("The ledger is up. Ctrl-C stops it; \(directory.env.path) has its addresses and a token.")
+                Output.diagnostic(
+                    "The ledger is up. Ctrl-C stops it; \(directory.env.path) has its addresses and a token.")
                 Output.diagnostic("It is served at \(address).")
                 // Nothing more to do than to be stopped.
                 try await Task.sleep(for: .seconds(1_000_000_000))
@@ -124,8 +130,11 @@ struct Up: AsyncParsableCommand {
         try await settings.serve(services, logger: logger)
     }
 
-    /// Ends all when the directory is no longer ours, and lets a server be started again whose socket is gone.
-    private static func watch(_ directory: DataDirectory, _ postgres: PrivatePostgres?, _ redis: PrivateRedis?) async throws {
+    /// Ends all when the directory is no longer ours, and lets a server be started again whose
+    /// socket is gone.
+    private static func watch(_ directory: DataDirectory, _ postgres: PrivatePostgres?, _ redis: PrivateRedis?)
+        async throws
+    {
         while true {
             try directory.requireHeld()
             try await postgres?.stopUnreachable()
@@ -151,21 +160,26 @@ struct Up: AsyncParsableCommand {
         return token.text
     }
 
-    /// Ready means that every projection has its tables and has come to where the log ended when we started: what was there
-    /// before is there again. A long way to go is not waited for longer than half a minute.
-    private static func waitUntilProjecting(_ definitions: [ProjectionDefinition], _ settings: LedgerSettings) async throws {
+    /// Ready means that every projection has its tables and has come to where the log ended when we
+    /// started: what was there before is there again. A long way to go is not waited for longer
+    /// than half a minute.
+    private static func waitUntilProjecting(_ definitions: [ProjectionDefinition], _ settings: LedgerSettings)
+        async throws
+    {
         let deadline = ContinuousClock.now.advanced(by: .seconds(30))
         var head: Position?
         while ContinuousClock.now < deadline {
             do {
                 let connection = try await settings.connect("jobledger up")
-                let start: Position = if let head { head } else { try await connection.query("SELECT head()").only().decode(0) }
+                let start: Position =
+                    if let head { head } else { try await connection.query("SELECT head()").only().decode(0) }
                 head = start
                 if try await areProjecting(definitions, to: start, connection, until: deadline) {
                     return await connection.close()
                 }
             } catch let error as PostgresError where error.isRetriable {
-                // A server that is away for a moment is started again beside this, and is no reason for the rest to end.
+                // A server that is away for a moment is started again beside this, and is no reason
+                // for the rest to end.
                 try await Task.sleep(for: .milliseconds(200))
             }
         }
@@ -179,7 +193,9 @@ struct Up: AsyncParsableCommand {
             let states = try await ProjectionState.all(on: connection).filter { state in
                 definitions.contains { $0.name == state.name }
             }
-            if states.count == definitions.count, states.allSatisfy({ $0.position >= head || $0.stopped != nil }) { return true }
+            if states.count == definitions.count, states.allSatisfy({ $0.position >= head || $0.stopped != nil }) {
+                return true
+            }
             try await Task.sleep(for: .milliseconds(20))
         }
         return false

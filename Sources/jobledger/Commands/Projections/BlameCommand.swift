@@ -22,7 +22,8 @@ struct BlameCommand: AsyncParsableCommand {
     var job: JobID
 
     @Option(
-        help: ArgumentHelp("A position, or a time in RFC 3339.", valueName: "position|time"), transform: LogMoment.option("--at"))
+        help: ArgumentHelp("A position, or a time in RFC 3339.", valueName: "position|time"),
+        transform: LogMoment.option("--at"))
     var at: LogMoment?
 
     @OptionGroup var projections: ProjectionOptions
@@ -71,12 +72,14 @@ struct BlameCommand: AsyncParsableCommand {
         var recordedAt: String?
     }
 
-    /// Values come as JSON, with numbers that no type of ours may be able to hold: they go out as they came.
+    /// Values come as JSON, with numbers that no type of ours may be able to hold: they go out as
+    /// they came.
     private static func json(_ columns: [Blame.Column]) throws -> String {
         let items = try columns.map { column in
             let event = column.event
             let item = Event(
-                column: column.name, position: event?.position, version: event?.version, type: event?.type, actor: event?.actor,
+                column: column.name, position: event?.position, version: event?.version, type: event?.type,
+                actor: event?.actor,
                 occurredAt: event?.occurredAt?.description, recordedAt: event?.recordedAt.description)
             return try Output.text(item, adding: "value", as: column.value)
         }

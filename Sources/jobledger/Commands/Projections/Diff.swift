@@ -54,7 +54,9 @@ struct Diff: AsyncParsableCommand {
         }
         let connection = try await settings.connect("jobledger diff")
         var bar = ProgressBar("comparing", unit: "jobs")
-        let changed = try await Changes(definition, ledger: settings.ledger).run(from: from, to: to, job: job, on: connection) {
+        let changed = try await Changes(definition, ledger: settings.ledger).run(
+            from: from, to: to, job: job, on: connection
+        ) {
             bar.update($0, of: $1)
         } _: { change in
             options.json ? try printJSON(change) : try print(change)
@@ -62,7 +64,8 @@ struct Diff: AsyncParsableCommand {
         bar.finish()
         await connection.close()
         if !options.json {
-            try Output.line("\(changed) \(changed == 1 ? "job" : "jobs") changed between position \(from) and position \(to)")
+            try Output.line(
+                "\(changed) \(changed == 1 ? "job" : "jobs") changed between position \(from) and position \(to)")
         }
     }
 
@@ -75,10 +78,13 @@ struct Diff: AsyncParsableCommand {
         try Output.line("\(Output.printable(change.job))  \(change.isNew ? "added" : "changed")")
         for (name, values) in try JSONText.members(of: change.columns) {
             let pair = try JSONText.members(of: values)
-            let (from, to) = (pair.first { $0.name == "from" }?.value ?? [], pair.first { $0.name == "to" }?.value ?? [])
+            let (from, to) = (
+                pair.first { $0.name == "from" }?.value ?? [], pair.first { $0.name == "to" }?.value ?? []
+            )
             let shown =
                 change.isNew
-                ? Output.value(to, longest: 100) : "\(Output.value(from, longest: 60)) → \(Output.value(to, longest: 60))"
+                ? Output.value(to, longest: 100)
+                : "\(Output.value(from, longest: 60)) → \(Output.value(to, longest: 60))"
             try Output.line("    " + name.text.padded(to: 20) + shown)
         }
         for event in try JSONText.elements(of: Array(change.events.utf8)[...]).suffix(10) {
@@ -87,7 +93,9 @@ struct Diff: AsyncParsableCommand {
                 let value = members.first { $0.name == name }.map { Output.value($0.value, longest: 100) } ?? "null"
                 return value == "null" ? "" : value
             }
-            let words = ["position \(text("position"))", "v\(text("version"))", text("type"), text("recorded_at"), text("actor")]
+            let words = [
+                "position \(text("position"))", "v\(text("version"))", text("type"), text("recorded_at"), text("actor"),
+            ]
             try Output.line("    " + words.filter { !$0.isEmpty }.joined(separator: "  "))
         }
         if change.eventCount > 10 { try Output.line("    (the last 10 of \(change.eventCount) events)") }

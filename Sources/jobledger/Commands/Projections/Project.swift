@@ -71,14 +71,16 @@ struct Project: AsyncParsableCommand {
             throw ValidationError("--position and --reason go with --skip.")
         }
         guard retry == nil && skip == nil || names.isEmpty && audit == nil else {
-            throw ValidationError("--retry and --skip only set a projection going; the projector runs as a process of its own.")
+            throw ValidationError(
+                "--retry and --skip only set a projection going; the projector runs as a process of its own.")
         }
     }
 
     func run() async throws {
         let settings = try await options.settings()
         if retry != nil || skip != nil { return try await setGoing(settings) }
-        let definitions = try names.isEmpty ? projections.definitions() : names.map { try projections.definition(named: $0) }
+        let definitions =
+            try names.isEmpty ? projections.definitions() : names.map { try projections.definition(named: $0) }
         let logger = settings.logger("projector")
         var services = try settings.projectors(definitions, window: window, logger: logger)
         if let audit { services += try settings.driftChecks(definitions, jobsPerSecond: audit, logger: logger) }

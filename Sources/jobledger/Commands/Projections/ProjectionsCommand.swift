@@ -46,7 +46,8 @@ struct Projections: AsyncParsableCommand {
         func run() async throws {
             guard let projection = LedgerName(name) else {
                 throw ValidationError(
-                    "\(name): a projection's name has 1 to 50 of a–z, 0–9 and _, and does not begin with a digit or pg_.")
+                    "\(name): a projection's name has 1 to 50 of a–z, 0–9 and _, and does not begin with a digit or pg_."
+                )
             }
             let files = try NewProjection(projection).write(in: projections)
             if json { return try Output.json(Answer(projection: name, files: files)) }
@@ -91,7 +92,8 @@ struct Projections: AsyncParsableCommand {
                             projection: outcome.projection, case: outcome.file, passed: outcome.problems.isEmpty,
                             problems: outcome.problems))
                 } else {
-                    try Output.line("\(outcome.problems.isEmpty ? "ok  " : "FAIL") \(outcome.projection)/cases/\(outcome.file)")
+                    try Output.line(
+                        "\(outcome.problems.isEmpty ? "ok  " : "FAIL") \(outcome.projection)/cases/\(outcome.file)")
                     for problem in outcome.problems { try Output.line("     \(problem)") }
                 }
             }
@@ -166,7 +168,8 @@ struct Projections: AsyncParsableCommand {
             }
             try Output.line(
                 problems.isEmpty
-                    ? "ok   \(outcome.projection): \(outcome.folds) folds, all with the same rows" : "FAIL \(outcome.projection)")
+                    ? "ok   \(outcome.projection): \(outcome.folds) folds, all with the same rows"
+                    : "FAIL \(outcome.projection)")
             for problem in problems {
                 try Output.line("     \(problem.place): \(problem.what)")
                 try Output.line("         \(problem.instead)")
@@ -183,7 +186,8 @@ extension ProjectionOptions {
 }
 
 extension LedgerSettings {
-    /// Runs `body` with the address of a server on which things can be tried: a private one where none is configured.
+    /// Runs `body` with the address of a server on which things can be tried: a private one where
+    /// none is configured.
     fileprivate func withScratchServer<T: Sendable>(_ body: (_ url: String) async throws -> T) async throws -> T {
         if let url = databaseURL { return try await body(url.revealed) }
         let directory = FileManager.default.temporaryDirectory.appending(path: "jobledger-scratch-\(UUID().uuidString)")

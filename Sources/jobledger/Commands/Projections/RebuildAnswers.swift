@@ -22,8 +22,10 @@ enum RebuildAnswers {
         if json {
             try Output.json(
                 Plan(
-                    projection: plan.projection, sameDefinition: plan.isSameDefinition, head: plan.head, events: plan.events,
-                    resumesAt: plan.resumes?.position, workers: plan.workers, rate: plan.rate?.rounded(), rateOf: plan.rateOf,
+                    projection: plan.projection, sameDefinition: plan.isSameDefinition, head: plan.head,
+                    events: plan.events,
+                    resumesAt: plan.resumes?.position, workers: plan.workers, rate: plan.rate?.rounded(),
+                    rateOf: plan.rateOf,
                     seconds: plan.seconds.map { ($0 * 10).rounded() / 10 }, obstacles: plan.obstacles))
         } else {
             try Output.line("\(plan.projection): \(plan.events) events to fold, the log ends at \(plan.head)")
@@ -73,7 +75,8 @@ struct RebuildAftermath {
             let definition = try? command.projections.definition(named: projection)
             try say(
                 Answer(projection: projection, did: "undo", position: undone.position, definition: undone.definition),
-                "\(projection) has its old tables again, at position \(undone.position); the live projection goes on from there")
+                "\(projection) has its old tables again, at position \(undone.position); the live projection goes on from there"
+            )
             if let definition, definition.hash != undone.definition {
                 Output.diagnostic(
                     "they are of another definition than this program's: a projector that starts now would rebuild again; run the one of before"

@@ -13,12 +13,14 @@ struct AsOfOptions: ParsableArguments {
             valueName: "position|time"), transform: LogMoment.option("--until"))
     var until: LogMoment?
 
-    @Option(help: ArgumentHelp("The schema for the tables of --until; made where it is not there.", valueName: "schema"))
+    @Option(
+        help: ArgumentHelp("The schema for the tables of --until; made where it is not there.", valueName: "schema"))
     var into: String?
 
     func validate() throws {
         guard (until == nil) == (into == nil) else {
-            throw ValidationError("--until and --into go together: the moment, and the schema for the tables as they were then.")
+            throw ValidationError(
+                "--until and --into go together: the moment, and the schema for the tables as they were then.")
         }
         if let into, LedgerName(into) == nil {
             throw ValidationError("--into \(into): a schema's name has 1 to 50 of a–z, 0–9 and _ here.")
@@ -41,7 +43,8 @@ extension RebuildCommand {
     }
 
     func makeAsOfTables(
-        _ definition: ProjectionDefinition, until: LogMoment, into schema: LedgerName, window: Int, _ settings: LedgerSettings,
+        _ definition: ProjectionDefinition, until: LogMoment, into schema: LedgerName, window: Int,
+        _ settings: LedgerSettings,
         json: Bool
     ) async throws {
         let position = try await settings.store().position(of: until)
@@ -55,10 +58,12 @@ extension RebuildCommand {
         if json {
             return try Output.json(
                 AsOfAnswer(
-                    projection: definition.name, position: position, rows: receipt.rows, digest: receipt.digest, events: position,
+                    projection: definition.name, position: position, rows: receipt.rows, digest: receipt.digest,
+                    events: position,
                     seconds: (seconds * 1000).rounded() / 1000))
         }
         try Output.line(
-            "\(definition.name) as of position \(position): \(receipt.rows) rows in \(schema)\ndigest \(receipt.digest)")
+            "\(definition.name) as of position \(position): \(receipt.rows) rows in \(schema)\ndigest \(receipt.digest)"
+        )
     }
 }

@@ -75,7 +75,8 @@ struct RebuildCommand: AsyncParsableCommand {
         let settings = try await options.settings()
         if let (until, schema) = past.wanted {
             return try await makeAsOfTables(
-                projections.definition(named: projection), until: until, into: schema, window: window ?? settings.window,
+                projections.definition(named: projection), until: until, into: schema,
+                window: window ?? settings.window,
                 settings,
                 json: options.json)
         }
@@ -114,7 +115,8 @@ struct RebuildCommand: AsyncParsableCommand {
         if options.json {
             return try Output.json(
                 Answer(
-                    projection: receipt.projection, position: receipt.position, rows: receipt.rows, digest: receipt.digest,
+                    projection: receipt.projection, position: receipt.position, rows: receipt.rows,
+                    digest: receipt.digest,
                     events: receipt.events, seconds: (seconds * 1000).rounded() / 1000))
         }
         try Output.line(

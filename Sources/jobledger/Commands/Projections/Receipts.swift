@@ -70,10 +70,15 @@ struct Receipts: AsyncParsableCommand {
     private func text(_ receipt: RecordedReceipt) -> String {
         var text =
             "\(receipt.number)  \(receipt.madeAt.prefix(19))Z  \(receipt.kind) \(receipt.projection) at \(receipt.position), by \(receipt.role) (\(receipt.madeBy))"
-        if let rows = receipt.rows, let digest = receipt.digest, let events = receipt.events, let seconds = receipt.seconds {
-            text += "\n   \(events) events into \(rows) rows in \(String(format: "%.1f", seconds)) s\n   digest \(digest)"
+        if let rows = receipt.rows, let digest = receipt.digest, let events = receipt.events,
+            let seconds = receipt.seconds
+        {
             text +=
-                receipt.isEqual.map { $0 ? ", equal to the tables in use" : "\n   DIFFERS from \(receipt.liveDigest ?? "")" }
+                "\n   \(events) events into \(rows) rows in \(String(format: "%.1f", seconds)) s\n   digest \(digest)"
+            text +=
+                receipt.isEqual.map {
+                    $0 ? ", equal to the tables in use" : "\n   DIFFERS from \(receipt.liveDigest ?? "")"
+                }
                 ?? ""
         }
         if let count = receipt.leftOut, count > 0 {

@@ -84,7 +84,8 @@ struct Verify: AsyncParsableCommand {
             try Output.line("live    \(finding.liveDigest)\nrebuilt \(finding.rebuiltDigest)")
             for (row, explanation) in zip(finding.differences, finding.explanations) {
                 let what =
-                    row.live == nil ? "missing" : row.expected == nil ? "not in the refold" : row.columns.joined(separator: ", ")
+                    row.live == nil
+                    ? "missing" : row.expected == nil ? "not in the refold" : row.columns.joined(separator: ", ")
                 try Output.line("\(row.table) \(row.key): \(what)")
                 for line in Self.lines(explanation) { try Output.line("    \(line)") }
             }
@@ -115,13 +116,16 @@ struct Verify: AsyncParsableCommand {
             let live = column.live == nil ? nil : column.liveBy.map { "it was \(column.live ?? "") since \(name($0))" }
             return
                 ([values]
-                + [rebuilt, live ?? (column.live == nil ? nil : "no event gives \(column.live ?? "")")].compactMap { $0 })
+                + [rebuilt, live ?? (column.live == nil ? nil : "no event gives \(column.live ?? "")")].compactMap {
+                    $0
+                })
                 .joined(separator: "; ")
         }
         return columns + (explanation.unexplained.map { ["not explained: \($0)"] } ?? [])
     }
 
-    /// Rows come as JSON, with numbers that no type of ours may be able to hold: they go out as they came.
+    /// Rows come as JSON, with numbers that no type of ours may be able to hold: they go out as
+    /// they came.
     private static func json(_ finding: Verification.Finding) throws -> String {
         let rows = try zip(finding.differences, finding.explanations).map { row, explanation in
             let columns = try text(row.columns)
