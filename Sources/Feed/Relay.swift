@@ -28,6 +28,7 @@ package struct Relay: Sendable {
 
     /// The relay's name among the readers.
     package static let reader = "relay"
+    package static let lease = "relay"
     /// Data of more bytes do not go through Redis; the message says where to fetch them.
     package static let largestData = LogReader.largestData
 
@@ -44,7 +45,7 @@ package struct Relay: Sendable {
         self.longestHold = longestHold
         self.logger = logger
         self.redis = RedisClient(redis)
-        lease = Lease("relay", holder: UUID.version7().text)
+        lease = Lease(Self.lease, holder: UUID.version7().text)
         var configuration = EventStore.configuration(
             url: url, ledger: store.ledger, applicationName: "jobledger relay \(store.ledger)")
         // A checkpoint that is lost in a crash costs a repetition, not an event; so it need not

@@ -1,5 +1,6 @@
 import BlockingIO
 import EventStore
+import Feed
 import LedgerCore
 import Postgres
 import Seal
@@ -19,16 +20,10 @@ struct Health: Sendable {
 
     /// Where the ledger's readers are.
     struct Lags: Sendable {
-        var head: Position
-        /// Why nothing can be appended; `nil` where nothing is in the way. Found without writing.
-        var readOnly: String?
-        var relay: Position
-        var isRelayActive: Bool
+        var log: LogStatus
         var seal: SealStatus
         /// Who has locked the log at this moment, if anybody.
         var holder: LogLockHolder?
-        /// By how much the last event's time is ahead of the server's clock.
-        var clockAhead: Duration
         var projections: [Projection]
 
         struct Projection: Sendable {
@@ -77,7 +72,8 @@ struct Health: Sendable {
                 Check(name: "postgres", isReady: false, isNeeded: true, detail: Self.explanation(of: error))
             ]
         }
-        checks.append(Check(name: "postgres", isReady: true, isNeeded: true, detail: "the log ends at \(lags.head)"))
+        checks.append(
+            Check(name: "postgres", isReady: true, isNeeded: true, detail: "the log ends at \(lags.log.head)"))
         let holder = lags.holder.flatMap { $0.heldFor >= LogLockHolder.notable ? $0 : nil }
         checks.append(
             Check(
@@ -93,33 +89,33 @@ struct Health: Sendable {
                     ?? "nobody holds it"))
         checks.append(
             Check(
-                name: "clock", isReady: lags.clockAhead < LogClock.notable, isNeeded: false,
-                detail: lags.clockAhead < LogClock.notable
+                name: "clock", isReady: lags.log.clockAhead < LogClock.notable, isNeeded: false,
+                detail: lags.log.clockAhead < LogClock.notable
                     ? "events get the time of the server's clock"
-                    : "the last event's time is \(Int(lags.clockAhead / .seconds(1))) s ahead of it: the clock was once ahead, and until it gets there events have that time"
+                    : "the last event's time is \(Int(lags.log.clockAhead / .seconds(1))) s ahead of it: the clock was once ahead, and until it gets there events have that time"
             ))
         checks.append(
             Check(
-                name: "appends", isReady: lags.readOnly == nil, isNeeded: true,
-                detail: lags.readOnly.map { "the log takes none: \($0)" } ?? "the log takes them"))
+                name: "appends", isReady: lags.log.readOnly == nil, isNeeded: true,
+                detail: lags.log.readOnly.map { "the log takes none: \($0)" } ?? "the log takes them"))
         checks.append(
             Check(
-                name: "relay", isReady: lags.isRelayActive, isNeeded: false,
-                detail: lags.isRelayActive
-                    ? "\(lags.head - lags.relay) events behind"
+                name: "relay", isReady: lags.log.heldLeases.contains(Relay.lease), isNeeded: false,
+                detail: lags.log.heldLeases.contains(Relay.lease)
+                    ? "\(lags.log.head - lags.log.published) events behind"
                     : "nobody publishes: streams are polled, and somewhat later"))
         checks.append(
             Check(
                 name: "sealer", isReady: lags.seal.stopped == nil && lags.seal.isActive, isNeeded: false,
                 detail: lags.seal.stopped.map { _ in "stopped: jobledger status says why" }
                     ?? (lags.seal.isActive
-                        ? "\(max(0, lags.head - lags.seal.position)) events behind"
+                        ? "\(max(0, lags.log.head - lags.seal.position)) events behind"
                         : "nobody seals: events behind position \(lags.seal.position) are not protected")))
         for projection in lags.projections {
             let detail =
                 projection.stopped.map { "stopped by the event at position \($0): jobledger status says why" }
                 ?? (projection.isActive
-                    ? "\(lags.head - projection.position) events behind"
+                    ? "\(lags.log.head - projection.position) events behind"
                     : "nobody projects; it stands at \(projection.position)")
             checks.append(
                 Check(
@@ -148,15 +144,9 @@ struct Health: Sendable {
 
     func lags() async throws -> Lags {
         let statements = [
-            PostgresStatement(
-                """
-                SELECT head(), coalesce((SELECT position FROM checkpoints WHERE reader = 'relay'), 0),
-                       ARRAY(SELECT name FROM leases WHERE is_held(expires_at)),
-                       scopes_of_token('', '') IS NULL,
-                       \(LogClock.secondsAhead),
-                       CASE WHEN pg_is_in_recovery() THEN 'the server is a standby'
-                            WHEN current_setting('transaction_read_only')::bool THEN 'sessions are read-only' END
-                """, []),
+            // Without it no token can be checked.
+            PostgresStatement("SELECT scopes_of_token('', '') IS NULL"),
+            LogStatus.statement(relay: Relay.reader),
             PostgresStatement(
                 """
                 SELECT left(name, \(Self.longestName)), p.position, CASE WHEN p.error IS NOT NULL THEN coalesce(p.failed_position, 0) END,
@@ -170,24 +160,22 @@ struct Health: Sendable {
             SealStatus.statement,
             LogLockHolder.statement,
         ]
-        let answers = try await store.pool.withConnection { connection in
+        let (log, answers) = try await store.pool.withConnection { connection in
             let answers = try await connection.pipeline(statements)
+            _ = try answers[0].get()
+            let log = try LogStatus(try answers[1].get())
             // A session that began read-only goes on so; the next look is a new one's.
-            if try answers[0].get().only().decode(5, as: String?.self) != nil { await connection.close() }
-            return answers
+            if log.readOnly != nil { await connection.close() }
+            return (log, answers)
         }
-        let row = try answers[0].get().only()
-        let active = Set(try row.decode(2, as: [String].self))
         return Lags(
-            head: try row.decode(0), readOnly: try row.decode(5), relay: try row.decode(1),
-            isRelayActive: active.contains("relay"),
-            seal: try SealStatus(try answers[2].get().only()), holder: try LogLockHolder(try answers[3].get()),
-            clockAhead: .seconds(try row.decode(4, as: Double.self)),
-            projections: try answers[1].get().map { row in
+            log: log, seal: try SealStatus(try answers[3].get().only()),
+            holder: try LogLockHolder(try answers[4].get()),
+            projections: try answers[2].get().map { row in
                 let name: String = try row.decode(0)
                 let goal: Position? = try row.decode(5)
                 return Lags.Projection(
-                    name: name, position: try row.decode(1), isActive: active.contains("projection:\(name)"),
+                    name: name, position: try row.decode(1), isActive: log.heldLeases.contains("projection:\(name)"),
                     stopped: try row.decode(2), audited: try row.decode(3), drifted: try row.decode(4),
                     rebuild: try goal.map { (try row.decode(6), $0) })
             })

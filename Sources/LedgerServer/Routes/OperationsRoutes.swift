@@ -82,7 +82,7 @@ struct OperationsRoutes: Sendable {
         text.sample("jobledger_postgres_up", [], lags == nil ? "0" : "1")
         text.metric(
             "jobledger_log_writable", "gauge", "Whether the log takes appends, as far as can be told without writing.")
-        text.sample("jobledger_log_writable", [], lags.map { $0.readOnly == nil } == true ? "1" : "0")
+        text.sample("jobledger_log_writable", [], lags.map { $0.log.readOnly == nil } == true ? "1" : "0")
         if let lags { write(lags, to: &text) }
         return Response(
             status: .ok, headers: [.contentType: PrometheusText.mediaType],
@@ -91,7 +91,7 @@ struct OperationsRoutes: Sendable {
 
     private func write(_ lags: Health.Lags, to text: inout PrometheusText) {
         text.metric("jobledger_head_position", "gauge", "The last position of the log.")
-        text.sample("jobledger_head_position", [], "\(lags.head)")
+        text.sample("jobledger_head_position", [], "\(lags.log.head)")
         text.metric(
             "jobledger_log_held_seconds", "gauge",
             "For how long somebody has held the log, once it is 5 s; 0 otherwise.")
@@ -106,11 +106,11 @@ struct OperationsRoutes: Sendable {
         text.metric(
             "jobledger_clock_ahead_seconds", "gauge",
             "By how much the last event's time is ahead of the server's clock.")
-        text.sample("jobledger_clock_ahead_seconds", [], "\(Int(lags.clockAhead / .seconds(1)))")
+        text.sample("jobledger_clock_ahead_seconds", [], "\(Int(lags.log.clockAhead / .seconds(1)))")
         text.metric("jobledger_relay_lag_events", "gauge", "Events that have not been published.")
-        text.sample("jobledger_relay_lag_events", [], "\(max(0, lags.head - lags.relay))")
+        text.sample("jobledger_relay_lag_events", [], "\(max(0, lags.log.head - lags.log.published))")
         text.metric("jobledger_seal_lag_events", "gauge", "Events that are not sealed.")
-        text.sample("jobledger_seal_lag_events", [], "\(max(0, lags.head - lags.seal.position))")
+        text.sample("jobledger_seal_lag_events", [], "\(max(0, lags.log.head - lags.seal.position))")
         text.metric(
             "jobledger_seal_stopped", "gauge", "Whether sealing has stopped; the status and the sealer's log say why.")
         text.sample("jobledger_seal_stopped", [], lags.seal.stopped == nil ? "0" : "1")
@@ -118,7 +118,7 @@ struct OperationsRoutes: Sendable {
         for projection in lags.projections {
             text.sample(
                 "jobledger_projection_lag_events", [("projection", projection.name)],
-                "\(max(0, lags.head - projection.position))"
+                "\(max(0, lags.log.head - projection.position))"
             )
         }
         text.metric("jobledger_projection_stopped", "gauge", "Whether a projection has stopped at an event.")
@@ -154,7 +154,7 @@ struct OperationsRoutes: Sendable {
             guard let rebuild = projection.rebuild else { continue }
             text.sample(
                 "jobledger_rebuild_lag_events", [("projection", projection.name)],
-                "\(max(0, max(lags.head, rebuild.goal) - rebuild.position))")
+                "\(max(0, max(lags.log.head, rebuild.goal) - rebuild.position))")
         }
     }
 

@@ -25,6 +25,9 @@ package actor SealerRecord {
 
     package nonisolated var path: String { file.path }
 
+    /// Where the record of a key is kept unless the settings say otherwise.
+    package static func path(besideKey key: String) -> String { key + ".signed" }
+
     /// `nil` where nothing was ever signed.
     /// - Throws: ``KeyFile/Failure``
     func load() throws(KeyFile.Failure) -> Content? {

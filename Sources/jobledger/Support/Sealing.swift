@@ -14,10 +14,8 @@ extension LedgerSettings {
         let store = try store(connections: 1)
         let epoch = try await store.epoch()
         await store.close()
-        return Self.sealKeyName(ledger, epoch)
+        return SealKeyRotation.keyName(ledger, epoch)
     }
-
-    static func sealKeyName(_ ledger: LedgerName, _ epoch: EventID) -> ExactText { "jobledger/\(ledger)/\(epoch.text)" }
 
     /// - Parameter keyFile: that of the settings unless given.
     func sealer(keyFile: String? = nil, logger: Logger) throws -> Sealer {
@@ -29,7 +27,7 @@ extension LedgerSettings {
         }
         return Sealer(
             key: try KeyFile.sealKey(at: path, shownAs: keyFile ?? sealKey?.description),
-            record: SealerRecord(path: sealMemory?.path ?? path + ".signed"),
+            record: SealerRecord(path: sealMemory?.path ?? SealerRecord.path(besideKey: path)),
             url: try requireDatabaseURL(), ledger: ledger, logger: logger)
     }
 
@@ -72,16 +70,12 @@ extension LedgerSettings {
         let epoch = try await store.epoch()
         let origin = try await store.pool.withConnection { try await SealStatus.lastOrigin(on: $0) }
         await store.close()
-        let (name, path) = (Self.sealKeyName(ledger, epoch), directory.sealKey.path)
-        if try directory.hasSealKey(named: name, lastUsed: origin, logger: logger) == false {
-            let isOfThePast = origin.map { $0 != name && $0.text.hasPrefix("jobledger/\(ledger)/") } ?? true
-            guard isOfThePast else {
-                logger.warning(
-                    "the ledger is sealed by a key that is not here, and is not sealed now: JOBLEDGER_SEAL_KEY names a key; jobledger audit key makes another",
-                    metadata: ["key": "\(path)"])
-                return (nil, nil)
-            }
-            _ = try KeyFile.make(name: name, at: path)
+        let path = directory.sealKey.path
+        guard try SealKeyRotation(path: path, ledger: ledger, logger: logger).prepare(epoch, lastUsed: origin) else {
+            logger.warning(
+                "the ledger is sealed by a key that is not here, and is not sealed now: JOBLEDGER_SEAL_KEY names a key; jobledger audit key makes another",
+                metadata: ["key": "\(path)"])
+            return (nil, nil)
         }
         return (try sealer(keyFile: path, logger: logger), try KeyFile.verifier(at: path))
     }
@@ -90,24 +84,4 @@ extension LedgerSettings {
 extension DataDirectory {
     /// The key that seals; beside it is what was signed with it.
     var sealKey: URL { URL(fileURLWithPath: path).appending(path: "seal.key") }
-
-    /// Whether there is a key of this name. One of an epoch that is over, or of another ledger, is
-    /// put aside.
-    /// - Parameter lastUsed: the name of the key that the ledger was sealed with last.
-    func hasSealKey(named name: ExactText, lastUsed: ExactText?, logger: Logger) throws -> Bool {
-        let path = sealKey.path
-        guard FileManager.default.fileExists(atPath: path) else { return false }
-        let key = try KeyFile.sealKey(at: path)
-        if key.name == name { return true }
-        let reason =
-            key.name == lastUsed
-            ? "another epoch has begun: a new key seals it"
-            : "the key in the directory is not one that this ledger was sealed with last: it is put aside, and a new one seals"
-        logger.notice("\(reason)", metadata: ["old": "\(key.name)", "new": "\(name)"])
-        for file in [path, path + ".signed"] where FileManager.default.fileExists(atPath: file) {
-            try FileManager.default.moveItem(
-                atPath: file, toPath: file + "." + (key.name.text.split(separator: "/").last ?? "old"))
-        }
-        return false
-    }
 }

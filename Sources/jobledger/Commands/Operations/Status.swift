@@ -164,15 +164,8 @@ struct Status: AsyncParsableCommand {
     }
 
     private static func look(_ ledger: LedgerName, on connection: PostgresConnection) async throws -> Answer {
-        let row = try await connection.query(
-            """
-            SELECT head() AS head, (SELECT epoch::text FROM ledger) AS epoch,
-                   coalesce((SELECT position FROM checkpoints WHERE reader = $1), 0) AS relay,
-                   ARRAY(SELECT name FROM leases WHERE is_held(expires_at)) AS active, \(LogClock.secondsAhead) AS ahead
-            """, Relay.reader
-        ).only()
-        let (head, relay): (Position, Position) = (try row.decode("head"), try row.decode("relay"))
-        let active = Set(try row.decode("active", as: [String].self))
+        let log = try LogStatus(try await connection.query(LogStatus.statement(relay: Relay.reader)))
+        let (head, active) = (log.head, log.heldLeases)
         let drifts = Dictionary(
             uniqueKeysWithValues: try await connection.query(
                 "SELECT projection, jobs, drifted, to_char(checked_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') FROM drift_checks"
@@ -185,15 +178,15 @@ struct Status: AsyncParsableCommand {
         let seal = try await SealStatus.load(on: connection)
         let holder = try LogLockHolder(try await connection.query(LogLockHolder.statement))
         return Answer(
-            head: head, epoch: try row.decode("epoch"),
-            clockAheadSeconds: Int(try row.decode("ahead", as: Double.self)),
+            head: head, epoch: log.epoch.text, clockAheadSeconds: Int(log.clockAhead / .seconds(1)),
             holder: holder.map {
                 .init(
                     by: $0.name, process: $0.process, preparedAs: $0.preparedAs, user: $0.user,
                     application: $0.application,
                     heldSeconds: Int($0.heldFor / .seconds(1)), waiting: $0.waiting)
             },
-            relay: .init(position: relay, lag: head - relay, active: active.contains("relay")),
+            relay: .init(
+                position: log.published, lag: head - log.published, active: active.contains(Relay.lease)),
             projections: try await ProjectionState.all(on: connection).map { state in
                 .init(
                     name: state.name, position: state.position, lag: head - state.position,

@@ -1,0 +1,40 @@
+import LedgerCore
+import Postgres
+
+/// Where the log and its relay stand at one moment: what `jobledger status` shows, and what the
+/// service's health and metrics tell.
+package struct LogStatus: Sendable {
+    package var head: Position
+    package var epoch: EventID
+    /// The events up to here are published.
+    package var published: Position
+    /// The names of the leases that somebody holds.
+    package var heldLeases: Set<String>  // plain: leases are named by the ledger's own programs
+    /// By how much the last event's time is ahead of the server's clock.
+    package var clockAhead: Duration
+    /// Why nothing can be appended; `nil` where nothing is in the way. Found without writing.
+    package var readOnly: String?
+
+    /// - Parameter relay: the name under which the relay keeps its position.
+    package static func statement(relay: String) -> PostgresStatement {
+        PostgresStatement(
+            """
+            SELECT head() AS head, (SELECT epoch FROM ledger) AS epoch,
+                   coalesce((SELECT position FROM checkpoints WHERE reader = $1), 0) AS published,
+                   ARRAY(SELECT name FROM leases WHERE is_held(expires_at)) AS held, \(LogClock.secondsAhead) AS ahead,
+                   CASE WHEN pg_is_in_recovery() THEN 'the server is a standby'
+                        WHEN current_setting('transaction_read_only')::bool THEN 'sessions are read-only' END AS read_only
+            """, [relay])
+    }
+
+    /// - Parameter rows: of ``statement(relay:)``.
+    package init(_ rows: PostgresRows) throws(PostgresError) {
+        let row = try rows.only()
+        head = try row.decode("head")
+        epoch = try row.decode("epoch")
+        published = try row.decode("published")
+        heldLeases = Set(try row.decode("held", as: [String].self))
+        clockAhead = .seconds(try row.decode("ahead", as: Double.self))
+        readOnly = try row.decode("read_only")
+    }
+}
