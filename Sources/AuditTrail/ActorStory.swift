@@ -1,5 +1,5 @@
 import EventStore
-import LedgerCore
+package import LedgerCore
 import Postgres
 
 /// What one actor did, for one screen.

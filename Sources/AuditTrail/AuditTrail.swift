@@ -1,5 +1,5 @@
-import EventStore
-import LedgerCore
+package import EventStore
+package import LedgerCore
 import Postgres
 
 /// Who did what, when and why: questions to the read model `audit_log`.

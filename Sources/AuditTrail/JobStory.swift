@@ -1,5 +1,5 @@
 import EventStore
-import LedgerCore
+package import LedgerCore
 import Postgres
 
 /// A job from its first event to its last, for one screen: progress that one actor reports in a row

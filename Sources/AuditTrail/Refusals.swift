@@ -1,5 +1,5 @@
 import EventStore
-import LedgerCore
+package import LedgerCore
 import Postgres
 
 /// Something that the service has refused, as the ledger keeps it.

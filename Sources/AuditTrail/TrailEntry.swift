@@ -1,5 +1,5 @@
 import EventStore
-import LedgerCore
+package import LedgerCore
 import Postgres
 
 /// One thing that was done.

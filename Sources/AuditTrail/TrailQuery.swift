@@ -1,6 +1,6 @@
 import EventStore
-import LedgerCore
-import Postgres
+package import LedgerCore
+package import Postgres
 
 /// What an auditor asks of the read model `audit_log`: conditions that all have to hold, and a
 /// page.

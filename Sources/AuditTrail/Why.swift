@@ -1,5 +1,5 @@
-import EventStore
-import LedgerCore
+package import EventStore
+package import LedgerCore
 import Postgres
 
 /// Why an event came to be, and what came of it.

@@ -1,4 +1,4 @@
-import Foundation
+package import Foundation
 
 /// A process started by ``SpawningThread``, in a process group of its own so that Ctrl-C reaches
 /// only us, and reaped.

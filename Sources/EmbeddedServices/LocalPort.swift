@@ -1,5 +1,5 @@
 import Foundation
-import PrivateFiles
+package import PrivateFiles
 
 /// The TCP port of a service on 127.0.0.1, remembered in a file so that URLs stay true from one
 /// start to the next.

@@ -1,4 +1,4 @@
-import PrivateFiles
+package import PrivateFiles
 
 /// What private servers have in common.
 package enum PrivateServers {

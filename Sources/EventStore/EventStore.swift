@@ -1,5 +1,5 @@
-import LedgerCore
-import Postgres
+package import LedgerCore
+package import Postgres
 
 /// One ledger in one database: append, read, checkpoints, leases.
 package struct EventStore: Sendable {

@@ -1,5 +1,5 @@
 import EventStore
-import LedgerCore
+package import LedgerCore
 import Postgres
 
 extension Feed {

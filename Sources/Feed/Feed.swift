@@ -1,8 +1,8 @@
 import BlockingIO
-import EventStore
-import LedgerCore
-import Logging
-import Redis
+package import EventStore
+package import LedgerCore
+package import Logging
+package import Redis
 
 /// The live feed of one ledger in one process: any number of subscriptions over one connection to
 /// Redis.

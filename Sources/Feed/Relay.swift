@@ -1,9 +1,9 @@
-import EventStore
+package import EventStore
 import Foundation
 import LedgerCore
-import Logging
+package import Logging
 import Postgres
-import Redis
+package import Redis
 
 /// Publishes the log, in order, to Redis: each event to its job's channel, and the head position as
 /// a beat.

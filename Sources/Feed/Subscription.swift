@@ -1,6 +1,6 @@
 import BlockingIO
 import EventStore
-import LedgerCore
+package import LedgerCore
 
 /// Events as they come, from a position on: each once, in order. Made by
 /// ``Feed/subscribe(after:epoch:jobs:types:)``.

@@ -1,4 +1,4 @@
-import Foundation
+public import Foundation
 
 /// An event's id: the idempotency key.
 public typealias EventID = UUID

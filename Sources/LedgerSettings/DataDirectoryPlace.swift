@@ -1,5 +1,5 @@
 import Foundation
-import PrivateFiles
+package import PrivateFiles
 
 /// Where the `env` of a `jobledger up` belongs: in `DIR/place`.
 ///

@@ -1,5 +1,5 @@
 import Foundation
-import LedgerCore
+package import LedgerCore
 
 /// What the environment says.
 ///

@@ -1,5 +1,5 @@
-import Foundation
-import Texts
+package import Foundation
+package import Texts
 
 /// A value that can be read from a column in Postgres's binary format.
 package protocol PostgresDecodable {

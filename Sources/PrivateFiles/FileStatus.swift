@@ -1,4 +1,4 @@
-import Glibc
+package import Glibc
 
 /// Whose a file is to be.
 package struct FileOwner: Sendable, Equatable {

@@ -1,4 +1,4 @@
-import Glibc
+package import Glibc
 
 extension DirectoryHandle {
     /// Who may pass through a private directory, to what is his own below it.

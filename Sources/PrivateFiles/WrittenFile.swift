@@ -1,4 +1,4 @@
-import Glibc
+package import Glibc
 
 /// A file that somebody has named for us to write.
 ///

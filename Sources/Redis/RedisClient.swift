@@ -1,4 +1,4 @@
-import BlockingIO
+package import BlockingIO
 
 /// Keeps one connection to a Redis server and makes a new one when it broke.
 ///

@@ -1,4 +1,4 @@
-import BlockingIO
+package import BlockingIO
 package import Texts
 
 /// The messages of some channels, for as long as the consumer asks.

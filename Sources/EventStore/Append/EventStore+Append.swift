@@ -1,6 +1,6 @@
 import BlockingIO
 import Foundation
-import LedgerCore
+package import LedgerCore
 import Postgres
 
 extension EventStore {

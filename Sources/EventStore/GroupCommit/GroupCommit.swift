@@ -1,4 +1,4 @@
-import LedgerCore
+package import LedgerCore
 import Postgres
 
 /// Commits the requests of concurrent callers together: whatever arrives while one commit is in

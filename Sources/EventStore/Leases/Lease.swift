@@ -1,5 +1,5 @@
-import LedgerCore
-import Postgres
+package import LedgerCore
+package import Postgres
 
 /// The right to be the one at work among several processes that could be: see the table `leases`.
 package struct Lease: Sendable {

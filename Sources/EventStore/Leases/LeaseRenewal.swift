@@ -1,5 +1,5 @@
-import Logging
-import Postgres
+package import Logging
+package import Postgres
 
 extension Lease {
     /// Does work that may take longer than the lease lasts, and renews the lease meanwhile.

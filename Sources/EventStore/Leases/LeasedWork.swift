@@ -1,7 +1,7 @@
 import BlockingIO
 import LedgerCore
-import Logging
-import Postgres
+package import Logging
+package import Postgres
 
 /// Work of which any number of processes are capable and one does at a time: the outer loop of a
 /// relay and of a projector.

@@ -1,4 +1,4 @@
-import Postgres
+package import Postgres
 
 /// The transaction that has locked the log: all appenders wait for it. See `log_holder()`.
 package struct LogLockHolder: Sendable, Equatable {

@@ -1,5 +1,5 @@
-import Logging
-import Postgres
+package import Logging
+package import Postgres
 
 /// Looks who holds the log, says so when it takes long, and ends it where it is told to.
 package struct LogLockWatch: Sendable {

@@ -1,4 +1,4 @@
-import LedgerCore
+package import LedgerCore
 
 /// One file of `migrations/`, in dbmate's format: `-- migrate:up` and then `-- migrate:down`, each
 /// with plain SQL.

@@ -1,4 +1,4 @@
-import LedgerCore
+package import LedgerCore
 import Postgres
 
 /// Brings a ledger's schema to where the migrations say, one runner at a time, each file in a

@@ -1,4 +1,4 @@
-import Postgres
+package import Postgres
 
 /// The ledger's roles lack rights that they had when it was migrated, as after a dump and a restore
 /// on another server.

@@ -1,5 +1,5 @@
-import LedgerCore
-import Postgres
+package import LedgerCore
+package import Postgres
 
 /// The events in a chunk of an ``EventWindow``, one after the other: for who passes them on without
 /// making strings of them.

@@ -1,5 +1,5 @@
-import LedgerCore
-import Postgres
+package import LedgerCore
+package import Postgres
 
 /// Which events to read: always in the log's order.
 package struct EventQuery: Sendable {

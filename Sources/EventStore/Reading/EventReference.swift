@@ -1,4 +1,4 @@
-import LedgerCore
+package import LedgerCore
 
 /// What an event is called.
 package enum EventReference: Sendable, Equatable {

@@ -1,5 +1,5 @@
-import LedgerCore
-import Postgres
+package import LedgerCore
+package import Postgres
 
 /// A stretch of the log, for readers that want all of it and fast: the events of all jobs between
 /// two positions.

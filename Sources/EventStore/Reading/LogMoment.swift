@@ -1,4 +1,4 @@
-import LedgerCore
+package import LedgerCore
 import Postgres
 
 /// A place in the log's past, as people name it: a position, or a time, which names the last

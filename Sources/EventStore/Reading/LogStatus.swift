@@ -1,5 +1,5 @@
-import LedgerCore
-import Postgres
+package import LedgerCore
+package import Postgres
 
 /// Where the log and its relay stand at one moment: what `jobledger status` shows, and what the
 /// service's health and metrics tell.

@@ -1,6 +1,6 @@
 import Crypto
-import LedgerCore
-import Postgres
+package import LedgerCore
+package import Postgres
 
 /// Writes a stretch of the log as a ``LogFile``.
 package struct LogExport: Sendable {

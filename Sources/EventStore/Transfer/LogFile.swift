@@ -1,5 +1,5 @@
 import Foundation
-import LedgerCore
+package import LedgerCore
 
 /// The log as a file: NDJSON, in which every event keeps its place, and its data to the letter.
 ///

@@ -1,7 +1,7 @@
 import BlockingIO
 import Crypto
-import LedgerCore
-import Postgres
+package import LedgerCore
+package import Postgres
 import PrivateFiles
 
 /// Makes a ledger, or the next part of one, of a ``LogFile``: the same positions, versions, ids and

@@ -1,5 +1,5 @@
 import Foundation
-import LedgerCore
+package import LedgerCore
 
 /// A folder to begin a projection with: it works as it is, and is there to be changed.
 package struct NewProjection: Sendable {

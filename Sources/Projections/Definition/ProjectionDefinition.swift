@@ -1,6 +1,6 @@
 import Crypto
 import Foundation
-import LedgerCore
+package import LedgerCore
 
 /// A read model as a folder of SQL: what `projections/NAME/` holds.
 package struct ProjectionDefinition: Sendable, Equatable {

@@ -1,6 +1,6 @@
 import EventStore
-import Foundation
-import LedgerCore
+package import Foundation
+package import LedgerCore
 import Postgres
 
 /// An event that a definition cannot fold.

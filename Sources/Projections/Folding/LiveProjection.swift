@@ -1,6 +1,6 @@
 import EventStore
-import LedgerCore
-import Postgres
+package import LedgerCore
+package import Postgres
 
 /// The steps of a live projection, each in one transaction with the checkpoint: what was folded and
 /// how far are never apart.

@@ -1,6 +1,6 @@
-import Foundation
-import LedgerCore
-import Postgres
+package import Foundation
+package import LedgerCore
+package import Postgres
 
 /// A projection's row in the ledger.
 package struct ProjectionState: Sendable, Equatable {

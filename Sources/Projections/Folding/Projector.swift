@@ -1,7 +1,7 @@
-import EventStore
+package import EventStore
 import Foundation
 import LedgerCore
-import Logging
+package import Logging
 import Postgres
 
 /// Keeps one projection up to date, for as long as its task runs.

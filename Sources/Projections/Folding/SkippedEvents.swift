@@ -1,7 +1,7 @@
 import EventStore
-import Foundation
-import LedgerCore
-import Postgres
+package import Foundation
+package import LedgerCore
+package import Postgres
 
 /// What to do about an event that has stopped a projection: try it again, or leave it out.
 package enum SkippedEvents {

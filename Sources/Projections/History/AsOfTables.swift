@@ -1,6 +1,6 @@
 import EventStore
-import LedgerCore
-import Postgres
+package import LedgerCore
+package import Postgres
 
 /// A whole read model as of a past position, in a schema of its own: for queries over the past, or
 /// to compare two moments by SQL.

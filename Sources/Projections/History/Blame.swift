@@ -1,6 +1,6 @@
 import EventStore
-import LedgerCore
-import Postgres
+package import LedgerCore
+package import Postgres
 
 /// Says for each column of a job's row which event gave it the value it has.
 ///

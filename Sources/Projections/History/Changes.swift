@@ -1,6 +1,6 @@
 import EventStore
-import LedgerCore
-import Postgres
+package import LedgerCore
+package import Postgres
 
 /// What became of `batch_jobs` between two positions: the jobs whose rows changed, and the events
 /// that changed them.

@@ -1,5 +1,5 @@
-import EventStore
-import LedgerCore
+package import EventStore
+package import LedgerCore
 import Postgres
 
 /// Reads of `batch_jobs`, now and as of a past position.

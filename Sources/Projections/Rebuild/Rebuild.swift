@@ -1,7 +1,7 @@
 import BlockingIO
 import EventStore
-import LedgerCore
-import Postgres
+package import LedgerCore
+package import Postgres
 
 /// Replays the log into fresh tables beside those in use, and then puts them in their place.
 ///

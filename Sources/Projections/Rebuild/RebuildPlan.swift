@@ -1,6 +1,6 @@
 import EventStore
-import LedgerCore
-import Postgres
+package import LedgerCore
+package import Postgres
 
 /// What a rebuild would do, before it is begun.
 package struct RebuildPlan: Sendable {

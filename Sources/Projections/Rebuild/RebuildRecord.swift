@@ -1,7 +1,7 @@
 import EventStore
-import Foundation
-import LedgerCore
-import Postgres
+package import Foundation
+package import LedgerCore
+package import Postgres
 
 /// A rebuild's row, and the schema of its tables: made together, moved on together, gone together.
 struct RebuildRecord: Sendable {

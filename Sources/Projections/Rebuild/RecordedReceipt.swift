@@ -1,5 +1,5 @@
-import LedgerCore
-import Postgres
+package import LedgerCore
+package import Postgres
 
 /// A row of the ledger's receipts: what a rebuild or a verification proved, when, and by whom.
 package struct RecordedReceipt: Sendable {

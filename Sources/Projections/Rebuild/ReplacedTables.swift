@@ -1,5 +1,5 @@
-import LedgerCore
-import Postgres
+package import LedgerCore
+package import Postgres
 
 /// The tables that the last rebuild of a projection replaced, kept as they were.
 package enum ReplacedTables {

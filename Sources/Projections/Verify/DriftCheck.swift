@@ -1,6 +1,6 @@
-import EventStore
-import LedgerCore
-import Logging
+package import EventStore
+package import LedgerCore
+package import Logging
 import Postgres
 
 /// Keeps refolding a sample of jobs in production and compares them with the tables in use: an

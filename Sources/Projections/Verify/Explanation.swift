@@ -1,6 +1,6 @@
 import EventStore
-import Foundation
-import LedgerCore
+package import Foundation
+package import LedgerCore
 import Postgres
 
 /// What the log says of a row in which the tables in use differ from their refold.

@@ -1,6 +1,6 @@
 import EventStore
-import LedgerCore
-import Postgres
+package import LedgerCore
+package import Postgres
 
 /// Refolds a projection up to where it stands and compares.
 ///

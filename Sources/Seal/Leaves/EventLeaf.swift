@@ -1,6 +1,6 @@
 import Foundation
-import LedgerCore
-import TransparencyLog
+package import LedgerCore
+package import TransparencyLog
 
 /// An event as a leaf of the Merkle tree: the canonical encoding of docs/audit.md.
 ///

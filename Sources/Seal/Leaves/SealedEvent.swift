@@ -1,6 +1,6 @@
 import EventStore
 import Foundation
-import LedgerCore
+package import LedgerCore
 import Postgres
 import TransparencyLog
 

@@ -1,5 +1,5 @@
 import LedgerCore
-import TransparencyLog
+package import TransparencyLog
 
 /// That an event is in the log, at its position and as it says: a C2SP tlog-proof whose extra data
 /// are the event.

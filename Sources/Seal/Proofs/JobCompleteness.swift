@@ -1,7 +1,7 @@
-import EventStore
-import LedgerCore
+package import EventStore
+package import LedgerCore
 import Postgres
-import TransparencyLog
+package import TransparencyLog
 
 /// Shows that a job's events, and no others, are the job's: that the tables are what was sealed,
 /// all of them, and which of them name the job.

@@ -1,4 +1,4 @@
-import LedgerCore
+package import LedgerCore
 import TransparencyLog
 
 /// What the proofs of a job's events say about the job as a whole.

@@ -1,7 +1,7 @@
-import EventStore
-import LedgerCore
+package import EventStore
+package import LedgerCore
 import Postgres
-import TransparencyLog
+package import TransparencyLog
 
 /// What the seal can show of a ledger: checkpoints, tiles, entries and proofs, out of its tables.
 package struct SealProofs: SealedLog {

@@ -1,7 +1,7 @@
 import Foundation
-import LedgerCore
+package import LedgerCore
 import PrivateFiles
-import TransparencyLog
+package import TransparencyLog
 
 /// Keys in files: the sealer's, which nobody else may read, and those of who checks.
 package enum KeyFile {

@@ -1,6 +1,6 @@
 import Foundation
-import LedgerCore
-import Logging
+package import LedgerCore
+package import Logging
 import TransparencyLog
 
 /// The key of a ledger that makes its own, in one file: each epoch has a key of its own, named

@@ -1,7 +1,7 @@
 import EventStore
-import LedgerCore
-import Postgres
-import TransparencyLog
+package import LedgerCore
+package import Postgres
+package import TransparencyLog
 
 /// What the ledger keeps of its seal: how far the tree has grown, its right edge, and the last
 /// checkpoint.

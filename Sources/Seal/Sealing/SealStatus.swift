@@ -1,5 +1,5 @@
-import LedgerCore
-import Postgres
+package import LedgerCore
+package import Postgres
 import TransparencyLog
 
 /// How far the log is sealed, for who only wants to look.

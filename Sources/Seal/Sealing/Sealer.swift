@@ -1,9 +1,9 @@
 import EventStore
 import Foundation
-import LedgerCore
-import Logging
+package import LedgerCore
+package import Logging
 import Postgres
-import TransparencyLog
+package import TransparencyLog
 
 /// Seals the log: lets the Merkle tree grow over what was appended, and signs its head.
 ///

@@ -1,7 +1,7 @@
 import Foundation
 import LedgerCore
 import PrivateFiles
-import TransparencyLog
+package import TransparencyLog
 
 /// A checkpoint and tiles in files, laid out as C2SP's tlog-tiles says: `checkpoint`,
 /// `tile/0/x001/234` and so on.

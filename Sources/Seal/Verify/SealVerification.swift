@@ -1,7 +1,7 @@
-import EventStore
-import LedgerCore
+package import EventStore
+package import LedgerCore
 import Postgres
-import TransparencyLog
+package import TransparencyLog
 
 /// Recomputes the seal from the events, and names each that is not what was sealed.
 ///
