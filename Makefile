@@ -13,11 +13,12 @@ UP_ARGS ?=
 BENCH_ARGS ?=
 BENCH_OUT ?= bench/results/$(shell date -u +%Y-%m-%d)$(addprefix -,$(filter growth memory,$(BENCH_ARGS))).json
 # Every test target of Package.swift, the quick ones first.
-MODULES := TextsTests DiagnosticsTests LedgerCoreTests TransparencyLogTests BacktestTests BlockingIOTests PrivateFilesTests \
-	PostgresTests RedisTests LedgerSettingsTests EmbeddedServicesTests EventStoreTests ProjectionsTests FeedTests \
-	SealTests AuditTrailTests LedgerClientTests LedgerServerTests EndToEndTests
+MODULES := TextsTests DiagnosticsTests LedgerCoreTests TransparencyLogTests BacktestTests BlockingIOTests \
+	PrivateFilesTests PostgresTests RedisTests LedgerSettingsTests EmbeddedServicesTests EventStoreTests \
+	ProjectionsTests FeedTests SealTests AuditTrailTests LedgerClientTests LedgerServerTests EndToEndTests
 # What shares memory between threads.
-THREAD_MODULES ?= BlockingIOTests PostgresTests RedisTests EventStoreTests ProjectionsTests FeedTests SealTests LedgerServerTests
+THREAD_MODULES ?= BlockingIOTests PostgresTests RedisTests EventStoreTests ProjectionsTests FeedTests SealTests \
+	LedgerServerTests
 THREAD := --sanitize=thread --scratch-path .build-thread
 # ThreadSanitizer makes a program ten times slower: tests with a limit of seconds would fail. Tests
 # of what the database does by itself share no memory.
