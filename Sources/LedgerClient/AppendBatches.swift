@@ -34,7 +34,7 @@ public actor AppendBatches {
     ///
     /// A caller who is cancelled while the event waits has written nothing. One who is cancelled
     /// later may have: to find out, send it again with the same id.
-    /// - Throws: ``Refusal``, ``LedgerClientError``, `CancellationError`.
+    /// - Throws: ``/LedgerCore/Refusal``, ``LedgerClientError``, `CancellationError`.
     @discardableResult
     public func append(_ event: NewEvent, to job: JobID, expectedVersion: Int32? = nil) async throws -> Appended {
         try event.checkTexts()

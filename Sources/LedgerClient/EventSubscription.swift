@@ -15,8 +15,13 @@ extension LedgerClient {
         EventSubscription(client: self, path: "/v1/jobs/\(Self.encoded(job))/events?", after: after, types: types)
     }
 
-    /// - Parameter jobs: only these, at most 1,000, and the sequence ends when all of them have;
-    ///   `nil` for all jobs, without an end.
+    /// Events of several jobs, or of all, as they come: each once, in order, over any number of
+    /// connections.
+    /// - Parameters:
+    ///   - after: the last position that was seen; 0 for all there are.
+    ///   - jobs: only these, at most 1,000; the sequence ends when all of them have ended. `nil`
+    ///     for all jobs, without an end.
+    ///   - types: only these.
     public func subscribe(after: Position = 0, jobs: Set<JobID>? = nil, types: Set<EventType>? = nil)
         -> EventSubscription
     {

@@ -8,7 +8,7 @@ extension LedgerClient {
     /// Appends one event.
     /// - Returns: where it stands; `isDuplicate` where it stood there before, be it from an earlier
     ///   attempt of this very call.
-    /// - Throws: ``Refusal``, ``LedgerClientError``.
+    /// - Throws: ``/LedgerCore/Refusal``, ``LedgerClientError``.
     @discardableResult
     public func append(_ event: NewEvent, to job: JobID, expectedVersion: Int32? = nil) async throws -> Appended {
         try await append([event], to: job, expectedVersion: expectedVersion)[0]

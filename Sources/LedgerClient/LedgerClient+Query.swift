@@ -6,10 +6,12 @@ import NIOHTTP1
 extension LedgerClient {
     /// A job's row, and as JSON all of it: `variables`, `strategy`, `assignments_preview` and
     /// `results` too; `nil` where there is no such job.
-    /// - Parameter minPosition: waits until the row says what was appended up to there: give the
-    ///   position that an append was answered to read your own write.
-    ///   ``LedgerClientError/Kind/unavailable`` where that takes longer than the client's
-    ///   `retryTimeout`.
+    /// - Parameters:
+    ///   - id: the job's.
+    ///   - minPosition: waits until the row says what was appended up to there: give the position
+    ///     that an append was answered to read your own write.
+    ///     ``LedgerClientError/Kind/unavailable`` where that takes longer than the client's
+    ///     ``LedgerClient/retryTimeout``.
     public func job(_ id: JobID, minPosition: Position? = nil) async throws -> (job: Job, json: [UInt8])? {
         try await row("/v1/jobs/\(Self.encoded(id))\(minPosition.map { "?min_position=\($0)" } ?? "")")
     }

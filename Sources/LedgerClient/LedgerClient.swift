@@ -26,6 +26,8 @@ public struct LedgerClient: Sendable {
     ///   - url: where the service is, without `/v1`: `https://ledger.example`.
     ///   - token: made by `jobledger token create`; `nil` for a service that asks for none.
     ///   - http: the client whose connections are used; it is not shut down here.
+    ///   - retryTimeout: how long a call goes on trying while the service cannot answer.
+    ///   - timeLimit: how long one attempt may take.
     public init(
         url: String, token: String?, http: HTTPClient = .shared, retryTimeout: Duration = .seconds(30),
         timeLimit: Duration = .seconds(30)

@@ -1,6 +1,7 @@
 import AsyncHTTPClient
 
-/// Why a call came to nothing, where it was not the ledger that refused it: that is a ``Refusal``.
+/// Why a call came to nothing, where it was not the ledger that refused it: that is a
+/// ``/LedgerCore/Refusal``.
 public struct LedgerClientError: Error, Sendable, Equatable, CustomStringConvertible {
     public enum Kind: Sendable, Equatable {
         /// The client was made with something that cannot work.
@@ -14,7 +15,7 @@ public struct LedgerClientError: Error, Sendable, Equatable, CustomStringConvert
         case unauthorized
         /// The position is beyond the log's end: the ledger was restored, or is another one.
         case anotherLedger
-        /// The history is not the one that was seen before: see ``Witness``.
+        /// The history is not the one that was seen before: see ``/TransparencyLog/Witness``.
         case historyRewritten
         /// The service answered something else: its problem's code, such as `invalid_request`.
         case refused(code: String)

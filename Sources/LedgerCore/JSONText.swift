@@ -79,7 +79,9 @@ public enum JSONText {
     ///
     /// They are cut out by their brackets and strings; whether each is JSON, whoever reads it finds
     /// out. So what is wrong with one of them, such as a `NaN`, takes nothing from the others.
-    /// - Parameter most: where there are more, one more is given and the rest is not looked at.
+    /// - Parameters:
+    ///   - bytes: the text of the array.
+    ///   - most: where there are more, one more is given and the rest is not looked at.
     /// - Throws: where brackets and strings do not tell any more where an element ends.
     public static func elements(of bytes: ArraySlice<UInt8>, most: Int = .max - 1) throws(SyntaxError) -> [ArraySlice<
         UInt8

@@ -2,7 +2,7 @@
 ///
 /// It is a plain number, so that SQL, JSON and arithmetic need no words for it. What keeps that
 /// arithmetic from overflowing is where positions come from: whatever reads one from outside lets
-/// none pass beyond ``positions``, and the sum and the difference of any two of those exist. See
+/// none pass beyond `positions`, and the sum and the difference of any two of those exist. See
 /// docs/decisions/0016-numbers-from-outside.md.
 public typealias Position = Int64
 

@@ -12,7 +12,9 @@ public struct CompactRange: Sendable, Equatable {
     }
 
     /// The edge of a tree of `size` leaves.
-    /// - Parameter bytes: what ``bytes`` was. `nil` where it does not fit the size.
+    /// - Parameters:
+    ///   - size: the number of leaves.
+    ///   - bytes: what ``bytes`` was. `nil` where it does not fit the size.
     public init?(size: Int64, bytes: [UInt8]) {
         guard (0...TreeHead.largestSize).contains(size), let hashes = MerkleHash.list(bytes) else { return nil }
         var rest = hashes[...]
@@ -40,7 +42,9 @@ public struct CompactRange: Sendable, Equatable {
     }
 
     /// Adds a leaf.
-    /// - Parameter filled: gets each tile that is full now.
+    /// - Parameters:
+    ///   - leaf: the hash of the leaf.
+    ///   - filled: gets each tile that is full now.
     public mutating func append(_ leaf: MerkleHash, filled: (Tile, [MerkleHash]) -> Void = { _, _ in }) {
         size += 1
         var (hash, level) = (leaf, 0)

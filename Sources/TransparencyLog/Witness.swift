@@ -27,8 +27,10 @@ public actor Witness {
     /// The last checkpoint that this witness has let pass.
     private var seen: SignedCheckpoint?
 
-    /// - Parameter key: who must have signed; `nil` takes the log's word for it, and still knows
-    ///   its history again.
+    /// - Parameters:
+    ///   - key: who must have signed; `nil` takes the log's word for it, and still knows its
+    ///     history again.
+    ///   - memory: where the witness keeps the last checkpoint it has seen.
     public init(key: VerifierKey?, memory: any WitnessMemory) {
         self.key = key
         self.memory = memory
