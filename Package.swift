@@ -40,7 +40,6 @@ func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 
 let package = Package(
     name: "jobledger",
-    platforms: [.macOS(.v15)],
     products: [
         .executable(name: "jobledger", targets: ["jobledger"]),
         .executable(name: "backtest-demo", targets: ["backtest-demo"]),

@@ -1,8 +1,4 @@
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
+import Glibc
 
 /// A text that is the bytes of its UTF-8, as it is to Postgres, to Redis and to whoever signs.
 ///

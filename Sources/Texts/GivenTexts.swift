@@ -1,8 +1,4 @@
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
+import Glibc
 
 /// What whoever starts a program gives it, as texts. Swift's own `CommandLine` and Foundation's
 /// environment put U+FFFD in the place of bytes that are none: two names would become one, and be
