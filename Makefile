@@ -108,6 +108,10 @@ bench: deps ## measure against raw COPY and plain INSERT; results in bench/resul
 up: deps build ## run the ledger with its own Postgres and Redis, until Ctrl-C
 	exec $(BIN)/jobledger up $(UP_ARGS)
 
+.PHONY: schema
+schema: deps ## write schema.sql anew: the definitions of a fresh ledger, which the migrations come to
+	scripts/schema
+
 .PHONY: format
 format: ## format the Swift code in place
 	swift format format --in-place --parallel --recursive $(FORMATTED)

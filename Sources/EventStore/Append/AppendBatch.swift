@@ -91,7 +91,7 @@ struct AppendBatch: Sendable {
         return PostgresStatement(
             """
             SELECT batch.first_position, batch.versions, event.position, event.version, event.duplicate, event.code, event.message
-              FROM \(takesFastWay ? "append_one_each" : "append_batch")($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS batch
+              FROM \(takesFastWay ? "append_to_distinct_jobs" : "append_batch")($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS batch
               LEFT JOIN LATERAL unnest(batch.answers) AS event ON true
             """,
             [

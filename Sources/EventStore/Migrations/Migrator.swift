@@ -102,10 +102,7 @@ package struct Migrator: Sendable {
         {
             let version = try row.decode("version", as: ExactText.self)
             guard let file = files.first(where: { $0.version == version }) else {
-                throw Failure(
-                    description:
-                        "migration \(version) is applied, but this program does not have it: the database is newer. Use a newer jobledger."
-                )
+                throw unknown(version)
             }
             // dbmate leaves no hash.
             if let checksum = try row.decode("checksum", as: String?.self) {
@@ -123,6 +120,22 @@ package struct Migrator: Sendable {
             applied.insert(version)
         }
         return applied
+    }
+
+    /// Migrations only append, so a version that is missing among them is of a newer program, or of one from before the first release.
+    private func unknown(_ version: ExactText) -> Failure {
+        guard let newest = files.last?.version, version < newest else {
+            return Failure(
+                description:
+                    "migration \(version) is applied, but this program does not have it: the database is newer. Use a newer jobledger."
+            )
+        }
+        return Failure(
+            description: """
+                migration \(version) is applied, but this program does not have it: the ledger was made by a development version, \
+                and cannot be upgraded. Write its log to a file with that program (jobledger export), migrate a new ledger \
+                (JOBLEDGER_SCHEMA) with this one, and read the file into it (jobledger import)
+                """)
     }
 
     /// Waits until no other runner is at work, for as long as each gets on.

@@ -8,10 +8,7 @@ extension LogFile {
     static func copy(from: Position, to: Position) -> String {
         """
         COPY (
-          SELECT '{"position":' || position || ',"event_id":"' || event_id || '","category":' || to_json(category) || ',"stream_id":' || to_json(stream_id::text)
-                   || ',"version":' || version || ',"type":' || to_json(type::text)
-                   || ',"occurred_at":' || coalesce(to_json(occurred_at)::text, 'null') || ',"recorded_at":' || to_json(recorded_at)
-                   || ',"data":' || to_json(data::text) || ',"metadata":' || to_json(metadata::text) || '}'
+          SELECT exported_line(events)
             FROM events
            WHERE position BETWEEN \(from) AND \(to)
            ORDER BY position

@@ -38,7 +38,7 @@ import Testing
                 #"SELECT position FROM append(ARRAY['job'], ARRAY['progress'], ARRAY['{"completed":1}'])"#,
                 #"SELECT position FROM append(ARRAY['job', 'job'], ARRAY['progress', 'progress'], ARRAY['{"completed":1}', '{"completed":2}'])"#,
                 #"""
-                SELECT first_position FROM append_one_each(
+                SELECT first_position FROM append_to_distinct_jobs(
                     ARRAY['b', 'c'], ARRAY['queued', 'queued'], ARRAY['{"name":"b"}', '{"name":"c"}'], null, null,
                     ARRAY[gen_random_uuid(), gen_random_uuid()], null, null)
                 """#,

@@ -13,8 +13,8 @@ import Testing
             "event_position_countable"
         ),
         ("(2, gen_random_uuid(), 'a', 0, 'truncated', '{}', now(), 0, null)", "event_version_positive"),
-        ("(2, gen_random_uuid(), '', 1, 'queued', '{}', now(), 0, null)", "stream_name_length"),
-        ("(2, gen_random_uuid(), repeat('a', 256), 1, 'queued', '{}', now(), 0, null)", "stream_name_length"),
+        ("(2, gen_random_uuid(), '', 1, 'queued', '{}', now(), 0, null)", "stream_name_form"),
+        ("(2, gen_random_uuid(), repeat('a', 256), 1, 'queued', '{}', now(), 0, null)", "stream_name_form"),
         ("(2, gen_random_uuid(), 'a', 2, 'paused', '{}', now(), 0, null)", "event_type_known"),
         ("(2, gen_random_uuid(), 'a', 1, 'queued', '{}', now(), -1, null)", "run_count_not_negative"),
         ("(2, gen_random_uuid(), 'a', 2, 'progress', '{}', now(), 0, -1)", "run_count_not_negative"),

@@ -139,7 +139,7 @@ import Testing
                 "SELECT take_lease('relay', 'me', '1 s')", "SELECT advance_checkpoint('relay', 0, 1)",
                 "SELECT swap_tables('x', '{y}', 'z')",
                 "CREATE TABLE mine (id integer)", "DROP TABLE events", "ALTER TABLE events DISABLE TRIGGER ALL",
-                "SELECT take_serialiser()", "SELECT bound_dawdling()",
+                "SELECT lock_log()", "SELECT last_event()",
             ]
             for sql in forbidden {
                 let error = await #expect(throws: PostgresError.self, "\(sql)") { try await connection.query(sql) }

@@ -45,7 +45,7 @@ import Testing
                 -> [Int32]
             {
                 try await connection.query(
-                    "SELECT (append_one_each($1, $2, $3, $4, null, $5, null, $6)).versions",
+                    "SELECT (append_to_distinct_jobs($1, $2, $3, $4, null, $5, null, $6)).versions",
                     types.indices.map { "job-\($0)" },
                     types, data,
                     metadata, types.map { _ in UUID() }, known
@@ -219,7 +219,7 @@ private struct RandomBatch: CustomStringConvertible {
         }
         return try await connection.query(
             """
-            SELECT e.answer FROM append_one_each($1, $2, $3, $4, $5, $6, $7, $8) AS batch, LATERAL (
+            SELECT e.answer FROM append_to_distinct_jobs($1, $2, $3, $4, $5, $6, $7, $8) AS batch, LATERAL (
               SELECT ordinal, \(Self.answer) AS answer FROM unnest(batch.answers)
                UNION ALL
               SELECT ordinal, concat_ws('|', ordinal, batch.first_position + ordinal - 1, version, id, false)
@@ -246,10 +246,11 @@ private struct RandomBatch: CustomStringConvertible {
                 """, events.map(\.job), events.map(\.type), events.map(\.data), events.map(\.metadata),
                 events.map(\.occurredAt),
                 events.map(\.expectedVersion))
-            try await connection.query("SELECT begin_numbering()")
-            return try await connection.query(
+            // As append_batch() does it for the time of its call.
+            try await connection.query("SELECT lock_log(), set_config('jobledger.appending', 'on', true)")
+            let answers: [String] = try await connection.query(
                 """
-                SELECT \(Self.answer) FROM append_each($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ORDER BY ordinal
+                SELECT \(Self.answer) FROM append_one_by_one($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ORDER BY ordinal
                 """, events.map(\.job), events.map(\.type), events.map(\.data), events.map(\.metadata),
                 events.map(\.expectedVersion),
                 events.map(\.id), events.map(\.occurredAt), requests,
@@ -258,6 +259,8 @@ private struct RandomBatch: CustomStringConvertible {
                 try findings.map { try $0.decode("total", as: Int32?.self) },
                 try findings.map { try $0.decode("completed", as: Int32?.self) }
             ).map { try $0.decode(0) }
+            try await connection.query("SELECT set_config('jobledger.appending', 'off', true)")
+            return answers
         }
     }
 }

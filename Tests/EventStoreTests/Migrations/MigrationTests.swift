@@ -66,10 +66,24 @@ import Testing
             }
             #expect(error?.description.contains("002_two.sql was edited") == true)
         }
-        let older = await #expect(throws: Migrator.Failure.self) {
-            _ = try await Self.migrator([files[0]], name: name).up()
+    }
+
+    /// A ledger with a migration that the program does not have is left alone, and the error says what to do.
+    @Test(arguments: [("001", "export"), ("003", "Use a newer jobledger")])
+    func anUnknownVersionIsNamed(_ applied: String, _ advice: String) async throws {
+        let name = Self.freshName()
+        _ = try await Self.migrator([try Self.file("\(applied)_a.sql", "CREATE TABLE a ();")], name: name).up()
+        let known = [try Self.file("002_b.sql", "CREATE TABLE b ();")]
+        for action in [
+            { (m: Migrator) in _ = try await m.up() }, { _ = try await $0.down() }, { _ = try await $0.status() },
+        ] {
+            let error = await #expect(throws: Migrator.Failure.self) {
+                try await action(try await Self.migrator(known, name: name))
+            }
+            #expect(
+                error?.description.contains(applied) == true && error?.description.contains(advice) == true,
+                "\(String(describing: error))")
         }
-        #expect(older?.description.contains("002") == true)
     }
 
     @Test func aFailingFileLeavesNothingOfItself() async throws {

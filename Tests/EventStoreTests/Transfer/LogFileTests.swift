@@ -240,7 +240,7 @@ import Testing
                 try await connection.execute(
                     script: "ALTER TABLE events DISABLE TRIGGER ALL; UPDATE events SET recorded_at = '\(moment)'")
             }
-            #expect(error?.message.contains("events_recorded_at_in_years") == true, "\(String(describing: error))")
+            #expect(error?.message.contains("event_time_in_years") == true, "\(String(describing: error))")
             await connection.close()
         }
     }

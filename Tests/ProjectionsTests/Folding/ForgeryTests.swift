@@ -219,7 +219,7 @@ import Testing
                 "DROP TABLE counts",
                 "ALTER TABLE counts SET SCHEMA \"\(mine)\"",
                 "CREATE TABLE theirs (id text REFERENCES counts ON DELETE CASCADE)",
-                "SELECT take_over('other', null)",
+                "SELECT take_ownership('other', null)",
             ] { try await Self.refused(eve, sql) }
             // Beside the ledger a projector makes what it likes. The ledger does not take it over.
             let table = "CREATE TABLE tally (id text PRIMARY KEY, count bigint NOT NULL)"

@@ -1,23 +1,13 @@
--- What a dump leaves behind. Roles belong to the server, so a ledger that was restored on another one has lost them, and with them what was
--- granted to them, the policies for them, and its owner. The ledger remembers what that was, and gives it back: `jobledger migrate` has it do so.
+-- What a dump leaves behind. Roles belong to the server, so a ledger that was restored on another
+-- server has lost them, with all grants to them, the policies for them, and its owner. The ledger
+-- remembers what that was, and `jobledger migrate` has it restore them.
 
 -- migrate:up
 
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
--- Texts of another encoding would be refused one by one, each when it comes.
-DO $$
-BEGIN
-  IF getdatabaseencoding() <> 'UTF8' THEN
-    RAISE EXCEPTION 'the database % has the encoding %, and a ledger needs UTF8', current_database(), getdatabaseencoding()
-      USING ERRCODE = 'object_not_in_prerequisite_state',
-            HINT = 'It cannot be changed. Make another: CREATE DATABASE name ENCODING ''UTF8'' LOCALE ''C.UTF-8'' TEMPLATE template0';
-  END IF;
-END
-$$;
-
--- Each row is a right as GRANT has it: `what` ON `object` TO `role`. `OWNER` is who owns it, `MEMBER` who has the rights of another role, and a
--- policy stands whole in `what`, with no role.
+-- Each row is a right as GRANT has it: `what` ON `object` TO `role`. OWNER is who owns the object,
+-- MEMBER who has the rights of another role. A policy stands in `what` as a whole, without a role.
 CREATE TABLE rights (
   object text NOT NULL,
   what   text NOT NULL,
@@ -26,15 +16,18 @@ CREATE TABLE rights (
   CONSTRAINT rights_pkey PRIMARY KEY (object, what, role)
 );
 
--- A superuser runs these, and a projector may make functions in this schema: so each call finds its arguments' own types in pg_catalog, or names it.
-
--- The rights of this ledger's roles, and what belongs to them, as the catalogs have it.
+-- The rights of this ledger's roles, and what they own, as the catalogs have it.
 CREATE FUNCTION rights_in_force() RETURNS SETOF rights
 LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
   WITH home AS (SELECT oid, nspname, nspowner, nspacl FROM pg_namespace WHERE nspname = current_schema()),
-  own AS (SELECT r.oid, r.rolname::text AS name FROM pg_roles AS r, home WHERE starts_with(r.rolname::text, home.nspname::text || '_')),
+  own AS (SELECT r.oid, r.rolname::text AS name
+            FROM pg_roles AS r, home
+           -- By name: other ledgers, and users, have names that begin like this one's.
+           WHERE r.rolname::text IN (SELECT home.nspname::text || '_' || part FROM pg_catalog.unnest(
+                   '{owner,appender,reader,subscriber,relay,projector,sealer,auditor}'::text[]) AS part)),
   thing AS (
-    SELECT 'SCHEMA ' || quote_ident(nspname::text) AS object, nspowner AS owner, nspacl AS acl, null::name AS attribute FROM home
+    SELECT 'SCHEMA ' || quote_ident(nspname::text) AS object, nspowner AS owner, nspacl AS acl, null::name AS attribute
+        FROM home
     UNION ALL
     SELECT 'TABLE ' || quote_ident(c.relname::text), c.relowner, c.relacl, null FROM pg_class AS c, home
      WHERE c.relnamespace = home.oid AND c.relkind IN ('r', 'v')
@@ -43,7 +36,8 @@ LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
       FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid, home
      WHERE c.relnamespace = home.oid AND c.relkind IN ('r', 'v') AND a.attacl IS NOT NULL
     UNION ALL
-    SELECT 'FUNCTION ' || p.oid::regprocedure::text, p.proowner, p.proacl, null FROM pg_proc AS p, home WHERE p.pronamespace = home.oid
+    SELECT 'FUNCTION ' || p.oid::regprocedure::text, p.proowner, p.proacl, null FROM pg_proc AS p, home
+        WHERE p.pronamespace = home.oid
     UNION ALL
     -- Domains and composite types; the row types of tables go with their tables.
     SELECT CASE WHEN t.typtype = 'd' THEN 'DOMAIN ' ELSE 'TYPE ' END || t.oid::regtype::text, t.typowner, null, null
@@ -52,20 +46,24 @@ LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
   )
   SELECT DISTINCT thing.object, 'OWNER', own.name FROM thing JOIN own ON own.oid = thing.owner
   UNION ALL
-  SELECT DISTINCT thing.object, a.privilege_type || coalesce(' (' || quote_ident(thing.attribute::text) || ')', ''), own.name
+  SELECT DISTINCT thing.object, a.privilege_type || coalesce(' (' || quote_ident(thing.attribute::text) || ')', ''),
+      own.name
     FROM thing, aclexplode(thing.acl) AS a JOIN own ON own.oid = a.grantee WHERE a.grantee <> thing.owner
   UNION ALL
   SELECT DISTINCT 'ROLE ' || quote_ident(granted.name), 'MEMBER', own.name
     FROM pg_auth_members AS m JOIN own ON own.oid = m.member JOIN own AS granted ON granted.oid = m.roleid
   UNION ALL
   SELECT 'TABLE ' || quote_ident(p.tablename::text),
-         pg_catalog.concat('POLICY ', quote_ident(p.policyname::text), ' ON ', quote_ident(p.tablename::text), ' AS ', p.permissive, ' FOR ', p.cmd, ' TO ',
-                (SELECT string_agg(CASE r WHEN 'public' THEN 'PUBLIC' ELSE quote_ident(r::text) END, ', ') FROM pg_catalog.unnest(p.roles) AS r),
+         pg_catalog.concat('POLICY ', quote_ident(p.policyname::text), ' ON ', quote_ident(p.tablename::text), ' AS ',
+           p.permissive, ' FOR ', p.cmd, ' TO ',
+                (SELECT string_agg(CASE r WHEN 'public' THEN 'PUBLIC' ELSE quote_ident(r::text) END, ', ')
+                  FROM pg_catalog.unnest(p.roles) AS r),
                 ' USING (' || p.qual || ')', ' WITH CHECK (' || p.with_check || ')'), ''
     FROM pg_policies AS p, home WHERE p.schemaname = home.nspname
 $$;
 
--- Keeps in mind what the rights are after the migration of this version. A runner of migrations calls it behind each, in the same transaction.
+-- Remembers the rights as they are after the migration of this version. A runner of migrations
+-- calls it after each, in the same transaction.
 CREATE FUNCTION remember_rights(of_version text) RETURNS void
 LANGUAGE sql SET search_path FROM CURRENT AS $$
   DELETE FROM rights;
@@ -73,8 +71,8 @@ LANGUAGE sql SET search_path FROM CURRENT AS $$
   INSERT INTO rights (object, what, role) VALUES ('VERSION', of_version, '');
 $$;
 
--- What should be there: what is remembered, of the things that still exist; and the projector owns the read models that came since, and readers
--- read them. Those are tables that nobody but a projector made: what is remembered as the owner's stays the owner's, whoever calls it a read model.
+-- What should be there: what is remembered of objects that still exist, and the rights to read
+-- models, which came later.
 CREATE FUNCTION rights_wanted() RETURNS SETOF rights
 LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
   SELECT r.object, r.what, r.role FROM rights AS r
@@ -87,35 +85,41 @@ LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
            ELSE true
          END
   UNION
-  SELECT model.object, wanted.what, current_schema()::text || wanted.role
-    FROM (SELECT 'TABLE ' || quote_ident(t.name) AS object FROM projections, pg_catalog.unnest(tables) AS t (name) WHERE to_regclass(quote_ident(t.name)) IS NOT NULL)
-           AS model,
-         (VALUES ('OWNER', '_projector'), ('SELECT', '_reader')) AS wanted (what, role)
-   WHERE NOT EXISTS (SELECT FROM rights AS r WHERE r.object = model.object AND r.what = 'OWNER' AND r.role <> current_schema()::text || '_projector')
+  SELECT 'TABLE ' || quote_ident(model.name), wanted.what, current_schema()::text || wanted.role
+    FROM read_models AS model,
+         (VALUES ('OWNER', '_owner'), ('SELECT', '_reader'), ('SELECT', '_projector'), ('INSERT', '_projector'),
+           ('UPDATE', '_projector'), ('DELETE', '_projector'), ('TRUNCATE', '_projector')) AS wanted (what, role)
+   WHERE EXISTS (SELECT FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relname = model.name
+       AND relkind = 'r')
 $$;
 
--- What is missing, in words; no row where nothing is. Nothing was remembered of a ledger that dbmate alone has made.
+-- What is missing, in words; no row where nothing is. A ledger that dbmate alone has made remembers
+-- nothing.
 CREATE FUNCTION missing_rights() RETURNS SETOF text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
   WITH missing AS (
     SELECT * FROM rights_wanted() EXCEPT SELECT * FROM rights_in_force()
   ),
   role AS (
-    SELECT DISTINCT m.role FROM missing AS m WHERE m.role <> '' AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = m.role)
+    SELECT DISTINCT m.role FROM missing AS m WHERE m.role <> ''
+        AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = m.role)
   )
   SELECT pg_catalog.format('the role %s, and all that it may do', role) FROM role
   UNION ALL
   SELECT CASE
-           WHEN what = 'OWNER'  THEN pg_catalog.format('%s does not belong to %s', lower(split_part(object, ' ', 1)) || substr(object, strpos(object, ' ')), role)
+           WHEN what = 'OWNER'  THEN pg_catalog.format('%s does not belong to %s',
+             lower(split_part(object, ' ', 1)) || substr(object, strpos(object, ' ')), role)
            WHEN what = 'MEMBER' THEN pg_catalog.format('%s is no member of %s', role, substr(object, 6))
            WHEN role = ''       THEN 'the policy ' || substr(what, 8)
-           ELSE pg_catalog.format('%s may not %s %s', role, what, lower(split_part(object, ' ', 1)) || substr(object, strpos(object, ' ')))
+           ELSE pg_catalog.format('%s may not %s %s', role, what,
+             lower(split_part(object, ' ', 1)) || substr(object, strpos(object, ' ')))
          END
     FROM missing WHERE role NOT IN (SELECT role.role FROM role)
    ORDER BY 1
 $$;
 
--- Gives back what is missing, and says what that was. It takes a user who may make roles, and who owns what was restored, or is a superuser.
+-- Restores what is missing, and returns what that was. For a user who may make roles and owns what
+-- was restored, or a superuser.
 CREATE FUNCTION mend_rights() RETURNS SETOF text
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
@@ -123,7 +127,8 @@ DECLARE
   found record;
 BEGIN
   RETURN QUERY SELECT missing_rights();
-  FOR found IN SELECT DISTINCT r.role FROM rights AS r WHERE r.role <> '' AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = r.role) LOOP
+  FOR found IN SELECT DISTINCT r.role FROM rights AS r WHERE r.role <> ''
+    AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = r.role) LOOP
     BEGIN
       EXECUTE pg_catalog.format('CREATE ROLE %I NOLOGIN', found.role);
     EXCEPTION
@@ -155,16 +160,17 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON rights FROM PUBLIC;
-REVOKE ALL ON FUNCTION rights_in_force(), remember_rights(text), rights_wanted(), missing_rights(), mend_rights() FROM PUBLIC;
 DO $$
 DECLARE
   role text;
 BEGIN
+  REVOKE ALL ON rights FROM PUBLIC;
+  REVOKE ALL ON FUNCTION rights_in_force(), remember_rights(text), rights_wanted(), missing_rights(), mend_rights()
+    FROM PUBLIC;
   FOREACH role IN ARRAY '{appender,reader,subscriber,relay,projector,sealer}'::text[] LOOP
-    EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION missing_rights() TO %I', current_schema() || '_' || role);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION missing_rights() TO %I', current_schema() || '_' || role);
   END LOOP;
-  EXECUTE pg_catalog.format('GRANT SELECT ON rights TO %I', current_schema() || '_auditor');
+  EXECUTE format('GRANT SELECT ON rights TO %I', current_schema() || '_auditor');
 END
 $$;
 
@@ -174,9 +180,5 @@ SELECT hand_over();
 
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
-DROP FUNCTION mend_rights();
-DROP FUNCTION missing_rights();
-DROP FUNCTION rights_wanted();
-DROP FUNCTION remember_rights(text);
-DROP FUNCTION rights_in_force();
+DROP FUNCTION mend_rights(), missing_rights(), rights_wanted(), remember_rights(text), rights_in_force();
 DROP TABLE rights;

@@ -1,0 +1,38 @@
+import Foundation
+import LedgerCore
+import LedgerTesting
+import Testing
+
+extension EndToEnd {
+    /// `schema.sql` is the page to read for what the migrations come to.
+    @Suite("schema.sql") struct SchemaTests {
+        private static let root = URL(filePath: #filePath).appending(path: "../../..").standardizedFileURL
+
+        /// Postgres prints some expressions differently in another version: there, the definitions' names are compared.
+        @Test("is what a fresh ledger has") func isTrue() async throws {
+            try await TestLedger.with { ledger in
+                let written = try String(contentsOf: Self.root.appending(path: "schema.sql"), encoding: .utf8)
+                let dumped = try await Program(path: Self.root.appending(path: "scripts/schema").path).run([
+                    "--of", ledger.url, ledger.name.text,
+                ])
+                try #require(dumped.code == 0, "\(dumped)")
+                let (page, now) = (Self.lines(written), Self.lines(dumped.output))
+                let isOfThisServer = page[0] == now[0]
+                for (line, there) in zip(isOfThisServer ? now : Self.names(now), isOfThisServer ? page : Self.names(page))
+                where line != there {
+                    Issue.record("schema.sql has:\n\(there)\nand a fresh ledger:\n\(line)\nmake schema writes it anew")
+                    return
+                }
+                #expect(
+                    Self.names(now).count == Self.names(page).count && (now.count == page.count || !isOfThisServer),
+                    "make schema writes it anew")
+            }
+        }
+
+        private static func lines(_ text: String) -> [Substring] { text.split(separator: "\n") }
+
+        private static func names(_ lines: [Substring]) -> [Substring] {
+            lines.compactMap { $0.firstMatch(of: /^CREATE [A-Z ]+ \w+/)?.output }
+        }
+    }
+}

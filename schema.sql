@@ -1,0 +1,3368 @@
+-- The definitions of a fresh ledger, as Postgres 15 has them. Made by `make schema`: do not edit.
+--
+-- Names are unqualified: they are the ledger's schema's. Everything belongs to the role jobledger_owner,
+-- and nothing is granted to PUBLIC. The rights of the other roles are at the end.
+
+-- =================================================================================================
+-- The log: every event of every job, in one gapless order.
+--
+-- All names in these files are unqualified. They belong to the ledger's own schema, which the
+-- runner of migrations puts first in search_path (with dbmate: add ?search_path=NAME to the URL).
+-- Functions keep that schema by SET search_path FROM CURRENT.
+-- =================================================================================================
+
+CREATE FUNCTION longest_stream_id() RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN 255;
+
+-- A job's id is printed in logs, URLs and terminals, so control characters are refused.
+CREATE FUNCTION is_stream_id(id text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN length(id) BETWEEN 1 AND longest_stream_id() AND id !~ '[\x01-\x1f\x7f]';
+
+CREATE FUNCTION is_event_type(type text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN type IN ('queued', 'progress', 'truncated', 'finished', 'failed');
+
+-- The years that every reader can represent: RFC 3339 has four digits.
+CREATE FUNCTION is_event_time(moment timestamptz) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN moment BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00';
+
+-- What a single value may be is checked by its type. Postgres parses a table's CHECK again for each
+-- statement that inserts, which for one event takes as long as writing it; it prepares a domain's
+-- check once a session.
+--
+-- Positions end at 2^62 - 1, so that adding one, or adding two of them, never overflows.
+CREATE DOMAIN event_position AS bigint
+    CONSTRAINT event_position_countable CHECK ((VALUE < '4611686018427387904'::bigint))
+    CONSTRAINT event_position_positive CHECK ((VALUE > 0));
+
+CREATE DOMAIN event_version AS integer
+    CONSTRAINT event_version_positive CHECK ((VALUE > 0));
+
+CREATE DOMAIN run_count AS integer
+    CONSTRAINT run_count_not_negative CHECK ((VALUE >= 0));
+
+CREATE DOMAIN stream_name AS text COLLATE "C"
+    CONSTRAINT stream_name_form CHECK (is_stream_id(VALUE));
+
+CREATE DOMAIN event_type AS text COLLATE "C"
+    CONSTRAINT event_type_known CHECK (is_event_type(VALUE));
+
+CREATE DOMAIN event_time AS timestamptz
+    CONSTRAINT event_time_in_years CHECK (is_event_time(VALUE));
+
+-- Facts about the ledger as a whole, in one row. A restored or re-created ledger gets another
+-- epoch, by which readers tell it from the one they knew.
+CREATE TABLE ledger (
+    only_one boolean DEFAULT true NOT NULL,
+    epoch uuid DEFAULT gen_random_uuid() NOT NULL,
+    created_at timestamptz DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT ledger_only_one CHECK (only_one)
+);
+ALTER TABLE ledger ADD CONSTRAINT ledger_pkey PRIMARY KEY (only_one);
+CREATE TRIGGER ledger_not_prepared BEFORE INSERT OR DELETE OR UPDATE ON ledger
+    FOR EACH STATEMENT
+    WHEN ((current_setting('max_prepared_transactions') <> '0'))
+    EXECUTE FUNCTION refuse_to_prepare_changes();
+ALTER TABLE ledger ENABLE ALWAYS TRIGGER ledger_not_prepared;
+CREATE CONSTRAINT TRIGGER ledger_on_disk AFTER UPDATE ON ledger DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW
+    EXECUTE FUNCTION refuse_commit_before_disk();
+ALTER TABLE ledger ENABLE ALWAYS TRIGGER ledger_on_disk;
+
+-- Ids and types are compared as bytes (collation C): faster than a language's order, and the same
+-- on every machine.
+CREATE TABLE events (
+    position event_position NOT NULL,
+    event_id uuid NOT NULL,
+    category text DEFAULT 'job' NOT NULL COLLATE "C",
+    stream_id stream_name NOT NULL,
+    version event_version NOT NULL,
+    type event_type NOT NULL,
+    data json NOT NULL,
+    metadata json DEFAULT '{}'::json NOT NULL,
+    occurred_at event_time,
+    recorded_at event_time NOT NULL,
+    total run_count DEFAULT 0 NOT NULL,
+    completed run_count,
+    CONSTRAINT events_job_type CHECK (((((type)::text = 'queued') = ((version)::integer = 1)) AND (((type)::text = 'progress') = (completed IS NOT NULL))))
+)
+WITH (autovacuum_vacuum_insert_scale_factor='0.05', autovacuum_analyze_scale_factor='0.02');
+ALTER TABLE events ADD CONSTRAINT events_event_id_key UNIQUE (event_id);
+ALTER TABLE events ADD CONSTRAINT events_pkey PRIMARY KEY (position);
+ALTER TABLE events ADD CONSTRAINT events_stream_version_key UNIQUE (stream_id, version, category);
+CREATE TRIGGER events_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON events
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION refuse_change_of_log();
+ALTER TABLE events ENABLE ALWAYS TRIGGER events_append_only;
+
+-- Only append functions set jobledger.appending, for the time of their call. So even the owner
+-- cannot bypass the rules by mistake. The condition is in the trigger, where it costs no function
+-- call.
+CREATE TRIGGER events_appended_only BEFORE INSERT ON events
+    FOR EACH STATEMENT
+    WHEN ((COALESCE(current_setting('jobledger.appending', true), 'off') <> ALL (ARRAY['on', 'noted'])))
+    EXECUTE FUNCTION refuse_insert_past_append();
+ALTER TABLE events ENABLE ALWAYS TRIGGER events_appended_only;
+
+-- Queued once a call, not once an event: the first event of a call sets jobledger.appending to
+-- 'noted', which lasts until the append function returns.
+CREATE CONSTRAINT TRIGGER events_on_disk AFTER INSERT ON events DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW
+    WHEN (((current_setting('jobledger.appending', true) = 'on') AND (set_config('jobledger.appending', 'noted', true) = 'noted')))
+    EXECUTE FUNCTION refuse_commit_before_disk();
+ALTER TABLE events ENABLE ALWAYS TRIGGER events_on_disk;
+
+CREATE FUNCTION refuse_change_of_log() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+  RAISE EXCEPTION '% of events refused: the log is append-only', TG_OP
+    USING ERRCODE = 'restrict_violation', HINT = 'Append an event that says what changed.';
+END
+$$;
+
+CREATE FUNCTION refuse_insert_past_append() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+  RAISE EXCEPTION 'INSERT into events refused: events come in through append() or append_event()'
+    USING ERRCODE = 'restrict_violation';
+END
+$$;
+
+-- The last position, 0 while the log is empty.
+CREATE FUNCTION head() RETURNS bigint
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path FROM CURRENT
+RETURN coalesce((SELECT max(position) FROM events), 0);
+
+-- The events of one job, oldest first.
+CREATE FUNCTION history(job_id text) RETURNS SETOF events
+LANGUAGE sql STABLE ROWS 100 SET search_path FROM CURRENT
+BEGIN ATOMIC
+  SELECT * FROM events WHERE category = 'job' AND stream_id = job_id ORDER BY version;
+END;
+
+-- The last position recorded at or before a moment, 0 where there is none. Positions have no gaps
+-- and recorded_at never goes back, so a binary search finds it in a few probes of the primary key.
+CREATE FUNCTION position_at(moment timestamptz) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+DECLARE
+  low    bigint := 0;
+  high   bigint := head();
+  middle bigint;
+BEGIN
+  WHILE low < high LOOP
+    middle := (low + high + 1) / 2;
+    IF (SELECT recorded_at FROM events WHERE position = middle) <= moment THEN
+      low := middle;
+    ELSE
+      high := middle - 1;
+    END IF;
+  END LOOP;
+  RETURN low;
+END
+$$;
+
+-- Waits until the head is beyond a position, at most for `patience` (10 s at most), and returns the
+-- head. It looks at the end of the index each millisecond, which costs about a hundredth of a core
+-- and costs appenders nothing. NOTIFY would serialise all commits of the database. Keep the
+-- patience short: while it waits, vacuum cannot remove rows that have died since it began.
+CREATE FUNCTION await_events(after bigint, patience interval,
+    every interval DEFAULT '00:00:00.001'::interval) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'jobledger', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    AS $$
+DECLARE
+  deadline CONSTANT timestamptz := clock_timestamp() + greatest(least(patience, '10 s'), '0');
+  pause    CONSTANT interval    := greatest(least(every, '1 s'), '0');
+  head              bigint;
+BEGIN
+  LOOP
+    -- In a volatile function each statement has a snapshot of its own, and sees what was committed
+    -- meanwhile.
+    SELECT e.position INTO head FROM events AS e ORDER BY e.position DESC LIMIT 1;
+    EXIT WHEN head > after OR clock_timestamp() >= deadline;
+    PERFORM pg_sleep_for(pause);
+  END LOOP;
+  RETURN coalesce(head, 0);
+END
+$$;
+
+-- Begins another epoch. Run it after restoring the ledger from a backup: subscribers may have seen
+-- events that are gone now, and their positions will be given again. The change is on disk when the
+-- call's transaction has committed, like an event.
+CREATE FUNCTION begin_epoch() RETURNS uuid
+    LANGUAGE plpgsql
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+DECLARE
+  begun uuid;
+BEGIN
+  IF current_setting('synchronous_commit') = 'off' THEN
+    PERFORM set_config('synchronous_commit', 'on', true);
+  END IF;
+  UPDATE ledger SET epoch = gen_random_uuid(), created_at = clock_timestamp() RETURNING epoch INTO begun;
+  RETURN begun;
+END
+$$;
+
+-- Returns true while the ledger is in the expected epoch, and raises JL021 after it has begun
+-- another.
+CREATE FUNCTION expect_epoch(expected uuid) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+DECLARE
+  here CONSTANT uuid := (SELECT epoch FROM ledger);
+BEGIN
+  IF here IS DISTINCT FROM expected THEN
+    RAISE EXCEPTION 'the ledger has begun the epoch %', here
+      USING ERRCODE = 'JL021', HINT = 'Read its epoch and its log anew.';
+  END IF;
+  RETURN true;
+END
+$$;
+
+-- =================================================================================================
+-- A position that was answered, or that anybody has seen, is never given to another event. So
+-- events are on disk before others see them, whatever the appending session has set. And no
+-- prepared transaction keeps a lock that others wait for: it would outlive its session, until
+-- somebody remembers it.
+-- =================================================================================================
+
+-- Makes Postgres refuse PREPARE TRANSACTION for the transaction under way. It does so after LISTEN
+-- and UNLISTEN, which take microseconds, leave nothing behind, and are undone only by rolling back
+-- the caller. A background worker of the server can neither listen nor prepare.
+CREATE FUNCTION forbid_prepare() RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+  LISTEN jobledger_is_not_to_be_prepared;
+  UNLISTEN jobledger_is_not_to_be_prepared;
+EXCEPTION WHEN feature_not_supported THEN
+  RETURN;
+END
+$$;
+
+-- Checks at the commit that synchronous_commit was not turned off after the append. It must be
+-- deferred: an immediate constraint would be checked too early to tell.
+CREATE FUNCTION refuse_commit_before_disk() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+  -- One expression for what hardly ever is the case: Postgres prepares each one anew in each transaction.
+  IF current_setting('synchronous_commit') = 'off' OR current_setting('jobledger.appending', true) = 'noted' THEN
+    IF current_setting('synchronous_commit') = 'off' THEN
+      RAISE EXCEPTION 'synchronous_commit was set to off in a transaction that appends: its positions could be '
+                      'given twice'
+        USING ERRCODE = 'object_not_in_prerequisite_state',
+              HINT = 'Leave synchronous_commit as it is, or set it to local at least.';
+    END IF;
+    RAISE EXCEPTION 'the constraint % must be deferred in a transaction that appends', TG_NAME
+      USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'SET CONSTRAINTS … IMMEDIATE after the append, or for your own constraints only.';
+  END IF;
+  RETURN null;
+END
+$$;
+
+-- For the tables whose rows others wait for.
+CREATE FUNCTION refuse_to_prepare_changes() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+BEGIN
+  PERFORM forbid_prepare();
+  RETURN null;
+END
+$$;
+
+-- For the tables that are records: their rows are added and never changed.
+CREATE FUNCTION refuse_change_of_record() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+  RAISE EXCEPTION '% of % refused: it is a record, and only grows', TG_OP, TG_TABLE_NAME
+    USING ERRCODE = 'restrict_violation';
+END
+$$;
+
+-- =================================================================================================
+-- What one event must look like by itself, whatever the log holds. It is checked before the log is
+-- locked.
+-- =================================================================================================
+
+-- Limits, in bytes.
+CREATE FUNCTION longest_data() RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN 8 * 1024 * 1024;
+
+CREATE FUNCTION longest_metadata() RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN 64 * 1024;
+
+-- The largest count of runs: what an integer holds.
+CREATE FUNCTION largest_count() RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN 2147483647;
+
+-- A fresh UUID of version 7: the milliseconds since 1970 and then random bits. Ids made together
+-- lie together in the index.
+CREATE FUNCTION uuid_v7() RETURNS uuid
+LANGUAGE sql VOLATILE PARALLEL SAFE
+RETURN encode(
+  set_bit(set_bit(
+    overlay(uuid_send(gen_random_uuid())
+            PLACING substring(int8send(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3)
+              FROM 1 FOR 6),
+    52, 1), 53, 1),
+  'hex')::uuid;
+
+-- Beyond the range of a double a number of ten characters can take 130,000 when it is written out.
+CREATE FUNCTION has_number_out_of_range(value jsonb) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN value @? '$.** ? (@.type() == "number" && (@.abs() > 1.8e308 || (@ != 0 && @.abs() < 4.9e-324)))';
+
+-- Parsers differ in how deep they go. What is accepted here must not stop a reader.
+CREATE FUNCTION is_nested_too_deep(value jsonb) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN value @? '$.**{129}';
+
+-- Parses a text as jsonb, or says why jsonb cannot hold it: \u0000, lone surrogates, numbers out of
+-- range, broken syntax.
+CREATE FUNCTION parse_json(source text, OUT value jsonb, OUT problem text) RETURNS record
+    LANGUAGE plpgsql IMMUTABLE
+    AS $_$
+DECLARE
+  too_deep     CONSTANT text := 'is nested more than 128 levels deep: flatten it, or write the inner part as a text';
+  out_of_range CONSTANT text := 'holds a number that is out of the range of a double';
+  detail       text;
+BEGIN
+  value := source::jsonb;
+  IF source ~ '[eE][-+]?[0-9]{2}|[0-9]{200}' AND has_number_out_of_range(value) THEN
+    problem := out_of_range || ': write it as a text';
+  ELSIF length(source) > 256 AND is_nested_too_deep(value) THEN
+    problem := too_deep;
+  END IF;
+EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
+  GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
+  problem := CASE
+    WHEN source ~ '\A\s*\Z' THEN 'is empty: write {} where there is nothing to say'
+    -- The server ran out of stack, or of digits: the same bounds, so the same words.
+    WHEN sqlstate = '54001' THEN too_deep
+    WHEN sqlstate = '22003' THEN out_of_range || ', or has thousands of digits: write it as a text'
+    ELSE 'is not acceptable JSON: ' || rtrim(left(concat_ws(': ', sqlerrm, nullif(detail, '')), 500), '.')
+         -- Python's json.dumps and others write these for floats that are no number.
+         || CASE WHEN source ~ '(^|[:,\s\[])-?(NaN|Infinity)($|[,\s}\]])'
+                 THEN '; NaN and Infinity are no JSON: write null in their place' ELSE '' END
+  END;
+END
+$_$;
+
+-- Null where the value is missing.
+CREATE FUNCTION is_count(value jsonb) RETURNS boolean
+    LANGUAGE plpgsql IMMUTABLE
+    AS $$
+BEGIN
+  RETURN jsonb_typeof(value) = 'number' AND value::numeric BETWEEN 0 AND largest_count()
+     AND value::numeric = trunc(value::numeric);
+END
+$$;
+
+CREATE FUNCTION is_text(value jsonb, longest integer) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN jsonb_typeof(value) = 'string' AND length(value #>> '{}') BETWEEN 1 AND longest;
+
+-- Null where the value is missing. `type` is as jsonb_typeof() has it.
+CREATE FUNCTION is_of_type(value jsonb, type text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN jsonb_typeof(nullif(value, 'null')) = type;
+
+-- In characters.
+CREATE FUNCTION longest_text(key text) RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE key
+  WHEN 'name'     THEN 500
+  WHEN 'view_url' THEN 500
+  WHEN 'csv_url'  THEN 500
+  WHEN 'reason'   THEN 10000
+  WHEN 'error'    THEN 1000000
+END;
+
+-- The beginning of a value, to show it to whoever sent it.
+CREATE FUNCTION excerpt(value jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN length(value::text) > 60 THEN left(value::text, 60) || '…' ELSE value::text END;
+
+-- What must stand where this value of a member was refused.
+CREATE FUNCTION problem_with_member(key text, value jsonb) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE
+    AS $$
+DECLARE
+  wanted CONSTANT text := CASE
+    WHEN longest_text(key) IS NOT NULL
+      THEN format('a text of 1 to %s characters', longest_text(key))
+    WHEN key IN ('total', 'completed', 'limit', 'dropped', 'run_index', 'count')
+      THEN format('an integer from 0 to %s', largest_count())
+    WHEN key = 'kind'                             THEN '"server" or "local"'
+    WHEN key = 'message'                          THEN 'a text, in quotes'
+    WHEN key IN ('values', 'assignments_preview') THEN 'an array'
+    WHEN key = 'results'                          THEN 'an object {"summary": object, "runs": array}'
+    ELSE 'an object'
+  END;
+BEGIN
+  RETURN CASE
+    WHEN nullif(value, 'null') IS NULL
+      THEN format('"%s" is missing: it must be %s', key, wanted)
+    WHEN longest_text(key) IS NULL
+      THEN format('"%s" must be %s, not %s', key, wanted, excerpt(value))
+    WHEN jsonb_typeof(value) <> 'string'
+      THEN format('"%s" must be %s, in quotes, not %s', key, wanted, excerpt(value))
+    WHEN value = '""'
+      THEN format('"%s" is empty: it must be %s', key, wanted)
+    ELSE format('"%s" has %s characters, and the limit is %s: cut it, and keep the whole elsewhere',
+                key, length(value #>> '{}'), longest_text(key))
+  END;
+END
+$$;
+
+-- What is wrong with a list of runs, to be read right behind its name; null where nothing is.
+CREATE FUNCTION problem_with_runs(runs jsonb, index_required boolean) RETURNS text
+LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+  form  CONSTANT text := '{"run_index": integer, "variables": object, "metrics": object}, not ';
+
+-- Also returns the product of the variables' counts, which is the default of a job's total. A
+-- variable without a count has as many as it has values.
+CREATE FUNCTION check_variables(variables jsonb, OUT problem text,
+    OUT product numeric) RETURNS record
+    LANGUAGE plpgsql IMMUTABLE
+    AS $$
+DECLARE
+  form CONSTANT text := '{"name": text, "values": array, "count": integer}, not ';
+  variable jsonb;
+  place    integer := 0;
+  wrong    text;
+BEGIN
+  IF NOT is_of_type(variables, 'array') THEN
+    problem := '"variables" must be an array of ' || form || excerpt(variables);
+    RETURN;
+  END IF;
+  FOR variable IN SELECT value FROM jsonb_array_elements(variables) LOOP
+    wrong := CASE
+      WHEN jsonb_typeof(variable) <> 'object'                                                    THEN ''
+      WHEN is_text(variable -> 'name', longest_text('name')) IS NOT TRUE                         THEN 'name'
+      WHEN NOT is_of_type(variable -> 'values', 'array')                                         THEN 'values'
+      WHEN NOT is_count(nullif(variable -> 'count', 'null'))                                     THEN 'count'
+    END;
+    IF wrong = '' THEN
+      problem := format('"variables"[%s] must be an object ', place) || form || excerpt(variable);
+      RETURN;
+    ELSIF wrong IS NOT NULL THEN
+      problem := format('"variables"[%s]: ', place) || problem_with_member(wrong, variable -> wrong);
+      RETURN;
+    END IF;
+    -- Bounded, so that many large counts do not make a number of thousands of digits.
+    product := least(coalesce(product, 1), 1e12) * coalesce(
+      nullif(variable -> 'count', 'null')::numeric,
+      jsonb_array_length(coalesce(nullif(variable -> 'values', 'null'), '[]')));
+    place := place + 1;
+  END LOOP;
+END
+$$;
+
+-- Checks the data of an event.
+--   total      the total that the event sets, null where it sets none
+--   completed  how many runs a progress event says are done
+CREATE FUNCTION check_data(type text, data jsonb, OUT problem text, OUT total integer,
+    OUT completed integer) RETURNS record
+    LANGUAGE plpgsql IMMUTABLE
+    AS $$
+DECLARE
+  wrong   text;
+  product numeric;
+BEGIN
+  IF type IN ('queued', 'progress') AND data ? 'total' THEN
+    IF NOT is_count(nullif(data -> 'total', 'null')) THEN
+      problem := problem_with_member('total', data -> 'total');
+      RETURN;
+    END IF;
+    total := nullif(data -> 'total', 'null')::integer;
+  END IF;
+
+  CASE type
+    WHEN 'queued' THEN
+      wrong := CASE
+        WHEN is_text(data -> 'name', longest_text('name')) IS NOT TRUE               THEN 'name'
+        WHEN nullif(data -> 'kind', 'null') NOT IN ('"server"', '"local"')           THEN 'kind'
+        WHEN data ? 'variables'                                                      THEN 'variables'
+        WHEN NOT is_of_type(data -> 'assignments_preview', 'array')                  THEN 'assignments_preview'
+      END;
+      IF wrong = 'variables' THEN
+        SELECT checked.problem, checked.product INTO problem, product
+          FROM check_variables(nullif(data -> 'variables', 'null')) AS checked;
+        IF problem IS NULL AND total IS NULL AND product > largest_count() THEN
+          problem := format('the product of the variables'' counts is above %s: say "total" beside them',
+            largest_count());
+        END IF;
+        wrong := CASE WHEN NOT is_of_type(data -> 'assignments_preview', 'array') THEN 'assignments_preview' END;
+      END IF;
+      IF problem IS NULL AND wrong IS NULL THEN
+        total := coalesce(total, product::integer, 0);
+        RETURN;
+      END IF;
+
+    WHEN 'progress' THEN
+      wrong := CASE
+        WHEN is_count(data -> 'completed') IS NOT TRUE     THEN 'completed'
+        WHEN NOT is_of_type(data -> 'message', 'string')   THEN 'message'
+      END;
+      IF wrong IS NULL THEN
+        completed := (data -> 'completed')::integer;
+        problem := '"runs"' || problem_with_runs(data -> 'runs', index_required => true);
+      END IF;
+
+    WHEN 'truncated' THEN
+      wrong := CASE
+        WHEN is_text(data -> 'reason', longest_text('reason')) IS NOT TRUE   THEN 'reason'
+        WHEN NOT is_count(nullif(data -> 'limit', 'null'))                   THEN 'limit'
+        WHEN NOT is_count(nullif(data -> 'dropped', 'null'))                 THEN 'dropped'
+      END;
+
+    WHEN 'finished', 'failed' THEN
+      -- An address may be empty.
+      wrong := CASE
+        WHEN NOT is_of_type(data -> 'results', 'object')
+          THEN 'results'
+        WHEN type = 'failed' AND is_text(data -> 'error', longest_text('error')) IS NOT TRUE
+          THEN 'error'
+        WHEN type = 'finished' AND NOT is_text(nullif(nullif(data -> 'view_url', 'null'), '""'),
+          longest_text('view_url'))
+          THEN 'view_url'
+        WHEN type = 'finished' AND NOT is_text(nullif(nullif(data -> 'csv_url', 'null'), '""'), longest_text('csv_url'))
+          THEN 'csv_url'
+      END;
+      IF wrong IS NULL THEN
+        problem := 'the "runs" of "results"' || problem_with_runs(data -> 'results' -> 'runs', index_required => false);
+      END IF;
+  END CASE;
+  IF problem IS NULL AND wrong IS NOT NULL THEN
+    problem := problem_with_member(wrong, data -> wrong);
+  END IF;
+END
+$$;
+
+-- Everything that can be wrong with one event, whatever the log holds. `code` and `message` are
+-- null where nothing is.
+CREATE FUNCTION check_event(job text, type text, data text, metadata text, occurred_at timestamptz,
+    expected_version integer, OUT code text, OUT message text, OUT total integer,
+    OUT completed integer) RETURNS record
+    LANGUAGE plpgsql IMMUTABLE
+    AS $$
+DECLARE
+  content record;
+  context record;
+  finding record;
+BEGIN
+  code := 'too_large';
+  IF octet_length(data) > longest_data() THEN
+    message := format('data has %s bytes, and the limit is %s (%s MiB): keep what is large elsewhere, and its '
+                      'address in the data',
+                      octet_length(data), longest_data(), longest_data() >> 20);
+    RETURN;
+  ELSIF octet_length(metadata) > longest_metadata() THEN
+    message := format('metadata has %s bytes, and the limit is %s (%s KiB): what the event is about belongs into '
+                      'its data',
+                      octet_length(metadata), longest_metadata(), longest_metadata() >> 10);
+    RETURN;
+  END IF;
+
+  code := 'invalid_event';
+  message := CASE
+    WHEN coalesce(job, '') = ''
+      THEN format('the job id is empty: it has 1 to %s characters', longest_stream_id())
+    WHEN length(job) > longest_stream_id()
+      THEN format('the job id %s… has %s characters, and the limit is %s',
+                  to_json(left(job, 60)), length(job), longest_stream_id())
+    WHEN NOT is_stream_id(job)
+      THEN format('the job id %s has a control character such as a newline or a tab: take it out',
+        to_json(left(job, 100)))
+    WHEN is_event_type(type) IS NOT TRUE
+      THEN format('%s is no event type; use queued, progress, truncated, finished or failed',
+                  coalesce(quote_literal(left(type, 100)), 'null'))
+    WHEN NOT is_event_time(occurred_at)
+      THEN 'occurred_at must lie in the years 1 to 9999; leave it out where nobody knows when it was'
+    WHEN expected_version < 0
+      THEN format('an expected version is 0 (the job must not exist yet) or more, not %s; leave it out where any '
+                  'will do',
+                  expected_version)
+  END;
+  IF message IS NOT NULL THEN
+    RETURN;
+  END IF;
+
+  content := parse_json(data);
+  context := parse_json(metadata);
+  message := CASE
+    WHEN content.problem IS NOT NULL THEN 'data ' || content.problem
+    WHEN context.problem IS NOT NULL THEN 'metadata ' || context.problem
+    WHEN jsonb_typeof(content.value) <> 'object'
+      THEN format('data must be a JSON object such as {"completed": 5}, not %s', excerpt(content.value))
+    WHEN jsonb_typeof(context.value) <> 'object'
+      THEN format('metadata must be a JSON object such as {"actor": "ada"}, not %s', excerpt(context.value))
+    ELSE (SELECT format('"%s" of metadata must be a text, in quotes, not %s', name, excerpt(context.value -> name))
+            FROM unnest('{actor,correlation_id,causation_id,traceparent}'::text[]) WITH ORDINALITY AS known (name, place)
+           WHERE jsonb_typeof(nullif(context.value -> name, 'null')) <> 'string'
+           ORDER BY place LIMIT 1)
+  END;
+  IF message IS NOT NULL THEN
+    RETURN;
+  END IF;
+
+  finding := check_data(type, content.value);
+  message := finding.problem;
+  total := finding.total;
+  completed := finding.completed;
+  IF message IS NULL THEN
+    code := null;
+  END IF;
+END
+$$;
+
+-- =================================================================================================
+-- The life of a job: which event may follow which. And retries: which event is the same as another
+-- under its id. Both are checked while the log is locked.
+-- =================================================================================================
+
+CREATE FUNCTION ends_job(type text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN type IN ('finished', 'failed');
+
+-- Why an event of this type cannot follow the last event of its job, null where it can. `last_type`
+-- is null while the job has no events.
+CREATE FUNCTION lifecycle_refusal(type text, last_type text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+  WHEN type = 'queued'     THEN CASE WHEN last_type IS NOT NULL THEN 'already_queued' END
+  WHEN last_type IS NULL   THEN 'unknown_job'
+  WHEN ends_job(last_type) THEN 'already_ended'
+END;
+
+-- A total of 0 is unknown.
+CREATE FUNCTION exceeds_total(completed integer, total integer) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (completed > total AND total > 0) IS TRUE;
+
+-- Whether an event may be appended to a job whose last event has this version and type, both null
+-- where there is none. `total` is the job's total after the event.
+CREATE FUNCTION may_append(
+  type text, expected_version integer, completed integer, total integer, last_version integer, last_type text
+) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN lifecycle_refusal(type, last_type) IS NULL
+   AND (expected_version <> coalesce(last_version, 0)) IS NOT TRUE
+   AND NOT exceeds_total(completed, total);
+
+-- Why may_append() says no, as a refusal.
+CREATE FUNCTION explain_refusal(job text, type text, expected_version integer, completed integer,
+    total integer, last_version integer, last_type text, OUT code text,
+    OUT message text) RETURNS record
+    LANGUAGE plpgsql IMMUTABLE
+    AS $$
+BEGIN
+  code := coalesce(
+    lifecycle_refusal(type, last_type),
+    CASE WHEN expected_version <> coalesce(last_version, 0) THEN 'version_conflict' ELSE 'invalid_event' END);
+  message := CASE code
+    WHEN 'already_queued'
+      THEN format('job %s is queued already: another job needs another id', to_json(job))
+    WHEN 'unknown_job'
+      THEN format('job %s has no events; the first must be queued', to_json(job))
+    WHEN 'already_ended'
+      THEN format('job %s has ended; nothing follows an end: what goes on is another job', to_json(job))
+    WHEN 'version_conflict'
+      THEN format('job %s is at version %s, not at %s: somebody else has appended meanwhile; read its events, and '
+                  'decide anew',
+                  to_json(job), coalesce(last_version, 0), expected_version)
+    ELSE format('%s of %s runs cannot be completed: send the new "total" with the progress if there are more',
+                completed, total)
+  END;
+END
+$$;
+
+-- How many bytes differing_parts() parses for two texts.
+CREATE FUNCTION bytes_to_compare(a text, b text) RETURNS bigint
+LANGUAGE sql IMMUTABLE
+RETURN CASE WHEN octet_length(a) = octet_length(b) AND a = b THEN 0 ELSE octet_length(a)::bigint + octet_length(b) END;
+
+-- Whether two texts hold the same JSON object, apart from the keys in `ignored`. `accepted` is in
+-- the log or on its way there. `given` may be anything; where it is larger than the log takes, it
+-- is not parsed.
+CREATE FUNCTION is_same_json(accepted text, given text, ignored text[]) RETURNS boolean
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+DECLARE
+  parsed CONSTANT jsonb := CASE WHEN octet_length(given) <= longest_data() THEN (parse_json(given)).value END;
+BEGIN
+  RETURN (jsonb_typeof(parsed) = 'object') IS TRUE AND accepted::jsonb - ignored = parsed - ignored;
+EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
+  RETURN false;  -- accepted under other rules than today's
+END
+$$;
+
+-- Which parts of two events with one id differ; an empty text where none does, so that the second
+-- is a retry. The same JSON in other bytes is the same content, for many encoders do not keep the
+-- order of keys. The trace context is not content: each attempt has its own.
+CREATE FUNCTION differing_parts(
+  a_job text, b_job text, a_type text, b_type text, a_data text, b_data text, a_metadata text, b_metadata text,
+  a_moment timestamptz, b_moment timestamptz
+) RETURNS text
+LANGUAGE sql IMMUTABLE
+RETURN concat_ws(', ',
+  CASE WHEN a_job <> b_job THEN 'job' END,
+  CASE WHEN a_type <> b_type THEN 'type' END,
+  CASE WHEN bytes_to_compare(a_data, b_data) > 0 AND NOT is_same_json(a_data, b_data, '{}') THEN 'data' END,
+  CASE WHEN bytes_to_compare(a_metadata, b_metadata) > 0
+        AND NOT is_same_json(a_metadata, b_metadata, '{traceparent,tracestate}') THEN 'metadata' END,
+  CASE WHEN a_moment IS DISTINCT FROM b_moment THEN 'occurred_at' END);
+
+-- =================================================================================================
+-- How events come in. SQL callers use append_event() for one event and append() for many; the
+-- service calls append_batch() and append_to_distinct_jobs(), which answer more compactly.
+--
+-- Which path a call takes. One event: append_one(), without the cost of set operations. A batch of
+-- which every event belongs to another job, as a group of concurrent callers makes it:
+-- append_to_distinct_jobs(), one statement for heads, checks and insert, because no event depends
+-- on another. Any other batch: append_batch(), in sets, with one probe of the index for each job.
+-- These three paths take only what is *plain*: well-formed events, all new, each of which may
+-- follow the last event of its job. That holds for nearly all batches and is known without a reason
+-- for each event. Any other batch goes to append_one_by_one(), which decides event by event and
+-- says why. It is several times slower, and the rules are the same: a test sends random batches
+-- both ways.
+--
+-- What depends on the event alone is checked before the log is locked; what depends on the log,
+-- after that. From the lock to the commit nobody else can append.
+-- =================================================================================================
+
+-- Only the transaction that has locked this empty table numbers events. It is a table and not an
+-- advisory lock, because only its owner can lock it.
+CREATE TABLE serialiser (
+);
+
+-- The answer for one event of append().
+CREATE TYPE append_answer AS (
+    ordinal integer,
+    position bigint,
+    version integer,
+    event_id uuid,
+    duplicate boolean,
+    code text,
+    message text
+);
+
+-- The answer of append_event().
+CREATE TYPE appended AS (
+    position bigint,
+    version integer,
+    event_id uuid,
+    duplicate boolean
+);
+
+-- The answer for a batch. Where all of it was appended on a plain path, `answers` is null, and
+-- positions are consecutive from the first.
+CREATE TYPE batch_answer AS (
+    first_position bigint,
+    versions integer[],
+    event_ids uuid[],
+    answers append_answer[]
+);
+
+-- What check_batch() finds out about a batch before the log is locked.
+CREATE TYPE checked_batch AS (
+    is_plain boolean,
+    ids uuid[],
+    documents json[],
+    contexts json[],
+    streams integer[],
+    places integer[],
+    new_totals integer[],
+    totals integer[],
+    completeds integer[],
+    stream_jobs text[],
+    stream_first_types text[],
+    stream_expected integer[],
+    stream_completeds integer[]
+);
+
+-- What check_distinct_jobs() finds out, by ordinal.
+CREATE TYPE checked_events AS (
+    is_plain boolean,
+    completeds integer[],
+    totals integer[]
+);
+
+-- Appends one event, for SQL in any language. A refusal is an error with a SQLSTATE of its own:
+--   JL001 unknown_job   JL002 already_queued   JL003 already_ended   JL004 version_conflict
+--   JL005 event_id_conflict   JL006 invalid_event   JL007 too_large
+-- expected_version 0 means that the job must not exist yet. In your own transaction the event
+-- commits with your rows or not at all. Commit soon, because other appenders wait: a session that
+-- stays idle, or runs one statement, for 5 s after the append is ended, and its transaction with
+-- it.
+CREATE FUNCTION append_event(
+  job_id           text,
+  type             text,
+  data             json        DEFAULT '{}',
+  metadata         json        DEFAULT '{}',
+  expected_version integer     DEFAULT null,
+  event_id         uuid        DEFAULT null,
+  occurred_at      timestamptz DEFAULT null
+) RETURNS appended
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path FROM CURRENT SET jobledger.appending = 'on'
+SET plan_cache_mode = 'force_generic_plan' SET enable_seqscan = off SET enable_bitmapscan = off
+-- Roles may have it off, and would read the backslashes of functions called from here otherwise.
+SET standard_conforming_strings = on AS $$
+DECLARE
+  batch  CONSTANT batch_answer := append_one(job_id, type, data::text, metadata::text, expected_version, event_id,
+    occurred_at);
+
+-- Appends events of many jobs, given as parallel arrays. Every array but the first three may be
+-- null or short; what is missing is null. Events with the same number in `requests` must stand side
+-- by side and be of one job; they are appended together or not at all. Without a number each event
+-- is a request of its own. A refused request changes nothing and does not affect others.
+-- `expected_versions` counts for the first event of a request; 0 means that the job must not exist.
+-- Returns one answer for each event, in order. A refusal is an answer, not an error.
+CREATE FUNCTION append(
+  jobs              text[],
+  types             text[],
+  data              text[],
+  metadata          text[]        DEFAULT null,
+  expected_versions integer[]     DEFAULT null,
+  event_ids         uuid[]        DEFAULT null,
+  occurred_ats      timestamptz[] DEFAULT null,
+  requests          integer[]     DEFAULT null
+) RETURNS SETOF append_answer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+  answer CONSTANT batch_answer := append_batch(jobs, types, data, metadata, expected_versions, event_ids,
+    occurred_ats, requests);
+
+-- Appends a batch as append() does. With `appender` and `turn`, batches of one appender are
+-- appended in the order of their turns: see await_turn().
+CREATE FUNCTION append_batch(
+  jobs              text[],
+  types             text[],
+  data              text[],
+  metadata          text[]        DEFAULT null,
+  expected_versions integer[]     DEFAULT null,
+  event_ids         uuid[]        DEFAULT null,
+  occurred_ats      timestamptz[] DEFAULT null,
+  requests          integer[]     DEFAULT null,
+  appender          text          DEFAULT null,
+  turn              bigint        DEFAULT null
+) RETURNS batch_answer
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path FROM CURRENT SET jobledger.appending = 'on'
+SET plan_cache_mode = 'force_generic_plan' SET enable_seqscan = off SET enable_bitmapscan = off
+SET standard_conforming_strings = on AS $$
+#variable_conflict use_column
+DECLARE
+  batch         CONSTANT integer := cardinality(jobs);
+
+-- Appends a batch in which no job comes twice, as append_batch() does, to which it gives all that
+-- is not plain. `event_ids` must be complete.
+--
+-- `known_versions` may say for each event a version that its job has reached. To find the last
+-- version of a job, Postgres reads all of the job's entries on a page of the index; from a version
+-- close by, it reads a few. A wrong one costs time and changes nothing.
+CREATE FUNCTION append_to_distinct_jobs(
+  jobs              text[],
+  types             text[],
+  data              text[],
+  metadata          text[],
+  expected_versions integer[],
+  event_ids         uuid[],
+  occurred_ats      timestamptz[],
+  known_versions    integer[],
+  appender          text   DEFAULT null,
+  turn              bigint DEFAULT null
+) RETURNS batch_answer
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path FROM CURRENT SET jobledger.appending = 'on'
+SET plan_cache_mode = 'force_generic_plan' SET enable_seqscan = off SET enable_bitmapscan = off
+SET standard_conforming_strings = on AS $$
+#variable_conflict use_column
+DECLARE
+  checked CONSTANT checked_events := check_distinct_jobs(jobs, types, data, metadata, expected_versions, event_ids,
+    occurred_ats);
+
+-- =================================================================================================
+-- What is checked before the log is locked, for many events at once and without reasons. An event
+-- is plain here only where check_event() would find nothing wrong. Where these checks doubt a good
+-- event, it only takes longer.
+-- =================================================================================================
+
+-- What a quick check finds in one event's data.
+CREATE TYPE quick_finding AS (
+    is_plain boolean,
+    total integer,
+    completed integer
+);
+
+-- By far the most events. The planner writes this into the statement that asks, so it costs no
+-- call.
+CREATE FUNCTION is_mere_progress(type text, data jsonb) RETURNS boolean
+LANGUAGE sql IMMUTABLE
+RETURN coalesce(
+  type = 'progress' AND data - '{completed,message}'::text[] = '{}'
+    AND jsonb_typeof(data -> 'completed') = 'number' AND (data ->> 'completed')::integer >= 0
+    AND (jsonb_typeof(data -> 'message') = 'string') IS NOT FALSE, false);
+
+-- What check_event() finds in data that are parsed already, without the reason.
+CREATE FUNCTION quick_check(type text, data jsonb) RETURNS quick_finding
+LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+  finding record;
+
+CREATE FUNCTION is_plain_context(metadata jsonb) RETURNS boolean
+    LANGUAGE plpgsql IMMUTABLE
+    AS $$
+BEGIN
+  RETURN jsonb_typeof(metadata) = 'object'
+     AND (jsonb_typeof(metadata -> 'actor') = 'string') IS NOT FALSE
+     AND (jsonb_typeof(metadata -> 'correlation_id') = 'string') IS NOT FALSE
+     AND (jsonb_typeof(metadata -> 'causation_id') = 'string') IS NOT FALSE
+     AND (jsonb_typeof(metadata -> 'traceparent') = 'string') IS NOT FALSE
+     AND NOT has_number_out_of_range(metadata)
+     AND (pg_column_size(metadata) <= 1024 OR NOT is_nested_too_deep(metadata));
+END
+$$;
+
+-- Most events have no metadata. Raises a data exception where the text is no JSON.
+CREATE FUNCTION is_plain_metadata(metadata text) RETURNS boolean
+LANGUAGE sql IMMUTABLE
+RETURN CASE
+  WHEN metadata IS NULL OR metadata = '{}' THEN true
+  ELSE octet_length(metadata) <= longest_metadata() AND is_plain_context(metadata::jsonb)
+END;
+
+-- Raises an error where the arrays of a call are not parallel, or too long.
+CREATE FUNCTION check_arguments(jobs text[], types text[], data text[], metadata text[],
+    expected_versions integer[], event_ids uuid[], occurred_ats timestamptz[],
+    requests integer[]) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+  batch         CONSTANT integer := cardinality(jobs);
+  longest_batch CONSTANT integer := longest_batch();
+BEGIN
+  IF batch > longest_batch THEN
+    RAISE EXCEPTION 'a call takes % events at most, not %', longest_batch, batch
+      USING ERRCODE = 'program_limit_exceeded';
+  ELSIF cardinality(types) IS DISTINCT FROM batch OR cardinality(data) IS DISTINCT FROM batch THEN
+    RAISE EXCEPTION 'jobs, types and data must have the same length' USING ERRCODE = 'array_subscript_error';
+  ELSIF concat(array_ndims(jobs), array_ndims(types), array_ndims(data), array_ndims(metadata),
+               array_ndims(expected_versions), array_ndims(event_ids), array_ndims(occurred_ats), array_ndims(requests),
+               array_lower(jobs, 1), array_lower(types, 1), array_lower(data, 1), array_lower(metadata, 1),
+               array_lower(expected_versions, 1), array_lower(event_ids, 1), array_lower(occurred_ats, 1),
+               array_lower(requests, 1)) ~ '[^1]'
+  THEN
+    RAISE EXCEPTION 'every array must have one dimension, and begin at 1' USING ERRCODE = 'array_subscript_error';
+  END IF;
+END
+$$;
+
+CREATE FUNCTION longest_batch() RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN 10000;
+
+-- What append_to_distinct_jobs() has to know. `is_plain` is not true where a job or an event id
+-- comes twice.
+CREATE FUNCTION check_distinct_jobs(
+  jobs text[], types text[], data text[], metadata text[], expected_versions integer[], event_ids uuid[],
+  occurred_ats timestamptz[]
+) RETURNS checked_events
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+  batch            CONSTANT integer := cardinality(jobs);
+
+-- What append_batch() has to know. Where the batch is not plain, nothing else is said of it.
+CREATE FUNCTION check_batch(
+  jobs text[], types text[], data text[], metadata text[], expected_versions integer[], event_ids uuid[],
+  occurred_ats timestamptz[], requests integer[]
+) RETURNS checked_batch
+LANGUAGE plpgsql AS $$
+DECLARE
+  batch          CONSTANT integer := cardinality(jobs);
+
+-- =================================================================================================
+-- How events are numbered and written: the lock on the log, the order of one appender's batches,
+-- the path for one event, the path that decides event by event, and the INSERT that sets and
+-- imports share.
+-- =================================================================================================
+
+-- Waits for the right to number events, and keeps it until the transaction ends. So positions
+-- become visible in their order, and an aborted transaction leaves no gap. Call it in a statement
+-- of its own: the next one then sees all that was committed before.
+CREATE FUNCTION lock_log() RETURNS void
+    LANGUAGE plpgsql
+    SET lock_timeout TO '10s'
+    AS $$
+DECLARE
+  longest CONSTANT interval := '5 s';
+  done    text;
+BEGIN
+  -- One expression for what hardly ever is the case: Postgres prepares each one anew in each
+  -- transaction.
+  IF current_setting('transaction_isolation') <> 'read committed'
+    OR current_setting('max_prepared_transactions') <> '0' THEN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+      -- Its snapshot may be older than the last events, so it could only give their positions
+      -- again.
+      RAISE EXCEPTION 'append works in READ COMMITTED transactions, not in %',
+        upper(current_setting('transaction_isolation'))
+        USING ERRCODE = 'active_sql_transaction', HINT = 'Begin with BEGIN ISOLATION LEVEL READ COMMITTED.';
+    END IF;
+    PERFORM forbid_prepare();
+  END IF;
+  LOCK TABLE serialiser IN SHARE ROW EXCLUSIVE MODE;
+  -- From here on others wait for this transaction, which may be the caller's own. It may be idle,
+  -- or run one statement, for 5 s, and its commit waits for the disk. A SET clause of this function
+  -- would end with it.
+  done := pg_catalog.concat(
+    CASE WHEN current_setting('statement_timeout') = '0' OR current_setting('statement_timeout')::interval > longest
+         THEN set_config('statement_timeout', '5s', true) END,
+    CASE WHEN current_setting('idle_in_transaction_session_timeout') = '0'
+           OR current_setting('idle_in_transaction_session_timeout')::interval > longest
+         THEN set_config('idle_in_transaction_session_timeout', '5s', true) END,
+    CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', true) END);
+EXCEPTION WHEN lock_not_available THEN
+  RAISE EXCEPTION 'another transaction has kept the log locked for 10 s'
+    USING ERRCODE = 'lock_not_available', HINT = 'Nothing was written. Retry with the same event ids.';
+END
+$$;
+
+-- An appender that sends several batches at once, and wants them written in order, numbers them
+-- from 1. A batch is checked at once and waits here, holding no lock, until the one before it is in
+-- the log. So one is checked while another is written. It waits for 3 s at most: the one before may
+-- have lost its connection.
+CREATE FUNCTION await_turn(appender text, turn bigint) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+  deadline CONSTANT timestamptz := clock_timestamp() + '3 s';
+BEGIN
+  WHILE turn > 1 AND NOT EXISTS (SELECT FROM checkpoints WHERE reader = 'append ' || appender
+    AND position >= turn - 1) LOOP
+    IF clock_timestamp() > deadline THEN
+      RAISE EXCEPTION 'batch % of % has not been appended for 3 s', turn - 1, appender
+        USING ERRCODE = 'lock_not_available', HINT = 'Nothing was written. Retry with the same event ids.';
+    END IF;
+    PERFORM pg_sleep(0.0002);
+  END LOOP;
+END
+$$;
+
+CREATE FUNCTION end_turn(appender text, turn bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'jobledger', 'pg_temp'
+    SET lock_timeout TO '10s'
+    AS $$
+BEGIN
+  INSERT INTO checkpoints AS c (reader, position) VALUES ('append ' || appender, turn)
+  ON CONFLICT (reader) DO UPDATE SET position = greatest(c.position, excluded.position), updated_at = clock_timestamp();
+END
+$$;
+
+-- For an appender that has no more batches. Turns that others left behind more than a day ago go
+-- too.
+CREATE FUNCTION forget_turns(appender text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+BEGIN
+  DELETE FROM checkpoints
+   WHERE reader = 'append ' || appender OR reader LIKE 'append %' AND updated_at < clock_timestamp() - interval '1 day';
+END
+$$;
+
+-- Where the log ends: head 0 and no time while it is empty.
+CREATE FUNCTION last_event(OUT head bigint, OUT recorded_at timestamptz) RETURNS record
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+  SELECT e.position, e.recorded_at INTO head, recorded_at FROM events AS e ORDER BY e.position DESC LIMIT 1;
+  head := coalesce(head, 0);
+END
+$$;
+
+-- Writes events that are checked and numbered, given by ordinal; those without a position are left
+-- out. All are recorded now, or each at its own time.
+CREATE FUNCTION write_events(positions bigint[], ids uuid[], jobs text[], versions integer[],
+    types text[], documents json[], contexts json[], occurred_ats timestamptz[], now timestamptz,
+    recorded_ats timestamptz[], totals integer[], completeds integer[]) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+  INSERT INTO events (position, event_id, stream_id, version, type, data, metadata, occurred_at, recorded_at, total,
+      completed)
+  SELECT e.position, e.id, e.job, e.version, e.type, e.document, coalesce(e.context, '{}'), e.occurred_at,
+         coalesce(e.recorded_at, now), e.total, e.completed
+    FROM unnest(positions, ids, jobs, versions, types, documents, contexts, occurred_ats, recorded_ats, totals,
+        completeds)
+           AS e (position, id, job, version, type, document, context, occurred_at, recorded_at, total, completed)
+   WHERE e.position IS NOT NULL;
+END
+$$;
+
+-- Appends one event, by the rules of a batch but without sets, which would take longer than the
+-- event itself.
+CREATE FUNCTION append_one(
+  job text, type text, data text, metadata text, expected_version integer, event_id uuid, occurred_at timestamptz
+) RETURNS batch_answer
+LANGUAGE plpgsql AS $$
+#variable_conflict use_variable
+DECLARE
+  id       CONSTANT uuid := coalesce(event_id, uuid_v7());
+
+-- Where a job's stream stands while append_one_by_one() works: null while it has no events.
+CREATE TYPE stream_state AS (
+    version integer,
+    total integer,
+    last_type text
+);
+
+-- Appends any batch, of events that are new, repeated or to be refused, and decides event by event,
+-- in order. The log is locked. `codes` and `messages` are what check_event() found; both are null
+-- where the batch looked plain.
+CREATE FUNCTION append_one_by_one(jobs text[], types text[], data text[], metadata text[],
+    expected_versions integer[], ids uuid[], occurred_ats timestamptz[], requests integer[],
+    codes text[], messages text[], totals integer[],
+    completeds integer[]) RETURNS SETOF append_answer
+    LANGUAGE plpgsql
+    AS $$
+#variable_conflict use_column
+DECLARE
+  batch         CONSTANT integer     := cardinality(jobs);
+  last          CONSTANT record      := last_event();
+  now           CONSTANT timestamptz := greatest(clock_timestamp(), last.recorded_at);
+  most_compared CONSTANT bigint      := 64 * 1024 * 1024;
+  compared      bigint := 0;  -- bytes that had to be parsed, to tell a retry from another event under its id
+  next_position bigint := last.head + 1;
+  answers       append_answer[] := array_fill(null::append_answer, ARRAY[batch]);  -- by ordinal
+  streams       stream_state[]  := array_fill(null::stream_state, ARRAY[batch]);   -- by number of the job
+  accepted_as   integer[]       := array_fill(null::integer, ARRAY[batch]);        -- by number of the id: an ordinal
+  id_numbers    integer[]       := array_fill(null::integer, ARRAY[batch]);        -- by ordinal
+  event         record;
+  stream        stream_state;
+  total         integer;
+  expected      integer;
+  repeated      record;
+  refusal       text;
+  reason        text;
+  -- The request under way, and what to go back to when it is refused.
+  request         bigint;
+  request_start   integer;
+  request_stream  integer;
+  is_refused      boolean;
+  stream_before   stream_state;
+  position_before bigint;
+BEGIN
+  FOR event IN
+    SELECT e.ordinal::integer, e.job, e.type, e.data, coalesce(e.metadata, '{}') AS metadata, e.expected_version, e.id,
+           e.occurred_at, e.code, e.message, e.total, e.completed,
+           -- Without a number an event is a request of its own; theirs are beyond those of
+           -- integers.
+           coalesce(e.request, 4294967296 + e.ordinal) AS request,
+           dense_rank() OVER (ORDER BY e.job COLLATE "C")::integer AS stream,
+           dense_rank() OVER (ORDER BY e.id)::integer AS id_number,
+           (head.version, head.total, head.type)::stream_state AS head, earlier.position AS earlier_position
+      FROM unnest(jobs, types, data, metadata, expected_versions, ids, occurred_ats, codes, messages, totals,
+          completeds, requests)
+             WITH ORDINALITY AS e (job, type, data, metadata, expected_version, id, occurred_at, code, message, total,
+               completed, request, ordinal)
+      -- One probe of an index each, whatever the statistics say.
+      LEFT JOIN LATERAL (SELECT events.position FROM events WHERE events.event_id = e.id OFFSET 0) AS earlier ON true
+      LEFT JOIN LATERAL (
+        SELECT events.version, events.total, events.type FROM events
+         WHERE events.category = 'job' AND events.stream_id = e.job ORDER BY events.version DESC LIMIT 1) AS head
+             ON true
+     WHERE e.ordinal <= batch
+     ORDER BY e.ordinal
+  LOOP
+    stream := coalesce(streams[event.stream], event.head);
+    IF request IS DISTINCT FROM event.request THEN
+      request := event.request;
+      request_start := event.ordinal;
+      request_stream := event.stream;
+      is_refused := false;
+      stream_before := stream;
+      position_before := next_position;
+    END IF;
+    CONTINUE WHEN is_refused;
+    id_numbers[event.ordinal] := event.id_number;
+    refusal := null;
+
+    IF event.stream <> request_stream THEN
+      refusal := 'invalid_event';
+      reason := 'the events of one request belong to one job: this one is of another';
+    ELSIF event.earlier_position IS NOT NULL OR accepted_as[event.id_number] IS NOT NULL THEN
+      -- A retry comes first: it is never refused for what has happened since.
+      repeated := find_repeated(event.earlier_position, answers[accepted_as[event.id_number]], jobs, types, data,
+        metadata, occurred_ats, event.job, event.type, event.data, event.metadata, event.occurred_at);
+      compared := compared + repeated.bytes;
+      IF compared > most_compared THEN
+        RAISE EXCEPTION 'this call repeats event ids with other content, and to compare it takes more than % MiB',
+          most_compared >> 20
+          USING ERRCODE = 'program_limit_exceeded',
+                HINT = 'Nothing was written. Send fewer of these events in a call: each has an id of its own, or is '
+                       'a retry and the same again.';
+      END IF;
+      IF repeated.problem IS NULL THEN
+        answers[event.ordinal] := (event.ordinal, repeated.at_position, repeated.at_version, event.id, true, null,
+          null)::append_answer;
+        CONTINUE;
+      END IF;
+      refusal := 'event_id_conflict';
+      reason := format('event id %s %s', event.id, repeated.problem);
+    ELSIF event.code IS NOT NULL THEN
+      refusal := event.code;
+      reason := event.message;
+    ELSE
+      total := coalesce(event.total, stream.total);
+      expected := CASE WHEN event.ordinal = request_start THEN event.expected_version END;
+      IF NOT may_append(event.type, expected, event.completed, total, stream.version, stream.last_type) THEN
+        SELECT e.code, e.message INTO refusal, reason
+          FROM explain_refusal(event.job, event.type, expected, event.completed, total, stream.version,
+              stream.last_type) AS e;
+      END IF;
+    END IF;
+
+    IF refusal IS NULL THEN
+      stream := (coalesce(stream.version, 0) + 1, coalesce(total, 0), event.type)::stream_state;
+      streams[event.stream] := stream;
+      totals[event.ordinal] := stream.total;
+      accepted_as[event.id_number] := event.ordinal;
+      answers[event.ordinal] := (event.ordinal, next_position, stream.version, event.id, false, null,
+        null)::append_answer;
+      next_position := next_position + 1;
+    ELSE
+      -- The whole request is refused. What it did so far is undone, and its event ids are free
+      -- again.
+      is_refused := true;
+      next_position := position_before;
+      streams[request_stream] := stream_before;
+      IF event.ordinal > request_start THEN
+        reason := format('event %s of this request: %s', event.ordinal - request_start + 1, reason);
+      END IF;
+      FOR undone IN request_start .. batch LOOP
+        EXIT WHEN coalesce(requests[undone], 4294967296 + undone) <> request;
+        answers[undone] := (undone, null, null, ids[undone], false, refusal, reason)::append_answer;
+        IF accepted_as[id_numbers[undone]] = undone THEN
+          accepted_as[id_numbers[undone]] := null;
+        END IF;
+      END LOOP;
+    END IF;
+  END LOOP;
+
+  IF next_position > last.head + 1 THEN
+    PERFORM write_answered(answers, jobs, types, data, metadata, occurred_ats, now, totals, completeds);
+  END IF;
+  RETURN QUERY SELECT * FROM unnest(answers);
+END
+$$;
+
+-- Compares an event with the one that has its id already: in the log at a position, or earlier in
+-- the same call with an answer. `problem` is null where the event is a retry of it.
+CREATE FUNCTION find_repeated(logged_position bigint, answered append_answer, jobs text[],
+    types text[], data text[], metadata text[], occurred_ats timestamptz[], job text, type text,
+    content text, context text, occurred_at timestamptz, OUT problem text, OUT at_position bigint,
+    OUT at_version integer, OUT bytes bigint) RETURNS record
+    LANGUAGE plpgsql
+    AS $$
+#variable_conflict use_column
+DECLARE
+  a_category text;
+  a_job      text;
+  a_type     text;
+  a_content  text;
+  a_context  text;
+  a_moment   timestamptz;
+  parts      text;
+BEGIN
+  IF logged_position IS NOT NULL THEN
+    SELECT e.category, e.stream_id, e.type, e.data::text, e.metadata::text, e.occurred_at, e.position, e.version
+      INTO a_category, a_job, a_type, a_content, a_context, a_moment, at_position, at_version
+      FROM events AS e WHERE e.position = logged_position;
+  ELSE
+    a_category := 'job';
+    a_job := jobs[answered.ordinal];
+    a_type := types[answered.ordinal];
+    a_content := data[answered.ordinal];
+    a_context := coalesce(metadata[answered.ordinal], '{}');
+    a_moment := occurred_ats[answered.ordinal];
+    at_position := answered.position;
+    at_version := answered.version;
+  END IF;
+  bytes := bytes_to_compare(a_content, content) + bytes_to_compare(a_context, context);
+  parts := concat_ws(', ', CASE WHEN a_category <> 'job' THEN 'category' END,
+                     nullif(differing_parts(a_job, job, a_type, type, a_content, content, a_context, context,
+                                            a_moment, occurred_at), ''));
+  problem := CASE
+    WHEN parts = '' THEN null
+    WHEN logged_position IS NOT NULL
+      THEN format('is at position %s already, with other %s: a retry sends the same event again, and a new event '
+                  'has an id of its own',
+                  at_position, parts)
+    ELSE format('stands in this call already, with other %s: each event has an id of its own', parts)
+  END;
+END
+$$;
+
+-- Writes the new events among those that append_one_by_one() has answered.
+CREATE FUNCTION write_answered(answers append_answer[], jobs text[], types text[], data text[],
+    metadata text[], occurred_ats timestamptz[], now timestamptz, totals integer[],
+    completeds integer[]) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+#variable_conflict use_column
+DECLARE
+  positions bigint[];
+  ids       uuid[];
+  versions  integer[];
+  documents json[];
+  contexts  json[];
+BEGIN
+  -- Only what was accepted is sure to be JSON.
+  SELECT array_agg(CASE WHEN NOT e.duplicate THEN e.position END ORDER BY e.ordinal),
+      array_agg(e.event_id ORDER BY e.ordinal),
+         array_agg(e.version ORDER BY e.ordinal),
+         array_agg(CASE WHEN e.position IS NOT NULL AND NOT e.duplicate THEN e.data::json END ORDER BY e.ordinal),
+         array_agg(CASE WHEN e.position IS NOT NULL AND NOT e.duplicate THEN e.metadata::json END ORDER BY e.ordinal)
+    INTO positions, ids, versions, documents, contexts
+    FROM unnest(answers, data, metadata) AS e (ordinal, position, version, event_id, duplicate, code, message, data,
+        metadata)
+   WHERE e.ordinal IS NOT NULL;
+  PERFORM write_events(positions, ids, jobs, versions, types, documents, contexts, occurred_ats, now, null, totals,
+    completeds);
+END
+$$;
+
+-- =================================================================================================
+-- What readers of the log share: how far each is, and which of several processes is at work.
+-- =================================================================================================
+
+-- The last position that a reader has processed. The turns of appenders are kept here too, as
+-- readers named 'append …': see await_turn().
+CREATE TABLE checkpoints (
+    reader text NOT NULL,
+    position bigint DEFAULT 0 NOT NULL,
+    updated_at timestamptz DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT checkpoints_position_countable CHECK (((position >= '-4611686018427387903'::bigint) AND (position <= '4611686018427387903'::bigint))),
+    CONSTRAINT checkpoints_position_not_negative CHECK ((position >= 0))
+);
+ALTER TABLE checkpoints ADD CONSTRAINT checkpoints_pkey PRIMARY KEY (reader);
+
+-- The last position that a reader has processed. The turns of appenders are kept here too, as
+-- readers named 'append …': see await_turn().
+ALTER TABLE checkpoints ENABLE ROW LEVEL SECURITY;
+CREATE POLICY checkpoints_all_may_see ON checkpoints FOR SELECT USING (true);
+CREATE TRIGGER checkpoints_not_prepared BEFORE INSERT OR DELETE OR UPDATE ON checkpoints
+    FOR EACH STATEMENT
+    WHEN ((current_setting('max_prepared_transactions') <> '0'))
+    EXECUTE FUNCTION refuse_to_prepare_changes();
+ALTER TABLE checkpoints ENABLE ALWAYS TRIGGER checkpoints_not_prepared;
+CREATE POLICY checkpoints_of_relay ON checkpoints TO jobledger_relay USING ((reader = 'relay'));
+
+-- Moves a reader on from the position that it knows. Returns false where the reader is elsewhere,
+-- because another process has moved it.
+CREATE FUNCTION advance_checkpoint(of_reader text, from_position bigint,
+    to_position bigint) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+BEGIN
+  UPDATE checkpoints SET position = to_position, updated_at = clock_timestamp()
+   WHERE reader = of_reader AND position = from_position;
+  RETURN found;
+END
+$$;
+
+-- Who is at work. A holder renews its lease well before it runs out; another can take it after
+-- that. So a killed holder is replaced within seconds, whether or not its connection was noticed to
+-- be gone. A lease saves two processes from doing the same work. What makes double work harmless is
+-- the compare-and-swap on the checkpoint.
+CREATE TABLE leases (
+    name text NOT NULL,
+    holder text NOT NULL,
+    fence bigint DEFAULT 1 NOT NULL,
+    expires_at timestamptz NOT NULL,
+    CONSTRAINT leases_fence_countable CHECK (((fence >= '-4611686018427387903'::bigint) AND (fence <= '4611686018427387903'::bigint)))
+);
+ALTER TABLE leases ADD CONSTRAINT leases_pkey PRIMARY KEY (name);
+
+-- Who is at work. A holder renews its lease well before it runs out; another can take it after
+-- that. So a killed holder is replaced within seconds, whether or not its connection was noticed to
+-- be gone. A lease saves two processes from doing the same work. What makes double work harmless is
+-- the compare-and-swap on the checkpoint.
+ALTER TABLE leases ENABLE ROW LEVEL SECURITY;
+CREATE POLICY leases_all_may_see ON leases FOR SELECT USING (true);
+CREATE TRIGGER leases_not_prepared BEFORE INSERT OR DELETE OR UPDATE ON leases
+    FOR EACH STATEMENT
+    WHEN ((current_setting('max_prepared_transactions') <> '0'))
+    EXECUTE FUNCTION refuse_to_prepare_changes();
+ALTER TABLE leases ENABLE ALWAYS TRIGGER leases_not_prepared;
+CREATE POLICY leases_of_projectors ON leases TO jobledger_projector USING ((name ~~ 'projection:%'));
+CREATE POLICY leases_of_relay ON leases TO jobledger_relay USING ((name = 'relay'));
+CREATE POLICY leases_of_sealer ON leases TO jobledger_sealer USING ((name = 'sealer'));
+
+-- No lease lasts longer without renewal. One that ends later was written while the clock was ahead,
+-- and is not believed.
+CREATE FUNCTION longest_lease() RETURNS interval
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT
+RETURN interval '1 min';
+
+-- Whether a lease that ends then is held now.
+CREATE FUNCTION is_held(until timestamptz) RETURNS boolean
+LANGUAGE sql VOLATILE PARALLEL SAFE SET search_path FROM CURRENT
+RETURN until BETWEEN clock_timestamp() AND clock_timestamp() + longest_lease();
+
+-- Takes a lease that is free, has run out, or is the holder's own. Returns its fence, or null while
+-- another holds it.
+CREATE FUNCTION take_lease(lease text, by_holder text, duration interval) RETURNS bigint
+LANGUAGE sql SET search_path FROM CURRENT
+BEGIN ATOMIC
+  INSERT INTO leases AS held (name, holder, expires_at)
+  VALUES (lease, by_holder, clock_timestamp() + least(duration, longest_lease()))
+  ON CONFLICT (name) DO UPDATE
+     SET holder = excluded.holder,
+         fence = held.fence + (held.holder <> excluded.holder)::integer,
+         expires_at = excluded.expires_at
+   WHERE NOT is_held(held.expires_at) OR held.holder = excluded.holder
+  RETURNING fence;
+END;
+
+CREATE FUNCTION release_lease(lease text, by_holder text) RETURNS void
+LANGUAGE sql SET search_path FROM CURRENT
+BEGIN ATOMIC
+  UPDATE leases SET expires_at = '-infinity' WHERE name = lease AND holder = by_holder;
+END;
+
+-- The transaction that has locked the log, if there is one, by its session, or by its name where it
+-- was prepared and has no session. `held_for` is known where the ledger's owner may see it, which
+-- takes pg_read_all_stats. How long others have been waiting is known to all.
+CREATE FUNCTION log_holder(
+  OUT pid integer, OUT gid text, OUT username text, OUT application text, OUT transaction text, OUT held_for interval,
+  OUT waiting bigint, OUT longest_wait interval
+) RETURNS SETOF record
+LANGUAGE sql VOLATILE ROWS 1 SECURITY DEFINER SET search_path FROM CURRENT
+BEGIN ATOMIC
+  WITH lock AS MATERIALIZED (
+    SELECT l.*, l.relation = 'serialiser'::regclass AND l.mode NOT IN ('AccessShareLock', 'RowShareLock')
+             AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database()) AS is_of_log
+      FROM pg_locks AS l
+  )
+  SELECT held.pid, p.gid, coalesce(a.usename, p.owner)::text, a.application_name, held.virtualtransaction,
+         clock_timestamp() - coalesce(a.xact_start, p.prepared), queue.waiting, clock_timestamp() - queue.since
+    FROM lock AS held
+    LEFT JOIN pg_stat_activity AS a ON a.pid = held.pid
+    -- A prepared transaction has no session, but its number.
+    LEFT JOIN lock AS number ON held.pid IS NULL AND number.pid IS NULL AND number.locktype = 'transactionid'
+      AND number.granted
+                            AND number.virtualtransaction = held.virtualtransaction
+    LEFT JOIN pg_prepared_xacts AS p ON p.transaction = number.transactionid
+    CROSS JOIN (SELECT count(*), min(waitstart) FROM lock WHERE is_of_log AND NOT granted) AS queue (waiting, since)
+   WHERE held.is_of_log AND held.granted
+   LIMIT 1;
+END;
+
+-- Ends the session that holds the log, if it is still in the same transaction and has been for 5 s.
+-- Returns false where there is nothing to end any more. The ledger's owner needs two rights of the
+-- server for it, which its administrator grants.
+CREATE FUNCTION end_log_holder(of_transaction text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+  patience CONSTANT interval := '5 s';
+
+-- =================================================================================================
+-- Durable subscriptions: how far each has come, and who has it now. And the key to the live feed.
+--
+-- Only its holder, known by a secret, moves a subscription. Only the user that made it takes it
+-- over. The functions run with the owner's rights, so those who may call them can do nothing else
+-- to the table.
+-- =================================================================================================
+
+CREATE TABLE subscriptions (
+    name text NOT NULL,
+    position bigint NOT NULL,
+    epoch uuid NOT NULL,
+    holder text NOT NULL,
+    expires_at timestamptz NOT NULL,
+    updated_at timestamptz DEFAULT clock_timestamp() NOT NULL,
+    bound_to text,
+    CONSTRAINT subscriptions_holder_form CHECK ((holder ~ '^[0-9a-f]{64}$')),
+    CONSTRAINT subscriptions_name_length CHECK (((length(name) >= 1) AND (length(name) <= 200))),
+    CONSTRAINT subscriptions_position_countable CHECK (((position >= '-4611686018427387903'::bigint) AND (position <= '4611686018427387903'::bigint))),
+    CONSTRAINT subscriptions_position_not_negative CHECK ((position >= 0))
+);
+ALTER TABLE subscriptions ADD CONSTRAINT subscriptions_pkey PRIMARY KEY (name);
+CREATE TRIGGER subscriptions_not_prepared BEFORE INSERT OR DELETE OR UPDATE ON subscriptions
+    FOR EACH STATEMENT
+    WHEN ((current_setting('max_prepared_transactions') <> '0'))
+    EXECUTE FUNCTION refuse_to_prepare_changes();
+ALTER TABLE subscriptions ENABLE ALWAYS TRIGGER subscriptions_not_prepared;
+
+CREATE FUNCTION holder_hash(secret text) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT SET search_path FROM CURRENT
+RETURN encode(sha256(convert_to(secret, 'UTF8')), 'hex');
+
+-- Whether the session's user is this role, or a member of it.
+CREATE FUNCTION is_bound_to(role text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path FROM CURRENT
+RETURN role IS NULL OR EXISTS (SELECT FROM pg_roles WHERE rolname = role AND pg_has_role(session_user, oid, 'MEMBER'));
+
+-- Takes a subscription that is new, free, has run out, or is the holder's own, for a minute at
+-- most. A new one begins behind a position, at the head where that is null, and is bound to the
+-- session's user. Returns where it stands, or no row while another holds it.
+CREATE FUNCTION take_subscription(subscription text, by_holder text, duration interval,
+    starting_after bigint, OUT at_position bigint, OUT of_epoch uuid) RETURNS SETOF record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+DECLARE
+  hash  CONSTANT text := holder_hash(by_holder);
+  bound text;
+BEGIN
+  IF starting_after > head() THEN
+    RAISE EXCEPTION 'the log ends at %, before position %', head(), starting_after
+      USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+  IF length(by_holder) < 32 THEN
+    RAISE EXCEPTION 'a holder of % characters can be guessed: it takes 32 at least, at random', length(by_holder)
+      USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+  SELECT bound_to INTO bound FROM subscriptions WHERE name = subscription;
+  IF NOT found AND (SELECT count(*) FROM subscriptions WHERE bound_to = session_user) >= 1000 THEN
+    RAISE EXCEPTION '% has 1000 subscriptions, and can have no more', session_user
+      USING ERRCODE = 'program_limit_exceeded',
+        HINT = 'Forget those that are not used: SELECT forget_subscription(name).';
+  END IF;
+  IF NOT is_bound_to(bound) THEN
+    RAISE EXCEPTION 'the subscription % belongs to %', subscription, bound
+      USING ERRCODE = 'insufficient_privilege',
+            HINT = format('Take another name; or the ledger''s owner gives it: SELECT give_subscription(%L, %L).',
+              subscription, session_user);
+  END IF;
+  RETURN QUERY
+    INSERT INTO subscriptions AS held (name, position, epoch, holder, expires_at, bound_to)
+    SELECT subscription, coalesce(starting_after, head()), ledger.epoch, hash,
+        clock_timestamp() + least(duration, '1 min'), session_user
+      FROM ledger
+    ON CONFLICT (name) DO UPDATE
+       SET holder = excluded.holder, expires_at = excluded.expires_at,
+           bound_to = coalesce(held.bound_to, excluded.bound_to)
+     WHERE (held.expires_at < clock_timestamp() OR held.expires_at > clock_timestamp() + interval '1 min'
+         OR held.holder = excluded.holder)
+       AND is_bound_to(held.bound_to)
+    RETURNING held.position, held.epoch;
+END
+$$;
+
+-- Moves a subscription on, never back. Returns false where the holder does not hold it any more, or
+-- the ledger has another epoch. So a holder that was replaced cannot move what its successor reads
+-- from.
+CREATE FUNCTION acknowledge(subscription text, by_holder text, up_to bigint) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+BEGIN
+  IF up_to > head() THEN
+    RAISE EXCEPTION 'position % is not there yet: the log ends at %', up_to, head()
+      USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+  UPDATE subscriptions SET position = greatest(position, up_to), updated_at = clock_timestamp()
+   WHERE name = subscription AND holder = holder_hash(by_holder) AND is_bound_to(bound_to)
+       AND epoch = (SELECT epoch FROM ledger);
+  RETURN found;
+END
+$$;
+
+CREATE FUNCTION release_subscription(subscription text, by_holder text) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path FROM CURRENT
+BEGIN ATOMIC
+  UPDATE subscriptions SET expires_at = '-infinity' WHERE name = subscription AND holder = holder_hash(by_holder)
+      AND is_bound_to(bound_to);
+END;
+
+-- Forgets a subscription. Returns false where there is none.
+CREATE FUNCTION forget_subscription(subscription text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+DECLARE
+  bound text;
+BEGIN
+  DELETE FROM subscriptions WHERE name = subscription AND expires_at < clock_timestamp() AND is_bound_to(bound_to);
+  IF found THEN RETURN true; END IF;
+  SELECT bound_to INTO bound FROM subscriptions WHERE name = subscription;
+  IF NOT found THEN RETURN false; END IF;
+  IF NOT is_bound_to(bound) THEN
+    RAISE EXCEPTION 'the subscription % belongs to %', subscription, bound USING ERRCODE = 'insufficient_privilege';
+  END IF;
+  RAISE EXCEPTION 'the subscription % is in use', subscription
+    USING ERRCODE = 'object_in_use', HINT = 'It can be forgotten once its process has ended.';
+END
+$$;
+
+-- Gives a subscription to another user, or to a role with several. For the ledger's owner, as when
+-- a service gets a new user. Returns false where there is no such subscription.
+CREATE FUNCTION give_subscription(subscription text, role text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+BEGIN
+  PERFORM role::regrole;  -- there is such a role, or this says that there is none
+  UPDATE subscriptions SET bound_to = role WHERE name = subscription;
+  RETURN found;
+END
+$$;
+
+-- The secret from which relay and subscribers derive the key of the feed's messages, by the
+-- ledger's name and epoch. Subscribers drop messages without it: who may publish on Redis cannot
+-- say what happened.
+CREATE TABLE feed_key (
+    is_one boolean DEFAULT true NOT NULL,
+    secret bytea NOT NULL,
+    made_at timestamptz DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT feed_key_is_one CHECK (is_one),
+    CONSTRAINT feed_key_length CHECK ((length(secret) = 32))
+);
+ALTER TABLE feed_key ADD CONSTRAINT feed_key_pkey PRIMARY KEY (is_one);
+
+-- Makes another secret, as after somebody has left who knew it. For the ledger's owner. Relay and
+-- subscribers find it within seconds; until then events come from Postgres. A UUID has 122 random
+-- bits, so three hold more than the hash keeps.
+CREATE FUNCTION renew_feed_key() RETURNS void
+LANGUAGE sql SET search_path FROM CURRENT
+BEGIN ATOMIC
+  INSERT INTO feed_key (secret)
+  VALUES (sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())))
+  ON CONFLICT (is_one) DO UPDATE SET secret = excluded.secret, made_at = excluded.made_at;
+END;
+
+-- =================================================================================================
+-- Projections: where each stands, the events that it folds, and the records of rebuilds,
+-- verifications, skipped events and drift.
+--
+-- Records are written by functions with the owner's rights, which take the author and the time from
+-- the session. A record can be wrong about its author's own work, and about nothing else.
+-- =================================================================================================
+
+CREATE TABLE projections (
+    name text NOT NULL,
+    definition text NOT NULL,
+    position bigint DEFAULT 0 NOT NULL,
+    state text DEFAULT 'running' NOT NULL,
+    failed_position bigint,
+    error text,
+    updated_at timestamptz DEFAULT clock_timestamp() NOT NULL,
+    tables text[] DEFAULT '{}'[] NOT NULL,
+    failed_event uuid,
+    CONSTRAINT projections_failed_position_countable CHECK (((failed_position >= '-4611686018427387903'::bigint) AND (failed_position <= '4611686018427387903'::bigint))),
+    CONSTRAINT projections_position_countable CHECK (((position >= '-4611686018427387903'::bigint) AND (position <= '4611686018427387903'::bigint))),
+    CONSTRAINT projections_position_not_negative CHECK ((position >= 0)),
+    CONSTRAINT projections_state CHECK ((state = ANY (ARRAY['running', 'stopped']))),
+    CONSTRAINT projections_stopped_for_a_reason CHECK (((state = 'stopped') = (error IS NOT NULL)))
+);
+ALTER TABLE projections ADD CONSTRAINT projections_pkey PRIMARY KEY (name);
+CREATE TRIGGER projections_not_prepared BEFORE INSERT OR DELETE OR UPDATE ON projections
+    FOR EACH STATEMENT
+    WHEN ((current_setting('max_prepared_transactions') <> '0'))
+    EXECUTE FUNCTION refuse_to_prepare_changes();
+ALTER TABLE projections ENABLE ALWAYS TRIGGER projections_not_prepared;
+
+-- The columns that a projection sees of events, in whatever part of the log: live folds, rebuilds,
+-- the past and checks all select from this view. Ids of jobs have the database's collation, as the
+-- tables of projections do: an index serves no comparison in another collation.
+CREATE VIEW foldable_events AS
+  SELECT position, event_id, category, stream_id::text COLLATE "default" AS stream_id, version, type, data, metadata,
+         occurred_at, recorded_at, total, coalesce(occurred_at, recorded_at) AS happened_at, completed
+    FROM events;
+
+-- The window of events that a projection folds: what apply.sql reads. The engine sets its bounds
+-- for each transaction. The types are a query of their own, so that the setting is split once and
+-- not for each event. OFFSET 0 makes Postgres read a window along the log. Without it, it may
+-- choose another index, because that has the order which a fold asks for, and walk the whole log
+-- for each window.
+CREATE VIEW new_events AS
+  SELECT *
+    FROM foldable_events
+   WHERE position > current_setting('jobledger.window_after')::bigint
+     AND position <= current_setting('jobledger.window_upto')::bigint
+     AND type = ANY ((SELECT string_to_array(current_setting('jobledger.window_types'), ','))::text[])
+  OFFSET 0;
+
+-- One row for each rebuild, verification or undo.
+CREATE TABLE receipts (
+    number bigint NOT NULL,
+    kind text NOT NULL,
+    projection text NOT NULL,
+    definition text NOT NULL,
+    position bigint NOT NULL,
+    rows bigint,
+    digest text,
+    live_digest text,
+    events bigint,
+    seconds double precision,
+    workers integer,
+    window_events bigint,
+    blocked_ms double precision,
+    made_at timestamptz DEFAULT clock_timestamp() NOT NULL,
+    made_by text NOT NULL,
+    role text DEFAULT SESSION_USER NOT NULL,
+    left_out bigint,
+    CONSTRAINT receipts_blocked_ms_countable CHECK (((blocked_ms > '-Infinity'::double precision) AND (blocked_ms < 'Infinity'::double precision))),
+    CONSTRAINT receipts_digest_form CHECK (((digest ~ '^[0-9a-f]{64}$') AND (live_digest ~ '^[0-9a-f]{64}$'))),
+    CONSTRAINT receipts_durations CHECK ((((seconds >= (0)::double precision) AND (seconds <= ('1000000000'::numeric)::double precision)) AND ((blocked_ms >= (0)::double precision) AND (blocked_ms <= ('1000000000000'::numeric)::double precision)))),
+    CONSTRAINT receipts_events_countable CHECK (((events >= '-4611686018427387903'::bigint) AND (events <= '4611686018427387903'::bigint))),
+    CONSTRAINT receipts_kind CHECK ((kind = ANY (ARRAY['rebuild', 'verify', 'undo']))),
+    CONSTRAINT receipts_left_out_countable CHECK (((left_out >= '-4611686018427387903'::bigint) AND (left_out <= '4611686018427387903'::bigint))),
+    CONSTRAINT receipts_lengths CHECK (((length(projection) <= 100) AND (length(definition) <= 100) AND (length(made_by) <= 300))),
+    CONSTRAINT receipts_not_negative CHECK (((LEAST(position, rows, events, left_out, (0)::bigint) = 0) AND (LEAST(seconds, blocked_ms, (0)::double precision) >= (0)::double precision))),
+    CONSTRAINT receipts_number_countable CHECK (((number >= '-4611686018427387903'::bigint) AND (number <= '4611686018427387903'::bigint))),
+    CONSTRAINT receipts_position_countable CHECK (((position >= '-4611686018427387903'::bigint) AND (position <= '4611686018427387903'::bigint))),
+    CONSTRAINT receipts_proof CHECK (((kind = 'undo') OR (num_nulls(rows, digest, events, seconds, workers, window_events) = 0))),
+    CONSTRAINT receipts_rows_countable CHECK (((rows >= '-4611686018427387903'::bigint) AND (rows <= '4611686018427387903'::bigint))),
+    CONSTRAINT receipts_seconds_countable CHECK (((seconds > '-Infinity'::double precision) AND (seconds < 'Infinity'::double precision))),
+    CONSTRAINT receipts_verify CHECK (((kind <> 'verify') OR (live_digest IS NOT NULL))),
+    CONSTRAINT receipts_window_events_countable CHECK (((window_events >= '-4611686018427387903'::bigint) AND (window_events <= '4611686018427387903'::bigint)))
+);
+ALTER TABLE receipts ADD CONSTRAINT receipts_pkey PRIMARY KEY (number);
+CREATE TRIGGER receipts_not_prepared BEFORE INSERT OR DELETE OR UPDATE ON receipts
+    FOR EACH STATEMENT
+    WHEN ((current_setting('max_prepared_transactions') <> '0'))
+    EXECUTE FUNCTION refuse_to_prepare_changes();
+ALTER TABLE receipts ENABLE ALWAYS TRIGGER receipts_not_prepared;
+CREATE TRIGGER receipts_only_grow BEFORE DELETE OR UPDATE OR TRUNCATE ON receipts
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION refuse_change_of_record();
+ALTER TABLE receipts ENABLE ALWAYS TRIGGER receipts_only_grow;
+
+-- Which events an operator has a definition leave out. Another definition has not tried them yet.
+-- Rebuild, verify and as-of leave them out too.
+CREATE TABLE skipped_events (
+    projection text NOT NULL,
+    definition text NOT NULL,
+    position bigint NOT NULL,
+    event_id uuid NOT NULL,
+    error text NOT NULL,
+    reason text NOT NULL,
+    skipped_at timestamptz DEFAULT clock_timestamp() NOT NULL,
+    skipped_by text NOT NULL,
+    role text DEFAULT SESSION_USER NOT NULL,
+    CONSTRAINT skipped_events_has_reason CHECK ((reason <> '')),
+    CONSTRAINT skipped_events_lengths CHECK (((length(error) <= 4000) AND (length(reason) <= 4000) AND (length(skipped_by) <= 300))),
+    CONSTRAINT skipped_events_position_countable CHECK (((position >= '-4611686018427387903'::bigint) AND (position <= '4611686018427387903'::bigint)))
+);
+ALTER TABLE skipped_events ADD CONSTRAINT skipped_events_pkey PRIMARY KEY (projection, definition, position);
+CREATE TRIGGER skipped_events_not_prepared BEFORE INSERT OR DELETE OR UPDATE ON skipped_events
+    FOR EACH STATEMENT
+    WHEN ((current_setting('max_prepared_transactions') <> '0'))
+    EXECUTE FUNCTION refuse_to_prepare_changes();
+ALTER TABLE skipped_events ENABLE ALWAYS TRIGGER skipped_events_not_prepared;
+CREATE TRIGGER skipped_events_only_grow BEFORE DELETE OR UPDATE OR TRUNCATE ON skipped_events
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION refuse_change_of_record();
+ALTER TABLE skipped_events ENABLE ALWAYS TRIGGER skipped_events_only_grow;
+
+-- What refolding a sample of jobs in production has found. Counts only grow.
+CREATE TABLE drift_checks (
+    projection text NOT NULL,
+    jobs bigint DEFAULT 0 NOT NULL,
+    drifted bigint DEFAULT 0 NOT NULL,
+    position bigint NOT NULL,
+    checked_at timestamptz DEFAULT clock_timestamp() NOT NULL,
+    last_drift text,
+    checked_by text,
+    CONSTRAINT drift_checks_drifted CHECK (((drifted >= 0) AND (drifted <= jobs))),
+    CONSTRAINT drift_checks_drifted_countable CHECK (((drifted >= '-4611686018427387903'::bigint) AND (drifted <= '4611686018427387903'::bigint))),
+    CONSTRAINT drift_checks_jobs_countable CHECK (((jobs >= '-4611686018427387903'::bigint) AND (jobs <= '4611686018427387903'::bigint))),
+    CONSTRAINT drift_checks_lengths CHECK (((length(projection) <= 100) AND (length(last_drift) <= 4000))),
+    CONSTRAINT drift_checks_position_countable CHECK (((position >= '-4611686018427387903'::bigint) AND (position <= '4611686018427387903'::bigint)))
+);
+ALTER TABLE drift_checks ADD CONSTRAINT drift_checks_pkey PRIMARY KEY (projection);
+CREATE TRIGGER drift_checks_not_prepared BEFORE INSERT OR DELETE OR UPDATE ON drift_checks
+    FOR EACH STATEMENT
+    WHEN ((current_setting('max_prepared_transactions') <> '0'))
+    EXECUTE FUNCTION refuse_to_prepare_changes();
+ALTER TABLE drift_checks ENABLE ALWAYS TRIGGER drift_checks_not_prepared;
+
+-- A rebuild under way. Its tables are in the schema LEDGER-ID. At first, slices of the streams are
+-- folded in parallel, each with a position of its own. From the goal on, the tables have one
+-- position.
+CREATE TABLE rebuilds (
+    projection text NOT NULL,
+    id bigint NOT NULL,
+    definition text NOT NULL,
+    slices integer NOT NULL,
+    goal bigint NOT NULL,
+    position bigint,
+    indexes text[] NOT NULL,
+    server_version integer DEFAULT ((current_setting('server_version_num'))::integer / 10000) NOT NULL,
+    failed_position bigint,
+    failed_event uuid,
+    error text,
+    started_at timestamptz DEFAULT clock_timestamp() NOT NULL,
+    started_by text NOT NULL,
+    CONSTRAINT rebuilds_failed_at_an_event CHECK (((failed_position IS NULL) = (error IS NULL))),
+    CONSTRAINT rebuilds_failed_position_countable CHECK (((failed_position >= '-4611686018427387903'::bigint) AND (failed_position <= '4611686018427387903'::bigint))),
+    CONSTRAINT rebuilds_goal_countable CHECK (((goal >= '-4611686018427387903'::bigint) AND (goal <= '4611686018427387903'::bigint))),
+    CONSTRAINT rebuilds_goal_not_negative CHECK ((goal >= 0)),
+    CONSTRAINT rebuilds_id_countable CHECK (((id >= '-4611686018427387903'::bigint) AND (id <= '4611686018427387903'::bigint))),
+    CONSTRAINT rebuilds_position_countable CHECK (((position >= '-4611686018427387903'::bigint) AND (position <= '4611686018427387903'::bigint))),
+    CONSTRAINT rebuilds_position_from_goal CHECK ((position >= goal)),
+    CONSTRAINT rebuilds_slices_positive CHECK ((slices > 0))
+);
+ALTER TABLE rebuilds ADD CONSTRAINT rebuilds_id_goal_key UNIQUE (id, goal);
+ALTER TABLE rebuilds ADD CONSTRAINT rebuilds_id_key UNIQUE (id);
+ALTER TABLE rebuilds ADD CONSTRAINT rebuilds_pkey PRIMARY KEY (projection);
+CREATE TRIGGER rebuilds_not_prepared BEFORE INSERT OR DELETE OR UPDATE ON rebuilds
+    FOR EACH STATEMENT
+    WHEN ((current_setting('max_prepared_transactions') <> '0'))
+    EXECUTE FUNCTION refuse_to_prepare_changes();
+ALTER TABLE rebuilds ENABLE ALWAYS TRIGGER rebuilds_not_prepared;
+
+-- How far each slice is. A window and this position commit together.
+CREATE TABLE rebuild_slices (
+    rebuild bigint NOT NULL,
+    slice integer NOT NULL,
+    goal bigint NOT NULL,
+    position bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT rebuild_slices_goal_countable CHECK (((goal >= '-4611686018427387903'::bigint) AND (goal <= '4611686018427387903'::bigint))),
+    CONSTRAINT rebuild_slices_position_countable CHECK (((position >= '-4611686018427387903'::bigint) AND (position <= '4611686018427387903'::bigint))),
+    CONSTRAINT rebuild_slices_position_to_goal CHECK (((position >= 0) AND (position <= goal))),
+    CONSTRAINT rebuild_slices_rebuild_countable CHECK (((rebuild >= '-4611686018427387903'::bigint) AND (rebuild <= '4611686018427387903'::bigint))),
+    CONSTRAINT rebuild_slices_slice_not_negative CHECK ((slice >= 0))
+);
+ALTER TABLE rebuild_slices ADD CONSTRAINT rebuild_slices_pkey PRIMARY KEY (rebuild, slice);
+ALTER TABLE rebuild_slices ADD CONSTRAINT rebuild_slices_rebuild_fkey FOREIGN KEY (rebuild, goal) REFERENCES rebuilds(id, goal) ON DELETE CASCADE;
+CREATE TRIGGER rebuild_slices_not_prepared BEFORE INSERT OR DELETE OR UPDATE ON rebuild_slices
+    FOR EACH STATEMENT
+    WHEN ((current_setting('max_prepared_transactions') <> '0'))
+    EXECUTE FUNCTION refuse_to_prepare_changes();
+ALTER TABLE rebuild_slices ENABLE ALWAYS TRIGGER rebuild_slices_not_prepared;
+
+-- The tables that the last rebuild of a projection replaced, as they were: in the schema LEDGER~ID.
+CREATE TABLE replaced_tables (
+    projection text NOT NULL,
+    id bigint NOT NULL,
+    definition text NOT NULL,
+    tables text[] NOT NULL,
+    position bigint NOT NULL,
+    replaced_at timestamptz DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT replaced_tables_id_countable CHECK (((id >= '-4611686018427387903'::bigint) AND (id <= '4611686018427387903'::bigint))),
+    CONSTRAINT replaced_tables_position_countable CHECK (((position >= '-4611686018427387903'::bigint) AND (position <= '4611686018427387903'::bigint))),
+    CONSTRAINT replaced_tables_position_not_negative CHECK ((position >= 0))
+);
+ALTER TABLE replaced_tables ADD CONSTRAINT replaced_tables_id_key UNIQUE (id);
+ALTER TABLE replaced_tables ADD CONSTRAINT replaced_tables_pkey PRIMARY KEY (projection);
+CREATE TRIGGER replaced_tables_not_prepared BEFORE INSERT OR DELETE OR UPDATE ON replaced_tables
+    FOR EACH STATEMENT
+    WHEN ((current_setting('max_prepared_transactions') <> '0'))
+    EXECUTE FUNCTION refuse_to_prepare_changes();
+ALTER TABLE replaced_tables ENABLE ALWAYS TRIGGER replaced_tables_not_prepared;
+
+-- Restarts a projection that an event has stopped, and its rebuild. Returns false where neither is
+-- stopped.
+CREATE FUNCTION retry_projection(of_projection text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+DECLARE
+  retried boolean;
+BEGIN
+  UPDATE projections SET state = 'running', failed_position = null, failed_event = null, error = null,
+      updated_at = clock_timestamp()
+   WHERE name = of_projection AND state = 'stopped';
+  retried := found;
+  UPDATE rebuilds SET failed_position = null, failed_event = null, error = null
+   WHERE projection = of_projection AND error IS NOT NULL;
+  RETURN retried OR found;
+END
+$$;
+
+-- Leaves out the event that has stopped a projection, or its rebuild, and restarts it. No other
+-- event can be left out: what is folded already would be in the tables, and not in their rebuild.
+-- That the projection is stopped there is what a projector says, so verify tries each skipped event
+-- again.
+CREATE FUNCTION skip_event(of_projection text, at_position bigint, because text,
+    by text) RETURNS uuid
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+DECLARE
+  skipped CONSTANT uuid := (SELECT e.event_id FROM events AS e WHERE e.position = at_position);
+BEGIN
+  INSERT INTO skipped_events (projection, definition, position, event_id, error, reason, skipped_by)
+  SELECT DISTINCT ON (stopped.definition) of_projection, stopped.definition, at_position, skipped,
+      left(stopped.error, 4000), because, left(by, 300)
+    FROM (SELECT definition, failed_position, error FROM projections
+           WHERE name = of_projection AND state = 'stopped' AND position = at_position - 1
+          UNION ALL
+          SELECT definition, failed_position, error FROM rebuilds WHERE projection = of_projection
+              AND error IS NOT NULL) AS stopped
+   WHERE stopped.failed_position = at_position;
+  IF NOT found THEN
+    RAISE EXCEPTION 'nothing skipped: % is not stopped at position %', of_projection, at_position
+      USING ERRCODE = 'object_not_in_prerequisite_state',
+        HINT = 'Only the event that has stopped a projection can be skipped; jobledger status names it.';
+  END IF;
+  PERFORM retry_projection(of_projection);
+  RETURN skipped;
+END
+$$;
+
+-- Records what a rebuild, a verification or an undo has found. Time, role and the number of skipped
+-- events are taken from here; the rest is what the caller says.
+CREATE FUNCTION record_receipt(
+  of_kind text, of_projection text, of_definition text, at_position bigint, row_count bigint, of_digest text,
+    of_live_digest text, event_count bigint, in_seconds double precision, worker_count integer,
+      events_a_window bigint, blocked_milliseconds double precision, by text
+) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path FROM CURRENT
+BEGIN ATOMIC
+  INSERT INTO receipts (kind, projection, definition, position, rows, digest, live_digest, events, seconds, workers,
+      window_events, blocked_ms, made_by, left_out)
+  VALUES (of_kind, of_projection, of_definition, at_position, row_count, of_digest, of_live_digest, event_count,
+      in_seconds, worker_count, events_a_window, blocked_milliseconds, left(by, 300),
+          (SELECT count(*) FROM skipped_events AS s WHERE s.projection = of_projection AND s.definition = of_definition
+            AND s.position <= at_position))
+  RETURNING number;
+END;
+
+-- Records what a comparison has found.
+CREATE FUNCTION record_drift_check(of_projection text, compared bigint, differing bigint,
+    at_position bigint, what_differs text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+BEGIN
+  IF NOT coalesce(compared BETWEEN 0 AND 1000000 AND differing BETWEEN 0 AND compared, false) THEN
+    RAISE EXCEPTION '% of % jobs cannot have differed in one comparison', differing, compared
+      USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+  INSERT INTO drift_checks AS known (projection, jobs, drifted, position, last_drift, checked_by)
+  VALUES (of_projection, compared, differing, at_position, left(what_differs, 4000), session_user)
+  ON CONFLICT (projection) DO UPDATE
+     SET jobs = known.jobs + excluded.jobs, drifted = known.drifted + excluded.drifted, position = excluded.position,
+         checked_at = clock_timestamp(), checked_by = session_user,
+           last_drift = coalesce(excluded.last_drift, known.last_drift);
+END
+$$;
+
+-- =================================================================================================
+-- Read models: the tables of projections. They belong to the ledger's owner, and projectors write
+-- their rows.
+--
+-- Whoever owns a table can have others run code: triggers and constraints run with the rights of
+-- who writes to it, policies and rules with those of who reads it. So a projector makes a table in
+-- a schema beside the ledger's, and the functions here take it over after they have looked at what
+-- would come with it.
+-- =================================================================================================
+
+-- The tables that were taken over. projections.tables is what projectors say; this is what is so.
+CREATE TABLE read_models (
+    name text NOT NULL COLLATE "C"
+);
+ALTER TABLE read_models ADD CONSTRAINT read_models_pkey PRIMARY KEY (name);
+CREATE TRIGGER read_models_not_prepared BEFORE INSERT OR DELETE OR UPDATE ON read_models
+    FOR EACH STATEMENT
+    WHEN ((current_setting('max_prepared_transactions') <> '0'))
+    EXECUTE FUNCTION refuse_to_prepare_changes();
+ALTER TABLE read_models ENABLE ALWAYS TRIGGER read_models_not_prepared;
+
+-- What a table, its indexes, its constraints and its defaults use that a stranger owns, in words. A
+-- stranger is neither a superuser nor a member of the ledger's owner.
+CREATE FUNCTION foreign_dependencies(model regclass) RETURNS SETOF text
+    LANGUAGE sql STABLE
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+  WITH RECURSIVE part (classid, objid) AS (
+    SELECT 'pg_class'::regclass::oid, model::oid
+    UNION
+    SELECT d.classid, d.objid
+      FROM part JOIN pg_depend AS d ON d.refclassid = part.classid AND d.refobjid = part.objid
+     WHERE d.deptype IN ('a', 'i')
+  ),
+  used AS (
+    SELECT DISTINCT d.refclassid AS classid, d.refobjid AS objid, d.refobjsubid AS column_number
+      FROM part JOIN pg_depend AS d ON d.classid = part.classid AND d.objid = part.objid
+     WHERE (d.refclassid, d.refobjid) NOT IN (SELECT part.classid, part.objid FROM part)
+  ),
+  owned AS (
+    SELECT used.*, coalesce(
+             (SELECT proowner FROM pg_proc WHERE classid = 'pg_proc'::regclass AND oid = objid),
+             (SELECT typowner FROM pg_type WHERE classid = 'pg_type'::regclass AND oid = objid),
+             (SELECT oprowner FROM pg_operator WHERE classid = 'pg_operator'::regclass AND oid = objid),
+             (SELECT opcowner FROM pg_opclass WHERE classid = 'pg_opclass'::regclass AND oid = objid),
+             (SELECT opfowner FROM pg_opfamily WHERE classid = 'pg_opfamily'::regclass AND oid = objid),
+             (SELECT collowner FROM pg_collation WHERE classid = 'pg_collation'::regclass AND oid = objid),
+             (SELECT relowner FROM pg_class WHERE classid = 'pg_class'::regclass AND oid = objid)) AS owner
+      FROM used
+  )
+  SELECT pg_describe_object(classid, objid, column_number) || ' of ' || pg_get_userbyid(owner)
+    FROM owned
+   WHERE NOT pg_has_role(owner, (current_schema() || '_owner')::regrole, 'MEMBER')
+$$;
+
+-- Gives a table of LEDGER_projector to the owner, for good: nobody else can give it triggers,
+-- policies or rules from here on. It has to be a plain table that runs no stranger's code, except
+-- for what somebody gave to the table that it replaces, such as an index.
+CREATE FUNCTION take_ownership(model regclass, in_place_of regclass) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+DECLARE
+  owner   CONSTANT text := current_schema() || '_owner';
+  name    CONSTANT text := model::text;
+  found   record;
+  problem text;
+BEGIN
+  -- First the lock: nothing is added after it was looked for.
+  EXECUTE format('ALTER TABLE %s OWNER TO %I', model, owner);
+  SELECT CASE
+           WHEN relkind <> 'r' OR relispartition
+             OR EXISTS (SELECT FROM pg_inherits WHERE model IN (inhrelid, inhparent)) THEN 'it is no plain table'
+           WHEN relpersistence <> 'p' THEN 'it is UNLOGGED, and would be empty after a crash'
+           WHEN relhasrules THEN 'it has rules'
+           WHEN relrowsecurity OR relforcerowsecurity OR EXISTS (SELECT FROM pg_policy WHERE polrelid = model)
+             THEN 'it has row security'
+           WHEN EXISTS (SELECT FROM pg_trigger WHERE tgrelid = model AND NOT tgisinternal) THEN 'it has triggers'
+           WHEN EXISTS (SELECT FROM pg_constraint WHERE confrelid = model AND conrelid <> model)
+             THEN 'other tables refer to it'
+           ELSE (SELECT 'it uses the ' || min(use)
+             FROM (SELECT foreign_dependencies(model)
+                 EXCEPT SELECT foreign_dependencies(in_place_of)) AS foreign_use (use))
+         END
+    INTO problem
+    FROM pg_class WHERE oid = model;
+  IF problem IS NOT NULL THEN
+    RAISE EXCEPTION 'the table % cannot be a read model: %', name, problem
+      USING ERRCODE = 'insufficient_privilege',
+            HINT = 'Its schema.sql makes tables and indexes of what Postgres or the ledger''s owner has. Triggers '
+                   'and policies are given by the owner, afterwards.';
+  END IF;
+  -- Who was let make references or triggers by its maker is not by its owner.
+  FOR found IN
+    SELECT DISTINCT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END AS grantee
+      FROM (SELECT relacl AS acl FROM pg_class WHERE oid = model UNION ALL SELECT attacl FROM pg_attribute
+          WHERE attrelid = model) AS granted,
+           aclexplode(acl)
+     WHERE grantee <> owner::regrole
+  LOOP
+    EXECUTE format('REVOKE TRIGGER, REFERENCES ON %s FROM %s CASCADE', model, found.grantee);
+    EXECUTE format('REVOKE GRANT OPTION FOR ALL ON %s FROM %s CASCADE', model, found.grantee);
+  END LOOP;
+END
+$$;
+
+-- The table of this name in a schema beside the ledger's, taken over; null where there is none. One
+-- that is the owner's already comes as it is: a rebuild has put it aside.
+CREATE FUNCTION claim_fresh_table(from_schema text, name text,
+    in_place_of regclass) RETURNS regclass
+    LANGUAGE plpgsql
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+DECLARE
+  home  CONSTANT text     := current_schema();
+  fresh CONSTANT regclass := CASE WHEN from_schema <> home THEN to_regclass(format('%I.%I', from_schema, name)) END;
+  maker CONSTANT text     := (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = fresh);
+BEGIN
+  IF maker = home || '_projector' THEN
+    PERFORM take_ownership(fresh, in_place_of);
+  ELSIF maker <> home || '_owner' THEN
+    RAISE EXCEPTION '%.% is no table of %', from_schema, name, home || '_projector'
+      USING ERRCODE = 'insufficient_privilege',
+        HINT = format('As its owner: ALTER TABLE %I.%I OWNER TO %I', from_schema, name, home || '_projector');
+  END IF;
+  RETURN fresh;
+END
+$$;
+
+-- Moves a table into the ledger's schema, and lets projectors write its rows and readers read them.
+-- Its name must be free, or Postgres refuses, so no table of the ledger is replaced.
+CREATE FUNCTION install_read_model(fresh regclass, name text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+BEGIN
+  EXECUTE format('ALTER TABLE %s SET SCHEMA %I', fresh, current_schema());
+  INSERT INTO read_models VALUES (name) ON CONFLICT DO NOTHING;
+  EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON %I.%I TO %I', current_schema(), name,
+    current_schema() || '_projector');
+  EXECUTE format('GRANT SELECT ON %I.%I TO %I', current_schema(), name, current_schema() || '_reader');
+END
+$$;
+
+-- Gives a table what somebody has given to the one that it replaces: grants, of columns too, row
+-- security and its policies. Triggers are returned as statements, because their texts name the
+-- table by the place where it will be.
+CREATE FUNCTION copy_rights(old regclass, fresh regclass, OUT triggers text[]) RETURNS text[]
+    LANGUAGE plpgsql
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+DECLARE
+  found record;
+BEGIN
+  FOR found IN
+    SELECT privilege_type, is_grantable, columns, CASE grantee WHEN 0 THEN 'PUBLIC'
+        ELSE quote_ident(pg_get_userbyid(grantee)) END AS grantee
+      FROM (SELECT relacl AS acl, relowner, null AS columns FROM pg_class WHERE oid = old
+            UNION ALL
+            SELECT attacl, relowner, format('(%I)', attname)
+              FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+             WHERE attrelid = old AND attnum > 0 AND NOT attisdropped
+               AND attname IN (SELECT attname FROM pg_attribute WHERE attrelid = fresh)) AS granted,
+           aclexplode(acl)
+     WHERE grantee <> relowner
+  LOOP
+    EXECUTE format('GRANT %s %s ON %s TO %s %s', found.privilege_type, found.columns, fresh, found.grantee,
+                   CASE WHEN found.is_grantable THEN 'WITH GRANT OPTION' END);
+  END LOOP;
+
+  FOR found IN
+    SELECT p.polname, CASE WHEN polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END AS kind,
+           CASE polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE'
+             ELSE 'ALL' END AS command,
+           (SELECT string_agg(CASE role WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(role)) END, ', ')
+             FROM unnest(polroles) AS role) AS roles,
+           ' USING (' || pg_get_expr(polqual, polrelid) || ')' AS condition,
+           ' WITH CHECK (' || pg_get_expr(polwithcheck, polrelid) || ')' AS checked
+      FROM pg_policy AS p
+     WHERE polrelid = old AND NOT EXISTS (SELECT FROM pg_policy AS own WHERE own.polrelid = fresh
+         AND own.polname = p.polname)
+  LOOP
+    EXECUTE format('CREATE POLICY %I ON %s AS %s FOR %s TO %s%s%s', found.polname, fresh, found.kind, found.command,
+      found.roles, found.condition, found.checked);
+  END LOOP;
+  SELECT relrowsecurity, relforcerowsecurity INTO found FROM pg_class WHERE oid = old;
+  IF found.relrowsecurity THEN EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', fresh); END IF;
+  IF found.relforcerowsecurity THEN EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', fresh); END IF;
+
+  SELECT array_agg(statement ORDER BY t.tgname, place)
+    INTO triggers
+    FROM pg_trigger AS t,
+         LATERAL (VALUES
+           (1, pg_get_triggerdef(t.oid)),
+           (2, format('ALTER TABLE %s %s TRIGGER %I', old,
+                      CASE t.tgenabled WHEN 'D' THEN 'DISABLE' WHEN 'R' THEN 'ENABLE REPLICA' WHEN 'A'
+                        THEN 'ENABLE ALWAYS' ELSE 'ENABLE' END, t.tgname))
+         ) AS made (place, statement)
+   WHERE tgrelid = old AND NOT tgisinternal
+     AND NOT EXISTS (SELECT FROM pg_trigger AS own WHERE own.tgrelid = fresh AND own.tgname = t.tgname);
+END
+$$;
+
+-- Makes a read model of a table in a schema beside the ledger's.
+CREATE FUNCTION adopt_table(from_schema text, name text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+DECLARE
+  fresh CONSTANT regclass := claim_fresh_table(from_schema, name, null);
+BEGIN
+  IF fresh IS NULL THEN
+    RAISE EXCEPTION 'there is no table %.%', from_schema, name USING ERRCODE = 'undefined_table';
+  END IF;
+  PERFORM install_read_model(fresh, name);
+END
+$$;
+
+-- Puts the tables of these names in fresh_schema in the place of the ledger's, and the ledger's
+-- into aside_schema. Where there is no fresh table, the old one only goes. Touches read models and
+-- nothing else.
+CREATE FUNCTION exchange_tables(fresh_schema text, names text[], aside_schema text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+DECLARE
+  home CONSTANT text := current_schema();
+  model     text;
+  old       regclass;
+  fresh     regclass;
+  triggers  text[];
+  statement text;
+BEGIN
+  FOREACH model IN ARRAY names LOOP
+    old := to_regclass(format('%I.%I', home, model));
+    IF old IS NOT NULL AND NOT EXISTS (SELECT FROM read_models WHERE read_models.name = model) THEN
+      RAISE EXCEPTION '%.% is not replaced: it is no read model', home, model USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    fresh := claim_fresh_table(fresh_schema, model, old);
+    triggers := CASE WHEN old IS NOT NULL AND fresh IS NOT NULL THEN copy_rights(old, fresh) END;
+    IF old IS NOT NULL THEN
+      EXECUTE format('ALTER TABLE %s SET SCHEMA %I', old, aside_schema);
+      DELETE FROM read_models WHERE read_models.name = model;
+    END IF;
+    IF fresh IS NOT NULL THEN
+      PERFORM install_read_model(fresh, model);
+    END IF;
+    FOREACH statement IN ARRAY coalesce(triggers, '{}') LOOP
+      EXECUTE statement;
+    END LOOP;
+  END LOOP;
+END
+$$;
+
+-- What would still refer to the tables of these names after they were replaced. While there is any,
+-- they cannot be swapped. Views are made anew, and what belongs to a table goes with it.
+CREATE FUNCTION swap_obstacles(names text[]) RETURNS SETOF text
+LANGUAGE sql STABLE SET search_path FROM CURRENT
+BEGIN ATOMIC
+  WITH used AS (
+    SELECT pg_class.oid, pg_class.relname, pg_class.reltype
+      FROM pg_class
+     WHERE pg_class.relnamespace = current_schema()::regnamespace AND pg_class.relname = ANY (names)
+  )
+  SELECT DISTINCT pg_describe_object(d.classid, d.objid, d.objsubid) || ' depends on the table ' || used.relname
+    FROM used
+    JOIN pg_depend AS d
+      ON d.refclassid = 'pg_class'::regclass AND d.refobjid = used.oid
+      OR d.refclassid = 'pg_type'::regclass
+        AND d.refobjid IN (used.reltype, (SELECT typarray FROM pg_type WHERE pg_type.oid = used.reltype))
+   WHERE d.deptype = 'n'
+     AND NOT EXISTS (SELECT FROM pg_rewrite JOIN pg_class AS view ON view.oid = pg_rewrite.ev_class
+                      WHERE d.classid = 'pg_rewrite'::regclass AND pg_rewrite.oid = d.objid AND view.relkind = 'v')
+     AND NOT EXISTS (SELECT FROM pg_constraint
+                      WHERE d.classid = 'pg_constraint'::regclass AND pg_constraint.oid = d.objid
+                          AND conrelid IN (SELECT used.oid FROM used))
+     AND NOT EXISTS (SELECT FROM pg_trigger
+                      WHERE d.classid = 'pg_trigger'::regclass AND pg_trigger.oid = d.objid
+                          AND tgrelid IN (SELECT used.oid FROM used))
+     AND NOT EXISTS (SELECT FROM pg_policy
+                      WHERE d.classid = 'pg_policy'::regclass AND pg_policy.oid = d.objid
+                          AND polrelid IN (SELECT used.oid FROM used))
+   ORDER BY 1;
+END;
+
+-- The statements that make, for fresh_schema.name, the indexes that somebody added to the ledger's
+-- table of that name.
+CREATE FUNCTION added_indexes(fresh_schema text, name text) RETURNS SETOF text
+LANGUAGE sql STABLE SET search_path FROM CURRENT
+BEGIN ATOMIC
+  SELECT replace(pg_get_indexdef(indexrelid), format(' ON %I.%I ', current_schema(), name),
+      format(' ON %I.%I ', fresh_schema, name))
+    FROM pg_index
+    JOIN pg_class AS index ON index.oid = indexrelid
+   WHERE indrelid = to_regclass(format('%I.%I', current_schema(), name))
+     AND indisvalid
+     AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)
+     AND to_regclass(format('%I.%I', fresh_schema, index.relname)) IS NULL
+   ORDER BY index.relname;
+END;
+
+-- Swaps all tables of a projection, or none, in the caller's transaction. The views that read them
+-- are made anew with the caller's rights, because they may be anybody's.
+CREATE FUNCTION swap_tables(fresh_schema text, names text[], aside_schema text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+DECLARE
+  home     CONSTANT text := current_schema();
+  obstacle CONSTANT text := (SELECT o FROM swap_obstacles(names) AS o LIMIT 1);
+  found      record;
+  views      text[] := '{}';
+  definition text;
+BEGIN
+  IF obstacle IS NOT NULL THEN
+    RAISE EXCEPTION 'the tables cannot be replaced: %', obstacle
+      USING ERRCODE = 'dependent_objects_still_exist', HINT = 'Drop it, and make it again afterwards.';
+  END IF;
+  FOR found IN
+    SELECT DISTINCT replaced.name,
+        view.oid::regclass AS view, ' WITH (' || array_to_string(view.reloptions, ', ') || ')' AS options,
+          to_regclass(format('%I.%I', fresh_schema, replaced.name)) IS NULL AS only_goes
+      FROM unnest(names) AS replaced (name)
+      JOIN pg_depend ON pg_depend.refclassid = 'pg_class'::regclass
+        AND pg_depend.refobjid = to_regclass(format('%I.%I', home, replaced.name))
+      JOIN pg_rewrite ON pg_rewrite.oid = pg_depend.objid AND pg_depend.classid = 'pg_rewrite'::regclass
+      JOIN pg_class AS view ON view.oid = pg_rewrite.ev_class AND view.relkind = 'v'
+  LOOP
+    IF found.only_goes THEN
+      RAISE EXCEPTION 'the table % cannot go: the view % reads it', found.name, found.view
+        USING ERRCODE = 'dependent_objects_still_exist', HINT = 'Drop the view.';
+    END IF;
+    views := views || format('CREATE OR REPLACE VIEW %s%s AS %s', found.view, found.options,
+      pg_get_viewdef(found.view));
+  END LOOP;
+  PERFORM exchange_tables(fresh_schema, names, aside_schema);
+  FOREACH definition IN ARRAY views LOOP
+    EXECUTE definition;
+  END LOOP;
+END
+$$;
+
+-- =================================================================================================
+-- Import: events that were numbered elsewhere, by every rule that append() keeps. Only the owner
+-- may import, because whoever does it says when events were recorded.
+-- =================================================================================================
+
+-- Begins an import, or continues one, and returns the head. A copy is the same log, so it has the
+-- same epoch: an empty ledger takes the file's, and any other must have it already. The file must
+-- begin within the log or directly behind it.
+CREATE FUNCTION begin_import(of_epoch uuid, first_position bigint) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+DECLARE
+  here uuid;
+BEGIN
+  -- What a client that was killed has sent may still be under way; where the log stands is known
+  -- when that is done.
+  PERFORM pg_advisory_xact_lock(hashtextextended(current_schema() || ' import', 0));
+  PERFORM lock_log();
+  here := (SELECT epoch FROM ledger);
+  IF first_position > head() + 1 THEN
+    RAISE EXCEPTION 'the file begins at position %, and the ledger ends at %', first_position, head()
+      USING ERRCODE = 'JL020',
+        HINT = format('First import what comes between: jobledger export --from %s --to %s', head() + 1,
+          first_position - 1);
+  ELSIF head() = 0 THEN
+    UPDATE ledger SET epoch = of_epoch WHERE epoch <> of_epoch;
+  ELSIF here <> of_epoch THEN
+    RAISE EXCEPTION 'the ledger holds another log: its epoch is %, that of the file %', here, of_epoch
+      USING ERRCODE = 'JL020',
+        HINT = 'Import into an empty ledger: choose another JOBLEDGER_SCHEMA and run jobledger migrate.';
+  END IF;
+  RETURN head();
+END
+$$;
+
+-- An event as a line of an export: JSON, with data and metadata as JSON strings that hold their
+-- text to the letter.
+CREATE FUNCTION exported_line(e events) RETURNS text
+LANGUAGE sql STABLE
+RETURN '{"position":' || e.position || ',"event_id":"' || e.event_id || '","category":' || to_json(e.category)
+  || ',"stream_id":' || to_json(e.stream_id::text) || ',"version":' || e.version || ',"type":' || to_json(e.type::text)
+  || ',"occurred_at":' || coalesce(to_json(e.occurred_at)::text, 'null') || ',"recorded_at":' || to_json(e.recorded_at)
+  || ',"data":' || to_json(e.data::text) || ',"metadata":' || to_json(e.metadata::text) || '}';
+
+-- What depends on the events alone, by ordinal: as check_event() says it.
+CREATE FUNCTION check_imported(jobs text[], types text[], data text[], metadata text[],
+    occurred_ats timestamptz[], OUT messages text[], OUT totals integer[],
+    OUT completeds integer[]) RETURNS record
+    LANGUAGE plpgsql
+    AS $$
+#variable_conflict use_column
+BEGIN
+  -- By far the most events pass the quick check.
+  SELECT array_agg(refusal.message ORDER BY e.ordinal),
+         array_agg(CASE WHEN (e.finding).is_plain THEN (e.finding).total ELSE refusal.total END ORDER BY e.ordinal),
+         array_agg(CASE WHEN (e.finding).is_plain THEN (e.finding).completed
+           ELSE refusal.completed END ORDER BY e.ordinal)
+    INTO messages, totals, completeds
+    FROM (
+      SELECT e.*,
+             CASE
+               WHEN (is_stream_id(e.job) AND octet_length(e.data) <= longest_data() AND e.metadata IS NOT NULL
+                     AND is_event_time(e.occurred_at) IS NOT FALSE AND is_plain_metadata(e.metadata)) IS NOT TRUE
+               THEN (false, null, null)::quick_finding
+               WHEN is_mere_progress(e.type, e.data::jsonb)
+               THEN (true, null, (e.data::jsonb -> 'completed')::integer)::quick_finding
+               ELSE quick_check(e.type, e.data::jsonb)
+             END AS finding
+        FROM unnest(jobs, types, data, metadata, occurred_ats) WITH ORDINALITY AS e (job, type, data, metadata,
+            occurred_at, ordinal)
+      OFFSET 0) AS e
+    LEFT JOIN LATERAL (
+      SELECT found.*
+        FROM check_event(e.job, e.type, coalesce(e.data, 'null'), coalesce(e.metadata, 'null'), e.occurred_at,
+            null) AS found
+       WHERE (e.finding).is_plain IS NOT TRUE
+      OFFSET 0) AS refusal ON true;  -- so that check_event() is called for those alone
+EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
+  -- Some data are no JSON that the ledger takes. check_event() says which, and why.
+  SELECT array_agg(finding.message ORDER BY e.ordinal), array_agg(finding.total ORDER BY e.ordinal),
+         array_agg(finding.completed ORDER BY e.ordinal)
+    INTO messages, totals, completeds
+    FROM unnest(jobs, types, data, metadata, occurred_ats) WITH ORDINALITY AS e (job, type, data, metadata,
+        occurred_at, ordinal),
+         LATERAL check_event(e.job, e.type, coalesce(e.data, 'null'), coalesce(e.metadata, 'null'), e.occurred_at,
+           null) AS finding;
+END
+$$;
+
+-- Takes in events, each a line as exported_line() writes it. The lines continue the log, or all of
+-- them are refused, with the first that is wrong. A line that the log would give back differently
+-- is refused too: so whatever is in the log was in the file. Returns the new head.
+CREATE FUNCTION import_events(lines text[]) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'jobledger', 'pg_temp'
+    SET "jobledger.appending" TO 'on'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET standard_conforming_strings TO 'on'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+#variable_conflict use_column
+DECLARE
+  positions     bigint[];
+  ids           uuid[];
+  categories    text[];
+  jobs          text[];
+  versions      integer[];
+  types         text[];
+  documents     text[];
+  contexts      text[];
+  occurred_ats  timestamptz[];
+  recorded_ats  timestamptz[];
+  checked       record;
+  last          record;
+  totals        integer[];
+  wrong_at      bigint;
+  wrong         text;
+BEGIN
+  PERFORM pg_advisory_xact_lock_shared(hashtextextended(current_schema() || ' import', 0));
+  SELECT array_agg(e.position), array_agg(e.event_id), array_agg(e.category), array_agg(e.stream_id),
+      array_agg(e.version),
+         array_agg(e.type), array_agg(e.data), array_agg(e.metadata), array_agg(e.occurred_at), array_agg(e.recorded_at)
+    INTO positions, ids, categories, jobs, versions, types, documents, contexts, occurred_ats, recorded_ats
+    FROM unnest(lines) AS line,
+         json_to_record(line::json) AS e (position bigint, event_id uuid, category text, stream_id text,
+           version integer, type text, data text, metadata text, occurred_at timestamptz, recorded_at timestamptz);
+  checked := check_imported(jobs, types, documents, contexts, occurred_ats);
+
+  -- Several calls may be under way, of lines that follow each other. Each is checked while the one
+  -- before is written, and waits for it here.
+  IF head() < positions[1] - 1 THEN
+    PERFORM await_events(positions[1] - 2, '10 s');
+  END IF;
+  PERFORM lock_log();
+  last := last_event();
+
+  -- What depends on what came before: in the log, and in these lines.
+  WITH stream AS MATERIALIZED (
+    SELECT s.job, head.version, head.total, head.type
+      FROM (SELECT DISTINCT job COLLATE "C" AS job FROM unnest(jobs) AS job) AS s
+      LEFT JOIN LATERAL (
+        SELECT h.version, h.total, h.type FROM events AS h
+         WHERE h.stream_id = s.job AND h.category = 'job' ORDER BY h.version DESC LIMIT 1) AS head ON true
+  ),
+  event AS (
+    SELECT e.*, coalesce(stream.version, 0) AS stream_version,
+           row_number() OVER in_stream AS place,
+           coalesce(lag(e.type) OVER in_stream, stream.type) AS previous_type,
+           coalesce(lag(e.recorded_at) OVER (ORDER BY e.ordinal), last.recorded_at) AS previous_recorded,
+           -- The last total that was set: the one with the greatest ordinal.
+           coalesce((max(e.ordinal << 32 | e.total) OVER in_stream & 4294967295)::integer, stream.total,
+             0) AS known_total
+      FROM unnest(positions, ids, categories, jobs, versions, types, documents, contexts, recorded_ats,
+          checked.messages, checked.totals, checked.completeds)
+             WITH ORDINALITY AS e (position, id, category, job, version, type, data, metadata, recorded_at, message,
+               total, completed, ordinal)
+      LEFT JOIN stream ON stream.job = e.job
+    WINDOW in_stream AS (PARTITION BY e.job ORDER BY e.ordinal)
+  ),
+  verdict AS (
+    SELECT e.ordinal, e.known_total, CASE
+             WHEN num_nulls(e.position, e.id, e.job, e.version, e.type, e.data, e.metadata, e.recorded_at) > 0
+               THEN 'it lacks one of position, event_id, stream_id, version, type, data, metadata, recorded_at'
+             WHEN e.position <> last.head + e.ordinal
+               THEN format('it says position %s', e.position)
+             WHEN e.category <> 'job'
+               THEN format('there is no category %s', e.category)
+             WHEN NOT is_event_time(e.recorded_at)
+               THEN format('it was recorded at %s, which is not within the years 1 to 9999', e.recorded_at)
+             WHEN e.recorded_at < e.previous_recorded
+               THEN format('it was recorded at %s, earlier than the event before', e.recorded_at)
+             WHEN e.message IS NOT NULL
+               THEN e.message
+             WHEN e.version <> e.stream_version + e.place
+               THEN format('it has version %s, and its job is at version %s', e.version, e.stream_version + e.place - 1)
+             WHEN lifecycle_refusal(e.type, e.previous_type) IN ('unknown_job', 'already_queued')
+               THEN 'a job begins with queued, and with nothing else'
+             WHEN lifecycle_refusal(e.type, e.previous_type) IS NOT NULL
+               THEN 'its job has ended; nothing follows an end'
+             WHEN exceeds_total(e.completed, e.known_total)
+               THEN format('%s of %s runs cannot be completed', e.completed, e.known_total)
+           END AS problem
+      FROM event AS e
+  )
+  SELECT array_agg(v.known_total ORDER BY v.ordinal),
+         last.head + min(v.ordinal) FILTER (WHERE v.problem IS NOT NULL),
+         (array_agg(v.problem ORDER BY v.ordinal) FILTER (WHERE v.problem IS NOT NULL))[1]
+    INTO totals, wrong_at, wrong
+    FROM verdict AS v;
+
+  IF wrong IS NULL THEN
+    PERFORM write_events(positions, ids, jobs, versions, types, documents::json[], contexts::json[], occurred_ats, null,
+                         recorded_ats, totals, checked.completeds);
+    SELECT min(e.position), 'its line is not written as jobledger export writes it'
+      INTO wrong_at, wrong
+      FROM events AS e
+      JOIN unnest(lines) WITH ORDINALITY AS given (line, ordinal) ON given.ordinal = e.position - last.head
+     WHERE e.position BETWEEN last.head + 1 AND last.head + cardinality(lines) AND given.line <> exported_line(e);
+  END IF;
+  IF wrong_at IS NOT NULL THEN
+    RAISE EXCEPTION 'the event for position %: %', wrong_at, wrong USING ERRCODE = 'JL020';
+  END IF;
+  RETURN last.head + cardinality(lines);
+EXCEPTION WHEN unique_violation THEN
+  RAISE EXCEPTION 'an event id comes twice: %', sqlerrm USING ERRCODE = 'JL020';
+END
+$$;
+
+-- =================================================================================================
+-- The seal: a Merkle tree over the log, and the signed checkpoints of it.
+-- =================================================================================================
+
+-- The full tiles of the tree, 256 hashes of 32 bytes each. Level 0 has the hashes of events. A full
+-- tile never changes.
+CREATE TABLE seal_tiles (
+    level smallint NOT NULL,
+    number bigint NOT NULL,
+    hashes bytea NOT NULL,
+    CONSTRAINT seal_tiles_full CHECK ((octet_length(hashes) = 8192)),
+    CONSTRAINT seal_tiles_level CHECK (((level >= 0) AND (level <= 7))),
+    CONSTRAINT seal_tiles_number_countable CHECK (((number >= '-4611686018427387903'::bigint) AND (number <= '4611686018427387903'::bigint))),
+    CONSTRAINT seal_tiles_number_not_negative CHECK ((number >= 0))
+);
+ALTER TABLE ONLY seal_tiles ALTER COLUMN hashes SET STORAGE EXTERNAL;
+ALTER TABLE seal_tiles ADD CONSTRAINT seal_tiles_pkey PRIMARY KEY (level, number);
+CREATE TRIGGER seal_tiles_not_prepared BEFORE INSERT OR DELETE OR UPDATE ON seal_tiles
+    FOR EACH STATEMENT
+    WHEN ((current_setting('max_prepared_transactions') <> '0'))
+    EXECUTE FUNCTION refuse_to_prepare_changes();
+ALTER TABLE seal_tiles ENABLE ALWAYS TRIGGER seal_tiles_not_prepared;
+CREATE TRIGGER seal_tiles_only_grow BEFORE DELETE OR UPDATE OR TRUNCATE ON seal_tiles
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION refuse_change_of_record();
+ALTER TABLE seal_tiles ENABLE ALWAYS TRIGGER seal_tiles_only_grow;
+
+-- What was signed, as signed notes. A key that was replaced may come back at a size that it has
+-- signed before. Then that size has two checkpoints, and the one sealed last counts.
+CREATE TABLE seal_checkpoints (
+    size bigint NOT NULL,
+    signer text NOT NULL,
+    note text NOT NULL,
+    sealed_at timestamptz DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT seal_checkpoints_size_countable CHECK (((size >= '-4611686018427387903'::bigint) AND (size <= '4611686018427387903'::bigint))),
+    CONSTRAINT seal_checkpoints_size_positive CHECK ((size > 0))
+);
+ALTER TABLE seal_checkpoints ADD CONSTRAINT seal_checkpoints_pkey PRIMARY KEY (size, sealed_at);
+CREATE TRIGGER seal_checkpoints_not_prepared BEFORE INSERT OR DELETE OR UPDATE ON seal_checkpoints
+    FOR EACH STATEMENT
+    WHEN ((current_setting('max_prepared_transactions') <> '0'))
+    EXECUTE FUNCTION refuse_to_prepare_changes();
+ALTER TABLE seal_checkpoints ENABLE ALWAYS TRIGGER seal_checkpoints_not_prepared;
+CREATE TRIGGER seal_checkpoints_only_grow BEFORE DELETE OR UPDATE OR TRUNCATE ON seal_checkpoints
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION refuse_change_of_record();
+ALTER TABLE seal_checkpoints ENABLE ALWAYS TRIGGER seal_checkpoints_only_grow;
+
+-- Where the sealer stands, in one row.
+CREATE TABLE seal (
+    only_one boolean DEFAULT true NOT NULL,
+    size bigint DEFAULT 0 NOT NULL,
+    edge bytea DEFAULT '\x'::bytea NOT NULL,
+    stopped text,
+    updated_at timestamptz DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT seal_only_one CHECK (only_one),
+    CONSTRAINT seal_size_countable CHECK (((size >= '-4611686018427387903'::bigint) AND (size <= '4611686018427387903'::bigint))),
+    CONSTRAINT seal_size_not_negative CHECK ((size >= 0))
+);
+ALTER TABLE seal ADD CONSTRAINT seal_pkey PRIMARY KEY (only_one);
+CREATE TRIGGER seal_not_prepared BEFORE INSERT OR DELETE OR UPDATE ON seal
+    FOR EACH STATEMENT
+    WHEN ((current_setting('max_prepared_transactions') <> '0'))
+    EXECUTE FUNCTION refuse_to_prepare_changes();
+ALTER TABLE seal ENABLE ALWAYS TRIGGER seal_not_prepared;
+
+-- Lets the tree grow, and keeps the checkpoint of it: both or neither. Returns false where the tree
+-- is not what the sealer believes, or the ledger has another epoch: another sealer has moved it.
+-- With the owner's rights, so that a sealer has none to the tables.
+CREATE FUNCTION add_to_seal(
+  of_epoch uuid, from_size bigint, to_size bigint, new_edge bytea, tile_levels integer[], tile_numbers bigint[],
+    tile_hashes bytea[], signed_by text, signed_note text
+) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+  IF to_size > head() THEN
+    RAISE EXCEPTION 'position % is not there yet: the log ends at %', to_size, head()
+      USING ERRCODE = 'invalid_parameter_value';
+
+-- Records why the sealer does not go on; null when it does.
+CREATE FUNCTION stop_seal(reason text) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path FROM CURRENT
+BEGIN ATOMIC
+  UPDATE seal SET stopped = reason, updated_at = clock_timestamp() WHERE stopped IS DISTINCT FROM reason;
+END;
+
+-- =================================================================================================
+-- Who may use the HTTP service, and for what.
+-- =================================================================================================
+
+-- A token is shown once, when it is made. Only the hash of its secret is kept: 256 random bits need
+-- no salt and no slow hash.
+CREATE TABLE tokens (
+    id text NOT NULL,
+    hash bytea NOT NULL,
+    name text DEFAULT '' NOT NULL,
+    scopes text[] NOT NULL,
+    created_at timestamptz DEFAULT clock_timestamp() NOT NULL,
+    revoked_at timestamptz,
+    CONSTRAINT tokens_hash_length CHECK ((length(hash) = 32)),
+    CONSTRAINT tokens_id_form CHECK ((id ~ '^[0-9a-f]{12}$')),
+    CONSTRAINT tokens_name_length CHECK ((length(name) <= 200)),
+    CONSTRAINT tokens_scopes CHECK (((cardinality(scopes) > 0) AND (scopes <@ ARRAY['append', 'read', 'admin']) AND (array_position(scopes, NULL::text) IS NULL)))
+);
+ALTER TABLE tokens ADD CONSTRAINT tokens_hash_key UNIQUE (hash);
+ALTER TABLE tokens ADD CONSTRAINT tokens_pkey PRIMARY KEY (id);
+CREATE TRIGGER tokens_not_prepared BEFORE INSERT OR DELETE OR UPDATE ON tokens
+    FOR EACH STATEMENT
+    WHEN ((current_setting('max_prepared_transactions') <> '0'))
+    EXECUTE FUNCTION refuse_to_prepare_changes();
+ALTER TABLE tokens ENABLE ALWAYS TRIGGER tokens_not_prepared;
+
+-- What a token may be used for; null where there is none with this hash, or it was revoked. A
+-- server needs no more than this, and a caller learns nothing about tokens that it does not hold.
+CREATE FUNCTION scopes_of_token(token_id text, token_hash bytea) RETURNS text[]
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT
+BEGIN ATOMIC
+  SELECT scopes FROM tokens WHERE id = token_id AND hash = token_hash AND revoked_at IS NULL;
+END;
+
+-- The name of a token, for readers of refusals. Null where the token has none, or does not exist.
+CREATE FUNCTION token_name(token_id text) RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT
+BEGIN ATOMIC
+  SELECT nullif(name, '') FROM tokens WHERE id = token_id;
+END;
+
+-- =================================================================================================
+-- What the service has refused: who tried what, from where, and why it was refused. It is no part
+-- of the log, because nothing happened.
+--
+-- Anybody who reaches the service can cause refusals, without a token. So what is kept has a limit
+-- a day, by address, of all strangers, and by token; and it ends after some days. A trigger keeps
+-- the limits, whoever inserts. What is left out is counted.
+-- =================================================================================================
+
+-- Equal refusals within a second are one row, with how often.
+CREATE TABLE refusals (
+    number bigint NOT NULL,
+    first_at timestamptz NOT NULL,
+    last_at timestamptz NOT NULL,
+    times bigint NOT NULL,
+    token text,
+    peer text,
+    method text NOT NULL,
+    path text NOT NULL,
+    actor text,
+    job text,
+    type text,
+    event_id uuid,
+    code text NOT NULL,
+    detail text NOT NULL,
+    noted_by text DEFAULT SESSION_USER,
+    CONSTRAINT refusals_code_form CHECK ((code ~ '^[a-z][a-z0-9_]{0,63}$')),
+    CONSTRAINT refusals_first_at_bounded CHECK ((first_at >= (last_at - '01:00:00'::interval))),
+    CONSTRAINT refusals_lengths CHECK (((length(token) <= 100) AND (length(peer) <= 100) AND (length(method) <= 100) AND (length(path) <= 300) AND (length(actor) <= 300) AND (length(job) <= 300) AND (length(type) <= 300) AND (length(detail) <= 300))),
+    CONSTRAINT refusals_noted_by CHECK ((noted_by IS NOT NULL)),
+    CONSTRAINT refusals_number_countable CHECK (((number >= '-4611686018427387903'::bigint) AND (number <= '4611686018427387903'::bigint))),
+    CONSTRAINT refusals_order CHECK ((first_at <= last_at)),
+    CONSTRAINT refusals_times_bounded CHECK ((times <= 1000000000)),
+    CONSTRAINT refusals_times_countable CHECK (((times >= '-4611686018427387903'::bigint) AND (times <= '4611686018427387903'::bigint))),
+    CONSTRAINT refusals_times_positive CHECK ((times > 0))
+);
+ALTER TABLE refusals ADD CONSTRAINT refusals_pkey PRIMARY KEY (number);
+CREATE TRIGGER refusals_bounded BEFORE INSERT ON refusals
+    FOR EACH ROW
+    EXECUTE FUNCTION bound_refusals();
+ALTER TABLE refusals ENABLE ALWAYS TRIGGER refusals_bounded;
+CREATE TRIGGER refusals_kept BEFORE DELETE ON refusals
+    FOR EACH ROW
+    EXECUTE FUNCTION refuse_early_removal();
+ALTER TABLE refusals ENABLE ALWAYS TRIGGER refusals_kept;
+CREATE TRIGGER refusals_not_prepared BEFORE INSERT OR DELETE OR UPDATE ON refusals
+    FOR EACH STATEMENT
+    WHEN ((current_setting('max_prepared_transactions') <> '0'))
+    EXECUTE FUNCTION refuse_to_prepare_changes();
+ALTER TABLE refusals ENABLE ALWAYS TRIGGER refusals_not_prepared;
+CREATE TRIGGER refusals_only_grow BEFORE UPDATE OR TRUNCATE ON refusals
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION refuse_change_of_record();
+ALTER TABLE refusals ENABLE ALWAYS TRIGGER refusals_only_grow;
+
+CREATE INDEX refusals_by_actor ON refusals USING btree (actor, number) WHERE (actor IS NOT NULL);
+
+CREATE INDEX refusals_by_job ON refusals USING btree (job, number) WHERE (job IS NOT NULL);
+
+CREATE INDEX refusals_by_token ON refusals USING btree (token, number) WHERE (token IS NOT NULL);
+
+CREATE INDEX refusals_by_code ON refusals USING btree (code, number);
+
+-- forget_refusals() finds old rows by it.
+CREATE INDEX refusals_by_age ON refusals USING btree (last_at);
+
+-- How much is kept, and for how long. One row, which the ledger's owner may change.
+CREATE TABLE refusal_limits (
+    days_kept integer DEFAULT 90 NOT NULL,
+    rows_of_address integer DEFAULT 1000 NOT NULL,
+    rows_of_strangers integer DEFAULT 20000 NOT NULL,
+    rows_of_token integer DEFAULT 20000 NOT NULL,
+    CONSTRAINT refusal_limits_address CHECK ((rows_of_address >= 0)),
+    CONSTRAINT refusal_limits_days CHECK (((days_kept >= 1) AND (days_kept <= 36500))),
+    CONSTRAINT refusal_limits_strangers CHECK ((rows_of_strangers >= 0)),
+    CONSTRAINT refusal_limits_token CHECK ((rows_of_token >= 0))
+);
+
+CREATE UNIQUE INDEX refusal_limits_one_row ON refusal_limits USING btree ((true));
+
+-- How many rows each source has had, by day (UTC), and how many refusals of it have no row. The
+-- source '' is all strangers together.
+CREATE TABLE refusal_days (
+    day date NOT NULL,
+    source text NOT NULL,
+    rows bigint DEFAULT 0 NOT NULL,
+    left_out bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT refusal_days_left_out_countable CHECK (((left_out >= '-4611686018427387903'::bigint) AND (left_out <= '4611686018427387903'::bigint))),
+    CONSTRAINT refusal_days_not_negative CHECK (((rows >= 0) AND (left_out >= 0))),
+    CONSTRAINT refusal_days_rows_countable CHECK (((rows >= '-4611686018427387903'::bigint) AND (rows <= '4611686018427387903'::bigint)))
+);
+ALTER TABLE refusal_days ADD CONSTRAINT refusal_days_pkey PRIMARY KEY (day, source);
+CREATE TRIGGER refusal_days_not_prepared BEFORE INSERT OR DELETE OR UPDATE ON refusal_days
+    FOR EACH STATEMENT
+    WHEN ((current_setting('max_prepared_transactions') <> '0'))
+    EXECUTE FUNCTION refuse_to_prepare_changes();
+ALTER TABLE refusal_days ENABLE ALWAYS TRIGGER refusal_days_not_prepared;
+
+-- The source of a refusal without a token that works. An IPv6 /64 is what one customer has.
+-- Whatever is no address is one source.
+CREATE FUNCTION refusal_address(peer text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT AS $$
+DECLARE
+  address inet;
+
+-- Keeps the limits.
+CREATE FUNCTION bound_refusals() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+  today      CONSTANT date := (clock_timestamp() AT TIME ZONE 'UTC')::date;
+
+-- Lets nothing be removed before its time.
+CREATE FUNCTION refuse_early_removal() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+BEGIN
+  IF OLD.last_at >= clock_timestamp() - make_interval(days => (SELECT days_kept FROM refusal_limits)) THEN
+    RAISE EXCEPTION '% of refusal % refused: it is a record, and kept for % days', TG_OP, OLD.number,
+      (SELECT days_kept FROM refusal_limits)
+      USING ERRCODE = 'restrict_violation';
+  END IF;
+  RETURN OLD;
+END
+$$;
+
+-- Records refusals: parallel arrays, with an element for each refusal. Times are milliseconds ago,
+-- so that the clock is the database's. With the owner's rights, so that who may append need not
+-- read refusals.
+CREATE FUNCTION note_refusals(firsts_ago bigint[], lasts_ago bigint[], counts bigint[],
+    tokens text[], peers text[], methods text[], paths text[], actors text[], jobs text[],
+    types text[], event_ids uuid[], codes text[], details text[]) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'jobledger', 'pg_temp'
+    SET lock_timeout TO '10s'
+    AS $$
+DECLARE
+  now   CONSTANT timestamptz := clock_timestamp();
+  -- In milliseconds.
+  hour  CONSTANT bigint := 3600000;
+  -- The longest of all: unnest fills up the others.
+  count CONSTANT integer := (SELECT max(coalesce(cardinality(a), 0))
+                               FROM (VALUES (firsts_ago::text[]), (lasts_ago::text[]), (counts::text[]), (tokens),
+                                   (peers), (methods), (paths), (actors), (jobs), (types), (event_ids::text[]),
+                                     (codes), (details)) AS given (a));
+BEGIN
+  IF count > 2000 THEN
+    RAISE EXCEPTION '% refusals at once: at most 2000 are noted by one call', count
+      USING ERRCODE = 'program_limit_exceeded', HINT = 'Note them by several calls.';
+  END IF;
+  -- The counts of the day are locked to the end of the transaction: nobody dawdles with them.
+  IF current_setting('idle_in_transaction_session_timeout')::interval NOT BETWEEN '1 ms' AND '5 s' THEN
+    PERFORM set_config('idle_in_transaction_session_timeout', '5s', true);
+  END IF;
+  INSERT INTO refusals (first_at, last_at, times, token, peer, method, path, actor, job, type, event_id, code, detail)
+  SELECT now - greatest(last, least(greatest(r.first_ago, 0), hour)) * interval '1 ms', now - last * interval '1 ms',
+         least(r.times, 1000000000), left(r.token, 100), left(r.peer, 100), left(r.method, 100), left(r.path, 300),
+           left(r.actor, 300), left(r.job, 300), left(r.type, 300), r.event_id, r.code, left(r.detail, 300)
+    FROM unnest(firsts_ago, lasts_ago, counts, tokens, peers, methods, paths, actors, jobs, types, event_ids, codes,
+        details)
+         WITH ORDINALITY AS r (first_ago, last_ago, times, token, peer, method, path, actor, job, type, event_id,
+           code, detail, place)
+    CROSS JOIN LATERAL (SELECT least(greatest(r.last_ago, 0), hour) AS last) AS bounded
+   ORDER BY r.place;
+EXCEPTION WHEN lock_not_available THEN
+  RAISE EXCEPTION 'another transaction has kept the refusals of today locked for 10 s'
+    USING ERRCODE = 'lock_not_available',
+      HINT = 'These refusals were not written. Find it: SELECT * FROM pg_locks WHERE relation = '
+             '''refusal_days''::regclass.';
+END
+$$;
+
+-- Removes refusals that are older than they are kept for, 10,000 at a time, and returns how many.
+-- Callers cannot say how old that is.
+CREATE FUNCTION forget_refusals() RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path FROM CURRENT
+BEGIN ATOMIC
+  DELETE FROM refusal_days
+   WHERE day < (clock_timestamp() AT TIME ZONE 'UTC')::date - (SELECT days_kept FROM refusal_limits);
+  WITH gone AS (
+    DELETE FROM refusals
+     WHERE number IN (
+             SELECT number FROM refusals
+              WHERE last_at < clock_timestamp() - make_interval(days => (SELECT days_kept FROM refusal_limits))
+              ORDER BY last_at LIMIT 10000)
+    RETURNING number)
+  SELECT count(*) FROM gone;
+END;
+
+-- =================================================================================================
+-- A role for each part of the ledger, with the least that it needs. docs/security.md has all of it
+-- as a table. Roles belong to the whole server, so their names begin with the ledger's. None can
+-- log in: grant them to the users of your services.
+--
+-- The ledger itself belongs to LEDGER_owner. So what runs with its owner's rights, as append does,
+-- has a ledger's rights and no more, whoever migrated it; and another user can migrate the next
+-- time.
+-- =================================================================================================
+
+-- Gives to LEDGER_owner what the current user has made here. A migration that makes something ends
+-- with it.
+CREATE FUNCTION hand_over() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+DECLARE
+  home  CONSTANT text := current_schema();
+  owner CONSTANT text := home || '_owner';
+  found record;
+BEGIN
+  EXECUTE format('ALTER SCHEMA %I OWNER TO %I', home, owner);
+  FOR found IN
+    SELECT c.relname FROM pg_class AS c
+     WHERE c.relnamespace = home::regnamespace AND c.relkind IN ('r', 'v') AND c.relowner = current_user::regrole
+  LOOP
+    EXECUTE format('ALTER TABLE %I.%I OWNER TO %I', home, found.relname, owner);
+  END LOOP;
+  FOR found IN
+    SELECT oid::regprocedure AS signature FROM pg_proc WHERE pronamespace = home::regnamespace
+        AND proowner = current_user::regrole
+  LOOP
+    EXECUTE format('ALTER FUNCTION %s OWNER TO %I', found.signature, owner);
+  END LOOP;
+  -- Domains and composite types; the row types of tables go with their tables.
+  FOR found IN
+    SELECT t.oid::regtype AS name, t.typtype = 'd' AS is_domain
+      FROM pg_type AS t
+      LEFT JOIN pg_class AS c ON c.oid = t.typrelid
+     WHERE t.typnamespace = home::regnamespace AND t.typowner = current_user::regrole
+         AND (t.typtype = 'd' OR c.relkind = 'c')
+  LOOP
+    EXECUTE format('ALTER %s %s OWNER TO %I', CASE WHEN found.is_domain THEN 'DOMAIN'
+      ELSE 'TYPE' END, found.name, owner);
+  END LOOP;
+END
+$$;
+
+-- =================================================================================================
+-- What a dump leaves behind. Roles belong to the server, so a ledger that was restored on another
+-- server has lost them, with all grants to them, the policies for them, and its owner. The ledger
+-- remembers what that was, and `jobledger migrate` has it restore them.
+-- =================================================================================================
+
+-- Each row is a right as GRANT has it: `what` ON `object` TO `role`. OWNER is who owns the object,
+-- MEMBER who has the rights of another role. A policy stands in `what` as a whole, without a role.
+CREATE TABLE rights (
+    object text NOT NULL,
+    what text NOT NULL,
+    role text NOT NULL
+);
+ALTER TABLE rights ADD CONSTRAINT rights_pkey PRIMARY KEY (object, what, role);
+
+-- The rights of this ledger's roles, and what they own, as the catalogs have it.
+CREATE FUNCTION rights_in_force() RETURNS SETOF rights
+    LANGUAGE sql STABLE
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+  WITH home AS (SELECT oid, nspname, nspowner, nspacl FROM pg_namespace WHERE nspname = current_schema()),
+  own AS (SELECT r.oid, r.rolname::text AS name
+            FROM pg_roles AS r, home
+           -- By name: other ledgers, and users, have names that begin like this one's.
+           WHERE r.rolname::text IN (SELECT home.nspname::text || '_' || part FROM pg_catalog.unnest(
+                   '{owner,appender,reader,subscriber,relay,projector,sealer,auditor}'::text[]) AS part)),
+  thing AS (
+    SELECT 'SCHEMA ' || quote_ident(nspname::text) AS object, nspowner AS owner, nspacl AS acl, null::name AS attribute
+        FROM home
+    UNION ALL
+    SELECT 'TABLE ' || quote_ident(c.relname::text), c.relowner, c.relacl, null FROM pg_class AS c, home
+     WHERE c.relnamespace = home.oid AND c.relkind IN ('r', 'v')
+    UNION ALL
+    SELECT 'TABLE ' || quote_ident(c.relname::text), c.relowner, a.attacl, a.attname
+      FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid, home
+     WHERE c.relnamespace = home.oid AND c.relkind IN ('r', 'v') AND a.attacl IS NOT NULL
+    UNION ALL
+    SELECT 'FUNCTION ' || p.oid::regprocedure::text, p.proowner, p.proacl, null FROM pg_proc AS p, home
+        WHERE p.pronamespace = home.oid
+    UNION ALL
+    -- Domains and composite types; the row types of tables go with their tables.
+    SELECT CASE WHEN t.typtype = 'd' THEN 'DOMAIN ' ELSE 'TYPE ' END || t.oid::regtype::text, t.typowner, null, null
+      FROM pg_type AS t LEFT JOIN pg_class AS c ON c.oid = t.typrelid, home
+     WHERE t.typnamespace = home.oid AND (t.typtype = 'd' OR c.relkind = 'c')
+  )
+  SELECT DISTINCT thing.object, 'OWNER', own.name FROM thing JOIN own ON own.oid = thing.owner
+  UNION ALL
+  SELECT DISTINCT thing.object, a.privilege_type || coalesce(' (' || quote_ident(thing.attribute::text) || ')', ''),
+      own.name
+    FROM thing, aclexplode(thing.acl) AS a JOIN own ON own.oid = a.grantee WHERE a.grantee <> thing.owner
+  UNION ALL
+  SELECT DISTINCT 'ROLE ' || quote_ident(granted.name), 'MEMBER', own.name
+    FROM pg_auth_members AS m JOIN own ON own.oid = m.member JOIN own AS granted ON granted.oid = m.roleid
+  UNION ALL
+  SELECT 'TABLE ' || quote_ident(p.tablename::text),
+         pg_catalog.concat('POLICY ', quote_ident(p.policyname::text), ' ON ', quote_ident(p.tablename::text), ' AS ',
+           p.permissive, ' FOR ', p.cmd, ' TO ',
+                (SELECT string_agg(CASE r WHEN 'public' THEN 'PUBLIC' ELSE quote_ident(r::text) END, ', ')
+                  FROM pg_catalog.unnest(p.roles) AS r),
+                ' USING (' || p.qual || ')', ' WITH CHECK (' || p.with_check || ')'), ''
+    FROM pg_policies AS p, home WHERE p.schemaname = home.nspname
+$$;
+
+-- Remembers the rights as they are after the migration of this version. A runner of migrations
+-- calls it after each, in the same transaction.
+CREATE FUNCTION remember_rights(of_version text) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+  DELETE FROM rights;
+  INSERT INTO rights SELECT * FROM rights_in_force();
+  INSERT INTO rights (object, what, role) VALUES ('VERSION', of_version, '');
+$$;
+
+-- What should be there: what is remembered of objects that still exist, and the rights to read
+-- models, which came later.
+CREATE FUNCTION rights_wanted() RETURNS SETOF rights
+    LANGUAGE sql STABLE
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+  SELECT r.object, r.what, r.role FROM rights AS r
+   WHERE CASE split_part(r.object, ' ', 1)
+           WHEN 'VERSION'  THEN false
+           WHEN 'TABLE'    THEN to_regclass(substr(r.object, 7)) IS NOT NULL
+           WHEN 'FUNCTION' THEN to_regprocedure(substr(r.object, 10)) IS NOT NULL
+           WHEN 'DOMAIN'   THEN to_regtype(substr(r.object, 8)) IS NOT NULL
+           WHEN 'TYPE'     THEN to_regtype(substr(r.object, 6)) IS NOT NULL
+           ELSE true
+         END
+  UNION
+  SELECT 'TABLE ' || quote_ident(model.name), wanted.what, current_schema()::text || wanted.role
+    FROM read_models AS model,
+         (VALUES ('OWNER', '_owner'), ('SELECT', '_reader'), ('SELECT', '_projector'), ('INSERT', '_projector'),
+           ('UPDATE', '_projector'), ('DELETE', '_projector'), ('TRUNCATE', '_projector')) AS wanted (what, role)
+   WHERE EXISTS (SELECT FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relname = model.name
+       AND relkind = 'r')
+$$;
+
+-- What is missing, in words; no row where nothing is. A ledger that dbmate alone has made remembers
+-- nothing.
+CREATE FUNCTION missing_rights() RETURNS SETOF text
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+  WITH missing AS (
+    SELECT * FROM rights_wanted() EXCEPT SELECT * FROM rights_in_force()
+  ),
+  role AS (
+    SELECT DISTINCT m.role FROM missing AS m WHERE m.role <> ''
+        AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = m.role)
+  )
+  SELECT pg_catalog.format('the role %s, and all that it may do', role) FROM role
+  UNION ALL
+  SELECT CASE
+           WHEN what = 'OWNER'  THEN pg_catalog.format('%s does not belong to %s',
+             lower(split_part(object, ' ', 1)) || substr(object, strpos(object, ' ')), role)
+           WHEN what = 'MEMBER' THEN pg_catalog.format('%s is no member of %s', role, substr(object, 6))
+           WHEN role = ''       THEN 'the policy ' || substr(what, 8)
+           ELSE pg_catalog.format('%s may not %s %s', role, what,
+             lower(split_part(object, ' ', 1)) || substr(object, strpos(object, ' ')))
+         END
+    FROM missing WHERE role NOT IN (SELECT role.role FROM role)
+   ORDER BY 1
+$$;
+
+-- Restores what is missing, and returns what that was. For a user who may make roles and owns what
+-- was restored, or a superuser.
+CREATE FUNCTION mend_rights() RETURNS SETOF text
+    LANGUAGE plpgsql
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+DECLARE
+  home  CONSTANT text := current_schema();
+  found record;
+BEGIN
+  RETURN QUERY SELECT missing_rights();
+  FOR found IN SELECT DISTINCT r.role FROM rights AS r WHERE r.role <> ''
+    AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = r.role) LOOP
+    BEGIN
+      EXECUTE pg_catalog.format('CREATE ROLE %I NOLOGIN', found.role);
+    EXCEPTION
+      WHEN duplicate_object OR unique_violation THEN
+        NULL;  -- another ledger of this name, in another database, was mended at this moment
+      WHEN insufficient_privilege THEN
+        RAISE EXCEPTION 'the role % is missing, and % may not create roles', found.role, current_user
+          USING HINT = pg_catalog.format('Have an administrator run: CREATE ROLE %I NOLOGIN', found.role);
+    END;
+  END LOOP;
+  -- Who mends has to act for them.
+  FOR found IN SELECT home || '_owner' AS role UNION ALL SELECT home || '_projector' LOOP
+    IF NOT pg_catalog.pg_has_role(found.role, 'MEMBER') THEN
+      EXECUTE pg_catalog.format('GRANT %I TO CURRENT_USER', found.role);
+    END IF;
+  END LOOP;
+  -- Owners last but for policies: what belongs to another already can only be granted by it.
+  FOR found IN
+    SELECT w.object, w.what, w.role FROM (SELECT * FROM rights_wanted() EXCEPT SELECT * FROM rights_in_force()) AS w
+     ORDER BY w.role = '', w.what = 'OWNER', w.object
+  LOOP
+    EXECUTE CASE
+      WHEN found.what = 'OWNER'  THEN pg_catalog.format('ALTER %s OWNER TO %I', found.object, found.role)
+      WHEN found.what = 'MEMBER' THEN pg_catalog.format('GRANT %s TO %I', substr(found.object, 6), found.role)
+      WHEN found.role = ''       THEN 'CREATE ' || found.what
+      ELSE pg_catalog.format('GRANT %s ON %s TO %I', found.what, found.object, found.role)
+    END;
+  END LOOP;
+END
+$$;
+
+-- =================================================================================================
+-- What the runner of migrations keeps.
+-- =================================================================================================
+
+CREATE TABLE schema_migrations (
+    version character varying(128) NOT NULL,
+    checksum text
+);
+
+ALTER TABLE rebuilds ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY;
+
+ALTER TABLE receipts ALTER COLUMN number ADD GENERATED ALWAYS AS IDENTITY;
+
+ALTER TABLE refusals ALTER COLUMN number ADD GENERATED ALWAYS AS IDENTITY;
+ALTER TABLE schema_migrations ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (version);
+
+-- =================================================================================================
+-- Rights.
+-- =================================================================================================
+
+GRANT EXECUTE ON FUNCTION longest_stream_id() TO jobledger_projector, jobledger_reader,
+    jobledger_relay, jobledger_sealer, jobledger_subscriber;
+GRANT EXECUTE ON FUNCTION is_stream_id(id text) TO jobledger_projector, jobledger_reader,
+    jobledger_relay, jobledger_sealer, jobledger_subscriber;
+GRANT EXECUTE ON FUNCTION is_event_type(type text) TO jobledger_projector, jobledger_reader,
+    jobledger_relay, jobledger_sealer, jobledger_subscriber;
+GRANT EXECUTE ON FUNCTION is_event_time(moment timestamp with time zone) TO jobledger_projector,
+    jobledger_reader, jobledger_relay, jobledger_sealer, jobledger_subscriber;
+GRANT SELECT ON TABLE ledger TO jobledger_projector, jobledger_reader, jobledger_relay,
+    jobledger_sealer, jobledger_subscriber;
+GRANT SELECT ON TABLE events TO jobledger_projector, jobledger_reader, jobledger_relay,
+    jobledger_sealer, jobledger_subscriber;
+GRANT EXECUTE ON FUNCTION head() TO jobledger_projector, jobledger_reader, jobledger_relay,
+    jobledger_sealer, jobledger_subscriber;
+GRANT EXECUTE ON FUNCTION history(job_id text) TO jobledger_projector, jobledger_reader;
+GRANT EXECUTE ON FUNCTION position_at(moment timestamp with time zone) TO jobledger_projector,
+    jobledger_reader;
+GRANT EXECUTE ON FUNCTION await_events(after bigint, patience interval,
+    every interval) TO jobledger_projector, jobledger_reader, jobledger_relay, jobledger_sealer;
+GRANT EXECUTE ON FUNCTION expect_epoch(expected uuid) TO jobledger_relay;
+GRANT SELECT ON TABLE serialiser TO jobledger_auditor;
+GRANT EXECUTE ON FUNCTION append_event(job_id text, type text, data json, metadata json,
+    expected_version integer, event_id uuid,
+    occurred_at timestamp with time zone) TO jobledger_appender;
+GRANT EXECUTE ON FUNCTION append(jobs text[], types text[], data text[], metadata text[],
+    expected_versions integer[], event_ids uuid[], occurred_ats timestamp with time zone[],
+    requests integer[]) TO jobledger_appender;
+GRANT EXECUTE ON FUNCTION append_batch(jobs text[], types text[], data text[], metadata text[],
+    expected_versions integer[], event_ids uuid[], occurred_ats timestamp with time zone[],
+    requests integer[], appender text, turn bigint) TO jobledger_appender;
+GRANT EXECUTE ON FUNCTION append_to_distinct_jobs(jobs text[], types text[], data text[],
+    metadata text[], expected_versions integer[], event_ids uuid[],
+    occurred_ats timestamp with time zone[], known_versions integer[], appender text,
+    turn bigint) TO jobledger_appender;
+GRANT EXECUTE ON FUNCTION forget_turns(appender text) TO jobledger_appender;
+GRANT SELECT ON TABLE checkpoints TO jobledger_projector, jobledger_reader;
+GRANT SELECT,INSERT ON TABLE checkpoints TO jobledger_relay;
+GRANT EXECUTE ON FUNCTION advance_checkpoint(of_reader text, from_position bigint,
+    to_position bigint) TO jobledger_relay;
+GRANT SELECT ON TABLE leases TO jobledger_reader;
+GRANT SELECT,INSERT ON TABLE leases TO jobledger_projector, jobledger_relay, jobledger_sealer;
+GRANT EXECUTE ON FUNCTION longest_lease() TO jobledger_projector, jobledger_reader,
+    jobledger_relay, jobledger_sealer;
+GRANT EXECUTE ON FUNCTION is_held(until timestamp with time zone) TO jobledger_projector,
+    jobledger_reader, jobledger_relay, jobledger_sealer;
+GRANT EXECUTE ON FUNCTION take_lease(lease text, by_holder text,
+    duration interval) TO jobledger_projector, jobledger_relay, jobledger_sealer;
+GRANT EXECUTE ON FUNCTION release_lease(lease text, by_holder text) TO jobledger_projector,
+    jobledger_relay, jobledger_sealer;
+GRANT EXECUTE ON FUNCTION log_holder(OUT pid integer, OUT gid text, OUT username text,
+    OUT application text, OUT transaction text, OUT held_for interval, OUT waiting bigint,
+    OUT longest_wait interval) TO jobledger_reader, jobledger_relay;
+GRANT EXECUTE ON FUNCTION end_log_holder(of_transaction text) TO jobledger_relay;
+GRANT SELECT ON TABLE subscriptions TO jobledger_reader, jobledger_subscriber;
+GRANT EXECUTE ON FUNCTION take_subscription(subscription text, by_holder text, duration interval,
+    starting_after bigint, OUT at_position bigint, OUT of_epoch uuid) TO jobledger_subscriber;
+GRANT EXECUTE ON FUNCTION acknowledge(subscription text, by_holder text,
+    up_to bigint) TO jobledger_subscriber;
+GRANT EXECUTE ON FUNCTION release_subscription(subscription text,
+    by_holder text) TO jobledger_subscriber;
+GRANT EXECUTE ON FUNCTION forget_subscription(subscription text) TO jobledger_subscriber;
+GRANT SELECT ON TABLE feed_key TO jobledger_reader, jobledger_relay, jobledger_subscriber;
+GRANT SELECT ON TABLE projections TO jobledger_reader;
+GRANT SELECT,INSERT ON TABLE projections TO jobledger_projector;
+GRANT SELECT ON TABLE foldable_events TO jobledger_projector, jobledger_reader;
+GRANT SELECT ON TABLE new_events TO jobledger_projector;
+GRANT SELECT ON TABLE receipts TO jobledger_projector, jobledger_reader;
+GRANT SELECT ON TABLE skipped_events TO jobledger_projector, jobledger_reader;
+GRANT SELECT ON TABLE drift_checks TO jobledger_projector, jobledger_reader;
+GRANT SELECT ON TABLE rebuilds TO jobledger_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE rebuilds TO jobledger_projector;
+GRANT SELECT ON TABLE rebuild_slices TO jobledger_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE rebuild_slices TO jobledger_projector;
+GRANT SELECT ON TABLE replaced_tables TO jobledger_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE replaced_tables TO jobledger_projector;
+GRANT EXECUTE ON FUNCTION retry_projection(of_projection text) TO jobledger_projector;
+GRANT EXECUTE ON FUNCTION skip_event(of_projection text, at_position bigint, because text,
+    by text) TO jobledger_projector;
+GRANT EXECUTE ON FUNCTION record_receipt(of_kind text, of_projection text, of_definition text,
+    at_position bigint, row_count bigint, of_digest text, of_live_digest text, event_count bigint,
+    in_seconds double precision, worker_count integer, events_a_window bigint,
+    blocked_milliseconds double precision, by text) TO jobledger_projector;
+GRANT EXECUTE ON FUNCTION record_drift_check(of_projection text, compared bigint, differing bigint,
+    at_position bigint, what_differs text) TO jobledger_projector;
+GRANT SELECT ON TABLE read_models TO jobledger_projector, jobledger_reader;
+GRANT EXECUTE ON FUNCTION adopt_table(from_schema text, name text) TO jobledger_projector;
+GRANT EXECUTE ON FUNCTION exchange_tables(fresh_schema text, names text[],
+    aside_schema text) TO jobledger_projector;
+GRANT EXECUTE ON FUNCTION swap_obstacles(names text[]) TO jobledger_projector;
+GRANT EXECUTE ON FUNCTION added_indexes(fresh_schema text, name text) TO jobledger_projector;
+GRANT EXECUTE ON FUNCTION swap_tables(fresh_schema text, names text[],
+    aside_schema text) TO jobledger_projector;
+GRANT EXECUTE ON FUNCTION exported_line(e events) TO jobledger_reader;
+GRANT SELECT ON TABLE seal_tiles TO jobledger_reader, jobledger_sealer;
+GRANT SELECT ON TABLE seal_checkpoints TO jobledger_reader, jobledger_sealer;
+GRANT SELECT ON TABLE seal TO jobledger_reader, jobledger_sealer;
+GRANT EXECUTE ON FUNCTION add_to_seal(of_epoch uuid, from_size bigint, to_size bigint,
+    new_edge bytea, tile_levels integer[], tile_numbers bigint[], tile_hashes bytea[],
+    signed_by text, signed_note text) TO jobledger_sealer;
+GRANT EXECUTE ON FUNCTION stop_seal(reason text) TO jobledger_sealer;
+GRANT EXECUTE ON FUNCTION scopes_of_token(token_id text, token_hash bytea) TO jobledger_reader;
+GRANT EXECUTE ON FUNCTION token_name(token_id text) TO jobledger_reader;
+GRANT SELECT ON TABLE refusals TO jobledger_reader;
+GRANT SELECT ON TABLE refusal_limits TO jobledger_reader;
+GRANT SELECT ON TABLE refusal_days TO jobledger_reader;
+GRANT EXECUTE ON FUNCTION note_refusals(firsts_ago bigint[], lasts_ago bigint[], counts bigint[],
+    tokens text[], peers text[], methods text[], paths text[], actors text[], jobs text[],
+    types text[], event_ids uuid[], codes text[], details text[]) TO jobledger_appender;
+GRANT EXECUTE ON FUNCTION forget_refusals() TO jobledger_appender;
+GRANT SELECT ON TABLE rights TO jobledger_auditor;
+GRANT EXECUTE ON FUNCTION missing_rights() TO jobledger_appender, jobledger_projector,
+    jobledger_reader, jobledger_relay, jobledger_sealer, jobledger_subscriber;
+GRANT SELECT ON TABLE schema_migrations TO jobledger_auditor;
+GRANT SELECT(created_at) ON TABLE tokens TO jobledger_auditor;
+GRANT SELECT(id) ON TABLE tokens TO jobledger_auditor;
+GRANT SELECT(name) ON TABLE tokens TO jobledger_auditor;
+GRANT SELECT(revoked_at) ON TABLE tokens TO jobledger_auditor;
+GRANT SELECT(scopes) ON TABLE tokens TO jobledger_auditor;
+GRANT UPDATE("position") ON TABLE checkpoints TO jobledger_relay;
+GRANT UPDATE("position") ON TABLE projections TO jobledger_projector;
+GRANT UPDATE(definition) ON TABLE projections TO jobledger_projector;
+GRANT UPDATE(error) ON TABLE projections TO jobledger_projector;
+GRANT UPDATE(expires_at) ON TABLE leases TO jobledger_projector, jobledger_relay, jobledger_sealer;
+GRANT UPDATE(failed_event) ON TABLE projections TO jobledger_projector;
+GRANT UPDATE(failed_position) ON TABLE projections TO jobledger_projector;
+GRANT UPDATE(fence) ON TABLE leases TO jobledger_projector, jobledger_relay, jobledger_sealer;
+GRANT UPDATE(holder) ON TABLE leases TO jobledger_projector, jobledger_relay, jobledger_sealer;
+GRANT UPDATE(name) ON TABLE projections TO jobledger_projector;
+GRANT UPDATE(state) ON TABLE projections TO jobledger_projector;
+GRANT UPDATE(tables) ON TABLE projections TO jobledger_projector;
+GRANT UPDATE(updated_at) ON TABLE checkpoints TO jobledger_relay;
+GRANT UPDATE(updated_at) ON TABLE projections TO jobledger_projector;
+GRANT USAGE ON SCHEMA jobledger TO jobledger_appender, jobledger_auditor, jobledger_projector,
+    jobledger_reader, jobledger_relay, jobledger_sealer, jobledger_subscriber;
+-- acknowledge belongs to jobledger_owner.
+-- add_to_seal belongs to jobledger_owner.
+-- added_indexes belongs to jobledger_owner.
+-- adopt_table belongs to jobledger_owner.
+-- advance_checkpoint belongs to jobledger_owner.
+-- append belongs to jobledger_owner.
+-- append_answer belongs to jobledger_owner.
+-- append_batch belongs to jobledger_owner.
+-- append_event belongs to jobledger_owner.
+-- append_one belongs to jobledger_owner.
+-- append_one_by_one belongs to jobledger_owner.
+-- append_to_distinct_jobs belongs to jobledger_owner.
+-- appended belongs to jobledger_owner.
+-- await_events belongs to jobledger_owner.
+-- await_turn belongs to jobledger_owner.
+-- batch_answer belongs to jobledger_owner.
+-- begin_epoch belongs to jobledger_owner.
+-- begin_import belongs to jobledger_owner.
+-- bound_refusals belongs to jobledger_owner.
+-- bytes_to_compare belongs to jobledger_owner.
+-- check_arguments belongs to jobledger_owner.
+-- check_batch belongs to jobledger_owner.
+-- check_data belongs to jobledger_owner.
+-- check_distinct_jobs belongs to jobledger_owner.
+-- check_event belongs to jobledger_owner.
+-- check_imported belongs to jobledger_owner.
+-- check_variables belongs to jobledger_owner.
+-- checked_batch belongs to jobledger_owner.
+-- checked_events belongs to jobledger_owner.
+-- checkpoints belongs to jobledger_owner.
+-- claim_fresh_table belongs to jobledger_owner.
+-- copy_rights belongs to jobledger_owner.
+-- differing_parts belongs to jobledger_owner.
+-- drift_checks belongs to jobledger_owner.
+-- end_log_holder belongs to jobledger_owner.
+-- end_turn belongs to jobledger_owner.
+-- ends_job belongs to jobledger_owner.
+-- event_position belongs to jobledger_owner.
+-- event_time belongs to jobledger_owner.
+-- event_type belongs to jobledger_owner.
+-- event_version belongs to jobledger_owner.
+-- events belongs to jobledger_owner.
+-- exceeds_total belongs to jobledger_owner.
+-- excerpt belongs to jobledger_owner.
+-- exchange_tables belongs to jobledger_owner.
+-- expect_epoch belongs to jobledger_owner.
+-- explain_refusal belongs to jobledger_owner.
+-- exported_line belongs to jobledger_owner.
+-- feed_key belongs to jobledger_owner.
+-- find_repeated belongs to jobledger_owner.
+-- foldable_events belongs to jobledger_owner.
+-- forbid_prepare belongs to jobledger_owner.
+-- foreign_dependencies belongs to jobledger_owner.
+-- forget_refusals belongs to jobledger_owner.
+-- forget_subscription belongs to jobledger_owner.
+-- forget_turns belongs to jobledger_owner.
+-- give_subscription belongs to jobledger_owner.
+-- hand_over belongs to jobledger_owner.
+-- has_number_out_of_range belongs to jobledger_owner.
+-- head belongs to jobledger_owner.
+-- history belongs to jobledger_owner.
+-- holder_hash belongs to jobledger_owner.
+-- import_events belongs to jobledger_owner.
+-- install_read_model belongs to jobledger_owner.
+-- is_bound_to belongs to jobledger_owner.
+-- is_count belongs to jobledger_owner.
+-- is_event_time belongs to jobledger_owner.
+-- is_event_type belongs to jobledger_owner.
+-- is_held belongs to jobledger_owner.
+-- is_mere_progress belongs to jobledger_owner.
+-- is_nested_too_deep belongs to jobledger_owner.
+-- is_of_type belongs to jobledger_owner.
+-- is_plain_context belongs to jobledger_owner.
+-- is_plain_metadata belongs to jobledger_owner.
+-- is_same_json belongs to jobledger_owner.
+-- is_stream_id belongs to jobledger_owner.
+-- is_text belongs to jobledger_owner.
+-- largest_count belongs to jobledger_owner.
+-- last_event belongs to jobledger_owner.
+-- leases belongs to jobledger_owner.
+-- ledger belongs to jobledger_owner.
+-- lifecycle_refusal belongs to jobledger_owner.
+-- lock_log belongs to jobledger_owner.
+-- log_holder belongs to jobledger_owner.
+-- longest_batch belongs to jobledger_owner.
+-- longest_data belongs to jobledger_owner.
+-- longest_lease belongs to jobledger_owner.
+-- longest_metadata belongs to jobledger_owner.
+-- longest_stream_id belongs to jobledger_owner.
+-- longest_text belongs to jobledger_owner.
+-- may_append belongs to jobledger_owner.
+-- mend_rights belongs to jobledger_owner.
+-- missing_rights belongs to jobledger_owner.
+-- new_events belongs to jobledger_owner.
+-- note_refusals belongs to jobledger_owner.
+-- parse_json belongs to jobledger_owner.
+-- position_at belongs to jobledger_owner.
+-- problem_with_member belongs to jobledger_owner.
+-- problem_with_runs belongs to jobledger_owner.
+-- projections belongs to jobledger_owner.
+-- quick_check belongs to jobledger_owner.
+-- quick_finding belongs to jobledger_owner.
+-- read_models belongs to jobledger_owner.
+-- rebuild_slices belongs to jobledger_owner.
+-- rebuilds belongs to jobledger_owner.
+-- rebuilds_id_seq belongs to jobledger_owner.
+-- receipts belongs to jobledger_owner.
+-- receipts_number_seq belongs to jobledger_owner.
+-- record_drift_check belongs to jobledger_owner.
+-- record_receipt belongs to jobledger_owner.
+-- refusal_address belongs to jobledger_owner.
+-- refusal_days belongs to jobledger_owner.
+-- refusal_limits belongs to jobledger_owner.
+-- refusal_limits_one_row belongs to jobledger_owner.
+-- refusals belongs to jobledger_owner.
+-- refusals_by_actor belongs to jobledger_owner.
+-- refusals_by_age belongs to jobledger_owner.
+-- refusals_by_code belongs to jobledger_owner.
+-- refusals_by_job belongs to jobledger_owner.
+-- refusals_by_token belongs to jobledger_owner.
+-- refusals_number_seq belongs to jobledger_owner.
+-- refuse_change_of_log belongs to jobledger_owner.
+-- refuse_change_of_record belongs to jobledger_owner.
+-- refuse_commit_before_disk belongs to jobledger_owner.
+-- refuse_early_removal belongs to jobledger_owner.
+-- refuse_insert_past_append belongs to jobledger_owner.
+-- refuse_to_prepare_changes belongs to jobledger_owner.
+-- release_lease belongs to jobledger_owner.
+-- release_subscription belongs to jobledger_owner.
+-- remember_rights belongs to jobledger_owner.
+-- renew_feed_key belongs to jobledger_owner.
+-- replaced_tables belongs to jobledger_owner.
+-- retry_projection belongs to jobledger_owner.
+-- rights belongs to jobledger_owner.
+-- rights_in_force belongs to jobledger_owner.
+-- rights_wanted belongs to jobledger_owner.
+-- run_count belongs to jobledger_owner.
+-- schema_migrations belongs to jobledger_owner.
+-- scopes_of_token belongs to jobledger_owner.
+-- seal belongs to jobledger_owner.
+-- seal_checkpoints belongs to jobledger_owner.
+-- seal_tiles belongs to jobledger_owner.
+-- serialiser belongs to jobledger_owner.
+-- skip_event belongs to jobledger_owner.
+-- skipped_events belongs to jobledger_owner.
+-- stop_seal belongs to jobledger_owner.
+-- stream_name belongs to jobledger_owner.
+-- stream_state belongs to jobledger_owner.
+-- subscriptions belongs to jobledger_owner.
+-- swap_obstacles belongs to jobledger_owner.
+-- swap_tables belongs to jobledger_owner.
+-- take_lease belongs to jobledger_owner.
+-- take_ownership belongs to jobledger_owner.
+-- take_subscription belongs to jobledger_owner.
+-- token_name belongs to jobledger_owner.
+-- tokens belongs to jobledger_owner.
+-- uuid_v7 belongs to jobledger_owner.
+-- write_answered belongs to jobledger_owner.
+-- write_events belongs to jobledger_owner.
