@@ -1151,10 +1151,8 @@ CREATE FUNCTION append_one_by_one(jobs text[], types text[], data text[], metada
     AS $$
 #variable_conflict use_column
 DECLARE
-  batch         CONSTANT integer     := cardinality(jobs);
-  last          CONSTANT record      := last_event();
-  now           CONSTANT timestamptz := greatest(clock_timestamp(), last.recorded_at);
-  most_compared CONSTANT bigint      := 64 * 1024 * 1024;
+  batch         CONSTANT integer := cardinality(jobs);
+  last          CONSTANT record  := last_event();
   compared      bigint := 0;  -- bytes that had to be parsed, to tell a retry from another event under its id
   next_position bigint := last.head + 1;
   answers       append_answer[] := array_fill(null::append_answer, ARRAY[batch]);  -- by ordinal
@@ -1179,8 +1177,7 @@ BEGIN
   FOR event IN
     SELECT e.ordinal::integer, e.job, e.type, e.data, coalesce(e.metadata, '{}') AS metadata, e.expected_version, e.id,
            e.occurred_at, e.code, e.message, e.total, e.completed,
-           -- Without a number an event is a request of its own; theirs are beyond those of
-           -- integers.
+           -- Events without a number are requests of their own, with numbers beyond all integers.
            coalesce(e.request, 4294967296 + e.ordinal) AS request,
            dense_rank() OVER (ORDER BY e.job COLLATE "C")::integer AS stream,
            dense_rank() OVER (ORDER BY e.id)::integer AS id_number,
@@ -1190,13 +1187,11 @@ BEGIN
              WITH ORDINALITY AS e (job, type, data, metadata, expected_version, id, occurred_at, code, message, total,
                completed, request, ordinal)
       -- One probe of an index each, whatever the statistics say.
-      LEFT JOIN LATERAL (SELECT events.position FROM events WHERE events.event_id = e.id OFFSET 0) AS earlier ON true
+      LEFT JOIN LATERAL (SELECT h.position FROM events AS h WHERE h.event_id = e.id OFFSET 0) AS earlier ON true
       LEFT JOIN LATERAL (
-        SELECT events.version, events.total, events.type FROM events
-         WHERE events.category = 'job' AND events.stream_id = e.job ORDER BY events.version DESC LIMIT 1) AS head
-             ON true
-     WHERE e.ordinal <= batch
-     ORDER BY e.ordinal
+        SELECT h.version, h.total, h.type FROM events AS h WHERE h.category = 'job' AND h.stream_id = e.job
+         ORDER BY h.version DESC LIMIT 1) AS head ON true
+     WHERE e.ordinal <= batch ORDER BY e.ordinal
   LOOP
     stream := coalesce(streams[event.stream], event.head);
     IF request IS DISTINCT FROM event.request THEN
@@ -1210,22 +1205,14 @@ BEGIN
     CONTINUE WHEN is_refused;
     id_numbers[event.ordinal] := event.id_number;
     refusal := null;
-
     IF event.stream <> request_stream THEN
       refusal := 'invalid_event';
       reason := 'the events of one request belong to one job: this one is of another';
     ELSIF event.earlier_position IS NOT NULL OR accepted_as[event.id_number] IS NOT NULL THEN
       -- A retry comes first: it is never refused for what has happened since.
-      repeated := find_repeated(event.earlier_position, answers[accepted_as[event.id_number]], jobs, types, data,
-        metadata, occurred_ats, event.job, event.type, event.data, event.metadata, event.occurred_at);
-      compared := compared + repeated.bytes;
-      IF compared > most_compared THEN
-        RAISE EXCEPTION 'this call repeats event ids with other content, and to compare it takes more than % MiB',
-          most_compared >> 20
-          USING ERRCODE = 'program_limit_exceeded',
-                HINT = 'Nothing was written. Send fewer of these events in a call: each has an id of its own, or is '
-                       'a retry and the same again.';
-      END IF;
+      repeated := find_repeated(compared, event.earlier_position, answers[accepted_as[event.id_number]], jobs, types,
+        data, metadata, occurred_ats, event.job, event.type, event.data, event.metadata, event.occurred_at);
+      compared := repeated.compared;
       IF repeated.problem IS NULL THEN
         answers[event.ordinal] := (event.ordinal, repeated.at_position, repeated.at_version, event.id, true, null,
           null)::append_answer;
@@ -1240,9 +1227,8 @@ BEGIN
       total := coalesce(event.total, stream.total);
       expected := CASE WHEN event.ordinal = request_start THEN event.expected_version END;
       IF NOT may_append(event.type, expected, event.completed, total, stream.version, stream.last_type) THEN
-        SELECT e.code, e.message INTO refusal, reason
-          FROM explain_refusal(event.job, event.type, expected, event.completed, total, stream.version,
-              stream.last_type) AS e;
+        SELECT * INTO refusal, reason FROM explain_refusal(event.job, event.type, expected, event.completed, total,
+          stream.version, stream.last_type);
       END IF;
     END IF;
 
@@ -1255,8 +1241,7 @@ BEGIN
         null)::append_answer;
       next_position := next_position + 1;
     ELSE
-      -- The whole request is refused. What it did so far is undone, and its event ids are free
-      -- again.
+      -- The request is refused: what it did so far is undone, and its event ids are free again.
       is_refused := true;
       next_position := position_before;
       streams[request_stream] := stream_before;
@@ -1274,22 +1259,25 @@ BEGIN
   END LOOP;
 
   IF next_position > last.head + 1 THEN
-    PERFORM write_answered(answers, jobs, types, data, metadata, occurred_ats, now, totals, completeds);
+    PERFORM write_answered(answers, jobs, types, data, metadata, occurred_ats, last.recorded_at, totals, completeds);
   END IF;
   RETURN QUERY SELECT * FROM unnest(answers);
 END
 $$;
 
 -- Compares an event with the one that has its id already: in the log at a position, or earlier in
--- the same call with an answer. `problem` is null where the event is a retry of it.
-CREATE FUNCTION find_repeated(logged_position bigint, answered append_answer, jobs text[],
-    types text[], data text[], metadata text[], occurred_ats timestamptz[], job text, type text,
-    content text, context text, occurred_at timestamptz, OUT problem text, OUT at_position bigint,
-    OUT at_version integer, OUT bytes bigint) RETURNS record
+-- the same call with an answer. `problem` is null where the event is a retry of it. `compared` adds
+-- up the bytes that a call has to parse for this, which have a limit.
+CREATE FUNCTION find_repeated(INOUT compared bigint, logged_position bigint,
+    answered append_answer, jobs text[], types text[], data text[], metadata text[],
+    occurred_ats timestamptz[], job text, type text, content text, context text,
+    occurred_at timestamptz, OUT problem text, OUT at_position bigint,
+    OUT at_version integer) RETURNS record
     LANGUAGE plpgsql
     AS $$
 #variable_conflict use_column
 DECLARE
+  most_compared CONSTANT bigint := 64 * 1024 * 1024;
   a_category text;
   a_job      text;
   a_type     text;
@@ -1312,7 +1300,14 @@ BEGIN
     at_position := answered.position;
     at_version := answered.version;
   END IF;
-  bytes := bytes_to_compare(a_content, content) + bytes_to_compare(a_context, context);
+  compared := compared + bytes_to_compare(a_content, content) + bytes_to_compare(a_context, context);
+  IF compared > most_compared THEN
+    RAISE EXCEPTION 'this call repeats event ids with other content, and to compare it takes more than % MiB',
+                    most_compared >> 20
+      USING ERRCODE = 'program_limit_exceeded',
+            HINT = 'Nothing was written. Send fewer of these events in a call: each has an id of its own, or is '
+                   'a retry and the same again.';
+  END IF;
   parts := concat_ws(', ', CASE WHEN a_category <> 'job' THEN 'category' END,
                      nullif(differing_parts(a_job, job, a_type, type, a_content, content, a_context, context,
                                             a_moment, occurred_at), ''));
@@ -1329,7 +1324,7 @@ $$;
 
 -- Writes the new events among those that append_one_by_one() has answered.
 CREATE FUNCTION write_answered(answers append_answer[], jobs text[], types text[], data text[],
-    metadata text[], occurred_ats timestamptz[], now timestamptz, totals integer[],
+    metadata text[], occurred_ats timestamptz[], last_recorded_at timestamptz, totals integer[],
     completeds integer[]) RETURNS void
     LANGUAGE plpgsql
     AS $$
@@ -1351,8 +1346,8 @@ BEGIN
     FROM unnest(answers, data, metadata) AS e (ordinal, position, version, event_id, duplicate, code, message, data,
         metadata)
    WHERE e.ordinal IS NOT NULL;
-  PERFORM write_events(positions, ids, jobs, versions, types, documents, contexts, occurred_ats, now, null, totals,
-    completeds);
+  PERFORM write_events(positions, ids, jobs, versions, types, documents, contexts, occurred_ats,
+    greatest(clock_timestamp(), last_recorded_at), null, totals, completeds);
 END
 $$;
 
