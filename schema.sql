@@ -256,7 +256,7 @@ CREATE FUNCTION refuse_commit_before_disk() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
 BEGIN
-  -- One expression for what hardly ever is the case: Postgres prepares each one anew in each transaction.
+  -- One expression for what is hardly ever so: Postgres prepares each anew in each transaction.
   IF current_setting('synchronous_commit') = 'off' OR current_setting('jobledger.appending', true) = 'noted' THEN
     IF current_setting('synchronous_commit') = 'off' THEN
       RAISE EXCEPTION 'synchronous_commit was set to off in a transaction that appends: its positions could be '
@@ -617,7 +617,8 @@ BEGIN
     WHEN jsonb_typeof(context.value) <> 'object'
       THEN format('metadata must be a JSON object such as {"actor": "ada"}, not %s', excerpt(context.value))
     ELSE (SELECT format('"%s" of metadata must be a text, in quotes, not %s', name, excerpt(context.value -> name))
-            FROM unnest('{actor,correlation_id,causation_id,traceparent}'::text[]) WITH ORDINALITY AS known (name, place)
+            FROM unnest('{actor,correlation_id,causation_id,traceparent}'::text[])
+                   WITH ORDINALITY AS known (name, place)
            WHERE jsonb_typeof(nullif(context.value -> name, 'null')) <> 'string'
            ORDER BY place LIMIT 1)
   END;

@@ -25,7 +25,7 @@ $$;
 CREATE FUNCTION refuse_commit_before_disk() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
-  -- One expression for what hardly ever is the case: Postgres prepares each one anew in each transaction.
+  -- One expression for what is hardly ever so: Postgres prepares each anew in each transaction.
   IF current_setting('synchronous_commit') = 'off' OR current_setting('jobledger.appending', true) = 'noted' THEN
     IF current_setting('synchronous_commit') = 'off' THEN
       RAISE EXCEPTION 'synchronous_commit was set to off in a transaction that appends: its positions could be '

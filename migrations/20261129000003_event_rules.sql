@@ -31,7 +31,7 @@ RETURN encode(
     52, 1), 53, 1),
   'hex')::uuid;
 
--- JSON ----------------------------------------------------------------------------------------------
+-- JSON --------------------------------------------------------------------------------------------
 
 -- Beyond the range of a double a number of ten characters can take 130,000 when it is written out.
 CREATE FUNCTION has_number_out_of_range(value jsonb) RETURNS boolean
@@ -91,7 +91,7 @@ CREATE FUNCTION is_of_type(value jsonb, type text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN jsonb_typeof(nullif(value, 'null')) = type;
 
--- Data ------------------------------------------------------------------------------------------
+-- Data --------------------------------------------------------------------------------------------
 --
 -- In all data, null counts as missing. The functions find which member is wrong; the texts that say
 -- why are made only where one is, because large expressions cost time even where nothing is wrong.
@@ -347,7 +347,8 @@ BEGIN
     WHEN jsonb_typeof(context.value) <> 'object'
       THEN format('metadata must be a JSON object such as {"actor": "ada"}, not %s', excerpt(context.value))
     ELSE (SELECT format('"%s" of metadata must be a text, in quotes, not %s', name, excerpt(context.value -> name))
-            FROM unnest('{actor,correlation_id,causation_id,traceparent}'::text[]) WITH ORDINALITY AS known (name, place)
+            FROM unnest('{actor,correlation_id,causation_id,traceparent}'::text[])
+                   WITH ORDINALITY AS known (name, place)
            WHERE jsonb_typeof(nullif(context.value -> name, 'null')) <> 'string'
            ORDER BY place LIMIT 1)
   END;

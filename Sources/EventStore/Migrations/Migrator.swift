@@ -122,20 +122,19 @@ package struct Migrator: Sendable {
         return applied
     }
 
-    /// Migrations only append, so a version that is missing among them is of a newer program, or of one from before the first release.
+    /// Files are only ever added. A version that none of them has is of a newer program, or of one
+    /// from before the first release.
     private func unknown(_ version: ExactText) -> Failure {
-        guard let newest = files.last?.version, version < newest else {
-            return Failure(
-                description:
-                    "migration \(version) is applied, but this program does not have it: the database is newer. Use a newer jobledger."
-            )
-        }
-        return Failure(
-            description: """
-                migration \(version) is applied, but this program does not have it: the ledger was made by a development version, \
-                and cannot be upgraded. Write its log to a file with that program (jobledger export), migrate a new ledger \
-                (JOBLEDGER_SCHEMA) with this one, and read the file into it (jobledger import)
-                """)
+        let isNewer = files.last.map { $0.version < version } ?? true
+        let advice =
+            isNewer
+            ? "the database is newer. Use a newer jobledger."
+            : """
+            the ledger was made by a development version, and cannot be upgraded. Write its log to a file with \
+            that program (jobledger export), migrate a new ledger (JOBLEDGER_SCHEMA) with this one, and read the \
+            file into it (jobledger import)
+            """
+        return Failure(description: "migration \(version) is applied, but this program does not have it: \(advice)")
     }
 
     /// Waits until no other runner is at work, for as long as each gets on.
