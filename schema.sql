@@ -1470,7 +1470,7 @@ BEGIN ATOMIC
          clock_timestamp() - coalesce(a.xact_start, p.prepared), queue.waiting, clock_timestamp() - queue.since
     FROM lock AS held
     LEFT JOIN pg_stat_activity AS a ON a.pid = held.pid
-    -- A prepared transaction has no session, but its number.
+    -- A prepared transaction has no session; its locks lead to its number, and that to its name.
     LEFT JOIN lock AS number ON held.pid IS NULL AND number.pid IS NULL AND number.locktype = 'transactionid'
       AND number.granted
                             AND number.virtualtransaction = held.virtualtransaction
@@ -1525,9 +1525,9 @@ CREATE FUNCTION is_bound_to(role text) RETURNS boolean
 LANGUAGE sql STABLE SET search_path FROM CURRENT
 RETURN role IS NULL OR EXISTS (SELECT FROM pg_roles WHERE rolname = role AND pg_has_role(session_user, oid, 'MEMBER'));
 
--- Takes a subscription that is new, free, has run out, or is the holder's own, for a minute at
--- most. A new one begins behind a position, at the head where that is null, and is bound to the
--- session's user. Returns where it stands, or no row while another holds it.
+-- Takes a subscription that is new, free, has run out, or is the holder's own, for as long as a
+-- lease at most. A new one begins behind a position, at the head where that is null, and is bound
+-- to the session's user. Returns where it stands, or no row while another holds it.
 CREATE FUNCTION take_subscription(subscription text, by_holder text, duration interval,
     starting_after bigint, OUT at_position bigint, OUT of_epoch uuid) RETURNS SETOF record
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1560,13 +1560,12 @@ BEGIN
   RETURN QUERY
     INSERT INTO subscriptions AS held (name, position, epoch, holder, expires_at, bound_to)
     SELECT subscription, coalesce(starting_after, head()), ledger.epoch, hash,
-        clock_timestamp() + least(duration, '1 min'), session_user
+        clock_timestamp() + least(duration, longest_lease()), session_user
       FROM ledger
     ON CONFLICT (name) DO UPDATE
        SET holder = excluded.holder, expires_at = excluded.expires_at,
            bound_to = coalesce(held.bound_to, excluded.bound_to)
-     WHERE (held.expires_at < clock_timestamp() OR held.expires_at > clock_timestamp() + interval '1 min'
-         OR held.holder = excluded.holder)
+     WHERE (NOT is_held(held.expires_at) OR held.holder = excluded.holder)
        AND is_bound_to(held.bound_to)
     RETURNING held.position, held.epoch;
 END
@@ -2032,7 +2031,7 @@ DECLARE
   found   record;
   problem text;
 BEGIN
-  -- First the lock: nothing is added after it was looked for.
+  -- ALTER TABLE locks the table, so nothing is added to it after the checks.
   EXECUTE format('ALTER TABLE %s OWNER TO %I', model, owner);
   SELECT CASE
            WHEN relkind <> 'r' OR relispartition
@@ -2056,7 +2055,7 @@ BEGIN
             HINT = 'Its schema.sql makes tables and indexes of what Postgres or the ledger''s owner has. Triggers '
                    'and policies are given by the owner, afterwards.';
   END IF;
-  -- Who was let make references or triggers by its maker is not by its owner.
+  -- What its maker has granted for references and triggers, the owner does not grant.
   FOR found IN
     SELECT DISTINCT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END AS grantee
       FROM (SELECT relacl AS acl FROM pg_class WHERE oid = model UNION ALL SELECT attacl FROM pg_attribute
@@ -2321,8 +2320,8 @@ CREATE FUNCTION begin_import(of_epoch uuid, first_position bigint) RETURNS bigin
 DECLARE
   here uuid;
 BEGIN
-  -- What a client that was killed has sent may still be under way; where the log stands is known
-  -- when that is done.
+  -- A client that was killed may have sent lines that are still being written. The head is known
+  -- after that.
   PERFORM pg_advisory_xact_lock(hashtextextended(current_schema() || ' import', 0));
   PERFORM lock_log();
   here := (SELECT epoch FROM ledger);
@@ -2783,7 +2782,7 @@ DECLARE
   now   CONSTANT timestamptz := clock_timestamp();
   -- In milliseconds.
   hour  CONSTANT bigint := 3600000;
-  -- The longest of all: unnest fills up the others.
+  -- The length of the longest array: unnest pads the others with nulls.
   count CONSTANT integer := (SELECT max(coalesce(cardinality(a), 0))
                                FROM (VALUES (firsts_ago::text[]), (lasts_ago::text[]), (counts::text[]), (tokens),
                                    (peers), (methods), (paths), (actors), (jobs), (types), (event_ids::text[]),
@@ -2793,7 +2792,8 @@ BEGIN
     RAISE EXCEPTION '% refusals at once: at most 2000 are noted by one call', count
       USING ERRCODE = 'program_limit_exceeded', HINT = 'Note them by several calls.';
   END IF;
-  -- The counts of the day are locked to the end of the transaction: nobody dawdles with them.
+  -- The rows of the day stay locked until the transaction ends. A session that stays idle for 5 s
+  -- is ended.
   IF current_setting('idle_in_transaction_session_timeout')::interval NOT BETWEEN '1 ms' AND '5 s' THEN
     PERFORM set_config('idle_in_transaction_session_timeout', '5s', true);
   END IF;
@@ -2903,7 +2903,7 @@ CREATE FUNCTION rights_in_force() RETURNS SETOF rights
   WITH home AS (SELECT oid, nspname, nspowner, nspacl FROM pg_namespace WHERE nspname = current_schema()),
   own AS (SELECT r.oid, r.rolname::text AS name
             FROM pg_roles AS r, home
-           -- By name: other ledgers, and users, have names that begin like this one's.
+           -- By whole names: roles of other ledgers, and users, may begin like this ledger's name.
            WHERE r.rolname::text IN (SELECT home.nspname::text || '_' || part FROM pg_catalog.unnest(
                    '{owner,appender,reader,subscriber,relay,projector,sealer,auditor}'::text[]) AS part)),
   thing AS (
@@ -3028,13 +3028,13 @@ BEGIN
           USING HINT = pg_catalog.format('Have an administrator run: CREATE ROLE %I NOLOGIN', found.role);
     END;
   END LOOP;
-  -- Who mends has to act for them.
+  -- Restoring needs the rights of these two roles.
   FOR found IN SELECT home || '_owner' AS role UNION ALL SELECT home || '_projector' LOOP
     IF NOT pg_catalog.pg_has_role(found.role, 'MEMBER') THEN
       EXECUTE pg_catalog.format('GRANT %I TO CURRENT_USER', found.role);
     END IF;
   END LOOP;
-  -- Owners last but for policies: what belongs to another already can only be granted by it.
+  -- Grants before owners, because only an object's owner can grant it; policies last.
   FOR found IN
     SELECT w.object, w.what, w.role FROM (SELECT * FROM rights_wanted() EXCEPT SELECT * FROM rights_in_force()) AS w
      ORDER BY w.role = '', w.what = 'OWNER', w.object

@@ -89,7 +89,7 @@ BEGIN ATOMIC
          clock_timestamp() - coalesce(a.xact_start, p.prepared), queue.waiting, clock_timestamp() - queue.since
     FROM lock AS held
     LEFT JOIN pg_stat_activity AS a ON a.pid = held.pid
-    -- A prepared transaction has no session, but its number.
+    -- A prepared transaction has no session; its locks lead to its number, and that to its name.
     LEFT JOIN lock AS number ON held.pid IS NULL AND number.pid IS NULL AND number.locktype = 'transactionid'
       AND number.granted
                             AND number.virtualtransaction = held.virtualtransaction

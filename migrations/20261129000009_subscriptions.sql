@@ -32,9 +32,9 @@ CREATE FUNCTION is_bound_to(role text) RETURNS boolean
 LANGUAGE sql STABLE SET search_path FROM CURRENT
 RETURN role IS NULL OR EXISTS (SELECT FROM pg_roles WHERE rolname = role AND pg_has_role(session_user, oid, 'MEMBER'));
 
--- Takes a subscription that is new, free, has run out, or is the holder's own, for a minute at
--- most. A new one begins behind a position, at the head where that is null, and is bound to the
--- session's user. Returns where it stands, or no row while another holds it.
+-- Takes a subscription that is new, free, has run out, or is the holder's own, for as long as a
+-- lease at most. A new one begins behind a position, at the head where that is null, and is bound
+-- to the session's user. Returns where it stands, or no row while another holds it.
 CREATE FUNCTION take_subscription(
   subscription text, by_holder text, duration interval, starting_after bigint, OUT at_position bigint, OUT of_epoch uuid
 ) RETURNS SETOF record
@@ -66,13 +66,12 @@ BEGIN
   RETURN QUERY
     INSERT INTO subscriptions AS held (name, position, epoch, holder, expires_at, bound_to)
     SELECT subscription, coalesce(starting_after, head()), ledger.epoch, hash,
-        clock_timestamp() + least(duration, '1 min'), session_user
+        clock_timestamp() + least(duration, longest_lease()), session_user
       FROM ledger
     ON CONFLICT (name) DO UPDATE
        SET holder = excluded.holder, expires_at = excluded.expires_at,
            bound_to = coalesce(held.bound_to, excluded.bound_to)
-     WHERE (held.expires_at < clock_timestamp() OR held.expires_at > clock_timestamp() + interval '1 min'
-         OR held.holder = excluded.holder)
+     WHERE (NOT is_held(held.expires_at) OR held.holder = excluded.holder)
        AND is_bound_to(held.bound_to)
     RETURNING held.position, held.epoch;
 END

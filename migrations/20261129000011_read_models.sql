@@ -60,7 +60,7 @@ DECLARE
   found   record;
   problem text;
 BEGIN
-  -- First the lock: nothing is added after it was looked for.
+  -- ALTER TABLE locks the table, so nothing is added to it after the checks.
   EXECUTE format('ALTER TABLE %s OWNER TO %I', model, owner);
   SELECT CASE
            WHEN relkind <> 'r' OR relispartition
@@ -84,7 +84,7 @@ BEGIN
             HINT = 'Its schema.sql makes tables and indexes of what Postgres or the ledger''s owner has. Triggers '
                    'and policies are given by the owner, afterwards.';
   END IF;
-  -- Who was let make references or triggers by its maker is not by its owner.
+  -- What its maker has granted for references and triggers, the owner does not grant.
   FOR found IN
     SELECT DISTINCT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END AS grantee
       FROM (SELECT relacl AS acl FROM pg_class WHERE oid = model UNION ALL SELECT attacl FROM pg_attribute

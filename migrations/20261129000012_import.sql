@@ -13,8 +13,8 @@ LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
   here uuid;
 BEGIN
-  -- What a client that was killed has sent may still be under way; where the log stands is known
-  -- when that is done.
+  -- A client that was killed may have sent lines that are still being written. The head is known
+  -- after that.
   PERFORM pg_advisory_xact_lock(hashtextextended(current_schema() || ' import', 0));
   PERFORM lock_log();
   here := (SELECT epoch FROM ledger);

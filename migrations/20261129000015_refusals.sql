@@ -50,9 +50,10 @@ CREATE INDEX refusals_by_age   ON refusals (last_at);
 -- How much is kept, and for how long. One row, which the ledger's owner may change.
 CREATE TABLE refusal_limits (
   days_kept         integer NOT NULL DEFAULT 90,
+  -- Without a token that works: a day, of one IPv4 address or one IPv6 /64, and of all of them
+  -- together.
   rows_of_address   integer NOT NULL DEFAULT 1000,
-    -- a day, of one IPv4 address or one IPv6 /64, without a token that works
-  rows_of_strangers integer NOT NULL DEFAULT 20000,   -- a day, of all of those together
+  rows_of_strangers integer NOT NULL DEFAULT 20000,
   rows_of_token     integer NOT NULL DEFAULT 20000,   -- a day, of one token
 
   CONSTRAINT refusal_limits_days      CHECK (days_kept BETWEEN 1 AND 36500),
@@ -82,8 +83,8 @@ LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT AS $$
 DECLARE
   address inet;
 BEGIN
-  -- An IPv4 address behind ::ffff: is one of its own; which interface a link's own address is on
-  -- does not matter.
+  -- An IPv4 address may be written as IPv6 (::ffff:192.0.2.1), and a link-local address may end
+  -- with the name of an interface.
   address := regexp_replace(split_part(peer, '%', 1), '^::ffff:(\d+\.\d+\.\d+\.\d+)$', '\1', 'i');
   RETURN 'address ' || coalesce(
     CASE family(address) WHEN 4 THEN host(address) ELSE network(set_masklen(address, 64))::text END, 'unknown');
@@ -107,7 +108,7 @@ BEGIN
   SELECT * INTO STRICT limits FROM refusal_limits;
   own := CASE WHEN is_known THEN 'token ' || NEW.token ELSE refusal_address(NEW.peer) END;
   own_most := CASE WHEN is_known THEN limits.rows_of_token ELSE limits.rows_of_address END;
-  -- The row of all comes first always: so writers wait for each other, and never in a circle.
+  -- Every writer locks the row of all strangers first, so there are no deadlocks.
   INSERT INTO refusal_days AS d (day, source) VALUES (today, '') ON CONFLICT (day, source) DO UPDATE SET rows = d.rows;
   SELECT (is_known OR strangers.rows < limits.rows_of_strangers) AND coalesce(mine.rows, 0) < own_most
     INTO has_room
@@ -120,8 +121,8 @@ BEGIN
     UPDATE refusal_days SET rows = rows + 1 WHERE day = today AND source = '' AND NOT is_known;
     RETURN NEW;
   END IF;
-  -- Whoever has no row of his own gets none by being left out, or a flood from many addresses would
-  -- fill this table instead.
+  -- A source without a row gets none for a refusal that is left out. Otherwise a flood from many
+  -- addresses would fill this table.
   UPDATE refusal_days SET left_out = left_out + greatest(NEW.times, 0) WHERE day = today AND source = own;
   IF NOT is_known OR NOT FOUND THEN
     UPDATE refusal_days SET left_out = left_out + greatest(NEW.times, 0) WHERE day = today AND source = '';
@@ -167,7 +168,7 @@ DECLARE
   now   CONSTANT timestamptz := clock_timestamp();
   -- In milliseconds.
   hour  CONSTANT bigint := 3600000;
-  -- The longest of all: unnest fills up the others.
+  -- The length of the longest array: unnest pads the others with nulls.
   count CONSTANT integer := (SELECT max(coalesce(cardinality(a), 0))
                                FROM (VALUES (firsts_ago::text[]), (lasts_ago::text[]), (counts::text[]), (tokens),
                                    (peers), (methods), (paths), (actors), (jobs), (types), (event_ids::text[]),
@@ -177,7 +178,8 @@ BEGIN
     RAISE EXCEPTION '% refusals at once: at most 2000 are noted by one call', count
       USING ERRCODE = 'program_limit_exceeded', HINT = 'Note them by several calls.';
   END IF;
-  -- The counts of the day are locked to the end of the transaction: nobody dawdles with them.
+  -- The rows of the day stay locked until the transaction ends. A session that stays idle for 5 s
+  -- is ended.
   IF current_setting('idle_in_transaction_session_timeout')::interval NOT BETWEEN '1 ms' AND '5 s' THEN
     PERFORM set_config('idle_in_transaction_session_timeout', '5s', true);
   END IF;

@@ -107,7 +107,7 @@ BEGIN
         text[], text[])
       TO :appender;
 
-    -- A reader sees everything but secrets, and changes nothing.
+    -- A reader sees everything but tokens, and changes nothing.
     GRANT SELECT ON ledger, events, foldable_events, checkpoints, leases, subscriptions, feed_key,
       projections, read_models, rebuilds, rebuild_slices, replaced_tables, receipts, skipped_events, drift_checks,
       seal, seal_tiles, seal_checkpoints, refusals, refusal_limits, refusal_days TO :reader;

@@ -22,7 +22,7 @@ LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
   WITH home AS (SELECT oid, nspname, nspowner, nspacl FROM pg_namespace WHERE nspname = current_schema()),
   own AS (SELECT r.oid, r.rolname::text AS name
             FROM pg_roles AS r, home
-           -- By name: other ledgers, and users, have names that begin like this one's.
+           -- By whole names: roles of other ledgers, and users, may begin like this ledger's name.
            WHERE r.rolname::text IN (SELECT home.nspname::text || '_' || part FROM pg_catalog.unnest(
                    '{owner,appender,reader,subscriber,relay,projector,sealer,auditor}'::text[]) AS part)),
   thing AS (
@@ -139,13 +139,13 @@ BEGIN
           USING HINT = pg_catalog.format('Have an administrator run: CREATE ROLE %I NOLOGIN', found.role);
     END;
   END LOOP;
-  -- Who mends has to act for them.
+  -- Restoring needs the rights of these two roles.
   FOR found IN SELECT home || '_owner' AS role UNION ALL SELECT home || '_projector' LOOP
     IF NOT pg_catalog.pg_has_role(found.role, 'MEMBER') THEN
       EXECUTE pg_catalog.format('GRANT %I TO CURRENT_USER', found.role);
     END IF;
   END LOOP;
-  -- Owners last but for policies: what belongs to another already can only be granted by it.
+  -- Grants before owners, because only an object's owner can grant it; policies last.
   FOR found IN
     SELECT w.object, w.what, w.role FROM (SELECT * FROM rights_wanted() EXCEPT SELECT * FROM rights_in_force()) AS w
      ORDER BY w.role = '', w.what = 'OWNER', w.object
