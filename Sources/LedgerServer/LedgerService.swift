@@ -10,7 +10,7 @@ import NIOCore
 import NIOSSL
 import Projections
 package import Redis
-package import ServiceLifecycle
+import ServiceLifecycle
 
 /// The HTTP service of one ledger.
 package struct LedgerService: Service, CustomStringConvertible {

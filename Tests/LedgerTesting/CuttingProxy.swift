@@ -5,8 +5,8 @@ import Foundation
 ///
 /// Each connection has a thread of its own, which ends with the connection; all end with the
 /// process.
-public final class CuttingProxy: Sendable {
-    public let port: UInt16
+package final class CuttingProxy: Sendable {
+    package let port: UInt16
     private let target: UInt16
     private let listener: Int32
     private let state = Armed()
@@ -49,7 +49,7 @@ public final class CuttingProxy: Sendable {
     }
 
     /// - Parameter target: the port on 127.0.0.1 to which everything goes.
-    public init(target: UInt16) throws {
+    package init(target: UInt16) throws {
         self.target = target
         (listener, port) = try Sockets.listen()
         let (listener, state) = (listener, state)
@@ -62,18 +62,18 @@ public final class CuttingProxy: Sendable {
         }
     }
 
-    public func stop() { shutdown(listener, Int32(SHUT_RDWR)) }
+    package func stop() { shutdown(listener, Int32(SHUT_RDWR)) }
 
     /// The next request that contains `word` reaches the server, but its answer is dropped and the
     /// connection cut.
-    public func loseAnswer(toRequestWith word: String) { state.arm(Array(word.utf8)) }
+    package func loseAnswer(toRequestWith word: String) { state.arm(Array(word.utf8)) }
 
     /// From now on each connection breaks when the server has sent so many bytes on it, wherever
     /// that is; `nil` for never.
-    public func breakConnections(after bytes: Int?) { state.longestAnswer = bytes }
+    package func breakConnections(after bytes: Int?) { state.longestAnswer = bytes }
 
     /// How many answers were lost.
-    public var lost: Int { state.count }
+    package var lost: Int { state.count }
 
     private static func serve(_ client: Int32, _ target: UInt16, _ state: Armed) {
         guard let server = Sockets.connect(to: target) else {

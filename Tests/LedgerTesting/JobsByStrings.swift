@@ -1,27 +1,27 @@
 import EventStore
-import LedgerCore
+package import LedgerCore
 
 // A test makes the names of its jobs as strings, and compares with them, byte for byte.
 
 extension ExactText {
-    public static func == (text: ExactText, string: String) -> Bool { text == ExactText(string) }
-    public static func != (text: ExactText, string: String) -> Bool { text != ExactText(string) }
+    package static func == (text: ExactText, string: String) -> Bool { text == ExactText(string) }
+    package static func != (text: ExactText, string: String) -> Bool { text != ExactText(string) }
 }
 
 extension AppendRequest {
-    public init(job: String, events: [NewEvent], expectedVersion: Int32? = nil) {
+    package init(job: String, events: [NewEvent], expectedVersion: Int32? = nil) {
         self.init(job: JobID(job), events: events, expectedVersion: expectedVersion)
     }
 }
 
 extension EventQuery {
-    public init(job: String, types: Set<EventType>? = nil, limit: Int? = nil) {
+    package init(job: String, types: Set<EventType>? = nil, limit: Int? = nil) {
         self.init(job: JobID(job), types: types, limit: limit)
     }
 }
 
 extension EventStore {
-    public func append(
+    package func append(
         _ event: NewEvent, to job: String, expectedVersion: Int32? = nil, timeout: Duration = .seconds(10)
     ) async throws -> Appended {
         try await append(event, to: JobID(job), expectedVersion: expectedVersion, timeout: timeout)
@@ -29,7 +29,7 @@ extension EventStore {
 }
 
 extension GroupCommit {
-    public func append(_ event: NewEvent, to job: String, expectedVersion: Int32? = nil) async throws -> Appended {
+    package func append(_ event: NewEvent, to job: String, expectedVersion: Int32? = nil) async throws -> Appended {
         try await append(event, to: JobID(job), expectedVersion: expectedVersion)
     }
 }

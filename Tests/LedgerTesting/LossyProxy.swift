@@ -6,17 +6,17 @@ import Foundation
 ///
 /// Each connection has a thread of its own, which ends with the connection; all end with the
 /// process.
-public final class LossyProxy: Sendable {
+package final class LossyProxy: Sendable {
     /// In thousandths of the messages.
-    public struct Faults: Sendable {
-        public var drop: UInt64 = 0
-        public var duplicate: UInt64 = 0
-        public var delay: UInt64 = 0
-        public var cut: UInt64 = 0
+    package struct Faults: Sendable {
+        package var drop: UInt64 = 0
+        package var duplicate: UInt64 = 0
+        package var delay: UInt64 = 0
+        package var cut: UInt64 = 0
         /// Which messages suffer: those whose channel ends like this, all where it is empty.
-        public var channelSuffix = ""
+        package var channelSuffix = ""
 
-        public init(
+        package init(
             drop: UInt64 = 0, duplicate: UInt64 = 0, delay: UInt64 = 0, cut: UInt64 = 0, channelSuffix: String = ""
         ) {
             (self.drop, self.duplicate, self.delay, self.cut) = (drop, duplicate, delay, cut)
@@ -25,15 +25,15 @@ public final class LossyProxy: Sendable {
     }
 
     /// What has been done so far.
-    public struct Counts: Sendable {
-        public var passed = 0
-        public var dropped = 0
-        public var duplicated = 0
-        public var delayed = 0
-        public var cuts = 0
+    package struct Counts: Sendable {
+        package var passed = 0
+        package var dropped = 0
+        package var duplicated = 0
+        package var delayed = 0
+        package var cuts = 0
     }
 
-    public let port: UInt16
+    package let port: UInt16
     private let listener: Int32
     private let shared: Shared
 
@@ -86,7 +86,7 @@ public final class LossyProxy: Sendable {
     }
 
     /// - Parameter target: the port on 127.0.0.1 to which everything goes.
-    public init(target: UInt16, seed: UInt64, _ faults: Faults = Faults()) throws {
+    package init(target: UInt16, seed: UInt64, _ faults: Faults = Faults()) throws {
         (listener, port) = try Sockets.listen()
         shared = Shared(seed, faults)
         let (listener, shared) = (listener, shared)
@@ -99,9 +99,9 @@ public final class LossyProxy: Sendable {
         }
     }
 
-    public func stop() { shutdown(listener, Int32(SHUT_RDWR)) }
-    public func set(_ faults: Faults) { shared.set(faults) }
-    public var counts: Counts { shared.count }
+    package func stop() { shutdown(listener, Int32(SHUT_RDWR)) }
+    package func set(_ faults: Faults) { shared.set(faults) }
+    package var counts: Counts { shared.count }
 
     private static func serve(_ client: Int32, _ target: UInt16, _ shared: Shared) {
         guard let server = Sockets.connect(to: target) else {

@@ -1,7 +1,7 @@
 /// What people and programs send where a number is wanted: the ends of what 8, 16, 32 and 64 bits
 /// hold, the numbers beside them, and what only looks like a number.
-public enum NumberEnds {
-    public static let numbers: [String] =
+package enum NumberEnds {
+    package static let numbers: [String] =
         [8, 16, 32, 62, 63, 64].flatMap { bits -> [String] in
             let end = bits == 64 ? UInt64.max : UInt64(1) << bits - 1
             // The last number, the one before, and the one behind it, which 64 bits do not hold.
@@ -12,7 +12,7 @@ public enum NumberEnds {
             "00000000000000000000000000000001",
         ]
 
-    public static let noNumbers = [
+    package static let noNumbers = [
         "", " ", "+", "-", "--1", "+5", " 5", "5 ", "1e3", "1.5", "0x10", "0b1", "1_000", "1,000", "NaN", "nan", "inf",
         "-inf",
         "Infinity",
@@ -21,5 +21,5 @@ public enum NumberEnds {
         "%", "\\",
     ]
 
-    public static let all = numbers + noNumbers
+    package static let all = numbers + noNumbers
 }

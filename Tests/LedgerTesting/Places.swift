@@ -2,7 +2,7 @@ import BlockingIO
 
 /// A bound on how many tests do something costly at a time; the others wait. Whoever has a place
 /// needs no second one, so nobody waits for himself.
-public final class Places: Sendable {
+package final class Places: Sendable {
     @TaskLocal private static var isInside = false
 
     private struct State: Sendable {
@@ -12,9 +12,9 @@ public final class Places: Sendable {
 
     private let state: Locked<State>
 
-    public init(_ count: Int) { state = Locked(State(free: count)) }
+    package init(_ count: Int) { state = Locked(State(free: count)) }
 
-    public func with<T: Sendable>(_ body: () async throws -> T) async throws -> T {
+    package func with<T: Sendable>(_ body: () async throws -> T) async throws -> T {
         if Self.isInside { return try await body() }
         await enter()
         defer { leave() }

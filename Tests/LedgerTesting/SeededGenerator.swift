@@ -1,8 +1,8 @@
 /// SplitMix64 (Steele, Lea, Flood: «Fast Splittable Pseudorandom Number Generators»): the same
 /// numbers for the same seed, so that a failure can be run again.
-public struct SeededGenerator: RandomNumberGenerator, Sendable {
+package struct SeededGenerator: RandomNumberGenerator, Sendable {
     private var state: UInt64
-    public init(seed: UInt64) { state = seed }
+    package init(seed: UInt64) { state = seed }
 
     public mutating func next() -> UInt64 {
         state &+= 0x9E37_79B9_7F4A_7C15

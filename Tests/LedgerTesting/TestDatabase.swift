@@ -1,11 +1,11 @@
 import Postgres
 
 /// A database of a test's own on the shared server, dropped afterwards.
-public enum TestDatabase {
+package enum TestDatabase {
     /// - Parameters:
     ///   - options: of `CREATE DATABASE`, such as its encoding.
     ///   - settings: of every session, as `ALTER DATABASE … SET` takes them.
-    public static func with(_ options: String, settings: [String] = [], _ body: (_ url: String) async throws -> Void)
+    package static func with(_ options: String, settings: [String] = [], _ body: (_ url: String) async throws -> Void)
         async throws
     {
         let shared = try await TestServers.shared.postgresURL()

@@ -1,7 +1,7 @@
-import Foundation
+package import Foundation
 
 /// Runs `body` with a new directory below `parent` that is removed afterwards.
-public func withDirectory(in parent: String = "/tmp", _ body: (URL) async throws -> Void) async throws {
+package func withDirectory(in parent: String = "/tmp", _ body: (URL) async throws -> Void) async throws {
     let directory = URL(filePath: "\(parent)/jobledger-tests-\(UInt32.random(in: 0 ... .max))")
     defer { try? FileManager.default.removeItem(at: directory) }
     try await body(directory)

@@ -1,15 +1,15 @@
-import EventStore
+package import EventStore
 import Foundation
-import LedgerCore
-import Postgres
+package import LedgerCore
+package import Postgres
 
 /// A ledger of a test's own: a fresh schema with all migrations, dropped afterwards.
-public struct TestLedger: Sendable {
-    public let url: String
-    public let name: LedgerName
-    public let store: EventStore
+package struct TestLedger: Sendable {
+    package let url: String
+    package let name: LedgerName
+    package let store: EventStore
 
-    public static func with<T: Sendable>(
+    package static func with<T: Sendable>(
         url: String? = nil, connections: Int = 8, _ body: (TestLedger) async throws -> T
     ) async throws -> T {
         let url = if let url { url } else { try await TestServers.shared.postgresURL() }
@@ -40,26 +40,26 @@ public struct TestLedger: Sendable {
     }
 
     /// A connection of the test's own, whose names are the ledger's.
-    public func connect(as applicationName: String = "test") async throws -> PostgresConnection {
+    package func connect(as applicationName: String = "test") async throws -> PostgresConnection {
         try await PostgresConnection.connect(
             EventStore.configuration(url: url, ledger: name, applicationName: applicationName), timeout: .seconds(30))
     }
 
     /// Queues a job; the total is unknown unless given.
     @discardableResult
-    public func queue(_ job: some CustomStringConvertible, total: Int = 0) async throws -> Appended {
+    package func queue(_ job: some CustomStringConvertible, total: Int = 0) async throws -> Appended {
         try await store.append(
             NewEvent(type: "queued", data: #"{"name":"test","total":\#(total)}"#), to: JobID(job.description))
     }
 
     @discardableResult
-    public func progress(_ job: some CustomStringConvertible, _ completed: Int) async throws -> Appended {
+    package func progress(_ job: some CustomStringConvertible, _ completed: Int) async throws -> Appended {
         try await store.append(
             NewEvent(type: "progress", data: #"{"completed":\#(completed)}"#), to: JobID(job.description))
     }
 
     /// The number of events in the log.
-    public func count() async throws -> Int64 {
+    package func count() async throws -> Int64 {
         try await store.pool.withConnection { try await $0.query("SELECT count(*) FROM events").only().decode(0) }
     }
 }

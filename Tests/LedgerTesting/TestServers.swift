@@ -1,30 +1,30 @@
 import EmbeddedServices
-import Foundation
-import Redis
+package import Foundation
+package import Redis
 
 /// The Postgres and Redis of a test run: started when the first test needs them, shared by all that
 /// do not break them.
 ///
 /// Over TCP, because tests put proxies before them. They end with the process. Their directories
 /// are cleared away by the next run.
-public actor TestServers {
-    public static let shared = TestServers()
+package actor TestServers {
+    package static let shared = TestServers()
 
     private var starting: Task<(PrivatePostgres, PrivateRedis), any Error>?
 
     private static let root = FileManager.default.temporaryDirectory.appending(path: "jobledger-tests-\(geteuid())")
 
     /// A directory of its own for a test's files or servers.
-    public static func directory(_ purpose: String) -> URL {
+    package static func directory(_ purpose: String) -> URL {
         root.appending(path: "\(getpid())-\(purpose)-\(UUID().uuidString.prefix(8))")
     }
 
     /// The server's address, and the user who owns everything in it.
-    public func postgresURL() async throws -> String { try await servers().0.url }
+    package func postgresURL() async throws -> String { try await servers().0.url }
 
-    public func redis() async throws -> RedisConfiguration { try RedisConfiguration(url: try await servers().1.url) }
+    package func redis() async throws -> RedisConfiguration { try RedisConfiguration(url: try await servers().1.url) }
 
-    public func redisURL() async throws -> String { try await servers().1.url }
+    package func redisURL() async throws -> String { try await servers().1.url }
 
     private func servers() async throws -> (PrivatePostgres, PrivateRedis) {
         if let starting { return try await starting.value }

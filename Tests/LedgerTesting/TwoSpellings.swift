@@ -1,9 +1,9 @@
-import LedgerCore
+package import LedgerCore
 
 /// Two names that a reader, and a Swift string, takes for one: an é of one scalar, and an e with an
 /// accent.
-public enum TwoSpellings {
-    public static let composed: JobID = "jos\u{E9}"
-    public static let decomposed: JobID = "jose\u{301}"
-    public static let both = [composed, decomposed]
+package enum TwoSpellings {
+    package static let composed: JobID = "jos\u{E9}"
+    package static let decomposed: JobID = "jose\u{301}"
+    package static let both = [composed, decomposed]
 }

@@ -1,6 +1,6 @@
 /// Asks again and again until the answer is there: for what another process does, which sends us no
 /// signal.
-public func eventually<T>(
+package func eventually<T>(
     within limit: Duration = .seconds(300), _ question: String, _ answer: () async throws -> T?
 ) async throws -> T {
     let deadline = ContinuousClock.now.advanced(by: limit)
@@ -11,13 +11,13 @@ public func eventually<T>(
     }
 }
 
-public struct NeverHappened: Error, CustomStringConvertible {
-    public let question: String
-    public let limit: Duration
-    public init(question: String, limit: Duration) {
+package struct NeverHappened: Error, CustomStringConvertible {
+    package let question: String
+    package let limit: Duration
+    package init(question: String, limit: Duration) {
         self.question = question
         self.limit = limit
     }
 
-    public var description: String { "not within \(limit): \(question)" }
+    package var description: String { "not within \(limit): \(question)" }
 }

@@ -5,7 +5,7 @@ import Foundation
 import Postgres
 
 /// A run: its servers, its options, and where its rows go.
-public struct Bench: Sendable {
+package struct Bench: Sendable {
     let options: BenchOptions
     let postgres: PrivatePostgres
     let redis: PrivateRedis

@@ -1,16 +1,16 @@
 /// What is measured, and how long.
-public struct BenchOptions: Sendable {
+package struct BenchOptions: Sendable {
     /// Only rows whose text contains this.
-    public var only: String?
+    package var only: String?
     /// Rounds a row; without it every row has the number that its length allows.
-    public var rounds: Int?
+    package var rounds: Int?
     /// Small sizes, to see whether everything runs: the figures mean nothing.
-    public var quick: Bool
+    package var quick: Bool
     /// Where the servers keep their data for the time of the run; the temporary directory where it
     /// is not given.
-    public var dataDirectory: String?
+    package var dataDirectory: String?
 
-    public init(only: String? = nil, rounds: Int? = nil, quick: Bool = false, dataDirectory: String? = nil) {
+    package init(only: String? = nil, rounds: Int? = nil, quick: Bool = false, dataDirectory: String? = nil) {
         self.only = only
         self.rounds = rounds
         self.quick = quick

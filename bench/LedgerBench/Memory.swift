@@ -4,11 +4,11 @@ import Postgres
 import Projections
 
 /// How much memory the long-running processes take when they are far behind.
-public enum Memory {
+package enum Memory {
     private static let timeout = Duration.seconds(3600)
 
     /// - Parameter events: how far they are behind.
-    public static func run(_ options: BenchOptions, _ report: Report, events: Int) async throws {
+    package static func run(_ options: BenchOptions, _ report: Report, events: Int) async throws {
         try await Bench.run(options, report) { bench in
             let size = Growth.label(events)
             let (relay, project, append) = (work("relay", size), work("project", size), work("append --file -", size))

@@ -1,15 +1,15 @@
 import Diagnostics
 import Dispatch
-import EventStore
+package import EventStore
 import Feed
 import Foundation
 import LedgerCore
 import Logging
-import Redis
+package import Redis
 
 /// The other end of the latency and relay rows, in a process of its own.
-public struct BenchSubscriber: Sendable {
-    public enum Way: String, Sendable, CaseIterable {
+package struct BenchSubscriber: Sendable {
+    package enum Way: String, Sendable, CaseIterable {
         /// Receives so many messages, without a look at them.
         case count
         /// Follows the log as the library does, and says when it got what.
@@ -21,7 +21,7 @@ public struct BenchSubscriber: Sendable {
     private let store: EventStore
     private let redis: RedisConfiguration
 
-    public init(store: EventStore, redis: RedisConfiguration) {
+    package init(store: EventStore, redis: RedisConfiguration) {
         self.store = store
         self.redis = redis
     }
@@ -29,7 +29,7 @@ public struct BenchSubscriber: Sendable {
     /// Prints `ready` once it receives, then at the end a line `NUMBER NANOSECONDS` for each
     /// numbered event, by the monotonic clock.
     /// - Parameter events: the number of the last one; for `count`, how many.
-    public func run(_ way: Way, events: Int) async throws {
+    package func run(_ way: Way, events: Int) async throws {
         switch way {
         case .count: try await count(events)
         case .plain:

@@ -1,6 +1,6 @@
 /// All rows but those that need a long log: see ``Growth`` and ``Memory``.
-public enum Suite {
-    public static func run(_ options: BenchOptions, _ report: Report) async throws {
+package enum Suite {
+    package static func run(_ options: BenchOptions, _ report: Report) async throws {
         try await Bench.run(options, report) { bench in
             try await BatchRows.measure(bench)
             try await SingleRows.measure(bench)

@@ -1,5 +1,5 @@
 package import EventStore
-package import LedgerCore
+import LedgerCore
 import Postgres
 
 /// The ledger's tokens, for its owner: make them, list them, revoke them.

@@ -5,7 +5,7 @@ import Postgres
 import Projections
 
 /// The same work on a log that grows: what is fast at the beginning must stay so.
-public enum Growth {
+package enum Growth {
     private static let log = FilledLog(jobsAtOnce: 1000, eventsPerJob: 100)
     /// What an event takes on the disk, generously, with its indexes; and the log that Postgres
     /// keeps beside them.
@@ -13,7 +13,7 @@ public enum Growth {
     private static let bytesBeside = 14 << 30
 
     /// - Parameter sizes: in millions of events.
-    public static func run(_ options: BenchOptions, _ report: Report, sizes: [Double]) async throws {
+    package static func run(_ options: BenchOptions, _ report: Report, sizes: [Double]) async throws {
         let sizes = sizes.sorted().map { Int(($0 * 1_000_000).rounded()) }
         try await Bench.run(options, report) { bench in
             try await bench.withLedger { ledger in

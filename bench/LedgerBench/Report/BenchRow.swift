@@ -1,32 +1,32 @@
 import Foundation
 
 /// One measured row: what we do, against what else does the same in the same run.
-public struct BenchRow: Encodable, Sendable {
-    public enum Target: Sendable {
+package struct BenchRow: Encodable, Sendable {
+    package enum Target: Sendable {
         case atLeast(Double)
         case atMost(Double)
     }
 
-    public var work: String
+    package var work: String
     /// The median of the rounds, in `unit`.
-    public var ours: Double?
-    public var baseline: Double?
+    package var ours: Double?
+    package var baseline: Double?
     /// The median of the rounds' ratios, ours to the baseline.
-    public var ratio: Double?
-    public var target: Target?
-    public var unit: String
+    package var ratio: Double?
+    package var target: Target?
+    package var unit: String
     /// What the baseline is; empty where there is none.
-    public var against: String
+    package var against: String
     /// The least and the greatest of the rounds' ratios.
-    public var spread: ClosedRange<Double>?
+    package var spread: ClosedRange<Double>?
     /// The same of the baseline against itself: what differs by less is a tie.
-    public var noise: ClosedRange<Double>?
-    public var rounds: Int
-    public var note: String
+    package var noise: ClosedRange<Double>?
+    package var rounds: Int
+    package var note: String
     /// The row could not be measured; `note` says why.
-    public var hasFailed = false
+    package var hasFailed = false
 
-    public init(
+    package init(
         _ work: String, ours: Double? = nil, baseline: Double? = nil, ratio: Double? = nil, target: Target? = nil,
         unit: String = "events/s", against: String = "", spread: ClosedRange<Double>? = nil,
         noise: ClosedRange<Double>? = nil,
@@ -47,7 +47,7 @@ public struct BenchRow: Encodable, Sendable {
 
     /// Whether the target is met: by the ratio, or without a baseline by our own figure. `nil`
     /// without a target.
-    public var met: Bool? {
+    package var met: Bool? {
         guard let target else { return nil }
         guard !hasFailed, let figure = ratio ?? ours else { return false }
         return switch target {
@@ -63,7 +63,7 @@ public struct BenchRow: Encodable, Sendable {
     }
 
     /// Every member is there, null where there is nothing to say.
-    public func encode(to encoder: any Encoder) throws {
+    package func encode(to encoder: any Encoder) throws {
         var values = encoder.container(keyedBy: Keys.self)
         try values.encode(work, forKey: .work)
         try values.encode(ours?.rounded(digits: 4), forKey: .ours)

@@ -3,7 +3,7 @@ import Foundation
 import LedgerCore
 
 /// What a run has found: shown as it comes, and written down at the end.
-public actor Report {
+package actor Report {
     private let json: Bool
     private let isQuick: Bool
     private let showsProgress: Bool
@@ -15,7 +15,7 @@ public actor Report {
     /// - Parameters:
     ///   - json: a row a line, instead of a table.
     ///   - print: takes one line of the answer.
-    public init(json: Bool, isQuick: Bool, showsProgress: Bool, print: @escaping @Sendable (String) throws -> Void) {
+    package init(json: Bool, isQuick: Bool, showsProgress: Bool, print: @escaping @Sendable (String) throws -> Void) {
         self.json = json
         self.isQuick = isQuick
         self.showsProgress = showsProgress
@@ -23,9 +23,9 @@ public actor Report {
     }
 
     /// Whether every row could be measured.
-    public var isWhole: Bool { !rows.contains { $0.hasFailed } }
+    package var isWhole: Bool { !rows.contains { $0.hasFailed } }
     /// Whether there was nothing to measure.
-    public var isEmpty: Bool { rows.isEmpty }
+    package var isEmpty: Bool { rows.isEmpty }
 
     func begins(_ machine: Machine) throws {
         self.machine = machine
@@ -71,7 +71,7 @@ public actor Report {
     }
 
     /// Writes the results as JSON to `path`, and as a page to read beside it.
-    public func write(to path: String) throws {
+    package func write(to path: String) throws {
         let file = URL(filePath: path)
         try FileManager.default.createDirectory(at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
         struct Results: Encodable {
