@@ -320,7 +320,7 @@ RETURN encode(
   set_bit(set_bit(
     overlay(uuid_send(gen_random_uuid())
             PLACING substring(int8send(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3)
-              FROM 1 FOR 6),
+            FROM 1 FOR 6),
     52, 1), 53, 1),
   'hex')::uuid;
 
@@ -831,8 +831,8 @@ SET plan_cache_mode = 'force_generic_plan' SET enable_seqscan = off SET enable_b
 -- Roles may have it off, and would read the backslashes of functions called from here otherwise.
 SET standard_conforming_strings = on AS $$
 DECLARE
-  batch  CONSTANT batch_answer := append_one(job_id, type, data::text, metadata::text, expected_version, event_id,
-    occurred_at);
+  batch  CONSTANT batch_answer := append_one(
+    job_id, type, data::text, metadata::text, expected_version, event_id, occurred_at);
 
 -- Appends events of many jobs, given as parallel arrays. Every array but the first three may be
 -- null or short; what is missing is null. Events with the same number in `requests` must stand side
@@ -852,8 +852,8 @@ CREATE FUNCTION append(
 ) RETURNS SETOF append_answer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
-  answer CONSTANT batch_answer := append_batch(jobs, types, data, metadata, expected_versions, event_ids,
-    occurred_ats, requests);
+  answer CONSTANT batch_answer := append_batch(
+    jobs, types, data, metadata, expected_versions, event_ids, occurred_ats, requests);
 
 -- Appends a batch as append() does. With `appender` and `turn`, batches of one appender are
 -- appended in the order of their turns: see await_turn().
@@ -901,8 +901,8 @@ SET plan_cache_mode = 'force_generic_plan' SET enable_seqscan = off SET enable_b
 SET standard_conforming_strings = on AS $$
 #variable_conflict use_column
 DECLARE
-  checked CONSTANT checked_events := check_distinct_jobs(jobs, types, data, metadata, expected_versions, event_ids,
-    occurred_ats);
+  checked CONSTANT checked_events := check_distinct_jobs(
+    jobs, types, data, metadata, expected_versions, event_ids, occurred_ats);
 
 -- =================================================================================================
 -- What is checked before the log is locked, for many events at once and without reasons. An event
@@ -954,35 +954,26 @@ RETURN CASE
   ELSE octet_length(metadata) <= longest_metadata() AND is_plain_context(metadata::jsonb)
 END;
 
--- Raises an error where the arrays of a call are not parallel, or too long.
-CREATE FUNCTION check_arguments(jobs text[], types text[], data text[], metadata text[],
-    expected_versions integer[], event_ids uuid[], occurred_ats timestamptz[],
-    requests integer[]) RETURNS void
-    LANGUAGE plpgsql
-    AS $$
-DECLARE
-  batch         CONSTANT integer := cardinality(jobs);
-  longest_batch CONSTANT integer := longest_batch();
-BEGIN
-  IF batch > longest_batch THEN
-    RAISE EXCEPTION 'a call takes % events at most, not %', longest_batch, batch
-      USING ERRCODE = 'program_limit_exceeded';
-  ELSIF cardinality(types) IS DISTINCT FROM batch OR cardinality(data) IS DISTINCT FROM batch THEN
-    RAISE EXCEPTION 'jobs, types and data must have the same length' USING ERRCODE = 'array_subscript_error';
-  ELSIF concat(array_ndims(jobs), array_ndims(types), array_ndims(data), array_ndims(metadata),
-               array_ndims(expected_versions), array_ndims(event_ids), array_ndims(occurred_ats), array_ndims(requests),
-               array_lower(jobs, 1), array_lower(types, 1), array_lower(data, 1), array_lower(metadata, 1),
-               array_lower(expected_versions, 1), array_lower(event_ids, 1), array_lower(occurred_ats, 1),
-               array_lower(requests, 1)) ~ '[^1]'
-  THEN
-    RAISE EXCEPTION 'every array must have one dimension, and begin at 1' USING ERRCODE = 'array_subscript_error';
-  END IF;
-END
-$$;
-
 CREATE FUNCTION longest_batch() RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN 10000;
+
+-- Says what is wrong with the arrays of a call, after append_batch() has found that something is.
+CREATE FUNCTION refuse_arguments(jobs text[], types text[], data text[]) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+  IF cardinality(jobs) > longest_batch() THEN
+    RAISE EXCEPTION 'a call takes % events at most, not %', longest_batch(), cardinality(jobs)
+      USING ERRCODE = 'program_limit_exceeded';
+  ELSIF cardinality(types) IS DISTINCT FROM cardinality(jobs)
+    OR cardinality(data) IS DISTINCT FROM cardinality(jobs)
+  THEN
+    RAISE EXCEPTION 'jobs, types and data must have the same length' USING ERRCODE = 'array_subscript_error';
+  END IF;
+  RAISE EXCEPTION 'every array must have one dimension, and begin at 1' USING ERRCODE = 'array_subscript_error';
+END
+$$;
 
 -- What append_to_distinct_jobs() has to know. `is_plain` is not true where a job or an event id
 -- comes twice.
@@ -1024,7 +1015,8 @@ BEGIN
   -- One expression for what hardly ever is the case: Postgres prepares each one anew in each
   -- transaction.
   IF current_setting('transaction_isolation') <> 'read committed'
-    OR current_setting('max_prepared_transactions') <> '0' THEN
+    OR current_setting('max_prepared_transactions') <> '0'
+  THEN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
       -- Its snapshot may be older than the last events, so it could only give their positions
       -- again.
@@ -1061,8 +1053,9 @@ CREATE FUNCTION await_turn(appender text, turn bigint) RETURNS void
 DECLARE
   deadline CONSTANT timestamptz := clock_timestamp() + '3 s';
 BEGIN
-  WHILE turn > 1 AND NOT EXISTS (SELECT FROM checkpoints WHERE reader = 'append ' || appender
-    AND position >= turn - 1) LOOP
+  WHILE turn > 1
+    AND NOT EXISTS (SELECT FROM checkpoints WHERE reader = 'append ' || appender AND position >= turn - 1)
+  LOOP
     IF clock_timestamp() > deadline THEN
       RAISE EXCEPTION 'batch % of % has not been appended for 3 s', turn - 1, appender
         USING ERRCODE = 'lock_not_available', HINT = 'Nothing was written. Retry with the same event ids.';
@@ -1113,12 +1106,12 @@ CREATE FUNCTION write_events(positions bigint[], ids uuid[], jobs text[], versio
     LANGUAGE plpgsql
     AS $$
 BEGIN
-  INSERT INTO events (position, event_id, stream_id, version, type, data, metadata, occurred_at, recorded_at, total,
-      completed)
+  INSERT INTO events (
+    position, event_id, stream_id, version, type, data, metadata, occurred_at, recorded_at, total, completed)
   SELECT e.position, e.id, e.job, e.version, e.type, e.document, coalesce(e.context, '{}'), e.occurred_at,
          coalesce(e.recorded_at, now), e.total, e.completed
-    FROM unnest(positions, ids, jobs, versions, types, documents, contexts, occurred_ats, recorded_ats, totals,
-        completeds)
+    FROM unnest(positions, ids, jobs, versions, types, documents, contexts, occurred_ats, recorded_ats,
+                totals, completeds)
            AS e (position, id, job, version, type, document, context, occurred_at, recorded_at, total, completed)
    WHERE e.position IS NOT NULL;
 END
@@ -1183,10 +1176,10 @@ BEGIN
            dense_rank() OVER (ORDER BY e.job COLLATE "C")::integer AS stream,
            dense_rank() OVER (ORDER BY e.id)::integer AS id_number,
            (head.version, head.total, head.type)::stream_state AS head, earlier.position AS earlier_position
-      FROM unnest(jobs, types, data, metadata, expected_versions, ids, occurred_ats, codes, messages, totals,
-          completeds, requests)
-             WITH ORDINALITY AS e (job, type, data, metadata, expected_version, id, occurred_at, code, message, total,
-               completed, request, ordinal)
+      FROM unnest(jobs, types, data, metadata, expected_versions, ids, occurred_ats,
+                  codes, messages, totals, completeds, requests)
+             WITH ORDINALITY AS e (job, type, data, metadata, expected_version, id, occurred_at,
+                                   code, message, total, completed, request, ordinal)
       -- One probe of an index each, whatever the statistics say.
       LEFT JOIN LATERAL (SELECT h.position FROM events AS h WHERE h.event_id = e.id OFFSET 0) AS earlier ON true
       LEFT JOIN LATERAL (
@@ -1339,13 +1332,13 @@ DECLARE
 BEGIN
   -- Only what was accepted is sure to be JSON.
   SELECT array_agg(CASE WHEN NOT e.duplicate THEN e.position END ORDER BY e.ordinal),
-      array_agg(e.event_id ORDER BY e.ordinal),
+         array_agg(e.event_id ORDER BY e.ordinal),
          array_agg(e.version ORDER BY e.ordinal),
          array_agg(CASE WHEN e.position IS NOT NULL AND NOT e.duplicate THEN e.data::json END ORDER BY e.ordinal),
          array_agg(CASE WHEN e.position IS NOT NULL AND NOT e.duplicate THEN e.metadata::json END ORDER BY e.ordinal)
     INTO positions, ids, versions, documents, contexts
-    FROM unnest(answers, data, metadata) AS e (ordinal, position, version, event_id, duplicate, code, message, data,
-        metadata)
+    FROM unnest(answers, data, metadata)
+           AS e (ordinal, position, version, event_id, duplicate, code, message, data, metadata)
    WHERE e.ordinal IS NOT NULL;
   PERFORM write_events(positions, ids, jobs, versions, types, documents, contexts, occurred_ats,
     greatest(clock_timestamp(), last_recorded_at), null, totals, completeds);
@@ -1907,13 +1900,13 @@ DECLARE
   skipped CONSTANT uuid := (SELECT e.event_id FROM events AS e WHERE e.position = at_position);
 BEGIN
   INSERT INTO skipped_events (projection, definition, position, event_id, error, reason, skipped_by)
-  SELECT DISTINCT ON (stopped.definition) of_projection, stopped.definition, at_position, skipped,
-      left(stopped.error, 4000), because, left(by, 300)
+  SELECT DISTINCT ON (stopped.definition)
+         of_projection, stopped.definition, at_position, skipped, left(stopped.error, 4000), because, left(by, 300)
     FROM (SELECT definition, failed_position, error FROM projections
            WHERE name = of_projection AND state = 'stopped' AND position = at_position - 1
           UNION ALL
-          SELECT definition, failed_position, error FROM rebuilds WHERE projection = of_projection
-              AND error IS NOT NULL) AS stopped
+          SELECT definition, failed_position, error FROM rebuilds
+           WHERE projection = of_projection AND error IS NOT NULL) AS stopped
    WHERE stopped.failed_position = at_position;
   IF NOT found THEN
     RAISE EXCEPTION 'nothing skipped: % is not stopped at position %', of_projection, at_position
@@ -1929,17 +1922,19 @@ $$;
 -- events are taken from here; the rest is what the caller says.
 CREATE FUNCTION record_receipt(
   of_kind text, of_projection text, of_definition text, at_position bigint, row_count bigint, of_digest text,
-    of_live_digest text, event_count bigint, in_seconds double precision, worker_count integer,
-      events_a_window bigint, blocked_milliseconds double precision, by text
+  of_live_digest text, event_count bigint, in_seconds double precision, worker_count integer,
+  events_a_window bigint, blocked_milliseconds double precision, by text
 ) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path FROM CURRENT
 BEGIN ATOMIC
-  INSERT INTO receipts (kind, projection, definition, position, rows, digest, live_digest, events, seconds, workers,
-      window_events, blocked_ms, made_by, left_out)
-  VALUES (of_kind, of_projection, of_definition, at_position, row_count, of_digest, of_live_digest, event_count,
-      in_seconds, worker_count, events_a_window, blocked_milliseconds, left(by, 300),
-          (SELECT count(*) FROM skipped_events AS s WHERE s.projection = of_projection AND s.definition = of_definition
-            AND s.position <= at_position))
+  INSERT INTO receipts (
+    kind, projection, definition, position, rows, digest, live_digest,
+    events, seconds, workers, window_events, blocked_ms, made_by, left_out)
+  VALUES (
+    of_kind, of_projection, of_definition, at_position, row_count, of_digest, of_live_digest,
+    event_count, in_seconds, worker_count, events_a_window, blocked_milliseconds, left(by, 300),
+    (SELECT count(*) FROM skipped_events AS s
+      WHERE s.projection = of_projection AND s.definition = of_definition AND s.position <= at_position))
   RETURNING number;
 END;
 
@@ -2035,7 +2030,8 @@ BEGIN
   EXECUTE format('ALTER TABLE %s OWNER TO %I', model, owner);
   SELECT CASE
            WHEN relkind <> 'r' OR relispartition
-             OR EXISTS (SELECT FROM pg_inherits WHERE model IN (inhrelid, inhparent)) THEN 'it is no plain table'
+             OR EXISTS (SELECT FROM pg_inherits WHERE model IN (inhrelid, inhparent))
+             THEN 'it is no plain table'
            WHEN relpersistence <> 'p' THEN 'it is UNLOGGED, and would be empty after a crash'
            WHEN relhasrules THEN 'it has rules'
            WHEN relrowsecurity OR relforcerowsecurity OR EXISTS (SELECT FROM pg_policy WHERE polrelid = model)
@@ -2043,9 +2039,10 @@ BEGIN
            WHEN EXISTS (SELECT FROM pg_trigger WHERE tgrelid = model AND NOT tgisinternal) THEN 'it has triggers'
            WHEN EXISTS (SELECT FROM pg_constraint WHERE confrelid = model AND conrelid <> model)
              THEN 'other tables refer to it'
-           ELSE (SELECT 'it uses the ' || min(use)
-             FROM (SELECT foreign_dependencies(model)
-                 EXCEPT SELECT foreign_dependencies(in_place_of)) AS foreign_use (use))
+           ELSE (
+             SELECT 'it uses the ' || min(use)
+               FROM (SELECT foreign_dependencies(model) EXCEPT SELECT foreign_dependencies(in_place_of))
+                      AS foreign_use (use))
          END
     INTO problem
     FROM pg_class WHERE oid = model;
@@ -2058,8 +2055,9 @@ BEGIN
   -- What its maker has granted for references and triggers, the owner does not grant.
   FOR found IN
     SELECT DISTINCT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END AS grantee
-      FROM (SELECT relacl AS acl FROM pg_class WHERE oid = model UNION ALL SELECT attacl FROM pg_attribute
-          WHERE attrelid = model) AS granted,
+      FROM (SELECT relacl AS acl FROM pg_class WHERE oid = model
+            UNION ALL
+            SELECT attacl FROM pg_attribute WHERE attrelid = model) AS granted,
            aclexplode(acl)
      WHERE grantee <> owner::regrole
   LOOP
@@ -2101,8 +2099,8 @@ CREATE FUNCTION install_read_model(fresh regclass, name text) RETURNS void
 BEGIN
   EXECUTE format('ALTER TABLE %s SET SCHEMA %I', fresh, current_schema());
   INSERT INTO read_models VALUES (name) ON CONFLICT DO NOTHING;
-  EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON %I.%I TO %I', current_schema(), name,
-    current_schema() || '_projector');
+  EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON %I.%I TO %I',
+                 current_schema(), name, current_schema() || '_projector');
   EXECUTE format('GRANT SELECT ON %I.%I TO %I', current_schema(), name, current_schema() || '_reader');
 END
 $$;
@@ -2118,8 +2116,8 @@ DECLARE
   found record;
 BEGIN
   FOR found IN
-    SELECT privilege_type, is_grantable, columns, CASE grantee WHEN 0 THEN 'PUBLIC'
-        ELSE quote_ident(pg_get_userbyid(grantee)) END AS grantee
+    SELECT privilege_type, is_grantable, columns,
+           CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END AS grantee
       FROM (SELECT relacl AS acl, relowner, null AS columns FROM pg_class WHERE oid = old
             UNION ALL
             SELECT attacl, relowner, format('(%I)', attname)
@@ -2135,18 +2133,19 @@ BEGIN
 
   FOR found IN
     SELECT p.polname, CASE WHEN polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END AS kind,
-           CASE polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE'
-             ELSE 'ALL' END AS command,
+           CASE polcmd
+             WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE' ELSE 'ALL'
+           END AS command,
            (SELECT string_agg(CASE role WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(role)) END, ', ')
-             FROM unnest(polroles) AS role) AS roles,
+              FROM unnest(polroles) AS role) AS roles,
            ' USING (' || pg_get_expr(polqual, polrelid) || ')' AS condition,
            ' WITH CHECK (' || pg_get_expr(polwithcheck, polrelid) || ')' AS checked
       FROM pg_policy AS p
-     WHERE polrelid = old AND NOT EXISTS (SELECT FROM pg_policy AS own WHERE own.polrelid = fresh
-         AND own.polname = p.polname)
+     WHERE polrelid = old
+       AND NOT EXISTS (SELECT FROM pg_policy AS own WHERE own.polrelid = fresh AND own.polname = p.polname)
   LOOP
-    EXECUTE format('CREATE POLICY %I ON %s AS %s FOR %s TO %s%s%s', found.polname, fresh, found.kind, found.command,
-      found.roles, found.condition, found.checked);
+    EXECUTE format('CREATE POLICY %I ON %s AS %s FOR %s TO %s%s%s',
+                   found.polname, fresh, found.kind, found.command, found.roles, found.condition, found.checked);
   END LOOP;
   SELECT relrowsecurity, relforcerowsecurity INTO found FROM pg_class WHERE oid = old;
   IF found.relrowsecurity THEN EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', fresh); END IF;
@@ -2158,8 +2157,10 @@ BEGIN
          LATERAL (VALUES
            (1, pg_get_triggerdef(t.oid)),
            (2, format('ALTER TABLE %s %s TRIGGER %I', old,
-                      CASE t.tgenabled WHEN 'D' THEN 'DISABLE' WHEN 'R' THEN 'ENABLE REPLICA' WHEN 'A'
-                        THEN 'ENABLE ALWAYS' ELSE 'ENABLE' END, t.tgname))
+                      CASE t.tgenabled
+                        WHEN 'D' THEN 'DISABLE' WHEN 'R' THEN 'ENABLE REPLICA' WHEN 'A' THEN 'ENABLE ALWAYS'
+                        ELSE 'ENABLE'
+                      END, t.tgname))
          ) AS made (place, statement)
    WHERE tgrelid = old AND NOT tgisinternal
      AND NOT EXISTS (SELECT FROM pg_trigger AS own WHERE own.tgrelid = fresh AND own.tgname = t.tgname);
@@ -2238,13 +2239,13 @@ BEGIN ATOMIC
                       WHERE d.classid = 'pg_rewrite'::regclass AND pg_rewrite.oid = d.objid AND view.relkind = 'v')
      AND NOT EXISTS (SELECT FROM pg_constraint
                       WHERE d.classid = 'pg_constraint'::regclass AND pg_constraint.oid = d.objid
-                          AND conrelid IN (SELECT used.oid FROM used))
+                        AND conrelid IN (SELECT used.oid FROM used))
      AND NOT EXISTS (SELECT FROM pg_trigger
                       WHERE d.classid = 'pg_trigger'::regclass AND pg_trigger.oid = d.objid
-                          AND tgrelid IN (SELECT used.oid FROM used))
+                        AND tgrelid IN (SELECT used.oid FROM used))
      AND NOT EXISTS (SELECT FROM pg_policy
                       WHERE d.classid = 'pg_policy'::regclass AND pg_policy.oid = d.objid
-                          AND polrelid IN (SELECT used.oid FROM used))
+                        AND polrelid IN (SELECT used.oid FROM used))
    ORDER BY 1;
 END;
 
@@ -2282,8 +2283,8 @@ BEGIN
       USING ERRCODE = 'dependent_objects_still_exist', HINT = 'Drop it, and make it again afterwards.';
   END IF;
   FOR found IN
-    SELECT DISTINCT replaced.name,
-        view.oid::regclass AS view, ' WITH (' || array_to_string(view.reloptions, ', ') || ')' AS options,
+    SELECT DISTINCT replaced.name, view.oid::regclass AS view,
+           ' WITH (' || array_to_string(view.reloptions, ', ') || ')' AS options,
           to_regclass(format('%I.%I', fresh_schema, replaced.name)) IS NULL AS only_goes
       FROM unnest(names) AS replaced (name)
       JOIN pg_depend ON pg_depend.refclassid = 'pg_class'::regclass
@@ -2361,8 +2362,8 @@ BEGIN
   -- By far the most events pass the quick check.
   SELECT array_agg(refusal.message ORDER BY e.ordinal),
          array_agg(CASE WHEN (e.finding).is_plain THEN (e.finding).total ELSE refusal.total END ORDER BY e.ordinal),
-         array_agg(CASE WHEN (e.finding).is_plain THEN (e.finding).completed
-           ELSE refusal.completed END ORDER BY e.ordinal)
+         array_agg(CASE WHEN (e.finding).is_plain THEN (e.finding).completed ELSE refusal.completed END
+                   ORDER BY e.ordinal)
     INTO messages, totals, completeds
     FROM (
       SELECT e.*,
@@ -2374,13 +2375,13 @@ BEGIN
                THEN (true, null, (e.data::jsonb -> 'completed')::integer)::quick_finding
                ELSE quick_check(e.type, e.data::jsonb)
              END AS finding
-        FROM unnest(jobs, types, data, metadata, occurred_ats) WITH ORDINALITY AS e (job, type, data, metadata,
-            occurred_at, ordinal)
+        FROM unnest(jobs, types, data, metadata, occurred_ats)
+               WITH ORDINALITY AS e (job, type, data, metadata, occurred_at, ordinal)
       OFFSET 0) AS e
     LEFT JOIN LATERAL (
       SELECT found.*
-        FROM check_event(e.job, e.type, coalesce(e.data, 'null'), coalesce(e.metadata, 'null'), e.occurred_at,
-            null) AS found
+        FROM check_event(e.job, e.type, coalesce(e.data, 'null'), coalesce(e.metadata, 'null'),
+                         e.occurred_at, null) AS found
        WHERE (e.finding).is_plain IS NOT TRUE
       OFFSET 0) AS refusal ON true;  -- so that check_event() is called for those alone
 EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
@@ -2388,10 +2389,10 @@ EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
   SELECT array_agg(finding.message ORDER BY e.ordinal), array_agg(finding.total ORDER BY e.ordinal),
          array_agg(finding.completed ORDER BY e.ordinal)
     INTO messages, totals, completeds
-    FROM unnest(jobs, types, data, metadata, occurred_ats) WITH ORDINALITY AS e (job, type, data, metadata,
-        occurred_at, ordinal),
-         LATERAL check_event(e.job, e.type, coalesce(e.data, 'null'), coalesce(e.metadata, 'null'), e.occurred_at,
-           null) AS finding;
+    FROM unnest(jobs, types, data, metadata, occurred_ats)
+           WITH ORDINALITY AS e (job, type, data, metadata, occurred_at, ordinal),
+         LATERAL check_event(e.job, e.type, coalesce(e.data, 'null'), coalesce(e.metadata, 'null'),
+                             e.occurred_at, null) AS finding;
 END
 $$;
 
@@ -2427,12 +2428,13 @@ DECLARE
 BEGIN
   PERFORM pg_advisory_xact_lock_shared(hashtextextended(current_schema() || ' import', 0));
   SELECT array_agg(e.position), array_agg(e.event_id), array_agg(e.category), array_agg(e.stream_id),
-      array_agg(e.version),
-         array_agg(e.type), array_agg(e.data), array_agg(e.metadata), array_agg(e.occurred_at), array_agg(e.recorded_at)
+         array_agg(e.version), array_agg(e.type), array_agg(e.data), array_agg(e.metadata),
+         array_agg(e.occurred_at), array_agg(e.recorded_at)
     INTO positions, ids, categories, jobs, versions, types, documents, contexts, occurred_ats, recorded_ats
     FROM unnest(lines) AS line,
-         json_to_record(line::json) AS e (position bigint, event_id uuid, category text, stream_id text,
-           version integer, type text, data text, metadata text, occurred_at timestamptz, recorded_at timestamptz);
+         json_to_record(line::json) AS e (
+           position bigint, event_id uuid, category text, stream_id text, version integer, type text,
+           data text, metadata text, occurred_at timestamptz, recorded_at timestamptz);
   checked := check_imported(jobs, types, documents, contexts, occurred_ats);
 
   -- Several calls may be under way, of lines that follow each other. Each is checked while the one
@@ -2457,12 +2459,12 @@ BEGIN
            coalesce(lag(e.type) OVER in_stream, stream.type) AS previous_type,
            coalesce(lag(e.recorded_at) OVER (ORDER BY e.ordinal), last.recorded_at) AS previous_recorded,
            -- The last total that was set: the one with the greatest ordinal.
-           coalesce((max(e.ordinal << 32 | e.total) OVER in_stream & 4294967295)::integer, stream.total,
-             0) AS known_total
+           coalesce((max(e.ordinal << 32 | e.total) OVER in_stream & 4294967295)::integer,
+                    stream.total, 0) AS known_total
       FROM unnest(positions, ids, categories, jobs, versions, types, documents, contexts, recorded_ats,
-          checked.messages, checked.totals, checked.completeds)
-             WITH ORDINALITY AS e (position, id, category, job, version, type, data, metadata, recorded_at, message,
-               total, completed, ordinal)
+                  checked.messages, checked.totals, checked.completeds)
+             WITH ORDINALITY AS e (position, id, category, job, version, type, data, metadata, recorded_at,
+                                   message, total, completed, ordinal)
       LEFT JOIN stream ON stream.job = e.job
     WINDOW in_stream AS (PARTITION BY e.job ORDER BY e.ordinal)
   ),
@@ -2783,10 +2785,10 @@ DECLARE
   -- In milliseconds.
   hour  CONSTANT bigint := 3600000;
   -- The length of the longest array: unnest pads the others with nulls.
-  count CONSTANT integer := (SELECT max(coalesce(cardinality(a), 0))
-                               FROM (VALUES (firsts_ago::text[]), (lasts_ago::text[]), (counts::text[]), (tokens),
-                                   (peers), (methods), (paths), (actors), (jobs), (types), (event_ids::text[]),
-                                     (codes), (details)) AS given (a));
+  count CONSTANT integer := (
+    SELECT max(coalesce(cardinality(a), 0))
+      FROM (VALUES (firsts_ago::text[]), (lasts_ago::text[]), (counts::text[]), (tokens), (peers), (methods), (paths),
+                   (actors), (jobs), (types), (event_ids::text[]), (codes), (details)) AS given (a));
 BEGIN
   IF count > 2000 THEN
     RAISE EXCEPTION '% refusals at once: at most 2000 are noted by one call', count
@@ -2800,11 +2802,11 @@ BEGIN
   INSERT INTO refusals (first_at, last_at, times, token, peer, method, path, actor, job, type, event_id, code, detail)
   SELECT now - greatest(last, least(greatest(r.first_ago, 0), hour)) * interval '1 ms', now - last * interval '1 ms',
          least(r.times, 1000000000), left(r.token, 100), left(r.peer, 100), left(r.method, 100), left(r.path, 300),
-           left(r.actor, 300), left(r.job, 300), left(r.type, 300), r.event_id, r.code, left(r.detail, 300)
-    FROM unnest(firsts_ago, lasts_ago, counts, tokens, peers, methods, paths, actors, jobs, types, event_ids, codes,
-        details)
-         WITH ORDINALITY AS r (first_ago, last_ago, times, token, peer, method, path, actor, job, type, event_id,
-           code, detail, place)
+         left(r.actor, 300), left(r.job, 300), left(r.type, 300), r.event_id, r.code, left(r.detail, 300)
+    FROM unnest(firsts_ago, lasts_ago, counts, tokens, peers, methods, paths, actors, jobs, types, event_ids,
+                codes, details)
+           WITH ORDINALITY AS r (first_ago, last_ago, times, token, peer, method, path, actor, job, type, event_id,
+                                 code, detail, place)
     CROSS JOIN LATERAL (SELECT least(greatest(r.last_ago, 0), hour) AS last) AS bounded
    ORDER BY r.place;
 EXCEPTION WHEN lock_not_available THEN
@@ -2908,7 +2910,7 @@ CREATE FUNCTION rights_in_force() RETURNS SETOF rights
                    '{owner,appender,reader,subscriber,relay,projector,sealer,auditor}'::text[]) AS part)),
   thing AS (
     SELECT 'SCHEMA ' || quote_ident(nspname::text) AS object, nspowner AS owner, nspacl AS acl, null::name AS attribute
-        FROM home
+      FROM home
     UNION ALL
     SELECT 'TABLE ' || quote_ident(c.relname::text), c.relowner, c.relacl, null FROM pg_class AS c, home
      WHERE c.relnamespace = home.oid AND c.relkind IN ('r', 'v')
@@ -2918,7 +2920,7 @@ CREATE FUNCTION rights_in_force() RETURNS SETOF rights
      WHERE c.relnamespace = home.oid AND c.relkind IN ('r', 'v') AND a.attacl IS NOT NULL
     UNION ALL
     SELECT 'FUNCTION ' || p.oid::regprocedure::text, p.proowner, p.proacl, null FROM pg_proc AS p, home
-        WHERE p.pronamespace = home.oid
+     WHERE p.pronamespace = home.oid
     UNION ALL
     -- Domains and composite types; the row types of tables go with their tables.
     SELECT CASE WHEN t.typtype = 'd' THEN 'DOMAIN ' ELSE 'TYPE ' END || t.oid::regtype::text, t.typowner, null, null
@@ -2928,18 +2930,19 @@ CREATE FUNCTION rights_in_force() RETURNS SETOF rights
   SELECT DISTINCT thing.object, 'OWNER', own.name FROM thing JOIN own ON own.oid = thing.owner
   UNION ALL
   SELECT DISTINCT thing.object, a.privilege_type || coalesce(' (' || quote_ident(thing.attribute::text) || ')', ''),
-      own.name
+         own.name
     FROM thing, aclexplode(thing.acl) AS a JOIN own ON own.oid = a.grantee WHERE a.grantee <> thing.owner
   UNION ALL
   SELECT DISTINCT 'ROLE ' || quote_ident(granted.name), 'MEMBER', own.name
     FROM pg_auth_members AS m JOIN own ON own.oid = m.member JOIN own AS granted ON granted.oid = m.roleid
   UNION ALL
   SELECT 'TABLE ' || quote_ident(p.tablename::text),
-         pg_catalog.concat('POLICY ', quote_ident(p.policyname::text), ' ON ', quote_ident(p.tablename::text), ' AS ',
-           p.permissive, ' FOR ', p.cmd, ' TO ',
-                (SELECT string_agg(CASE r WHEN 'public' THEN 'PUBLIC' ELSE quote_ident(r::text) END, ', ')
-                  FROM pg_catalog.unnest(p.roles) AS r),
-                ' USING (' || p.qual || ')', ' WITH CHECK (' || p.with_check || ')'), ''
+         pg_catalog.concat(
+           'POLICY ', quote_ident(p.policyname::text), ' ON ', quote_ident(p.tablename::text), ' AS ', p.permissive,
+           ' FOR ', p.cmd, ' TO ',
+           (SELECT string_agg(CASE r WHEN 'public' THEN 'PUBLIC' ELSE quote_ident(r::text) END, ', ')
+              FROM pg_catalog.unnest(p.roles) AS r),
+           ' USING (' || p.qual || ')', ' WITH CHECK (' || p.with_check || ')'), ''
     FROM pg_policies AS p, home WHERE p.schemaname = home.nspname
 $$;
 
@@ -2974,8 +2977,8 @@ CREATE FUNCTION rights_wanted() RETURNS SETOF rights
     FROM read_models AS model,
          (VALUES ('OWNER', '_owner'), ('SELECT', '_reader'), ('SELECT', '_projector'), ('INSERT', '_projector'),
            ('UPDATE', '_projector'), ('DELETE', '_projector'), ('TRUNCATE', '_projector')) AS wanted (what, role)
-   WHERE EXISTS (SELECT FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relname = model.name
-       AND relkind = 'r')
+   WHERE EXISTS (SELECT FROM pg_class
+                  WHERE relnamespace = current_schema()::regnamespace AND relname = model.name AND relkind = 'r')
 $$;
 
 -- What is missing, in words; no row where nothing is. A ledger that dbmate alone has made remembers
@@ -2988,18 +2991,19 @@ CREATE FUNCTION missing_rights() RETURNS SETOF text
     SELECT * FROM rights_wanted() EXCEPT SELECT * FROM rights_in_force()
   ),
   role AS (
-    SELECT DISTINCT m.role FROM missing AS m WHERE m.role <> ''
-        AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = m.role)
+    SELECT DISTINCT m.role FROM missing AS m
+     WHERE m.role <> '' AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = m.role)
   )
   SELECT pg_catalog.format('the role %s, and all that it may do', role) FROM role
   UNION ALL
   SELECT CASE
-           WHEN what = 'OWNER'  THEN pg_catalog.format('%s does not belong to %s',
-             lower(split_part(object, ' ', 1)) || substr(object, strpos(object, ' ')), role)
+           WHEN what = 'OWNER'
+             THEN pg_catalog.format('%s does not belong to %s',
+                                    lower(split_part(object, ' ', 1)) || substr(object, strpos(object, ' ')), role)
            WHEN what = 'MEMBER' THEN pg_catalog.format('%s is no member of %s', role, substr(object, 6))
            WHEN role = ''       THEN 'the policy ' || substr(what, 8)
            ELSE pg_catalog.format('%s may not %s %s', role, what,
-             lower(split_part(object, ' ', 1)) || substr(object, strpos(object, ' ')))
+                                  lower(split_part(object, ' ', 1)) || substr(object, strpos(object, ' ')))
          END
     FROM missing WHERE role NOT IN (SELECT role.role FROM role)
    ORDER BY 1
@@ -3016,8 +3020,10 @@ DECLARE
   found record;
 BEGIN
   RETURN QUERY SELECT missing_rights();
-  FOR found IN SELECT DISTINCT r.role FROM rights AS r WHERE r.role <> ''
-    AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = r.role) LOOP
+  FOR found IN
+    SELECT DISTINCT r.role FROM rights AS r
+     WHERE r.role <> '' AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = r.role)
+  LOOP
     BEGIN
       EXECUTE pg_catalog.format('CREATE ROLE %I NOLOGIN', found.role);
     EXCEPTION
@@ -3223,7 +3229,6 @@ GRANT USAGE ON SCHEMA jobledger TO jobledger_appender, jobledger_auditor, jobled
 -- begin_import belongs to jobledger_owner.
 -- bound_refusals belongs to jobledger_owner.
 -- bytes_to_compare belongs to jobledger_owner.
--- check_arguments belongs to jobledger_owner.
 -- check_batch belongs to jobledger_owner.
 -- check_data belongs to jobledger_owner.
 -- check_distinct_jobs belongs to jobledger_owner.
@@ -3324,6 +3329,7 @@ GRANT USAGE ON SCHEMA jobledger TO jobledger_appender, jobledger_auditor, jobled
 -- refusals_by_job belongs to jobledger_owner.
 -- refusals_by_token belongs to jobledger_owner.
 -- refusals_number_seq belongs to jobledger_owner.
+-- refuse_arguments belongs to jobledger_owner.
 -- refuse_change_of_log belongs to jobledger_owner.
 -- refuse_change_of_record belongs to jobledger_owner.
 -- refuse_commit_before_disk belongs to jobledger_owner.

@@ -98,8 +98,8 @@ SET plan_cache_mode = 'force_generic_plan' SET enable_seqscan = off SET enable_b
 -- Roles may have it off, and would read the backslashes of functions called from here otherwise.
 SET standard_conforming_strings = on AS $$
 DECLARE
-  batch  CONSTANT batch_answer := append_one(job_id, type, data::text, metadata::text, expected_version, event_id,
-    occurred_at);
+  batch  CONSTANT batch_answer := append_one(
+    job_id, type, data::text, metadata::text, expected_version, event_id, occurred_at);
   answer append_answer;
 BEGIN
   IF batch.answers IS NULL THEN
@@ -140,8 +140,8 @@ CREATE FUNCTION append(
 ) RETURNS SETOF append_answer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
-  answer CONSTANT batch_answer := append_batch(jobs, types, data, metadata, expected_versions, event_ids,
-    occurred_ats, requests);
+  answer CONSTANT batch_answer := append_batch(
+    jobs, types, data, metadata, expected_versions, event_ids, occurred_ats, requests);
 BEGIN
   IF answer.answers IS NOT NULL THEN
     RETURN QUERY SELECT * FROM unnest(answer.answers);
@@ -190,7 +190,17 @@ BEGIN
     END IF;
     RETURN null;
   END IF;
-  PERFORM check_arguments(jobs, types, data, metadata, expected_versions, event_ids, occurred_ats, requests);
+  -- One expression: Postgres prepares each anew in each transaction.
+  IF (batch <= longest_batch() AND cardinality(types) = batch AND cardinality(data) = batch
+      AND concat(array_ndims(jobs), array_ndims(types), array_ndims(data), array_ndims(metadata),
+                 array_ndims(expected_versions), array_ndims(event_ids), array_ndims(occurred_ats),
+                 array_ndims(requests),
+                 array_lower(jobs, 1), array_lower(types, 1), array_lower(data, 1), array_lower(metadata, 1),
+                 array_lower(expected_versions, 1), array_lower(event_ids, 1), array_lower(occurred_ats, 1),
+                 array_lower(requests, 1)) !~ '[^1]') IS NOT TRUE
+  THEN
+    PERFORM refuse_arguments(jobs, types, data);
+  END IF;
   IF batch = 1 AND turn IS NULL THEN
     RETURN append_one(jobs[1], types[1], data[1], metadata[1], expected_versions[1], event_ids[1], occurred_ats[1]);
   END IF;
@@ -230,8 +240,8 @@ BEGIN
              WITH ORDINALITY AS s (job, first_type, expected, completed, stream)
       LEFT JOIN LATERAL (
         SELECT e.version, e.total, e.type FROM events AS e
-         WHERE e.stream_id = s.job AND e.category IS NOT DISTINCT FROM 'job' ORDER BY e.version DESC LIMIT 1) AS head
-             ON true;
+         WHERE e.stream_id = s.job AND e.category IS NOT DISTINCT FROM 'job'
+         ORDER BY e.version DESC LIMIT 1) AS head ON true;
     checked.is_plain := checked.is_plain AND NOT EXISTS (SELECT FROM events AS e WHERE e.event_id = ANY (checked.ids));
   END IF;
 
@@ -248,8 +258,8 @@ BEGIN
     INTO positions, answer.versions, checked.totals
     FROM unnest(checked.streams, checked.places, checked.totals) WITH ORDINALITY AS e (stream, place, total, ordinal);
   PERFORM write_events(positions, checked.ids, jobs, answer.versions, types, checked.documents, checked.contexts,
-                       occurred_ats, greatest(clock_timestamp(), last.recorded_at), null, checked.totals,
-                         checked.completeds);
+                       occurred_ats, greatest(clock_timestamp(), last.recorded_at), null,
+                       checked.totals, checked.completeds);
   answer.first_position := positions[1];
   answer.event_ids := checked.ids;
   RETURN answer;
@@ -280,8 +290,8 @@ SET plan_cache_mode = 'force_generic_plan' SET enable_seqscan = off SET enable_b
 SET standard_conforming_strings = on AS $$
 #variable_conflict use_column
 DECLARE
-  checked CONSTANT checked_events := check_distinct_jobs(jobs, types, data, metadata, expected_versions, event_ids,
-    occurred_ats);
+  checked CONSTANT checked_events := check_distinct_jobs(
+    jobs, types, data, metadata, expected_versions, event_ids, occurred_ats);
   answer  batch_answer;
 BEGIN
   IF checked.is_plain IS NOT TRUE THEN
@@ -302,12 +312,12 @@ BEGIN
   event AS MATERIALIZED (
     SELECT e.ordinal, e.job, e.type, e.data, e.metadata, e.id, e.moment, e.completed,
            coalesce(last.version, 0) + 1 AS version, coalesce(e.new_total, last.total, 0) AS total,
-           may_append(e.type, e.expected, e.completed, coalesce(e.new_total, last.total), last.version,
-             last.type) AS fits
-      FROM unnest(jobs, types, data, metadata, expected_versions, event_ids, occurred_ats, checked.completeds,
-          checked.totals, known_versions)
-             WITH ORDINALITY AS e (job, type, data, metadata, expected, id, moment, completed, new_total, known,
-               ordinal)
+           may_append(e.type, e.expected, e.completed, coalesce(e.new_total, last.total),
+                      last.version, last.type) AS fits
+      FROM unnest(jobs, types, data, metadata, expected_versions, event_ids, occurred_ats,
+                  checked.completeds, checked.totals, known_versions)
+             WITH ORDINALITY AS e (job, type, data, metadata, expected, id, moment,
+                                   completed, new_total, known, ordinal)
       LEFT JOIN LATERAL (
         SELECT h.version, h.total, h.type FROM events AS h
          WHERE h.stream_id = e.job AND h.version >= CASE WHEN e.type = 'queued' THEN 1 ELSE coalesce(e.known, 1) END
@@ -320,10 +330,10 @@ BEGIN
       FROM event
   ),
   written AS (
-    INSERT INTO events (position, event_id, stream_id, version, type, data, metadata, occurred_at, recorded_at, total,
-        completed)
-    SELECT head.position + e.ordinal, e.id, e.job, e.version, e.type, e.data::json, coalesce(e.metadata, '{}')::json,
-        e.moment, head.recorded_at, e.total, e.completed
+    INSERT INTO events (
+      position, event_id, stream_id, version, type, data, metadata, occurred_at, recorded_at, total, completed)
+    SELECT head.position + e.ordinal, e.id, e.job, e.version, e.type, e.data::json,
+           coalesce(e.metadata, '{}')::json, e.moment, head.recorded_at, e.total, e.completed
       FROM event AS e, head
      WHERE (SELECT verdict.fits FROM verdict)
   )

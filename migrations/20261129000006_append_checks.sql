@@ -57,35 +57,25 @@ RETURN CASE
   ELSE octet_length(metadata) <= longest_metadata() AND is_plain_context(metadata::jsonb)
 END;
 
--- Raises an error where the arrays of a call are not parallel, or too long.
-CREATE FUNCTION check_arguments(
-  jobs text[], types text[], data text[], metadata text[], expected_versions integer[], event_ids uuid[],
-  occurred_ats timestamptz[], requests integer[]
-) RETURNS void
-LANGUAGE plpgsql AS $$
-DECLARE
-  batch         CONSTANT integer := cardinality(jobs);
-  longest_batch CONSTANT integer := longest_batch();
-BEGIN
-  IF batch > longest_batch THEN
-    RAISE EXCEPTION 'a call takes % events at most, not %', longest_batch, batch
-      USING ERRCODE = 'program_limit_exceeded';
-  ELSIF cardinality(types) IS DISTINCT FROM batch OR cardinality(data) IS DISTINCT FROM batch THEN
-    RAISE EXCEPTION 'jobs, types and data must have the same length' USING ERRCODE = 'array_subscript_error';
-  ELSIF concat(array_ndims(jobs), array_ndims(types), array_ndims(data), array_ndims(metadata),
-               array_ndims(expected_versions), array_ndims(event_ids), array_ndims(occurred_ats), array_ndims(requests),
-               array_lower(jobs, 1), array_lower(types, 1), array_lower(data, 1), array_lower(metadata, 1),
-               array_lower(expected_versions, 1), array_lower(event_ids, 1), array_lower(occurred_ats, 1),
-               array_lower(requests, 1)) ~ '[^1]'
-  THEN
-    RAISE EXCEPTION 'every array must have one dimension, and begin at 1' USING ERRCODE = 'array_subscript_error';
-  END IF;
-END
-$$;
-
 CREATE FUNCTION longest_batch() RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN 10000;
+
+-- Says what is wrong with the arrays of a call, after append_batch() has found that something is.
+CREATE FUNCTION refuse_arguments(jobs text[], types text[], data text[]) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+  IF cardinality(jobs) > longest_batch() THEN
+    RAISE EXCEPTION 'a call takes % events at most, not %', longest_batch(), cardinality(jobs)
+      USING ERRCODE = 'program_limit_exceeded';
+  ELSIF cardinality(types) IS DISTINCT FROM cardinality(jobs)
+    OR cardinality(data) IS DISTINCT FROM cardinality(jobs)
+  THEN
+    RAISE EXCEPTION 'jobs, types and data must have the same length' USING ERRCODE = 'array_subscript_error';
+  END IF;
+  RAISE EXCEPTION 'every array must have one dimension, and begin at 1' USING ERRCODE = 'array_subscript_error';
+END
+$$;
 
 -- What append_to_distinct_jobs() has to know. `is_plain` is not true where a job or an event id
 -- comes twice.
@@ -254,6 +244,6 @@ SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', t
 DROP FUNCTION
   check_batch(text[], text[], text[], text[], integer[], uuid[], timestamptz[], integer[]),
   check_distinct_jobs(text[], text[], text[], text[], integer[], uuid[], timestamptz[]), longest_batch(),
-  check_arguments(text[], text[], text[], text[], integer[], uuid[], timestamptz[], integer[]),
+  refuse_arguments(text[], text[], text[]),
   is_plain_metadata(text), is_plain_context(jsonb), quick_check(text, jsonb), is_mere_progress(text, jsonb);
 DROP TYPE quick_finding;

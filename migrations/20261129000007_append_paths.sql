@@ -18,7 +18,8 @@ BEGIN
   -- One expression for what hardly ever is the case: Postgres prepares each one anew in each
   -- transaction.
   IF current_setting('transaction_isolation') <> 'read committed'
-    OR current_setting('max_prepared_transactions') <> '0' THEN
+    OR current_setting('max_prepared_transactions') <> '0'
+  THEN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
       -- Its snapshot may be older than the last events, so it could only give their positions
       -- again.
@@ -54,8 +55,9 @@ LANGUAGE plpgsql AS $$
 DECLARE
   deadline CONSTANT timestamptz := clock_timestamp() + '3 s';
 BEGIN
-  WHILE turn > 1 AND NOT EXISTS (SELECT FROM checkpoints WHERE reader = 'append ' || appender
-    AND position >= turn - 1) LOOP
+  WHILE turn > 1
+    AND NOT EXISTS (SELECT FROM checkpoints WHERE reader = 'append ' || appender AND position >= turn - 1)
+  LOOP
     IF clock_timestamp() > deadline THEN
       RAISE EXCEPTION 'batch % of % has not been appended for 3 s', turn - 1, appender
         USING ERRCODE = 'lock_not_available', HINT = 'Nothing was written. Retry with the same event ids.';
@@ -100,12 +102,12 @@ CREATE FUNCTION write_events(
 ) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
-  INSERT INTO events (position, event_id, stream_id, version, type, data, metadata, occurred_at, recorded_at, total,
-      completed)
+  INSERT INTO events (
+    position, event_id, stream_id, version, type, data, metadata, occurred_at, recorded_at, total, completed)
   SELECT e.position, e.id, e.job, e.version, e.type, e.document, coalesce(e.context, '{}'), e.occurred_at,
          coalesce(e.recorded_at, now), e.total, e.completed
-    FROM unnest(positions, ids, jobs, versions, types, documents, contexts, occurred_ats, recorded_ats, totals,
-        completeds)
+    FROM unnest(positions, ids, jobs, versions, types, documents, contexts, occurred_ats, recorded_ats,
+                totals, completeds)
            AS e (position, id, job, version, type, document, context, occurred_at, recorded_at, total, completed)
    WHERE e.position IS NOT NULL;
 END
@@ -133,9 +135,10 @@ BEGIN
   BEGIN
     IF octet_length(data) <= longest_data() THEN
       value := data::jsonb;
-      finding := CASE WHEN is_mere_progress(type, value)
-        THEN (true, null, (value -> 'completed')::integer)::quick_finding
-                      ELSE quick_check(type, value) END;
+      finding := CASE
+        WHEN is_mere_progress(type, value) THEN (true, null, (value -> 'completed')::integer)::quick_finding
+        ELSE quick_check(type, value)
+      END;
     END IF;
     is_plain := coalesce(
       finding.is_plain AND is_stream_id(job) AND is_event_time(occurred_at) IS NOT FALSE
@@ -154,25 +157,26 @@ BEGIN
 
   IF is_plain THEN
     SELECT e.version, coalesce(finding.total, e.total) AS total, e.type INTO head
-      FROM events AS e WHERE e.stream_id = job AND e.category IS NOT DISTINCT
-          FROM 'job' ORDER BY e.version DESC LIMIT 1;
+      FROM events AS e
+     WHERE e.stream_id = job AND e.category IS NOT DISTINCT FROM 'job'
+     ORDER BY e.version DESC LIMIT 1;
     is_plain := may_append(type, expected_version, finding.completed, head.total, head.version, head.type)
       AND NOT EXISTS (SELECT FROM events AS e WHERE e.event_id = id);
   END IF;
   IF NOT is_plain THEN
     SELECT array_agg(each) INTO answer.answers
-      FROM append_one_by_one(ARRAY[job], ARRAY[type], ARRAY[data], ARRAY[metadata], ARRAY[expected_version], ARRAY[id],
-                             ARRAY[occurred_at], null, codes, messages, ARRAY[finding.total],
-                               ARRAY[finding.completed]) AS each;
+      FROM append_one_by_one(ARRAY[job], ARRAY[type], ARRAY[data], ARRAY[metadata], ARRAY[expected_version],
+                             ARRAY[id], ARRAY[occurred_at], null, codes, messages,
+                             ARRAY[finding.total], ARRAY[finding.completed]) AS each;
     RETURN answer;
   END IF;
 
   SELECT e.position, e.recorded_at INTO last FROM events AS e ORDER BY e.position DESC LIMIT 1;
-  INSERT INTO events (position, event_id, stream_id, version, type, data, metadata, occurred_at, recorded_at, total,
-      completed)
-  VALUES (coalesce(last.position, 0) + 1, id, job, coalesce(head.version, 0) + 1, type, data::json,
-      coalesce(metadata, '{}')::json, occurred_at, greatest(clock_timestamp(), last.recorded_at),
-        coalesce(head.total, finding.total, 0), finding.completed);
+  INSERT INTO events (
+    position, event_id, stream_id, version, type, data, metadata, occurred_at, recorded_at, total, completed)
+  VALUES (coalesce(last.position, 0) + 1, id, job, coalesce(head.version, 0) + 1, type,
+          data::json, coalesce(metadata, '{}')::json, occurred_at, greatest(clock_timestamp(), last.recorded_at),
+          coalesce(head.total, finding.total, 0), finding.completed);
   RETURN (coalesce(last.position, 0) + 1, ARRAY[coalesce(head.version, 0) + 1], ARRAY[id], null)::batch_answer;
 END
 $$;
@@ -221,10 +225,10 @@ BEGIN
            dense_rank() OVER (ORDER BY e.job COLLATE "C")::integer AS stream,
            dense_rank() OVER (ORDER BY e.id)::integer AS id_number,
            (head.version, head.total, head.type)::stream_state AS head, earlier.position AS earlier_position
-      FROM unnest(jobs, types, data, metadata, expected_versions, ids, occurred_ats, codes, messages, totals,
-          completeds, requests)
-             WITH ORDINALITY AS e (job, type, data, metadata, expected_version, id, occurred_at, code, message, total,
-               completed, request, ordinal)
+      FROM unnest(jobs, types, data, metadata, expected_versions, ids, occurred_ats,
+                  codes, messages, totals, completeds, requests)
+             WITH ORDINALITY AS e (job, type, data, metadata, expected_version, id, occurred_at,
+                                   code, message, total, completed, request, ordinal)
       -- One probe of an index each, whatever the statistics say.
       LEFT JOIN LATERAL (SELECT h.position FROM events AS h WHERE h.event_id = e.id OFFSET 0) AS earlier ON true
       LEFT JOIN LATERAL (
@@ -376,13 +380,13 @@ DECLARE
 BEGIN
   -- Only what was accepted is sure to be JSON.
   SELECT array_agg(CASE WHEN NOT e.duplicate THEN e.position END ORDER BY e.ordinal),
-      array_agg(e.event_id ORDER BY e.ordinal),
+         array_agg(e.event_id ORDER BY e.ordinal),
          array_agg(e.version ORDER BY e.ordinal),
          array_agg(CASE WHEN e.position IS NOT NULL AND NOT e.duplicate THEN e.data::json END ORDER BY e.ordinal),
          array_agg(CASE WHEN e.position IS NOT NULL AND NOT e.duplicate THEN e.metadata::json END ORDER BY e.ordinal)
     INTO positions, ids, versions, documents, contexts
-    FROM unnest(answers, data, metadata) AS e (ordinal, position, version, event_id, duplicate, code, message, data,
-        metadata)
+    FROM unnest(answers, data, metadata)
+           AS e (ordinal, position, version, event_id, duplicate, code, message, data, metadata)
    WHERE e.ordinal IS NOT NULL;
   PERFORM write_events(positions, ids, jobs, versions, types, documents, contexts, occurred_ats,
     greatest(clock_timestamp(), last_recorded_at), null, totals, completeds);

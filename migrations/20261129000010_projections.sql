@@ -206,13 +206,13 @@ DECLARE
   skipped CONSTANT uuid := (SELECT e.event_id FROM events AS e WHERE e.position = at_position);
 BEGIN
   INSERT INTO skipped_events (projection, definition, position, event_id, error, reason, skipped_by)
-  SELECT DISTINCT ON (stopped.definition) of_projection, stopped.definition, at_position, skipped,
-      left(stopped.error, 4000), because, left(by, 300)
+  SELECT DISTINCT ON (stopped.definition)
+         of_projection, stopped.definition, at_position, skipped, left(stopped.error, 4000), because, left(by, 300)
     FROM (SELECT definition, failed_position, error FROM projections
            WHERE name = of_projection AND state = 'stopped' AND position = at_position - 1
           UNION ALL
-          SELECT definition, failed_position, error FROM rebuilds WHERE projection = of_projection
-              AND error IS NOT NULL) AS stopped
+          SELECT definition, failed_position, error FROM rebuilds
+           WHERE projection = of_projection AND error IS NOT NULL) AS stopped
    WHERE stopped.failed_position = at_position;
   IF NOT found THEN
     RAISE EXCEPTION 'nothing skipped: % is not stopped at position %', of_projection, at_position
@@ -228,23 +228,26 @@ $$;
 -- events are taken from here; the rest is what the caller says.
 CREATE FUNCTION record_receipt(
   of_kind text, of_projection text, of_definition text, at_position bigint, row_count bigint, of_digest text,
-    of_live_digest text, event_count bigint, in_seconds double precision, worker_count integer,
-      events_a_window bigint, blocked_milliseconds double precision, by text
+  of_live_digest text, event_count bigint, in_seconds double precision, worker_count integer,
+  events_a_window bigint, blocked_milliseconds double precision, by text
 ) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path FROM CURRENT
 BEGIN ATOMIC
-  INSERT INTO receipts (kind, projection, definition, position, rows, digest, live_digest, events, seconds, workers,
-      window_events, blocked_ms, made_by, left_out)
-  VALUES (of_kind, of_projection, of_definition, at_position, row_count, of_digest, of_live_digest, event_count,
-      in_seconds, worker_count, events_a_window, blocked_milliseconds, left(by, 300),
-          (SELECT count(*) FROM skipped_events AS s WHERE s.projection = of_projection AND s.definition = of_definition
-            AND s.position <= at_position))
+  INSERT INTO receipts (
+    kind, projection, definition, position, rows, digest, live_digest,
+    events, seconds, workers, window_events, blocked_ms, made_by, left_out)
+  VALUES (
+    of_kind, of_projection, of_definition, at_position, row_count, of_digest, of_live_digest,
+    event_count, in_seconds, worker_count, events_a_window, blocked_milliseconds, left(by, 300),
+    (SELECT count(*) FROM skipped_events AS s
+      WHERE s.projection = of_projection AND s.definition = of_definition AND s.position <= at_position))
   RETURNING number;
 END;
 
 -- Records what a comparison has found.
-CREATE FUNCTION record_drift_check(of_projection text, compared bigint, differing bigint, at_position bigint,
-  what_differs text) RETURNS void
+CREATE FUNCTION record_drift_check(
+  of_projection text, compared bigint, differing bigint, at_position bigint, what_differs text
+) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
   IF NOT coalesce(compared BETWEEN 0 AND 1000000 AND differing BETWEEN 0 AND compared, false) THEN

@@ -64,7 +64,8 @@ BEGIN
   EXECUTE format('ALTER TABLE %s OWNER TO %I', model, owner);
   SELECT CASE
            WHEN relkind <> 'r' OR relispartition
-             OR EXISTS (SELECT FROM pg_inherits WHERE model IN (inhrelid, inhparent)) THEN 'it is no plain table'
+             OR EXISTS (SELECT FROM pg_inherits WHERE model IN (inhrelid, inhparent))
+             THEN 'it is no plain table'
            WHEN relpersistence <> 'p' THEN 'it is UNLOGGED, and would be empty after a crash'
            WHEN relhasrules THEN 'it has rules'
            WHEN relrowsecurity OR relforcerowsecurity OR EXISTS (SELECT FROM pg_policy WHERE polrelid = model)
@@ -72,9 +73,10 @@ BEGIN
            WHEN EXISTS (SELECT FROM pg_trigger WHERE tgrelid = model AND NOT tgisinternal) THEN 'it has triggers'
            WHEN EXISTS (SELECT FROM pg_constraint WHERE confrelid = model AND conrelid <> model)
              THEN 'other tables refer to it'
-           ELSE (SELECT 'it uses the ' || min(use)
-             FROM (SELECT foreign_dependencies(model)
-                 EXCEPT SELECT foreign_dependencies(in_place_of)) AS foreign_use (use))
+           ELSE (
+             SELECT 'it uses the ' || min(use)
+               FROM (SELECT foreign_dependencies(model) EXCEPT SELECT foreign_dependencies(in_place_of))
+                      AS foreign_use (use))
          END
     INTO problem
     FROM pg_class WHERE oid = model;
@@ -87,8 +89,9 @@ BEGIN
   -- What its maker has granted for references and triggers, the owner does not grant.
   FOR found IN
     SELECT DISTINCT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END AS grantee
-      FROM (SELECT relacl AS acl FROM pg_class WHERE oid = model UNION ALL SELECT attacl FROM pg_attribute
-          WHERE attrelid = model) AS granted,
+      FROM (SELECT relacl AS acl FROM pg_class WHERE oid = model
+            UNION ALL
+            SELECT attacl FROM pg_attribute WHERE attrelid = model) AS granted,
            aclexplode(acl)
      WHERE grantee <> owner::regrole
   LOOP
@@ -125,8 +128,8 @@ LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
   EXECUTE format('ALTER TABLE %s SET SCHEMA %I', fresh, current_schema());
   INSERT INTO read_models VALUES (name) ON CONFLICT DO NOTHING;
-  EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON %I.%I TO %I', current_schema(), name,
-    current_schema() || '_projector');
+  EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON %I.%I TO %I',
+                 current_schema(), name, current_schema() || '_projector');
   EXECUTE format('GRANT SELECT ON %I.%I TO %I', current_schema(), name, current_schema() || '_reader');
 END
 $$;
@@ -140,8 +143,8 @@ DECLARE
   found record;
 BEGIN
   FOR found IN
-    SELECT privilege_type, is_grantable, columns, CASE grantee WHEN 0 THEN 'PUBLIC'
-        ELSE quote_ident(pg_get_userbyid(grantee)) END AS grantee
+    SELECT privilege_type, is_grantable, columns,
+           CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END AS grantee
       FROM (SELECT relacl AS acl, relowner, null AS columns FROM pg_class WHERE oid = old
             UNION ALL
             SELECT attacl, relowner, format('(%I)', attname)
@@ -157,18 +160,19 @@ BEGIN
 
   FOR found IN
     SELECT p.polname, CASE WHEN polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END AS kind,
-           CASE polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE'
-             ELSE 'ALL' END AS command,
+           CASE polcmd
+             WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE' ELSE 'ALL'
+           END AS command,
            (SELECT string_agg(CASE role WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(role)) END, ', ')
-             FROM unnest(polroles) AS role) AS roles,
+              FROM unnest(polroles) AS role) AS roles,
            ' USING (' || pg_get_expr(polqual, polrelid) || ')' AS condition,
            ' WITH CHECK (' || pg_get_expr(polwithcheck, polrelid) || ')' AS checked
       FROM pg_policy AS p
-     WHERE polrelid = old AND NOT EXISTS (SELECT FROM pg_policy AS own WHERE own.polrelid = fresh
-         AND own.polname = p.polname)
+     WHERE polrelid = old
+       AND NOT EXISTS (SELECT FROM pg_policy AS own WHERE own.polrelid = fresh AND own.polname = p.polname)
   LOOP
-    EXECUTE format('CREATE POLICY %I ON %s AS %s FOR %s TO %s%s%s', found.polname, fresh, found.kind, found.command,
-      found.roles, found.condition, found.checked);
+    EXECUTE format('CREATE POLICY %I ON %s AS %s FOR %s TO %s%s%s',
+                   found.polname, fresh, found.kind, found.command, found.roles, found.condition, found.checked);
   END LOOP;
   SELECT relrowsecurity, relforcerowsecurity INTO found FROM pg_class WHERE oid = old;
   IF found.relrowsecurity THEN EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', fresh); END IF;
@@ -180,8 +184,10 @@ BEGIN
          LATERAL (VALUES
            (1, pg_get_triggerdef(t.oid)),
            (2, format('ALTER TABLE %s %s TRIGGER %I', old,
-                      CASE t.tgenabled WHEN 'D' THEN 'DISABLE' WHEN 'R' THEN 'ENABLE REPLICA' WHEN 'A'
-                        THEN 'ENABLE ALWAYS' ELSE 'ENABLE' END, t.tgname))
+                      CASE t.tgenabled
+                        WHEN 'D' THEN 'DISABLE' WHEN 'R' THEN 'ENABLE REPLICA' WHEN 'A' THEN 'ENABLE ALWAYS'
+                        ELSE 'ENABLE'
+                      END, t.tgname))
          ) AS made (place, statement)
    WHERE tgrelid = old AND NOT tgisinternal
      AND NOT EXISTS (SELECT FROM pg_trigger AS own WHERE own.tgrelid = fresh AND own.tgname = t.tgname);
@@ -256,13 +262,13 @@ BEGIN ATOMIC
                       WHERE d.classid = 'pg_rewrite'::regclass AND pg_rewrite.oid = d.objid AND view.relkind = 'v')
      AND NOT EXISTS (SELECT FROM pg_constraint
                       WHERE d.classid = 'pg_constraint'::regclass AND pg_constraint.oid = d.objid
-                          AND conrelid IN (SELECT used.oid FROM used))
+                        AND conrelid IN (SELECT used.oid FROM used))
      AND NOT EXISTS (SELECT FROM pg_trigger
                       WHERE d.classid = 'pg_trigger'::regclass AND pg_trigger.oid = d.objid
-                          AND tgrelid IN (SELECT used.oid FROM used))
+                        AND tgrelid IN (SELECT used.oid FROM used))
      AND NOT EXISTS (SELECT FROM pg_policy
                       WHERE d.classid = 'pg_policy'::regclass AND pg_policy.oid = d.objid
-                          AND polrelid IN (SELECT used.oid FROM used))
+                        AND polrelid IN (SELECT used.oid FROM used))
    ORDER BY 1;
 END;
 
@@ -298,8 +304,8 @@ BEGIN
       USING ERRCODE = 'dependent_objects_still_exist', HINT = 'Drop it, and make it again afterwards.';
   END IF;
   FOR found IN
-    SELECT DISTINCT replaced.name,
-        view.oid::regclass AS view, ' WITH (' || array_to_string(view.reloptions, ', ') || ')' AS options,
+    SELECT DISTINCT replaced.name, view.oid::regclass AS view,
+           ' WITH (' || array_to_string(view.reloptions, ', ') || ')' AS options,
           to_regclass(format('%I.%I', fresh_schema, replaced.name)) IS NULL AS only_goes
       FROM unnest(names) AS replaced (name)
       JOIN pg_depend ON pg_depend.refclassid = 'pg_class'::regclass

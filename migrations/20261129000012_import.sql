@@ -53,8 +53,8 @@ BEGIN
   -- By far the most events pass the quick check.
   SELECT array_agg(refusal.message ORDER BY e.ordinal),
          array_agg(CASE WHEN (e.finding).is_plain THEN (e.finding).total ELSE refusal.total END ORDER BY e.ordinal),
-         array_agg(CASE WHEN (e.finding).is_plain THEN (e.finding).completed
-           ELSE refusal.completed END ORDER BY e.ordinal)
+         array_agg(CASE WHEN (e.finding).is_plain THEN (e.finding).completed ELSE refusal.completed END
+                   ORDER BY e.ordinal)
     INTO messages, totals, completeds
     FROM (
       SELECT e.*,
@@ -66,13 +66,13 @@ BEGIN
                THEN (true, null, (e.data::jsonb -> 'completed')::integer)::quick_finding
                ELSE quick_check(e.type, e.data::jsonb)
              END AS finding
-        FROM unnest(jobs, types, data, metadata, occurred_ats) WITH ORDINALITY AS e (job, type, data, metadata,
-            occurred_at, ordinal)
+        FROM unnest(jobs, types, data, metadata, occurred_ats)
+               WITH ORDINALITY AS e (job, type, data, metadata, occurred_at, ordinal)
       OFFSET 0) AS e
     LEFT JOIN LATERAL (
       SELECT found.*
-        FROM check_event(e.job, e.type, coalesce(e.data, 'null'), coalesce(e.metadata, 'null'), e.occurred_at,
-            null) AS found
+        FROM check_event(e.job, e.type, coalesce(e.data, 'null'), coalesce(e.metadata, 'null'),
+                         e.occurred_at, null) AS found
        WHERE (e.finding).is_plain IS NOT TRUE
       OFFSET 0) AS refusal ON true;  -- so that check_event() is called for those alone
 EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
@@ -80,10 +80,10 @@ EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
   SELECT array_agg(finding.message ORDER BY e.ordinal), array_agg(finding.total ORDER BY e.ordinal),
          array_agg(finding.completed ORDER BY e.ordinal)
     INTO messages, totals, completeds
-    FROM unnest(jobs, types, data, metadata, occurred_ats) WITH ORDINALITY AS e (job, type, data, metadata,
-        occurred_at, ordinal),
-         LATERAL check_event(e.job, e.type, coalesce(e.data, 'null'), coalesce(e.metadata, 'null'), e.occurred_at,
-           null) AS finding;
+    FROM unnest(jobs, types, data, metadata, occurred_ats)
+           WITH ORDINALITY AS e (job, type, data, metadata, occurred_at, ordinal),
+         LATERAL check_event(e.job, e.type, coalesce(e.data, 'null'), coalesce(e.metadata, 'null'),
+                             e.occurred_at, null) AS finding;
 END
 $$;
 
@@ -114,12 +114,13 @@ DECLARE
 BEGIN
   PERFORM pg_advisory_xact_lock_shared(hashtextextended(current_schema() || ' import', 0));
   SELECT array_agg(e.position), array_agg(e.event_id), array_agg(e.category), array_agg(e.stream_id),
-      array_agg(e.version),
-         array_agg(e.type), array_agg(e.data), array_agg(e.metadata), array_agg(e.occurred_at), array_agg(e.recorded_at)
+         array_agg(e.version), array_agg(e.type), array_agg(e.data), array_agg(e.metadata),
+         array_agg(e.occurred_at), array_agg(e.recorded_at)
     INTO positions, ids, categories, jobs, versions, types, documents, contexts, occurred_ats, recorded_ats
     FROM unnest(lines) AS line,
-         json_to_record(line::json) AS e (position bigint, event_id uuid, category text, stream_id text,
-           version integer, type text, data text, metadata text, occurred_at timestamptz, recorded_at timestamptz);
+         json_to_record(line::json) AS e (
+           position bigint, event_id uuid, category text, stream_id text, version integer, type text,
+           data text, metadata text, occurred_at timestamptz, recorded_at timestamptz);
   checked := check_imported(jobs, types, documents, contexts, occurred_ats);
 
   -- Several calls may be under way, of lines that follow each other. Each is checked while the one
@@ -144,12 +145,12 @@ BEGIN
            coalesce(lag(e.type) OVER in_stream, stream.type) AS previous_type,
            coalesce(lag(e.recorded_at) OVER (ORDER BY e.ordinal), last.recorded_at) AS previous_recorded,
            -- The last total that was set: the one with the greatest ordinal.
-           coalesce((max(e.ordinal << 32 | e.total) OVER in_stream & 4294967295)::integer, stream.total,
-             0) AS known_total
+           coalesce((max(e.ordinal << 32 | e.total) OVER in_stream & 4294967295)::integer,
+                    stream.total, 0) AS known_total
       FROM unnest(positions, ids, categories, jobs, versions, types, documents, contexts, recorded_ats,
-          checked.messages, checked.totals, checked.completeds)
-             WITH ORDINALITY AS e (position, id, category, job, version, type, data, metadata, recorded_at, message,
-               total, completed, ordinal)
+                  checked.messages, checked.totals, checked.completeds)
+             WITH ORDINALITY AS e (position, id, category, job, version, type, data, metadata, recorded_at,
+                                   message, total, completed, ordinal)
       LEFT JOIN stream ON stream.job = e.job
     WINDOW in_stream AS (PARTITION BY e.job ORDER BY e.ordinal)
   ),

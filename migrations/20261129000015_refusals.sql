@@ -160,8 +160,8 @@ ALTER TABLE refusals
 -- so that the clock is the database's. With the owner's rights, so that who may append need not
 -- read refusals.
 CREATE FUNCTION note_refusals(
-  firsts_ago bigint[], lasts_ago bigint[], counts bigint[], tokens text[], peers text[], methods text[], paths text[],
-    actors text[], jobs text[], types text[], event_ids uuid[], codes text[], details text[]
+  firsts_ago bigint[], lasts_ago bigint[], counts bigint[], tokens text[], peers text[], methods text[],
+  paths text[], actors text[], jobs text[], types text[], event_ids uuid[], codes text[], details text[]
 ) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '10s' AS $$
 DECLARE
@@ -169,10 +169,10 @@ DECLARE
   -- In milliseconds.
   hour  CONSTANT bigint := 3600000;
   -- The length of the longest array: unnest pads the others with nulls.
-  count CONSTANT integer := (SELECT max(coalesce(cardinality(a), 0))
-                               FROM (VALUES (firsts_ago::text[]), (lasts_ago::text[]), (counts::text[]), (tokens),
-                                   (peers), (methods), (paths), (actors), (jobs), (types), (event_ids::text[]),
-                                     (codes), (details)) AS given (a));
+  count CONSTANT integer := (
+    SELECT max(coalesce(cardinality(a), 0))
+      FROM (VALUES (firsts_ago::text[]), (lasts_ago::text[]), (counts::text[]), (tokens), (peers), (methods), (paths),
+                   (actors), (jobs), (types), (event_ids::text[]), (codes), (details)) AS given (a));
 BEGIN
   IF count > 2000 THEN
     RAISE EXCEPTION '% refusals at once: at most 2000 are noted by one call', count
@@ -186,11 +186,11 @@ BEGIN
   INSERT INTO refusals (first_at, last_at, times, token, peer, method, path, actor, job, type, event_id, code, detail)
   SELECT now - greatest(last, least(greatest(r.first_ago, 0), hour)) * interval '1 ms', now - last * interval '1 ms',
          least(r.times, 1000000000), left(r.token, 100), left(r.peer, 100), left(r.method, 100), left(r.path, 300),
-           left(r.actor, 300), left(r.job, 300), left(r.type, 300), r.event_id, r.code, left(r.detail, 300)
-    FROM unnest(firsts_ago, lasts_ago, counts, tokens, peers, methods, paths, actors, jobs, types, event_ids, codes,
-        details)
-         WITH ORDINALITY AS r (first_ago, last_ago, times, token, peer, method, path, actor, job, type, event_id,
-           code, detail, place)
+         left(r.actor, 300), left(r.job, 300), left(r.type, 300), r.event_id, r.code, left(r.detail, 300)
+    FROM unnest(firsts_ago, lasts_ago, counts, tokens, peers, methods, paths, actors, jobs, types, event_ids,
+                codes, details)
+           WITH ORDINALITY AS r (first_ago, last_ago, times, token, peer, method, path, actor, job, type, event_id,
+                                 code, detail, place)
     CROSS JOIN LATERAL (SELECT least(greatest(r.last_ago, 0), hour) AS last) AS bounded
    ORDER BY r.place;
 EXCEPTION WHEN lock_not_available THEN

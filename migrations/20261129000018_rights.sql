@@ -27,7 +27,7 @@ LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
                    '{owner,appender,reader,subscriber,relay,projector,sealer,auditor}'::text[]) AS part)),
   thing AS (
     SELECT 'SCHEMA ' || quote_ident(nspname::text) AS object, nspowner AS owner, nspacl AS acl, null::name AS attribute
-        FROM home
+      FROM home
     UNION ALL
     SELECT 'TABLE ' || quote_ident(c.relname::text), c.relowner, c.relacl, null FROM pg_class AS c, home
      WHERE c.relnamespace = home.oid AND c.relkind IN ('r', 'v')
@@ -37,7 +37,7 @@ LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
      WHERE c.relnamespace = home.oid AND c.relkind IN ('r', 'v') AND a.attacl IS NOT NULL
     UNION ALL
     SELECT 'FUNCTION ' || p.oid::regprocedure::text, p.proowner, p.proacl, null FROM pg_proc AS p, home
-        WHERE p.pronamespace = home.oid
+     WHERE p.pronamespace = home.oid
     UNION ALL
     -- Domains and composite types; the row types of tables go with their tables.
     SELECT CASE WHEN t.typtype = 'd' THEN 'DOMAIN ' ELSE 'TYPE ' END || t.oid::regtype::text, t.typowner, null, null
@@ -47,18 +47,19 @@ LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
   SELECT DISTINCT thing.object, 'OWNER', own.name FROM thing JOIN own ON own.oid = thing.owner
   UNION ALL
   SELECT DISTINCT thing.object, a.privilege_type || coalesce(' (' || quote_ident(thing.attribute::text) || ')', ''),
-      own.name
+         own.name
     FROM thing, aclexplode(thing.acl) AS a JOIN own ON own.oid = a.grantee WHERE a.grantee <> thing.owner
   UNION ALL
   SELECT DISTINCT 'ROLE ' || quote_ident(granted.name), 'MEMBER', own.name
     FROM pg_auth_members AS m JOIN own ON own.oid = m.member JOIN own AS granted ON granted.oid = m.roleid
   UNION ALL
   SELECT 'TABLE ' || quote_ident(p.tablename::text),
-         pg_catalog.concat('POLICY ', quote_ident(p.policyname::text), ' ON ', quote_ident(p.tablename::text), ' AS ',
-           p.permissive, ' FOR ', p.cmd, ' TO ',
-                (SELECT string_agg(CASE r WHEN 'public' THEN 'PUBLIC' ELSE quote_ident(r::text) END, ', ')
-                  FROM pg_catalog.unnest(p.roles) AS r),
-                ' USING (' || p.qual || ')', ' WITH CHECK (' || p.with_check || ')'), ''
+         pg_catalog.concat(
+           'POLICY ', quote_ident(p.policyname::text), ' ON ', quote_ident(p.tablename::text), ' AS ', p.permissive,
+           ' FOR ', p.cmd, ' TO ',
+           (SELECT string_agg(CASE r WHEN 'public' THEN 'PUBLIC' ELSE quote_ident(r::text) END, ', ')
+              FROM pg_catalog.unnest(p.roles) AS r),
+           ' USING (' || p.qual || ')', ' WITH CHECK (' || p.with_check || ')'), ''
     FROM pg_policies AS p, home WHERE p.schemaname = home.nspname
 $$;
 
@@ -89,8 +90,8 @@ LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
     FROM read_models AS model,
          (VALUES ('OWNER', '_owner'), ('SELECT', '_reader'), ('SELECT', '_projector'), ('INSERT', '_projector'),
            ('UPDATE', '_projector'), ('DELETE', '_projector'), ('TRUNCATE', '_projector')) AS wanted (what, role)
-   WHERE EXISTS (SELECT FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relname = model.name
-       AND relkind = 'r')
+   WHERE EXISTS (SELECT FROM pg_class
+                  WHERE relnamespace = current_schema()::regnamespace AND relname = model.name AND relkind = 'r')
 $$;
 
 -- What is missing, in words; no row where nothing is. A ledger that dbmate alone has made remembers
@@ -101,18 +102,19 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
     SELECT * FROM rights_wanted() EXCEPT SELECT * FROM rights_in_force()
   ),
   role AS (
-    SELECT DISTINCT m.role FROM missing AS m WHERE m.role <> ''
-        AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = m.role)
+    SELECT DISTINCT m.role FROM missing AS m
+     WHERE m.role <> '' AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = m.role)
   )
   SELECT pg_catalog.format('the role %s, and all that it may do', role) FROM role
   UNION ALL
   SELECT CASE
-           WHEN what = 'OWNER'  THEN pg_catalog.format('%s does not belong to %s',
-             lower(split_part(object, ' ', 1)) || substr(object, strpos(object, ' ')), role)
+           WHEN what = 'OWNER'
+             THEN pg_catalog.format('%s does not belong to %s',
+                                    lower(split_part(object, ' ', 1)) || substr(object, strpos(object, ' ')), role)
            WHEN what = 'MEMBER' THEN pg_catalog.format('%s is no member of %s', role, substr(object, 6))
            WHEN role = ''       THEN 'the policy ' || substr(what, 8)
            ELSE pg_catalog.format('%s may not %s %s', role, what,
-             lower(split_part(object, ' ', 1)) || substr(object, strpos(object, ' ')))
+                                  lower(split_part(object, ' ', 1)) || substr(object, strpos(object, ' ')))
          END
     FROM missing WHERE role NOT IN (SELECT role.role FROM role)
    ORDER BY 1
@@ -127,8 +129,10 @@ DECLARE
   found record;
 BEGIN
   RETURN QUERY SELECT missing_rights();
-  FOR found IN SELECT DISTINCT r.role FROM rights AS r WHERE r.role <> ''
-    AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = r.role) LOOP
+  FOR found IN
+    SELECT DISTINCT r.role FROM rights AS r
+     WHERE r.role <> '' AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = r.role)
+  LOOP
     BEGIN
       EXECUTE pg_catalog.format('CREATE ROLE %I NOLOGIN', found.role);
     EXCEPTION
