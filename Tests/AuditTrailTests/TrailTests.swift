@@ -175,7 +175,7 @@ struct TrailTests {
                 #expect(
                     (entry.actor?.text.unicodeScalars.count ?? 0) <= 300
                         && entry.actor?.text.hasPrefix(name.prefix(200)) == true)
-                #expect(try await trail.trail.story(ofActor: ExactText(name))?.deeds.count == 1)
+                #expect(try await trail.trail.summary(ofActor: ExactText(name))?.counts.count == 1)
             }
         }
     }
@@ -270,22 +270,22 @@ struct TrailTests {
             try await trail.append("a", .progress, #"{"completed":4}"#, actor: "other")
             try await trail.append("a", .failed, #"{"error":"out of memory"}"#, actor: "worker")
             try await trail.project()
-            let job = try #require(try await trail.trail.story(ofJob: "a"))
+            let job = try #require(try await trail.trail.timeline(ofJob: "a"))
             #expect(
                 job.lines.map { "\($0.first.type) \($0.count)" } == [
                     "queued 1", "progress 3", "progress 1", "failed 1",
                 ])
-            #expect(job.lines[1].last.detail == "3 done" && job.events == 6 && job.left == 0)
+            #expect(job.lines[1].last.detail == "3 done" && job.events == 6 && job.omitted == 0)
             #expect(job.actors == ["ada", "worker", "other"] && job.end?.detail == "out of memory")
-            #expect(try await trail.trail.story(ofJob: "b")?.end == nil)
-            #expect(try await trail.trail.story(ofJob: "none") == nil)
-            let worker = try #require(try await trail.trail.story(ofActor: "worker"))
-            #expect(worker.deeds.map { "\($0.count) \($0.type)" } == ["3 progress", "1 failed"])
-            #expect(worker.counted == 4 && worker.isCountedWhole && worker.first.position == 2)
+            #expect(try await trail.trail.timeline(ofJob: "b")?.end == nil)
+            #expect(try await trail.trail.timeline(ofJob: "none") == nil)
+            let worker = try #require(try await trail.trail.summary(ofActor: "worker"))
+            #expect(worker.counts.map { "\($0.count) \($0.type)" } == ["3 progress", "1 failed"])
+            #expect(worker.counted == 4 && worker.isComplete && worker.first.position == 2)
             #expect(worker.latest.map(\.position) == [7, 4, 3, 2] && worker.jobs.map(\.job) == ["a"])
-            let ada = try #require(try await trail.trail.story(ofActor: "ada"))
+            let ada = try #require(try await trail.trail.summary(ofActor: "ada"))
             #expect(ada.jobs.map(\.job) == ["b", "a"])
-            #expect(try await trail.trail.story(ofActor: "nobody") == nil)
+            #expect(try await trail.trail.summary(ofActor: "nobody") == nil)
         }
     }
 }

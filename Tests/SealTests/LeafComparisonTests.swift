@@ -19,9 +19,9 @@ struct LeafComparisonTests {
             comparison.compare(at: position, sealed: leaf(sealed[Int(position) - 1]), row: table[position].map(leaf))
         }
         for (position, number) in behind.sorted(by: { $0.key < $1.key }) {
-            comparison.behind(leaf(number), at: position)
+            comparison.addUnsealed(leaf(number), at: position)
         }
-        return comparison.end()
+        return comparison.finish()
     }
 
     private static func table(_ numbers: [Int]) -> [Position: Int] {
@@ -106,11 +106,11 @@ struct LeafComparisonTests {
         let reversed = Array(sealed.reversed())
         let found = Self.differences(sealed: sealed, table: Self.table(reversed), limit: 10)
         #expect(Set(found.flatMap { Array($0.positions) }) == Set(1...100))
-        var comparison = LeafComparison(mostDifferences: 5)
+        var comparison = LeafComparison(maxDifferences: 5)
         for position in 1...Position(20) {
             comparison.compare(at: position, sealed: Self.leaf(1), row: Self.leaf(2 + Int(position)))
         }
-        #expect(comparison.end().count == 5)
+        #expect(comparison.finish().count == 5)
     }
 
     /// Whatever is done to a table, it is found, and nothing else: checked against the tables

@@ -90,12 +90,12 @@ import TransparencyLog
     @Test func sealsWhatComes() async throws {
         try await SealedLedger.with { sealed in
             let sealer = Task { await sealed.sealer().run() }
-            for number in 0..<5 { try await sealed.sealed(try await sealed.fill(10, from: number * 10)) }
+            for number in 0..<5 { try await sealed.waitUntilSealed(try await sealed.fill(10, from: number * 10)) }
             sealer.cancel()
             await sealer.value
             // The lease is given up, so that the next begins at once.
             let again = Task { await sealed.sealer().run() }
-            try await sealed.sealed(try await sealed.fill(1, from: 100))
+            try await sealed.waitUntilSealed(try await sealed.fill(1, from: 100))
             again.cancel()
             await again.value
         }
@@ -211,7 +211,7 @@ import TransparencyLog
             let reason = try await eventually("it stops") { try await sealed.state().stopped }
             #expect(reason.contains("there is no event at position 20, and there is one at 100"))
             try await sealed.tamper("UPDATE events SET position = 20 WHERE position = 100")
-            try await sealed.sealed(20)
+            try await sealed.waitUntilSealed(20)
             #expect(try await sealed.state().stopped == nil)
             sealer.cancel()
             await sealer.value

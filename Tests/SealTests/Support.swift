@@ -39,7 +39,7 @@ struct SealedLedger: Sendable {
     }
 
     /// Waits until the events up to `position` are sealed.
-    func sealed(_ position: Position) async throws {
+    func waitUntilSealed(_ position: Position) async throws {
         _ = try await eventually("\(position) events are sealed") { try await state().size >= position ? true : nil }
     }
 

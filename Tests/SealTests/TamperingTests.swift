@@ -145,9 +145,9 @@ import TransparencyLog
 
     @Test func found() async throws {
         try await SealedLedger.with { sealed in
-            try await sealed.fillMuch(Self.count)
+            try await sealed.fillJobs(Self.count)
             #expect(try await sealed.sealer().sealUntilHead() == Int64(Self.count))
-            try await sealed.allowAnything()
+            try await sealed.dropConstraints()
             let clean = try await sealed.verify()
             #expect(clean.isClean && clean.position == Int64(Self.count), "\(clean.findings)")
             let connection = try await sealed.ledger.connect()
@@ -158,7 +158,7 @@ import TransparencyLog
                 #expect(!answer.isClean)
                 #expect(answer.findings.map(\.brief) == tampering.expected, "\(tampering.what)")
                 #expect(answer.position == Int64(Self.count))
-                try await sealed.putBack()
+                try await sealed.restoreEvents()
             }
             #expect(try await sealed.verify().isClean)
             await connection.close()
@@ -169,9 +169,9 @@ import TransparencyLog
     /// and by who has a checkpoint.
     @Test func sealRewritten() async throws {
         try await SealedLedger.with { sealed in
-            try await sealed.fillMuch(3000)
+            try await sealed.fillJobs(3000)
             _ = try await sealed.sealer(window: 1000).sealUntilHead()
-            try await sealed.allowAnything()
+            try await sealed.dropConstraints()
             let witnessed = try #require(try await sealed.state().last?.checkpoint)
             let connection = try await sealed.ledger.connect()
             try await connection.execute(script: "CREATE TABLE untouched AS SELECT * FROM events")
@@ -183,7 +183,7 @@ import TransparencyLog
             )
             #expect(try await sealed.verify().findings.map(\.brief) == ["tile 513-768"])
             // With tiles from elsewhere it is named all the same.
-            try await sealed.putBack()
+            try await sealed.restoreEvents()
             #expect(try await sealed.verify().findings.map(\.brief) == ["tile 513-768"])
             #expect(
                 try await sealed.verify().findings[0].message.contains(
@@ -218,11 +218,11 @@ import TransparencyLog
     /// The edge and the checkpoints damaged: the events are held against what can still be had.
     @Test func sealDamaged() async throws {
         try await SealedLedger.with { sealed in
-            try await sealed.fillMuch(1500)
+            try await sealed.fillJobs(1500)
             _ = try await sealed.sealer(window: 1000).sealUntilHead()
             try await sealed.fill(100, from: 50_000)
             _ = try await sealed.sealer().sealUntilHead()
-            try await sealed.allowAnything()
+            try await sealed.dropConstraints()
             let connection = try await sealed.ledger.connect()
             try await connection.execute(
                 script: """
@@ -259,7 +259,7 @@ import TransparencyLog
                 try await sealed.tamper("UPDATE events SET total = 77 WHERE position = 1203")
                 let altered = try await sealed.verify()
                 #expect(altered.findings.contains { $0.brief == "altered 1203" }, "\(damage): \(altered.findings)")
-                try await sealed.putBack()
+                try await sealed.restoreEvents()
                 try await sealed.tamper(
                     """
                     DELETE FROM seal; INSERT INTO seal SELECT * FROM seal_copy;
@@ -274,9 +274,9 @@ import TransparencyLog
     /// Upper tiles damaged: what they said follows from those below.
     @Test func upperTiles() async throws {
         try await SealedLedger.with { sealed in
-            try await sealed.fillMuch(66_000, job: 1000)
+            try await sealed.fillJobs(66_000, job: 1000)
             _ = try await sealed.sealer().sealUntilHead()
-            try await sealed.allowAnything()
+            try await sealed.dropConstraints()
             try await sealed.tamper(
                 "UPDATE seal_tiles SET hashes = set_byte(hashes, 0, 255 - get_byte(hashes, 0)) WHERE level = 1")
             let repaired = try await sealed.verify()
@@ -295,10 +295,10 @@ import TransparencyLog
     /// A part of the log is held against the same tree.
     @Test func ranges() async throws {
         try await SealedLedger.with { sealed in
-            try await sealed.fillMuch(2000)
+            try await sealed.fillJobs(2000)
             _ = try await sealed.sealer().sealUntilHead()
             try await sealed.fill(30, from: 90_000)
-            try await sealed.allowAnything()
+            try await sealed.dropConstraints()
             try await sealed.tamper("UPDATE events SET total = 77 WHERE position IN (300, 301, 1000, 2000)")
             for (from, to, expected) in [
                 (1, 299, []), (300, 300, [300]), (301, 999, [301]), (1, 2030, [300, 301, 1000, 2000]), (1001, 1999, []),
@@ -363,7 +363,7 @@ extension SealedLedger {
     }
 
     /// Jobs of ten events, or of more, one behind the other.
-    func fillMuch(_ count: Int, job: Int = 10) async throws {
+    func fillJobs(_ count: Int, job: Int = 10) async throws {
         for start in stride(from: 0, to: count, by: 10_000) {
             var requests: [AppendRequest] = []
             for first in stride(from: start, to: min(count, start + 10_000), by: job) {
@@ -383,10 +383,12 @@ extension SealedLedger {
 
     /// Takes away what the tables check by themselves: keys and types stay, for a forger keeps to
     /// them as well.
-    func allowAnything() async throws {
+    func dropConstraints() async throws {
         try await tamper("ALTER TABLE events DROP CONSTRAINT events_job_type")
     }
 
     /// Puts the events back as they were in the table `untouched`.
-    func putBack() async throws { try await tamper("TRUNCATE events; INSERT INTO events SELECT * FROM untouched") }
+    func restoreEvents() async throws {
+        try await tamper("TRUNCATE events; INSERT INTO events SELECT * FROM untouched")
+    }
 }

@@ -46,17 +46,17 @@ struct LeafReader: Sendable {
 
     /// The rows of a chunk of the COPY, in order.
     mutating func read(_ chunk: [UInt8], _ body: (Row) throws -> Void) throws {
-        try spell(chunk) { row, leaf in
+        try decode(chunk) { row, leaf in
             try body(Row(position: row.position, leaf: .leaf(prefixed: leaf), recordedAt: row.recordedAt))
         }
     }
 
     /// The leaves themselves.
     mutating func entries(_ chunk: [UInt8], _ body: (ArraySlice<UInt8>) throws -> Void) throws {
-        try spell(chunk) { try body($1.dropFirst()) }
+        try decode(chunk) { try body($1.dropFirst()) }
     }
 
-    private mutating func spell(
+    private mutating func decode(
         _ chunk: [UInt8], _ body: (_ row: (position: Position, recordedAt: Int64), _ prefixed: [UInt8]) throws -> Void
     ) throws {
         var rows = try PostgresBinaryRows(chunk)

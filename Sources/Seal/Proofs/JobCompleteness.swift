@@ -32,7 +32,7 @@ package struct JobCompleteness: Sendable {
     }
 
     /// - Throws: ``NotComplete`` where anything was touched, or the versions do not count from 1.
-    package func show(_ job: JobID) async throws -> Answer {
+    package func check(_ job: JobID) async throws -> Answer {
         let verified = try await SealVerification(store, key: key).run()
         guard verified.isClean, verified.position > 0 else {
             throw NotComplete(

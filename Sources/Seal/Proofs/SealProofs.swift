@@ -35,7 +35,7 @@ package struct SealProofs: SealedLog {
         }
     }
 
-    private func sealed(_ seal: Seal?, _ position: Position, _ what: String) throws(NotSealed) -> Seal {
+    private func requireSealed(_ seal: Seal?, _ position: Position, _ what: String) throws(NotSealed) -> Seal {
         let size = seal?.size ?? 0
         guard let seal, position <= size else {
             throw NotSealed(
@@ -55,7 +55,7 @@ package struct SealProofs: SealedLog {
     /// - Throws: ``NotSealed`` where that has fewer.
     package func update(from size: Int64) async throws -> CheckpointUpdate {
         try await withSeal { _, seal in
-            let seal = try sealed(seal, size, "position \(size)")
+            let seal = try requireSealed(seal, size, "position \(size)")
             let hashes = try await seal.tiles.hashes(
                 of: ConsistencyProof.ranges(old: size, new: seal.size), treeOf: seal.size)
             return CheckpointUpdate(oldSize: size, proof: ConsistencyProof(hashes: hashes), checkpoint: seal.checkpoint)
@@ -76,7 +76,7 @@ package struct SealProofs: SealedLog {
                 }
             guard let row = try await connection.query(condition).first else { return nil }
             let event = try SealedEvent(row)
-            let seal = try sealed(seal, event.position, "position \(event.position)")
+            let seal = try requireSealed(seal, event.position, "position \(event.position)")
             return try await Self.proofs(of: [event], in: seal)[0]
         }
     }
@@ -99,7 +99,7 @@ package struct SealProofs: SealedLog {
                 Self.select(isWithheld) + "category = 'job' AND stream_id = $1 ORDER BY version", job)
             let events = try rows.map { try SealedEvent($0) }
             guard let first = events.first else { return [] }
-            let seal = try sealed(seal, first.position, "the job")
+            let seal = try requireSealed(seal, first.position, "the job")
             return try await Self.proofs(of: events.filter { $0.position <= seal.size }, in: seal)
         }
     }
@@ -192,7 +192,7 @@ package struct SealProofs: SealedLog {
     package func write(to directory: TileDirectory) async throws -> SignedCheckpoint? {
         let kept = try directory.keptCheckpoint()
         if let kept {
-            try await Witness(key: nil, memory: Kept(checkpoint: kept)).look(at: self)
+            try await Witness(key: nil, memory: FixedMemory(checkpoint: kept)).look(at: self)
         }
         // A tile that no checkpoint there speaks of may be of any history.
         let known = kept?.head.size ?? 0
@@ -221,7 +221,7 @@ package struct SealProofs: SealedLog {
 }
 
 /// What is kept already, and is kept anew by whoever asked.
-private struct Kept: WitnessMemory {
+private struct FixedMemory: WitnessMemory {
     let checkpoint: SignedCheckpoint
 
     func load() -> SignedCheckpoint? { checkpoint }

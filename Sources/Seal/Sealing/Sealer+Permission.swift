@@ -4,7 +4,7 @@ import TransparencyLog
 
 extension Sealer {
     /// Where the seal stands, if this key may go on with it.
-    func permitted(on connection: PostgresConnection, reading reader: PostgresConnection) async throws -> SealState {
+    func checkedState(on connection: PostgresConnection, reading reader: PostgresConnection) async throws -> SealState {
         let (state, remembered): (SealState, SealerRecord.Content?)
         do {
             state = try await SealState.load(on: connection)

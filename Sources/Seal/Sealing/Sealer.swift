@@ -27,7 +27,7 @@ package struct Sealer: Sendable {
     private static let timeout = Duration.milliseconds(200)
     /// While it is stopped: how long to wait before looking again whether somebody has set it
     /// going.
-    private static let stopped = Duration.seconds(1)
+    private static let stoppedPause = Duration.seconds(1)
 
     /// - Parameters:
     ///   - interval: the shortest time between two checkpoints of a sealer that is not behind.
@@ -54,7 +54,7 @@ package struct Sealer: Sendable {
             var reason: String?
             while true {
                 do {
-                    try await hold(on: connection) {
+                    try await sealWhileLeased(on: connection) {
                         reason = nil
                         succeeded()
                     }
@@ -66,7 +66,7 @@ package struct Sealer: Sendable {
                     }
                     try await connection.query("SELECT stop_seal($1)", stop.description)
                 }
-                try await Task.sleep(for: Self.stopped)
+                try await Task.sleep(for: Self.stoppedPause)
                 guard try await lease.take(on: connection) else { return }
             }
         }
@@ -81,7 +81,7 @@ package struct Sealer: Sendable {
                 throw SealStopped("another sealer is at work; it seals what is there")
             }
             let head: Position = try await connection.query("SELECT head()").only().decode(0)
-            while case let size = try await hold(on: connection, upTo: head), size < head {}
+            while case let size = try await sealWhileLeased(on: connection, upTo: head), size < head {}
             await lease.giveUp(on: connection)
             await connection.close()
             return head
@@ -96,7 +96,7 @@ package struct Sealer: Sendable {
     /// up to it.
     /// - Returns: how far the log is sealed.
     @discardableResult
-    private func hold(
+    private func sealWhileLeased(
         on connection: PostgresConnection, upTo end: Position? = nil, succeeded: () -> Void = {}
     ) async throws -> Position {
         var reading = configuration
@@ -116,12 +116,12 @@ package struct Sealer: Sendable {
         on connection: PostgresConnection, reading reader: PostgresConnection, upTo end: Position?,
         _ succeeded: () -> Void
     ) async throws -> Position {
-        let state = try await permitted(on: connection, reading: reader)
+        let state = try await checkedState(on: connection, reading: reader)
         var growth = TreeGrowth(state.edge)
         if state.stopped != nil { try await connection.query("SELECT stop_seal(null)") }
         if let last = state.last, last.signer != key.verifier.signer {
             // Who has only the new key shall not wait for the next event.
-            guard try await keep(growth, after: growth.edge.size, epoch: state.epoch, on: connection) else {
+            guard try await commit(growth, after: growth.edge.size, epoch: state.epoch, on: connection) else {
                 return growth.edge.size
             }
         }
@@ -136,7 +136,7 @@ package struct Sealer: Sendable {
             let limit = min(size + window, end ?? .max)
             try await growth.read(reader, upTo: limit, timeout: Self.timeout)
             guard growth.edge.size > size else { continue }
-            guard try await keep(growth, after: size, epoch: state.epoch, on: connection) else { return size }
+            guard try await commit(growth, after: size, epoch: state.epoch, on: connection) else { return size }
             growth.tiles = []
             succeeded()
             logger.debug("sealed", metadata: ["position": "\(growth.edge.size)"])
@@ -147,7 +147,7 @@ package struct Sealer: Sendable {
     }
 
     /// Signs the head of the tree and keeps it. False where somebody else has moved the seal.
-    private func keep(
+    private func commit(
         _ growth: TreeGrowth, after size: Position, epoch: EventID, on connection: PostgresConnection
     ) async throws -> Bool {
         let (edge, tiles) = (growth.edge, growth.tiles)

@@ -4,7 +4,7 @@ import TransparencyLog
 /// Follows the tiles of a tree from the signed root down: a tile is what was signed if its hash is
 /// what the tile above it says, and that one is what was signed.
 struct TileVerification {
-    struct Known {
+    struct CheckedHashes {
         var hashes: [MerkleHash]?
         /// Whether they are what was signed.
         var isTrusted: Bool
@@ -22,7 +22,7 @@ struct TileVerification {
     private let edge: CompactRange
     private let isEdgeTrusted: Bool
     /// The last one of each level: they are asked for from left to right.
-    private var known: [Int: (tile: Tile, known: Known)] = [:]
+    private var lastOfLevel: [Int: (tile: Tile, checked: CheckedHashes)] = [:]
     private(set) var damages: [Damage] = []
 
     /// - Parameter isTrusted: whether the edge has the root that was signed.
@@ -41,16 +41,16 @@ struct TileVerification {
     }
 
     /// The hashes of a tile above level 0.
-    private mutating func hashes(of tile: Tile) async throws -> Known {
+    private mutating func hashes(of tile: Tile) async throws -> CheckedHashes {
         if tile.width(inTreeOf: edge.size) < Tile.width {
-            return Known(hashes: edge.hashes(of: tile), isTrusted: isEdgeTrusted)
+            return CheckedHashes(hashes: edge.hashes(of: tile), isTrusted: isEdgeTrusted)
         }
-        if let (last, known) = known[tile.level], last == tile { return known }
+        if let (last, checked) = lastOfLevel[tile.level], last == tile { return checked }
         let expected = try await expectation(of: tile)
         let stored = try await source.hashes(of: [tile], treeOf: edge.size)[tile]
-        var known = Known(hashes: stored, isTrusted: false)
+        var checked = CheckedHashes(hashes: stored, isTrusted: false)
         if let stored, MerkleHash.root(ofFullTile: stored) == expected.hash {
-            known.isTrusted = expected.isTrusted
+            checked.isTrusted = expected.isTrusted
         } else {
             // The tiles below it have it in them.
             let children = tile.children()
@@ -58,9 +58,9 @@ struct TileVerification {
             let again = children.compactMap { below[$0].map(MerkleHash.root(ofFullTile:)) }
             let isRepaired = again.count == Tile.width && MerkleHash.root(ofFullTile: again) == expected.hash
             damages.append(Damage(tile: tile, isRepaired: isRepaired && expected.isTrusted, isMissing: stored == nil))
-            if isRepaired { known = Known(hashes: again, isTrusted: expected.isTrusted) }
+            if isRepaired { checked = CheckedHashes(hashes: again, isTrusted: expected.isTrusted) }
         }
-        self.known[tile.level] = (tile, known)
-        return known
+        lastOfLevel[tile.level] = (tile, checked)
+        return checked
     }
 }

@@ -25,7 +25,7 @@ enum FindingLabels {
     }
 
     /// How many events are looked up for their names.
-    private static let most = 1000
+    private static let maxLookups = 1000
 
     static func add(to found: inout [UnlabelledFinding], on connection: PostgresConnection) async throws {
         let positions = found.compactMap { unlabelled -> Position? in
@@ -38,7 +38,7 @@ enum FindingLabels {
         }
         let rows = try await connection.query(
             "SELECT position, stream_id, version, type FROM events WHERE position = ANY ($1)",
-            Array(positions.prefix(most)))
+            Array(positions.prefix(maxLookups)))
         var names: [Position: String] = [:]
         for row in rows {
             names[try row.decode(0)] =

@@ -34,28 +34,28 @@ struct LeafComparison {
     private let limit: Int
     private(set) var differences: [Difference] = []
     /// Differences beyond those that are kept.
-    private(set) var more = 0
-    private let mostDifferences: Int
+    private(set) var unrecordedCount = 0
+    private let maxDifferences: Int
 
     /// What is sealed and was not met in the table, with its position.
-    private var missing: [MerkleHash: Position] = [:]
+    private var unmatchedSealed: [MerkleHash: Position] = [:]
     /// What was met in the table and is not sealed there, with its position, and how far its
     /// neighbours were moved.
-    private var strays: [MerkleHash: (position: Position, shift: Position)] = [:]
+    private var unmatchedRows: [MerkleHash: (position: Position, shift: Position)] = [:]
     /// How far the event was moved that found its partner last.
     private var shift: Position = 0
     private var run: Difference?
 
     /// - Parameters:
     ///   - limit: how many events may be without a partner; beyond, they are settled as they are.
-    ///   - mostDifferences: how many are kept; beyond, they are counted.
-    init(limit: Int = 1 << 16, mostDifferences: Int = 10_000) {
+    ///   - maxDifferences: how many are kept; beyond, they are counted.
+    init(limit: Int = 1 << 16, maxDifferences: Int = 10_000) {
         self.limit = limit
-        self.mostDifferences = mostDifferences
+        self.maxDifferences = maxDifferences
     }
 
     /// Whether everything was the same so far.
-    var isClean: Bool { differences.isEmpty && run == nil && missing.isEmpty && strays.isEmpty }
+    var isClean: Bool { differences.isEmpty && run == nil && unmatchedSealed.isEmpty && unmatchedRows.isEmpty }
 
     /// Takes what is sealed at a position and what stands there.
     /// - Parameters:
@@ -67,39 +67,39 @@ struct LeafComparison {
             return
         }
         if let sealed {
-            if let stray = strays.removeValue(forKey: sealed) {
-                moved(to: stray.position, from: position)
+            if let row = unmatchedRows.removeValue(forKey: sealed) {
+                noteMove(to: row.position, from: position)
             } else {
-                missing[sealed] = position
+                unmatchedSealed[sealed] = position
             }
         }
-        if let row { met(row, at: position) }
-        if missing.count > limit || strays.count > limit { settle() }
+        if let row { addRow(row, at: position) }
+        if unmatchedSealed.count > limit || unmatchedRows.count > limit { resolveUnmatched() }
     }
 
     /// Takes a second event at a position, which only a table without its key can have.
-    mutating func met(_ row: MerkleHash, at position: Position) {
-        if let sealed = missing.removeValue(forKey: row) {
-            moved(to: position, from: sealed)
+    mutating func addRow(_ row: MerkleHash, at position: Position) {
+        if let sealed = unmatchedSealed.removeValue(forKey: row) {
+            noteMove(to: position, from: sealed)
         } else {
-            strays[row] = (position, shift)
+            unmatchedRows[row] = (position, shift)
         }
     }
 
     /// Takes an event behind the end of the seal, which belongs there unless it was sealed
     /// elsewhere.
-    mutating func behind(_ row: MerkleHash, at position: Position) {
-        if let sealed = missing.removeValue(forKey: row) { moved(to: position, from: sealed) }
+    mutating func addUnsealed(_ row: MerkleHash, at position: Position) {
+        if let sealed = unmatchedSealed.removeValue(forKey: row) { noteMove(to: position, from: sealed) }
     }
 
     /// What is still without a partner gets none.
-    mutating func end() -> [Difference] {
-        settle()
+    mutating func finish() -> [Difference] {
+        resolveUnmatched()
         finishRun()
         return differences.sorted { ($0.positions.lowerBound, $0.kind) < ($1.positions.lowerBound, $1.kind) }
     }
 
-    private mutating func moved(to position: Position, from sealed: Position) {
+    private mutating func noteMove(to position: Position, from sealed: Position) {
         shift = position - sealed
         guard shift != 0 else { return }
         if let run, run.shift == shift, run.positions.upperBound + 1 == position {
@@ -111,28 +111,28 @@ struct LeafComparison {
     }
 
     private mutating func finishRun() {
-        if let run { keep(run) }
+        if let run { record(run) }
         run = nil
     }
 
-    private mutating func settle() {
+    private mutating func resolveUnmatched() {
         // An event that was altered stands where its neighbours say that it does.
-        var places = Set(missing.values)
-        for stray in strays.values.sorted(by: { $0.position < $1.position }) {
-            if places.remove(stray.position - stray.shift) != nil {
-                keep(Difference(kind: .altered, positions: stray.position...stray.position, shift: stray.shift))
-            } else if places.remove(stray.position) != nil {
-                keep(Difference(kind: .altered, positions: stray.position...stray.position))
+        var places = Set(unmatchedSealed.values)
+        for row in unmatchedRows.values.sorted(by: { $0.position < $1.position }) {
+            if places.remove(row.position - row.shift) != nil {
+                record(Difference(kind: .altered, positions: row.position...row.position, shift: row.shift))
+            } else if places.remove(row.position) != nil {
+                record(Difference(kind: .altered, positions: row.position...row.position))
             } else {
-                keep(Difference(kind: .added, positions: stray.position...stray.position))
+                record(Difference(kind: .added, positions: row.position...row.position))
             }
         }
-        for position in places.sorted() { keep(Difference(kind: .removed, positions: position...position)) }
-        missing = [:]
-        strays = [:]
+        for position in places.sorted() { record(Difference(kind: .removed, positions: position...position)) }
+        unmatchedSealed = [:]
+        unmatchedRows = [:]
     }
 
-    private mutating func keep(_ difference: Difference) {
-        if differences.count < mostDifferences { differences.append(difference) } else { more += 1 }
+    private mutating func record(_ difference: Difference) {
+        if differences.count < maxDifferences { differences.append(difference) } else { unrecordedCount += 1 }
     }
 }

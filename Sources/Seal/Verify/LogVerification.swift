@@ -13,23 +13,23 @@ struct LogVerification {
 
     /// Events that were read and are not compared yet, in the order of the table.
     var rows: [LeafReader.Row] = []
-    private var compared = 0
+    private var comparedRows = 0
     /// The next position that is compared.
     private var next: Position
-    private var comparison = LeafComparison(mostDifferences: Self.most)
-    private var others: [Finding] = []
-    private var moreOthers = 0
+    private var comparison = LeafComparison(maxDifferences: Self.maxFindings)
+    private var reported: [Finding] = []
+    private var unreportedCount = 0
     /// The tree goes on behind the seal, to where checkpoints from outside may know it.
-    private var tail: CompactRange
-    private var tailRoots: [Position: MerkleHash?]
+    private var grownTree: CompactRange
+    private var rootsBySize: [Position: MerkleHash?]
     private var lastTime = Int64.min
     /// Tiles of level 0, fetched many at a time.
     private var fetched: (numbers: Range<Int64>, hashes: [Tile: [MerkleHash]]) = (0..<0, [:])
 
     /// The most findings of a kind that are kept.
-    private static let most = 10_000
+    private static let maxFindings = 10_000
     /// How many tiles are fetched at once: as many as a tile of level 1 is made of.
-    private static let fetch = Int64(Tile.width)
+    private static let tilesPerFetch = Int64(Tile.width)
 
     init(_ trusted: TrustedTree, from: Position, to end: Position, against: [TreeHead]) {
         self.trusted = trusted
@@ -37,31 +37,31 @@ struct LogVerification {
         self.end = end
         next = from
         tileVerification = TileVerification(trusted.source, trusted.edge, isTrusted: trusted.isTrusted)
-        tail = trusted.edge
-        tailRoots = Dictionary(
+        grownTree = trusted.edge
+        rootsBySize = Dictionary(
             against.filter { $0.size > trusted.edge.size }.map { ($0.size, nil) }, uniquingKeysWith: { $1 })
     }
 
-    var done: Int64 { next - from }
+    var comparedCount: Int64 { next - from }
 
     /// Compares what is complete of what was read: whole tiles, and what lies behind the seal.
-    mutating func compareWhatIsThere() async throws {
-        while let last = rows.last, compared < rows.count, next <= size {
+    mutating func compareBuffered() async throws {
+        while let last = rows.last, comparedRows < rows.count, next <= size {
             let upTo = lastOfTile
             guard last.position > upTo else { break }
             try await compareTile(upTo: upTo)
         }
-        if next > size { compareTail() }
-        if compared == rows.count {
+        if next > size { compareUnsealed() }
+        if comparedRows == rows.count {
             rows.removeAll(keepingCapacity: true)
-            compared = 0
+            comparedRows = 0
         }
     }
 
     /// Compares the rest: there are no more events.
-    mutating func end() async throws {
+    mutating func finish() async throws {
         while next <= min(size, end) { try await compareTile(upTo: lastOfTile) }
-        compareTail()
+        compareUnsealed()
     }
 
     private var lastOfTile: Position { min(((next - 1) / Int64(Tile.width) + 1) * Int64(Tile.width), size, end) }
@@ -69,7 +69,7 @@ struct LogVerification {
     /// What was found, in order.
     var findings: [FindingLabels.UnlabelledFinding] {
         mutating get {
-            var unlabelled = comparison.end().map(FindingLabels.UnlabelledFinding.difference)
+            var unlabelled = comparison.finish().map(FindingLabels.UnlabelledFinding.difference)
             let damaged = tileVerification.damages.map { damage in
                 let leaves = damage.tile.leaves
                 return Finding(
@@ -79,13 +79,13 @@ struct LogVerification {
                             ? "; the tiles below it give what was signed"
                             : ": of the events it stands for, only those that differ from the tiles below are named"))
             }
-            unlabelled += (trusted.findings + others + damaged).map(FindingLabels.UnlabelledFinding.finding)
+            unlabelled += (trusted.findings + reported + damaged).map(FindingLabels.UnlabelledFinding.finding)
             return unlabelled.sorted { $0.position < $1.position }
         }
     }
 
     /// Findings beyond those that are kept.
-    var more: Int { comparison.more + moreOthers }
+    var more: Int { comparison.unrecordedCount + unreportedCount }
 
     // MARK: The sealed part
 
@@ -93,12 +93,12 @@ struct LogVerification {
         let number = (next - 1) / Int64(Tile.width)
         let tile = Tile(level: 0, number: number)
         let first = number * Int64(Tile.width) + 1
-        var here = compared
+        var here = comparedRows
         while here < rows.count, rows[here].position <= last { here += 1 }
-        let met = rows[compared..<here]
+        let met = rows[comparedRows..<here]
         let sealed = try await sealedHashes(of: tile, met)
         defer {
-            compared = here
+            comparedRows = here
             next = last + 1
         }
         guard let sealed else { return }
@@ -116,7 +116,7 @@ struct LogVerification {
                 at: position, sealed: sealed[place],
                 row: rest.first?.position == position ? rest.removeFirst().leaf : nil)
             while let row = rest.first, row.position == position {
-                comparison.met(rest.removeFirst().leaf, at: row.position)
+                comparison.addRow(rest.removeFirst().leaf, at: row.position)
             }
         }
     }
@@ -133,10 +133,10 @@ struct LogVerification {
         let state = hashes == nil ? "is missing" : "was altered"
         let isComplete = met.count == Tile.width && zip(met, range).allSatisfy { $0.position == $1 }
         if expected.isTrusted, isComplete, MerkleHash.root(ofFullTile: met.map(\.leaf)) == hash {
-            say(.tile, range, "the tile \(tile.path()) \(state); the events that it stands for are what was sealed")
+            report(.tile, range, "the tile \(tile.path()) \(state); the events that it stands for are what was sealed")
             return met.map(\.leaf)
         }
-        say(
+        report(
             .tile, range,
             "the tile \(tile.path()) \(state), and the events that it stands for are not what was sealed: one of them at least was altered"
         )
@@ -145,8 +145,8 @@ struct LogVerification {
 
     private mutating func stored(_ tile: Tile) async throws -> [MerkleHash]? {
         if !fetched.numbers.contains(tile.number) {
-            let first = tile.number / Self.fetch * Self.fetch
-            let numbers = max(first, tile.number)..<min(first + Self.fetch, size / Int64(Tile.width))
+            let first = tile.number / Self.tilesPerFetch * Self.tilesPerFetch
+            let numbers = max(first, tile.number)..<min(first + Self.tilesPerFetch, size / Int64(Tile.width))
             fetched = (
                 numbers, try await trusted.source.hashes(of: numbers.map { Tile(level: 0, number: $0) }, treeOf: size)
             )
@@ -154,30 +154,30 @@ struct LogVerification {
         return fetched.hashes[tile]
     }
 
-    private mutating func say(_ kind: Finding.Kind, _ positions: ClosedRange<Position>, _ message: String) {
-        guard others.count < Self.most else {
-            moreOthers += 1
+    private mutating func report(_ kind: Finding.Kind, _ positions: ClosedRange<Position>, _ message: String) {
+        guard reported.count < Self.maxFindings else {
+            unreportedCount += 1
             return
         }
-        others.append(Finding(kind: kind, positions: positions, message: message))
+        reported.append(Finding(kind: kind, positions: positions, message: message))
     }
 
     // MARK: Behind the seal
 
-    private mutating func compareTail() {
-        while compared < rows.count {
-            let row = rows[compared]
-            compared += 1
+    private mutating func compareUnsealed() {
+        while comparedRows < rows.count {
+            let row = rows[comparedRows]
+            comparedRows += 1
             if row.position > next {
-                say(.removed, next...row.position - 1, "there are no events here, though there are behind")
+                report(.removed, next...row.position - 1, "there are no events here, though there are behind")
             } else if row.position < next {
-                say(.added, row.position...row.position, "a second event stands here")
+                report(.added, row.position...row.position, "a second event stands here")
             }
-            comparison.behind(row.leaf, at: row.position)
-            checkTimes(rows[compared - 1..<compared])
-            if row.position == tail.size + 1 {
-                tail.append(row.leaf)
-                if tailRoots[tail.size] != nil { tailRoots[tail.size] = tail.root }
+            comparison.addUnsealed(row.leaf, at: row.position)
+            checkTimes(rows[comparedRows - 1..<comparedRows])
+            if row.position == grownTree.size + 1 {
+                grownTree.append(row.leaf)
+                if rootsBySize[grownTree.size] != nil { rootsBySize[grownTree.size] = grownTree.root }
             }
             next = max(next, row.position + 1)
         }
@@ -187,7 +187,7 @@ struct LogVerification {
     private mutating func checkTimes(_ rows: ArraySlice<LeafReader.Row>) {
         for row in rows {
             if row.recordedAt < lastTime {
-                say(
+                report(
                     .time, row.position...row.position,
                     "it was recorded before the event before it, as no event that is appended is")
             }
@@ -203,23 +203,23 @@ struct LogVerification {
         if head.size <= size {
             root = try? await trusted.source.root(at: head.size, treeOf: size)
             guard root != nil else {
-                return say(
+                return report(
                     .history, head.size...head.size,
                     "tiles are missing that it would take to compare with the checkpoint of \(head.size) events")
             }
         } else {
-            root = tailRoots[head.size] ?? nil
+            root = rootsBySize[head.size] ?? nil
             guard root != nil else {
-                return say(
+                return report(
                     .history, head.size...head.size,
                     """
-                    the checkpoint of \(head.origin) knows of \(head.size) events, and the log ends at \(tail.size): it was cut off, or is \
+                    the checkpoint of \(head.origin) knows of \(head.size) events, and the log ends at \(grownTree.size): it was cut off, or is \
                     an older backup
                     """)
             }
         }
         if root != head.root {
-            say(
+            report(
                 .history, head.size...head.size,
                 "the first \(head.size) events are not those of the checkpoint of \(head.origin): the history was rewritten"
             )

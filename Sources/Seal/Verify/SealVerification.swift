@@ -101,11 +101,11 @@ package struct SealVerification: Sendable {
             var leaves = LeafReader()
             for try await chunk in reader.copyOut(LeafReader.script(after: from - 1, upTo: end)) {
                 try leaves.read(chunk) { verification.rows.append($0) }
-                try await verification.compareWhatIsThere()
-                progress(verification.done, end - from + 1)
+                try await verification.compareBuffered()
+                progress(verification.comparedCount, end - from + 1)
             }
         }
-        try await verification.end()
+        try await verification.finish()
         for checkpoint in against { await verification.compare(with: checkpoint.head) }
         var findings = verification.findings
         try await FindingLabels.add(to: &findings, on: connection)

@@ -13,7 +13,7 @@ struct TrustedTree: Sendable {
     var findings: [SealVerification.Finding] = []
 
     /// How many checkpoints are tried until one is what it says.
-    private static let mostTried = 100
+    private static let maxTried = 100
 
     /// That of the ledger's tables.
     init(on connection: PostgresConnection, reading reader: PostgresConnection, key: VerifierKey?) async throws {
@@ -25,7 +25,7 @@ struct TrustedTree: Sendable {
                 isTrusted = true
                 let head: Position = try await connection.query("SELECT head()").only().decode(0)
                 if head > 0 {
-                    say(
+                    report(
                         .checkpoint, 0,
                         "nothing is sealed: there is nothing to hold the \(head) events against (jobledger audit seal)")
                 }
@@ -37,7 +37,7 @@ struct TrustedTree: Sendable {
         } catch  where error is SealDamaged || error is SignedCheckpoint.NotSigned {
             edge = CompactRange(size: stored.size, bytes: stored.edge) ?? CompactRange()
             (source, isTrusted) = (StoredTiles(connection: connection, edge: edge), false)
-            say(.checkpoint, stored.size, "\(error)")
+            report(.checkpoint, stored.size, "\(error)")
         }
         try await fallBack(on: connection, reading: reader, key: key)
     }
@@ -60,7 +60,7 @@ struct TrustedTree: Sendable {
         (self.edge, isTrusted) = (edge, true)
     }
 
-    private mutating func say(_ kind: SealVerification.Finding.Kind, _ position: Position, _ message: String) {
+    private mutating func report(_ kind: SealVerification.Finding.Kind, _ position: Position, _ message: String) {
         findings.append(.init(kind: kind, positions: position...position, message: message))
     }
 
@@ -70,26 +70,26 @@ struct TrustedTree: Sendable {
         on connection: PostgresConnection, reading reader: PostgresConnection, key: VerifierKey?
     ) async throws {
         let rows = try await connection.query(
-            "SELECT note FROM seal_checkpoints ORDER BY size DESC, sealed_at DESC LIMIT $1", Self.mostTried)
+            "SELECT note FROM seal_checkpoints ORDER BY size DESC, sealed_at DESC LIMIT $1", Self.maxTried)
         for row in rows {
             guard let checkpoint = try? SignedCheckpoint(try row.decode(0, as: String.self)) else { continue }
             if let key, (try? checkpoint.verify(by: key)) == nil { continue }
             let head = checkpoint.head
             if let edge = try await source.edge(at: head.size), edge.root == head.root {
                 (self.edge, isTrusted) = (edge, true)
-                return say(
+                return report(
                     .checkpoint, head.size,
                     "the events up to here are held against the checkpoint of \(head.size), which is sound")
             }
             if let edge = try await edgeFromEvents(at: head.size, reading: reader), edge.root == head.root {
                 (self.edge, isTrusted) = (edge, true)
                 source = StoredTiles(connection: connection, edge: edge)
-                return say(
+                return report(
                     .checkpoint, head.size,
                     "the hashes at the edge of the tree were altered; the events themselves give what was signed")
             }
         }
-        say(
+        report(
             .checkpoint, 0,
             rows.isEmpty
                 ? "there is no checkpoint"

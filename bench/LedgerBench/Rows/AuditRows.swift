@@ -125,12 +125,12 @@ enum AuditRows {
         ),
         (
             "the story of a busy actor",
-            { trail, number, _ in try await trail.story(ofActor: "actor-\(number % 3)")?.latest.count ?? 0 }
+            { trail, number, _ in try await trail.summary(ofActor: "actor-\(number % 3)")?.latest.count ?? 0 }
         ),
         (
             "the story of a job",
             { trail, number, fill in
-                try await trail.story(ofJob: "backtest-\(scattered(number, below: fill.jobs))")?.events ?? 0
+                try await trail.timeline(ofJob: "backtest-\(scattered(number, below: fill.jobs))")?.events ?? 0
             }
         ),
     ]

@@ -35,7 +35,7 @@ struct AuditActor: AsyncParsableCommand {
     func run() async throws {
         let settings = try await options.settings()
         let store = try settings.store(connections: 1)
-        let story = try await AuditTrail(store).story(ofActor: actor)
+        let story = try await AuditTrail(store).summary(ofActor: actor)
         await store.close()
         guard let story, let latest = story.latest.first else {
             Output.diagnostic("\(Output.printable(actor)) has done nothing here")
@@ -44,17 +44,17 @@ struct AuditActor: AsyncParsableCommand {
         if options.json {
             return try Output.json(
                 Answer(
-                    actor: actor, counted: story.counted, whole: story.isCountedWhole,
-                    types: Dictionary(uniqueKeysWithValues: story.deeds.map { ($0.type.rawValue, $0.count) }),
+                    actor: actor, counted: story.counted, whole: story.isComplete,
+                    types: Dictionary(uniqueKeysWithValues: story.counts.map { ($0.type.rawValue, $0.count) }),
                     first: TrailLine(story.first), latest: story.latest.map(TrailLine.init),
                     jobs: story.jobs.map { .init(job: $0.job, events: $0.count) }))
         }
         let count =
-            story.isCountedWhole
+            story.isComplete
             ? "\(story.counted) event\(story.counted == 1 ? "" : "s")"
             : "\(story.counted) events or more, of which these are the newest \(story.counted)"
         try Output.line(Output.printable("\(actor): \(count)"))
-        try Output.line("  " + story.deeds.map { "\($0.count) \($0.type.rawValue)" }.joined(separator: ", "))
+        try Output.line("  " + story.counts.map { "\($0.count) \($0.type.rawValue)" }.joined(separator: ", "))
         try Output.line(
             "  from \(TrailTable.seconds(story.first.happenedAt)) to \(TrailTable.seconds(latest.happenedAt))")
         try Output.line("jobs")

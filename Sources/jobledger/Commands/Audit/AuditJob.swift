@@ -50,20 +50,20 @@ struct AuditJob: AsyncParsableCommand {
     func run() async throws {
         let settings = try await options.settings()
         let store = try settings.store(connections: 2)
-        guard let story = try await AuditTrail(store).story(ofJob: job) else {
+        guard let story = try await AuditTrail(store).timeline(ofJob: job) else {
             Output.diagnostic("unknown_job: job \(Output.printable(job)) has no events that are projected")
             throw Failure.refused
         }
-        let proof = prove ? try await JobCompleteness(store, key: try settings.verifierKey(nil)).show(job) : nil
+        let proof = prove ? try await JobCompleteness(store, key: try settings.verifierKey(nil)).check(job) : nil
         await store.close()
         if options.json { try json(story, proof) } else { try print(story, proof) }
     }
 
-    private func json(_ story: JobStory, _ proof: JobCompleteness.Answer?) throws {
+    private func json(_ story: JobTimeline, _ proof: JobCompleteness.Answer?) throws {
         try Output.json(
             Answer(
                 job: job, events: story.events, actors: story.actors, ended: story.end?.type.rawValue,
-                leftOut: story.left,
+                leftOut: story.omitted,
                 lines: story.lines.map { line in
                     .init(
                         first: TrailLine(line.first), last: line.count > 1 ? TrailLine(line.last) : nil,
@@ -72,7 +72,7 @@ struct AuditJob: AsyncParsableCommand {
                 proof: proof.map { .init(sealed: $0.sealed, events: $0.events, whole: $0.isWhole) }))
     }
 
-    private func print(_ story: JobStory, _ proof: JobCompleteness.Answer?) throws {
+    private func print(_ story: JobTimeline, _ proof: JobCompleteness.Answer?) throws {
         let who = story.actors.isEmpty ? "" : ", by \(story.actors.map(\.text).joined(separator: ", "))"
         try Output.line(Output.printable("\(job): \(story.events) event\(story.events == 1 ? "" : "s")\(who)"))
         // A cause within the job is told by its position.
@@ -94,7 +94,7 @@ struct AuditJob: AsyncParsableCommand {
                     + "\(first.position)".padded(to: 8) + Output.printable(text))
             before = last.happenedAt
         }
-        if story.left > 0 { Output.diagnostic("\(story.left) events in the middle are left out") }
+        if story.omitted > 0 { Output.diagnostic("\(story.omitted) events in the middle are left out") }
         try Output.line(
             story.end.map { "it \($0.type == .failed ? "failed" : "finished") at position \($0.position)" }
                 ?? "it has not ended")

@@ -4,7 +4,7 @@ import Postgres
 
 /// A job from its first event to its last, for one screen: progress that one actor reports in a row
 /// is one line.
-package struct JobStory: Sendable {
+package struct JobTimeline: Sendable {
     package struct Line: Sendable {
         /// The first event, and the last where there are several.
         package var first: TrailEntry
@@ -15,13 +15,13 @@ package struct JobStory: Sendable {
     package var job: JobID
     package var lines: [Line]
     /// How many events were left out between the first and the last ones; none of them is told.
-    package var left: Int
+    package var omitted: Int
     /// Everybody who had a part in it, in the order of appearance.
     package var actors: [ExactText]
     package var events: Int
 
     /// How many events at the beginning and at the end are told at most.
-    static let most = 5000
+    static let maxAtEachEnd = 5000
 
     /// How it ended; `nil` while it has not.
     package var end: TrailEntry? { lines.last.flatMap { $0.last.type.isEnd ? $0.last : nil } }
@@ -29,21 +29,21 @@ package struct JobStory: Sendable {
 
 extension AuditTrail {
     /// - Returns: `nil` where there is no such job.
-    package func story(ofJob job: JobID) async throws -> JobStory? {
-        try await withTrail { connection, _ -> JobStory? in
-            var query = TrailQuery(order: .oldest, limit: JobStory.most)
+    package func timeline(ofJob job: JobID) async throws -> JobTimeline? {
+        try await withTrail { connection, _ -> JobTimeline? in
+            var query = TrailQuery(order: .oldest, limit: JobTimeline.maxAtEachEnd)
             query.job = job
             var entries = try await connection.query(query.statement).map { try TrailEntry($0) }
             guard let last = entries.last else { return nil }
-            var left = 0
-            if entries.count == JobStory.most {
+            var omitted = 0
+            if entries.count == JobTimeline.maxAtEachEnd {
                 query.order = .newest
                 query.from = last.position + 1
                 let newest = try await connection.query(query.statement).map { try TrailEntry($0) }.reversed()
-                if let first = newest.first { left = Int(first.version) - Int(last.version) - 1 }
+                if let first = newest.first { omitted = Int(first.version) - Int(last.version) - 1 }
                 entries += newest
             }
-            var lines: [JobStory.Line] = []
+            var lines: [JobTimeline.Line] = []
             for entry in entries {
                 if let line = lines.last, entry.type == .progress, line.last.type == .progress,
                     line.last.actor == entry.actor,
@@ -52,12 +52,13 @@ extension AuditTrail {
                     lines[lines.count - 1].last = entry
                     lines[lines.count - 1].count += 1
                 } else {
-                    lines.append(JobStory.Line(first: entry, last: entry, count: 1))
+                    lines.append(JobTimeline.Line(first: entry, last: entry, count: 1))
                 }
             }
             var actors: [ExactText] = []
             for actor in entries.compactMap(\.actor) where !actors.contains(actor) { actors.append(actor) }
-            return JobStory(job: job, lines: lines, left: left, actors: actors, events: entries.count + left)
+            return JobTimeline(
+                job: job, lines: lines, omitted: omitted, actors: actors, events: entries.count + omitted)
         }
     }
 }
