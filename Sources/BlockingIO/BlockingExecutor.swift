@@ -1,15 +1,15 @@
 import Dispatch
 
-/// Runs an actor on a serial dispatch queue of its own, so that its methods may block on C calls.
+/// Runs an actor on a serial dispatch queue of its own, so that its methods may block in C calls.
 ///
-/// Swift's cooperative pool has one thread a core and must never block. A serial queue is served by
-/// the overcommitting threads of Dispatch, which are made as needed: one blocked queue costs one
-/// thread and holds up nobody else. Use one executor an actor, and few actors: connections, not
-/// rows.
+/// Swift's cooperative pool has one thread per core, and its threads must never block. Dispatch
+/// serves a serial queue with extra threads, which it creates as needed: a blocked queue costs one
+/// thread and delays nobody else. Give each actor its own executor, and keep such actors few: one
+/// for a connection, not one for a row.
 package final class BlockingExecutor: SerialExecutor {
     private let queue: DispatchQueue
 
-    /// - Parameter label: shown by debuggers for the thread that serves it.
+    /// - Parameter label: the name that debuggers show for the thread.
     package init(label: String) {
         queue = DispatchQueue(label: label)
     }

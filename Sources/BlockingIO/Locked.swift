@@ -1,10 +1,12 @@
 import Foundation
 
-/// A value behind a lock. The standard library's `Mutex` is the same, but on Linux it waits in the
-/// kernel by itself, which the thread sanitizer does not see: it reports a race for each use.
+/// A value behind a lock.
 ///
-/// `@unchecked Sendable`: `value` is touched only in ``withLock(_:)``, while the lock is held, and
-/// nothing that is not `Sendable` comes out of there.
+/// The standard library's `Mutex` does the same. But on Linux it calls the kernel directly, which
+/// the thread sanitizer cannot see, so the sanitizer reports a race at every use.
+///
+/// `@unchecked Sendable` holds because only ``withLock(_:)`` touches `value`, always under the
+/// lock, and because it can return `Sendable` values only.
 package final class Locked<Value: Sendable>: @unchecked Sendable {
     private let lock = NSLock()
     private var value: Value

@@ -9,7 +9,7 @@ package actor PostgresConnection {
     private let executor = BlockingExecutor(label: "postgres")
     package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
-    private nonisolated let interrupt = Interrupt()
+    private nonisolated let interrupt: Interrupt
     private let configuration: PostgresConfiguration
     private var libpq: LibpqConnection?
     /// Counts the operations, so that a stream that was left behind knows that it is over.
@@ -24,11 +24,18 @@ package actor PostgresConnection {
     private var prepared: [ExactText: String] = [:]
     private var preparations = 0
 
-    private init(_ configuration: PostgresConfiguration) { self.configuration = configuration }
+    private init(_ configuration: PostgresConfiguration) throws(PostgresError) {
+        self.configuration = configuration
+        do {
+            interrupt = try Interrupt()
+        } catch {
+            throw PostgresError(.cannotConnect, "\(error)")
+        }
+    }
 
     /// Connects once; throws ``PostgresError`` of kind `cannotConnect`.
     package static func connect(_ configuration: PostgresConfiguration) async throws -> PostgresConnection {
-        let connection = PostgresConnection(configuration)
+        let connection = try PostgresConnection(configuration)
         try await connection.open()
         return connection
     }

@@ -21,3 +21,14 @@ func cancellable<Value>(
     }
     return try result.get()
 }
+
+extension Interrupt {
+    /// - Throws: ``RedisError/Kind/connection`` where no descriptor is left for it.
+    static func make() throws(RedisError) -> Interrupt {
+        do {
+            return try Interrupt()
+        } catch {
+            throw RedisError(.connection, "\(error)")
+        }
+    }
+}

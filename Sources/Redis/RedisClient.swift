@@ -10,7 +10,9 @@ package import BlockingIO
 package actor RedisClient {
     package nonisolated let configuration: RedisConfiguration
     private let executor = BlockingExecutor(label: "redis-client")
-    private let interrupt = Interrupt()
+    /// Made by the first call: where no descriptor is left for it, that call fails, and a later one
+    /// tries again.
+    private var interrupt: Interrupt?
     private var connection: BlockingRedisConnection?
     private var backoff: Backoff
     private var failure: (error: RedisError, until: ContinuousClock.Instant)?
@@ -28,7 +30,7 @@ package actor RedisClient {
         -> [RedisValue]
     {
         let limit = limit ?? configuration.replyTimeout
-        return try await cancellable(by: interrupt) { cancellation throws(RedisError) in
+        return try await cancellable(by: readyInterrupt()) { cancellation throws(RedisError) in
             try self.onConnection(cancellation) { connection throws(RedisError) in
                 try connection.exchange(commands, within: limit, cancellation: cancellation)
             }
@@ -39,7 +41,7 @@ package actor RedisClient {
     /// thrown, as ``RedisError/Kind/server``, after all others have been read.
     package func send(_ pipeline: RedisPipeline, within limit: Duration? = nil) async throws(RedisError) {
         let limit = limit ?? configuration.replyTimeout
-        let refusal = try await cancellable(by: interrupt) { cancellation throws(RedisError) in
+        let refusal = try await cancellable(by: readyInterrupt()) { cancellation throws(RedisError) in
             try self.onConnection(cancellation) { connection throws(RedisError) in
                 try connection.exchange(pipeline, within: limit, cancellation: cancellation)
             }
@@ -103,13 +105,27 @@ package actor RedisClient {
     }
 
     private func reconnect(_ cancellation: Cancellation) throws(RedisError) -> BlockingRedisConnection {
+        let made = try attempt { () throws(RedisError) in
+            try BlockingRedisConnection(configuration, interrupt: readyInterrupt(), cancellation: cancellation)
+        }
+        connection = made
+        failure = nil
+        backoff.reset()
+        return made
+    }
+
+    private func readyInterrupt() throws(RedisError) -> Interrupt {
+        if let interrupt { return interrupt }
+        let made = try attempt { () throws(RedisError) in try Interrupt.make() }
+        interrupt = made
+        return made
+    }
+
+    /// Tries what connecting takes, unless the backoff of a failed attempt has not passed.
+    private func attempt<Value>(_ body: () throws(RedisError) -> Value) throws(RedisError) -> Value {
         if let failure, failure.until > .now { throw failure.error }
         do throws(RedisError) {
-            let made = try BlockingRedisConnection(configuration, interrupt: interrupt, cancellation: cancellation)
-            connection = made
-            failure = nil
-            backoff.reset()
-            return made
+            return try body()
         } catch {
             // A caller that gave up says nothing about the server.
             if error.kind != .cancelled { failure = (error, .now.advanced(by: backoff.advance())) }

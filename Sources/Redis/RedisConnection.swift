@@ -8,17 +8,20 @@ import BlockingIO
 package actor RedisConnection {
     package nonisolated let configuration: RedisConfiguration
     private let executor = BlockingExecutor(label: "redis")
-    private let interrupt = Interrupt()
+    private let interrupt: Interrupt
     private var connection: BlockingRedisConnection?
 
     package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
-    private init(_ configuration: RedisConfiguration) { self.configuration = configuration }
+    private init(_ configuration: RedisConfiguration) throws(RedisError) {
+        self.configuration = configuration
+        interrupt = try .make()
+    }
 
     /// Connects, authenticates and selects the database, within the configuration's
     /// `connectTimeout` for each step.
     package static func connect(_ configuration: RedisConfiguration) async throws(RedisError) -> RedisConnection {
-        let connection = RedisConnection(configuration)
+        let connection = try RedisConnection(configuration)
         try await connection.open()
         return connection
     }

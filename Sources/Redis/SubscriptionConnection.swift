@@ -5,7 +5,8 @@ import Texts
 actor SubscriptionConnection {
     private let wanted: RedisSubscription
     private let executor = BlockingExecutor(label: "redis-subscription")
-    private let interrupt = Interrupt()
+    /// Made by the first call, or by a later one where no descriptor was left for it.
+    private var interrupt: Interrupt?
     private var connection: BlockingRedisConnection?
     private var backoff: Backoff
     private var mustPause = false
@@ -31,19 +32,19 @@ actor SubscriptionConnection {
     init(_ wanted: RedisSubscription) {
         self.wanted = wanted
         backoff = wanted.backoff
-        wanted.topics.attach(interrupt)
     }
 
-    deinit { wanted.topics.detach(interrupt) }
+    deinit { if let interrupt { wanted.topics.detach(interrupt) } }
 
     /// The next items: one at least, and what else has arrived with it, about ``longestRead`` bytes
     /// at most. The way from task to thread and back costs more than many messages. Empty when the
     /// task is cancelled.
     func next() async -> [RedisSubscription.Item] {
         do throws(RedisError) {
+            let interrupt = try await readyInterrupt()
             return try await cancellable(by: interrupt) { cancellation throws(RedisError) in
                 // Not `??`: it forgets the type of the error.
-                let connection = if let kept = self.connection { kept } else { try self.join(cancellation) }
+                let connection = if let kept = self.connection { kept } else { try self.join(interrupt, cancellation) }
                 if self.isFlooded {
                     try connection.gather(bytes: Self.flood, within: Self.floodTimeout, cancellation: cancellation)
                 }
@@ -85,8 +86,10 @@ actor SubscriptionConnection {
         return items
     }
 
-    private func join(_ cancellation: Cancellation) throws(RedisError) -> BlockingRedisConnection {
-        if mustPause { try pause(cancellation) }
+    private func join(
+        _ interrupt: Interrupt, _ cancellation: Cancellation
+    ) throws(RedisError) -> BlockingRedisConnection {
+        if mustPause { try pause(interrupt, cancellation) }
         let made = try BlockingRedisConnection(wanted.configuration, interrupt: interrupt, cancellation: cancellation)
         (posted, changes, awaited) = (RedisTopics.Names(), nil, 0)
         try post(on: made, cancellation)
@@ -114,8 +117,25 @@ actor SubscriptionConnection {
         joinDeadline = .now.advanced(by: limit)
     }
 
+    /// What wakes the calls of this connection: on cancellation, and when the topics change.
+    private func readyInterrupt() async throws(RedisError) -> Interrupt {
+        if let interrupt { return interrupt }
+        if mustPause {
+            do {
+                try await Task.sleep(for: backoff.advance())
+            } catch {
+                throw RedisError(.cancelled, "while waiting for a free descriptor")
+            }
+        }
+        let made = try Interrupt.make()
+        mustPause = false
+        wanted.topics.attach(made)
+        interrupt = made
+        return made
+    }
+
     /// Waits out the backoff on this actor's own thread, so that no other call comes between.
-    private func pause(_ cancellation: Cancellation) throws(RedisError) {
+    private func pause(_ interrupt: Interrupt, _ cancellation: Cancellation) throws(RedisError) {
         let deadline = ContinuousClock.now.advanced(by: backoff.advance())
         while ContinuousClock.now < deadline {
             if cancellation.isCancelled { throw RedisError(.cancelled, "while waiting to reconnect") }

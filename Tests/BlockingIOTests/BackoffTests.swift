@@ -7,7 +7,7 @@ import Testing
             var backoff = Backoff(first: .milliseconds(50), longest: .seconds(2))
             for step in [50, 100, 200, 400, 800, 1_600, 2_000, 2_000, 2_000] {
                 let wait = backoff.advance()
-                // A nanosecond for rounding.
+                // The nanosecond is for rounding.
                 #expect(
                     wait >= .milliseconds(step) / 2 && wait <= .milliseconds(step) + .nanoseconds(1),
                     "\(wait) at \(step) ms")

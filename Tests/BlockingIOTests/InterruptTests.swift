@@ -1,12 +1,11 @@
+import BlockingIO
 import Glibc
 import Synchronization
 import Testing
 
-@testable import BlockingIO
-
 @Suite(.timeLimit(.minutes(10))) struct InterruptTests {
-    /// A pipe: its reading end is readable once something was written, its writing end is writable
-    /// until it is full.
+    /// A pipe. Its reading end becomes readable when something is written; its writing end stays
+    /// writable until the pipe is full.
     private final class Pipe: Sendable {
         let reading: Int32
         let writing: Int32
@@ -26,7 +25,9 @@ import Testing
     }
 
     private let pipe = Pipe()
-    private let interrupt = Interrupt()
+    private let interrupt: Interrupt
+
+    init() throws { interrupt = try Interrupt() }
 
     /// Runs `body` on a thread of its own, where it may block.
     private func blocking<T: Sendable>(_ body: @escaping @Sendable () -> T) async -> T {
@@ -57,18 +58,24 @@ import Testing
         #expect(interrupt.wait(for: .readable, on: pipe.reading, within: .milliseconds(1)) == .timedOut)
     }
 
-    @Test("a process without descriptors has bells all the same") func withoutPipe() async {
-        let (pipe, interrupt) = (pipe, Interrupt(pipe: nil))
-        #expect(interrupt.wait(for: .readable, on: pipe.reading, within: .milliseconds(50)) == .timedOut)
-        #expect(interrupt.wait(for: .either, on: pipe.writing, within: nil) == .ready)
-        interrupt.ring()
-        #expect(interrupt.wait(for: .readable, on: pipe.reading, within: nil) == .interrupted)
-        interrupt.ring()
-        interrupt.clear()
-        #expect(interrupt.wait(for: .readable, on: pipe.reading, within: .milliseconds(1)) == .timedOut)
-        async let outcome = blocking { interrupt.wait(for: .readable, on: pipe.reading, within: nil) }
-        interrupt.ring()
-        #expect(await outcome == .interrupted)
+    /// In a process of its own, since the limit holds for all that runs in it.
+    @Test func runningOutOfDescriptorsIsAnError() async {
+        await #expect(processExitsWith: .success) {
+            let interrupt = try Interrupt()
+            var limit = rlimit()
+            #expect(getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0)
+            var before = limit
+            limit.rlim_cur = 0
+            #expect(setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0)
+            let error = #expect(throws: Interrupt.NoDescriptor.self) { try Interrupt() }
+            #expect(error?.code == EMFILE)
+            // poll(2) refuses more descriptors than the process may have: the wait still ends.
+            #expect(interrupt.wait(for: .readable, on: -1, within: .milliseconds(30)) == .timedOut)
+            #expect(setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &before) == 0)
+            interrupt.ring()
+            #expect(interrupt.wait(for: .readable, on: -1, within: nil) == .interrupted)
+            _ = try Interrupt()
+        }
     }
 
     @Test func aRingDuringTheWaitEndsIt() async {
@@ -82,7 +89,7 @@ import Testing
         pipe.write()
         #expect(interrupt.wait(for: .readable, on: pipe.reading, within: nil) == .ready)
         interrupt.ring()
-        // The bell comes first: who is cancelled need not look at the data.
+        // A ring comes first: a cancelled call need not look at the data.
         #expect(interrupt.wait(for: .readable, on: pipe.reading, within: nil) == .interrupted)
         interrupt.ring()
         interrupt.clear()
@@ -105,7 +112,7 @@ import Testing
         #expect(interrupt.wait(for: .readable, on: pipe.reading, within: .seconds(-5)) == .timedOut)
     }
 
-    /// Many bells, and no wait that misses its own.
+    /// No wait misses the ring for it, whichever of the two comes first.
     @Test func aRaceOfRingsAndWaits() async {
         let (pipe, interrupt) = (pipe, interrupt)
         for _ in 0..<300 {
