@@ -1,11 +1,11 @@
-/// The right edge of a Merkle tree, which is all that it takes to let the tree grow: the tiles that
-/// are not full yet.
+/// The right edge of a Merkle tree: the tiles that are not full yet. The tree can grow from these
+/// alone.
 public struct CompactRange: Sendable, Equatable {
     public private(set) var size: Int64
-    /// At place *l* the hashes of the tile of level *l* that is not full.
+    /// `partial[l]` has the hashes of the tile of level *l* that is not full.
     private var partial: [[MerkleHash]]
 
-    /// The tree without a leaf.
+    /// The edge of the empty tree.
     public init() {
         size = 0
         partial = []
@@ -14,7 +14,8 @@ public struct CompactRange: Sendable, Equatable {
     /// The edge of a tree of `size` leaves.
     /// - Parameters:
     ///   - size: the number of leaves.
-    ///   - bytes: what ``bytes`` was. `nil` where it does not fit the size.
+    ///   - bytes: from ``bytes``.
+    /// - Returns: `nil` where the bytes do not fit the size.
     public init?(size: Int64, bytes: [UInt8]) {
         guard (0...TreeHead.largestSize).contains(size), let hashes = MerkleHash.list(bytes) else { return nil }
         var rest = hashes[...]
@@ -29,11 +30,11 @@ public struct CompactRange: Sendable, Equatable {
         (self.size, self.partial) = (size, partial)
     }
 
-    /// The hashes of all its tiles, from level 0 on, one behind the other: their widths follow from
-    /// the size.
+    /// The hashes of all tiles of the edge, one after the other, from level 0 up. How many each
+    /// tile has follows from the size.
     public var bytes: [UInt8] { MerkleHash.bytes(partial.joined()) }
 
-    /// The hashes of a tile at the edge; `nil` for a tile that is none, or is empty.
+    /// The hashes of a tile of the edge; `nil` for any other tile, and for an empty one.
     public func hashes(of tile: Tile) -> [MerkleHash]? {
         guard partial.indices.contains(tile.level), tile.number == size >> (Tile.height * (tile.level + 1)),
             !partial[tile.level].isEmpty
@@ -44,7 +45,7 @@ public struct CompactRange: Sendable, Equatable {
     /// Adds a leaf.
     /// - Parameters:
     ///   - leaf: the hash of the leaf.
-    ///   - filled: gets each tile that is full now.
+    ///   - filled: gets each tile that has become full.
     public mutating func append(_ leaf: MerkleHash, filled: (Tile, [MerkleHash]) -> Void = { _, _ in }) {
         size += 1
         var (hash, level) = (leaf, 0)

@@ -1,8 +1,8 @@
-/// That a leaf is in a tree: RFC 6962, section 2.1.1.
+/// A proof that a leaf is in a tree: RFC 6962, section 2.1.1.
 public struct InclusionProof: Sendable, Equatable {
-    /// The leaf's place, from 0.
+    /// The index of the leaf, from 0.
     public var index: Int64
-    /// From the leaf's neighbour up to the root's child.
+    /// From the leaf's sibling up to the child of the root.
     public var hashes: [MerkleHash]
 
     public init(index: Int64, hashes: [MerkleHash]) {
@@ -10,8 +10,8 @@ public struct InclusionProof: Sendable, Equatable {
         self.hashes = hashes
     }
 
-    /// The stretches whose hashes prove the leaf at `index` in a tree of `size` leaves, in the
-    /// proof's order: none where there is no such leaf.
+    /// The ranges of leaves whose hashes prove the leaf at `index` in a tree of `size` leaves, in
+    /// the order of the proof. None where there is no such leaf.
     public static func ranges(index: Int64, size: Int64) -> [TreeRange] {
         guard index >= 0, index < size else { return [] }
         var (start, end) = (Int64(0), size)
@@ -29,8 +29,9 @@ public struct InclusionProof: Sendable, Equatable {
         return ranges.reversed()
     }
 
-    /// The root of the tree of `size` leaves in which the proof puts `leaf`; `nil` where the proof
-    /// is malformed. RFC 9162, section 2.1.3.2.
+    /// The root of the tree of `size` leaves that has `leaf` at ``index``, according to the proof.
+    /// RFC 9162, section 2.1.3.2.
+    /// - Returns: `nil` where the proof has too many or too few hashes.
     public func root(of leaf: MerkleHash, size: Int64) -> MerkleHash? {
         guard index >= 0, index < size else { return nil }
         var (node, last) = (index, size - 1)

@@ -1,9 +1,10 @@
 import Foundation
 
-/// That an entry is in a log, in one text that can be checked anywhere: C2SP's tlog-proof.
+/// A proof that an entry is in a log, as a text that can be checked without the log. The format is
+/// C2SP's tlog-proof.
 public struct LogProof: Sendable, Equatable {
-    /// Whatever it takes to make the entry's bytes again. Nothing vouches for it but the proof,
-    /// once the entry is made of it.
+    /// The data from which the bytes of the entry can be made. The proof covers the entry, not this
+    /// data: trust it only after the entry made from it has passed the check.
     public var extra: [UInt8]
     public var inclusion: InclusionProof
     public var checkpoint: SignedCheckpoint
@@ -30,7 +31,7 @@ public struct LogProof: Sendable, Equatable {
         var extra: [UInt8] = []
         if let line = lines.first, line.hasPrefix("extra ") {
             guard let bytes = Base64.bytes(line.dropFirst(6)) else {
-                throw Malformed("the proof's extra data are not base64")
+                throw Malformed("the extra data of the proof is not base64")
             }
             extra = bytes
             lines.removeFirst()
@@ -38,14 +39,14 @@ public struct LogProof: Sendable, Equatable {
         guard let line = lines.popFirst(), line.hasPrefix("index "), let index = Int64(line.dropFirst(6)),
             (0..<TreeHead.largestSize).contains(index),
             "index \(index)" == line
-        else { throw Malformed("a proof says which entry it is of: index N") }
+        else { throw Malformed("a proof names its entry in a line: index N") }
         let hashes = try Self.hashes(&lines)
         self.init(
             extra: extra, inclusion: InclusionProof(index: index, hashes: hashes),
             checkpoint: try SignedCheckpoint(lines.joined(separator: "\n")))
     }
 
-    /// Several, one behind the other.
+    /// Reads several proofs, one after the other.
     /// - Throws: ``Malformed``
     public static func list(_ text: String) throws(Malformed) -> [LogProof] {
         guard text.hasPrefix(firstLine) else { throw Malformed("a proof begins with the line \(firstLine.dropLast())") }
@@ -57,13 +58,13 @@ public struct LogProof: Sendable, Equatable {
         return proofs
     }
 
-    /// The hashes up to an empty line, which is taken away too.
+    /// Takes the hashes up to an empty line, and that line, from `lines`.
     static func hashes(_ lines: inout ArraySlice<Substring>) throws(Malformed) -> [MerkleHash] {
         var hashes: [MerkleHash] = []
         while let line = lines.popFirst() {
             if line.isEmpty { return hashes }
             guard let hash = MerkleHash(base64: line), hashes.count < 63 else {
-                throw Malformed("up to 63 hashes in base64, one a line, and an empty line stand before the checkpoint")
+                throw Malformed("before the checkpoint come up to 63 hashes in base64, one a line, and an empty line")
             }
             hashes.append(hash)
         }

@@ -1,12 +1,12 @@
 import Foundation
 import Texts
 
-/// Standard base64 (RFC 4648, section 4), with padding and nothing else in between.
+/// Standard base64 (RFC 4648, section 4), with padding and without white space.
 enum Base64 {
     static func text(_ bytes: [UInt8]) -> String { Data(bytes).base64EncodedString() }
 
-    /// `nil` unless the text is what ``text(_:)`` makes of the bytes: there is one way to write
-    /// them.
+    /// `nil` unless the text is exactly what ``text(_:)`` returns for the bytes: only one spelling
+    /// is accepted.
     static func bytes(_ text: some StringProtocol) -> [UInt8]? {
         guard let data = Data(base64Encoded: String(text)) else { return nil }
         let bytes = Array(data)
@@ -15,7 +15,7 @@ enum Base64 {
 }
 
 extension MerkleHash {
-    /// As checkpoints and proofs have it.
+    /// The form in checkpoints and proofs.
     public var base64: String { Base64.text(bytes) }
 
     public init?(base64: some StringProtocol) {
@@ -25,10 +25,10 @@ extension MerkleHash {
 }
 
 extension MerkleHash {
-    /// 64 digits.
+    /// 64 hexadecimal digits, in lower case.
     public var hex: String { bytes.hexadecimal }
 
-    /// `nil` unless the text is what ``hex`` gives.
+    /// `nil` unless the text is exactly what ``hex`` returns.
     public init?(hex: String) {
         let digits = Array(hex.utf8)
         guard digits.count == 2 * Self.size else { return nil }

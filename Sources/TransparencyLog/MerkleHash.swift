@@ -2,19 +2,19 @@ import Crypto
 
 /// A SHA-256 hash in a Merkle tree, by the rules of RFC 6962, section 2.1.
 ///
-/// This file alone turns digests into values and back; nothing else touches their memory.
+/// Only this file accesses the memory of digests and hashes.
 public struct MerkleHash: Sendable, Hashable {
-    // The 32 bytes as they lie in memory.
+    // The 32 bytes, in their order in memory.
     private let words: (UInt64, UInt64, UInt64, UInt64)
 
     public static let size = 32
 
     private init(_ digest: SHA256.Digest) {
-        // A digest has 32 bytes, which are copied within the closure.
+        // A digest has 32 bytes. They are copied inside the closure.
         words = digest.withUnsafeBytes { $0.loadUnaligned(as: (UInt64, UInt64, UInt64, UInt64).self) }
     }
 
-    /// `nil` unless there are 32 of them.
+    /// `nil` unless there are 32 bytes.
     public init?(_ bytes: some Collection<UInt8>) {
         guard bytes.count == Self.size else { return nil }
         var words: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
@@ -26,30 +26,31 @@ public struct MerkleHash: Sendable, Hashable {
         a.words.0 == b.words.0 && a.words.1 == b.words.1 && a.words.2 == b.words.2 && a.words.3 == b.words.3
     }
 
-    /// The bytes of a hash are as good as random: some of them are enough.
+    /// The bytes of a hash are evenly distributed, so a quarter of them is enough for a hash table.
     public func hash(into hasher: inout Hasher) { hasher.combine(words.0) }
 
     public var bytes: [UInt8] { withUnsafeBytes(of: words) { Array($0) } }
 
-    /// Puts the 32 bytes behind what stands in `bytes`.
+    /// Appends the 32 bytes to `bytes`.
     public func append(to bytes: inout [UInt8]) { withUnsafeBytes(of: words) { bytes.append(contentsOf: $0) } }
 
-    // MARK: The rules
+    // MARK: Leaves and nodes
 
-    /// The tree without a leaf.
+    /// The root of the empty tree.
     public static let ofNothing = MerkleHash(SHA256.hash(data: [UInt8]()))
 
-    /// What a leaf's bytes begin with, and a node's.
+    /// The byte before the bytes of a leaf when it is hashed. It differs from that of nodes, so no
+    /// leaf can pass for a node.
     public static let leafPrefix: UInt8 = 0
     private static let nodePrefix: [UInt8] = [1]
 
     /// The hash of a leaf.
-    /// - Parameter prefixed: its bytes behind ``leafPrefix``.
+    /// - Parameter prefixed: ``leafPrefix`` and then the bytes of the leaf.
     public static func leaf(prefixed: [UInt8]) -> MerkleHash { plain(prefixed[...]) }
 
     public static func leaf(_ bytes: [UInt8]) -> MerkleHash { leaf(prefixed: [leafPrefix] + bytes) }
 
-    /// SHA-256 of bytes that are no part of a tree.
+    /// The plain SHA-256 of bytes, not of a leaf or node.
     public static func plain(_ bytes: ArraySlice<UInt8>) -> MerkleHash {
         var hasher = SHA256()
         bytes.withUnsafeBytes { hasher.update(bufferPointer: $0) }
@@ -59,15 +60,16 @@ public struct MerkleHash: Sendable, Hashable {
     public static func node(_ left: MerkleHash, _ right: MerkleHash) -> MerkleHash {
         var hasher = SHA256()
         nodePrefix.withUnsafeBytes { hasher.update(bufferPointer: $0) }
-        // Eight words without padding in between: both hashes, one behind the other.
+        // Both hashes are eight words without padding between them.
         withUnsafeBytes(of: (left.words, right.words)) { hasher.update(bufferPointer: $0) }
         return MerkleHash(hasher.finalize())
     }
 
-    /// What a full tile stands for one level up.
+    /// The hash that stands for a full tile one tile level up.
     public static func root(ofFullTile hashes: [MerkleHash]) -> MerkleHash { perfectRoot(hashes[...]) }
 
-    /// The root over leaves, or over subtrees of one height, of which there are a power of two.
+    /// The root over hashes of leaves, or of subtrees of the same height. Their number is a power
+    /// of two.
     static func perfectRoot(_ hashes: ArraySlice<MerkleHash>) -> MerkleHash {
         precondition(hashes.count.nonzeroBitCount == 1)
         var level = Array(hashes)
@@ -80,7 +82,7 @@ public struct MerkleHash: Sendable, Hashable {
 }
 
 extension MerkleHash {
-    /// Hashes one behind the other; `nil` where bytes are left.
+    /// Splits bytes into hashes; `nil` where the number of bytes is not a multiple of ``size``.
     public static func list(_ bytes: some RandomAccessCollection<UInt8>) -> [MerkleHash]? {
         guard bytes.count % size == 0 else { return nil }
         return (0..<bytes.count / size).compactMap { index in

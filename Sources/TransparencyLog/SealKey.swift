@@ -2,7 +2,7 @@ import Crypto
 import Foundation
 public import Texts
 
-/// The private key that signs a log's checkpoints. Ed25519.
+/// The private Ed25519 key that signs the checkpoints of a log.
 public struct SealKey: Sendable {
     public let name: ExactText
     private let seed: [UInt8]
@@ -10,15 +10,15 @@ public struct SealKey: Sendable {
 
     private init(name: ExactText, seed: [UInt8]) throws(Malformed) {
         guard let key = try? Curve25519.Signing.PrivateKey(rawRepresentation: seed) else {
-            throw Malformed("these are no 32 bytes of an Ed25519 key")
+            throw Malformed("these 32 bytes are not an Ed25519 private key")
         }
         self.name = name
         self.seed = seed
         verifier = VerifierKey(name: name, bytes: Array(key.publicKey.rawRepresentation))
     }
 
-    /// A fresh key.
-    /// - Throws: ``Malformed`` for a name that no key may have.
+    /// Makes a new key.
+    /// - Throws: ``Malformed`` for a name that a key cannot have.
     public init(name: ExactText) throws(Malformed) {
         guard VerifierKey.isName(name.text) else {
             throw Malformed("a key's name has no spaces and no +, and is not empty")
@@ -28,12 +28,13 @@ public struct SealKey: Sendable {
 
     private static let prefix = "PRIVATE+KEY+"
 
-    /// `PRIVATE+KEY+NAME+ID+KEY`, as other programs that sign notes keep their keys. A secret.
+    /// `PRIVATE+KEY+NAME+ID+KEY`, the form in which other programs that sign notes keep keys too.
+    /// A secret.
     public var secretText: String {
         "\(Self.prefix)\(name)+\(VerifierKey.hex(verifier.id))+\(Base64.text([VerifierKey.algorithm] + seed))"
     }
 
-    /// - Throws: ``Malformed``, which does not repeat what it was given.
+    /// - Throws: ``Malformed``. Its description has no part of the text.
     public init(secretText: String) throws(Malformed) {
         let text = secretText.trimmingCharacters(in: .whitespacesAndNewlines)
         let parts = text.dropFirst(Self.prefix.count).split(
@@ -48,7 +49,7 @@ public struct SealKey: Sendable {
         }
     }
 
-    /// A checkpoint: the head, signed.
+    /// Signs the head of the log, which makes a checkpoint.
     public func sign(_ head: TreeHead) throws -> SignedNote {
         precondition(head.origin == name)
         let key = try Curve25519.Signing.PrivateKey(rawRepresentation: seed)

@@ -1,6 +1,6 @@
 import Texts
 
-/// A log's head with the signatures of it.
+/// The head of a log with its signatures.
 public struct SignedCheckpoint: Sendable, Equatable {
     public let head: TreeHead
     public let note: SignedNote
@@ -18,7 +18,7 @@ public struct SignedCheckpoint: Sendable, Equatable {
 
     public var text: String { note.note }
 
-    /// Checks that it is of the log that the key is of, and signed by the key.
+    /// Checks that the key belongs to the log of this checkpoint, and has signed it.
     /// - Throws: ``NotSigned``
     public func verify(by key: VerifierKey) throws(NotSigned) {
         guard head.origin == key.name else {

@@ -1,7 +1,7 @@
 import Foundation
 public import Texts
 
-/// A text and signatures of it: C2SP's signed-note.
+/// A text with signatures. The format is C2SP's signed-note.
 public struct SignedNote: Sendable, Equatable {
     public struct Signature: Sendable, Equatable {
         public var name: ExactText
@@ -17,11 +17,11 @@ public struct SignedNote: Sendable, Equatable {
         var line: String { "— \(name) \(Base64.text(keyID.bigEndianBytes + bytes))\n" }
     }
 
-    /// What is signed: lines, each with its end.
+    /// The signed text. Each line of it ends with a line feed.
     public var text: ExactText
     public var signatures: [Signature]
 
-    /// No note of a log comes near it.
+    /// The most bytes of a note that is read. Notes of a log are far smaller.
     public static let mostBytes = 1 << 20
 
     public init(text: ExactText, signatures: [Signature]) {
@@ -38,7 +38,7 @@ public struct SignedNote: Sendable, Equatable {
         guard note.unicodeScalars.allSatisfy({ $0.value >= 0x20 || $0 == "\n" }) else {
             throw Malformed("a note has no control characters but line feeds")
         }
-        // The last empty line stands before the signatures.
+        // The signatures come after the last empty line.
         guard let gap = note.range(of: "\n\n", options: [.backwards, .literal]), note.hasSuffix("\n") else {
             throw Malformed("a note is a text, an empty line and signatures")
         }
@@ -53,13 +53,13 @@ public struct SignedNote: Sendable, Equatable {
         let parts = line.split(separator: " ", omittingEmptySubsequences: false)
         guard parts.count == 3, parts[0] == "—", VerifierKey.isName(parts[1]), let bytes = Base64.bytes(parts[2]),
             bytes.count > 4
-        else { throw Malformed("a line of signature is not: — NAME BASE64") }
+        else { throw Malformed("a signature line must be: — NAME BASE64") }
         return Signature(
             name: ExactText(parts[1]), keyID: UInt32(bigEndianBytes: bytes.prefix(4)), bytes: Array(bytes.dropFirst(4)))
     }
 
-    /// Whether one of these keys has signed. A signature that names one of them and is none refuses
-    /// the whole note.
+    /// Whether one of these keys has signed. A false signature in the name of one of them makes the
+    /// whole note unsigned; signatures of other keys are ignored.
     public func isSigned(byAnyOf keys: [VerifierKey]) -> Bool {
         var isSigned = false
         for signature in signatures {

@@ -1,12 +1,12 @@
-/// 256 consecutive hashes of a Merkle tree at one of the levels 0, 8, 16 …: the unit in which
-/// C2SP's tlog-tiles keeps and serves a tree.
+/// 256 consecutive hashes of a Merkle tree, at one of the heights 0, 8, 16 … above the leaves. This
+/// is the unit in which C2SP's tlog-tiles stores and serves a tree.
 public struct Tile: Sendable, Hashable, Comparable {
-    /// How many hashes a full tile has.
+    /// The number of hashes in a full tile.
     public static let width = 256
-    /// How many levels of the tree a tile spans.
+    /// The number of tree levels that a tile spans.
     public static let height = 8
 
-    /// 0 for hashes of leaves, 1 for those of full tiles of level 0, and so on.
+    /// 0 for hashes of leaves, 1 for hashes of full tiles of level 0, and so on.
     public var level: Int
     /// From 0, within the level.
     public var number: Int64
@@ -18,20 +18,19 @@ public struct Tile: Sendable, Hashable, Comparable {
 
     public static func < (a: Tile, b: Tile) -> Bool { (a.level, a.number) < (b.level, b.number) }
 
-    /// The highest level that a tree of ``TreeHead/largestSize`` leaves has.
+    /// The highest level of a tree of ``TreeHead/largestSize`` leaves.
     public static let highestLevel = 7
 
-    /// How many hashes of this tile there are in a tree of `size` leaves: 0 where there is no such
-    /// tile, 256 where it is full.
+    /// The number of hashes that this tile has in a tree of `size` leaves: 0 where the tree has no
+    /// such tile, 256 where it is full.
     public func width(inTreeOf size: Int64) -> Int {
-        // The first of its hashes may have a number that does not exist.
+        // The index of its first hash may be too large for an Int64.
         let (first, isBeyond) = number.multipliedReportingOverflow(by: Int64(Self.width))
         guard (0...Self.highestLevel).contains(level), !isBeyond, first >= 0, size >= 0 else { return 0 }
         return Int(min(Int64(Self.width), max(0, (size >> (Self.height * level)) - first)))
     }
 
-    /// The leaves below it, from 0, were it full and the tree as large as it takes: no further than
-    /// trees go.
+    /// The indices of the leaves below it when it is full, cut off at ``TreeHead/largestSize``.
     public var leaves: Range<Int64> {
         func leaf(_ number: Int64) -> Int64 {
             guard level < Self.highestLevel else { return number > 0 ? TreeHead.largestSize : 0 }
@@ -41,19 +40,19 @@ public struct Tile: Sendable, Hashable, Comparable {
         return leaf(number)..<leaf(number + 1)
     }
 
-    /// The first tiles one level down: each hash of it is one of theirs.
+    /// The first tiles below it, one level down. Each of them has its root as a hash in this tile.
     public func children(_ count: Int = Tile.width) -> [Tile] {
         (0..<Int64(count)).map { Tile(level: level - 1, number: number * Int64(Self.width) + $0) }
     }
 
-    /// Where its own hash stands, once it is full: in the tile one level up, and at which place.
+    /// The tile one level up that has the root of this tile, once it is full, and the index there.
     public var parent: (tile: Tile, place: Int) {
         let (number, place) = number.quotientAndRemainder(dividingBy: Int64(Self.width))
         return (Tile(level: level + 1, number: number), Int(place))
     }
 
-    /// The tiles at the right edge of a tree of `size` leaves that are not full, from level 0 on;
-    /// some of them are empty.
+    /// The tiles at the right edge of a tree of `size` leaves that are not full, from level 0 up.
+    /// Some of them may be empty.
     public static func edge(ofTreeOf size: Int64) -> [Tile] {
         var tiles: [Tile] = []
         while tiles.count <= highestLevel, size >> (height * tiles.count) > 0 {
@@ -63,13 +62,13 @@ public struct Tile: Sendable, Hashable, Comparable {
         return tiles
     }
 
-    // MARK: Addresses
+    // MARK: Paths
 
-    /// Such as `0/x001/x234/067.p/17`, behind `tile/`.
-    /// - Parameter width: how many hashes of it are meant.
+    /// The path of the tile after `tile/`, such as `0/x001/x234/067.p/17`.
+    /// - Parameter width: the number of hashes in the file.
     public func path(width: Int = Tile.width) -> String { "\(level)/\(Self.path(number: number, width: width))" }
 
-    /// The same without the level: what stands behind `tile/entries/` as well.
+    /// The path without the level, as it also comes after `tile/entries/`.
     public static func path(number: Int64, width: Int = Tile.width) -> String {
         var (rest, last) = number.quotientAndRemainder(dividingBy: 1000)
         var path = threeDigits(last)
@@ -84,8 +83,8 @@ public struct Tile: Sendable, Hashable, Comparable {
         String(repeating: "0", count: 3 - "\(number)".count) + "\(number)"
     }
 
-    /// What a path asks for: see ``path(number:width:)``. `nil` for anything that is not written
-    /// exactly so, and for what no tree has.
+    /// Reads a path that ``path(number:width:)`` has made.
+    /// - Returns: `nil` for any other spelling, and for a tile that no tree can have.
     public static func parse(_ segments: some Collection<Substring>) -> (number: Int64, width: Int)? {
         var parts = Array(segments)
         var width = Self.width
@@ -98,7 +97,7 @@ public struct Tile: Sendable, Hashable, Comparable {
         var number: Int64 = 0
         for part in parts {
             let digits = part.drop { $0 == "x" }
-            // A number alone would take a sign for a digit.
+            // Int64 alone would accept a sign as well.
             guard digits.utf8.count == 3, digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }),
                 let value = Int64(digits)
             else {
@@ -106,7 +105,7 @@ public struct Tile: Sendable, Hashable, Comparable {
             }
             number = number * 1000 + value
         }
-        // There is one way to write a number, and an end of them.
+        // Each number has one spelling, and there is a largest one.
         guard number <= TreeHead.largestSize / Int64(Self.width),
             path(number: number, width: width) == segments.joined(separator: "/")
         else { return nil }

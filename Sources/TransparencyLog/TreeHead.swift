@@ -1,15 +1,15 @@
 public import Texts
 
-/// The body of a checkpoint, C2SP's tlog-checkpoint: which log, how many leaves, and the root over
-/// them.
+/// The body of a checkpoint: the name of the log, the number of leaves and the root over them. The
+/// format is C2SP's tlog-checkpoint.
 public struct TreeHead: Sendable, Equatable {
-    /// The log's name, and that of the keys that sign for it.
+    /// The name of the log. The keys that sign for it have the same name.
     public var origin: ExactText
     public var size: Int64
     public var root: MerkleHash
 
-    /// The most leaves that a tree can have here, 2⁶² − 1: one more, and the sum of two sizes,
-    /// still exist.
+    /// The most leaves that a tree can have here, 2⁶² − 1. So one more than a size, and the sum of
+    /// two sizes, still fit an `Int64`.
     public static let largestSize: Int64 = (1 << 62) - 1
 
     public init(origin: ExactText, size: Int64, root: MerkleHash) {
@@ -21,7 +21,7 @@ public struct TreeHead: Sendable, Equatable {
     /// The text that is signed.
     public var text: String { "\(origin)\n\(size)\n\(root.base64)\n" }
 
-    /// Lines behind the third are allowed, and mean nothing here.
+    /// Further lines after the third are allowed and ignored.
     /// - Throws: ``Malformed``
     public init(_ text: some StringProtocol) throws(Malformed) {
         let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
@@ -35,13 +35,13 @@ public struct TreeHead: Sendable, Equatable {
             throw Malformed("the third line of a checkpoint is the root hash in base64")
         }
         guard size > 0 || root == .ofNothing else {
-            throw Malformed("a log without entries has one root only, and not this one")
+            throw Malformed("the log has no entries, but the root is not that of an empty log")
         }
         self.init(origin: ExactText(String(lines[0])), size: size, root: root)
     }
 }
 
-/// Why a text is no checkpoint, proof or key.
+/// Why a text is not a checkpoint, proof or key.
 public struct Malformed: Error, Sendable, Equatable, CustomStringConvertible {
     public let description: String
     public init(_ description: String) { self.description = description }

@@ -1,8 +1,8 @@
-/// A stretch of leaves as RFC 6962 cuts trees up: it begins where a subtree of its size may begin,
-/// and its hash is `MTH` of the leaves.
+/// A range of leaves, as RFC 6962 divides a tree. It begins where a subtree of its size can begin,
+/// and its hash is `MTH` of its leaves.
 ///
-/// Proofs are lists of the hashes of such stretches. Each is made of perfect subtrees, whose hashes
-/// are in tiles, or follow from them.
+/// A proof is a list of the hashes of such ranges. Each range consists of perfect subtrees, whose
+/// hashes are in tiles or follow from them.
 public struct TreeRange: Sendable, Hashable {
     public let leaves: Range<Int64>
 
@@ -11,10 +11,11 @@ public struct TreeRange: Sendable, Hashable {
         self.leaves = leaves
     }
 
-    /// A whole tree of `size` leaves, which has one at least.
+    /// A whole tree of `size` leaves, at least one.
     public init(treeOf size: Int64) { self.init(0..<size) }
 
-    /// The perfect subtrees, from the left: the one at `index` among those of `2^height` leaves.
+    /// The perfect subtrees from left to right. `index` counts the subtrees of `2^height` leaves in
+    /// the whole tree.
     private var subtrees: [(height: Int, index: Int64)] {
         var subtrees: [(height: Int, index: Int64)] = []
         var start = leaves.lowerBound
@@ -26,8 +27,8 @@ public struct TreeRange: Sendable, Hashable {
         return subtrees
     }
 
-    /// The hashes in a tile that a perfect subtree of this height is made of: one, or a power of
-    /// two of them.
+    /// The hashes in a tile from which the root of a perfect subtree follows: one hash, or a power
+    /// of two of them.
     private static func place(_ height: Int, _ index: Int64) -> (tile: Tile, hashes: Range<Int>) {
         let (level, above) = height.quotientAndRemainder(dividingBy: Tile.height)
         let first = index << above
@@ -35,11 +36,11 @@ public struct TreeRange: Sendable, Hashable {
         return (Tile(level: level, number: number), Int(place)..<Int(place) + 1 << above)
     }
 
-    /// The tiles that ``hash(_:)`` asks for.
+    /// The tiles that ``hash(_:)`` needs.
     public var tiles: Set<Tile> { Set(subtrees.map { Self.place($0.height, $0.index).tile }) }
 
-    /// Its hash.
-    /// - Parameter tiles: the hashes of a tile, as many as there are; `nil` where it is missing.
+    /// The hash of the range.
+    /// - Parameter tiles: returns the hashes of a tile, or `nil` where the tile is missing.
     /// - Returns: `nil` where a tile is missing, or has too few hashes.
     public func hash(_ tiles: (Tile) -> [MerkleHash]?) -> MerkleHash? {
         var hash: MerkleHash?
@@ -54,6 +55,6 @@ public struct TreeRange: Sendable, Hashable {
 }
 
 extension Int64 {
-    /// The largest power of two below it; it is 2 at least.
+    /// The largest power of two below this number, which is at least 2.
     var split: Int64 { 1 << (Int64.bitWidth - 1 - (self - 1).leadingZeroBitCount) }
 }

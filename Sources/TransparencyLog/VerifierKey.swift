@@ -2,8 +2,8 @@ import Crypto
 import Foundation
 public import Texts
 
-/// The public half of a log's key, and the log's name: what whoever checks must have from somebody
-/// they trust. Ed25519.
+/// The public half of a log's Ed25519 key, with the name of the log. Whoever checks proofs must get
+/// it from somebody they trust.
 public struct VerifierKey: Sendable, Equatable, CustomStringConvertible {
     public let name: ExactText
     public let id: UInt32
@@ -20,12 +20,12 @@ public struct VerifierKey: Sendable, Equatable, CustomStringConvertible {
         id = UInt32(bigEndianBytes: MerkleHash.plain(named[...]).bytes.prefix(4))
     }
 
-    /// `NAME+ID+KEY`, as it is passed on.
+    /// `NAME+ID+KEY`, the form in which the key is passed on.
     public var description: String {
         "\(name)+\(Self.hex(id))+\(Base64.text([Self.algorithm] + bytes))"
     }
 
-    /// From what ``description`` gives; space around it does not matter.
+    /// Reads what ``description`` returns. White space around it is ignored.
     /// - Throws: ``Malformed``
     public init(_ text: String) throws(Malformed) {
         let text = text.trimmingCharacters(in: .whitespacesAndNewlines)
@@ -45,7 +45,7 @@ public struct VerifierKey: Sendable, Equatable, CustomStringConvertible {
         return key.isValidSignature(signature, for: Array(text.utf8))
     }
 
-    /// Whether a key, and a log, may be called so.
+    /// Whether this can be the name of a key, and of a log.
     public static func isName(_ text: some StringProtocol) -> Bool {
         !text.isEmpty && text.unicodeScalars.allSatisfy { !$0.properties.isWhitespace && $0.value >= 0x20 && $0 != "+" }
     }

@@ -1,56 +1,59 @@
-/// A log that can be asked what it has sealed: a ledger's tables, or its service.
+/// A sealed log that can be asked for checkpoints: the tables of a ledger, or its HTTP service.
 public protocol SealedLog: Sendable {
     /// The last checkpoint; `nil` while nothing is sealed.
     func checkpoint() async throws -> SignedCheckpoint?
-    /// The last checkpoint, with the proof that it continues the one of `size` entries.
-    /// - Parameter size: no more than the last checkpoint's.
+    /// The last checkpoint, with the proof that it continues the checkpoint of `size` entries.
+    /// - Parameter size: at most that of the last checkpoint.
     func update(from size: Int64) async throws -> CheckpointUpdate
 }
 
-/// Where a witness keeps what it has seen: outside the log, or it would be worth nothing.
+/// Where a witness keeps the last checkpoint that it has seen. It must be outside the log: whoever
+/// can rewrite the log must not be able to rewrite this.
 public protocol WitnessMemory: Sendable {
-    /// `nil` where nothing was ever seen.
+    /// `nil` where no checkpoint was ever saved.
     func load() async throws -> SignedCheckpoint?
     func save(_ checkpoint: SignedCheckpoint) async throws
 }
 
-/// Remembers the last checkpoint that it has seen of a log, and lets no later one pass that does
-/// not continue it: so nobody, not even who has the log's key, can change what this witness has
-/// seen, or take it back.
+/// Remembers the last checkpoint it has seen of a log, and accepts a later one only with the proof
+/// that it continues that one. So nobody, not even the owner of the key, can change or remove
+/// entries that this witness has seen without being found out.
 ///
-/// It remembers twice: in its memory, which outlives it, and in itself, for as long as it looks. A
-/// memory that has lost what it was given, or gives something older, cannot make it forget; it is
-/// given it again.
+/// It remembers the checkpoint twice: in its memory, which outlives it, and in itself while it
+/// runs. If the memory has lost the checkpoint, or returns an older one, the witness still knows it
+/// and saves it again.
 public actor Witness {
     private let key: VerifierKey?
     private let memory: any WitnessMemory
-    /// The last checkpoint that this witness has let pass.
+    /// The last checkpoint that this witness has accepted.
     private var seen: SignedCheckpoint?
 
     /// - Parameters:
-    ///   - key: who must have signed; `nil` takes the log's word for it, and still knows its
-    ///     history again.
+    ///   - key: the key that must have signed. With `nil` no signature is checked, and the witness
+    ///     only sees whether the history continues.
     ///   - memory: where the witness keeps the last checkpoint it has seen.
     public init(key: VerifierKey?, memory: any WitnessMemory) {
         self.key = key
         self.memory = memory
     }
 
-    /// Asks the log what it has sealed, and remembers it.
+    /// Asks the log for its last checkpoint, checks that it continues the one remembered, and
+    /// remembers it.
     /// - Returns: the last checkpoint; `nil` while nothing is sealed.
-    /// - Throws: ``HistoryRewritten``, ``SignedCheckpoint/NotSigned``, what the memory throws, and
-    ///   the log. What was remembered stays then.
+    /// - Throws: ``HistoryRewritten``, ``SignedCheckpoint/NotSigned``, and whatever the memory and
+    ///   the log throw. The witness then keeps the checkpoint it had.
     @discardableResult
     public func look(at log: some SealedLog) async throws -> SignedCheckpoint? {
         let kept = try await memory.load()
-        // What is not signed was not kept by us: it says nothing about the log. That of another log
-        // is told as such below.
+        // A checkpoint in memory that the key has not signed is not from us, so it says nothing
+        // about the log. One of another log gets its own error below.
         if let key, let kept, kept.head.origin == key.name { try kept.verify(by: key) }
         var remembered = [kept, seen].compactMap(\.self)
         if remembered.count == 2, kept?.head == seen?.head { remembered.removeLast() }
         guard let shown = try await log.checkpoint() else {
             if let old = remembered.first?.head {
-                throw HistoryRewritten("nothing is sealed, and \(old.size) events of \(old.origin) were")
+                throw HistoryRewritten(
+                    "nothing is sealed now, but \(old.size) events of \(old.origin) were sealed before")
             }
             return nil
         }
@@ -62,18 +65,19 @@ public actor Witness {
         return latest
     }
 
-    /// The last checkpoint of a log, which continues an older one.
+    /// The last checkpoint of a log, after the check that it continues an older one.
     private static func latest(
         of log: some SealedLog, showing shown: SignedCheckpoint, continuing old: TreeHead
     ) async throws -> SignedCheckpoint {
         let head = shown.head
         guard head.origin == old.origin else {
             throw HistoryRewritten(
-                "this is the log \(head.origin), and \(old.origin) was seen: another ledger, or another epoch of it")
+                "this is the log \(head.origin), but \(old.origin) was seen before: another ledger, or another epoch")
         }
         guard head.size >= old.size else {
             throw HistoryRewritten(
-                "\(head.size) events are sealed, and \(old.size) were: the end was cut off, or this is an older backup")
+                "\(head.size) events are sealed, but \(old.size) were before: "
+                    + "the end was cut off, or this is an older backup")
         }
         let latest = head.size == old.size ? shown : try await log.update(from: old.size).checked(after: old)
         guard latest.head.origin == old.origin, latest.head.size > old.size || latest.head.root == old.root else {
@@ -90,7 +94,7 @@ extension CheckpointUpdate {
     }
 }
 
-/// The history that a witness has seen is not the one that the log has now.
+/// The log does not continue the history that a witness has seen.
 public struct HistoryRewritten: Error, Sendable, Equatable, CustomStringConvertible {
     public let description: String
 
@@ -98,6 +102,6 @@ public struct HistoryRewritten: Error, Sendable, Equatable, CustomStringConverti
 
     static func otherRoot(_ old: TreeHead) -> HistoryRewritten {
         HistoryRewritten(
-            "the first \(old.size) events are not those that were seen: the history of \(old.origin) was rewritten")
+            "the first \(old.size) events are not those seen before: the history of \(old.origin) was rewritten")
     }
 }

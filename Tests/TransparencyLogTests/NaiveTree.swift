@@ -1,6 +1,7 @@
 @testable import TransparencyLog
 
-/// RFC 6962, section 2.1, word for word: slow, and nothing in common with what is tested.
+/// RFC 6962, section 2.1, word for word. It is slow, and shares no code with what is tested but the
+/// hashes.
 struct NaiveTree {
     let leaves: [MerkleHash]
 
@@ -40,7 +41,7 @@ struct NaiveTree {
     }
 }
 
-/// A tree as the ledger keeps it: full tiles and an edge.
+/// A tree as the ledger stores it: full tiles and an edge.
 struct TiledTree {
     var edge = CompactRange()
     var tiles: [Tile: [MerkleHash]] = [:]

@@ -4,7 +4,7 @@ import Texts
 @testable import TransparencyLog
 
 struct NoteTests {
-    /// The example of C2SP's signed-note.
+    /// The example in C2SP's signed-note.
     private static let key = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k"
     private static let note = """
         This is an example message.
@@ -24,8 +24,8 @@ struct NoteTests {
         #expect(!note.isSigned(byAnyOf: []))
     }
 
-    /// A signature by a stranger is passed over; a false one in the name of a key that is known is
-    /// not.
+    /// A signature by an unknown key is ignored. A false signature in the name of a known key makes
+    /// the note invalid.
     @Test func severalSignatures() throws {
         let (own, stranger) = (try SealKey(name: "ledger/a"), try SealKey(name: "ledger/b"))
         let head = TreeHead(origin: "ledger/a", size: 0, root: .ofNothing)

@@ -23,8 +23,10 @@ struct ProofTextTests {
         }
     }
 
-    /// The example of C2SP's tlog-proof, with hashes and a signature that are whole.
+    /// The example in C2SP's tlog-proof, with complete hashes and a complete signature.
     @Test func knownText() throws {
+        let signature =
+            "Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONncAlTgK7Ztg1ERYNZXsYjOBH3mFXmRKuwHjG1Yu72IneyaQM="
         let text = """
             c2sp.org/tlog-proof@v1
             extra YWdl
@@ -36,7 +38,7 @@ struct ProofTextTests {
             109482
             sFodV/vSp5O8n9a8QpW6PRY97tfOSW5bsc2Xl/EQi08=
 
-            — example.com/fancylog Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONncAlTgK7Ztg1ERYNZXsYjOBH3mFXmRKuwHjG1Yu72IneyaQM=
+            — example.com/fancylog \(signature)
 
             """
         let proof = try LogProof(text)

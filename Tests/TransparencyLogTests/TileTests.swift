@@ -3,7 +3,7 @@ import Testing
 @testable import TransparencyLog
 
 struct TileTests {
-    /// The examples of C2SP's tlog-tiles.
+    /// The examples in C2SP's tlog-tiles.
     @Test func widths() {
         func widths(_ size: Int64) -> [[Int]] {
             (0...3).map { level in
@@ -21,9 +21,8 @@ struct TileTests {
         #expect(Tile.edge(ofTreeOf: 70_000).map(\.number) == [273, 1, 0])
     }
 
-    /// What a path can name is a tile of some tree, and no number is too large for what is asked of
-    /// it.
-    @Test func theEndsOfNumbers() {
+    /// A path names only tiles that a tree can have, and no tile number overflows.
+    @Test func extremeTileNumbers() {
         for path in [
             "x999/x999/x999/x999/x999/999", "x999/x999/x999/x999/x999/x999/999", "x018/x014/x398/x509/x481/984",
             "x009/x223/x372/x036/x854/775/807",
@@ -43,8 +42,8 @@ struct TileTests {
         }
     }
 
-    /// Sizes come from notes that anybody may have written.
-    @Test func theEndsOfSizes() throws {
+    /// Sizes come from notes that anybody may have written, so none may overflow.
+    @Test func extremeSizes() throws {
         let root = MerkleHash.leaf([1]).base64
         for size in ["4611686018427387904", "9223372036854775807", "9223372036854775808", "-1", "+1", "01"] {
             #expect(throws: Malformed.self, "\(size)") { try TreeHead("log\n\(size)\n\(root)\n") }

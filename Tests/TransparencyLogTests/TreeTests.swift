@@ -4,7 +4,7 @@ import Testing
 @testable import TransparencyLog
 
 struct TreeTests {
-    /// The vectors of Certificate Transparency's own tests.
+    /// The test vectors of Certificate Transparency.
     @Test func knownRoots() {
         let leaves: [[UInt8]] = [
             [], [0x00], [0x10], [0x20, 0x21], [0x30, 0x31], [0x40, 0x41, 0x42, 0x43], Array(0x50...0x57),
@@ -29,8 +29,8 @@ struct TreeTests {
         }
     }
 
-    /// All sizes to 300, and every leaf of each: the edge's root and the proofs are those of the
-    /// definition, and hold.
+    /// At all sizes up to 300, the root of the edge and the proofs are those of the definition, and
+    /// the proofs hold.
     @Test func inclusion() throws {
         let naive = NaiveTree(leaves: 300)
         var tree = TiledTree()
@@ -65,7 +65,7 @@ struct TreeTests {
         }
     }
 
-    /// What was altered, cut or lengthened proves nothing.
+    /// A proof that was altered, cut or extended does not hold.
     @Test func brokenProofs() throws {
         let naive = NaiveTree(leaves: 200)
         var tree = TiledTree()
@@ -86,8 +86,8 @@ struct TreeTests {
             elsewhere.index = Int64((index + 1) % 200)
             #expect(elsewhere.root(of: naive.leaves[index], size: 200) != root)
             #expect(proof.root(of: other, size: 200) != root)
-            // The size is not what a root commits to: trees of nearly the same size have proofs of
-            // one shape. It is signed beside it.
+            // A root does not cover the size: trees of nearly the same size have proofs of the same
+            // shape. That is why a checkpoint has the size as well as the root.
             for size in [Int64(-1), 0, 1, 127, 300, .max] {
                 #expect(proof.root(of: naive.leaves[index], size: size) != root)
             }
@@ -112,9 +112,9 @@ struct TreeTests {
         #expect(!ConsistencyProof(hashes: []).holds(old: 77, oldRoot: oldRoot, new: 200, newRoot: root))
     }
 
-    /// An edge that was put down and taken up again goes on to the same tree, at every size around
-    /// where tiles fill.
-    @Test func takenUpAgain() throws {
+    /// An edge that is read from its bytes goes on to the same tree, at all sizes around those at
+    /// which tiles become full.
+    @Test func edgeFromBytes() throws {
         var (edge, tree) = (CompactRange(), TiledTree())
         for number in 0..<66_000 {
             let leaf = MerkleHash.leaf([UInt8(truncatingIfNeeded: number), UInt8(truncatingIfNeeded: number >> 8)])

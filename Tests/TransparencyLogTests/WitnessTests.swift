@@ -3,9 +3,9 @@ import Texts
 
 @testable import TransparencyLog
 
-/// A witness and logs that mean no good.
+/// A witness, and logs that rewrite their history.
 struct WitnessTests {
-    /// A log that shows what it is told to.
+    /// A log that shows a given tree.
     private struct Shown: SealedLog {
         var tree: TiledTree
         var key: SealKey
@@ -21,7 +21,7 @@ struct WitnessTests {
             )
         }
 
-        /// With leaves from `first` on that others do not have.
+        /// - Parameter first: from this leaf on, the leaves differ from those of other logs.
         init(_ size: Int, key: SealKey, otherFrom first: Int? = nil) {
             (tree, self.key) = (TiledTree(), key)
             for number in 0..<size {
@@ -50,12 +50,12 @@ struct WitnessTests {
             #expect(try await witness.look(at: Shown(size, key: key))?.head.size == Int64(size))
             #expect(await memory.checkpoint?.head.size == Int64(size))
         }
-        // Another witness goes on with the same memory.
+        // Another witness continues with the same memory.
         #expect(try await Witness(key: nil, memory: memory).look(at: Shown(701, key: key))?.head.size == 701)
     }
 
-    /// Rewritten before what was seen, at it, cut off, begun anew, emptied: told, and what was seen
-    /// is kept.
+    /// A log that was rewritten, cut off, replaced or emptied is found out, and the witness keeps
+    /// the checkpoint it has seen.
     @Test func rewritten() async throws {
         let memory = Memory()
         let witness = Witness(key: nil, memory: memory)
@@ -71,12 +71,12 @@ struct WitnessTests {
             #expect(error?.description.contains(message) == true, "\(String(describing: error))")
             #expect(await memory.checkpoint?.head.size == 300)
         }
-        // What comes behind what was seen is free.
+        // What comes after the checkpoint may be anything.
         #expect(try await witness.look(at: Shown(400, key: key, otherFrom: 300))?.head.size == 400)
     }
 
-    /// A place that has lost what was put there, or has something older, takes nothing from the
-    /// witness that goes on looking.
+    /// A memory that has lost the checkpoint, or returns an older one, does not make a running
+    /// witness forget it.
     @Test func aMemoryThatForgets() async throws {
         let memory = Memory()
         let witness = Witness(key: nil, memory: memory)
@@ -92,11 +92,11 @@ struct WitnessTests {
             await #expect(throws: HistoryRewritten.self) { try await witness.look(at: Shown(200, key: key)) }
             await #expect(throws: HistoryRewritten.self) { try await witness.look(at: Shown(0, key: key)) }
             #expect(await memory.checkpoint?.head.size == lost?.head.size)
-            // The place gets it again.
+            // The checkpoint is saved again.
             try await witness.look(at: Shown(300, key: key))
             #expect(await memory.checkpoint?.head.size == 300)
         }
-        // What somebody else has put there since counts as well.
+        // A checkpoint that another witness has saved meanwhile counts as well.
         try await Witness(key: nil, memory: memory).look(at: Shown(500, key: key))
         await #expect(throws: HistoryRewritten.self) { try await witness.look(at: Shown(400, key: key)) }
         #expect(try await witness.look(at: Shown(600, key: key))?.head.size == 600)
