@@ -10,7 +10,8 @@ struct LeafComparisonTests {
 
     private static func leaf(_ number: Int) -> MerkleHash { .leaf(Array("\(number)".utf8)) }
 
-    /// Positions from 1; what is sealed, and what the table has, as numbers.
+    /// Leaves are numbers here. Positions count from 1.
+    /// - Parameter behind: the events after the end of the seal.
     private static func differences(
         sealed: [Int], table: [Position: Int], behind: [Position: Int] = [:], limit: Int = 1000
     ) -> [Difference] {
@@ -74,7 +75,7 @@ struct LeafComparisonTests {
             Self.differences(sealed: sealed, table: Self.table(Array(sealed.dropLast()))) == [Self.one(.removed, 100)])
     }
 
-    /// The last of the seal has moved behind its end.
+    /// The last sealed event has moved to a position after the end of the seal.
     @Test func addedAndRenumbered() {
         for position in [1, 42, 100] {
             var numbers = sealed
@@ -88,7 +89,7 @@ struct LeafComparisonTests {
         }
     }
 
-    /// What is altered behind one that is removed is still seen as altered.
+    /// An event after a removed one is recognised as altered.
     @Test func alteredBehindRemoved() {
         var numbers = sealed
         numbers.remove(at: 9)
@@ -100,8 +101,8 @@ struct LeafComparisonTests {
             ])
     }
 
-    /// Memory is bounded: beyond the limit what was moved is told as altered, and nothing is
-    /// overlooked.
+    /// Memory is bounded. Beyond the limit, moved events are reported as altered, but every one is
+    /// reported.
     @Test func bounded() {
         let reversed = Array(sealed.reversed())
         let found = Self.differences(sealed: sealed, table: Self.table(reversed), limit: 10)
@@ -113,8 +114,7 @@ struct LeafComparisonTests {
         #expect(comparison.finish().count == 5)
     }
 
-    /// Whatever is done to a table, it is found, and nothing else: checked against the tables
-    /// themselves.
+    /// Random changes: everything that was changed is reported, and nothing else.
     @Test func anything() {
         let seed = UInt64.random(in: 0...UInt64.max)
         print("seed \(seed)")
@@ -142,7 +142,7 @@ struct LeafComparisonTests {
             var named = Set<Position>()
             for difference in found {
                 for position in difference.positions {
-                    // Nothing is named that is as it was sealed.
+                    // No event is reported that is as it was sealed.
                     if difference.kind == .removed {
                         #expect(!table.values.contains(Int(position)) && !behind.contains(Int(position)))
                     } else if position <= 60 {
@@ -154,7 +154,8 @@ struct LeafComparisonTests {
                 }
             }
             for position in 1...Position(60) where table[position] != Int(position) {
-                // A gap is told as one that was removed, or moved away, or by those that follow.
+                // A gap is reported as a removed event, or by the move of this event or of later
+                // ones.
                 #expect(named.contains(position) || table[position] == nil)
             }
         }

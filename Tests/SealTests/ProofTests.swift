@@ -3,15 +3,14 @@ import Foundation
 import LedgerCore
 import LedgerTesting
 import Postgres
-import PrivateFiles
 import Testing
 import TransparencyLog
 
 @testable import Seal
 
 struct ProofTests {
-    /// Every event of a ledger is proved, read back from its text and checked; and no part of a
-    /// proof can be another.
+    /// A proof of each event can be read from its text and checked, and no part of it can be
+    /// changed.
     @Test func everyEvent() async throws {
         try await SealedLedger.with { sealed in
             try await sealed.fill(530)
@@ -26,7 +25,7 @@ struct ProofTests {
                 try again.check(by: sealed.key.verifier)
                 let byID = try await seal.proof(of: #require(EventReference(proof.event.eventID)))
                 #expect(byID == proof)
-                // Hashes do in place of the texts.
+                // A proof holds with hashes instead of the texts, too.
                 let withheld = try #require(try await seal.proof(of: .position(Position(position)), isWithheld: true))
                 #expect(withheld.event.data == nil && withheld.event.metadata == nil)
                 try withheld.check(by: sealed.key.verifier)
@@ -52,8 +51,8 @@ struct ProofTests {
         }
     }
 
-    /// What another reader would take from the text instead, or believe beside it, is not in a
-    /// proof.
+    /// JSON that another reader could understand in a different way is refused, and so is anything
+    /// that the seal does not cover.
     @Test func nothingBesideTheEvent() async throws {
         try await SealedLedger.with { sealed in
             try await sealed.fill(3)
@@ -74,71 +73,8 @@ struct ProofTests {
         }
     }
 
-    /// A link that somebody has put where a tile belongs leads nowhere.
-    @Test func noLinkIsFollowedBelowADirectoryOfTiles() async throws {
-        try await SealedLedger.with { sealed in
-            let tiles = sealed.directory.appending(path: "tiles").path
-            let victim = sealed.directory.appending(path: "victim").path
-            for directory in [tiles, victim] {
-                try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
-            }
-            #expect(symlink(victim, tiles + "/tile") == 0)
-            try await sealed.fill(3)
-            _ = try await sealed.sealer().sealUntilHead()
-            let seal = SealProofs(sealed.ledger.store)
-            let failure = await #expect(throws: FileFailure.self) {
-                try await seal.write(to: TileDirectory(path: tiles))
-            }
-            #expect(failure?.description.contains("tile is a symbolic link") == true)
-            #expect(try FileManager.default.contentsOfDirectory(atPath: victim).isEmpty)
-            // A link in the place of a file is replaced, and what it leads to stays.
-            #expect(unlink(tiles + "/tile") == 0 && symlink(victim + "/none", tiles + "/checkpoint") == 0)
-            _ = try await seal.write(to: TileDirectory(path: tiles))
-            #expect(try FileManager.default.contentsOfDirectory(atPath: victim).isEmpty)
-            #expect(try TileDirectory(path: tiles).checkpoint().head.size == 3)
-        }
-    }
-
-    /// A directory of tiles is a witness too: what it has is not given up for another history.
-    @Test func tilesOfAnotherLogAreLeftAsTheyAre() async throws {
-        try await SealedLedger.with { sealed in
-            let directory = TileDirectory(path: sealed.directory.appending(path: "tiles").path)
-            try await sealed.fill(5)
-            _ = try await sealed.sealer().sealUntilHead()
-            let kept = try #require(try await SealProofs(sealed.ledger.store).write(to: directory))
-            try await SealedLedger.with { other in
-                try await other.fill(7)
-                _ = try await other.sealer().sealUntilHead()
-                await #expect(throws: HistoryRewritten.self) {
-                    try await SealProofs(other.ledger.store).write(to: directory)
-                }
-            }
-            #expect(try directory.checkpoint() == kept)
-        }
-    }
-
-    /// Tiles that were left without their checkpoint are not taken for those of another log.
-    @Test func tilesWithoutACheckpointAreWrittenAnew() async throws {
-        try await SealedLedger.with { sealed in
-            let directory = TileDirectory(path: sealed.directory.appending(path: "tiles").path)
-            try await SealedLedger.with { other in
-                try await other.fill(300)
-                _ = try await other.sealer().sealUntilHead()
-                _ = try await SealProofs(other.ledger.store).write(to: directory)
-            }
-            try FileManager.default.removeItem(atPath: directory.path + "/checkpoint")
-            try await sealed.fill(260)
-            _ = try await sealed.sealer().sealUntilHead()
-            let seal = SealProofs(sealed.ledger.store)
-            _ = try await seal.write(to: directory)
-            let tile = Tile(level: 0, number: 0)
-            let written = try Data(contentsOf: URL(filePath: directory.path + "/tile/" + tile.path()))
-            #expect(try await Array(written) == seal.tile(tile, width: Tile.width))
-        }
-    }
-
-    /// What is no plain file has no end, perhaps, and is not read as a checkpoint.
-    @Test func aCheckpointIsInAPlainFile() async throws {
+    /// A pipe or a device may never end, so no checkpoint is read from it.
+    @Test func aCheckpointIsInARegularFile() async throws {
         try await SealedLedger.with { sealed in
             let pipe = sealed.directory.appending(path: "pipe").path
             #expect(mkfifo(pipe, 0o600) == 0)
@@ -148,7 +84,7 @@ struct ProofTests {
         }
     }
 
-    /// A checkpoint that nobody has signed is not taken for one that was kept.
+    /// A checkpoint in memory that the key has not signed is refused.
     @Test func aForgedMemoryIsNoHistory() async throws {
         try await SealedLedger.with { sealed in
             try await sealed.fill(5)
@@ -183,8 +119,7 @@ struct ProofTests {
         }
     }
 
-    /// What was touched cannot be proved: it is said, and nothing is given out that looks like a
-    /// proof.
+    /// There is no proof of an event that was altered: proving it fails with an error.
     @Test func touched() async throws {
         try await SealedLedger.with { sealed in
             try await sealed.fill(30)
@@ -198,7 +133,7 @@ struct ProofTests {
         }
     }
 
-    /// Between any two checkpoints that ever were.
+    /// Consistency is proved between the last checkpoint and each one before it.
     @Test func consistency() async throws {
         try await SealedLedger.with { sealed in
             for number in 0..<12 {
@@ -220,7 +155,7 @@ struct ProofTests {
         }
     }
 
-    /// A job's proofs are its whole life, or up to where it is; nothing can be left out of them.
+    /// The proofs of a job are its whole history, or its history so far. No event can be left out.
     @Test func jobs() async throws {
         try await SealedLedger.with { sealed in
             try await sealed.fill(45)
@@ -249,8 +184,8 @@ struct ProofTests {
         }
     }
 
-    /// A life that is spliced of two jobs' events is of neither, however alike their ids look.
-    @Test func splicedLife() async throws {
+    /// Events of two jobs are the history of neither, however similar the job ids look.
+    @Test func splicedHistory() async throws {
         try await SealedLedger.with { sealed in
             for job in TwoSpellings.both { try await sealed.ledger.queue(job) }
             for job in TwoSpellings.both { try await sealed.ledger.progress(job, 1) }
@@ -259,21 +194,23 @@ struct ProofTests {
             }
             _ = try await sealed.sealer().sealUntilHead()
             let seal = SealProofs(sealed.ledger.store)
-            var lives: [[EventProof]] = []
+            var histories: [[EventProof]] = []
             for job in TwoSpellings.both {
-                let life = try EventProof.list(try await seal.proofs(ofJob: job).map(\.text).joined())
-                for proof in life { try proof.check(by: sealed.key.verifier) }
-                #expect(try JobProof.extent(life) == (job, .whole))
-                lives.append(life)
+                let history = try EventProof.list(try await seal.proofs(ofJob: job).map(\.text).joined())
+                for proof in history { try proof.check(by: sealed.key.verifier) }
+                #expect(try JobProof.extent(history) == (job, .whole))
+                histories.append(history)
             }
-            for spliced in [[lives[0][0], lives[1][1], lives[0][2]], [lives[0][0], lives[0][1], lives[1][2]]] {
+            for spliced in [
+                [histories[0][0], histories[1][1], histories[0][2]],
+                [histories[0][0], histories[0][1], histories[1][2]],
+            ] {
                 #expect(throws: EventProof.NotProved.self) { try JobProof.extent(spliced) }
             }
         }
     }
 
-    /// A job with more data than is proved at once is refused, and proved with hashes in their
-    /// place.
+    /// A job with too much data is refused, and can be proved with hashes instead of the data.
     @Test func muchData() async throws {
         try await SealedLedger.with { sealed in
             let store = sealed.ledger.store
@@ -292,35 +229,8 @@ struct ProofTests {
         }
     }
 
-    /// Tiles in a directory are those of the tree at every size, and what is there already stays.
-    @Test func directory() async throws {
-        try await SealedLedger.with { sealed in
-            let directory = TileDirectory(path: sealed.directory.appending(path: "tiles").path)
-            let seal = SealProofs(sealed.ledger.store)
-            #expect(try await seal.write(to: directory) == nil)
-            for (number, count) in [3, 252, 1, 300, 700].enumerated() {
-                try await sealed.fill(count, from: number * 1000)
-                _ = try await sealed.sealer().sealUntilHead()
-                let checkpoint = try #require(try await seal.write(to: directory))
-                #expect(try directory.checkpoint() == checkpoint)
-                #expect(try await directory.edge(at: checkpoint.head.size)?.root == checkpoint.head.root)
-                let answer = try await SealVerification(
-                    sealed.ledger.store, key: sealed.key.verifier, directory: directory
-                ).run()
-                #expect(answer.isClean && answer.position == checkpoint.head.size)
-            }
-            // The ledger's own seal gone and the events altered: the directory knows.
-            try await sealed.tamper(
-                "UPDATE events SET total = 7 WHERE position = 300; DELETE FROM seal_tiles; DELETE FROM seal_checkpoints; DELETE FROM seal"
-            )
-            let answer = try await SealVerification(sealed.ledger.store, key: sealed.key.verifier, directory: directory)
-                .run()
-            #expect(answer.findings.map(\.brief) == ["altered 300"])
-        }
-    }
-
-    /// An anchor, which is a witness with a file, keeps what it has seen when the ledger is
-    /// restored from an older backup.
+    /// An anchor is a witness with a file. It keeps the checkpoint when the ledger is restored from
+    /// an older backup.
     @Test func anchor() async throws {
         try await SealedLedger.with { sealed in
             let file = CheckpointFile(path: sealed.directory.appending(path: "anchor").path)
@@ -337,11 +247,12 @@ struct ProofTests {
             #expect(try await witness.look(at: seal)?.head.size == 130)
             try await sealed.tamper(
                 """
-                DELETE FROM events WHERE position > 100; DELETE FROM seal_checkpoints WHERE size > 100;
+                DELETE FROM events WHERE position > 100;
+                DELETE FROM seal_checkpoints WHERE size > 100;
                 UPDATE seal SET size = 100, edge = (SELECT edge FROM old_seal)
                 """)
             let error = await #expect(throws: HistoryRewritten.self) { try await witness.look(at: seal) }
-            #expect(error?.description.contains("100 events are sealed, and 130 were") == true)
+            #expect(error?.description.contains("100 events are sealed, but 130 were before") == true)
             #expect(try file.load()?.head.size == 130)
             try Data("nonsense".utf8).write(to: URL(fileURLWithPath: file.path))
             await #expect(throws: CheckpointFile.Failure.self) { try await witness.look(at: seal) }

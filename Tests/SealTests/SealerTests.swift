@@ -9,8 +9,8 @@ import TransparencyLog
 @testable import Seal
 
 @Suite struct SealerTests {
-    /// Everything that is appended is sealed, in windows of any size, and every checkpoint has the
-    /// root of the leaves that docs/audit.md describes.
+    /// A sealer seals every event, whatever the window. Each checkpoint has the root over the
+    /// leaves that docs/audit.md describes.
     @Test(arguments: [1, 7, 256, 65_536])
     func sealsTheLog(window: Int) async throws {
         try await SealedLedger.with { sealed in
@@ -35,8 +35,8 @@ import TransparencyLog
         }
     }
 
-    /// While events come from several appenders, sealers come and go, two at a time: what is sealed
-    /// at the end is what they left.
+    /// Sealers start and stop, two at a time, while events come from several appenders. The seal is
+    /// complete and right in the end.
     @Test func sealersComeAndGo() async throws {
         try await SealedLedger.with { sealed in
             try await withThrowingTaskGroup(of: Void.self) { group in
@@ -46,7 +46,7 @@ import TransparencyLog
                     for _ in 0..<8 {
                         let sealers = (0..<2).map { _ in Task { await sealed.sealer(window: 100).run() } }
                         let size = try await sealed.state().size
-                        // Until the other two have done something, or the log has ended.
+                        // Until these two have sealed something, or everything is sealed.
                         _ = try await eventually("they seal") {
                             let now = try await sealed.state().size
                             return now > size || now == 1600 ? true : nil
@@ -67,14 +67,15 @@ import TransparencyLog
         }
     }
 
-    /// The key is changed, and changed back, and changed again, while nothing is appended: the last
-    /// checkpoint is always of the key in use.
+    /// The key is changed back and forth while nothing is appended: the last checkpoint is always
+    /// signed by the key in use.
     @Test func keysComeBack() async throws {
         try await SealedLedger.with { sealed in
             try await sealed.fill(10)
             let other = try SealKey(name: sealed.key.name)
             for key in [sealed.key, other, sealed.key, other, sealed.key] {
-                // A clock that goes back in between changes nothing: what was sealed last is last.
+                // A clock that is set back meanwhile changes nothing: the last checkpoint stays
+                // last.
                 try await sealed.tamper("UPDATE seal_checkpoints SET sealed_at = sealed_at + interval '1 hour'")
                 #expect(try await sealed.sealer(key).sealUntilHead() == 10)
                 let last = try #require(try await sealed.state().last)
@@ -86,14 +87,14 @@ import TransparencyLog
         }
     }
 
-    /// A sealer that runs seals what comes, and says so.
+    /// A running sealer seals the events that come.
     @Test func sealsWhatComes() async throws {
         try await SealedLedger.with { sealed in
             let sealer = Task { await sealed.sealer().run() }
             for number in 0..<5 { try await sealed.waitUntilSealed(try await sealed.fill(10, from: number * 10)) }
             sealer.cancel()
             await sealer.value
-            // The lease is given up, so that the next begins at once.
+            // It has given up the lease, so the next sealer begins at once.
             let again = Task { await sealed.sealer().run() }
             try await sealed.waitUntilSealed(try await sealed.fill(1, from: 100))
             again.cancel()
@@ -103,20 +104,20 @@ import TransparencyLog
 
     // MARK: What is not signed
 
-    /// An older database under a sealer that has signed more: the history that it signed is gone.
+    /// The database is rolled back to before what the sealer has signed.
     @Test func rolledBack() async throws {
         try await SealedLedger.with { sealed in
             try await sealed.fill(300)
             _ = try await sealed.sealer().sealUntilHead()
             try await sealed.tamper(
                 """
-                DELETE FROM events WHERE position > 200; DELETE FROM seal_tiles; DELETE FROM seal_checkpoints;
-                UPDATE seal SET size = 0, edge = ''
+                DELETE FROM events WHERE position > 200;
+                DELETE FROM seal_tiles; DELETE FROM seal_checkpoints; UPDATE seal SET size = 0, edge = ''
                 """)
             let error = await #expect(throws: SealStopped.self) { try await sealed.sealer().sealUntilHead() }
             #expect("\(try #require(error))".contains("the log ends at position 200, but 300 events have been signed"))
             #expect(try await sealed.checkpoints().isEmpty)
-            // Other events in the place of those that are gone do not help.
+            // Other events in place of the lost ones do not help.
             try await sealed.fill(200, from: 1000)
             let other = await #expect(throws: SealStopped.self) { try await sealed.sealer().sealUntilHead() }
             #expect("\(try #require(other))".contains("the history was rewritten"))
@@ -124,7 +125,7 @@ import TransparencyLog
         }
     }
 
-    /// Another history, sealed as far as the sealer has signed: tiles, edge and all.
+    /// The history was rewritten and sealed again by somebody else, with tiles and edge.
     @Test func rewritten() async throws {
         try await SealedLedger.with { sealed in
             try await sealed.fill(300)
@@ -132,8 +133,8 @@ import TransparencyLog
             let record = try Data(contentsOf: URL(filePath: sealed.recordPath))
             try await sealed.tamper(
                 """
-                UPDATE events SET data = '{"completed":5}' WHERE position = 7; DELETE FROM seal_tiles; DELETE FROM seal_checkpoints;
-                UPDATE seal SET size = 0, edge = ''
+                UPDATE events SET data = '{"completed":5}' WHERE position = 7;
+                DELETE FROM seal_tiles; DELETE FROM seal_checkpoints; UPDATE seal SET size = 0, edge = ''
                 """)
             try FileManager.default.removeItem(atPath: sealed.recordPath)
             let thief = try SealKey(name: sealed.key.name)
@@ -145,8 +146,8 @@ import TransparencyLog
         }
     }
 
-    /// It was killed between the signature and the commit: then the same is sealed again, and goes
-    /// on.
+    /// A sealer was killed between the signature and the commit: the next one seals the same again
+    /// and goes on.
     @Test func killedBeforeTheCommit() async throws {
         try await SealedLedger.with { sealed in
             try await sealed.fill(300)
@@ -164,7 +165,7 @@ import TransparencyLog
         }
     }
 
-    /// A key is for one epoch: the log of another is another log.
+    /// A key is for one epoch. The log of another epoch is another log.
     @Test func anotherEpoch() async throws {
         try await SealedLedger.with { sealed in
             try await sealed.fill(30)
@@ -175,12 +176,12 @@ import TransparencyLog
             try await sealed.fill(10, from: 1000)
             let error = await #expect(throws: SealStopped.self) { try await sealed.sealer().sealUntilHead() }
             #expect("\(try #require(error))".contains("is for another epoch"))
-            // The new key signs what is there under a name of its own, and the tree goes on.
+            // The new key signs the log under its own name, and the tree goes on.
             let next = try SealKey(name: "test/x/\(epoch.text)")
             #expect(try await sealed.sealer(next).sealUntilHead() == 40)
             try #require(try await sealed.state().last?.checkpoint).verify(by: next.verifier)
             try await sealed.checkTiles(try await sealed.leaves())
-            // A key whose name says nothing is held to the epoch by what it remembers.
+            // For a key without an epoch in its name, the record of the sealer has the epoch.
             let plain = try SealKey(name: "plain.example/log")
             _ = try await sealed.sealer(plain).sealUntilHead()
             _ = try await sealed.ledger.store.pool.withConnection { try await $0.query("SELECT begin_epoch()") }
@@ -189,7 +190,7 @@ import TransparencyLog
         }
     }
 
-    /// A new key in the same epoch signs the head at once, not with the next event.
+    /// A new key in the same epoch signs the head at once, before the next event comes.
     @Test func anotherKey() async throws {
         try await SealedLedger.with { sealed in
             try await sealed.fill(30)
@@ -201,8 +202,8 @@ import TransparencyLog
         }
     }
 
-    /// A stopped sealer says why where an operator looks, and goes on by itself when the reason is
-    /// gone.
+    /// A stopped sealer writes the reason to the table where operators look, and goes on by itself
+    /// once the reason is gone.
     @Test func stopsAndGoesOn() async throws {
         try await SealedLedger.with { sealed in
             try await sealed.fill(20)
@@ -251,7 +252,7 @@ import TransparencyLog
         }
     }
 
-    /// Tiles and checkpoints only grow, for everybody.
+    /// Nobody can change or remove tiles and checkpoints.
     @Test func onlyGrow() async throws {
         try await SealedLedger.with { sealed in
             try await sealed.fill(300)
@@ -269,7 +270,7 @@ import TransparencyLog
         }
     }
 
-    /// The private key is the sealer's alone.
+    /// Nobody but the owner may be able to read the private key.
     @Test func keyFiles() async throws {
         let directory = TestServers.directory("keys")
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
@@ -291,7 +292,7 @@ import TransparencyLog
 }
 
 extension SealedLedger {
-    /// The tiles that are kept are those of the tree over `leaves`, all of them and no other.
+    /// Checks that the tables have exactly the tiles of the tree over `leaves`.
     func checkTiles(_ leaves: [EventLeaf]) async throws {
         var tiles: [Tile: [MerkleHash]] = [:]
         var edge = CompactRange()

@@ -9,7 +9,7 @@ import TransparencyLog
 
 @testable import Seal
 
-/// A ledger with a key and a place for what its sealers remember.
+/// A ledger with a key, and a directory for the record of its sealers.
 struct SealedLedger: Sendable {
     let ledger: TestLedger
     let key: SealKey
@@ -43,15 +43,15 @@ struct SealedLedger: Sendable {
         _ = try await eventually("\(position) events are sealed") { try await state().size >= position ? true : nil }
     }
 
-    /// Appends events of several jobs: of all types, with and without metadata and times, with odd
-    /// texts.
+    /// Appends events of several jobs: of all types, with and without metadata and times, and with
+    /// unusual texts. Each job has ten events.
     @discardableResult
     func fill(_ count: Int, from first: Int = 0) async throws -> Position {
         var requests: [AppendRequest] = []
         var events: [String: [NewEvent]] = [:]
         var order: [String] = []
         for number in first..<first + count {
-            // Ten events a job; every job is queued, makes progress and ends.
+            // Every job is queued, makes progress and ends.
             let (job, step) = ("job \(number / 10) ä\u{1F680}", number % 10)
             let metadata = number % 3 == 0 ? #"{"actor":"ada","n":\#(number)}"# : "{}"
             let moment = number % 4 == 0 ? Timestamp(microseconds: Int64(number) * 1_000_001 - 5_000_000) : nil
@@ -83,12 +83,18 @@ struct SealedLedger: Sendable {
         return try await ledger.store.head()
     }
 
-    /// The leaves of all events, made from values that were read column by column.
+    private func triggers(_ action: String) -> String {
+        ["events", "seal_tiles", "seal_checkpoints"].map { "ALTER TABLE \($0) \(action) TRIGGER ALL" }
+            .joined(separator: "; ")
+    }
+
+    /// The leaves of all events, made from values that are read column by column.
     func leaves() async throws -> [EventLeaf] {
         try await ledger.store.pool.withConnection { connection in
             try await connection.query(
                 """
-                SELECT event_id, category, stream_id, version, type, data::text, metadata::text, occurred_at, recorded_at, total, completed
+                SELECT event_id, category, stream_id, version, type, data::text, metadata::text, occurred_at,
+                       recorded_at, total, completed
                   FROM events ORDER BY position
                 """
             ).map { row in
@@ -106,15 +112,15 @@ struct SealedLedger: Sendable {
         }
     }
 
-    /// What only a superuser can do, and who does it on purpose: with the triggers off.
+    /// Runs a script with the triggers off, which only a superuser can do.
     func tamper(_ script: String) async throws {
         let connection = try await ledger.connect(as: "tamperer")
         try await connection.execute(
             script: """
                 BEGIN;
-                ALTER TABLE events DISABLE TRIGGER ALL; ALTER TABLE seal_tiles DISABLE TRIGGER ALL; ALTER TABLE seal_checkpoints DISABLE TRIGGER ALL;
+                \(triggers("DISABLE"));
                 \(script);
-                ALTER TABLE events ENABLE TRIGGER ALL; ALTER TABLE seal_tiles ENABLE TRIGGER ALL; ALTER TABLE seal_checkpoints ENABLE TRIGGER ALL;
+                \(triggers("ENABLE"));
                 COMMIT
                 """)
         await connection.close()
@@ -129,7 +135,7 @@ struct SealedLedger: Sendable {
     }
 }
 
-/// The roots of the trees over the first leaves, at every size.
+/// The roots of the trees over the first leaves, by their size.
 func roots(_ leaves: [EventLeaf]) -> [MerkleHash] {
     var edge = CompactRange()
     return [edge.root]
@@ -137,4 +143,56 @@ func roots(_ leaves: [EventLeaf]) -> [MerkleHash] {
             edge.append(leaf.hash)
             return edge.root
         }
+}
+
+extension SealVerification.Finding {
+    /// The kind and the positions.
+    var brief: String {
+        "\(kind) \(positions.lowerBound)" + (positions.count == 1 ? "" : "-\(positions.upperBound)")
+    }
+}
+
+extension SealedLedger {
+    func verify(
+        key: VerifierKey?, against: [SignedCheckpoint] = [], from: Position = 1, to: Position = .max
+    ) async throws -> SealVerification.Answer {
+        try await SealVerification(ledger.store, key: key, against: against).run(from: from, to: to)
+    }
+
+    func verify(against: [SignedCheckpoint] = [], from: Position = 1, to: Position = .max) async throws
+        -> SealVerification.Answer
+    {
+        try await verify(key: key.verifier, against: against, from: from, to: to)
+    }
+
+    /// Appends `count` events: one job after the other, each with `job` events.
+    func fillJobs(_ count: Int, job: Int = 10, from origin: Int = 0) async throws {
+        let end = origin + count
+        for start in stride(from: origin, to: end, by: 10_000) {
+            var requests: [AppendRequest] = []
+            for first in stride(from: start, to: min(end, start + 10_000), by: job) {
+                let events = (0..<min(job, end - first)).map { step in
+                    let metadata = step % 3 == 0 ? #"{"actor":"ada"}"# : "{}"
+                    return switch step {
+                    case 0: NewEvent(type: "queued", data: #"{"name":"test","total":50000}"#, metadata: metadata)
+                    case job - 1: NewEvent(type: "finished", data: "{}", metadata: metadata)
+                    default: NewEvent(type: "progress", data: #"{"completed":\#(step)}"#, metadata: metadata)
+                    }
+                }
+                requests.append(AppendRequest(job: "job-\(first)", events: events))
+            }
+            for answer in try await ledger.store.append(requests) { _ = try answer.get() }
+        }
+    }
+
+    /// Removes the check of the job types. Keys and column types stay: a forger keeps to them as
+    /// well.
+    func dropConstraints() async throws {
+        try await tamper("ALTER TABLE events DROP CONSTRAINT events_job_type")
+    }
+
+    /// Restores the events from the table `untouched`.
+    func restoreEvents() async throws {
+        try await tamper("TRUNCATE events; INSERT INTO events SELECT * FROM untouched")
+    }
 }

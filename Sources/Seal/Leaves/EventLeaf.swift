@@ -2,11 +2,11 @@ import Foundation
 package import LedgerCore
 package import TransparencyLog
 
-/// An event as a leaf of the Merkle tree: the canonical encoding of docs/audit.md.
+/// An event as a leaf of the Merkle tree, in the canonical encoding of docs/audit.md.
 ///
-/// Every column of the event is in it but the position, which is the leaf's place in the tree. Of
-/// data and metadata it has the hashes: so they can be withheld, or removed one day, and the leaf
-/// is the same.
+/// It has every column of the event but the position, which is the place of the leaf in the tree.
+/// Data and metadata are in it as hashes, so that both can be withheld, or removed one day, without
+/// changing the leaf.
 package struct EventLeaf: Sendable, Equatable {
     package var id: EventID
     package var category: String
@@ -38,10 +38,10 @@ package struct EventLeaf: Sendable, Equatable {
         self.completed = completed
     }
 
-    /// What every leaf begins with: another encoding will have another line.
+    /// The first line of every leaf. Another encoding will have another line.
     static let versionLine = "jobledger/event/v1\n"
 
-    /// The leaf's bytes: what an entry of the log is.
+    /// The bytes of the leaf, which are an entry of the log.
     package var bytes: [UInt8] {
         var bytes = Array(Self.versionLine.utf8)
         bytes.append(field: withUnsafeBytes(of: id.uuid) { Array($0) }[...])
@@ -61,8 +61,8 @@ package struct EventLeaf: Sendable, Equatable {
     package var hash: MerkleHash { .leaf(bytes) }
 }
 
-/// A field is its length in four bytes and then so many bytes; the highest byte of a number comes
-/// first. What is null has a length that none can have, and no bytes.
+/// A field is its length in four bytes and then its bytes. Numbers are big-endian. A null has a
+/// length of 2³² − 1, which no value has, and no bytes.
 extension [UInt8] {
     mutating func append(field bytes: ArraySlice<UInt8>) {
         append(number: UInt32(bytes.count))
@@ -81,7 +81,7 @@ extension [UInt8] {
     }
 
     private mutating func append<Number: FixedWidthInteger>(number: Number) {
-        // The value's own bytes, copied within the closure.
+        // The bytes of the value are copied inside the closure.
         Swift.withUnsafeBytes(of: number.bigEndian) { append(contentsOf: $0) }
     }
 }

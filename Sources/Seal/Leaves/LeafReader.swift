@@ -2,14 +2,13 @@ import LedgerCore
 import Postgres
 import TransparencyLog
 
-/// Reads the log as leaves of the Merkle tree, by a binary COPY, and hashes them where they lie: no
-/// string, no value an event.
+/// Reads events with a binary COPY and hashes them as leaves of the Merkle tree. It hashes the
+/// bytes as they come, without making strings or values of them.
 ///
-/// The columns of a binary COPY are their lengths and then their bytes, with the highest byte of a
-/// number first; the encoding of leaves is the same, so that most columns are taken over as they
-/// come.
+/// Binary COPY and ``EventLeaf`` encode columns in the same way: the length, then the bytes, with
+/// numbers in big-endian. So most columns can be copied from one to the other.
 struct LeafReader: Sendable {
-    /// An event as it stands in the table.
+    /// An event in the table.
     struct Row: Sendable {
         var position: Position
         var leaf: MerkleHash
@@ -17,10 +16,10 @@ struct LeafReader: Sendable {
         var recordedAt: Int64
     }
 
-    /// The bytes of a leaf behind its prefix. Every leaf uses the buffer again.
+    /// The prefix and then the bytes of a leaf. Every leaf uses the same buffer.
     private var leaf: [UInt8]
     private let start: Int
-    /// Most events have the metadata of the one before them.
+    /// The last metadata and its hash: most events have the same metadata as the one before.
     private var metadata: (bytes: [UInt8], hash: MerkleHash)
 
     init() {
@@ -29,29 +28,32 @@ struct LeafReader: Sendable {
         metadata = ([], .plain([]))
     }
 
-    /// A COPY of the events behind a position, up to another. To wait is a statement of its own:
-    /// the next one sees what came meanwhile.
+    /// A script that copies the events after a position, up to another one.
+    ///
+    /// It waits for events in a statement of its own, so that the COPY after it sees the events
+    /// that came meanwhile.
     /// - Parameter timeout: how long the server waits for the first event; `nil` does not wait.
     static func script(after position: Position, upTo end: Position, timeout: Duration? = nil) -> String {
         let wait = timeout.map {
             "SELECT await_events(\(position), make_interval(secs => \($0 / .milliseconds(1)) / 1000.0), '10 ms'); "
         }
         return (wait ?? "") + """
-            COPY (SELECT position, event_id, category, stream_id, version, type, data, metadata, occurred_at, recorded_at, total, completed
+            COPY (SELECT position, event_id, category, stream_id, version, type, data, metadata, occurred_at,
+                         recorded_at, total, completed
                     FROM events
                    WHERE position > \(position) AND position <= \(end)
                    ORDER BY position) TO STDOUT (FORMAT binary)
             """
     }
 
-    /// The rows of a chunk of the COPY, in order.
+    /// Hands the rows of a chunk of the COPY to `body`, in order.
     mutating func read(_ chunk: [UInt8], _ body: (Row) throws -> Void) throws {
         try decode(chunk) { row, leaf in
             try body(Row(position: row.position, leaf: .leaf(prefixed: leaf), recordedAt: row.recordedAt))
         }
     }
 
-    /// The leaves themselves.
+    /// Hands the bytes of the leaves in a chunk of the COPY to `body`, in order.
     mutating func entries(_ chunk: [UInt8], _ body: (ArraySlice<UInt8>) throws -> Void) throws {
         try decode(chunk) { try body($1.dropFirst()) }
     }
@@ -63,7 +65,7 @@ struct LeafReader: Sendable {
         while try rows.next(columns: 12) {
             let position: Position = try rows.column()
             leaf.removeSubrange(start...)
-            // From the event's id to its type, with their lengths.
+            // The columns from the event id to the type, with their lengths.
             let first = try Self.present(rows.column())
             for _ in 0..<3 { _ = try Self.present(rows.column()) }
             let last = try Self.present(rows.column())
@@ -85,14 +87,14 @@ struct LeafReader: Sendable {
         return metadata.hash
     }
 
-    /// What an append has never written, but somebody's hand may have, such as infinity, shall not
-    /// stop us.
-    private static func sinceUnixEpoch(_ moment: PostgresTimestamp) -> Int64 {
-        moment.microseconds &+ PostgresTimestamp.unixEpochDifference
+    /// Wraps around where the time is too large. No append writes such a time, such as infinity,
+    /// but somebody may have changed the table, and verification has to go on.
+    private static func sinceUnixEpoch(_ time: PostgresTimestamp) -> Int64 {
+        time.microseconds &+ PostgresTimestamp.unixEpochDifference
     }
 
     private static func present(_ column: Range<Int>?) throws(PostgresError) -> Range<Int> {
-        guard let column else { throw .unexpected("an event with a null where none can be") }
+        guard let column else { throw .unexpected("an event has a null in a column that cannot have one") }
         return column
     }
 }

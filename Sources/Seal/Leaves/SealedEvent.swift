@@ -4,8 +4,8 @@ package import LedgerCore
 import Postgres
 import TransparencyLog
 
-/// An event with all that its leaf is made of: what a proof has beside the hashes, for who checks
-/// it to read.
+/// An event with everything that its leaf is made of. A proof carries it, so that whoever checks
+/// the proof can read the event.
 package struct SealedEvent: Codable, Sendable, Equatable {
     package var position: Position
     package var eventID: String
@@ -17,11 +17,11 @@ package struct SealedEvent: Codable, Sendable, Equatable {
     package var recordedAt: String
     package var total: Int32
     package var completed: Int32?
-    /// The JSON that was sent, byte for byte, as a string; `nil` where it is withheld, and
-    /// ``dataSHA256`` stands for it.
+    /// The JSON that was sent, byte for byte; `nil` where it is withheld and ``dataSHA256`` stands
+    /// in for it.
     package var data: String?
     package var metadata: String?
-    /// In hexadecimal, where the text itself is withheld.
+    /// In hexadecimal; `nil` unless the text is withheld.
     package var dataSHA256: String?
     package var metadataSHA256: String?
 
@@ -35,7 +35,7 @@ package struct SealedEvent: Codable, Sendable, Equatable {
         case metadataSHA256 = "metadata_sha256"
     }
 
-    /// - Parameter isWithheld: whether hashes come in the place of data and metadata.
+    /// - Parameter isWithheld: whether to select hashes instead of data and metadata.
     static func columns(isWithheld: Bool) -> String {
         func both(_ name: String) -> String {
             isWithheld
@@ -46,7 +46,8 @@ package struct SealedEvent: Codable, Sendable, Equatable {
             + both("data") + ", " + both("metadata")
     }
 
-    /// - Parameter row: of ``columns(isWithheld:)``.
+    /// - Parameter row: with the columns of ``columns(isWithheld:)``.
+    /// - Throws: ``SealDamaged`` where a time of the event cannot be written.
     init(_ row: PostgresRow) throws {
         position = try row.decode(0)
         eventID = try row.decode(1, as: EventID.self).text
@@ -58,8 +59,8 @@ package struct SealedEvent: Codable, Sendable, Equatable {
         func text(_ moment: PostgresTimestamp) throws(SealDamaged) -> String {
             guard let time = Timestamp(exactly: moment) else {
                 throw SealDamaged(
-                    "the event at position \(position) has a time beyond the years 0 to 9999, which no proof can write; jobledger audit verify looks at it all the same"
-                )
+                    "the event at position \(position) has a time outside the years 0 to 9999, which a proof cannot "
+                        + "express; jobledger audit verify checks it nevertheless")
             }
             return time.description
         }
@@ -73,12 +74,12 @@ package struct SealedEvent: Codable, Sendable, Equatable {
         metadataSHA256 = try row.decode(13)
     }
 
-    /// - Throws: ``Malformed`` where something is missing, or is none.
+    /// - Throws: ``Malformed`` where a member is missing or invalid.
     package var leaf: EventLeaf {
         get throws(Malformed) {
-            guard let id = EventID(text: eventID) else { throw Malformed("the event's id is no UUID: \(eventID)") }
+            guard let id = EventID(text: eventID) else { throw Malformed("the event id is not a UUID: \(eventID)") }
             func time(_ text: String) throws(Malformed) -> Timestamp {
-                guard let time = Timestamp(text) else { throw Malformed("the event has a time that is none: \(text)") }
+                guard let time = Timestamp(text) else { throw Malformed("the event has an invalid time: \(text)") }
                 return time
             }
             var occurred: Timestamp?
@@ -96,16 +97,16 @@ package struct SealedEvent: Codable, Sendable, Equatable {
         case (let text?, nil): return .sha256(text)
         case (nil, let hex?):
             guard let hash = MerkleHash(hex: hex) else {
-                throw Malformed("\(name)_sha256 is no SHA-256 in hexadecimal")
+                throw Malformed("\(name)_sha256 is not a SHA-256 in hexadecimal")
             }
             return hash
         default: throw Malformed("an event has either \(name) or \(name)_sha256")
         }
     }
 
-    // MARK: As text
+    // MARK: JSON
 
-    /// JSON on one line, its members in the order of their names.
+    /// JSON on one line, with its members in the order of their names.
     var json: [UInt8] {
         get throws {
             let encoder = JSONEncoder()
@@ -114,8 +115,8 @@ package struct SealedEvent: Codable, Sendable, Equatable {
         }
     }
 
-    /// Every reader of the JSON finds the same in it, and nothing that the leaf does not vouch for:
-    /// a member that stands there twice, or that no event has, would be somebody's own word.
+    /// Refuses JSON that readers may understand in different ways, and JSON that says more than the
+    /// seal covers: an event must not have a member twice, or one that no event has.
     /// - Throws: ``Malformed``
     init(json: [UInt8]) throws(Malformed) {
         do {
@@ -123,17 +124,17 @@ package struct SealedEvent: Codable, Sendable, Equatable {
             if let name = JSONText.repeatedName(in: members) { throw Malformed("the event has \"\(name)\" twice") }
             let known = Set(CodingKeys.allCases.map { ExactText($0.rawValue) })
             if let name = members.map(\.name).first(where: { !known.contains($0) }) {
-                throw Malformed("an event has no member \"\(name)\", and nothing vouches for it")
+                throw Malformed("an event has no member \"\(name)\": the seal does not cover it")
             }
         } catch let malformed as Malformed {
             throw malformed
         } catch {
-            throw Malformed("the proof's extra data are no event: \(error)")
+            throw Malformed("the extra data of the proof is not an event: \(error)")
         }
         do {
             self = try JSONDecoder().decode(SealedEvent.self, from: Data(json))
         } catch {
-            throw Malformed("the proof's extra data are no event: \(error)")
+            throw Malformed("the extra data of the proof is not an event: \(error)")
         }
         guard position > 0, Position.positions.contains(position), version > 0 else {
             throw Malformed("the event's position and version are numbers from 1 on, not \(position) and \(version)")

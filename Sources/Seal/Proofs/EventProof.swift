@@ -1,8 +1,8 @@
 import LedgerCore
 package import TransparencyLog
 
-/// That an event is in the log, at its position and as it says: a C2SP tlog-proof whose extra data
-/// are the event.
+/// A proof that an event is in the log, at its position and with this content. It is a C2SP
+/// tlog-proof with the event as its extra data.
 package struct EventProof: Sendable, Equatable {
     package var event: SealedEvent
     package var proof: LogProof
@@ -18,7 +18,7 @@ package struct EventProof: Sendable, Equatable {
         self.proof = proof
     }
 
-    /// One proof, or several one behind the other.
+    /// Reads one proof, or several one after the other.
     /// - Throws: ``Malformed``
     package static func list(_ text: String) throws(Malformed) -> [EventProof] {
         var proofs: [EventProof] = []
@@ -28,15 +28,15 @@ package struct EventProof: Sendable, Equatable {
 
     package var text: String { proof.text }
 
-    /// Checks all of it: that the key has signed the checkpoint, and that the checkpoint's tree has
-    /// this very event at its position.
+    /// Checks that the key has signed the checkpoint, and that the tree of the checkpoint has
+    /// exactly this event at its position.
     /// - Throws: ``SignedCheckpoint/NotSigned``, ``Malformed``, ``NotProved``
     package func check(by key: VerifierKey) throws {
         try proof.checkpoint.verify(by: key)
         let head = proof.checkpoint.head
         guard event.position == proof.inclusion.index + 1 else {
             throw NotProved(
-                "the proof is of position \(proof.inclusion.index + 1), and the event says \(event.position)")
+                "the proof is for position \(proof.inclusion.index + 1), but the event says \(event.position)")
         }
         guard proof.inclusion.root(of: try event.leaf.hash, size: head.size) == head.root else {
             throw NotProved("no such event was sealed at position \(event.position): it, or the proof, was altered")

@@ -3,20 +3,20 @@ package import LedgerCore
 import Postgres
 package import TransparencyLog
 
-/// What the seal can show of a ledger: checkpoints, tiles, entries and proofs, out of its tables.
+/// Reads checkpoints, tiles, entries and proofs from the tables of a ledger.
 package struct SealProofs: SealedLog {
     private let store: EventStore
 
     package init(_ store: EventStore) { self.store = store }
 
-    /// Something that is not sealed, or not there.
+    /// What was asked for is not sealed yet.
     package struct NotSealed: Error, Sendable, CustomStringConvertible {
         package let description: String
-        /// The events up to here are sealed.
+        /// The events up to this position are sealed.
         package let size: Position
     }
 
-    /// The sealed tree as it is now.
+    /// The sealed tree at present.
     private struct Seal {
         var checkpoint: SignedCheckpoint
         var tiles: StoredTiles
@@ -41,7 +41,8 @@ package struct SealProofs: SealedLog {
             throw NotSealed(
                 description: size == 0
                     ? "nothing is sealed yet: a sealer has to run (jobledger audit seal)"
-                    : "\(what) is not sealed yet: the events up to position \(size) are", size: size)
+                    : "\(what) is not sealed yet: the events up to position \(size) are",
+                size: size)
         }
         return seal
     }
@@ -52,7 +53,7 @@ package struct SealProofs: SealedLog {
     package func checkpoint() async throws -> SignedCheckpoint? { try await withSeal { $1?.checkpoint } }
 
     /// The last checkpoint, with the proof that it continues the tree of `size` events.
-    /// - Throws: ``NotSealed`` where that has fewer.
+    /// - Throws: ``NotSealed`` where fewer events are sealed.
     package func update(from size: Int64) async throws -> CheckpointUpdate {
         try await withSeal { _, seal in
             let seal = try requireSealed(seal, size, "position \(size)")
@@ -65,7 +66,7 @@ package struct SealProofs: SealedLog {
     // MARK: Events
 
     /// The proof of one event.
-    /// - Parameter isWithheld: whether hashes stand in the place of data and metadata.
+    /// - Parameter isWithheld: whether the proof has hashes instead of data and metadata.
     /// - Returns: `nil` where there is no such event.
     package func proof(of event: EventReference, isWithheld: Bool = false) async throws -> EventProof? {
         try await withSeal { connection, seal in
@@ -81,16 +82,11 @@ package struct SealProofs: SealedLog {
         }
     }
 
-    /// The proofs of all sealed events of a job, by one checkpoint.
-    /// - Throws: ``TooMuch``
+    /// The proofs of all sealed events of a job, all with the same checkpoint.
+    /// - Throws: ``TooMuch``, and ``NotSealed`` where none of its events is sealed.
     package func proofs(ofJob job: JobID, isWithheld: Bool = false) async throws -> [EventProof] {
         try await withSeal { connection, seal in
-            let size = try await connection.query(
-                """
-                SELECT count(*), coalesce(sum(octet_length(data::text) + octet_length(metadata::text)), 0)::bigint
-                  FROM events WHERE category = 'job' AND stream_id = $1
-                """, job
-            ).only()
+            let size = try await connection.query(Self.jobSize, job).only()
             let (count, bytes): (Int64, Int64) = (try size.decode(0), try size.decode(1))
             guard count <= Self.mostOfJob, isWithheld || bytes <= Self.mostBytesOfJob else {
                 throw TooMuch(events: count, bytes: bytes)
@@ -104,29 +100,38 @@ package struct SealProofs: SealedLog {
         }
     }
 
-    /// The most events of a job that are proved at once, and the most bytes of data and metadata.
+    /// The most events of a job that are proved at once, and the most bytes of their data and
+    /// metadata.
     package static let mostOfJob: Int64 = 20_000
     package static let mostBytesOfJob: Int64 = 64 << 20
 
-    /// A job that is larger than what is proved at once.
+    /// The job is larger than what is proved at once.
     package struct TooMuch: Error, Sendable, CustomStringConvertible {
         let events: Int64
         let bytes: Int64
 
         package var description: String {
             """
-            the job has \(events) events with \(bytes) bytes of data, and at most \(SealProofs.mostOfJob) with \(SealProofs.mostBytesOfJob) \
-            are proved at once: withhold the data, or prove the events that matter one by one
+            the job has \(events) events with \(bytes) bytes of data, and at most \(SealProofs.mostOfJob) \
+            with \(SealProofs.mostBytesOfJob) are proved at once: withhold the data, or prove the events that \
+            matter one by one
             """
         }
     }
 
+    /// The number of events of a job, and the bytes of their data and metadata.
+    private static let jobSize = """
+        SELECT count(*), coalesce(sum(octet_length(data::text) + octet_length(metadata::text)), 0)::bigint
+          FROM events WHERE category = 'job' AND stream_id = $1
+        """
+
+    /// The beginning of a query for events; a condition comes after it.
     private static func select(_ isWithheld: Bool) -> String {
         "SELECT \(SealedEvent.columns(isWithheld: isWithheld)) FROM events WHERE "
     }
 
     private static func proofs(of events: [SealedEvent], in seal: Seal) async throws -> [EventProof] {
-        // Events of a job stand near each other, and their proofs share most hashes.
+        // The events of a job are close to each other, so their proofs share most hashes.
         let ranges = events.map { InclusionProof.ranges(index: $0.position - 1, size: seal.size) }
         let wanted = Array(Set(ranges.joined()))
         let hashes = try await seal.tiles.hashes(of: wanted, treeOf: seal.size)
@@ -134,11 +139,11 @@ package struct SealProofs: SealedLog {
         return try zip(events, ranges).map { event, ranges in
             let inclusion = InclusionProof(index: event.position - 1, hashes: ranges.compactMap { known[$0] })
             let proof = try EventProof(event, inclusion, seal.checkpoint)
-            // What is not what was sealed cannot be proved, and shall not look as if it could.
+            // Never hand out a proof that would fail the check.
             guard inclusion.root(of: try event.leaf.hash, size: seal.size) == seal.checkpoint.head.root else {
                 throw SealDamaged(
-                    "the event at position \(event.position) is not what was sealed there; jobledger audit verify says more"
-                )
+                    "the event at position \(event.position) is not what was sealed there; "
+                        + "jobledger audit verify says more")
             }
             return proof
         }
@@ -146,7 +151,7 @@ package struct SealProofs: SealedLog {
 
     // MARK: The tree
 
-    /// A tile's first hashes.
+    /// The first `width` hashes of a tile.
     /// - Returns: `nil` where the tile has fewer.
     package func tile(_ tile: Tile, width: Int) async throws -> [UInt8]? {
         try await withSeal { _, seal in
@@ -157,8 +162,8 @@ package struct SealProofs: SealedLog {
         }
     }
 
-    /// The entries of a tile of level 0, each behind its length in two bytes: leaves, which have
-    /// the hashes of data and metadata.
+    /// The first `width` entries of a tile of level 0. Each is a leaf, with its length in two bytes
+    /// before it; a leaf has hashes instead of data and metadata.
     /// - Returns: `nil` where the tile has fewer.
     package func entries(_ number: Int64, width: Int) async throws -> [UInt8]? {
         let tile = Tile(level: 0, number: number)
@@ -171,7 +176,8 @@ package struct SealProofs: SealedLog {
                 try reader.entries(chunk) { entry in
                     guard let length = UInt16(exactly: entry.count) else {
                         throw SealDamaged(
-                            "an event between \(first + 1) and \(first + Int64(width)) has names that none can have")
+                            "an event from position \(first + 1) to \(first + Int64(width)) has a job id, category "
+                                + "or type that is too long")
                     }
                     bytes += [UInt8(length >> 8), UInt8(truncatingIfNeeded: length)]
                     bytes += entry
@@ -179,30 +185,32 @@ package struct SealProofs: SealedLog {
                 }
             }
             guard count == width else {
-                throw SealDamaged("of the events from \(first + 1) to \(first + Int64(width)) there are \(count)")
+                throw SealDamaged("there are \(count) events from position \(first + 1) to \(first + Int64(width))")
             }
             return bytes
         }
     }
 
-    /// Writes the checkpoint and its tiles into a directory, those that are not there yet. One that
-    /// has the checkpoint of another history, or a later one, is left as it is.
+    /// Writes the checkpoint, and those of its tiles that are not there yet, into a directory. A
+    /// directory with the checkpoint of another history, or a later checkpoint, stays as it is.
     /// - Returns: the checkpoint; `nil` while nothing is sealed.
-    /// - Throws: ``HistoryRewritten``
+    /// - Throws: ``HistoryRewritten`` where the log does not continue the checkpoint that is there;
+    ///   `FileFailure`.
     package func write(to directory: TileDirectory) async throws -> SignedCheckpoint? {
         let kept = try directory.keptCheckpoint()
         if let kept {
             try await Witness(key: nil, memory: FixedMemory(checkpoint: kept)).look(at: self)
         }
-        // A tile that no checkpoint there speaks of may be of any history.
+        // Tiles that the checkpoint there does not cover may belong to another history.
         let known = kept?.head.size ?? 0
         return try await withSeal { _, seal in
             guard let seal else { return nil }
             for level in 0...Tile.highestLevel {
                 let full = seal.size >> (Tile.height * (level + 1))
                 for start in stride(from: 0, to: full, by: Tile.width) {
-                    let tiles = (start..<min(full, start + Int64(Tile.width))).map { Tile(level: level, number: $0) }
-                        .filter { $0.width(inTreeOf: known) < Tile.width || !directory.has($0) }
+                    let tiles = try (start..<min(full, start + Int64(Tile.width)))
+                        .map { Tile(level: level, number: $0) }
+                        .filter { try $0.width(inTreeOf: known) < Tile.width || !directory.has($0) }
                     guard !tiles.isEmpty else { continue }
                     let hashes = try await seal.tiles.hashes(of: tiles, treeOf: seal.size)
                     for tile in tiles {
@@ -220,7 +228,7 @@ package struct SealProofs: SealedLog {
     }
 }
 
-/// What is kept already, and is kept anew by whoever asked.
+/// The memory of a witness that only checks: it has one checkpoint and saves no other.
 private struct FixedMemory: WitnessMemory {
     let checkpoint: SignedCheckpoint
 

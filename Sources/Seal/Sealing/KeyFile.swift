@@ -3,14 +3,15 @@ package import LedgerCore
 import PrivateFiles
 package import TransparencyLog
 
-/// Keys in files: the sealer's, which nobody else may read, and those of who checks.
+/// Keys in files: the private key of a sealer, which only its owner may read, and the public keys
+/// of those who check.
 package enum KeyFile {
     package struct Failure: Error, Sendable, CustomStringConvertible {
         package let description: String
         package init(_ description: String) { self.description = description }
     }
 
-    /// Makes a key and keeps it in a new file.
+    /// Makes a key and writes it to a new file.
     package static func make(name: ExactText, at path: String) throws(Failure) -> SealKey {
         do {
             let key = try SealKey(name: name)
@@ -31,8 +32,8 @@ package enum KeyFile {
             }
             guard !isOpenToOthers else {
                 throw Failure(
-                    "\(file.shown): others may read it, and whoever has the key can sign another history: chmod 600 the file"
-                )
+                    "\(file.shown): others may read it, and whoever has the key can sign another history: "
+                        + "chmod 600 the file")
             }
             return try SealKey(secretText: text)
         } catch let failure as Failure {
@@ -42,7 +43,7 @@ package enum KeyFile {
         }
     }
 
-    /// The key that checks, from a file with it; one with the private key will do as well.
+    /// The verifier key, from a file that has it or the private key.
     package static func verifier(at path: String, shownAs shown: String? = nil) throws(Failure) -> VerifierKey {
         let file = PrivateFile(path, shownAs: shown)
         do {

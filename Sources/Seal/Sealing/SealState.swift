@@ -3,28 +3,30 @@ package import LedgerCore
 package import Postgres
 package import TransparencyLog
 
-/// What the ledger keeps of its seal: how far the tree has grown, its right edge, and the last
-/// checkpoint.
+/// The state of the seal in the tables of the ledger: the size of the tree, its right edge and the
+/// last checkpoint.
 package struct SealState: Sendable {
     package var epoch: EventID
     package var edge: CompactRange
     /// The last checkpoint, and the key that signed it; `nil` while nothing is sealed.
     package var last: (checkpoint: SignedCheckpoint, signer: ExactText)?
-    /// Why the sealer does not go on.
+    /// Why the sealer has stopped; `nil` unless it has.
     package var stopped: String?
 
-    /// The events up to here are sealed.
+    /// The events up to this position are sealed.
     package var size: Position { edge.size }
 
     private static let statement = PostgresStatement(
         """
-        SELECT epoch, coalesce(seal.size, 0) AS size, coalesce(edge, '') AS edge, stopped, last.size AS checkpoint_size, signer, note
+        SELECT epoch, coalesce(seal.size, 0) AS size, coalesce(edge, '') AS edge, stopped,
+               last.size AS checkpoint_size, signer, note
           FROM ledger
           LEFT JOIN seal ON true
-          LEFT JOIN LATERAL (SELECT size, signer, note FROM seal_checkpoints ORDER BY size DESC, sealed_at DESC LIMIT 1) AS last ON true
+          LEFT JOIN LATERAL (SELECT size, signer, note FROM seal_checkpoints
+                              ORDER BY size DESC, sealed_at DESC LIMIT 1) AS last ON true
         """, [])
 
-    /// What the tables say, whether or not it makes sense.
+    /// The values in the tables, whether or not they make sense.
     struct Stored {
         var epoch: EventID
         var size: Position
@@ -58,18 +60,18 @@ package struct SealState: Sendable {
         (epoch, self.edge, stopped) = (stored.epoch, edge, stored.stopped)
         guard let kept = stored.checkpoint else {
             guard stored.size == 0 else {
-                throw SealDamaged("\(stored.size) events are sealed, and there is no checkpoint of them")
+                throw SealDamaged("\(stored.size) events are sealed, but there is no checkpoint of them")
             }
             return
         }
         let checkpoint = try Self.checkpoint(kept.note)
         guard kept.size == stored.size, checkpoint.head.size == stored.size else {
-            throw SealDamaged("\(stored.size) events are sealed, and the last checkpoint is of \(checkpoint.head.size)")
+            throw SealDamaged("\(stored.size) events are sealed, but the last checkpoint is of \(checkpoint.head.size)")
         }
         guard checkpoint.head.root == edge.root else {
             throw SealDamaged(
-                "the last checkpoint, of \(stored.size) events, has another root than the tree: one of them was altered"
-            )
+                "the last checkpoint, of \(stored.size) events, has another root than the tree: "
+                    + "one of them was altered")
         }
         last = (checkpoint, kept.signer)
     }
@@ -83,13 +85,13 @@ package struct SealState: Sendable {
     }
 }
 
-/// The tables of the seal are not what a sealer has written.
+/// The tables of the seal, or the files of its tiles, are not what a sealer has written.
 package struct SealDamaged: Error, Sendable, CustomStringConvertible {
     package let description: String
     init(_ description: String) { self.description = description }
 }
 
 extension VerifierKey {
-    /// How the table of checkpoints names the key.
+    /// The name of the key in the table of checkpoints: `NAME+ID`.
     var signer: ExactText { ExactText("\(self)".split(separator: "+", maxSplits: 2).prefix(2).joined(separator: "+")) }
 }

@@ -2,13 +2,13 @@ package import LedgerCore
 package import Postgres
 import TransparencyLog
 
-/// How far the log is sealed, for who only wants to look.
+/// How far the log is sealed, as `status` and monitoring show it.
 package struct SealStatus: Sendable {
-    /// The events up to here are sealed.
+    /// The events up to this position are sealed.
     package var position: Position
-    /// Whether a sealer holds the lease right now.
+    /// Whether a sealer holds the lease at present.
     package var isActive: Bool
-    /// Why it does not go on.
+    /// Why the sealer has stopped; `nil` unless it has.
     package var stopped: String?
 
     package static let statement = PostgresStatement(
@@ -17,7 +17,7 @@ package struct SealStatus: Sendable {
                EXISTS (SELECT FROM leases WHERE name = $1 AND is_held(expires_at))
         """, [Sealer.lease])
 
-    /// - Parameter row: of ``statement``.
+    /// - Parameter row: the answer to ``statement``.
     package init(_ row: PostgresRow) throws {
         position = try row.decode(0)
         stopped = try row.decode(1)
@@ -28,11 +28,13 @@ package struct SealStatus: Sendable {
         try SealStatus(try await connection.query(statement).only())
     }
 
-    /// The log that the last checkpoint is of; `nil` where nothing is sealed.
+    /// The name of the log that the last checkpoint is of.
+    /// - Returns: `nil` where nothing is sealed, and where the last checkpoint cannot be read: then
+    ///   the sealer stops and says so.
     package static func lastOrigin(on connection: PostgresConnection) async throws -> ExactText? {
         let rows = try await connection.query(
             "SELECT note FROM seal_checkpoints ORDER BY size DESC, sealed_at DESC LIMIT 1")
-        return try rows.first.map { try $0.decode(0, as: String.self) }.flatMap { try? SignedCheckpoint($0) }?.head
-            .origin
+        guard let note = try rows.first?.decode(0, as: String.self) else { return nil }
+        return try? SignedCheckpoint(note).head.origin
     }
 }

@@ -3,7 +3,8 @@ import Postgres
 import TransparencyLog
 
 extension Sealer {
-    /// Where the seal stands, if this key may go on with it.
+    /// The state of the seal, after the check that this key may continue it.
+    /// - Throws: ``SealStopped``
     func checkedState(on connection: PostgresConnection, reading reader: PostgresConnection) async throws -> SealState {
         let (state, remembered): (SealState, SealerRecord.Content?)
         do {
@@ -19,8 +20,9 @@ extension Sealer {
         {
             throw SealStopped(
                 """
-                the key \(key.name) is for another epoch of the ledger, which has begun the epoch \(state.epoch.text): make a key for \
-                it (jobledger audit key --out FILE), and give the new verifier key to those who check
+                the key \(key.name) is for another epoch of the ledger, which has begun the epoch \
+                \(state.epoch.text): make a key for it (jobledger audit key --out FILE), and give the new \
+                verifier key to those who check
                 """)
         }
         if let last = state.last, last.signer == key.verifier.signer {
@@ -33,14 +35,14 @@ extension Sealer {
         guard let remembered, remembered.checkpoint.head.origin == key.name else { return state }
         guard remembered.epoch == state.epoch else {
             throw SealStopped(
-                "the key \(key.name) has signed for the epoch \(remembered.epoch.text) of the ledger, and this is \(state.epoch.text): make another key"
-            )
+                "the key \(key.name) has signed for the epoch \(remembered.epoch.text) of the ledger, "
+                    + "and this is \(state.epoch.text): make another key")
         }
         try await check(remembered.checkpoint.head, against: state, on: connection, reading: reader)
         return state
     }
 
-    /// Whether what was signed before is the beginning of what is there now.
+    /// Checks that the tree that this key has signed is the beginning of the log as it is now.
     private func check(
         _ signed: TreeHead, against state: SealState, on connection: PostgresConnection,
         reading reader: PostgresConnection
@@ -54,14 +56,16 @@ extension Sealer {
                 throw SealStopped("\(error). jobledger audit verify says more")
             }
         } else {
-            // It was killed between the signature and the commit, or the database is an older one.
+            // The sealer was killed between the signature and the commit, or an older state of the
+            // database was restored.
             var growth = TreeGrowth(state.edge)
             try await growth.read(reader, upTo: signed.size, timeout: nil, keepsTiles: false)
             guard growth.edge.size == signed.size else {
                 throw SealStopped(
                     """
-                    the log ends at position \(growth.edge.size), but \(signed.size) events have been signed (\(record.path)): it was rolled \
-                    back. After restoring a backup begin another epoch, SELECT begin_epoch(), and make a key for it
+                    the log ends at position \(growth.edge.size), but \(signed.size) events have been signed \
+                    (\(record.path)): it was rolled back. After restoring a backup begin another epoch, \
+                    SELECT begin_epoch(), and make a key for it
                     """)
             }
             root = growth.edge.root
@@ -69,14 +73,14 @@ extension Sealer {
         guard root == signed.root else {
             throw SealStopped(
                 """
-                the first \(signed.size) events are not those that were signed (\(record.path)): the history was rewritten. \
-                jobledger audit verify --against \(record.path) confirms it
+                the first \(signed.size) events are not those that were signed (\(record.path)): the history was \
+                rewritten. jobledger audit verify --against \(record.path) confirms it
                 """)
         }
     }
 }
 
-/// Why a sealer signs no more. It goes on by itself once the reason is gone.
+/// Why a sealer has stopped signing. It continues by itself once the reason is gone.
 package struct SealStopped: Error, Sendable, CustomStringConvertible {
     package let description: String
     init(_ description: String) { self.description = description }

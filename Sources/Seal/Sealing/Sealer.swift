@@ -5,11 +5,11 @@ package import Logging
 import Postgres
 package import TransparencyLog
 
-/// Seals the log: lets the Merkle tree grow over what was appended, and signs its head.
+/// Seals the log: adds the appended events to the Merkle tree and signs the head of the tree.
 ///
-/// Any number of them may run: one holds the lease and works, the others stand by. Tiles and
-/// checkpoint commit together, by compare-and-swap on the size of the tree. What is not to be
-/// signed stops it, and says why: see ``SealStopped``.
+/// Any number of sealers may run. One holds the lease and works, the others stand by. Tiles and
+/// checkpoint commit in one transaction, by compare-and-swap on the size of the tree. If the log is
+/// not what this key has signed before, the sealer stops and says why: see ``SealStopped``.
 package struct Sealer: Sendable {
     let key: SealKey
     let record: SealerRecord
@@ -19,14 +19,13 @@ package struct Sealer: Sendable {
     private let lease: Lease
     private let logger: Logger
 
-    /// The sealer's name among the leases.
+    /// The name of the lease.
     package static let lease = "sealer"
     /// The most events between two checkpoints of a sealer that is behind.
     static let largestWindow: Int64 = 65_536
     /// How long the server waits for events.
     private static let timeout = Duration.milliseconds(200)
-    /// While it is stopped: how long to wait before looking again whether somebody has set it
-    /// going.
+    /// How long a stopped sealer waits before it checks again whether the reason is gone.
     private static let stoppedPause = Duration.seconds(1)
 
     /// - Parameters:
@@ -34,8 +33,7 @@ package struct Sealer: Sendable {
     ///   - window: the most events between two checkpoints.
     package init(
         key: SealKey, record: SealerRecord, url: String, ledger: LedgerName, interval: Duration = .seconds(1),
-        window: Int = 65_536,
-        logger: Logger
+        window: Int = 65_536, logger: Logger
     ) {
         self.key = key
         self.record = record
@@ -72,7 +70,8 @@ package struct Sealer: Sendable {
         }
     }
 
-    /// Seals what the log has now, and returns where it ends.
+    /// Seals the events that the log has now.
+    /// - Returns: the position at which the log ends.
     /// - Throws: ``SealStopped``
     package func sealUntilHead() async throws -> Position {
         let connection = try await PostgresConnection.connect(configuration, timeout: .seconds(5))
@@ -92,9 +91,9 @@ package struct Sealer: Sendable {
         }
     }
 
-    /// Seals until the lease is lost, somebody else has moved the seal, or, where an end is given,
-    /// up to it.
-    /// - Returns: how far the log is sealed.
+    /// Seals until the lease is lost, or until another sealer has moved the seal.
+    /// - Parameter end: stops at this position; `nil` goes on with the events to come.
+    /// - Returns: the position up to which the log is sealed.
     @discardableResult
     private func sealWhileLeased(
         on connection: PostgresConnection, upTo end: Position? = nil, succeeded: () -> Void = {}
@@ -120,7 +119,8 @@ package struct Sealer: Sendable {
         var growth = TreeGrowth(state.edge)
         if state.stopped != nil { try await connection.query("SELECT stop_seal(null)") }
         if let last = state.last, last.signer != key.verifier.signer {
-            // Who has only the new key shall not wait for the next event.
+            // Sign the present head with the new key at once. Otherwise whoever has only the new
+            // verifier key could check nothing until the next event.
             guard try await commit(growth, after: growth.edge.size, epoch: state.epoch, on: connection) else {
                 return growth.edge.size
             }
@@ -146,7 +146,8 @@ package struct Sealer: Sendable {
         }
     }
 
-    /// Signs the head of the tree and keeps it. False where somebody else has moved the seal.
+    /// Signs the head of the tree and writes tiles and checkpoint to the ledger.
+    /// - Returns: `false` where another sealer has moved the seal.
     private func commit(
         _ growth: TreeGrowth, after size: Position, epoch: EventID, on connection: PostgresConnection
     ) async throws -> Bool {

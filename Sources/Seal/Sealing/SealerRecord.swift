@@ -4,15 +4,14 @@ import LedgerCore
 import PrivateFiles
 import TransparencyLog
 
-/// What a sealer remembers outside the database: the last checkpoint that it has signed, in a file
-/// beside the key.
+/// The last checkpoint that a sealer has signed, in a file beside the key and outside the database.
 ///
-/// It is written before the checkpoint is shown to anybody. So a database that was rolled back or
-/// rewritten while the sealer was away cannot have the key sign a second history: the sealer is its
-/// own first witness.
+/// The sealer writes it before anybody else sees the checkpoint. If the database is rolled back or
+/// rewritten while the sealer is away, the sealer sees the difference and does not sign a second
+/// history with the same key. It is its own first witness.
 package actor SealerRecord {
     struct Content: Sendable, Equatable {
-        /// Of the ledger that was sealed.
+        /// The epoch of the ledger that was sealed.
         var epoch: EventID
         var checkpoint: SignedCheckpoint
     }
@@ -49,7 +48,7 @@ package actor SealerRecord {
         do {
             try file.write("epoch \(content.epoch.text)\n\(content.checkpoint.text)")
         } catch {
-            throw KeyFile.Failure("what is signed must be kept beside the key: \(error)")
+            throw KeyFile.Failure("the record of what is signed cannot be written: \(error)")
         }
     }
 }

@@ -2,16 +2,18 @@ import LedgerCore
 import Postgres
 import TransparencyLog
 
-/// A tree that takes in events.
+/// A Merkle tree that events are added to.
 struct TreeGrowth {
     var edge: CompactRange
-    /// Those that are full since they were last kept.
+    /// The tiles that have become full since they were last written to the ledger.
     var tiles: [(tile: Tile, hashes: [MerkleHash])] = []
     private var leaves = LeafReader()
 
     init(_ edge: CompactRange) { self.edge = edge }
 
-    /// Takes in the events behind its end, up to a position or to the end of the log.
+    /// Adds the events after its end, up to `end` or the end of the log.
+    /// - Parameter timeout: how long to wait for the first event; `nil` does not wait.
+    /// - Throws: ``SealStopped`` where a position is missing.
     mutating func read(
         _ reader: PostgresConnection, upTo end: Position, timeout: Duration?, keepsTiles: Bool = true
     ) async throws {
@@ -19,8 +21,8 @@ struct TreeGrowth {
             try leaves.read(chunk) { row in
                 guard row.position == edge.size + 1 else {
                     throw SealStopped(
-                        "there is no event at position \(edge.size + 1), and there is one at \(row.position): one was removed"
-                    )
+                        "there is no event at position \(edge.size + 1), and there is one at \(row.position): "
+                            + "one was removed")
                 }
                 edge.append(row.leaf) { if keepsTiles { tiles.append(($0, $1)) } }
             }

@@ -1,19 +1,19 @@
 import LedgerCore
 import TransparencyLog
 
-/// Follows the tiles of a tree from the signed root down: a tile is what was signed if its hash is
-/// what the tile above it says, and that one is what was signed.
+/// Checks the tiles of a tree from the signed root down. A tile is what was signed if its root is
+/// the hash in the tile above it, and that tile is what was signed.
 struct TileVerification {
     struct CheckedHashes {
         var hashes: [MerkleHash]?
-        /// Whether they are what was signed.
+        /// Whether the hashes are what was signed.
         var isTrusted: Bool
     }
 
     /// A tile that is not what was signed.
     struct Damage: Sendable {
         var tile: Tile
-        /// Whether what was signed could be told from the tiles below it.
+        /// Whether the signed hashes could be computed from the tiles below it.
         var isRepaired: Bool
         var isMissing: Bool
     }
@@ -21,18 +21,18 @@ struct TileVerification {
     private let source: any TileSource
     private let edge: CompactRange
     private let isEdgeTrusted: Bool
-    /// The last one of each level: they are asked for from left to right.
+    /// The last tile of each level. One is enough, because tiles are checked from left to right.
     private var lastOfLevel: [Int: (tile: Tile, checked: CheckedHashes)] = [:]
     private(set) var damages: [Damage] = []
 
-    /// - Parameter isTrusted: whether the edge has the root that was signed.
+    /// - Parameter isTrusted: whether the edge has the signed root.
     init(_ source: any TileSource, _ edge: CompactRange, isTrusted: Bool) {
         self.source = source
         self.edge = edge
         isEdgeTrusted = isTrusted
     }
 
-    /// What the hash of a full tile has to be, and whether that was signed.
+    /// What the root of a full tile has to be, and whether that was signed.
     mutating func expectation(of tile: Tile) async throws -> (hash: MerkleHash?, isTrusted: Bool) {
         let (parent, place) = tile.parent
         let above = try await hashes(of: parent)
@@ -52,7 +52,7 @@ struct TileVerification {
         if let stored, MerkleHash.root(ofFullTile: stored) == expected.hash {
             checked.isTrusted = expected.isTrusted
         } else {
-            // The tiles below it have it in them.
+            // Its hashes are the roots of the tiles below it.
             let children = tile.children()
             let below = try await source.hashes(of: children, treeOf: edge.size)
             let again = children.compactMap { below[$0].map(MerkleHash.root(ofFullTile:)) }

@@ -1,9 +1,9 @@
 import LedgerCore
 import Postgres
 
-/// Says of which job the events are that a verification has found.
+/// Adds to the findings of a verification which job, version and type an event has.
 enum FindingLabels {
-    /// Something found, with or without the words for it.
+    /// A finding whose event may not have been looked up yet.
     enum UnlabelledFinding {
         case finding(SealVerification.Finding)
         case difference(LeafComparison.Difference)
@@ -24,7 +24,7 @@ enum FindingLabels {
         }
     }
 
-    /// How many events are looked up for their names.
+    /// The most events that are looked up.
     private static let maxLookups = 1000
 
     static func add(to found: inout [UnlabelledFinding], on connection: PostgresConnection) async throws {
@@ -41,8 +41,8 @@ enum FindingLabels {
             Array(positions.prefix(maxLookups)))
         var names: [Position: String] = [:]
         for row in rows {
-            names[try row.decode(0)] =
-                "job \(try row.decode(1, as: String.self)), version \(try row.decode(2, as: Int32.self)) (\(try row.decode(3, as: String.self)))"
+            let (job, version): (String, Int32) = (try row.decode(1), try row.decode(2))
+            names[try row.decode(0)] = "job \(job), version \(version) (\(try row.decode(3, as: String.self)))"
         }
         found = found.map { unlabelled in
             guard case .difference(let difference) = unlabelled else { return unlabelled }
@@ -52,7 +52,7 @@ enum FindingLabels {
 }
 
 extension SealVerification.Finding {
-    /// - Parameter name: the event's, where it is known.
+    /// - Parameter name: of the event, where it is known.
     init(_ difference: LeafComparison.Difference, _ name: String?) {
         let (first, last) = (difference.positions.lowerBound, difference.positions.upperBound)
         let subject = name.map { "\($0): " } ?? ""

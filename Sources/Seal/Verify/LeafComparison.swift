@@ -1,12 +1,14 @@
 import LedgerCore
 import TransparencyLog
 
-/// How the events of a table differ from those that were sealed. Both are told by position, in
-/// order; what is sealed elsewhere is found by its hash, so an event that was moved is known again,
-/// and so are those behind one that was removed or put in between.
+/// Finds how the events of a table differ from those that were sealed.
 ///
-/// A plain value, and bounded: it keeps what has found no partner yet, and no more of it than
-/// ``limit``.
+/// It takes both in the order of their positions, and matches by hash what is not at its position.
+/// So it recognises an event that was moved, and also the events after one that was removed or
+/// added, which all have shifted.
+///
+/// It is a plain value, and its memory is bounded: it remembers the events without a match, but not
+/// more than ``limit`` of them.
 struct LeafComparison {
     enum Kind: String, Sendable, Comparable {
         case removed, added, altered, moved
@@ -25,41 +27,42 @@ struct LeafComparison {
 
     struct Difference: Sendable, Equatable {
         var kind: Kind
-        /// In the table; of one that was removed, where it was sealed.
+        /// The positions in the table; for a removed event, the position at which it was sealed.
         var positions: ClosedRange<Position>
-        /// How far it, or they, were moved: the position now less that of the seal.
+        /// How far the events were moved: the position now minus the position in the seal.
         var shift: Position = 0
     }
 
     private let limit: Int
     private(set) var differences: [Difference] = []
-    /// Differences beyond those that are kept.
+    /// The number of differences beyond ``maxDifferences``.
     private(set) var unrecordedCount = 0
     private let maxDifferences: Int
 
-    /// What is sealed and was not met in the table, with its position.
+    /// Events that are sealed but were not found in the table yet, with their sealed positions.
     private var unmatchedSealed: [MerkleHash: Position] = [:]
-    /// What was met in the table and is not sealed there, with its position, and how far its
-    /// neighbours were moved.
+    /// Events in the table that were not found in the seal yet, with their positions, and how far
+    /// their neighbours were moved.
     private var unmatchedRows: [MerkleHash: (position: Position, shift: Position)] = [:]
-    /// How far the event was moved that found its partner last.
+    /// How far the last event that was matched had been moved.
     private var shift: Position = 0
     private var run: Difference?
 
     /// - Parameters:
-    ///   - limit: how many events may be without a partner; beyond, they are settled as they are.
-    ///   - maxDifferences: how many are kept; beyond, they are counted.
+    ///   - limit: the most events without a match. Where there are more, all of them are reported
+    ///     without one.
+    ///   - maxDifferences: the most differences that are kept. Further ones are only counted.
     init(limit: Int = 1 << 16, maxDifferences: Int = 10_000) {
         self.limit = limit
         self.maxDifferences = maxDifferences
     }
 
-    /// Whether everything was the same so far.
+    /// Whether there is no difference so far.
     var isClean: Bool { differences.isEmpty && run == nil && unmatchedSealed.isEmpty && unmatchedRows.isEmpty }
 
-    /// Takes what is sealed at a position and what stands there.
+    /// Compares what is sealed at a position with what is there.
     /// - Parameters:
-    ///   - sealed: `nil` behind the end of the seal.
+    ///   - sealed: `nil` after the end of the seal.
     ///   - row: `nil` where there is no event.
     mutating func compare(at position: Position, sealed: MerkleHash?, row: MerkleHash?) {
         if sealed == row {
@@ -77,7 +80,8 @@ struct LeafComparison {
         if unmatchedSealed.count > limit || unmatchedRows.count > limit { resolveUnmatched() }
     }
 
-    /// Takes a second event at a position, which only a table without its key can have.
+    /// Takes a further event at a position. Only a table that has lost its primary key can have
+    /// one.
     mutating func addRow(_ row: MerkleHash, at position: Position) {
         if let sealed = unmatchedSealed.removeValue(forKey: row) {
             noteMove(to: position, from: sealed)
@@ -86,13 +90,14 @@ struct LeafComparison {
         }
     }
 
-    /// Takes an event behind the end of the seal, which belongs there unless it was sealed
-    /// elsewhere.
+    /// Takes an event after the end of the seal. It belongs there, unless it was sealed at another
+    /// position.
     mutating func addUnsealed(_ row: MerkleHash, at position: Position) {
         if let sealed = unmatchedSealed.removeValue(forKey: row) { noteMove(to: position, from: sealed) }
     }
 
-    /// What is still without a partner gets none.
+    /// Reports the events that still have no match.
+    /// - Returns: all differences, in the order of their positions.
     mutating func finish() -> [Difference] {
         resolveUnmatched()
         finishRun()
@@ -116,7 +121,8 @@ struct LeafComparison {
     }
 
     private mutating func resolveUnmatched() {
-        // An event that was altered stands where its neighbours say that it does.
+        // If no event was sealed with this hash, but one at this position is missing, the event was
+        // altered. The position is that of the seal: the shift of the neighbours is taken off.
         var places = Set(unmatchedSealed.values)
         for row in unmatchedRows.values.sorted(by: { $0.position < $1.position }) {
             if places.remove(row.position - row.shift) != nil {

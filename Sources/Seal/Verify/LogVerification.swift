@@ -1,7 +1,7 @@
 import LedgerCore
 import TransparencyLog
 
-/// One walk over the events, tile by tile, beside what was sealed of them.
+/// Compares the events with what was sealed, tile by tile, in one pass.
 struct LogVerification {
     typealias Finding = SealVerification.Finding
 
@@ -11,7 +11,7 @@ struct LogVerification {
     private let end: Position
     private var size: Position { trusted.edge.size }
 
-    /// Events that were read and are not compared yet, in the order of the table.
+    /// Events that were read, in the order of the table. The first ``comparedRows`` are compared.
     var rows: [LeafReader.Row] = []
     private var comparedRows = 0
     /// The next position that is compared.
@@ -19,16 +19,18 @@ struct LogVerification {
     private var comparison = LeafComparison(maxDifferences: Self.maxFindings)
     private var reported: [Finding] = []
     private var unreportedCount = 0
-    /// The tree goes on behind the seal, to where checkpoints from outside may know it.
+    /// The tree with the events after the seal: a checkpoint from outside may have more events than
+    /// are sealed here.
     private var grownTree: CompactRange
+    /// The roots of ``grownTree`` at the sizes of these checkpoints; `nil` until it has that size.
     private var rootsBySize: [Position: MerkleHash?]
     private var lastTime = Int64.min
-    /// Tiles of level 0, fetched many at a time.
+    /// Tiles of level 0. They are fetched many at a time.
     private var fetched: (numbers: Range<Int64>, hashes: [Tile: [MerkleHash]]) = (0..<0, [:])
 
-    /// The most findings of a kind that are kept.
+    /// The most findings that are kept.
     private static let maxFindings = 10_000
-    /// How many tiles are fetched at once: as many as a tile of level 1 is made of.
+    /// The number of tiles that are fetched at once: those below one tile of level 1.
     private static let tilesPerFetch = Int64(Tile.width)
 
     init(_ trusted: TrustedTree, from: Position, to end: Position, against: [TreeHead]) {
@@ -44,7 +46,7 @@ struct LogVerification {
 
     var comparedCount: Int64 { next - from }
 
-    /// Compares what is complete of what was read: whole tiles, and what lies behind the seal.
+    /// Compares the rows that were read so far: whole tiles, and the events after the seal.
     mutating func compareBuffered() async throws {
         while let last = rows.last, comparedRows < rows.count, next <= size {
             let upTo = lastOfTile
@@ -58,7 +60,7 @@ struct LogVerification {
         }
     }
 
-    /// Compares the rest: there are no more events.
+    /// Compares the remaining rows. Call it when there are no more events.
     mutating func finish() async throws {
         while next <= min(size, end) { try await compareTile(upTo: lastOfTile) }
         compareUnsealed()
@@ -66,25 +68,27 @@ struct LogVerification {
 
     private var lastOfTile: Position { min(((next - 1) / Int64(Tile.width) + 1) * Int64(Tile.width), size, end) }
 
-    /// What was found, in order.
+    /// The findings, in the order of their positions.
     var findings: [FindingLabels.UnlabelledFinding] {
         mutating get {
             var unlabelled = comparison.finish().map(FindingLabels.UnlabelledFinding.difference)
             let damaged = tileVerification.damages.map { damage in
                 let leaves = damage.tile.leaves
+                let state = damage.isMissing ? "is missing" : "was altered"
+                let consequence =
+                    damage.isRepaired
+                    ? "; the tiles below it give what was signed"
+                    : ": of the events it stands for, only those that differ from the tiles below are named"
                 return Finding(
                     kind: .tile, positions: leaves.lowerBound + 1...leaves.upperBound,
-                    message: "the tile \(damage.tile.path()) \(damage.isMissing ? "is missing" : "was altered")"
-                        + (damage.isRepaired
-                            ? "; the tiles below it give what was signed"
-                            : ": of the events it stands for, only those that differ from the tiles below are named"))
+                    message: "the tile \(damage.tile.path()) " + state + consequence)
             }
             unlabelled += (trusted.findings + reported + damaged).map(FindingLabels.UnlabelledFinding.finding)
             return unlabelled.sorted { $0.position < $1.position }
         }
     }
 
-    /// Findings beyond those that are kept.
+    /// The number of findings beyond those that are kept.
     var more: Int { comparison.unrecordedCount + unreportedCount }
 
     // MARK: The sealed part
@@ -93,12 +97,12 @@ struct LogVerification {
         let number = (next - 1) / Int64(Tile.width)
         let tile = Tile(level: 0, number: number)
         let first = number * Int64(Tile.width) + 1
-        var here = comparedRows
-        while here < rows.count, rows[here].position <= last { here += 1 }
-        let met = rows[comparedRows..<here]
+        var endOfTile = comparedRows
+        while endOfTile < rows.count, rows[endOfTile].position <= last { endOfTile += 1 }
+        let met = rows[comparedRows..<endOfTile]
         let sealed = try await sealedHashes(of: tile, met)
         defer {
-            comparedRows = here
+            comparedRows = endOfTile
             next = last + 1
         }
         guard let sealed else { return }
@@ -121,13 +125,15 @@ struct LogVerification {
         }
     }
 
-    /// What was sealed at the places of a tile; where the tile is not what was signed, it is told,
-    /// and the next best is taken.
+    /// The hashes that were sealed in a tile of level 0. Reports a tile that is not what was
+    /// signed, and then returns the hashes that come closest to it.
+    /// - Parameter met: the events of the tile.
+    /// - Returns: `nil` where nothing is known about the tile.
     private mutating func sealedHashes(of tile: Tile, _ met: ArraySlice<LeafReader.Row>) async throws -> [MerkleHash]? {
         if tile.width(inTreeOf: size) < Tile.width { return trusted.edge.hashes(of: tile) }
         let hashes = try await stored(tile)
         let expected = try await tileVerification.expectation(of: tile)
-        // Where the tile above it is lost, that is told, and nothing is known of this one.
+        // Without the tile above, this one cannot be checked. The finding is about the one above.
         guard let hash = expected.hash, hashes.map(MerkleHash.root(ofFullTile:)) != hash else { return hashes }
         let range = tile.leaves.lowerBound + 1...tile.leaves.upperBound
         let state = hashes == nil ? "is missing" : "was altered"
@@ -138,8 +144,8 @@ struct LogVerification {
         }
         report(
             .tile, range,
-            "the tile \(tile.path()) \(state), and the events that it stands for are not what was sealed: one of them at least was altered"
-        )
+            "the tile \(tile.path()) \(state), and the events that it stands for are not what was sealed: "
+                + "one of them at least was altered")
         return hashes
     }
 
@@ -162,14 +168,14 @@ struct LogVerification {
         reported.append(Finding(kind: kind, positions: positions, message: message))
     }
 
-    // MARK: Behind the seal
+    // MARK: After the seal
 
     private mutating func compareUnsealed() {
         while comparedRows < rows.count {
             let row = rows[comparedRows]
             comparedRows += 1
             if row.position > next {
-                report(.removed, next...row.position - 1, "there are no events here, though there are behind")
+                report(.removed, next...row.position - 1, "there are no events here, though there are later ones")
             } else if row.position < next {
                 report(.added, row.position...row.position, "a second event stands here")
             }
@@ -183,13 +189,14 @@ struct LogVerification {
         }
     }
 
-    /// The clock of the log never goes back.
+    /// Reports an event that was recorded before the one before it: the clock of the log never goes
+    /// back.
     private mutating func checkTimes(_ rows: ArraySlice<LeafReader.Row>) {
         for row in rows {
             if row.recordedAt < lastTime {
                 report(
                     .time, row.position...row.position,
-                    "it was recorded before the event before it, as no event that is appended is")
+                    "its recorded time is before that of the event before it, which no append does")
             }
             lastTime = row.recordedAt
         }
@@ -197,32 +204,36 @@ struct LogVerification {
 
     // MARK: Checkpoints from outside
 
-    /// Whether the history that a checkpoint knows is the beginning of this one.
-    mutating func compare(with head: TreeHead) async {
+    /// Reports it where the history of a checkpoint is not the beginning of this one.
+    /// - Throws: whatever reading the tiles throws. An error of Postgres says nothing about the
+    ///   log.
+    mutating func compare(with head: TreeHead) async throws {
         let root: MerkleHash?
-        if head.size <= size {
-            root = try? await trusted.source.root(at: head.size, treeOf: size)
-            guard root != nil else {
-                return report(
-                    .history, head.size...head.size,
-                    "tiles are missing that it would take to compare with the checkpoint of \(head.size) events")
-            }
-        } else {
-            root = rootsBySize[head.size] ?? nil
-            guard root != nil else {
-                return report(
-                    .history, head.size...head.size,
-                    """
-                    the checkpoint of \(head.origin) knows of \(head.size) events, and the log ends at \(grownTree.size): it was cut off, or is \
-                    an older backup
-                    """)
-            }
+        do {
+            root = try await self.root(at: head.size)
+        } catch is SealDamaged {
+            return report(
+                .history, head.size...head.size,
+                "tiles are missing that a comparison with the checkpoint of \(head.size) events needs")
         }
-        if root != head.root {
+        if root == nil {
             report(
                 .history, head.size...head.size,
-                "the first \(head.size) events are not those of the checkpoint of \(head.origin): the history was rewritten"
-            )
+                "the checkpoint of \(head.origin) has \(head.size) events, and the log ends at \(grownTree.size): "
+                    + "it was cut off, or is an older backup")
+        } else if root != head.root {
+            report(
+                .history, head.size...head.size,
+                "the first \(head.size) events are not those of the checkpoint of \(head.origin): "
+                    + "the history was rewritten")
         }
+    }
+
+    /// The root of the tree at a size that a checkpoint from outside has.
+    /// - Returns: `nil` where the log has fewer events.
+    /// - Throws: ``SealDamaged`` where tiles are missing.
+    private func root(at size: Position) async throws -> MerkleHash? {
+        if size > self.size { return rootsBySize[size] ?? nil }
+        return try await trusted.source.root(at: size, treeOf: self.size)
     }
 }

@@ -3,22 +3,31 @@ package import LedgerCore
 import Postgres
 package import TransparencyLog
 
-/// Recomputes the seal from the events, and names each that is not what was sealed.
+/// Checks the events against the seal, and names each event that is not what was sealed.
 ///
-/// The checkpoint's signature vouches for its root, the root for the tiles, the tiles for the hash
-/// of each event; so an event is compared with what was sealed at its place, and one that is gone
-/// is missed there. Reads the log once; memory does not grow with it.
+/// The signature of the checkpoint covers the root of the tree, the root covers the tiles, and the
+/// tiles have the hash of each event. So each event is compared with the hash at its position, and
+/// an event that was removed is missing there. It reads the log once, and its memory does not grow
+/// with the log.
 package struct SealVerification: Sendable {
     package struct Finding: Sendable, Equatable {
         package enum Kind: String, Sendable {
-            /// Events: not what was sealed; not there; not sealed; sealed elsewhere.
-            case altered, removed, added, moved
-            /// Recorded before the event before it.
+            /// The event is not the one that was sealed here.
+            case altered
+            /// The event that was sealed here is gone.
+            case removed
+            /// No such event was sealed.
+            case added
+            /// The event was sealed at another position.
+            case moved
+            /// The recorded time is before that of the event before.
             case time
-            /// The seal: hashes that are not what was signed; a checkpoint that is not what it
-            /// says, or is missing; another history than the one that a checkpoint from outside
-            /// knows.
-            case tile, checkpoint, history
+            /// The hashes of a tile are not what was signed.
+            case tile
+            /// A checkpoint is missing, or its signature or its root is wrong.
+            case checkpoint
+            /// The history is not that of a checkpoint from outside.
+            case history
         }
 
         package var kind: Kind
@@ -27,15 +36,15 @@ package struct SealVerification: Sendable {
     }
 
     package struct Answer: Sendable {
-        /// The events up to here were sealed.
+        /// The events up to this position are sealed.
         package var position: Position
         package var head: Position
-        /// The positions that were looked at.
+        /// The positions that were checked; `nil` where there were none.
         package var checked: ClosedRange<Position>?
         /// The key whose signature was checked; `nil` where none was given.
         package var key: VerifierKey?
         package var findings: [Finding]
-        /// Findings beyond those that are kept.
+        /// The number of findings beyond those in ``findings``.
         package var more: Int
 
         package var isClean: Bool { findings.isEmpty && more == 0 }
@@ -47,10 +56,10 @@ package struct SealVerification: Sendable {
     private let directory: TileDirectory?
 
     /// - Parameters:
-    ///   - key: who must have signed; `nil` takes the ledger's word for it.
-    ///   - against: checkpoints from outside the database, whose history must be that of the
-    ///     ledger.
-    ///   - directory: where the checkpoint and the tiles come from in place of the ledger's tables.
+    ///   - key: the key that must have signed; with `nil` no signature is checked.
+    ///   - against: checkpoints from outside the database. The ledger must have their history.
+    ///   - directory: the directory with the checkpoint and the tiles; `nil` takes those in the
+    ///     tables of the ledger.
     package init(
         _ store: EventStore, key: VerifierKey?, against: [SignedCheckpoint] = [], directory: TileDirectory? = nil
     ) {
@@ -61,9 +70,12 @@ package struct SealVerification: Sendable {
     }
 
     /// - Parameters:
-    ///   - from: the first position to look at.
-    ///   - to: the last.
-    ///   - progress: how many events are done, of how many.
+    ///   - from: the first position to check.
+    ///   - to: the last position to check.
+    ///   - progress: called with the number of events that are checked, and of all that will be.
+    /// - Throws: where something cannot be read: `PostgresError`, `FileFailure`; with a directory
+    ///   also ``SealDamaged`` where it has no sound tree. What is wrong with the log itself is a
+    ///   finding.
     package func run(
         from: Position = 1, to: Position = .max, progress: (Int64, Int64) -> Void = { _, _ in }
     ) async throws -> Answer {
@@ -93,7 +105,7 @@ package struct SealVerification: Sendable {
         } else {
             trusted = try await TrustedTree(on: connection, reading: reader, key: key)
         }
-        // Looked at after the seal, so that everything sealed is there.
+        // Read the head after the seal: it is then never before the end of the seal.
         let head: Position = try await connection.query("SELECT head()").only().decode(0)
         let end = min(to, max(head, trusted.edge.size))
         var verification = LogVerification(trusted, from: from, to: end, against: against.map(\.head))
@@ -106,7 +118,7 @@ package struct SealVerification: Sendable {
             }
         }
         try await verification.finish()
-        for checkpoint in against { await verification.compare(with: checkpoint.head) }
+        for checkpoint in against { try await verification.compare(with: checkpoint.head) }
         var findings = verification.findings
         try await FindingLabels.add(to: &findings, on: connection)
         return Answer(

@@ -2,20 +2,20 @@ import LedgerCore
 import Postgres
 import TransparencyLog
 
-/// What a verification holds the events against: the last checkpoint that is what it says, and the
-/// tiles of its tree.
+/// The tree against which a verification checks the events: that of the last valid checkpoint.
 struct TrustedTree: Sendable {
     var source: any TileSource
     var edge: CompactRange
-    /// Whether the edge has the root of a checkpoint, signed by the key where one is given.
+    /// Whether the edge has the root of a checkpoint that the key has signed. Without a key, any
+    /// checkpoint will do.
     var isTrusted: Bool
-    /// What is wrong with the checkpoints and the edge.
+    /// What is wrong with the checkpoints and the edge in the tables.
     var findings: [SealVerification.Finding] = []
 
-    /// How many checkpoints are tried until one is what it says.
+    /// The most checkpoints that are tried, from the newest on, to find a valid one.
     private static let maxTried = 100
 
-    /// That of the ledger's tables.
+    /// The tree in the tables of the ledger.
     init(on connection: PostgresConnection, reading reader: PostgresConnection, key: VerifierKey?) async throws {
         let stored = try await SealState.Stored.load(on: connection)
         do {
@@ -27,7 +27,8 @@ struct TrustedTree: Sendable {
                 if head > 0 {
                     report(
                         .checkpoint, 0,
-                        "nothing is sealed: there is nothing to hold the \(head) events against (jobledger audit seal)")
+                        "nothing is sealed: there is nothing to check the \(head) events against (jobledger audit seal)"
+                    )
                 }
                 return
             }
@@ -42,7 +43,9 @@ struct TrustedTree: Sendable {
         try await fallBack(on: connection, reading: reader, key: key)
     }
 
-    /// That of a directory.
+    /// The tree in a directory.
+    /// - Throws: ``SealDamaged`` where there is no checkpoint, or none that the key has signed, or
+    ///   where the tiles do not have its root; `FileFailure` where a file cannot be read.
     init(_ directory: TileDirectory, key: VerifierKey?) async throws {
         source = directory
         let checkpoint = try directory.checkpoint()
@@ -64,22 +67,20 @@ struct TrustedTree: Sendable {
         findings.append(.init(kind: kind, positions: position...position, message: message))
     }
 
-    /// Takes the newest checkpoint that is what it says, and whose tree can be had: from its tiles,
-    /// or else from the events themselves.
+    /// Takes the newest valid checkpoint whose tree is in the tiles, or follows from the events.
     private mutating func fallBack(
         on connection: PostgresConnection, reading reader: PostgresConnection, key: VerifierKey?
     ) async throws {
         let rows = try await connection.query(
             "SELECT note FROM seal_checkpoints ORDER BY size DESC, sealed_at DESC LIMIT $1", Self.maxTried)
         for row in rows {
-            guard let checkpoint = try? SignedCheckpoint(try row.decode(0, as: String.self)) else { continue }
-            if let key, (try? checkpoint.verify(by: key)) == nil { continue }
-            let head = checkpoint.head
+            // The checkpoints that are skipped here are part of the finding at the end.
+            guard let head = Self.validHead(try row.decode(0), key) else { continue }
             if let edge = try await source.edge(at: head.size), edge.root == head.root {
                 (self.edge, isTrusted) = (edge, true)
                 return report(
                     .checkpoint, head.size,
-                    "the events up to here are held against the checkpoint of \(head.size), which is sound")
+                    "the events up to here are checked against the checkpoint of \(head.size), which is valid")
             }
             if let edge = try await edgeFromEvents(at: head.size, reading: reader), edge.root == head.root {
                 (self.edge, isTrusted) = (edge, true)
@@ -93,10 +94,21 @@ struct TrustedTree: Sendable {
             .checkpoint, 0,
             rows.isEmpty
                 ? "there is no checkpoint"
-                : "no checkpoint of the last \(rows.count) has a signature and a root that hold")
+                : "none of the last \(rows.count) checkpoints has a valid signature and the root of the tree")
     }
 
-    /// The edge of a tree made anew: the leaves from the events, all else from the full tiles.
+    /// - Returns: `nil` where the text is not a checkpoint, or not one that the key has signed.
+    private static func validHead(_ note: String, _ key: VerifierKey?) -> TreeHead? {
+        do {
+            let checkpoint = try SignedCheckpoint(note)
+            if let key { try checkpoint.verify(by: key) }
+            return checkpoint.head
+        } catch {
+            return nil
+        }
+    }
+
+    /// Computes the edge of the tree: its leaves from the events, everything else from full tiles.
     private func edgeFromEvents(at size: Position, reading reader: PostgresConnection) async throws -> CompactRange? {
         var hashes: [MerkleHash] = []
         var leaves = LeafReader()
