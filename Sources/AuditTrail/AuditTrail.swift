@@ -2,7 +2,7 @@ package import EventStore
 package import LedgerCore
 import Postgres
 
-/// Who did what, when and why: questions to the read model `audit_log`.
+/// Answers who did what, when and why, from the read model `audit_log`.
 package struct AuditTrail: Sendable {
     let store: EventStore
 
@@ -10,32 +10,33 @@ package struct AuditTrail: Sendable {
 
     package init(_ store: EventStore) { self.store = store }
 
-    /// Entries, and the position up to which the read model has come.
+    /// Entries, and the position up to which the read model has folded the log.
     package struct Page: Sendable {
         package var position: Position
         package var entries: [TrailEntry]
-        /// Whether it ended early, for what its entries hold: there are more behind the last.
+        /// Whether the page ends early because its entries are large: more entries follow.
         package var isCut = false
     }
 
-    /// About how many bytes of texts an answer may have over HTTP. Metadata that events bring may
-    /// be large.
+    /// About how many bytes of text an answer over HTTP may have. It is needed because the metadata
+    /// of events may be large.
     package static let mostBytes = 4 << 20
 
-    /// The read model is not there yet.
+    /// The read model has not been made yet.
     package struct NotProjected: Error, Sendable, CustomStringConvertible {
         package let description =
             "the read model audit_log is not there yet: jobledger project makes it, and `jobledger up` runs that"
     }
 
-    /// - Parameter mostBytes: about how many bytes of texts the page may have; it ends behind the
-    ///   entry that is beyond.
+    /// - Parameter mostBytes: about how many bytes of text the page may have. It ends with the
+    ///   entry that exceeds them.
+    /// - Throws: ``NotProjected``
     package func page(_ query: TrailQuery, mostBytes: Int = .max) async throws -> Page {
         try await withTrail { connection, position in
             var page = Page(position: position, entries: [])
             var bytes = 0
             for try await row in connection.stream(query.statement) {
-                // What is left of the answer comes, and is not kept.
+                // The server sends the remaining rows anyway.
                 guard bytes <= mostBytes else {
                     page.isCut = true
                     continue
@@ -48,17 +49,19 @@ package struct AuditTrail: Sendable {
         }
     }
 
-    /// Runs `body` with a connection that reads one snapshot, and the position of the read model in
-    /// it.
+    private static let readPosition =
+        "SELECT coalesce((SELECT position FROM projections WHERE name = $1), 0)"
+
+    /// Runs `body` in one snapshot of the database, with the position of the read model in it.
+    /// - Throws: ``NotProjected``
     func withTrail<Value: Sendable>(
         _ body: (PostgresConnection, Position) async throws -> Value
     ) async throws -> Value {
         do {
             return try await store.pool.withConnection { connection in
                 try await connection.transaction(.repeatableRead, readOnly: true) { connection in
-                    let position = try await connection.query(
-                        "SELECT coalesce((SELECT position FROM projections WHERE name = $1), 0)", Self.projection
-                    ).only().decode(0, as: Position.self)
+                    let position = try await connection.query(Self.readPosition, Self.projection).only()
+                        .decode(0, as: Position.self)
                     return try await body(connection, position)
                 }
             }

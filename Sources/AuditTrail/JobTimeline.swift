@@ -2,33 +2,36 @@ import EventStore
 package import LedgerCore
 import Postgres
 
-/// A job from its first event to its last, for one screen: progress that one actor reports in a row
-/// is one line.
+/// A job from its first event to its last, short enough for one screen: consecutive progress of one
+/// actor is one line.
 package struct JobTimeline: Sendable {
     package struct Line: Sendable {
-        /// The first event, and the last where there are several.
+        /// The first event of the line.
         package var first: TrailEntry
+        /// The last event of the line, which may be the first.
         package var last: TrailEntry
         package var count: Int
     }
 
     package var job: JobID
     package var lines: [Line]
-    /// How many events were left out between the first and the last ones; none of them is told.
+    /// The number of events in the middle that were left out.
     package var omitted: Int
-    /// Everybody who had a part in it, in the order of appearance.
+    /// All actors, in the order of their first event.
     package var actors: [ExactText]
+    /// The number of events, with those that were left out.
     package var events: Int
 
-    /// How many events at the beginning and at the end are told at most.
+    /// The most events at the beginning, and at the end, that the timeline has.
     static let maxAtEachEnd = 5000
 
-    /// How it ended; `nil` while it has not.
+    /// The event that ended the job; `nil` while the job is open.
     package var end: TrailEntry? { lines.last.flatMap { $0.last.type.isEnd ? $0.last : nil } }
 }
 
 extension AuditTrail {
     /// - Returns: `nil` where there is no such job.
+    /// - Throws: ``NotProjected``
     package func timeline(ofJob job: JobID) async throws -> JobTimeline? {
         try await withTrail { connection, _ -> JobTimeline? in
             var query = TrailQuery(order: .oldest, limit: JobTimeline.maxAtEachEnd)

@@ -2,16 +2,17 @@ import EventStore
 package import LedgerCore
 import Postgres
 
-/// Something that the service has refused, as the ledger keeps it.
+/// A request that the service has refused, as the ledger records it. Equal refusals in a row are
+/// one record.
 package struct RecordedRefusal: Sendable, Equatable {
     package var number: Int64
     package var firstAt: Timestamp
     package var lastAt: Timestamp
-    /// How often, between the two.
+    /// How often it was refused between the two times.
     package var times: Int64
-    /// The id of the token, or the one that was claimed, and its name where there is one and who
-    /// asks may know it.
+    /// The id of the token. Of a token that is not valid, it is the id that the request claimed.
     package var token: ExactText?
+    /// `nil` where the token has no name, or where the database user may not read it.
     package var tokenName: String?
     package var peer: String?
     package var method: String
@@ -22,19 +23,19 @@ package struct RecordedRefusal: Sendable, Equatable {
     package var eventID: EventID?
     package var code: String
     package var detail: String
-    /// The database's user who wrote it down, a service; `nil` in rows that are older than this
+    /// The database user of the service that recorded it; `nil` in rows that are older than this
     /// column.
     package var notedBy: String?
 }
 
-/// Which refusals: conditions that all have to hold, and a page.
+/// A query for recorded refusals: conditions, all of which must hold, and a page.
 package struct RefusalQuery: Sendable {
     package var actor: ExactText?
     package var token: ExactText?
     package var job: JobID?
     package var code: ExactText?
     package var order: TrailQuery.Order
-    /// The last number of the page before.
+    /// The number of the last refusal on the page before.
     package var after: Int64?
     package var limit: Int
 
@@ -58,8 +59,8 @@ package struct RefusalQuery: Sendable {
         parameters.append(limit)
         return PostgresStatement(
             """
-            SELECT number, first_at, last_at, times, token, token_name(token) AS token_name, peer, method, path, actor, job, type, event_id, code, detail,
-                   noted_by
+            SELECT number, first_at, last_at, times, token, token_name(token) AS token_name, peer, method, path,
+                   actor, job, type, event_id, code, detail, noted_by
               FROM (SELECT * FROM refusals
                      WHERE \(conditions.joined(separator: " AND "))
                      ORDER BY number \(order == .newest ? "DESC" : "ASC") LIMIT $\(parameters.count)) AS page
@@ -69,7 +70,7 @@ package struct RefusalQuery: Sendable {
 }
 
 extension AuditTrail {
-    /// What the service has refused.
+    /// The refusals that the service has recorded.
     package func refusals(_ query: RefusalQuery) async throws -> [RecordedRefusal] {
         try await store.pool.withConnection { connection in
             try await connection.query(query.statement).map { row in
@@ -77,12 +78,9 @@ extension AuditTrail {
                     number: try row.decode(0), firstAt: Timestamp(try row.decode(1, as: PostgresTimestamp.self)),
                     lastAt: Timestamp(try row.decode(2, as: PostgresTimestamp.self)), times: try row.decode(3),
                     token: try row.decode(4), tokenName: try row.decode(5), peer: try row.decode(6),
-                    method: try row.decode(7),
-                    path: try row.decode(8), actor: try row.decode(9), job: try row.decode(10),
-                    type: try row.decode(11),
-                    eventID: try row.decode(12), code: try row.decode(13), detail: try row.decode(14),
-                    notedBy: try row.decode(15)
-                )
+                    method: try row.decode(7), path: try row.decode(8), actor: try row.decode(9),
+                    job: try row.decode(10), type: try row.decode(11), eventID: try row.decode(12),
+                    code: try row.decode(13), detail: try row.decode(14), notedBy: try row.decode(15))
             }
         }
     }

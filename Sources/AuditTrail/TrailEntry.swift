@@ -2,7 +2,7 @@ import EventStore
 package import LedgerCore
 import Postgres
 
-/// One thing that was done.
+/// One event, as the audit trail shows it.
 package struct TrailEntry: Sendable, Equatable {
     package var position: Position
     package var eventID: EventID
@@ -15,10 +15,10 @@ package struct TrailEntry: Sendable, Equatable {
     package var correlationID: ExactText?
     package var causationID: ExactText?
     package var source: String?
-    /// A job's name, a message, a reason or an error: what the type does not say.
+    /// What the type does not say: the name of the job, a message, a reason or an error.
     package var detail: String?
 
-    /// - Parameter row: the columns of ``TrailQuery``, in their order.
+    /// - Parameter row: with ``TrailQuery/columns`` and ``TrailQuery/detail``, in this order.
     init(_ row: PostgresRow) throws {
         position = try row.decode(0)
         eventID = try row.decode(1)
@@ -34,7 +34,7 @@ package struct TrailEntry: Sendable, Equatable {
         detail = try row.decode(11)
     }
 
-    /// About how many bytes it takes.
+    /// About how many bytes the entry takes in an answer.
     var textBytes: Int {
         200
             + [actor?.text, job.text, correlationID?.text, causationID?.text, source, detail].reduce(0) {
@@ -42,6 +42,7 @@ package struct TrailEntry: Sendable, Equatable {
             }
     }
 
-    /// When it happened: by the caller's clock where it was given, otherwise by the ledger's.
+    /// When it happened: the time that the caller gave, or else the time at which the ledger
+    /// recorded it.
     package var happenedAt: Timestamp { occurredAt ?? recordedAt }
 }

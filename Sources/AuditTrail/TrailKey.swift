@@ -2,9 +2,11 @@ import Crypto
 import Texts
 
 extension ExactText {
-    /// As `audit_log` keeps an actor, a correlation and a cause, and finds them: short ones as they
-    /// are, of others the beginning and a hash. An index takes no more. See
-    /// `projections/audit_log/apply.sql`.
+    /// The text as `audit_log` has it in the columns for actor, correlation and cause. An index
+    /// entry has a limited size, so a text of more than 300 characters is cut to 200 and gets a
+    /// hash.
+    ///
+    /// It must match `projections/audit_log/apply.sql`.
     var inTrail: ExactText {
         guard text.unicodeScalars.count > 300 else { return self }
         let hash = SHA256.hash(data: Array(text.utf8)).hexadecimal

@@ -2,22 +2,22 @@ import EventStore
 package import LedgerCore
 package import Postgres
 
-/// What an auditor asks of the read model `audit_log`: conditions that all have to hold, and a
-/// page.
+/// A query to the read model `audit_log`: conditions, all of which must hold, and a page.
 package struct TrailQuery: Sendable, Equatable {
     package var actor: ExactText?
     package var type: EventType?
     package var job: JobID?
     package var correlationID: ExactText?
-    /// Words that all have to occur, in any order; upper and lower case are one.
+    /// Words that must all occur, in any order and in upper or lower case.
     package var text: String?
-    /// The first position, and the last.
+    /// The first position.
     package var from: Position?
+    /// The last position.
     package var to: Position?
 
     package enum Order: String, Sendable, CaseIterable { case newest, oldest }
     package var order: Order
-    /// The last position of the page before.
+    /// The position of the last entry on the page before.
     package var after: Position?
     package var limit: Int
 
@@ -27,11 +27,11 @@ package struct TrailQuery: Sendable, Equatable {
     }
 
     static let columns = """
-        trail.position, trail.event_id, trail.actor, trail.job, trail.version, trail.type, trail.recorded_at, trail.occurred_at,
-        trail.correlation_id, trail.causation_id, trail.source
+        trail.position, trail.event_id, trail.actor, trail.job, trail.version, trail.type, trail.recorded_at,
+        trail.occurred_at, trail.correlation_id, trail.causation_id, trail.source
         """
 
-    /// Of which events the data say what cannot be told from the type.
+    /// What the data of an event says that its type does not.
     static let detail = """
         left(CASE trail.type
                WHEN 'queued'    THEN event.data ->> 'name'
@@ -41,8 +41,8 @@ package struct TrailQuery: Sendable, Equatable {
              END, 1000) AS detail
         """
 
-    /// Every way through it is an index that ends in the position, or has few rows: see
-    /// projections/audit_log. The events themselves are looked up for the page alone.
+    /// Each condition has an index that ends in the position, or that finds few rows: see
+    /// projections/audit_log. Only the events of the page itself are looked up in the log.
     package var statement: PostgresStatement {
         var parameters: [any PostgresEncodable] = []
         func parameter(_ value: any PostgresEncodable) -> String {
@@ -52,8 +52,8 @@ package struct TrailQuery: Sendable, Equatable {
         var conditions: [String] = []
         if let actor { conditions.append("actor = \(parameter(actor.inTrail))") }
         if let type {
-            // The indexes by type leave out progress, and are found only where the statement says
-            // so.
+            // The indexes by type leave out progress. The planner uses them only where the
+            // condition says the same.
             conditions.append(
                 type == .progress ? "type = 'progress'" : "type = '\(type.rawValue)' AND type <> 'progress'")
         }
@@ -62,8 +62,8 @@ package struct TrailQuery: Sendable, Equatable {
         let (first, last) = bounds
         if let first { conditions.append("position >= \(parameter(first))") }
         if let last { conditions.append("position <= \(parameter(last))") }
-        // A job's events are found by the log's own index, in the order of their versions, which is
-        // that of positions.
+        // The index of the log finds the events of a job in the order of their versions, which is
+        // also that of their positions.
         let source =
             job.map {
                 """
@@ -83,8 +83,8 @@ package struct TrailQuery: Sendable, Equatable {
         return PostgresStatement(sql, parameters)
     }
 
-    /// The positions that the page may have; `after` comes from people, and is none beyond
-    /// `Position.positions`.
+    /// The first and last position that the page may have. Adding 1 to `after` cannot overflow: the
+    /// callers accept only values within `Position.positions`.
     private var bounds: (first: Position?, last: Position?) {
         guard let after else { return (from, to) }
         return order == .newest ? (from, min(to ?? .max, after - 1)) : (max(from ?? 0, after + 1), to)

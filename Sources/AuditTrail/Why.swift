@@ -2,30 +2,32 @@ package import EventStore
 package import LedgerCore
 import Postgres
 
-/// Why an event came to be, and what came of it.
+/// The causes and the consequences of an event.
 package struct Why: Sendable {
     package var event: TrailEntry
-    /// What it follows from: its cause first, then the cause of that.
+    /// Its cause, the cause of that one, and so on.
     package var causes: [TrailEntry]
-    /// The id that the last of the causes, or the event itself, names as its cause and that is of
-    /// no event here; something outside.
+    /// The causation id at the end of the causes, where it is not the id of an event in this
+    /// ledger: the cause is outside.
     package var outsideCause: ExactText?
-    /// Whether the causes lead back to one that was told already.
+    /// Whether the causes lead back to one of them, or to the event itself.
     package var isCircular: Bool
-    /// What follows from it, each behind what it follows from, with how many steps lie in between.
+    /// The events that it caused, directly or not, each after its own cause. `depth` is the number
+    /// of steps from the event.
     package var consequences: [(depth: Int, entry: TrailEntry)]
-    /// Whether there are more consequences, or causes, than are told.
+    /// Whether there are more causes or consequences than these.
     package var hasMore: Bool
 }
 
 extension AuditTrail {
-    /// The most causes that are followed, and steps to consequences.
+    /// The most causes that are followed, and the most steps to consequences.
     package static let mostSteps = 100
-    /// The most consequences that are told.
+    /// The most consequences that are returned.
     package static let mostConsequences = 1000
 
-    /// - Parameter name: the event's position, or its id.
+    /// - Parameter name: the position or the id of the event.
     /// - Returns: `nil` where there is no such event.
+    /// - Throws: ``NotProjected``
     package func why(_ name: EventReference) async throws -> Why? {
         try await withTrail { connection, _ -> Why? in
             guard let event = try await entry(name, on: connection) else { return nil }
@@ -59,24 +61,27 @@ extension AuditTrail {
         }
     }
 
-    /// The log finds an event by its id.
+    /// Joins with the log, which has the index by event id.
     private func entry(_ name: EventReference, on connection: PostgresConnection) async throws -> TrailEntry? {
         let (condition, value): (String, any PostgresEncodable) =
             switch name {
             case .position(let position): ("event.position = $1", position)
             case .id(let id): ("event.event_id = $1", id)
             }
-        return try await connection.query(
-            PostgresStatement(
-                """
-                SELECT \(TrailQuery.columns), \(TrailQuery.detail)
-                  FROM events AS event JOIN audit_log AS trail ON trail.position = event.position
-                 WHERE \(condition)
-                """, [value])
-        ).first.map { try TrailEntry($0) }
+        let statement = PostgresStatement(Self.select(where: condition), [value])
+        return try await connection.query(statement).first.map { try TrailEntry($0) }
     }
 
-    private static let effects = """
+    private static func select(where condition: String) -> String {
+        """
+        SELECT \(TrailQuery.columns), \(TrailQuery.detail)
+          FROM events AS event JOIN audit_log AS trail ON trail.position = event.position
+         WHERE \(condition)
+        """
+    }
+
+    /// The events that these events have caused.
+    private static let selectCaused = """
         SELECT \(TrailQuery.columns), \(TrailQuery.detail)
           FROM (SELECT * FROM audit_log WHERE causation_id = ANY ($1) AND causation_id IS NOT NULL
                  ORDER BY position LIMIT $2) AS trail
@@ -84,7 +89,8 @@ extension AuditTrail {
          ORDER BY trail.position
         """
 
-    /// Step by step, so that a circle ends where it began.
+    /// Follows the consequences step by step. An event that was found before is not followed again,
+    /// so a circle ends.
     private func consequences(
         of event: TrailEntry, mostBytes: Int, on connection: PostgresConnection
     ) async throws -> (told: [(depth: Int, entry: TrailEntry)], hasMore: Bool) {
@@ -94,8 +100,8 @@ extension AuditTrail {
         for _ in 0..<Self.mostSteps where !step.isEmpty {
             let room = Self.mostConsequences - count
             var next: [EventID] = []
-            for try await row in connection.stream(Self.effects, step.map(\.text), room + 1) {
-                // What is left of the answer comes, and is not kept.
+            for try await row in connection.stream(Self.selectCaused, step.map(\.text), room + 1) {
+                // The server sends the remaining rows anyway.
                 if hasMore { continue }
                 let entry = try TrailEntry(row)
                 guard told.insert(entry.eventID).inserted, let cause = entry.causationID else { continue }
@@ -110,10 +116,9 @@ extension AuditTrail {
             }
             step = hasMore ? [] : next
         }
-        // Each behind what it follows from.
-        var (tree, open) = (
-            [(depth: Int, entry: TrailEntry)](), (found[ExactText(event.eventID.text)] ?? []).reversed().map { (1, $0) }
-        )
+        // Depth first, so that each event comes after its cause.
+        var tree: [(depth: Int, entry: TrailEntry)] = []
+        var open = (found[ExactText(event.eventID.text)] ?? []).reversed().map { (1, $0) }
         while let (depth, entry) = open.popLast() {
             tree.append((depth, entry))
             open += (found[ExactText(entry.eventID.text)] ?? []).reversed().map { (depth + 1, $0) }

@@ -9,7 +9,7 @@ import Projections
 import Testing
 import Texts
 
-/// A ledger with the read model `audit_log`, folded whenever a test asks.
+/// A ledger with the read model `audit_log`, which folds when a test asks it to.
 struct TrailLedger: Sendable {
     let ledger: TestLedger
     let trail: AuditTrail
@@ -64,46 +64,20 @@ struct TrailTests {
         }
     }
 
-    /// Random histories and random questions: the answer, page by page, is what a look at every
-    /// event gives.
-    @Test func questions() async throws {
+    private static let actors = ["ada", "bob", "eve \u{1F680}", ""]
+    private static let words = ["memory", "Disk", "limit", "über"]
+    private static let correlations = ["r-1", "r-2"]
+
+    /// Random histories and random queries: the answer, page by page, has exactly the events to
+    /// which the conditions apply.
+    @Test func queries() async throws {
         let seed = UInt64.random(in: .min ... .max)
         print("seed \(seed)")
         var random = SeededGenerator(seed: seed)
         try await TrailLedger.with { trail in
-            let (actors, words, requests) = (
-                ["ada", "bob", "eve \u{1F680}", ""], ["memory", "Disk", "limit", "über"], ["r-1", "r-2"]
-            )
-            var open: [String] = []
-            for number in 0..<400 {
-                let actor = Bool.random(using: &random) ? actors.randomElement(using: &random)! : nil
-                let belongs = Int.random(in: 0..<4, using: &random) == 0 ? requests.randomElement(using: &random)! : nil
-                let text = (0..<Int.random(in: 1...3, using: &random)).map { _ in words.randomElement(using: &random)! }
-                    .joined(
-                        separator: " ")
-                if open.count < 5 || Int.random(in: 0..<5, using: &random) == 0 {
-                    let job = "job-\(number)"
-                    open.append(job)
-                    try await trail.append(job, .queued, #"{"name":"\#(text)"}"#, actor: actor, belongs: belongs)
-                } else {
-                    let index = Int.random(in: open.indices, using: &random)
-                    switch Int.random(in: 0..<4, using: &random) {
-                    case 0:
-                        try await trail.append(
-                            open.remove(at: index), .failed, #"{"error":"\#(text)"}"#, actor: actor, belongs: belongs)
-                    case 1: try await trail.append(open.remove(at: index), .finished, actor: actor, belongs: belongs)
-                    case 2:
-                        try await trail.append(
-                            open[index], .truncated, #"{"reason":"\#(text)"}"#, actor: actor, belongs: belongs)
-                    default:
-                        try await trail.append(
-                            open[index], .progress, #"{"completed":1}"#, actor: actor, belongs: belongs)
-                    }
-                }
-            }
+            try await Self.appendRandomEvents(400, to: trail, &random)
             try await trail.project()
-            var all = TrailQuery(order: .oldest, limit: 1000)
-            let events = try await trail.trail.page(all).entries
+            let events = try await trail.trail.page(TrailQuery(order: .oldest, limit: 1000)).entries
             #expect(events.map(\.position) == Array(1...400))
             let log = try await trail.ledger.store.page(EventQuery(limit: 1000))
             #expect(
@@ -111,31 +85,9 @@ struct TrailTests {
                     let isItsOwn: Bool = entry.eventID == event.id && entry.job == event.job
                     return isItsOwn && entry.version == event.version && entry.recordedAt == event.recordedAt
                 })
-
             for _ in 0..<60 {
-                func sometimes<T>(_ value: T?) -> T? { Int.random(in: 0..<3, using: &random) == 0 ? value : nil }
-                all = TrailQuery(
-                    order: Bool.random(using: &random) ? .newest : .oldest,
-                    limit: Int.random(in: 1...50, using: &random))
-                all.actor = sometimes(actors.randomElement(using: &random).map { ExactText($0) })
-                all.type = sometimes(EventType.allCases.randomElement(using: &random))
-                all.job = sometimes(events.randomElement(using: &random)?.job)
-                all.correlationID = sometimes(requests.randomElement(using: &random).map { ExactText($0) })
-                all.text = sometimes(
-                    words.randomElement(using: &random).map { Bool.random(using: &random) ? $0.uppercased() : $0 })
-                all.from = sometimes(Position.random(in: 1...400, using: &random))
-                all.to = sometimes(Position.random(in: 1...400, using: &random))
-                let query = all
-                var expected = events.filter { event in
-                    // Progress says how much is done, which is no word that can be searched.
-                    let words = event.type == .progress ? [] : (event.detail ?? "").lowercased().split(separator: " ")
-                    let isOf: Bool = query.actor == nil || event.actor == query.actor
-                    let isOfJob: Bool = query.job == nil || event.job == query.job
-                    let belongs: Bool = query.correlationID == nil || event.correlationID == query.correlationID
-                    return isOf && isOfJob && belongs && (query.type == nil || event.type == query.type)
-                        && (query.text == nil || words.contains(Substring(query.text!.lowercased())))
-                        && event.position >= query.from ?? 0 && event.position <= query.to ?? .max
-                }
+                let query = Self.randomQuery(over: events, &random)
+                var expected = events.filter { Self.matches($0, query) }
                 if query.order == .newest { expected.reverse() }
                 var (page, found): (TrailQuery, [TrailEntry]) = (query, [])
                 while case let entries = try await trail.trail.page(page).entries, !entries.isEmpty {
@@ -148,8 +100,63 @@ struct TrailTests {
         }
     }
 
-    /// Names that no index takes stop nothing, are told apart by their last character, and are
-    /// found.
+    private static func appendRandomEvents(
+        _ count: Int, to trail: TrailLedger, _ random: inout SeededGenerator
+    ) async throws {
+        var open: [String] = []
+        for number in 0..<count {
+            let actor = Bool.random(using: &random) ? actors.randomElement(using: &random)! : nil
+            let isCorrelated = Int.random(in: 0..<4, using: &random) == 0
+            let belongs = isCorrelated ? correlations.randomElement(using: &random)! : nil
+            let text = (0..<Int.random(in: 1...3, using: &random)).map { _ in words.randomElement(using: &random)! }
+                .joined(separator: " ")
+            func append(_ job: String, _ type: EventType, _ data: String = "{}") async throws {
+                try await trail.append(job, type, data, actor: actor, belongs: belongs)
+            }
+            if open.count < 5 || Int.random(in: 0..<5, using: &random) == 0 {
+                let job = "job-\(number)"
+                open.append(job)
+                try await append(job, .queued, #"{"name":"\#(text)"}"#)
+            } else {
+                let index = Int.random(in: open.indices, using: &random)
+                switch Int.random(in: 0..<4, using: &random) {
+                case 0: try await append(open.remove(at: index), .failed, #"{"error":"\#(text)"}"#)
+                case 1: try await append(open.remove(at: index), .finished)
+                case 2: try await append(open[index], .truncated, #"{"reason":"\#(text)"}"#)
+                default: try await append(open[index], .progress, #"{"completed":1}"#)
+                }
+            }
+        }
+    }
+
+    private static func randomQuery(over events: [TrailEntry], _ random: inout SeededGenerator) -> TrailQuery {
+        func sometimes<T>(_ value: T?) -> T? { Int.random(in: 0..<3, using: &random) == 0 ? value : nil }
+        var query = TrailQuery(
+            order: Bool.random(using: &random) ? .newest : .oldest, limit: Int.random(in: 1...50, using: &random))
+        query.actor = sometimes(actors.randomElement(using: &random).map { ExactText($0) })
+        query.type = sometimes(EventType.allCases.randomElement(using: &random))
+        query.job = sometimes(events.randomElement(using: &random)?.job)
+        query.correlationID = sometimes(correlations.randomElement(using: &random).map { ExactText($0) })
+        query.text = sometimes(
+            words.randomElement(using: &random).map { Bool.random(using: &random) ? $0.uppercased() : $0 })
+        query.from = sometimes(Position.random(in: 1...400, using: &random))
+        query.to = sometimes(Position.random(in: 1...400, using: &random))
+        return query
+    }
+
+    private static func matches(_ event: TrailEntry, _ query: TrailQuery) -> Bool {
+        // The detail of progress is how much is done, which is not a word that can be searched.
+        let words = event.type == .progress ? [] : (event.detail ?? "").lowercased().split(separator: " ")
+        let isOf: Bool = query.actor == nil || event.actor == query.actor
+        let isOfJob: Bool = query.job == nil || event.job == query.job
+        let belongs: Bool = query.correlationID == nil || event.correlationID == query.correlationID
+        return isOf && isOfJob && belongs && (query.type == nil || event.type == query.type)
+            && (query.text == nil || words.contains(Substring(query.text!.lowercased())))
+            && event.position >= query.from ?? 0 && event.position <= query.to ?? .max
+    }
+
+    /// Names that are too long for an index do not stop the projection. They are found, and told
+    /// apart even by their last character.
     @Test func longNames() async throws {
         try await TrailLedger.with { trail in
             let long = String((0..<30_000).map { _ in "abcdefghijklmnopqrstuvwxyz0123456789".randomElement()! })
@@ -180,7 +187,7 @@ struct TrailTests {
         }
     }
 
-    /// While events come in, pages of what was there are the same, each event once.
+    /// Events that come meanwhile do not change the pages: each earlier event is on one page.
     @Test func stablePages() async throws {
         try await TrailLedger.with { trail in
             for number in 0..<30 { try await trail.append("a-\(number)", .queued, #"{"name":"x"}"#, actor: "ada") }
@@ -205,7 +212,7 @@ struct TrailTests {
             let leaf = try await trail.append("left", .failed, #"{"error":"no"}"#, cause: left)
             try await trail.append("after", .queued, #"{"name":"after"}"#, cause: leaf)
             try await trail.append("lost", .queued, #"{"name":"lost"}"#, cause: .version7())
-            // A circle, which only two events that name each other beforehand can make.
+            // A circle: two events whose ids were chosen beforehand and name each other.
             let (one, two) = (EventID.version7(), EventID.version7())
             try await trail.append("one", .queued, #"{"name":"one"}"#, cause: two, id: one)
             try await trail.append("two", .queued, #"{"name":"two"}"#, cause: one, id: two)
@@ -235,8 +242,7 @@ struct TrailTests {
         }
     }
 
-    /// What has more consequences than are told says so, and so does a chain that is longer than is
-    /// followed.
+    /// An answer says so where there are more consequences, or more causes, than it has.
     @Test func whyIsBounded() async throws {
         try await TrailLedger.with { trail in
             let root = try await trail.append("root", .queued, #"{"name":"root"}"#)
@@ -259,7 +265,7 @@ struct TrailTests {
         }
     }
 
-    @Test func stories() async throws {
+    @Test func timelinesAndSummaries() async throws {
         try await TrailLedger.with { trail in
             try await trail.append(
                 "a", .queued, #"{"name":"SMA","total":4}"#, actor: "ada", at: Timestamp("2026-01-01T10:00:00Z"))
