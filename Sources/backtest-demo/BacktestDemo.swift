@@ -9,15 +9,16 @@ import LedgerSettings
 import Logging
 import Redis
 
-/// A batch backtest that reports to the ledger: what a platform's worker does, with real prices.
+/// Runs a batch backtest on real prices and reports it to the ledger, as a worker of a platform
+/// does.
 @main
 struct BacktestDemo: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "backtest-demo",
         abstract: "Run a batch backtest of moving-average crossovers through the ledger.",
         discussion: """
-            Every combination of ticker, fast and slow window is one run. Workers report progress with their runs; the progress \
-            bar is drawn from the live feed, as any other subscriber would draw it.
+            Every combination of ticker, fast and slow window is one run. Workers report progress with their runs; \
+            the progress bar is drawn from the live feed, as any other subscriber would draw it.
 
             EXAMPLE
               backtest-demo --data-dir .jobledger --limit 3000

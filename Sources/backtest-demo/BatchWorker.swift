@@ -4,15 +4,15 @@ import Foundation
 import LedgerCore
 import Synchronization
 
-/// Computes the runs of a batch and reports them to the ledger: queued, truncated by a limit,
-/// progress, finished or failed.
+/// Computes the runs of a batch and reports to the ledger: queued, truncated if there is a limit,
+/// progress, and at last finished or failed.
 struct BatchWorker: Sendable {
     let batch: Batch
     let job: JobID
     let limit: Int?
     let store: EventStore
 
-    /// How many runs a progress event reports.
+    /// The number of runs in one progress event.
     private static let share = 50
     private static let workers = 2
 
@@ -60,8 +60,8 @@ struct BatchWorker: Sendable {
         }
     }
 
-    /// Several workers take shares from one list. Their reports may arrive out of order; the read
-    /// model keeps the maximum.
+    /// Several workers take shares from one list. Their reports may arrive out of order: the read
+    /// model keeps the highest number of completed runs.
     private func compute(_ count: Int) async throws -> [Run] {
         let shares = batch.ranges(of: Self.share).map { $0.clamped(to: 0..<count) }.filter { !$0.isEmpty }
         let progress = Counters()

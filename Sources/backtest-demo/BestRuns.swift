@@ -3,37 +3,37 @@ import Foundation
 import LedgerCore
 import Postgres
 
-/// The best runs, by an SQL query over the read model.
+/// Prints the best runs, from an SQL query over the read model.
 struct BestRuns: Sendable {
     let store: EventStore
     let job: JobID
 
+    private static let hasReached = "SELECT FROM projections WHERE name = 'batch_job_runs' AND position >= $1"
+
+    private static let select = """
+        SELECT variables ->> 'ticker' AS ticker, variables ->> 'fast' AS fast, variables ->> 'slow' AS slow,
+               (metrics ->> 'sharpe')::float8 AS sharpe, (metrics ->> 'cagr')::float8 AS cagr,
+               (metrics ->> 'max_drawdown')::float8 AS drawdown, (metrics ->> 'trades')::integer AS trades
+          FROM batch_job_runs
+         WHERE batch_job_id = $1
+         ORDER BY sharpe DESC, run_index
+         LIMIT 5
+        """
+
     func show() async throws {
         let rows = try await store.pool.withConnection { connection in
-            // The read model runs some milliseconds behind the log.
+            // The read model is some milliseconds behind the log.
             let head: Position = try await connection.query("SELECT head()").only().decode(0)
             let deadline = ContinuousClock.now.advanced(by: .seconds(30))
-            while try await connection.query(
-                "SELECT FROM projections WHERE name = 'batch_job_runs' AND position >= $1", head
-            )
-            .isEmpty {
+            while try await connection.query(Self.hasReached, head).isEmpty {
                 guard ContinuousClock.now < deadline else { throw ProjectionBehind() }
                 try await Task.sleep(for: .milliseconds(20))
             }
-            return try await connection.query(
-                """
-                SELECT variables ->> 'ticker' AS ticker, variables ->> 'fast' AS fast, variables ->> 'slow' AS slow,
-                       (metrics ->> 'sharpe')::float8 AS sharpe, (metrics ->> 'cagr')::float8 AS cagr,
-                       (metrics ->> 'max_drawdown')::float8 AS drawdown, (metrics ->> 'trades')::integer AS trades
-                  FROM batch_job_runs
-                 WHERE batch_job_id = $1
-                 ORDER BY sharpe DESC, run_index
-                 LIMIT 5
-                """, job)
+            return try await connection.query(Self.select, job)
         }
         write(
-            "\nThe best runs by Sharpe ratio, from batch_job_runs (picked with hindsight, without costs: no forecast):\n\n"
-        )
+            "\nThe best runs by Sharpe ratio, from batch_job_runs "
+                + "(picked with hindsight, without costs: no forecast):\n\n")
         write("  ticker   fast  slow  Sharpe    CAGR  max. drawdown  trades\n")
         for row in rows {
             func cell(_ column: String, _ width: Int) throws -> String {

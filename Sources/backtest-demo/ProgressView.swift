@@ -1,10 +1,10 @@
 import Foundation
 import LedgerCore
 
-/// Draws a job's progress from its events, as they come over the live feed.
+/// Draws the progress of a job from its events, as the live feed delivers them.
 struct ProgressView {
     private var completed = 0
-    /// How many runs the job will do, as far as is known: the total, or what a limit left of it.
+    /// The number of runs that the job will do: its total, or its limit; 0 until it is known.
     private var goal = 0
     private let isTerminal = isatty(STDOUT_FILENO) == 1
     private var lastTenth = 0
@@ -37,10 +37,10 @@ struct ProgressView {
     }
 
     private mutating func draw(_ done: Int, of total: Int) {
-        // A limit may come when more than it allows is done already.
+        // A limit may come after more runs than it allows are done.
         let fraction = total > 0 ? min(1, Double(done) / Double(total)) : 0
         let tenth = Int(fraction * 10)
-        // In a log, a line every tenth is enough.
+        // In a log file, a line for each tenth is enough.
         guard isTerminal || tenth > lastTenth else { return }
         lastTenth = tenth
         let filled = Int(fraction * Double(Self.width))

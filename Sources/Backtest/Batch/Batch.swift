@@ -1,7 +1,7 @@
 /// A backtest of every assignment of a grid.
 ///
-/// A value without mutable state: any number of threads may compute runs of one batch at once, and
-/// the same index gives the same run every time.
+/// It has no mutable state. So any number of threads may compute runs of the same batch at once,
+/// and an index always gives the same run.
 package struct Batch: Sendable {
     package let grid: VariableGrid
 
@@ -26,14 +26,14 @@ package struct Batch: Sendable {
     /// The number of runs.
     package var count: Int { grid.count }
 
-    /// The run indices cut into ranges of `size` runs, the last of them with what is left: shares
-    /// for workers.
+    /// The run indices in ranges of `size` runs, as shares for workers. The last range may be
+    /// shorter.
     package func ranges(of size: Int) -> [Range<Int>] {
         precondition(size > 0, "a range needs a run")
         return stride(from: 0, to: count, by: size).map { $0..<min($0 + size, count) }
     }
 
-    /// Computes runs, in order. Takes time in proportion to runs × days and blocks for as long.
+    /// Computes runs, in order. It blocks, for a time in proportion to runs × days.
     /// - Parameter range: within `0..<count`.
     package func runs(in range: Range<Int>) -> [Run] {
         precondition(range.lowerBound >= 0 && range.upperBound <= count, "runs \(range) of \(count)")

@@ -1,4 +1,4 @@
-/// Why prices and a grid make no batch.
+/// Why prices and a grid cannot make a batch.
 package enum BatchError: Error, Sendable, Equatable, CustomStringConvertible {
     case noPrices(ticker: String)
     case pricesTwice(ticker: String)

@@ -1,10 +1,10 @@
-/// What a batch found. The best of thousands of runs over one past is chosen with hindsight: the
-/// medians and buy-and-hold stand beside it so that it is not mistaken for a forecast.
+/// The result of a batch. The best of thousands of runs over the same past is chosen with
+/// hindsight. The medians and buy-and-hold stand beside it, so that nobody takes it for a forecast.
 package struct BatchSummary: Sendable, Equatable, Encodable {
-    /// The runs that were summed up.
+    /// The number of runs in this summary.
     package let runs: Int
 
-    /// Of equals, the one with the lowest index; so too for the growth rate.
+    /// Of equal runs, the one with the lowest index. The same holds for ``bestByCAGR``.
     package let bestBySharpe: Run
     package let bestByCAGR: Run
 
@@ -66,7 +66,7 @@ package struct BatchSummary: Sendable, Equatable, Encodable {
 }
 
 extension Batch {
-    /// Sums up runs of this batch, in any order; `nil` where there are none.
+    /// Summarises runs of this batch, in any order; `nil` where there are none.
     package func summary(of runs: [Run]) -> BatchSummary? {
         BatchSummary(runs, of: self)
     }

@@ -1,11 +1,11 @@
 import Foundation
 
-/// What this module renders as JSON.
+/// A value that this module writes as JSON.
 package protocol JSONDocument: Encodable {}
 
 extension JSONDocument {
-    /// One line with sorted keys, so that equal values are equal bytes. Throws rather than writing
-    /// a number that is not finite.
+    /// One line with sorted keys, so that equal values have equal bytes.
+    /// - Throws: where a number is not finite.
     package func json() throws -> String {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]

@@ -1,4 +1,4 @@
-/// One run of a batch and how it did. In JSON: `{"run_index":0,"variables":{…},"metrics":{…}}`.
+/// One run of a batch, with its figures. In JSON: `{"run_index":0,"variables":{…},"metrics":{…}}`.
 package struct Run: Sendable, Equatable, Codable {
     /// From 0, in the order of the grid.
     package let index: Int

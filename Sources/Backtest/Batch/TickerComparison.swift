@@ -1,17 +1,17 @@
-/// A ticker's runs beside buying it and holding it.
+/// Compares the runs of a ticker with buying and holding it.
 package struct TickerComparison: Sendable, Equatable, Encodable {
     package let ticker: String
     package let firstDay: TradingDay
     package let lastDay: TradingDay
     package let buyAndHold: Metrics
 
-    /// The runs of this ticker that were summed up.
+    /// The number of runs of this ticker.
     package let runs: Int
 
-    /// Of these, those with a higher Sharpe ratio than buy and hold.
+    /// The number of runs with a higher Sharpe ratio than buy and hold.
     package let runsAheadBySharpe: Int
 
-    /// Of these, those with a higher growth rate than buy and hold.
+    /// The number of runs with a higher growth rate than buy and hold.
     package let runsAheadByCAGR: Int
 
     init(_ prices: PriceSeries, runs: [Run]) {

@@ -1,4 +1,4 @@
-/// Why values make no grid.
+/// Why values cannot make a grid.
 package enum GridError: Error, Sendable, Equatable, CustomStringConvertible {
     case noValues(variable: String)
     case repeated(variable: String, value: String)

@@ -1,15 +1,15 @@
-/// Every combination of tickers, fast and slow windows, each of them a valid crossover: the number
-/// of runs is exactly the product of the variables' counts, which is what a ledger takes for a
-/// job's total.
+/// Every combination of tickers, fast and slow windows. Each of them is a valid crossover, so the
+/// number of runs is exactly the product of the numbers of values. A ledger computes the total of a
+/// job in the same way.
 ///
-/// The order is part of the meaning of a run's index: ticker changes slowest, slow fastest.
+/// The index of a run depends on the order: the ticker changes slowest, the slow window fastest.
 package struct VariableGrid: Sendable, Hashable {
     package let tickers: [String]
     package let fastWindows: [Int]
     package let slowWindows: [Int]
 
-    /// - Throws: where a variable has no values or one twice, or where any fast window is not below
-    ///   any slow one.
+    /// - Throws: where a variable has no values or the same value twice, and where a fast window is
+    ///   not below every slow one.
     package init(tickers: [String], fastWindows: [Int], slowWindows: [Int]) throws(GridError) {
         try Self.check(tickers, of: "ticker")
         try Self.check(fastWindows, of: "fast")
@@ -46,7 +46,7 @@ package struct VariableGrid: Sendable, Hashable {
         return Assignment(ticker: tickers[ticker], fast: fastWindows[fast], slow: slowWindows[slow])
     }
 
-    /// The first assignments, in order: a job's preview.
+    /// The first assignments, in order, for the preview of a job.
     package func preview(_ limit: Int = 25) -> [Assignment] {
         indices.prefix(limit).map { self[$0] }
     }

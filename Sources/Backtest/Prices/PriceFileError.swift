@@ -2,7 +2,7 @@
 package struct PriceFileError: Error, Sendable, Equatable, CustomStringConvertible {
     package let file: String
 
-    /// Counted from 1; `nil` where the file as a whole is at fault.
+    /// Counted from 1; `nil` where the error is not about one line.
     package let line: Int?
     package let problem: PriceProblem
 

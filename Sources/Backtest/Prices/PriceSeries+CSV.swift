@@ -1,10 +1,10 @@
 import Foundation
 
 extension PriceSeries {
-    /// Reads a file of `date,close` lines below a header that says so.
+    /// Reads a CSV file with the header `date,close`.
     /// - Parameters:
-    ///   - path: of the file; also what errors call it.
-    ///   - ticker: the file's name without its extension where none is given: `sp500` for
+    ///   - path: of the file. Errors have it, too.
+    ///   - ticker: by default the file name without its extension: `sp500` for
     ///     `data/prices/sp500.csv`.
     package init(contentsOfFile path: String, ticker: String? = nil) throws(PriceFileError) {
         let text: String
@@ -18,7 +18,7 @@ extension PriceSeries {
     }
 
     /// Reads the text of such a file.
-    /// - Parameter file: what errors call it.
+    /// - Parameter file: the name of the file in errors.
     package init(csv text: String, file: String, ticker: String) throws(PriceFileError) {
         let lines = Self.lines(of: text)
         let header = lines.first ?? ""

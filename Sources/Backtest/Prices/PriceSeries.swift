@@ -1,8 +1,8 @@
 /// The daily closes of one ticker, oldest first: at least two days, dates strictly increasing,
 /// prices above zero.
 package struct PriceSeries: Sendable {
-    /// The closes that are accepted, in the series' unit. Beyond them a file is more likely broken
-    /// than right.
+    /// The closes that are accepted, in the unit of the series. A file with others is more likely
+    /// broken than right.
     package static let acceptedCloses: ClosedRange<Double> = 0.0001...10_000_000
 
     /// Ticks in a price unit. Signals compare whole ticks: see ``tickTotals``.
@@ -14,12 +14,12 @@ package struct PriceSeries: Sendable {
     /// The price of each of ``days``.
     package let closes: [Double]
 
-    /// `tickTotals[n]` is the sum of the first n closes in ticks, so any window's sum is one
+    /// `tickTotals[n]` is the sum of the first n closes in ticks, so the sum of any window is one
     /// subtraction.
     ///
-    /// Whole numbers, because differences of floating-point running totals carry their rounding
-    /// along: on flat prices two averages that are equal would differ in the last bit, and the
-    /// position would be a matter of noise.
+    /// The totals are whole numbers, because floating-point totals accumulate rounding errors: on
+    /// flat prices, two equal averages would differ in the last bit, and noise would decide the
+    /// position.
     let tickTotals: [Int]
 
     package init(ticker: String, _ dailyCloses: [DailyClose]) throws(PriceSeriesError) {

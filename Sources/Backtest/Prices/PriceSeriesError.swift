@@ -1,6 +1,6 @@
-/// Why daily closes do not make a series.
+/// Why daily closes cannot make a series.
 package struct PriceSeriesError: Error, Sendable, Equatable, CustomStringConvertible {
-    /// The index of the day at fault; `nil` where the series as a whole is.
+    /// The index of the wrong day; `nil` where the error is not about one day.
     package let index: Int?
     package let problem: PriceProblem
 

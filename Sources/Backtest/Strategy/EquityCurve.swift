@@ -1,5 +1,5 @@
-/// What one unit of money becomes when it follows positions, day by day. No costs, no interest on
-/// cash, no leverage.
+/// The value of one unit of money, day by day, when it follows positions. There are no costs, no
+/// interest on cash and no leverage.
 package struct EquityCurve: Sendable {
     /// At each close; 1 at the first.
     package let values: [Double]
@@ -33,7 +33,7 @@ package struct EquityCurve: Sendable {
         self.positions = positions
     }
 
-    /// Bought at the first close and never sold: what a strategy has to be better than.
+    /// Buys at the first close and never sells. A strategy should be better than this.
     package static func buyAndHold(_ prices: PriceSeries) -> EquityCurve {
         EquityCurve(of: prices, following: [Bool](repeating: true, count: prices.closes.count - 1))
     }

@@ -1,7 +1,7 @@
 import Foundation
 
 extension Metrics {
-    /// Works the figures out, by the formulas that stand with each of them.
+    /// Computes the figures with the formulas in their documentation.
     package init(of curve: EquityCurve) {
         let final = curve.values[curve.values.count - 1]
         let years = max(Double(curve.returns.count), Self.daysPerYear) / Self.daysPerYear
@@ -15,7 +15,7 @@ extension Metrics {
             exposure: Double(daysLong) / Double(curve.positions.count))
     }
 
-    // The loops below are `while` loops for the sake of debug builds, which inline no iterator.
+    // The loops below use `while`, because debug builds do not inline the iterator of a range.
 
     private static func sharpe(_ returns: [Double]) -> Double {
         let count = returns.count
@@ -28,8 +28,8 @@ extension Metrics {
         }
         let mean = total / Double(count)
 
-        // In a second pass, because the mean of squares less the squared mean loses the digits that
-        // matter.
+        // A second pass is needed: the mean of the squares minus the squared mean loses the digits
+        // that matter.
         var squares = 0.0
         day = 0
         while day < count {
@@ -38,7 +38,8 @@ extension Metrics {
             day += 1
         }
         let deviation = (squares / Double(count - 1)).squareRoot()
-        // Constant growth leaves some 1e-17 of rounding, real prices 1e-3 and more.
+        // Constant growth has a deviation of about 1e-17, from rounding; real prices have 1e-3 and
+        // more.
         guard deviation > 1e-12 else { return 0 }
         return mean / deviation * daysPerYear.squareRoot()
     }

@@ -1,34 +1,34 @@
-/// How a run did.
+/// The figures of a run.
 ///
-/// Every figure is finite, short of prices that swing so absurdly that equity leaves the range of a
-/// `Double`; JSON refuses those.
+/// Every figure is finite, unless prices swing so far that equity exceeds the range of a `Double`.
+/// Such figures cannot be written as JSON.
 package struct Metrics: Sendable, Equatable, Codable {
-    /// Trading days that make a year here.
+    /// The trading days of a year, by convention.
     package static let daysPerYear = 252.0
 
     /// Compound annual growth rate, a fraction (0.05 is 5 % a year): finalEquity^(252 / max(n,
     /// 252)) − 1 for n daily returns.
     ///
-    /// Less than a year is not blown up to one: there it is the plain return, finalEquity − 1.
+    /// Less than a year is not extrapolated: there it is the plain return, finalEquity − 1.
     package let cagr: Double
 
     /// Annualised Sharpe ratio at a risk-free rate of zero: mean(r) / sd(r) × √252.
     ///
-    /// r are all daily returns, with the zeros of days in cash; sd is the sample standard deviation
-    /// (divided by n − 1). 0 where sd is nothing (a single return, all cash, constant growth): the
-    /// ratio is undefined, and such a run must neither win a ranking nor put a null among the
-    /// numbers.
+    /// r are all daily returns, including the zeros of days in cash; sd is the sample standard
+    /// deviation (divided by n − 1). Where sd is zero (a single return, all cash, constant growth)
+    /// the ratio is undefined, and is 0 here: such a run must not win a ranking, and must not be
+    /// null.
     package let sharpe: Double
 
     /// The deepest fall of equity below its highest earlier value, a fraction from 0 to 1: max over
-    /// t of 1 − equity(t) / peak(t). Seen at closes only, with the start as the first peak.
+    /// t of 1 − equity(t) / peak(t). Only closes count, and the start is the first peak.
     package let maxDrawdown: Double
 
-    /// Entries: days that are long after a day in cash, or at the start. A position still open at
-    /// the end counts.
+    /// The number of entries: long days after a day in cash, or at the start. A position that is
+    /// still open at the end counts.
     package let trades: Int
 
-    /// What one unit of money became.
+    /// The final value of one unit of money.
     package let finalEquity: Double
 
     /// Days long / days with a return, from 0 to 1.
@@ -53,8 +53,8 @@ package struct Metrics: Sendable, Equatable, Codable {
         case exposure
     }
 
-    /// Writes six decimals: a ledger keeps these for years, and the digits after them are rounding,
-    /// not knowledge.
+    /// Writes six decimals. Further digits are only rounding errors, and a ledger keeps the figures
+    /// for years.
     package func encode(to encoder: any Encoder) throws {
         var container = encoder.container(keyedBy: CodingKeys.self)
         try container.encode(SixDecimals.round(cagr), forKey: .cagr)

@@ -4,8 +4,8 @@
 /// SMA(n) at day t is the mean of closes t−n+1 … t. Equal averages mean cash, and so do days before
 /// `slow` closes are known: a series shorter than `slow` is all cash.
 package struct MovingAverageCrossover: Sendable, Hashable {
-    /// Windows in days. Ten years of days is the longest, so that products of window and ticks stay
-    /// far within an `Int`: 10¹¹ ticks × 2520 days × 2520 is below 10¹⁸.
+    /// The windows that are accepted, in days: ten years at most. So products of windows and ticks
+    /// fit an `Int`: 10¹¹ ticks × 2520 days × 2520 is below 10¹⁸.
     package static let acceptedWindows: ClosedRange<Int> = 1...2_520
 
     /// In trading days.
@@ -26,14 +26,14 @@ package struct MovingAverageCrossover: Sendable, Hashable {
     /// The position at each close but the last: element t is decided on closes 0 … t and earns day
     /// t+1's return.
     ///
-    /// The last close decides on a day that is not in the series. Takes time in proportion to the
-    /// days, whatever the windows.
+    /// The last close is left out: its decision would be for a day that is not in the series. The
+    /// time is in proportion to the days, whatever the windows.
     package func positions(over prices: PriceSeries) -> [Bool] {
         let totals = prices.tickTotals
         let decisions = prices.closes.count - 1
         var positions = [Bool](repeating: false, count: decisions)
-        // `while`, because a debug build does not inline a range's iterator and this is the
-        // innermost loop.
+        // `while`, because this is the innermost loop and debug builds do not inline the iterator
+        // of a range.
         var known = slow
         while known <= decisions {
             let total = totals[known]

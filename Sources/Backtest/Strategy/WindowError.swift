@@ -1,4 +1,4 @@
-/// Why windows make no crossover.
+/// Why two windows cannot make a crossover.
 package enum WindowError: Error, Sendable, Equatable, CustomStringConvertible {
     case outOfRange(window: Int)
     case fastNotBelowSlow(fast: Int, slow: Int)
