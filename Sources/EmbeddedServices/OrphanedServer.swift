@@ -46,7 +46,7 @@ struct OrphanedServer: Sendable {
     /// middle of a long computation does not notice that its postmaster was killed, and no server
     /// starts in the directory until it has ended.
     func find() async throws -> [pid_t] {
-        let processes = ((try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []).compactMap { pid_t($0) }
+        let processes = try FileManager.default.contentsOfDirectory(atPath: "/proc").compactMap { pid_t($0) }
         var found: [pid_t] = []
         for pid in processes {
             guard let program = programNamingArgument(pid) else { continue }

@@ -61,10 +61,9 @@ struct PostgresCluster: Sendable {
     /// process has that number: one that nobody has reaped, as in a container, or another's after a
     /// reboot or in a copy of the directory. The lock goes; the caller knows that nothing else runs
     /// in the directory.
-    func forgetPostmaster() {
-        guard
-            let pid = directory.read("\(Self.data)/postmaster.pid")?.split(separator: "\n").first.flatMap({ pid_t($0) }
-            ),
+    func forgetPostmaster() throws {
+        let lock = try directory.read("\(Self.data)/postmaster.pid")
+        guard let pid = lock?.split(separator: "\n").first.flatMap({ pid_t($0) }),
             identity?.isAt("/proc/\(pid)/cwd") != true
         else { return }
         // Should it stay, the server says so when it starts.

@@ -143,7 +143,7 @@ package actor PrivatePostgres {
     }
 
     private func launch() async throws {
-        cluster.forgetPostmaster()
+        try cluster.forgetPostmaster()
         let place = try address.sockets?.prepare()
         let child = try await ChildProcess.start(
             try cluster.user.command(arguments, parentDeathSignal: "INT"),
@@ -187,7 +187,7 @@ package actor PrivatePostgres {
         let ask = ["\(cluster.programs)/pg_isready", "--quiet", "--timeout=2"] + place
         while true {
             // The server says in its own file when it is ready: cheaper to look at than to ask.
-            let state = directory.read("postgres-data/postmaster.pid")?.split(
+            let state = try directory.read("postgres-data/postmaster.pid")?.split(
                 separator: "\n", omittingEmptySubsequences: false)
             if let state, state.count > 7, state[0] == "\(child.pid)", state[7].hasPrefix("ready") {
                 let exit = try await ChildProcess.run(ask, environment: PostgresCluster.environment, log: "/dev/null")

@@ -22,8 +22,8 @@ struct ServiceDirectory: Sendable {
     /// Writes a file that only the service and root can read, whole or not at all.
     func write(_ text: String, to name: String) throws { try handle.write(text, to: name, for: user.owner) }
 
-    /// `nil` where there is none that can be read.
-    func read(_ name: String) -> String? { try? handle.read(name) }
+    /// The text of a file; `nil` where there is none.
+    func read(_ name: String) throws -> String? { try handle.read(name) }
 
     /// Makes a directory of the service's own.
     func makeDirectory(_ name: String) throws { try handle.makeDirectory(name, for: user.owner) }

@@ -27,7 +27,7 @@ struct SocketDirectory: Sendable {
         }
         let memory = "\(name).socket-directory"
         // One that was killed has left it.
-        if let last = service.read(memory), last.wholeMatch(of: #/\/tmp\/jobledger-[A-Za-z0-9]{6}/#) != nil {
+        if let last = try service.read(memory), last.wholeMatch(of: #/\/tmp\/jobledger-[A-Za-z0-9]{6}/#) != nil {
             let left = SocketDirectory(path: last, socket: socket, isTemporary: true, service: service)
             if try left.existing() != nil { return left }
         }
