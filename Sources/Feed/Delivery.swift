@@ -93,12 +93,12 @@ struct Delivery<Event: Sendable>: Sendable {
     private var isWaiting = false
     private var hasBeenLive = false
     private var wasStopped = false
-    private let most: (events: Int, bytes: Int)
+    private let limits: (events: Int, bytes: Int)
 
-    init(after known: Mark, mostEvents: Int, mostBytes: Int) {
+    init(after known: Mark, maxEvents: Int, maxBytes: Int) {
         self.known = known
         announced = known.number
-        most = (mostEvents, mostBytes)
+        limits = (maxEvents, maxBytes)
     }
 
     // MARK: From the feed. Each returns whether the consumer is to be woken.
@@ -110,7 +110,7 @@ struct Delivery<Event: Sendable>: Sendable {
         case .reading(var held):
             // Emptied first, so that the array is not copied.
             phase = .catchUp
-            held.add(received, most)
+            held.add(received, limits)
             phase = .reading(held)
         case .live: take(received)
         }
@@ -213,7 +213,7 @@ struct Delivery<Event: Sendable>: Sendable {
         guard received.mark.number > known.number else { return }
         guard received.follows <= known.number else { return fallBehind(\.gaps) }
         if let event = received.event {
-            guard receivedReady.events < most.events, receivedReady.bytes < most.bytes else {
+            guard receivedReady.events < limits.events, receivedReady.bytes < limits.bytes else {
                 return fallBehind(\.overflows)
             }
             ready.append(event)
@@ -239,8 +239,8 @@ struct Delivery<Event: Sendable>: Sendable {
 }
 
 extension Delivery.Held {
-    mutating func add(_ received: Delivery.Received, _ most: (events: Int, bytes: Int)) {
-        guard self.received.count < most.events, bytes < most.bytes else {
+    mutating func add(_ received: Delivery.Received, _ limits: (events: Int, bytes: Int)) {
+        guard self.received.count < limits.events, bytes < limits.bytes else {
             needed = max(needed, received.mark.number)
             return
         }

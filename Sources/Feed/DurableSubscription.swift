@@ -20,25 +20,25 @@ extension Feed {
         named name: String, after position: Position? = 0, jobs: Set<JobID>? = nil, types: Set<EventType>? = nil,
         _ body: @escaping @Sendable (DurableSubscription) async throws -> Value
     ) async throws -> Value {
-        let place = SubscriptionPlace(store: store, name: name)
+        let named = NamedSubscription(store: store, name: name)
         do {
-            let start = try await place.wait(startingAfter: position)
+            let start = try await named.wait(startingAfter: position)
             let subscription = DurableSubscription(
-                events: subscribe(after: start.position, epoch: start.epoch, jobs: jobs, types: types), place: place)
+                events: subscribe(after: start.position, epoch: start.epoch, jobs: jobs, types: types), named: named)
             let value = try await withThrowingTaskGroup(of: Value?.self) { group in
                 defer { group.cancelAll() }
                 group.addTask { try await body(subscription) }
                 group.addTask {
-                    try await place.hold()
+                    try await named.hold()
                     return nil
                 }
                 // Holding ends by an error only.
                 return try await group.next()!!
             }
-            await place.giveUp()
+            await named.giveUp()
             return value
         } catch {
-            await place.giveUp()
+            await named.giveUp()
             throw error
         }
     }
@@ -58,14 +58,14 @@ extension Feed {
 package struct DurableSubscription: AsyncSequence, Sendable {
     package typealias Element = FeedEvent
     let events: Subscription
-    let place: SubscriptionPlace
+    let named: NamedSubscription
 
     package func makeAsyncIterator() -> Subscription.Iterator { events.makeAsyncIterator() }
 
     /// Notes down that everything up to `position` has been dealt with: after a restart the
     /// subscription goes on behind it. It never goes back; acknowledging less than before changes
     /// nothing. Each call is a small transaction: many events may share one.
-    package func acknowledge(_ position: Position) async throws { try await place.acknowledge(position) }
+    package func acknowledge(_ position: Position) async throws { try await named.acknowledge(position) }
 }
 
 /// Somebody else has the subscription's name now, or the ledger is another one: nothing can be
@@ -78,7 +78,7 @@ package struct SubscriptionTaken: Error, Sendable, CustomStringConvertible {
 }
 
 /// The row of a subscription in the ledger, and our right to it: see the table `subscriptions`.
-struct SubscriptionPlace: Sendable {
+struct NamedSubscription: Sendable {
     let store: EventStore
     let name: String
     /// Tells this holder from all others, and is known to nobody else: the ledger keeps its hash.

@@ -3,7 +3,7 @@ import LedgerCore
 import Postgres
 
 /// What a look at the log for a subscription has found, all at one moment.
-struct Found: Sendable {
+struct LogPage: Sendable {
     var page: Delivery<FeedEvent>.Page
     var head: Position
     var epoch: EventID
@@ -16,7 +16,7 @@ extension EventStore {
     /// event may be larger by itself.
     func events(
         _ selection: Selection, after mark: Delivery<FeedEvent>.Mark, limit: Int, bytes: Int
-    ) async throws -> Found {
+    ) async throws -> LogPage {
         let statement = Self.statement(selection, after: mark.position, limit: limit)
         return try await pool.withConnection { connection in
             var events: [FeedEvent] = []
@@ -46,19 +46,19 @@ extension EventStore {
                 ? selection.mark(events[events.count - 1])
                 : Delivery.Mark(number: selection.onlyJob == nil ? end : Int64(last.version ?? 0), position: end)
             let isOver = selection.endsWithJob && last.type.flatMap(EventType.init(rawValue:))?.isEnd == true
-            return Found(
+            return LogPage(
                 page: Delivery.Page(events: events, through: through, hasMore: hasMore, isLast: isOver && !hasMore),
                 head: last.head, epoch: last.epoch, isHeavy: isHeavy)
         }
     }
 
     /// A look at the log for some types goes over so many events at most, however few it finds.
-    static let mostRows: Int64 = 50_000
+    static let scanLimit: Int64 = 50_000
 
     /// How far a look goes.
     private static func end(_ selection: Selection, after position: Position, head: Position) -> Position {
         guard selection.jobs == nil, selection.types != nil, position < head else { return head }
-        return position + min(head - position, mostRows)
+        return position + min(head - position, scanLimit)
     }
 
     /// One statement, so that the head and the events are of one moment. There is a row also where
@@ -96,7 +96,7 @@ extension EventStore {
                     """
             }
         } else {
-            let end = selection.types == nil ? "" : "AND position <= least(now.head, $1 + \(parameter(mostRows)))"
+            let end = selection.types == nil ? "" : "AND position <= least(now.head, $1 + \(parameter(scanLimit)))"
             events = "SELECT \(columns) FROM events WHERE position > $1 \(types) \(end) ORDER BY position LIMIT $2"
         }
         return PostgresStatement(
@@ -110,7 +110,7 @@ extension EventStore {
     }
 
     /// What is new of some jobs, and where the log stands.
-    struct News: Sendable {
+    struct JobHeads: Sendable {
         var head: Position
         var epoch: EventID
         /// What the relay's messages are told by.
@@ -123,31 +123,31 @@ extension EventStore {
     /// - Parameters:
     ///   - upTo: `nil` for the head.
     ///   - most: of a stretch that is longer, nothing is said.
-    func news(of jobs: [JobID], after position: Position, upTo: Position?, most: Int64) async throws -> News {
+    func jobHeads(of jobs: [JobID], after position: Position, upTo: Position?, most: Int64) async throws -> JobHeads {
         let rows = try await pool.withConnection {
             try await $0.query(
                 """
-                SELECT now.head, now.epoch, now.secret, news.job, news.version, news.position
+                SELECT now.head, now.epoch, now.secret, heads.job, heads.version, heads.position
                   FROM (SELECT head() AS head, epoch, secret FROM ledger, feed_key) AS now
                   LEFT JOIN LATERAL (
                          SELECT stream_id AS job, max(version) AS version, max(position) AS position
                            FROM events
                           WHERE position > $1 AND position <= coalesce($2, now.head) AND now.head - $1 <= $3
                             AND category = 'job' AND stream_id = ANY ($4)
-                          GROUP BY stream_id) AS news ON true
+                          GROUP BY stream_id) AS heads ON true
                 """, position, upTo, most, jobs)
         }
-        var news: News?
+        var heads: JobHeads?
         for row in rows {
-            if news == nil {
+            if heads == nil {
                 let secret = try row.decode(2, as: PostgresBytes.self).bytes
-                news = News(head: try row.decode(0), epoch: try row.decode(1), secret: secret)
+                heads = JobHeads(head: try row.decode(0), epoch: try row.decode(1), secret: secret)
             }
             guard let job = try row.decode(3, as: JobID?.self) else { continue }
-            news?.jobs[job] = (try row.decode(4), try row.decode(5))
+            heads?.jobs[job] = (try row.decode(4), try row.decode(5))
         }
-        guard let news else { throw PostgresError.unexpected("the ledger's own row is missing") }
-        return news
+        guard let heads else { throw PostgresError.unexpected("the ledger's own row is missing") }
+        return heads
     }
 
     /// Where the log stands.

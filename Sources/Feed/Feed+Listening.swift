@@ -41,7 +41,7 @@ extension Feed {
     /// comes twice.
     private func receive(_ payload: [UInt8], on channel: ExactText) {
         guard let code = state.withLock({ $0.polling.code }) else { return }
-        guard let message = code.opened(payload) else { return reject(payload, "it is not the relay's") }
+        guard let message = code.verified(payload) else { return reject(payload, "it is not the relay's") }
         if channel == store.ledger.headChannel {
             guard let beat = Beat(message) else { return reject(payload, "it is no head") }
             receive(beat)
@@ -59,8 +59,8 @@ extension Feed {
     private func reject(_ payload: [UInt8], _ reason: String) {
         let isNews = state.withLock { state in
             state.rejected.count += 1
-            if let told = state.rejected.told, told.duration(to: .now) < .seconds(60) { return false }
-            state.rejected.told = .now
+            if let last = state.rejected.lastLogged, last.duration(to: .now) < .seconds(60) { return false }
+            state.rejected.lastLogged = .now
             return true
         }
         guard isNews else { return }

@@ -46,7 +46,7 @@ package final class Feed: Sendable {
     struct Rejected {
         var count = 0
         /// When that was said last.
-        var told: ContinuousClock.Instant?
+        var lastLogged: ContinuousClock.Instant?
     }
 
     /// What a subscription holds at most while its consumer is busy. One that is slower is read
@@ -140,7 +140,7 @@ package final class Feed: Sendable {
     }
 
     /// Changes when the log turns out to be shorter than it was.
-    var era: Int { state.withLock { $0.polling.era } }
+    var shrinkCount: Int { state.withLock { $0.polling.shrinkCount } }
 
     func join(_ buffer: SubscriptionBuffer) {
         let (isStopped, last) = state.withLock { state in

@@ -67,7 +67,7 @@ actor LogReader {
         }
         // The chunk behind is read while this one is spelled out.
         async let following = Self.next(of: rest)
-        let batch = try spell(chunk)
+        let batch = try encode(chunk)
         window = try await following
         return batch
     }
@@ -85,7 +85,7 @@ actor LogReader {
         return connection.encodedEvents(in: window, chunk: Self.batch).makeAsyncIterator()
     }
 
-    private func spell(_ chunk: [UInt8]) throws -> Batch {
+    private func encode(_ chunk: [UInt8]) throws -> Batch {
         var commands = RedisPipeline()
         commands.reserveCapacity(2 * chunk.count)
         var events = try EncodedEvents(chunk)
@@ -100,13 +100,13 @@ actor LogReader {
                 version: event.version, occurredAt: event.occurredAt, recordedAt: event.recordedAt,
                 total: event.total, metadata: bytes.extracting(event.metadata),
                 data: bytes.extracting(event.data ?? 0..<0))
-            code.seal(&message)
+            code.sign(&message)
             channel.removeSubrange(channelPrefix...)
             channel += chunk[event.job]
             commands.publish(message, to: channel)
         }
         var beat = Array(#"{"position":"\#(position)","epoch":"\#(code.epoch.text)"}"#.utf8)
-        code.seal(&beat)
+        code.sign(&beat)
         commands.publish(beat, to: Array(ledger.headChannel.utf8))
         return Batch(upTo: position, isEmpty: position == start, commands: commands)
     }

@@ -51,7 +51,7 @@ struct MessageCode: Sendable {
     func isSame(as other: MessageCode) -> Bool { isOf(other.secret, other.epoch) }
 
     /// Appends the code to a JSON object.
-    func seal(_ message: inout [UInt8]) {
+    func sign(_ message: inout [UInt8]) {
         let code = code(of: message)
         message.removeLast()
         message += Self.opening
@@ -60,7 +60,7 @@ struct MessageCode: Sendable {
     }
 
     /// The message without its code; `nil` where the code is not the relay's.
-    func opened(_ payload: [UInt8]) -> [UInt8]? {
+    func verified(_ payload: [UInt8]) -> [UInt8]? {
         let end = payload.count - Self.size - 1
         guard end > 0, payload.count <= Self.longestMessage,
             payload[end..<(end + Self.opening.count)].elementsEqual(Self.opening),

@@ -45,7 +45,7 @@ struct ReceivedSpan: Sendable {
 
     /// Everything up to here has been told to whom it concerns, or was lost; `nil` where nobody
     /// tells anything.
-    func told(at now: ContinuousClock.Instant) -> Position? {
+    func announcedHead(at now: ContinuousClock.Instant) -> Position? {
         beat.flatMap { $0.at.duration(to: now) < Self.longestSilence ? $0.position : nil }
     }
 }

@@ -63,11 +63,11 @@ package struct Relay: Sendable {
 
     /// Publishes until the lease is lost.
     private func publish(on connection: PostgresConnection, succeeded: () -> Void) async throws {
-        var noted = try await checkpoint.load(on: connection)
-        let progress = Progress(from: noted)
+        var checkpointed = try await checkpoint.load(on: connection)
+        let progress = Progress(from: checkpointed)
         do {
             let code = try await MessageCode.load(of: store.ledger, on: connection)
-            let publishing = try await publishing(after: noted, code)
+            let publishing = try await publishing(after: checkpointed, code)
             try await withThrowingTaskGroup(of: Void.self) { group in
                 defer { group.cancelAll() }
                 group.addTask { try await publishing.run(progress) }
@@ -75,12 +75,13 @@ package struct Relay: Sendable {
                     // Cancelled while it sleeps: the end of this task.
                     while (try? await Task.sleep(for: Lease.renewal / 2)) != nil { progress.tick() }
                 }
-                guard try await keepBooks(progress, &noted, code, on: connection, succeeded: succeeded) else { return }
+                guard try await recordProgress(progress, &checkpointed, code, on: connection, succeeded: succeeded)
+                else { return }
                 try await group.next()
                 try Task.checkCancellation()
             }
         } catch {
-            await note(progress.position, from: noted, on: connection)
+            await moveCheckpoint(to: progress.position, from: checkpointed, on: connection)
             throw error
         }
     }
@@ -98,8 +99,8 @@ package struct Relay: Sendable {
     /// published since the last.
     /// - Returns: false when somebody else is at work, or subscribers go by another key or epoch
     ///   now; true when there is nothing more to note.
-    private func keepBooks(
-        _ progress: Progress, _ noted: inout Position, _ code: MessageCode, on connection: PostgresConnection,
+    private func recordProgress(
+        _ progress: Progress, _ checkpointed: inout Position, _ code: MessageCode, on connection: PostgresConnection,
         succeeded: () -> Void
     ) async throws -> Bool {
         var renewed = ContinuousClock.now
@@ -114,9 +115,9 @@ package struct Relay: Sendable {
                 try await watch.look(on: connection)
             }
             let position = progress.position
-            guard position > noted else { continue }
-            guard try await checkpoint.advance(from: noted, to: position, on: connection) else { return false }
-            noted = position
+            guard position > checkpointed else { continue }
+            guard try await checkpoint.advance(from: checkpointed, to: position, on: connection) else { return false }
+            checkpointed = position
             succeeded()
         }
         return true
@@ -124,11 +125,13 @@ package struct Relay: Sendable {
 
     /// Notes what was published before the end, also when the task is cancelled, so that the next
     /// relay does not repeat it. Where that fails, it will: the checkpoint is what it was.
-    private func note(_ position: Position, from noted: Position, on connection: PostgresConnection) async {
-        guard position > noted else { return }
+    private func moveCheckpoint(to position: Position, from checkpointed: Position, on connection: PostgresConnection)
+        async
+    {
+        guard position > checkpointed else { return }
         let task = Task {
             guard await connection.isUsable() else { return }
-            _ = try? await checkpoint.advance(from: noted, to: position, on: connection)
+            _ = try? await checkpoint.advance(from: checkpointed, to: position, on: connection)
         }
         await task.value
     }

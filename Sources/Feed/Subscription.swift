@@ -66,7 +66,7 @@ final class Subscriber {
     private let epoch: EventID?
     private var buffer: SubscriptionBuffer?
     /// Of the feed, when this subscriber joined.
-    private var era = 0
+    private var shrinkCount = 0
     /// How far the log went, by Postgres; at first, by whoever subscribed.
     private var head: Position = 0
     /// Between looks at a replica that is late.
@@ -122,7 +122,7 @@ final class Subscriber {
         }
         let buffer = SubscriptionBuffer(selection, after: start, epoch: epoch, bufferLimits: feed.bufferLimits)
         head = start
-        era = feed.era
+        shrinkCount = feed.shrinkCount
         feed.join(buffer)
         self.buffer = buffer
         return buffer
@@ -135,7 +135,7 @@ final class Subscriber {
         let found = try await retryingPostgres(isolation: actor) {
             try await store.events(selection, after: mark, limit: limit, bytes: bytes)
         }
-        guard buffer.isOf(found.epoch), found.head >= head, era == feed.era else {
+        guard buffer.isOf(found.epoch), found.head >= head, shrinkCount == feed.shrinkCount else {
             throw AnotherEpoch(position: mark.position, head: found.head)
         }
         head = found.head

@@ -30,7 +30,7 @@ final class SubscriptionBuffer: Sendable {
         countsVersions = selection.onlyJob != nil
         // Which version stands at the position, the first look finds out.
         let known = Delivery<FeedEvent>.Mark(number: countsVersions ? 0 : position, position: position)
-        let delivery = Delivery<FeedEvent>(after: known, mostEvents: bufferLimits.events, mostBytes: bufferLimits.bytes)
+        let delivery = Delivery<FeedEvent>(after: known, maxEvents: bufferLimits.events, maxBytes: bufferLimits.bytes)
         state = Locked(State(delivery: delivery, epoch: epoch))
     }
 
@@ -61,16 +61,16 @@ final class SubscriptionBuffer: Sendable {
     func announce(of event: FeedEvent) { announce(upTo: selection.mark(event).number, shouldBeKnown: false) }
 
     func announce(upTo number: Int64, shouldBeKnown: Bool) {
-        put { $0.announce(upTo: number, shouldBeKnown: shouldBeKnown) }
+        update { $0.announce(upTo: number, shouldBeKnown: shouldBeKnown) }
     }
 
     /// Nothing that concerns this subscription stands between two positions.
-    func pass(from: Position, upTo position: Position) {
+    func skip(from: Position, upTo position: Position) {
         let mark = Delivery<FeedEvent>.Mark(number: position, position: position)
-        put { $0.receive(Delivery.Received(mark: mark, follows: from, event: nil, bytes: 0)) }
+        update { $0.receive(Delivery.Received(mark: mark, follows: from, event: nil, bytes: 0)) }
     }
 
-    func suspectGap() { put { $0.suspectGap() } }
+    func suspectGap() { update { $0.suspectGap() } }
 
     /// Doubts where the log that was asked is of another epoch than what this subscription has
     /// seen: its next look tells for sure. Nothing that the feed knows of earlier answers is needed
@@ -83,9 +83,9 @@ final class SubscriptionBuffer: Sendable {
         return true
     }
 
-    func stop() { put { $0.stop() } }
+    func stop() { update { $0.stop() } }
 
-    private func put(_ body: (inout Delivery<FeedEvent>) -> Bool) {
+    private func update(_ body: (inout Delivery<FeedEvent>) -> Bool) {
         state.withLock { body(&$0.delivery) ? $0.wake() : nil }?.resume()
     }
 

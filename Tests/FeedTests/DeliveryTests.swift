@@ -37,7 +37,7 @@ extension Delivery<Int64> {
 @Suite struct DeliveryTests {
     /// Everything up to 10 is known where something is; the buffer takes 2 events.
     private static let states: [(name: String, make: @Sendable () -> Machine)] = [
-        ("catch-up", { Machine(after: .init(number: 10, position: 10), mostEvents: 2, mostBytes: 1000) }),
+        ("catch-up", { Machine(after: .init(number: 10, position: 10), maxEvents: 2, maxBytes: 1000) }),
         ("catch-up, ready", { after("live, full") { _ = $0.receive(Machine.received(13)) } }),
         ("reading", { after("catch-up") { _ = $0.nextStep() } }),
         ("reading, 11 held", { after("reading") { _ = $0.receive(Machine.received(11)) } }),
@@ -164,7 +164,7 @@ extension Delivery<Int64> {
     /// What was held during a look goes behind the page, as far as it follows.
     @Test func joinsWhatIsHeldBehindThePage() {
         func joined(_ page: Machine.Page, _ numbers: Int64...) -> (taken: [Int64], text: String) {
-            var machine = Machine(after: .init(number: 10, position: 10), mostEvents: 9, mostBytes: 1000)
+            var machine = Machine(after: .init(number: 10, position: 10), maxEvents: 9, maxBytes: 1000)
             _ = machine.nextStep()
             for number in numbers { _ = machine.receive(Machine.received(number)) }
             _ = machine.finishRead(page)
@@ -181,7 +181,7 @@ extension Delivery<Int64> {
     /// What was dropped before the look is not skipped by what is held, whatever that says: a page
     /// of a late replica does not count.
     @Test func aLateReplicaDoesNotCount() {
-        var machine = Machine(after: .init(number: 10, position: 10), mostEvents: 9, mostBytes: 1000)
+        var machine = Machine(after: .init(number: 10, position: 10), maxEvents: 9, maxBytes: 1000)
         _ = machine.receive(Machine.received(12))
         _ = machine.nextStep()
         _ = machine.receive(Machine.received(14, follows: 5))
@@ -200,7 +200,7 @@ extension Delivery<Int64> {
     /// behind it are no overflow.
     @Test func theBufferIsBoundedByEventsAndBytes() {
         for (events, bytes, room) in [(5, 1000, 5), (100, 31, 4)] {
-            var machine = Machine(after: .init(number: 0, position: 0), mostEvents: events, mostBytes: bytes)
+            var machine = Machine(after: .init(number: 0, position: 0), maxEvents: events, maxBytes: bytes)
             _ = machine.nextStep()
             _ = machine.finishRead(Machine.page(Array(1...50)))
             for number in 51...80 { _ = machine.receive(Machine.received(Int64(number))) }
@@ -215,7 +215,7 @@ extension Delivery<Int64> {
     }
 
     @Test func countsWhatIsReadAgain() {
-        var machine = Machine(after: .init(number: 0, position: 0), mostEvents: 9, mostBytes: 1000)
+        var machine = Machine(after: .init(number: 0, position: 0), maxEvents: 9, maxBytes: 1000)
         _ = machine.nextStep()
         _ = machine.finishRead(Machine.page([1, 2, 3]))
         #expect(machine.tally == .init() && machine.taken == [1, 2, 3])

@@ -199,14 +199,15 @@ import Testing
                 let following = Task { for try await event in events { await seen.add(event) } }
                 try await seen.until(Int(try await ledger.store.head()))
                 _ = try await eventually("the beat is received") {
-                    feed.state.withLock { $0.receivedSpan.told(at: .now) } != nil ? true : nil
+                    feed.state.withLock { $0.receivedSpan.announcedHead(at: .now) } != nil ? true : nil
                 }
                 for count in 10...20 {
                     let appended = try await ledger.progress("a", count)
                     try await seen.until(Int(appended.position))
                 }
                 #expect(
-                    feed.state.withLock { $0.receivedSpan.told(at: .now) } != nil && feed.figures.rejectedMessages == 0)
+                    feed.state.withLock { $0.receivedSpan.announcedHead(at: .now) } != nil
+                        && feed.figures.rejectedMessages == 0)
                 following.cancel()
                 _ = await following.result
             }

@@ -41,12 +41,12 @@ import Testing
 
     @Test func aBeatIsBelievedForAWhile() {
         var receivedSpan = ReceivedSpan()
-        #expect(receivedSpan.told(at: now) == nil)
+        #expect(receivedSpan.announcedHead(at: now) == nil)
         _ = receivedSpan.beat(3, at: now)
-        #expect(receivedSpan.told(at: now.advanced(by: .seconds(1))) == 3)
-        #expect(receivedSpan.told(at: now.advanced(by: ReceivedSpan.longestSilence)) == nil)
+        #expect(receivedSpan.announcedHead(at: now.advanced(by: .seconds(1))) == 3)
+        #expect(receivedSpan.announcedHead(at: now.advanced(by: ReceivedSpan.longestSilence)) == nil)
         _ = receivedSpan.beat(3, at: now)
         receivedSpan.cut()
-        #expect(receivedSpan.told(at: now) == nil)
+        #expect(receivedSpan.announcedHead(at: now) == nil)
     }
 }

@@ -39,7 +39,7 @@ private enum Kind: CaseIterable { case everything, types, oneJob, oneJobTypes, s
 
 private struct TestSubscriber {
     let kind: Kind
-    var delivery = Delivery<Position>(after: .init(number: 0, position: 0), mostEvents: 2, mostBytes: 1000)
+    var delivery = Delivery<Position>(after: .init(number: 0, position: 0), maxEvents: 2, maxBytes: 1000)
     var taken: [Position] = []
     var isAsleep = false
     /// A read under way, and what it sees of the log, once that is settled.
