@@ -1,80 +1,83 @@
 import LedgerCore
 
-/// What one subscription has, what it lacks, and what is to be done next: a plain value, without
-/// network or clock.
+/// The state machine of one subscription: what it has, what it lacks, and what to do next. A plain
+/// value, without network or clock.
 ///
-/// Each event has a number, and says behind which number it follows: of the log as a whole it is
-/// the position, of a single job the version. An event that follows what is known is the next one;
-/// one that is known has come twice; anything else shows that something between is missing. What is
-/// missing is not waited for: whatever was announced has been committed before, so a look at the
-/// log, begun now, finds it. That is why nothing is kept while the subscription is
-/// ``Phase/catchUp``, and why what comes during a look is held: it may be newer than what the look
-/// sees. A replica of the log may be late: a look that does not come as far as what was announced
-/// and not held does not count.
+/// Each event carries a number, and each received event says which number it follows. A
+/// subscription to the log counts positions; a subscription to one job counts versions. An event
+/// that directly follows what is known is the next one. An event that is already known is a repeat.
+/// Anything else shows a gap.
+///
+/// A gap is filled from the log, not waited for: an event is announced only after it is committed,
+/// so a read that begins now finds it. For that reason the subscription drops what it receives
+/// while it is in ``Phase/catchUp``. During a read it holds what it receives, because that may be
+/// newer than what the read sees. The read may go to a replica that lags: a read that does not
+/// reach everything that was announced and is not held does not make the subscription live.
 ///
 ///     catchUp ──nextStep──▶ reading ──read to the end──▶ live ──a gap, or no room──▶ catchUp
 ///        ▲                     │ failed, or more to come
 ///        └─────────────────────┘         ended, from anywhere: the last event, or the feed stopped
 struct Delivery<Event: Sendable>: Sendable {
-    /// A place: the number that counts, and the position in the log, from which a look starts.
+    /// A place in the log: the number that the subscription counts by, and the position from which
+    /// a read starts.
     struct Mark: Sendable, Equatable {
         var number: Int64
         var position: Position
     }
 
-    /// Something that was received.
+    /// An event, or a stretch without events for this subscription, that the feed received.
     struct Received: Sendable {
         var mark: Mark
-        /// Everything that is numbered between this and `mark` does not concern the subscription,
-        /// or has been told before.
+        /// Nothing between this number and `mark` is missing: whatever lies there does not concern
+        /// the subscription or was delivered before.
         var follows: Int64
-        /// `nil` where the subscription does not want to see it.
+        /// `nil` if the subscription filters it out.
         var event: Event?
         var bytes: Int
-        /// Whether nothing can come behind it.
+        /// Whether nothing can follow it.
         var isLast = false
     }
 
-    /// What a look at the log, begun at the mark that ``Step/read(after:)`` named, has found.
+    /// The result of a read of the log from the mark that ``Step/read(after:)`` named.
     struct Page: Sendable {
-        /// In order, and all that are wanted up to `through`.
+        /// All wanted events up to `through`, in order.
         var events: [Event]
         var through: Mark
-        /// Whether there may be more behind `through`.
+        /// Whether there may be more after `through`.
         var hasMore: Bool
-        /// Whether nothing can come behind `through`.
+        /// Whether nothing can follow `through`.
         var isLast = false
     }
 
     enum Phase: Sendable {
-        /// A look is due.
+        /// A read is due.
         case catchUp
-        /// A look is under way. What is received meanwhile is held, as long as there is room.
+        /// A read is under way. What is received meanwhile is held while there is room.
         case reading(Held)
         case live
         case ended
     }
 
     struct Held: Sendable {
-        /// What was announced and is not held: so far a look has to come.
+        /// The read must reach this number: the highest that was announced and is not held.
         var needed: Int64
         var received: [Received] = []
         var bytes = 0
-        /// Something may be missing that nobody announced: look again.
+        /// An event that nobody announced may be missing, so read again.
         var mayHaveGap = false
     }
 
-    /// What the consumer is to do.
+    /// What the consumer does next.
     enum Step: Sendable {
         case take([Event])
         case read(after: Mark)
-        /// Until it is woken.
+        /// Wait until woken.
         case wait
-        /// There is nothing more; `stopped` where that is not because the events have ended.
+        /// There is nothing more. `stopped` means that the feed stopped, not that the events ended.
         case end(stopped: Bool)
     }
 
-    /// What there is to count.
+    /// The counts for ``FeedFigures``.
     struct Tally: Sendable, Equatable {
         var gaps = 0
         var refilled = 0
@@ -82,13 +85,13 @@ struct Delivery<Event: Sendable>: Sendable {
     }
 
     private(set) var phase = Phase.catchUp
-    /// Everything up to here has been taken, or is ready, or is not wanted.
+    /// Every wanted event up to here has been taken or is ready.
     private(set) var known: Mark
     private(set) var ready: [Event] = []
-    /// The highest number that was received, or told to be there.
+    /// The highest number that was received or announced.
     private(set) var announced: Int64
     private(set) var tally = Tally()
-    /// Of what is ready, what was received: a page is bounded by who reads it.
+    /// The part of `ready` that was received. Pages do not count: their reader bounds them.
     private var receivedReady = (events: 0, bytes: 0)
     private var isWaiting = false
     private var hasBeenLive = false
@@ -101,14 +104,14 @@ struct Delivery<Event: Sendable>: Sendable {
         limits = (maxEvents, maxBytes)
     }
 
-    // MARK: From the feed. Each returns whether the consumer is to be woken.
+    // MARK: Called by the feed. Each returns whether to wake the consumer.
 
     mutating func receive(_ received: Received) -> Bool {
         announced = max(announced, received.mark.number)
         switch phase {
         case .catchUp, .ended: break
         case .reading(var held):
-            // Emptied first, so that the array is not copied.
+            // Drop the second reference first, so that the array is not copied.
             phase = .catchUp
             held.add(received, limits)
             phase = .reading(held)
@@ -117,9 +120,9 @@ struct Delivery<Event: Sendable>: Sendable {
         return wake()
     }
 
-    /// There are events up to `number`.
-    /// - Parameter shouldBeKnown: whether they have been published, so that one that is not known
-    ///   is missing.
+    /// Events up to `number` exist.
+    /// - Parameter shouldBeKnown: whether they were published, so that one that is not known is
+    ///   missing.
     mutating func announce(upTo number: Int64, shouldBeKnown: Bool) -> Bool {
         announced = max(announced, number)
         guard number > known.number else { return false }
@@ -134,7 +137,7 @@ struct Delivery<Event: Sendable>: Sendable {
         return wake()
     }
 
-    /// Something may have been missed, nobody can say what.
+    /// Something may have been missed; what is not known.
     mutating func suspectGap() -> Bool {
         switch phase {
         case .catchUp, .ended: break
@@ -147,7 +150,7 @@ struct Delivery<Event: Sendable>: Sendable {
         return wake()
     }
 
-    /// The feed has ended. What is ready is still given.
+    /// The feed has stopped. What is ready is still delivered.
     mutating func stop() -> Bool {
         if case .ended = phase { return false }
         phase = .ended
@@ -155,7 +158,7 @@ struct Delivery<Event: Sendable>: Sendable {
         return wake()
     }
 
-    // MARK: From the consumer, of whom there is one.
+    // MARK: Called by the one consumer
 
     mutating func nextStep() -> Step {
         if !ready.isEmpty {
@@ -163,7 +166,7 @@ struct Delivery<Event: Sendable>: Sendable {
             return .take(ready)
         }
         switch phase {
-        // An earlier look was abandoned.
+        // In `reading`: an earlier read was abandoned.
         case .catchUp, .reading:
             phase = .reading(Held(needed: announced))
             return .read(after: known)
@@ -174,10 +177,10 @@ struct Delivery<Event: Sendable>: Sendable {
         }
     }
 
-    /// The look has come to its end. False where it found nothing, and there should be something:
-    /// whoever looks again should wait a little.
+    /// Ends a read. Returns false if it found nothing although there should be something: the
+    /// caller should pause before it reads again.
     mutating func finishRead(_ page: Page) -> Bool {
-        // Where the feed has stopped meanwhile, this is for another time.
+        // The feed stopped during the read, so its result is not needed.
         guard let held = heldDuringRead() else { return true }
         ready += page.events
         if hasBeenLive { tally.refilled += page.events.count }
@@ -190,26 +193,26 @@ struct Delivery<Event: Sendable>: Sendable {
         } else {
             phase = .live
             hasBeenLive = true
-            // What goes wrong among these makes it behind again, and then the rest changes nothing.
+            // A gap among these returns the machine to `catchUp`, which ignores the rest.
             for received in held.received { _ = receive(received) }
             if held.mayHaveGap { _ = suspectGap() }
         }
         return !ready.isEmpty || page.hasMore || page.isLast || page.through.number >= held.needed
     }
 
-    /// The look has failed, or was abandoned.
+    /// The read failed or was abandoned.
     mutating func readFailed() {
         if heldDuringRead() != nil { phase = .catchUp }
     }
 
-    // MARK: The inside
+    // MARK: Transitions
 
     private func heldDuringRead() -> Held? {
         if case .reading(let held) = phase { held } else { nil }
     }
 
     private mutating func take(_ received: Received) {
-        // It has come twice.
+        // A repeat.
         guard received.mark.number > known.number else { return }
         guard received.follows <= known.number else { return fallBehind(\.gaps) }
         if let event = received.event {
@@ -229,7 +232,7 @@ struct Delivery<Event: Sendable>: Sendable {
         tally[keyPath: reason] += 1
     }
 
-    /// Whether the consumer waits and there is something for it.
+    /// Whether the consumer waits and there is now something for it to do.
     private mutating func wake() -> Bool {
         guard isWaiting else { return false }
         if case .live = phase, ready.isEmpty { return false }

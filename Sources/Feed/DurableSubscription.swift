@@ -3,24 +3,28 @@ package import LedgerCore
 import Postgres
 
 extension Feed {
-    /// Runs `body` with the subscription of a name, which goes on behind what was acknowledged
-    /// last, in whatever process that was.
+    /// Runs `body` with the subscription of this name. It continues after the last acknowledged
+    /// position, whichever process acknowledged it.
     ///
-    /// A name belongs to the database's user who took it first: no other can take it, or move it
-    /// on.
+    /// The name belongs to the database user that took it first; no other user can take it or
+    /// acknowledge under it.
     ///
-    /// One process at a time has a name: another one waits here until the first is done, or has
-    /// been gone for three seconds. Should the name be lost while `body` runs (Postgres was away
-    /// for longer than that, and another took it), `body` is cancelled and ``SubscriptionTaken`` is
-    /// thrown. What was given and not acknowledged is given again to whoever comes next.
+    /// One process at a time holds a name. A second process waits here until the first is done or
+    /// has been gone for `leaseDuration`. If the name is lost while `body` runs, because Postgres
+    /// was away for longer than that and another process took it, `body` is cancelled and this
+    /// throws ``SubscriptionTaken``. Events that were delivered but not acknowledged are delivered
+    /// again to the next holder.
     /// - Parameters:
     ///   - name: 1 to 200 characters.
-    ///   - position: where a name that is new begins; `nil` for the end of the log.
+    ///   - position: where a new name begins; `nil` for the end of the log.
+    ///   - leaseDuration: how long a holder that stopped renewing keeps the name. A holder renews
+    ///     it three times in this time.
     package func withSubscription<Value: Sendable>(
         named name: String, after position: Position? = 0, jobs: Set<JobID>? = nil, types: Set<EventType>? = nil,
+        leaseDuration: Duration = Lease.duration,
         _ body: @escaping @Sendable (DurableSubscription) async throws -> Value
     ) async throws -> Value {
-        let named = NamedSubscription(store: store, name: name)
+        let named = NamedSubscription(store: store, name: name, leaseDuration: leaseDuration)
         do {
             let start = try await named.wait(startingAfter: position)
             let subscription = DurableSubscription(
@@ -32,7 +36,7 @@ extension Feed {
                     try await named.hold()
                     return nil
                 }
-                // Holding ends by an error only.
+                // Holding ends only with an error.
                 return try await group.next()!!
             }
             await named.giveUp()
@@ -43,8 +47,8 @@ extension Feed {
         }
     }
 
-    /// Forgets a name and what was acknowledged under it. False where there is none; an error while
-    /// a process has it.
+    /// Forgets a name and what was acknowledged under it. Returns false if there is no such name;
+    /// throws while a process holds it.
     @discardableResult
     package func forgetSubscription(named name: String) async throws -> Bool {
         try await store.pool.withConnection {
@@ -53,8 +57,8 @@ extension Feed {
     }
 }
 
-/// A subscription whose progress is kept in the ledger: see
-/// ``Feed/withSubscription(named:after:jobs:types:_:)``.
+/// A subscription whose progress the ledger keeps: see
+/// ``Feed/withSubscription(named:after:jobs:types:leaseDuration:_:)``.
 package struct DurableSubscription: AsyncSequence, Sendable {
     package typealias Element = FeedEvent
     let events: Subscription
@@ -62,45 +66,50 @@ package struct DurableSubscription: AsyncSequence, Sendable {
 
     package func makeAsyncIterator() -> Subscription.Iterator { events.makeAsyncIterator() }
 
-    /// Notes down that everything up to `position` has been dealt with: after a restart the
-    /// subscription goes on behind it. It never goes back; acknowledging less than before changes
-    /// nothing. Each call is a small transaction: many events may share one.
+    /// Records that everything up to `position` has been processed: after a restart the
+    /// subscription continues after it. Acknowledging a lower position than before changes nothing.
+    /// Each call is a small transaction, so acknowledge once for many events where that is enough.
     package func acknowledge(_ position: Position) async throws { try await named.acknowledge(position) }
 }
 
-/// Somebody else has the subscription's name now, or the ledger is another one: nothing can be
+/// Another process holds the subscription's name now, or the ledger was replaced: nothing can be
 /// acknowledged any more.
 package struct SubscriptionTaken: Error, Sendable, CustomStringConvertible {
     package let name: String
     package var description: String {
-        "the subscription \(name) is not ours any more: another process has taken it over, or the ledger is another one"
+        "this process no longer holds the subscription \(name): another process has taken it over, "
+            + "or the ledger was restored or re-created"
     }
 }
 
-/// The row of a subscription in the ledger, and our right to it: see the table `subscriptions`.
+/// The ledger's row for a named subscription, and this process's claim to it: see the table
+/// `subscriptions`.
 struct NamedSubscription: Sendable {
     let store: EventStore
     let name: String
-    /// Tells this holder from all others, and is known to nobody else: the ledger keeps its hash.
-    /// 256 random bits.
+    let leaseDuration: Duration
+    private var renewal: Duration { leaseDuration / 3 }
+    /// Identifies this holder: 256 random bits. Nobody else knows it, for the ledger keeps only its
+    /// hash.
     private let holder: String = {
         var generator = SystemRandomNumberGenerator()
         return (0..<4).map { _ in String(generator.next(), radix: 36) }.joined(separator: "-")
     }()
 
-    /// Waits until nobody else has it.
+    /// Waits until no other process holds the name, then takes it.
     func wait(startingAfter position: Position?) async throws -> (position: Position, epoch: EventID) {
         while true {
             if let start = try await retryingPostgres({ try await take(startingAfter: position) }) { return start }
-            try await Task.sleep(for: Lease.renewal / 2)
+            try await Task.sleep(for: renewal / 2)
         }
     }
 
-    /// Keeps it, until it is lost.
+    /// Renews the claim until it is lost.
     func hold() async throws {
         while true {
-            try await Task.sleep(for: Lease.renewal)
-            // It is ours until somebody else has taken it: no reason to end while Postgres is away.
+            try await Task.sleep(for: renewal)
+            // The claim holds until another process takes the name, so an outage of Postgres does
+            // not end it.
             guard try await retryingPostgres({ try await take(startingAfter: 0) }) != nil else {
                 throw SubscriptionTaken(name: name)
             }
@@ -116,8 +125,8 @@ struct NamedSubscription: Sendable {
         if !isOurs { throw SubscriptionTaken(name: name) }
     }
 
-    /// Also when the task is cancelled, which is when it matters most. Where that fails, it runs
-    /// out by itself.
+    /// Gives the claim up in a task of its own, so that cancellation does not prevent it. If that
+    /// fails, the claim expires by itself.
     func giveUp() async {
         let task = Task {
             _ = try? await store.pool.withConnection {
@@ -127,12 +136,15 @@ struct NamedSubscription: Sendable {
         await task.value
     }
 
+    private static let takeStatement = """
+        SELECT at_position, of_epoch
+          FROM take_subscription($1, $2, make_interval(secs => $3::bigint / 1000.0), $4)
+        """
+
     private func take(startingAfter position: Position?) async throws -> (position: Position, epoch: EventID)? {
-        let milliseconds = Int64(Lease.duration / .milliseconds(1))
+        let milliseconds = Int64(leaseDuration / .milliseconds(1))
         let rows = try await store.pool.withConnection {
-            try await $0.query(
-                "SELECT at_position, of_epoch FROM take_subscription($1, $2, make_interval(secs => $3::bigint / 1000.0), $4)",
-                name, holder, milliseconds, position)
+            try await $0.query(Self.takeStatement, name, holder, milliseconds, position)
         }
         return try rows.first.map { (try $0.decode(0), try $0.decode(1)) }
     }

@@ -2,18 +2,18 @@ import EventStore
 import LedgerCore
 import Postgres
 
-/// What a look at the log for a subscription has found, all at one moment.
+/// One read of the log for a subscription. All of it is from one snapshot.
 struct LogPage: Sendable {
     var page: Delivery<FeedEvent>.Page
     var head: Position
     var epoch: EventID
-    /// Whether the page had to end for the size of its events.
+    /// Whether the size of its events ended the page.
     var isHeavy: Bool
 }
 
 extension EventStore {
-    /// The next events of a subscription: bounded by their number and about by their bytes; one
-    /// event may be larger by itself.
+    /// The next events of a subscription. The page is limited to `limit` events and to about
+    /// `bytes` bytes; a single event may be larger.
     func events(
         _ selection: Selection, after mark: Delivery<FeedEvent>.Mark, limit: Int, bytes: Int
     ) async throws -> LogPage {
@@ -34,7 +34,7 @@ extension EventStore {
                 size += event.json.count
                 events.append(event)
             }
-            // What is left of the statement is called off now: the connection's next user shall not
+            // Cancels the rest of the statement now, so that the connection's next user does not
             // wait for it.
             if isHeavy { try await connection.query("SELECT") }
             guard let last else { throw PostgresError.unexpected("the ledger's own row is missing") }
@@ -52,17 +52,17 @@ extension EventStore {
         }
     }
 
-    /// A look at the log for some types goes over so many events at most, however few it finds.
+    /// A read that filters by type scans at most this many events, however few of them match.
     static let scanLimit: Int64 = 50_000
 
-    /// How far a look goes.
+    /// The position up to which a read scans.
     private static func end(_ selection: Selection, after position: Position, head: Position) -> Position {
         guard selection.jobs == nil, selection.types != nil, position < head else { return head }
         return position + min(head - position, scanLimit)
     }
 
-    /// One statement, so that the head and the events are of one moment. There is a row also where
-    /// there is no event.
+    /// One statement, so that the head and the events are from one snapshot. It returns a row even
+    /// if there is no event.
     private static func statement(_ selection: Selection, after position: Position, limit: Int) -> PostgresStatement {
         var parameters: [any PostgresEncodable] = [position, Int64(limit)]
         func parameter(_ value: any PostgresEncodable) -> String {
@@ -74,8 +74,9 @@ extension EventStore {
         let events: String
         var last = "(SELECT NULL::integer AS version, NULL::text AS type)"
         if let jobs = selection.jobs {
-            // Of each job those behind the version that stands at the position, found from the
-            // stream's end: what was seen last is not far.
+            // Of each job, the events after its last version at the position. That version is
+            // searched from the end of the stream, because what a subscription saw last is usually
+            // near it.
             events = """
                 SELECT next.*
                   FROM unnest(\(parameter(Array(jobs)))::text[]) AS wanted (job)
@@ -109,33 +110,34 @@ extension EventStore {
             """, parameters)
     }
 
-    /// What is new of some jobs, and where the log stands.
+    /// Where the log stands, and the last events of some jobs in a stretch of it.
     struct JobHeads: Sendable {
         var head: Position
         var epoch: EventID
-        /// What the relay's messages are told by.
+        /// The secret behind the relay's ``MessageCode``.
         var secret: [UInt8]
         var jobs: [JobID: (version: Int32, position: Position)] = [:]
     }
 
-    /// The last events of those jobs that have any in a stretch of the log. It costs what the
-    /// stretch is long, however many the jobs.
+    private static let jobHeadsStatement = """
+        SELECT now.head, now.epoch, now.secret, heads.job, heads.version, heads.position
+          FROM (SELECT head() AS head, epoch, secret FROM ledger, feed_key) AS now
+          LEFT JOIN LATERAL (
+                 SELECT stream_id AS job, max(version) AS version, max(position) AS position
+                   FROM events
+                  WHERE position > $1 AND position <= coalesce($2, now.head) AND now.head - $1 <= $3
+                    AND category = 'job' AND stream_id = ANY ($4)
+                  GROUP BY stream_id) AS heads ON true
+        """
+
+    /// The last events of those jobs that have any in a stretch of the log. The cost grows with the
+    /// length of the stretch, not with the number of jobs.
     /// - Parameters:
     ///   - upTo: `nil` for the head.
-    ///   - most: of a stretch that is longer, nothing is said.
+    ///   - most: a stretch of more positions than this is not searched.
     func jobHeads(of jobs: [JobID], after position: Position, upTo: Position?, most: Int64) async throws -> JobHeads {
         let rows = try await pool.withConnection {
-            try await $0.query(
-                """
-                SELECT now.head, now.epoch, now.secret, heads.job, heads.version, heads.position
-                  FROM (SELECT head() AS head, epoch, secret FROM ledger, feed_key) AS now
-                  LEFT JOIN LATERAL (
-                         SELECT stream_id AS job, max(version) AS version, max(position) AS position
-                           FROM events
-                          WHERE position > $1 AND position <= coalesce($2, now.head) AND now.head - $1 <= $3
-                            AND category = 'job' AND stream_id = ANY ($4)
-                          GROUP BY stream_id) AS heads ON true
-                """, position, upTo, most, jobs)
+            try await $0.query(Self.jobHeadsStatement, position, upTo, most, jobs)
         }
         var heads: JobHeads?
         for row in rows {
@@ -150,7 +152,7 @@ extension EventStore {
         return heads
     }
 
-    /// Where the log stands.
+    /// The log's head and epoch.
     func now() async throws -> (head: Position, epoch: EventID) {
         let row = try await pool.withConnection { try await $0.query("SELECT head(), epoch FROM ledger").only() }
         return (try row.decode(0), try row.decode(1))

@@ -5,9 +5,9 @@ import LedgerCore
 import Logging
 import Redis
 
-/// The half of a feed that receives what Redis brings, and passes it on within the process.
+/// The half of a feed that receives messages from Redis and passes them on within the process.
 extension Feed {
-    /// All of it runs on the thread of the connection.
+    /// Listens until the task is cancelled. All of it runs on the connection's thread.
     func listen(to redis: RedisConfiguration) async {
         await RedisSubscription(redis, topics: topics).each { item in
             switch item {
@@ -16,14 +16,14 @@ extension Feed {
             case .joined:
                 let wasLost = state.withLock { state in
                     defer { (state.isJoined, state.isLost) = (true, false) }
-                    // What was published before is not received any more.
+                    // Messages that were published before this moment will not arrive.
                     state.polling.isUrgent = true
                     let receivesPattern = !topics.names.patterns.isEmpty
                     if receivesPattern, !state.receivesPattern { state.polling.concernsPattern = true }
                     state.receivesPattern = receivesPattern
                     return state.isLost
                 }
-                if wasLost { logger.notice("Redis is back") }
+                if wasLost { logger.notice("Redis is reachable again") }
                 wake.yield()
             case .lost(let error):
                 let wasLost = state.withLock { state in
@@ -31,31 +31,33 @@ extension Feed {
                     state.receivedSpan.cut()
                     return state.isLost
                 }
-                if !wasLost { logger.warning("Redis is away, asking Postgres", metadata: ["error": "\(error)"]) }
+                if !wasLost {
+                    logger.warning("Redis is unreachable; polling Postgres", metadata: ["error": "\(error)"])
+                }
             }
         }
     }
 
-    /// Nothing of a message is looked at before its code. What it says of a job stands in it, so it
-    /// does not matter on which channel it comes: a message that is repeated there is one that
-    /// comes twice.
+    /// Verifies the code of a message before it reads anything else. The message itself names its
+    /// job, so the channel does not matter: a message that somebody repeats on another channel is a
+    /// repeat like any other.
     private func receive(_ payload: [UInt8], on channel: ExactText) {
         guard let code = state.withLock({ $0.polling.code }) else { return }
-        guard let message = code.verified(payload) else { return reject(payload, "it is not the relay's") }
+        guard let message = code.verified(payload) else { return reject(payload, "its code is not the relay's") }
         if channel == store.ledger.headChannel {
-            guard let beat = Beat(message) else { return reject(payload, "it is no head") }
+            guard let beat = Beat(message) else { return reject(payload, "it is not a beat of the head") }
             receive(beat)
         } else {
             do {
                 receive(try FeedEvent(json: message), of: code.epoch)
             } catch {
-                // If it stands for an event, that one will be found missing.
-                reject(payload, "it is no event: \(error)")
+                // If it stands for an event, the subscription will find that event missing.
+                reject(payload, "it is not an event: \(error)")
             }
         }
     }
 
-    /// Counts it, and says so once a minute: whoever floods Redis shall not flood a log.
+    /// Counts the message and logs at most one a minute: a flood on Redis must not flood the log.
     private func reject(_ payload: [UInt8], _ reason: String) {
         let isNews = state.withLock { state in
             state.rejected.count += 1
@@ -65,19 +67,19 @@ extension Feed {
         }
         guard isNews else { return }
         logger.warning(
-            "a message on Redis was dropped; more of them are only counted, for a minute",
+            "dropped a message from Redis; for the next minute, further ones are only counted",
             metadata: ["reason": "\(reason)", "message": "\(String(decoding: payload.prefix(100), as: UTF8.self))"])
     }
 
-    /// Each message is read once, whoever it goes to, and those whom it does not concern are not
-    /// touched.
+    /// Decodes each message once, however many subscriptions want it, and touches only those it
+    /// concerns.
     private func receive(_ event: FeedEvent, of epoch: EventID) {
         let now = Int64(Date().timeIntervalSince1970 * 1e6)
         let received: (everything: [SubscriptionBuffer], ofJob: [SubscriptionBuffer], follows: Position?)? =
             state.withLock {
                 state in
-                // The epoch may have changed since the code was looked at, and what was received of the
-                // old one says nothing of this.
+                // The epoch may have changed since the code was verified. An event of the old epoch
+                // says nothing about the new one.
                 guard state.polling.epoch == epoch else { return nil }
                 state.lag.add(Double(now - event.recordedAt.microseconds) / 1e6)
                 var follows: Position?
@@ -109,7 +111,7 @@ extension Feed {
         for buffer in lacking { buffer.announce(upTo: beat.position, shouldBeKnown: true) }
     }
 
-    /// What the relay tells of the head.
+    /// The relay's announcement of the head.
     private struct Beat {
         var position: Position
         var epoch: EventID

@@ -4,41 +4,43 @@ import LedgerCore
 import Logging
 import Postgres
 
-/// What a feed knows from polling Postgres.
+/// What the feed has learned from polling Postgres.
 struct Polling: Sendable {
     var epoch: EventID?
-    /// What the relay's messages are told by; `nil` before the first answer, when nothing that
-    /// Redis brings is believed.
+    /// Verifies the relay's messages. `nil` before the first answer: until then the feed rejects
+    /// everything from Redis.
     var code: MessageCode?
-    /// How far the log went.
+    /// The head that the last answer gave.
     var head: Position = 0
-    /// How often the log turned out to be shorter than before. That it is of another epoch, each
-    /// subscription tells by its own.
+    /// How often the log was found shorter than before. Each subscription finds a change of epoch
+    /// by itself.
     var shrinkCount = 0
-    /// Everything of the jobs up to here has been told to their subscriptions; `nil` where that is
-    /// not known.
+    /// Everything about the subscribed jobs up to here was announced to their subscriptions; `nil`
+    /// if that is not known.
     var announcedUpTo: Position?
     var last: ContinuousClock.Instant?
-    /// Whether to ask for the head itself, whatever Redis says: for a channel that is listened to
-    /// from now on.
+    /// Whether to ask for the head itself, whatever Redis says, because a new channel is being
+    /// listened to.
     var isUrgent = true
-    /// Whether that also concerns who counts positions: for the pattern.
+    /// Whether that also concerns subscriptions that count positions, because the new channel is
+    /// the pattern.
     var concernsPattern = true
-    /// Those that have joined since the query was put: it was not put for them.
+    /// Subscriptions that joined after the query was made. It does not cover them.
     var newcomers: [SubscriptionBuffer] = []
 }
 
-/// The half of a feed that asks Postgres, once for all subscriptions.
+/// The half of a feed that polls Postgres, once for all subscriptions.
 ///
-/// Who receives everything knows by the head's beat whether something is missing at the end. Who
-/// receives one job does not: what came behind the last event that it received may be anybody's. So
-/// whenever the beat has moved on, and not more often than ``poll``, the feed asks which of its
-/// jobs have how many events up to there. While nobody tells the head it asks for that as well, and
-/// all that is new is read.
+/// A subscription that receives everything learns from the head's beat whether something is missing
+/// at the end. A subscription to one job does not: what follows its last event may belong to any
+/// job. So whenever the beat has advanced, and at most once in each ``poll`` interval, the feed
+/// asks for the last version of each subscribed job up to there. While no beat arrives, it also
+/// asks for the head, and the subscriptions read all that is new.
 extension Feed {
-    /// A stretch longer than this is not searched for jobs: each subscription looks for itself.
+    /// A longer stretch of the log, in positions, is not searched for jobs: each subscription reads
+    /// for itself.
     private static let longestSearch: Int64 = 100_000
-    /// The epoch is asked for this often, whatever Redis says.
+    /// The feed asks for the epoch at least this often, whatever Redis says.
     private static let longestEpochAge = Duration.seconds(1)
 
     func keepPolling() async {
@@ -48,16 +50,18 @@ extension Feed {
             let start = ContinuousClock.now
             do {
                 try await ask(query)
-                if isAway { logger.notice("Postgres is back") }
+                if isAway { logger.notice("Postgres is reachable again") }
                 isAway = false
             } catch {
                 if Task.isCancelled { return }
                 state.withLock { ($0.polling.isUrgent, $0.polling.concernsPattern) = (true, true) }
-                if !isAway { logger.warning("Postgres does not answer, asking again", metadata: ["error": "\(error)"]) }
+                if !isAway {
+                    logger.warning("Postgres does not answer; polling again", metadata: ["error": "\(error)"])
+                }
                 isAway = true
             }
-            // However long an answer takes, polling takes a quarter of the time at most. Cancelled:
-            // the loop ends.
+            // Polling takes at most a quarter of the time, however slow the answers are. If the
+            // task is cancelled, the loop ends.
             try? await Task.sleep(for: start.duration(to: .now) * 3)
         }
     }
@@ -65,28 +69,27 @@ extension Feed {
     private struct Query {
         var jobs: [JobID]
         var after: Position?
-        /// Everything up to here has been published and should be known; `nil` to ask what there
-        /// is.
+        /// Everything up to here was published and should be known; `nil` to ask for all there is.
         var upTo: Position?
-        /// Whether the answer is for those who count positions too. While the head beats, that says
-        /// what they lack.
+        /// Whether the answer also serves subscriptions that count positions. While beats arrive,
+        /// the beat tells them what they lack.
         var concernsPositions: Bool
     }
 
-    /// What is to be asked now, if anything.
+    /// The query that is due now, if any.
     private func dueQuery() -> Query? {
         state.withLock { state in
             let now = ContinuousClock.now
             let told = state.receivedSpan.announcedHead(at: now)
-            // How far Postgres went when it was asked last should have been told by now. Where it
-            // was not, the beats are late, or somebody holds back messages and repeats old beats:
-            // what was there then is asked for all the same.
+            // The beats should have announced the head of the last answer by now. If they have not,
+            // they are late, or somebody holds back messages and repeats old beats. Ask for
+            // everything up to that head in either case.
             let isHeldBack = told.map { $0 < state.polling.head } ?? false
             let upTo = state.polling.isUrgent ? nil : told.map { max($0, state.polling.head) }
             if let upTo, let last = state.polling.last, last.duration(to: now) < Self.longestEpochAge {
                 guard state.subscribers.countsVersions, upTo > state.polling.announcedUpTo ?? -1 else { return nil }
             }
-            // Nobody is there, and who comes looks for itself.
+            // There is no subscription, and a new one reads for itself.
             guard state.subscribers.count > 0 || state.polling.epoch == nil else {
                 state.polling.announcedUpTo = nil
                 return nil
@@ -102,7 +105,7 @@ extension Feed {
     }
 
     private func ask(_ query: Query) async throws {
-        // Of no jobs there is nothing to search for.
+        // Without jobs there is nothing to search.
         let after = query.jobs.isEmpty ? .max : query.after ?? .max
         let answer = try await store.jobHeads(of: query.jobs, after: after, upTo: query.upTo, most: Self.longestSearch)
         let upTo = query.upTo ?? answer.head
@@ -113,8 +116,8 @@ extension Feed {
             if state.polling.code?.isOf(answer.secret, answer.epoch) != true {
                 state.polling.code = MessageCode(secret: answer.secret, ledger: store.ledger, epoch: answer.epoch)
             }
-            // Another ledger's positions are not those that were told. A replica may not have come
-            // to where the beat is.
+            // What was announced before means nothing in another ledger. A replica may not have
+            // reached the beat's position yet.
             state.polling.announcedUpTo = isAnother ? nil : max(min(upTo, answer.head), query.after ?? 0)
             if isAnother { state.receivedSpan.cut() }
             if isShorter { state.polling.shrinkCount += 1 }

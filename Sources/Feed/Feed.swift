@@ -7,12 +7,12 @@ package import Redis
 /// The live feed of one ledger in one process: any number of subscriptions over one connection to
 /// Redis.
 ///
-/// Make one a process, keep ``run()`` going beside whoever subscribes, and:
+/// Make one per process, run ``run()`` beside the subscribers, and:
 ///
 ///     for try await event in feed.subscribe(after: position, job: "backtest-7") { … }
 ///
-/// Redis may lose anything at any time, a subscription does not: what is missing shows by the
-/// numbers, and is read from Postgres.
+/// Redis may lose anything at any time; a subscription loses nothing. It finds a gap by the numbers
+/// of the events and fills it from Postgres.
 package final class Feed: Sendable {
     let store: EventStore
     let bufferLimits: BufferLimits
@@ -21,7 +21,7 @@ package final class Feed: Sendable {
     let redis: RedisConfiguration?
     let topics: RedisTopics
     let state: Locked<State>
-    /// Gives an element when it may be time to ask Postgres.
+    /// Yields an element when it may be time to poll Postgres.
     let wakes: AsyncStream<Void>
     let wake: AsyncStream<Void>.Continuation
 
@@ -30,27 +30,27 @@ package final class Feed: Sendable {
         var receivedSpan = ReceivedSpan()
         var polling = Polling()
         var lag = LagHistogram()
-        /// Of those that have left.
+        /// Counts of the subscriptions that have left.
         var tally = Delivery<FeedEvent>.Tally()
         var rejected = Rejected()
         var isJoined = false
         /// Whether the connection to Redis broke, or could not be made.
         var isLost = false
-        /// Whether the pattern of all jobs is listened to.
+        /// Whether the feed listens to the pattern of all jobs.
         var receivesPattern = false
         var phase = Phase.new
         enum Phase { case new, running, stopped }
     }
 
-    /// Messages that are not the relay's.
+    /// Messages that are not from the ledger's relay.
     struct Rejected {
         var count = 0
-        /// When that was said last.
+        /// When one was last logged.
         var lastLogged: ContinuousClock.Instant?
     }
 
-    /// What a subscription holds at most while its consumer is busy. One that is slower is read
-    /// from Postgres again.
+    /// What a subscription buffers at most while its consumer is busy. A slower consumer reads the
+    /// rest from Postgres.
     package struct BufferLimits: Sendable {
         package var events: Int
         package var bytes: Int
@@ -61,10 +61,9 @@ package final class Feed: Sendable {
     }
 
     /// - Parameters:
-    ///   - store: whose connections catching up takes its turn on.
-    ///   - redis: `nil` to ask Postgres only.
-    ///   - poll: how often Postgres is asked what is new, once for all subscriptions, while Redis
-    ///     says nothing.
+    ///   - store: catch-up borrows connections from its pool.
+    ///   - redis: `nil` to poll Postgres only.
+    ///   - poll: how often Postgres is polled, once for all subscriptions, while Redis is silent.
     package init(
         store: EventStore, redis: RedisConfiguration?, poll: Duration = .milliseconds(250),
         bufferLimits: BufferLimits = BufferLimits(),
@@ -80,8 +79,8 @@ package final class Feed: Sendable {
         (wakes, wake) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 
-    /// Listens, and asks, for all subscriptions until the task is cancelled. Then they end with
-    /// ``FeedStopped``, and so does each that is made later. A feed runs once.
+    /// Listens and polls for all subscriptions until the task is cancelled. Then current and later
+    /// subscriptions end with ``FeedStopped``. Call it once.
     package func run() async {
         state.withLock { state in
             precondition(state.phase == .new, "a feed runs once")
@@ -92,7 +91,7 @@ package final class Feed: Sendable {
             group.addTask { await self.keepPolling() }
             group.addTask { [poll, wake] in
                 wake.yield()
-                // Cancelled while it sleeps: the end of this task.
+                // Cancellation ends the sleep, and with it this task.
                 while (try? await Task.sleep(for: poll)) != nil { wake.yield() }
             }
         }
@@ -104,7 +103,7 @@ package final class Feed: Sendable {
         for buffer in left { buffer.stop() }
     }
 
-    /// Runs a feed for as long as `body` does: for programs that do one thing.
+    /// Runs a feed while `body` runs: for programs with a single purpose.
     package static func with<Value: Sendable>(
         store: EventStore, redis: RedisConfiguration?, poll: Duration = .milliseconds(250),
         bufferLimits: BufferLimits = BufferLimits(),
@@ -118,11 +117,11 @@ package final class Feed: Sendable {
         }
     }
 
-    /// All events, or those of some jobs, or of some types: each once and in order.
+    /// All events, or those of some jobs or types, each once and in order.
     /// - Parameters:
-    ///   - after: the last position that the subscriber has; 0 for all there are, `nil` for those
-    ///     from the first call of `next` on.
-    ///   - epoch: the epoch that `after` belongs to, where the subscriber remembers it.
+    ///   - after: the last position that the subscriber has; 0 for the whole log, `nil` for what
+    ///     comes after the first call of `next`.
+    ///   - epoch: the epoch of `after`, if the subscriber remembers it.
     ///   - jobs: `nil` for all.
     ///   - types: `nil` for all.
     package func subscribe(
@@ -131,15 +130,15 @@ package final class Feed: Sendable {
         Subscription(feed: self, Selection(jobs: jobs, types: types, endsWithJob: false), after: position, epoch: epoch)
     }
 
-    /// The events of one job; the sequence ends behind the job's last, also where its type is not
-    /// among `types`.
+    /// The events of one job. The sequence ends after the job's last event, even if `types` leaves
+    /// that event out.
     package func subscribe(
         after position: Position? = 0, epoch: EventID? = nil, job: JobID, types: Set<EventType>? = nil
     ) -> Subscription {
         Subscription(feed: self, Selection(jobs: [job], types: types, endsWithJob: true), after: position, epoch: epoch)
     }
 
-    /// Changes when the log turns out to be shorter than it was.
+    /// Changes when the log is found shorter than before.
     var shrinkCount: Int { state.withLock { $0.polling.shrinkCount } }
 
     func join(_ buffer: SubscriptionBuffer) {
@@ -148,7 +147,7 @@ package final class Feed: Sendable {
             state.polling.newcomers.append(buffer)
             return (state.phase == .stopped, state.receivedSpan.last)
         }
-        // What others have received will not be received again.
+        // What arrived before it joined will not arrive again.
         if !buffer.countsVersions { buffer.announce(upTo: last, shouldBeKnown: false) }
         if isStopped { buffer.stop() }
     }
@@ -164,16 +163,17 @@ package final class Feed: Sendable {
     }
 }
 
-/// The feed was told to stop: what came so far is whole, the rest is for another time.
+/// The feed was stopped. What it delivered so far has no gap.
 package struct FeedStopped: Error, Sendable, CustomStringConvertible {
     package var description: String { "the feed has stopped" }
 }
 
-/// The ledger was restored or made anew: its positions mean other events than those seen so far.
+/// The ledger was restored or re-created, so its positions mean other events than before.
 package struct AnotherEpoch: Error, Sendable, CustomStringConvertible {
     package let position: Position
     package let head: Position
     package var description: String {
-        "the ledger is another one than before (restored, or made anew): it ends at \(head), we had come to \(position); start again from 0"
+        "the ledger was restored or re-created: it now ends at position \(head), and this reader had come to "
+            + "position \(position); start again from 0"
     }
 }

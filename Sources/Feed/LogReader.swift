@@ -3,15 +3,15 @@ import LedgerCore
 import Postgres
 import Redis
 
-/// Reads the log for a relay and spells it out for Redis, so that one batch can be made while the
-/// one before is published.
+/// Reads the log for a relay and encodes it as commands for Redis, so that one batch is prepared
+/// while the one before is published.
 ///
 /// Each window is one round trip: the server waits until there are events, or for ``timeout``, and
-/// then gives what there is. So windows are as large as the backlog is: a single event when the
-/// relay is live, the limit when it is behind. Memory holds one batch of a window, whatever the
-/// size of the data.
+/// then returns what there is. So a window is as large as the backlog: a single event when the
+/// relay is live, `limit` events when it is behind. Memory holds one batch of a window, however
+/// large the data is.
 actor LogReader {
-    /// Events one behind the other, as commands for Redis, and behind them the head.
+    /// Consecutive events as commands for Redis, followed by the head's beat.
     struct Batch: Sendable {
         var upTo: Position
         var isEmpty: Bool
@@ -23,25 +23,26 @@ actor LogReader {
     private let code: MessageCode
     private let limit: Int
     private var position: Position
-    /// What is left of the window under way: a chunk that has been read, and those that follow it.
+    /// The rest of the current window: the chunk that was read ahead, and the chunks after it.
     private var window: (next: [UInt8], rest: PostgresCopyOut.Iterator)?
-    // Buffers that every event uses again.
+    // Buffers that are reused for every event.
     private var channel: [UInt8]
     private let channelPrefix: Int
     private var message: [UInt8] = []
 
-    /// Data of more bytes do not go through Redis; the message says where to fetch them.
+    /// Larger data, in bytes, is not sent through Redis; the message says where to fetch it.
     static let largestData = 64 << 10
-    /// How long the server waits for events; then there is an empty batch, a sign of life.
+    /// How long the server waits for events. Then it returns an empty batch, which shows that it is
+    /// alive.
     private static let timeout = Duration.milliseconds(200)
-    /// About how many bytes of events make a batch: the checkpoint moves once a batch, and memory
-    /// holds a few of them.
+    /// About how many bytes of events make a batch. The checkpoint moves once per batch, and memory
+    /// holds a few batches.
     private static let batch = 512 << 10
 
     /// - Parameters:
-    ///   - connection: nobody else uses it.
-    ///   - code: of the ledger, in its present epoch.
-    ///   - limit: the most events a window.
+    ///   - connection: for this reader alone.
+    ///   - code: signs for the ledger in its present epoch.
+    ///   - limit: the maximum number of events in a window.
     init(
         _ connection: PostgresConnection, of ledger: LedgerName, code: MessageCode, after position: Position, limit: Int
     ) {
@@ -54,7 +55,7 @@ actor LogReader {
         channelPrefix = channel.count
     }
 
-    /// The next events; an empty batch when none came for a while.
+    /// The next events; an empty batch if none came in time.
     func next() async throws -> Batch {
         var rest: PostgresCopyOut.Iterator
         let chunk: [UInt8]
@@ -65,7 +66,7 @@ actor LogReader {
             rest = begin()
             chunk = try await rest.next() ?? []
         }
-        // The chunk behind is read while this one is spelled out.
+        // The next chunk is read while this one is encoded.
         async let following = Self.next(of: rest)
         let batch = try encode(chunk)
         window = try await following

@@ -2,31 +2,31 @@ import Crypto
 import LedgerCore
 import Postgres
 
-/// What tells a message of the ledger's relay from anybody else's: a code at its end, under a key
-/// that lies in the ledger and that relay and readers may read.
+/// The message authentication code that tells the ledger's relay from anybody else. Its key is
+/// derived from a secret in the ledger, which relays and readers may read.
 ///
-/// A message is a JSON object, and the code its last member: `"mac"`, the first 16 bytes of
-/// HMAC-SHA256 over the object without it, in hex. Half a hash is what RFC 2104 asks for at least,
-/// and nobody can guess 128 bits by sending. The key is made of the ledger's secret, name and
-/// epoch, so that a message is worth nothing in another ledger, or in another epoch of this one;
-/// for which job it is, stands in it.
+/// A message is a JSON object, and the code is its last member: `"mac"`, the first 16 bytes of
+/// HMAC-SHA256 over the object without that member, in hex. RFC 2104 recommends at least half of
+/// the hash, and nobody guesses 128 bits by sending messages. The key is derived from the ledger's
+/// secret, name and epoch, so a message is worthless in another ledger or another epoch. The
+/// message itself names its job.
 struct MessageCode: Sendable {
-    /// The ledger's secret, and where it holds.
+    /// The ledger's secret, and the epoch in which it is used.
     private let secret: [UInt8]
     let epoch: EventID
-    /// The key as the two halves of HMAC take it (RFC 2104), a block of the hash each. ``HMAC``
-    /// itself copies the state of a hash several times a message, which took as long as the hash.
+    /// The key, padded for the two halves of HMAC (RFC 2104), one block of the hash each. ``HMAC``
+    /// itself copies the state of a hash several times per message, which took as long as hashing.
     private let innerPad: [UInt8]
     private let outerPad: [UInt8]
 
     private static let opening = Array(#","mac":""#.utf8)
     private static let closing = Array("\"}".utf8)
-    /// In bytes, before it is spelled out.
+    /// In bytes, before hex encoding.
     private static let length = 16
-    /// What a message is longer by; its own closing brace stays.
+    /// By how many bytes the code lengthens a message.
     static let size = opening.count + 2 * length + 1
-    /// A message that is longer is none of ours, and its code is not computed: an event without its
-    /// data is far smaller, and data of more than 64 KiB do not go through Redis.
+    /// A longer message, in bytes, is rejected before hashing. No message of a relay comes near it:
+    /// data of more than 64 KiB does not go through Redis, and the rest of an event is far smaller.
     static let longestMessage = 1 << 20
 
     init(secret: [UInt8], ledger: LedgerName, epoch: EventID) {
@@ -37,17 +37,17 @@ struct MessageCode: Sendable {
         (innerPad, outerPad) = (block.map { $0 ^ 0x36 }, block.map { $0 ^ 0x5C })
     }
 
-    /// That of the ledger, as it is now.
+    /// Loads the ledger's current code.
     static func load(of ledger: LedgerName, on connection: PostgresConnection) async throws -> MessageCode {
         let row = try await connection.query("SELECT secret, epoch FROM ledger, feed_key").only()
         return MessageCode(
             secret: try row.decode(0, as: PostgresBytes.self).bytes, ledger: ledger, epoch: try row.decode(1))
     }
 
-    /// Whether it is that of this secret and epoch.
+    /// Whether it belongs to this secret and epoch.
     func isOf(_ secret: [UInt8], _ epoch: EventID) -> Bool { self.secret == secret && self.epoch == epoch }
 
-    /// Whether messages of the one are good under the other.
+    /// Whether each verifies the messages of the other.
     func isSame(as other: MessageCode) -> Bool { isOf(other.secret, other.epoch) }
 
     /// Appends the code to a JSON object.
@@ -59,7 +59,7 @@ struct MessageCode: Sendable {
         message += Self.closing
     }
 
-    /// The message without its code; `nil` where the code is not the relay's.
+    /// The message without its code; `nil` if the code is wrong.
     func verified(_ payload: [UInt8]) -> [UInt8]? {
         let end = payload.count - Self.size - 1
         guard end > 0, payload.count <= Self.longestMessage,
@@ -70,7 +70,7 @@ struct MessageCode: Sendable {
         message.removeSubrange(end...)
         message.append(UInt8(ascii: "}"))
         let given = payload[(end + Self.opening.count)..<(payload.count - 2)]
-        // All bytes are looked at, so that the time does not tell how many were right.
+        // Compare all bytes, so that the time does not reveal how many were right.
         let difference = zip(given, code(of: message)).reduce(UInt8(0)) { $0 | ($1.0 ^ $1.1) }
         return difference == 0 ? message : nil
     }
@@ -82,7 +82,7 @@ struct MessageCode: Sendable {
         outer.update(data: outerPad)
         var hex: [UInt8] = []
         hex.reserveCapacity(2 * Self.length)
-        // The views are of hashes that live until the closures return.
+        // Both pointers are valid: they point into digests that live until the closures return.
         inner.finalize().withUnsafeBytes { outer.update(bufferPointer: $0) }
         outer.finalize().withUnsafeBytes { bytes in
             for byte in bytes.prefix(Self.length) {

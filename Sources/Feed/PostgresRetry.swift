@@ -1,8 +1,8 @@
 import BlockingIO
 import Postgres
 
-/// Asks Postgres, as often as it takes for as long as waiting may help. Cancelled, it says so as
-/// everything else in Swift does.
+/// Repeats a question to Postgres until it succeeds or fails with an error that retrying cannot
+/// fix. If the task is cancelled, it throws `CancellationError`, as Swift's own functions do.
 func retryingPostgres<Answer: Sendable>(
     isolation actor: isolated (any Actor)? = #isolation, _ question: @Sendable () async throws -> Answer
 ) async throws -> Answer {

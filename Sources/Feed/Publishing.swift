@@ -4,18 +4,18 @@ import LedgerCore
 import Logging
 import Redis
 
-/// The sending half of a relay: batch after batch to Redis, the next one being read meanwhile.
+/// The sending half of a relay. It sends one batch to Redis while the next is read.
 struct Publishing: Sendable {
     let reader: LogReader
     let redis: RedisClient
     let logger: Logger
 
-    /// How often the head is told when nothing else is.
+    /// How often the head is announced while nothing else is published.
     private static let beat = Duration.seconds(1)
-    /// How long to leave a Redis alone that is away.
+    /// How long to wait between attempts while Redis is away.
     private static let pause = Duration.milliseconds(200)
 
-    /// Publishes until the task is cancelled or something fails that waiting does not mend.
+    /// Publishes until the task is cancelled or an error occurs that waiting cannot fix.
     func run(_ progress: Progress) async throws {
         defer { progress.end() }
         var lastBeat: ContinuousClock.Instant?
@@ -33,19 +33,19 @@ struct Publishing: Sendable {
         }
     }
 
-    /// Sends a batch, as often as it takes; subscribers may then see some of it again. An error
-    /// reply to any message fails it.
+    /// Sends a batch, and repeats it until it succeeds; subscribers may then receive some events
+    /// twice. An error reply to any message fails the batch.
     private func send(_ batch: LogReader.Batch) async throws {
         var isAway = false
         while true {
             do throws(RedisError) {
                 try await redis.send(batch.commands)
-                if isAway { logger.notice("Redis is back", metadata: ["position": "\(batch.upTo)"]) }
+                if isAway { logger.notice("Redis is reachable again", metadata: ["position": "\(batch.upTo)"]) }
                 return
             } catch {
                 guard error.isRetriable else { throw error }
-                // The lease is kept meanwhile: another relay would find the same Redis.
-                if !isAway { logger.warning("Redis is away, waiting", metadata: ["error": "\(error)"]) }
+                // The lease is kept: another relay would find the same Redis.
+                if !isAway { logger.warning("Redis is unreachable; retrying", metadata: ["error": "\(error)"]) }
                 isAway = true
                 try await Task.sleep(for: Self.pause)
             }
@@ -53,10 +53,10 @@ struct Publishing: Sendable {
     }
 }
 
-/// How far a relay has published: written by who publishes, read by who notes it down. Several
-/// steps that nobody has read are one.
+/// How far a relay has published. The publisher writes it, and the relay's checkpoint loop reads
+/// it. Several steps that were not read in between count as one.
 final class Progress: Sendable {
-    /// Gives an element when there may be something to do.
+    /// Yields an element when there may be something to do.
     let wakes: AsyncStream<Void>
     private let wake: AsyncStream<Void>.Continuation
     private let last: Locked<Position>
@@ -73,9 +73,9 @@ final class Progress: Sendable {
         wake.yield()
     }
 
-    /// Wakes the reader although nothing was published.
+    /// Wakes the checkpoint loop although nothing was published.
     func tick() { wake.yield() }
 
-    /// There will be no more.
+    /// Nothing more will be published.
     func end() { wake.finish() }
 }

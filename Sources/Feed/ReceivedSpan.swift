@@ -1,22 +1,21 @@
 import LedgerCore
 
-/// What a feed has received of the log as a whole: a plain value. Every position that it is told is
-/// one of `Position.positions`.
+/// The span of the log that a feed has received without a gap: a plain value. Every position that
+/// it is given is one of `Position.positions`.
 struct ReceivedSpan: Sendable {
-    /// Every event behind `from`, up to `upTo`, has been received.
+    /// Every event after `from`, up to and including `upTo`, was received.
     private var run: (from: Position, upTo: Position)?
-    /// The last position that was received, or announced.
+    /// The last position that was received or announced.
     var last: Position { run?.upTo ?? 0 }
 
-    /// When the head was told last, and where it was.
+    /// The last beat: the head, and when it arrived.
     private var beat: (position: Position, at: ContinuousClock.Instant)?
 
-    /// The relay tells the head at least every second. When it does not, or not to us, nothing that
-    /// we do not receive means anything.
+    /// The relay announces the head at least every second. If no beat has arrived for this long,
+    /// the absence of messages proves nothing.
     static let longestSilence = Duration.milliseconds(1500)
 
-    /// An event has come. Returns the position behind which everything up to this one has been
-    /// received.
+    /// Records an event. Returns the position after which everything up to this event was received.
     mutating func receive(_ position: Position) -> Position {
         guard let (from, upTo) = run, position <= upTo + 1 else {
             run = (position - 1, position)
@@ -26,13 +25,13 @@ struct ReceivedSpan: Sendable {
         return position > from ? from : position - 1
     }
 
-    /// An event has come of which not everything was said: it counts as not received.
+    /// Records an event that arrived without its data: it counts as not received.
     mutating func receiveNotice(_ position: Position) {
         if position > run?.upTo ?? 0 { run = (position, position) }
     }
 
-    /// The head has come, behind its events. Returns whether one of them is missing, if all of them
-    /// had to come here.
+    /// Records a beat, which the relay sends after the events. Returns whether an event up to it is
+    /// missing, given that this feed should receive all of them.
     mutating func beat(_ position: Position, at now: ContinuousClock.Instant) -> Bool {
         beat = (position, now)
         guard position > run?.upTo ?? 0 else { return false }
@@ -40,11 +39,11 @@ struct ReceivedSpan: Sendable {
         return true
     }
 
-    /// The line was cut: some things have not been received.
+    /// The connection was cut, so messages may have been lost.
     mutating func cut() { (run, beat) = (nil, nil) }
 
-    /// Everything up to here has been told to whom it concerns, or was lost; `nil` where nobody
-    /// tells anything.
+    /// The head that the relay last announced: every event up to it was delivered to its
+    /// subscribers or lost. `nil` if no beat arrived recently.
     func announcedHead(at now: ContinuousClock.Instant) -> Position? {
         beat.flatMap { $0.at.duration(to: now) < Self.longestSilence ? $0.position : nil }
     }

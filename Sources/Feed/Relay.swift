@@ -5,17 +5,17 @@ package import Logging
 import Postgres
 package import Redis
 
-/// Publishes the log, in order, to Redis: each event to its job's channel, and the head position as
-/// a beat.
+/// Publishes the log to Redis in order: each event to its job's channel, and the head position as a
+/// beat.
 ///
-/// It resumes from its checkpoint. What was published but not yet checkpointed when it was killed
-/// is published again; subscribers tell by the position. Any number may run: one holds the lease,
-/// the others stand by. While Redis is away it waits, and nothing is lost, for the log keeps
-/// everything.
+/// It resumes from its checkpoint. If it was killed, it publishes again what it had published after
+/// the last checkpoint; subscribers recognize repeats by the position. Any number of relays may
+/// run: one holds the lease, the others stand by. While Redis is away the relay waits. Nothing is
+/// lost, because the log keeps everything.
 ///
-/// Three things go on at once: a batch is read (``LogReader``), the one before is published
-/// (``Publishing``), and what was published before that is noted down, here, on a connection of its
-/// own, together with the lease. Now and then it looks who holds the log (``LogLockWatch``).
+/// Three things happen at once: ``LogReader`` reads a batch, ``Publishing`` sends the one before,
+/// and this type records what was sent before that. It moves the checkpoint and renews the lease on
+/// a connection of its own, and regularly checks which session holds the log (``LogLockWatch``).
 package struct Relay: Sendable {
     private let store: EventStore
     private let redis: RedisClient
@@ -26,16 +26,18 @@ package struct Relay: Sendable {
     private let longestHold: Duration?
     private let logger: Logger
 
-    /// The relay's name among the readers.
+    /// The relay's name in the table of checkpoints.
     package static let reader = "relay"
+    /// The name of the relay's lease.
     package static let lease = "relay"
-    /// Data of more bytes do not go through Redis; the message says where to fetch them.
+    /// Larger data, in bytes, is not sent through Redis; the message says where to fetch it.
     package static let largestData = LogReader.largestData
 
     /// - Parameters:
-    ///   - window: the most events that are read by one statement. Memory does not depend on it.
-    ///   - longestHold: for how long a session may hold the log before the relay ends it; `nil`
-    ///     only reports.
+    ///   - window: the maximum number of events that one statement reads. Memory does not depend on
+    ///     it.
+    ///   - longestHold: after how long the relay ends a session that holds the log; `nil` to only
+    ///     report it.
     package init(
         store: EventStore, url: String, redis: RedisConfiguration, window: Int = 100_000, longestHold: Duration? = nil,
         logger: Logger
@@ -48,8 +50,8 @@ package struct Relay: Sendable {
         lease = Lease(Self.lease, holder: UUID.version7().text)
         var configuration = EventStore.configuration(
             url: url, ledger: store.ledger, applicationName: "jobledger relay \(store.ledger)")
-        // A checkpoint that is lost in a crash costs a repetition, not an event; so it need not
-        // wait for the disk.
+        // A checkpoint that a crash loses costs a repetition, not an event, so it need not wait for
+        // the disk.
         configuration.sessionSettings.append(("synchronous_commit", "off"))
         self.configuration = configuration
     }
@@ -72,7 +74,7 @@ package struct Relay: Sendable {
                 defer { group.cancelAll() }
                 group.addTask { try await publishing.run(progress) }
                 group.addTask {
-                    // Cancelled while it sleeps: the end of this task.
+                    // Cancellation ends the sleep, and with it this task.
                     while (try? await Task.sleep(for: Lease.renewal / 2)) != nil { progress.tick() }
                 }
                 guard try await recordProgress(progress, &checkpointed, code, on: connection, succeeded: succeeded)
@@ -95,10 +97,10 @@ package struct Relay: Sendable {
         return Publishing(reader: reader, redis: redis, logger: logger)
     }
 
-    /// Renews the lease and moves the checkpoint after what is published, one step for all that was
-    /// published since the last.
-    /// - Returns: false when somebody else is at work, or subscribers go by another key or epoch
-    ///   now; true when there is nothing more to note.
+    /// Renews the lease and moves the checkpoint to what was published, in one step for everything
+    /// since the last.
+    /// - Returns: false if another relay is at work, or the ledger's key or epoch has changed; true
+    ///   if nothing more will be published.
     private func recordProgress(
         _ progress: Progress, _ checkpointed: inout Position, _ code: MessageCode, on connection: PostgresConnection,
         succeeded: () -> Void
@@ -123,8 +125,9 @@ package struct Relay: Sendable {
         return true
     }
 
-    /// Notes what was published before the end, also when the task is cancelled, so that the next
-    /// relay does not repeat it. Where that fails, it will: the checkpoint is what it was.
+    /// Moves the checkpoint to what was published before the end, so that the next relay does not
+    /// repeat it. It runs in a task of its own, so that cancellation does not prevent it. If it
+    /// fails, the next relay repeats from the old checkpoint.
     private func moveCheckpoint(to position: Position, from checkpointed: Position, on connection: PostgresConnection)
         async
     {

@@ -1,17 +1,17 @@
 import LedgerCore
 import Redis
 
-/// Who subscribes to what in this process, and which channels that takes.
+/// The subscriptions of this process, and the Redis channels that they need.
 ///
-/// Whoever follows one job needs that job's channel. Whoever follows everything, or several jobs in
-/// their common order, needs the pattern of all jobs; while there is somebody, nobody needs a
-/// channel of a job.
+/// A subscription to one job needs that job's channel. A subscription to everything, or to several
+/// jobs in their common order, needs the pattern of all jobs; while there is one, no job's channel
+/// is needed.
 struct SubscriberRegistry {
     private let ledger: LedgerName
     private let topics: RedisTopics
     private(set) var everything: [SubscriptionBuffer] = []
     private(set) var several: [SubscriptionBuffer] = []
-    /// Those that follow the job, alone or among several.
+    /// Subscriptions to the job, alone or among several.
     private(set) var byJob: [JobID: [SubscriptionBuffer]] = [:]
     private(set) var count = 0
 

@@ -2,17 +2,16 @@ import BlockingIO
 import EventStore
 package import LedgerCore
 
-/// Events as they come, from a position on: each once, in order. Made by
+/// Events from a position on, each once and in order, as they are appended. Made by
 /// ``Feed/subscribe(after:epoch:jobs:types:)``.
 ///
-/// Each iterator is a subscriber by itself, until it is dropped. It throws ``AnotherEpoch``,
-/// ``FeedStopped``, what Postgres answers that waiting does not mend, and `CancellationError` when
-/// the task is cancelled. It ends by itself only where one job is followed, behind the job's last
-/// event.
+/// Each iterator is a subscriber of its own until it is released. It throws ``AnotherEpoch``,
+/// ``FeedStopped``, an error of Postgres that waiting cannot fix, or `CancellationError` when the
+/// task is cancelled. It ends by itself only if it follows one job, after the job's last event.
 ///
-/// A subscription that is live costs a place in a list: no task, no thread, no connection. What it
-/// lacks it reads from Postgres when its consumer asks for more, in the consumer's task, a page at
-/// a time.
+/// A live subscription costs a place in a list: no task, no thread, no connection. What it lacks it
+/// reads from Postgres, one page at a time, in the consumer's task, when the consumer asks for
+/// more.
 package struct Subscription: AsyncSequence, Sendable {
     package typealias Element = FeedEvent
     private let feed: Feed
@@ -33,7 +32,7 @@ package struct Subscription: AsyncSequence, Sendable {
 
     package struct Iterator: AsyncIteratorProtocol {
         private let subscriber: Subscriber
-        /// What has been taken, the next event last.
+        /// Events that were taken, in reverse order: the next event is last.
         private var events: [FeedEvent] = []
 
         init(_ subscriber: Subscriber) { self.subscriber = subscriber }
@@ -44,8 +43,8 @@ package struct Subscription: AsyncSequence, Sendable {
             return events.popLast()
         }
 
-        /// What ``next(isolation:)`` would give one after the other without waiting: one event at
-        /// least; `nil` at the end.
+        /// All events that ``next(isolation:)`` would return without waiting, at least one; `nil`
+        /// at the end.
         package mutating func nextBatch(isolation actor: isolated (any Actor)? = #isolation) async throws
             -> [FeedEvent]?
         {
@@ -62,19 +61,19 @@ final class Subscriber {
     private let feed: Feed
     private let selection: Selection
     private let after: Position?
-    /// What whoever subscribed remembers.
+    /// The epoch that the subscriber remembers.
     private let epoch: EventID?
     private var buffer: SubscriptionBuffer?
-    /// Of the feed, when this subscriber joined.
+    /// The feed's count when this subscriber joined.
     private var shrinkCount = 0
-    /// How far the log went, by Postgres; at first, by whoever subscribed.
+    /// The last known head of the log; at first, the position that the subscriber gave.
     private var head: Position = 0
-    /// Between looks at a replica that is late.
+    /// The pause between reads of a replica that lags.
     private var backoff = Backoff(first: .milliseconds(5), longest: .milliseconds(250))
-    /// The most events of the next page.
+    /// The maximum number of events in the next page.
     private var limit: Int
 
-    /// - Parameter position: `nil` for where the log ends when the first event is asked for.
+    /// - Parameter position: `nil` for the end of the log at the first call of `take`.
     init(feed: Feed, _ selection: Selection, after position: Position?, epoch: EventID?) {
         self.feed = feed
         self.selection = selection
@@ -85,7 +84,7 @@ final class Subscriber {
 
     deinit { if let buffer { feed.leave(buffer) } }
 
-    /// What there is, as soon as there is something; empty at the end.
+    /// All available events, as soon as there is one; empty at the end.
     func take(isolation actor: isolated (any Actor)?) async throws -> [FeedEvent] {
         let buffer = try await joined(isolation: actor)
         while true {
@@ -107,7 +106,7 @@ final class Subscriber {
         }
     }
 
-    /// Joins before the first look: what comes behind that is received.
+    /// Joins before the first read, so that it receives what comes after that read.
     private func joined(isolation actor: isolated (any Actor)?) async throws -> SubscriptionBuffer {
         if let buffer { return buffer }
         let start: Position
@@ -139,7 +138,7 @@ final class Subscriber {
             throw AnotherEpoch(position: mark.position, head: found.head)
         }
         head = found.head
-        // To call off half of a page costs more than to ask twice.
+        // Cancelling a page halfway costs more than two queries, so the next limit is what fitted.
         self.limit = found.isHeavy ? max(1, found.page.events.count) : min(2 * limit, feed.bufferLimits.events)
         return found.page
     }

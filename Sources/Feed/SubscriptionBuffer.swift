@@ -1,11 +1,11 @@
 import BlockingIO
 import LedgerCore
 
-/// Between the feed, which puts in, and one consumer, who takes out: a ``Delivery`` behind a lock,
-/// and the consumer's sleep.
+/// The buffer between the feed, which adds, and one consumer, which takes: a ``Delivery`` behind a
+/// lock, and the consumer's suspended task.
 final class SubscriptionBuffer: Sendable {
     let selection: Selection
-    /// Whether its events are counted by their versions, not by positions.
+    /// Whether events are counted by version, not by position.
     let countsVersions: Bool
     private let state: Locked<State>
 
@@ -13,7 +13,7 @@ final class SubscriptionBuffer: Sendable {
         var delivery: Delivery<FeedEvent>
         var epoch: EventID?
         var sleeper: CheckedContinuation<Void, Never>?
-        /// Woken before it slept.
+        /// Woken before it went to sleep.
         var isAwake = false
 
         mutating func wake() -> CheckedContinuation<Void, Never>? {
@@ -23,12 +23,11 @@ final class SubscriptionBuffer: Sendable {
         }
     }
 
-    /// - Parameter epoch: the one that `position` belongs to; `nil` where the first look has to
-    ///   say.
+    /// - Parameter epoch: the epoch of `position`; `nil` if the first read is to determine it.
     init(_ selection: Selection, after position: Position, epoch: EventID?, bufferLimits: Feed.BufferLimits) {
         self.selection = selection
         countsVersions = selection.onlyJob != nil
-        // Which version stands at the position, the first look finds out.
+        // The first read finds the version at this position.
         let known = Delivery<FeedEvent>.Mark(number: countsVersions ? 0 : position, position: position)
         let delivery = Delivery<FeedEvent>(after: known, maxEvents: bufferLimits.events, maxBytes: bufferLimits.bytes)
         state = Locked(State(delivery: delivery, epoch: epoch))
@@ -36,11 +35,12 @@ final class SubscriptionBuffer: Sendable {
 
     var tally: Delivery<FeedEvent>.Tally { state.withLock { $0.delivery.tally } }
 
-    // MARK: From the feed
+    // MARK: Called by the feed
 
-    /// An event of another epoch than this subscription's is none of its events. While the first
-    /// look is under way, nobody can say: then it is only known to be there, and read from the log.
-    /// - Parameter follows: the position behind which the feed has received everything up to this
+    /// Ignores an event of another epoch than the subscription's. During the first read the
+    /// subscription's epoch is not yet known, so the event is only announced and then read from the
+    /// log.
+    /// - Parameter follows: the position after which the feed has received everything up to this
     ///   event.
     func receive(_ event: FeedEvent, follows: Position, of epoch: EventID) {
         let mark = selection.mark(event)
@@ -57,14 +57,14 @@ final class SubscriptionBuffer: Sendable {
         woken?.resume()
     }
 
-    /// There is an event that has to be read from the log.
+    /// Announces an event that has to be read from the log.
     func announce(of event: FeedEvent) { announce(upTo: selection.mark(event).number, shouldBeKnown: false) }
 
     func announce(upTo number: Int64, shouldBeKnown: Bool) {
         update { $0.announce(upTo: number, shouldBeKnown: shouldBeKnown) }
     }
 
-    /// Nothing that concerns this subscription stands between two positions.
+    /// Nothing between the two positions concerns this subscription.
     func skip(from: Position, upTo position: Position) {
         let mark = Delivery<FeedEvent>.Mark(number: position, position: position)
         update { $0.receive(Delivery.Received(mark: mark, follows: from, event: nil, bytes: 0)) }
@@ -72,10 +72,10 @@ final class SubscriptionBuffer: Sendable {
 
     func suspectGap() { update { $0.suspectGap() } }
 
-    /// Doubts where the log that was asked is of another epoch than what this subscription has
-    /// seen: its next look tells for sure. Nothing that the feed knows of earlier answers is needed
-    /// for that, so it does not matter who has asked first.
-    /// - Returns: whether it doubts.
+    /// Reports a possible gap if the polled log has another epoch than this subscription has seen;
+    /// the next read makes sure. This compares with the subscription's own epoch, so it does not
+    /// depend on what the feed polled before.
+    /// - Returns: whether the epochs differ.
     func suspectGap(unlessOf epoch: EventID) -> Bool {
         let seen = state.withLock { $0.epoch }
         guard let seen, seen != epoch else { return false }
@@ -89,13 +89,12 @@ final class SubscriptionBuffer: Sendable {
         state.withLock { body(&$0.delivery) ? $0.wake() : nil }?.resume()
     }
 
-    // MARK: From the consumer
+    // MARK: Called by the consumer
 
     func nextStep() -> Delivery<FeedEvent>.Step { state.withLock { $0.delivery.nextStep() } }
     func finishRead(_ page: Delivery<FeedEvent>.Page) -> Bool { state.withLock { $0.delivery.finishRead(page) } }
 
-    /// Whether a look was at the log that this subscription is of; the first look says which that
-    /// is.
+    /// Whether a read saw the epoch of this subscription. The first read sets it.
     func isOf(_ epoch: EventID) -> Bool {
         state.withLock { state in
             if state.epoch == nil { state.epoch = epoch }
@@ -105,7 +104,7 @@ final class SubscriptionBuffer: Sendable {
 
     func readFailed() { state.withLock { $0.delivery.readFailed() } }
 
-    /// Returns when it pays to ask again, or the task is cancelled.
+    /// Returns when there may be something to do, or when the task is cancelled.
     func sleep(isolation actor: isolated (any Actor)? = #isolation) async {
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in

@@ -8,7 +8,7 @@ import Redis
 import Testing
 
 /// A proxy between subscribers and Redis drops, repeats and delays messages and cuts connections,
-/// and Redis itself is killed and started again, while thousands of events come: every subscriber
+/// and Redis itself is killed and restarted, while thousands of events arrive. Every subscriber
 /// gets every event once, in order.
 @Suite(.timeLimit(.minutes(10))) struct ChaosTests {
     private static let jobs = 20
@@ -17,7 +17,7 @@ import Testing
     private static let stepsPerSecond = 50
 
     private static var seconds: Int {
-        // `make soak` goes on for long.
+        // `make soak` runs longer.
         ProcessInfo.processInfo.environment["JOBLEDGER_SOAK"] == nil ? 4 : 60
     }
 
@@ -51,7 +51,10 @@ import Testing
         let killing = Task {
             var random = SeededGenerator(seed: seed ^ 1)
             while !Task.isCancelled {
-                try await Task.sleep(for: .milliseconds(1000 + random.below(1500)))
+                let next = try await ledger.store.head() + Position(perSecond) + Position(random.below(3750))
+                _ = try await eventually("the log reaches \(next)") {
+                    try await ledger.store.head() >= next ? true : nil
+                }
                 try await server.kill()
                 try await Task.sleep(for: .milliseconds(random.below(500)))
                 try await server.restart()
@@ -70,10 +73,11 @@ import Testing
         let (figures, counts) = (feed.figures, proxy.counts)
         print("\(log.count) events at \(Int(rate))/s; \(counts); \(figures)")
         #expect(
-            counts.dropped > 0 && counts.duplicated > 0 && counts.delayed > 0 && figures.gapsDetected > 0, "no chaos")
+            counts.dropped > 0 && counts.duplicated > 0 && counts.delayed > 0 && figures.gapsDetected > 0,
+            "some kind of fault never happened")
     }
 
-    /// Appends at a steady pace, and tells how many a second that were.
+    /// Appends at a steady pace. Returns the number of events per second.
     private static func append(_ ledger: TestLedger, _ seed: UInt64) async throws -> Double {
         var random = SeededGenerator(seed: seed ^ 2)
         let start = ContinuousClock.now
@@ -95,7 +99,7 @@ import Testing
     }
 }
 
-/// A subscriber in a task of its own, until the end of its subscription or of the job `last`.
+/// A subscriber in a task of its own. It runs until its subscription or the job `last` ends.
 private struct Reader {
     let name: String
     private let task: Task<[Place], any Error>
@@ -128,7 +132,7 @@ private struct Reader {
     }
 }
 
-/// What `work` comes to, in time.
+/// The result of `work`, or an error if it takes longer than `limit`.
 private func within<Value: Sendable>(_ limit: Duration, _ work: @escaping @Sendable () async throws -> Value)
     async throws
     -> Value

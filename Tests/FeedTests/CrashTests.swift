@@ -8,8 +8,8 @@ import Postgres
 import Redis
 import Testing
 
-/// Postgres is stopped in immediate mode, as by a crash, again and again under appenders and a
-/// relay: what was acknowledged is there, once, and everything is published.
+/// Postgres is killed again and again under appenders and a relay. Every acknowledged event is
+/// there exactly once, and every event is published.
 @Suite struct CrashTests {
     @Test func nothingAcknowledgedIsLost() async throws {
         let server = try await PrivatePostgres.start(directory: TestServers.directory("crash-postgres"))

@@ -1,8 +1,9 @@
-/// What ``DeliveryTests`` expects: behind `state:` what that is, then what an input makes of it.
-/// The first number is the last that is known, the second, where it is higher, the last that was
-/// announced; a gap or an overflow was counted; `!` wakes the consumer. Behind `take`,
-/// `read after`, `wait`, `end` and `stopped` stands what the consumer was told; `nothing` tells it
-/// to wait a little.
+/// What ``DeliveryTests`` expects. A line `state:` gives the machine before, and the lines below it
+/// what each input makes of it: the phase (with the number of held events), the last known number,
+/// `of` the highest announced number if that is higher, the events that are ready, and whether a
+/// gap or an overflow was counted. `!` means that the input wakes the consumer. `take`,
+/// `read after`, `wait`, `end` and `stopped` are the consumer's next step; `nothing` means that the
+/// consumer should pause.
 let deliveryTable = """
     catch-up: catch-up 10
       receive 11 → catch-up 10 of 11

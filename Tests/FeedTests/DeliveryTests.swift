@@ -33,9 +33,9 @@ extension Delivery<Int64> {
     }
 }
 
-/// What the states do with every input.
+/// What every input does in every state.
 @Suite struct DeliveryTests {
-    /// Everything up to 10 is known where something is; the buffer takes 2 events.
+    /// The machines know everything up to 10, and buffer at most 2 events.
     private static let states: [(name: String, make: @Sendable () -> Machine)] = [
         ("catch-up", { Machine(after: .init(number: 10, position: 10), maxEvents: 2, maxBytes: 1000) }),
         ("catch-up, ready", { after("live, full") { _ = $0.receive(Machine.received(13)) } }),
@@ -82,8 +82,8 @@ extension Delivery<Int64> {
         return machine
     }
 
-    /// What each says, beyond the state: `!` that the consumer is woken; what the consumer is to
-    /// do.
+    /// Each input, and what it returns as text: `!` if it wakes the consumer, or the consumer's
+    /// next step.
     private static let inputs: [(name: String, give: @Sendable (inout Machine) -> String)] = [
         ("receive 11", { woken($0.receive(Machine.received(11))) }),
         ("receive 10", { woken($0.receive(Machine.received(10))) }),
@@ -140,8 +140,8 @@ extension Delivery<Int64> {
             + (tally.overflows > 0 ? " overflow" : "")
     }
 
-    /// For each state, and each input that changes or says something: the state afterwards, what is
-    /// known in it, what is ready, and what was said. All other inputs leave it as it was.
+    /// For each state and each input that changes or returns something: the state afterwards. All
+    /// other inputs leave the state as it was.
     @Test func everyInputInEveryState() {
         var lines: [String] = []
         for state in Self.states {
@@ -161,7 +161,7 @@ extension Delivery<Int64> {
         }
     }
 
-    /// What was held during a look goes behind the page, as far as it follows.
+    /// Events that were held during a read follow the page, as long as there is no gap.
     @Test func joinsWhatIsHeldBehindThePage() {
         func joined(_ page: Machine.Page, _ numbers: Int64...) -> (taken: [Int64], text: String) {
             var machine = Machine(after: .init(number: 10, position: 10), maxEvents: 9, maxBytes: 1000)
@@ -178,8 +178,8 @@ extension Delivery<Int64> {
         #expect(joined(Machine.page([11, 12], through: 20), 13, 21).taken == [11, 12, 21])
     }
 
-    /// What was dropped before the look is not skipped by what is held, whatever that says: a page
-    /// of a late replica does not count.
+    /// A held event cannot hide one that was dropped before the read: the page of a replica that
+    /// lags does not count as complete.
     @Test func aLateReplicaDoesNotCount() {
         var machine = Machine(after: .init(number: 10, position: 10), maxEvents: 9, maxBytes: 1000)
         _ = machine.receive(Machine.received(12))
@@ -196,8 +196,8 @@ extension Delivery<Int64> {
         #expect(isNews && Self.text(machine) == "live 14 ready 12 13 14")
     }
 
-    /// A page counts for nothing against the room for what is received: a full page and the events
-    /// behind it are no overflow.
+    /// A page does not use up the room for received events: a full page and the events after it are
+    /// no overflow.
     @Test func theBufferIsBoundedByEventsAndBytes() {
         for (events, bytes, room) in [(5, 1000, 5), (100, 31, 4)] {
             var machine = Machine(after: .init(number: 0, position: 0), maxEvents: events, maxBytes: bytes)
@@ -207,7 +207,7 @@ extension Delivery<Int64> {
             #expect(machine.ready.count == 50 + room && machine.tally.overflows == 1)
             #expect(machine.taken == Array(1...Int64(50 + room)))
             guard case .read(let mark) = machine.nextStep() else {
-                Issue.record("no look")
+                Issue.record("no read is due")
                 return
             }
             #expect(mark.number == Int64(50 + room))

@@ -5,14 +5,14 @@ import LedgerTesting
 import Postgres
 import Testing
 
-/// Subscriptions that have a name.
+/// Named subscriptions, whose progress the ledger keeps.
 @Suite(.timeLimit(.minutes(10))) struct DurableTests {
     private static func fill(_ ledger: TestLedger, _ count: Int) async throws {
         try await ledger.queue("a")
         for number in 1..<count { try await ledger.progress("a", number) }
     }
 
-    /// Takes so many events, acknowledging every other.
+    /// Takes `count` events and acknowledges those at even positions.
     private static func take(_ count: Int, _ feed: Feed, named name: String, acknowledge: Bool = true) async throws
         -> [Position]
     {
@@ -27,7 +27,7 @@ import Testing
         }
     }
 
-    @Test func goesOnBehindWhatWasAcknowledged() async throws {
+    @Test func continuesAfterWhatWasAcknowledged() async throws {
         try await TestLedger.with { ledger async throws in
             try await Self.fill(ledger, 10)
             try await ledger.withFeed(nil, poll: .milliseconds(20)) { feed async throws in
@@ -38,7 +38,7 @@ import Testing
                 #expect(try await Self.take(2, feed, named: "mail", acknowledge: false) == [5, 6])
                 #expect(try await Self.take(3, feed, named: "mail") == [5, 6, 7])
                 #expect(try await Self.take(2, feed, named: "other") == [1, 2])
-                // Never back.
+                // An acknowledgement never moves backward.
                 try await feed.withSubscription(named: "mail") { try await $0.acknowledge(3) }
                 #expect(try await Self.take(1, feed, named: "mail") == [7])
                 #expect(try await feed.forgetSubscription(named: "mail"))
@@ -48,24 +48,36 @@ import Testing
         }
     }
 
-    /// Who was killed gives nothing up: the name runs out, and the next one goes on.
-    @Test func isTakenOverFromWhoWasKilled() async throws {
+    /// A killed holder releases nothing: its claim expires, another takes the name, and the killed
+    /// one can do nothing any more.
+    @Test func isTakenOverFromAKilledHolder() async throws {
         try await TestLedger.with { ledger async throws in
             try await Self.fill(ledger, 4)
             _ = try await ledger.store.pool.withConnection {
-                try await $0.query(
-                    "SELECT take_subscription('mail', 'the one who was killed, at random', '1 second', 0)")
-                try await $0.query("SELECT acknowledge('mail', 'the one who was killed, at random', 3)")
+                try await $0.query("SELECT take_subscription('mail', 'the killed holder, at random', '1 second', 0)")
+                try await $0.query("SELECT acknowledge('mail', 'the killed holder, at random', 2)")
             }
             try await ledger.withFeed(nil, poll: .milliseconds(20)) { feed async throws in
                 let start = ContinuousClock.now
+                let positions = try await feed.withSubscription(named: "mail") { subscription in
+                    #expect(start.duration(to: .now) > .milliseconds(500))
+                    // Two holders, and only the second can acknowledge.
+                    let isAcknowledged = try await ledger.store.pool.withConnection {
+                        try await $0.query("SELECT acknowledge('mail', 'the killed holder, at random', 4)").only()
+                            .decode(0, as: Bool.self)
+                    }
+                    #expect(!isAcknowledged)
+                    let events = try await subscription.events.first(2)
+                    try await subscription.acknowledge(3)
+                    return events.map(\.position)
+                }
+                #expect(positions == [3, 4])
                 #expect(try await Self.take(1, feed, named: "mail") == [4])
-                #expect(start.duration(to: .now) > .milliseconds(500))
             }
         }
     }
 
-    @Test func aSecondOneWaitsForTheFirst() async throws {
+    @Test func aSecondHolderWaitsForTheFirst() async throws {
         try await TestLedger.with { ledger async throws in
             try await Self.fill(ledger, 4)
             try await ledger.withFeed(nil, poll: .milliseconds(20)) { feed async throws in
@@ -73,16 +85,29 @@ import Testing
                     let (goOn, signal) = AsyncStream.makeStream(of: Void.self)
                     let (begun, hasBegun) = AsyncStream.makeStream(of: Void.self)
                     let first = Task {
-                        try await feed.withSubscription(named: "mail") { subscription in
+                        try await feed.withSubscription(named: "mail", leaseDuration: .milliseconds(1500)) {
+                            subscription in
                             hasBegun.yield()
                             for await _ in goOn { break }
                             try await subscription.acknowledge(2)
                         }
                     }
                     for await _ in begun { break }
+                    let expiry = try await ledger.store.pool.withConnection {
+                        try await $0.query("SELECT expires_at::text FROM subscriptions").only().decode(
+                            0, as: String.self)
+                    }
                     let second = Task { try await Self.take(1, otherFeed, named: "mail") }
-                    // It is held for longer than it would last unrenewed.
-                    try await Task.sleep(for: Lease.duration + .milliseconds(500))
+                    _ = try await eventually("the claim is renewed beyond its first expiry") {
+                        try await ledger.store.pool.withConnection {
+                            try await $0.query(
+                                """
+                                SELECT clock_timestamp() > $1::text::timestamptz AND expires_at > clock_timestamp()
+                                  FROM subscriptions
+                                """, expiry
+                            ).only().decode(0, as: Bool.self)
+                        } ? true : nil
+                    }
                     await #expect(throws: PostgresError.self) { try await otherFeed.forgetSubscription(named: "mail") }
                     signal.yield()
                     try await first.value
@@ -92,21 +117,22 @@ import Testing
         }
     }
 
-    /// Whoever has been replaced learns it, and cannot move what the successor reads from.
-    @Test func whoIsReplacedIsToldAndChangesNothing() async throws {
+    /// A replaced holder learns that it was replaced, and cannot move the position of its
+    /// successor.
+    @Test func aReplacedHolderFailsAndChangesNothing() async throws {
         try await TestLedger.with { ledger async throws in
             try await Self.fill(ledger, 4)
             try await ledger.withFeed(nil, poll: .milliseconds(20)) { feed async throws in
                 await #expect(throws: SubscriptionTaken.self) {
                     try await feed.withSubscription(named: "mail") { subscription in
-                        // As if this process had slept for long.
+                        // As if this process had been suspended for a long time.
                         try await Self.replace(ledger)
                         let acknowledging = Task { try await subscription.acknowledge(4) }
                         guard case .failure(is SubscriptionTaken) = await acknowledging.result else {
-                            Issue.record("acknowledged without being its holder")
+                            Issue.record("acknowledged although another holds the name")
                             return
                         }
-                        // The renewal finds out as well, and ends this wait.
+                        // The renewal notices too, and ends this wait.
                         for try await event in subscription where event.position > 100 {}
                     }
                 }
@@ -127,7 +153,7 @@ import Testing
         }
     }
 
-    @Test func anotherEpochIsNotGoneOnIn() async throws {
+    @Test func doesNotContinueInAnotherEpoch() async throws {
         try await TestLedger.with { ledger async throws in
             try await Self.fill(ledger, 4)
             try await ledger.withFeed(nil, poll: .milliseconds(20)) { feed async throws in
@@ -158,7 +184,7 @@ import Testing
         }
     }
 
-    /// A subscriber's role reads the log and keeps its own place; nothing else.
+    /// The subscriber role can read the log and record its own progress, and nothing else.
     @Test func aSubscribersRoleIsEnough() async throws {
         try await TestLedger.with { ledger async throws in
             try await Self.fill(ledger, 4)

@@ -9,14 +9,15 @@ import Testing
 
 @testable import Feed
 
-/// Somebody else publishes on our Redis, or stands between: what subscribers are given is what
-/// Postgres has, and they go on.
+/// Somebody else publishes on the ledger's Redis, or controls the connection to it. Subscribers get
+/// what Postgres has, and nothing else.
 @Suite(.timeLimit(.minutes(5))) struct ForgedMessagesTests {
-    /// An event as the relay would write it, but for its code.
+    /// An event as the relay writes it, but without its code.
     private static func event(_ job: String, position: String, version: Int = 1, type: String = "progress") -> String {
         """
-        {"specversion":"1.0","id":"\(EventID.version7().text)","source":"/jobledger/x","type":"io.jobledger.job.\(type)","subject":"\(job)",\
-        "time":"2026-01-01T00:00:00Z","position":"\(position)","streamversion":\(version),"recordedtime":"2026-01-01T00:00:00Z",\
+        {"specversion":"1.0","id":"\(EventID.version7().text)","source":"/jobledger/x",\
+        "type":"io.jobledger.job.\(type)","subject":"\(job)","time":"2026-01-01T00:00:00Z",\
+        "position":"\(position)","streamversion":\(version),"recordedtime":"2026-01-01T00:00:00Z",\
         "datacontenttype":"application/json","data":{"completed":666}}
         """
     }
@@ -28,9 +29,9 @@ import Testing
         _ = try await client.command("PUBLISH", channel, message)
     }
 
-    /// What no relay says: the next position, one that is far, one before all, with and without
-    /// something that looks like a code; ends of jobs; beats from the future; and what is no event
-    /// at all. Of each, how a stranger who listens too would write it.
+    /// Messages that no relay sends: events at the next position, at one far ahead and at
+    /// impossible ones; ends of jobs; beats from the future; and what is no event at all. Each
+    /// comes without a code, and with something that looks like one.
     private static func nonsense(_ ledger: TestLedger, next: Position, version: Int) async throws -> [(String, String)]
     {
         let (job, head) = (channel(ledger, ofJob: "a"), head(ledger))
@@ -56,7 +57,7 @@ import Testing
         return messages + messages.filter { $0.1.hasSuffix("}") }.map { ($0.0, String($0.1.dropLast()) + zeros) }
     }
 
-    @Test func nothingThatIsForgedIsGiven() async throws {
+    @Test func forgedMessagesAreNotDelivered() async throws {
         try await TestLedger.with { ledger async throws in
             let redis = try await TestServers.shared.redis()
             let client = RedisClient(redis)
@@ -78,8 +79,8 @@ import Testing
                     let before = feed.figures.rejectedMessages
                     let messages = try await Self.nonsense(ledger, next: head + 1, version: Int(head) + 1)
                     for (channel, message) in messages { try await Self.publish(message, to: channel, client) }
-                    // All of them have come, and were dropped.
-                    _ = try await eventually("dropped") {
+                    // All of them arrive and are dropped.
+                    _ = try await eventually("all are dropped") {
                         feed.figures.rejectedMessages >= before + messages.count ? true : nil
                     }
                     for count in 1...5 { try await ledger.progress("a", 100 * (round + 1) + count) }
@@ -96,9 +97,9 @@ import Testing
         }
     }
 
-    /// What the relay did say, said again by somebody: on its own channel, on another job's, on the
+    /// Messages of the relay that somebody repeats: on their own channel, on another job's, on the
     /// head's, in another ledger, in another epoch.
-    @Test func whatIsRepeatedElsewhereIsNotGivenAgain() async throws {
+    @Test func repeatedMessagesAreNotDeliveredAgain() async throws {
         try await TestLedger.with { ledger async throws in
             try await TestLedger.with { neighbour async throws in
                 let redis = try await TestServers.shared.redis()
@@ -117,9 +118,9 @@ import Testing
                         let channels = [ledger, neighbour].flatMap {
                             [Self.channel($0, ofJob: "a"), Self.channel($0, ofJob: "b"), Self.head($0)]
                         }
-                        // The neighbour drops what is published there: nothing of ours is good
-                        // under its key. We drop what is no event, or no beat.
-                        _ = try await eventually("they come, and are dropped") {
+                        // The neighbour drops everything, for the code is wrong under its key. This
+                        // ledger's feed drops what is no event, or no beat.
+                        _ = try await eventually("they arrive and are dropped") {
                             for message in recorded.reversed() {
                                 for channel in channels { try await Self.publish(message, to: channel, client) }
                             }
@@ -139,14 +140,14 @@ import Testing
                         }
                     }
                 }
-                // The same in another epoch of the same ledger, in which those numbers are still to
-                // come.
+                // The same in another epoch of this ledger, which has not reached those numbers
+                // yet.
                 _ = try await ledger.store.pool.withConnection { try await $0.query("SELECT begin_epoch()") }
                 try await ledger.withFeed(redis, relayTo: redis) { feed async throws in
                     try await feed.whenLive(ledger)
                     let (before, head) = (feed.figures.rejectedMessages, try await ledger.store.head())
                     async let next = feed.subscribe(after: head).first(1)
-                    _ = try await eventually("they come, and are dropped") {
+                    _ = try await eventually("they arrive and are dropped") {
                         for message in recorded {
                             try await Self.publish(message, to: Self.channel(ledger, ofJob: "a"), client)
                         }
@@ -159,7 +160,7 @@ import Testing
         }
     }
 
-    /// So many of the relay's messages, events and beats, as anybody can listen to them.
+    /// At least `count` of the relay's messages, events and beats, as any listener can record them.
     private static func recorded(_ ledger: TestLedger, _ redis: RedisConfiguration, count: Int) async throws -> [String]
     {
         let relay = Task { await ledger.relay(redis).run() }
@@ -174,20 +175,20 @@ import Testing
         return messages
     }
 
-    /// Somebody who holds back every message, and repeats an old beat so that all seems well:
-    /// subscribers are given what Postgres has.
+    /// Somebody holds back every message and repeats an old beat, so that all seems well.
+    /// Subscribers get what Postgres has.
     @Test(
         arguments: [
             { $0.subscribe() }, { $0.subscribe(jobs: ["a"]) }, { $0.subscribe(jobs: ["a", "b"]) },
         ] as [@Sendable (Feed) -> Subscription])
-    func whatIsHeldBackIsReadFromPostgres(_ subscription: @Sendable (Feed) -> Subscription) async throws {
+    func heldBackEventsAreReadFromPostgres(_ subscription: @Sendable (Feed) -> Subscription) async throws {
         try await TestLedger.with { ledger async throws in
             let redis = try await TestServers.shared.redis()
             let client = RedisClient(redis)
             try await ledger.queue("a")
             let beat = try #require(
                 try await Self.recorded(ledger, redis, count: 9).last { $0.hasPrefix(#"{"position":"#) })
-            // No relay from here on: nothing but the old beat comes.
+            // There is no relay from here on: only the old beat arrives.
             let repeating = Task {
                 while !Task.isCancelled {
                     try await Self.publish(beat, to: Self.head(ledger), client)
@@ -216,9 +217,9 @@ import Testing
         }
     }
 
-    /// The owner makes another secret while everything runs: relay and feed find it, and events
-    /// come by Redis again.
-    @Test func anotherSecretIsFound() async throws {
+    /// The owner changes the secret while everything runs. Relay and feed find the new one, and
+    /// events arrive through Redis again.
+    @Test func aNewSecretIsFound() async throws {
         try await TestLedger.with { ledger async throws in
             let redis = try await TestServers.shared.redis()
             try await ledger.withFeed(redis, relayTo: redis) { feed async throws in
@@ -231,11 +232,11 @@ import Testing
                     try await $0.query("SELECT secret FROM feed_key").only().decode(0, as: PostgresBytes.self).bytes
                 }
                 let epoch = try await ledger.store.epoch()
-                _ = try await eventually("the feed has it") {
+                _ = try await eventually("the feed has the new secret") {
                     feed.state.withLock { $0.polling.code?.isOf(secret, epoch) } == true ? true : nil
                 }
                 let received = feed.figures.deliveryLag.count
-                _ = try await eventually("live again") {
+                _ = try await eventually("events arrive through Redis again") {
                     try await ledger.progress("first of all", 1)
                     return feed.figures.deliveryLag.count > received ? true : nil
                 }
@@ -248,8 +249,8 @@ import Testing
         }
     }
 
-    /// The users of Redis that docs/security.md makes: with them everything runs, and a reader can
-    /// publish nothing.
+    /// The Redis users that docs/security.md creates are enough to run everything, and the reader
+    /// cannot publish.
     @Test func theRedisUsersOfTheDocsAreEnough() async throws {
         try await TestLedger.with { ledger async throws in
             let redis = try await TestServers.shared.redis()

@@ -14,7 +14,7 @@ import Testing
         return LogReader(connection, of: ledger.name, code: code, after: 0, limit: limit)
     }
 
-    /// However large the data, a batch is bounded by bytes; however small, by the window.
+    /// A batch is bounded by bytes if the data is large, and by the window if it is small.
     @Test func batchesAreBounded() async throws {
         try await TestLedger.with { ledger async throws in
             try await ledger.queue("a")
@@ -33,7 +33,7 @@ import Testing
                     let batch = try await reader.next()
                     #expect(!batch.isEmpty && batch.upTo > last)
                     #expect(batch.commands.size < 2 * (512 << 10) && batch.upTo - last <= limit)
-                    // The head comes behind the events.
+                    // The head's beat follows the events.
                     published += batch.commands.count - 1
                     #expect(Int(batch.upTo) == published)
                     last = batch.upTo

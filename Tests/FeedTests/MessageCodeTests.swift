@@ -17,8 +17,8 @@ import Testing
         return message
     }
 
-    /// Held to another implementation: `hmac.new(key, message, "sha256").hexdigest()[:32]` of
-    /// Python, with the key made as docs/events.md says.
+    /// Compared with another implementation: `hmac.new(key, message, "sha256").hexdigest()[:32]` in
+    /// Python, with the key derived as docs/events.md says.
     @Test func isWhatTheDocsSay() {
         #expect(
             String(decoding: Self.signed(), as: UTF8.self)
@@ -30,7 +30,7 @@ import Testing
         #expect(Self.code.verified(Self.signed()) == Self.plain)
     }
 
-    /// Each bit of a message counts, and so does each byte that is missing or too much.
+    /// Every bit of a message counts, and so does every missing or extra byte.
     @Test func aChangeAnywhereIsNoticed() {
         let signed = Self.signed()
         for index in signed.indices {
@@ -47,7 +47,7 @@ import Testing
                 && Self.code.verified([]) == nil)
     }
 
-    /// Nothing of another ledger, another epoch or another secret is good here.
+    /// A message of another ledger, epoch or secret is rejected.
     @Test func otherKeysVerifyNothing() {
         let others = [
             MessageCode(secret: Self.secret, ledger: LedgerName("theirs")!, epoch: Self.epoch),
@@ -63,7 +63,7 @@ import Testing
         )
     }
 
-    /// What is longer than any message is not hashed.
+    /// A message that is longer than any of the relay's is rejected.
     @Test func whatIsTooLongIsRejected() {
         let long =
             [UInt8(ascii: "{")] + [UInt8](repeating: 0x20, count: MessageCode.longestMessage) + [UInt8(ascii: "}")]

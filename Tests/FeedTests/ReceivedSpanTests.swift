@@ -6,12 +6,12 @@ import Testing
 @Suite struct ReceivedSpanTests {
     private let now = ContinuousClock.now
 
-    /// Each event says behind which position everything has been received.
-    @Test func tellsHolesByThePositions() {
+    /// For each event, the position after which everything was received.
+    @Test func findsGapsByThePositions() {
         var receivedSpan = ReceivedSpan()
         func receive(_ positions: Position...) -> [Position] { positions.map { receivedSpan.receive($0) } }
         #expect(receive(5, 6, 7) == [4, 4, 4])
-        // Again, and older: what was received once is claimed, and no more.
+        // Repeats and older events: the span covers what was received, and no more.
         #expect(receive(7, 6, 4) == [4, 4, 3])
         #expect(receive(8, 10, 11) == [4, 9, 9])
         #expect(receive(9, 12) == [8, 9])
@@ -19,8 +19,8 @@ import Testing
         #expect(receive(13) == [12])
     }
 
-    /// What had to be read elsewhere does not count as received.
-    @Test func whatIsOnlyHeardOfIsAHole() {
+    /// An event that arrives without its data does not count as received.
+    @Test func anEventWithoutItsDataIsAGap() {
         var receivedSpan = ReceivedSpan()
         func receive(_ positions: Position...) -> [Position] { positions.map { receivedSpan.receive($0) } }
         #expect(receive(1) == [0])
@@ -30,7 +30,7 @@ import Testing
         #expect(receive(5) == [2])
     }
 
-    @Test func theBeatShowsALossAtTheTail() {
+    @Test func theBeatRevealsALossAtTheEnd() {
         var receivedSpan = ReceivedSpan()
         func beat(_ positions: Position...) -> [Bool] { positions.map { receivedSpan.beat($0, at: now) } }
         #expect(beat(0, 3) == [false, true])
@@ -39,7 +39,7 @@ import Testing
         #expect([receivedSpan.receive(7)] == [6])
     }
 
-    @Test func aBeatIsBelievedForAWhile() {
+    @Test func aBeatIsTrustedForAWhile() {
         var receivedSpan = ReceivedSpan()
         #expect(receivedSpan.announcedHead(at: now) == nil)
         _ = receivedSpan.beat(3, at: now)

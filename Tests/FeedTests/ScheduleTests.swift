@@ -4,9 +4,9 @@ import Testing
 
 @testable import Feed
 
-/// Random schedules of loss, repetition, delay, reordering, cuts, beats, slow looks and slow
-/// consumers, without network or clock: every subscription gets every event once, in order, and no
-/// consumer sleeps on when there is something for it.
+/// Random schedules of loss, repetition, delay, reordering, cut connections, beats, slow reads and
+/// slow consumers, without network or clock. Every subscription gets every event once and in order,
+/// and no consumer sleeps on when there is something for it.
 @Suite struct ScheduleTests {
     @Test func everyEventOnceInOrder() {
         let seed = UInt64.random(in: 0...UInt64.max)
@@ -24,7 +24,7 @@ import Testing
             }
         }
         print("\(all)")
-        #expect(all.gaps > 100 && all.refilled > 1000 && all.overflows > 30, "nothing much happened: \(all)")
+        #expect(all.gaps > 100 && all.refilled > 1000 && all.overflows > 30, "too few faults happened: \(all)")
     }
 }
 
@@ -42,7 +42,7 @@ private struct TestSubscriber {
     var delivery = Delivery<Position>(after: .init(number: 0, position: 0), maxEvents: 2, maxBytes: 1000)
     var taken: [Position] = []
     var isAsleep = false
-    /// A read under way, and what it sees of the log, once that is settled.
+    /// A read under way, and the head it sees, once that is settled.
     var read: (after: Delivery<Position>.Mark, head: Int?)?
 
     var countsVersions: Bool { kind == .oneJob || kind == .oneJobTypes }
@@ -64,7 +64,7 @@ private struct TestSubscriber {
         if body(&delivery) { isAsleep = false }
     }
 
-    /// What the consumer does next, if it is not asleep.
+    /// The consumer's next step, if it is not asleep.
     mutating func nextStep() {
         guard !isAsleep, read == nil else { return }
         switch delivery.nextStep() {
@@ -75,7 +75,7 @@ private struct TestSubscriber {
         }
     }
 
-    /// A page of three at most, of the first so many events of the log.
+    /// Ends the read with a page of at most three events, of the part of the log that it sees.
     mutating func finishRead(_ log: [Entry]) {
         guard let (after, head) = read else { return }
         let visible = log.prefix(head ?? log.count)
@@ -103,9 +103,9 @@ private struct Schedule {
     private var receivedSpan = ReceivedSpan()
     private let now = ContinuousClock.now
 
-    /// In a hundred, of the messages that are lost and of those that come out of order.
+    /// The percentages of messages that are lost, and that arrive out of order.
     private let (loss, disorder): (UInt64, UInt64)
-    /// By how many events at most a read may see less than there is, as on a replica.
+    /// A read may miss up to this many of the last events, as on a replica.
     private let lag: UInt64
 
     init(seed: UInt64) {
@@ -119,7 +119,7 @@ private struct Schedule {
     mutating func step() {
         switch random.below(100) {
         case 0..<30: append()
-        // More than comes, so that the wire is empty now and then.
+        // More than is appended, so that the wire is sometimes empty.
         case 30..<60: for _ in 0...random.below(8) { deliver() }
         case 60..<62:
             wire = []
@@ -150,7 +150,7 @@ private struct Schedule {
         guard !wire.isEmpty else { return }
         switch wire.remove(at: !chance(disorder) ? 0 : Int(random.below(UInt64(wire.count)))) {
         case .event(let entry) where chance(5):
-            // Its data are too large for a message.
+            // Its data is too large for a message.
             receivedSpan.receiveNotice(entry.position)
             for index in subscribers.indices where subscribers[index].concerns(entry) {
                 let number = subscribers[index].mark(entry).number
@@ -165,7 +165,7 @@ private struct Schedule {
                     event: subscriber.wants(entry) ? entry.position : nil, bytes: 1)
                 subscribers[index].put { $0.receive(received) }
             }
-        // A beat may have been overtaken: only in its place it says what should have come.
+        // A beat says what should have arrived only if nothing overtook it; the span decides that.
         case .beat(let position):
             guard receivedSpan.beat(position, at: now) else { return }
             for index in subscribers.indices where !subscribers[index].countsVersions {
@@ -177,7 +177,7 @@ private struct Schedule {
     private mutating func consume(_ index: Int) {
         if subscribers[index].read == nil { return subscribers[index].nextStep() }
         switch random.below(10) {
-        // What it sees is settled long before it is seen here.
+        // Often what a read sees is settled long before its result arrives.
         case 0..<4: settle(index)
         case 4:
             subscribers[index].delivery.readFailed()
@@ -193,7 +193,8 @@ private struct Schedule {
         if subscribers[index].read?.head == nil { subscribers[index].read?.head = head }
     }
 
-    /// Nothing is on its way any more; the feed has asked Postgres once, and said what there is.
+    /// No message is on its way any more, and the feed has polled Postgres once and announced what
+    /// there is.
     mutating func finish() {
         for index in subscribers.indices {
             let last = log.last(where: subscribers[index].concerns)

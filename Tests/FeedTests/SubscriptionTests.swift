@@ -1,5 +1,4 @@
 import BlockingIO
-import EmbeddedServices
 import EventStore
 import Foundation
 import LedgerCore
@@ -10,7 +9,8 @@ import Testing
 
 @testable import Feed
 
-/// Every event once and in order, with Redis, without it, and with one that is not there.
+/// Every event once and in order: with Redis, with a silent Redis, with an unreachable one, and
+/// without any.
 @Suite(.timeLimit(.minutes(10))) struct SubscriptionTests {
     enum Wakes: CaseIterable { case redis, silentRedis, deadRedis, pollingOnly }
 
@@ -59,10 +59,10 @@ import Testing
                 }
                 _ = try await ledger.store.append(NewEvent(type: "truncated", data: #"{"reason":"r"}"#), to: "a")
                 _ = try await ledger.store.append(NewEvent(type: "finished"), to: "a")
-                // It ends by itself.
+                // The subscription ends by itself.
                 try await following.value
                 #expect(await seen.positions == [7, 9, 11, 14])
-                // Several jobs in their common order, from somewhere in the middle of each.
+                // Several jobs in their common order, from a position in the middle of each.
                 #expect(try await feed.subscribe(after: 5, jobs: ["a", "b"]).first(9).map(\.position) == Array(6...14))
                 #expect(
                     try await feed.subscribe(after: 5, jobs: ["a", "c"], types: [.progress]).first(3).map(\.position)
@@ -73,8 +73,8 @@ import Testing
         }
     }
 
-    /// Whether an event comes from Postgres or by Redis, it is the same.
-    @Test func caughtUpOrLiveAnEventIsTheSame() async throws {
+    /// An event is the same whether it comes from Postgres or through Redis.
+    @Test func anEventIsTheSameByCatchUpAndLive() async throws {
         try await TestLedger.with { ledger async throws in
             let redis = try await TestServers.shared.redis()
             let odd: JobID = #"a "b" 🙂:*"#
@@ -102,8 +102,8 @@ import Testing
         }
     }
 
-    /// Data that are too large for a message arrive whole, in their place.
-    @Test func largeDataArriveWhole() async throws {
+    /// Data that is too large for a message arrives complete and in order.
+    @Test func largeDataArrivesComplete() async throws {
         try await TestLedger.with { ledger async throws in
             let redis = try await TestServers.shared.redis()
             try await ledger.withFeed(redis, relayTo: redis) { feed async throws in
@@ -127,7 +127,7 @@ import Testing
         }
     }
 
-    /// Nobody asks Postgres for an event that Redis has brought.
+    /// Events that Redis delivers are not read from Postgres.
     @Test func liveEventsComeFromRedisAlone() async throws {
         try await TestLedger.with { ledger async throws in
             let redis = try await TestServers.shared.redis()
@@ -141,15 +141,15 @@ import Testing
                 for count in 1...200 { try await ledger.progress("a", count) }
                 for events in try await [all, ofJob] { #expect(events.map(\.version) == Array(1...201)) }
                 let figures = feed.figures
-                // Those that were under way while the line was being told of them.
+                // Some events were on their way while the connection was still subscribing.
                 #expect(figures.refilledEvents < 50 && figures.deliveryLag.count >= 200, "\(figures)")
             }
         }
     }
 
-    /// The last message of all is lost: the head's beat shows it to who follows everything, the
-    /// question after it to who follows a job.
-    @Test func theHeadRevealsALossAtTheTail() async throws {
+    /// The very last message is lost. The head's beat reveals that to a subscription to everything,
+    /// and the poll that follows the beat to a subscription to one job.
+    @Test func theBeatRevealsALossAtTheEnd() async throws {
         try await TestLedger.with { ledger async throws in
             let redis = try await TestServers.shared.redis()
             let proxy = try LossyProxy(target: redis.port, seed: 1)
@@ -176,8 +176,8 @@ import Testing
         }
     }
 
-    /// A consumer that takes its time goes back to Postgres; its neighbour is none the wiser, and
-    /// memory is bounded.
+    /// A slow consumer falls back to reading from Postgres. Memory is bounded, and other
+    /// subscribers are not affected.
     @Test func aSlowConsumerLosesNothing() async throws {
         try await TestLedger.with { ledger async throws in
             let redis = try await TestServers.shared.redis()
@@ -193,8 +193,8 @@ import Testing
                 var taken: [FeedEvent] = []
                 var overflows = 0
                 for round in 0..<10 {
-                    // It has taken all there is, so that it is live, and has other things to do
-                    // while more comes than it has room for.
+                    // The consumer has taken everything, so it is live. Now it pauses while more
+                    // arrives than its buffer holds.
                     try await ledger.progress("a", 1)
                     taken.append(try #require(try await iterator.next()))
                     let received = feed.figures.deliveryLag.count
@@ -209,120 +209,11 @@ import Testing
                         taken += batch
                     }
                 }
-                // Not in every round, where the machine is so busy that it falls behind for other
-                // reasons.
+                // On a busy machine it may fall behind for other reasons in some rounds.
                 #expect(overflows >= 1)
                 #expect(try await quick.count == 410)
                 #expect(taken.map(\.position) == (1...410).map { start + $0 })
             }
-        }
-    }
-
-    /// Redis away from the start, then there, then away again.
-    @Test func isCorrectWhateverRedisDoes() async throws {
-        let server = try await PrivateRedis.start(directory: TestServers.directory("feed-redis"))
-        let redis = try RedisConfiguration(url: server.url)
-        try await server.kill()
-        try await TestLedger.with { ledger async throws in
-            try await ledger.withFeed(redis, relayTo: redis) { feed async throws in
-                let seen = [Seen(), Seen()]
-                let following = [feed.subscribe(), feed.subscribe(jobs: ["a"])].enumerated().map {
-                    index, subscription in
-                    Task { for try await event in subscription { await seen[index].add(event) } }
-                }
-                try await ledger.queue("a")
-                for count in 1...20 { try await ledger.progress("a", count) }
-                for seen in seen { try await seen.until(21) }
-                #expect(!feed.figures.isJoined && feed.figures.deliveryLag.count == 0)
-                try await server.restart()
-                _ = try await eventually("joined") { feed.figures.isJoined ? true : nil }
-                _ = try await eventually("live") {
-                    try await ledger.progress("a", 1)
-                    return feed.figures.deliveryLag.count > 10 ? true : nil
-                }
-                try await server.kill()
-                _ = try await eventually("lost") { feed.figures.isJoined ? nil : true }
-                for count in 1...20 { try await ledger.progress("a", count) }
-                let head = Int(try await ledger.store.head())
-                for seen in seen {
-                    try await seen.until(head)
-                    #expect(await seen.positions == (1...head).map { Position($0) })
-                }
-                for task in following { task.cancel() }
-                for task in following { _ = await task.result }
-            }
-        }
-        try await server.stop()
-    }
-
-    /// Postgres goes away and comes back: nothing is missed or given twice.
-    @Test func goesOnWhenPostgresIsBack() async throws {
-        let server = try await PrivatePostgres.start(directory: TestServers.directory("feed-postgres"))
-        try await TestLedger.with(url: server.url) { ledger async throws in
-            try await ledger.withFeed(nil, poll: .milliseconds(20)) { feed async throws in
-                let seen = Seen()
-                let following = Task { for event in try await feed.subscribe().first(40) { await seen.add(event) } }
-                async let first = feed.subscribe().first(20)
-                try await ledger.queue("a")
-                for count in 1...19 { try await ledger.progress("a", count) }
-                #expect(try await first.count == 20)
-                try await server.kill()
-                try await server.restart()
-                for count in 20...39 {
-                    _ = try await ledger.store.append(
-                        NewEvent(type: "progress", data: #"{"completed":\#(count)}"#), to: "a", timeout: .seconds(60))
-                }
-                try await following.value
-                #expect(await seen.positions == Array(1...40))
-            }
-        }
-        try await server.stop()
-    }
-
-    /// A ledger that was restored is another one: its positions mean other events.
-    @Test(arguments: [false, true])
-    func aNewEpochEndsIt(withRedis: Bool) async throws {
-        try await TestLedger.with { ledger async throws in
-            let redis = withRedis ? try await TestServers.shared.redis() : nil
-            try await ledger.queue("a")
-            let old = try await ledger.store.epoch()
-            try await ledger.withFeed(redis, relayTo: redis, poll: .milliseconds(20)) { feed async throws in
-                let seen = Seen()
-                let subscriptions = [feed.subscribe(), feed.subscribe(jobs: ["a"]), feed.subscribe(jobs: ["a", "b"])]
-                let following = subscriptions.map { subscription in
-                    Task { for try await event in subscription { await seen.add(event) } }
-                }
-                try await seen.until(3)
-                _ = try await ledger.store.pool.withConnection { try await $0.query("SELECT begin_epoch()") }
-                for task in following { await #expect(throws: AnotherEpoch.self) { try await task.value } }
-                // And whoever remembers the old one, or a position that is not there.
-                await #expect(throws: AnotherEpoch.self) { try await feed.subscribe(after: 1, epoch: old).first(1) }
-                await #expect(throws: AnotherEpoch.self) { try await feed.subscribe(after: nil, epoch: old).first(1) }
-                await #expect(throws: AnotherEpoch.self) { try await feed.subscribe(after: 2).first(1) }
-                #expect(try await feed.subscribe(epoch: try await ledger.store.epoch()).first(1).count == 1)
-            }
-        }
-    }
-
-    /// Subscriptions that have seen the old epoch, and a feed that asks for the first time in the
-    /// new one: it has nothing to compare with.
-    @Test func aNewEpochBeforeTheFirstQuestionEndsIt() async throws {
-        try await TestLedger.with { ledger async throws in
-            try await ledger.queue("a")
-            let feed = Feed(store: ledger.store, redis: nil, poll: .milliseconds(20), logger: TestLedger.logger)
-            var iterators = [feed.subscribe(), feed.subscribe(jobs: ["a"]), feed.subscribe(jobs: ["a", "b"])].map {
-                $0.makeAsyncIterator()
-            }
-            for index in iterators.indices { #expect(try await iterators[index].next()?.position == 1) }
-            _ = try await ledger.store.pool.withConnection { try await $0.query("SELECT begin_epoch()") }
-            let running = Task { await feed.run() }
-            for index in iterators.indices {
-                await #expect(throws: AnotherEpoch.self) { _ = try await iterators[index].next() }
-            }
-            // Who comes afterwards is of the new one.
-            #expect(try await feed.subscribe().first(1).count == 1)
-            running.cancel()
-            await running.value
         }
     }
 
@@ -333,7 +224,7 @@ import Testing
                 try await ledger.queue("a")
                 _ = try await ledger.store.append(NewEvent(type: "failed", data: #"{"error":"x"}"#), to: "a")
                 #expect(try await live.map(\.version) == [1, 2])
-                // Also for who comes late, and for who does not want to see the last.
+                // The same for a late subscriber, and for one that filters out the last event.
                 #expect(try await feed.subscribe(job: "a").first(9).map(\.version) == [1, 2])
                 #expect(try await feed.subscribe(job: "a", types: [.queued]).first(9).map(\.version) == [1])
                 #expect(try await feed.subscribe(after: 2, job: "a").first(9).isEmpty)
@@ -341,7 +232,7 @@ import Testing
         }
     }
 
-    @Test func nowIsWhereTheLogEnds() async throws {
+    @Test func noPositionMeansTheEndOfTheLog() async throws {
         try await TestLedger.with { ledger async throws in
             try await ledger.queue("a")
             try await ledger.withFeed(nil, poll: .milliseconds(20)) { feed async throws in
@@ -371,9 +262,8 @@ import Testing
         }
     }
 
-    /// A thousand subscribers share one connection to Redis and listen to no more channels than
-    /// there are jobs.
-    @Test func manySubscribersShareOneLine() async throws {
+    /// A thousand subscribers share one connection to Redis, which listens to one channel per job.
+    @Test func manySubscribersShareOneConnection() async throws {
         try await TestLedger.with { ledger async throws in
             let redis = try await TestServers.shared.redis()
             let client = RedisClient(redis)
@@ -395,22 +285,4 @@ import Testing
             }
         }
     }
-}
-
-extension Feed {
-    /// Waits until events come by Redis.
-    func whenLive(_ ledger: TestLedger) async throws {
-        try await ledger.queue("first of all")
-        let listening = Task { for try await _ in subscribe() {} }
-        _ = try await eventually("live") {
-            try await ledger.progress("first of all", 1)
-            return figures.deliveryLag.count > 0 ? true : nil
-        }
-        listening.cancel()
-        _ = await listening.result
-    }
-}
-
-extension RedisConfiguration {
-    var port: UInt16 { if case .tcp(_, let port) = address { port } else { 0 } }
 }

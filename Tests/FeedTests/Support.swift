@@ -18,7 +18,7 @@ extension TestLedger {
         Relay(store: store, url: url, redis: redis, window: window, logger: Self.logger)
     }
 
-    /// Runs `body` beside a feed, and beside a relay where there is a Redis for it.
+    /// Runs `body` beside a feed, and beside a relay if `relayed` is given.
     func withFeed<Value: Sendable>(
         _ redis: RedisConfiguration?, relayTo relayed: RedisConfiguration? = nil, poll: Duration = .milliseconds(250),
         bufferLimits: Feed.BufferLimits = Feed.BufferLimits(), isolation actor: isolated (any Actor)? = #isolation,
@@ -53,7 +53,7 @@ extension TestLedger {
     }
 }
 
-/// What a published message says, as far as tests ask.
+/// The fields of a published message that tests read.
 struct Message: Decodable {
     var specversion: String
     var id: String
@@ -75,21 +75,21 @@ struct Message: Decodable {
     }
 }
 
-/// What a test's subscriber has been given.
+/// The events that a test's subscriber received.
 actor Seen {
     private(set) var events: [FeedEvent] = []
     var positions: [Position] { events.map(\.position) }
     func add(_ event: FeedEvent) { events.append(event) }
     func add(_ batch: [FeedEvent]) { events += batch }
 
-    /// Waits until so many have come.
+    /// Waits until at least `count` events have arrived.
     nonisolated func until(_ count: Int, within limit: Duration = .seconds(30)) async throws {
         _ = try await eventually(within: limit, "\(count) events are seen") { await events.count >= count ? true : nil }
     }
 }
 
 extension Subscription {
-    /// The next events, so many.
+    /// The next `count` events, or fewer if the sequence ends first.
     func first(_ count: Int) async throws -> [FeedEvent] {
         var events: [FeedEvent] = []
         if count == 0 { return events }
@@ -99,4 +99,22 @@ extension Subscription {
         }
         return events
     }
+}
+
+extension Feed {
+    /// Waits until events arrive through Redis.
+    func whenLive(_ ledger: TestLedger) async throws {
+        try await ledger.queue("first of all")
+        let listening = Task { for try await _ in subscribe() {} }
+        _ = try await eventually("events arrive through Redis") {
+            try await ledger.progress("first of all", 1)
+            return figures.deliveryLag.count > 0 ? true : nil
+        }
+        listening.cancel()
+        _ = await listening.result
+    }
+}
+
+extension RedisConfiguration {
+    var port: UInt16 { if case .tcp(_, let port) = address { port } else { 0 } }
 }

@@ -5,20 +5,20 @@ import LedgerTesting
 import Redis
 import Testing
 
-/// Several ledgers in one database and on one Redis: each has its own relay, its own channels and
-/// its own followers.
+/// Several ledgers in one database and on one Redis: each has its own relay, channels and
+/// subscribers.
 @Suite struct TwoLedgersTests {
     @Test func publishOnTheirOwnChannels() async throws {
         try await TestLedger.with { one async throws in
             try await TestLedger.with { other async throws in
                 let redis = try await TestServers.shared.redis()
-                // One line that receives both, so that what comes in between is received too.
+                // One connection receives both, so that it also sees how their messages interleave.
                 let both = [one, other]
                 let subscription = try RedisSubscription(
                     redis, channels: both.map(\.name.headChannel), patterns: both.map(\.name.everyJob))
                 var items = subscription.makeAsyncIterator()
                 while let item = await items.next(), item != .joined {}
-                // Both are at work: the lease is one a ledger.
+                // Both relays work, for each ledger has a lease of its own.
                 let relays = both.map { ledger in Task { await ledger.relay(redis).run() } }
                 try await one.queue("a")
                 for count in 1...20 { try await one.progress("a", count) }
@@ -39,7 +39,9 @@ import Testing
                 }
                 #expect(received[other.name.text]?.allSatisfy { $0.subject.hasPrefix("job ") } == true)
                 for (ledger, position) in [(one, Position(21)), (other, 20)] {
-                    _ = try await eventually("noted") { try await ledger.relayPosition() == position ? true : nil }
+                    _ = try await eventually("the checkpoint is at \(position)") {
+                        try await ledger.relayPosition() == position ? true : nil
+                    }
                 }
                 for relay in relays {
                     relay.cancel()
@@ -49,8 +51,8 @@ import Testing
         }
     }
 
-    /// A subscriber is given its own ledger's events, whichever else the Redis carries.
-    @Test func areFollowedApart() async throws {
+    /// A subscriber gets its own ledger's events, whatever else Redis carries.
+    @Test func areFollowedSeparately() async throws {
         try await TestLedger.with { one async throws in
             try await TestLedger.with { other async throws in
                 let redis = try await TestServers.shared.redis()

@@ -5,13 +5,13 @@ import LedgerTesting
 import Redis
 import Testing
 
-/// Two jobs whose ids look alike: followers of one get its events, all of them, and nothing of the
+/// Two jobs whose ids look alike: a subscription to one gets all of its events and none of the
 /// other's.
 @Suite(.timeLimit(.minutes(10))) struct TwoSpellingsTests {
     private static let count = 20
 
     @Test(arguments: [true, false])
-    func areFollowedApart(byRedis: Bool) async throws {
+    func areFollowedSeparately(byRedis: Bool) async throws {
         try await TestLedger.with { ledger async throws in
             let redis: RedisConfiguration? = byRedis ? try await TestServers.shared.redis() : nil
             try await ledger.withFeed(redis, relayTo: redis, poll: .milliseconds(20)) { feed async throws in
