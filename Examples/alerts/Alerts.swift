@@ -41,7 +41,7 @@ import UnixSignals
         }
         let watch = Watch(
             ledger: try LedgerClient(url: url, token: environment["JOBLEDGER_TOKEN"], retryTimeout: .seconds(300)),
-            place: PlaceFile(path: state))
+            file: PositionFile(path: state))
         let group = ServiceGroup(
             services: [watch], gracefulShutdownSignals: [.sigterm, .sigint], logger: Logger(label: "alerts"))
         try await group.run()
@@ -52,17 +52,17 @@ import UnixSignals
 /// may be told twice, but never not at all.
 struct Watch: Service {
     let ledger: LedgerClient
-    let place: PlaceFile
+    let file: PositionFile
 
     func run() async throws {
-        let events = ledger.subscribe(after: try place.read(), types: [.failed, .truncated])
+        let events = ledger.subscribe(after: try file.read(), types: [.failed, .truncated])
         do {
             for try await event in events.cancelOnGracefulShutdown() {
                 let line = "\(event.time)  \(event.job)  \(event.type.rawValue): \(Self.reason(event))"
                 // Whoever sends an event chooses its texts, and a terminal obeys control
                 // characters.
                 try FileHandle.standardOutput.write(contentsOf: Data((line.printable + "\n").utf8))
-                try place.write(event.position)
+                try file.write(event.position)
             }
         } catch is CancellationError {
             // Told to stop while it waited: what was told is noted.
@@ -81,7 +81,7 @@ struct Watch: Service {
 }
 
 /// A position in a file, replaced as a whole.
-struct PlaceFile: Sendable {
+struct PositionFile: Sendable {
     let path: String
 
     struct Malformed: Error, CustomStringConvertible {

@@ -7,8 +7,8 @@ public import LedgerCore
 /// served at once. Get one from ``LedgerClient/withBatches(_:)``.
 public actor AppendBatches {
     /// The most that goes in one request. A larger event goes alone.
-    private static let mostEvents = 1_000
-    private static let mostBytes = 4 << 20
+    private static let maxEvents = 1_000
+    private static let maxBytes = 4 << 20
 
     private struct Entry {
         let ticket: Int
@@ -88,10 +88,10 @@ public actor AppendBatches {
 
     private func takeBatch() -> [Entry] {
         var bytes = 0
-        let batch = waiting.prefix(Self.mostEvents).prefix { entry in
+        let batch = waiting.prefix(Self.maxEvents).prefix { entry in
             let isFirst = bytes == 0
             bytes += 200 + entry.request.events[0].data.utf8.count + entry.request.events[0].metadata.utf8.count
-            return isFirst || bytes <= Self.mostBytes
+            return isFirst || bytes <= Self.maxBytes
         }
         waiting.removeFirst(batch.count)
         return Array(batch)

@@ -105,7 +105,7 @@ public struct EventSubscription: AsyncSequence, Sendable {
         }
 
         private mutating func open() async throws {
-            if let witness = subscription.witness { try await subscription.client.show(itselfTo: witness) }
+            if let witness = subscription.witness { try await subscription.client.verify(by: witness) }
             let types = (subscription.types ?? []).map(\.rawValue).sorted().map { "type=\($0)&" }.joined()
             var request = subscription.client.request(.GET, subscription.path + types, accept: "text/event-stream")
             request.headers.add(name: "last-event-id", value: "\(position)")

@@ -37,7 +37,7 @@ extension LedgerClient: SealedLog {
     /// Has a witness look at the service.
     /// - Throws: ``LedgerClientError``, of the kind `historyRewritten` where the witness knows
     ///   better.
-    func show(itselfTo witness: Witness) async throws {
+    func verify(by witness: Witness) async throws {
         do {
             try await witness.look(at: self)
         } catch let error as HistoryRewritten {

@@ -34,10 +34,10 @@ struct LedgerResponder: HTTPResponder {
             let problem = problem(error, context)
             let found = self.route(request.method, path)
             route = found?.route
-            if let found { note(problem, error, request, context, found, query) }
+            if let found { recordRefusal(problem, error, request, context, found, query) }
             response = problem.response(request: id)
         }
-        if response.status == .ok, RequestFields.wantsNothingThatIs(request) {
+        if response.status == .ok, RequestFields.isAlwaysNotModified(request) {
             // The fields of the answer, without those of its body.
             var headers = response.headers
             headers[.contentType] = nil
@@ -69,7 +69,7 @@ struct LedgerResponder: HTTPResponder {
         let query = try Query(query.map(String.init))
         let token = try await authorize(request, route, query)
         // What anybody may ask keeps no place for who asks.
-        if route.scope != nil { connections.settle(context.channel, token) }
+        if route.scope != nil { connections.keepPlace(context.channel, token) }
         guard let job = Query.decoded(parameter) else {
             throw Problem.invalidRequest("the path is not percent-encoded UTF-8, or has U+0000")
         }
@@ -173,7 +173,7 @@ struct LedgerResponder: HTTPResponder {
 
     /// Whoever was turned away, and every append that was not understood, is noted down for an
     /// auditor. What the ledger itself refuses, ``AppendRoutes`` notes, which knows the event.
-    private func note(
+    private func recordRefusal(
         _ problem: Problem, _ error: any Error, _ request: Request, _ context: LedgerContext,
         _ found: (route: Route, parameter: Substring), _ query: Substring?
     ) {
@@ -183,7 +183,7 @@ struct LedgerResponder: HTTPResponder {
         guard isTurnedAway || isRefusedAppend else { return }
         let sent = (try? Query(query.map(String.init))).flatMap { try? sentToken(request, found.route, $0) }
         let job = found.parameter.isEmpty ? nil : Query.decoded(found.parameter).map { JobID($0) }
-        refusals.note(
+        refusals.record(
             RefusedAttempt(
                 request, context, path: found.route.path, token: sent.flatMap { AccessToken($0) }?.id,
                 job: found.route.path.contains("/jobs/") ? job : nil, code: problem.code, detail: problem.detail),

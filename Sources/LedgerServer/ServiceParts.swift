@@ -50,21 +50,21 @@ struct ServiceParts: Sendable {
         _ = try await watching.head()
         let feed = Feed(store: following, redis: configuration.redis, logger: logger)
         self.feed = feed
-        connections = ConnectionCount(most: min(http.connections, max(16, OpenFiles.raise())))
-        if connections.most < http.connections {
+        connections = ConnectionCount(limit: min(http.connections, max(16, OpenFiles.raise())))
+        if connections.limit < http.connections {
             logger.notice(
                 "fewer connections than JOBLEDGER_HTTP_CONNECTIONS, for want of open files (ulimit -n)",
-                metadata: ["connections": "\(connections.most)"])
+                metadata: ["connections": "\(connections.limit)"])
         }
 
         tokens = configuration.needsToken ? TokenCheck(TokenStore(asking)) : nil
-        let bodies = BodyBudget(each: http.bodyBytes, all: http.bufferBytes)
+        let bodies = BodyBudget(perRequest: http.bodyBytes, total: http.bufferBytes)
         let pages = EventPages(store: reading)
         let definition = try ProjectionDefinition.all().first { $0.name == JobTables.jobs }
         guard let definition else {
             throw LedgerService.Mistake(description: "this program was built without \(JobTables.jobs)")
         }
-        let places = StreamCount(most: http.streamsPerToken)
+        let places = StreamCount(limit: http.streamsPerToken)
         let follow = EventStreams(
             store: reading, feed: feed, pages: pages, tokens: tokens, streams: streams,
             count: places, metrics: metrics, heartbeat: http.heartbeat)

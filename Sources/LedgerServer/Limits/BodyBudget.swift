@@ -7,12 +7,12 @@ import NIOHTTPTypes
 /// Reads bodies within two bounds: that of one request, and that of all requests under way
 /// together. Answers count as bodies do.
 final class BodyBudget: Sendable {
-    private let each: Int
+    private let perRequest: Int
     private let shared: SharedBytes
 
-    init(each: Int, all: Int) {
-        self.each = each
-        shared = SharedBytes(all: all, least: each)
+    init(perRequest: Int, total: Int) {
+        self.perRequest = perRequest
+        shared = SharedBytes(total: total, minimum: perRequest)
     }
 
     /// Bytes that are held now.
@@ -22,7 +22,7 @@ final class BodyBudget: Sendable {
     func withBody<T>(of authorized: AuthorizedRequest, _ body: ([UInt8]) async throws -> T) async throws -> T {
         let request = authorized.request
         let length = request.headers.first(.contentLength).flatMap { Int($0) }
-        if let length, length > each { throw tooLarge }
+        if let length, length > perRequest { throw tooLarge }
         // Who asks first whether it may send its body is told so only now, that nothing speaks
         // against it.
         if request.headers.first(.expect)?.lowercased() == "100-continue" {
@@ -36,7 +36,7 @@ final class BodyBudget: Sendable {
         defer { shared.giveBack(taken, of: token) }
         for try await chunk in request.body {
             let count = chunk.readableBytes
-            guard bytes.count + count <= each else { throw tooLarge }
+            guard bytes.count + count <= perRequest else { throw tooLarge }
             guard shared.take(count, for: token) else { throw Self.full }
             taken += count
             bytes.append(contentsOf: chunk.readableBytesView)
@@ -75,7 +75,7 @@ final class BodyBudget: Sendable {
     private var tooLarge: Problem {
         Problem(
             .contentTooLarge, "too_large",
-            "a body may have \(each) bytes: send fewer events at a time; the data of one may have 8 MiB"
+            "a body may have \(perRequest) bytes: send fewer events at a time; the data of one may have 8 MiB"
         ).adding(
             .connection, "close")
     }

@@ -9,7 +9,7 @@ import NIOCore
 /// spells out a request byte by byte, or asks what anybody may ask, takes them from their own kind.
 /// A place is kept for as long as the token works that was shown on it.
 ///
-/// Whoever is displaced, or comes when there is no place, has one of ``mostLeaving`` more until its
+/// Whoever is displaced, or comes when there is no place, has one of ``maxLeaving`` more until its
 /// channel is closed, and they are closed the oldest first. Beyond that a connection is closed as
 /// soon as it is there: there are never more than all of these.
 final class ConnectionCount: Sendable {
@@ -21,60 +21,62 @@ final class ConnectionCount: Sendable {
         case dropped
     }
 
-    private struct Known: Sendable {
+    private struct Connection: Sendable {
         let number: UInt64
         let channel: any Channel
         var token: AccessToken?
     }
 
     private struct State: Sendable {
-        var open: [ObjectIdentifier: Known] = [:]
+        var open: [ObjectIdentifier: Connection] = [:]
         /// Those that have shown no token that works, by when they came.
-        var strangers: [UInt64: any Channel] = [:]
+        var unauthenticated: [UInt64: any Channel] = [:]
         /// None before this one is a stranger.
-        var firstStranger: UInt64 = 1
+        var firstUnauthenticated: UInt64 = 1
         /// Those whose token has been revoked. They go first.
-        var unwelcome: [UInt64: any Channel] = [:]
+        var revoked: [UInt64: any Channel] = [:]
         var last: UInt64 = 0
         /// Those without a place, whose channels are not closed yet.
-        var leaving: [ObjectIdentifier: Known] = [:]
+        var leaving: [ObjectIdentifier: Connection] = [:]
 
         mutating func add(_ channel: any Channel) -> Entry {
-            open[ObjectIdentifier(channel)] = Known(number: last, channel: channel)
-            strangers[last] = channel
+            open[ObjectIdentifier(channel)] = Connection(number: last, channel: channel)
+            unauthenticated[last] = channel
             return .taken
         }
 
         /// Takes the place from somebody, if there is somebody who may be displaced.
         mutating func displace() -> (any Channel)? {
-            let channel = unwelcome.popFirst()?.value ?? takeStranger()
+            let channel = revoked.popFirst()?.value ?? takeUnauthenticated()
             guard let channel, let known = open.removeValue(forKey: ObjectIdentifier(channel)) else { return nil }
             leaving[ObjectIdentifier(channel)] = known
             return channel
         }
 
-        private mutating func takeStranger() -> (any Channel)? {
-            while firstStranger <= last, strangers[firstStranger] == nil { firstStranger += 1 }
-            return strangers.removeValue(forKey: firstStranger)
+        private mutating func takeUnauthenticated() -> (any Channel)? {
+            while firstUnauthenticated <= last, unauthenticated[firstUnauthenticated] == nil {
+                firstUnauthenticated += 1
+            }
+            return unauthenticated.removeValue(forKey: firstUnauthenticated)
         }
 
         /// How a connection without a place goes on, and which one has to go for it.
         mutating func turnAway(_ channel: any Channel) -> (Entry, displaced: (any Channel)?) {
             let oldest =
-                leaving.count >= ConnectionCount.mostLeaving - 1 ? leaving.values.min { $0.number < $1.number } : nil
-            guard leaving.count < ConnectionCount.mostLeaving else { return (.dropped, oldest?.channel) }
-            leaving[ObjectIdentifier(channel)] = Known(number: last, channel: channel)
+                leaving.count >= ConnectionCount.maxLeaving - 1 ? leaving.values.min { $0.number < $1.number } : nil
+            guard leaving.count < ConnectionCount.maxLeaving else { return (.dropped, oldest?.channel) }
+            leaving[ObjectIdentifier(channel)] = Connection(number: last, channel: channel)
             return (.tooMany, oldest?.channel)
         }
     }
 
     /// Connections without a place that are not closed yet.
-    static let mostLeaving = 64
+    static let maxLeaving = 64
 
-    let most: Int
+    let limit: Int
     private let state = Locked(State())
 
-    init(most: Int) { self.most = most }
+    init(limit: Int) { self.limit = limit }
 
     /// Connections that have a place.
     var open: Int { state.withLock { $0.open.count } }
@@ -86,9 +88,9 @@ final class ConnectionCount: Sendable {
         let id = ObjectIdentifier(channel)
         let (entry, displaced) = state.withLock { state -> (Entry, (any Channel)?) in
             state.last += 1
-            guard state.open.count >= most else { return (state.add(channel), nil) }
+            guard state.open.count >= limit else { return (state.add(channel), nil) }
             // What displaced ones have not given back yet is not given away.
-            guard state.leaving.count < Self.mostLeaving, let displaced = state.displace() else {
+            guard state.leaving.count < Self.maxLeaving, let displaced = state.displace() else {
                 return state.turnAway(channel)
             }
             return (state.add(channel), displaced)
@@ -101,13 +103,13 @@ final class ConnectionCount: Sendable {
     }
 
     /// A request with a token that works has come: the place is kept.
-    func settle(_ channel: any Channel, _ token: AccessToken?) {
+    func keepPlace(_ channel: any Channel, _ token: AccessToken?) {
         let id = ObjectIdentifier(channel)
         state.withLock { state in
             guard let number = state.open[id]?.number else { return }
             state.open[id]?.token = token
-            state.strangers[number] = nil
-            state.unwelcome[number] = nil
+            state.unauthenticated[number] = nil
+            state.revoked[number] = nil
         }
     }
 
@@ -115,8 +117,8 @@ final class ConnectionCount: Sendable {
         state.withLock { state in
             state.leaving[id] = nil
             guard let number = state.open.removeValue(forKey: id)?.number else { return }
-            state.strangers[number] = nil
-            state.unwelcome[number] = nil
+            state.unauthenticated[number] = nil
+            state.revoked[number] = nil
         }
     }
 
@@ -127,22 +129,22 @@ final class ConnectionCount: Sendable {
     /// - Parameter works: whether a token does; what cannot be found out changes nothing.
     func review(_ works: (AccessToken) async throws -> Bool) async {
         let tokens = state.withLock { state -> [TokenID: AccessToken] in
-            guard state.open.count > most / 2 else { return [:] }
+            guard state.open.count > limit / 2 else { return [:] }
             return Dictionary(state.open.values.compactMap { known in known.token.map { ($0.id, $0) } }) { first, _ in
                 first
             }
         }
         for (id, token) in tokens {
             guard let isGood = try? await works(token), !isGood else { continue }
-            unsettle(id)
+            releasePlaces(id)
         }
     }
 
-    private func unsettle(_ token: TokenID) {
+    private func releasePlaces(_ token: TokenID) {
         state.withLock { state in
             for (id, known) in state.open where known.token?.id == token {
                 state.open[id]?.token = nil
-                state.unwelcome[known.number] = known.channel
+                state.revoked[known.number] = known.channel
             }
         }
     }

@@ -21,13 +21,13 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     private var timer: Scheduled<Void>?
     /// Why nothing more is taken, for who is told so.
     private var problem: Problem?
-    private var hasToldOfCut = false
+    private var hasReportedCutOff = false
     /// Whether the head's first line has come, of a head that is not whole.
     private var hasFirstLine = false
     /// Whether the last request waits to be told to go on.
     private var waitsForContinue = false
     /// Whether the last request is in HTTP/1.0, which knows no chunks.
-    private var isOld = false
+    private var isHTTP10 = false
     /// What had arrived at the client when it was last looked at.
     private var acknowledged: UInt64 = 0
 
@@ -48,13 +48,13 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
                 .unavailable("there are as many connections as there may be; try again", code: "too_many_connections"),
                 context)
         } else {
-            look(context)
+            checkDeadline(context)
         }
     }
 
     func channelInactive(context: ChannelHandlerContext) {
         end()
-        tellOfCut(context)
+        reportCutOff(context)
         context.fireChannelInactive()
     }
 
@@ -67,18 +67,18 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     /// Whoever reads the request would take the end of what comes for the end of the body.
-    private func tellOfCut(_ context: ChannelHandlerContext) {
-        guard state.isCutOff, !hasToldOfCut else { return }
-        hasToldOfCut = true
+    private func reportCutOff(_ context: ChannelHandlerContext) {
+        guard state.isCutOff, !hasReportedCutOff else { return }
+        hasReportedCutOff = true
         context.fireErrorCaught(RequestCutOff())
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         switch event {
         case ChannelEvent.inputClosed as ChannelEvent:
-            carryOut(state.inputClosed(at: Self.now), context)
-            lookSoon(context)
-        case is ChannelShouldQuiesceEvent: carryOut(state.quiesce(at: Self.now), context)
+            perform(state.inputClosed(at: Self.now), context)
+            rescheduleCheck(context)
+        case is ChannelShouldQuiesceEvent: perform(state.quiesce(at: Self.now), context)
         default: break
         }
         context.fireUserInboundEventTriggered(event)
@@ -95,13 +95,13 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch unwrapInboundIn(data) {
         case .head(var head):
-            if let problem = head.obey(headBytes: limits.headerBytes) { return refuse(problem, context) }
+            if let problem = head.normalize(headBytes: limits.headerBytes) { return refuse(problem, context) }
             guard
                 state.headArrived(
                     isLast: head.isLast, isRead: [.GET, .HEAD, .OPTIONS].contains(head.method), body: head.bodyBytes,
                     at: Self.now)
             else { return }
-            (isOld, waitsForContinue) = (head.isOld, head.waitsForContinue)
+            (isHTTP10, waitsForContinue) = (head.isHTTP10, head.waitsForContinue)
             context.fireChannelRead(wrapInboundOut(.head(head)))
         case .body(let bytes):
             waitsForContinue = false
@@ -125,7 +125,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
 
     private func refuse(_ problem: Problem, _ context: ChannelHandlerContext) {
         self.problem = self.problem ?? problem
-        carryOut(state.refused(at: Self.now), context)
+        perform(state.refused(at: Self.now), context)
     }
 
     // MARK: Answers
@@ -148,7 +148,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
                 return
             }
             if closes { head.headers.replaceOrAdd(name: "connection", value: "close") }
-            if isLast, isOld { head.version = .http1_0 }
+            if isLast, isHTTP10 { head.version = .http1_0 }
             context.write(wrapOutboundOut(.head(head)), promise: promise)
         case .body:
             guard state.takesAnswer else {
@@ -164,7 +164,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
             let action = state.answerEnded(at: Self.now)
             guard action == .finish else {
                 context.write(data, promise: promise)
-                return carryOut(action, context)
+                return perform(action, context)
             }
             finish(with: data, promise, context)
         }
@@ -195,12 +195,12 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
 
     // MARK: What is to be done
 
-    private func carryOut(_ action: ConnectionState.Action, _ context: ChannelHandlerContext) {
+    private func perform(_ action: ConnectionState.Action, _ context: ChannelHandlerContext) {
         switch action {
         case .none: return
         case .refuse(let reason):
             write(reason == .tooSlow ? tooSlow : problem ?? tooSlow, context)
-            tellOfCut(context)
+            reportCutOff(context)
         case .finish: drained(context)
         case .cut: context.close(promise: nil)
         }
@@ -235,7 +235,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         out.futureResult.cascade(to: promise)
         out.futureResult.assumeIsolated().whenComplete { _ in self.drained(context) }
         context.writeAndFlush(end, promise: out)
-        lookSoon(context)
+        rescheduleCheck(context)
     }
 
     /// The other side may still be sending: were the connection cut while bytes wait to be read, it
@@ -243,25 +243,25 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     private func drained(_ context: ChannelHandlerContext) {
         state.drained(at: Self.now)
         context.close(mode: .output, promise: nil)
-        lookSoon(context)
+        rescheduleCheck(context)
     }
 
     // MARK: The timer
 
-    private func look(_ context: ChannelHandlerContext) {
+    private func checkDeadline(_ context: ChannelHandlerContext) {
         let now = Self.now
         seeProgress(context, at: now)
-        let (action, next) = state.look(at: now)
-        guard action == .none else { return carryOut(action, context) }
+        let (action, next) = state.check(at: now)
+        guard action == .none else { return perform(action, context) }
         guard let next else { return }
         let wait = TimeAmount(max(.zero, next - now))
-        timer = context.eventLoop.assumeIsolated().scheduleTask(in: wait) { self.look(context) }
+        timer = context.eventLoop.assumeIsolated().scheduleTask(in: wait) { self.checkDeadline(context) }
     }
 
     /// Something is due earlier than the timer knows.
-    private func lookSoon(_ context: ChannelHandlerContext) {
+    private func rescheduleCheck(_ context: ChannelHandlerContext) {
         timer?.cancel()
-        look(context)
+        checkDeadline(context)
     }
 }
 

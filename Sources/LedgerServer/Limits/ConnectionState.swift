@@ -221,7 +221,7 @@ struct ConnectionState: Sendable, Hashable {
 
     /// What has to be done by now, and if nothing, when to look again; `nil` where nothing will
     /// have to be.
-    mutating func look(at now: Duration) -> (action: Action, next: Duration?) {
+    mutating func check(at now: Duration) -> (action: Action, next: Duration?) {
         let deadline = deadline
         guard let deadline, deadline <= now else {
             // What begins meanwhile has a limit of its own.

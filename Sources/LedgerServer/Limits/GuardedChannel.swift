@@ -24,8 +24,8 @@ struct GuardedChannel: HTTPChannelHandler {
             var decoder = NIOHTTPDecoderLimitConfiguration()
             decoder.maxHeaderFieldSize = 2 * limits.headerBytes
             decoder.maxHeaderListSize = 2 * limits.headerBytes
-            decoder.maxHeaderFieldCount = HTTPRequestHead.mostFields
-            try pipeline.addHandler(Arrival(guardian))
+            decoder.maxHeaderFieldCount = HTTPRequestHead.maxFields
+            try pipeline.addHandler(ByteObserver(guardian))
             try pipeline.configureHTTPServerPipeline(
                 // Requests are taken one after the other, and fields' values cannot be malformed in
                 // their type.
@@ -53,7 +53,7 @@ struct GuardedChannel: HTTPChannelHandler {
 }
 
 /// Tells the guard of bytes before anybody knows what they mean.
-private final class Arrival: ChannelInboundHandler {
+private final class ByteObserver: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
 

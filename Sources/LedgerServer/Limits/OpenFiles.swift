@@ -3,7 +3,7 @@ import Glibc
 /// How many files, and so connections, this process may have open.
 enum OpenFiles {
     /// For the log, Postgres, Redis and the program itself, and for connections that have to go.
-    private static let own = 200 + ConnectionCount.mostLeaving
+    private static let own = 200 + ConnectionCount.maxLeaving
 
     /// Asks for as many as the system allows.
     /// - Returns: how many of them connections may take.

@@ -7,7 +7,7 @@ extension HTTPRequestHead {
     /// Brings the target into the form that routes are found by: a path. `nil` where the request
     /// may be taken.
     /// - Parameter headBytes: the most bytes of the target, and of all fields.
-    mutating func obey(headBytes: Int) -> Problem? {
+    mutating func normalize(headBytes: Int) -> Problem? {
         if uri.utf8.count > headBytes { return .targetTooLong(headBytes) }
         var (size, hosts) = (0, [String]())
         for (name, value) in headers {
@@ -19,14 +19,14 @@ extension HTTPRequestHead {
     }
 
     /// The most fields; the parser counts them.
-    static let mostFields = 200
+    static let maxFields = 200
 
     /// Whether the client speaks HTTP/1.0: it knows no chunks, and its connections are not kept.
-    var isOld: Bool { version.minor == 0 }
+    var isHTTP10: Bool { version.minor == 0 }
 
     /// Whether no other request can follow on the connection. The parser takes what stands behind a
     /// wish to speak another protocol for that.
-    var isLast: Bool { isOld || !isKeepAlive || method == .CONNECT || headers.contains(name: "upgrade") }
+    var isLast: Bool { isHTTP10 || !isKeepAlive || method == .CONNECT || headers.contains(name: "upgrade") }
 
     /// Without a length a body may have any.
     var bodyBytes: Int {
@@ -40,7 +40,7 @@ extension HTTPRequestHead {
 
     /// 3.2: one field says which host is meant.
     private func problem(with hosts: [String]) -> Problem? {
-        guard hosts.count == 1 || isOld && hosts.isEmpty else {
+        guard hosts.count == 1 || isHTTP10 && hosts.isEmpty else {
             return .invalidRequest("a request has one field \"Host\", and this one has \(hosts.count)")
         }
         guard hosts.allSatisfy({ $0.utf8.allSatisfy(Self.isOfHost) }) else {
@@ -58,7 +58,7 @@ extension HTTPRequestHead {
     private var problemWithFraming: Problem? {
         let codings = headers["transfer-encoding"]
         guard !codings.isEmpty else { return nil }
-        if isOld { return .invalidRequest("HTTP/1.0 has no Transfer-Encoding: send a Content-Length") }
+        if isHTTP10 { return .invalidRequest("HTTP/1.0 has no Transfer-Encoding: send a Content-Length") }
         guard codings.count == 1, codings[0].lowercased() == "chunked" else {
             return Problem(
                 .notImplemented, "unknown_transfer_coding",
@@ -74,7 +74,7 @@ extension HTTPRequestHead {
             let wishes = headers["expect"]
             guard !wishes.isEmpty else { return nil }
             // HTTP/1.0 has no such thing, and no answer to it.
-            if isOld {
+            if isHTTP10 {
                 headers.remove(name: "expect")
                 return nil
             }
@@ -118,7 +118,7 @@ extension Problem {
     fileprivate static func headTooLarge(_ limit: Int) -> Problem {
         Problem(
             .requestHeaderFieldsTooLarge, "headers_too_large",
-            "a request's head may have \(HTTPRequestHead.mostFields) fields, of \(limit) bytes together")
+            "a request's head may have \(HTTPRequestHead.maxFields) fields, of \(limit) bytes together")
     }
 
     /// - Parameter isInFirstLine: whether the parser gave up before the end of the head's first

@@ -13,14 +13,14 @@ final class SharedBytes: Sendable {
         var byToken: [TokenID: Int] = [:]
     }
 
-    private let all: Int
-    private let least: Int
+    private let total: Int
+    private let minimum: Int
     private let state = Locked(State())
 
-    /// - Parameter least: what a token may hold also where less is free than that.
-    init(all: Int, least: Int) {
-        self.all = all
-        self.least = least
+    /// - Parameter minimum: what a token may hold also where less is free than that.
+    init(total: Int, minimum: Int) {
+        self.total = total
+        self.minimum = minimum
     }
 
     /// Bytes that are held now, by all.
@@ -30,8 +30,8 @@ final class SharedBytes: Sendable {
     func take(_ count: Int, for token: TokenID) -> Bool {
         state.withLock { state in
             let own = state.byToken[token, default: 0] + count
-            let free = all - state.held - count
-            guard free >= 0, own <= max(least, free) else { return false }
+            let free = total - state.held - count
+            guard free >= 0, own <= max(minimum, free) else { return false }
             state.held += count
             state.byToken[token] = own
             return true

@@ -46,7 +46,7 @@ struct Health: Sendable {
     private static let timeout = Duration.seconds(3)
     /// Rows of projections are written by projectors: no more of them is told than there is reason
     /// to have.
-    private static let mostProjections = 100
+    private static let maxProjections = 100
     private static let longestName = 100
 
     func checks() async -> [Check] {
@@ -155,7 +155,7 @@ struct Health: Sendable {
                   FROM projections AS p
                   LEFT JOIN drift_checks AS d ON d.projection = name
                   LEFT JOIN rebuilds AS r ON r.projection = name
-                 ORDER BY name LIMIT \(Self.mostProjections)
+                 ORDER BY name LIMIT \(Self.maxProjections)
                 """, []),
             SealStatus.statement,
             LogLockHolder.statement,

@@ -18,15 +18,15 @@ struct EventPages: Sendable {
     let store: EventStore
 
     /// About how many bytes a page may have; it ends early where the data are large.
-    private static let mostBytes = 4 << 20
+    private static let maxBytes = 4 << 20
     /// The most events that are looked at for a page.
-    static let mostRows: Int64 = 50_000
+    static let scanLimit: Int64 = 50_000
 
     /// Of all jobs, behind a position.
     func page(after position: Position, types: Set<EventType>?, limit: Int) async throws -> Page {
         let head = try await store.head()
         guard position < head else { return Page() }
-        let end = min(head - position, Self.mostRows) + position
+        let end = min(head - position, Self.scanLimit) + position
         let query = EventQuery(after: position, upTo: end, types: types, limit: limit)
         return try await page(query, end: end, last: head) { $0.position }
     }
@@ -35,7 +35,7 @@ struct EventPages: Sendable {
     func page(of job: JobID, after version: Int32, types: Set<EventType>?, limit: Int) async throws -> Page? {
         guard let last = try await lastVersion(of: job) else { return nil }
         guard version < last else { return Page() }
-        let end = Int32(min(Int64(last - version), Self.mostRows)) + version
+        let end = Int32(min(Int64(last - version), Self.scanLimit)) + version
         var query = EventQuery(job: job, types: types, limit: limit)
         (query.afterVersion, query.upToVersion) = (version, end)
         return try await page(query, end: Int64(end), last: Int64(last)) { Int64($0.version) }
@@ -54,7 +54,7 @@ struct EventPages: Sendable {
                 let json = CloudEvent(event, of: store.ledger).json
                 page.events.append(json)
                 bytes += json.count
-                if page.events.count == query.limit || bytes > Self.mostBytes {
+                if page.events.count == query.limit || bytes > Self.maxBytes {
                     reached = place(event)
                     break
                 }

@@ -21,7 +21,7 @@ struct JobTables: Sendable {
 
     private static let position = "SELECT coalesce((SELECT position FROM projections WHERE name = $1), 0) AS position"
     /// About how many bytes a page may have; it ends early where its items are large.
-    private static let mostBytes = 4 << 20
+    private static let maxBytes = 4 << 20
 
     /// - Returns: `row` is `nil` where there is none.
     func job(_ id: JobID) async throws -> (position: Position, row: String?) {
@@ -106,9 +106,9 @@ struct JobTables: Sendable {
                 page.items.append(item)
                 last = try row.decode(1)
                 bytes += item.utf8.count
-                if bytes > Self.mostBytes { break }
+                if bytes > Self.maxBytes { break }
             }
-            if page.items.count == limit || bytes > Self.mostBytes { page.next = last }
+            if page.items.count == limit || bytes > Self.maxBytes { page.next = last }
             return page
         }
     }

@@ -12,7 +12,7 @@ actor ProjectionWatch {
 
     private let store: EventStore
     private let limit: Duration
-    private var looks: [String: Task<State, any Error>] = [:]  // plain: names of our own projections
+    private var reads: [String: Task<State, any Error>] = [:]  // plain: names of our own projections
 
     /// How often it is looked.
     private static let interval = Duration.milliseconds(5)
@@ -28,7 +28,7 @@ actor ProjectionWatch {
     func wait(for position: Position, of projection: String) async throws {
         let deadline = ContinuousClock.now.advanced(by: limit)
         while true {
-            let state = try await look(projection)
+            let state = try await read(projection)
             if state.position >= position { return }
             if let error = state.error {
                 throw behind(
@@ -50,8 +50,8 @@ actor ProjectionWatch {
             .adding("min_position", json: "\(position)").adding(.ledgerPosition, "\(state.position)")
     }
 
-    private func look(_ projection: String) async throws -> State {
-        if let look = looks[projection] { return try await look.value }
+    private func read(_ projection: String) async throws -> State {
+        if let read = reads[projection] { return try await read.value }
         let task = Task { [store] in
             try await store.pool.withConnection { connection in
                 try await connection.query(
@@ -62,8 +62,8 @@ actor ProjectionWatch {
                     ?? State(position: 0, error: nil)
             }
         }
-        looks[projection] = task
-        defer { looks[projection] = nil }
+        reads[projection] = task
+        defer { reads[projection] = nil }
         return try await task.value
     }
 }

@@ -12,15 +12,15 @@ import Synchronization
 /// more; the rest is counted in a row of its kind, without job and type. How many rows a day are
 /// kept, and for how long, the table itself sees to; what has had its time is removed from here.
 final class RefusalRecorder: Sendable {
-    private struct Noted: Sendable {
+    private struct Entry: Sendable {
         var attempt: RefusedAttempt
         var first: ContinuousClock.Instant
         var last: ContinuousClock.Instant
         var times: Int64
     }
 
-    private struct Page: Sendable {
-        var noted: [RefusedAttempt.Kind: Noted] = [:]
+    private struct Batch: Sendable {
+        var entries: [RefusedAttempt.Kind: Entry] = [:]
         var order: [RefusedAttempt.Kind] = []
         /// How many rows each token has, or each network without one.
         var rows: [ExactText: Int] = [:]
@@ -28,7 +28,7 @@ final class RefusalRecorder: Sendable {
 
     private let store: EventStore
     private let logger: Logger
-    private let page = Locked(Page())
+    private let batch = Locked(Batch())
     private let failed = Atomic<Int>(0)
 
     /// How often writing has failed.
@@ -37,13 +37,13 @@ final class RefusalRecorder: Sendable {
     /// How often it is written.
     static let interval = Duration.seconds(1)
     /// How often what is older than it is kept for is removed.
-    private static let forgetting = Duration.seconds(600)
+    private static let removalInterval = Duration.seconds(600)
     /// The most rows that one token gets in that time, and that an address gets without a token
     /// that works.
-    static let mostOfToken = 50
-    static let mostOfAddress = 5
+    static let maxRowsPerToken = 50
+    static let maxRowsPerAddress = 5
     /// The most rows of all.
-    static let most = 500
+    static let maxRows = 500
 
     init(store: EventStore, logger: Logger) {
         self.store = store
@@ -51,48 +51,48 @@ final class RefusalRecorder: Sendable {
     }
 
     /// - Parameter isKnown: whether the token is one that works.
-    func note(_ attempt: RefusedAttempt, isKnown: Bool) {
+    func record(_ attempt: RefusedAttempt, isKnown: Bool) {
         let now = ContinuousClock.now
-        page.withLock { page in
+        batch.withLock { batch in
             let who: ExactText =
                 attempt.kind.token.flatMap { isKnown ? "token \($0)" : nil }
                 ?? "network \(PeerNetwork.of(attempt.kind.peer?.text))"
-            if page.noted[attempt.kind] == nil {
-                let most = isKnown ? Self.mostOfToken : Self.mostOfAddress
-                if page.rows[who, default: 0] < most, page.order.count < Self.most {
-                    page.rows[who, default: 0] += 1
-                    return Self.add(attempt, now, to: &page)
+            if batch.entries[attempt.kind] == nil {
+                let limit = isKnown ? Self.maxRowsPerToken : Self.maxRowsPerAddress
+                if batch.rows[who, default: 0] < limit, batch.order.count < Self.maxRows {
+                    batch.rows[who, default: 0] += 1
+                    return Self.add(attempt, now, to: &batch)
                 }
-                return Self.addToRest(attempt, isKnown, now, to: &page)
+                return Self.addToRest(attempt, isKnown, now, to: &batch)
             }
-            Self.count(attempt.kind, now, in: &page)
+            Self.count(attempt.kind, now, in: &batch)
         }
     }
 
-    private static func add(_ attempt: RefusedAttempt, _ now: ContinuousClock.Instant, to page: inout Page) {
-        page.noted[attempt.kind] = Noted(attempt: attempt, first: now, last: now, times: 1)
-        page.order.append(attempt.kind)
+    private static func add(_ attempt: RefusedAttempt, _ now: ContinuousClock.Instant, to batch: inout Batch) {
+        batch.entries[attempt.kind] = Entry(attempt: attempt, first: now, last: now, times: 1)
+        batch.order.append(attempt.kind)
     }
 
-    private static func count(_ kind: RefusedAttempt.Kind, _ now: ContinuousClock.Instant, in page: inout Page) {
-        page.noted[kind]?.times += 1
-        page.noted[kind]?.last = now
+    private static func count(_ kind: RefusedAttempt.Kind, _ now: ContinuousClock.Instant, in batch: inout Batch) {
+        batch.entries[kind]?.times += 1
+        batch.entries[kind]?.last = now
     }
 
     /// Counts it among others of the same code: of the same token or address, or where there are
     /// too many of those too, of anybody.
     private static func addToRest(
-        _ attempt: RefusedAttempt, _ isKnown: Bool, _ now: ContinuousClock.Instant, to page: inout Page
+        _ attempt: RefusedAttempt, _ isKnown: Bool, _ now: ContinuousClock.Instant, to batch: inout Batch
     ) {
         var rest = attempt
         rest.eventID = nil
         rest.detail = "more of this kind than are told one by one"
         (rest.kind.actor, rest.kind.job, rest.kind.type) = (nil, nil, nil)
         if !isKnown { rest.kind.token = nil }
-        if page.noted[rest.kind] == nil, page.order.count >= 2 * Self.most {
+        if batch.entries[rest.kind] == nil, batch.order.count >= 2 * Self.maxRows {
             (rest.kind.token, rest.kind.peer) = (nil, nil)
         }
-        if page.noted[rest.kind] == nil { add(rest, now, to: &page) } else { count(rest.kind, now, in: &page) }
+        if batch.entries[rest.kind] == nil { add(rest, now, to: &batch) } else { count(rest.kind, now, in: &batch) }
     }
 
     /// Writes what was noted, about once a second, until it is cancelled; and then the rest.
@@ -101,36 +101,37 @@ final class RefusalRecorder: Sendable {
         while (try? await Task.sleep(for: Self.interval)) != nil {
             await write()
             guard ContinuousClock.now >= next else { continue }
-            next = .now.advanced(by: Self.forgetting)
-            await forget()
+            next = .now.advanced(by: Self.removalInterval)
+            await removeExpired()
         }
         // Cancelled: a task of its own may still wait for Postgres.
         await Task { await write() }.value
     }
 
     private func write() async {
-        let noted = page.withLock { page in
-            let noted = page.order.compactMap { page.noted[$0] }
-            page = Page()
-            return noted
+        let entries = batch.withLock { batch in
+            let entries = batch.order.compactMap { batch.entries[$0] }
+            batch = Batch()
+            return entries
         }
-        guard !noted.isEmpty else { return }
+        guard !entries.isEmpty else { return }
         do {
             _ = try await store.pool.withConnection { connection in
-                try await connection.query(PostgresStatement(Self.statement, Self.parameters(noted), isPrepared: true))
+                try await connection.query(
+                    PostgresStatement(Self.statement, Self.parameters(entries), isPrepared: true))
             }
         } catch {
             // Kept for the next time, as far as there is room; what is not is at least told here.
-            let lost = keep(noted)
+            let lost = putBack(entries)
             failed.add(1, ordering: .relaxed)
             logger.warning(
                 "refusals could not be written to the ledger",
-                metadata: ["error": "\(error)", "kept": "\(noted.count - lost)", "lost": "\(lost)"])
+                metadata: ["error": "\(error)", "kept": "\(entries.count - lost)", "lost": "\(lost)"])
         }
     }
 
     /// Until nothing is left that has had its time; each step takes some thousands.
-    private func forget() async {
+    private func removeExpired() async {
         do {
             var gone: Int64 = 1
             while gone > 0 {
@@ -146,17 +147,17 @@ final class RefusalRecorder: Sendable {
 
     /// Puts back what could not be written.
     /// - Returns: how many there was no room for.
-    private func keep(_ noted: [Noted]) -> Int {
-        page.withLock { page in
+    private func putBack(_ entries: [Entry]) -> Int {
+        batch.withLock { batch in
             var lost = 0
-            for old in noted {
+            for old in entries {
                 let kind = old.attempt.kind
-                if let new = page.noted[kind] {
-                    page.noted[kind]?.first = min(old.first, new.first)
-                    page.noted[kind]?.times += old.times
-                } else if page.order.count < Self.most {
-                    page.noted[kind] = old
-                    page.order.append(kind)
+                if let new = batch.entries[kind] {
+                    batch.entries[kind]?.first = min(old.first, new.first)
+                    batch.entries[kind]?.times += old.times
+                } else if batch.order.count < Self.maxRows {
+                    batch.entries[kind] = old
+                    batch.order.append(kind)
                 } else {
                     lost += 1
                 }
@@ -168,17 +169,17 @@ final class RefusalRecorder: Sendable {
     private static let statement =
         "SELECT note_refusals($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
 
-    private static func parameters(_ noted: [Noted]) -> [any PostgresEncodable] {
-        let kinds = noted.map(\.attempt.kind)
+    private static func parameters(_ entries: [Entry]) -> [any PostgresEncodable] {
+        let kinds = entries.map(\.attempt.kind)
         // The time is the database's to tell: it is told how long ago.
         let now = ContinuousClock.now
         func ago(_ instant: ContinuousClock.Instant) -> Int64 { Int64(instant.duration(to: now) / .milliseconds(1)) }
         return [
-            noted.map { ago($0.first) }, noted.map { ago($0.last) }, noted.map(\.times),
+            entries.map { ago($0.first) }, entries.map { ago($0.last) }, entries.map(\.times),
             kinds.map(\.token),
             kinds.map(\.peer), kinds.map(\.method), kinds.map(\.path), kinds.map(\.actor), kinds.map(\.job),
             kinds.map(\.type),
-            noted.map(\.attempt.eventID), kinds.map(\.code), noted.map(\.attempt.detail),
+            entries.map(\.attempt.eventID), kinds.map(\.code), entries.map(\.attempt.detail),
         ]
     }
 }

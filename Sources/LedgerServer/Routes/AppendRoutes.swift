@@ -15,7 +15,7 @@ struct AppendRoutes: Sendable {
     private static let ofJob = "/v1/jobs/{id}/events"
     private static let ofMany = "/v1/events"
     /// The most events of many jobs in one request.
-    private static let mostItems = 10_000
+    private static let maxItems = 10_000
 
     var routes: [Route] {
         [
@@ -26,10 +26,10 @@ struct AppendRoutes: Sendable {
 
     /// For an auditor: who wanted to append what, and why it was refused. It looks for the actor in
     /// the metadata, which may be large.
-    private func note(
+    private func recordRefusal(
         _ refusal: Refusal, _ authorized: AuthorizedRequest, _ path: String, job: JobID?, event: NewEvent?
     ) {
-        refusals.note(
+        refusals.record(
             RefusedAttempt(
                 authorized, path: path, job: job, event: event, code: refusal.code.rawValue, detail: refusal.message),
             isKnown: true)
@@ -41,7 +41,7 @@ struct AppendRoutes: Sendable {
         try authorized.query.allow()
         return try await bodies.withBody(of: authorized) { bytes in
             let (isOne, request) = try await BackgroundWork.run(bytes: bytes.count) {
-                try understood(bytes, authorized)
+                try parse(bytes, authorized)
             }
             let start = ContinuousClock.now
             let appended: [Appended]
@@ -54,7 +54,7 @@ struct AppendRoutes: Sendable {
             } catch let refusal as Refusal {
                 metrics.appended(request, .failure(refusal), in: start.duration(to: .now))
                 await BackgroundWork.run(bytes: bytes.count) {
-                    note(
+                    recordRefusal(
                         refusal, authorized, Self.ofJob, job: authorized.job,
                         event: request.events.count == 1 ? request.events[0] : nil)
                 }
@@ -72,13 +72,14 @@ struct AppendRoutes: Sendable {
     }
 
     /// - Returns: whether it is one event, and no array, and what is to be appended.
-    private func understood(_ bytes: [UInt8], _ authorized: AuthorizedRequest) throws -> (isOne: Bool, AppendRequest) {
+    private func parse(_ bytes: [UInt8], _ authorized: AuthorizedRequest) throws -> (isOne: Bool, AppendRequest) {
         do {
-            var body = try SentBody(bytes, authorized.request.headers, needsJob: false, most: AppendRequest.mostEvents)
+            var body = try SentBody(
+                bytes, authorized.request.headers, needsJob: false, maxEvents: AppendRequest.mostEvents)
             try applyIdempotencyKey(authorized.request.headers, to: &body)
             return (body.isOne, try request(of: body, authorized))
         } catch let refusal as Refusal {
-            note(refusal, authorized, Self.ofJob, job: authorized.job, event: nil)
+            recordRefusal(refusal, authorized, Self.ofJob, job: authorized.job, event: nil)
             throw refusal
         }
     }
@@ -96,7 +97,7 @@ struct AppendRoutes: Sendable {
                 "\"expected_version\" stands in the first event of an array, which is appended as a whole")
         }
         return AppendRequest(
-            job: authorized.job, events: events.map { traced($0.event, authorized) },
+            job: authorized.job, events: events.map { withTrace($0.event, authorized) },
             expectedVersion: events[0].expectedVersion)
     }
 
@@ -121,7 +122,7 @@ struct AppendRoutes: Sendable {
         body = .one(event)
     }
 
-    private func traced(_ event: NewEvent, _ authorized: AuthorizedRequest) -> NewEvent {
+    private func withTrace(_ event: NewEvent, _ authorized: AuthorizedRequest) -> NewEvent {
         guard let trace = TraceContext(authorized.request.headers) else { return event }
         var event = event
         trace.add(to: &event.metadata)
@@ -169,7 +170,7 @@ struct AppendRoutes: Sendable {
             let answer = item.flatMap { _ in answers.removeFirst() }
             if case .failure(let refusal) = answer {
                 let request = try? item.get()
-                note(refusal, authorized, Self.ofMany, job: request?.job, event: request?.events[0])
+                recordRefusal(refusal, authorized, Self.ofMany, job: request?.job, event: request?.events[0])
             }
             append(answer, to: &json)
         }
@@ -179,14 +180,14 @@ struct AppendRoutes: Sendable {
 
     private func requests(in bytes: [UInt8], _ authorized: AuthorizedRequest) throws -> [Result<AppendRequest, Refusal>]
     {
-        try SentBody(bytes, authorized.request.headers, needsJob: true, most: Self.mostItems).events.map { item in
+        try SentBody(bytes, authorized.request.headers, needsJob: true, maxEvents: Self.maxItems).events.map { item in
             item.flatMap { event in
                 guard let job = event.job else {
                     return .failure(Refusal(.invalidEvent, "\"subject\" missing: it is the job"))
                 }
                 return .success(
                     AppendRequest(
-                        job: job, events: [traced(event.event, authorized)], expectedVersion: event.expectedVersion))
+                        job: job, events: [withTrace(event.event, authorized)], expectedVersion: event.expectedVersion))
             }
         }
     }

@@ -20,7 +20,7 @@ struct OperationsRoutes: Sendable {
         [
             Route(.get, "/livez", scope: nil, alive),
             Route(.get, "/readyz", scope: nil, ready),
-            Route(.get, "/metrics", scope: .read, tellMetrics),
+            Route(.get, "/metrics", scope: .read, writeMetrics),
             Route(.get, "/openapi.json", scope: nil) { _ in try Self.document("openapi.json") },
             Route(.get, "/asyncapi.json", scope: nil) { _ in try Self.document("asyncapi.json") },
         ]
@@ -46,7 +46,7 @@ struct OperationsRoutes: Sendable {
         return .json(json, status: isReady ? .ok : .serviceUnavailable)
     }
 
-    @Sendable private func tellMetrics(_ authorized: AuthorizedRequest) async throws -> Response {
+    @Sendable private func writeMetrics(_ authorized: AuthorizedRequest) async throws -> Response {
         var text = PrometheusText()
         metrics.write(to: &text)
         let figures = feed.figures

@@ -45,7 +45,7 @@ enum RequestFields {
     }
 
     /// 13.1.2: whether it is asked only whether there is anything.
-    static func wantsNothingThatIs(_ request: Request) -> Bool {
+    static func isAlwaysNotModified(_ request: Request) -> Bool {
         [.get, .head].contains(request.method) && request.headers.first(.ifNoneMatch)?.trimmingSpaces() == "*"
     }
 }

@@ -36,9 +36,9 @@ enum SentBody {
     static let cloudEventBatch = "application/cloudevents-batch+json"
     private static let accepted = "\(json), \(cloudEvent), \(cloudEventBatch)"
 
-    /// - Parameter most: how many events there may be: more are not even taken apart.
+    /// - Parameter maxEvents: how many events there may be: more are not even taken apart.
     /// - Throws: ``Problem``, or the ``Refusal`` of a single event.
-    init(_ sent: [UInt8], _ headers: HTTPFields, needsJob: Bool, most: Int) throws {
+    init(_ sent: [UInt8], _ headers: HTTPFields, needsJob: Bool, maxEvents: Int) throws {
         let body = sent.first == 0xEF ? Array(JSONText.behindByteOrderMark(sent[...])) : sent
         let type = headers.first(.contentType) ?? ""
         if let charset = MediaType.parameter("charset", of: type), !["utf-8", "utf8", "us-ascii"].contains(charset) {
@@ -53,13 +53,13 @@ enum SentBody {
             if headers.first(.cloudEventVersion) != nil {
                 self = .one(try Self.binaryCloudEvent(body, headers))
             } else {
-                self = try Self.plain(body, needsJob: needsJob, most: most)
+                self = try Self.plain(body, needsJob: needsJob, maxEvents: maxEvents)
             }
         case Self.cloudEvent:
             self = .one(try Self.whole(body) { members throws(Refusal) in try Self.cloudEvent(members) })
         case Self.cloudEventBatch:
             self = .several(
-                try Self.each(of: body, most: most) { element throws(Refusal) in
+                try Self.each(of: body, maxEvents: maxEvents) { element throws(Refusal) in
                     try Self.cloudEvent(try Self.object(element))
                 })
         // An event without data need not say in which format it has none.
@@ -76,7 +76,7 @@ enum SentBody {
         }
     }
 
-    private static func plain(_ body: [UInt8], needsJob: Bool, most: Int) throws -> SentBody {
+    private static func plain(_ body: [UInt8], needsJob: Bool, maxEvents: Int) throws -> SentBody {
         func event(_ members: [JSONText.Slice]) throws(Refusal) -> SentEvent {
             let event = try SentEvent(members: members, in: "the event", needsJob: needsJob)
             guard needsJob || event.job == nil else {
@@ -87,7 +87,7 @@ enum SentBody {
         switch body.first(where: { ![0x20, 0x09, 0x0A, 0x0D].contains($0) }) {
         case UInt8(ascii: "["):
             return .several(
-                try each(of: body, most: most) { element throws(Refusal) in try event(try object(element)) })
+                try each(of: body, maxEvents: maxEvents) { element throws(Refusal) in try event(try object(element)) })
         case UInt8(ascii: "{"): return .one(try whole(body, event))
         default:
             throw Problem.malformedJSON(
@@ -116,18 +116,18 @@ enum SentBody {
     }
 
     private static func each(
-        of body: [UInt8], most: Int, _ event: (ArraySlice<UInt8>) throws(Refusal) -> SentEvent
+        of body: [UInt8], maxEvents: Int, _ event: (ArraySlice<UInt8>) throws(Refusal) -> SentEvent
     ) throws -> [Result<SentEvent, Refusal>] {
         let elements: [ArraySlice<UInt8>]
         do {
-            elements = try JSONText.elements(of: body[...], most: most)
+            elements = try JSONText.elements(of: body[...], most: maxEvents)
         } catch {
             throw Problem.malformedJSON("the body is no JSON array: \(error)")
         }
-        guard elements.count <= most else {
+        guard elements.count <= maxEvents else {
             throw Problem(
                 .contentTooLarge, "too_large",
-                "the array has more than \(most) events; send at most \(most) in a request")
+                "the array has more than \(maxEvents) events; send at most \(maxEvents) in a request")
         }
         return elements.map { element in
             Result { () throws(Refusal) in

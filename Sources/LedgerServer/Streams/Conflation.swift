@@ -7,10 +7,10 @@ import LedgerCore
 /// all jobs goes first. So the last position that went out says what has been seen, and a client
 /// that resumes from there has missed nothing.
 ///
-/// It holds ``most`` bytes. Where the latest of all jobs is more than that, it goes out more often.
+/// It holds ``maxBytes`` bytes. Where the latest of all jobs is more than that, it goes out more often.
 struct Conflation {
     /// As much as a feed holds for a subscription.
-    static let most = 256 << 10
+    static let maxBytes = 256 << 10
 
     private let interval: Duration
     private var held: [JobID: FeedEvent] = [:]
@@ -30,7 +30,7 @@ struct Conflation {
         for event in events {
             if event.type == .progress {
                 heldBytes += event.json.count - (held.updateValue(event, forKey: event.job)?.json.count ?? 0)
-                if heldBytes > Self.most { out += release() }
+                if heldBytes > Self.maxBytes { out += release() }
             } else {
                 out += release()
                 out.append(event)

@@ -65,7 +65,7 @@ struct EventStream: Sendable {
         var conflation: Conflation?
         /// The last event that has come, and the last that the client knows of.
         var seen: Position = 0
-        var told: Position = 0
+        var sent: Position = 0
         var lastWrite = ContinuousClock.now
         let opened = Timestamp.now
     }
@@ -89,7 +89,7 @@ struct EventStream: Sendable {
         // Who did not ask for the end's type has come to it too: a message without data tells no
         // more than that, and a browser that comes again with its id is told that there is nothing
         // more.
-        if progress.seen > progress.told { try await writer.write(ByteBuffer(string: "id: \(progress.seen)\n\n")) }
+        if progress.seen > progress.sent { try await writer.write(ByteBuffer(string: "id: \(progress.seen)\n\n")) }
     }
 
     private func follow(
@@ -97,7 +97,7 @@ struct EventStream: Sendable {
     ) async throws -> End {
         while progress.unended?.isEmpty != true {
             switch await next(slot, progress.conflation?.deadline) {
-            case .events(let events): try await send(chosen(events, &progress), &progress, &writer)
+            case .events(let events): try await send(selected(events, &progress), &progress, &writer)
             case .alarm: try await send(progress.conflation?.take(at: .now) ?? [], &progress, &writer)
             case .tick:
                 guard try await isAllowed() else { return .closed }
@@ -127,10 +127,10 @@ struct EventStream: Sendable {
     }
 
     /// What goes out now.
-    private func chosen(_ events: [FeedEvent], _ progress: inout Progress) -> [FeedEvent] {
+    private func selected(_ events: [FeedEvent], _ progress: inout Progress) -> [FeedEvent] {
         let now = Timestamp.now
-        var chosen: [FeedEvent] = []
-        chosen.reserveCapacity(events.count)
+        var selected: [FeedEvent] = []
+        selected.reserveCapacity(events.count)
         for event in events {
             if event.type.isEnd { progress.unended?.remove(event.job) }
             progress.seen = event.position
@@ -140,9 +140,9 @@ struct EventStream: Sendable {
                 metrics.deliveryLag.record(
                     seconds: Double(now.microseconds - event.recordedAt.microseconds) / 1_000_000)
             }
-            chosen.append(event)
+            selected.append(event)
         }
-        return progress.conflation?.take(chosen, at: .now) ?? chosen
+        return progress.conflation?.take(selected, at: .now) ?? selected
     }
 
     private func send(_ events: [FeedEvent], _ progress: inout Progress, _ writer: inout any ResponseBodyWriter)
@@ -159,7 +159,7 @@ struct EventStream: Sendable {
                 rest.removeFirst()
             }
             try await writer.write(buffer)
-            (progress.told, progress.lastWrite) = (events[rest.startIndex - 1].position, .now)
+            (progress.sent, progress.lastWrite) = (events[rest.startIndex - 1].position, .now)
         }
     }
 

@@ -17,16 +17,16 @@ struct EventStreams: Sendable {
     let heartbeat: Duration
 
     /// The most jobs on one stream.
-    private static let mostJobs = 1000
+    private static let maxJobs = 1000
 
     /// All jobs, or some of them by `?job=`; `after` is a position.
     func ofAll(_ authorized: AuthorizedRequest) async throws -> Response {
         let query = authorized.query
         try query.allow("job", "type", "after", "last_event_id", "conflate", "access_token")
         let jobs = query.all("job").map { JobID($0) }
-        guard jobs.count <= Self.mostJobs else {
+        guard jobs.count <= Self.maxJobs else {
             throw Problem.invalidRequest(
-                "\"job\" may be given \(Self.mostJobs) times; without it the stream has all jobs")
+                "\"job\" may be given \(Self.maxJobs) times; without it the stream has all jobs")
         }
         let after = try await pages.position(query)
         let position = try lastEventID(authorized) ?? after
@@ -63,7 +63,7 @@ struct EventStreams: Sendable {
         -> Response
     {
         let (types, rate) = (try authorized.query.types(), try conflation(authorized.query))
-        let known = try await JobEnds.look(jobs ?? [], in: store)
+        let known = try await JobEnds.load(jobs ?? [], in: store)
         guard position <= known.head else {
             throw Problem(
                 .conflict, "another_ledger",

@@ -11,7 +11,7 @@ struct JobEnds: Sendable {
     /// event.
     let ends: [JobID: Position]
 
-    static func look(_ jobs: Set<JobID>, in store: EventStore) async throws -> JobEnds {
+    static func load(_ jobs: Set<JobID>, in store: EventStore) async throws -> JobEnds {
         let statements = [
             PostgresStatement("SELECT head(), epoch FROM ledger", []),
             PostgresStatement(

@@ -4,10 +4,10 @@ import LedgerCore
 
 /// How many streams each token has open, at most so many.
 final class StreamCount: Sendable {
-    private let most: Int
+    private let limit: Int
     private let open = Locked<[TokenID: Int]>([:])
 
-    init(most: Int) { self.most = most }
+    init(limit: Int) { self.limit = limit }
 
     /// Streams that are open or about to be.
     var count: Int { open.withLock { $0.values.reduce(0, +) } }
@@ -16,14 +16,14 @@ final class StreamCount: Sendable {
     func enter(_ token: AccessToken?) throws(Problem) -> Reservation {
         let key = token?.id ?? ""
         let isIn = open.withLock { open in
-            guard open[key, default: 0] < most else { return false }
+            guard open[key, default: 0] < limit else { return false }
             open[key, default: 0] += 1
             return true
         }
         guard isIn else {
             throw Problem(
                 .tooManyRequests, "too_many_streams",
-                "a token may have \(most) streams open; follow several jobs on one: ?job=a&job=b"
+                "a token may have \(limit) streams open; follow several jobs on one: ?job=a&job=b"
             )
             .adding(.retryAfter, "5")
         }

@@ -21,8 +21,8 @@ final class StreamSlot: Sendable {
 
     private struct State: Sendable {
         var events: [FeedEvent]?
-        var rings = false
-        var ticks = false
+        var isAlarmDue = false
+        var isTickDue = false
         /// The last item.
         var end: Item?
         var isClosed = false
@@ -35,13 +35,13 @@ final class StreamSlot: Sendable {
                 self.events = nil
                 return .events(events)
             }
-            if rings {
-                rings = false
+            if isAlarmDue {
+                isAlarmDue = false
                 return .alarm
             }
             if let end { return end }
-            if ticks {
-                ticks = false
+            if isTickDue {
+                isTickDue = false
                 return .tick
             }
             return nil
@@ -64,8 +64,8 @@ final class StreamSlot: Sendable {
         }
     }
 
-    func tick() { wake { $0.ticks = true } }
-    func alarm() { wake { $0.rings = true } }
+    func tick() { wake { $0.isTickDue = true } }
+    func alarm() { wake { $0.isAlarmDue = true } }
     /// The first end counts.
     func end(_ item: Item) { wake { $0.end = $0.end ?? item } }
     /// Nothing is of interest any more.
@@ -103,7 +103,8 @@ final class StreamSlot: Sendable {
             await withCheckedContinuation { reader in
                 let isEmpty = state.withLock { state in
                     let isEmpty =
-                        state.events == nil && !state.rings && !state.ticks && state.end == nil && !state.isClosed
+                        state.events == nil && !state.isAlarmDue && !state.isTickDue && state.end == nil
+                        && !state.isClosed
                     if isEmpty { state.reader = reader }
                     return isEmpty
                 }

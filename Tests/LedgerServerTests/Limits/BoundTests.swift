@@ -96,7 +96,7 @@ import Testing
         try await TestService.with { service in
             try await service.ledger.queue("a")
             // More than is looked at for one page.
-            let total = Int(EventPages.mostRows) + 2000
+            let total = Int(EventPages.scanLimit) + 2000
             for start in stride(from: 0, to: total, by: 1000) {
                 let events = (start..<start + 1000).map { NewEvent(type: "progress", data: #"{"completed":\#($0)}"#) }
                 _ = try await service.ledger.store.append([AppendRequest(job: "a", events: events)])
@@ -106,7 +106,7 @@ import Testing
                 let first = try await service.ask("GET", path).json
                 #expect(first["events"].elements.isEmpty, "\(path)")
                 let next = try #require(first["next"].text)
-                #expect(next.hasSuffix("after=\(EventPages.mostRows)"), "\(next)")
+                #expect(next.hasSuffix("after=\(EventPages.scanLimit)"), "\(next)")
                 let second = try await service.ask("GET", next).json
                 #expect(second["events"].elements.count == 1 && second["next"].text == nil, "\(path)")
             }

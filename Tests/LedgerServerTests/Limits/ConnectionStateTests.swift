@@ -58,8 +58,8 @@ import Testing
         _ = state.answerBegan(isStream: false, closes: false)
         #expect(state.answerEnded(at: .seconds(1)) == .none)
         let deadline = Duration.seconds(1) + Walk.limits.request
-        #expect(state.look(at: deadline - .nanoseconds(1)).action == .none)
-        #expect(state.look(at: deadline).action == .refuse(.tooSlow))
+        #expect(state.check(at: deadline - .nanoseconds(1)).action == .none)
+        #expect(state.check(at: deadline).action == .refuse(.tooSlow))
     }
 
     @Test("who reads slowly has time for as long as something arrives, and who reads next to nothing has not")
@@ -73,10 +73,10 @@ import Testing
         for _ in 0..<100 {
             now += Walk.limits.idle - .nanoseconds(1)
             state.arrived(bytes: Walk.limits.progress, at: now)
-            #expect(state.look(at: now).action == .none)
+            #expect(state.check(at: now).action == .none)
         }
         state.arrived(bytes: Walk.limits.progress - 1, at: now + .seconds(1))
-        #expect(state.look(at: now + Walk.limits.idle).action == .cut)
+        #expect(state.check(at: now + Walk.limits.idle).action == .cut)
     }
 }
 
@@ -90,7 +90,7 @@ private enum Step: Hashable {
     case answerBegins(isStream: Bool, closes: Bool)
     case answerEnds, quiesce, drained
     case time(Duration)
-    case look
+    case check
 
     static let all: [Step] = [
         .bytes, .head(isLast: false, isRead: true, body: 0), .head(isLast: true, isRead: true, body: 0),
@@ -99,7 +99,7 @@ private enum Step: Hashable {
         .answerBegins(isStream: false, closes: false), .answerBegins(isStream: true, closes: false),
         .answerBegins(isStream: false, closes: true), .answerEnds, .quiesce, .drained, .time(.seconds(1)),
         .time(.seconds(40)),
-        .look,
+        .check,
     ]
 }
 
@@ -232,8 +232,8 @@ private struct Walk: Hashable {
             account.mayBeLast = true
         case .drained: state.drained(at: account.now)
         case .time(let time): account.now += time
-        case .look:
-            let action = state.look(at: account.now).action
+        case .check:
+            let action = state.check(at: account.now).action
             try require(action == .none || mayEnd, "it ended too early: \(action)")
             try note(action)
         }
@@ -276,16 +276,16 @@ private struct Walk: Hashable {
             }
         }
         var (now, action) = (start, ConnectionState.Action.none)
-        var looks = 0
+        var checks = 0
         while action != .cut {
-            let look = walk.state.look(at: now)
-            action = look.action
+            let check = walk.state.check(at: now)
+            action = check.action
             if action != .none, action != .cut { continue }
-            guard let next = look.next else { break }
+            guard let next = check.next else { break }
             try require(next > now, "a look that is due already")
             now = next
-            looks += 1
-            try require(looks < 20, "it never ends")
+            checks += 1
+            try require(checks < 20, "it never ends")
         }
         let most = Self.limits.request + Self.limits.idle * 2 + Self.limits.linger
         try require(now - start <= most, "it ends after \(now - start)")

@@ -26,7 +26,7 @@ import Testing
     }
 
     @Test("whoever is displaced is gone, also with an answer on its way") func displaced() throws {
-        let count = ConnectionCount(most: 1)
+        let count = ConnectionCount(limit: 1)
         for text in ["", "GET /livez", "nonsense\r\n\r\n", "GET /livez HTTP/1.1\r\nhost: x\r\n\r\n"] {
             let (first, entry) = try connection(count)
             #expect(entry == .taken)
@@ -43,33 +43,33 @@ import Testing
     }
 
     @Test("those without a place have a bound, whatever they do") func bound() throws {
-        let count = ConnectionCount(most: 2)
+        let count = ConnectionCount(limit: 2)
         let token = AccessToken.random()
         let known = try (0..<2).map { _ in try connection(count).channel }
-        for channel in known { count.settle(channel, token) }
+        for channel in known { count.keepPlace(channel, token) }
         let others = try (0..<500).map { _ in try connection(count) }
         #expect(others.filter { $0.channel.isActive }.count == count.leaving)
-        #expect(count.leaving <= ConnectionCount.mostLeaving && count.open == 2)
+        #expect(count.leaving <= ConnectionCount.maxLeaving && count.open == 2)
         // The newest are told, for the oldest make way.
         #expect(others.filter { $0.entry != .tooMany }.isEmpty && others.last?.channel.isActive == true)
         #expect(known.filter { !$0.isActive }.isEmpty)
         // Were they slow to go, no more would come in.
-        let stuck = ConnectionCount(most: 1)
+        let stuck = ConnectionCount(limit: 1)
         let channels = (0..<200).map { _ in EmbeddedChannel(handler: nil, loop: loop) }
         let entries = channels.map { stuck.enter($0) }
-        #expect(entries.filter { $0 == .taken }.count == 1 + ConnectionCount.mostLeaving)
-        #expect(entries.last == .dropped && stuck.leaving == ConnectionCount.mostLeaving)
+        #expect(entries.filter { $0 == .taken }.count == 1 + ConnectionCount.maxLeaving)
+        #expect(entries.last == .dropped && stuck.leaving == ConnectionCount.maxLeaving)
         let (dropped, entry) = try connection(stuck)
         #expect(entry == .dropped && !dropped.isActive)
     }
 
     @Test("a place is kept for as long as the token works") func revoked() async throws {
-        let count = ConnectionCount(most: 3)
+        let count = ConnectionCount(limit: 3)
         let (good, bad) = (AccessToken.random(), AccessToken.random())
         let channels = (0..<3).map { _ in NIOAsyncTestingChannel() }
         for (channel, token) in zip(channels, [good, bad, bad]) {
             #expect(count.enter(channel) == .taken)
-            count.settle(channel, token)
+            count.keepPlace(channel, token)
         }
         await count.review { _ in true }
         #expect(count.enter(NIOAsyncTestingChannel()) == .tooMany)
@@ -78,7 +78,7 @@ import Testing
         #expect(count.enter(NIOAsyncTestingChannel()) == .tooMany)
         await count.review { $0.id == good.id }
         // Whoever comes back with one that works keeps the place.
-        count.settle(channels[1], good)
+        count.keepPlace(channels[1], good)
         #expect(count.enter(NIOAsyncTestingChannel()) == .taken)
     }
 }

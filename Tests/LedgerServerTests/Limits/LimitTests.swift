@@ -106,7 +106,7 @@ import Testing
     }
 
     @Test("memory is shared: nobody takes what is left for others") func sharedBytes() {
-        let shared = SharedBytes(all: 100, least: 10)
+        let shared = SharedBytes(total: 100, minimum: 10)
         func fill(_ token: TokenID) -> Int {
             var own = 0
             while shared.take(1, for: token) { own += 1 }

@@ -52,7 +52,7 @@ import Testing
             out += conflation.take([event], at: start).map(\.position)
             most = max(most, conflation.heldBytes)
         }
-        #expect(most <= Conflation.most && most > Conflation.most / 2)
+        #expect(most <= Conflation.maxBytes && most > Conflation.maxBytes / 2)
         out += conflation.release().map(\.position)
         #expect(out == Array(1...1000) && conflation.heldBytes == 0 && conflation.deadline == nil)
         // The same job again and again costs as much as once.

@@ -183,7 +183,7 @@ import Testing
             // kind for the rest.
             let seconds = Int64(start.duration(to: .now) / .seconds(1)) + 2
             #expect(
-                rows <= seconds * Int64(RefusalRecorder.mostOfToken + RefusalRecorder.mostOfAddress + 2),
+                rows <= seconds * Int64(RefusalRecorder.maxRowsPerToken + RefusalRecorder.maxRowsPerAddress + 2),
                 "\(rows) rows in \(seconds) s")
             let rest = try await connection.query(
                 "SELECT FROM refusals WHERE detail LIKE 'more of this kind%' AND times > 1")
@@ -207,8 +207,8 @@ import Testing
             let connection = try await ledger.connect()
             try await connection.execute(script: "ALTER FUNCTION note_refusals RENAME TO elsewhere")
             let running = Task { await recorder.run() }
-            recorder.note(attempt("a"), isKnown: true)
-            recorder.note(attempt("a"), isKnown: true)
+            recorder.record(attempt("a"), isKnown: true)
+            recorder.record(attempt("a"), isKnown: true)
             // Until it has tried in vain: then the function is back.
             _ = try await eventually("it has tried") { recorder.failures > 0 ? true : nil }
             try await connection.execute(script: "ALTER FUNCTION elsewhere RENAME TO note_refusals")
@@ -218,7 +218,7 @@ import Testing
                 }
             }
             _ = try await eventually("it is written") { try await times("a") == 2 ? true : nil }
-            recorder.note(attempt("b"), isKnown: true)
+            recorder.record(attempt("b"), isKnown: true)
             running.cancel()
             await running.value
             #expect(try await times("b") == 1)
