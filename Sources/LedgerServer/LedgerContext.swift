@@ -2,10 +2,10 @@ import Hummingbird
 import Logging
 import NIOCore
 
-/// What belongs to one request.
+/// The context of one request.
 struct LedgerContext: RequestContext {
     var coreContext: CoreRequestContextStorage
-    /// The connection that the request came by.
+    /// The connection that the request arrived on.
     let channel: any Channel
 
     init(source: ApplicationRequestContextSource) {

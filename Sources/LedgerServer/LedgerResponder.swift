@@ -5,12 +5,12 @@ import Logging
 import NIOCore
 import Synchronization
 
-/// Answers every request: finds its route, checks its token, and makes a problem of every error.
+/// Answers every request: finds its route, checks its token, and turns every error into a problem.
 struct LedgerResponder: HTTPResponder {
     typealias Context = LedgerContext
 
     let routes: [Route]
-    /// `nil` where no token is asked for.
+    /// `nil` if the service requires no tokens.
     let tokens: TokenCheck?
     let cors: CrossOrigin
     let hosts: AllowedHosts
@@ -38,13 +38,13 @@ struct LedgerResponder: HTTPResponder {
             response = problem.response(request: id)
         }
         if response.status == .ok, RequestFields.isAlwaysNotModified(request) {
-            // The fields of the answer, without those of its body.
+            // A 304 has the header fields of the answer, without those that describe its body.
             var headers = response.headers
             headers[.contentType] = nil
             response = Response(status: .notModified, headers: headers)
         }
         if request.method == .head, response.body.contentLength != 0 {
-            // The length is that of the answer to GET.
+            // The length is that of the answer to the same GET.
             let length = response.headers[.contentLength]
             response = response.createHeadResponse()
             response.headers[.contentLength] = length
@@ -68,15 +68,16 @@ struct LedgerResponder: HTTPResponder {
         try RequestFields.check(request)
         let query = try Query(query.map(String.init))
         let token = try await authorize(request, route, query)
-        // What anybody may ask keeps no place for who asks.
+        // A request that needs no token does not secure the connection's place.
         if route.scope != nil { connections.keepPlace(context.channel, token) }
         guard let job = Query.decoded(parameter) else {
-            throw Problem.invalidRequest("the path is not percent-encoded UTF-8, or has U+0000")
+            throw Problem.invalidRequest("the path is not percent-encoded UTF-8, or contains U+0000")
         }
         let authorized = AuthorizedRequest(
             request: request, context: context, job: JobID(job), query: query, token: token)
         guard route.scope == .read else { return (route, try await route.answer(authorized)) }
-        // Whoever has just appended asks for what has come of it. To wait takes no reader.
+        // A client that has just appended may wait for the read model to catch up. Waiting does not
+        // occupy a reader.
         if let projection = route.projection, let position = try query.position("min_position") {
             try await watch.wait(for: position, of: projection)
         }
@@ -86,7 +87,7 @@ struct LedgerResponder: HTTPResponder {
         )
     }
 
-    /// HEAD is GET without the body.
+    /// The route of a request. HEAD has the routes of GET.
     private func route(_ method: HTTPRequest.Method, _ path: Substring) -> (route: Route, parameter: Substring)? {
         let segments = Route.segments(path)
         for route in routes where route.method == (method == .head ? .get : method) {
@@ -102,7 +103,8 @@ struct LedgerResponder: HTTPResponder {
         return Problem(.methodNotAllowed, "method_not_allowed", "this path takes \(allowed)").adding(.allow, allowed)
     }
 
-    /// What a path takes, or `*`: the service; `nil` where there is nothing.
+    /// The methods that a path takes, or the whole service for `*`; `nil` if there is nothing at
+    /// the path.
     private func methods(_ path: Substring) -> String? {
         let segments = Route.segments(path)
         let methods = routes.filter { path == "*" || $0.match(segments) != nil }.map(\.method)
@@ -118,48 +120,50 @@ struct LedgerResponder: HTTPResponder {
 
     // MARK: Tokens
 
+    private static let challenge = "Bearer realm=\"jobledger\""
+
     private func authorize(_ request: Request, _ route: Route, _ query: Query) async throws -> AccessToken? {
         guard let tokens, let scope = route.scope else { return nil }
-        let challenge = "Bearer realm=\"jobledger\""
+        func unauthorized(_ detail: String, _ error: String = "") -> Problem {
+            Problem(.unauthorized, "unauthorized", detail).adding(.wwwAuthenticate, Self.challenge + error)
+        }
         guard let sent = try sentToken(request, route, query) else {
-            throw Problem(
-                .unauthorized, "unauthorized",
-                "this needs a token, in the header Authorization: Bearer jl_…; jobledger token create makes one"
-            ).adding(.wwwAuthenticate, challenge)
+            throw unauthorized(
+                "this request needs a token, in the header Authorization: Bearer jl_…; "
+                    + "jobledger token create makes one")
         }
         guard !sent.isEmpty else {
-            throw Problem(
-                .unauthorized, "unauthorized",
+            throw unauthorized(
                 request.headers.first(.authorization) == nil
-                    ? "the query parameter access_token is empty: it is the whole token, access_token=jl_…"
-                    : "the header Authorization must begin with the word Bearer, a space behind it, and then the token: Authorization: Bearer jl_…"
-            ).adding(.wwwAuthenticate, challenge)
+                    ? "the query parameter access_token is empty: it must be the whole token, access_token=jl_…"
+                    : "the header Authorization must be the word Bearer, a space and the token: "
+                        + "Authorization: Bearer jl_…")
         }
         guard let token = AccessToken(sent), let scopes = try await tokens.scopes(of: token) else {
-            throw Problem(
-                .unauthorized, "unauthorized",
-                "the token is not known here, or was revoked: jobledger token list shows which there are, by the 12 digits behind jl_"
-            )
-            .adding(.wwwAuthenticate, challenge + ", error=\"invalid_token\"")
+            throw unauthorized(
+                "the token is unknown or was revoked: jobledger token list shows all tokens, "
+                    + "by the 12 digits after jl_",
+                ", error=\"invalid_token\"")
         }
         guard scopes.contains(scope) else {
             throw Problem(
                 .forbidden, "forbidden",
-                "the token lacks the scope \(scope.rawValue): jobledger token create --scope \(scope.rawValue) makes one that has it"
+                "the token lacks the scope \(scope.rawValue): "
+                    + "jobledger token create --scope \(scope.rawValue) makes one that has it"
             )
-            .adding(.wwwAuthenticate, challenge + ", error=\"insufficient_scope\", scope=\"\(scope.rawValue)\"")
+            .adding(.wwwAuthenticate, Self.challenge + ", error=\"insufficient_scope\", scope=\"\(scope.rawValue)\"")
         }
         return token
     }
 
-    /// A browser's `EventSource` cannot set headers: for a stream of events, and nothing else, the
-    /// token may stand in the query.
+    /// The token that the request sent; an empty text if it is malformed. A browser's `EventSource`
+    /// cannot set headers, so for an event stream, and nothing else, the query may have the token.
     private func sentToken(_ request: Request, _ route: Route, _ query: Query) throws -> String? {
         if let header = request.headers.first(.authorization) {
-            // RFC 6750, 2: one way and no other.
+            // RFC 6750, 2: a request uses one method to send its token.
             if !query.all("access_token").isEmpty {
                 throw Problem.invalidRequest(
-                    "the token may stand in \"Authorization\" or in \"access_token\", not in both")
+                    "send the token in \"Authorization\" or in \"access_token\", not in both")
             }
             let parts = header.split(separator: " ", maxSplits: 1)
             guard parts.count == 2, parts[0].lowercased() == "bearer" else { return "" }
@@ -171,8 +175,9 @@ struct LedgerResponder: HTTPResponder {
 
     // MARK: Refusals
 
-    /// Whoever was turned away, and every append that was not understood, is noted down for an
-    /// auditor. What the ledger itself refuses, ``AppendRoutes`` notes, which knows the event.
+    /// Records, for an auditor, each request whose token was refused and each append that was
+    /// malformed. ``AppendRoutes`` records what the ledger itself refuses, because it knows the
+    /// event.
     private func recordRefusal(
         _ problem: Problem, _ error: any Error, _ request: Request, _ context: LedgerContext,
         _ found: (route: Route, parameter: Substring), _ query: Substring?
@@ -193,7 +198,8 @@ struct LedgerResponder: HTTPResponder {
     // MARK: Errors and the log
 
     private func problem(_ error: any Error, _ context: LedgerContext) -> Problem {
-        // Whatever went wrong, there is nobody to tell, and no fault of ours.
+        // The client has gone, so nobody is there to tell, and the error is not the service's
+        // fault.
         guard context.channel.isActive else {
             context.logger.debug("the client has gone", metadata: ["error": "\(error)"])
             return .unavailable("the client has gone", code: "stopping")
@@ -202,7 +208,7 @@ struct LedgerResponder: HTTPResponder {
             context.logger.error("a request failed", metadata: ["error": "\(error)"])
             return Problem(
                 .internalServerError, "internal_error",
-                "something went wrong here; the service's log has the request's id")
+                "an internal error occurred; the service's log has details under the request's id")
         }
         if problem.status.code >= 500 {
             context.logger.warning(
@@ -211,7 +217,7 @@ struct LedgerResponder: HTTPResponder {
         return problem
     }
 
-    /// The path without its query, which may hold a token.
+    /// Logs the path without its query, which may contain a token.
     private func log(
         _ request: Request, _ path: Substring, _ status: HTTPResponse.Status, _ duration: Duration,
         _ context: LedgerContext
@@ -225,7 +231,7 @@ struct LedgerResponder: HTTPResponder {
             ])
     }
 
-    /// A browser must not take data for a page.
+    /// Keeps a browser from interpreting data as a page.
     private static let noSniffing = HTTPField(name: .contentTypeOptions, value: "nosniff")
 
     private static func split(_ target: String) -> (path: Substring, query: Substring?) {
@@ -235,8 +241,8 @@ struct LedgerResponder: HTTPResponder {
 }
 
 extension HTTPFields {
-    /// The first value of this name. The subscript would join all there are, which costs more than
-    /// the rest of a look-up.
+    /// The first value of this name. The subscript joins all values, which costs more than the rest
+    /// of the look-up.
     func first(_ name: HTTPField.Name) -> String? {
         for field in self where field.name == name { return field.value }
         return nil

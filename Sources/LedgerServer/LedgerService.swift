@@ -17,11 +17,12 @@ package struct LedgerService: Service, CustomStringConvertible {
     package struct Configuration: Sendable {
         package var url: SecretText
         package var ledger: LedgerName
-        /// Where events are published; `nil` to poll.
+        /// Where events are published; `nil` to poll Postgres.
         package var redis: RedisConfiguration?
         package var http: HTTPSettings
         package var port: Int
-        /// Whether a token is asked for. Without, only a loopback address is listened on.
+        /// Whether requests need a token. Without tokens the service listens on a loopback address
+        /// only.
         package var needsToken: Bool
 
         package init(
@@ -37,13 +38,13 @@ package struct LedgerService: Service, CustomStringConvertible {
         }
     }
 
-    /// What is wrong with a configuration.
+    /// A mistake in the configuration.
     package struct Mistake: Error, Sendable, CustomStringConvertible {
         package let description: String
     }
 
-    /// Without the database's address, which has a password: who runs services logs what they are
-    /// called.
+    /// Leaves out the database's address, which has a password: ServiceLifecycle logs the
+    /// description of every service.
     package var description: String { "LedgerService(\(configuration.ledger))" }
 
     private let configuration: Configuration
@@ -60,8 +61,8 @@ package struct LedgerService: Service, CustomStringConvertible {
         guard configuration.needsToken || AllowedHosts.isLoopback(configuration.http.host) else {
             throw Mistake(
                 description:
-                    "without authentication the service listens on a loopback address only, not on \(configuration.http.host): leave out --no-auth, and make tokens (jobledger token create)"
-            )
+                    "without authentication the service listens on a loopback address only, not on "
+                    + "\(configuration.http.host): leave out --no-auth, and make tokens (jobledger token create)")
         }
         self.configuration = configuration
         self.logger = logger
@@ -69,9 +70,9 @@ package struct LedgerService: Service, CustomStringConvertible {
         tls = try configuration.http.tls.map(Self.tls)
     }
 
-    /// Runs until it is told to stop gracefully: then it takes no more requests, finishes those
-    /// under way, and ends streams with a hint to come back. What takes longer than the grace is
-    /// cut off.
+    /// Runs until a graceful shutdown. Then it accepts no more requests, finishes those under way,
+    /// and ends streams with a hint to reconnect. What takes longer than the grace period is cut
+    /// off.
     package func run() async throws {
         let parts = try await ServiceParts(configuration, logger: logger)
         do {
@@ -85,8 +86,7 @@ package struct LedgerService: Service, CustomStringConvertible {
 
     private func run(_ parts: ServiceParts) async throws {
         let application = try buildApplication(parts)
-        // Not cancelled when the service is told to stop: commits go on until the last request is
-        // answered.
+        // Not cancelled at shutdown: commits continue until the last request is answered.
         async let commits: Void = parts.commits.run()
         let feed = Task { await parts.feed.run() }
         async let ticks: Void = parts.tick()
@@ -113,7 +113,7 @@ package struct LedgerService: Service, CustomStringConvertible {
         try result.get()
     }
 
-    /// Runs `body`; when it is still under way some time after the signal, it is cancelled.
+    /// Runs `body`, and cancels it if it still runs `grace` after the signal.
     private func cutOff(
         after grace: Duration, of signal: StopSignal, _ body: @escaping @Sendable () async throws -> Void
     )
@@ -126,22 +126,23 @@ package struct LedgerService: Service, CustomStringConvertible {
             }
             group.addTask {
                 await signal.wait()
-                // Cancelled when the body has ended.
+                // The body has ended if this sleep is cancelled.
                 try? await Task.sleep(for: grace)
                 return false
             }
             let hasEnded = try await group.next() ?? true
-            if !hasEnded { logger.warning("requests were still under way after the grace, and are cut off") }
+            if !hasEnded {
+                logger.warning("requests were still under way at the end of the grace period, and are cut off")
+            }
             group.cancelAll()
             do {
                 try await group.waitForAll()
             } catch is CancellationError {
-                // It was cut off: that is no failure of the service.
+                // The body was cut off, which is not a failure of the service.
             }
         }
     }
 
-    /// The application: for the service, and for who tests it.
     private func buildApplication(_ parts: ServiceParts) throws -> some ApplicationProtocol {
         let http = configuration.http
         let limits = ConnectionLimits(http)
@@ -162,7 +163,7 @@ package struct LedgerService: Service, CustomStringConvertible {
                     }.get()
                     try await started("\(scheme)://\(host):\(channel.localAddress?.port ?? 0)")
                 } catch {
-                    logger.error("the service's address could not be told", metadata: ["error": "\(error)"])
+                    logger.error("the start of the service could not be reported", metadata: ["error": "\(error)"])
                 }
             }, logger: parts.logger)
     }

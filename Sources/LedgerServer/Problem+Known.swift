@@ -25,12 +25,12 @@ extension Problem {
         self.init(status, refusal.code.rawValue, refusal.message)
     }
 
-    /// Of an error that is nobody's mistake outside; the log has what it was.
+    /// The answer for a known error; `nil` for one that only a defect in the program can cause.
     init?(_ error: any Error) {
         switch error {
         case let problem as Problem: self = problem
         case let refusal as Refusal: self.init(refusal)
-        case is RequestCutOff: self = .invalidRequest("the request ended before its end")
+        case is RequestCutOff: self = .invalidRequest("the request ended before it was complete")
         case let error as SealProofs.NotSealed: self = Problem(.notFound, "not_sealed", error.description)
         case let error as SealProofs.TooMuch: self = Problem(.contentTooLarge, "too_large", error.description)
         case let error as SealDamaged: self = Problem(.internalServerError, "seal_damaged", error.description)
@@ -42,7 +42,7 @@ extension Problem {
             self = .unavailable("nothing was written: the service is stopping; try again", code: "stopping")
         case is CancellationError:
             self = .unavailable(
-                "the request was cut off before it was answered: the service is stopping; try again", code: "stopping")
+                "the service is stopping and ended the request before it was answered; try again", code: "stopping")
         case let error as PostgresError:
             guard let problem = Problem(error) else { return nil }
             self = problem
@@ -50,30 +50,31 @@ extension Problem {
         }
     }
 
-    /// An outage is an answer; only what is a mistake in a program is none. Without what the server
-    /// says, which may name addresses and users: that is in the log. (An append that may have been
-    /// written has an answer of its own, ``OutcomeUnknown``.)
+    /// An outage has an answer; a defect in a program has none. The answer leaves out the server's
+    /// message, which may name addresses and users; the log has it. An append that may have been
+    /// written has an answer of its own, ``OutcomeUnknown``.
     private init?(_ error: PostgresError) {
         switch (error.disposition, error.sqlState) {
         case (.defect, _), (.refusal, _): return nil
         case (_, SQLState.undefinedTable), (_, SQLState.undefinedFunction), (_, SQLState.undefinedSchema),
             (_, SQLState.undefinedColumn):
-            self = .unavailable("the ledger is not there, or is an older one: jobledger migrate", code: "not_migrated")
+            self = .unavailable(
+                "the ledger does not exist or is of an older version: run jobledger migrate", code: "not_migrated")
         case (_, SQLState.insufficientPrivilege):
             self = .unavailable(
-                "nothing was written: the service's database user lacks a right that it needs (docs/security.md has them)"
-            )
+                "nothing was written: the service's database user lacks a right that it needs "
+                    + "(docs/security.md lists them)")
         case (_, SQLState.readOnly):
-            self = .unavailable("nothing was written: the ledger's database takes no writes right now; try again")
+            self = .unavailable("nothing was written: the ledger's database takes no writes at the moment; try again")
         case (_, SQLState.diskFull):
             self = .unavailable(
-                "nothing was written: the disk of the ledger's database is full; try again when it has room")
+                "nothing was written: the disk of the ledger's database is full; try again when it has space")
         case (_, SQLState.queryCancelled):
             self = .unavailable(
-                "nothing was written: the database ended the statement, by a time limit or an operator; try again")
+                "nothing was written: a time limit or an operator ended the statement in the database; try again")
         case _ where error.kind == .busy:
-            self = .unavailable("nothing was written: too many requests wait for the database; try again")
-        default: self = .unavailable("the ledger cannot be reached right now, and nothing was written; try again")
+            self = .unavailable("nothing was written: too many requests are waiting for the database; try again")
+        default: self = .unavailable("nothing was written: the ledger's database cannot be reached; try again")
         }
     }
 }

@@ -4,14 +4,14 @@ import Hummingbird
 import LedgerCore
 import Postgres
 
-/// An answer that is an error: `application/problem+json`, RFC 9457.
+/// An error as an answer: `application/problem+json`, RFC 9457.
 struct Problem: Error, Sendable {
     let status: HTTPResponse.Status
-    /// What programs tell problems apart by; part of the contract.
+    /// Identifies the kind of problem for programs; part of the public contract.
     let code: String
-    /// What went wrong this time, and what to do about it.
+    /// What went wrong this time, and what the client can do about it.
     let detail: String
-    /// More members, as JSON text.
+    /// Further members, as JSON text.
     var members: [(name: String, json: String)] = []
     var headers: HTTPFields = [:]
 
@@ -33,7 +33,7 @@ struct Problem: Error, Sendable {
         return problem
     }
 
-    /// - Parameter request: the request's id, for who looks into the logs.
+    /// - Parameter request: the request's id, by which the service's log can be searched.
     func json(request: String?) -> [UInt8] {
         var json = Array(#"{"type":"urn:jobledger:problem:\#(code)","title":"#.utf8)
         json.appendJSON(string: code.replacing("_", with: " "))

@@ -5,7 +5,7 @@ import LedgerSettings
 import Logging
 import Projections
 
-/// What a service is made of.
+/// The parts of a service, connected with each other.
 struct ServiceParts: Sendable {
     let commits: GroupCommit
     let responder: LedgerResponder
@@ -19,8 +19,8 @@ struct ServiceParts: Sendable {
     private let stores: [EventStore]
     private let heartbeat: Duration
 
-    /// How often streams are asked whether their token still holds; it holds for that long at most,
-    /// and ``TokenCheck/validity``.
+    /// How often streams and connections check that their token is still valid. A revoked token
+    /// works for at most this long plus ``TokenCheck/validity``.
     static let streamCheck = Duration.seconds(5)
 
     init(_ configuration: LedgerService.Configuration, logger: Logger) async throws {
@@ -31,14 +31,15 @@ struct ServiceParts: Sendable {
                 timeout: .seconds(5),
                 applicationName: "jobledger serve \(purpose) \(configuration.ledger)")
         }
-        // Each for itself: a flood of one kind must not keep the others from Postgres.
+        // Each purpose has connections of its own: a flood of one kind of request must not keep the
+        // others from Postgres.
         let (reading, writing, following, asking, watching) = (
             store("reads", http.readers), store("appends", 4), store("streams", 4), store("tokens", 2),
             store("watches", 2)
         )
         stores = [reading, writing, following, asking, watching]
         var quiet = logger
-        // Of each request the framework would tell.
+        // At the debug level the framework would log every request.
         quiet.logLevel = max(logger.logLevel, .info)
         self.logger = logger
         heartbeat = http.heartbeat
@@ -46,14 +47,14 @@ struct ServiceParts: Sendable {
         let metrics = Metrics()
         refusals = RefusalRecorder(store: writing, logger: logger)
         commits = GroupCommit(writing)
-        // Whether there is a ledger is found out before the first request.
+        // Fails now if there is no ledger, not at the first request.
         _ = try await watching.head()
         let feed = Feed(store: following, redis: configuration.redis, logger: logger)
         self.feed = feed
         connections = ConnectionCount(limit: min(http.connections, max(16, OpenFiles.raise())))
         if connections.limit < http.connections {
             logger.notice(
-                "fewer connections than JOBLEDGER_HTTP_CONNECTIONS, for want of open files (ulimit -n)",
+                "the limit of open files (ulimit -n) allows fewer connections than JOBLEDGER_HTTP_CONNECTIONS",
                 metadata: ["connections": "\(connections.limit)"])
         }
 
@@ -88,20 +89,20 @@ struct ServiceParts: Sendable {
             bodies: bodies)
     }
 
-    /// Ends all streams, and has the health checks say that it is over.
+    /// Ends all streams, and makes the health checks report that the service is stopping.
     func stop() {
         stopping.set()
         streams.end()
     }
 
-    /// Wakes the streams now and then, and sees to whose tokens still work, until the service
+    /// Wakes the streams regularly, and checks the tokens of open connections, until the service
     /// stops.
     func tick() async {
         let interval = min(heartbeat, Self.streamCheck)
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await stopping.wait() }
             group.addTask { [streams] in
-                // Cancelled while it sleeps: the end of this task.
+                // Cancellation ends the sleep, and with it this task.
                 while (try? await Task.sleep(for: interval)) != nil { streams.tick() }
             }
             group.addTask { [connections, tokens] in

@@ -1,9 +1,9 @@
 import HTTPTypes
 import Hummingbird
 
-/// Without tokens the service is for programs of this machine. A page in its browser could still
-/// reach it under a name of its own that leads here; so only requests to the machine's own names
-/// are answered then.
+/// Without tokens the service is for programs on this machine. A web page in its browser could
+/// reach it under a host name of its own that resolves to this machine, so then only requests to
+/// the machine's own names are answered.
 struct AllowedHosts: Sendable {
     let onlyLoopback: Bool
 
@@ -19,7 +19,7 @@ struct AllowedHosts: Sendable {
         }
     }
 
-    /// Whether a host is this machine and no other.
+    /// Whether a host name can only be this machine.
     static func isLoopback(_ host: String) -> Bool {
         if ["localhost", "::1", "[::1]"].contains(host.lowercased()) { return true }
         let parts = host.split(separator: ".", omittingEmptySubsequences: false)

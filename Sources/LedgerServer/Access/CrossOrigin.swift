@@ -2,7 +2,7 @@ import HTTPTypes
 import Hummingbird
 import LedgerCore
 
-/// Which pages of other origins may use the service from a browser (CORS).
+/// The pages of other origins that may use the service from a browser (CORS).
 struct CrossOrigin: Sendable {
     /// `*` for all.
     let origins: [ExactText]
@@ -18,7 +18,7 @@ struct CrossOrigin: Sendable {
         return origins.contains(ExactText(origin)) ? origin : nil
     }
 
-    /// The answer to a browser's question whether it may ask; `nil` for any other request.
+    /// The answer to a browser's preflight request; `nil` for any other request.
     func preflight(_ request: Request) -> Response? {
         guard request.method == .options, request.headers[.accessControlRequestMethod] != nil, allowed(request) != nil
         else {
@@ -32,7 +32,7 @@ struct CrossOrigin: Sendable {
             ])
     }
 
-    /// Tells the browser that the page may see the answer.
+    /// Allows the page to read the answer.
     func allow(_ request: Request, _ response: inout Response) {
         guard !origins.isEmpty else { return }
         if !origins.contains("*") { response.headers.append(HTTPField(name: .vary, value: "Origin")) }

@@ -1,11 +1,10 @@
 import Dispatch
 
-/// Work that computes for long, such as taking a large body apart. It has a thread of its own, one
-/// at a time: connections, which have the threads of their event loops, and commits are not held up
-/// by it.
+/// Runs work that computes for long, such as parsing a large body. It has one thread of its own, so
+/// that it delays neither the event loops of connections nor commits.
 enum BackgroundWork {
     private static let queue = DispatchQueue(label: "large-bodies")
-    /// What is less is done faster than it is handed over.
+    /// Smaller work, in bytes, takes less time than handing it to the other thread.
     static let small = 64 << 10
 
     static func run<Value: Sendable, Failure>(

@@ -4,8 +4,8 @@ import LedgerCore
 import NIOCore
 import NIOHTTPTypes
 
-/// Reads bodies within two bounds: that of one request, and that of all requests under way
-/// together. Answers count as bodies do.
+/// Reads bodies within two limits: one for each request, and one for all requests under way
+/// together. Large answers count as bodies do.
 final class BodyBudget: Sendable {
     private let perRequest: Int
     private let shared: SharedBytes
@@ -15,16 +15,16 @@ final class BodyBudget: Sendable {
         shared = SharedBytes(total: total, minimum: perRequest)
     }
 
-    /// Bytes that are held now.
+    /// The bytes that are held now.
     var heldBytes: Int { shared.held }
 
-    /// Gives `body` the whole body of a request, whose bytes count until it returns.
+    /// Calls `body` with the whole body of a request. The bytes count until it returns.
     func withBody<T>(of authorized: AuthorizedRequest, _ body: ([UInt8]) async throws -> T) async throws -> T {
         let request = authorized.request
         let length = request.headers.first(.contentLength).flatMap { Int($0) }
         if let length, length > perRequest { throw tooLarge }
-        // Who asks first whether it may send its body is told so only now, that nothing speaks
-        // against it.
+        // A client that waits for permission to send its body gets it only here, after all other
+        // checks.
         if request.headers.first(.expect)?.lowercased() == "100-continue" {
             try await authorized.context.channel.writeAndFlush(HTTPResponsePart.head(HTTPResponse(status: .continue)))
                 .get()
@@ -47,8 +47,8 @@ final class BodyBudget: Sendable {
         return try await body(bytes)
     }
 
-    /// The answer, whose bytes count until they are on their way: of many large ones, read slowly,
-    /// the memory has a bound too.
+    /// The same answer, whose bytes count until they are sent. That limits the memory for large
+    /// answers to clients that read slowly.
     func counting(_ response: Response, for token: AccessToken?) throws(Problem) -> Response {
         guard let count = response.body.contentLength, count > BackgroundWork.small else { return response }
         let token = Self.holder(token)
@@ -64,19 +64,19 @@ final class BodyBudget: Sendable {
         return response
     }
 
-    /// Where no tokens are asked for, all have the share of one.
+    /// Without tokens, all requests share what one token may have.
     private static func holder(_ token: AccessToken?) -> TokenID { token?.id ?? "" }
 
     private static let full = Problem.unavailable(
-        "the bodies of this token's requests under way, and the answers that it has not read, fill the memory that they may have: read the answers, send less at once, and try again"
-    )
+        "this token's requests under way and the answers that it has not read fill the memory that they may use: "
+            + "read the answers, send less at once, and try again")
 
-    /// What is still to come of the body is not waited for.
+    /// The connection closes, because the rest of the body is not read.
     private var tooLarge: Problem {
         Problem(
             .contentTooLarge, "too_large",
-            "a body may have \(perRequest) bytes: send fewer events at a time; the data of one may have 8 MiB"
-        ).adding(
-            .connection, "close")
+            "a body may have at most \(perRequest) bytes: send fewer events at a time; "
+                + "the data of one event may have 8 MiB"
+        ).adding(.connection, "close")
     }
 }

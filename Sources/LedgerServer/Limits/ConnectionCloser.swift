@@ -1,14 +1,14 @@
 import NIOCore
 
-/// Stands next to the socket, before TLS and everything else that would like to say something
-/// first: whoever has to go is gone at once.
+/// Closes a connection at once. It is the handler next to the socket, before TLS and all others, so
+/// that none of them can delay the close by sending something first.
 final class ConnectionCloser: ChannelDuplexHandler {
     typealias InboundIn = NIOAny
     typealias OutboundIn = NIOAny
 
     private let isDropped: Bool
 
-    /// - Parameter isDropped: whether the connection is to be closed as soon as it is there.
+    /// - Parameter isDropped: whether to close the connection as soon as it is active.
     init(isDropped: Bool) { self.isDropped = isDropped }
 
     func channelActive(context: ChannelHandlerContext) {

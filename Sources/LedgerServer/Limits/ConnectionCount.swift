@@ -2,22 +2,22 @@ import BlockingIO
 import LedgerCore
 import NIOCore
 
-/// How many connections there are, at most so many.
+/// Counts and limits the connections.
 ///
-/// When all places are taken, a new connection gets that of one that has not shown a token that
-/// works, of the one which has been there for longest. So whoever opens connections and is silent,
-/// spells out a request byte by byte, or asks what anybody may ask, takes them from their own kind.
-/// A place is kept for as long as the token works that was shown on it.
+/// If all places are taken, a new connection gets the place of the oldest one that has not sent a
+/// valid token. So a client that opens connections and is silent, sends requests byte by byte, or
+/// asks only what needs no token, takes places from its own kind. A connection that has sent a
+/// valid token keeps its place while the token is valid.
 ///
-/// Whoever is displaced, or comes when there is no place, has one of ``maxLeaving`` more until its
-/// channel is closed, and they are closed the oldest first. Beyond that a connection is closed as
-/// soon as it is there: there are never more than all of these.
+/// A connection that lost its place or found none becomes one of at most ``maxLeaving`` more until
+/// its channel is closed; the oldest of these is closed first. Beyond that a new connection is
+/// closed at once. So there are never more connections than the two limits together.
 final class ConnectionCount: Sendable {
     enum Entry: Sendable, Hashable {
         case taken
-        /// It has no place, and may be told so.
+        /// There is no place; the client gets an answer that says so.
         case tooMany
-        /// It is to be closed at once.
+        /// The connection must be closed at once.
         case dropped
     }
 
@@ -29,14 +29,14 @@ final class ConnectionCount: Sendable {
 
     private struct State: Sendable {
         var open: [ObjectIdentifier: Connection] = [:]
-        /// Those that have shown no token that works, by when they came.
+        /// Connections that have sent no valid token, by number.
         var unauthenticated: [UInt64: any Channel] = [:]
-        /// None before this one is a stranger.
+        /// No connection with a lower number is unauthenticated.
         var firstUnauthenticated: UInt64 = 1
-        /// Those whose token has been revoked. They go first.
+        /// Connections whose token was revoked. They lose their places first.
         var revoked: [UInt64: any Channel] = [:]
         var last: UInt64 = 0
-        /// Those without a place, whose channels are not closed yet.
+        /// Connections without a place whose channels are not closed yet.
         var leaving: [ObjectIdentifier: Connection] = [:]
 
         mutating func add(_ channel: any Channel) -> Entry {
@@ -45,7 +45,7 @@ final class ConnectionCount: Sendable {
             return .taken
         }
 
-        /// Takes the place from somebody, if there is somebody who may be displaced.
+        /// Takes a place from a connection that may lose it, if there is one.
         mutating func displace() -> (any Channel)? {
             let channel = revoked.popFirst()?.value ?? takeUnauthenticated()
             guard let channel, let known = open.removeValue(forKey: ObjectIdentifier(channel)) else { return nil }
@@ -60,7 +60,7 @@ final class ConnectionCount: Sendable {
             return unauthenticated.removeValue(forKey: firstUnauthenticated)
         }
 
-        /// How a connection without a place goes on, and which one has to go for it.
+        /// What becomes of a connection without a place, and which one must be closed for it.
         mutating func turnAway(_ channel: any Channel) -> (Entry, displaced: (any Channel)?) {
             let oldest =
                 leaving.count >= ConnectionCount.maxLeaving - 1 ? leaving.values.min { $0.number < $1.number } : nil
@@ -70,7 +70,7 @@ final class ConnectionCount: Sendable {
         }
     }
 
-    /// Connections without a place that are not closed yet.
+    /// The maximum number of connections without a place that are not closed yet.
     static let maxLeaving = 64
 
     let limit: Int
@@ -78,18 +78,18 @@ final class ConnectionCount: Sendable {
 
     init(limit: Int) { self.limit = limit }
 
-    /// Connections that have a place.
+    /// The number of connections that have a place.
     var open: Int { state.withLock { $0.open.count } }
-    /// Those that have none, and are not closed yet.
+    /// The number of those that have none and are not closed yet.
     var leaving: Int { state.withLock { $0.leaving.count } }
 
-    /// Takes a place until the channel is closed, however that happens.
+    /// Takes a place until the channel is closed, for whatever reason.
     func enter(_ channel: any Channel) -> Entry {
         let id = ObjectIdentifier(channel)
         let (entry, displaced) = state.withLock { state -> (Entry, (any Channel)?) in
             state.last += 1
             guard state.open.count >= limit else { return (state.add(channel), nil) }
-            // What displaced ones have not given back yet is not given away.
+            // A displaced connection counts until its channel is closed.
             guard state.leaving.count < Self.maxLeaving, let displaced = state.displace() else {
                 return state.turnAway(channel)
             }
@@ -97,12 +97,12 @@ final class ConnectionCount: Sendable {
         }
         displaced?.cutAtOnce()
         guard entry != .dropped else { return entry }
-        // The channel lives at least until then, so nobody else has its identifier.
+        // The channel lives at least until then, so its identifier stays unique.
         channel.closeFuture.whenComplete { [self] _ in leave(id) }
         return entry
     }
 
-    /// A request with a token that works has come: the place is kept.
+    /// A request with a valid token has arrived: the connection keeps its place.
     func keepPlace(_ channel: any Channel, _ token: AccessToken?) {
         let id = ObjectIdentifier(channel)
         state.withLock { state in
@@ -122,11 +122,11 @@ final class ConnectionCount: Sendable {
         }
     }
 
-    // MARK: Tokens that are revoked
+    // MARK: Revoked tokens
 
-    /// Gives up the places that were kept for a token which works no more. While there are places
-    /// enough for everybody, nobody asks.
-    /// - Parameter works: whether a token does; what cannot be found out changes nothing.
+    /// Releases the places that were kept for a token that is no longer valid. While at least half
+    /// of the places are free, no token is checked.
+    /// - Parameter works: whether a token is valid. If that cannot be determined, nothing changes.
     func review(_ works: (AccessToken) async throws -> Bool) async {
         let tokens = state.withLock { state -> [TokenID: AccessToken] in
             guard state.open.count > limit / 2 else { return [:] }
@@ -150,7 +150,7 @@ final class ConnectionCount: Sendable {
     }
 }
 
-/// Asks the ``ConnectionCloser`` of a connection to close it, whatever is still under way on it.
+/// Tells the ``ConnectionCloser`` of a connection to close it, whatever is still under way on it.
 struct CutAtOnce: Sendable {}
 
 extension Channel {

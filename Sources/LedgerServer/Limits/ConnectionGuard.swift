@@ -2,12 +2,12 @@ import HTTPTypes
 import NIOCore
 import NIOHTTP1
 
-/// Watches over one connection: tells its ``ConnectionState`` what comes and what goes, and does
-/// what that says.
+/// Guards one connection: tells its ``ConnectionState`` what arrives and what is sent, and performs
+/// the actions that the state returns.
 ///
-/// It sees requests before anybody else does, as they stand on the wire. One timer a connection
-/// looks at what has become of it and sets itself anew: nothing is scheduled or cancelled for a
-/// request. It belongs to the connection's event loop, as all channel handlers do.
+/// It sees requests before any other part does, as they were sent. Each connection has a single
+/// timer that checks its deadline and sets itself again, so a request schedules and cancels
+/// nothing. Like all channel handlers, it belongs to the connection's event loop.
 final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias InboundOut = HTTPServerRequestPart
@@ -15,20 +15,20 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     typealias OutboundOut = HTTPServerResponsePart
 
     private let limits: ConnectionLimits
-    /// Whether there is one connection too many, and this is it.
+    /// Whether there is no place for this connection.
     private let isTooMany: Bool
     private var state: ConnectionState
     private var timer: Scheduled<Void>?
-    /// Why nothing more is taken, for who is told so.
+    /// Why the connection takes no more requests, to be sent to the client.
     private var problem: Problem?
     private var hasReportedCutOff = false
-    /// Whether the head's first line has come, of a head that is not whole.
+    /// Whether the first line of an incomplete head has arrived.
     private var hasFirstLine = false
-    /// Whether the last request waits to be told to go on.
+    /// Whether the client waits for `100 Continue` before it sends the last request's body.
     private var waitsForContinue = false
-    /// Whether the last request is in HTTP/1.0, which knows no chunks.
+    /// Whether the last request is in HTTP/1.0, which has no chunked encoding.
     private var isHTTP10 = false
-    /// What had arrived at the client when it was last looked at.
+    /// How many bytes the client had acknowledged at the last check.
     private var acknowledged: UInt64 = 0
 
     init(_ limits: ConnectionLimits, isTooMany: Bool) {
@@ -45,7 +45,8 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         context.fireChannelActive()
         if isTooMany {
             refuse(
-                .unavailable("there are as many connections as there may be; try again", code: "too_many_connections"),
+                .unavailable(
+                    "the service has reached its limit of connections; try again", code: "too_many_connections"),
                 context)
         } else {
             checkDeadline(context)
@@ -66,7 +67,8 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         timer = nil
     }
 
-    /// Whoever reads the request would take the end of what comes for the end of the body.
+    /// Reports a request that was cut off. Otherwise its reader would take the end of the input for
+    /// the end of the body.
     private func reportCutOff(_ context: ChannelHandlerContext) {
         guard state.isCutOff, !hasReportedCutOff else { return }
         hasReportedCutOff = true
@@ -86,7 +88,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
 
     // MARK: Requests
 
-    /// Bytes have come, before any of them can be understood.
+    /// Called for bytes before they are parsed.
     func bytesArrived(_ bytes: ByteBuffer) {
         state.bytesArrived(at: Self.now)
         hasFirstLine = hasFirstLine || bytes.readableBytesView.contains(UInt8(ascii: "\n"))
@@ -108,7 +110,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
             if state.bodyArrived(bytes: bytes.readableBytes) { context.fireChannelRead(data) }
         case .end:
             hasFirstLine = false
-            // Fields behind the body are of no use here: nothing is looked for in them.
+            // Trailer fields are dropped: the service uses none.
             if state.endArrived(at: Self.now) { context.fireChannelRead(wrapInboundOut(.end(nil))) }
         }
     }
@@ -117,7 +119,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         switch error {
         case let error as HTTPParserError:
             refuse(.unparsable(error, isInFirstLine: !hasFirstLine, limits.headerBytes), context)
-        // What comes behind something that cannot be parsed.
+        // Bytes after something that could not be parsed.
         case is ByteToMessageDecoderError: break
         default: context.fireErrorCaught(error)
         }
@@ -140,8 +142,8 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
             guard
                 let closes = state.answerBegan(
                     isStream: head.headers.first(name: "content-type") == EventStream.mediaType,
-                    // Who waits to be told to go on may send its body now, or the next request:
-                    // nobody could tell.
+                    // A client that waits for `100 Continue` may now send its body or its next
+                    // request, and nothing would tell the two apart.
                     closes: waitsForContinue || head.headers.first(name: "connection") == "close")
             else {
                 promise?.fail(ChannelError.ioOnClosedChannel)
@@ -170,8 +172,8 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         }
     }
 
-    /// Whoever has nothing more to do closes the connection, or our side of it. Where an answer is
-    /// on its way out, that has time until the client had a chance to read it.
+    /// Other handlers close the connection, or its output, when they are done. An answer on its way
+    /// out keeps the time that the client has to read it.
     func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
         switch mode {
         case .output where state.isEnding: promise?.succeed()
@@ -186,14 +188,14 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         context.fireChannelWritabilityChanged()
     }
 
-    /// A client that reads slowly keeps what it reads from waiting for ever.
+    /// Reports to the state what the client has read, so that a slow reader is not cut off.
     private func seeProgress(_ context: ChannelHandlerContext, at now: Duration) {
         guard state.isUnread, let bytes = AcknowledgedBytes.of(context.channel), bytes > acknowledged else { return }
         state.arrived(bytes: Int(clamping: bytes - acknowledged), at: now)
         acknowledged = bytes
     }
 
-    // MARK: What is to be done
+    // MARK: Actions
 
     private func perform(_ action: ConnectionState.Action, _ context: ChannelHandlerContext) {
         switch action {
@@ -212,7 +214,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
             "the request did not arrive within \(limits.state.request.components.seconds) s; send it in one go")
     }
 
-    /// In the place of an answer.
+    /// Writes a problem in place of an answer.
     private func write(_ problem: Problem, _ context: ChannelHandlerContext) {
         let body = ByteBuffer(bytes: problem.json(request: nil))
         var headers = HTTPHeaders()
@@ -228,8 +230,8 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         finish(with: wrapOutboundOut(.end(nil)), nil, context)
     }
 
-    /// Writes the end of the last answer. Where the client has closed its side, closing ours would
-    /// drop what has not gone out.
+    /// Writes the end of the last answer and waits until it is sent. If the client has closed its
+    /// side, closing this side earlier would drop what is not sent yet.
     private func finish(with end: NIOAny, _ promise: EventLoopPromise<Void>?, _ context: ChannelHandlerContext) {
         let out = context.eventLoop.makePromise(of: Void.self)
         out.futureResult.cascade(to: promise)
@@ -238,8 +240,8 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         rescheduleCheck(context)
     }
 
-    /// The other side may still be sending: were the connection cut while bytes wait to be read, it
-    /// would lose our answer.
+    /// Closes the output only. The client may still be sending, and closing the connection with
+    /// unread bytes would discard the answer.
     private func drained(_ context: ChannelHandlerContext) {
         state.drained(at: Self.now)
         context.close(mode: .output, promise: nil)
@@ -258,13 +260,13 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         timer = context.eventLoop.assumeIsolated().scheduleTask(in: wait) { self.checkDeadline(context) }
     }
 
-    /// Something is due earlier than the timer knows.
+    /// Something may be due earlier than the timer fires.
     private func rescheduleCheck(_ context: ChannelHandlerContext) {
         timer?.cancel()
         checkDeadline(context)
     }
 }
 
-/// A request will not come to its end: the client has gone, has said something else, or took too
+/// A request that will never be complete: the client has gone, sent something invalid, or took too
 /// long.
 struct RequestCutOff: Error {}

@@ -1,6 +1,6 @@
 import LedgerSettings
 
-/// What a connection may do, for its guard.
+/// The limits of one connection, for its ``ConnectionGuard``.
 struct ConnectionLimits: Sendable {
     let headerBytes: Int
     let state: ConnectionState.Limits

@@ -1,35 +1,34 @@
-/// What one connection is at: which requests have come, which answers have gone out, and whose turn
-/// it is since when.
+/// The state machine of one connection: which requests have arrived, which answers were sent, and
+/// whose turn it is since when.
 ///
-/// A plain value, which knows no channel and no clock: it is told what happens and when, and says
-/// what is to be done about it. ``ConnectionGuard`` carries that out.
+/// A plain value without channel or clock: it is told what happens and when, and returns the action
+/// to take. ``ConnectionGuard`` performs the actions.
 ///
-/// Requests may be pipelined: several come before the first is answered, and answers go out in
-/// their order. So it is always one side's turn. While a whole request waits for its answer it is
-/// the service's, and the client must do no more than read. Otherwise it is the client's: to finish
-/// the request that it has begun, or to begin one, and its time is measured from where its turn
-/// began.
+/// Requests may be pipelined: several arrive before the first is answered, and answers go out in
+/// the same order. So it is always one side's turn. While a complete request waits for its answer,
+/// it is the service's turn, and the client need only read. Otherwise it is the client's turn, to
+/// finish a request or to begin one, and its time counts from the start of its turn.
 struct ConnectionState: Sendable, Hashable {
     struct Limits: Sendable, Hashable {
-        /// From the first byte of a request to its last.
+        /// The time from the first byte of a request to its last.
         var request: Duration
-        /// Without a request, or without reading ``progress`` bytes of what waits to be read.
+        /// The time without a request, or without reading ``progress`` bytes of what waits to be
+        /// read.
         var idle: Duration
-        /// Whoever reads less in that time, reads nothing. It bounds how long an answer may be on
-        /// its way.
+        /// A client that reads fewer bytes in that time counts as not reading. This bounds how long
+        /// an answer may take to send.
         var progress = 16 << 10
-        /// From our last byte, or from the client's, to the end.
+        /// The time from the service's last byte, or the client's, to the close.
         var linger = Duration.seconds(2)
-        /// What may still come of a body whose request was answered already.
+        /// How many bytes may still arrive of a body whose request was already answered.
         var rest = 64 << 10
     }
 
     enum Action: Sendable, Hashable {
         case none
-        /// Tell the client that its request cannot be taken, in the place of an answer; then as
-        /// `finish`.
+        /// Send a problem in place of an answer; then as `finish`.
         case refuse(Reason)
-        /// Send what was written, and no more; the client may take a moment to read it.
+        /// Send what was written, and nothing more; the client gets a moment to read it.
         case finish
         /// Close at once.
         case cut
@@ -37,19 +36,19 @@ struct ConnectionState: Sendable, Hashable {
 
     enum Reason: Sendable, Hashable {
         case tooSlow
-        /// What was given to ``refused(at:)``.
+        /// The reason that was given to ``refused(at:)``.
         case refused
     }
 
     private enum Phase: Sendable, Hashable {
         case open
-        /// Everything has been said, and goes out until it is drained.
+        /// Everything was written; it is being sent until it is drained.
         case finishing(since: Duration, isDrained: Bool)
         case closed
     }
 
-    /// Since when something waits to be read, or since when the client was last seen to read, and
-    /// how much of it has arrived there since.
+    /// Since when bytes wait to be read, or since when the client was last seen to read, and how
+    /// many bytes it has read since.
     private struct Unread: Sendable, Hashable {
         var since: Duration
         var arrived = 0
@@ -57,24 +56,24 @@ struct ConnectionState: Sendable, Hashable {
 
     private let limits: Limits
     private var phase = Phase.open
-    /// Requests whose heads have come, those that were answered whole, and the last of them that
-    /// may change something.
+    /// The number of requests whose heads have arrived, the number that were answered completely,
+    /// and the number of the last one that may change something.
     private var (came, answered, lastWrite) = (0, 0, 0)
-    /// Whether the last request has come to its end, and how much of its body is still to come.
+    /// Whether the last request is complete, and how many bytes of its body are still to come.
     private var isWhole = true
     private var rest = 0
-    /// Whether bytes have come of a request whose head is not whole.
+    /// Whether bytes of an incomplete head have arrived.
     private var isArriving = false
-    /// Of the answer that is due.
+    /// The state of the answer that is due.
     private var (hasBegunAnswer, isStreaming, closesAfterAnswer) = (false, false, false)
-    /// Since when the client's turn lasts, and what it was last seen to do.
+    /// Since when it is the client's turn, and what it has not read.
     private var since: Duration
     private var unread: Unread?
-    /// Since when the client sends no more.
+    /// Since when the client has closed its output.
     private var silentSince: Duration?
-    /// No request is taken behind those that have come.
+    /// Whether later requests are ignored.
     private var takesNoMore = false
-    /// Something that cannot be taken has come, behind what can.
+    /// Whether invalid input has followed the valid requests.
     private var isRefused = false
 
     init(_ limits: Limits, at now: Duration) {
@@ -82,37 +81,37 @@ struct ConnectionState: Sendable, Hashable {
         since = now
     }
 
-    /// Requests that are not answered whole.
+    /// The number of requests that are not answered completely.
     private var open: Int { came - answered }
-    /// Those of them that have come to their end.
+    /// The number of those that are complete.
     private var due: Int { isWhole ? open : max(0, open - 1) }
-    /// Whether something has begun to come that is not whole.
+    /// Whether an incomplete request is arriving.
     private var isReceiving: Bool { !isWhole || isArriving }
     var isEnding: Bool { phase != .open }
-    /// Whether a request that was taken, and has no answer, will never come to its end.
+    /// Whether an accepted request without an answer will never be complete.
     var isCutOff: Bool { isEnding && !isWhole && open > 0 }
-    /// Whether the answer under way, or the next one, is the last.
+    /// Whether the current or next answer is the last.
     var isAnsweringLast: Bool { takesNoMore && open <= 1 && !isRefused }
-    /// Whether the request whose answer begins may still be sending, more than is worth waiting
-    /// for.
+    /// Whether the request that is being answered may still send more than is worth reading.
     private var hasMuchToCome: Bool { !isWhole && open == 1 && rest > limits.rest }
 
-    // MARK: What comes
+    // MARK: Input
 
-    /// Bytes, before anybody knows what they mean.
+    /// Bytes have arrived, which are not parsed yet.
     mutating func bytesArrived(at now: Duration) {
         guard !isEnding, !isReceiving else { return }
         isArriving = true
         if due == 0 { since = now }
     }
 
+    /// The head of a request has arrived.
     /// - Parameters:
-    ///   - isLast: whether the client wants the connection closed behind the answer, or understands
-    ///     nothing else.
-    ///   - isRead: whether it makes no difference if the request is dropped when the client has
+    ///   - isLast: whether the connection closes after the answer, because the client wants that or
+    ///     its HTTP version requires it.
+    ///   - isRead: whether the request changes nothing, so that it may be dropped if the client has
     ///     gone.
-    ///   - body: how many bytes it has, as far as it says.
-    /// - Returns: whether the request is taken.
+    ///   - body: the length of its body in bytes, as far as it is known.
+    /// - Returns: whether the request is accepted.
     mutating func headArrived(isLast: Bool, isRead: Bool, body: Int, at now: Duration) -> Bool {
         guard !isEnding, !isRefused, !takesNoMore else { return false }
         if due == 0, !isArriving { since = now }
@@ -123,34 +122,36 @@ struct ConnectionState: Sendable, Hashable {
         return true
     }
 
-    /// - Returns: whether the bytes are of any use.
+    /// Part of a body has arrived.
+    /// - Returns: whether the bytes belong to a request that was accepted.
     mutating func bodyArrived(bytes: Int) -> Bool {
         guard !isEnding, !isRefused, !isWhole else { return false }
         rest -= min(rest, bytes)
         return true
     }
 
-    /// - Returns: whether it is the end of a request that was taken.
+    /// The end of a request has arrived.
+    /// - Returns: whether the request was accepted.
     mutating func endArrived(at now: Duration) -> Bool {
         guard !isEnding, !isRefused, !isWhole else { return false }
         isWhole = true
-        // Its answer was faster.
+        // The request was answered before its end.
         if open == 0 { since = now }
         return true
     }
 
-    /// What came cannot be understood, or must not be: the connection is of no use behind it. Those
-    /// before it still get their answers.
+    /// Invalid or forbidden input has arrived, so the connection cannot be used after it. Earlier
+    /// requests still get their answers.
     mutating func refused(at now: Duration) -> Action {
         guard !isEnding, !isRefused else { return .none }
-        // What stands behind the last request is nobody's.
+        // Input after the last request is ignored.
         if takesNoMore, isWhole { return .none }
         (isRefused, takesNoMore) = (true, true)
         return due > 0 ? .none : refuse(.refused, at: now)
     }
 
-    /// The client sends no more. It may be gone, or wait for its answers: while nothing depends on
-    /// it, it gets a moment for those.
+    /// The client has closed its output. It may be gone, or may wait for its answers. While no open
+    /// request can change anything, it gets a moment to read them.
     mutating func inputClosed(at now: Duration) -> Action {
         guard phase != .closed else { return .none }
         if isEnding || open == 0 || isStreaming { return cut() }
@@ -159,28 +160,29 @@ struct ConnectionState: Sendable, Hashable {
     }
 
     mutating func becameWritable(_ isWritable: Bool, at now: Duration) {
-        // What is left at the end is little, and may wait behind much.
+        // The little that is left at the end may wait behind much unread output.
         if isWritable, isEnding { return }
         unread = isWritable ? nil : unread ?? Unread(since: now)
     }
 
-    /// So many bytes more of what was sent have arrived.
+    /// The client has read further bytes.
     mutating func arrived(bytes: Int, at now: Duration) {
         guard var unread else { return }
         unread.arrived += min(bytes, limits.progress)
         self.unread = unread.arrived < limits.progress ? unread : Unread(since: now)
     }
 
-    /// Whether it matters what has arrived.
+    /// Whether the number of read bytes matters.
     var isUnread: Bool { unread != nil && phase != .closed }
 
-    // MARK: What goes
+    // MARK: Output
 
+    /// An answer begins.
     /// - Parameters:
-    ///   - isStream: whether the answer goes on until somebody ends it.
+    ///   - isStream: whether the answer continues until one side ends it.
     ///   - closes: whether the connection ends with it.
-    /// - Returns: whether the client is to be told that the connection ends with this answer; `nil`
-    ///   where nothing may be said any more.
+    /// - Returns: whether the client must be told that the connection ends with this answer; `nil`
+    ///   if nothing may be sent any more.
     mutating func answerBegan(isStream: Bool, closes: Bool) -> Bool? {
         guard !isEnding, open > 0 else { return nil }
         (hasBegunAnswer, isStreaming) = (true, isStream)
@@ -188,7 +190,7 @@ struct ConnectionState: Sendable, Hashable {
         return closesAfterAnswer
     }
 
-    /// Whether what belongs to the answer may go out.
+    /// Whether parts of the answer may be sent.
     var takesAnswer: Bool { !isEnding && hasBegunAnswer }
 
     mutating func answerEnded(at now: Duration) -> Action {
@@ -201,14 +203,14 @@ struct ConnectionState: Sendable, Hashable {
         return isRefused ? refuse(.refused, at: now) : .none
     }
 
-    /// The service is to stop: what has come is still answered.
+    /// The service is stopping: requests that have arrived are still answered.
     mutating func quiesce(at now: Duration) -> Action {
         guard !isEnding else { return .none }
         takesNoMore = true
         return open == 0 ? cut() : .none
     }
 
-    /// What was written has gone out.
+    /// Everything that was written has been sent.
     mutating func drained(at now: Duration) {
         guard case .finishing = phase else { return }
         phase = .finishing(since: now, isDrained: true)
@@ -219,19 +221,19 @@ struct ConnectionState: Sendable, Hashable {
 
     // MARK: Time
 
-    /// What has to be done by now, and if nothing, when to look again; `nil` where nothing will
-    /// have to be.
+    /// The action that is due now, and if there is none, when to check again; `nil` if nothing will
+    /// be due.
     mutating func check(at now: Duration) -> (action: Action, next: Duration?) {
         let deadline = deadline
         guard let deadline, deadline <= now else {
-            // What begins meanwhile has a limit of its own.
+            // A request that begins before then has a limit of its own.
             let next = phase == .open ? now + min(limits.request, limits.idle) : deadline
             return (.none, deadline.map { min($0, next ?? $0) } ?? next)
         }
         return (due == 0 && isReceiving && !isEnding ? refuse(.tooSlow, at: now) : cut(), nil)
     }
 
-    /// When something has to be done, if nothing happens before.
+    /// When an action is due, if nothing else happens before.
     private var deadline: Duration? {
         let unread = unread.map { $0.since + limits.idle }
         switch phase {
@@ -239,7 +241,7 @@ struct ConnectionState: Sendable, Hashable {
         case .finishing(let since, isDrained: true): return since + limits.linger
         case .finishing(let since, isDrained: false): return unread ?? since + limits.idle
         case .open where due > 0:
-            // A read that nobody may wait for any more holds something that others could use.
+            // A read whose client may be gone occupies a reader that others could use.
             let silent = lastWrite <= answered ? silentSince.map { $0 + limits.linger } : nil
             return [unread, silent].compactMap(\.self).min()
         case .open: return since + (isReceiving || came == 0 ? limits.request : limits.idle)
@@ -248,7 +250,7 @@ struct ConnectionState: Sendable, Hashable {
 
     // MARK: The end
 
-    /// Nothing can be said in the middle of an answer, or behind that to this very request.
+    /// No problem can be sent in the middle of an answer, or after the answer to this same request.
     private mutating func refuse(_ reason: Reason, at now: Duration) -> Action {
         if hasBegunAnswer { return cut() }
         let wasAnswered = !isWhole && open == 0

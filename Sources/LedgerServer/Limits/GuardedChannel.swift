@@ -5,7 +5,7 @@ import NIOHTTP1
 import NIOHTTPTypes
 import NIOHTTPTypesHTTP1
 
-/// HTTP/1.1 connections, each with a ``ConnectionGuard``. What is done for one ends with it.
+/// HTTP/1.1 connections, each with a ``ConnectionGuard``. The work for a connection ends with it.
 struct GuardedChannel: HTTPChannelHandler {
     typealias Value = NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart>
 
@@ -19,16 +19,16 @@ struct GuardedChannel: HTTPChannelHandler {
             let pipeline = channel.pipeline.syncOperations
             try pipeline.addHandler(ConnectionCloser(isDropped: entry == .dropped), position: .first)
             let guardian = ConnectionGuard(limits, isTooMany: entry == .tooMany)
-            // The guard says what is too much, and in which words; the parser keeps the memory
-            // bounded.
+            // The guard enforces the limits and explains them; the parser's larger limits bound the
+            // memory.
             var decoder = NIOHTTPDecoderLimitConfiguration()
             decoder.maxHeaderFieldSize = 2 * limits.headerBytes
             decoder.maxHeaderListSize = 2 * limits.headerBytes
             decoder.maxHeaderFieldCount = HTTPRequestHead.maxFields
             try pipeline.addHandler(ByteObserver(guardian))
             try pipeline.configureHTTPServerPipeline(
-                // Requests are taken one after the other, and fields' values cannot be malformed in
-                // their type.
+                // Requests are handled one after the other, and the types of field values rule out
+                // malformed ones.
                 withPipeliningAssistance: false, withErrorHandling: false, withOutboundHeaderValidation: false,
                 withEncoderConfiguration: .init(), withDecoderLimitConfiguration: decoder)
             try pipeline.addHandler(guardian)
@@ -38,8 +38,8 @@ struct GuardedChannel: HTTPChannelHandler {
         }
     }
 
-    /// Runs the connection's requests on its thread. When the connection is gone, so is what was
-    /// done for it: a query that nobody waits for is called off.
+    /// Runs the connection's requests on its event loop. When the connection closes, their work is
+    /// cancelled, including queries whose answers nobody waits for.
     func handle(value: Value, logger: Logger) async {
         let loop = LoopExecutor(value.channel.eventLoop)
         let requests = Task(executorPreference: loop) { await handleHTTP(asyncChannel: value, logger: logger) }
@@ -52,7 +52,7 @@ struct GuardedChannel: HTTPChannelHandler {
     }
 }
 
-/// Tells the guard of bytes before anybody knows what they mean.
+/// Reports bytes to the guard before they are parsed.
 private final class ByteObserver: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer

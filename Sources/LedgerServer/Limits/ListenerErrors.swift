@@ -1,9 +1,9 @@
 import Logging
 import NIOCore
 
-/// Keeps the service listening where one connection cannot be accepted, because its client has gone
-/// already or there are no more files to be had: whoever reads from the listener would take any
-/// error for its end. It pauses a little then, for what cannot be accepted stays in line.
+/// Keeps the service listening when a connection cannot be accepted, because its client has gone or
+/// the process is out of file descriptors. Without this handler, any error would end the listener.
+/// After an error it pauses briefly, because the connection stays in the queue.
 final class ListenerErrors: ChannelDuplexHandler {
     typealias InboundIn = any Channel
     typealias OutboundIn = Never

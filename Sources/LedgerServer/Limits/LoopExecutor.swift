@@ -1,10 +1,9 @@
 import NIOCore
 
-/// Runs a connection's task on the thread of its event loop, where the bytes come in and go out: a
-/// request then wakes no other thread between its first byte and its commit, nor between its commit
-/// and its last byte.
+/// Runs a connection's task on the thread of its event loop. Then a request wakes no other thread
+/// between its first byte and its commit, or between its commit and its last byte.
 ///
-/// What runs here must not take long, for other connections have the same thread.
+/// What runs here must not take long, because other connections use the same thread.
 final class LoopExecutor: TaskExecutor {
     private let loop: any EventLoop
 

@@ -1,15 +1,16 @@
 import Glibc
 
-/// How many files, and so connections, this process may have open.
+/// The limit of open files, and so of connections, of this process.
 enum OpenFiles {
-    /// For the log, Postgres, Redis and the program itself, and for connections that have to go.
+    /// Reserved for the log, Postgres, Redis and the program itself, and for connections that are
+    /// being closed.
     private static let own = 200 + ConnectionCount.maxLeaving
 
-    /// Asks for as many as the system allows.
-    /// - Returns: how many of them connections may take.
+    /// Raises the limit as far as the system allows.
+    /// - Returns: how many connections fit in it.
     static func raise() -> Int {
         var limit = rlimit()
-        // The structure is ours, for the time of the calls.
+        // The pointers are valid during the calls, and the structure is a local variable.
         guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 1024 - own }
         limit.rlim_cur = limit.rlim_max
         if setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) != 0 {

@@ -1,6 +1,5 @@
-/// Something that is counted while somebody has it. It is given back when nobody holds this any
-/// more: whoever forgets it, throws on the way or is never run, as the body of an answer whose
-/// client has gone, keeps nothing.
+/// Something that counts while this object lives. Its release cannot be forgotten, even if an error
+/// is thrown or the body of an answer never runs because its client has gone.
 final class Reservation: Sendable {
     private let giveBack: @Sendable () -> Void
 

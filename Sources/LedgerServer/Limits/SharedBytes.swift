@@ -1,12 +1,12 @@
 import BlockingIO
 import LedgerCore
 
-/// Memory that all requests under way have together, of which nobody can take so much that nothing
-/// is left for others.
+/// The memory that all requests under way share. No token can take so much that nothing is left for
+/// others.
 ///
-/// A token may hold as much as is still free, and one whole body in any case: one alone comes to
-/// half of all, two to a third each, and so on. So beyond whole bodies there is always as much left
-/// as any of them has.
+/// A token may hold as much as is still free, and `minimum` in any case. One token alone gets half
+/// of the total, two get a third each, and so on. So, apart from the minimum, as much is always
+/// free as any token holds.
 final class SharedBytes: Sendable {
     private struct State: Sendable {
         var held = 0
@@ -17,15 +17,18 @@ final class SharedBytes: Sendable {
     private let minimum: Int
     private let state = Locked(State())
 
-    /// - Parameter minimum: what a token may hold also where less is free than that.
+    /// - Parameters:
+    ///   - total: bytes for all tokens together.
+    ///   - minimum: bytes that a token may hold even if less than that is free.
     init(total: Int, minimum: Int) {
         self.total = total
         self.minimum = minimum
     }
 
-    /// Bytes that are held now, by all.
+    /// The bytes that all tokens hold now.
     var held: Int { state.withLock { $0.held } }
 
+    /// Takes bytes for a token.
     /// - Returns: whether there was room.
     func take(_ count: Int, for token: TokenID) -> Bool {
         state.withLock { state in

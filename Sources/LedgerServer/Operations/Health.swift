@@ -5,24 +5,24 @@ import LedgerCore
 import Postgres
 import Seal
 
-/// How the service and what it stands on are doing.
+/// The health of the service and of what it depends on.
 struct Health: Sendable {
-    /// Anyone may see it: it says that something is wrong and where, and nothing of what is in the
-    /// ledger or who uses it.
+    /// One line of the readiness report. Anyone may see it: it says what is wrong, but nothing
+    /// about the ledger's contents or users.
     struct Check: Sendable {
         let name: String
         let isReady: Bool
-        /// Whether requests must not be sent here while it is not ready; the others only make some
-        /// of the service slow or stale.
+        /// Whether the service must get no requests while this is not ready. The other checks only
+        /// show that a part of it is slow or stale.
         let isNeeded: Bool
         let detail: String
     }
 
-    /// Where the ledger's readers are.
+    /// How far the ledger's readers are.
     struct Lags: Sendable {
         var log: LogStatus
         var seal: SealStatus
-        /// Who has locked the log at this moment, if anybody.
+        /// The session that holds the log's lock at this moment, if any.
         var holder: LogLockHolder?
         var projections: [Projection]
 
@@ -30,12 +30,13 @@ struct Health: Sendable {
             var name: String
             var position: Position
             var isActive: Bool
-            /// By the event at this position, if it has.
+            /// The position of the event that stopped it, if it has stopped.
             var stopped: Position?
-            /// What refolding a sample of jobs has found.
+            /// How many jobs were refolded and compared, and how many of them had drifted from the
+            /// log.
             var audited: Int64
             var drifted: Int64
-            /// How far a rebuild of it is, and where the log ended when it began.
+            /// The position of a rebuild under way, and where the log ended when it began.
             var rebuild: (position: Position, goal: Position)?
         }
     }
@@ -44,127 +45,158 @@ struct Health: Sendable {
     let stopping: StopSignal
 
     private static let timeout = Duration.seconds(3)
-    /// Rows of projections are written by projectors: no more of them is told than there is reason
-    /// to have.
+    /// Projectors write the rows of projections, so a report has a limited number of them, with
+    /// limited names.
     private static let maxProjections = 100
     private static let longestName = 100
 
     func checks() async -> [Check] {
-        var checks = [
-            Check(
-                name: "service", isReady: !stopping.isSet, isNeeded: true,
-                detail: stopping.isSet ? "it is stopping" : "it accepts requests")
-        ]
+        let service = Check(
+            name: "service", isReady: !stopping.isSet, isNeeded: true,
+            detail: stopping.isSet ? "it is stopping" : "it accepts requests")
         let lags: Lags
         do {
-            lags = try await withThrowingTaskGroup(of: Lags.self) { group in
-                defer { group.cancelAll() }
-                group.addTask { try await self.lags() }
-                group.addTask {
-                    try await Task.sleep(for: Self.timeout)
-                    throw Slow()
-                }
-                guard let first = try await group.next() else { throw Slow() }
-                return first
-            }
+            lags = try await lagsInTime()
         } catch {
-            return checks + [
-                Check(name: "postgres", isReady: false, isNeeded: true, detail: Self.explanation(of: error))
+            return [
+                service, Check(name: "postgres", isReady: false, isNeeded: true, detail: Self.explanation(of: error)),
             ]
         }
-        checks.append(
-            Check(name: "postgres", isReady: true, isNeeded: true, detail: "the log ends at \(lags.log.head)"))
-        let holder = lags.holder.flatMap { $0.heldFor >= LogLockHolder.notable ? $0 : nil }
-        checks.append(
-            Check(
-                name: "log", isReady: holder == nil, isNeeded: false,
-                detail: holder.map {
-                    "held for \(Int($0.heldFor / .seconds(1))) s, \($0.waiting) appenders wait: jobledger status says by whom"
-                }
-                    // Whoever holds it for the moment of an append is seen here too.
-                    ?? lags.holder.flatMap {
-                        $0.age == nil
-                            ? "held; since when, the ledger's owner may not see: jobledger status says by whom" : nil
-                    }
-                    ?? "nobody holds it"))
-        checks.append(
-            Check(
-                name: "clock", isReady: lags.log.clockAhead < LogClock.notable, isNeeded: false,
-                detail: lags.log.clockAhead < LogClock.notable
-                    ? "events get the time of the server's clock"
-                    : "the last event's time is \(Int(lags.log.clockAhead / .seconds(1))) s ahead of it: the clock was once ahead, and until it gets there events have that time"
-            ))
-        checks.append(
-            Check(
-                name: "appends", isReady: lags.log.readOnly == nil, isNeeded: true,
-                detail: lags.log.readOnly.map { "the log takes none: \($0)" } ?? "the log takes them"))
-        checks.append(
-            Check(
-                name: "relay", isReady: lags.log.heldLeases.contains(Relay.lease), isNeeded: false,
-                detail: lags.log.heldLeases.contains(Relay.lease)
-                    ? "\(lags.log.head - lags.log.published) events behind"
-                    : "nobody publishes: streams are polled, and somewhat later"))
-        checks.append(
-            Check(
-                name: "sealer", isReady: lags.seal.stopped == nil && lags.seal.isActive, isNeeded: false,
-                detail: lags.seal.stopped.map { _ in "stopped: jobledger status says why" }
-                    ?? (lags.seal.isActive
-                        ? "\(max(0, lags.log.head - lags.seal.position)) events behind"
-                        : "nobody seals: events behind position \(lags.seal.position) are not protected")))
-        for projection in lags.projections {
+        let postgres = Check(
+            name: "postgres", isReady: true, isNeeded: true, detail: "the log ends at position \(lags.log.head)")
+        return [
+            service, postgres, Self.log(lags), Self.clock(lags), Self.appends(lags), Self.relay(lags),
+            Self.sealer(lags),
+        ] + Self.projections(lags)
+    }
+
+    private func lagsInTime() async throws -> Lags {
+        try await withThrowingTaskGroup(of: Lags.self) { group in
+            defer { group.cancelAll() }
+            group.addTask { try await lags() }
+            group.addTask {
+                try await Task.sleep(for: Self.timeout)
+                throw Slow()
+            }
+            guard let first = try await group.next() else { throw Slow() }
+            return first
+        }
+    }
+
+    // MARK: The checks
+
+    private static func log(_ lags: Lags) -> Check {
+        func check(isReady: Bool, _ detail: String) -> Check {
+            Check(name: "log", isReady: isReady, isNeeded: false, detail: detail)
+        }
+        guard let holder = lags.holder else { return check(isReady: true, "no session holds it") }
+        if holder.heldFor >= LogLockHolder.notable {
+            return check(
+                isReady: false,
+                "held for \(Int(holder.heldFor / .seconds(1))) s while \(holder.waiting) appenders wait: "
+                    + "jobledger status shows by which session")
+        }
+        // Every append holds the log for a moment, which needs no mention.
+        return check(
+            isReady: true,
+            holder.age == nil
+                ? "held; the ledger's owner has no right to see since when: jobledger status shows by which session"
+                : "no session holds it")
+    }
+
+    private static func clock(_ lags: Lags) -> Check {
+        let isReady = lags.log.clockAhead < LogClock.notable
+        return Check(
+            name: "clock", isReady: isReady, isNeeded: false,
+            detail: isReady
+                ? "events get the time of the server's clock"
+                : "the last event's time is \(Int(lags.log.clockAhead / .seconds(1))) s ahead of the server's clock, which "
+                    + "was once ahead: until the clock reaches that time, new events get it too")
+    }
+
+    private static func appends(_ lags: Lags) -> Check {
+        Check(
+            name: "appends", isReady: lags.log.readOnly == nil, isNeeded: true,
+            detail: lags.log.readOnly.map { "the log takes no appends: \($0)" } ?? "the log takes appends")
+    }
+
+    private static func relay(_ lags: Lags) -> Check {
+        let isActive = lags.log.heldLeases.contains(Relay.lease)
+        return Check(
+            name: "relay", isReady: isActive, isNeeded: false,
+            detail: isActive
+                ? "\(lags.log.head - lags.log.published) events behind"
+                : "no relay is running: streams poll the log, and are slightly later")
+    }
+
+    private static func sealer(_ lags: Lags) -> Check {
+        let detail =
+            if lags.seal.stopped != nil {
+                "stopped: jobledger status shows why"
+            } else if lags.seal.isActive {
+                "\(max(0, lags.log.head - lags.seal.position)) events behind"
+            } else {
+                "no sealer is running: events after position \(lags.seal.position) are not protected"
+            }
+        return Check(
+            name: "sealer", isReady: lags.seal.stopped == nil && lags.seal.isActive, isNeeded: false, detail: detail)
+    }
+
+    private static func projections(_ lags: Lags) -> [Check] {
+        guard !lags.projections.isEmpty else {
+            return [Check(name: "projections", isReady: false, isNeeded: false, detail: "no projector has run yet")]
+        }
+        return lags.projections.map { projection in
             let detail =
-                projection.stopped.map { "stopped by the event at position \($0): jobledger status says why" }
-                ?? (projection.isActive
-                    ? "\(lags.log.head - projection.position) events behind"
-                    : "nobody projects; it stands at \(projection.position)")
-            checks.append(
-                Check(
-                    name: "projection \(projection.name)", isReady: projection.stopped == nil && projection.isActive,
-                    isNeeded: false,
-                    detail: detail))
+                if let position = projection.stopped {
+                    "stopped by the event at position \(position): jobledger status shows why"
+                } else if projection.isActive {
+                    "\(lags.log.head - projection.position) events behind"
+                } else {
+                    "no projector is running; it is at position \(projection.position)"
+                }
+            return Check(
+                name: "projection \(projection.name)", isReady: projection.stopped == nil && projection.isActive,
+                isNeeded: false, detail: detail)
         }
-        if lags.projections.isEmpty {
-            checks.append(
-                Check(name: "projections", isReady: false, isNeeded: false, detail: "no projector has run yet"))
-        }
-        return checks
     }
 
     private struct Slow: Error {}
 
-    /// Without addresses: this is for anyone to see.
+    /// Leaves out the server's addresses: anyone may see this.
     private static func explanation(of error: any Error) -> String {
         switch (error as? PostgresError)?.sqlState {
         case .undefinedFunction, .undefinedTable, .undefinedSchema:
-            return "the ledger is not there, or an older one: jobledger migrate"
+            return "the ledger does not exist or is of an older version: run jobledger migrate"
         case .insufficientPrivilege: return "the service's user may not read the ledger"
         default: return error is Slow ? "no answer within \(timeout)" : "it cannot be reached"
         }
     }
 
+    // MARK: The ledger's readers
+
+    private static let projectionsStatement = """
+        SELECT left(name, \(longestName)), p.position,
+               CASE WHEN p.error IS NOT NULL THEN coalesce(p.failed_position, 0) END,
+               coalesce(jobs, 0), coalesce(drifted, 0), goal,
+               coalesce(r.position, (SELECT avg(s.position)::bigint FROM rebuild_slices AS s WHERE s.rebuild = r.id))
+          FROM projections AS p
+          LEFT JOIN drift_checks AS d ON d.projection = name
+          LEFT JOIN rebuilds AS r ON r.projection = name
+         ORDER BY name LIMIT \(maxProjections)
+        """
+
     func lags() async throws -> Lags {
         let statements = [
-            // Without it no token can be checked.
-            PostgresStatement("SELECT scopes_of_token('', '') IS NULL"),
-            LogStatus.statement(relay: Relay.reader),
-            PostgresStatement(
-                """
-                SELECT left(name, \(Self.longestName)), p.position, CASE WHEN p.error IS NOT NULL THEN coalesce(p.failed_position, 0) END,
-                       coalesce(jobs, 0), coalesce(drifted, 0), goal,
-                       coalesce(r.position, (SELECT avg(s.position)::bigint FROM rebuild_slices AS s WHERE s.rebuild = r.id))
-                  FROM projections AS p
-                  LEFT JOIN drift_checks AS d ON d.projection = name
-                  LEFT JOIN rebuilds AS r ON r.projection = name
-                 ORDER BY name LIMIT \(Self.maxProjections)
-                """, []),
-            SealStatus.statement,
-            LogLockHolder.statement,
+            // Fails if the ledger is too old to check tokens.
+            PostgresStatement("SELECT scopes_of_token('', '') IS NULL"), LogStatus.statement(relay: Relay.reader),
+            PostgresStatement(Self.projectionsStatement), SealStatus.statement, LogLockHolder.statement,
         ]
         let (log, answers) = try await store.pool.withConnection { connection in
             let answers = try await connection.pipeline(statements)
             _ = try answers[0].get()
             let log = try LogStatus(try answers[1].get())
-            // A session that began read-only goes on so; the next look is a new one's.
+            // A session that began as read-only stays so, so the next check must use a new one.
             if log.readOnly != nil { await connection.close() }
             return (log, answers)
         }

@@ -1,6 +1,6 @@
 import BlockingIO
 
-/// How many durations there were, up to some bounds.
+/// A histogram of durations.
 struct Histogram: Sendable {
     private struct Counts: Sendable {
         var buckets: [UInt64]
@@ -8,7 +8,7 @@ struct Histogram: Sendable {
         var sum = 0.0
     }
 
-    /// Upper bounds in seconds.
+    /// The upper bounds of the buckets, in seconds.
     let bounds: [Double]
     private let counts: Locked<Counts>
 
@@ -28,7 +28,7 @@ struct Histogram: Sendable {
         }
     }
 
-    /// In Prometheus's text: cumulative buckets, the sum and the count.
+    /// Writes it as Prometheus text: cumulative buckets, the sum and the count.
     func write(_ name: String, to text: inout PrometheusText) {
         let counts = counts.withLock { $0 }
         var below: UInt64 = 0

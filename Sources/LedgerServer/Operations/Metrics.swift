@@ -3,7 +3,7 @@ import HTTPTypes
 import LedgerCore
 import Synchronization
 
-/// What this process has counted since it started. Labels have few values; none is ever a job's id.
+/// Counts since the start of this process. Labels have few values; none is ever a job's id.
 final class Metrics: Sendable {
     private struct Answer: Hashable, Sendable {
         let method: String
@@ -11,7 +11,7 @@ final class Metrics: Sendable {
         let status: Int
     }
 
-    /// Requests whose answers are being made.
+    /// Requests that are being answered.
     let underWay = Atomic<Int>(0)
     private let appendedByType = Locked<[EventType: UInt64]>([:])
     private let duplicates = Atomic<UInt64>(0)
@@ -19,8 +19,7 @@ final class Metrics: Sendable {
     private let appendDuration = Histogram()
     private let answers = Locked<[Answer: UInt64]>([:])
     private let requestDuration = Histogram()
-    /// From the moment that an event was recorded to the moment that it was given to a stream's
-    /// connection.
+    /// The time from the recording of an event until it was handed to a stream's connection.
     let deliveryLag = Histogram()
 
     // MARK: Counting
@@ -42,14 +41,15 @@ final class Metrics: Sendable {
 
     func refused(_ refusal: Refusal) { refusals.withLock { $0[refusal.code, default: 0] += 1 } }
 
-    /// - Parameter route: `nil` where none was found: what was sent in its place is no label.
+    /// - Parameter route: `nil` if none matched: then the path that was sent must not become a
+    ///   label.
     func answered(_ route: Route?, _ status: HTTPResponse.Status, in duration: Duration) {
         let answer = Answer(method: route?.method.rawValue ?? "", path: route?.path ?? "", status: status.code)
         answers.withLock { $0[answer, default: 0] += 1 }
         requestDuration.record(duration)
     }
 
-    // MARK: Telling
+    // MARK: Writing
 
     func write(to text: inout PrometheusText) {
         text.metric("jobledger_events_appended_total", "counter", "Events appended by this process.")
@@ -57,16 +57,17 @@ final class Metrics: Sendable {
         for type in EventType.allCases {
             text.sample("jobledger_events_appended_total", [("type", type.rawValue)], "\(appended[type] ?? 0)")
         }
-        text.metric("jobledger_append_duplicates_total", "counter", "Retries answered with what was appended before.")
+        text.metric(
+            "jobledger_append_duplicates_total", "counter", "Retried events, answered with their original place.")
         text.sample("jobledger_append_duplicates_total", [], "\(duplicates.load(ordering: .relaxed))")
         text.metric("jobledger_append_refused_total", "counter", "Events refused, by code.")
         let refused = refusals.withLock { $0 }
         for code in Refusal.Code.allCases {
             text.sample("jobledger_append_refused_total", [("code", code.rawValue)], "\(refused[code] ?? 0)")
         }
-        text.metric("jobledger_append_duration_seconds", "histogram", "From a request that was read to its commit.")
+        text.metric("jobledger_append_duration_seconds", "histogram", "From a request's last byte to its commit.")
         appendDuration.write("jobledger_append_duration_seconds", to: &text)
-        text.metric("jobledger_delivery_lag_seconds", "histogram", "From recording an event to giving it to a stream.")
+        text.metric("jobledger_delivery_lag_seconds", "histogram", "From recording an event to sending it on a stream.")
         deliveryLag.write("jobledger_delivery_lag_seconds", to: &text)
         text.metric("jobledger_http_requests_total", "counter", "Requests answered.")
         for (answer, count) in answers.withLock({ $0 }).sorted(by: {
@@ -76,9 +77,11 @@ final class Metrics: Sendable {
                 "jobledger_http_requests_total",
                 [("method", answer.method), ("path", answer.path), ("status", "\(answer.status)")], "\(count)")
         }
-        text.metric("jobledger_http_requests_under_way", "gauge", "Requests whose answers are being made.")
+        text.metric("jobledger_http_requests_under_way", "gauge", "Requests that are being answered.")
         text.sample("jobledger_http_requests_under_way", [], "\(underWay.load(ordering: .relaxed))")
-        text.metric("jobledger_http_request_duration_seconds", "histogram", "From a request's head to its answer's.")
+        text.metric(
+            "jobledger_http_request_duration_seconds", "histogram",
+            "From the head of a request to the head of its answer.")
         requestDuration.write("jobledger_http_request_duration_seconds", to: &text)
     }
 }

@@ -1,10 +1,10 @@
-/// Metrics as Prometheus reads them (text format 0.0.4).
+/// Writes metrics in Prometheus's text format, version 0.0.4.
 struct PrometheusText {
     private(set) var text = ""
 
     static let mediaType = "text/plain; version=0.0.4; charset=utf-8"
 
-    /// Begins a metric.
+    /// Begins a metric; its samples follow.
     mutating func metric(_ name: String, _ type: String, _ help: String) {
         text += "# HELP \(name) \(help)\n# TYPE \(name) \(type)\n"
     }

@@ -1,6 +1,6 @@
 import BlockingIO
 
-/// Set once, when the service is told to stop; whoever waits is woken.
+/// A signal that is set once, when the service is to stop, and wakes all who wait for it.
 final class StopSignal: Sendable {
     private struct State: Sendable {
         var isSet = false
@@ -21,7 +21,7 @@ final class StopSignal: Sendable {
         for listener in listeners { listener() }
     }
 
-    /// Waits until it is set, or the task is cancelled.
+    /// Waits until the signal is set or the task is cancelled.
     func wait() async {
         let (waking, wake) = AsyncStream<Void>.makeStream()
         let number = whenSet { wake.finish() }
@@ -29,7 +29,7 @@ final class StopSignal: Sendable {
         if let number { state.withLock { _ = $0.listeners.removeValue(forKey: number) } }
     }
 
-    /// - Returns: the listener's number; `nil` where it is set already, and `body` was called.
+    /// - Returns: the listener's number; `nil` if the signal is already set and `body` was called.
     private func whenSet(_ body: @escaping @Sendable () -> Void) -> UInt64? {
         let number = state.withLock { state -> UInt64? in
             guard !state.isSet else { return nil }

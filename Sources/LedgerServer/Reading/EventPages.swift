@@ -2,27 +2,27 @@ import EventStore
 import LedgerCore
 import Postgres
 
-/// Events as pages: whole CloudEvents, with all of their data.
+/// Reads events as pages: complete CloudEvents, with all of their data.
 ///
-/// A page looks at so many events and no more, however few of them are wanted: it may be short, or
-/// empty, and there may be more behind it.
+/// A page scans a limited number of events, however few of them match. So it may be short or empty
+/// although more follow it.
 struct EventPages: Sendable {
     struct Page: Sendable {
-        /// CloudEvents in JSON, in the log's order.
+        /// CloudEvents as JSON, in the order of the log.
         var events: [[UInt8]] = []
-        /// Behind which place to go on: a position, or a job's version; `nil` where there was no
-        /// more.
+        /// The place after which the next page begins: a position, or a version of the job; `nil`
+        /// if nothing follows.
         var next: Int64?
     }
 
     let store: EventStore
 
-    /// About how many bytes a page may have; it ends early where the data are large.
+    /// A page ends early once it has about this many bytes.
     private static let maxBytes = 4 << 20
-    /// The most events that are looked at for a page.
+    /// The maximum number of events that a page scans.
     static let scanLimit: Int64 = 50_000
 
-    /// Of all jobs, behind a position.
+    /// A page of all jobs' events after a position.
     func page(after position: Position, types: Set<EventType>?, limit: Int) async throws -> Page {
         let head = try await store.head()
         guard position < head else { return Page() }
@@ -31,7 +31,7 @@ struct EventPages: Sendable {
         return try await page(query, end: end, last: head) { $0.position }
     }
 
-    /// Of one job, behind a version; `nil` where there is no such job.
+    /// A page of one job's events after a version; `nil` if there is no such job.
     func page(of job: JobID, after version: Int32, types: Set<EventType>?, limit: Int) async throws -> Page? {
         guard let last = try await lastVersion(of: job) else { return nil }
         guard version < last else { return Page() }
@@ -42,8 +42,8 @@ struct EventPages: Sendable {
     }
 
     /// - Parameters:
-    ///   - end: the last place that the query looks at.
-    ///   - last: the last place that there is.
+    ///   - end: the last place that the query scans.
+    ///   - last: the last place that exists.
     private func page(
         _ query: EventQuery, end: Int64, last: Int64, place: @Sendable (RecordedEvent) -> Int64
     ) async throws -> Page {
@@ -64,23 +64,23 @@ struct EventPages: Sendable {
         }
     }
 
-    /// What `?after=` says: a position, or the end of the log as it is now.
+    /// The position in `?after=`: a number, or `head` for the current end of the log.
     func position(_ query: Query) async throws -> Position {
         try query.all("after") == ["head"] ? await store.head() : query.position("after") ?? 0
     }
 
-    /// The position of a job's event of this version, or of its last one before; 0 where it has
-    /// none.
+    /// The position of the job's event with this version, or of the last one before it; 0 if there
+    /// is none.
     func position(of job: JobID, version: Int32) async throws -> Position {
         try await store.pool.withConnection { connection in
-            try await connection.query(
-                """
-                SELECT coalesce((SELECT position FROM events WHERE category = 'job' AND stream_id = $1 AND version <= $2
-                                  ORDER BY version DESC LIMIT 1), 0)
-                """, job, version
-            ).only().decode(0)
+            try await connection.query(Self.positionStatement, job, version).only().decode(0)
         }
     }
+
+    private static let positionStatement = """
+        SELECT coalesce((SELECT position FROM events WHERE category = 'job' AND stream_id = $1 AND version <= $2
+                          ORDER BY version DESC LIMIT 1), 0)
+        """
 
     private func lastVersion(of job: JobID) async throws -> Int32? {
         try await store.pool.withConnection { connection in

@@ -1,7 +1,7 @@
 import BlockingIO
 
-/// Places of which nobody has more than a share at a time. Whoever wants more waits behind himself,
-/// and keeps them from nobody else.
+/// Places, of which each holder may have a limited share at a time. A holder that wants more waits
+/// for its own places, and keeps none from others.
 final class FairShare<Holder: Hashable & Sendable>: Sendable {
     private typealias Waiter = (ticket: UInt64, turn: CheckedContinuation<Void, any Error>)
 
@@ -11,16 +11,16 @@ final class FairShare<Holder: Hashable & Sendable>: Sendable {
         var lastTicket: UInt64 = 0
     }
 
-    /// The most places of one holder.
+    /// The maximum number of places of one holder.
     let share: Int
     private let state = Locked(State())
 
     init(share: Int) { self.share = share }
 
-    /// Places that are held, by all.
+    /// The number of places that are held, by all holders.
     var held: Int { state.withLock { $0.held.values.reduce(0, +) } }
 
-    /// Runs `body` with a place, as soon as there is one.
+    /// Runs `body` with a place, as soon as one is free.
     func withPlace<Value: Sendable>(of holder: Holder, _ body: () async throws -> Value) async throws -> Value {
         try await take(holder)
         defer { giveBack(holder) }
@@ -41,7 +41,7 @@ final class FairShare<Holder: Hashable & Sendable>: Sendable {
             try await withCheckedThrowingContinuation { turn in
                 let isIn = state.withLock { state -> Bool? in
                     if Task.isCancelled { return false }
-                    // One may have become free since.
+                    // A place may have become free in the meantime.
                     if state.held[holder, default: 0] < share {
                         state.held[holder, default: 0] += 1
                         return true
@@ -60,7 +60,7 @@ final class FairShare<Holder: Hashable & Sendable>: Sendable {
         }
     }
 
-    /// The place goes to the holder's next in line, if there is one.
+    /// Gives the place to the holder's next waiter, if there is one.
     private func giveBack(_ holder: Holder) {
         let next = state.withLock { state -> Waiter? in
             if let next = state.waiting[holder]?.first {

@@ -3,8 +3,8 @@ import LedgerCore
 import Postgres
 import Projections
 
-/// The read models `batch_jobs` and `batch_job_runs`, each answer with the position that its
-/// projection had come to in the same snapshot.
+/// Reads the read models `batch_jobs` and `batch_job_runs`. Each answer has the position that the
+/// projection had reached in the same snapshot.
 struct JobTables: Sendable {
     static let jobs = "batch_jobs"
     static let runs = "batch_job_runs"
@@ -13,17 +13,17 @@ struct JobTables: Sendable {
         var position: Position
         /// JSON objects.
         var items: [String] = []
-        /// Of the last item, where more may follow.
+        /// The key of the last item; `nil` if no more items follow.
         var next: String?
     }
 
     let store: EventStore
 
     private static let position = "SELECT coalesce((SELECT position FROM projections WHERE name = $1), 0) AS position"
-    /// About how many bytes a page may have; it ends early where its items are large.
+    /// A page ends early once it has about this many bytes.
     private static let maxBytes = 4 << 20
 
-    /// - Returns: `row` is `nil` where there is none.
+    /// - Returns: `row` is JSON, or `nil` if there is no such job.
     func job(_ id: JobID) async throws -> (position: Position, row: String?) {
         let sql = "SELECT (\(Self.position)), (\(JobReadModel.row.replacing("$1", with: "$2")))"
         return try await store.pool.withConnection { connection in
@@ -32,8 +32,9 @@ struct JobTables: Sendable {
         }
     }
 
-    /// The newest jobs first, without what may be large.
+    /// A page of jobs, newest first, without the columns that may be large.
     /// - Parameter after: the last job of the page before.
+    /// - Returns: `nil` if there is no job `after`.
     func list(status: String?, kind: String?, after: JobID?, limit: Int) async throws -> Page? {
         var parameters: [any PostgresEncodable] = [Self.jobs]
         func parameter(_ value: any PostgresEncodable) -> String {
@@ -52,7 +53,8 @@ struct JobTables: Sendable {
             SELECT projection.position, job.id, job.json
               FROM (\(Self.position)) AS projection
               LEFT JOIN LATERAL (
-                SELECT id, created_at, (SELECT row_to_json(summary)::text FROM (SELECT \(JobReadModel.summary)) AS summary) AS json
+                SELECT id, created_at,
+                       (SELECT row_to_json(summary)::text FROM (SELECT \(JobReadModel.summary)) AS summary) AS json
                   FROM batch_jobs
                  WHERE \(conditions.joined(separator: " AND "))
                  ORDER BY created_at DESC, id DESC LIMIT \(parameter(limit))
@@ -68,8 +70,9 @@ struct JobTables: Sendable {
         }
     }
 
+    /// A page of a job's runs.
     /// - Parameter after: the last `run_index` of the page before.
-    /// - Returns: `nil` where there is no such job.
+    /// - Returns: `nil` if there is no such job.
     func runs(of id: JobID, after: Int64, limit: Int) async throws -> Page? {
         let isKnown: Bool = try await store.pool.withConnection { connection in
             try await connection.query(
@@ -77,24 +80,26 @@ struct JobTables: Sendable {
             ).only().decode(0)
         }
         guard isKnown else { return nil }
-        let sql = """
-            SELECT projection.position, run.run_index::text, run.json
-              FROM (\(Self.position)) AS projection
-              LEFT JOIN LATERAL (
-                SELECT run_index,
-                       (SELECT row_to_json(shown)::text
-                          FROM (SELECT run_index, variables, metrics, created_at AT TIME ZONE 'UTC' AS created_at) AS shown) AS json
-                  FROM batch_job_runs
-                 WHERE batch_job_id = $2 AND run_index > $3
-                 ORDER BY run_index LIMIT $4
-              ) AS run ON true
-             ORDER BY run.run_index
-            """
-        return try await page(PostgresStatement(sql, [Self.runs, id, after, limit]), limit: limit)
+        return try await page(PostgresStatement(Self.runsStatement, [Self.runs, id, after, limit]), limit: limit)
     }
 
-    /// - Parameter statement: rows with the position, an item's key and the item; of no items one
-    ///   row with nulls.
+    private static let runsStatement = """
+        SELECT projection.position, run.run_index::text, run.json
+          FROM (\(position)) AS projection
+          LEFT JOIN LATERAL (
+            SELECT run_index,
+                   (SELECT row_to_json(shown)::text
+                      FROM (SELECT run_index, variables, metrics,
+                                   created_at AT TIME ZONE 'UTC' AS created_at) AS shown) AS json
+              FROM batch_job_runs
+             WHERE batch_job_id = $2 AND run_index > $3
+             ORDER BY run_index LIMIT $4
+          ) AS run ON true
+         ORDER BY run.run_index
+        """
+
+    /// - Parameter statement: returns rows of the position, an item's key and the item; if there
+    ///   are no items, one row with nulls.
     private func page(_ statement: PostgresStatement, limit: Int) async throws -> Page {
         try await store.pool.withConnection { connection in
             var page = Page(position: 0)

@@ -2,29 +2,30 @@ import EventStore
 import LedgerCore
 import Postgres
 
-/// Waits until a projection has come to a position. All who wait at a time ask together.
+/// Waits until a projection has reached a position. Concurrent waits share their queries.
 actor ProjectionWatch {
     private struct State: Sendable {
         let position: Position
-        /// Why it does not go on.
+        /// The error that stopped the projection.
         let error: String?
     }
 
     private let store: EventStore
     private let limit: Duration
-    private var reads: [String: Task<State, any Error>] = [:]  // plain: names of our own projections
+    /// Queries under way, by projection. Plain strings are safe here: the names are the program's.
+    private var reads: [String: Task<State, any Error>] = [:]
 
-    /// How often it is looked.
+    /// How often the position is read.
     private static let interval = Duration.milliseconds(5)
 
-    /// - Parameter limit: how long to wait.
+    /// - Parameter limit: the longest wait.
     init(store: EventStore, limit: Duration) {
         self.store = store
         self.limit = limit
     }
 
-    /// - Throws: a problem that says how far it is, when it does not get there in time or does not
-    ///   go on at all.
+    /// - Throws: a ``Problem`` with the projection's position, if it does not get there in time or
+    ///   has stopped.
     func wait(for position: Position, of projection: String) async throws {
         let deadline = ContinuousClock.now.advanced(by: limit)
         while true {
@@ -33,13 +34,14 @@ actor ProjectionWatch {
             if let error = state.error {
                 throw behind(
                     state, position, projection,
-                    "the projection \(projection) has stopped, and stands at \(state.position): \(error.shortened(toBytes: 300))"
-                )
+                    "the projection \(projection) has stopped at position \(state.position): "
+                        + error.shortened(toBytes: 300))
             }
             guard ContinuousClock.now < deadline else {
                 throw behind(
                     state, position, projection,
-                    "the projection \(projection) stands at \(state.position), not yet at \(position), after \(limit)")
+                    "the projection \(projection) is at position \(state.position) and has not reached \(position) "
+                        + "within \(limit)")
             }
             try await Task.sleep(for: Self.interval)
         }

@@ -1,20 +1,21 @@
 import LedgerCore
 
-/// What a read may cost: so much time, and so many of the readers at once as leave some to others.
+/// Limits what reads may cost: the time of each, and the share of the readers that one token may
+/// use at once, which leaves some for others.
 ///
-/// It runs off the connections' threads, for to build a page of megabytes takes long. When its time
-/// is over, or its client has gone, its query is called off and its reader given back.
+/// Reads run outside the event loops, because building a page of megabytes takes long. When its
+/// time is over or its client has gone, a read's query is cancelled and its reader released.
 struct ReadLimits: Sendable {
     private let time: Duration
     private let share: FairShare<TokenID?>
 
-    /// - Parameter readers: connections to Postgres for reading.
+    /// - Parameter readers: the number of connections to Postgres for reading.
     init(time: Duration, readers: Int) {
         self.time = time
         share = FairShare(share: max(1, readers * 3 / 4))
     }
 
-    /// Reads that are under way.
+    /// The number of reads under way.
     var underWay: Int { share.held }
 
     func run<Value: Sendable>(
@@ -36,7 +37,8 @@ struct ReadLimits: Sendable {
 
     private var tooSlow: Problem {
         .unavailable(
-            "the answer was not found within \(time.components.seconds) s, and was given up; ask for less at a time, or for fewer things at once",
+            "the read took longer than \(time.components.seconds) s and was cancelled; "
+                + "request less at a time, or send fewer requests at once",
             code: "too_slow", retryAfter: 5)
     }
 }

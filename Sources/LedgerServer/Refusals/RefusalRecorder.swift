@@ -5,12 +5,12 @@ import Logging
 import Postgres
 import Synchronization
 
-/// What was refused, on its way into the table `refusals`.
+/// Collects refusals and writes them to the table `refusals`.
 ///
-/// To note something down never waits, and never fails a request: it is written about once a
-/// second, equal ones as one row. Whoever sends ever new nonsense gets so many rows a second and no
-/// more; the rest is counted in a row of its kind, without job and type. How many rows a day are
-/// kept, and for how long, the table itself sees to; what has had its time is removed from here.
+/// Recording never waits and never fails a request. About once a second the recorder writes what it
+/// has; equal refusals are one row. A client that sends ever new nonsense gets a limited number of
+/// rows a second; the rest is counted in a row for its code, without job and type. The table itself
+/// limits the rows of a day and how long they are kept; this type removes the expired ones.
 final class RefusalRecorder: Sendable {
     private struct Entry: Sendable {
         var attempt: RefusedAttempt
@@ -22,7 +22,7 @@ final class RefusalRecorder: Sendable {
     private struct Batch: Sendable {
         var entries: [RefusedAttempt.Kind: Entry] = [:]
         var order: [RefusedAttempt.Kind] = []
-        /// How many rows each token has, or each network without one.
+        /// The number of rows of each token, or of each network without a valid token.
         var rows: [ExactText: Int] = [:]
     }
 
@@ -31,18 +31,18 @@ final class RefusalRecorder: Sendable {
     private let batch = Locked(Batch())
     private let failed = Atomic<Int>(0)
 
-    /// How often writing has failed.
+    /// The number of failed writes.
     var failures: Int { failed.load(ordering: .relaxed) }
 
-    /// How often it is written.
+    /// The time between writes.
     static let interval = Duration.seconds(1)
-    /// How often what is older than it is kept for is removed.
+    /// The time between removals of expired rows.
     private static let removalInterval = Duration.seconds(600)
-    /// The most rows that one token gets in that time, and that an address gets without a token
-    /// that works.
+    /// The maximum number of rows in one write for a token, and for a network without a valid
+    /// token.
     static let maxRowsPerToken = 50
     static let maxRowsPerAddress = 5
-    /// The most rows of all.
+    /// The maximum number of rows in one write.
     static let maxRows = 500
 
     init(store: EventStore, logger: Logger) {
@@ -50,7 +50,7 @@ final class RefusalRecorder: Sendable {
         self.logger = logger
     }
 
-    /// - Parameter isKnown: whether the token is one that works.
+    /// - Parameter isKnown: whether the token is valid.
     func record(_ attempt: RefusedAttempt, isKnown: Bool) {
         let now = ContinuousClock.now
         batch.withLock { batch in
@@ -79,14 +79,14 @@ final class RefusalRecorder: Sendable {
         batch.entries[kind]?.last = now
     }
 
-    /// Counts it among others of the same code: of the same token or address, or where there are
-    /// too many of those too, of anybody.
+    /// Counts a refusal in the row for its code and its token or address. If there are too many of
+    /// those rows too, in one row for its code alone.
     private static func addToRest(
         _ attempt: RefusedAttempt, _ isKnown: Bool, _ now: ContinuousClock.Instant, to batch: inout Batch
     ) {
         var rest = attempt
         rest.eventID = nil
-        rest.detail = "more of this kind than are told one by one"
+        rest.detail = "further refusals of this kind, counted together"
         (rest.kind.actor, rest.kind.job, rest.kind.type) = (nil, nil, nil)
         if !isKnown { rest.kind.token = nil }
         if batch.entries[rest.kind] == nil, batch.order.count >= 2 * Self.maxRows {
@@ -95,7 +95,7 @@ final class RefusalRecorder: Sendable {
         if batch.entries[rest.kind] == nil { add(rest, now, to: &batch) } else { count(rest.kind, now, in: &batch) }
     }
 
-    /// Writes what was noted, about once a second, until it is cancelled; and then the rest.
+    /// Writes about once a second until the task is cancelled, and then what is left.
     func run() async {
         var next = ContinuousClock.now
         while (try? await Task.sleep(for: Self.interval)) != nil {
@@ -104,7 +104,7 @@ final class RefusalRecorder: Sendable {
             next = .now.advanced(by: Self.removalInterval)
             await removeExpired()
         }
-        // Cancelled: a task of its own may still wait for Postgres.
+        // This task is cancelled; a task of its own can still wait for Postgres.
         await Task { await write() }.value
     }
 
@@ -121,7 +121,8 @@ final class RefusalRecorder: Sendable {
                     PostgresStatement(Self.statement, Self.parameters(entries), isPrepared: true))
             }
         } catch {
-            // Kept for the next time, as far as there is room; what is not is at least told here.
+            // Keep the refusals for the next write while there is room, and report how many are
+            // lost.
             let lost = putBack(entries)
             failed.add(1, ordering: .relaxed)
             logger.warning(
@@ -130,7 +131,7 @@ final class RefusalRecorder: Sendable {
         }
     }
 
-    /// Until nothing is left that has had its time; each step takes some thousands.
+    /// Removes expired rows. Each step removes some thousands, so repeat until none is left.
     private func removeExpired() async {
         do {
             var gone: Int64 = 1
@@ -146,7 +147,7 @@ final class RefusalRecorder: Sendable {
     }
 
     /// Puts back what could not be written.
-    /// - Returns: how many there was no room for.
+    /// - Returns: how many found no room.
     private func putBack(_ entries: [Entry]) -> Int {
         batch.withLock { batch in
             var lost = 0
@@ -171,7 +172,7 @@ final class RefusalRecorder: Sendable {
 
     private static func parameters(_ entries: [Entry]) -> [any PostgresEncodable] {
         let kinds = entries.map(\.attempt.kind)
-        // The time is the database's to tell: it is told how long ago.
+        // The database's clock sets the times, so send how long ago each was.
         let now = ContinuousClock.now
         func ago(_ instant: ContinuousClock.Instant) -> Int64 { Int64(instant.duration(to: now) / .milliseconds(1)) }
         return [

@@ -3,10 +3,9 @@ import Hummingbird
 import LedgerCore
 import NIOCore
 
-/// Somebody tried something, and it was refused. Without the secret of a token, and without what
-/// the event said.
+/// A request that was refused, without the secret of its token and without the event's data.
 struct RefusedAttempt: Sendable {
-    /// What makes two of them equal.
+    /// What two equal refusals have in common.
     struct Kind: Sendable, Hashable {
         var token: TokenID?
         var peer: ExactText?
@@ -22,10 +21,10 @@ struct RefusedAttempt: Sendable {
     var eventID: EventID?
     var detail: String
 
-    /// The longest text that is kept of what somebody sent.
+    /// How many characters of a text from a client are kept.
     private static let longest = 300
 
-    /// Postgres has no text with U+0000.
+    /// Postgres cannot store U+0000 in a text.
     private static func cut(_ text: String?) -> String? {
         text.map {
             String(String.UnicodeScalarView($0.unicodeScalars.prefix(longest).map { $0.value == 0 ? "\u{FFFD}" : $0 }))

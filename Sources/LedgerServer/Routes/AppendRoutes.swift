@@ -4,7 +4,7 @@ import Hummingbird
 import LedgerCore
 import Postgres
 
-/// The ways in.
+/// The routes that append events.
 struct AppendRoutes: Sendable {
     let store: EventStore
     let commits: GroupCommit
@@ -14,7 +14,7 @@ struct AppendRoutes: Sendable {
 
     private static let ofJob = "/v1/jobs/{id}/events"
     private static let ofMany = "/v1/events"
-    /// The most events of many jobs in one request.
+    /// The maximum number of events in one request for many jobs.
     private static let maxItems = 10_000
 
     var routes: [Route] {
@@ -24,8 +24,8 @@ struct AppendRoutes: Sendable {
         ]
     }
 
-    /// For an auditor: who wanted to append what, and why it was refused. It looks for the actor in
-    /// the metadata, which may be large.
+    /// Records, for an auditor, who tried to append what and why it was refused. It searches the
+    /// metadata for the actor, which takes long if the metadata is large.
     private func recordRefusal(
         _ refusal: Refusal, _ authorized: AuthorizedRequest, _ path: String, job: JobID?, event: NewEvent?
     ) {
@@ -48,8 +48,8 @@ struct AppendRoutes: Sendable {
             do {
                 appended = try await commits.append(request)
             } catch  where error is OutcomeUnknown || error is CancellationError {
-                // Cut off while it was being committed, it shares its transaction with others,
-                // which goes on.
+                // The append shares its transaction with others, which continues although this
+                // request was cut off.
                 throw unknown(request.events.map(\.id))
             } catch let refusal as Refusal {
                 metrics.appended(request, .failure(refusal), in: start.duration(to: .now))
@@ -71,7 +71,8 @@ struct AppendRoutes: Sendable {
         }
     }
 
-    /// - Returns: whether it is one event, and no array, and what is to be appended.
+    /// Parses the body.
+    /// - Returns: whether the body is one event and not an array, and what to append.
     private func parse(_ bytes: [UInt8], _ authorized: AuthorizedRequest) throws -> (isOne: Bool, AppendRequest) {
         do {
             var body = try SentBody(
@@ -86,28 +87,28 @@ struct AppendRoutes: Sendable {
 
     private func request(of body: SentBody, _ authorized: AuthorizedRequest) throws(Refusal) -> AppendRequest {
         let events = try body.wholeEvents()
-        guard !events.isEmpty else { throw Refusal(.invalidEvent, "an array without events: send one at least") }
+        guard !events.isEmpty else { throw Refusal(.invalidEvent, "the array has no events: send at least one") }
         guard events.allSatisfy({ $0.job ?? authorized.job == authorized.job }) else {
-            throw Refusal(.invalidEvent, "\"subject\" is another job than the path's")
+            throw Refusal(.invalidEvent, "\"subject\" must be the job in the path, or be left out")
         }
-        // All or none is appended, so one condition is enough: that of the first.
+        // All events are appended or none, so the condition of the first is enough.
         guard events.dropFirst().allSatisfy({ $0.expectedVersion == nil }) else {
             throw Refusal(
                 .invalidEvent,
-                "\"expected_version\" stands in the first event of an array, which is appended as a whole")
+                "give \"expected_version\" in the first event only: an array is appended as a whole")
         }
         return AppendRequest(
             job: authorized.job, events: events.map { withTrace($0.event, authorized) },
             expectedVersion: events[0].expectedVersion)
     }
 
-    /// The header is another place for a single event's id.
+    /// The header is another way to give the id of a single event.
     private func applyIdempotencyKey(_ headers: HTTPFields, to body: inout SentBody) throws {
         guard let header = headers.first(.idempotencyKey) else { return }
         guard case .one(var event) = body else {
             throw Problem.invalidRequest("Idempotency-Key is for one event; in an array give each its \"event_id\"")
         }
-        // The header's draft writes it as a string in quotes; most clients send it bare.
+        // The header's draft standard has quotes around the key; most clients send none.
         let key =
             header.hasPrefix("\"") && header.hasSuffix("\"") && header.utf8.count > 1
             ? String(header.dropFirst().dropLast()) : header
@@ -115,7 +116,7 @@ struct AppendRoutes: Sendable {
             throw Problem.invalidRequest("Idempotency-Key must be a UUID: it is the event's id")
         }
         guard !event.hasID || event.event.id == id else {
-            throw Problem.invalidRequest("Idempotency-Key and the event's own id are two different ones")
+            throw Problem.invalidRequest("Idempotency-Key differs from the event's own id")
         }
         event.event.id = id
         event.hasID = true
@@ -129,7 +130,8 @@ struct AppendRoutes: Sendable {
         return event
     }
 
-    /// With the ids, also those that the service gave: with them the client can retry.
+    /// The answer includes all event ids, even those that the service generated, so that the client
+    /// can retry with them.
     private func unknown(_ ids: [EventID]) -> Problem {
         let list = ids.map { "\"\($0.text)\"" }.joined(separator: ",")
         return Problem.unavailable(
@@ -140,7 +142,8 @@ struct AppendRoutes: Sendable {
 
     // MARK: Many jobs
 
-    /// Each item stands for itself. They are written in their order, a thousand in one call.
+    /// Appends events of many jobs in their order, a thousand per call. Each succeeds or fails by
+    /// itself.
     @Sendable private func toJobs(_ authorized: AuthorizedRequest) async throws -> Response {
         try authorized.query.allow()
         guard authorized.request.headers[.idempotencyKey] == nil else {
@@ -148,7 +151,7 @@ struct AppendRoutes: Sendable {
         }
         return try await bodies.withBody(of: authorized) { bytes in
             let items = try await BackgroundWork.run(bytes: bytes.count) { try requests(in: bytes, authorized) }
-            // To make ready what goes to Postgres takes as long as it is large.
+            // Encoding for Postgres takes time in proportion to the size.
             let answers = try await withTaskExecutorPreference(
                 bytes.count > BackgroundWork.small ? globalConcurrentExecutor : nil
             ) {
@@ -166,7 +169,7 @@ struct AppendRoutes: Sendable {
         var answers = answers[...]
         var json = Array("{\"results\":".utf8)
         json.append(list: items) { item, json in
-            // What could be asked of the ledger has an answer of its own.
+            // An item that was sent to the ledger has the next of its answers.
             let answer = item.flatMap { _ in answers.removeFirst() }
             if case .failure(let refusal) = answer {
                 let request = try? item.get()
@@ -183,7 +186,7 @@ struct AppendRoutes: Sendable {
         try SentBody(bytes, authorized.request.headers, needsJob: true, maxEvents: Self.maxItems).events.map { item in
             item.flatMap { event in
                 guard let job = event.job else {
-                    return .failure(Refusal(.invalidEvent, "\"subject\" missing: it is the job"))
+                    return .failure(Refusal(.invalidEvent, "\"subject\" is missing: it names the job"))
                 }
                 return .success(
                     AppendRequest(
@@ -200,7 +203,7 @@ struct AppendRoutes: Sendable {
             for (request, answer) in zip(requests, answers) { metrics.appended(request, answer, in: duration) }
             return answers
         } catch  where error is OutcomeUnknown || error is CancellationError {
-            // Some may have been written, and some not.
+            // Some may have been written, others not.
             throw unknown(requests.map(\.events[0].id))
         }
     }
@@ -216,9 +219,8 @@ struct AppendRoutes: Sendable {
     }
 
     private func append(_ appended: Appended, to json: inout [UInt8]) {
-        json +=
-            #"{"position":\#(appended.position),"version":\#(appended.version),"event_id":"\#(appended.eventID.text)","duplicate":\#(appended.isDuplicate)}"#
-            .utf8
+        json += #"{"position":\#(appended.position),"version":\#(appended.version)"#.utf8
+        json += #","event_id":"\#(appended.eventID.text)","duplicate":\#(appended.isDuplicate)}"#.utf8
     }
 }
 
@@ -231,11 +233,11 @@ extension Response {
 }
 
 extension Response {
-    /// A part of a list.
+    /// One page of a list.
     /// - Parameters:
-    ///   - name: of the list.
+    ///   - name: the JSON member that has the list.
     ///   - next: the address of the next page.
-    ///   - size: about how many bytes it has.
+    ///   - size: about how many bytes the page has.
     static func page<Item>(
         _ name: String, _ items: [Item], next: String?, size: Int = 0, _ element: (Item, inout [UInt8]) -> Void
     ) -> Response {

@@ -2,14 +2,14 @@ import HTTPTypes
 import Hummingbird
 import LedgerCore
 
-/// A request that has found its route, and whose token allows it.
+/// A request whose route was found and whose token allows it.
 struct AuthorizedRequest: Sendable {
     let request: Request
     let context: LedgerContext
-    /// What stands in the path's `{id}`, decoded.
+    /// The decoded value of the path's `{id}` or `{path}`.
     let job: JobID
     let query: Query
-    /// Of the token; `nil` where none is needed.
+    /// The token; `nil` if the route needs none.
     let token: AccessToken?
 
     var wantsStream: Bool { MediaType.wantsStream(request) }

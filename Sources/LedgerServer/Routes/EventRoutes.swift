@@ -3,7 +3,7 @@ import HTTPTypes
 import Hummingbird
 import LedgerCore
 
-/// Events, as pages and as streams.
+/// The routes that return events, as pages and as streams.
 struct EventRoutes: Sendable {
     let store: EventStore
     let pages: EventPages
@@ -21,7 +21,7 @@ struct EventRoutes: Sendable {
         if authorized.wantsStream { return try await streams.ofAll(authorized) }
         let query = authorized.query
         try query.allow("after", "limit", "type")
-        // Of no use for a page, and a mistake all the same where it is malformed.
+        // A page does not use it, but a malformed one is an error all the same.
         _ = try streams.lastEventID(authorized)
         let limit = Int(try query.integer("limit", 1...1000) ?? 100)
         let types = try query.types()
@@ -34,7 +34,7 @@ struct EventRoutes: Sendable {
         if authorized.wantsStream { return try await streams.ofJob(authorized) }
         let query = authorized.query
         try query.allow("after", "limit", "type")
-        // Of no use for a page, and a mistake all the same where it is malformed.
+        // A page does not use it, but a malformed one is an error all the same.
         _ = try streams.lastEventID(authorized)
         let limit = Int(try query.integer("limit", 1...1000) ?? 100)
         let types = try query.types()
@@ -55,7 +55,7 @@ struct EventRoutes: Sendable {
         var response = Response.page(
             "events", page.events, next: page.next.map(next), size: page.events.reduce(100) { $0 + $1.count + 1 }
         ) { $1 += $0 }
-        // The same address is a stream for who wants one.
+        // The same address returns a stream to clients that accept one.
         response.headers[.vary] = "Accept"
         return response
     }

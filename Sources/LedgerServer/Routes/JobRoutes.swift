@@ -4,11 +4,11 @@ import Hummingbird
 import LedgerCore
 import Projections
 
-/// The read models.
+/// The routes that return jobs and their runs.
 struct JobRoutes: Sendable {
     let store: EventStore
     let tables: JobTables
-    /// Of `batch_jobs`.
+    /// The definition of `batch_jobs`.
     let definition: ProjectionDefinition
 
     var routes: [Route] {
@@ -29,7 +29,7 @@ struct JobRoutes: Sendable {
         let limit = Int(try query.integer("limit", 1...1000) ?? 100)
         let after = try query.exact("after")
         guard let page = try await tables.list(status: status, kind: kind, after: after, limit: limit) else {
-            throw Problem.invalidRequest("\"after\" must be the id of a job, the last of the page before")
+            throw Problem.invalidRequest("\"after\" must be the id of the last job of the page before")
         }
         let filters = [("status", status), ("kind", kind)].compactMap { name, value in value.map { "\(name)=\($0)&" } }
             .joined()
@@ -42,7 +42,7 @@ struct JobRoutes: Sendable {
         if let at = try authorized.query.moment("at") {
             guard try authorized.query.text("min_position") == nil else {
                 throw Problem.invalidRequest(
-                    "give \"at\" or \"min_position\", not both: the past need not be waited for")
+                    "give \"at\" or \"min_position\", not both: a past state needs no waiting")
             }
             position = try await store.position(of: at)
             row = try await JobReadModel(definition, store: store).job(authorized.job, at: position)
@@ -67,8 +67,6 @@ struct JobRoutes: Sendable {
         }
         return answer("runs", page) { "/v1/jobs/\(Query.encoded(authorized.job))/runs?limit=\(limit)&after=\($0)" }
     }
-
-    // MARK: The parts
 
     private func answer(_ name: String, _ page: JobTables.Page, next: (String) -> String) -> Response {
         var response = Response.page(name, page.items, next: page.next.map(next)) { $1 += $0.utf8 }

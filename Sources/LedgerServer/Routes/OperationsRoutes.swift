@@ -5,7 +5,7 @@ import Hummingbird
 import LedgerCore
 import Seal
 
-/// What operators and their tools ask.
+/// The routes for operators and their tools.
 struct OperationsRoutes: Sendable {
     let health: Health
     let metrics: Metrics
@@ -26,7 +26,7 @@ struct OperationsRoutes: Sendable {
         ]
     }
 
-    /// The process runs, whatever it stands on.
+    /// The process runs, whether or not what it depends on does.
     @Sendable private func alive(_ authorized: AuthorizedRequest) async throws -> Response {
         .json(Array(#"{"status":"alive"}"#.utf8))
     }
@@ -54,34 +54,34 @@ struct OperationsRoutes: Sendable {
         text.sample("jobledger_subscribers", [], "\(streams.count)")
         text.metric(
             "jobledger_gaps_detected_total", "counter",
-            "How often a stream found by the numbers that events were missing.")
+            "How often a stream found that events were missing.")
         text.sample("jobledger_gaps_detected_total", [], "\(figures.gapsDetected)")
         text.metric(
             "jobledger_messages_rejected_total", "counter",
-            "Messages on Redis that were not the relay's, and were dropped.")
+            "Messages from Redis that were dropped because the relay had not signed them.")
         text.sample("jobledger_messages_rejected_total", [], "\(figures.rejectedMessages)")
         text.metric("jobledger_refilled_events_total", "counter", "Events that live streams read from the log.")
         text.sample("jobledger_refilled_events_total", [], "\(figures.refilledEvents)")
         text.metric("jobledger_http_connections", "gauge", "Connections that are open.")
         text.sample("jobledger_http_connections", [], "\(connections.open)")
         let lanes = [commits.status.small, commits.status.large]
-        text.metric("jobledger_append_requests_waiting", "gauge", "Requests whose events wait for their commit.")
+        text.metric("jobledger_append_requests_waiting", "gauge", "Requests whose events are not committed yet.")
         text.sample(
             "jobledger_append_requests_waiting", [],
             "\(lanes.reduce(0) { $0 + $1.accepted + $1.waiting + $1.inFlight })")
         text.metric(
-            "jobledger_http_reads_under_way", "gauge", "Requests that have a reader, or wait for one; this one too.")
+            "jobledger_http_reads_under_way", "gauge", "Requests that have or wait for a reader, including this one.")
         text.sample("jobledger_http_reads_under_way", [], "\(reads.underWay)")
         text.metric(
-            "jobledger_http_body_bytes", "gauge", "Bytes of bodies, and of large answers, of the requests under way.")
+            "jobledger_http_body_bytes", "gauge", "Bytes of the bodies and large answers of requests under way.")
         text.sample("jobledger_http_body_bytes", [], "\(bodies.heldBytes)")
-        // What the ledger says is left out while it cannot be reached: a scrape then still has the
-        // rest, and `up` of Postgres.
+        // While the ledger cannot be reached, its figures are left out, so that a scrape still gets
+        // the rest and `jobledger_postgres_up`.
         let lags = try? await health.lags()
         text.metric("jobledger_postgres_up", "gauge", "Whether Postgres answers.")
         text.sample("jobledger_postgres_up", [], lags == nil ? "0" : "1")
         text.metric(
-            "jobledger_log_writable", "gauge", "Whether the log takes appends, as far as can be told without writing.")
+            "jobledger_log_writable", "gauge", "Whether the log takes appends, determined without writing.")
         text.sample("jobledger_log_writable", [], lags.map { $0.log.readOnly == nil } == true ? "1" : "0")
         if let lags { write(lags, to: &text) }
         return Response(
@@ -94,7 +94,7 @@ struct OperationsRoutes: Sendable {
         text.sample("jobledger_head_position", [], "\(lags.log.head)")
         text.metric(
             "jobledger_log_held_seconds", "gauge",
-            "For how long somebody has held the log, once it is 5 s; 0 otherwise.")
+            "How long a session has held the log, if at least 5 s; 0 otherwise.")
         if let holder = lags.holder, holder.heldFor >= LogLockHolder.notable {
             text.sample(
                 "jobledger_log_held_seconds", [("by", holder.name)], "\(Int(holder.heldFor / .seconds(1)))")
@@ -105,14 +105,15 @@ struct OperationsRoutes: Sendable {
         text.sample("jobledger_log_waiting_appenders", [], "\(lags.holder?.waiting ?? 0)")
         text.metric(
             "jobledger_clock_ahead_seconds", "gauge",
-            "By how much the last event's time is ahead of the server's clock.")
+            "How far the last event's time is ahead of the server's clock.")
         text.sample("jobledger_clock_ahead_seconds", [], "\(Int(lags.log.clockAhead / .seconds(1)))")
         text.metric("jobledger_relay_lag_events", "gauge", "Events that have not been published.")
         text.sample("jobledger_relay_lag_events", [], "\(max(0, lags.log.head - lags.log.published))")
         text.metric("jobledger_seal_lag_events", "gauge", "Events that are not sealed.")
         text.sample("jobledger_seal_lag_events", [], "\(max(0, lags.log.head - lags.seal.position))")
         text.metric(
-            "jobledger_seal_stopped", "gauge", "Whether sealing has stopped; the status and the sealer's log say why.")
+            "jobledger_seal_stopped", "gauge",
+            "Whether sealing has stopped; jobledger status and the sealer's log say why.")
         text.sample("jobledger_seal_stopped", [], lags.seal.stopped == nil ? "0" : "1")
         text.metric("jobledger_projection_lag_events", "gauge", "Events that have not been folded.")
         for projection in lags.projections {
@@ -129,27 +130,27 @@ struct OperationsRoutes: Sendable {
         }
         text.metric(
             "jobledger_projection_stopped_position", "gauge",
-            "The event that has stopped a projection; 0 while it runs.")
+            "The position of the event that stopped a projection; 0 while it runs.")
         for projection in lags.projections {
             text.sample(
                 "jobledger_projection_stopped_position", [("projection", projection.name)], "\(projection.stopped ?? 0)"
             )
         }
         text.metric(
-            "jobledger_projection_audited_jobs_total", "counter", "Jobs that were refolded and compared with the table."
-        )
+            "jobledger_projection_audited_jobs_total", "counter",
+            "Jobs that were refolded and compared with the read model.")
         for projection in lags.projections {
             text.sample(
                 "jobledger_projection_audited_jobs_total", [("projection", projection.name)], "\(projection.audited)")
         }
         text.metric(
             "jobledger_projection_drifted_jobs_total", "counter",
-            "Those of them in which the table had drifted from the log.")
+            "Compared jobs whose read model had drifted from the log.")
         for projection in lags.projections {
             text.sample(
                 "jobledger_projection_drifted_jobs_total", [("projection", projection.name)], "\(projection.drifted)")
         }
-        text.metric("jobledger_rebuild_lag_events", "gauge", "Events that a rebuild under way has still to fold.")
+        text.metric("jobledger_rebuild_lag_events", "gauge", "Events that a rebuild under way still has to fold.")
         for projection in lags.projections {
             guard let rebuild = projection.rebuild else { continue }
             text.sample(

@@ -1,8 +1,12 @@
 import EventStore
 import LedgerCore
 
-/// What routes ask for. A parameter that is misspelled, malformed or given twice where one is meant
-/// is a mistake that is told, not a default.
+/// For error messages about addresses.
+let percentEncodingRule =
+    "each byte of UTF-8 that is not a letter, a digit or one of -._~ is written as % and two hexadecimal digits"
+
+/// Typed access to parameters. A parameter that is unknown, malformed or given twice is an error,
+/// never a silent default.
 extension Query {
     init(_ text: String?) throws(Problem) {
         guard let text, !text.isEmpty else {
@@ -10,14 +14,12 @@ extension Query {
             return
         }
         guard let query = Query(parsing: text) else {
-            throw .invalidRequest(
-                "the query is not percent-encoded UTF-8, or has U+0000: each byte of UTF-8 that is no letter, digit or one of -._~ is written as % and two hexadecimal digits"
-            )
+            throw .invalidRequest("the query is not percent-encoded UTF-8, or contains U+0000: \(percentEncodingRule)")
         }
         self = query
     }
 
-    /// Tells of parameters that the route does not have.
+    /// Refuses parameters that the route does not have.
     func allow(_ known: ExactText...) throws(Problem) {
         for (name, _) in parameters where !known.contains(name) {
             let list = known.isEmpty ? "none" : known.map(\.text).joined(separator: ", ")
@@ -33,15 +35,15 @@ extension Query {
         return values.first
     }
 
-    /// A text that names something.
+    /// A text that identifies something, compared byte by byte.
     func exact(_ name: ExactText) throws(Problem) -> ExactText? { try text(name).map { ExactText($0) } }
 
     func integer(_ name: ExactText, _ range: ClosedRange<Int64>) throws(Problem) -> Int64? {
         guard let text = try text(name) else { return nil }
         guard let number = Int64(decimal: text), range.contains(number) else {
             throw .invalidRequest(
-                "\"\(name)\" must be an integer from \(range.lowerBound) to \(range.upperBound), not \(Self.quoted(text))"
-            )
+                "\"\(name)\" must be an integer from \(range.lowerBound) to \(range.upperBound), "
+                    + "not \(Self.quoted(text))")
         }
         return number
     }
@@ -80,7 +82,7 @@ extension Query {
 
     func type() throws(Problem) -> EventType? { try choice("type", Self.typeNames).flatMap { EventType(rawValue: $0) } }
 
-    /// May be given several times.
+    /// The types; the parameter may be given several times.
     func types() throws(Problem) -> Set<EventType>? {
         let names = all("type")
         guard !names.isEmpty else { return nil }

@@ -1,6 +1,6 @@
 import LedgerCore
 
-/// The part of an address behind `?`, taken apart.
+/// The parameters after the `?` of an address.
 struct Query: Sendable {
     let parameters: [(name: ExactText, value: String)]
 
@@ -8,11 +8,11 @@ struct Query: Sendable {
 
     private init(parameters: [(name: ExactText, value: String)]) { self.parameters = parameters }
 
-    /// `nil` for what is not percent-encoded UTF-8, and for U+0000.
+    /// `nil` if the text is not percent-encoded UTF-8, or contains U+0000.
     init?(parsing text: String) {
         var parameters: [(name: ExactText, value: String)] = []
-        // Byte by byte: a separator with an accent behind it is one character to Swift, and no
-        // separator.
+        // Split bytes, not characters: to Swift, a separator followed by a combining accent is one
+        // character, and no separator.
         for pair in text.utf8.split(separator: UInt8(ascii: "&")) {
             let parts = pair.split(separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false).map {
                 Substring($0)
@@ -25,8 +25,8 @@ struct Query: Sendable {
         self.init(parameters: parameters)
     }
 
-    /// `nil` for what is not percent-encoded UTF-8, and for U+0000, which Postgres has no text
-    /// with.
+    /// `nil` if the text is not percent-encoded UTF-8, or contains U+0000, which Postgres cannot
+    /// store.
     static func decoded(_ text: Substring, plusIsSpace: Bool = false) -> String? {
         var bytes: [UInt8] = []
         var rest = text.utf8
@@ -52,7 +52,7 @@ struct Query: Sendable {
         }
     }
 
-    /// Percent-encoded, for a part of an address.
+    /// The text percent-encoded, as a part of an address.
     static func encoded(_ text: String) -> String {
         var encoded = ""
         for byte in text.utf8 {

@@ -1,18 +1,17 @@
 import HTTPTypes
 import Hummingbird
 
-/// A way to ask the service something. The table of these is what requests are matched with, what
-/// tokens are checked by, and what the OpenAPI document is tested against.
+/// One method and path of the service. Requests are matched with the table of routes, tokens are
+/// checked by it, and the OpenAPI document is tested against it.
 struct Route: Sendable {
     typealias Answer = @Sendable (AuthorizedRequest) async throws -> Response
 
     let method: HTTPRequest.Method
-    /// As OpenAPI writes it, such as `/v1/jobs/{id}`. A `{path}` at the end stands for one segment
-    /// or more.
+    /// As in OpenAPI, such as `/v1/jobs/{id}`. A final `{path}` matches one segment or more.
     let path: String
-    /// `nil` where no token is needed.
+    /// `nil` if no token is needed.
     let scope: Scope?
-    /// The read model that is waited for where the request has a `min_position`.
+    /// The read model to wait for if the request has a `min_position`.
     let projection: String?
     let answer: Answer
     private let segments: [Substring]
@@ -29,20 +28,20 @@ struct Route: Sendable {
         segments = Self.segments(path)
     }
 
-    /// Between slashes, empty ones too: `//` is not `/`.
+    /// The parts between slashes, including empty ones: `//` is not `/`.
     static func segments(_ path: some StringProtocol) -> [Substring] {
-        // Byte by byte, as the separators of a query are found.
+        // Split bytes, not characters: see ``Query``.
         Substring(path).utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).map { Substring($0) }
     }
 
-    /// What need not be encoded is the same where it is (RFC 3986, 6.2.2.2).
+    /// A segment is the same with needless percent-encoding (RFC 3986, 6.2.2.2).
     private static func isSame(_ sent: Substring, _ segment: Substring) -> Bool {
         sent == segment
             || sent.utf8.contains(UInt8(ascii: "%")) && Query.decoded(sent).map { $0[...] == segment } ?? false
     }
 
-    /// - Returns: what stands in the place of `{id}` or `{path}`, as it was sent; an empty text
-    ///   where the path has none. `nil` for another path.
+    /// - Returns: the part that matches `{id}` or `{path}`, as it was sent; an empty text if the
+    ///   route has neither; `nil` if the path does not match.
     func match(_ sent: [Substring]) -> Substring? {
         if segments.last == "{path}" {
             let fixed = segments.dropLast()

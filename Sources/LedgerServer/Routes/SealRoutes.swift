@@ -5,8 +5,8 @@ import LedgerCore
 import Seal
 import TransparencyLog
 
-/// The seal, to be checked by anybody's tools: under `/v1/audit` the checkpoint, tiles and entries
-/// as C2SP's tlog-tiles lays them out, and the proofs that follow from them.
+/// The seal, for any tool that verifies C2SP's tlog-tiles: the checkpoint, tiles, entries and
+/// proofs under `/v1/audit`.
 struct SealRoutes: Sendable {
     let seal: SealProofs
 
@@ -86,19 +86,19 @@ struct SealRoutes: Sendable {
 
     private static let noTile = Problem(
         .notFound, "unknown_tile",
-        "the checkpoint's tree has no such tile: a path is such as 0/x001/234, or 0/x001/234.p/17")
+        "the checkpoint's tree has no such tile; a path looks like 0/x001/234 or 0/x001/234.p/17")
 
     static let nothingSealed = Problem(
-        .notFound, "not_sealed", "nothing is sealed yet: a sealer has to run (jobledger audit seal)")
+        .notFound, "not_sealed", "nothing is sealed yet: start a sealer (jobledger audit seal)")
 
-    /// What may be another one in a moment.
+    /// An answer that the next seal may change.
     private static func text(_ text: String) -> Response {
         Response(
             status: .ok, headers: [.contentType: "text/plain; charset=utf-8", .cacheControl: "no-cache"],
             body: ResponseBody(byteBuffer: ByteBuffer(string: text)))
     }
 
-    /// What never changes.
+    /// An answer that never changes.
     private static func bytes(_ bytes: [UInt8]?) throws -> Response {
         guard let bytes else { throw noTile }
         return Response(

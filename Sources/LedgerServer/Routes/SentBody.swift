@@ -1,9 +1,9 @@
 import HTTPTypes
 import LedgerCore
 
-/// The events in a body, by its media type.
+/// The events in a request's body, parsed by its media type.
 enum SentBody {
-    /// One event, or an array, which the answer then is too.
+    /// One event; the answer is then not an array.
     case one(SentEvent)
     case several([Result<SentEvent, Refusal>])
 
@@ -18,7 +18,7 @@ enum SentBody {
         if case .one = self { true } else { false }
     }
 
-    /// For who wants all of them or none; the refusal says which one it is.
+    /// All events, or the refusal of the first that is invalid, which names it by its index.
     func wholeEvents() throws(Refusal) -> [SentEvent] {
         var whole: [SentEvent] = []
         for (index, event) in events.enumerated() {
@@ -36,7 +36,8 @@ enum SentBody {
     static let cloudEventBatch = "application/cloudevents-batch+json"
     private static let accepted = "\(json), \(cloudEvent), \(cloudEventBatch)"
 
-    /// - Parameter maxEvents: how many events there may be: more are not even taken apart.
+    /// - Parameter maxEvents: how many events there may be. A longer array is not parsed any
+    ///   further.
     /// - Throws: ``Problem``, or the ``Refusal`` of a single event.
     init(_ sent: [UInt8], _ headers: HTTPFields, needsJob: Bool, maxEvents: Int) throws {
         let body = sent.first == 0xEF ? Array(JSONText.behindByteOrderMark(sent[...])) : sent
@@ -44,10 +45,10 @@ enum SentBody {
         if let charset = MediaType.parameter("charset", of: type), !["utf-8", "utf8", "us-ascii"].contains(charset) {
             throw Problem(
                 .unsupportedMediaType, "unsupported_media_type",
-                "JSON is UTF-8, not \(charset.shortened(toBytes: 100)): send it so"
+                "JSON must be sent in UTF-8, not in \(charset.shortened(toBytes: 100))"
             ).adding(.accept, Self.accepted)
         }
-        // Most say it just so.
+        // The usual type is compared without parsing it.
         switch type == Self.json ? type : MediaType.essence(type) {
         case Self.json:
             if headers.first(.cloudEventVersion) != nil {
@@ -62,16 +63,17 @@ enum SentBody {
                 try Self.each(of: body, maxEvents: maxEvents) { element throws(Refusal) in
                     try Self.cloudEvent(try Self.object(element))
                 })
-        // An event without data need not say in which format it has none.
+        // An event without data need not name the format of its data.
         case "" where headers.first(.cloudEventVersion) != nil && body.isEmpty:
             self = .one(try Self.binaryCloudEvent(body, headers))
         case let other:
             let what =
                 other.isEmpty
-                ? "there is no content-type" : "the content-type \(other.shortened(toBytes: 100)) is not known here"
+                ? "the request has no content-type"
+                : "the content-type \(other.shortened(toBytes: 100)) is not supported"
             throw Problem(
                 .unsupportedMediaType, "unsupported_media_type",
-                "\(what); there are \(Self.json), \(Self.cloudEvent) and \(Self.cloudEventBatch)"
+                "\(what); supported are \(Self.json), \(Self.cloudEvent) and \(Self.cloudEventBatch)"
             ).adding(.accept, Self.accepted)
         }
     }
@@ -80,7 +82,7 @@ enum SentBody {
         func event(_ members: [JSONText.Slice]) throws(Refusal) -> SentEvent {
             let event = try SentEvent(members: members, in: "the event", needsJob: needsJob)
             guard needsJob || event.job == nil else {
-                throw Refusal(.invalidEvent, "\"job\" stands in the path, and not in the event")
+                throw Refusal(.invalidEvent, "an event must not have \"job\" here: the path names the job")
             }
             return event
         }
@@ -91,12 +93,12 @@ enum SentBody {
         case UInt8(ascii: "{"): return .one(try whole(body, event))
         default:
             throw Problem.malformedJSON(
-                "the body must be a JSON object such as {\"type\": \"progress\", \"data\": {\"completed\": 5}}, or an array of them"
-            )
+                "the body must be a JSON object such as {\"type\": \"progress\", \"data\": {\"completed\": 5}}, "
+                    + "or an array of them")
         }
     }
 
-    /// What is no JSON at all is told apart from what is none of our events.
+    /// Tells a body that is not JSON from one that is not a valid event.
     private static func whole(
         _ body: [UInt8], _ event: ([JSONText.Slice]) throws(Refusal) -> SentEvent
     ) throws -> SentEvent {
@@ -104,12 +106,12 @@ enum SentBody {
         do {
             members = try JSONText.slices(of: body[...])
         } catch {
-            throw Problem.malformedJSON("the body is no JSON: \(error)")
+            throw Problem.malformedJSON("the body is not a JSON object: \(error)")
         }
         do {
             return try event(members)
         } catch let refusal {
-            // Whatever else is wrong with it follows from this.
+            // Any other error may follow from this one, so report this one.
             guard String(utf8: body[...]) != nil else { throw Problem.malformedJSON("the body is not UTF-8") }
             throw refusal
         }
@@ -122,7 +124,7 @@ enum SentBody {
         do {
             elements = try JSONText.elements(of: body[...], most: maxEvents)
         } catch {
-            throw Problem.malformedJSON("the body is no JSON array: \(error)")
+            throw Problem.malformedJSON("the body is not a JSON array: \(error)")
         }
         guard elements.count <= maxEvents else {
             throw Problem(
@@ -141,7 +143,7 @@ enum SentBody {
         do {
             return try JSONText.slices(of: text)
         } catch {
-            throw Refusal(.invalidEvent, "the event is no JSON object: \(error)")
+            throw Refusal(.invalidEvent, "the event is not a JSON object: \(error)")
         }
     }
 
@@ -153,22 +155,22 @@ enum SentBody {
             cloudEvent: members.filter { $0.name != "data" }, data: members.last { $0.name == "data" }?.value)
     }
 
-    /// Binary mode: the attributes are headers, and the body is the data.
+    /// Binary mode: the attributes are header fields, and the body is the data.
     private static func binaryCloudEvent(_ body: [UInt8], _ headers: HTTPFields) throws -> SentEvent {
         var attributes: [JSONText.Slice] = []
         for field in headers where field.name.canonicalName.hasPrefix("ce-") {
             let name = ExactText(field.name.canonicalName.dropFirst(3))
             guard name != "datacontenttype" else {
                 throw Problem.invalidRequest(
-                    "in binary mode the field Content-Type is the datacontenttype; there is no ce-datacontenttype")
+                    "in binary mode the field Content-Type gives the datacontenttype; leave out ce-datacontenttype")
             }
             guard !attributes.contains(where: { $0.name == name }) else {
                 throw Problem.invalidRequest("the field ce-\(name.text.shortened(toBytes: 100)) may be given once")
             }
             guard let value = Self.unquoted(field.value).flatMap({ Query.decoded($0[...]) }) else {
                 throw Problem.invalidRequest(
-                    "the field ce-\(name.text.shortened(toBytes: 100)) must be percent-encoded UTF-8 without U+0000; where it begins with a quote, it ends with the next"
-                )
+                    "the field ce-\(name.text.shortened(toBytes: 100)) must be percent-encoded UTF-8 without U+0000; "
+                        + "a value that begins with a quotation mark must end with one")
             }
             var json: [UInt8] = []
             json.appendJSON(string: value)
@@ -178,8 +180,8 @@ enum SentBody {
         return try SentEvent(cloudEvent: attributes, data: body.isEmpty ? nil : body[...])
     }
 
-    /// What stands in quotes, without them and their backslashes (HTTP binding, 3.1.3.2); `nil` for
-    /// what is no ASCII, or has no end.
+    /// A value without its quotes and backslashes (HTTP binding, 3.1.3.2); `nil` if it is not ASCII
+    /// or a quote has no end.
     private static func unquoted(_ value: String) -> String? {
         guard value.utf8.allSatisfy({ $0 < 0x80 }) else { return nil }
         guard value.hasPrefix("\"") else { return value }

@@ -1,13 +1,12 @@
 import HTTPTypes
 import LedgerCore
 
-/// The caller's place in a trace, from the headers of W3C's Trace Context, for events that do not
-/// bring one of their own.
+/// The caller's trace context, from the headers of W3C's Trace Context, for events that have none
+/// of their own.
 struct TraceContext: Sendable {
     private let members: [UInt8]
 
-    /// `nil` where there is none, or none that is well-formed: a trace is no reason to refuse
-    /// anything.
+    /// `nil` if there is none or it is malformed: a bad trace is no reason to refuse an event.
     init?(_ headers: HTTPFields) {
         guard let parent = headers.first(.traceparent), Self.isWellFormed(parent) else { return nil }
         var members = Array("\"traceparent\":\"\(parent)\"".utf8)
@@ -30,8 +29,8 @@ struct TraceContext: Sendable {
             }
     }
 
-    /// Adds itself to metadata that have no `traceparent`. What is no JSON object stays as it is,
-    /// for the ledger to refuse.
+    /// Adds the trace to metadata without a `traceparent`. Metadata that is not a JSON object stays
+    /// as it is, so that the ledger refuses it.
     func add(to metadata: inout String) {
         let bytes = Array(metadata.utf8)
         guard let present = try? JSONText.slices(of: bytes[...]),

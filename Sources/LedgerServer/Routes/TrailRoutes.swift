@@ -4,7 +4,7 @@ import HTTPTypes
 import Hummingbird
 import LedgerCore
 
-/// Who did what, when and why; and what was refused.
+/// The audit trail: who did what, when and why, and what was refused.
 struct TrailRoutes: Sendable {
     let store: EventStore
 
@@ -44,11 +44,11 @@ struct TrailRoutes: Sendable {
         try authorized.query.allow()
         guard let name = EventReference(authorized.job.text) else {
             throw Problem.invalidRequest(
-                "the event is named by its position or its id (a UUID), not \(Query.quoted(authorized.job.text))")
+                "name the event by its position or its id (a UUID), not \(Query.quoted(authorized.job.text))")
         }
         guard let why = try await trail.why(name) else {
             throw Problem(
-                .notFound, "unknown_event", "there is no such event, or the read model has not come to it yet")
+                .notFound, "unknown_event", "there is no such event, or the read model has not reached it yet")
         }
         var json = Array("{\"event\":".utf8)
         json += why.event.json
@@ -81,14 +81,14 @@ struct TrailRoutes: Sendable {
         return .page("refusals", refusals, next: address) { $1 += $0.json }
     }
 
-    // MARK: The parts
+    // MARK: Parts
 
     private func order(_ query: Query) throws -> TrailQuery.Order {
         try query.choice("order", TrailQuery.Order.allCases.map(\.rawValue)).flatMap { TrailQuery.Order(rawValue: $0) }
             ?? .newest
     }
 
-    /// The same question, behind the last of this page.
+    /// The address of the page after this one, with the same filters.
     private func next(_ path: String, _ query: Query, _ limit: Int, after: Int64) -> String {
         let kept =
             (["actor", "token", "type", "job", "code", "from", "to", "correlation_id", "text", "order"] as [ExactText])

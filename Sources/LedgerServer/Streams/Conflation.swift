@@ -1,30 +1,31 @@
 import LedgerCore
 
-/// Keeps of each job's progress the latest, so many times a second. A plain value: it is told the
-/// time.
+/// Reduces progress: of each job only the latest event goes out, at most a given number of times a
+/// second. A plain value: the caller tells it the time.
 ///
-/// Events go out in the log's order always: before an event of another kind, what was held back of
-/// all jobs goes first. So the last position that went out says what has been seen, and a client
-/// that resumes from there has missed nothing.
+/// Events always go out in the log's order: before an event of another type, everything that was
+/// held back goes out. So the last position that went out tells what the client has seen, and a
+/// client that resumes there misses nothing.
 ///
-/// It holds ``maxBytes`` bytes. Where the latest of all jobs is more than that, it goes out more often.
+/// It holds at most ``maxBytes`` bytes. If the latest events of all jobs are larger than that, they
+/// go out more often.
 struct Conflation {
-    /// As much as a feed holds for a subscription.
+    /// As much as a feed buffers for a subscription.
     static let maxBytes = 256 << 10
 
     private let interval: Duration
     private var held: [JobID: FeedEvent] = [:]
-    /// Of their JSON.
+    /// The bytes of the held events' JSON.
     private(set) var heldBytes = 0
     private var due: ContinuousClock.Instant?
 
-    /// - Parameter rate: a second.
+    /// - Parameter rate: how often events go out, per second.
     init(rate: Double) { interval = .seconds(1) / rate }
 
-    /// When the events that are held back should go out; `nil` where there are none.
+    /// When the held events should go out; `nil` if there are none.
     var deadline: ContinuousClock.Instant? { held.isEmpty ? nil : due }
 
-    /// What goes out now of `events`.
+    /// Adds `events`, and returns what goes out now.
     mutating func take(_ events: [FeedEvent], at now: ContinuousClock.Instant) -> [FeedEvent] {
         var out: [FeedEvent] = []
         for event in events {
@@ -39,7 +40,7 @@ struct Conflation {
         return out + take(at: now)
     }
 
-    /// What goes out now that time has passed.
+    /// What goes out because its time has come.
     mutating func take(at now: ContinuousClock.Instant) -> [FeedEvent] {
         if let due, now < due { return [] }
         guard !held.isEmpty else { return [] }
@@ -47,7 +48,7 @@ struct Conflation {
         return release()
     }
 
-    /// All that is held: what goes out now that it is over.
+    /// Everything that is held, at the end of the stream.
     mutating func release() -> [FeedEvent] {
         defer {
             held.removeAll(keepingCapacity: true)

@@ -3,30 +3,29 @@ import Hummingbird
 import LedgerCore
 import NIOCore
 
-/// One stream, from its first event to its end.
+/// One event stream, from its first event to its end.
 ///
-/// What it follows is a subscription of the process's feed, which has been spelled out already:
-/// many streams send the same bytes. A client that reads slowly makes its stream wait, and its
-/// subscription falls back to the log; it holds up nobody else.
+/// It follows a subscription of the process's feed. The feed has encoded the events already, so
+/// many streams send the same bytes. A client that reads slowly makes its own stream wait, whose
+/// subscription falls back to the log; it delays nobody else.
 struct EventStream: Sendable {
     let streams: OpenStreams
     let metrics: Metrics
     let subscription: Subscription
-    /// Which events are sent; the subscription has the ends of jobs too. `nil` for all.
+    /// The types that are sent; `nil` for all. The subscription also has the last events of jobs.
     let types: Set<EventType>?
-    /// Of the jobs that are followed, those that have not ended yet; `nil` where all are.
+    /// The followed jobs that have not ended yet; `nil` if all jobs are followed.
     let unended: Set<JobID>?
     let conflation: Conflation?
     let heartbeat: Duration
-    /// Whether the token still holds.
+    /// Whether the token is still valid.
     let isAllowed: @Sendable () async throws -> Bool
 
     static let mediaType = "text/event-stream"
     private static let beginning = ByteBuffer(string: "retry: 1000\n\n")
     private static let beat = ByteBuffer(string: ":\n\n")
     private static let stopping = ByteBuffer(string: "retry: 2000\n: the service is stopping\n\n")
-    /// About how many bytes are written at a time: what is written next waits until the client
-    /// reads.
+    /// About how many bytes are written at a time. The next write waits until the client reads.
     private static let piece = 64 << 10
 
     func run(until closed: EventLoopFuture<Void>, _ writer: inout any ResponseBodyWriter) async throws {
@@ -46,7 +45,7 @@ struct EventStream: Sendable {
         try await writer.finish(nil)
     }
 
-    /// Takes events from the subscription as the stream takes them from the slot.
+    /// Moves events from the subscription to the slot, as fast as the stream takes them.
     private static func pump(_ subscription: Subscription, into slot: StreamSlot) async {
         do {
             var events = subscription.makeAsyncIterator()
@@ -59,11 +58,11 @@ struct EventStream: Sendable {
         }
     }
 
-    /// What has become of the stream so far.
+    /// The state of the stream.
     private struct Progress {
         var unended: Set<JobID>?
         var conflation: Conflation?
-        /// The last event that has come, and the last that the client knows of.
+        /// The last event that arrived, and the last that was sent.
         var seen: Position = 0
         var sent: Position = 0
         var lastWrite = ContinuousClock.now
@@ -71,11 +70,11 @@ struct EventStream: Sendable {
     }
 
     private enum End {
-        /// Nothing follows.
+        /// All followed jobs have ended.
         case complete
-        /// The client is to come again.
+        /// The client should reconnect.
         case stopped
-        /// There is nobody, or nobody who may know more.
+        /// The client has gone, or its token is no longer valid.
         case closed
     }
 
@@ -83,12 +82,12 @@ struct EventStream: Sendable {
         var progress = Progress(unended: unended, conflation: conflation)
         let end = try await follow(slot, &progress, &writer)
         guard end != .closed else { return }
-        // What was held back is not lost.
+        // Send what conflation held back.
         try await send(progress.conflation?.release() ?? [], &progress, &writer)
         if end == .stopped { return try await writer.write(Self.stopping) }
-        // Who did not ask for the end's type has come to it too: a message without data tells no
-        // more than that, and a browser that comes again with its id is told that there is nothing
-        // more.
+        // The last event may be of a type that the client did not ask for. An id without data tells
+        // the client how far it is: a browser that reconnects with this id learns that nothing
+        // follows.
         if progress.seen > progress.sent { try await writer.write(ByteBuffer(string: "id: \(progress.seen)\n\n")) }
     }
 
@@ -114,11 +113,11 @@ struct EventStream: Sendable {
         return .complete
     }
 
-    /// The next thing that happens, or the moment at which what is held back should go out.
+    /// The next item of the slot, or an alarm at the deadline.
     private func next(_ slot: StreamSlot, _ deadline: ContinuousClock.Instant?) async -> StreamSlot.Item {
         let alarm = deadline.map { deadline in
             Task {
-                // Cancelled when something happened before: then nothing is due.
+                // Cancelled if something else happened first: then no alarm is due.
                 if (try? await Task.sleep(until: deadline)) != nil { slot.alarm() }
             }
         }
@@ -126,7 +125,7 @@ struct EventStream: Sendable {
         return await slot.next()
     }
 
-    /// What goes out now.
+    /// The events that go out now.
     private func selected(_ events: [FeedEvent], _ progress: inout Progress) -> [FeedEvent] {
         let now = Timestamp.now
         var selected: [FeedEvent] = []
@@ -135,7 +134,7 @@ struct EventStream: Sendable {
             if event.type.isEnd { progress.unended?.remove(event.job) }
             progress.seen = event.position
             guard types?.contains(event.type) ?? true else { continue }
-            // What was there before the stream was says nothing of how fast it is.
+            // The lag of events from before the stream would say nothing about its speed.
             if event.recordedAt > progress.opened {
                 metrics.deliveryLag.record(
                     seconds: Double(now.microseconds - event.recordedAt.microseconds) / 1_000_000)
@@ -165,7 +164,7 @@ struct EventStream: Sendable {
 
     private static func append(_ event: FeedEvent, to buffer: inout ByteBuffer) {
         buffer.writeString("id: \(event.position)\ndata: ")
-        // One line: a CloudEvent has no line breaks.
+        // A single line: the JSON of a CloudEvent has no line breaks.
         buffer.writeBytes(event.streamed)
         buffer.writeStaticString("\n\n")
     }

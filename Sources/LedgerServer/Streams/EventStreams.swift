@@ -5,7 +5,7 @@ import Hummingbird
 import LedgerCore
 import NIOCore
 
-/// Server-sent events: the answers that go on.
+/// Answers requests for event streams (server-sent events).
 struct EventStreams: Sendable {
     let store: EventStore
     let feed: Feed
@@ -16,24 +16,24 @@ struct EventStreams: Sendable {
     let metrics: Metrics
     let heartbeat: Duration
 
-    /// The most jobs on one stream.
+    /// The maximum number of jobs on one stream.
     private static let maxJobs = 1000
 
-    /// All jobs, or some of them by `?job=`; `after` is a position.
+    /// A stream of all jobs, or of those in `?job=`; `after` is a position.
     func ofAll(_ authorized: AuthorizedRequest) async throws -> Response {
         let query = authorized.query
         try query.allow("job", "type", "after", "last_event_id", "conflate", "access_token")
         let jobs = query.all("job").map { JobID($0) }
         guard jobs.count <= Self.maxJobs else {
             throw Problem.invalidRequest(
-                "\"job\" may be given \(Self.maxJobs) times; without it the stream has all jobs")
+                "\"job\" may be given at most \(Self.maxJobs) times; without it the stream has all jobs")
         }
         let after = try await pages.position(query)
         let position = try lastEventID(authorized) ?? after
         return try await stream(authorized, jobs: jobs.isEmpty ? nil : Set(jobs), after: position)
     }
 
-    /// One job; `after` is a version of it.
+    /// A stream of one job; `after` is a version of it.
     func ofJob(_ authorized: AuthorizedRequest) async throws -> Response {
         let query = authorized.query
         try query.allow("type", "after", "last_event_id", "conflate", "access_token")
@@ -45,14 +45,14 @@ struct EventStreams: Sendable {
         return try await stream(authorized, jobs: [authorized.job], after: position ?? 0)
     }
 
-    /// Where the client was when it lost us. The header is what a browser sends by itself; it is
-    /// newer than what stands in the address.
+    /// The last event that the client received before it lost the connection. A browser sets the
+    /// header by itself on reconnecting, so the header is newer than the parameter in the address.
     func lastEventID(_ authorized: AuthorizedRequest) throws(Problem) -> Position? {
         if let header = authorized.request.headers[.lastEventID], !header.isEmpty {
             guard let position = Position(position: header) else {
                 throw .invalidRequest(
-                    "Last-Event-ID must be the id of an event of this stream, a position such as 1207, not \(Query.quoted(header))"
-                )
+                    "Last-Event-ID must be the id of an event of this stream, a position such as 1207, "
+                        + "not \(Query.quoted(header))")
             }
             return position
         }
@@ -67,16 +67,17 @@ struct EventStreams: Sendable {
         guard position <= known.head else {
             throw Problem(
                 .conflict, "another_ledger",
-                "the log ends at \(known.head), before \(position): it was restored, or is another one; start again from 0"
-            )
+                "the log ends at position \(known.head), before position \(position): the ledger was restored "
+                    + "or re-created; start again from 0")
         }
         let unended = jobs?.filter { known.ends[$0] ?? .max > position }
-        // EventSource comes back after a stream has ended; this is how it is told not to.
+        // A browser's EventSource reconnects after the end of a stream; 204 tells it not to.
         if unended == [] { return Response(status: .noContent) }
         let place = try count.enter(authorized.token)
         let subscription = feed.subscribe(
             after: position, epoch: known.epoch, jobs: unended,
-            // The ends of jobs end the stream, whether or not they are wanted.
+            // The last events of jobs end the stream, so subscribe to them even if the client does
+            // not want them.
             types: types.map { unended == nil ? $0 : $0.union([.finished, .failed]) })
         let stream = EventStream(
             streams: streams, metrics: metrics, subscription: subscription, types: types, unended: unended,
@@ -94,12 +95,12 @@ struct EventStreams: Sendable {
             })
     }
 
-    /// `?conflate=RATE`, a second.
+    /// The rate in `?conflate=`, per second.
     private func conflation(_ query: Query) throws -> Double? {
         guard let text = try query.text("conflate") else { return nil }
         guard let rate = Double(text), (0.1...100).contains(rate) else {
             throw Problem.invalidRequest(
-                "\"conflate\" must be a rate a second from 0.1 to 100, not \(Query.quoted(text))")
+                "\"conflate\" must be a rate per second from 0.1 to 100, not \(Query.quoted(text))")
         }
         return rate
     }
@@ -113,8 +114,8 @@ struct EventStreams: Sendable {
 }
 
 extension HTTPField.Name {
-    /// What nginx calls its buffering, which would hold back events.
+    /// Turns off nginx's buffering, which would hold back events.
     static let accelBuffering = HTTPField.Name("X-Accel-Buffering")!
-    /// Of which epoch the stream is: with another one, positions mean other events.
+    /// The epoch of the stream. In another epoch positions mean other events.
     static let ledgerEpoch = HTTPField.Name("Jobledger-Epoch")!
 }

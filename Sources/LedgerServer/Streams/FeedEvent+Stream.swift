@@ -1,15 +1,15 @@
 import LedgerCore
 
 extension FeedEvent {
-    /// Larger data are left out of streams, with a reference to where they are: a slow client costs
-    /// the memory of what is being sent to it.
+    /// Larger data, in bytes, is left out of streams and replaced by a reference. A slow client
+    /// costs the memory of what is being sent to it.
     private static let largestData = 64 << 10
     private static let data = Array(#","datacontenttype":"application/json","data":"#.utf8)
 
     /// The CloudEvent as it is streamed.
     var streamed: [UInt8] {
-        // Nearly all are small enough as a whole. The first place that looks like it is the data's:
-        // within a string a quote has a backslash.
+        // Nearly all events are small enough as a whole. The first match is the data's member,
+        // because within a string a quotation mark is escaped.
         guard json.count > Self.largestData, let place = json.firstRange(of: Self.data),
             json.count - 1 - place.upperBound > Self.largestData
         else { return json }

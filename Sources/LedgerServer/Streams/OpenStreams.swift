@@ -1,6 +1,6 @@
 import BlockingIO
 
-/// The streams that are open: to wake them now and then, and to end them.
+/// The open streams, so that the service can wake and end them.
 final class OpenStreams: Sendable {
     private struct State: Sendable {
         var last: UInt64 = 0
@@ -12,7 +12,7 @@ final class OpenStreams: Sendable {
 
     var count: Int { state.withLock { $0.slots.count } }
 
-    /// - Returns: the stream's number, to leave with.
+    /// - Returns: the stream's number, to be given to ``leave(_:)``.
     func enter(_ slot: StreamSlot) -> UInt64 {
         let (number, isEnded) = state.withLock { state in
             state.last += 1
@@ -27,7 +27,7 @@ final class OpenStreams: Sendable {
 
     func tick() { for slot in slots { slot.tick() } }
 
-    /// Ends all streams, and those that are still to come.
+    /// Ends all streams, and every stream that enters later.
     func end() {
         state.withLock { $0.isEnded = true }
         for slot in slots { slot.end(.stopped) }

@@ -2,17 +2,17 @@ import BlockingIO
 import HTTPTypes
 import LedgerCore
 
-/// How many streams each token has open, at most so many.
+/// Counts and limits the open streams of each token.
 final class StreamCount: Sendable {
     private let limit: Int
     private let open = Locked<[TokenID: Int]>([:])
 
     init(limit: Int) { self.limit = limit }
 
-    /// Streams that are open or about to be.
+    /// The number of streams that are open or about to open.
     var count: Int { open.withLock { $0.values.reduce(0, +) } }
 
-    /// - Returns: the stream's place, for as long as it is held.
+    /// - Returns: the stream's place, which is released with this object.
     func enter(_ token: AccessToken?) throws(Problem) -> Reservation {
         let key = token?.id ?? ""
         let isIn = open.withLock { open in
@@ -23,7 +23,7 @@ final class StreamCount: Sendable {
         guard isIn else {
             throw Problem(
                 .tooManyRequests, "too_many_streams",
-                "a token may have \(limit) streams open; follow several jobs on one: ?job=a&job=b"
+                "a token may have at most \(limit) open streams; follow several jobs on one: ?job=a&job=b"
             )
             .adding(.retryAfter, "5")
         }

@@ -1,18 +1,18 @@
 import BlockingIO
 import LedgerCore
 
-/// What one stream waits for: the next events, of which it holds one batch, and everything else
-/// that may happen meanwhile.
+/// What one stream waits for: the next batch of events, of which the slot holds one, and everything
+/// else that may happen in the meantime.
 final class StreamSlot: Sendable {
     enum Item: Sendable {
         case events([FeedEvent])
-        /// The moment that the stream wanted to be woken at.
+        /// The deadline that the stream set.
         case alarm
-        /// Time to see to the heartbeat, and whether the token still holds.
+        /// Time for the heartbeat, and to check that the token is still valid.
         case tick
-        /// No more events come.
+        /// There are no more events.
         case ended
-        /// The service is stopping, or the ledger is another one by now.
+        /// The service is stopping, or the ledger was restored or re-created.
         case stopped
         case failed(any Error)
         /// The connection is gone.
@@ -50,9 +50,9 @@ final class StreamSlot: Sendable {
 
     private let state = Locked(State())
 
-    // MARK: What happens
+    // MARK: Called from outside the stream
 
-    /// Returns when the stream has taken them, or will take no more.
+    /// Offers a batch. Returns when the stream has taken it or will take no more.
     func put(_ events: [FeedEvent]) async {
         wake { $0.events = events }
         await withCheckedContinuation { writer in
@@ -66,9 +66,9 @@ final class StreamSlot: Sendable {
 
     func tick() { wake { $0.isTickDue = true } }
     func alarm() { wake { $0.isAlarmDue = true } }
-    /// The first end counts.
+    /// Ends the stream. Only the first end counts.
     func end(_ item: Item) { wake { $0.end = $0.end ?? item } }
-    /// Nothing is of interest any more.
+    /// The connection is gone.
     func close() {
         wake { $0.isClosed = true }
         taken()
@@ -91,9 +91,9 @@ final class StreamSlot: Sendable {
         writer?.resume()
     }
 
-    // MARK: The stream
+    // MARK: Called by the stream
 
-    /// What has happened; waits for something.
+    /// The next thing that happened; waits for it.
     func next() async -> Item {
         while true {
             if let item = state.withLock({ $0.take() }) {

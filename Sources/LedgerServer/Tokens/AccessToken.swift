@@ -2,11 +2,11 @@ package import Crypto
 import Foundation
 package import LedgerCore
 
-/// What stands for a token wherever it is spoken of: it is no secret.
+/// Identifies a token wherever it is mentioned. It is not secret.
 package typealias TokenID = ExactText
 
-/// A bearer token, `jl_ID_SECRET`: the id says which row it is, the secret is 256 random bits in
-/// base64url.
+/// A bearer token, `jl_ID_SECRET`: the id names the row in the ledger, the secret is 256 random
+/// bits in base64url.
 package struct AccessToken: Sendable, CustomStringConvertible, CustomReflectable {
     package let id: TokenID
     private let secret: String
@@ -26,7 +26,7 @@ package struct AccessToken: Sendable, CustomStringConvertible, CustomReflectable
         self.secret = secret
     }
 
-    /// `nil` for what cannot be one of ours, whatever the ledger holds.
+    /// `nil` if the text does not have the form of a token.
     package init?(_ text: String) {
         let parts = text.split(separator: "_", maxSplits: 2, omittingEmptySubsequences: false)
         guard parts.count == 3, parts[0] == "jl", parts[1].utf8.count == 12, parts[2].utf8.count == 43,
@@ -35,15 +35,15 @@ package struct AccessToken: Sendable, CustomStringConvertible, CustomReflectable
         (id, secret) = (TokenID(parts[1]), String(parts[2]))
     }
 
-    /// The token itself: for who made it, once.
+    /// The token itself, shown once to its creator.
     package var text: String { "jl_\(id)_\(secret)" }
 
-    /// What the ledger keeps.
+    /// What the ledger stores.
     package var hash: SHA256Digest { SHA256.hash(data: Data(text.utf8)) }
 
     var hexHash: String { hash.hexadecimal }
 
-    /// Neither a message nor a dump shows the secret.
+    /// Neither messages nor dumps show the secret.
     package var description: String { "jl_\(id)_…" }
     package var customMirror: Mirror { Mirror(self, children: ["id": id]) }
 

@@ -2,14 +2,14 @@ import BlockingIO
 import Crypto
 import LedgerCore
 
-/// Says what a token may be used for, from what the ledger said of it a moment ago.
+/// Finds the scopes of a token, and caches what the ledger answered.
 ///
-/// Most requests cost no lookup to Postgres: an answer holds for ``validity``, which is also how
-/// long a revoked token goes on working at most. Concurrent lookups about one token are one.
+/// Most requests need no query: an answer is valid for ``validity``, so a revoked token works for
+/// at most that long. Concurrent look-ups of one token share one query.
 struct TokenCheck: Sendable {
-    /// How long an answer holds.
+    /// How long an answer is valid.
     static let validity = Duration.seconds(2)
-    /// The most answers that are remembered: whoever sends made-up tokens fills it no further.
+    /// The maximum number of cached answers. Made-up tokens cannot fill the cache beyond it.
     private static let maxAnswers = 10_000
 
     private struct Answer: Sendable {
@@ -28,14 +28,14 @@ struct TokenCheck: Sendable {
 
     init(_ store: TokenStore) { self.store = store }
 
-    /// `nil` where the token is no good.
+    /// The scopes of a token; `nil` if it is not valid.
     func scopes(of token: AccessToken) async throws -> Set<Scope>? {
         let hash = token.hash
         let known = state.withLock { $0.answers[token.id] }
         // Digests are compared in constant time.
         if let known, known.until > .now, known.hash == hash { return known.scopes }
         let lookup = state.withLock { state in
-            // Another secret of the same id is another lookup.
+            // The same id with another secret needs a look-up of its own.
             if let lookup = state.lookups[token.id], lookup.hash == hash { return lookup.task }
             let task = Task {
                 let scopes = try await store.scopes(of: token)
@@ -51,7 +51,7 @@ struct TokenCheck: Sendable {
 
     private func remember(_ scopes: Set<Scope>?, of id: TokenID, _ hash: SHA256Digest) {
         state.withLock { state in
-            // A wrong secret does not push the right one out.
+            // A wrong secret must not replace the answer for the right one.
             if scopes == nil, let known = state.answers[id], known.hash != hash, known.scopes != nil, known.until > .now
             {
                 return

@@ -2,7 +2,7 @@ package import EventStore
 import LedgerCore
 import Postgres
 
-/// The ledger's tokens, for its owner: make them, list them, revoke them.
+/// The ledger's tokens. The ledger's owner creates, lists and revokes them.
 package struct TokenStore: Sendable {
     /// A token as the ledger knows it.
     package struct Entry: Sendable {
@@ -17,7 +17,7 @@ package struct TokenStore: Sendable {
 
     package init(_ store: EventStore) { pool = store.pool }
 
-    /// Makes a token. Its text cannot be had again.
+    /// Creates a token. Its text cannot be retrieved later.
     package func create(_ scopes: Set<Scope>, name: String = "") async throws -> AccessToken {
         let token = AccessToken.random()
         let names = Scope.allCases.filter(scopes.contains).map(\.rawValue)
@@ -29,7 +29,7 @@ package struct TokenStore: Sendable {
         return token
     }
 
-    /// All of them, the oldest first.
+    /// All tokens, oldest first.
     package func list() async throws -> [Entry] {
         try await pool.withConnection { connection in
             try await connection.query(
@@ -45,7 +45,8 @@ package struct TokenStore: Sendable {
         }
     }
 
-    /// Revokes a token; it stays in the list. False where there is none of this id that works.
+    /// Revokes a token, which stays in the list. Returns false if there is no valid token with this
+    /// id.
     package func revoke(_ id: TokenID) async throws -> Bool {
         try await pool.withConnection { connection in
             try await connection.query(
@@ -54,7 +55,7 @@ package struct TokenStore: Sendable {
         }
     }
 
-    /// What `token` may be used for; `nil` where it is no good.
+    /// The scopes of `token`; `nil` if it is not valid.
     package func scopes(of token: AccessToken) async throws -> Set<Scope>? {
         try await pool.withConnection { connection in
             try await connection.query(

@@ -186,7 +186,7 @@ import Testing
                 rows <= seconds * Int64(RefusalRecorder.maxRowsPerToken + RefusalRecorder.maxRowsPerAddress + 2),
                 "\(rows) rows in \(seconds) s")
             let rest = try await connection.query(
-                "SELECT FROM refusals WHERE detail LIKE 'more of this kind%' AND times > 1")
+                "SELECT FROM refusals WHERE detail LIKE 'further refusals of this kind%' AND times > 1")
             #expect(!rest.isEmpty)
             await connection.close()
         }
