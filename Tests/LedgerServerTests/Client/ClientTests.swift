@@ -15,7 +15,7 @@ import Testing
         try LedgerClient(url: url ?? service.url, token: token ?? service.token)
     }
 
-    /// Lends a proxy to the service, and its address.
+    /// Runs `body` with a proxy in front of the service, and the proxy's address.
     private static func withProxy(
         _ service: TestService, _ body: (CuttingProxy, String) async throws -> Void
     ) async throws {
@@ -32,7 +32,7 @@ import Testing
         NewEvent(type: "progress", data: #"{"completed":\#(completed)}"#)
     }
 
-    /// A subscription without the types of a job's end ends with the job all the same.
+    /// A subscription ends with the job, even without the types of its end.
     @Test func someTypesToTheEnd() async throws {
         try await TestService.with { service in
             let ledger = try Self.client(service)
@@ -46,7 +46,7 @@ import Testing
         }
     }
 
-    /// Two jobs whose ids look alike: appended, read and followed apart.
+    /// Two jobs whose ids look alike are appended, read and followed separately.
     @Test func twoSpellings() async throws {
         try await TestService.with { service async throws in
             let ledger = try Self.client(service)
@@ -126,7 +126,7 @@ import Testing
             #expect(
                 await refusal { try await ledger.append([Self.progress(1), NewEvent(type: "?")], to: "a") }
                     == .invalidEvent)
-            // Text that would change what stands around it.
+            // Text that would change the JSON around it.
             let trick = NewEvent(type: "progress", data: #"{"completed":1}},{"type":"finished","data":{}"#)
             #expect(await refusal { try await ledger.append(trick, to: "a") } == .invalidEvent)
             let answers = try await ledger.append(
@@ -138,7 +138,7 @@ import Testing
         }
     }
 
-    @Test func aTokenThatDoesNotDoIsToldAtOnce() async throws {
+    @Test func aTokenThatDoesNotSufficeFailsAtOnce() async throws {
         try await TestService.with { service async throws in
             for token in ["wrong", try await service.tokens.create([.read], name: "reader").text] {
                 let ledger = try Self.client(service, token: token)
@@ -151,8 +151,8 @@ import Testing
         }
     }
 
-    /// The answer is lost, the event is not, and it is not there twice.
-    @Test func aLostAnswerIsAskedForAgain() async throws {
+    /// If an answer is lost, the event is written exactly once.
+    @Test func aRequestWithALostAnswerIsRepeated() async throws {
         try await TestService.with { service async throws in
             try await Self.withProxy(service) { proxy, url async throws in
                 let ledger = try Self.client(service, url: url)
@@ -193,9 +193,9 @@ import Testing
         }
     }
 
-    /// Connections break in the middle of events, again and again: each event comes once, in order,
-    /// and whole.
-    @Test func aSubscriptionOutlivesItsConnections() async throws {
+    /// Connections break in the middle of events, again and again. Each event arrives once, in
+    /// order, and complete.
+    @Test func aSubscriptionSurvivesItsConnections() async throws {
         try await TestService.with { service async throws in
             try await Self.withProxy(service) { proxy, url async throws in
                 proxy.breakConnections(after: 20_000)
@@ -210,7 +210,7 @@ import Testing
                 }
                 for count in 1...last {
                     let message = String(repeating: "x", count: count == 200 ? 100_000 : 300)
-                    // What is longer than a connection lasts could never pass.
+                    // An event that is longer than a connection lasts could never arrive.
                     if count == 199 { proxy.breakConnections(after: nil) }
                     if count == 201 { proxy.breakConnections(after: 20_000) }
                     try await appending.append(
@@ -229,8 +229,8 @@ import Testing
         }
     }
 
-    /// The ledger is restored while a client follows: it comes back with a position that is there,
-    /// and of which it has seen another event.
+    /// The ledger is restored while a client follows. The client reconnects with a position that
+    /// exists, but at which it has seen another event.
     @Test func aSubscriptionEndsWithTheEpoch() async throws {
         try await TestService.with { service async throws in
             let ledger = try Self.client(service)

@@ -8,8 +8,8 @@ import Testing
 
 @testable import LedgerServer
 
-@Suite("what one request may cost") struct BoundTests {
-    @Test("four million empty items are refused before they are taken apart, and nobody waits for it") func items()
+@Suite("limits of what a request may cost") struct BoundTests {
+    @Test("four million empty items are refused before they are parsed") func items()
         async throws
     {
         try await TestService.with { service in
@@ -26,7 +26,7 @@ import Testing
         }
     }
 
-    @Test("large bodies are taken apart beside the event loops: others are answered meanwhile") func alive()
+    @Test("large bodies are parsed outside the event loops: other requests are answered meanwhile") func alive()
         async throws
     {
         try await TestService.with { service in
@@ -39,7 +39,7 @@ import Testing
         }
     }
 
-    @Test("so are metadata of what is refused: for the auditor is noted who it was, if that can be read")
+    @Test("the metadata of refused events is parsed there too, and the actor is recorded")
     func aliveWhileRefusing()
         async throws
     {
@@ -53,14 +53,14 @@ import Testing
                     "POST", path, isMany ? "[\(large)]" : large.replacing("\"job\":\"gone\",", with: ""))
                 #expect(answer.status == (isMany ? 200 : 413), "\(answer)")
             }
-            _ = try await eventually("it is noted who it was") {
+            _ = try await eventually("the actor is recorded") {
                 try await service.ask("GET", "/v1/audit/refusals?actor=ada").json["refusals"].elements.isEmpty
                     ? nil : true
             }
         }
     }
 
-    /// Sends all of it at once. A loop that took a body apart itself would be silent for most of
+    /// Sends all of it at once. An event loop that parsed a body itself would be silent for most of
     /// that request's time, on any machine.
     private func expectAnswers(
         from service: TestService, meanwhile large: [String], _ send: @escaping @Sendable (String) async throws -> Void
@@ -92,10 +92,10 @@ import Testing
         return longest
     }
 
-    @Test("a page looks at so many events, and says where to go on") func rows() async throws {
+    @Test("a page scans a limited number of events, and says where the next page begins") func rows() async throws {
         try await TestService.with { service in
             try await service.ledger.queue("a")
-            // More than is looked at for one page.
+            // More events than one page scans.
             let total = Int(EventPages.scanLimit) + 2000
             for start in stride(from: 0, to: total, by: 1000) {
                 let events = (start..<start + 1000).map { NewEvent(type: "progress", data: #"{"completed":\#($0)}"#) }
@@ -110,13 +110,13 @@ import Testing
                 let second = try await service.ask("GET", next).json
                 #expect(second["events"].elements.count == 1 && second["next"].text == nil, "\(path)")
             }
-            // A stream goes on by itself.
+            // A stream continues by itself.
             var stream = try await service.stream("/v1/events?type=truncated")
             #expect(try await stream.next()?.position == Int64(total + 2))
         }
     }
 
-    /// Holds a table, so that whoever reads it waits.
+    /// Locks a table, so that reads of it wait.
     private func holding<Value: Sendable>(
         _ table: String, of ledger: TestLedger, _ body: () async throws -> Value
     ) async throws -> Value {
@@ -138,7 +138,7 @@ import Testing
         }
     }
 
-    @Test("a read that takes too long is called off, and its reader given back") func time() async throws {
+    @Test("a read that takes too long is cancelled, and its reader released") func time() async throws {
         try await TestService.with(projecting: true, settings: .changed { ($0.read, $0.readers) = (.seconds(1), 1) }) {
             service in
             try await service.ledger.queue("a")
@@ -153,18 +153,18 @@ import Testing
         }
     }
 
-    @Test("what nobody waits for is called off", arguments: [true, false]) func gone(isReset: Bool) async throws {
+    @Test("a read whose client has gone is cancelled", arguments: [true, false]) func gone(isReset: Bool) async throws {
         try await TestService.with(projecting: true, settings: .changed { $0.read = .seconds(300) }) { service in
             try await service.ledger.queue("a")
             #expect(try await service.ask("GET", "/v1/jobs/a?min_position=1").status == 200)
             try await holding("batch_jobs", of: service.ledger) {
                 let raw = try RawConnection(service.url)
-                try raw.send("GET /v1/jobs/a HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(service.token)\r\n\r\n")
-                _ = try await eventually("it reads") {
+                try raw.send(RawRequest.get("/v1/jobs/a", service.token))
+                _ = try await eventually("the read has begun") {
                     try await readers(service.ledger) == 1 ? true : nil
                 }
                 if isReset { raw.reset() } else { raw.close() }
-                _ = try await eventually("it was called off") {
+                _ = try await eventually("the read is cancelled") {
                     try await readers(service.ledger) == 0 ? true : nil
                 }
             }
@@ -181,10 +181,10 @@ import Testing
             try await holding("batch_jobs", of: service.ledger) {
                 let slow = try (0..<12).map { _ in
                     let raw = try RawConnection(service.url)
-                    try raw.send("GET /v1/jobs/a HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(service.token)\r\n\r\n")
+                    try raw.send(RawRequest.get("/v1/jobs/a", service.token))
                     return raw
                 }
-                _ = try await eventually("they read") {
+                _ = try await eventually("three reads are under way") {
                     try await readers(service.ledger) == 3 ? true : nil
                 }
                 #expect(try await service.ask("GET", "/v1/events", token: other.text).status == 200)
@@ -194,7 +194,8 @@ import Testing
         }
     }
 
-    @Test("a share of places: nobody has more, and who waits comes in, in order, or is cancelled") func fairShare()
+    @Test("a holder gets its share of places and no more; its waiters get places in order, or are cancelled")
+    func fairShare()
         async throws
     {
         let share = FairShare<String>(share: 2)
@@ -213,7 +214,7 @@ import Testing
             let cancelled = Task { try await share.withPlace(of: "a") {} }
             cancelled.cancel()
             await #expect(throws: CancellationError.self) { try await cancelled.value }
-            // Somebody else is not kept.
+            // Another holder does not wait.
             try await share.withPlace(of: "b") { #expect(share.held == 3) }
             gates[0].set()
             #expect(await order.first { _ in true } == 2)

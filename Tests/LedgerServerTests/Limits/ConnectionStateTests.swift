@@ -3,14 +3,14 @@ import Testing
 
 @testable import LedgerServer
 
-/// The states of a connection, over all orders in which things can happen: every sequence to a
-/// depth, and long ones at random.
+/// The states of a connection under every order of what can happen: all orders up to a depth, and
+/// long random ones.
 ///
-/// Beside the state goes an account of what has happened, which knows requests one by one and
-/// nothing of how the state remembers them. At every step both must agree on what may be said, to
-/// whom, and that it ends.
+/// Beside the state, the test keeps an account of what happened. The account knows the requests one
+/// by one, and nothing of how the state represents them. At every step both must agree on what may
+/// be sent, to which request, and that the connection ends.
 @Suite("the states of a connection") struct ConnectionStateTests {
-    @Test("every sequence of what may happen, to a depth") func exhaustive() throws {
+    @Test("every order of what can happen, up to a depth") func exhaustive() throws {
         var seen: Set<Walk> = [Walk()]
         var edge = Array(seen)
         for _ in 1...7 {
@@ -28,7 +28,7 @@ import Testing
         #expect(seen.count > 10_000)
     }
 
-    @Test("long sequences at random") func random() throws {
+    @Test("long random orders") func random() throws {
         let seed = UInt64.random(in: 0...UInt64.max)
         print("states of a connection: seed \(seed)")
         var random = SeededGenerator(seed: seed)
@@ -49,7 +49,7 @@ import Testing
         }
     }
 
-    @Test("a second request whose body never comes is given up on like the first") func secondBody() {
+    @Test("a second request whose body never arrives times out like the first") func secondBody() {
         var state = ConnectionState(Walk.limits, at: .zero)
         state.bytesArrived(at: .zero)
         _ = state.headArrived(isLast: false, isRead: true, body: 0, at: .zero)
@@ -62,7 +62,7 @@ import Testing
         #expect(state.check(at: deadline).action == .refuse(.tooSlow))
     }
 
-    @Test("who reads slowly has time for as long as something arrives, and who reads next to nothing has not")
+    @Test("a slow reader has time as long as it reads enough, and is cut off if it reads next to nothing")
     func slowReader() {
         var state = ConnectionState(Walk.limits, at: .zero)
         _ = state.headArrived(isLast: false, isRead: true, body: 0, at: .zero)
@@ -85,7 +85,7 @@ private enum Step: Hashable {
     case bytes
     case head(isLast: Bool, isRead: Bool, body: Int)
     case body, end, refused, inputClosed, unreadable, readable
-    /// So much as counts, or too little.
+    /// Either enough to count, or too little.
     case reads(bytes: Int)
     case answerBegins(isStream: Bool, closes: Bool)
     case answerEnds, quiesce, drained
@@ -103,7 +103,7 @@ private enum Step: Hashable {
     ]
 }
 
-/// What has happened, told plainly.
+/// What has happened, as a plain list.
 private struct Account: Hashable {
     struct Request: Hashable {
         var isRead: Bool
@@ -112,20 +112,19 @@ private struct Account: Hashable {
     }
 
     var now = Duration.zero
-    /// Those that were taken and have no whole answer, in order.
+    /// Requests that were accepted and have no complete answer, in order.
     var requests: [Request] = []
-    /// Whether the parser is inside of a request, taken or not; and whether the one that it is in
-    /// was taken.
+    /// Whether the parser is inside a request, and whether that request was accepted.
     var (isInside, isInsideTaken) = (false, false)
-    /// Whether the parser has given up, or has said that the client has closed its side.
+    /// Whether the parser has failed, and whether the client has closed its output.
     var (isDeaf, isInputClosed) = (false, false)
     var hasEnded = false
-    /// Whether the answer under way said that it is the last, and whether it could not know that it
-    /// is.
+    /// Whether the current answer announced that it is the last, and whether it may become the last
+    /// without having known.
     var (isLastAnswer, mayBeLast) = (false, false)
-    /// Whether bytes have come of a request whose head has not.
+    /// Whether bytes of an incomplete head have arrived.
     var isArriving = false
-    /// Since when it has been the client's turn, and since when it did not read, but for so many
+    /// Since when it has been the client's turn, and since when it has not read more than `read`
     /// bytes.
     var turn: Duration? = .zero
     var unreadSince: Duration?
@@ -143,14 +142,14 @@ private struct Account: Hashable {
     }
 
     var isServiceTurn: Bool { requests.contains(where: \.isWhole) }
-    /// Whether the client could take something that is said now for the answer to what cannot be
-    /// taken.
+    /// Whether a problem that is sent now is certain to be taken for the answer to the refused
+    /// input.
     var mayRefuse: Bool { !requests.contains { $0.isWhole || $0.hasAnswer } && !(isInsideTaken && requests.isEmpty) }
 
-    mutating func noteTurn() { turn = isServiceTurn ? nil : turn ?? now }
+    mutating func updateTurn() { turn = isServiceTurn ? nil : turn ?? now }
 }
 
-/// A connection on its way, and the account of it.
+/// A connection under test, and the account of it.
 private struct Walk: Hashable {
     static let limits = ConnectionState.Limits(request: .seconds(30), idle: .seconds(60))
 
@@ -168,6 +167,28 @@ private struct Walk: Hashable {
     mutating func take(_ step: Step) throws {
         let before = account
         switch step {
+        case .bytes, .head, .body, .end, .refused, .inputClosed: try takeInput(step)
+        case .unreadable, .readable, .reads: takeReading(step)
+        case .answerBegins(let isStream, let closes):
+            guard try beginAnswer(isStream: isStream, closes: closes) else { return }
+        case .answerEnds: guard try endAnswer() else { return }
+        case .quiesce:
+            try record(state.quiesce(at: account.now))
+            account.mayBeLast = true
+        case .drained: state.drained(at: account.now)
+        case .time(let time): account.now += time
+        case .check:
+            let action = state.check(at: account.now).action
+            try require(action == .none || mayEnd, "it ended too early: \(action)")
+            try record(action)
+        }
+        account.updateTurn()
+        try require(account.hasEnded == state.isEnding, "whether it has ended")
+        if before != account || step == .drained { try requireEnd() }
+    }
+
+    private mutating func takeInput(_ step: Step) throws {
+        switch step {
         case .bytes:
             state.bytesArrived(at: account.now)
             if !account.isInside, !account.isArriving {
@@ -177,12 +198,11 @@ private struct Walk: Hashable {
         case .head(let isLast, let isRead, let body):
             account.isInside = true
             account.isInsideTaken = state.headArrived(isLast: isLast, isRead: isRead, body: body, at: account.now)
-            if account.isInsideTaken {
-                try require(!account.hasEnded, "a request was taken behind the end")
-                account.requests.append(Account.Request(isRead: isRead))
-                if !account.isArriving { account.turn = account.turn.map { _ in account.now } }
-                account.isArriving = false
-            }
+            guard account.isInsideTaken else { return }
+            try require(!account.hasEnded, "a request was accepted after the end")
+            account.requests.append(Account.Request(isRead: isRead))
+            if !account.isArriving { account.turn = account.turn.map { _ in account.now } }
+            account.isArriving = false
         case .body:
             try require(state.bodyArrived(bytes: 1 << 18) == (account.isInsideTaken && !account.hasEnded), "a body")
         case .end:
@@ -192,66 +212,69 @@ private struct Walk: Hashable {
             if isTaken, account.requests.isEmpty { account.turn = account.now }
             (account.isInside, account.isInsideTaken) = (false, false)
         case .refused:
-            try note(state.refused(at: account.now))
+            try record(state.refused(at: account.now))
             account.isDeaf = true
-        case .inputClosed:
-            try note(state.inputClosed(at: account.now))
+        default:
+            try record(state.inputClosed(at: account.now))
             account.isInputClosed = true
             account.mayBeLast = true
-        case .unreadable, .readable:
+        }
+    }
+
+    private mutating func takeReading(_ step: Step) {
+        if case .reads(let bytes) = step {
+            state.arrived(bytes: bytes, at: account.now)
+            guard account.unreadSince != nil else { return }
+            account.read += bytes
+            if account.read >= Self.limits.progress { (account.unreadSince, account.read) = (account.now, 0) }
+        } else {
             state.becameWritable(step == .readable, at: account.now)
             if step == .readable || account.unreadSince == nil { account.read = 0 }
             account.unreadSince = step == .readable ? nil : account.unreadSince ?? account.now
-        case .reads(let bytes):
-            state.arrived(bytes: bytes, at: account.now)
-            guard account.unreadSince != nil else { break }
-            account.read += bytes
-            if account.read >= Self.limits.progress { (account.unreadSince, account.read) = (account.now, 0) }
-        case .answerBegins(let isStream, let closes):
-            // Whoever answers does so once, and in order.
-            guard let first = account.requests.first, !first.hasAnswer else { return }
-            guard let isLast = state.answerBegan(isStream: isStream, closes: closes) else {
-                return try require(account.hasEnded, "an answer that may not begin")
-            }
-            try require(
-                !account.hasEnded && (isLast || !closes), "an answer behind the end, or one that does not say so")
-            account.requests[0].hasAnswer = true
-            (account.isLastAnswer, account.mayBeLast) = (isLast, false)
-        case .answerEnds:
-            guard account.requests.first?.hasAnswer == true else { return }
-            try require(state.takesAnswer == !account.hasEnded, "whether an answer may go on")
-            let action = state.answerEnded(at: account.now)
-            guard !account.hasEnded else { return try require(action == .none, "an action behind the end") }
-            account.requests.removeFirst()
-            if !account.isServiceTurn { account.turn = account.now }
-            try note(action)
-            try require(
-                account.isLastAnswer == (action == .finish) || account.mayBeLast, "the last answer says that it is")
-        case .quiesce:
-            try note(state.quiesce(at: account.now))
-            account.mayBeLast = true
-        case .drained: state.drained(at: account.now)
-        case .time(let time): account.now += time
-        case .check:
-            let action = state.check(at: account.now).action
-            try require(action == .none || mayEnd, "it ended too early: \(action)")
-            try note(action)
         }
-        account.noteTurn()
-        try require(account.hasEnded == state.isEnding, "whether it has ended")
-        if before != account || step == .drained { try requireEnd() }
     }
 
-    private mutating func note(_ action: ConnectionState.Action) throws {
+    /// - Returns: whether an answer began. The service answers each request once, in order.
+    private mutating func beginAnswer(isStream: Bool, closes: Bool) throws -> Bool {
+        guard let first = account.requests.first, !first.hasAnswer else { return false }
+        guard let isLast = state.answerBegan(isStream: isStream, closes: closes) else {
+            try require(account.hasEnded, "an answer that may not begin")
+            return false
+        }
+        try require(
+            !account.hasEnded && (isLast || !closes), "an answer after the end, or one that does not announce the end")
+        account.requests[0].hasAnswer = true
+        (account.isLastAnswer, account.mayBeLast) = (isLast, false)
+        return true
+    }
+
+    /// - Returns: whether an answer ended.
+    private mutating func endAnswer() throws -> Bool {
+        guard account.requests.first?.hasAnswer == true else { return false }
+        try require(state.takesAnswer == !account.hasEnded, "whether an answer may continue")
+        let action = state.answerEnded(at: account.now)
+        guard !account.hasEnded else {
+            try require(action == .none, "an action after the end")
+            return false
+        }
+        account.requests.removeFirst()
+        if !account.isServiceTurn { account.turn = account.now }
+        try record(action)
+        try require(
+            account.isLastAnswer == (action == .finish) || account.mayBeLast, "whether the answer announced the end")
+        return true
+    }
+
+    private mutating func record(_ action: ConnectionState.Action) throws {
         if action == .none { return }
         if case .refuse = action {
-            try require(!account.hasEnded && account.mayRefuse, "nobody could tell what is refused")
+            try require(!account.hasEnded && account.mayRefuse, "the client could not tell what is refused")
         }
         try require(!account.hasEnded || action == .cut, "it ends twice")
         account.hasEnded = true
     }
 
-    /// Whether the client has had the time that it has.
+    /// Whether the client had all the time that the limits give it.
     private var mayEnd: Bool {
         if account.hasEnded { return true }
         let least = min(Self.limits.request, Self.limits.idle)
@@ -260,13 +283,13 @@ private struct Walk: Hashable {
         return account.isInputClosed && account.requests.allSatisfy(\.isRead)
     }
 
-    /// When nothing comes any more, and the service answers what is whole, the connection is
-    /// closed: within the time for a request, for reading, and for the end.
+    /// If nothing else arrives and the service answers what is complete, the connection is closed
+    /// within the time for a request, for reading, and for the end.
     private func requireEnd() throws {
         var walk = self
         let start = walk.account.now
-        // While it is the client's turn, or a read that nobody waits for is under way, nobody needs
-        // to help.
+        // If it is the client's turn, or only reads with a gone client are open, the connection
+        // ends without any answer.
         if walk.account.isServiceTurn, !(walk.account.isInputClosed && walk.account.requests.allSatisfy(\.isRead)) {
             while walk.state.isEnding == false, walk.account.requests.first.map({ $0.isWhole || $0.hasAnswer }) == true
             {
@@ -282,7 +305,7 @@ private struct Walk: Hashable {
             action = check.action
             if action != .none, action != .cut { continue }
             guard let next = check.next else { break }
-            try require(next > now, "a look that is due already")
+            try require(next > now, "a check that was due already")
             now = next
             checks += 1
             try require(checks < 20, "it never ends")

@@ -7,78 +7,72 @@ import Testing
 
 @testable import LedgerServer
 
-@Suite("connections of clients that are hostile, or have gone") struct ConnectionTests {
-    private static func post(_ token: String, _ more: String) -> String {
-        "POST /v1/jobs/a/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(token)\r\ncontent-type: application/json\r\n\(more)\r\n\r\n"
-    }
-
-    private static let alive = "GET /livez HTTP/1.1\r\nhost: x\r\n\r\n"
-
-    @Test("a second request whose body never comes is given up on like the first") func secondBody() async throws {
+@Suite("connections of clients that are hostile or have gone") struct ConnectionTests {
+    @Test("a second request whose body never arrives times out like the first") func secondBody() async throws {
         try await TestService.with(settings: .changed { ($0.request, $0.idle) = (.seconds(2), .seconds(3600)) }) {
             service in
             let raw = try RawConnection(service.url)
-            try raw.send(Self.alive + Self.post(service.token, "content-length: 1000000"))
+            try raw.send(RawRequest.livez + RawRequest.append(service.token, "content-length: 1000000"))
             let answers = try await raw.answer()
             #expect(answers.hasPrefix("HTTP/1.1 200 ") && answers.contains("HTTP/1.1 408 "), "\(answers)")
-            // One that was answered before its body came, too.
+            // The same for a request that was answered before its body arrived.
             let early = try RawConnection(service.url)
-            try early.send(Self.alive + Self.post("no", "content-length: 1000"))
+            try early.send(RawRequest.livez + RawRequest.append("no", "content-length: 1000"))
             #expect(try await early.answer().contains("HTTP/1.1 401 "))
         }
     }
 
-    @Test("what comes behind a request that cannot be understood is not answered, what came before is")
+    @Test("requests after an invalid one are not answered, those before it are")
     func brokenSecond()
         async throws
     {
         try await TestService.with { service in
             let raw = try RawConnection(service.url)
-            try raw.send(Self.alive + "nonsense\r\n\r\n" + Self.alive)
+            try raw.send(RawRequest.livez + "nonsense\r\n\r\n" + RawRequest.livez)
             let answers = try await raw.answer()
             #expect(answers.hasPrefix("HTTP/1.1 200 ") && answers.contains("HTTP/1.1 400 "), "\(answers)")
             #expect(answers.components(separatedBy: "HTTP/1.1 ").count == 3, "\(answers)")
         }
     }
 
-    @Test("a place is kept by whoever has shown a token that works, and by nobody else") func strangers() async throws {
+    @Test("only a connection that has sent a valid token keeps its place") func unauthenticated() async throws {
         try await TestService.with(settings: .changed { $0.connections = 4 }) { service in
-            // Each is answered, and stays.
-            let strangers = try (0..<4).map { _ in try RawConnection(service.url) }
-            for (number, raw) in strangers.enumerated() {
+            // Each gets an answer, and stays open.
+            let unauthenticated = try (0..<4).map { _ in try RawConnection(service.url) }
+            for (number, raw) in unauthenticated.enumerated() {
                 try raw.send(
                     number.isMultiple(of: 2)
-                        ? Self.alive : "GET /v1/jobs HTTP/1.1\r\nhost: x\r\nauthorization: Bearer jl_wrong\r\n\r\n")
+                        ? RawRequest.livez : RawRequest.get("/v1/jobs", "jl_wrong"))
                 _ = try await raw.answer(until: "}")
             }
             var known: [RawConnection] = []
             for _ in 0..<4 {
                 let raw = try RawConnection(service.url)
-                try raw.send("GET /v1/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(service.token)\r\n\r\n")
+                try raw.send(RawRequest.get("/v1/events", service.token))
                 #expect(try await raw.answer(until: "}").hasPrefix("HTTP/1.1 200 "))
                 known.append(raw)
             }
-            for raw in strangers { #expect(try await raw.answer() == "") }
+            for raw in unauthenticated { #expect(try await raw.answer() == "") }
             let refused = try RawConnection(service.url)
             #expect(try await refused.answer().contains("\"too_many_connections\""))
         }
     }
 
-    @Test("a token that was revoked keeps no place, whatever is asked on it") func revoked() async throws {
+    @Test("a connection with a revoked token loses its place, whatever requests it sends") func revoked() async throws {
         try await TestService.with(settings: .changed { ($0.connections, $0.idle) = (4, .seconds(3600)) }) { service in
             let token = try await service.tokens.create([.read])
             let held = try (0..<4).map { _ in try RawConnection(service.url) }
             for raw in held {
-                try raw.send("GET /v1/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(token.text)\r\n\r\n")
+                try raw.send(RawRequest.get("/v1/events", token.text))
                 #expect(try await raw.answer(until: "}").hasPrefix("HTTP/1.1 200 "))
             }
             #expect(try await RawConnection(service.url).answer().contains("\"too_many_connections\""))
             #expect(try await service.tokens.revoke(token.id))
-            _ = try await eventually("there is a place for who has a token") {
-                for raw in held { try? raw.send(Self.alive) }
+            _ = try await eventually("a connection with a valid token gets a place") {
+                for raw in held { try? raw.send(RawRequest.livez) }
                 let honest = try RawConnection(service.url)
                 try? honest.send(
-                    "GET /v1/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(service.token)\r\nconnection: close\r\n\r\n"
+                    RawRequest.get("/v1/events", service.token, "connection: close")
                 )
                 return try await honest.answer().hasPrefix("HTTP/1.1 200 ") ? true : nil
             }
@@ -88,7 +82,7 @@ import Testing
     @Test("a client that reads slowly gets all of a large answer; one that does not read is cut off") func slowReader()
         async throws
     {
-        // More than the kernel takes of it at once.
+        // The answer is larger than the kernel's buffers.
         try await TestService.with(settings: .changed { $0.idle = .seconds(8) }) { service in
             try await service.ledger.queue("a")
             for size in [3 << 20, 8_000_000] {
@@ -96,7 +90,7 @@ import Testing
                     type: "progress", data: #"{"completed":1,"message":"\#(String(repeating: "x", count: size))"}"#)
                 _ = try await service.ledger.store.append(event, to: "a")
             }
-            let get = "GET /v1/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(service.token)\r\n\r\n"
+            let get = RawRequest.get("/v1/events", service.token)
             let never = try RawConnection(service.url, receiveBuffer: 64 << 10)
             try never.send(get)
             let slow = try RawConnection(service.url, receiveBuffer: 64 << 10)
@@ -106,25 +100,27 @@ import Testing
                 let count = try await slow.receive(atMost: 40_000)
                 guard count > 0 else { break }
                 got += count
-                // So much a second that it takes some times the limit.
+                // At this rate the whole answer takes several times the limit.
                 try await Task.sleep(for: .milliseconds(100))
             }
-            #expect(got >= 11_000_000, "it was cut off behind \(got) bytes")
-            // By now the other one is gone, with what was on its way.
+            #expect(got >= 11_000_000, "it was cut off after \(got) bytes")
+            // By now the other connection is closed, with part of its answer.
             var rest = 0
             while case let count = try await never.receive(atMost: 1 << 20), count > 0 { rest += count }
             #expect(rest < 11_000_000)
         }
     }
 
-    @Test("a body that was cut off is not taken for a whole one", arguments: [true, false]) func cutOff(isReset: Bool)
+    @Test("a body that was cut off is not taken for a complete one", arguments: [true, false]) func cutOff(
+        isReset: Bool
+    )
         async throws
     {
         try await TestService.with { service in
             let event = #"{"type":"queued","data":{"name":"x"}}"#
             for _ in 0..<20 {
                 let raw = try RawConnection(service.url)
-                try raw.send(Self.post(service.token, "transfer-encoding: chunked"))
+                try raw.send(RawRequest.append(service.token, "transfer-encoding: chunked"))
                 try raw.send("\(String(event.utf8.count, radix: 16))\r\n\(event)\r\n")
                 if isReset { raw.reset() } else { raw.close() }
             }
@@ -133,16 +129,16 @@ import Testing
         }
     }
 
-    @Test("who closes the own side still gets the answers") func halfClosed() async throws {
+    @Test("a client that closes its output still gets its answers") func halfClosed() async throws {
         try await TestService.with { service in
             let raw = try RawConnection(service.url)
-            try raw.send(Self.alive + Self.alive)
+            try raw.send(RawRequest.livez + RawRequest.livez)
             raw.endSending()
             #expect(try await raw.answer().components(separatedBy: "HTTP/1.1 200 ").count == 3)
         }
     }
 
-    /// Requests of every route, as pieces between which a client may be gone.
+    /// Requests of every route, cut into pieces between which a client may disconnect.
     private static func requests(_ service: TestService) async throws -> [[String]] {
         try await TokenTests.operations(service).flatMap { method, path, scope -> [[String]] in
             let isAppend = method == "POST"
@@ -151,7 +147,8 @@ import Testing
             func request(_ query: String = "", _ more: String = "") -> [String] {
                 let length = isAppend ? "content-type: application/json\r\ncontent-length: \(body.utf8.count)\r\n" : ""
                 let head =
-                    "\(method) \(path)\(query) HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(service.token)\r\n\(length)\(more)\r\n"
+                    "\(method) \(path)\(query) HTTP/1.1\r\nhost: x\r\n"
+                    + "authorization: Bearer \(service.token)\r\n\(length)\(more)\r\n"
                 return [String(head.prefix(20)), String(head.dropFirst(20)), isAppend ? String(body.prefix(9)) : ""]
                     + (isAppend ? [String(body.dropFirst(9))] : [])
             }
@@ -163,7 +160,7 @@ import Testing
         }
     }
 
-    @Test("clients that are gone, at any step of any request, leave nothing behind", .timeLimit(.minutes(10)))
+    @Test("clients that disconnect at any step of any request leave nothing behind", .timeLimit(.minutes(10)))
     func resets() async throws {
         let settings = HTTPSettings.changed {
             ($0.wait, $0.read, $0.heartbeat) = (.seconds(300), .seconds(300), .seconds(1))
@@ -177,7 +174,7 @@ import Testing
                     for step in 1...request.count + 1 {
                         let raw = try RawConnection(service.url)
                         for piece in request.prefix(step) { try raw.send(piece) }
-                        // What asks for the answer may have got some of it.
+                        // The client may have received a part of the answer.
                         if step > request.count, !request.joined().contains("min_position") {
                             _ = try await raw.answer(until: "HTTP/1.1 ")
                         }
@@ -194,7 +191,7 @@ import Testing
 }
 
 extension TestService {
-    /// Asks on a connection of its own until the service holds nothing for anybody but who asks.
+    /// Waits until the service holds nothing for any request but the one that asks for the metrics.
     func expectNothingHeld() async throws {
         let expected = [
             "jobledger_subscribers 0", "jobledger_http_body_bytes 0", "jobledger_http_requests_under_way 1",
@@ -205,7 +202,7 @@ extension TestService {
             _ = try await eventually("nothing is held") {
                 let raw = try RawConnection(url)
                 try raw.send(
-                    "GET /metrics HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(token)\r\nconnection: close\r\n\r\n")
+                    RawRequest.get("/metrics", token, "connection: close"))
                 let lines = Set(try await raw.answer().split(separator: "\n"))
                 last = lines.filter { line in expected.contains { line.hasPrefix($0.prefix { $0 != " " }) } }.sorted()
                 return expected.allSatisfy { lines.contains(Substring($0)) } ? true : nil

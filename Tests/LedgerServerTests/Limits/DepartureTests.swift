@@ -7,10 +7,10 @@ import Testing
 
 @testable import LedgerServer
 
-@Suite("connections that have to go") struct DepartureTests {
+@Suite("connections that lose their place") struct DepartureTests {
     private let loop = EmbeddedEventLoop()
 
-    /// A connection as the service makes them, but for who answers.
+    /// A connection as the service sets it up, but with nothing that answers requests.
     private func connection(_ count: ConnectionCount) throws -> (channel: EmbeddedChannel, entry: ConnectionCount.Entry)
     {
         let channel = EmbeddedChannel(handler: nil, loop: loop)
@@ -25,16 +25,16 @@ import Testing
         return (channel, entry)
     }
 
-    @Test("whoever is displaced is gone, also with an answer on its way") func displaced() throws {
+    @Test("a displaced connection is closed at once, even with an answer on its way") func displaced() throws {
         let count = ConnectionCount(limit: 1)
-        for text in ["", "GET /livez", "nonsense\r\n\r\n", "GET /livez HTTP/1.1\r\nhost: x\r\n\r\n"] {
+        for text in ["", "GET /livez", "nonsense\r\n\r\n", RawRequest.livez] {
             let (first, entry) = try connection(count)
             #expect(entry == .taken)
             _ = try? first.writeInbound(ByteBuffer(string: text))
             #expect(first.isActive, "\(text)")
             let (second, secondEntry) = try connection(count)
             #expect(secondEntry == .taken && second.isActive)
-            #expect(!first.isActive, "it lingers behind \(text)")
+            #expect(!first.isActive, "it stays open after \(text)")
             #expect(count.open == 1 && count.leaving == 0)
             second.close(promise: nil)
             loop.run()
@@ -42,7 +42,7 @@ import Testing
         }
     }
 
-    @Test("those without a place have a bound, whatever they do") func bound() throws {
+    @Test("connections without a place are limited, whatever they do") func bound() throws {
         let count = ConnectionCount(limit: 2)
         let token = AccessToken.random()
         let known = try (0..<2).map { _ in try connection(count).channel }
@@ -50,10 +50,10 @@ import Testing
         let others = try (0..<500).map { _ in try connection(count) }
         #expect(others.filter { $0.channel.isActive }.count == count.leaving)
         #expect(count.leaving <= ConnectionCount.maxLeaving && count.open == 2)
-        // The newest are told, for the oldest make way.
+        // The newest get an answer, because the oldest are closed for them.
         #expect(others.filter { $0.entry != .tooMany }.isEmpty && others.last?.channel.isActive == true)
         #expect(known.filter { !$0.isActive }.isEmpty)
-        // Were they slow to go, no more would come in.
+        // If they are slow to close, no more are accepted.
         let stuck = ConnectionCount(limit: 1)
         let channels = (0..<200).map { _ in EmbeddedChannel(handler: nil, loop: loop) }
         let entries = channels.map { stuck.enter($0) }
@@ -63,7 +63,7 @@ import Testing
         #expect(entry == .dropped && !dropped.isActive)
     }
 
-    @Test("a place is kept for as long as the token works") func revoked() async throws {
+    @Test("a connection keeps its place while its token is valid") func revoked() async throws {
         let count = ConnectionCount(limit: 3)
         let (good, bad) = (AccessToken.random(), AccessToken.random())
         let channels = (0..<3).map { _ in NIOAsyncTestingChannel() }
@@ -77,13 +77,13 @@ import Testing
         await count.review { _ in throw Unknown() }
         #expect(count.enter(NIOAsyncTestingChannel()) == .tooMany)
         await count.review { $0.id == good.id }
-        // Whoever comes back with one that works keeps the place.
+        // A connection that sends a valid token again keeps its place.
         count.keepPlace(channels[1], good)
         #expect(count.enter(NIOAsyncTestingChannel()) == .taken)
     }
 }
 
-/// A client that reads nothing, nor closes its side.
+/// A client that neither reads nor closes its output.
 private final class NeverReading: ChannelOutboundHandler {
     typealias OutboundIn = ByteBuffer
 

@@ -8,21 +8,22 @@ import Testing
 @testable import LedgerServer
 
 @Suite("limits of the HTTP service") struct LimitTests {
-    @Test("a body that is too large is refused before it is read, or as soon as it shows") func largeBody() async throws
+    @Test("a body that is too large is refused before it is read, or as soon as it exceeds the limit") func largeBody()
+        async throws
     {
         try await TestService.with(settings: .changed { $0.bodyBytes = 4096 }) { service in
             let body = #"{"type":"queued","data":{"name":"x","y":"\#(String(repeating: "y", count: 5000))"}}"#
             let refused = try await service.append(body, to: "a")
             #expect(refused.status == 413 && refused.code == "too_large" && refused.headers["connection"] == "close")
-            // Announced, and never sent.
+            // Announced, but never sent.
             let raw = try RawConnection(service.url)
             try raw.send(
-                "POST /v1/jobs/a/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(service.token)\r\ncontent-type: application/json\r\ncontent-length: 5000000000\r\n\r\n"
+                RawRequest.append(service.token, "content-length: 5000000000")
             )
             #expect(try await raw.answer().hasPrefix("HTTP/1.1 413 "))
             let chunked = try RawConnection(service.url)
             try chunked.send(
-                "POST /v1/jobs/a/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(service.token)\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+                RawRequest.append(service.token, "transfer-encoding: chunked")
             )
             for _ in 0..<3 { try chunked.send("800\r\n\(String(repeating: " ", count: 0x800))\r\n") }
             #expect(try await chunked.answer().hasPrefix("HTTP/1.1 413 "))
@@ -30,11 +31,13 @@ import Testing
         }
     }
 
-    @Test("who asks before sending is told to go on, or not to") func expectContinue() async throws {
+    @Test("a client that asks before sending its body is told to continue, or refused") func expectContinue()
+        async throws
+    {
         try await TestService.with(settings: .changed { $0.bodyBytes = 4096 }) { service in
             let body = #"{"type":"queued","data":{"name":"x"}}"#
             func head(_ token: String, _ length: Int) -> String {
-                "POST /v1/jobs/a/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(token)\r\ncontent-type: application/json\r\nexpect: 100-continue\r\ncontent-length: \(length)\r\nconnection: close\r\n\r\n"
+                RawRequest.append(token, "expect: 100-continue", "content-length: \(length)", "connection: close")
             }
             let raw = try RawConnection(service.url)
             try raw.send(head(service.token, body.utf8.count))
@@ -50,14 +53,14 @@ import Testing
         }
     }
 
-    @Test("all bodies together have a bound") func budget() async throws {
-        // A token has half of it.
+    @Test("all bodies together have a limit") func budget() async throws {
+        // One token gets half of it.
         try await TestService.with(settings: .changed { ($0.bodyBytes, $0.bufferBytes) = (1 << 20, 2 << 20) }) {
             service in
             func begin() throws -> RawConnection {
                 let raw = try RawConnection(service.url)
                 try raw.send(
-                    "POST /v1/jobs/a/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(service.token)\r\ncontent-type: application/json\r\ncontent-length: 700001\r\n\r\n"
+                    RawRequest.append(service.token, "content-length: 700001")
                 )
                 try raw.send(String(repeating: " ", count: 700_000))
                 return raw
@@ -70,7 +73,7 @@ import Testing
             #expect(try await second.answer(until: "}").hasPrefix("HTTP/1.1 503 "))
             try first.send("x")
             #expect(try await first.answer(until: "}").hasPrefix("HTTP/1.1 400 "))
-            _ = try await eventually("its memory is free again") {
+            _ = try await eventually("its memory is released") {
                 try await service.ask("GET", "/metrics").text.contains("jobledger_http_body_bytes 0\n") ? true : nil
             }
         }
@@ -90,10 +93,10 @@ import Testing
             }
             let greedy = try await service.tokens.create([.read])
             var unread: [RawConnection] = []
-            _ = try await eventually("it is refused more") {
+            _ = try await eventually("the token is refused more") {
                 let raw = try RawConnection(service.url, receiveBuffer: 64 << 10)
-                try raw.send("GET /v1/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(greedy.text)\r\n\r\n")
-                // All of them are answered by their heads.
+                try raw.send(RawRequest.get("/v1/events", greedy.text))
+                // Each request gets at least the head of an answer.
                 let status = try await raw.answer(until: "HTTP/1.1 ")
                 unread.append(raw)
                 return status.contains("503 ") ? true : nil
@@ -105,7 +108,7 @@ import Testing
         }
     }
 
-    @Test("memory is shared: nobody takes what is left for others") func sharedBytes() {
+    @Test("memory is shared: no token takes all that is left") func sharedBytes() {
         let shared = SharedBytes(total: 100, minimum: 10)
         func fill(_ token: TokenID) -> Int {
             var own = 0
@@ -116,7 +119,7 @@ import Testing
         #expect(first == 50)
         let second = fill("b")
         #expect(second == 25 && fill("a") == 0)
-        // A whole body in any case.
+        // The minimum in any case.
         #expect(fill("c") == 12 && fill("d") == 10)
         #expect(shared.held == 97)
         shared.giveBack(50, of: "a")
@@ -147,7 +150,7 @@ import Testing
     }
 
     @Test(
-        "what is no HTTP",
+        "input that is not HTTP",
         arguments: [
             "hello\r\n\r\n", "GET /livez HTTP/1.1\r\nhost x\r\n\r\n",
             "POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: -5\r\n\r\n", "\u{16}\u{3}\u{1}\u{2}\r\n\r\n",
@@ -162,25 +165,25 @@ import Testing
         }
     }
 
-    @Test("a head or a body that does not come is given up on, also when it drips") func slow() async throws {
-        // On a busy machine a second may pass before what was sent is read.
+    @Test("a head or a body that does not arrive times out, even if it arrives byte by byte") func slow() async throws {
+        // On a busy machine a second may pass before the service reads what was sent.
         try await TestService.with(settings: .changed { $0.request = .seconds(4) }) { service in
             let silent = try RawConnection(service.url)
             let head = try RawConnection(service.url)
             try head.send("GET /livez HTTP/1.1\r\nhost:")
             let body = try RawConnection(service.url)
             try body.send(
-                "POST /v1/jobs/a/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(service.token)\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{"
+                RawRequest.append(service.token, "content-length: 100") + "{"
             )
             let dripping = try RawConnection(service.url)
             try dripping.send(
-                "POST /v1/jobs/a/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(service.token)\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n"
+                RawRequest.append(service.token, "content-length: 100")
             )
             async let drops: Void = {
-                // Until it is cut off.
+                // Until the service closes the connection.
                 while (try? dripping.send(" ")) != nil { try await Task.sleep(for: .milliseconds(100)) }
             }()
-            // Nothing was asked, so nothing is answered.
+            // There was no request, so there is no answer.
             #expect(try await silent.answer() == "")
             for slow in [head, body, dripping] {
                 let answer = try await slow.answer()
@@ -191,16 +194,16 @@ import Testing
         }
     }
 
-    @Test("a connection without work is closed, one that has is kept") func idle() async throws {
+    @Test("an idle connection is closed, an active one is kept") func idle() async throws {
         try await TestService.with(
             settings: .changed { ($0.request, $0.idle, $0.heartbeat) = (.seconds(4), .seconds(4), .seconds(1)) }
         ) {
             service in
             let raw = try RawConnection(service.url)
-            try raw.send("GET /livez HTTP/1.1\r\nhost: x\r\n\r\n")
+            try raw.send(RawRequest.livez)
             let answer = try await raw.answer()
             #expect(answer.hasPrefix("HTTP/1.1 200 ") && answer.hasSuffix("}"))
-            // A stream is no idle connection.
+            // A connection with a stream is not idle.
             try await service.ledger.queue("a")
             var stream = try await service.stream("/v1/jobs/a/events")
             _ = try await stream.next()
@@ -210,15 +213,15 @@ import Testing
         }
     }
 
-    @Test("one connection too many is told so; those that say nothing make way") func connections() async throws {
+    @Test("a connection above the limit is told so, unless a silent one can make way") func connections() async throws {
         try await TestService.with(settings: .changed { $0.connections = 5 }) { service in
             let silent = try (0..<5).map { _ in try RawConnection(service.url) }
-            // These take the places of silent ones.
+            // These take the places of the silent ones.
             var busy: [RawConnection] = []
             for _ in 0..<5 {
                 let raw = try RawConnection(service.url)
                 try raw.send(
-                    "GET /v1/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(service.token)\r\naccept: text/event-stream\r\n\r\n"
+                    RawRequest.get("/v1/events", service.token, "accept: text/event-stream")
                 )
                 #expect(try await raw.answer(until: "retry: 1000").hasPrefix("HTTP/1.1 200 "))
                 busy.append(raw)

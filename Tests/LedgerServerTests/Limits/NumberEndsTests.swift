@@ -8,8 +8,8 @@ import Testing
 
 @testable import LedgerServer
 
-/// Numbers at their ends, on every route of the OpenAPI document and in everything that takes one:
-/// an answer, never a server error, and a service that goes on. A trap would end this process.
+/// Numbers at the ends of their ranges, for every parameter of every route of the OpenAPI document.
+/// The service answers, never with a server error, and continues. A trap would end this process.
 @Suite(.timeLimit(.minutes(10))) struct NumberEndsTests {
     private struct Parameter {
         var name: String
@@ -21,7 +21,7 @@ import Testing
         var parameters: [Parameter]
     }
 
-    /// What there is to be asked for, as the document has it.
+    /// The readable operations of the OpenAPI document.
     private func operations(_ document: JSON) -> [Operation] {
         document["paths"].members.sorted { $0.key < $1.key }.compactMap { path, item in
             guard !item["get"].isNull else { return nil }
@@ -58,7 +58,7 @@ import Testing
                     for end in NumberEnds.all {
                         let answer = try await ask(service, operation, parameter, end)
                         let what = "\(operation.path) \(parameter.name)=\(end): \(answer)"
-                        // A position that has not come is waited for.
+                        // The service waits for a position that does not exist yet.
                         #expect(answer.status < 500 || answer.code == "not_projected_yet", "\(what)")
                         if answer.status >= 400 { #expect(answer.json["detail"].text?.isEmpty == false, "\(what)") }
                     }
@@ -101,7 +101,7 @@ import Testing
         }
     }
 
-    /// A stream begins, or is refused.
+    /// A stream begins or is refused.
     @Test(arguments: ["/v1/events", "/v1/jobs/a/events"]) func streams(_ path: String) async throws {
         try await TestService.with { service in
             try await filled(service)
@@ -149,8 +149,9 @@ import Testing
         }
     }
 
-    /// What an owner, or a projector, can write into the tables does not take their pages away.
-    @Test func timesWithoutEndAreShown() async throws {
+    /// Extreme times, which an owner or a projector can write into the tables, do not break the
+    /// pages that show them.
+    @Test func extremeTimesAreShown() async throws {
         try await TestService.with(projecting: true) { service in
             try await filled(service)
             #expect(try await service.ask("GET", "/v1/audit/events?min_position=2").status == 200)
@@ -161,7 +162,7 @@ import Testing
                     UPDATE audit_log SET version = -2147483648, recorded_at = '4713-01-01 BC' WHERE position = 2;
                     """)
             for (first, last) in [("-infinity", "infinity"), ("now", "infinity"), ("4713-01-01 BC", "294276-12-31")] {
-                await #expect(throws: PostgresError.self, "nobody notes a refusal of such a time") {
+                await #expect(throws: PostgresError.self, "a refusal with such a time is not recorded") {
                     try await owner.query(
                         """
                         INSERT INTO refusals (first_at, last_at, times, method, path, code, detail)

@@ -27,7 +27,7 @@ import Testing
         }
     }
 
-    @Test("readiness tells of a log that is held, and metrics by whom") func holder() async throws {
+    @Test("readiness reports a log that is held, and metrics report by which session") func holder() async throws {
         try await TestService.with { service in
             let sitter = try await service.ledger.connect(as: "sitter")
             try await sitter.execute(
@@ -43,7 +43,7 @@ import Testing
                 let answer = try await service.ask("GET", "/readyz")
                 return answer.json["checks"].elements.first { $0["name"].text == "log" && $0["ready"].bool == false }
             }
-            // Who it is, is not for everybody.
+            // The report, which anyone may see, does not name the session.
             #expect(held["detail"].text?.contains("sitter") == false && held["needed"].bool == false, "\(held)")
             let metrics = try await service.ask("GET", "/metrics").text
             #expect(metrics.contains("jobledger_log_held_seconds{by=\"process \(process) of "))
@@ -55,7 +55,7 @@ import Testing
         }
     }
 
-    @Test("a clock that was once ahead is told") func clock() async throws {
+    @Test("readiness reports a clock that was once ahead") func clock() async throws {
         try await TestService.with { service in
             try await service.ledger.queue("a")
             #expect(try await service.ask("GET", "/readyz").text.contains(#"{"name":"clock","ready":true"#))
@@ -66,7 +66,7 @@ import Testing
                     UPDATE events SET recorded_at = clock_timestamp() + interval '1 hour';
                     ALTER TABLE events ENABLE ALWAYS TRIGGER events_append_only
                     """)
-            // What follows is not recorded before what it follows.
+            // An event never gets an earlier time than the event before it.
             try await service.ledger.progress("a", 1)
             let inOrder: Bool = try await connection.query("SELECT min(recorded_at) = max(recorded_at) FROM events")
                 .only()
@@ -81,7 +81,7 @@ import Testing
         }
     }
 
-    @Test("projections that lag or have stopped are told") func projections() async throws {
+    @Test("readiness reports projections") func projections() async throws {
         try await TestService.with(projecting: true) { service in
             try await service.ledger.queue("a")
             _ = try await service.ask("GET", "/v1/jobs/a?min_position=1")
@@ -90,7 +90,7 @@ import Testing
         }
     }
 
-    @Test("what a projector writes of itself is JSON's text to strangers, and short") func hostileProjections()
+    @Test("what a projector writes about itself is escaped and limited in reports") func hostileProjections()
         async throws
     {
         try await TestService.with { service in
@@ -99,7 +99,8 @@ import Testing
             try await connection.query(
                 """
                 INSERT INTO projections (name, definition, state, error)
-                SELECT $1 || n || repeat('y', 10000), 'd', 'stopped', 'secret ' || repeat('z', 2000000) FROM generate_series(1, 20) AS n
+                SELECT $1 || n || repeat('y', 10000), 'd', 'stopped', 'secret ' || repeat('z', 2000000)
+                  FROM generate_series(1, 20) AS n
                 """, name)
             let answer = try await service.ask("GET", "/readyz", token: "")
             #expect(answer.body.count < 20_000 && !answer.text.contains("secret"), "\(answer.body.count)")
@@ -107,14 +108,14 @@ import Testing
                 $0["name"].text?.hasPrefix("projection \(name)") == true
             }
             #expect(checks.count == 20 && checks.allSatisfy { $0["ready"].bool == false }, "\(answer)")
-            // Nor are they lines of their own in metrics.
+            // Nor do they make lines of their own in the metrics.
             let metrics = try await service.ask("GET", "/metrics")
             #expect(metrics.status == 200 && !metrics.text.contains("\n{"))
             await connection.close()
         }
     }
 
-    @Test("metrics have the names of the trade, and no job's id") func metrics() async throws {
+    @Test("metrics follow Prometheus's conventions, and never contain a job's id") func metrics() async throws {
         try await TestService.with(projecting: true) { service in
             _ = try await service.append(#"{"type":"queued","data":{"name":"x"}}"#, to: "a-secret-job")
             _ = try await service.append(#"{"type":"queued","data":{"name":"x"}}"#, to: "a-secret-job")
@@ -139,7 +140,7 @@ import Testing
             }
             #expect(lines.contains { $0.hasPrefix("jobledger_delivery_lag_seconds_count ") })
             #expect(!answer.text.contains("secret"))
-            // One HELP and TYPE a metric, before its samples.
+            // Each metric has one HELP and TYPE, before its samples.
             let helps = lines.filter { $0.hasPrefix("# HELP ") }.map { $0.split(separator: " ")[2] }
             #expect(Set(helps).count == helps.count)
             for line in lines where !line.hasPrefix("#") {
@@ -169,7 +170,7 @@ import Testing
         }
     }
 
-    @Test("pages of other origins: only those that are named") func crossOrigin() async throws {
+    @Test("only pages of configured origins may use the service") func crossOrigin() async throws {
         try await TestService.with(settings: .changed { $0.corsOrigins = ["https://app.example"] }) { service in
             let ask = ["origin": "https://app.example", "access-control-request-method": "POST"]
             let preflight = try await service.ask("OPTIONS", "/v1/jobs/a/events", token: "", headers: ask)
@@ -180,7 +181,7 @@ import Testing
             #expect(
                 allowed.headers["access-control-allow-origin"] == "https://app.example"
                     && allowed.headers["vary"] == "Accept, Origin")
-            // Errors too, or a page could not tell what they are.
+            // Errors too, so that a page can read them.
             let refused = try await service.ask(
                 "GET", "/v1/events", token: "", headers: ["origin": "https://app.example"])
             #expect(refused.status == 401 && refused.headers["access-control-allow-origin"] == "https://app.example")
@@ -197,7 +198,7 @@ import Testing
         }
     }
 
-    @Test("the documents are what the service has") func documents() async throws {
+    @Test("the documents match the service") func documents() async throws {
         try await TestService.with { service in
             let openapi = try await service.ask("GET", "/openapi.json", token: "").json
             #expect(openapi["openapi"].text?.hasPrefix("3.1") == true)
@@ -210,8 +211,7 @@ import Testing
             }
             #expect(paths.count == 2)
             for path in paths { #expect(!openapi["paths"][path]["get"].isNull, "\(path)") }
-            // What is not in the document is not there, and the other way round: each answers
-            // something else than 404 and 405.
+            // Every operation of the document exists: it answers something other than 404 and 405.
             for (method, path, _) in try await TokenTests.operations(service) {
                 #expect(
                     ![404, 405].contains(try await service.ask(method, path, token: "").status), "\(method) \(path)")

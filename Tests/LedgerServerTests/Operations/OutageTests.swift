@@ -8,9 +8,8 @@ import Testing
 @testable import LedgerServer
 @testable import Postgres
 
-/// What the database's weather does to the service: answers that say so, and none of it stays when
-/// the weather is fine again.
-@Suite("an outage is an answer", .timeLimit(.minutes(5))) struct OutageTests {
+/// Outages of the database: the service answers with errors that say so, and recovers by itself.
+@Suite("outages of the database", .timeLimit(.minutes(5))) struct OutageTests {
     private func withServer<T: Sendable>(_ body: @Sendable (PrivatePostgres) async throws -> T) async throws -> T {
         let server = try await PrivatePostgres.start(
             directory: TestServers.directory("outage-postgres"), settings: ["fsync": "off"])
@@ -24,13 +23,12 @@ import Testing
         }
     }
 
-    /// How a database becomes read-only: for all sessions at once, or for those that begin from now
-    /// on.
+    /// How a database becomes read-only: for all sessions at once, or only for new ones.
     enum DiskGuard: CaseIterable, Sendable {
         case reload, newSessions
 
         func close(_ admin: PostgresConnection) async throws {
-            // The administrator's own session goes on.
+            // The administrator's own session stays writable.
             try await admin.execute(script: "SET default_transaction_read_only = off")
             switch self {
             case .reload:
@@ -39,8 +37,10 @@ import Testing
             case .newSessions:
                 try await admin.execute(script: "ALTER DATABASE jobledger SET default_transaction_read_only = on")
                 try await admin.query(
-                    "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
-                )
+                    """
+                    SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity
+                     WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
+                    """)
             }
         }
 
@@ -49,15 +49,14 @@ import Testing
             case .reload:
                 try await admin.execute(script: "ALTER SYSTEM RESET default_transaction_read_only")
                 try await admin.query("SELECT pg_reload_conf()")
-            // Who has a session keeps it, and what it began with.
+            // Existing sessions keep the setting that they began with.
             case .newSessions:
                 try await admin.execute(script: "ALTER DATABASE jobledger RESET default_transaction_read_only")
             }
         }
     }
 
-    /// Appends jobs until one is answered with `status`; until then nothing else than 201 and 503
-    /// may come.
+    /// Appends jobs until one is answered with `status`. Until then only 201 and 503 are allowed.
     private func append(to service: TestService, until status: Int) async throws -> TestService.Answer {
         try await eventually(within: .seconds(120), "an append is answered with \(status)") {
             let answer = try await service.append(#"{"type":"queued","data":{"name":"x"}}"#, to: "job-\(UUID())")
@@ -66,7 +65,7 @@ import Testing
         }
     }
 
-    @Test("a read-only database is told, and heals without a restart", arguments: DiskGuard.allCases)
+    @Test("a read-only database is reported, and the service recovers without a restart", arguments: DiskGuard.allCases)
     func readOnly(_ diskGuard: DiskGuard) async throws {
         try await withServer { server in
             try await TestService.with(projecting: true, server: server.url) { service in
@@ -82,7 +81,7 @@ import Testing
                 let many = try await service.ask(
                     "POST", "/v1/events", #"[{"job":"m","type":"queued","data":{"name":"x"}}]"#)
                 #expect(many.status == 503 && many.code == "unavailable", "\(many)")
-                try await eventually("readiness tells it") {
+                try await eventually("readiness reports it") {
                     let ready = try await service.ask("GET", "/readyz", token: "")
                     return ready.status == 503 && ready.text.contains("sessions are read-only") ? () : nil
                 }
@@ -91,12 +90,12 @@ import Testing
 
                 try await diskGuard.open(admin)
                 let written = try await append(to: service, until: 201)
-                try await eventually("readiness tells that it is over") {
+                try await eventually("readiness reports the recovery") {
                     try await service.ask("GET", "/readyz", token: "").status == 200 ? () : nil
                 }
-                // Nor has a projection taken it for a fault of the event at which it stood.
+                // No projection took the outage for a fault of the event that it was folding.
                 let position = written.json["position"].number ?? 0
-                try await eventually("the projections go on") {
+                try await eventually("the projections continue") {
                     try await service.ask("GET", "/v1/jobs?min_position=\(position)").status == 200 ? () : nil
                 }
                 let stopped = try await admin.query("SELECT count(*) FROM projections WHERE error IS NOT NULL").only()
@@ -106,7 +105,7 @@ import Testing
         }
     }
 
-    @Test("requests under way while the server is killed and started again get answers") func restart() async throws {
+    @Test("requests under way get answers while the server is killed and restarted") func restart() async throws {
         try await withServer { server in
             try await TestService.with(server: server.url) { service in
                 try await withThrowingTaskGroup(of: Void.self) { group in
@@ -129,7 +128,7 @@ import Testing
         }
     }
 
-    @Test("no error of the server's is a 500 but a mistake in a program") func dispositions() throws {
+    @Test("of all errors of the server, only defects in the program are a 500") func dispositions() throws {
         let versions = try FileManager.default.contentsOfDirectory(atPath: "/usr/share/postgresql")
         let codes = try versions.map { "/usr/share/postgresql/\($0)/errcodes.txt" }
             .filter { FileManager.default.fileExists(atPath: $0) }

@@ -5,10 +5,10 @@ import Testing
 
 @testable import EmbeddedServices
 
-/// The primary goes and its standby is promoted: a service whose address names both goes on by
+/// The primary stops and its standby is promoted. A service whose address names both continues by
 /// itself.
 @Suite("a switchover", .timeLimit(.minutes(5))) struct SwitchoverTests {
-    @Test("a service goes on with the server that takes writes") func promotion() async throws {
+    @Test("a service continues with the server that takes writes") func promotion() async throws {
         let primary = try await PrivatePostgres.start(
             directory: TestServers.directory("primary"), settings: ["fsync": "off"])
         let standby = try await Standby.start(of: primary)
@@ -18,15 +18,15 @@ import Testing
                 let connection = try await PostgresConnection.connect(PostgresConfiguration(url: standby.url))
                 #expect(try await connection.query("SELECT pg_is_in_recovery()").only().decode(0, as: Bool.self))
 
-                // A clean stop waits until the standby has everything.
+                // A clean stop waits until the standby has received everything.
                 try await primary.stop()
                 try await connection.query("SELECT pg_promote(true, 60)")
                 #expect(try await append(to: service) > before)
-                try await eventually("it is ready") {
+                try await eventually("the service is ready") {
                     try await service.ask("GET", "/readyz", token: "").status == 200 ? () : nil
                 }
 
-                // For the test's own ledger, which is removed where it was made.
+                // The test removes its ledger from the server on which it created it.
                 try await primary.restart()
                 await connection.close()
             }
@@ -39,6 +39,7 @@ import Testing
         try await primary.stop()
     }
 
+    /// Appends until the service accepts it.
     /// - Returns: the position.
     private func append(to service: TestService) async throws -> Int {
         try await eventually(within: .seconds(120), "an append succeeds") {
@@ -49,7 +50,7 @@ import Testing
     }
 }
 
-/// A copy of a server that follows it.
+/// A standby server that replicates a primary.
 private struct Standby: Sendable {
     let process: ChildProcess
     let url: String

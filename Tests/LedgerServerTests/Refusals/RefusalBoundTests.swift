@@ -6,8 +6,8 @@ import Testing
 
 @testable import LedgerServer
 
-@Suite("what strangers can have stored") struct RefusalBoundTests {
-    @Test("so many rows a day of one address, and the rest is counted") func day() async throws {
+@Suite("limits of what refused requests can store") struct RefusalBoundTests {
+    @Test("an address gets a limited number of rows a day, and the rest is counted") func day() async throws {
         try await TestService.with { service in
             let connection = try await service.ledger.connect()
             try await connection.query("UPDATE refusal_limits SET rows_of_address = 3")
@@ -28,16 +28,16 @@ import Testing
                 #expect(rows <= 3)
                 return times + leftOut == 10 && leftOut > 0 ? true : nil
             }
-            // Whoever is known is counted apart.
+            // Refusals of a valid token are limited separately.
             #expect(try await service.append("{", to: "a").status == 400)
-            _ = try await eventually("it has a row") {
+            _ = try await eventually("the refusal has a row") {
                 try await connection.query("SELECT FROM refusals WHERE code = 'malformed_json'").count == 1 ? true : nil
             }
             await connection.close()
         }
     }
 
-    @Test("addresses are counted as far as they cost something") func addresses() async throws {
+    @Test("addresses are grouped by the network that one client has") func addresses() async throws {
         let cases = [
             ("192.0.2.1", "192.0.2.1"), ("::ffff:192.0.2.1", "192.0.2.1"), ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
             ("2001:db8:1:2:ffff::", "2001:db8:1:2::/64"), ("fe80::1%eth0", "fe80::/64"), ("", "unknown"),
@@ -51,7 +51,7 @@ import Testing
                 #expect(found == "address \(source)", "\(peer)")
             }
         }
-        // In the service's memory by the same rule.
+        // The service's memory uses the same rule.
         for (one, other, isSame) in [
             ("2001:db8:1:2:3::4", "2001:db8:1:2::", true), ("2001:db8:1:2::", "2001:db8:1:3::", false),
             ("::ffff:192.0.2.1", "192.0.2.1", true), ("192.0.2.1", "192.0.2.2", false),
@@ -61,12 +61,13 @@ import Testing
         }
     }
 
-    @Test("a refusal is kept for its time, whoever would remove it, and then goes") func retention() async throws {
+    @Test("a refusal cannot be removed before its time, and is removed after it") func retention() async throws {
         try await TestLedger.with { ledger in
             let connection = try await ledger.connect()
             let insert = """
                 INSERT INTO refusals (first_at, last_at, times, peer, method, path, code, detail)
-                SELECT at, at, 1, '192.0.2.1', 'GET', '/v1/events', 'forbidden', 'd' FROM (SELECT clock_timestamp() - $1::interval AS at) AS t
+                SELECT at, at, 1, '192.0.2.1', 'GET', '/v1/events', 'forbidden', 'd'
+                  FROM (SELECT clock_timestamp() - $1::interval AS at) AS t
                 """
             for age in ["91 days", "89 days", "1 minute"] { try await connection.query(insert, age) }
             for statement in ["DELETE FROM refusals", "TRUNCATE refusals", "UPDATE refusals SET times = 2"] {

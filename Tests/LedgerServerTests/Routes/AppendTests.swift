@@ -5,7 +5,7 @@ import LedgerTesting
 import Testing
 
 @Suite("append over HTTP") struct AppendTests {
-    @Test("one event, with its place") func one() async throws {
+    @Test("one event is answered with its place") func one() async throws {
         try await TestService.with { service in
             let first = try await service.append(#"{"type":"queued","data":{"name":"x"}}"#, to: "a")
             #expect(first.status == 201)
@@ -27,16 +27,18 @@ import Testing
             let event = try #require(try await service.ledger.store.page(EventQuery()).first)
             #expect(event.data == data)
             #expect(event.metadata == metadata)
-            // So it is in what is read over HTTP.
+            // It is the same when it is read over HTTP.
             #expect(try await service.ask("GET", "/v1/events").text.contains(#""data":\#(data)"#))
         }
     }
 
-    @Test("an array is written whole or not at all") func array() async throws {
+    @Test("an array is written completely or not at all") func array() async throws {
         try await TestService.with { service in
             let whole = try await service.append(
-                #"[{"type":"queued","data":{"name":"x","total":5}},{"type":"progress","data":{"completed":1}},{"type":"finished"}]"#,
-                to: "a")
+                """
+                [{"type":"queued","data":{"name":"x","total":5}},
+                 {"type":"progress","data":{"completed":1}},{"type":"finished"}]
+                """, to: "a")
             #expect(whole.status == 201)
             #expect(whole.json.elements.map { $0["version"].number } == [1, 2, 3])
             let refused = try await service.append(
@@ -50,7 +52,7 @@ import Testing
         }
     }
 
-    @Test("a retry is answered with what was written, as 200") func retry() async throws {
+    @Test("a retry gets the original place, with 200") func retry() async throws {
         try await TestService.with { service in
             let id = EventID.version7().text
             let event = #"{"type":"queued","data":{"name":"x"}}"#
@@ -117,7 +119,8 @@ import Testing
         }
     }
 
-    @Test("what is beyond the bounds of JSON is told in the ledger's words, however far beyond") func boundsOfJSON()
+    @Test("JSON beyond the ledger's limits is refused with the ledger's message, however far beyond")
+    func boundsOfJSON()
         async throws
     {
         try await TestService.with { service in
@@ -143,7 +146,8 @@ import Testing
         }
     }
 
-    @Test("no more is said back than the beginning, also of one letter with a hundred thousand accents") func echoes()
+    @Test("an error quotes only the beginning of a text, even of one letter with a hundred thousand accents")
+    func echoes()
         async throws
     {
         try await TestService.with { service in
@@ -170,8 +174,8 @@ import Testing
                     answer.status == 400 && answer.body.count < 1000,
                     "\(path.prefix(30)) \(answer.status) \(answer.body.count)")
             }
-            // What is noted for an auditor, too.
-            _ = try await eventually("the refusals are noted") {
+            // The same holds for what is recorded for an auditor.
+            _ = try await eventually("the refusals are recorded") {
                 let refusals = try await service.ask("GET", "/v1/audit/refusals")
                 let times = refusals.json["refusals"].elements.reduce(0) { $0 + ($1["times"].number ?? 0) }
                 return times == 6 && refusals.body.count < 40_000 ? true : nil
@@ -179,8 +183,8 @@ import Testing
         }
     }
 
-    /// As Python's json.dumps writes a Sharpe ratio without variance.
-    @Test("one bad item spoils none of its neighbours") func neighbours() async throws {
+    /// One bad value is what Python's json.dumps writes for a Sharpe ratio without variance.
+    @Test("a bad item does not affect its neighbours") func neighbours() async throws {
         try await TestService.with { service in
             for (number, bad) in [
                 #"{"name":"x","sharpe":NaN}"#, #"{"name":"x","low":-Infinity}"#, "{'name':'x'}", "\"\u{1}\"",
@@ -203,13 +207,15 @@ import Testing
         }
     }
 
-    @Test("a byte order mark says nothing, and any version is any") func marks() async throws {
+    @Test("a byte order mark is ignored, and \"any\" is an expected version") func marks() async throws {
         try await TestService.with { service in
             let event = #"{"type":"queued","data":{"name":"x"},"expected_version":"any"}"#
             #expect(try await service.append("\u{FEFF}" + event, to: "a").status == 201)
             #expect(try await service.append("\u{FEFF} [\(event)]", to: "b").status == 201)
-            let cloudEvent =
-                #"{"specversion":"1.0","id":"\#(EventID.version7().text)","source":"/x","type":"io.jobledger.job.queued","data":{"name":"x"},"expectedversion":"any"}"#
+            let cloudEvent = """
+                {"specversion":"1.0","id":"\(EventID.version7().text)","source":"/x",
+                 "type":"io.jobledger.job.queued","data":{"name":"x"},"expectedversion":"any"}
+                """
             let answer = try await service.ask(
                 "POST", "/v1/jobs/c/events", "\u{FEFF}" + cloudEvent, type: "application/cloudevents+json")
             #expect(answer.status == 201, "\(answer)")
@@ -219,7 +225,7 @@ import Testing
         }
     }
 
-    @Test("a body that is not UTF-8, or of another type") func otherBodies() async throws {
+    @Test("a body of another media type is refused") func otherBodies() async throws {
         try await TestService.with { service in
             for type in ["text/plain", "application/x-www-form-urlencoded", "", "multipart/form-data; boundary=x"] {
                 let answer = try await service.ask(
@@ -233,7 +239,7 @@ import Testing
         }
     }
 
-    @Test("odd job ids are one segment of the path") func oddIDs() async throws {
+    @Test("unusual job ids are one segment of the path") func oddIDs() async throws {
         try await TestService.with(projecting: true) { service in
             for (number, job) in ["a b", "a/b", "é😀", "%2F", "..", "a?b#c", "\"quoted\""].enumerated() {
                 let path = "/v1/jobs/\(percentEncoded(job))"
@@ -244,19 +250,20 @@ import Testing
             }
             let raw = try RawConnection(service.url)
             try raw.send(
-                "GET /v1/jobs/%ff HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(service.token)\r\nconnection: close\r\n\r\n"
+                RawRequest.get("/v1/jobs/%ff", service.token, "connection: close")
             )
             #expect(try await raw.answer().hasPrefix("HTTP/1.1 400 "))
             #expect(try await service.ask("GET", "/v1/jobs//events").status == 404)
         }
     }
 
-    @Test("many jobs: each for itself, in order") func manyJobs() async throws {
+    @Test("events of many jobs are written in order, each by itself") func manyJobs() async throws {
         try await TestService.with { service in
             let answer = try await service.ask(
                 "POST", "/v1/events",
                 """
-                [{"job":"a","type":"queued","data":{"name":"x"}}, {"job":"none","type":"truncated","data":{"reason":"r"}}, {"job":"a"}, 5,
+                [{"job":"a","type":"queued","data":{"name":"x"}},
+                 {"job":"none","type":"truncated","data":{"reason":"r"}}, {"job":"a"}, 5,
                  {"job":"b","type":"queued","data":{"name":"x"}}, {"job":"a","type":"progress","data":{"completed":1}}]
                 """)
             #expect(answer.status == 200)
@@ -273,114 +280,12 @@ import Testing
 
     @Test("thousands of events in a request keep their order") func thousands() async throws {
         try await TestService.with { service in
-            let events = (0..<3000).map {
-                #"{"job":"j\#($0 % 7)","type":"\#($0 < 7 ? "queued" : "progress")","data":{"name":"x","completed":\#($0)}}"#
+            let events = (0..<3000).map { number in
+                let type = number < 7 ? "queued" : "progress"
+                return #"{"job":"j\#(number % 7)","type":"\#(type)","data":{"name":"x","completed":\#(number)}}"#
             }
             let answer = try await service.ask("POST", "/v1/events", "[" + events.joined(separator: ",") + "]")
             #expect(answer.json["results"].elements.map { $0["position"].number } == (1...3000).map { $0 })
-        }
-    }
-
-    @Test("CloudEvents: structured, batch, binary") func cloudEvents() async throws {
-        try await TestService.with { service in
-            let id = EventID.version7().text
-            let one = """
-                {"specversion":"1.0","id":"\(id)","source":"/backtester/3","type":"io.jobledger.job.queued","time":"2026-01-02T03:04:05Z",
-                 "actor":"ada","correlationid":"c-1","tenant":"x","data":{"name":"sma",  "total":2}}
-                """
-            let first = try await service.ask("POST", "/v1/jobs/a/events", one, type: "application/cloudevents+json")
-            #expect(first.status == 201 && first.json["event_id"].text == id, "\(first)")
-            #expect(
-                try await service.ask("POST", "/v1/jobs/a/events", one, type: "application/cloudevents+json").status
-                    == 200)
-            let batch = """
-                [{"specversion":"1.0","id":"\(EventID.version7().text)","source":"/s","type":"io.jobledger.job.progress","subject":"a","data":{"completed":1}},
-                 {"specversion":"1.0","id":"\(EventID.version7().text)","source":"/s","type":"io.jobledger.job.queued","subject":"b","data":{"name":"b"}}]
-                """
-            let many = try await service.ask("POST", "/v1/events", batch, type: "application/cloudevents-batch+json")
-            #expect(many.json["results"].elements.map { $0["position"].number } == [2, 3], "\(many)")
-            let headers = [
-                "ce-specversion": "1.0", "ce-id": EventID.version7().text, "ce-source": "/s",
-                "ce-type": "io.jobledger.job.progress",
-                "ce-causationid": "gr%C3%BCn",
-            ]
-            let binary = try await service.ask("POST", "/v1/jobs/a/events", #"{"completed":2}"#, headers: headers)
-            #expect(binary.status == 201, "\(binary)")
-            let events = try await service.ledger.store.page(EventQuery(job: "a"))
-            #expect(events[0].data == #"{"name":"sma",  "total":2}"#)
-            #expect(
-                events[0].metadata == #"{"source":"/backtester/3","actor":"ada","correlation_id":"c-1","tenant":"x"}"#)
-            #expect(events[0].occurredAt == Timestamp("2026-01-02T03:04:05Z"))
-            #expect(
-                events[2].data == #"{"completed":2}"# && events[2].metadata.contains(#""causation_id":"grün""#),
-                "\(events[2])")
-        }
-    }
-
-    @Test(
-        "CloudEvents that are none, or none of ours",
-        arguments: [
-            (#""specversion":"0.3""#, "specversion"), (#""id":"not-a-uuid""#, "UUID"),
-            (#""type":"com.example.other""#, "type"),
-            (#""data_base64":"e30=""#, "data_base64"), (#""datacontenttype":"text/xml""#, "datacontenttype"),
-            (#""subject":"another""#, "subject"), (#""time":"yesterday""#, "time"), (#""Upper":1"#, "Upper"),
-        ])
-    func brokenCloudEvents(member: String, says: String) async throws {
-        try await TestService.with { service in
-            // In the place of the one of its name.
-            let sound = [
-                #""specversion":"1.0""#, #""id":"\#(EventID.version7().text)""#, #""source":"/s""#,
-                #""type":"io.jobledger.job.queued""#,
-                #""data":{"name":"x"}"#,
-            ].filter { !$0.hasPrefix(member.prefix { $0 != ":" }) }
-            let body = "{\((sound + [member]).joined(separator: ","))}"
-            let answer = try await service.ask("POST", "/v1/jobs/a/events", body, type: "application/cloudevents+json")
-            #expect(answer.status == 422 && answer.text.contains(says), "\(answer)")
-            #expect(try await service.ledger.count() == 0)
-        }
-    }
-
-    @Test("the caller's trace goes into the event, unless it has its own") func trace() async throws {
-        try await TestService.with { service in
-            let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-            let headers = ["traceparent": trace, "tracestate": "a=1"]
-            let id = EventID.version7().text
-            let event = #"{"event_id":"\#(id)","type":"queued","data":{"name":"x"},"metadata":{"actor":"ada"}}"#
-            _ = try await service.append(event, to: "a", headers: headers)
-            // Another attempt has another span, and is the same event.
-            let again = ["traceparent": trace.replacing("b7ad", with: "c7ad")]
-            #expect(try await service.append(event, to: "a", headers: again).status == 200)
-            _ = try await service.append(#"{"type":"progress","data":{"completed":1}}"#, to: "a", headers: headers)
-            _ = try await service.append(
-                #"{"type":"progress","data":{"completed":1},"metadata":{"traceparent":"own"}}"#, to: "a",
-                headers: headers)
-            _ = try await service.append(
-                #"{"type":"progress","data":{"completed":1}}"#, to: "a", headers: ["traceparent": "nonsense"])
-            let metadata = try await service.ledger.store.page(EventQuery()).map(\.metadata)
-            #expect(
-                metadata == [
-                    #"{"traceparent":"\#(trace)","tracestate":"a=1","actor":"ada"}"#,
-                    #"{"traceparent":"\#(trace)","tracestate":"a=1"}"#, #"{"traceparent":"own"}"#, "{}",
-                ])
-        }
-    }
-
-    @Test("of two members of one name none is passed over") func repeatedMembers() async throws {
-        try await TestService.with { service in
-            let cloudEvent =
-                #""specversion":"1.0","id":"\#(EventID.version7().text)","source":"/x","type":"io.jobledger.job.queued""#
-            let requests = [
-                (#"{"type":"failed","type":"queued","data":{"name":"x"}}"#, "application/json"),
-                (#"{"type":"queued","data":{"name":"x"},"metadata":null,"metadata":{}}"#, "application/json"),
-                (#"{\#(cloudEvent),"data":{},"data":{"name":"x"}}"#, "application/cloudevents+json"),
-                (#"{\#(cloudEvent),"actor":"ada","actor":"eve","data":{"name":"x"}}"#, "application/cloudevents+json"),
-            ]
-            for (body, type) in requests {
-                let answer = try await service.ask("POST", "/v1/jobs/a/events", body, type: type)
-                #expect(answer.status == 422 && answer.code == "invalid_event", "\(body): \(answer)")
-                #expect(answer.json["detail"].text?.contains("stands there twice") == true, "\(body): \(answer)")
-            }
-            #expect(try await service.ledger.count() == 0)
         }
     }
 

@@ -5,7 +5,7 @@ import Testing
 
 @testable import LedgerServer
 
-@Suite("pieces of the HTTP service") struct PiecesTests {
+@Suite("small parts of the HTTP service") struct PiecesTests {
     private func frame(_ position: Int64, _ job: JobID, _ type: EventType) -> FeedEvent {
         FeedEvent(
             RecordedEvent(
@@ -14,12 +14,12 @@ import Testing
             of: .standard)
     }
 
-    @Test("conflation keeps the latest of each job, in order, and lets go of it before anything else") func conflation()
-    {
+    @Test("conflation keeps the latest event of each job, and releases all in order before any other event")
+    func conflation() {
         var conflation = Conflation(rate: 2)
         let start = ContinuousClock.now
         #expect(conflation.deadline == nil)
-        // The first goes out at once.
+        // The first event goes out at once.
         #expect(conflation.take([frame(1, "a", .progress)], at: start).map(\.position) == [1])
         #expect(
             conflation.take([frame(2, "a", .progress), frame(3, "b", .progress), frame(4, "a", .progress)], at: start)
@@ -33,12 +33,12 @@ import Testing
             at: start.advanced(by: .milliseconds(600)))
         #expect(out.map(\.position) == [5, 6])
         #expect(conflation.take(at: start.advanced(by: .seconds(2))).map(\.position) == [7])
-        // Two jobs, however alike their ids look.
+        // Two jobs whose ids look alike are two jobs.
         let alike = [frame(8, "jos\u{E9}", .progress), frame(9, "jose\u{301}", .progress)]
         #expect(conflation.take(alike, at: start.advanced(by: .seconds(4))).map(\.position) == [8, 9])
     }
 
-    @Test("conflation holds so many bytes, and lets go of them in order") func conflationBound() {
+    @Test("conflation holds a limited number of bytes, and releases them in order") func conflationBound() {
         var conflation = Conflation(rate: 0.1)
         let start = ContinuousClock.now
         let message = String(repeating: "x", count: 10_000)
@@ -55,21 +55,21 @@ import Testing
         #expect(most <= Conflation.maxBytes && most > Conflation.maxBytes / 2)
         out += conflation.release().map(\.position)
         #expect(out == Array(1...1000) && conflation.heldBytes == 0 && conflation.deadline == nil)
-        // The same job again and again costs as much as once.
+        // Many events of one job cost as much as one.
         for position in 1001...2000 as ClosedRange<Int64> {
             out += conflation.take([frame(position, "a", .progress)], at: start).map(\.position)
         }
         #expect(out.count == 1000 && conflation.heldBytes < 1000)
     }
 
-    @Test("a slot gives one batch at a time, before anything else but the end of the connection") func slot() async {
+    @Test("a slot returns one batch at a time, before anything except the end of the connection") func slot() async {
         func positions(_ item: StreamSlot.Item) -> [Int64] {
             if case .events(let events) = item { events.map(\.position) } else { [] }
         }
         let slot = StreamSlot()
         slot.tick()
         async let first: Void = slot.put([frame(1, "a", .progress), frame(2, "a", .progress)])
-        // Whichever of the two is there first.
+        // Either the tick or the batch may be first.
         if case .tick = await slot.next() {
             #expect(positions(await slot.next()) == [1, 2])
         } else {
@@ -78,27 +78,27 @@ import Testing
         await first
         async let waiting = slot.next()
         slot.alarm()
-        if case .alarm = await waiting {} else { Issue.record("an alarm") }
+        if case .alarm = await waiting {} else { Issue.record("no alarm") }
         slot.end(.stopped)
         slot.end(.ended)
-        if case .stopped = await slot.next() {} else { Issue.record("the first end") }
+        if case .stopped = await slot.next() {} else { Issue.record("not the first end") }
         async let second: Void = slot.put([frame(3, "a", .progress)])
         slot.close()
-        // Who puts is not kept waiting for a stream that is gone.
+        // `put` does not wait for a stream that is gone.
         await second
-        if case .closed = await slot.next() {} else { Issue.record("closed comes before all else") }
+        if case .closed = await slot.next() {} else { Issue.record("the close is not first") }
     }
 
-    @Test("open streams are woken and ended, also those that come late") func openStreams() async {
+    @Test("open streams are woken and ended, and so are later ones") func openStreams() async {
         let streams = OpenStreams()
         let (one, late) = (StreamSlot(), StreamSlot())
         let number = streams.enter(one)
         streams.tick()
-        if case .tick = await one.next() {} else { Issue.record("a tick") }
+        if case .tick = await one.next() {} else { Issue.record("no tick") }
         streams.end()
-        if case .stopped = await one.next() {} else { Issue.record("an end") }
+        if case .stopped = await one.next() {} else { Issue.record("no end") }
         _ = streams.enter(late)
-        if case .stopped = await late.next() {} else { Issue.record("an end for the late one") }
+        if case .stopped = await late.next() {} else { Issue.record("no end for the later stream") }
         streams.leave(number)
         #expect(streams.count == 1)
     }
@@ -129,7 +129,7 @@ import Testing
         }
     }
 
-    @Test("which hosts are this machine") func loopback() {
+    @Test("hosts that can only be this machine") func loopback() {
         for host in ["localhost", "127.0.0.1", "127.9.9.9", "::1", "[::1]", "LOCALHOST"] {
             #expect(AllowedHosts.isLoopback(host), "\(host)")
         }
@@ -169,7 +169,7 @@ import Testing
         }
     }
 
-    @Test("a trace that is malformed is no trace") func traces() {
+    @Test("a malformed trace is ignored") func traces() {
         func context(_ value: String) -> TraceContext? { TraceContext([HTTPField.Name("traceparent")!: value]) }
         #expect(context("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01") != nil)
         for value in [

@@ -6,7 +6,7 @@ import LedgerTesting
 import Testing
 
 @Suite("reading over HTTP") struct ReadTests {
-    @Test("a job, at the position that was asked for, and as it was") func job() async throws {
+    @Test("a job at the requested position, and as it was before") func job() async throws {
         try await TestService.with(projecting: true) { service in
             _ = try await service.ledger.queue("a", total: 10)
             _ = try await service.ledger.progress("a", 3)
@@ -33,7 +33,7 @@ import Testing
         }
     }
 
-    @Test("who waits for a position that does not come is told how far it is") func behind() async throws {
+    @Test("a wait for a position that is not reached ends with the position that is") func behind() async throws {
         try await TestService.with(projecting: true, settings: .changed { $0.wait = .seconds(1) }) { service in
             _ = try await service.ledger.queue("a")
             _ = try await service.ask("GET", "/v1/jobs/a?min_position=1")
@@ -46,7 +46,7 @@ import Testing
         }
     }
 
-    @Test("many wait at once, and are woken by one append") func waiting() async throws {
+    @Test("one append ends many concurrent waits") func waiting() async throws {
         try await TestService.with(projecting: true) { service in
             _ = try await service.ledger.queue("a", total: 9)
             try await withThrowingTaskGroup(of: Int?.self) { group in
@@ -59,7 +59,7 @@ import Testing
         }
     }
 
-    @Test("jobs in pages, the newest first, by status and kind") func jobs() async throws {
+    @Test("jobs in pages, newest first, by status and kind") func jobs() async throws {
         try await TestService.with(projecting: true) { service in
             for number in 1...7 { try await service.ledger.queue("job & \(number)") }
             _ = try await service.ledger.progress("job & 2", 1)
@@ -105,7 +105,7 @@ import Testing
         }
     }
 
-    @Test("events in pages: of all and of one job, by type") func events() async throws {
+    @Test("events in pages: of all jobs and of one, by type") func events() async throws {
         try await TestService.with { service in
             for job in ["a", "b"] { try await service.ledger.queue(job) }
             for number in 1...6 { try await service.ledger.progress(number.isMultiple(of: 2) ? "a" : "b", number) }
@@ -132,7 +132,7 @@ import Testing
         }
     }
 
-    @Test("large data are found by their dataref, and end a page early") func large() async throws {
+    @Test("large data is found by its dataref, and ends a page early") func large() async throws {
         try await TestService.with { service in
             try await service.ledger.queue("a b")
             let data = #"{"completed":1,"message":"\#(String(repeating: "x", count: 3 << 20))"}"#

@@ -11,9 +11,9 @@ import TransparencyLog
 
 @testable import LedgerServer
 
-/// What the service shows of the seal, and the clients that are its witnesses.
+/// The service's answers about the seal, and clients that are its witnesses.
 @Suite(.timeLimit(.minutes(10))) struct SealTests {
-    /// A key for the service's ledger, and a way to seal what it has.
+    /// A key for the service's ledger, and a sealer for it.
     private struct Seal: Sendable {
         let key: SealKey
         let directory: URL
@@ -37,7 +37,7 @@ import TransparencyLog
             _ = try await sealer.sealUntilHead()
         }
 
-        /// Begins the seal of the ledger anew, as who has all keys could.
+        /// Rewrites history and starts the ledger's seal again, as somebody with all keys could.
         func forget() async throws {
             try FileManager.default.removeItem(at: directory.appending(path: "record"))
             let connection = try await ledger.connect()
@@ -101,7 +101,7 @@ import TransparencyLog
                 #expect(proof.event.streamID == "job 6" && proof.event.data == nil)
                 let update = try CheckpointUpdate(try await service.ask("GET", "/v1/audit/consistency?from=300").text)
                 #expect(update.continues(checkpoint.head))
-                // What was touched is told, and what is in the service's log is not.
+                // The answer reports the damage. Details are only in the service's log.
                 try await seal.forget()
                 let touched = try await service.ask("GET", "/v1/audit/proof?event=1")
                 #expect(touched.status == 404)
@@ -116,8 +116,8 @@ import TransparencyLog
         }
     }
 
-    /// A subscriber that remembers what it has seen goes on while the history is the same, over
-    /// pauses, and not one event further when it is not.
+    /// A witness's subscription continues while the history is the same, even after a pause, and
+    /// delivers no further event when it is not.
     @Test func witnesses() async throws {
         try await TestService.with { service in
             try await Seal.with(service) { seal in
@@ -152,7 +152,7 @@ import TransparencyLog
                 #expect(error?.kind == .historyRewritten, "\(String(describing: error))")
                 #expect(error?.message.contains("rewritten") == true)
                 #expect(try file.load()?.head.size == 9)
-                // Without a witness nobody notices.
+                // Without a witness, nothing notices the change.
                 for try await event in ledger.subscribe(after: 6) {
                     #expect(event.position == 7)
                     break

@@ -10,9 +10,11 @@ import Testing
 
 @testable import LedgerServer
 
-/// Who did what, and what was refused, over HTTP.
+/// The audit trail and the refusals over HTTP.
 @Suite(.timeLimit(.minutes(10))) struct TrailTests {
-    @Test("a page ends early where its texts are large, and says where to go on") func largeTexts() async throws {
+    @Test("a page ends early if its texts are large, and says where the next page begins") func largeTexts()
+        async throws
+    {
         try await TestService.with(projecting: true) { service in
             let text = String(repeating: "😀", count: 1000)
             let cause = try await service.ledger.queue("a").eventID
@@ -41,20 +43,24 @@ import Testing
     @Test func events() async throws {
         try await TestService.with(projecting: true) { service in
             for (job, actor) in [("a", "ada"), ("b", "bob"), ("c", "ada"), ("d", "ada")] {
-                let sent =
-                    #"{"type":"queued","data":{"name":"run of \#(job)"},"metadata":{"actor":"\#(actor)","correlation_id":"r-1"}}"#
+                let sent = """
+                    {"type":"queued","data":{"name":"run of \(job)"},
+                     "metadata":{"actor":"\(actor)","correlation_id":"r-1"}}
+                    """
                 #expect(try await service.append(sent, to: job).status == 201)
             }
             let cause = try #require(try await service.ledger.store.page(EventQuery(limit: 1)).first).id
-            let failed =
-                #"{"type":"failed","data":{"error":"out of memory"},"metadata":{"actor":"w","causation_id":"\#(cause.text)"}}"#
+            let failed = """
+                {"type":"failed","data":{"error":"out of memory"},
+                 "metadata":{"actor":"w","causation_id":"\(cause.text)"}}
+                """
             #expect(try await service.append(failed, to: "a").status == 201)
 
             let all = try await service.ask("GET", "/v1/audit/events?min_position=5")
             #expect(all.status == 200 && all.headers["ledger-position"] == "5", "\(all)")
             #expect(all.json["events"].elements.compactMap { $0["position"].number } == [5, 4, 3, 2, 1])
             #expect(all.json["events"].elements[0]["detail"].text == "out of memory" && all.json["next"].isNull)
-            // Pages, by the addresses that they give.
+            // Pages, by their `next` addresses.
             var (next, seen): (String?, [Int]) = ("/v1/audit/events?actor=ada&limit=1&order=oldest", [])
             while let path = next {
                 let page = try await service.ask("GET", path)
@@ -90,7 +96,7 @@ import Testing
         }
     }
 
-    /// What the service has written down, once it has.
+    /// The recorded refusals, as soon as there are `count`.
     private static func refusals(_ service: TestService, _ question: String = "", atLeast count: Int64) async throws
         -> [JSON]
     {
@@ -117,8 +123,7 @@ import Testing
             let many =
                 #"[{"job":"b","type":"queued","data":{"name":"x"}},{"job":"a","type":"queued","data":{"name":"x"}}]"#
             #expect(try await service.ask("POST", "/v1/events", many).status == 200)
-            // What is no append, and refused for other reasons, is nothing that an auditor looks
-            // for.
+            // A failed read is no refusal that an auditor looks for.
             #expect(try await service.ask("GET", "/v1/jobs/none/events").status == 404)
             let list = try await Self.refusals(service, atLeast: 7)
             #expect(
@@ -140,7 +145,7 @@ import Testing
             let next = try #require(page.json["next"].text)
             #expect(
                 try await service.ask("GET", next).json["refusals"].elements.map { $0["number"].number } == [4, 3, 2])
-            // No secret of a token is in it, nor does anybody change it.
+            // The table has no secret of a token, and cannot be changed.
             let connection = try await service.ledger.connect()
             let text = try await connection.query("SELECT string_agg(r::text, ' ') FROM refusals AS r").only().decode(
                 0, as: String.self)
@@ -152,7 +157,7 @@ import Testing
         }
     }
 
-    /// Thousands of refusals in a moment, of ever new jobs: all are counted, few are rows, and no
+    /// Many refusals in a short time, each for a new job: all are counted, few are rows, and no
     /// request waits for them.
     @Test func flood() async throws {
         try await TestService.with { service in
@@ -179,8 +184,8 @@ import Testing
                     .only()
                 return try row.decode(0, as: Int64.self) == Int64(count) ? try row.decode(1) : nil
             }
-            // Each second has so many rows of the token, so many of the address, and one of each
-            // kind for the rest.
+            // Each second adds a limited number of rows for the token and for the address, and one
+            // of each kind for the rest.
             let seconds = Int64(start.duration(to: .now) / .seconds(1)) + 2
             #expect(
                 rows <= seconds * Int64(RefusalRecorder.maxRowsPerToken + RefusalRecorder.maxRowsPerAddress + 2),
@@ -192,8 +197,8 @@ import Testing
         }
     }
 
-    /// What cannot be written now is written later, and what is noted at the end is written at the
-    /// end.
+    /// A refusal that cannot be written is written later, and one that is recorded just before the
+    /// end is written at the end.
     @Test func lateAndLast() async throws {
         try await TestLedger.with { ledger in
             func attempt(_ job: String) -> RefusedAttempt {
@@ -209,15 +214,15 @@ import Testing
             let running = Task { await recorder.run() }
             recorder.record(attempt("a"), isKnown: true)
             recorder.record(attempt("a"), isKnown: true)
-            // Until it has tried in vain: then the function is back.
-            _ = try await eventually("it has tried") { recorder.failures > 0 ? true : nil }
+            // The function returns only after a write has failed.
+            _ = try await eventually("a write has failed") { recorder.failures > 0 ? true : nil }
             try await connection.execute(script: "ALTER FUNCTION elsewhere RENAME TO note_refusals")
             func times(_ job: String) async throws -> Int64? {
                 try await connection.query("SELECT times FROM refusals WHERE job = $1", job).first.map {
                     try $0.decode(0)
                 }
             }
-            _ = try await eventually("it is written") { try await times("a") == 2 ? true : nil }
+            _ = try await eventually("the refusals are written") { try await times("a") == 2 ? true : nil }
             recorder.record(attempt("b"), isKnown: true)
             running.cancel()
             await running.value

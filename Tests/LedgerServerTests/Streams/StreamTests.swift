@@ -9,7 +9,7 @@ import Testing
 @testable import LedgerServer
 
 @Suite("event streams over HTTP") struct StreamTests {
-    @Test("what was before, then what comes, to the job's end; then 204") func toTheEnd() async throws {
+    @Test("a stream has past events, then new ones, to the job's end; then 204") func toTheEnd() async throws {
         try await TestService.with { service in
             try await service.ledger.queue("a")
             try await service.ledger.queue("b")
@@ -25,13 +25,13 @@ import Testing
             #expect(rest.map(\.type) == ["progress", "progress", "progress", "finished"])
             #expect(try await service.stream("/v1/jobs/a/events", headers: ["last-event-id": "7"]).status == 204)
             #expect(try await service.stream("/v1/jobs/a/events?last_event_id=7").status == 204)
-            // Who has not seen the end gets it.
+            // A client that has not seen the end gets it.
             var late = try await service.stream("/v1/jobs/a/events", headers: ["last-event-id": "5"])
             #expect(try await late.all().map(\.position) == [7])
         }
     }
 
-    @Test("a stream can wait for a job that is not there yet") func beforeTheJob() async throws {
+    @Test("a stream can wait for a job that does not exist yet") func beforeTheJob() async throws {
         try await TestService.with { service in
             var stream = try await service.stream("/v1/jobs/a/events")
             try await service.ledger.queue("a")
@@ -39,7 +39,8 @@ import Testing
         }
     }
 
-    @Test("resumes where it was: the header beats the address") func resume() async throws {
+    @Test("a stream resumes at the client's position, and the header overrides the address") func resume() async throws
+    {
         try await TestService.with { service in
             try await service.ledger.queue("a")
             for number in 1...9 { try await service.ledger.progress("a", number) }
@@ -58,7 +59,7 @@ import Testing
         }
     }
 
-    @Test("several jobs on one connection, which ends when they have") func severalJobs() async throws {
+    @Test("a stream of several jobs ends when all of them have") func severalJobs() async throws {
         try await TestService.with { service in
             for job in ["a", "b", "c"] { try await service.ledger.queue(job) }
             var stream = try await service.stream("/v1/events?job=a&job=c")
@@ -75,13 +76,14 @@ import Testing
         }
     }
 
-    @Test("two jobs whose ids look alike are two, on one stream and on two") func twoSpellings() async throws {
+    @Test("two jobs whose ids look alike are two, on one stream and on separate ones") func twoSpellings() async throws
+    {
         try await TestService.with { service in
             let (one, other) = (TwoSpellings.composed, TwoSpellings.decomposed)
             for job in TwoSpellings.both { try await service.ledger.queue(job) }
             _ = try await service.ledger.store.append(NewEvent(type: "finished"), to: one)
             let path = "/v1/events?job=\(Query.encoded(one))&job=\(Query.encoded(other))"
-            // The end of one is not the end of both.
+            // The end of one job does not end the stream of both.
             var both = try await service.stream("\(path)&last_event_id=3")
             var alone = try await service.stream("/v1/jobs/\(Query.encoded(other))/events")
             #expect(both.status == 200 && alone.status == 200)
@@ -92,7 +94,7 @@ import Testing
         }
     }
 
-    @Test("only some types, and still the end") func types() async throws {
+    @Test("a stream of some types still ends with the job") func types() async throws {
         try await TestService.with { service in
             try await service.ledger.queue("a")
             var stream = try await service.stream("/v1/jobs/a/events?type=queued")
@@ -118,7 +120,7 @@ import Testing
                 }
                 for reader in 0..<8 {
                     group.addTask {
-                        // Each begins when the log has come to another place.
+                        // Each begins at another length of the log.
                         _ = try await eventually("the log has grown") {
                             try await service.ledger.count() > reader * total / 10 ? true : nil
                         }
@@ -138,7 +140,7 @@ import Testing
         }
     }
 
-    @Test("progress is conflated on request, and nothing else is; the last of it is not lost") func conflated()
+    @Test("only progress is conflated, on request, and its last event is not lost") func conflated()
         async throws
     {
         try await TestService.with { service in
@@ -163,7 +165,8 @@ import Testing
         }
     }
 
-    @Test("what conflation holds goes out at the end, also to who did not ask for the end") func conflatedToTheEnd()
+    @Test("what conflation holds goes out at the end, even if the type of the end is not wanted")
+    func conflatedToTheEnd()
         async throws
     {
         try await TestService.with { service in
@@ -177,7 +180,9 @@ import Testing
         }
     }
 
-    @Test("who did not ask for a job's end is told all the same that nothing follows", arguments: ["", "&conflate=1"])
+    @Test(
+        "a client that did not ask for the type of the end still learns that nothing follows",
+        arguments: ["", "&conflate=1"])
     func endOfOthers(_ more: String) async throws {
         try await TestService.with { service in
             for job in ["a", "b"] { try await service.ledger.queue(job) }
@@ -193,7 +198,7 @@ import Testing
         }
     }
 
-    @Test("a quiet stream says that it is alive") func heartbeat() async throws {
+    @Test("a quiet stream sends heartbeats") func heartbeat() async throws {
         try await TestService.with(settings: .changed { $0.heartbeat = .seconds(1) }) { service in
             try await service.ledger.queue("a")
             var stream = try await service.stream("/v1/jobs/a/events")
@@ -204,7 +209,7 @@ import Testing
         }
     }
 
-    @Test("ends with a hint to come back when the service stops") func stops() async throws {
+    @Test("a stream ends with a hint to reconnect when the service stops") func stops() async throws {
         try await TestService.with { service in
             try await service.ledger.queue("a")
             var streams: [EventReading] = []
@@ -232,7 +237,7 @@ import Testing
         }
     }
 
-    @Test("each token has so many streams, and gets them back") func limit() async throws {
+    @Test("each token has a limited number of streams, and closed ones no longer count") func limit() async throws {
         try await TestService.with(settings: .changed { $0.streamsPerToken = 2 }) { service in
             try await service.ledger.queue("a")
             var (one, two) = (try await service.stream("/v1/events"), try await service.stream("/v1/jobs/a/events"))
@@ -248,7 +253,7 @@ import Testing
         }
     }
 
-    @Test("the token may stand in the address of a stream, and nowhere else") func tokenInQuery() async throws {
+    @Test("the token may be in the address of a stream, and of nothing else") func tokenInQuery() async throws {
         try await TestService.with { service in
             try await service.ledger.queue("a")
             var stream = try await service.stream("/v1/events?access_token=\(service.token)", token: "")
@@ -262,12 +267,12 @@ import Testing
         }
     }
 
-    @Test("a client that never reads harms nobody, and one that reads late has everything") func neverReads()
+    @Test("a client that does not read affects nobody else, and gets everything when it reads") func neverReads()
         async throws
     {
         try await TestService.with { service in
             try await service.ledger.queue("a")
-            // More than sockets, connection and mailbox hold together.
+            // More than sockets, connection and subscription buffer hold together.
             let message = String(repeating: "x", count: 30_000)
             var slow = try await service.stream("/v1/events")
             _ = try await slow.next()

@@ -3,12 +3,12 @@ import Foundation
 import LedgerTesting
 import NIOCore
 
-/// A stream as a client reads it: `id:`, `data:` and the rest, after the HTML standard.
+/// An event stream as a client reads it, by the HTML standard: `id:`, `data:`, `retry:` and
+/// comments.
 struct EventReading {
     struct Message: Sendable, Equatable {
         var id: String
         var data: String
-        /// Comments and `retry:` that came before it.
         var position: Int64 { Int64(id) ?? -1 }
         var json: JSON { JSON((try? JSONSerialization.jsonObject(with: Data(data.utf8))) ?? NSNull()) }
         var type: String { json["type"].text?.split(separator: ".").last.map(String.init) ?? "" }
@@ -30,7 +30,7 @@ struct EventReading {
         iterator = body.makeAsyncIterator()
     }
 
-    /// The next message, or `nil` at the end.
+    /// The next message; `nil` at the end.
     mutating func next() async throws -> Message? {
         while let line = try await line() {
             if line.isEmpty {
@@ -47,7 +47,7 @@ struct EventReading {
             } else if line.hasPrefix("retry: ") {
                 retries.append(Int(line.dropFirst(7)) ?? -1)
             } else {
-                throw NeverHappened(question: "a line of another kind: \(line)", limit: .zero)
+                throw NeverHappened(question: "no line of an unknown kind: \(line)", limit: .zero)
             }
         }
         return nil
@@ -59,7 +59,7 @@ struct EventReading {
         return messages
     }
 
-    /// Reads on until so many comments have come, and no message among them.
+    /// Reads until `count` comments have arrived, and no message among them.
     mutating func skip(comments count: Int) async throws {
         let goal = comments + count
         while comments < goal {
@@ -70,7 +70,7 @@ struct EventReading {
         }
     }
 
-    /// All that is left.
+    /// All messages that are left.
     mutating func all() async throws -> [Message] { try await next(.max) }
 
     private mutating func line() async throws -> String? {

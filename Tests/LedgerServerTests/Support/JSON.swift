@@ -1,9 +1,9 @@
 import Foundation
 
-/// A value of a JSON document, for looking into answers.
+/// A value of a JSON document, for inspecting answers.
 ///
-/// `@unchecked Sendable`: what it holds comes from `JSONSerialization` without mutable containers,
-/// and is only read.
+/// `@unchecked Sendable`: the value comes from `JSONSerialization` without mutable containers, and
+/// is only read.
 struct JSON: @unchecked Sendable, CustomStringConvertible {
     let value: Any
 

@@ -13,20 +13,20 @@ import Redis
 import ServiceLifecycle
 import Testing
 
-/// A service in this process, on a ledger and a port of its own.
+/// A service in this process, with a ledger and a port of its own.
 struct TestService: Sendable {
     let ledger: TestLedger
     let url: String
-    /// With all scopes.
+    /// A token with all scopes.
     let token: String
     let tokens: TokenStore
     private let group: ServiceGroup
 
     /// - Parameters:
-    ///   - projecting: whether the read models are kept up to date.
-    ///   - redis: what the service listens to; without it the log is asked what is new.
-    ///   - url: where the service finds the ledger; where it is unless given.
-    ///   - server: the Postgres with the ledger; the shared one unless given.
+    ///   - projecting: whether projectors keep the read models up to date.
+    ///   - redis: what the service listens to; `nil` to poll.
+    ///   - url: the address by which the service finds the ledger; by default the ledger's own.
+    ///   - server: the Postgres for the ledger; by default the shared one.
     static func with<T: Sendable>(
         needsToken: Bool = true, projecting: Bool = false, redis: RedisConfiguration? = nil, url: String? = nil,
         server: String? = nil,
@@ -39,7 +39,7 @@ struct TestService: Sendable {
         }
     }
 
-    /// Each takes some twenty connections to Postgres, of which there are 400 for all.
+    /// Each service takes some twenty connections to Postgres, and there are 400 in all.
     private static let places = Places(12)
 
     private static func run<T: Sendable>(
@@ -94,7 +94,7 @@ struct TestService: Sendable {
 
     func stop() async { await group.triggerGracefulShutdown() }
 
-    // MARK: Asking
+    // MARK: Requests
 
     struct Answer: Sendable, CustomStringConvertible {
         let status: Int
@@ -103,14 +103,14 @@ struct TestService: Sendable {
         var text: String { String(decoding: body, as: UTF8.self) }
         var description: String { "\(status) \(headers) \(text)" }
 
-        /// The body as JSON.
+        /// The body as JSON; null if it is not JSON.
         var json: JSON {
             JSON((try? JSONSerialization.jsonObject(with: Data(body), options: .fragmentsAllowed)) ?? NSNull())
         }
         var code: String? { json["code"].text }
     }
 
-    /// - Parameter token: an empty text for none; the service's own unless given.
+    /// - Parameter token: an empty text for none; by default the service's token with all scopes.
     func ask(
         _ method: String = "GET", _ path: String, _ body: String? = nil, type: String = "application/json",
         token: String? = nil,
@@ -137,7 +137,7 @@ struct TestService: Sendable {
         try await ask("POST", "/v1/jobs/\(job)/events", body, headers: headers)
     }
 
-    /// An event stream, as its lines come.
+    /// Opens an event stream.
     func stream(
         _ path: String, token: String? = nil, headers: [String: String] = [:]
     ) async throws -> EventReading {

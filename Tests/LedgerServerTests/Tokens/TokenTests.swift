@@ -8,7 +8,7 @@ import Testing
 @testable import LedgerServer
 
 @Suite("tokens") struct TokenTests {
-    /// Every operation of the OpenAPI document: method, path and the scope that it names.
+    /// Every operation of the OpenAPI document: method, path and required scope.
     static func operations(_ service: TestService) async throws -> [(method: String, path: String, scope: Scope?)] {
         let document = try await service.ask("GET", "/openapi.json", token: "").json
         return try document["paths"].members.flatMap { path, item in
@@ -25,7 +25,9 @@ import Testing
         }
     }
 
-    @Test("no route answers without a token that has its scope, and nothing is done") func everyRoute() async throws {
+    @Test("no route answers without a token that has its scope, and none changes anything") func everyRoute()
+        async throws
+    {
         try await TestService.with { service in
             let operations = try await Self.operations(service)
             #expect(operations.count == 20 && operations.count { $0.scope != nil } == 16)
@@ -67,7 +69,7 @@ import Testing
         }
     }
 
-    @Test("a revoked token stops working within seconds, a new one works at once") func revoke() async throws {
+    @Test("a revoked token stops working within seconds, and a new one works at once") func revoke() async throws {
         try await TestService.with { service in
             let token = try await service.tokens.create([.read], name: "for a while")
             #expect(try await service.ask("GET", "/v1/events", token: token.text).status == 200)
@@ -82,7 +84,7 @@ import Testing
         }
     }
 
-    @Test("the ledger holds no token, and roles cannot see who has one") func table() async throws {
+    @Test("the ledger stores no token's text, and roles cannot read the tokens") func table() async throws {
         try await TestLedger.with { ledger in
             let token = try await TokenStore(ledger.store).create([.append, .read])
             let connection = try await ledger.connect()
@@ -105,7 +107,7 @@ import Testing
                     }
                 }
             }
-            // All that a server needs.
+            // A server needs only this function.
             let scopes = try await connection.transaction { connection in
                 try await connection.execute(script: "SET LOCAL ROLE \"\(ledger.name)_reader\"")
                 return try await connection.query(
@@ -127,7 +129,7 @@ import Testing
         ])
     func malformed(text: String) { #expect(AccessToken(text) == nil) }
 
-    @Test("tokens are read as they are written") func roundTrip() throws {
+    @Test("a token's text can be parsed again") func roundTrip() throws {
         for _ in 0..<200 {
             let token = AccessToken.random()
             let read = try #require(AccessToken(token.text))
@@ -135,7 +137,7 @@ import Testing
         }
     }
 
-    @Test("without tokens only loopback is listened on, and only its own names are answered") func noTokens()
+    @Test("without tokens the service answers only requests to loopback names") func noTokens()
         async throws
     {
         try await TestService.with(needsToken: false) { service in
