@@ -6,27 +6,29 @@ import Logging
 import ServiceLifecycle
 import UnixSignals
 
-/// An example of a service that uses a ledger over HTTP: it says which jobs failed or were cut
-/// short, each once, also over restarts of either.
+/// An example of a service that uses a ledger over HTTP. It reports each job that fails or is
+/// truncated, even across restarts of the ledger or of this service.
 @main struct Alerts: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "alerts",
-        abstract: "Say which jobs failed or were cut short, as it happens.",
+        abstract: "Report jobs that fail or are truncated, as it happens.",
         discussion: """
-            Reads JOBLEDGER_URL and JOBLEDGER_TOKEN. Stops at Ctrl-C or SIGTERM; started again, it goes on behind the last event it told.
+            Reads JOBLEDGER_URL and JOBLEDGER_TOKEN. Stops at Ctrl-C or SIGTERM. After a restart it continues after \
+            the last event that it reported.
 
             EXAMPLE
               env $(grep ^JOBLEDGER_ .jobledger/env) alerts --state alerts.position
             """)
 
-    @Option(help: "A file that keeps the last position that was told; made when it is missing.")
+    @Option(help: "The file that keeps the last reported position; created if it is missing.")
     var state = "alerts.position"
 
     static func main() async {
         do {
             try GivenTexts.checkArguments()
         } catch {
-            // The form that throws: where nobody can be told, it ends all the same.
+            // This form of writing throws if standard error is closed; the program ends in any
+            // case.
             try? FileHandle.standardError.write(contentsOf: Data("alerts: \(error)\n".utf8))
             Foundation.exit(2)
         }
@@ -48,8 +50,8 @@ import UnixSignals
     }
 }
 
-/// Follows the ledger and tells. What was told is noted afterwards, so that after a crash an event
-/// may be told twice, but never not at all.
+/// Follows the ledger and reports. The position is written after the report, so after a crash an
+/// event may be reported twice, but none is left out.
 struct Watch: Service {
     let ledger: LedgerClient
     let file: PositionFile
@@ -59,13 +61,13 @@ struct Watch: Service {
         do {
             for try await event in events.cancelOnGracefulShutdown() {
                 let line = "\(event.time)  \(event.job)  \(event.type.rawValue): \(Self.reason(event))"
-                // Whoever sends an event chooses its texts, and a terminal obeys control
+                // The sender of an event chooses its texts, and a terminal obeys control
                 // characters.
                 try FileHandle.standardOutput.write(contentsOf: Data((line.printable + "\n").utf8))
                 try file.write(event.position)
             }
         } catch is CancellationError {
-            // Told to stop while it waited: what was told is noted.
+            // A shutdown while it waited. Everything that was reported is recorded.
         }
     }
 
@@ -80,7 +82,7 @@ struct Watch: Service {
     }
 }
 
-/// A position in a file, replaced as a whole.
+/// A position in a file, which is replaced atomically.
 struct PositionFile: Sendable {
     let path: String
 
@@ -94,7 +96,7 @@ struct PositionFile: Sendable {
         guard let position = Position(position: text) else {
             throw Malformed(
                 description:
-                    "\(path) holds \"\(text)\", which is no position; remove it to begin at the start of the log")
+                    "\(path) contains \"\(text)\", which is not a position; remove it to begin at the start of the log")
         }
         return position
     }

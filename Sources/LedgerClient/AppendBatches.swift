@@ -1,12 +1,12 @@
 public import LedgerCore
 
-/// Sends the events of concurrent callers together: whatever arrives while one request is under way
-/// goes in the next.
+/// Sends the events of concurrent callers together: whatever arrives during one request is sent in
+/// the next.
 ///
-/// Each event keeps its own answer and refusal. There are no timers: a caller who is alone is
-/// served at once. Get one from ``LedgerClient/withBatches(_:)``.
+/// Each event gets its own answer or refusal. There are no timers: a single caller is served at
+/// once. Get one from ``LedgerClient/withBatches(_:)``.
 public actor AppendBatches {
-    /// The most that goes in one request. A larger event goes alone.
+    /// The maximum size of a request, in events and bytes. A larger event is sent alone.
     private static let maxEvents = 1_000
     private static let maxBytes = 4 << 20
 
@@ -19,7 +19,7 @@ public actor AppendBatches {
     private let client: LedgerClient
     private var lastTicket = 0
     private var waiting: [Entry] = []
-    /// Those whose request is under way, by ticket.
+    /// The callers whose request is under way, by ticket.
     private var callers: [Int: CheckedContinuation<Appended, any Error>] = [:]
     private var isOpen = true
     private let wakes: AsyncStream<Void>
@@ -32,8 +32,9 @@ public actor AppendBatches {
 
     /// Appends one event, and returns when it is written.
     ///
-    /// A caller who is cancelled while the event waits has written nothing. One who is cancelled
-    /// later may have: to find out, send it again with the same id.
+    /// If the caller is cancelled while the event waits, the event is not written. If it is
+    /// cancelled later, the event may have been written: to find out, append it again with the same
+    /// id.
     /// - Throws: ``/LedgerCore/Refusal``, ``LedgerClientError``, `CancellationError`.
     @discardableResult
     public func append(_ event: NewEvent, to job: JobID, expectedVersion: Int32? = nil) async throws -> Appended {
@@ -63,7 +64,7 @@ public actor AppendBatches {
         }
     }
 
-    /// Sends until ``stop()``, and then what is left.
+    /// Sends until ``stop()``, and then what still waits.
     func run() async {
         for await _ in wakes { await sendWaiting() }
         await sendWaiting()
@@ -99,7 +100,7 @@ public actor AppendBatches {
 }
 
 extension LedgerClient {
-    /// Runs `body` with batches that end with it: what was appended by then is finished first.
+    /// Runs `body` with batches, and finishes what was appended before it returns.
     public func withBatches<Value: Sendable>(_ body: (AppendBatches) async throws -> Value) async throws -> Value {
         let batches = AppendBatches(self)
         async let running: Void = batches.run()

@@ -5,23 +5,22 @@ import NIOHTTP1
 public import TransparencyLog
 
 extension LedgerClient {
-    /// Events as they come, from a position on: each once, in order, over any number of
+    /// The events of one job after a position, each once and in order, over any number of
     /// connections.
     /// - Parameters:
-    ///   - after: the last position that was seen; 0 for all there are.
-    ///   - job: only this one; the sequence ends behind its last event.
-    ///   - types: only these.
+    ///   - after: the last position that was seen; 0 for all events.
+    ///   - job: the job; the sequence ends after its last event.
+    ///   - types: only events of these types; `nil` for all.
     public func subscribe(after: Position = 0, job: JobID, types: Set<EventType>? = nil) -> EventSubscription {
         EventSubscription(client: self, path: "/v1/jobs/\(Self.encoded(job))/events?", after: after, types: types)
     }
 
-    /// Events of several jobs, or of all, as they come: each once, in order, over any number of
-    /// connections.
+    /// The events of all jobs, or of some, after a position, each once and in order.
     /// - Parameters:
-    ///   - after: the last position that was seen; 0 for all there are.
-    ///   - jobs: only these, at most 1,000; the sequence ends when all of them have ended. `nil`
-    ///     for all jobs, without an end.
-    ///   - types: only these.
+    ///   - after: the last position that was seen; 0 for all events.
+    ///   - jobs: at most 1,000 jobs, and the sequence ends when all of them have ended; `nil` for
+    ///     all jobs, without an end.
+    ///   - types: only events of these types; `nil` for all.
     public func subscribe(after: Position = 0, jobs: Set<JobID>? = nil, types: Set<EventType>? = nil)
         -> EventSubscription
     {
@@ -30,12 +29,13 @@ extension LedgerClient {
     }
 }
 
-/// The events of one or more jobs, over HTTP. A stream that breaks, or falls silent, is taken up
-/// again behind the last event, if the ledger is still of the epoch that it was of; otherwise it
-/// throws an error of the kind ``LedgerClientError/Kind/anotherLedger``.
+/// The events of one or more jobs, over HTTP. If a stream breaks or falls silent, the subscription
+/// opens another after the last event. If the ledger was restored or re-created in the meantime, so
+/// that its positions mean other events, it throws an error of the kind
+/// ``LedgerClientError/Kind/anotherLedger``.
 ///
-/// It throws ``LedgerClientError`` when the service refuses, or cannot be reached for as long as
-/// the client's `retryTimeout`.
+/// It throws ``LedgerClientError`` if the service refuses the request, or cannot be reached for as
+/// long as the client's `retryTimeout`.
 public struct EventSubscription: AsyncSequence, Sendable {
     public typealias Element = FeedEvent
 
@@ -52,9 +52,9 @@ public struct EventSubscription: AsyncSequence, Sendable {
         self.types = types
     }
 
-    /// The same subscription, before which, and whenever it is taken up again, the service has to
-    /// prove that its history continues the one that the witness has seen. Otherwise it throws
-    /// ``LedgerClientError/Kind/historyRewritten``, and gives no event.
+    /// The same subscription, checked by a witness: whenever it opens a stream, the service must
+    /// first prove that its history continues the one that the witness has seen. Otherwise it
+    /// throws ``LedgerClientError/Kind/historyRewritten`` and delivers no event.
     public func witnessed(by witness: Witness) -> EventSubscription {
         var subscription = self
         subscription.witness = witness
@@ -65,12 +65,13 @@ public struct EventSubscription: AsyncSequence, Sendable {
 
     public struct Iterator: AsyncIteratorProtocol {
         private let subscription: EventSubscription
-        /// Of the last event that was given.
+        /// The position of the last event that was delivered.
         public private(set) var position: Position
-        /// Of the ledger that the first stream was of; `nil` where the service is too old to say.
+        /// The epoch of the first stream; `nil` if the service is too old to send it.
         private var epoch: String?
         private var stream: (bytes: HTTPClientResponse.Body.AsyncIterator, parser: ServerSentEvents)?
-        private var events: [FeedEvent] = []  // the next one last
+        /// In reverse order: the next event is last.
+        private var events: [FeedEvent] = []
         private var pause = Pause()
         private var failingSince: ContinuousClock.Instant?
         private var hasEnded = false
@@ -86,8 +87,7 @@ public struct EventSubscription: AsyncSequence, Sendable {
                     if let event = events.last {
                         let whole = try await whole(event)
                         events.removeLast()
-                        // What a service that was restored would repeat, or a proxy, is not given
-                        // twice.
+                        // A restored service or a proxy may repeat events; deliver each once.
                         guard event.position > position else { continue }
                         position = event.position
                         return whole
@@ -123,8 +123,8 @@ public struct EventSubscription: AsyncSequence, Sendable {
             }
         }
 
-        /// A stream that is taken up again has to be of the ledger that it was of: behind the last
-        /// position there might be events by now, and others before it than those that were given.
+        /// A reopened stream must be of the same epoch. In another one, the last position may
+        /// exist, but the events before it may be others than those that were delivered.
         private mutating func check(epoch found: String?) throws {
             guard let known = epoch else {
                 epoch = found
@@ -133,39 +133,40 @@ public struct EventSubscription: AsyncSequence, Sendable {
             guard known == found else {
                 throw LedgerClientError(
                     .anotherLedger,
-                    "the ledger was restored, or is another one, since position \(position) was given: start again from 0"
-                )
+                    "the ledger was restored or re-created after position \(position) was delivered: "
+                        + "start again from 0")
             }
         }
 
         private mutating func read() async throws {
             guard var stream else { return }
             guard let bytes = try await retriable({ try await stream.bytes.next() }) else {
-                // It may have come further than the events that it had to give.
+                // The stream may have passed events that it did not have to deliver.
                 if let seen = Position(position: stream.parser.lastID) { position = Swift.max(position, seen) }
-                // As a service does that is told to stop. It says when to come back.
+                // A service that is stopping ends its streams like this, and says when to
+                // reconnect.
                 throw LedgerClientError(
-                    .unreachable, "the stream has ended before the job did",
+                    .unreachable, "the stream ended before its jobs did",
                     retryAfter: stream.parser.retry.map { .milliseconds(Swift.min($0, 60_000)) })
             }
             let messages: [ServerSentEvents.Message]
             do {
                 messages = try stream.parser.add(bytes.readableBytesView)
             } catch {
-                throw LedgerClientError(.notUnderstood, "an event longer than any")
+                throw LedgerClientError(.notUnderstood, "an event of the stream is longer than any event can be")
             }
             self.stream = stream
-            // The line stands, whatever it brings.
+            // The connection works, whatever its events are.
             failingSince = nil
             pause = Pause()
             do {
                 events = try messages.map { try FeedEvent(json: $0.data) }.reversed()
             } catch {
-                throw LedgerClientError(.notUnderstood, "an event of the stream is not what it should be: \(error)")
+                throw LedgerClientError(.notUnderstood, "an event of the stream is malformed: \(error)")
             }
         }
 
-        /// Streams leave out large data; the event says where they are.
+        /// Streams leave out large data; the event says where to fetch it.
         private func whole(_ event: FeedEvent) async throws -> FeedEvent {
             guard event.data == nil, let place = event.dataReference else { return event }
             let client = subscription.client
@@ -174,7 +175,7 @@ public struct EventSubscription: AsyncSequence, Sendable {
             throw LedgerClientError(.notUnderstood, "\(place) does not have the data of position \(event.position)")
         }
 
-        /// Errors of connections, which another connection may not have.
+        /// Turns errors of a connection into errors that another connection may avoid.
         private func retriable<Value>(_ body: () async throws -> Value) async throws -> Value {
             do {
                 return try await body()

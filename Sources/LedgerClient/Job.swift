@@ -1,6 +1,6 @@
 public import LedgerCore
 
-/// A job's row: its metadata and how far it is.
+/// A job's row: its metadata and its progress.
 public struct Job: Sendable, Equatable, Decodable {
     public enum Status: String, Sendable, Decodable { case queued, running, finished, failed }
     public enum Kind: String, Sendable, Decodable { case server, local }
@@ -9,14 +9,14 @@ public struct Job: Sendable, Equatable, Decodable {
     public var name: String
     public var kind: Kind
     public var status: Status
-    /// 0 where unknown.
+    /// 0 if unknown.
     public var total: Int
     public var completed: Int
     public var createdAt: Timestamp
     public var updatedAt: Timestamp
     public var completedAt: Timestamp?
     public var error: String?
-    /// Whether it did less than it was asked to.
+    /// Whether the job did less than it was asked to.
     public var isTruncated: Bool
     public var viewURL: String?
     public var csvURL: String?
@@ -35,7 +35,8 @@ public struct Job: Sendable, Equatable, Decodable {
         func moment(_ key: CodingKeys) throws -> Timestamp? {
             guard let text = try row.decodeIfPresent(String.self, forKey: key) else { return nil }
             guard let moment = Timestamp(text) else {
-                throw DecodingError.dataCorruptedError(forKey: key, in: row, debugDescription: "\"\(text)\" is no time")
+                throw DecodingError.dataCorruptedError(
+                    forKey: key, in: row, debugDescription: "\"\(text)\" is not a time")
             }
             return moment
         }

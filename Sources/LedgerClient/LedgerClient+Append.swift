@@ -6,8 +6,8 @@ import NIOHTTP1
 
 extension LedgerClient {
     /// Appends one event.
-    /// - Returns: where it stands; `isDuplicate` where it stood there before, be it from an earlier
-    ///   attempt of this very call.
+    /// - Returns: the event's place; `isDuplicate` if it was written before, perhaps by an earlier
+    ///   attempt of this same call.
     /// - Throws: ``/LedgerCore/Refusal``, ``LedgerClientError``.
     @discardableResult
     public func append(_ event: NewEvent, to job: JobID, expectedVersion: Int32? = nil) async throws -> Appended {
@@ -15,7 +15,7 @@ extension LedgerClient {
     }
 
     /// Appends events of one job, all or none.
-    /// - Returns: one answer an event, in order.
+    /// - Returns: one answer per event, in order.
     @discardableResult
     public func append(_ events: [NewEvent], to job: JobID, expectedVersion: Int32? = nil) async throws -> [Appended] {
         guard !events.isEmpty else { return [] }
@@ -29,13 +29,13 @@ extension LedgerClient {
         return try Self.matched(appended.map { try $0.appended() }, to: events.count)
     }
 
-    /// Appends events of many jobs, each on its own, in order: a refused one fails no other.
-    /// - Parameter requests: of one event each.
-    /// - Returns: one answer a request, in order.
+    /// Appends events of many jobs in order. Each succeeds or is refused by itself.
+    /// - Parameter requests: with one event each.
+    /// - Returns: one answer per request, in order.
     public func append(_ requests: [AppendRequest]) async throws -> [AppendAnswer] {
         precondition(
             requests.allSatisfy { $0.events.count == 1 }, "events that belong together go to one job: append(_:to:)")
-        // What must not go into a request is refused here.
+        // Text that would break the request's JSON is refused here.
         let refusals = requests.map { request -> Refusal? in
             do throws(Refusal) { try request.events[0].checkTexts() } catch { return error }
             return nil
@@ -62,7 +62,7 @@ extension LedgerClient {
 
     private static func matched<Element>(_ answers: [Element], to count: Int) throws -> [Element] {
         guard answers.count == count else {
-            throw LedgerClientError(.notUnderstood, "\(answers.count) answers to \(count) events")
+            throw LedgerClientError(.notUnderstood, "the service gave \(answers.count) answers to \(count) events")
         }
         return answers
     }
@@ -71,13 +71,13 @@ extension LedgerClient {
         do {
             return try JSONDecoder().decode(Value.self, from: Data(answer.body))
         } catch {
-            throw LedgerClientError(.notUnderstood, "the service's answer is not what it should be: \(error)")
+            throw LedgerClientError(.notUnderstood, "the service's answer is malformed: \(error)")
         }
     }
 
     static func encoded(_ job: JobID) -> String { encoded(job.text) }
 
-    /// `text` as a part of a path, or a value of a query.
+    /// `text` percent-encoded, for a part of a path or a value of a query.
     static func encoded(_ text: String) -> String {
         let plain = CharacterSet(charactersIn: "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
         return text.addingPercentEncoding(withAllowedCharacters: plain) ?? text
@@ -97,7 +97,7 @@ private struct AppendedJSON: Decodable {
 
     func appended() throws(LedgerClientError) -> Appended {
         guard let id = EventID(text: eventID) else {
-            throw LedgerClientError(.notUnderstood, "\"\(eventID)\" is no event's id")
+            throw LedgerClientError(.notUnderstood, "\"\(eventID)\" is not an event id")
         }
         return Appended(position: position, version: version, eventID: id, isDuplicate: duplicate)
     }
@@ -151,8 +151,8 @@ extension [UInt8] {
         self.append(UInt8(ascii: "]"))
     }
 
-    /// Data and metadata as they are, byte for byte: text that is no JSON is refused by the
-    /// service, as malformed.
+    /// Data and metadata are sent as they are, byte for byte; the service refuses text that is not
+    /// JSON.
     fileprivate mutating func append(_ event: NewEvent, of job: JobID?, expectedVersion: Int32?) {
         self += "{".utf8
         if let job {

@@ -4,14 +4,13 @@ public import LedgerCore
 import NIOHTTP1
 
 extension LedgerClient {
-    /// A job's row, and as JSON all of it: `variables`, `strategy`, `assignments_preview` and
-    /// `results` too; `nil` where there is no such job.
+    /// A job's row, and the complete row as JSON, with `variables`, `strategy`,
+    /// `assignments_preview` and `results`; `nil` if there is no such job.
     /// - Parameters:
-    ///   - id: the job's.
-    ///   - minPosition: waits until the row says what was appended up to there: give the position
-    ///     that an append was answered to read your own write.
-    ///     ``LedgerClientError/Kind/unavailable`` where that takes longer than the client's
-    ///     ``LedgerClient/retryTimeout``.
+    ///   - id: the job.
+    ///   - minPosition: waits until the row includes everything up to this position. To read your
+    ///     own write, give the position that `append` returned. If that takes longer than the
+    ///     client's ``LedgerClient/retryTimeout``, it throws ``LedgerClientError/Kind/unavailable``.
     public func job(_ id: JobID, minPosition: Position? = nil) async throws -> (job: Job, json: [UInt8])? {
         try await row("/v1/jobs/\(Self.encoded(id))\(minPosition.map { "?min_position=\($0)" } ?? "")")
     }
@@ -30,7 +29,7 @@ extension LedgerClient {
         }
     }
 
-    /// All jobs, the newest first, read page by page as they are asked for.
+    /// All jobs, newest first. Pages are fetched as needed.
     public func jobs(status: Job.Status? = nil, kind: Job.Kind? = nil) -> Pages<Job> {
         let filters = [("status", status?.rawValue), ("kind", kind?.rawValue)].compactMap { name, value in
             value.map { "\(name)=\($0)&" }
@@ -45,14 +44,14 @@ extension LedgerClient {
         Pages(client: self, path: "/v1/jobs/\(Self.encoded(job))/runs?limit=1000", member: "runs") { Array($0) }
     }
 
-    /// The events that a job has now, oldest first.
+    /// The current events of a job, oldest first.
     public func history(of job: JobID) -> Pages<FeedEvent> {
         Pages(client: self, path: "/v1/jobs/\(Self.encoded(job))/events?limit=1000", member: "events") {
             try FeedEvent(json: Array($0))
         }
     }
 
-    /// The events that the log has now behind a position.
+    /// The current events of the log after a position.
     public func events(after position: Position = 0) -> Pages<FeedEvent> {
         Pages(client: self, path: "/v1/events?limit=1000&after=\(position)", member: "events") {
             try FeedEvent(json: Array($0))
@@ -60,7 +59,7 @@ extension LedgerClient {
     }
 }
 
-/// A list that the service gives in pages.
+/// A list that the service returns in pages.
 public struct Pages<Element: Sendable>: AsyncSequence, Sendable {
     let client: LedgerClient
     let path: String
@@ -71,9 +70,10 @@ public struct Pages<Element: Sendable>: AsyncSequence, Sendable {
 
     public struct Iterator: AsyncIteratorProtocol {
         private let pages: Pages
-        /// Of the next page.
+        /// The path of the next page.
         private var path: String?
-        private var elements: [Element] = []  // the next one last
+        /// In reverse order: the next element is last.
+        private var elements: [Element] = []
 
         init(pages: Pages, path: String) {
             self.pages = pages
@@ -89,7 +89,7 @@ public struct Pages<Element: Sendable>: AsyncSequence, Sendable {
                     elements = try JSONText.elements(of: list).map(pages.element).reversed()
                     self.path = members.first { $0.name == "next" }.flatMap { JSONText.string(from: $0.value) }
                 } catch {
-                    throw LedgerClientError(.notUnderstood, "the service's answer is not what it should be: \(error)")
+                    throw LedgerClientError(.notUnderstood, "the service's answer is malformed: \(error)")
                 }
             }
             return elements.popLast()

@@ -13,12 +13,12 @@ extension LedgerClient: SealedLog {
         }
     }
 
-    /// The last checkpoint, with the proof that it continues the one of `size` events.
+    /// The last checkpoint, with the proof that it continues the one with `size` events.
     public func update(from size: Int64) async throws -> CheckpointUpdate {
         try await seal("/v1/audit/consistency?from=\(size)") { text throws(Malformed) in try CheckpointUpdate(text) }
     }
 
-    /// The proof of an event, as a C2SP tlog-proof: what `jobledger audit check` verifies.
+    /// The proof of an event as a C2SP tlog-proof, which `jobledger audit check` verifies.
     public func proof(of event: EventID) async throws -> String {
         String(
             decoding: try await send(request(.GET, "/v1/audit/proof?event=\(event.text)", accept: "text/plain")).body,
@@ -34,9 +34,9 @@ extension LedgerClient: SealedLog {
         }
     }
 
-    /// Has a witness look at the service.
-    /// - Throws: ``LedgerClientError``, of the kind `historyRewritten` where the witness knows
-    ///   better.
+    /// Has a witness check the service.
+    /// - Throws: ``LedgerClientError``, of the kind `historyRewritten` if the history is not the
+    ///   one that the witness has seen.
     func verify(by witness: Witness) async throws {
         do {
             try await witness.look(at: self)

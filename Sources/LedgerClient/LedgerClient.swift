@@ -4,30 +4,33 @@ import LedgerCore
 import NIOCore
 import NIOHTTP1
 
-/// A ledger, over HTTP: append, query, subscribe.
+/// A ledger over HTTP: append, query, subscribe.
 ///
 ///     let ledger = try LedgerClient(url: "http://127.0.0.1:8080", token: token)
-///     try await ledger.append(NewEvent(type: "queued", data: #"{"name": "SMA crossover", "total": 4000}"#), to: "backtest-7")
+///     let queued = NewEvent(type: "queued", data: #"{"name": "SMA crossover", "total": 4000}"#)
+///     try await ledger.append(queued, to: "backtest-7")
 ///     for try await event in ledger.subscribe(job: "backtest-7") { … }
 ///
-/// Every call is repeated, with growing waits, while the service is away, busy or restarting, until
-/// its `retryTimeout` ends. That is safe for appends too: an event keeps its id, and what was
-/// written by an attempt whose answer was lost is answered with its place in the log.
+/// A call is repeated with growing pauses while the service is unreachable, busy or restarting,
+/// until `retryTimeout` ends. That is safe for appends too: an event keeps its id, and if an
+/// attempt wrote it but its answer was lost, the next answer has the event's place in the log.
 public struct LedgerClient: Sendable {
     let url: String
     let token: SecretText?
     let http: HTTPClient
-    /// How long a call goes on trying while the service cannot answer.
+    /// How long a call is repeated while the service cannot answer.
     public var retryTimeout: Duration
     /// How long one attempt may take.
     public var timeLimit: Duration
 
     /// - Parameters:
-    ///   - url: where the service is, without `/v1`: `https://ledger.example`.
-    ///   - token: made by `jobledger token create`; `nil` for a service that asks for none.
-    ///   - http: the client whose connections are used; it is not shut down here.
-    ///   - retryTimeout: how long a call goes on trying while the service cannot answer.
+    ///   - url: the service's address, without `/v1`: `https://ledger.example`.
+    ///   - token: made by `jobledger token create`; `nil` for a service that requires none.
+    ///   - http: the client whose connections are used; this type does not shut it down.
+    ///   - retryTimeout: how long a call is repeated while the service cannot answer.
     ///   - timeLimit: how long one attempt may take.
+    /// - Throws: ``LedgerClientError`` of the kind `configuration`, if the address or the token is
+    ///   malformed.
     public init(
         url: String, token: String?, http: HTTPClient = .shared, retryTimeout: Duration = .seconds(30),
         timeLimit: Duration = .seconds(30)
@@ -36,16 +39,16 @@ public struct LedgerClient: Sendable {
             parts.host?.isEmpty == false,
             parts.query == nil, parts.fragment == nil, parts.user == nil, parts.password == nil
         else {
-            // It is not shown: who has put a password into it would find it in a log.
+            // The message leaves the address out, because it may contain a password.
             throw LedgerClientError(
                 .configuration,
-                "the service's address must be like https://ledger.example: with no user, password, query or fragment")
+                "the service's address must be like https://ledger.example, without user, password, query or fragment")
         }
         guard token?.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) ?? true else {
-            // What sends requests would show it in its error.
+            // The HTTP client's error would show the token.
             throw LedgerClientError(
                 .configuration,
-                "the token has a character that no token has, such as the end of a line it was read from")
+                "the token contains a character that no token has, such as the line break after it in a file")
         }
         self.url = String(url.reversed().drop { $0 == "/" }.reversed())
         self.token = token.map { SecretText($0) }
@@ -60,7 +63,7 @@ public struct LedgerClient: Sendable {
         var body: [UInt8]
     }
 
-    /// The most bytes that an answer may have.
+    /// The maximum number of bytes of an answer.
     private static let longestAnswer = 256 << 20
 
     func request(_ method: HTTPMethod, _ path: String, accept: String = "application/json") -> HTTPClientRequest {
@@ -71,10 +74,10 @@ public struct LedgerClient: Sendable {
         return request
     }
 
-    /// Sends `request`, and again while it may help.
-    /// - Returns: an answer of status 2xx.
-    /// - Throws: ``Refusal`` for what the ledger refuses, ``LedgerClientError`` for everything
-    ///   else, `CancellationError`.
+    /// Sends `request`, and repeats it while that may help.
+    /// - Returns: an answer with status 2xx.
+    /// - Throws: ``Refusal`` if the ledger refuses, ``LedgerClientError`` for every other failure,
+    ///   `CancellationError`.
     func send(_ request: HTTPClientRequest) async throws -> Answer {
         let deadline = ContinuousClock.now.advanced(by: retryTimeout)
         var pause = Pause()
@@ -100,8 +103,8 @@ public struct LedgerClient: Sendable {
             throw refusal
         } catch {
             try Task.checkCancellation()
-            // Connections that cannot be made, break, or take too long: what else a client that
-            // only sends and receives can throw.
+            // Connections that cannot be made, break, or take too long: an HTTP client that only
+            // sends and receives throws nothing else.
             return .failure(.unreachable(url, error))
         }
     }
@@ -113,8 +116,8 @@ public struct LedgerClient: Sendable {
     }
 }
 
-/// The waits between attempts: each twice the one before, with chance, so that many clients do not
-/// come back together.
+/// The pauses between attempts: each twice the one before, with a random part, so that many clients
+/// do not retry at the same time.
 struct Pause {
     private var step = Duration.milliseconds(50)
 

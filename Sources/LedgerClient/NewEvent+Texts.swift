@@ -1,8 +1,8 @@
 import LedgerCore
 
 extension NewEvent {
-    /// Data and metadata go into a request as they are. What is no JSON object would change what
-    /// stands around it.
+    /// Data and metadata are sent as they are. Text that is not a JSON object would change the JSON
+    /// around it.
     func checkTexts() throws(Refusal) {
         for (name, text) in [("data", data), ("metadata", metadata)] {
             do {

@@ -1,32 +1,32 @@
-/// Takes a stream of server-sent events apart, as the HTML standard says (9.2.6, «Interpreting an
-/// event stream»), however its bytes are cut into pieces. A plain value: no network.
+/// Parses a stream of server-sent events by the HTML standard (9.2.6, «Interpreting an event
+/// stream»), however its bytes are split. A plain value, without network.
 struct ServerSentEvents: Sendable {
     struct Message: Sendable, Equatable {
-        /// The last id that was sent so far, with this message or before it.
+        /// The last id that was sent, with this message or before it.
         var id: String
-        /// The lines of `data`.
+        /// The lines of `data`, joined by line feeds.
         var data: [UInt8]
     }
 
-    /// The most bytes of one message: one that is longer is a mistake, not an event.
+    /// The maximum number of bytes of one message; a longer one is an error, not an event.
     private static let longest = 64 << 20
 
     struct TooLong: Error, Sendable {}
 
-    /// The wait before coming back that the server asked for last, in milliseconds.
+    /// The time to wait before reconnecting that the server last asked for, in milliseconds.
     private(set) var retry: Int?
-    /// The id of the last message that was whole, also of one without data: so far whoever sends
-    /// has come.
+    /// The id of the last complete message, even of one without data: it tells how far the sender
+    /// is.
     private(set) var lastID = ""
     private var id = ""
     private var data: [UInt8] = []
     private var hasData = false
     private var line: [UInt8] = []
-    /// A line feed right behind a carriage return ends no line of its own.
+    /// A line feed right after a carriage return does not end another line.
     private var hasEndedByReturn = false
     private var isAtStart = true
 
-    /// The messages that are whole with these bytes.
+    /// Adds bytes, and returns the messages that they complete.
     mutating func add(_ bytes: some Sequence<UInt8>) throws(TooLong) -> [Message] {
         var messages: [Message] = []
         for byte in bytes {
@@ -63,7 +63,7 @@ struct ServerSentEvents: Sendable {
             {
                 retry = time
             }
-        // A comment, whose name is empty, or what a later version of the standard may bring.
+        // A comment, which has an empty name, or a field of a later version of the standard.
         default: break
         }
         return nil

@@ -18,7 +18,7 @@ import Testing
         ServerSentEvents.Message(id: id, data: Array(data.utf8))
     }
 
-    /// The standard's own examples, and the corners of its rules, however the bytes arrive.
+    /// The standard's own examples and the special cases of its rules, however the bytes are split.
     @Test(arguments: [1, 2, 3, 7, 1000])
     func followsTheStandard(_ cut: Int) throws {
         let cases: [(String, [ServerSentEvents.Message])] = [
@@ -42,7 +42,7 @@ import Testing
         }
     }
 
-    @Test func remembersWhenToComeBack() throws {
+    @Test func remembersWhenToReconnect() throws {
         var parser = ServerSentEvents()
         _ = try parser.add("retry: 1500\n\nretry: -1\nretry:\nretry: +2\nretry: 99999999999999999999\n\n".utf8)
         #expect(parser.retry == 1500)
