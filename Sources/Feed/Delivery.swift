@@ -137,7 +137,7 @@ struct Delivery<Event: Sendable>: Sendable {
         return wake()
     }
 
-    /// Something may have been missed; what is not known.
+    /// Something may have been missed, but it is not known what.
     mutating func suspectGap() -> Bool {
         switch phase {
         case .catchUp, .ended: break

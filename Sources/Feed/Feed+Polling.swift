@@ -80,12 +80,12 @@ extension Feed {
     private func dueQuery() -> Query? {
         state.withLock { state in
             let now = ContinuousClock.now
-            let told = state.receivedSpan.announcedHead(at: now)
+            let announced = state.receivedSpan.announcedHead(at: now)
             // The beats should have announced the head of the last answer by now. If they have not,
             // they are late, or somebody holds back messages and repeats old beats. Ask for
             // everything up to that head in either case.
-            let isHeldBack = told.map { $0 < state.polling.head } ?? false
-            let upTo = state.polling.isUrgent ? nil : told.map { max($0, state.polling.head) }
+            let isHeldBack = announced.map { $0 < state.polling.head } ?? false
+            let upTo = state.polling.isUrgent ? nil : announced.map { max($0, state.polling.head) }
             if let upTo, let last = state.polling.last, last.duration(to: now) < Self.longestEpochAge {
                 guard state.subscribers.countsVersions, upTo > state.polling.announcedUpTo ?? -1 else { return nil }
             }
@@ -96,7 +96,8 @@ extension Feed {
             }
             let query = Query(
                 jobs: Array(state.subscribers.byJob.keys), after: state.polling.announcedUpTo, upTo: upTo,
-                concernsPositions: told == nil || isHeldBack || state.polling.isUrgent && state.polling.concernsPattern)
+                concernsPositions: announced == nil || isHeldBack
+                    || state.polling.isUrgent && state.polling.concernsPattern)
             state.polling.last = now
             (state.polling.isUrgent, state.polling.concernsPattern) = (false, false)
             state.polling.newcomers = []

@@ -67,9 +67,13 @@ import Testing
                             .decode(0, as: Bool.self)
                     }
                     #expect(!isAcknowledged)
-                    let events = try await subscription.events.first(2)
+                    var positions: [Position] = []
+                    for try await event in subscription {
+                        positions.append(event.position)
+                        if positions.count == 2 { break }
+                    }
                     try await subscription.acknowledge(3)
-                    return events.map(\.position)
+                    return positions
                 }
                 #expect(positions == [3, 4])
                 #expect(try await Self.take(1, feed, named: "mail") == [4])
