@@ -9,6 +9,12 @@ struct PrometheusText {
         text += "# HELP \(name) \(help)\n# TYPE \(name) \(type)\n"
     }
 
+    /// A metric with one sample and no labels.
+    mutating func metric(_ name: String, _ type: String, _ help: String, _ value: some BinaryInteger) {
+        metric(name, type, help)
+        sample(name, [], "\(value)")
+    }
+
     mutating func sample(_ name: String, _ labels: [(name: String, value: String)], _ value: String) {
         let list = labels.map { "\($0.name)=\"\(Self.escaped($0.value))\"" }.joined(separator: ",")
         text += list.isEmpty ? "\(name) \(value)\n" : "\(name){\(list)} \(value)\n"

@@ -23,7 +23,7 @@ struct EventRoutes: Sendable {
         try query.allow("after", "limit", "type")
         // A page does not use it, but a malformed one is an error all the same.
         _ = try streams.lastEventID(authorized)
-        let limit = Int(try query.integer("limit", 1...1000) ?? 100)
+        let limit = try query.limit()
         let types = try query.types()
         let page = try await pages.page(after: try await pages.position(query), types: types, limit: limit)
         return answer(page) { "/v1/events?\(filters(types))limit=\(limit)&after=\($0)" }
@@ -36,7 +36,7 @@ struct EventRoutes: Sendable {
         try query.allow("after", "limit", "type")
         // A page does not use it, but a malformed one is an error all the same.
         _ = try streams.lastEventID(authorized)
-        let limit = Int(try query.integer("limit", 1...1000) ?? 100)
+        let limit = try query.limit()
         let types = try query.types()
         let version = Int32(try query.integer("after", 0...Int64(Int32.max)) ?? 0)
         guard let page = try await pages.page(of: authorized.job, after: version, types: types, limit: limit) else {

@@ -26,7 +26,7 @@ struct JobRoutes: Sendable {
         let query = authorized.query
         try query.allow("status", "kind", "limit", "after", "min_position")
         let (status, kind) = (try query.choice("status", Self.statuses), try query.choice("kind", Self.kinds))
-        let limit = Int(try query.integer("limit", 1...1000) ?? 100)
+        let limit = try query.limit()
         let after = try query.exact("after")
         guard let page = try await tables.list(status: status, kind: kind, after: after, limit: limit) else {
             throw Problem.invalidRequest("\"after\" must be the id of the last job of the page before")
@@ -60,7 +60,7 @@ struct JobRoutes: Sendable {
 
     @Sendable private func runs(_ authorized: AuthorizedRequest) async throws -> Response {
         try authorized.query.allow("limit", "after", "min_position")
-        let limit = Int(try authorized.query.integer("limit", 1...1000) ?? 100)
+        let limit = try authorized.query.limit()
         let after = try authorized.query.integer("after", -1...Int64(Int32.max)) ?? -1
         guard let page = try await tables.runs(of: authorized.job, after: after, limit: limit) else {
             throw Problem(.notFound, "unknown_job", "there is no such job")

@@ -49,49 +49,50 @@ struct OperationsRoutes: Sendable {
     @Sendable private func writeMetrics(_ authorized: AuthorizedRequest) async throws -> Response {
         var text = PrometheusText()
         metrics.write(to: &text)
-        let figures = feed.figures
-        text.metric("jobledger_subscribers", "gauge", "Event streams that are open.")
-        text.sample("jobledger_subscribers", [], "\(streams.count)")
-        text.metric(
-            "jobledger_gaps_detected_total", "counter",
-            "How often a stream found that events were missing.")
-        text.sample("jobledger_gaps_detected_total", [], "\(figures.gapsDetected)")
-        text.metric(
-            "jobledger_messages_rejected_total", "counter",
-            "Messages from Redis that were dropped because the relay had not signed them.")
-        text.sample("jobledger_messages_rejected_total", [], "\(figures.rejectedMessages)")
-        text.metric("jobledger_refilled_events_total", "counter", "Events that live streams read from the log.")
-        text.sample("jobledger_refilled_events_total", [], "\(figures.refilledEvents)")
-        text.metric("jobledger_http_connections", "gauge", "Connections that are open.")
-        text.sample("jobledger_http_connections", [], "\(connections.open)")
-        let lanes = [commits.status.small, commits.status.large]
-        text.metric("jobledger_append_requests_waiting", "gauge", "Requests whose events are not committed yet.")
-        text.sample(
-            "jobledger_append_requests_waiting", [],
-            "\(lanes.reduce(0) { $0 + $1.accepted + $1.waiting + $1.inFlight })")
-        text.metric(
-            "jobledger_http_reads_under_way", "gauge", "Requests that have or wait for a reader, including this one.")
-        text.sample("jobledger_http_reads_under_way", [], "\(reads.underWay)")
-        text.metric(
-            "jobledger_http_body_bytes", "gauge", "Bytes of the bodies and large answers of requests under way.")
-        text.sample("jobledger_http_body_bytes", [], "\(bodies.heldBytes)")
+        writeService(to: &text)
         // While the ledger cannot be reached, its figures are left out, so that a scrape still gets
         // the rest and `jobledger_postgres_up`.
         let lags = try? await health.lags()
-        text.metric("jobledger_postgres_up", "gauge", "Whether Postgres answers.")
-        text.sample("jobledger_postgres_up", [], lags == nil ? "0" : "1")
+        text.metric("jobledger_postgres_up", "gauge", "Whether Postgres answers.", lags == nil ? 0 : 1)
         text.metric(
-            "jobledger_log_writable", "gauge", "Whether the log takes appends, determined without writing.")
-        text.sample("jobledger_log_writable", [], lags.map { $0.log.readOnly == nil } == true ? "1" : "0")
-        if let lags { write(lags, to: &text) }
+            "jobledger_log_writable", "gauge", "Whether the log takes appends, determined without writing.",
+            lags.map { $0.log.readOnly == nil } == true ? 1 : 0)
+        if let lags {
+            write(lags, to: &text)
+            write(lags.projections, head: lags.log.head, to: &text)
+        }
         return Response(
             status: .ok, headers: [.contentType: PrometheusText.mediaType],
             body: ResponseBody(byteBuffer: ByteBuffer(string: text.text)))
     }
 
+    private func writeService(to text: inout PrometheusText) {
+        let figures = feed.figures
+        text.metric("jobledger_subscribers", "gauge", "Event streams that are open.", streams.count)
+        text.metric(
+            "jobledger_gaps_detected_total", "counter", "How often a stream found that events were missing.",
+            figures.gapsDetected)
+        text.metric(
+            "jobledger_messages_rejected_total", "counter",
+            "Messages from Redis that were dropped because the relay had not signed them.", figures.rejectedMessages)
+        text.metric(
+            "jobledger_refilled_events_total", "counter", "Events that live streams read from the log.",
+            figures.refilledEvents)
+        text.metric("jobledger_http_connections", "gauge", "Connections that are open.", connections.open)
+        let lanes = [commits.status.small, commits.status.large]
+        text.metric(
+            "jobledger_append_requests_waiting", "gauge", "Requests whose events are not committed yet.",
+            lanes.reduce(0) { $0 + $1.accepted + $1.waiting + $1.inFlight })
+        text.metric(
+            "jobledger_http_reads_under_way", "gauge", "Requests that have or wait for a reader, including this one.",
+            reads.underWay)
+        text.metric(
+            "jobledger_http_body_bytes", "gauge", "Bytes of the bodies and large answers of requests under way.",
+            bodies.heldBytes)
+    }
+
     private func write(_ lags: Health.Lags, to text: inout PrometheusText) {
-        text.metric("jobledger_head_position", "gauge", "The last position of the log.")
-        text.sample("jobledger_head_position", [], "\(lags.log.head)")
+        text.metric("jobledger_head_position", "gauge", "The last position of the log.", lags.log.head)
         text.metric(
             "jobledger_log_held_seconds", "gauge",
             "How long a session has held the log, if at least 5 s; 0 otherwise.")
@@ -101,61 +102,51 @@ struct OperationsRoutes: Sendable {
         } else {
             text.sample("jobledger_log_held_seconds", [("by", "")], "0")
         }
-        text.metric("jobledger_log_waiting_appenders", "gauge", "Sessions that wait for the log.")
-        text.sample("jobledger_log_waiting_appenders", [], "\(lags.holder?.waiting ?? 0)")
+        text.metric(
+            "jobledger_log_waiting_appenders", "gauge", "Sessions that wait for the log.", lags.holder?.waiting ?? 0)
         text.metric(
             "jobledger_clock_ahead_seconds", "gauge",
-            "How far the last event's time is ahead of the server's clock.")
-        text.sample("jobledger_clock_ahead_seconds", [], "\(Int(lags.log.clockAhead / .seconds(1)))")
-        text.metric("jobledger_relay_lag_events", "gauge", "Events that have not been published.")
-        text.sample("jobledger_relay_lag_events", [], "\(max(0, lags.log.head - lags.log.published))")
-        text.metric("jobledger_seal_lag_events", "gauge", "Events that are not sealed.")
-        text.sample("jobledger_seal_lag_events", [], "\(max(0, lags.log.head - lags.seal.position))")
+            "How far the last event's time is ahead of the server's clock.", Int(lags.log.clockAhead / .seconds(1)))
+        text.metric(
+            "jobledger_relay_lag_events", "gauge", "Events that have not been published.",
+            max(0, lags.log.head - lags.log.published))
+        text.metric(
+            "jobledger_seal_lag_events", "gauge", "Events that are not sealed.",
+            max(0, lags.log.head - lags.seal.position))
         text.metric(
             "jobledger_seal_stopped", "gauge",
-            "Whether sealing has stopped; jobledger status and the sealer's log say why.")
-        text.sample("jobledger_seal_stopped", [], lags.seal.stopped == nil ? "0" : "1")
-        text.metric("jobledger_projection_lag_events", "gauge", "Events that have not been folded.")
-        for projection in lags.projections {
-            text.sample(
-                "jobledger_projection_lag_events", [("projection", projection.name)],
-                "\(max(0, lags.log.head - projection.position))"
-            )
+            "Whether sealing has stopped; jobledger status and the sealer's log say why.",
+            lags.seal.stopped == nil ? 0 : 1)
+    }
+
+    private func write(_ projections: [Health.Lags.Projection], head: Position, to text: inout PrometheusText) {
+        func metric(_ name: String, _ type: String, _ help: String, _ value: (Health.Lags.Projection) -> Int64?) {
+            text.metric(name, type, help)
+            for projection in projections {
+                guard let value = value(projection) else { continue }
+                text.sample(name, [("projection", projection.name)], "\(value)")
+            }
         }
-        text.metric("jobledger_projection_stopped", "gauge", "Whether a projection has stopped at an event.")
-        for projection in lags.projections {
-            text.sample(
-                "jobledger_projection_stopped", [("projection", projection.name)], projection.stopped == nil ? "0" : "1"
-            )
+        metric("jobledger_projection_lag_events", "gauge", "Events that have not been folded.") {
+            max(0, head - $0.position)
         }
-        text.metric(
+        metric("jobledger_projection_stopped", "gauge", "Whether a projection has stopped at an event.") {
+            $0.stopped == nil ? 0 : 1
+        }
+        metric(
             "jobledger_projection_stopped_position", "gauge",
-            "The position of the event that stopped a projection; 0 while it runs.")
-        for projection in lags.projections {
-            text.sample(
-                "jobledger_projection_stopped_position", [("projection", projection.name)], "\(projection.stopped ?? 0)"
-            )
-        }
-        text.metric(
+            "The position of the event that stopped a projection; 0 while it runs."
+        ) { $0.stopped ?? 0 }
+        metric(
             "jobledger_projection_audited_jobs_total", "counter",
-            "Jobs that were refolded and compared with the read model.")
-        for projection in lags.projections {
-            text.sample(
-                "jobledger_projection_audited_jobs_total", [("projection", projection.name)], "\(projection.audited)")
-        }
-        text.metric(
+            "Jobs that were refolded and compared with the read model."
+        ) { $0.audited }
+        metric(
             "jobledger_projection_drifted_jobs_total", "counter",
-            "Compared jobs whose read model had drifted from the log.")
-        for projection in lags.projections {
-            text.sample(
-                "jobledger_projection_drifted_jobs_total", [("projection", projection.name)], "\(projection.drifted)")
-        }
-        text.metric("jobledger_rebuild_lag_events", "gauge", "Events that a rebuild under way still has to fold.")
-        for projection in lags.projections {
-            guard let rebuild = projection.rebuild else { continue }
-            text.sample(
-                "jobledger_rebuild_lag_events", [("projection", projection.name)],
-                "\(max(0, max(lags.log.head, rebuild.goal) - rebuild.position))")
+            "Compared jobs whose read model had drifted from the log."
+        ) { $0.drifted }
+        metric("jobledger_rebuild_lag_events", "gauge", "Events that a rebuild under way still has to fold.") {
+            $0.rebuild.map { max(0, max(head, $0.goal) - $0.position) }
         }
     }
 

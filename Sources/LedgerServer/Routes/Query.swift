@@ -48,6 +48,9 @@ extension Query {
         return number
     }
 
+    /// The number of items of a page.
+    func limit() throws(Problem) -> Int { Int(try integer("limit", 1...1000) ?? 100) }
+
     /// The beginning of a value, for messages.
     static func quoted(_ text: String) -> String {
         "\"\(text.shortened(toBytes: 100))\""

@@ -23,7 +23,7 @@ struct TrailRoutes: Sendable {
         try sent.allow(
             "actor", "type", "job", "from", "to", "correlation_id", "text", "order", "after", "limit", "min_position")
         let order = try order(sent)
-        var query = TrailQuery(order: order, limit: Int(try sent.integer("limit", 1...1000) ?? 100))
+        var query = TrailQuery(order: order, limit: try sent.limit())
         query.actor = try sent.exact("actor")
         query.type = try sent.type()
         query.job = try sent.exact("job")
@@ -69,7 +69,7 @@ struct TrailRoutes: Sendable {
     @Sendable private func refusals(_ authorized: AuthorizedRequest) async throws -> Response {
         let sent = authorized.query
         try sent.allow("actor", "token", "job", "code", "order", "after", "limit")
-        var query = RefusalQuery(order: try order(sent), limit: Int(try sent.integer("limit", 1...1000) ?? 100))
+        var query = RefusalQuery(order: try order(sent), limit: try sent.limit())
         query.actor = try sent.exact("actor")
         query.token = try sent.exact("token")
         query.job = try sent.exact("job")
