@@ -10,7 +10,8 @@ extension LedgerClient {
     ///   - id: the job.
     ///   - minPosition: waits until the row includes everything up to this position. To read your
     ///     own write, give the position that `append` returned. If that takes longer than the
-    ///     client's ``LedgerClient/retryTimeout``, it throws ``LedgerClientError/Kind/unavailable``.
+    ///     client's ``LedgerClient/retryTimeout``, it throws
+    ///     ``LedgerClientError/Kind/unavailable``.
     public func job(_ id: JobID, minPosition: Position? = nil) async throws -> (job: Job, json: [UInt8])? {
         try await row("/v1/jobs/\(Self.encoded(id))\(minPosition.map { "?min_position=\($0)" } ?? "")")
     }

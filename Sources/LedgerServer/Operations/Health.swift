@@ -110,8 +110,8 @@ struct Health: Sendable {
             name: "clock", isReady: isReady, isNeeded: false,
             detail: isReady
                 ? "events get the time of the server's clock"
-                : "the last event's time is \(Int(lags.log.clockAhead / .seconds(1))) s ahead of the server's clock, which "
-                    + "was once ahead: until the clock reaches that time, new events get it too")
+                : "the last event's time is \(Int(lags.log.clockAhead / .seconds(1))) s ahead of the server's clock, "
+                    + "which was once ahead: until the clock reaches that time, new events get it too")
     }
 
     private static func appends(_ lags: Lags) -> Check {
