@@ -54,8 +54,9 @@ import Testing
         try await TestLedger.with { ledger async throws in
             try await Self.fill(ledger, 4)
             _ = try await ledger.store.pool.withConnection {
-                try await $0.query("SELECT take_subscription('mail', 'the killed holder, at random', '1 second', 0)")
-                try await $0.query("SELECT acknowledge('mail', 'the killed holder, at random', 2)")
+                try await $0.query(
+                    "SELECT take_subscription('mail', 'the holder that was killed, at random', '1 second', 0)")
+                try await $0.query("SELECT acknowledge('mail', 'the holder that was killed, at random', 2)")
             }
             try await ledger.withFeed(nil, poll: .milliseconds(20)) { feed async throws in
                 let start = ContinuousClock.now
@@ -63,7 +64,8 @@ import Testing
                     #expect(start.duration(to: .now) > .milliseconds(500))
                     // Two holders, and only the second can acknowledge.
                     let isAcknowledged = try await ledger.store.pool.withConnection {
-                        try await $0.query("SELECT acknowledge('mail', 'the killed holder, at random', 4)").only()
+                        try await $0.query("SELECT acknowledge('mail', 'the holder that was killed, at random', 4)")
+                            .only()
                             .decode(0, as: Bool.self)
                     }
                     #expect(!isAcknowledged)
