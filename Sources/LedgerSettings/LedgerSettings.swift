@@ -159,3 +159,11 @@ package struct LedgerSettings: Sendable {
         return settings
     }
 }
+
+extension LedgerSettings.Problem: ExitStatusProviding {
+    package var exitStatus: ExitStatus { .usage }
+}
+
+extension LedgerSettings.NotRunning: ExitStatusProviding {
+    package var exitStatus: ExitStatus { .cannotConnect }
+}

@@ -1,3 +1,5 @@
+package import LedgerCore
+
 /// Nobody knows whether a request was written: the connection broke, or the server went away, while
 /// it was being committed.
 package struct OutcomeUnknown: Error, Sendable, CustomStringConvertible {
@@ -12,4 +14,8 @@ package struct OutcomeUnknown: Error, Sendable, CustomStringConvertible {
 /// The group commit is stopping or has stopped. Nothing of the request was written.
 package struct GroupCommitStopped: Error, Sendable, CustomStringConvertible {
     package var description: String { "not accepted, and nothing was written: the group commit is stopping" }
+}
+
+extension OutcomeUnknown: ExitStatusProviding {
+    package var exitStatus: ExitStatus { .cannotConnect }
 }

@@ -137,3 +137,7 @@ package struct ProjectionDefinition: Sendable, Equatable {
         return try folders.map { try ProjectionDefinition(folder: $0.key.text, files: $0.value) }
     }
 }
+
+extension ProjectionDefinition.FormatError: ExitStatusProviding {
+    package var exitStatus: ExitStatus { .usage }
+}

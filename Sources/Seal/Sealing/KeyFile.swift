@@ -57,3 +57,7 @@ package enum KeyFile {
         }
     }
 }
+
+extension KeyFile.Failure: ExitStatusProviding {
+    package var exitStatus: ExitStatus { .usage }
+}

@@ -49,8 +49,9 @@ struct CheckpointAddress: WitnessMemory {
     }
 
     /// It does not answer: another attempt may succeed.
-    struct Unreachable: Error, CustomStringConvertible {
+    struct Unreachable: ExitStatusProviding, CustomStringConvertible {
         let description: String
+        var exitStatus: ExitStatus { .cannotConnect }
     }
 
     private static let timeLimit = TimeAmount.seconds(30)
