@@ -1,11 +1,11 @@
 import Foundation
 import PackagePlugin
 
-/// Puts the files of a folder into the module that uses them, so that the binary needs no files
-/// beside it.
+/// Embeds the files of a folder as Swift source in the module that uses them, so that the binary
+/// needs no files beside it.
 @main
 struct EmbedFiles: BuildToolPlugin {
-    /// Which folder of the package travels in which module.
+    /// The folder that is embedded in each module.
     static let folders = ["EventStore": "migrations", "Projections": "projections", "LedgerServer": "api"]
 
     func createBuildCommands(context: PluginContext, target: any Target) async throws -> [Command] {

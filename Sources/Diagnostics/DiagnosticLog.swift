@@ -1,7 +1,7 @@
 package import Logging
 
 extension Logger {
-    /// Logs to standard error, a line an entry, in the form of swift-log's own handlers.
+    /// A logger that writes to standard error, one line an entry, in the format of swift-log.
     package static func standardError(_ label: String) -> Logger {
         Logger(label: label) {
             StreamLogHandler(label: $0, stream: LogLines(), metadataProvider: LoggingSystem.metadataProvider)
@@ -9,7 +9,7 @@ extension Logger {
     }
 }
 
-/// Takes whole entries, each with its line feed, as the handler writes them.
+/// The stream that swift-log writes to. Each write is one entry with its line feed.
 private struct LogLines: TextOutputStream {
     func write(_ entry: String) { StandardError.log(entry.hasSuffix("\n") ? String(entry.dropLast()) : entry) }
 }

@@ -1,29 +1,29 @@
 import Glibc
 
-/// What a process has from its parent: standard input, output and error. Any of them may be
-/// missing, closed, full, or read by nobody.
+/// The standard input, output and error that a process gets from its parent. Any of them may be
+/// closed, full, or not read by anybody.
 package enum StandardStreams {
-    /// To be called before anything is opened.
+    /// Prepares the process. Call it before anything is opened.
     ///
-    /// A reader that has gone becomes an error of the write, not the end of the process. The
-    /// numbers of streams that are closed are taken, or the next file or connection would get one
-    /// of them, and what is said to people would be written into it.
+    /// Ignores SIGPIPE, so that writing to a closed pipe fails with an error and does not end the
+    /// process. Opens `/dev/null` for each standard stream that is closed. Otherwise the next file
+    /// or connection would get its number, and messages would be written into it.
     package static func prepare() {
         signal(SIGPIPE, SIG_IGN)
         for descriptor in STDIN_FILENO...STDERR_FILENO where fcntl(descriptor, F_GETFD) < 0 {
-            // open(2) gives the lowest number that is free: this one. The other way round, so that
-            // using it is an error as before.
+            // open(2) returns the lowest free number, which is this one. It is opened for the
+            // opposite direction, so that using it remains an error.
             _ = open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY)
         }
     }
 
-    /// As many bytes a pipe takes at once where it takes any.
+    /// PIPE_BUF: if poll(2) reports a pipe as writable, it takes this many bytes without blocking.
     private static let mostAtOnce = 4096
 
-    /// Writes to a descriptor; nothing that it answers is more than an answer.
-    /// - Parameter timeout: how long nobody may take anything, in milliseconds; without one it
-    ///   waits.
-    /// - Returns: whether all of it was taken.
+    /// Writes all bytes to a descriptor. Never throws, traps or raises a signal.
+    /// - Parameter timeout: how long to wait, in milliseconds, while nothing can be written; `nil`
+    ///   waits without limit.
+    /// - Returns: whether everything was written; otherwise `errno` has the reason.
     static func write(_ bytes: [UInt8], to descriptor: Int32, timeout: Int32? = nil) -> Bool {
         var rest = bytes[...]
         while !rest.isEmpty {
@@ -43,16 +43,17 @@ package enum StandardStreams {
 
 /// Standard output, for results.
 package enum StandardOutput {
-    /// It cannot be written.
+    /// Standard output cannot be written.
     package struct Closed: Error, CustomStringConvertible {
-        /// Of the system.
+        /// The `errno` of the failed write.
         let code: Int32
 
-        /// Whether there was somebody who has read as much as he wanted, as `head` does.
+        /// Whether the reader closed the pipe because it has read enough, as `head` does.
         package var isByReader: Bool { code == EPIPE }
 
         package var description: String {
-            "standard output cannot be written (\(String(cString: strerror(code)))): the answer is lost, and what was changed before it is not undone"
+            "standard output cannot be written (\(String(cString: strerror(code)))): "
+                + "the answer is lost, but the changes that the command made remain"
         }
     }
 

@@ -1,8 +1,9 @@
-// embed-files FOLDER OUTPUT FILE…: writes a Swift file in which each FILE is a string literal, by
-// its path below FOLDER.
+// embed-files FOLDER OUTPUT FILE…: writes a Swift file that holds each FILE as a string literal,
+// with its path below FOLDER.
 import Foundation
 
-/// The form that throws: where nobody can be told, the build still fails by its code.
+/// Ends the program with a message. If standard error cannot be written, the exit code alone makes
+/// the build fail.
 func fail(_ text: String) -> Never {
     try? FileHandle.standardError.write(contentsOf: Data((text + "\n").utf8))
     exit(2)
@@ -10,12 +11,12 @@ func fail(_ text: String) -> Never {
 
 let arguments = CommandLine.arguments
 guard arguments.count > 3 else {
-    fail("usage: embed-files FOLDER OUTPUT FILE... (a folder without files would make a program without its SQL)")
+    fail("usage: embed-files FOLDER OUTPUT FILE... (at least one FILE, or the program would lack its SQL)")
 }
 let folder = arguments[1].hasSuffix("/") ? arguments[1] : arguments[1] + "/"
 
 var source = """
-    // Made by the EmbedFiles plugin. Not for editing.
+    // Made by the EmbedFiles plugin. Do not edit.
 
     enum EmbeddedFiles {
         /// The text of each file by its path, sorted.
@@ -27,7 +28,7 @@ for path in arguments[3...].sorted() {
         fail("embed-files: \(path) is not below \(folder)")
     }
     let text = try String(contentsOf: URL(fileURLWithPath: path), encoding: .utf8)
-    // As many # as make the literal's end unmistakable.
+    // Enough # that neither the end of the literal nor an escape occurs in the text.
     var fence = "#"
     while text.contains("\"\"\"" + fence) || text.contains("\\" + fence) { fence += "#" }
     source += """

@@ -1,7 +1,7 @@
 package import Foundation
 
-/// A process started by ``SpawningThread``, in a process group of its own so that Ctrl-C reaches
-/// only us, and reaped.
+/// A child process that ``SpawningThread`` started and that is reaped when it ends. It has its own
+/// process group, so that Ctrl-C reaches only this process.
 package final class ChildProcess: Sendable {
     /// How a process ended.
     package enum Exit: Sendable, Equatable, CustomStringConvertible {
@@ -24,17 +24,20 @@ package final class ChildProcess: Sendable {
 
     package let pid: pid_t
     private let lock = NSLock()
-    // Touched only within withState(_:), which holds the lock. Not a Mutex: when two threads meet
-    // there, the lock is passed on by the kernel, unseen by the thread sanitizer, which then
-    // reports a race that is none.
+    // Accessed only within withState(_:), which holds the lock. Not a Mutex: under contention the
+    // kernel hands a Mutex over, which the thread sanitizer does not see, so it reports a false
+    // race.
     nonisolated(unsafe) private var state = State()
 
     private init(pid: pid_t) { self.pid = pid }
 
-    /// Starts `command`, whose first word is the path of an executable, with only `environment`.
+    /// Starts a process.
     /// - Parameters:
-    ///   - input: a file for standard input.
-    ///   - log: a file to which standard output and standard error are appended.
+    ///   - command: the path of an executable, and its arguments.
+    ///   - environment: the whole environment of the process.
+    ///   - input: the file for standard input.
+    ///   - log: the file to which standard output and standard error are appended.
+    /// - Throws: ``EmbeddedServiceError`` if the process cannot be started.
     package static func start(
         _ command: [String], environment: [String: String] = [:],  // plain: names of variables, our own
         input: String = "/dev/null", log: String
@@ -43,7 +46,8 @@ package final class ChildProcess: Sendable {
             try spawn(command, environment: environment, input: input, log: log)
         }
         let child = ChildProcess(pid: pid)
-        // A thread a child: few children, and waiting for any child would steal those of others.
+        // One thread a child is cheap, because there are few. One thread that waits for any child
+        // would also reap children of other code.
         Thread.detachNewThread { child.reap() }
         return child
     }
@@ -63,12 +67,12 @@ package final class ChildProcess: Sendable {
 
     package var hasExited: Bool { withState { $0.exit != nil } }
 
-    /// Sends a signal unless the process has been reaped: its number may be another's then.
+    /// Sends a signal, unless the process has been reaped and another may have its number.
     package func signal(_ number: Int32) {
         withState { if $0.exit == nil { _ = kill(pid, number) } }
     }
 
-    /// Waits until the process has ended; `nil` when the task was cancelled first.
+    /// Waits until the process has ended; `nil` if the task is cancelled first.
     package func exit() async -> Exit? {
         let waiter = withState {
             $0.lastWaiter += 1
@@ -91,7 +95,7 @@ package final class ChildProcess: Sendable {
         }
     }
 
-    /// Waits at most `limit`; `nil` when the process still runs then.
+    /// Waits at most `limit`; `nil` if the process still runs then.
     package func exit(within limit: Duration) async -> Exit? {
         await withTaskGroup(of: Exit?.self) { group in
             group.addTask { await self.exit() }
@@ -104,6 +108,21 @@ package final class ChildProcess: Sendable {
         }
     }
 
+    /// Sends signals, one after the other, until the process has ended.
+    ///
+    /// The waiting is a separate task, so that cancelling the caller does not cut it short.
+    /// - Parameter signals: the signals, each with the time to wait for its effect.
+    /// - Returns: whether the process has ended.
+    func end(by signals: [(number: Int32, limit: Duration)]) async -> Bool {
+        await Task {
+            for (number, limit) in signals {
+                signal(number)
+                if await exit(within: limit) != nil { return true }
+            }
+            return false
+        }.value
+    }
+
     private func withState<Value>(_ body: (inout State) -> Value) -> Value {
         lock.lock()
         defer { lock.unlock() }
@@ -112,7 +131,8 @@ package final class ChildProcess: Sendable {
 
     private func reap() {
         var info = siginfo_t()
-        // Learns of the end without freeing the number, so that signal(_:) never meets a stranger.
+        // Waits without reaping, so that the number stays taken until the state is locked. So
+        // signal(_:) never reaches another process.
         while waitid(P_PID, id_t(pid), &info, WEXITED | WNOWAIT) != 0, errno == EINTR {}
         let waiters = withState { state in
             var status: Int32 = 0

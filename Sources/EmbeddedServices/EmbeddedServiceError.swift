@@ -1,6 +1,6 @@
 import Glibc
 
-/// Why a private service could not be started or stopped, in words for whoever typed the command.
+/// Why a private service could not be started or stopped. The description is meant for users.
 package struct EmbeddedServiceError: Error, Sendable, Equatable, CustomStringConvertible {
     package let description: String
 

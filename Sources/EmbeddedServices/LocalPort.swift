@@ -1,17 +1,17 @@
 import Foundation
 package import PrivateFiles
 
-/// The TCP port of a service on 127.0.0.1, remembered in a file so that URLs stay true from one
+/// The TCP port of a service on 127.0.0.1. It is kept in a file, so that URLs stay valid from one
 /// start to the next.
 package enum LocalPort {
-    /// Below the range from which Linux takes the ports of outgoing connections: one of those could
-    /// take ours while the service restarts.
+    /// Below the range of the ports that Linux gives to outgoing connections. Such a connection
+    /// could otherwise take the port while the service restarts.
     private static let range: Range<UInt16> = 20_000..<32_000
 
-    /// The remembered port when it is free, else a free one, which is remembered.
+    /// The port kept in the file if it is free; otherwise a free port, which is then kept.
     /// - Parameters:
     ///   - file: the name of the file in `directory`.
-    ///   - owner: whose the file is; ours unless given.
+    ///   - owner: the owner of the file; this process's user if not given.
     package static func choose(
         rememberedIn file: String, of directory: DirectoryHandle, for owner: FileOwner? = nil
     ) throws -> UInt16 {
@@ -26,11 +26,11 @@ package enum LocalPort {
             "found no free TCP port on 127.0.0.1 from \(range.lowerBound) to \(range.upperBound - 1)")
     }
 
-    /// Starts a service, on another port if somebody else took the one that was chosen before the
-    /// service could.
+    /// Starts a service. Tries another port if another process took the chosen one before the
+    /// service could listen on it.
     /// - Parameters:
-    ///   - make: chooses the port, or none where it listens on no port.
-    ///   - launch: fails if it cannot listen there.
+    ///   - make: makes the service and chooses its port; `nil` if it listens on no port.
+    ///   - launch: throws if the service cannot listen on the port.
     static func start<Service: Sendable>(
         _ make: () async throws -> (Service, port: UInt16?), _ launch: (Service) async throws -> Void
     ) async throws -> Service {
@@ -50,7 +50,7 @@ package enum LocalPort {
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { return false }
         defer { close(descriptor) }
-        // As servers do: connections of the last run that linger do not count.
+        // As servers do, ignore connections of the last run that are still in TIME_WAIT.
         var yes: Int32 = 1
         setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &yes, socklen_t(MemoryLayout<Int32>.size))
         var address = sockaddr_in()

@@ -2,59 +2,64 @@ import Foundation
 import PrivateFiles
 import Texts
 
-/// A service that outlived the process that ran it: in the middle of its shutdown after our
-/// `kill -9`, or, killed in the instant between its start and its request for a parent-death
-/// signal, for ever.
+/// A server that outlived the process that started it. After a `kill -9` of that process it may
+/// still be shutting down. If the process was killed in the instant before the server asked for its
+/// parent-death signal, the server would run for ever.
 ///
-/// It is known by the directory itself, by device and number. A path is not enough: in a container,
-/// or where the directory was replaced, the same path leads to another, whose server is somebody
-/// else's.
+/// It is recognized by its directory, which is identified by device and inode. A path is not
+/// enough: in a container, or after the directory was replaced, the same path leads to another
+/// directory with somebody else's server.
 struct OrphanedServer: Sendable {
-    /// The names of its programs.
+    /// The names of the server's programs.
     let programs: Set<ExactText>
-    /// A path in `home` that stands among the words of its command line.
+    /// A path in `home` that is an argument on the server's command line.
     let argument: String
     let home: ServiceDirectory
-    /// The directory that it works in, once it runs; without identity where there is none yet.
+    /// The working directory of the running server; without identity if it does not exist yet.
     let workplace: (path: String, identity: FileIdentity?)
-    /// For messages.
+    /// The name of the server in messages.
     let what: String
 
-    /// Stops it, and waits for its end.
+    /// Stops the server and waits for its end.
     ///
-    /// The caller holds the directory's lock: whatever still runs there has no owner.
-    /// - Parameter gentle: the first signal; it may have got it already.
+    /// The caller must hold the lock of the directory, so that a server which runs there has no
+    /// owner.
+    /// - Parameters:
+    ///   - gentle: the first signal. The server may have received it before.
+    ///   - forceful: the second signal, after `timeout`. SIGKILL follows.
     func stop(gentle: Int32, forceful: Int32, timeout: Duration = .seconds(20)) async throws {
         let clock = ContinuousClock()
         for (signal, limit) in [(gentle, timeout), (forceful, .seconds(5)), (SIGKILL, .seconds(5))] {
             let deadline = clock.now.advanced(by: limit)
-            // Found anew right before the signal: process numbers are used again.
+            // Searched again right before the signal, because process numbers are reused.
             for pid in try await find() { kill(pid, signal) }
             while clock.now < deadline {
                 if try await find().isEmpty { return }
-                // Not our child, so that only looking tells.
+                // Polled, because the kernel reports only the end of our own children.
                 try await Task.sleep(for: .milliseconds(20))
             }
         }
         throw EmbeddedServiceError("\(what) of an earlier run does not end: process \(try await find())")
     }
 
-    /// What a service is before it is itself: see ``ServiceUser/command(_:parentDeathSignal:)``.
+    /// The programs that start the server by exec: see
+    /// ``ServiceUser/command(_:parentDeathSignal:)``.
     private static let wrappers: Set<ExactText> = ["env", "setpriv"]
 
-    /// The service; where it is no more, the children that it left: a Postgres session in the
-    /// middle of a long computation does not notice that its postmaster was killed, and no server
-    /// starts in the directory until it has ended.
+    /// The server's process; if that is gone, the children that it left behind. A Postgres session
+    /// in a long computation does not notice that its postmaster was killed, and no server can
+    /// start in the directory until it has ended.
     func find() async throws -> [pid_t] {
         let processes = try FileManager.default.contentsOfDirectory(atPath: "/proc").compactMap { pid_t($0) }
         var found: [pid_t] = []
         for pid in processes {
             guard let program = programNamingArgument(pid) else { continue }
-            // What it sees at this path, in its own mount namespace.
+            // The path is resolved in the mount namespace of that process.
             guard try await leads("/proc/\(pid)/root\(home.path(""))", to: home.handle.identity, home.path("")) else {
                 continue
             }
-            // The directory may have been renamed under a service: it goes on there.
+            // A server whose directory was renamed still works in it, so its working directory
+            // decides.
             if Self.wrappers.contains(program) {
                 found.append(pid)
             } else if try await worksHere(pid) {
@@ -77,7 +82,8 @@ struct OrphanedServer: Sendable {
             ? program : nil
     }
 
-    /// Whether it works in its directory, or has not come there from where it was started.
+    /// Whether the process works in the server's directory, or is still in `/`, where it was
+    /// started.
     private func worksHere(_ pid: pid_t) async throws -> Bool {
         let (root, place) = ("/proc/\(pid)/root", "/proc/\(pid)/cwd")
         if try await leads(place, to: workplace.identity, workplace.path) { return true }
@@ -85,18 +91,20 @@ struct OrphanedServer: Sendable {
         return try await leads(place, to: start, root)
     }
 
-    /// Their command lines are titles such as `postgres: jobledger jobledger 127.0.0.1(40312)
-    /// SELECT`, without the directory.
+    /// Whether the process has one of the server's names. The command lines of Postgres's children
+    /// are titles without the directory, such as `postgres: jobledger jobledger 127.0.0.1(40312)
+    /// SELECT`.
     private func hasName(_ pid: pid_t) -> Bool {
         guard let name = try? String(contentsOfFile: "/proc/\(pid)/comm", encoding: .utf8) else { return false }
         return programs.contains(ExactText(name.trimmingCharacters(in: .newlines)))
     }
 
-    /// - Parameter path: of `directory`.
+    /// Whether a link in /proc leads to a directory.
+    /// - Parameter path: the path of `directory`.
     private func leads(_ link: String, to directory: FileIdentity?, _ path: String) async throws -> Bool {
         guard let directory else { return false }
         if let answer = directory.isAt(link) { return answer }
-        // Root in a container may not look into another user's process; that user may.
+        // In a container, root may be barred from another user's process. Then that user is asked.
         return try await home.user.finds(link, toBe: path)
     }
 }

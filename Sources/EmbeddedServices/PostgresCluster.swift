@@ -2,11 +2,11 @@ import Foundation
 import PrivateFiles
 import Texts
 
-/// The files of a Postgres cluster: made once, whole or not at all.
+/// The files of a Postgres cluster. They are created once, completely or not at all.
 struct PostgresCluster: Sendable {
     let directory: ServiceDirectory
     let user: ServiceUser
-    /// Where the server's programs are.
+    /// The directory of the server's programs.
     let programs: String
 
     static let log = "postgres.log"
@@ -15,7 +15,9 @@ struct PostgresCluster: Sendable {
     var data: String { directory.path(Self.data) }
     private static let data = "postgres-data"
     private var passwordFile: String { "postgres.password" }
-    static var environment: [String: String] { ["PATH": Programs.path, "LC_ALL": "C.UTF-8", "TZ": "UTC"] }  // plain: our own
+    static var environment: [String: String] {  // plain: our own
+        ["PATH": Programs.path, "LC_ALL": "C.UTF-8", "TZ": "UTC"]
+    }
 
     func password() throws -> String {
         guard let text = try directory.handle.read(passwordFile), !text.isEmpty else {
@@ -25,9 +27,8 @@ struct PostgresCluster: Sendable {
         return text
     }
 
-    /// Makes the cluster unless it is there, under another name: only the rename at the end makes
-    /// it the cluster, and an attempt that is interrupted leaves nothing that a later one could
-    /// take for it.
+    /// Creates the cluster unless it exists. It is created under another name and renamed at the
+    /// end, so an interrupted attempt leaves nothing that could be taken for a cluster.
     func create() async throws {
         try await removeDrafts()
         if FileManager.default.fileExists(atPath: data) { return }
@@ -40,7 +41,7 @@ struct PostgresCluster: Sendable {
                 "\(programs)/initdb", "-D", draft, "--username=jobledger", "--pwfile=\(directory.path(passwordFile))",
                 "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums",
             ], input: "/dev/null")
-        // The server alone, without a network: the cluster is complete before it gets its name.
+        // Single-user mode needs no network. The database exists before the cluster gets its name.
         let statements = "postgres-create.sql"
         try directory.write("CREATE DATABASE jobledger\n", to: statements)
         try await run(["\(programs)/postgres", "--single", "-D", draft, "postgres"], input: directory.path(statements))
@@ -48,7 +49,7 @@ struct PostgresCluster: Sendable {
         try directory.handle.rename(name, to: Self.data)
     }
 
-    /// What runs in it without an owner.
+    /// A server that runs in the cluster without an owner.
     var orphan: OrphanedServer {
         OrphanedServer(
             programs: ["postgres"], argument: data, home: directory, workplace: (data, identity),
@@ -57,16 +58,18 @@ struct PostgresCluster: Sendable {
 
     private var identity: FileIdentity? { directory.handle.identity(of: Self.data) }
 
-    /// The lock of an earlier server has its number, and the next believes in it as long as any
-    /// process has that number: one that nobody has reaped, as in a container, or another's after a
-    /// reboot or in a copy of the directory. The lock goes; the caller knows that nothing else runs
-    /// in the directory.
-    func forgetPostmaster() throws {
+    /// Removes the lock file of an earlier server.
+    ///
+    /// The file holds the process number of that server, and a new server refuses to start while
+    /// any process has that number: a dead one that was not reaped, as in a container, or an
+    /// unrelated one after a reboot or in a copy of the directory. The caller must know that no
+    /// server runs in the directory.
+    func removeStaleLock() throws {
         let lock = try directory.read("\(Self.data)/postmaster.pid")
         guard let pid = lock?.split(separator: "\n").first.flatMap({ pid_t($0) }),
             identity?.isAt("/proc/\(pid)/cwd") != true
         else { return }
-        // Should it stay, the server says so when it starts.
+        // If this fails, the server reports the lock when it starts.
         unlink("\(data)/postmaster.pid")
     }
 
@@ -78,11 +81,12 @@ struct PostgresCluster: Sendable {
                 programs: ["initdb", "postgres"], argument: draft, home: directory,
                 workplace: (draft, directory.handle.identity(of: name)), what: "the initdb in \(draft)"
             ).stop(gentle: SIGTERM, forceful: SIGKILL)
-            // As the server's user, who could lead root elsewhere by a link.
+            // Removed as the server's user, not as root: that user could have put a link in the
+            // directory that leads root elsewhere.
             let remove = try user.command(
                 [try Programs.find("rm", package: "coreutils"), "-rf", "--", draft], parentDeathSignal: "KILL")
-            // A child of that initdb may write for another instant, and then the directory is not
-            // empty when it should be.
+            // Repeated, because a child of that initdb may still write a file while rm works, so
+            // that the directory is not empty at the end.
             let deadline = ContinuousClock.now.advanced(by: .seconds(30))
             while try await ChildProcess.run(remove, environment: Self.environment, log: directory.path(Self.log))
                 != .code(0)

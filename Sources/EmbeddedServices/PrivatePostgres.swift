@@ -2,19 +2,19 @@ package import Foundation
 import PrivateFiles
 import Texts
 
-/// A Postgres server of our own, in one directory, for as long as this process lives.
+/// A private Postgres server in one directory. It runs as long as this process lives.
 ///
-/// When the process ends without ``stop()``, even by `kill -9`, the kernel sends the server SIGINT,
-/// a fast shutdown.
+/// If the process ends without ``stop()``, even by `kill -9`, the kernel sends the server SIGINT,
+/// which means a fast shutdown.
 package actor PrivatePostgres {
-    /// A start gives up after this long.
+    /// How long a start may take.
     static let timeout = Duration.seconds(60)
-    /// How long a stop may take before it turns forceful, and again. What is committed is on the
-    /// disk in any case; whoever waits for the end, an operator or the system, is not to wait for a
-    /// server that hangs.
+    /// How long each signal of a stop may take before the next, stronger one is sent. Committed
+    /// data is on the disk in any case, so nobody should wait long for a server that hangs.
     private static let stopping = (gentle: Duration.seconds(15), forceful: Duration.seconds(5))
 
-    /// A part of the socket's name, and nothing else: each server has a directory of its own.
+    /// Only a part of the socket's name: each server has its own directory, so the number need not
+    /// be unique.
     private static let socketPort = 5432
     private static let socket = ".s.PGSQL.\(socketPort)"
 
@@ -23,31 +23,33 @@ package actor PrivatePostgres {
     private let settings: [String: String]  // plain: names of settings, our own
     private let address: ServerAddress
     private var child: ChildProcess?
-    /// Where its socket is, while it accepts connections by one.
+    /// The directory of the socket while the server accepts connections on one.
     private var socketPlace: DirectoryHandle?
 
-    /// `postgresql://jobledger:<password>@/jobledger?host=<directory>&port=5432` by its socket,
-    /// with `&requirepeer=<user>` where that is in /tmp, and over TCP
-    /// `postgresql://jobledger:<password>@127.0.0.1:<port>/jobledger`; the same after every
-    /// ``restart()``.
+    /// The server's address, which ``restart()`` does not change. By socket it is
+    /// `postgresql://jobledger:<password>@/jobledger?host=<directory>&port=5432`, with
+    /// `&requirepeer=<user>` if the socket is in /tmp. Over TCP it is
+    /// `postgresql://jobledger:<password>@127.0.0.1:<port>/jobledger`.
     package nonisolated let url: String
-    /// Where its socket is, if that is in /tmp.
+    /// The directory of the socket if it is in /tmp.
     package nonisolated let temporarySockets: TemporarySockets?
-    /// What the server and its tools print.
+    /// The file with the output of the server and its tools.
     package nonisolated let log: URL
 
-    /// Starts a server in `directory`, which is made, with a new cluster and the empty database
-    /// `jobledger`, when needed.
+    /// Starts a server in `directory`, and returns when it accepts connections.
     ///
-    /// Returns when the server accepts connections. As root it runs as the user `postgres`, or else
-    /// `nobody`, who then owns the directory.
+    /// Makes the directory, a cluster in it and the empty database `jobledger` if they do not
+    /// exist. If this process is root, the server runs as the user `postgres`, or else `nobody`,
+    /// who then owns the directory.
     /// - Parameters:
-    ///   - settings: server settings beyond ours, such as `["fsync": "off"]` for tests.
-    ///   - listening: how it can be reached.
-    /// - Throws: ``EmbeddedServiceError`` when Postgres is not installed, another process runs a
-    ///   server there, or the server does not come up; the message then has the end of its log.
+    ///   - settings: additional server settings, such as `["fsync": "off"]` for tests.
+    ///   - listening: how clients reach the server.
+    /// - Throws: ``EmbeddedServiceError`` if Postgres is not installed, another process runs a
+    ///   server there, or the server does not start; then the message has the end of its log.
     package static func start(
-        directory: URL, settings: [String: String] = [:], listening: Listening = .unixSocket  // plain: names of settings, our own
+        directory: URL,
+        settings: [String: String] = [:],  // plain: names of settings, our own
+        listening: Listening = .unixSocket
     ) async throws -> PrivatePostgres {
         let directory = try ServiceDirectory(directory, user: try ServiceUser.current())
         let lock = try DirectoryLock(path: directory.path("postgres.lock"), for: "Postgres in \(directory.path(""))")
@@ -60,7 +62,8 @@ package actor PrivatePostgres {
     }
 
     private init(
-        _ directory: ServiceDirectory, _ lock: DirectoryLock, _ settings: [String: String],  // plain: names of settings, our own
+        _ directory: ServiceDirectory, _ lock: DirectoryLock,
+        _ settings: [String: String],  // plain: names of settings, our own
         _ listening: Listening
     ) async throws {
         self.lock = lock
@@ -84,39 +87,39 @@ package actor PrivatePostgres {
         self.log = URL(filePath: log)
     }
 
-    /// The process number of the postmaster; `nil` when it does not run.
+    /// The process number of the postmaster; `nil` if it does not run.
     package var pid: Int32? { child.flatMap { $0.hasExited ? nil : $0.pid } }
 
-    /// Waits until the server has ended, for whatever reason; returns early when the task is
-    /// cancelled.
+    /// Waits until the server has ended, for any reason. Returns early if the task is cancelled.
     package func exit() async { _ = await child?.exit() }
 
-    /// Stops the server: fast, and at once when that takes long. Connections are closed; nothing
-    /// committed is lost.
+    /// Stops the server: by a fast shutdown, and by stronger signals if that takes too long. It
+    /// closes connections and loses nothing that is committed.
     ///
-    /// Works in a cancelled task as well. The directory stays locked until this object is dropped.
+    /// Also works in a cancelled task. The directory stays locked until this object is released.
     package func stop() async throws {
         try await end(SIGINT, SIGQUIT, SIGKILL)
         try address.sockets?.remove()
     }
 
-    /// Stops the server as a crash would, by SIGQUIT: the next start recovers from the log.
+    /// Stops the server by SIGQUIT, which is like a crash: the next start recovers from the log.
     package func kill() async throws {
         try await end(SIGQUIT, SIGKILL)
     }
 
     /// Starts the stopped server again, at the same address.
-    /// - Throws: ``DirectoryLost`` too.
+    /// - Throws: ``DirectoryLost`` if the directory is not the one that was locked, and what
+    ///   ``start(directory:settings:listening:)`` throws.
     package func restart() async throws {
         try await end(SIGINT, SIGQUIT, SIGKILL)
         try lock.requireHeld()
-        // What a server that was killed left behind is in the way of the next.
+        // Processes left behind by a killed server would keep the next one from starting.
         try await cluster.orphan.stop(gentle: SIGQUIT, forceful: SIGKILL, timeout: .seconds(5))
         try await launch()
     }
 
-    /// Stops a server whose socket somebody has removed, a cleaner of /tmp say: it runs, and nobody
-    /// can reach it. To be restarted by whoever waits for its ``exit()``.
+    /// Stops a server whose socket was removed, for example by a cleaner of /tmp: it runs, but
+    /// nobody can reach it. Whoever waits for its ``exit()`` has to restart it.
     package func stopUnreachable() async throws {
         guard let socketPlace, !(socketPlace.isThere && socketPlace.identity(of: Self.socket) != nil) else { return }
         try await end(SIGINT, SIGQUIT, SIGKILL)
@@ -126,24 +129,16 @@ package actor PrivatePostgres {
         guard let child else { return }
         self.child = nil
         socketPlace = nil
-        // A server that ends by itself removes its socket by the path, where another's may be by
-        // now.
+        // A server that shuts down removes its socket by path. If the directory was replaced, that
+        // path may be another server's socket, so it is killed.
         let signals = lock.isHeld ? signals : [SIGKILL]
-        // A task of its own: the caller's cancellation must not make a patient stop a forceful one.
-        let ended = await Task {
-            for signal in signals {
-                child.signal(signal)
-                if await child.exit(within: signal == SIGINT ? Self.stopping.gentle : Self.stopping.forceful) != nil {
-                    return true
-                }
-            }
-            return false
-        }.value
+        let ended = await child.end(
+            by: signals.map { ($0, $0 == SIGINT ? Self.stopping.gentle : Self.stopping.forceful) })
         guard ended else { throw EmbeddedServiceError("Postgres, process \(child.pid), does not end") }
     }
 
     private func launch() async throws {
-        try cluster.forgetPostmaster()
+        try cluster.removeStaleLock()
         let place = try address.sockets?.prepare()
         let child = try await ChildProcess.start(
             try cluster.user.command(arguments, parentDeathSignal: "INT"),
@@ -186,7 +181,8 @@ package actor PrivatePostgres {
             }
         let ask = ["\(cluster.programs)/pg_isready", "--quiet", "--timeout=2"] + place
         while true {
-            // The server says in its own file when it is ready: cheaper to look at than to ask.
+            // The server writes its state to this file. Reading it is cheaper than running
+            // pg_isready each time.
             let state = try directory.read("postgres-data/postmaster.pid")?.split(
                 separator: "\n", omittingEmptySubsequences: false)
             if let state, state.count > 7, state[0] == "\(child.pid)", state[7].hasPrefix("ready") {
@@ -194,15 +190,13 @@ package actor PrivatePostgres {
                 if exit == .code(0) { return }
             }
             let now = clock.now
-            if let exit = await child.exit(within: .milliseconds(20)) { throw trouble("ended with \(exit)") }
-            if now > deadline { throw trouble("is not ready after \(Self.timeout)") }
+            if let exit = await child.exit(within: .milliseconds(20)) { throw startFailure("ended with \(exit)") }
+            if now > deadline { throw startFailure("is not ready after \(Self.timeout)") }
             try Task.checkCancellation()
         }
     }
 
-    private func trouble(_ what: String) -> EmbeddedServiceError {
-        EmbeddedServiceError(
-            "Postgres \(what).\(cluster.directory.diskNote) The end of \(log.path):\n\(cluster.directory.lastLines(of: PostgresCluster.log))"
-        )
+    private func startFailure(_ what: String) -> EmbeddedServiceError {
+        cluster.directory.startFailure("Postgres \(what)", log: PostgresCluster.log)
     }
 }

@@ -3,14 +3,15 @@ import PrivateFiles
 import Redis
 import Texts
 
-/// A Redis server of our own, without persistence, for as long as this process lives.
+/// A private Redis server without persistence. It runs as long as this process lives.
 ///
-/// When the process ends without ``stop()``, even by `kill -9`, the kernel sends the server
-/// SIGTERM.
+/// If the process ends without ``stop()``, even by `kill -9`, the kernel sends the server SIGTERM.
 package actor PrivateRedis {
     private static let log = "redis.log"
     /// How long a start may take.
     private static let timeout = Duration.seconds(60)
+    /// How long each signal of a stop may take before the next one is sent.
+    private static let stopping = Duration.seconds(10)
     private static let configuration = "redis.conf"
     private static let socket = "redis.sock"
 
@@ -20,26 +21,28 @@ package actor PrivateRedis {
     private let program: String
     private let address: ServerAddress
     private var child: ChildProcess?
-    /// Where its socket is, while it answers by one.
+    /// The directory of the socket while the server answers on one.
     private var socketPlace: DirectoryHandle?
 
-    /// `unix://:<password>@<path of its socket>?db=0`, with `&requirepeer=<user>` where that is in
-    /// /tmp, and over TCP `redis://:<password>@127.0.0.1:<port>/0`; the same after every
-    /// ``restart()``.
+    /// The server's address, which ``restart()`` does not change. By socket it is
+    /// `unix://:<password>@<path of the socket>?db=0`, with `&requirepeer=<user>` if the socket is
+    /// in /tmp. Over TCP it is `redis://:<password>@127.0.0.1:<port>/0`.
     package nonisolated let url: String
-    /// Where its socket is, if that is in /tmp.
+    /// The directory of the socket if it is in /tmp.
     package nonisolated let temporarySockets: TemporarySockets?
-    /// What the server prints.
+    /// The file with the output of the server.
     package nonisolated let log: URL
 
-    /// Starts a server in `directory`, which is made when needed, and returns when it answers.
+    /// Starts a server in `directory`, which is made if needed, and returns when it answers.
     /// - Parameters:
-    ///   - settings: lines of redis.conf beyond ours, such as `["maxmemory": "100mb"]`.
-    ///   - listening: how it can be reached.
-    /// - Throws: ``EmbeddedServiceError`` as
-    ///   ``PrivatePostgres/start(directory:settings:listening:)`` does.
+    ///   - settings: additional lines of redis.conf, such as `["maxmemory": "100mb"]`.
+    ///   - listening: how clients reach the server.
+    /// - Throws: ``EmbeddedServiceError``, like
+    ///   ``PrivatePostgres/start(directory:settings:listening:)``.
     package static func start(
-        directory: URL, settings: [String: String] = [:], listening: Listening = .unixSocket  // plain: names of settings, our own
+        directory: URL,
+        settings: [String: String] = [:],  // plain: names of settings, our own
+        listening: Listening = .unixSocket
     ) async throws -> PrivateRedis {
         let directory = try ServiceDirectory(directory, user: try ServiceUser.current())
         let lock = try DirectoryLock(path: directory.path("redis.lock"), for: "Redis in \(directory.path(""))")
@@ -52,7 +55,8 @@ package actor PrivateRedis {
     }
 
     private init(
-        _ directory: ServiceDirectory, _ lock: DirectoryLock, _ settings: [String: String],  // plain: names of settings, our own
+        _ directory: ServiceDirectory, _ lock: DirectoryLock,
+        _ settings: [String: String],  // plain: names of settings, our own
         _ listening: Listening
     ) async throws {
         self.directory = directory
@@ -65,12 +69,11 @@ package actor PrivateRedis {
         address = try ServerAddress.choose(listening, of: "redis", socket: Self.socket, in: directory)
         temporarySockets = TemporarySockets(address.sockets, directory.user)
         let password = try Self.password(directory)
-        // In a file, because every user sees command lines; with its own title, because the next
-        // start looks for this path.
+        // The password is in a file, because every user can see command lines. The server must not
+        // change its command line, because the next start looks for this path in it.
         var lines = [
             "protected-mode yes", "requirepass \(password)", "dir \(Self.quoted(directory.path("")))", "save \"\"",
-            "appendonly no",
-            "daemonize no", "set-proc-title no", "always-show-logo no",
+            "appendonly no", "daemonize no", "set-proc-title no", "always-show-logo no",
         ]
         switch address {
         case .unixSocket(let place):
@@ -84,7 +87,7 @@ package actor PrivateRedis {
         try directory.write(lines.joined(separator: "\n") + "\n", to: Self.configuration)
     }
 
-    /// What runs in it without an owner.
+    /// A server that runs in the directory without an owner.
     private static func orphan(in directory: ServiceDirectory) -> OrphanedServer {
         OrphanedServer(
             programs: ["redis-server"], argument: directory.path(configuration), home: directory,
@@ -102,31 +105,31 @@ package actor PrivateRedis {
         "\"" + text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") + "\""
     }
 
-    /// The process number of the server; `nil` when it does not run.
+    /// The process number of the server; `nil` if it does not run.
     package var pid: Int32? { child.flatMap { $0.hasExited ? nil : $0.pid } }
 
-    /// Waits until the server has ended, for whatever reason; returns early when the task is
-    /// cancelled.
+    /// Waits until the server has ended, for any reason. Returns early if the task is cancelled.
     package func exit() async { _ = await child?.exit() }
 
-    /// Stops the server, forcefully when that takes long. Works in a cancelled task as well.
+    /// Stops the server, by SIGKILL if it takes too long. Also works in a cancelled task.
     package func stop() async throws {
         try await end(SIGTERM, SIGKILL)
         try address.sockets?.remove()
     }
 
-    /// Stops the server as a crash would, by SIGKILL.
+    /// Stops the server by SIGKILL, which is like a crash.
     package func kill() async throws { try await end(SIGKILL) }
 
     /// Starts the stopped server again, empty, at the same address.
-    /// - Throws: ``DirectoryLost`` too.
+    /// - Throws: ``DirectoryLost`` if the directory is not the one that was locked, and what
+    ///   ``start(directory:settings:listening:)`` throws.
     package func restart() async throws {
         try await end(SIGTERM, SIGKILL)
         try lock.requireHeld()
         try await launch()
     }
 
-    /// Stops a server whose socket somebody has removed: see ``PrivatePostgres/stopUnreachable()``.
+    /// Stops a server whose socket was removed: see ``PrivatePostgres/stopUnreachable()``.
     package func stopUnreachable() async throws {
         guard let socketPlace, !(socketPlace.isThere && socketPlace.identity(of: Self.socket) != nil) else { return }
         try await end(SIGTERM, SIGKILL)
@@ -136,17 +139,10 @@ package actor PrivateRedis {
         guard let child else { return }
         self.child = nil
         socketPlace = nil
-        // A server that ends by itself removes its socket by the path, where another's may be by
-        // now.
+        // A server that shuts down removes its socket by path. If the directory was replaced, that
+        // path may be another server's socket, so it is killed.
         let signals = lock.isHeld ? signals : [SIGKILL]
-        // A task of its own: the caller's cancellation must not make a patient stop a forceful one.
-        let ended = await Task {
-            for signal in signals {
-                child.signal(signal)
-                if await child.exit(within: .seconds(10)) != nil { return true }
-            }
-            return false
-        }.value
+        let ended = await child.end(by: signals.map { ($0, Self.stopping) })
         guard ended else { throw EmbeddedServiceError("Redis, process \(child.pid), does not end") }
     }
 
@@ -175,15 +171,14 @@ package actor PrivateRedis {
                 await connection.close()
                 return
             } catch {
-                if clock.now > deadline { throw trouble("is not ready after \(Self.timeout) (\(error))") }
+                if clock.now > deadline { throw startFailure("is not ready after \(Self.timeout) (\(error))") }
             }
-            if let exit = await child.exit(within: .milliseconds(10)) { throw trouble("ended with \(exit)") }
+            if let exit = await child.exit(within: .milliseconds(10)) { throw startFailure("ended with \(exit)") }
             try Task.checkCancellation()
         }
     }
 
-    private func trouble(_ what: String) -> EmbeddedServiceError {
-        EmbeddedServiceError(
-            "Redis \(what).\(directory.diskNote) The end of \(log.path):\n\(directory.lastLines(of: Self.log))")
+    private func startFailure(_ what: String) -> EmbeddedServiceError {
+        directory.startFailure("Redis \(what)", log: Self.log)
     }
 }

@@ -1,11 +1,11 @@
 package import PrivateFiles
 
-/// What private servers have in common.
+/// Operations that all private servers share.
 package enum PrivateServers {
-    /// The directory at `path`, in which they have theirs, made where it is missing and closed to
-    /// others. Root's lets the group of the servers' user pass, who has to reach his own below it;
-    /// he sees and changes nothing there.
-    /// - Parameter keepingMode: whether one with these names in it keeps its mode.
+    /// The parent directory of the servers' directories, which is made if needed and closed to
+    /// other users. If root owns it, the group of the servers' user may pass through it to reach
+    /// its own directories, but may not list or change anything.
+    /// - Parameter keepingMode: whether a directory with these entries keeps its mode.
     package static func directory(_ path: String, keepingMode: ([String]) -> Bool = { _ in false }) throws
         -> DirectoryHandle
     {
@@ -14,18 +14,18 @@ package enum PrivateServers {
             path, passage: user.owner == .ourselves ? .nobody : .group(user.gid), keepingMode: keepingMode)
     }
 
-    /// Forgets the port that a server was reached by: one in a copy of the directory is not to take
-    /// the original's.
+    /// Forgets the port of a server, so that a server in a copy of the directory does not take the
+    /// original's port.
     /// - Parameters:
-    ///   - name: of the server's directory, and of the server.
-    ///   - directory: that has it.
+    ///   - name: the name of the server and of its directory.
+    ///   - directory: the parent of that directory.
     package static func forgetPort(of name: String, in directory: DirectoryHandle) throws {
         try directory.directory(name)?.remove(ServerAddress.portFile(name))
     }
 }
 
-/// A directory in /tmp that has a private server's socket, for those who connect: it is to be its
-/// owner's alone.
+/// A directory in /tmp with the socket of a private server. Clients must check that only `owner`
+/// can enter it.
 package struct TemporarySockets: Sendable, Equatable {
     package let path: String
     package let owner: UInt32

@@ -1,32 +1,33 @@
 import Foundation
 
-/// Finds the programs of other packages.
+/// Finds programs of other packages.
 enum Programs {
-    /// What children search as well.
+    /// The search path, which child processes get too.
     static let path = ProcessInfo.processInfo.environment["PATH"] ?? "/usr/local/bin:/usr/bin:/bin"
 
-    /// The directories of `PATH` and those that a plain user's may lack.
+    /// The directories of `PATH`, and system directories that the `PATH` of a normal user may lack.
     private static let directories =
         path.split(separator: ":").map(String.init).filter { $0.hasPrefix("/") } + [
             "/usr/bin", "/bin", "/usr/sbin", "/sbin",
         ]
 
-    /// - Parameter package: the Debian package to name when the program is missing.
+    /// The path of a program.
+    /// - Parameter package: the Debian package that the error names if the program is missing.
     static func find(_ name: String, package: String) throws -> String {
         for directory in directories where access("\(directory)/\(name)", X_OK) == 0 { return "\(directory)/\(name)" }
         throw EmbeddedServiceError("\(name) is not installed: apt-get install \(package)")
     }
 
-    /// The directory that holds all programs of a Postgres server: from `PATH`, or the newest that
-    /// Debian has.
+    /// The directory with the programs of a Postgres server: from `PATH`, otherwise the newest of
+    /// Debian's versions.
     static func postgres() throws -> String {
         let needed = ["postgres", "initdb", "pg_isready"]
-        // Debian's own places are named after the version.
+        // Debian has one directory for each version.
         let root = "/usr/lib/postgresql"
         let versions = ((try? FileManager.default.contentsOfDirectory(atPath: root)) ?? [])
             .compactMap { name in Double(name).map { (name, $0) } }.sorted { $0.1 > $1.1 }
         let linked = directories.map { directory in
-            // A link in PATH stands for the directory it points to, where the other programs are.
+            // A link in PATH points to the directory with the other programs.
             URL(filePath: "\(directory)/postgres").resolvingSymlinksInPath().deletingLastPathComponent().path
         }
         for directory in linked + versions.map({ "\(root)/\($0.0)/bin" })

@@ -1,22 +1,23 @@
-/// How programs reach a private server.
+/// How clients reach a private server.
 package enum Listening: Sendable {
-    /// By a Unix socket in a directory that only the server's user, who is ours unless we are root,
-    /// and root can enter: nobody else can connect to it, nor listen in its place while it is away.
+    /// By a Unix socket in a directory that only the server's user and root can enter. Nobody else
+    /// can connect, or listen in its place while the server is down. The server's user is the user
+    /// of this process, unless that is root.
     case unixSocket
-    /// By a port of 127.0.0.1, for clients that know no sockets. While the server is away any local
-    /// user can listen there, and is sent the passwords of those who connect.
+    /// By a port of 127.0.0.1, for clients without Unix sockets. While the server is down, any
+    /// local user can listen on the port and receive the passwords of clients.
     case loopback
 }
 
-/// Where a private server listens. It is the same from one start to the next, but for a socket in
-/// /tmp.
+/// The address on which a private server listens. It stays the same from one start to the next,
+/// except for a socket in /tmp.
 enum ServerAddress: Sendable {
     case unixSocket(SocketDirectory)
     case loopback(port: UInt16)
 
     /// - Parameters:
-    ///   - name: of the server, for what is remembered in its directory.
-    ///   - socket: the name of the socket's file.
+    ///   - name: the name of the server, for the files that keep its address.
+    ///   - socket: the file name of the socket.
     static func choose(_ listening: Listening, of name: String, socket: String, in directory: ServiceDirectory) throws
         -> ServerAddress
     {

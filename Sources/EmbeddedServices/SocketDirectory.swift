@@ -1,32 +1,32 @@
 import Foundation
 import PrivateFiles
 
-/// The directory that has a server's socket: its own, or, where that has a path which no socket can
-/// have, a short one in /tmp.
+/// The directory with a server's socket. It is the server's own directory, or a short one in /tmp
+/// if a socket cannot have that path.
 ///
-/// In /tmp anybody may make a directory of this name while it is away: after a stop, a restart of
-/// the machine, a cleaning. So it is removed by who made it, a new start makes one with a new name,
-/// and who connects there asks who listens: ``query``.
+/// After a stop, a restart of the machine or a cleaning of /tmp, anybody can make a directory of
+/// the same name there. So the process that made the directory removes it, every new start chooses
+/// a new name, and clients check who listens there: see ``query``.
 struct SocketDirectory: Sendable {
     let path: String
-    /// The name of the socket's file.
+    /// The file name of the socket.
     let socket: String
     let isTemporary: Bool
     private let service: ServiceDirectory
 
-    /// What sockaddr_un has room for, less the zero byte at its end.
+    /// The size of the path in sockaddr_un, without the zero byte at its end.
     private static let longestPath = 107
-    /// The file there that says whose it is.
+    /// The file in the directory that names the server it belongs to.
     private static let mark = "of"
 
-    /// - Parameter name: of the server, for what is remembered in its directory.
+    /// - Parameter name: the name of the server, for the file that keeps the path.
     static func choose(_ name: String, _ socket: String, _ service: ServiceDirectory) throws -> SocketDirectory {
         let path = service.path("")
         if path.utf8.count + 1 + socket.utf8.count <= longestPath, path.utf8.allSatisfy(isPlain) {
             return SocketDirectory(path: path, socket: socket, isTemporary: false, service: service)
         }
         let memory = "\(name).socket-directory"
-        // One that was killed has left it.
+        // A run that was killed left its directory behind, which is used again.
         if let last = try service.read(memory), last.wholeMatch(of: #/\/tmp\/jobledger-[A-Za-z0-9]{6}/#) != nil {
             let left = SocketDirectory(path: last, socket: socket, isTemporary: true, service: service)
             if try left.existing() != nil { return left }
@@ -37,36 +37,38 @@ struct SocketDirectory: Sendable {
         return SocketDirectory(path: made.path, socket: socket, isTemporary: true, service: service)
     }
 
-    /// Makes it again where it is gone, and removes what an earlier server has left in it.
+    /// Makes the directory again if it is gone, and removes the socket and the lock of an earlier
+    /// server.
     ///
-    /// The lock of a socket has the number of the server that made it, and the next believes in it
-    /// as long as any process has that number.
+    /// The lock holds the process number of that server. While any process has this number, a new
+    /// server would refuse to start.
     func prepare() throws -> DirectoryHandle {
         let directory = try existing() ?? make()
         for name in ["\(socket).lock", socket] { try directory.remove(name) }
         return directory
     }
 
-    /// Removes it, where it is in /tmp.
+    /// Removes the directory if it is in /tmp.
     func remove() throws {
         guard isTemporary, let directory = try existing() else { return }
         for name in ["\(socket).lock", socket, Self.mark] { try directory.remove(name) }
-        // With something else in it, it stays.
+        // A directory with other files in it stays.
         _ = rmdir(path)
     }
 
-    /// What an address says of who must listen there: in /tmp, where a stranger could. In a
-    /// directory of the server's own nobody can, and the address stays one that every client
-    /// understands.
+    /// The part of an address that says which user must listen there. It is needed in /tmp, where
+    /// a stranger could listen. Nobody can in the server's own directory, so there it is left out,
+    /// and every client understands the address.
     var query: String { isTemporary ? service.user.name.map { "&requirepeer=\(Self.encoded($0))" } ?? "" : "" }
 
-    /// The same for a server that takes a number, too.
+    /// Like ``query``, for a client that also takes a user id in place of a name.
     var queryOrNumber: String { isTemporary && query.isEmpty ? "&requirepeer=\(service.user.uid)" : query }
 
+    /// The directory, if it exists and belongs to this server.
     private func existing() throws -> DirectoryHandle? {
         guard isTemporary else { return service.handle }
-        // The server's user, who may not have root remove anything anywhere else, can write what is
-        // remembered.
+        // The server's user can write the file that keeps the path. So the directory is checked, or
+        // that user could make root remove files elsewhere.
         guard let directory = try? DirectoryHandle.findPrivate(path, of: service.user.owner), directory.path == path,
             try directory.read(Self.mark) == Self.name(of: service)
         else { return nil }
@@ -75,19 +77,20 @@ struct SocketDirectory: Sendable {
 
     private func make() throws -> DirectoryHandle {
         guard mkdir(path, 0o700) == 0 else {
-            throw EmbeddedServiceError.system("\(path), where the socket is to be, cannot be made again", errno)
+            throw EmbeddedServiceError.system("the directory of the socket, \(path), cannot be made again", errno)
         }
         let directory = try DirectoryHandle.makePrivate(path, for: service.user.owner)
         try directory.write(Self.name(of: service), to: Self.mark, for: service.user.owner)
         return directory
     }
 
-    /// Of the directory whose server it serves; a copy of that one has another.
+    /// Identifies the server's directory. A copy of the directory has another identity.
     private static func name(of service: ServiceDirectory) -> String {
         "\(service.handle.identity?.number ?? 0) \(service.path(""))"
     }
 
-    /// A comma separates hosts; the others need escapes in an address, or in a shell.
+    /// Whether a character needs no escape in an address or a shell, and does not separate hosts,
+    /// as a comma does.
     private static func isPlain(_ byte: UInt8) -> Bool {
         switch byte {
         case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),

@@ -1,7 +1,7 @@
 import Foundation
 
 extension ChildProcess {
-    /// posix_spawn(3), on the calling thread.
+    /// Starts a process by posix_spawn(3) on the calling thread.
     static func spawn(
         _ command: [String], environment: [String: String],  // plain: names of variables, our own
         input: String, log: String
@@ -10,13 +10,12 @@ extension ChildProcess {
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
         posix_spawn_file_actions_addopen(&actions, 0, input, O_RDONLY | O_NOFOLLOW, 0)
-        // These are opened by us, who may be root, in a directory of the service's user: a link
-        // there would lead us elsewhere.
+        // This process may be root, and opens these files in a directory of the service's user. A
+        // link there would lead it elsewhere, so links are not followed.
         posix_spawn_file_actions_addopen(&actions, 1, log, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, 0o600)
         posix_spawn_file_actions_adddup2(&actions, 1, 2)
-        // Sockets and files of this process are none of the child's business. What opens in this
-        // instant is missed, and closes by its own flag; closing what has closed meanwhile is no
-        // error to posix_spawn.
+        // The child must not inherit sockets and files. A descriptor that is opened at this moment
+        // is missed, but has O_CLOEXEC. posix_spawn ignores descriptors that are closed by now.
         for name in try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd") {
             if let descriptor = Int32(name), descriptor > 2 { posix_spawn_file_actions_addclose(&actions, descriptor) }
         }
@@ -34,8 +33,7 @@ extension ChildProcess {
         let flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP
         posix_spawnattr_setflags(&attributes, Int16(flags))
 
-        // strdup's copies live until posix_spawn has returned, which is after the child has called
-        // execve.
+        // The copies live until posix_spawn returns, which is after the child has called execve.
         var arguments: [UnsafeMutablePointer<CChar>?] = command.map { strdup($0) } + [nil]
         var variables: [UnsafeMutablePointer<CChar>?] = environment.map { strdup("\($0)=\($1)") } + [nil]
         defer { for text in arguments + variables { free(text) } }

@@ -1,16 +1,16 @@
 import Foundation
 
-/// The thread that starts every child process, and lives as long as this process.
+/// The thread that starts every child process. It lives as long as this process.
 ///
-/// The kernel sends a child its parent-death signal when the *thread* that started it ends, not the
-/// process. Threads of Dispatch and of Swift's pool come and go: a child of theirs would be stopped
-/// at some quiet moment.
+/// The kernel sends a child its parent-death signal when the *thread* that started it ends, not
+/// when the process does. Threads of Dispatch and of Swift's pool end when they are idle, and their
+/// children would be stopped.
 final class SpawningThread: Sendable {
     static let shared = SpawningThread()
 
     private let condition = NSCondition()
-    // Touched only between condition.lock() and condition.unlock(), both in this file. Not a Mutex:
-    // the thread must sleep until there is work.
+    // Accessed only between condition.lock() and condition.unlock() in this file. Not a Mutex,
+    // because the thread must sleep until there is work.
     nonisolated(unsafe) private var waiting: [@Sendable () -> Void] = []
 
     private init() {

@@ -4,7 +4,7 @@ import Testing
 @testable import EmbeddedServices
 
 @Suite(.timeLimit(.minutes(10))) struct ChildProcessTests {
-    @Test func tellsHowAProcessEnded() async throws {
+    @Test func reportsHowAProcessEnded() async throws {
         #expect(try await ChildProcess.run(["/bin/sh", "-c", "exit 3"], log: "/dev/null") == .code(3))
         let child = try await ChildProcess.start(["/bin/sleep", "600"], log: "/dev/null")
         #expect(await child.exit(within: .milliseconds(1)) == nil)

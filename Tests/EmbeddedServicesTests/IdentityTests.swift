@@ -6,11 +6,11 @@ import Testing
 
 @testable import EmbeddedServices
 
-/// A path may lead to somebody else's directory by now, or elsewhere in a container: what counts is
-/// the directory itself.
+/// A path may lead to another directory than before, or to a different one in a container. So
+/// servers are recognized by the identity of their directory.
 @Suite(.timeLimit(.minutes(5))) struct IdentityTests {
-    /// The directory was removed, or renamed, under a server, and another server runs at its path.
-    @Test func aReplacedDirectoryIsAnothers() async throws {
+    /// The directory of a running server was renamed, and another server runs at its path.
+    @Test func aServerInAReplacedDirectoryIsLeftAlone() async throws {
         try await withDirectory { directory in
             _ = try DirectoryHandle.makePrivate(directory.path, passage: .group(try ServiceUser.current().gid))
             let (place, away) = (directory.appending(path: "place"), directory.appending(path: "away"))
@@ -21,7 +21,7 @@ import Testing
             let second = try await PrivateRedis.start(directory: place.appending(path: "redis"))
             let new = try await PrivatePostgres.start(
                 directory: place.appending(path: "postgres"), settings: ["fsync": "off"])
-            #expect(await first.pid != nil, "another at the same path is none of its leftovers")
+            #expect(await first.pid != nil, "a server at the same path must not stop it as an orphan")
             #expect(await old.pid != nil)
             await #expect(throws: DirectoryLost.self) { try await first.restart() }
             await #expect(throws: DirectoryLost.self) { try await old.restart() }
@@ -33,7 +33,7 @@ import Testing
         }
     }
 
-    @Test func aLockWhoseFileIsGoneIsHeldNoMore() async throws {
+    @Test func aLockWhoseFileWasRemovedIsNotHeld() async throws {
         try await withDirectory { directory in
             let handle = try DirectoryHandle.makePrivate(directory.path)
             let lock = try DirectoryLock(path: handle.path("lock"), for: "the test")
@@ -46,15 +46,17 @@ import Testing
         }
     }
 
-    /// A container whose processes we see has a server at the same path, in a directory of its own.
-    @Test(.enabled("mount namespaces are root's", { try await canUnshare() }))
-    func aServerInAnotherMountNamespaceIsAnothers() async throws {
+    /// A container whose processes are visible here has a server at the same path, in its own
+    /// directory.
+    @Test(.enabled("only root can make mount namespaces", { try await canUnshare() }))
+    func aServerInAnotherMountNamespaceIsLeftAlone() async throws {
         try await withDirectory { directory in
             let user = try ServiceUser.current()
             _ = try DirectoryHandle.makePrivate(directory.path, passage: .group(user.gid))
             let (place, inside) = (directory.appending(path: "place"), directory.appending(path: "inside"))
             for path in [place, inside] { try await PrivateRedis.start(directory: path).stop() }
-            // The configuration names the socket by the path, which there is the other directory.
+            // The configuration names the socket by a path that leads to the other directory in the
+            // namespace.
             for name in ["redis.conf", "redis.password"] {
                 try FileManager.default.removeItem(at: inside.appending(path: name))
                 try FileManager.default.copyItem(at: place.appending(path: name), to: inside.appending(path: name))
@@ -86,9 +88,9 @@ import Testing
         return try await ChildProcess.run([unshare, "-m", "/bin/true"], log: "/dev/null") == .code(0)
     }
 
-    /// After a reboot, or in a copy, another process of the server's user has the number in its
-    /// lock.
-    @Test func anOldLockOfTheDataIsForgotten() async throws {
+    /// After a reboot, or in a copy, another process of the server's user may have the number in
+    /// the lock.
+    @Test func aStaleLockOfTheDataIsRemoved() async throws {
         try await withDirectory { directory in
             let lock = directory.appending(path: "postgres-data/postmaster.pid")
             var text = ""
@@ -107,9 +109,9 @@ import Testing
         }
     }
 
-    /// Root in a container may not look into the processes of the server's user: that user is
-    /// asked.
-    @Test(.enabled(if: geteuid() == 0)) func whatRootMayNotSeeTheUserDoes() async throws {
+    /// In a container, root may be barred from the processes of the server's user. Then that user
+    /// is asked.
+    @Test(.enabled(if: geteuid() == 0)) func theServersUserFindsWhatRootMayNotSee() async throws {
         try await withDirectory { directory in
             let user = try ServiceUser.current()
             let service = try ServiceDirectory(directory, user: user)

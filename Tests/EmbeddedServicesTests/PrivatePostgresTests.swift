@@ -61,7 +61,7 @@ import Testing
         }
     }
 
-    @Test func anInterruptedInitdbIsForgotten() async throws {
+    @Test func anInterruptedInitdbLeavesNoCluster() async throws {
         try await withDirectory { directory in
             let start = Task { try await PrivatePostgres.start(directory: directory) }
             // The draft is there while initdb runs; cancelling kills initdb with SIGKILL.
@@ -79,14 +79,14 @@ import Testing
     @Test func aServerThatOutlivedItsOwnerIsStoppedFirst() async throws {
         try await withDirectory { directory in
             try await withPostgres(directory) { try await psqlCreate($0.url) }
-            // Started as an owner would, but not told of anyone's death.
+            // Started like a normal server, but without a parent-death signal.
             let user = try ServiceUser.current()
             let data = directory.appending(path: "postgres-data").path
             let command = ["\(try Programs.postgres())/postgres", "-D", data, "-c", "listen_addresses=", "-k", ""]
             let orphan = try await ChildProcess.start(
                 user.command(command, parentDeathSignal: "clear"), log: directory.appending(path: "orphan.log").path)
             try await withPostgres(directory) { server in
-                // Gone from the process table, but perhaps not yet reaped by us.
+                // The process has ended, but this process may not have reaped it yet.
                 #expect(await orphan.exit(within: .seconds(60)) != nil)
                 try await expect(server.url, "SELECT n FROM t", gives: "1")
             }
@@ -108,7 +108,7 @@ import Testing
             do {
                 try await withPostgres(directory) { server in try await expect(server.url, "SELECT 1", gives: "1") }
             } catch let error as EmbeddedServiceError {
-                // Where the capability is not ours to give, such as in a container.
+                // In a container, root may lack the capability that the server needs.
                 #expect(error.description.contains("--data-dir"))
             }
         }

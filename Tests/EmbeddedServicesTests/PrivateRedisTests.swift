@@ -7,7 +7,7 @@ import Texts
 @testable import EmbeddedServices
 
 @Suite(.timeLimit(.minutes(10))) struct PrivateRedisTests {
-    @Test func theURLOutlivesRestartsAndTheDataDoesNot() async throws {
+    @Test func restartsKeepTheURLAndLoseTheData() async throws {
         try await withDirectory { directory in
             let server = try await PrivateRedis.start(directory: directory)
             let client = RedisClient(try RedisConfiguration(url: server.url))
@@ -36,7 +36,7 @@ import Texts
             let orphan = try await ChildProcess.start(
                 user.command(command, parentDeathSignal: "clear"), log: directory.appending(path: "orphan.log").path)
             let server = try await PrivateRedis.start(directory: directory)
-            // Gone from the process table, but perhaps not yet reaped by us.
+            // The process has ended, but this process may not have reaped it yet.
             #expect(await orphan.exit(within: .seconds(60)) != nil)
             try await server.stop()
         }

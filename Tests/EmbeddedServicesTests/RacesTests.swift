@@ -5,10 +5,10 @@ import Testing
 
 @testable import EmbeddedServices
 
-/// What went wrong on a busy machine, between two instants.
+/// Races that occurred on a busy machine.
 @Suite(.timeLimit(.minutes(10))) struct RacesTests {
-    /// A child between fork and exec has copies of all descriptors.
-    @Test func aLockEndsThoughSomebodyHasACopy() async throws {
+    /// Between fork and exec, a child has copies of all descriptors.
+    @Test func aLockIsReleasedEvenIfAnotherProcessHasACopy() async throws {
         try await withDirectory { directory in
             try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
             let path = directory.appending(path: "lock").path
@@ -27,8 +27,8 @@ import Testing
         }
     }
 
-    /// Somebody listens on the port after it was chosen, and before the service does.
-    @Test func aPortThatIsTakenMeanwhileIsGivenUp() async throws {
+    /// Another process listens on the port after it was chosen and before the service does.
+    @Test func aPortThatWasTakenMeanwhileIsReplaced() async throws {
         try await withDirectory { directory in
             let first = try await PrivateRedis.start(
                 directory: directory.appending(path: "first"), listening: .loopback)

@@ -6,13 +6,13 @@ import Testing
 
 @testable import EmbeddedServices
 
-/// Nobody but the server's user and root can connect to a private server, or listen in its place.
+/// Only the server's user and root can connect to a private server or listen in its place.
 @Suite(.timeLimit(.minutes(5))) struct SocketTests {
     private func mode(_ path: String) throws -> Int {
         try #require(try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int)
     }
 
-    /// The TCP sockets on which a process listens, by the numbers that the kernel gives them.
+    /// The local addresses of the TCP sockets on which a process listens.
     private func listening(_ pid: Int32) throws -> [String] {
         let own = try FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/fd").compactMap {
             try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(pid)/fd/\($0)")
@@ -24,7 +24,7 @@ import Testing
         }
     }
 
-    @Test func aServerListensOnItsSocketAlone() async throws {
+    @Test func aServerListensOnlyOnItsSocket() async throws {
         try await withDirectory { directory in
             try await withPostgres(directory.appending(path: "postgres")) { postgres async throws in
                 #expect(try mode(directory.appending(path: "postgres").path) == 0o700)
@@ -39,8 +39,8 @@ import Testing
         }
     }
 
-    /// The lock of a server that was killed, whose number another process of its user has by now.
-    @Test func anOldLockOfTheSocketIsForgotten() async throws {
+    /// A killed server left a lock whose process number now belongs to another process of its user.
+    @Test func aStaleLockOfTheSocketIsRemoved() async throws {
         try await withDirectory { directory in
             try await withPostgres(directory) { try await $0.kill() }
             let user = try ServiceUser.current()
@@ -55,7 +55,7 @@ import Testing
         }
     }
 
-    @Test func overTCPWhereAskedFor() async throws {
+    @Test func aServerListensOnAPortIfAsked() async throws {
         try await withDirectory { directory in
             let redis = try await PrivateRedis.start(directory: directory, listening: .loopback)
             #expect(redis.url.contains("@127.0.0.1:"))
@@ -66,7 +66,7 @@ import Testing
 
     /// A socket's path has at most 107 bytes, and a comma in it would be two hosts.
     @Test(arguments: [String(repeating: "long", count: 25), "a, b"])
-    func aDirectoryThatNoSocketCanBeIn(_ name: String) async throws {
+    func aDirectoryThatCannotHoldASocketGetsOneInTmp(_ name: String) async throws {
         try await withDirectory { directory in
             _ = try DirectoryHandle.makePrivate(directory.path, passage: .group(try ServiceUser.current().gid))
             let place = directory.appending(path: name)
@@ -75,21 +75,21 @@ import Testing
                 sockets = try #require(server.temporarySockets).path
                 let items = try #require(URLComponents(string: server.url)?.queryItems)
                 #expect(items.first { $0.name == "host" }?.value == sockets && sockets.hasPrefix("/tmp/jobledger-"))
-                // Whoever connects is told whose server it has to be, and libpq looks before it
+                // The address names the user who must run the server, and libpq checks it before it
                 // sends anything.
                 #expect(items.first { $0.name == "requirepeer" }?.value == (try ServiceUser.current().name))
                 #expect(try mode(sockets) == 0o700)
                 try await expect(server.url, "SELECT 1", gives: "1")
-                // A cleaner of /tmp: the server cannot be reached, and is started again where it
-                // was.
+                // After a cleaner of /tmp, the server cannot be reached; it is started again at the
+                // same address.
                 try FileManager.default.removeItem(atPath: sockets)
                 try await server.stopUnreachable()
                 #expect(await server.pid == nil)
                 try await server.restart()
                 try await expect(server.url, "SELECT 1", gives: "1")
             }
-            #expect(!FileManager.default.fileExists(atPath: sockets), "what was made in /tmp is removed")
-            // Who takes the name that has become free gets nothing by it.
+            #expect(!FileManager.default.fileExists(atPath: sockets), "the directory in /tmp must be removed")
+            // A stranger who takes the free name gains nothing: the next server chooses another.
             try #require(mkdir(sockets, 0o700) == 0)
             defer { try? FileManager.default.removeItem(atPath: sockets) }
             try await withPostgres(place) { server in
@@ -111,9 +111,9 @@ import Testing
         }
     }
 
-    /// What a start that was killed has left in /tmp is taken again, and not by a copy of its
-    /// directory.
-    @Test func aSocketDirectoryIsOneServersAlone() async throws {
+    /// The directory that a killed server left in /tmp is used again by that server, and not by a
+    /// server in a copy of its directory.
+    @Test func aSocketDirectoryBelongsToOneServer() async throws {
         try await withDirectory { directory in
             let user = try ServiceUser.current()
             _ = try DirectoryHandle.makePrivate(directory.path, passage: .group(user.gid))
@@ -135,8 +135,8 @@ import Testing
         }
     }
 
-    /// A server that runs and cannot be reached is of no use: whoever revives it gets to.
-    @Test func aSocketThatWasRemovedIsNoticed() async throws {
+    /// A running server without a socket is stopped, so that its owner restarts it.
+    @Test func aServerWhoseSocketWasRemovedIsStopped() async throws {
         try await withDirectory { directory in
             let redis = try await PrivateRedis.start(directory: directory)
             try await redis.stopUnreachable()
@@ -150,8 +150,9 @@ import Testing
         }
     }
 
-    /// What the server's user can write does not have root make a directory elsewhere.
-    @Test func aForeignSocketDirectoryIsNotTakenOver() async throws {
+    /// The server's user can write the file that keeps the path. That must not make root create a
+    /// directory elsewhere.
+    @Test func aForeignSocketDirectoryIsNotUsed() async throws {
         try await withDirectory { directory in
             let user = try ServiceUser.current()
             let place = directory.appending(path: String(repeating: "long", count: 25))
@@ -166,8 +167,8 @@ import Testing
         }
     }
 
-    /// A log that the server's user has made a link of: root would write where it points.
-    @Test func aLinkForALogIsRefused() async throws {
+    /// The server's user replaced the log by a link. Root must not write where it points.
+    @Test func aLogThatIsALinkIsRefused() async throws {
         try await withDirectory { directory in
             let redis = directory.appending(path: "redis")
             try await PrivateRedis.start(directory: redis).stop()

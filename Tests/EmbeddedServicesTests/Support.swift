@@ -3,7 +3,7 @@ import Testing
 
 @testable import EmbeddedServices
 
-/// Runs `body` with a started Postgres and stops it, whatever happens.
+/// Runs `body` with a Postgres that is stopped afterwards, also after an error.
 func withPostgres(_ directory: URL, _ body: (PrivatePostgres) async throws -> Void = { _ in }) async throws {
     let server = try await PrivatePostgres.start(directory: directory, settings: ["fsync": "off"])
     do {
@@ -15,7 +15,7 @@ func withPostgres(_ directory: URL, _ body: (PrivatePostgres) async throws -> Vo
     try await server.stop()
 }
 
-/// What psql prints for `statement`.
+/// The output of psql for `statement`.
 func psql(_ url: String, _ statement: String) async throws -> String {
     let output = FileManager.default.temporaryDirectory.appending(path: "psql-\(UUID())")
     defer { try? FileManager.default.removeItem(at: output) }
@@ -28,8 +28,8 @@ func psql(_ url: String, _ statement: String) async throws -> String {
     return text.trimmingCharacters(in: .whitespacesAndNewlines)
 }
 
-/// Checks what psql prints for `statement`. A function, because the compiler overlooks a `try` that
-/// only stands in a macro when it decides whether a closure throws.
+/// Checks the output of psql for `statement`. This is a function because the compiler ignores a
+/// `try` within a macro when it decides whether a closure throws.
 func expect(
     _ url: String, _ statement: String, gives expected: String, at place: SourceLocation = #_sourceLocation
 ) async throws {
