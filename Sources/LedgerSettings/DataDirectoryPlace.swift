@@ -1,13 +1,13 @@
 import Foundation
 package import PrivateFiles
 
-/// Where the `env` of a `jobledger up` belongs: in `DIR/place`.
+/// The content of `DIR/place`: which directory the file `env` of a `jobledger up` belongs to.
 ///
-/// The addresses in `DIR/env` are the original's also in a copy of DIR, and a socket in /tmp can be
-/// anybody's once its directory is gone. So `env` is read in the directory that it was written in,
-/// and while its sockets are where they were.
+/// In a copy of DIR, the addresses in `env` are still those of the original. And once a socket
+/// directory in /tmp is gone, anybody can make one of the same name. So `env` is only used in the
+/// directory in which it was written, and while its socket directories exist.
 package struct DataDirectoryPlace: Sendable, Codable, Equatable {
-    /// A directory in /tmp, and the number of the user whose it must be.
+    /// A socket directory in /tmp, and the number of the user who must own it.
     package struct Sockets: Sendable, Codable, Equatable {
         package var path: String
         package var owner: UInt32
@@ -21,15 +21,15 @@ package struct DataDirectoryPlace: Sendable, Codable, Equatable {
     package var identity: FileIdentity
     package var sockets: [Sockets]
 
-    /// - Throws: ``LedgerSettings/Problem`` where the directory cannot be looked at.
+    /// - Throws: ``LedgerSettings/Problem`` if the status of the directory cannot be read.
     package init(_ directory: DirectoryHandle, sockets: [Sockets] = []) throws {
         guard let identity = directory.identity else {
-            throw LedgerSettings.Problem(description: "\(directory.path) cannot be looked at")
+            throw LedgerSettings.Problem(description: "the status of \(directory.path) cannot be read")
         }
         (self.path, self.identity, self.sockets) = (directory.path, identity, sockets)
     }
 
-    /// What stands in a directory; `nil` where nothing does, or nothing that is understood.
+    /// The file `place` of a directory; `nil` if it is missing or malformed.
     package static func read(in directory: DirectoryHandle) throws -> DataDirectoryPlace? {
         guard let text = try directory.read(file) else { return nil }
         return try? JSONDecoder().decode(DataDirectoryPlace.self, from: Data(text.utf8))
@@ -41,32 +41,35 @@ package struct DataDirectoryPlace: Sendable, Codable, Equatable {
         try directory.write(String(decoding: try encoder.encode(self), as: UTF8.self) + "\n", to: Self.file)
     }
 
-    /// Whether a directory is a copy of the one that this was written for: neither its name is the
-    /// same, nor the directory itself, as it is where that was renamed. (A backup that was put back
-    /// in its place goes on as the original.)
+    /// Whether a directory is a copy of the one that this was written for: both its path and its
+    /// inode differ. A renamed directory has the same inode, and a backup that was restored in its
+    /// place has the same path; both continue as the original.
     package func isElsewhere(than directory: DirectoryHandle) -> Bool {
         path != directory.path && identity.number != directory.identity?.number
     }
 
-    /// Looks whether `env` may be read in this directory.
+    /// Checks that the `env` of a directory may be used.
+    /// - Throws: ``LedgerSettings/Problem`` if it was written for another directory,
+    ///   ``LedgerSettings/NotRunning`` if a socket directory is gone.
     static func check(_ path: String) throws {
-        // Without one there is no env either, and that is told by who looks for it.
+        // A missing directory or `env` is reported by the caller, which reads `env` next.
         guard let directory = try? DirectoryHandle(path), directory.identity(of: "env") != nil else { return }
         let start = "`jobledger up --data-dir \(path)` starts it"
         let place = try read(in: directory)
         guard let place, place.identity == directory.identity else {
-            let origin = place.map { " for \($0.path)" } ?? ""
+            let origin = place.map { " but for \($0.path)" } ?? ""
             throw LedgerSettings.Problem(
-                description:
-                    "\(path)/env was not written here\(origin): its addresses are not those of the ledger in \(path), which is a copy or was put back; \(start)"
-            )
+                description: """
+                    \(path)/env was not written for this directory\(origin): its addresses are not those of the \
+                    ledger in \(path), which is a copy or was restored; \(start)
+                    """)
         }
         for sockets in place.sockets {
             do {
                 _ = try DirectoryHandle.findPrivate(sockets.path, of: FileOwner(uid: sockets.owner, gid: 0))
             } catch {
                 throw LedgerSettings.NotRunning(
-                    description: "the ledger in \(path) does not run: its sockets are gone (\(error)); \(start)")
+                    description: "the ledger in \(path) is not running: its sockets are gone (\(error)); \(start)")
             }
         }
     }

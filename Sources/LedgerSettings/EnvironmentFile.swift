@@ -1,20 +1,21 @@
 import Foundation
 
-/// A file of settings: `.env`, or the `env` of an `up`. docs/settings.md has the grammar.
+/// A file of settings: `.env`, or the `env` of a `jobledger up`. docs/settings.md has the grammar.
 ///
-/// What docker compose and shells read in two ways is no setting but an error, with its line.
-/// Messages name the line and never print a value, which may be a password.
+/// A line that docker compose and shells would read differently is an error. Messages name the line
+/// and never show a value, which may be a password.
 struct EnvironmentFile: Sendable {
     typealias Problem = LedgerSettings.Problem
 
     struct Setting: Sendable {
         let line: Int
-        /// Other programs may have settings of theirs here, whose values are not ours to read.
+        /// The value, or why it is malformed. It is only an error if the setting is used: settings
+        /// of other programs may stand here in any form.
         let value: Result<String, Problem>
     }
 
-    /// What looks like a setting, behind another on its line: a shell reads `A=1 B=2` and
-    /// `A=1; B=2` as two.
+    /// Text that looks like a setting but follows another one on the same line: a shell reads
+    /// `A=1 B=2` and `A=1; B=2` as two settings.
     struct Hidden: Sendable {
         let line: Int
         let name: String
@@ -24,9 +25,8 @@ struct EnvironmentFile: Sendable {
     private(set) var hidden: [Hidden] = []
     private(set) var settings: [String: Setting] = [:]  // plain: asked for by our own names alone
 
-    /// - Throws: ``LedgerSettings/Problem`` where it cannot be read, or has a line that is no
-    ///   setting.
-    /// - Returns: `nil` where there is no such file.
+    /// - Throws: ``LedgerSettings/Problem`` if the file cannot be read, or has a malformed line.
+    /// - Returns: `nil` if there is no such file.
     init?(path: String) throws(Problem) {
         guard let bytes = try SettingsFile.read(path) else { return nil }
         try self.init(path: path, bytes: bytes)
@@ -34,8 +34,8 @@ struct EnvironmentFile: Sendable {
 
     init(path: String, bytes: [UInt8]) throws(Problem) {
         self.path = path
-        let marked: [UInt8] = [0xEF, 0xBB, 0xBF]
-        let lines = (bytes.starts(with: marked) ? bytes[marked.count...] : bytes[...])
+        let byteOrderMark: [UInt8] = [0xEF, 0xBB, 0xBF]
+        let lines = (bytes.starts(with: byteOrderMark) ? bytes[byteOrderMark.count...] : bytes[...])
             .split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
         for (index, line) in lines.enumerated() {
             let number = index + 1
@@ -50,9 +50,10 @@ struct EnvironmentFile: Sendable {
     private mutating func add(_ bytes: ArraySlice<UInt8>, _ number: Int) throws(Problem) {
         guard let (name, rest) = try EnvironmentLine.split(bytes) else { return }
         if let earlier = settings[name] {
-            throw Problem(description: "\(name) is set in line \(earlier.line) already: remove one of them")
+            throw Problem(description: "\(name) is already set in line \(earlier.line): remove one of them")
         }
-        // Whoever's it is: what is not closed on its line takes in those behind it.
+        // Also checked in settings of other programs, because an unclosed quote would swallow the
+        // lines that follow.
         do throws(Problem) {
             hidden += try EnvironmentLine.settings(behind: rest).map { Hidden(line: number, name: $0) }
         } catch {
@@ -69,8 +70,8 @@ struct EnvironmentFile: Sendable {
 }
 
 extension LedgerSettings {
-    /// A line of a file of settings that gives `name` the value.
-    /// - Throws: ``Problem`` that names what no line can give, without the value.
+    /// A line of a file of settings that sets `name` to the value.
+    /// - Throws: ``Problem`` if no line can hold the value. The message does not show the value.
     package static func line(_ name: String, _ value: String) throws(Problem) -> String {
         do throws(Problem) {
             return "\(name)=\(try EnvironmentLine.written(value))"

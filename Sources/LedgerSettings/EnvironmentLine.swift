@@ -1,14 +1,14 @@
-/// A line of an ``EnvironmentFile``, as bytes: `[export ]NAME=value`, with a comment behind it
-/// perhaps.
+/// Parses and writes a line of an ``EnvironmentFile``: `[export ]NAME=value`, and optionally a
+/// comment after it. Lines are bytes.
 enum EnvironmentLine {
     typealias Problem = LedgerSettings.Problem
 
-    /// The name, and what is behind the `=`; `nil` for a line without a setting.
+    /// The name, and the text after the `=`; `nil` for a line without a setting.
     static func split(_ line: ArraySlice<UInt8>) throws(Problem) -> (name: String, rest: ArraySlice<UInt8>)? {
         guard !line.contains(0) else { throw Problem(description: "it has a zero byte") }
         guard String(validating: line, as: UTF8.self) != nil else { throw Problem(description: "it is not UTF-8") }
         guard !line.contains(where: isControl) else {
-            throw Problem(description: "it has a control character; lines end with LF, or CR LF")
+            throw Problem(description: "it has a control character; lines must end with LF or CR LF")
         }
         var text = line.drop(while: isBlank)
         if text.isEmpty || text.first == hash { return nil }
@@ -22,16 +22,17 @@ enum EnvironmentLine {
             let spaced =
                 behind.first.map(isBlank) == true && behind.drop(while: isBlank).first == equals && !name.isEmpty
             throw Problem(
-                description: spaced ? "no space may stand before the =" : "it is not NAME=value, empty, or a # comment")
+                description: spaced
+                    ? "there must be no space before the =" : "it is not NAME=value, empty, or a # comment")
         }
         return (String(decoding: name, as: UTF8.self), behind.dropFirst())
     }
 
-    /// The names of what looks like further settings on the line, behind the `=`, to programs that
-    /// read it as shells do: outside of quotes and comments.
-    /// - Throws: ``LedgerSettings/Problem`` where something is not closed on the line, so that to
-    ///   some programs the lines behind it are part of it: a quote, a command `$(…)`, a list `(…)`,
-    ///   or a line feed that is escaped.
+    /// The names of further settings that a program which reads the line as a shell does would find
+    /// after the `=`, outside of quotes and comments.
+    /// - Throws: ``LedgerSettings/Problem`` if something is not closed on the line, so that some
+    ///   programs would take the following lines as part of it: a quote, a command `$(…)`, a list
+    ///   `(…)`, or an escaped line feed.
     static func settings(behind text: ArraySlice<UInt8>) throws(Problem) -> [String] {
         var names: [String] = []
         var depth = 0
@@ -41,7 +42,7 @@ enum EnvironmentLine {
             switch byte {
             case backslash:
                 guard rest.popFirst() != nil else {
-                    throw Problem(description: "a \\ at the end joins it with the line behind it")
+                    throw Problem(description: "a \\ at the end of the line joins it with the next line")
                 }
             case quote, doubleQuote, backtick: rest = try closed(rest, by: byte)
             case UInt8(ascii: "("), UInt8(ascii: "{"):
@@ -59,7 +60,7 @@ enum EnvironmentLine {
             }
             startsWord = isBlank(byte) || ";&|".utf8.contains(byte)
         }
-        guard depth == 0 else { throw Problem(description: "a bracket is not closed; a value ends on its line") }
+        guard depth == 0 else { throw Problem(description: "a bracket is not closed on this line") }
         return names
     }
 
@@ -67,30 +68,30 @@ enum EnvironmentLine {
         var rest = text
         while let byte = rest.popFirst() {
             if byte == end { return rest }
-            // In single quotes it stands for itself.
+            // In single quotes a backslash is an ordinary character.
             if byte == backslash, end != quote { _ = rest.popFirst() }
         }
-        throw Problem(description: "the quote is not closed; a value ends on its line")
+        throw Problem(description: "the quote is not closed on this line")
     }
 
-    /// How a value is written so that it is read as it was.
-    /// - Throws: ``LedgerSettings/Problem`` for one with line feeds or other control characters:
-    ///   there is no way to.
+    /// The value in the form in which a line must have it so that it is read back unchanged.
+    /// - Throws: ``LedgerSettings/Problem`` if the value has a line feed or another control
+    ///   character, which no form can express.
     static func written(_ value: String) throws(Problem) -> String {
         let bytes = Array(value.utf8)
         guard !bytes.contains(where: isControl) else {
             throw Problem(
-                description: "it has a control character, such as a line feed, which a file of settings cannot have")
+                description: "it has a control character, such as a line feed, which a file of settings cannot hold")
         }
-        let isRead = (try? self.value(bytes[...])) == value && (try? settings(behind: bytes[...])) != nil
-        // A shell reads a blank as the end of the value.
-        if isRead, !bytes.contains(where: isBlank) { return value }
+        let isReadUnchanged = (try? self.value(bytes[...])) == value && (try? settings(behind: bytes[...])) != nil
+        // For a shell, a blank ends the value.
+        if isReadUnchanged, !bytes.contains(where: isBlank) { return value }
         if !bytes.contains(quote) { return "'\(value)'" }
         let escaped = bytes.flatMap { isSpecial($0) && $0 != quote ? [backslash, $0] : [$0] }
         return "\"\(String(decoding: escaped, as: UTF8.self))\""
     }
 
-    /// The value that is behind the `=`.
+    /// The value that the text after the `=` expresses.
     static func value(_ text: ArraySlice<UInt8>) throws(Problem) -> String {
         switch text.first {
         case quote, doubleQuote: return try quoted(text)
@@ -98,12 +99,15 @@ enum EnvironmentLine {
             let rest = text.drop(while: isBlank)
             guard rest.isEmpty || rest.first == hash else {
                 throw Problem(
-                    description: "no space may stand behind the =; write a value that begins with one in single quotes")
+                    description: "there must be no space after the =; "
+                        + "write a value that begins with a space in single quotes")
             }
             return ""
         case hash:
             throw Problem(
-                description: "write a value that begins with # in single quotes, and a space before a comment")
+                description:
+                    "a value that begins with # must be in single quotes, and a comment needs a space before it"
+            )
         default: return try plain(text)
         }
     }
@@ -117,9 +121,8 @@ enum EnvironmentLine {
         let value = text[..<end]
         guard !value.contains(where: isSpecial) else {
             throw Problem(
-                description:
-                    "a value with ' \" \\ ` or $ means one thing to one program and another to the next: write it in single quotes"
-                    + (value.contains(quote) ? ", or in double quotes with \\ before each of \" \\ ` $" : ""))
+                description: "programs read an unquoted value with ' \" \\ ` or $ differently: write it in "
+                    + (value.contains(quote) ? "double quotes with \\ before each of \" \\ ` $" : "single quotes"))
         }
         return String(decoding: value, as: UTF8.self)
     }
@@ -132,7 +135,7 @@ enum EnvironmentLine {
             if byte == end {
                 let behind = rest.drop(while: isBlank)
                 guard behind.isEmpty || behind.first == hash && behind.startIndex > rest.startIndex else {
-                    throw Problem(description: "behind the closing quote nothing may stand but a space and a # comment")
+                    throw Problem(description: "only a space and a # comment may follow the closing quote")
                 }
                 return String(decoding: value, as: UTF8.self)
             }
@@ -142,13 +145,12 @@ enum EnvironmentLine {
             }
             guard byte == backslash, let escaped = rest.popFirst(), isSpecial(escaped), escaped != quote else {
                 throw Problem(
-                    description:
-                        "in double quotes write \\ before each of \" \\ ` $, and before nothing else; or use single quotes"
-                )
+                    description: "in double quotes, write \\ before each of \" \\ ` $ and before nothing else, "
+                        + "or use single quotes")
             }
             value.append(escaped)
         }
-        throw Problem(description: "the quote is not closed; a value ends on its line")
+        throw Problem(description: "the quote is not closed on this line")
     }
 
     // MARK: Bytes

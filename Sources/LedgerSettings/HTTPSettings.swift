@@ -1,28 +1,28 @@
 import LedgerCore
 
-/// What the environment says of the HTTP service.
+/// The settings of the HTTP service.
 ///
 /// | variable | type | default | meaning |
 /// |---|---|---|---|
 /// | `JOBLEDGER_HTTP_HOST` | name or address | `127.0.0.1` | where it listens |
 /// | `JOBLEDGER_HTTP_PORT` | 0–65535 | 8080; `up`: a free one | 0 takes a free one |
 /// | `JOBLEDGER_HTTP_TLS_CERTIFICATE`, `JOBLEDGER_HTTP_TLS_KEY` | paths of PEM files | – | serves HTTPS; both or none |
-/// | `JOBLEDGER_HTTP_CORS_ORIGINS` | `*`, or origins separated by commas | – | pages of which other origins may use the service |
+/// | `JOBLEDGER_HTTP_CORS_ORIGINS` | `*`, or origins separated by commas | – | the other origins whose pages may use the service |
 /// | `JOBLEDGER_HTTP_BODY_BYTES` | 1,024–67,108,864 | 16777216 | the largest body of a request |
-/// | `JOBLEDGER_HTTP_BUFFER_BYTES` | 1,048,576–17,179,869,184 | 268435456 | the bodies of all requests under way together, and their answers; a token has as much as is still free |
-/// | `JOBLEDGER_HTTP_HEADER_BYTES` | 1,024–1,048,576 | 32768 | the largest head of a request, and each field of it |
+/// | `JOBLEDGER_HTTP_BUFFER_BYTES` | 1,048,576–17,179,869,184 | 268435456 | the bodies of all requests in progress and their answers, together; a token may use as much as is still free |
+/// | `JOBLEDGER_HTTP_HEADER_BYTES` | 1,024–1,048,576 | 32768 | the largest head of a request, and the largest field in it |
 /// | `JOBLEDGER_HTTP_CONNECTIONS` | 1–1,000,000 | 12000 | connections at once |
 /// | `JOBLEDGER_HTTP_REQUEST_SECONDS` | 1–3600 | 30 | how long a request may take to arrive |
-/// | `JOBLEDGER_HTTP_IDLE_SECONDS` | 1–3600 | 60 | how long a connection may be idle, or a client read less than 16 KiB of what waits |
+/// | `JOBLEDGER_HTTP_IDLE_SECONDS` | 1–3600 | 60 | how long a connection may be idle, or a client may take less than 16 KiB of waiting data |
 /// | `JOBLEDGER_HTTP_STREAMS_PER_TOKEN` | 1–1,000,000 | 2000 | event streams that a token may have open |
 /// | `JOBLEDGER_HTTP_READ_SECONDS` | 1–300 | 10 | how long a read may take |
 /// | `JOBLEDGER_HTTP_WAIT_SECONDS` | 1–300 | 5 | how long a read waits for `min_position` |
-/// | `JOBLEDGER_HTTP_HEARTBEAT_SECONDS` | 1–300 | 15 | how often a quiet stream says that it is alive |
-/// | `JOBLEDGER_HTTP_GRACE_SECONDS` | 0–300 | 10 | how long requests under way may take when the service is told to stop |
+/// | `JOBLEDGER_HTTP_HEARTBEAT_SECONDS` | 1–300 | 15 | how often a quiet stream sends a sign of life |
+/// | `JOBLEDGER_HTTP_GRACE_SECONDS` | 0–300 | 10 | how long requests in progress may take when the service is told to stop |
 /// | `JOBLEDGER_HTTP_READERS` | 1–100 | 8 | connections to Postgres for reading |
 package struct HTTPSettings: Sendable {
     package var host: String
-    /// `nil` where nothing is said.
+    /// `nil` if it is not set.
     package var port: Int?
     package var tls: (certificate: NamedFile, key: NamedFile)?
     package var corsOrigins: [String]
@@ -44,8 +44,8 @@ package struct HTTPSettings: Sendable {
     /// The defaults.
     package init() { self = try! HTTPSettings { _ in nil } }
 
-    /// - Parameter value: of the variable of this name.
-    /// - Throws: ``LedgerSettings/Problem`` that names what is malformed.
+    /// - Parameter value: gives the value of a variable; `nil` if it is not set.
+    /// - Throws: ``LedgerSettings/Problem`` that names the malformed variable.
     package init(_ value: (_ name: String) throws -> String?) throws {
         func number(_ name: String, _ range: ClosedRange<Int>, default standard: Int?) throws -> Int? {
             guard let text = try value(name) else { return standard }
@@ -71,7 +71,7 @@ package struct HTTPSettings: Sendable {
         case (_?, nil), (nil, _?):
             throw LedgerSettings.Problem(
                 description:
-                    "JOBLEDGER_HTTP_TLS_CERTIFICATE and JOBLEDGER_HTTP_TLS_KEY go together: one of them is not set")
+                    "JOBLEDGER_HTTP_TLS_CERTIFICATE and JOBLEDGER_HTTP_TLS_KEY go together, but one of them is not set")
         }
         corsOrigins = try Self.origins(try value("JOBLEDGER_HTTP_CORS_ORIGINS"))
         bodyBytes = try integer("JOBLEDGER_HTTP_BODY_BYTES", 1024...(64 << 20), default: 16 << 20)
@@ -97,7 +97,7 @@ package struct HTTPSettings: Sendable {
             guard !rest.isEmpty, !rest.contains("/"), !rest.contains(" ") else {
                 throw LedgerSettings.Problem(
                     "JOBLEDGER_HTTP_CORS_ORIGINS",
-                    "must be *, or origins such as https://example.com, without a path, and commas between them")
+                    "must be *, or origins such as https://example.com, without a path and separated by commas")
             }
         }
         return origins

@@ -1,33 +1,35 @@
 import Configuration
 import Foundation
 
-/// Where settings come from, the first before the others, and which of them were asked for.
+/// The sources of settings, in the order in which they count, and the names that the program has
+/// asked for.
 ///
-/// What is written under a name of ours and was never asked for is a mistake, not a setting:
-/// ``refuseUnknown()``. So there is no list of known names that could be forgotten.
+/// A name of ours that is set but was never asked for is a mistake: ``refuseUnknown()`` reports it.
+/// So there is no list of known names to maintain.
 final class SettingSources {
     typealias Problem = LedgerSettings.Problem
 
     private struct Source {
         let title: String
-        /// Where exactly it has a name.
+        /// The place of a name in the source, for messages.
         let place: (String) -> String
         let value: (String) throws -> String?
         let names: [String]
-        /// Names that stand behind another setting on its line.
+        /// Names that follow another setting on the same line.
         var hidden: [EnvironmentFile.Hidden] = []
-        /// Whether the command line names it.
+        /// Whether it is the `env` that `--data-dir` selects.
         var isChosen = false
     }
 
     private var sources: [Source] = []
-    /// Names that are ours and read by others: the client, the dashboard, tests.
+    /// The names asked for so far. At first, names of ours that other programs read: the client,
+    /// the dashboard and tests.
     private var known: Set<String> = [  // plain: names of settings, our own
         "JOBLEDGER_TOKEN", "JOBLEDGER_URL", "JOBLEDGER_DASHBOARD_URL", "JOBLEDGER_CI_MINUTES", "JOBLEDGER_SOAK",
     ]
 
-    /// - Parameter isChosen: whether it is that of `--data-dir`. What it says of the ledger nothing
-    ///   else may contradict.
+    /// - Parameter isChosen: whether `--data-dir` selects the file. Then no other source may
+    ///   contradict it about the ledger.
     func add(_ file: EnvironmentFile, isChosen: Bool = false) {
         sources.append(
             Source(
@@ -45,7 +47,9 @@ final class SettingSources {
             Source(title: title, place: { _ in title }, value: provider.environmentValue, names: names.sorted()))
     }
 
-    /// What the first source that has the name says; `nil` where that is nothing.
+    /// The value from the first source that has the name; `nil` if none has it, or if it is empty.
+    /// - Throws: ``LedgerSettings/Problem`` if the value is malformed, or sources contradict each
+    ///   other.
     func value(_ name: String) throws -> String? {
         known.insert(name)
         var found: (value: String, title: String)?
@@ -54,45 +58,47 @@ final class SettingSources {
             guard let value = try source.value(name) else { continue }
             if let found, found.value.isEmpty, !value.isEmpty {
                 throw Problem(
-                    description: "\(name) is empty in \(found.title), and set in \(source.title): remove one of them")
+                    description: "\(name) is empty in \(found.title) but set in \(source.title): remove one of them")
             }
-            // An address is what --data-dir takes the place of; the rest says which ledger is
-            // meant, and with which key.
+            // --data-dir replaces the addresses. All other names say which ledger is meant, and
+            // with which key, so there a contradiction is an error.
             if source.isChosen, name.hasPrefix("JOBLEDGER_") { chosen = (value, source.title) }
             if let chosen, !value.isEmpty, value != chosen.value {
                 throw Problem(
-                    description:
-                        "\(name) is one thing in \(chosen.title), which --data-dir names, and another in \(source.title): remove it there, or leave out --data-dir"
-                )
+                    description: "\(name) has different values in \(chosen.title), which --data-dir selects, and in "
+                        + "\(source.title): remove it there, or leave out --data-dir")
             }
             found = found ?? (value, source.title)
         }
         return found.flatMap { $0.value.isEmpty ? nil : $0.value }
     }
 
-    /// The same with where the setting stands that is malformed.
-    func refused(_ problem: Problem) -> Problem {
+    /// The problem, with the place of the malformed setting.
+    func located(_ problem: Problem) -> Problem {
         guard let (name, mistake) = problem.setting,
             let source = sources.first(where: { (try? $0.value(name))?.isEmpty == false })
         else { return problem }
         return Problem(description: "\(name), in \(source.place(name)), \(mistake)")
     }
 
-    /// - Throws: ``LedgerSettings/Problem`` that names what is written and is no setting.
+    /// Reports a name that looks like a setting of this program and is none.
+    /// - Throws: ``LedgerSettings/Problem`` that names it.
     func refuseUnknown() throws(Problem) {
         for source in sources {
             for name in source.names where !known.contains(name) {
                 guard isLikeOurs(name) else { continue }
                 let near = Spelling.nearest(to: name, of: known)
                 throw Problem(
-                    description: "\(name), in \(source.title), is no setting"
-                        + (near.map { ": is \($0) meant?" } ?? "; docs/settings.md has those there are"))
+                    description: "\(name), in \(source.title), is not a setting"
+                        + (near.map { ": is \($0) meant?" } ?? "; docs/settings.md lists the settings"))
             }
             for hidden in source.hidden where known.contains(hidden.name) || isLikeOurs(hidden.name) {
                 throw Problem(
-                    description:
-                        "\(source.title), line \(hidden.line): \(hidden.name)= stands behind another setting, where some programs read it and others do not: write it on a line of its own, or the value that has it in single quotes"
-                )
+                    description: """
+                        \(source.title), line \(hidden.line): \(hidden.name)= follows another setting on the same \
+                        line, where some programs read it and others do not: write it on a line of its own, or put \
+                        the value that contains it in single quotes
+                        """)
             }
         }
     }
@@ -102,8 +108,8 @@ final class SettingSources {
             || Spelling.nearest(to: name, of: known)?.hasPrefix("JOBLEDGER_") == true
     }
 
-    /// What Kubernetes sets in every container for a service that is called `jobledger`, or begins
-    /// like it.
+    /// Whether Kubernetes sets this variable, as it does in every container for a service whose
+    /// name begins with `jobledger`.
     private static func isOfKubernetes(_ name: String) -> Bool {
         name.wholeMatch(
             of: /JOBLEDGER(_\w+)?_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)/)
@@ -112,19 +118,18 @@ final class SettingSources {
     }
 }
 
-/// How far words are from each other.
+/// Finds the word that a misspelled word probably means.
 enum Spelling {
-    /// The one of `words` that `word` is a misspelling of, by two letters at most; upper and lower
-    /// case are one.
+    /// The nearest of `words`, if it differs by at most two letters. Case does not matter.
     static func nearest(to word: String, of words: Set<String>) -> String? {  // plain: words of ours
         let letters = Array(word.uppercased().utf8)
         let distances = words.sorted().map { (word: $0, distance: distance(letters, Array($0.utf8))) }
         return distances.min { $0.distance < $1.distance }.flatMap { $0.distance <= 2 ? $0.word : nil }
     }
 
-    /// Levenshtein's: how many letters must be put in, taken out or changed.
+    /// The Levenshtein distance: the number of letters to insert, remove or change.
     private static func distance(_ a: [UInt8], _ b: [UInt8]) -> Int {
-        // Far apart in any case; an environment has many names.
+        // Words of very different length are skipped, because an environment has many names.
         guard abs(a.count - b.count) <= 2 else { return .max }
         var row = Array(0...b.count)
         for (i, letter) in a.enumerated() {

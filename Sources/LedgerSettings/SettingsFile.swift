@@ -1,18 +1,18 @@
 import Foundation
 
-/// The bytes of a file of settings, or of what stands in its place: a link, or a pipe that a
-/// password manager writes into.
+/// Reads the bytes of a file of settings. It may be a link, or a pipe that a password manager
+/// writes to.
 enum SettingsFile {
     typealias Problem = LedgerSettings.Problem
 
     /// Far more than settings need.
     private static let mostBytes = 1 << 20
-    /// How long whoever writes into a pipe may take for its next bytes.
+    /// How long the writer of a pipe may take for its next bytes.
     private static let timeout = Duration.seconds(10)
 
-    /// - Returns: `nil` where nothing of this name is.
+    /// - Returns: `nil` if nothing has this name.
     static func read(_ path: String) throws(Problem) -> [UInt8]? {
-        // Not to wait for a writer, should it be a pipe, for ever.
+        // O_NONBLOCK, because opening a pipe would otherwise wait without limit for a writer.
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else {
             let code = errno
@@ -29,16 +29,17 @@ enum SettingsFile {
             throw Problem(description: "\(path) cannot be read: \(text(errno))")
         }
         guard status.st_mode & S_IFMT != S_IFDIR else {
-            throw Problem(description: "\(path) cannot be read: it is a directory, and no file of settings")
+            throw Problem(description: "\(path) cannot be read: it is a directory and not a file of settings")
         }
         let isPipe = status.st_mode & S_IFMT == S_IFIFO
-        // A pipe without a writer is at its end, and one whose writer has not begun as well.
+        // Before its writer has opened it, a pipe reads as if it were at its end.
         if isPipe { try wait(descriptor, path) }
         let bytes = try readToEnd(descriptor, path)
         guard !(isPipe && bytes.isEmpty) else {
             throw Problem(
                 description:
-                    "\(path) is a pipe, and nothing came out of it: its writer has to write all settings each time")
+                    "\(path) is a pipe, and nothing came out of it: its writer must write all settings each time"
+            )
         }
         return bytes
     }
@@ -58,12 +59,12 @@ enum SettingsFile {
             }
             bytes += buffer[..<count]
             guard bytes.count <= mostBytes else {
-                throw Problem(description: "\(path) is larger than \(mostBytes) bytes: it is no file of settings")
+                throw Problem(description: "\(path) is larger than \(mostBytes) bytes: it is not a file of settings")
             }
         }
     }
 
-    /// Waits until there are bytes, or the writer is gone.
+    /// Waits until bytes can be read or the writer is gone.
     private static func wait(_ descriptor: Int32, _ path: String) throws(Problem) {
         let deadline = ContinuousClock.now.advanced(by: timeout)
         while true {
@@ -72,7 +73,7 @@ enum SettingsFile {
             let count = poll(&waiting, 1, Int32(left / .milliseconds(1)))
             if count > 0 { return }
             guard count < 0, errno == EINTR else {
-                throw Problem(description: "\(path) cannot be read: nobody has written into it for \(timeout)")
+                throw Problem(description: "\(path) cannot be read: nobody has written to it for \(timeout)")
             }
         }
     }

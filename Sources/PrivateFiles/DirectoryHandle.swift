@@ -1,21 +1,21 @@
 import Foundation
 
-/// A directory, held by its descriptor: what is done in it stays in it, whatever becomes of its
-/// path meanwhile.
+/// A directory held by its descriptor. Operations act on this directory even if its path leads
+/// elsewhere meanwhile.
 ///
-/// Nothing that is done here follows a symbolic link. A new file has its mode from its first
-/// instant and gets its name when it is whole.
+/// No operation follows a symbolic link. A new file has its final mode from the start, and gets its
+/// name when it is complete.
 package final class DirectoryHandle: Sendable {
-    /// Absolute and without links, as the kernel has it.
+    /// The absolute path without links, as the kernel reports it.
     package let path: String
     let descriptor: Int32
 
-    /// Opens a directory that is there.
+    /// Opens an existing directory.
     package convenience init(_ path: String) throws(FileFailure) {
         try self.init(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), path)
     }
 
-    /// - Parameter descriptor: what opening `path` gave: negative where that failed.
+    /// - Parameter descriptor: the result of opening `path`; negative if that failed.
     init(_ descriptor: Int32, _ path: String) throws(FileFailure) {
         guard descriptor >= 0 else { throw .system("the directory \(path) cannot be opened") }
         self.descriptor = descriptor
@@ -26,15 +26,15 @@ package final class DirectoryHandle: Sendable {
 
     private static func truePath(_ descriptor: Int32) -> String? {
         guard let path = realpath("/proc/self/fd/\(descriptor)", nil) else { return nil }
-        // realpath(3) allocated it for us; it is copied out and freed here.
+        // realpath(3) allocated the buffer for the caller; it is copied and freed here.
         defer { free(path) }
         return String(cString: path)
     }
 
-    /// The path of a file in it.
+    /// The path of a file in the directory.
     package func path(_ name: String) -> String { path == "/" ? "/\(name)" : "\(path)/\(name)" }
 
-    /// What is in it, without `.` and `..`.
+    /// The names of all entries except `.` and `..`.
     package func names() throws(FileFailure) -> [String] {
         do {
             return try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd/\(descriptor)")
@@ -45,7 +45,8 @@ package final class DirectoryHandle: Sendable {
 
     // MARK: Files
 
-    /// The text of a file; `nil` where there is none.
+    /// The text of a file; `nil` if it does not exist.
+    /// - Throws: ``FileFailure`` if it exists and cannot be read.
     package func read(_ name: String) throws(FileFailure) -> String? {
         let file = openat(descriptor, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
         guard file >= 0 else {
@@ -60,11 +61,11 @@ package final class DirectoryHandle: Sendable {
         }
     }
 
-    /// Writes a file that its owner alone may read and change, on the disk and in the place of what
-    /// was there, whole or not at all.
-    /// - Parameter owner: whose it is; ourselves unless given.
+    /// Writes a file that only its owner may read and change. It replaces an existing file,
+    /// completely or not at all, and is on the disk when the call returns.
+    /// - Parameter owner: the owner of the file; this process's user if not given.
     package func write(_ text: String, to name: String, for owner: FileOwner? = nil) throws(FileFailure) {
-        // A name of its own: two who write the same file at once do not meet in the draft.
+        // A random name, so that two processes that write the same file do not share a draft.
         let draft = "\(name).\(UInt32.random(in: .min ... .max)).new"
         try create(draft, text, for: owner)
         guard renameat(descriptor, draft, descriptor, name) == 0 else {
@@ -72,39 +73,39 @@ package final class DirectoryHandle: Sendable {
             unlinkat(descriptor, draft, 0)
             throw failure
         }
-        // The name is in the directory, which has to be on the disk as well.
+        // The directory holds the name, so it must reach the disk too.
         guard fsync(descriptor) == 0 else { throw .system("\(path(name)) cannot be written") }
     }
 
-    /// Writes such a file where there is none yet; another is never overwritten.
+    /// Writes a new file that only its owner may read and change. Never overwrites a file.
     package func create(_ name: String, _ text: String, for owner: FileOwner? = nil) throws(FileFailure) {
         let file = openat(descriptor, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard file >= 0 else { throw .system("\(path(name)) cannot be made") }
         defer { close(file) }
-        guard Self.write(Array(text.utf8), to: file), owner?.takes(file) ?? true, fsync(file) == 0 else {
+        guard Self.write(Array(text.utf8), to: file), owner?.takeOver(file) ?? true, fsync(file) == 0 else {
             let failure = FileFailure.system("\(path(name)) cannot be written")
             unlinkat(descriptor, name, 0)
             throw failure
         }
     }
 
-    /// Makes sure that there is a file to append to, which its owner alone may read and change, and
-    /// empties one beyond `limit` bytes.
+    /// Prepares a log file for appending, which only its owner may read and change. Makes it if
+    /// needed, and empties it if it has more than `limit` bytes.
     package func prepareLog(_ name: String, for owner: FileOwner? = nil, limit: Int) throws(FileFailure) {
         let file = openat(descriptor, name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0o600)
         guard file >= 0 else { throw .system("\(path(name)) cannot be written") }
         defer { close(file) }
-        // A second name may be a file of anybody, elsewhere.
+        // With a second link, this could be somebody else's file elsewhere.
         guard let status = FileStatus(file), status.isFile, status.links == 1 else {
-            throw FileFailure("\(path(name)) is no plain file with this name alone: remove it")
+            throw FileFailure("\(path(name)) is not a regular file, or has a second name: remove it")
         }
-        guard owner?.takes(file) ?? true, fchmod(file, 0o600) == 0, status.size <= limit || ftruncate(file, 0) == 0
+        guard owner?.takeOver(file) ?? true, fchmod(file, 0o600) == 0, status.size <= limit || ftruncate(file, 0) == 0
         else {
             throw .system("\(path(name)) cannot be written")
         }
     }
 
-    /// The last bytes of a file, as text; empty where it cannot be read.
+    /// The last bytes of a file as text; empty if it cannot be read.
     package func end(of name: String, bytes: Int) -> String {
         let file = openat(descriptor, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
         guard file >= 0 else { return "" }
@@ -113,24 +114,23 @@ package final class DirectoryHandle: Sendable {
         return String(decoding: (try? handle.read(upToCount: bytes)) ?? Data(), as: UTF8.self)
     }
 
-    // MARK: For everybody
+    // MARK: Public files
 
-    /// The directory of this name in it, made where it is missing, for everybody to read as far as
-    /// the umask allows.
+    /// A subdirectory that everybody may read as far as the umask allows. It is made if needed.
     package func directory(_ name: String) throws(FileFailure) -> DirectoryHandle {
         if mkdirat(descriptor, name, 0o777) != 0, errno != EEXIST {
             throw .system("the directory \(path(name)) cannot be made")
         }
         let made = openat(descriptor, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
         if made < 0, errno == ENOTDIR || errno == ELOOP {
-            throw FileFailure("\(path(name)) is a symbolic link or a file, and not followed: a directory belongs there")
+            throw FileFailure("\(path(name)) is a symbolic link or a file, but must be a directory")
         }
         return try DirectoryHandle(made, path(name))
     }
 
-    /// Writes a file for everybody to read, in the place of what was there, whole or not at all.
-    /// Until the system writes it to the disk by itself, a crash of the machine may take it away:
-    /// it is for what can be written again.
+    /// Writes a file that everybody may read as far as the umask allows. It replaces an existing
+    /// file, completely or not at all. The file is not forced to the disk, so a crash of the
+    /// machine may lose it: use this only for content that can be written again.
     package func publish(_ bytes: [UInt8], as name: String) throws(FileFailure) {
         let draft = "\(name).\(UInt32.random(in: .min ... .max)).new"
         let file = openat(descriptor, draft, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o666)
@@ -143,18 +143,20 @@ package final class DirectoryHandle: Sendable {
         }
     }
 
-    /// Makes a directory in it, which `owner` alone may list and change.
+    // MARK: Directories and names
+
+    /// Makes a subdirectory that only `owner` may list and change.
     package func makeDirectory(_ name: String, for owner: FileOwner? = nil) throws(FileFailure) {
         guard mkdirat(descriptor, name, 0o700) == 0 else { throw .system("the directory \(path(name)) cannot be made") }
         let made = openat(descriptor, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
         guard made >= 0 else { throw .system("the directory \(path(name)) cannot be opened") }
         defer { close(made) }
-        guard owner?.takes(made) ?? true, fchmod(made, 0o700) == 0 else {
+        guard owner?.takeOver(made) ?? true, fchmod(made, 0o700) == 0 else {
             throw .system("the directory \(path(name)) cannot be given to its user")
         }
     }
 
-    /// Removes a file, if it is there.
+    /// Removes a file if it exists.
     package func remove(_ name: String) throws(FileFailure) {
         guard unlinkat(descriptor, name, 0) == 0 || errno == ENOENT else {
             throw .system("\(path(name)) cannot be removed")

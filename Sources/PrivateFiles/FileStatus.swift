@@ -1,6 +1,6 @@
 package import Glibc
 
-/// Whose a file is to be.
+/// The user and group that a file is to belong to.
 package struct FileOwner: Sendable, Equatable {
     package let uid: uid_t
     package let gid: gid_t
@@ -9,23 +9,23 @@ package struct FileOwner: Sendable, Equatable {
 
     package static var ourselves: FileOwner { FileOwner(uid: geteuid(), gid: getegid()) }
 
-    /// Makes an open file its own. Nobody but root can give something to another.
-    func takes(_ descriptor: Int32) -> Bool { self == .ourselves || fchown(descriptor, uid, gid) == 0 }
+    /// Makes this user the owner of an open file. Only root can do that for another user.
+    func takeOver(_ descriptor: Int32) -> Bool { self == .ourselves || fchown(descriptor, uid, gid) == 0 }
 }
 
-/// What the system says of a file.
+/// The status of a file as stat(2) reports it.
 struct FileStatus {
     private let status: stat
 
-    /// Of an open file.
+    /// The status of an open file.
     init?(_ descriptor: Int32) {
         var status = stat()
         guard fstat(descriptor, &status) == 0 else { return nil }
         self.status = status
     }
 
-    /// Of `name` in an open directory; of a link itself, not of what it points to. `nil` where
-    /// there is nothing.
+    /// The status of an entry of an open directory; `nil` if it does not exist. Links are not
+    /// followed.
     init?(_ name: String, in directory: Int32) {
         var status = stat()
         guard fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) == 0 else { return nil }
@@ -39,16 +39,15 @@ struct FileStatus {
     var isFile: Bool { status.st_mode & S_IFMT == S_IFREG }
     var isLink: Bool { status.st_mode & S_IFMT == S_IFLNK }
     var isDirectory: Bool { status.st_mode & S_IFMT == S_IFDIR }
-    /// Whether what is written there goes on to somebody, or nowhere.
+    /// Whether it is a device, a pipe or a socket, which pass on what is written to them.
     var isStream: Bool { [S_IFCHR, S_IFIFO, S_IFSOCK].contains(status.st_mode & S_IFMT) }
     var permissions: mode_t { status.st_mode & 0o7777 }
 
-    /// Whether others than its owner, and root's group, can put something into this directory.
+    /// Whether anybody but the owner and root's group can create entries in this directory.
     var isOpenToWriters: Bool {
         permissions & S_IWOTH != 0 || permissions & S_IWGRP != 0 && group != 0
     }
 
-    /// Whether in this directory everybody can remove and rename what is his own, and nothing else,
-    /// as in /tmp.
+    /// Whether users can remove and rename only their own entries of this directory, as in /tmp.
     var isSticky: Bool { permissions & S_ISVTX != 0 }
 }

@@ -1,22 +1,24 @@
 package import Glibc
 
 extension DirectoryHandle {
-    /// Who may pass through a private directory, to what is his own below it.
+    /// Who, besides the owner, may pass through a private directory to directories below it.
     package enum Passage: Sendable, Equatable {
         case nobody
-        /// The members of a group, who can neither list nor change anything.
+        /// The members of a group, who can neither list nor change the directory.
         case group(gid_t)
     }
 
-    /// The directory at `path`, made where it is missing, that its owner alone may list and change.
+    /// The directory at `path`, which only its owner may list and change. It is made if needed.
     ///
-    /// What others could have prepared is refused: a link in its place, another's directory, one in
-    /// which others may have put something; for root also a way there on which somebody else can
-    /// put something in its place. Links on the way are followed, the last name is none.
+    /// Refuses a directory that somebody else could have prepared: a link, a directory of another
+    /// user, or one to which others may have added files. For root, also refuses a path on which
+    /// somebody else could replace a directory. Links within the path are followed, but the last
+    /// name must not be a link.
     /// - Parameters:
-    ///   - owner: whose it is; ourselves unless given. Root gives to him what is new, or empty.
-    ///   - keepingMode: whether one with these names in it keeps its mode, for it is not ours
-    ///     alone.
+    ///   - owner: the owner of the directory; this process's user if not given. Root gives a new or
+    ///     empty directory to the owner.
+    ///   - keepingMode: whether a directory with these entries keeps its mode, because it also
+    ///     serves other purposes.
     package static func makePrivate(
         _ path: String, for owner: FileOwner = .ourselves, passage: Passage = .nobody,
         keepingMode: ([String]) -> Bool = { _ in false }
@@ -28,19 +30,19 @@ extension DirectoryHandle {
         let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
         if descriptor < 0, errno == ENOTDIR || errno == ELOOP, FileStatus(path, in: AT_FDCWD)?.isLink == true {
             throw FileFailure(
-                "\(path) is a symbolic link, which is not followed here: name the directory that it stands for")
+                "\(path) is a symbolic link, which is not followed here: name the directory that it points to")
         }
         let directory = try DirectoryHandle(descriptor, path)
-        // What was made on the way could have been another's by then.
+        // Checked again, because a missing parent could have been made by somebody else meanwhile.
         if geteuid() == 0 { try TrustedPath.check(path, endingWith: owner) }
         try directory.take(for: owner, passage, keepingMode)
         return directory
     }
 
-    /// A new directory with a short path, in /tmp, that `owner` alone may enter.
+    /// A new directory with a short path in /tmp that only `owner` may enter.
     package static func makeTemporary(for owner: FileOwner = .ourselves) throws(FileFailure) -> DirectoryHandle {
         var template = Array("/tmp/jobledger-XXXXXX".utf8CString)
-        // mkdtemp(3) writes the name that it has found into the buffer, which is as long as before.
+        // mkdtemp(3) replaces the X in the buffer and does not change its length.
         guard template.withUnsafeMutableBufferPointer({ mkdtemp($0.baseAddress!) }) != nil else {
             throw .system("no directory can be made in /tmp")
         }
@@ -48,8 +50,8 @@ extension DirectoryHandle {
             String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self), for: owner)
     }
 
-    /// The directory at `path` where it is `owner`'s own, closed to all others and no link; nothing
-    /// is made or changed.
+    /// The directory at `path`, if it belongs to `owner`, is closed to all others, and is not a
+    /// link. Makes and changes nothing.
     package static func findPrivate(_ path: String, of owner: FileOwner) throws(FileFailure) -> DirectoryHandle {
         let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
         let directory = try DirectoryHandle(descriptor, path)
@@ -59,7 +61,7 @@ extension DirectoryHandle {
         return directory
     }
 
-    /// A directory in it, which is no link; `nil` where there is none.
+    /// A subdirectory, which must not be a link; `nil` if it does not exist.
     package func directory(_ name: String) throws(FileFailure) -> DirectoryHandle? {
         let descriptor = openat(descriptor, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
         if descriptor < 0, errno == ENOENT { return nil }
@@ -73,7 +75,7 @@ extension DirectoryHandle {
         if mkdir(parent, 0o755) != 0, errno != EEXIST { throw .system("the directory \(parent) cannot be made") }
     }
 
-    /// The path of the directory that has `path` in it.
+    /// The path of the directory that contains `path`.
     static func parent(of path: String) -> String {
         guard let slash = path.lastIndex(of: "/") else { return "." }
         return slash == path.startIndex ? "/" : trimmed(String(path[..<slash]))
@@ -90,13 +92,13 @@ extension DirectoryHandle {
         let names = try names()
         guard status.owner == owner.uid || status.owner == geteuid() && names.isEmpty else {
             throw FileFailure(
-                "\(path) belongs to user id \(status.owner), and must be user id \(owner.uid)'s: choose another directory, or work as that user"
-            )
+                "\(path) belongs to user id \(status.owner), but must belong to user id \(owner.uid): "
+                    + "choose another directory, or run as that user")
         }
         guard names.isEmpty || !status.isOpenToWriters else {
             throw FileFailure(
-                "others can write in \(path), and may have put something there: look at it, and then chmod go-w \(path)"
-            )
+                "others can write in \(path), and may have put something there: check its content, then run "
+                    + "chmod go-w \(path)")
         }
         if !names.isEmpty, keepsMode(names) { return }
         var (group, mode) = (owner.gid, mode_t(0o700))

@@ -1,21 +1,21 @@
 import Foundation
 import Texts
 
-/// A file that its owner alone may read, written whole or not at all.
+/// A file that only its owner may read. It is written completely or not at all.
 package struct PrivateFile: Sendable {
     package let path: String
-    /// What messages call it.
+    /// The name of the file in messages.
     package let shown: String
 
-    /// - Parameter shown: what messages call it; its path unless given, or unless that looks as if
-    ///   somebody had put a key in its place.
+    /// - Parameter shown: the name of the file in messages. If it is not given, messages use the
+    ///   path, unless the path looks like a key that somebody gave in its place.
     package init(_ path: String, shownAs shown: String? = nil) {
         self.path = path
         self.shown =
             shown ?? (Self.isKey(path) ? "(not shown: it looks like a key, and not like the path of a file)" : path)
     }
 
-    /// Whether a text in the place of a path is a key itself, as far as can be told.
+    /// Whether a text given as a path is probably a key.
     private static func isKey(_ text: String) -> Bool {
         let letters = text.utf8.filter { $0 != UInt8(ascii: "\n") && $0 != UInt8(ascii: " ") }
         let isLong = letters.count >= 40 && letters.allSatisfy(isOfBase64) && !text.hasPrefix("/")
@@ -33,10 +33,10 @@ package struct PrivateFile: Sendable {
         }
     }
 
-    /// What is in it, and whether others than the owner may read or change it. `nil` where there is
-    /// none.
+    /// The text of the file, and whether others than the owner may read or change it; `nil` if it
+    /// does not exist.
     ///
-    /// A link is followed: a secret that a platform mounts is often one.
+    /// Follows links, because secrets that a platform mounts are often links.
     package func read() throws(FileFailure) -> (text: String, isOpenToOthers: Bool)? {
         let file = open(path, O_RDONLY | O_CLOEXEC)
         guard file >= 0 else {
@@ -44,7 +44,7 @@ package struct PrivateFile: Sendable {
             throw .system("\(shown) cannot be read")
         }
         let handle = FileHandle(fileDescriptor: file, closeOnDealloc: true)
-        // Asked of what was opened, so that both answers are about the same file.
+        // The status of the open file, so that text and mode are of the same file.
         guard let status = FileStatus(file) else { throw .system("\(shown) cannot be read") }
         let data: Data
         do {
@@ -56,10 +56,10 @@ package struct PrivateFile: Sendable {
         return (text, status.permissions & 0o077 != 0)
     }
 
-    /// Writes it, to the disk, in the place of what was there.
+    /// Writes the file to the disk and replaces an existing one.
     package func write(_ text: String) throws(FileFailure) { try directory().write(text, to: name) }
 
-    /// Writes it where there is none yet; another is never overwritten.
+    /// Writes a new file. Never overwrites a file.
     package func create(_ text: String) throws(FileFailure) { try directory().create(name, text) }
 
     // MARK: The directory

@@ -1,11 +1,11 @@
 import Glibc
 
-/// A file that somebody names, or standard input, read from its beginning on. What is wrong with it
-/// is said with its name and the system's reason.
+/// A file that the user named, or standard input, which is read from its beginning. Errors have its
+/// name and the system's reason.
 package final class ReadableFile: Sendable {
-    /// For messages.
+    /// The name in messages.
     package let name: String
-    /// In bytes; `nil` for what is no plain file, such as a pipe.
+    /// In bytes; `nil` if it is not a regular file but a pipe, for example.
     package let size: Int64?
     private let descriptor: Int32
     private let isOurs: Bool
@@ -23,14 +23,14 @@ package final class ReadableFile: Sendable {
         guard status?.isDirectory != true else { throw FileFailure("\(name) cannot be read: it is a directory") }
     }
 
-    /// - Parameter path: of a file, or `-` for standard input.
+    /// - Parameter path: the path of a file, or `-` for standard input.
     package static func named(_ path: String) throws(FileFailure) -> ReadableFile {
         path == "-" ? try ReadableFile(STDIN_FILENO, "standard input", isOurs: false) : try ReadableFile(path)
     }
 
     deinit { if isOurs { close(descriptor) } }
 
-    /// The next bytes, as many as wanted or fewer; none at the end.
+    /// The next bytes: at most as many as given, at least one, and none at the end.
     package func read(upTo most: Int) throws(FileFailure) -> [UInt8] {
         var code: Int32 = 0
         let bytes = [UInt8](unsafeUninitializedCapacity: most) { buffer, count in
@@ -43,8 +43,9 @@ package final class ReadableFile: Sendable {
         return bytes
     }
 
-    /// All that is left of it.
-    /// - Parameter limit: the most bytes that it may be.
+    /// The rest of the file.
+    /// - Parameter limit: the most bytes that it may have.
+    /// - Throws: ``FileFailure`` if it has more.
     package func readAll(limit: Int) throws(FileFailure) -> [UInt8] {
         var bytes: [UInt8] = []
         while true {

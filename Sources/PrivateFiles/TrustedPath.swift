@@ -1,21 +1,21 @@
 import Glibc
 
-/// A path on which nobody but root and ourselves can put something else in the place of what we
-/// find, or make.
+/// Checks that nobody but root and this process's user can replace any directory on a path.
 ///
-/// Root in a directory of another user would be led: a link that is put there in the right instant
-/// has root make, read and give away files elsewhere. So every directory on the way, through links
-/// too, must be root's or ours and closed to other writers, or else sticky, like /tmp, with an
-/// entry there that is root's or ours.
+/// In a directory of another user, root can be led astray: a link that is put there at the right
+/// moment makes root create, read and give away files elsewhere. So every directory on the path,
+/// and on the targets of its links, must belong to root or to this user and be closed to other
+/// writers. A directory that others can write must be sticky, like /tmp, and the entry that the
+/// path uses there must belong to root or to this user.
 enum TrustedPath {
-    /// As the kernel has it.
+    /// The limit of the kernel.
     private static let mostLinks = 40
 
     /// - Parameters:
-    ///   - path: the end of it may be missing.
-    ///   - owner: who may own its last name beside root and us. The caller opens that one without
-    ///     following a link, and looks whose it is.
-    /// - Throws: ``FileFailure`` that names the directory which is not to be trusted.
+    ///   - path: a path whose last parts may not exist yet.
+    ///   - owner: a user who may also own the last entry. The caller must open that entry without
+    ///     following a link, and check its owner.
+    /// - Throws: ``FileFailure`` that names the first directory that is not safe.
     static func check(_ path: String, endingWith owner: FileOwner) throws(FileFailure) {
         var rest = components(path.hasPrefix("/") ? path : workingDirectory() + "/" + path)
         var place = try open("/", in: AT_FDCWD, of: path)
@@ -41,14 +41,14 @@ enum TrustedPath {
         }
     }
 
-    /// The last first.
+    /// The names in a path, in reverse order.
     private static func components(_ path: String) -> [String] {
         path.split(separator: "/").filter { $0 != "." }.map(String.init).reversed()
     }
 
     private static func workingDirectory() -> String {
         guard let path = getcwd(nil, 0) else { return "/" }
-        // getcwd(3) allocated it for us; it is copied out and freed here.
+        // getcwd(3) allocated the buffer for the caller; it is copied and freed here.
         defer { free(path) }
         return String(cString: path)
     }
@@ -71,7 +71,7 @@ enum TrustedPath {
         return String(decoding: bytes[..<count], as: UTF8.self)
     }
 
-    /// A directory on the way.
+    /// An open directory on the path.
     private struct Place {
         private(set) var descriptor: Int32
         private(set) var path: String
@@ -81,22 +81,22 @@ enum TrustedPath {
             self = place
         }
 
-        /// - Parameter entryIsSafe: whether what is looked up in it belongs to nobody who is not
-        ///   trusted.
+        /// - Parameter entryIsSafe: whether the entry that the path uses in this directory belongs
+        ///   to a trusted user, or does not exist.
         func checkWriters(entryIsSafe: Bool, of whole: String) throws(FileFailure) {
             guard let status = FileStatus(descriptor) else { throw .system("\(path)/ cannot be looked at") }
             let here = path.isEmpty ? "/" : path
-            let wayOut = "; work as that user, or keep it where only root can write, such as in /var/lib/jobledger"
+            let problem = "\(whole) is not safe for user id \(geteuid())"
+            let advice = "run as that user, or use a place where only root can write, such as /var/lib/jobledger"
             guard isTrusted(status.owner) else {
                 throw FileFailure(
-                    "\(whole) is not safe for user id \(geteuid()): \(here) belongs to user id \(status.owner), who can put something else in its place"
-                        + wayOut)
+                    "\(problem): \(here) belongs to user id \(status.owner), who could replace what is in it; \(advice)"
+                )
             }
             guard status.isOpenToWriters else { return }
             guard status.isSticky, entryIsSafe else {
                 throw FileFailure(
-                    "\(whole) is not safe for user id \(geteuid()): others can write in \(here), and put something else in its place"
-                        + wayOut)
+                    "\(problem): others can write in \(here) and could replace what is in it; \(advice)")
             }
         }
     }

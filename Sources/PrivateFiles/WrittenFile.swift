@@ -1,18 +1,18 @@
 package import Glibc
 
-/// A file that somebody has named for us to write.
+/// A file that the user named for output.
 ///
-/// A plain one, or a new one, gets its name when it is whole and on the disk, in the place of what
-/// was there. A device or a pipe, such as `/dev/stdout`, is written into, for to replace it would
-/// take it from everybody. A link is not followed where others may have put it there.
+/// A regular file gets its name, and replaces an existing one, when it is complete and on the disk.
+/// A device or a pipe, such as `/dev/stdout`, is written directly: replacing it would take it away
+/// from everybody. A link is followed only below /dev, where no other user can have put it.
 package final class WrittenFile: Sendable {
     package let path: String
     private let descriptor: Int32
-    /// What it is called until it is whole; `nil` for what is written into.
+    /// The path of the file until it is complete; `nil` for a device or a pipe.
     private let draft: String?
 
-    /// - Parameter mode: of a new file, before the umask; that of one that is replaced becomes no
-    ///   wider.
+    /// - Parameter mode: the mode of a new file, before the umask. A file that replaces another
+    ///   gets no right that the other did not have.
     package init(_ path: String, mode: mode_t) throws(FileFailure) {
         self.path = path
         guard !path.isEmpty else { throw FileFailure("the name of a file to write is empty") }
@@ -21,7 +21,7 @@ package final class WrittenFile: Sendable {
             draft = nil
             descriptor = try Self.openStream(path, isLink: there.isLink)
         } else {
-            // A name that nobody can have foreseen, and put a link there.
+            // A random name, so that nobody can have put a link there in advance.
             let draft = "\(path).\(UInt32.random(in: .min ... .max)).part"
             self.draft = draft
             descriptor = open(
@@ -30,25 +30,26 @@ package final class WrittenFile: Sendable {
         }
     }
 
-    /// What is neither a plain file nor a directory.
+    /// Opens a device, a pipe, or a link below /dev.
     private static func openStream(_ path: String, isLink: Bool) throws(FileFailure) -> Int32 {
         guard !isLink || path.hasPrefix("/dev/") else {
-            throw FileFailure("\(path) is a symbolic link, which would be replaced: name the file that it stands for")
+            throw FileFailure("\(path) is a symbolic link, which would be replaced: name the file that it points to")
         }
-        // Nobody may ever read from a pipe: it is opened without waiting for a reader.
+        // Opened without waiting for a reader, because a pipe may never get one.
         let descriptor = open(path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (isLink ? 0 : O_NOFOLLOW))
         guard descriptor >= 0 else {
             guard errno == ENXIO else { throw .system("\(path) cannot be written") }
-            throw FileFailure("\(path) is a pipe from which nobody reads: start the reader first")
+            throw FileFailure("\(path) is a pipe that nobody reads: start the reader first")
         }
         do throws(FileFailure) {
             guard let status = FileStatus(descriptor), status.isStream || isLink && status.isFile else {
-                throw FileFailure("\(path) is no file, and cannot be written")
+                throw FileFailure("\(path) is not a file and cannot be written")
             }
-            // What a stranger has put there, in /tmp for instance, goes to the stranger.
+            // A pipe that another user put there, for example in /tmp, would give that user the
+            // output.
             guard isLink || [0, geteuid()].contains(status.owner) else {
                 throw FileFailure(
-                    "\(path) belongs to user id \(status.owner), who would get what is written: name another")
+                    "\(path) belongs to user id \(status.owner), who would receive the output: name another file")
             }
             guard fcntl(descriptor, F_SETFL, O_APPEND) == 0 else { throw .system("\(path) cannot be written") }
         } catch {
@@ -58,13 +59,13 @@ package final class WrittenFile: Sendable {
         return descriptor
     }
 
-    /// A draft that has become nothing is taken away.
+    /// Removes a draft that was not finished.
     deinit {
         close(descriptor)
         if let draft { unlink(draft) }
     }
 
-    /// Whether it is standard output by another name, such as `/dev/stdout`.
+    /// Whether the path is another name of standard output, such as `/dev/stdout`.
     package var isStandardOutput: Bool {
         FileIdentity(descriptor: descriptor) == FileIdentity(descriptor: STDOUT_FILENO)
     }
@@ -79,12 +80,13 @@ package final class WrittenFile: Sendable {
         }
     }
 
+    /// Forces a regular file to the disk and gives it its name. Call it after the last write.
     package func finish() throws(FileFailure) {
         guard let draft else { return }
         guard fsync(descriptor) == 0, rename(draft, path) == 0 else { throw .system("\(path) cannot be written") }
     }
 
-    /// All of it at once.
+    /// Writes a whole file.
     package static func write(_ text: String, to path: String, mode: mode_t) throws(FileFailure) {
         let file = try WrittenFile(path, mode: mode)
         try file.write(text.utf8)

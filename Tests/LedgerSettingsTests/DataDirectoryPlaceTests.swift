@@ -4,7 +4,8 @@ import Testing
 
 @testable import LedgerSettings
 
-/// An `env` counts where it was written, while its sockets are its ledger's own.
+/// An `env` is used only in the directory for which it was written, and while its socket
+/// directories belong to its ledger.
 @Suite struct DataDirectoryPlaceTests {
     /// A directory with an `env`, as `up` leaves it.
     private func withDirectory(
@@ -18,12 +19,12 @@ import Testing
         try body(parent, directory)
     }
 
-    @Test func countsWhereItWasWritten() throws {
+    @Test func isUsedWhereItWasWritten() throws {
         try withDirectory { parent, directory in
             #expect(try LedgerSettings(dataDirectory: directory.path).window == 100_000)
             let place = try #require(try DataDirectoryPlace.read(in: directory))
             #expect(!place.isElsewhere(than: directory))
-            // Renamed, it is the same.
+            // A renamed directory is the same directory.
             let renamed = parent.appending(path: "renamed").path
             try #require(rename(directory.path, renamed) == 0)
             try DataDirectoryPlace.check(renamed)
@@ -31,7 +32,7 @@ import Testing
         }
     }
 
-    @Test func countsNotInACopy() throws {
+    @Test func isRefusedInACopy() throws {
         try withDirectory { parent, directory in
             let copy = parent.appending(path: "copy").path
             try FileManager.default.copyItem(atPath: directory.path, toPath: copy)
@@ -41,13 +42,13 @@ import Testing
                     && error.description.contains("jobledger up --data-dir \(copy)"))
             let place = try #require(try DataDirectoryPlace.read(in: try DirectoryHandle(copy)))
             #expect(place.isElsewhere(than: try DirectoryHandle(copy)))
-            // Also not in the original's place, while that runs elsewhere.
+            // Also if the copy takes the original's path while the original still exists.
             try #require(rename(directory.path, directory.path + "-away") == 0 && rename(copy, directory.path) == 0)
             #expect(throws: LedgerSettings.Problem.self) { try LedgerSettings(dataDirectory: directory.path) }
         }
     }
 
-    @Test func countsNotWithoutAPlace() throws {
+    @Test func isRefusedWithoutAPlaceFile() throws {
         try withDirectory { _, directory in
             for text in [nil, "", "{}"] as [String?] {
                 try directory.remove(DataDirectoryPlace.file)
@@ -57,8 +58,8 @@ import Testing
         }
     }
 
-    /// In /tmp anybody can make a directory of the name that has become free.
-    @Test func countsNotWithSocketsOfAnother() throws {
+    /// In /tmp anybody can make a directory whose name has become free.
+    @Test func isRefusedWithSocketsOfAnotherUser() throws {
         let path = FileManager.default.temporaryDirectory.appending(path: "sockets-\(UUID())").path
         defer { try? FileManager.default.removeItem(atPath: path) }
         try withDirectory(sockets: [.init(path: path, owner: geteuid())]) { _, directory in
@@ -70,7 +71,7 @@ import Testing
                     return true
                 }
             }
-            #expect(try isRefused(), "there is none")
+            #expect(try isRefused(), "the socket directory does not exist")
             try #require(mkdir(path, 0o700) == 0)
             #expect(try !isRefused())
             chmod(path, 0o711)
@@ -78,12 +79,12 @@ import Testing
             chmod(path, 0o700)
             let own = try DataDirectoryPlace(directory, sockets: [.init(path: path, owner: geteuid() + 1)])
             try own.write(in: directory)
-            #expect(try isRefused(), "another's")
+            #expect(try isRefused(), "it belongs to another user")
             try DataDirectoryPlace(directory, sockets: [.init(path: path + "-link", owner: geteuid())]).write(
                 in: directory)
             symlink(path, path + "-link")
             defer { unlink(path + "-link") }
-            #expect(try isRefused(), "a link")
+            #expect(try isRefused(), "it is a link")
         }
     }
 }

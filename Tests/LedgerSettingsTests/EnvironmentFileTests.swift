@@ -3,8 +3,8 @@ import Testing
 
 @testable import LedgerSettings
 
-/// No setting that was written is passed over: a line is read as docker compose and shells read it,
-/// or refused by its number.
+/// No line is silently ignored: it is read as docker compose and shells read it, or it is an error
+/// with its number.
 @Suite struct EnvironmentFileTests {
     private static func file(_ text: String) throws -> EnvironmentFile {
         try EnvironmentFile(path: ".env", bytes: Array(text.utf8))
@@ -39,12 +39,12 @@ import Testing
     }
 
     @Test(arguments: [
-        ("A= b", "behind the ="), ("A=#b", "begins with #"), ("A=pa$$word", "single quotes"),
+        ("A= b", "after the ="), ("A=#b", "begins with #"), ("A=pa$$word", "single quotes"),
         ("A=$HOME", "single quotes"),
         ("A=a\\b", "single quotes"), ("A=a'b'", "in double quotes"), ("A=a\"b\"", "single quotes"),
         ("A=`x`", "single quotes"),
-        ("A='secret' x", "behind the closing quote"),
-        ("A='secret'#x", "behind the closing quote"), ("A=\"$secret\"", "write \\ before"),
+        ("A='secret' x", "follow the closing quote"),
+        ("A='secret'#x", "follow the closing quote"), ("A=\"$secret\"", "write \\ before"),
         ("A=\"secret\\n\"", "write \\ before"),
     ])
     func refusesAValue(_ line: String, because part: String) throws {
@@ -53,12 +53,12 @@ import Testing
         #expect(error.description.hasPrefix(".env, line 2: A: ") && error.description.contains(part), "\(error)")
         #expect(
             !error.description.contains("secret") && !error.description.contains("word"), "a value may be a password")
-        // What other programs have here is theirs.
+        // Other settings in the file still count.
         #expect(try file.settings["B"]?.value.get() == "c")
     }
 
-    /// To some programs the lines behind it are part of the value, to others they are settings: so
-    /// whoever's the name is.
+    /// Some programs take the following lines as part of the value, others as settings. So this is
+    /// an error even in a setting of another program.
     @Test(arguments: [
         "A='secret", "A=\"secret", "A=it's", "A=a\"b", "export A='x", "A=`secret", "A=$(secret", "A=${secret", "A=(1",
         "A=secret\\",
@@ -90,7 +90,7 @@ import Testing
         #expect(try Self.file(line).hidden.map(\.name) == names)
     }
 
-    /// What `up` writes it reads as it was.
+    /// What `up` writes is read back unchanged.
     @Test(arguments: [
         "postgresql://u:p@/d?host=/tmp/x&port=5432", "host=/tmp password='p w\\'$x' user=odd",
         "application_name='a #b'", "a\"b",
@@ -111,19 +111,19 @@ import Testing
         #expect(error.description.hasPrefix("A: it has a control character") && !error.description.contains("secret"))
     }
 
-    @Test func refusesWhatIsThereTwice() throws {
+    @Test func refusesANameThatIsSetTwice() throws {
         let error = try #require(throws: LedgerSettings.Problem.self) { try Self.file("A=1\nB=2\nexport A=3") }
-        #expect(error.description == ".env, line 3: A is set in line 1 already: remove one of them")
+        #expect(error.description == ".env, line 3: A is already set in line 1: remove one of them")
     }
 
-    @Test func refusesWhatIsNoText() throws {
+    @Test func refusesBytesThatAreNotUTF8() throws {
         let error = try #require(throws: LedgerSettings.Problem.self) {
             try EnvironmentFile(path: ".env", bytes: Array("A=1\nB=".utf8) + [0xFF])
         }
         #expect(error.description == ".env, line 2: it is not UTF-8")
     }
 
-    @Test func aFileThatCannotBeReadIsNoMissingFile() throws {
+    @Test func anUnreadableFileIsNotTakenForAMissingOne() throws {
         let directory = FileManager.default.temporaryDirectory.appending(path: "settings-\(UUID())")
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: directory) }
@@ -146,7 +146,7 @@ import Testing
         #expect(throws: LedgerSettings.Problem.self) { try EnvironmentFile(path: closed.path) }
     }
 
-    /// As password managers mount one: whoever opens it is written to, a moment later.
+    /// Password managers mount such a pipe: they write to it a moment after it was opened.
     @Test func aPipeIsReadToItsEnd() async throws {
         let pipe = FileManager.default.temporaryDirectory.appending(path: "settings-\(UUID())").path
         try #require(mkfifo(pipe, 0o600) == 0)
@@ -154,7 +154,7 @@ import Testing
         let text = "A=b\n" + String(repeating: "# much more than a pipe holds at a time\n", count: 5000) + "B=c\n"
         for text in [text, ""] {
             let writer = Thread {
-                // Returns when somebody reads.
+                // Opening returns when somebody reads.
                 let file = FileHandle(fileDescriptor: open(pipe, O_WRONLY), closeOnDealloc: true)
                 try? file.write(contentsOf: Data(text.utf8))
             }
@@ -169,11 +169,11 @@ import Testing
         }
     }
 
-    @Test func aPipeThatNobodyWritesIntoIsNoEmptyFile() throws {
+    @Test func aPipeWithoutAWriterIsNotTakenForAnEmptyFile() throws {
         let pipe = FileManager.default.temporaryDirectory.appending(path: "settings-\(UUID())").path
         try #require(mkfifo(pipe, 0o600) == 0)
         defer { unlink(pipe) }
         let error = try #require(throws: LedgerSettings.Problem.self) { try EnvironmentFile(path: pipe) }
-        #expect(error.description.contains("nobody has written into it"))
+        #expect(error.description.contains("nobody has written to it"))
     }
 }

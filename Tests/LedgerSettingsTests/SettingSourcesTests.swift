@@ -2,7 +2,7 @@ import Testing
 
 @testable import LedgerSettings
 
-/// A name of ours that nobody reads is a mistake, wherever it is written.
+/// A name that begins like a setting of this program and is none is an error in every source.
 @Suite struct SettingSourcesTests {
     private func sources(_ environment: [String: String], _ file: String = "") throws -> SettingSources {
         let sources = SettingSources()
@@ -24,22 +24,22 @@ import Testing
         try sources.refuseUnknown()
     }
 
-    @Test func aBrokenLineIsToldAlsoWhereItDoesNotCount() throws {
+    @Test func aMalformedLineIsAnErrorEvenIfAnotherSourceComesFirst() throws {
         #expect(throws: LedgerSettings.Problem.self) { try sources(["DATABASE_URL": "a"], "DATABASE_URL=$X") }
     }
 
-    @Test func emptyIsUnsetButHidesNothing() throws {
+    @Test func anEmptyValueMeansUnsetButMustNotHideAnother() throws {
         #expect(try sources(["JOBLEDGER_SCHEMA": ""], "JOBLEDGER_SCHEMA=\n").value("JOBLEDGER_SCHEMA") == nil)
         let error = try #require(throws: LedgerSettings.Problem.self) {
             try sources(["JOBLEDGER_SCHEMA": ""], "JOBLEDGER_SCHEMA=prod")
         }
         #expect(
-            error.description == "JOBLEDGER_SCHEMA is empty in the environment, and set in .env: remove one of them")
+            error.description == "JOBLEDGER_SCHEMA is empty in the environment but set in .env: remove one of them")
     }
 
     @Test(arguments: ["JOBLEDGER_SHEMA", "jobledger_schema", "JOBLEDGR_SCHEMA", "JOB_LEDGER_SCHEMA"])
     func aMisspelledNameIsRefusedWithTheNearOne(_ name: String) throws {
-        let expected = "\(name), in the environment, is no setting: is JOBLEDGER_SCHEMA meant?"
+        let expected = "\(name), in the environment, is not a setting: is JOBLEDGER_SCHEMA meant?"
         #expect(try problem([name: "x"]) == expected)
         #expect(try problem([:], "\(name)=x") == expected.replacing("the environment", with: ".env"))
     }
@@ -48,7 +48,7 @@ import Testing
         #expect(try problem(["JOBLEDGER_COLOUR": "x"]).contains("docs/settings.md"))
     }
 
-    @Test func whatOthersSetIsTheirs() throws {
+    @Test func variablesOfOtherProgramsAreIgnored() throws {
         try sources([
             "JOBLEDGER_TOKEN": "x", "JOBLEDGER_URL": "x", "PATH": "/bin", "SCHEMA": "x",
             "JOBLEDGER_PORT": "tcp://10.0.0.1:80",
@@ -58,17 +58,17 @@ import Testing
         ]).refuseUnknown()
     }
 
-    /// Where a malformed value stands is told, and the value is not.
+    /// The message has the place of a malformed value and not the value.
     @Test func aMalformedValueIsNamedAndNotShown() throws {
         let mistake = LedgerSettings.Problem("JOBLEDGER_HTTP_PORT", "must be an integer from 0 to 65535")
-        func told(_ environment: [String: String], _ file: String = "") throws -> String {  // plain: names of ours
-            try sources(environment, file).refused(mistake).description
+        func message(_ environment: [String: String], _ file: String = "") throws -> String {  // plain: names of ours
+            try sources(environment, file).located(mistake).description
         }
         #expect(
-            try told(["JOBLEDGER_HTTP_PORT": "x"])
+            try message(["JOBLEDGER_HTTP_PORT": "x"])
                 == "JOBLEDGER_HTTP_PORT, in the environment, must be an integer from 0 to 65535")
         #expect(
-            try told([:], "\nJOBLEDGER_HTTP_PORT=x")
+            try message([:], "\nJOBLEDGER_HTTP_PORT=x")
                 == "JOBLEDGER_HTTP_PORT, in .env, line 2, must be an integer from 0 to 65535"
         )
         for name in ["JOBLEDGER_HTTP_PORT", "JOBLEDGER_HTTP_IDLE_SECONDS", "JOBLEDGER_HTTP_CORS_ORIGINS"] {
@@ -98,12 +98,12 @@ import Testing
         #expect(!text.contains("nope"))
     }
 
-    @Test func othersMayHaveWhatLooksLikeSettingsBehindTheirs() throws {
+    @Test func settingsOfOtherProgramsMayContainWhatLooksLikeSettings() throws {
         try sources([:], "DSN=host=localhost dbname=x\nDATABASE_URL=postgresql://u@/d?host=/tmp&port=5432")
             .refuseUnknown()
     }
 
-    /// Which ledger is meant is asked, not chosen.
+    /// If sources disagree about the ledger, the program refuses and does not choose.
     @Test func nothingContradictsTheDataDirectory() throws {
         func value(_ name: String, _ environment: [String: String]) throws -> String? {
             let sources = SettingSources()

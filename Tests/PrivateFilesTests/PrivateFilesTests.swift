@@ -4,7 +4,7 @@ import Testing
 
 @testable import PrivateFiles
 
-/// Secrets on disk: closed from their first instant, and nobody's link is followed.
+/// Secrets on disk are closed to others from the start, and no link of another user is followed.
 @Suite struct PrivateFilesTests {
     private static let someoneElse = FileOwner(uid: 65_534, gid: 65_534)
     private static let isRoot = geteuid() == 0
@@ -17,12 +17,12 @@ import Testing
         try #require(try FileManager.default.attributesOfItem(atPath: path)[.ownerAccountID] as? Int)
     }
 
-    @Test func aSecretIsNeverOpenNotForAMoment() async throws {
+    @Test func aSecretIsClosedToOthersFromTheStart() async throws {
         try await withDirectory { directory in
             let handle = try DirectoryHandle.makePrivate(directory.path)
             #expect(try permissions(directory.path) == 0o700)
-            // Where the file shows first, it has its mode already; a directory that is watched
-            // tells of each step.
+            // A watch on the directory reports each step. No file may appear with another mode and
+            // be narrowed afterwards.
             let steps = try Steps(of: directory.path)
             try handle.write("secret", to: "env")
             try PrivateFile(directory.appending(path: "key").path).create("secret")
@@ -30,12 +30,11 @@ import Testing
             #expect(try steps.names().contains { $0.hasPrefix("env.") })
             for name in try handle.names() { #expect(try permissions(handle.path(name)) == 0o600, "\(name)") }
             #expect(try handle.names().sorted() == ["env", "key", "memory"])
-            #expect(try steps.modeChanges() == 0, "made with another mode, and narrowed afterwards")
+            #expect(try steps.modeChanges() == 0, "a file was made with another mode")
         }
     }
 
-    /// What a user names for us to write.
-    @Test func onlyAPlainFileIsReplaced() async throws {
+    @Test func onlyARegularOutputFileIsReplaced() async throws {
         try await withDirectory { directory in
             try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
             func path(_ name: String) -> String { directory.appending(path: name).path }
@@ -55,7 +54,7 @@ import Testing
             #expect(throws: FileFailure.self) { try WrittenFile("", mode: 0o600) }
             #expect(try String(contentsOfFile: path("plain"), encoding: .utf8) == "two")
 
-            // A pipe is written into, as /dev/stdout is.
+            // A pipe is written directly, like /dev/stdout.
             #expect(mkfifo(path("pipe"), 0o600) == 0)
             let reader = open(path("pipe"), O_RDONLY | O_NONBLOCK | O_CLOEXEC)
             defer { close(reader) }
@@ -66,7 +65,7 @@ import Testing
                 try FileManager.default.attributesOfItem(atPath: path("pipe"))[.type] as? FileAttributeType
                     != .typeRegular)
 
-            // What is not finished leaves nothing.
+            // An unfinished file leaves nothing behind.
             do {
                 let unfinished = try WrittenFile(path("unfinished"), mode: 0o600)
                 try unfinished.write("five".utf8)
@@ -76,8 +75,8 @@ import Testing
         }
     }
 
-    /// Devices of the test's own: those of the machine are everybody's.
-    @Test(.enabled("making a device takes root") { geteuid() == 0 }) func aDeviceStaysOne() async throws {
+    /// Uses devices of its own, because those of the machine serve everybody.
+    @Test(.enabled("only root can make a device") { geteuid() == 0 }) func aDeviceIsNotReplaced() async throws {
         try await withDirectory { directory in
             try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
             func device(_ name: String, minor: dev_t) -> String {
@@ -95,14 +94,14 @@ import Testing
                 try WrittenFile.write("text", to: full, mode: 0o600)
             }
             #expect(try isDevice(null) && isDevice(full))
-            // What a stranger may have put there is the stranger's.
+            // A device of another user may have been put there to receive the output.
             #expect(chown(null, 65534, 65534) == 0)
             let error = #expect(throws: FileFailure.self) { try WrittenFile(null, mode: 0o600) }
             #expect(error?.description.contains("belongs to user id 65534") == true)
         }
     }
 
-    /// Nor does anything wait for a reader who may never come.
+    /// Opening it must not wait for a reader, who may never come.
     @Test func aPipeWithoutAReaderIsRefused() async throws {
         try await withDirectory { directory in
             try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
@@ -116,7 +115,7 @@ import Testing
         }
     }
 
-    @Test func whatIsReadIsNamedWhereItCannotBe() async throws {
+    @Test func anErrorOfReadingNamesTheFile() async throws {
         try await withDirectory { directory in
             try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
             let file = directory.appending(path: "file").path
@@ -130,7 +129,7 @@ import Testing
         }
     }
 
-    @Test func whatWasThereIsReplacedAndALinkIsNotFollowed() async throws {
+    @Test func aFileIsReplacedAndALinkIsNotFollowed() async throws {
         try await withDirectory { directory in
             let handle = try DirectoryHandle.makePrivate(directory.path)
             let victim = directory.appending(path: "victim")
@@ -163,12 +162,12 @@ import Testing
         }
     }
 
-    @Test func whereOthersMayHavePutSomethingIsRefused() async throws {
+    @Test func aDirectoryThatOthersCanWriteIsRefusedUnlessEmpty() async throws {
         try await withDirectory { directory in
             let open = directory.appending(path: "open").path
             _ = try DirectoryHandle.makePrivate(open)
             chmod(open, 0o777)
-            // Empty, it is taken and closed.
+            // An empty directory is accepted and closed to others.
             _ = try DirectoryHandle.makePrivate(open)
             #expect(try permissions(open) == 0o700)
             try Data().write(to: URL(filePath: open + "/planted"))
@@ -178,7 +177,8 @@ import Testing
         }
     }
 
-    @Test(.enabled(if: isRoot, "only root can give files away")) func rootIsNotLedByAnothersDirectory() async throws {
+    @Test(.enabled(if: isRoot, "only root can give files away"))
+    func rootIsNotLedAstrayInADirectoryOfAnotherUser() async throws {
         try await withDirectory { directory in
             _ = try DirectoryHandle.makePrivate(directory.path, passage: .group(Self.someoneElse.gid))
             let (theirs, victim) = (directory.appending(path: "theirs").path, directory.appending(path: "victim").path)
@@ -194,17 +194,17 @@ import Testing
             }
             #expect(try DirectoryHandle(victim).names() == [])
             #expect(try owner(victim) == 0)
-            // Another's directory, though the way there is root's.
+            // A directory of another user is refused even if only root can write the path to it.
             #expect(throws: FileFailure.self) { try DirectoryHandle.makePrivate(theirs) }
-            // A link that root has put where nobody else can is a way like another.
+            // A link that only root can have made is followed.
             symlink(directory.path, directory.path + "/here")
             let reached = try DirectoryHandle.makePrivate(directory.path + "/here/made")
             #expect(reached.path == directory.path + "/made")
         }
     }
 
-    @Test(.enabled(if: isRoot, "only root can give files away")) func othersWhoCanWriteOnTheWayAreNoticed() async throws
-    {
+    @Test(.enabled(if: isRoot, "only root can give files away"))
+    func aPathOnWhichOthersCanWriteIsRefused() async throws {
         try await withDirectory { directory in
             _ = try DirectoryHandle.makePrivate(directory.path)
             chmod(directory.path, 0o777)
@@ -214,7 +214,7 @@ import Testing
             #expect(error.description.contains("others can write in \(directory.path)"), "\(error)")
             chmod(directory.path, 0o1777)
             _ = try DirectoryHandle.makePrivate(directory.path + "/x")
-            // In such a directory anybody can put a link of his own.
+            // In a sticky directory, anybody can make a link.
             symlink("/root", directory.path + "/link")
             lchown(directory.path + "/link", Self.someoneElse.uid, Self.someoneElse.gid)
             #expect(throws: FileFailure.self) { try DirectoryHandle.makePrivate(directory.path + "/link/x") }
@@ -223,7 +223,7 @@ import Testing
     }
 }
 
-/// What happens in a directory, as the kernel tells.
+/// The changes in a directory, as inotify(7) reports them.
 private final class Steps {
     private struct Event {
         let mask: UInt32

@@ -4,7 +4,7 @@ import Testing
 
 extension EndToEnd {
     @Suite("up") struct UpTests {
-        @Test("tells its addresses, and every command works by --data-dir") func serves() async throws {
+        @Test("writes its addresses to env, and every command works with --data-dir") func serves() async throws {
             try await UpProcess.with { up in
                 let env = try FileManager.default.attributesOfItem(atPath: up.directory.appending(path: "env").path)
                 #expect(env[.posixPermissions] as? Int == 0o600)
@@ -37,13 +37,11 @@ extension EndToEnd {
             }
         }
 
-        @Test("keeps what it has from everybody else, and listens on ports where asked to") func isPrivate()
-            async throws
-        {
+        @Test("keeps its files private, and listens on ports only with --tcp") func isPrivate() async throws {
             try await UpProcess.with { up in
                 for name in ["", "postgres", "redis"] {
                     let mode = try FileManager.default.attributesOfItem(atPath: up.directory.appending(path: name).path)
-                    // Root's lets the servers' user pass through to his own.
+                    // If root owns it, the servers' user may pass through to its own directories.
                     let expected = name.isEmpty && geteuid() == 0 ? 0o710 : 0o700
                     #expect(mode[.posixPermissions] as? Int == expected, "\(name)")
                 }
@@ -63,7 +61,7 @@ extension EndToEnd {
             }
         }
 
-        @Test("refuses a second one in the directory and goes on") func secondIsRefused() async throws {
+        @Test("refuses a second up in the same directory, and goes on") func secondIsRefused() async throws {
             try await UpProcess.with { up in
                 let second = try await Program.jobledger.run(["up", "--data-dir", up.directory.path])
                 #expect(second.code == 1)
@@ -85,7 +83,7 @@ extension EndToEnd {
             }
         }
 
-        @Test("leaves nothing behind when it is stopped while it starts") func stopsWhileStarting() async throws {
+        @Test("leaves nothing behind if it is stopped during its start") func stopsWhileStarting() async throws {
             let directory = try makeDirectory("up")
             let up = UpProcess(directory: directory, program: try await UpProcess.begin(in: directory))
             try await until("Postgres is being made") {
@@ -114,15 +112,14 @@ extension EndToEnd {
             try FileManager.default.removeItem(at: directory)
         }
 
-        @Test("says where no ledger has been started") func noLedger() async throws {
+        @Test("is suggested for a directory in which no ledger was started") func noLedger() async throws {
             let outcome = try await Program.jobledger.run(["status", "--data-dir", "/tmp/no-such-ledger"])
             #expect(outcome.code == 2)
             #expect(outcome.errors.contains("jobledger up --data-dir /tmp/no-such-ledger"), "\(outcome)")
         }
 
-        @Test("in a copy of its directory is another ledger, which sends nothing to the original") func copies()
-            async throws
-        {
+        @Test("in a copy of its directory runs another ledger, which sends nothing to the original")
+        func copies() async throws {
             let queued = ["queued", "--data", #"{"name":"x"}"#]
             let (directory, copy) = (try makeDirectory("up"), try makeDirectory("up"))
             defer { for directory in [directory, copy] { try? FileManager.default.removeItem(at: directory) } }
@@ -135,8 +132,7 @@ extension EndToEnd {
             let copied = try await Program(path: "/bin/cp").run(["-a", directory.path + "/.", copy.path])
             #expect(copied.code == 0, "\(copied)")
             let up = try await UpProcess.start(in: directory)
-            // As a copy has it that is made while the original runs: the number of that one's
-            // Postgres.
+            // A copy made while the original runs also has the process number of its Postgres.
             let lock = "postgres/postgres-data/postmaster.pid"
             let taken = try await Program(path: "/bin/cp").run([
                 "-a", "\(directory.path)/\(lock)", "\(copy.path)/\(lock)",
@@ -163,12 +159,11 @@ extension EndToEnd {
             }
         }
 
-        @Test("ends where its directory is removed, and leaves another in its place alone") func directoryIsRemoved()
-            async throws
-        {
+        @Test("ends if its directory is removed, and does not touch a new one in its place")
+        func directoryIsRemoved() async throws {
             let directory = try makeDirectory("up")
             let first = try await UpProcess.start(in: directory)
-            // Servers that write may put something back while it goes.
+            // Repeated, because the servers may write new files while the directory is removed.
             try await until("the directory is gone") {
                 try? FileManager.default.removeItem(at: directory)
                 return !FileManager.default.fileExists(atPath: directory.path)
@@ -184,9 +179,8 @@ extension EndToEnd {
             try? FileManager.default.removeItem(at: directory)
         }
 
-        @Test("with a long path keeps nothing in /tmp, and a stranger there is sent nothing") func longPath()
-            async throws
-        {
+        @Test("with a long path removes its sockets from /tmp, and sends nothing to a stranger there")
+        func longPath() async throws {
             let parent = try makeDirectory("up")
             defer { try? FileManager.default.removeItem(at: parent) }
             let directory = parent.appending(path: String(repeating: "l", count: 100))
@@ -202,16 +196,14 @@ extension EndToEnd {
             #expect(try await up.program.end(within: .seconds(60)).code == 0)
             #expect(!FileManager.default.fileExists(atPath: place))
             let ended = try await up.run("status")
-            #expect(ended.code == 3 && ended.errors.contains("does not run"), "\(ended)")
+            #expect(ended.code == 3 && ended.errors.contains("is not running"), "\(ended)")
             try #require(mkdir(place, 0o755) == 0)
             defer { rmdir(place) }
             let strange = try await up.run("status")
-            #expect(strange.code == 3 && strange.errors.contains("does not run"), "\(strange)")
+            #expect(strange.code == 3 && strange.errors.contains("is not running"), "\(strange)")
         }
 
-        @Test("is the ledger that --data-dir names: a setting that names another is a mistake") func contradiction()
-            async throws
-        {
+        @Test("refuses a setting that names another ledger than --data-dir") func contradiction() async throws {
             try await UpProcess.with { up in
                 let append = ["append", "job", "queued", "--data", #"{"name":"x"}"#, "--data-dir", up.directory.path]
                 let environment = try await Program.jobledger.run(append, environment: ["JOBLEDGER_SCHEMA": "another"])
@@ -228,7 +220,7 @@ extension EndToEnd {
             }
         }
 
-        @Test("writes no address that it would not read") func addressOfTwoLines() async throws {
+        @Test("refuses an address that it could not read back") func addressOfTwoLines() async throws {
             let directory = try makeDirectory("up")
             defer { try? FileManager.default.removeItem(at: directory) }
             let outcome = try await Program.jobledger.run(
