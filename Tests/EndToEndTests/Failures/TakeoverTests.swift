@@ -7,6 +7,8 @@ import Redis
 import Testing
 
 extension EndToEnd {
+    /// Two processes run, and the one at work is killed. In each case exactly one of them works:
+    /// the lease changes its holder once, and no event is published or folded twice.
     @Suite("a process that stands by takes over within 5 s") struct TakeoverTests {
         /// Runs `body` with two processes, of which the first is at work.
         private func withTwo(
@@ -24,8 +26,40 @@ extension EndToEnd {
             }
         }
 
-        /// Whoever stands by asks every half of a renewal. What a busy machine adds to that is its
-        /// own.
+        private func withTwoProjectors(
+            of user: UserLedger, _ body: (_ first: RunningProgram) async throws -> Void
+        ) async throws {
+            let isAtWork: @Sendable (JSONValue) -> Bool = { status in
+                status["projections"]?.elements.count == 4
+                    && status["projections"]?.elements.allSatisfy { $0["active"] == true } == true
+            }
+            try await withTwo("project", of: user, isAtWork: isAtWork, body)
+        }
+
+        /// The holder of a lease, and its fence, which counts the changes of the holder.
+        private struct Holding: Equatable {
+            var holder: String
+            var fence: Int64
+
+            static func load(_ lease: String, on connection: PostgresConnection) async throws -> Holding {
+                let row = try await connection.query("SELECT holder, fence FROM leases WHERE name = $1", lease).only()
+                return Holding(holder: try row.decode(0), fence: try row.decode(1))
+            }
+        }
+
+        /// Waits until the lease has another holder, and checks that it changed hands once.
+        private func expectOneTakeover(
+            of lease: String, from before: Holding, on connection: PostgresConnection
+        ) async throws {
+            let after = try await eventually("another process has the lease \(lease)") {
+                let holding = try await Holding.load(lease, on: connection)
+                return holding.holder == before.holder ? nil : holding
+            }
+            #expect(after.fence == before.fence + 1, "\(lease) changed hands more than once")
+        }
+
+        /// A process that stands by asks for the lease at every half of a renewal. A busy machine
+        /// may add to that.
         @Test("by its settings") func settings() {
             #expect(Lease.duration + Lease.renewal / 2 < .seconds(5))
         }
@@ -33,18 +67,29 @@ extension EndToEnd {
         @Test("from a relay") func relay() async throws {
             try await UserLedger.with { user in
                 let redis = try await TestServers.shared.redis()
+                let connection = try await user.ledger.connect()
                 try await withTwo("relay", of: user, isAtWork: { $0["relay"]?["active"] == true }) { first in
                     var items = try RedisSubscription(redis, patterns: [user.ledger.name.everyJob]).makeAsyncIterator()
                     #expect(await items.next() == .joined)
-                    try await user.ledger.queue("before")
-                    #expect(try await nextPosition(&items) == "1")
+                    // If both published, a position would come twice.
+                    for position in ["1", "2"] {
+                        try await user.ledger.queue("before \(position)")
+                        #expect(try await nextPosition(&items) == position)
+                    }
 
+                    let before = try await Holding.load("relay", on: connection)
                     await first.kill()
                     try await user.ledger.queue("after")
-                    // The second begins behind the checkpoint, which may be a little behind what
-                    // was published.
-                    while try await nextPosition(&items) != "2" {}
+                    // The second begins at the checkpoint, which may be a little behind the last
+                    // published position. So positions may come again at this point.
+                    while try await nextPosition(&items) != "3" {}
+                    try await expectOneTakeover(of: "relay", from: before, on: connection)
+                    for position in ["4", "5"] {
+                        try await user.ledger.queue("after \(position)")
+                        #expect(try await nextPosition(&items) == position)
+                    }
                 }
+                await connection.close()
             }
         }
 
@@ -57,47 +102,37 @@ extension EndToEnd {
         }
 
         @Test("from a projector") func projector() async throws {
-            let isAtWork: @Sendable (JSONValue) -> Bool = { status in
-                status["projections"]?.elements.count == 4
-                    && status["projections"]?.elements.allSatisfy { $0["active"] == true } == true
-            }
             try await UserLedger.with { user in
-                try await withTwo("project", of: user, isAtWork: isAtWork) { first in
+                try await withTwoProjectors(of: user) { first in
+                    let connection = try await user.ledger.connect()
+                    var before: [String: Holding] = [:]
+                    for name in ["audit_log", "batch_job_runs", "batch_jobs", "daily_job_stats"] {
+                        before[name] = try await Holding.load("projection:\(name)", on: connection)
+                    }
                     await first.kill()
                     try await user.ledger.queue("after")
-                    let connection = try await user.ledger.connect()
                     try await until("the job is projected") {
                         try await connection.query("SELECT FROM batch_jobs WHERE id = 'after'").isEmpty == false
                     }
+                    for (name, holding) in before {
+                        try await expectOneTakeover(of: "projection:\(name)", from: holding, on: connection)
+                    }
                     await connection.close()
+                    // This projection counts events, so it would show an event that was folded
+                    // twice.
+                    try await user.untilProjected()
+                    let verified = try await user.run("verify", "daily_job_stats")
+                    #expect(verified.code == 0, "\(verified)")
                 }
             }
         }
 
-        /// Whose the lease of a projection is, and since how many changes of holder.
-        private struct Holding: Equatable {
-            var holder: String
-            var fence: Int64
-        }
-
         @Test("not from a projector whose fold takes longer than the lease lasts, until that one is killed")
-        func longFold()
-            async throws
-        {
-            let isAtWork: @Sendable (JSONValue) -> Bool = { status in
-                status["projections"]?.elements.count == 4
-                    && status["projections"]?.elements.allSatisfy { $0["active"] == true } == true
-            }
+        func longFold() async throws {
             try await UserLedger.with { user in
-                try await withTwo("project", of: user, isAtWork: isAtWork) { first in
+                try await withTwoProjectors(of: user) { first in
                     let (lock, connection) = (try await user.ledger.connect(), try await user.ledger.connect())
-                    func holding() async throws -> Holding {
-                        let row = try await connection.query(
-                            "SELECT holder, fence FROM leases WHERE name = 'projection:batch_jobs'"
-                        ).only()
-                        return Holding(holder: try row.decode(0), fence: try row.decode(1))
-                    }
-                    // Readers go on; the fold waits for the test.
+                    // The lock lets readers go on, and makes the fold wait for the test.
                     try await lock.execute(script: "BEGIN; LOCK TABLE batch_jobs IN SHARE MODE")
                     try await user.ledger.queue("long")
                     try await until("the fold waits") {
@@ -105,31 +140,38 @@ extension EndToEnd {
                             "SELECT FROM pg_locks WHERE relation = 'batch_jobs'::regclass AND NOT granted"
                         ).isEmpty == false
                     }
-                    let before = try await holding()
-                    try await connection.execute(
-                        script:
-                            "CREATE TEMPORARY TABLE began AS SELECT expires_at FROM leases WHERE name = 'projection:batch_jobs'"
-                    )
-                    // Three leases have gone by since, and only renewals move this.
-                    try await until("the lease is renewed and renewed") {
-                        let isRenewed: Bool = try await connection.query(
-                            """
-                            SELECT leases.expires_at > began.expires_at + interval '9 s' FROM leases, began WHERE name = 'projection:batch_jobs'
-                            """
-                        ).only().decode(0)
-                        let isTaken = try await holding() != before
-                        return isRenewed || isTaken
-                    }
-                    #expect(try await holding() == before, "the one that stands by has taken over")
+                    let before = try await Holding.load("projection:batch_jobs", on: connection)
+                    try await waitForThreeLeases(on: connection, heldBy: before)
+                    let later = try await Holding.load("projection:batch_jobs", on: connection)
+                    #expect(later == before, "the process that stands by has taken over")
 
                     await first.kill()
-                    try await until("the other has the lease") { try await holding().holder != before.holder }
+                    try await expectOneTakeover(of: "projection:batch_jobs", from: before, on: connection)
                     try await lock.execute(script: "COMMIT")
                     try await until("the job is projected") {
                         try await connection.query("SELECT FROM batch_jobs WHERE id = 'long'").isEmpty == false
                     }
                     for connection in [lock, connection] { await connection.close() }
                 }
+            }
+        }
+
+        private static let markBegin = """
+            CREATE TEMPORARY TABLE began AS SELECT expires_at FROM leases WHERE name = 'projection:batch_jobs'
+            """
+        private static let isRenewed = """
+            SELECT leases.expires_at > began.expires_at + interval '9 s' FROM leases, began
+            WHERE name = 'projection:batch_jobs'
+            """
+
+        /// Waits until renewals have moved the end of the lease by three times its duration, or
+        /// until it has another holder.
+        private func waitForThreeLeases(on connection: PostgresConnection, heldBy before: Holding) async throws {
+            try await connection.execute(script: Self.markBegin)
+            try await until("the lease was renewed for three durations") {
+                let isRenewed: Bool = try await connection.query(Self.isRenewed).only().decode(0)
+                let isTaken = try await Holding.load("projection:batch_jobs", on: connection) != before
+                return isRenewed || isTaken
             }
         }
     }
