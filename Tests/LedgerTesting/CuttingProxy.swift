@@ -1,20 +1,18 @@
 import Foundation
 
-/// A TCP proxy on loopback that can lose a server's answer: the request arrives and takes effect,
-/// the reply does not come back.
+/// A TCP proxy on loopback that can lose an answer: the request reaches the server and takes
+/// effect, but the reply does not come back.
 ///
-/// Each connection has a thread of its own, which ends with the connection; all end with the
-/// process.
+/// Each connection has its own thread, which ends with the connection.
 package final class CuttingProxy: Sendable {
     package let port: UInt16
-    private let target: UInt16
     private let listener: Int32
-    private let state = Armed()
+    private let state = Shared()
 
-    /// What the threads share.
+    /// The state that the threads share.
     ///
     /// `@unchecked Sendable`: every access to `word`, `cuts` and `longest` is inside `lock`.
-    private final class Armed: @unchecked Sendable {
+    private final class Shared: @unchecked Sendable {
         private let lock = NSLock()
         private var word: [UInt8]?
         private var cuts = 0
@@ -25,7 +23,8 @@ package final class CuttingProxy: Sendable {
             set { lock.withLock { longest = newValue } }
         }
 
-        /// How much of `count` more bytes may pass on a connection that has had `passed`.
+        /// How many of the next `count` bytes may pass on a connection that has passed `passed`
+        /// bytes.
         func room(_ count: Int, behind passed: Int) -> Int {
             lock.withLock {
                 guard let longest, passed + count > longest else { return count }
@@ -37,7 +36,7 @@ package final class CuttingProxy: Sendable {
         func arm(_ word: [UInt8]) { lock.withLock { self.word = word } }
         var count: Int { lock.withLock { cuts } }
 
-        /// Whether a request with these bytes is the one to cut; it is, once.
+        /// Whether this is the request whose answer is to be lost. True only once.
         func fires(on request: ArraySlice<UInt8>) -> Bool {
             lock.withLock {
                 guard let word, Data(request).range(of: Data(word)) != nil else { return false }
@@ -48,42 +47,25 @@ package final class CuttingProxy: Sendable {
         }
     }
 
-    /// - Parameter target: the port on 127.0.0.1 to which everything goes.
+    /// - Parameter target: the port on 127.0.0.1 of the server.
     package init(target: UInt16) throws {
-        self.target = target
         (listener, port) = try Sockets.listen()
-        let (listener, state) = (listener, state)
-        Thread.detachNewThread {
-            while true {
-                let client = accept(listener, nil, nil)
-                if client < 0 { return }
-                Thread.detachNewThread { Self.serve(client, target, state) }
-            }
-        }
+        Sockets.proxy(listener, to: target) { [state] in Self.forward($0, $1, state) }
     }
 
     package func stop() { shutdown(listener, Int32(SHUT_RDWR)) }
 
-    /// The next request that contains `word` reaches the server, but its answer is dropped and the
-    /// connection cut.
+    /// Loses the answer to the next request that contains `word`: the request reaches the server,
+    /// the answer is dropped, and the connection is cut.
     package func loseAnswer(toRequestWith word: String) { state.arm(Array(word.utf8)) }
 
-    /// From now on each connection breaks when the server has sent so many bytes on it, wherever
-    /// that is; `nil` for never.
+    /// From now on, cuts each connection after this many bytes from the server; `nil` cuts none.
     package func breakConnections(after bytes: Int?) { state.longestAnswer = bytes }
 
     /// How many answers were lost.
     package var lost: Int { state.count }
 
-    private static func serve(_ client: Int32, _ target: UInt16, _ state: Armed) {
-        guard let server = Sockets.connect(to: target) else {
-            close(client)
-            return
-        }
-        defer {
-            close(client)
-            close(server)
-        }
+    private static func forward(_ client: Int32, _ server: Int32, _ state: Shared) {
         var isCutting = false
         var passed = 0
         var buffer = [UInt8](repeating: 0, count: 64 << 10)
@@ -95,8 +77,7 @@ package final class CuttingProxy: Sendable {
             guard poll(&descriptors, 2, 60_000) > 0 else { return }
             if descriptors[1].revents != 0 {
                 let count = read(server, &buffer, buffer.count)
-                // The server has answered, so what was asked has happened: now the connection
-                // breaks.
+                // The server has answered, so the request has taken effect. Now cut the connection.
                 guard count > 0, !isCutting else { return }
                 let room = state.room(count, behind: passed)
                 guard Sockets.forward(buffer[..<room], to: client), room == count else { return }

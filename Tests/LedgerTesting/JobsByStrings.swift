@@ -1,7 +1,7 @@
 import EventStore
 package import LedgerCore
 
-// A test makes the names of its jobs as strings, and compares with them, byte for byte.
+// Lets tests use strings as names of jobs and compare them, byte for byte.
 
 extension ExactText {
     package static func == (text: ExactText, string: String) -> Bool { text == ExactText(string) }

@@ -1,19 +1,18 @@
 import Foundation
 
-/// A TCP proxy on loopback between a subscriber and its Redis that does to published messages what
-/// a bad network and a bad server can: it drops, repeats and delays them (behind others, or for
-/// some milliseconds), and cuts connections. All else goes through.
+/// A TCP proxy on loopback between a subscriber and its Redis that acts like a bad network: it
+/// drops, repeats and delays published messages (behind others, or by some milliseconds), and cuts
+/// connections. All other traffic passes unchanged.
 ///
-/// Each connection has a thread of its own, which ends with the connection; all end with the
-/// process.
+/// Each connection has its own thread, which ends with the connection.
 package final class LossyProxy: Sendable {
-    /// In thousandths of the messages.
+    /// How often each fault happens, in thousandths of the messages.
     package struct Faults: Sendable {
         package var drop: UInt64 = 0
         package var duplicate: UInt64 = 0
         package var delay: UInt64 = 0
         package var cut: UInt64 = 0
-        /// Which messages suffer: those whose channel ends like this, all where it is empty.
+        /// Faults happen only to messages whose channel has this suffix; to all if it is empty.
         package var channelSuffix = ""
 
         package init(
@@ -24,7 +23,7 @@ package final class LossyProxy: Sendable {
         }
     }
 
-    /// What has been done so far.
+    /// The number of messages by what happened to them, and of cuts.
     package struct Counts: Sendable {
         package var passed = 0
         package var dropped = 0
@@ -85,35 +84,20 @@ package final class LossyProxy: Sendable {
         var count: Counts { lock.withLock { counts } }
     }
 
-    /// - Parameter target: the port on 127.0.0.1 to which everything goes.
+    /// - Parameter target: the port on 127.0.0.1 of the server.
     package init(target: UInt16, seed: UInt64, _ faults: Faults = Faults()) throws {
         (listener, port) = try Sockets.listen()
         shared = Shared(seed, faults)
-        let (listener, shared) = (listener, shared)
-        Thread.detachNewThread {
-            while true {
-                let client = accept(listener, nil, nil)
-                if client < 0 { return }
-                Thread.detachNewThread { Self.serve(client, target, shared) }
-            }
-        }
+        Sockets.proxy(listener, to: target) { [shared] in Self.forward($0, $1, shared) }
     }
 
     package func stop() { shutdown(listener, Int32(SHUT_RDWR)) }
     package func set(_ faults: Faults) { shared.set(faults) }
     package var counts: Counts { shared.count }
 
-    private static func serve(_ client: Int32, _ target: UInt16, _ shared: Shared) {
-        guard let server = Sockets.connect(to: target) else {
-            close(client)
-            return
-        }
-        defer {
-            close(client)
-            close(server)
-        }
+    private static func forward(_ client: Int32, _ server: Int32, _ shared: Shared) {
         var received: [UInt8] = []
-        /// What is held back, and behind how many more messages it goes.
+        /// The delayed messages, each with the number of messages that still go before it.
         var held: [(message: [UInt8], behind: Int)] = []
         var buffer = [UInt8](repeating: 0, count: 64 << 10)
         while true {
@@ -124,7 +108,7 @@ package final class LossyProxy: Sendable {
             let count = poll(&descriptors, 2, held.isEmpty ? 60_000 : 20)
             guard count >= 0 else { return }
             if count == 0 {
-                // Nothing comes that it could go behind.
+                // No message came that the delayed ones could follow, so they are sent now.
                 for (message, _) in held where !Sockets.forward(message[...], to: client) { return }
                 held = []
             }
@@ -141,7 +125,8 @@ package final class LossyProxy: Sendable {
         }
     }
 
-    /// What of the whole messages that were received goes on now; `nil` to cut the connection.
+    /// Takes the complete messages from `received`, and returns the bytes to forward now; `nil` to
+    /// cut the connection.
     private static func sift(
         _ received: inout [UInt8], _ held: inout [(message: [UInt8], behind: Int)], _ shared: Shared
     ) -> [UInt8]? {
@@ -173,9 +158,9 @@ package final class LossyProxy: Sendable {
     }
 }
 
-/// Redis's protocol, as far as to tell where a reply ends.
+/// The part of Redis's protocol that is needed to find the end of a reply.
 private enum RESP {
-    /// The end of the value that begins at `start`; `nil` where it is not all there.
+    /// The end of the value that begins at `start`; `nil` if it is incomplete.
     static func end(of bytes: [UInt8], from start: Int) -> Int? {
         guard start < bytes.count, let line = bytes[start...].firstIndex(of: 0x0A) else { return nil }
         let number = Int(String(decoding: bytes[(start + 1)..<(line - 1)], as: UTF8.self))

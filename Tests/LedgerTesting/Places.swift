@@ -1,7 +1,7 @@
 import BlockingIO
 
-/// A bound on how many tests do something costly at a time; the others wait. Whoever has a place
-/// needs no second one, so nobody waits for himself.
+/// Limits how many tests do something costly at the same time; the others wait. A task that has a
+/// place and asks again does not wait, so it cannot wait for itself.
 package final class Places: Sendable {
     @TaskLocal private static var isInside = false
 
@@ -35,7 +35,7 @@ package final class Places: Sendable {
         }
     }
 
-    /// The place goes to who has waited for longest.
+    /// Gives the place to the task that has waited longest.
     private func leave() {
         let next = state.withLock { state -> CheckedContinuation<Void, Never>? in
             if state.waiting.isEmpty {

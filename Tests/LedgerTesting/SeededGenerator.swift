@@ -1,10 +1,10 @@
-/// SplitMix64 (Steele, Lea, Flood: «Fast Splittable Pseudorandom Number Generators»): the same
-/// numbers for the same seed, so that a failure can be run again.
+/// The generator SplitMix64 (Steele, Lea, Flood: "Fast Splittable Pseudorandom Number Generators").
+/// It gives the same numbers for the same seed, so that a failure can be repeated.
 package struct SeededGenerator: RandomNumberGenerator, Sendable {
     private var state: UInt64
     package init(seed: UInt64) { state = seed }
 
-    public mutating func next() -> UInt64 {
+    package mutating func next() -> UInt64 {
         state &+= 0x9E37_79B9_7F4A_7C15
         var z = state
         z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
@@ -12,5 +12,5 @@ package struct SeededGenerator: RandomNumberGenerator, Sendable {
         return z ^ (z >> 31)
     }
 
-    public mutating func below(_ limit: UInt64) -> UInt64 { next() % limit }
+    package mutating func below(_ limit: UInt64) -> UInt64 { next() % limit }
 }

@@ -1,14 +1,13 @@
 import Foundation
 
-/// The little that the proxies need of TCP on loopback.
+/// The TCP operations on loopback that the proxies need.
 enum Sockets {
     /// A listener on a free port.
     static func listen() throws -> (descriptor: Int32, port: UInt16) {
         let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         var address = loopback(0)
         var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        // The address structure is passed as the generic one that the socket calls take: same
-        // memory, for the time of the call.
+        // The socket calls take a pointer to the generic sockaddr. The view is valid for this call.
         let bound = withUnsafeMutablePointer(to: &address) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer in
                 bind(listener, pointer, length) == 0 && Foundation.listen(listener, 16) == 0
@@ -19,7 +18,26 @@ enum Sockets {
         return (listener, UInt16(bigEndian: address.sin_port))
     }
 
-    /// A connection to a port; `nil` where nobody listens.
+    /// Accepts connections until the listener is shut down. Each gets a thread, which connects to
+    /// the target port, runs `body` with both ends, and closes them.
+    static func proxy(
+        _ listener: Int32, to target: UInt16, _ body: @escaping @Sendable (_ client: Int32, _ server: Int32) -> Void
+    ) {
+        Thread.detachNewThread {
+            while true {
+                let client = accept(listener, nil, nil)
+                if client < 0 { return }
+                Thread.detachNewThread {
+                    defer { close(client) }
+                    guard let server = connect(to: target) else { return }
+                    defer { close(server) }
+                    body(client, server)
+                }
+            }
+        }
+    }
+
+    /// A connection to a port; `nil` if nobody listens there.
     static func connect(to port: UInt16) -> Int32? {
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         var address = loopback(port)
@@ -33,7 +51,7 @@ enum Sockets {
         return nil
     }
 
-    /// False where the other end has gone.
+    /// Sends all bytes; false if the other end has closed the connection.
     static func forward(_ bytes: ArraySlice<UInt8>, to descriptor: Int32) -> Bool {
         var rest = bytes
         while !rest.isEmpty {

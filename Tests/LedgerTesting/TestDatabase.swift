@@ -1,10 +1,10 @@
 import Postgres
 
-/// A database of a test's own on the shared server, dropped afterwards.
+/// A new database on the shared server for one test, which is dropped afterwards.
 package enum TestDatabase {
     /// - Parameters:
-    ///   - options: of `CREATE DATABASE`, such as its encoding.
-    ///   - settings: of every session, as `ALTER DATABASE … SET` takes them.
+    ///   - options: options of `CREATE DATABASE`, such as the encoding.
+    ///   - settings: settings of every session, in the form of `ALTER DATABASE … SET`.
     package static func with(_ options: String, settings: [String] = [], _ body: (_ url: String) async throws -> Void)
         async throws
     {
@@ -13,7 +13,7 @@ package enum TestDatabase {
         let admin = try await PostgresConnection.connect(PostgresConfiguration(url: shared), timeout: .seconds(60))
         try await admin.execute(script: "CREATE DATABASE \(name) TEMPLATE template0 \(options)")
         for setting in settings { try await admin.execute(script: "ALTER DATABASE \(name) SET \(setting)") }
-        // Later keywords win over what the address says.
+        // A later keyword overrides the database in the address.
         let url = shared + (shared.contains("?") ? "&" : "?") + "dbname=\(name)"
         do {
             try await body(url)

@@ -1,9 +1,9 @@
-package import EventStore
+import EventStore
 import Foundation
-package import LedgerCore
-package import Postgres
+import LedgerCore
+import Postgres
 
-/// A ledger of a test's own: a fresh schema with all migrations, dropped afterwards.
+/// A new ledger for one test: a schema with all migrations, which is dropped afterwards.
 package struct TestLedger: Sendable {
     package let url: String
     package let name: LedgerName
@@ -27,8 +27,8 @@ package struct TestLedger: Sendable {
         }
         await ledger.store.close()
         let connection = try await ledger.connect()
-        // A session of a program that was just killed may still be at work on the same tables, and
-        // then Postgres ends one of the two.
+        // A session of a program that was just killed may still use the same tables. Postgres then
+        // resolves the deadlock by ending one of the two, so the drop is repeated.
         while true {
             do {
                 try await connection.execute(script: "DROP SCHEMA \"\(name)\" CASCADE")
@@ -39,13 +39,13 @@ package struct TestLedger: Sendable {
         return result
     }
 
-    /// A connection of the test's own, whose names are the ledger's.
+    /// A new connection whose search path is the ledger.
     package func connect(as applicationName: String = "test") async throws -> PostgresConnection {
         try await PostgresConnection.connect(
             EventStore.configuration(url: url, ledger: name, applicationName: applicationName), timeout: .seconds(30))
     }
 
-    /// Queues a job; the total is unknown unless given.
+    /// Queues a job. A total of 0 means that the total is unknown.
     @discardableResult
     package func queue(_ job: some CustomStringConvertible, total: Int = 0) async throws -> Appended {
         try await store.append(

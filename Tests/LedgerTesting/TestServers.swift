@@ -1,12 +1,12 @@
 import EmbeddedServices
-package import Foundation
-package import Redis
+import Foundation
+import Redis
 
-/// The Postgres and Redis of a test run: started when the first test needs them, shared by all that
-/// do not break them.
+/// The Postgres and Redis of a test run. They start when the first test needs them, and all tests
+/// share them that do not damage them.
 ///
-/// Over TCP, because tests put proxies before them. They end with the process. Their directories
-/// are cleared away by the next run.
+/// They listen on TCP, because tests put proxies before them. They end with the process, and the
+/// next run removes their directories.
 package actor TestServers {
     package static let shared = TestServers()
 
@@ -14,12 +14,12 @@ package actor TestServers {
 
     private static let root = FileManager.default.temporaryDirectory.appending(path: "jobledger-tests-\(geteuid())")
 
-    /// A directory of its own for a test's files or servers.
+    /// The path of a new directory for a test's files or servers.
     package static func directory(_ purpose: String) -> URL {
         root.appending(path: "\(getpid())-\(purpose)-\(UUID().uuidString.prefix(8))")
     }
 
-    /// The server's address, and the user who owns everything in it.
+    /// The address of the server, with the user who owns everything in it.
     package func postgresURL() async throws -> String { try await servers().0.url }
 
     package func redis() async throws -> RedisConfiguration { try RedisConfiguration(url: try await servers().1.url) }
@@ -29,7 +29,7 @@ package actor TestServers {
     private func servers() async throws -> (PrivatePostgres, PrivateRedis) {
         if let starting { return try await starting.value }
         let task = Task {
-            Self.clearWhatOthersLeft()
+            Self.removeDirectoriesOfEarlierRuns()
             async let postgres = PrivatePostgres.start(
                 directory: Self.directory("postgres"), settings: ["fsync": "off", "max_connections": "600"],
                 listening: .loopback)
@@ -40,8 +40,8 @@ package actor TestServers {
         return try await task.value
     }
 
-    /// Directories of processes that are no more.
-    private static func clearWhatOthersLeft() {
+    /// Removes the directories of processes that have ended.
+    private static func removeDirectoriesOfEarlierRuns() {
         for name in (try? FileManager.default.contentsOfDirectory(atPath: root.path)) ?? [] {
             guard let process = name.split(separator: "-").first.flatMap({ Int32($0) }), kill(process, 0) != 0 else {
                 continue

@@ -1,7 +1,7 @@
-package import LedgerCore
+import LedgerCore
 
-/// Two names that a reader, and a Swift string, takes for one: an é of one scalar, and an e with an
-/// accent.
+/// Two names that look the same, and are equal as Swift strings, but have different bytes: an é as
+/// one scalar, and an e with a combining accent.
 package enum TwoSpellings {
     package static let composed: JobID = "jos\u{E9}"
     package static let decomposed: JobID = "jose\u{301}"

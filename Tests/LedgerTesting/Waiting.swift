@@ -1,5 +1,6 @@
-/// Asks again and again until the answer is there: for what another process does, which sends us no
-/// signal.
+/// Asks again and again until there is an answer. For things that another process does and that it
+/// does not signal.
+/// - Throws: ``NeverHappened`` after the limit.
 package func eventually<T>(
     within limit: Duration = .seconds(300), _ question: String, _ answer: () async throws -> T?
 ) async throws -> T {
