@@ -3,15 +3,17 @@ import Diagnostics
 import Foundation
 import LedgerCore
 
-/// The command line. Exit codes: 0 done, 1 refused or not equal, 2 usage, 3 cannot connect.
+/// The command line. ``ExitStatus`` lists what it exits with.
 @main
 struct Jobledger: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "jobledger",
         abstract: "An event-sourced ledger of batch jobs, on Postgres and Redis.",
         discussion: """
-            Addresses come from DATABASE_URL and REDIS_URL in the environment or in .env, or from a running `jobledger up` \
-            by --data-dir. JOBLEDGER_SCHEMA names the ledger.
+            The addresses of Postgres and Redis come from DATABASE_URL and REDIS_URL, in the environment or in .env. \
+            With --data-dir they come from a running `jobledger up`. JOBLEDGER_SCHEMA names the ledger.
+
+            Exit codes: 0 done, 1 refused or not equal, 2 wrong usage, 3 cannot connect.
 
             EXAMPLE
               jobledger up &
@@ -20,15 +22,14 @@ struct Jobledger: AsyncParsableCommand {
             """,
         subcommands: [
             Up.self, Migrate.self, Append.self, History.self, Show.self, Diff.self, BlameCommand.self, Tail.self,
-            Watch.self,
-            RebuildCommand.self, Verify.self, Receipts.self, Status.self, Audit.self, Serve.self, TokenCommand.self,
-            RelayCommand.self,
-            Project.self, Projections.self, Export.self, Import.self, BenchCommand.self,
+            Watch.self, RebuildCommand.self, Verify.self, Receipts.self, Status.self, Audit.self, Serve.self,
+            TokenCommand.self, RelayCommand.self, Project.self, Projections.self, Export.self, Import.self,
+            BenchCommand.self,
         ])
 
     static func main() async {
-        // A reader that has gone is an error of the write, not the end of the program: a relay must
-        // survive its Redis, and all its log's reader.
+        // When the other end of a connection or pipe is gone, the write fails and the process goes
+        // on: a relay must survive a lost Redis, and every command a closed log.
         StandardStreams.prepare()
         do {
             try GivenTexts.checkArguments()

@@ -1,4 +1,4 @@
-import Foundation
+package import Foundation
 
 /// Runs `body` with the path of a new directory below `parent`. `body` makes the directory if it
 /// needs it; it is removed afterwards.

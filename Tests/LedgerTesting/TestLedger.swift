@@ -1,7 +1,7 @@
-import EventStore
+package import EventStore
 import Foundation
-import LedgerCore
-import Postgres
+package import LedgerCore
+package import Postgres
 
 /// A new ledger for one test: a schema with all migrations, which is dropped afterwards.
 package struct TestLedger: Sendable {

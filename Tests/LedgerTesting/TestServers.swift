@@ -1,6 +1,6 @@
 import EmbeddedServices
-import Foundation
-import Redis
+package import Foundation
+package import Redis
 
 /// The Postgres and Redis of a test run. They start when the first test needs them, and all tests
 /// share them that do not damage them.

@@ -1,4 +1,4 @@
-import LedgerCore
+package import LedgerCore
 
 /// Two names that look the same, and are equal as Swift strings, but have different bytes: an é as
 /// one scalar, and an e with a combining accent.

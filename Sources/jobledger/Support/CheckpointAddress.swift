@@ -7,37 +7,39 @@ import NIOHTTP1
 import NIOPosix
 import TransparencyLog
 
-/// A checkpoint at an address that takes GET and PUT.
+/// A checkpoint kept at an HTTP address, which is read with GET and written with PUT.
 struct CheckpointAddress: WitnessMemory {
-    /// It may hold a token.
+    /// Secret, because its query may hold a token.
     let url: SecretText
-    /// The same without what may be secret: its scheme, host and path.
+    /// Scheme, host and path of the address, without the parts that may be secret.
     let name: String
-    /// The header of this name.
+    /// The value of the header `Authorization`.
     let authorization: SecretText?
 
-    /// Whether somebody means an address by it, in whatever form: everything that begins like one.
-    /// A path that does begins with `./` instead.
-    static func isMeant(by place: String) -> Bool {
+    /// Whether the user meant an address and not a file: true for every text that begins like an
+    /// address, even a malformed one. A file with such a name is written `./NAME`.
+    static func looksLikeAddress(_ place: String) -> Bool {
         let place = place.drop { $0.isWhitespace }
         return place.prefixMatch(of: /[A-Za-z][A-Za-z0-9+.\-]*:/) != nil || place.hasPrefix("//")
             || place.contains("://")
     }
 
-    /// - Throws: ``ValidationError`` for what is no address, without showing it.
+    /// - Throws: ``ValidationError`` if the text is not an HTTP address. The message does not show
+    ///   the text.
     init(_ url: String, authorization: SecretText?) throws {
         guard let parts = URLComponents(string: url), let scheme = parts.scheme?.lowercased(),
             ["http", "https"].contains(scheme),
             let host = parts.host, !host.isEmpty
         else {
             throw ValidationError(
-                "the address to anchor at, which is not shown here, is malformed: it is like https://archive.example/ledger/checkpoint. A file whose name begins like an address is ./NAME."
-            )
+                "the address of the anchor is malformed (it may hold a secret and is not shown): write one like "
+                    + "https://archive.example/ledger/checkpoint. For a file whose name looks like an address, "
+                    + "write ./NAME.")
         }
         guard parts.user == nil, parts.password == nil else {
             throw ValidationError(
-                "an address with a user or password would send them to nobody: set JOBLEDGER_ANCHOR_AUTHORIZATION to the header instead."
-            )
+                "the address of the anchor must not have a user or password, because they would not be sent: "
+                    + "set JOBLEDGER_ANCHOR_AUTHORIZATION to the header instead.")
         }
         self.url = SecretText(url)
         self.authorization = authorization
@@ -48,7 +50,7 @@ struct CheckpointAddress: WitnessMemory {
         let description: String
     }
 
-    /// It does not answer: another attempt may succeed.
+    /// The address did not answer. Another attempt may succeed.
     struct Unreachable: ExitStatusProviding, CustomStringConvertible {
         let description: String
         var exitStatus: ExitStatus { .cannotConnect }
@@ -63,7 +65,7 @@ struct CheckpointAddress: WitnessMemory {
             do {
                 return try SignedCheckpoint(body)
             } catch {
-                throw Failure(description: "\(name) has something else than a checkpoint: \(error)")
+                throw Failure(description: "\(name) does not hold a checkpoint: \(error)")
             }
         case 404, 410: return nil
         default: throw refusal(.GET, status)
@@ -73,24 +75,26 @@ struct CheckpointAddress: WitnessMemory {
     func save(_ checkpoint: SignedCheckpoint) async throws {
         let (status, _) = try await send(.PUT, checkpoint.text)
         guard (200..<300).contains(status.code) else { throw refusal(.PUT, status) }
-        // An answer is no keeping.
+        // A success status does not prove that the checkpoint was stored, so it is read back.
         guard let kept = try await load(), kept.text == checkpoint.text else {
-            throw Failure(description: "\(name) took the checkpoint, and does not give it back: it is not kept there")
+            throw Failure(
+                description: "\(name) accepted the checkpoint but does not return it: it is not stored there")
         }
     }
 
     private func refusal(_ method: HTTPMethod, _ status: HTTPResponseStatus) -> Failure {
         let isRedirect = (300..<400).contains(status.code)
-        let wayOut = isRedirect ? ": a redirect, which is not followed: name the address itself" : ""
-        return Failure(description: "\(name) answers \(method) with \(status)\(wayOut)")
+        let advice = isRedirect ? ": redirects are not followed; give the final address" : ""
+        return Failure(description: "\(name) answers \(method) with \(status)\(advice)")
     }
 
-    /// Without following a redirect: what is kept elsewhere, or nowhere, is not kept here.
+    /// Sends a request and does not follow redirects: the checkpoint must be stored at this address
+    /// and not somewhere else.
     private func send(_ method: HTTPMethod, _ body: String? = nil) async throws -> (HTTPResponseStatus, String) {
         var request = HTTPClientRequest(url: url.revealed)
         request.method = method
         if let authorization { request.headers.add(name: "authorization", value: authorization.revealed) }
-        // What a cache remembers is not what is kept.
+        // The stored checkpoint is wanted, not one that a cache remembers.
         request.headers.add(name: "cache-control", value: "no-cache")
         if let body {
             request.headers.add(name: "content-type", value: "text/plain; charset=utf-8")
@@ -110,12 +114,12 @@ struct CheckpointAddress: WitnessMemory {
         }
     }
 
-    /// In words, and with nothing of what was sent.
+    /// The reason as text that shows nothing of what was sent.
     private static func reason(_ error: any Error) -> String {
         switch error {
         case let error as HTTPClientError: error.shortDescription
         case let error as NIOConnectionError:
-            error.connectionErrors.first.map { reason($0.error) } ?? "no address is known of \(error.host)"
+            error.connectionErrors.first.map { reason($0.error) } ?? "the name \(error.host) has no address"
         case let error as IOError: String(cString: strerror(error.errnoCode))
         default: "\(error)"
         }

@@ -2,17 +2,22 @@ import BlockingIO
 import LedgerCore
 import PrivateFiles
 
-/// A file of events, read and parsed on a thread of its own, for reading may block.
+/// A file of events, one a line. An actor with a thread of its own reads and parses it, because
+/// reading may block.
 actor EventFile {
-    /// What some lines ask for.
+    /// The content of some consecutive lines.
     struct Part: Sendable {
         var requests: [AppendRequest] = []
-        /// By request, the number of its line.
+        /// The line number of each request.
         var lines: [Int] = []
         var refused: [(line: Int, refusal: Refusal)] = []
-        /// Of the whole file, up to here.
+        /// Bytes read from the start of the file.
         var bytesRead: Int64 = 0
     }
+
+    private static let mostRequests = 1000
+    /// Bytes of lines after which a part ends.
+    private static let largePart = 8 << 20
 
     private let executor = BlockingExecutor(label: "event-file")
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
@@ -20,11 +25,11 @@ actor EventFile {
 
     init(_ file: ReadableFile) { lines = LineReader(file) }
 
-    /// The next thousand requests, or some megabytes of them; `nil` at the end.
+    /// The next part, limited by the number of its requests and by its size; `nil` at the end.
     func next() throws -> Part? {
         var part = Part()
         var (bytes, isAtEnd) = (0, true)
-        while part.requests.count < 1000, bytes < 8 << 20, let line = try lines.next() {
+        while part.requests.count < Self.mostRequests, bytes < Self.largePart, let line = try lines.next() {
             isAtEnd = false
             bytes += line.length + 1
             do throws(Refusal) {
@@ -41,8 +46,8 @@ actor EventFile {
     }
 }
 
-/// The lines of a file, one at a time: memory holds one line, and no more of it than an event can
-/// have.
+/// The lines of a file, one at a time. Memory holds one line, and of a line that is too long only
+/// as much as an event can have.
 struct LineReader {
     private let file: ReadableFile
     private var buffer: [UInt8] = []
@@ -53,8 +58,9 @@ struct LineReader {
 
     init(_ file: ReadableFile) { self.file = file }
 
-    /// - Returns: `content` is `nil` where the line is longer than an event can be; it has been
-    ///   skipped.
+    /// The next line; `nil` at the end of the file.
+    /// - Returns: `content` is `nil` if the line is longer than any event can be. Such a line is
+    ///   skipped. `length` is in bytes.
     mutating func next() throws -> (number: Int, content: ArraySlice<UInt8>?, length: Int)? {
         var length = 0
         var isTooLong = false

@@ -1,6 +1,6 @@
 import LedgerCore
 
-/// Events as people, or programs, read them.
+/// Prints events, one a line: for people, or as JSON for programs.
 struct EventPrinter {
     let json: Bool
     let showsJob: Bool
@@ -11,7 +11,7 @@ struct EventPrinter {
         self.showsJob = showsJob
     }
 
-    /// As much of the data as fits on a line.
+    /// Bytes of an event's data that are shown to people.
     private static let longestData = 120
 
     mutating func print(_ event: FeedEvent) throws {

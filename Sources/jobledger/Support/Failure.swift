@@ -1,7 +1,7 @@
 import ArgumentParser
 import Diagnostics
 import Foundation
-import LedgerCore
+package import LedgerCore
 import Postgres
 import Redis
 

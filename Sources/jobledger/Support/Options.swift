@@ -9,14 +9,14 @@ import Postgres
 import Projections
 import Redis
 
-/// Takes the bytes of an argument as they are.
+/// An argument whose bytes are kept as they are.
 extension ExactText: ExpressibleByArgument {
     package init?(argument: String) { self.init(argument) }
 }
 
-/// Which ledger a command works on, and how it answers.
+/// The options that select the ledger and the form of the answer.
 struct LedgerOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("The state of a running `jobledger up`; its env is read.", valueName: "dir"))
+    @Option(help: ArgumentHelp("The data directory of a running `jobledger up`.", valueName: "dir"))
     var dataDir: String?
 
     @Flag(help: "Answer in JSON.")
@@ -25,12 +25,12 @@ struct LedgerOptions: ParsableArguments {
     func settings() async throws -> LedgerSettings { try LedgerSettings(dataDirectory: dataDir) }
 }
 
-/// Where definitions beside the built-in ones come from.
+/// The option that adds projections to the built-in ones.
 struct ProjectionOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "A folder of projections of your own; they add to the built-in ones or replace them by name.",
-            valueName: "dir"))
+            "A folder with projections of your own. They are added to the built-in ones; one of the same name "
+                + "replaces a built-in one.", valueName: "dir"))
     var projections: String?
 
     func definitions() throws -> [ProjectionDefinition] { try ProjectionDefinition.all(in: projections) }
@@ -39,20 +39,20 @@ struct ProjectionOptions: ParsableArguments {
         let all = try definitions()
         guard let definition = all.first(where: { $0.name == name }) else {
             throw ValidationError(
-                "There is no projection \(name); there are: \(all.map(\.name).joined(separator: ", ")).")
+                "There is no projection \(name). There are: \(all.map(\.name).joined(separator: ", ")).")
         }
         return definition
     }
 }
 
 extension LedgerSettings {
-    /// The database's address, which almost every command needs.
+    /// The address of the database, which almost every command needs.
     func requireDatabaseURL() throws -> String {
         guard let databaseURL else {
             throw Problem(
                 description:
-                    "DATABASE_URL is not set: set it, write it into .env, or start a ledger of your own with `jobledger up`"
-            )
+                    "DATABASE_URL is not set: set it, write it into .env, or start a ledger of your own "
+                    + "with `jobledger up`")
         }
         return databaseURL.revealed
     }
@@ -61,8 +61,8 @@ extension LedgerSettings {
         guard let redisURL else {
             throw Problem(
                 description:
-                    "REDIS_URL is not set: set it, write it into .env, or start a ledger of your own with `jobledger up`"
-            )
+                    "REDIS_URL is not set: set it, write it into .env, or start a ledger of your own "
+                    + "with `jobledger up`")
         }
         return try Self.redis(redisURL)
     }
@@ -81,11 +81,11 @@ extension LedgerSettings {
             applicationName: "jobledger \(ledger)")
     }
 
-    /// Where Redis is, if there is one: looked at before anything is connected, for a malformed
-    /// address is a mistake of usage.
+    /// The address of Redis, if one is set. It is parsed before any connection is made, because a
+    /// malformed address is a usage error.
     func optionalRedis() throws -> RedisConfiguration? { try redisURL.map(Self.redis) }
 
-    /// Runs `body` beside a feed.
+    /// Runs `body` with a feed, which is stopped afterwards.
     func withFeed(_ store: EventStore, _ redis: RedisConfiguration?, _ body: (Feed) async throws -> Void) async throws {
         try await Feed.with(store: store, redis: redis, logger: logger("jobledger"), body)
     }
@@ -105,7 +105,7 @@ extension LedgerSettings {
 }
 
 extension LogMoment {
-    /// Reads the value of the option `name`.
+    /// Parses the value of the option `name`.
     static func option(_ name: String) -> @Sendable (String) throws -> LogMoment {
         { text in
             guard let moment = LogMoment(text) else {
@@ -115,7 +115,7 @@ extension LogMoment {
         }
     }
 
-    /// As it may be given.
+    /// The position or time in the form in which options take it.
     var text: String {
         switch self {
         case .position(let position): "\(position)"

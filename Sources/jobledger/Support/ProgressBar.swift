@@ -2,7 +2,7 @@ import Diagnostics
 import Foundation
 
 /// A line on standard error that is redrawn in place: a bar, counts, the rate and the time left.
-/// Silent where nobody looks.
+/// It writes nothing if standard error is not a terminal.
 struct ProgressBar {
     private let label: String
     private let unit: String
@@ -16,8 +16,9 @@ struct ProgressBar {
         self.unit = unit
     }
 
-    /// Redraws, ten times a second at most but always at the end.
-    /// - Parameter first: how much was done when the bar was first shown, for the rate.
+    /// Redraws the line, at most ten times a second, and always at the end.
+    /// - Parameter first: how much was done when the bar was first shown. The rate counts from
+    ///   there.
     mutating func update(_ done: Int64, of total: Int64, since first: Int64 = 0, note: String = "") {
         guard isShown else { return }
         let now = ContinuousClock.now
@@ -27,7 +28,7 @@ struct ProgressBar {
         let filled = Int(fraction * Double(Self.width))
         let bar = String(repeating: "█", count: filled) + String(repeating: "░", count: Self.width - filled)
         let elapsed = start.duration(to: now) / .seconds(1)
-        // What is done at once has a rate that is no number to show.
+        // Work that takes almost no time would have a rate too large for an integer.
         let rate = elapsed > 0 ? min(Double(done - first) / elapsed, 1e12) : 0
         var text = "\(label) \(bar) \(Int(fraction * 100)) %  \(done)/\(total) \(unit)"
         if rate >= 1 { text += "  \(Int(rate))/s" }
@@ -36,14 +37,14 @@ struct ProgressBar {
         StandardError.redraw(text)
     }
 
-    /// Says on the line what goes on, until the next update.
+    /// Shows a text on the line in place of the bar, until the next update.
     mutating func note(_ text: String) {
         guard isShown else { return }
         drawn = .now
         StandardError.redraw("\(label): \(text)")
     }
 
-    /// Leaves the line as it is and goes on below it.
+    /// Keeps the line and ends it, so that the next output stands below it.
     func finish() {
         if isShown, drawn != nil { StandardError.endLine() }
     }

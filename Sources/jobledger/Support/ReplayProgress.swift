@@ -3,14 +3,16 @@ import Diagnostics
 import Foundation
 import Projections
 
-/// How far a replay is, on standard error: a bar on a terminal, elsewhere a JSON line a second.
+/// Shows the progress of a replay on standard error: a bar on a terminal, otherwise one JSON line a
+/// second.
 final class ReplayProgress: Sendable {
     private struct State {
         var bar: ProgressBar
         var phase: String
-        /// Where this run began, which of a resumed rebuild is not the beginning.
+        /// Where this run began. A resumed rebuild does not begin at 0.
         var start: (position: Int64, at: ContinuousClock.Instant)?
-        var told: ContinuousClock.Instant?
+        /// When the last line was written.
+        var written: ContinuousClock.Instant?
     }
 
     private struct Line: Encodable {
@@ -37,8 +39,8 @@ final class ReplayProgress: Sendable {
             let start = state.start ?? (done, now)
             state.start = start
             if isTerminal { return state.bar.update(done, of: goal, since: start.position) }
-            if let told = state.told, told.duration(to: now) < .seconds(1) { return }
-            state.told = now
+            if let written = state.written, written.duration(to: now) < .seconds(1) { return }
+            state.written = now
             let elapsed = start.at.duration(to: now) / .seconds(1)
             let rate = elapsed > 0 ? Double(done - start.position) / elapsed : 0
             write(
@@ -49,19 +51,19 @@ final class ReplayProgress: Sendable {
         }
     }
 
-    func tell(_ phase: Rebuild.Phase) {
+    func show(_ phase: Rebuild.Phase) {
         let text =
             switch phase {
             case .resuming(let position): position > 0 ? "resuming at \(position)" : "resuming"
             case .makingIndexes(let count): "making \(count) \(count == 1 ? "index" : "indexes")"
             case .comparing: "comparing digests"
             case .yielding(let lag): "waiting: live projections are \(lag) events behind"
-            case .waitingForTables: "waiting for the tables: a query, a vacuum or a verification has them"
+            case .waitingForTables: "waiting for the tables: a query, a vacuum or a verification is using them"
             }
         state.withLock { state in
             if isTerminal { return state.bar.note(text) }
-            if case .yielding = phase, let told = state.told, told.duration(to: .now) < .seconds(1) { return }
-            state.told = .now
+            if case .yielding = phase, let written = state.written, written.duration(to: .now) < .seconds(1) { return }
+            state.written = .now
             write(Line(projection: projection, phase: text))
         }
     }
@@ -72,7 +74,7 @@ final class ReplayProgress: Sendable {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.withoutEscapingSlashes, .sortedKeys]
         encoder.keyEncodingStrategy = .convertToSnakeCase
-        // Texts and numbers: there is nothing in it that could not be encoded.
+        // Encoding cannot fail: the line holds only texts and finite numbers.
         if let bytes = try? encoder.encode(line) { Output.diagnostic(String(decoding: bytes, as: UTF8.self)) }
     }
 }

@@ -9,7 +9,7 @@ import Seal
 import TransparencyLog
 
 extension LedgerSettings {
-    /// What the key of the ledger is called that seals its present epoch.
+    /// The name of the key that seals the current epoch of the ledger.
     func sealKeyName() async throws -> ExactText {
         let store = try store(connections: 1)
         let epoch = try await store.epoch()
@@ -17,13 +17,14 @@ extension LedgerSettings {
         return SealKeyRotation.keyName(ledger, epoch)
     }
 
-    /// - Parameter keyFile: that of the settings unless given.
+    /// A sealer of this ledger.
+    /// - Parameter keyFile: the file with the private key; JOBLEDGER_SEAL_KEY if not given.
     func sealer(keyFile: String? = nil, logger: Logger) throws -> Sealer {
         guard let path = keyFile ?? sealKey?.path else {
             throw Problem(
                 description:
-                    "JOBLEDGER_SEAL_KEY is not set: it names the file with the key that seals (jobledger audit key --out FILE makes one)"
-            )
+                    "JOBLEDGER_SEAL_KEY is not set: it must name the file with the key that seals "
+                    + "(jobledger audit key --out FILE makes one)")
         }
         return Sealer(
             key: try KeyFile.sealKey(at: path, shownAs: keyFile ?? sealKey?.description),
@@ -31,8 +32,8 @@ extension LedgerSettings {
             url: try requireDatabaseURL(), ledger: ledger, logger: logger)
     }
 
-    /// The key that checks: from a file, or else as the settings have it, or as it follows from the
-    /// key that seals.
+    /// The verifier key: from the file, otherwise from the settings, otherwise derived from the key
+    /// that seals; `nil` if none of them is given.
     func verifierKey(_ file: String?) throws -> VerifierKey? {
         if let file { return try KeyFile.verifier(at: file) }
         if let sealVerifier {
@@ -49,17 +50,19 @@ extension LedgerSettings {
         guard let key = try verifierKey(file) else {
             throw Problem(
                 description:
-                    "no verifier key is known here: give --key FILE, or set JOBLEDGER_SEAL_VERIFIER to what `jobledger audit key --out` printed"
-            )
+                    "no verifier key is known here: give --key FILE, or set JOBLEDGER_SEAL_VERIFIER to what "
+                    + "`jobledger audit key --out` printed")
         }
         return key
     }
 }
 
 extension LedgerSettings {
-    /// The sealer of an `up`, with the key of the settings or one in its directory, which it makes
-    /// for the present epoch. Without a sealer where the ledger is sealed by a key that is not
-    /// here: to go on with another is for people to decide.
+    /// The sealer of `jobledger up`. Its key is the one of the settings, otherwise the one in the
+    /// data directory, which is made for the current epoch if needed.
+    ///
+    /// Returns no sealer if the ledger was last sealed with a key that is not here. Whether to
+    /// continue with another key is a decision for the operator.
     func prepareSeal(_ directory: DataDirectory, logger: Logger) async throws -> (
         sealer: Sealer?, verifier: VerifierKey?
     ) {
@@ -73,8 +76,10 @@ extension LedgerSettings {
         let path = directory.sealKey.path
         guard try SealKeyRotation(path: path, ledger: ledger, logger: logger).prepare(epoch, lastUsed: origin) else {
             logger.warning(
-                "the ledger is sealed by a key that is not here, and is not sealed now: JOBLEDGER_SEAL_KEY names a key; jobledger audit key makes another",
-                metadata: ["key": "\(path)"])
+                """
+                not sealing: the ledger was last sealed with a key that is not in this directory. \
+                Set JOBLEDGER_SEAL_KEY to its file, or make another with jobledger audit key
+                """, metadata: ["key": "\(path)"])
             return (nil, nil)
         }
         return (try sealer(keyFile: path, logger: logger), try KeyFile.verifier(at: path))
@@ -82,6 +87,7 @@ extension LedgerSettings {
 }
 
 extension DataDirectory {
-    /// The key that seals; beside it is what was signed with it.
+    /// The file with the key that seals. The file beside it, with the suffix `.signed`, holds the
+    /// last signed checkpoint.
     var sealKey: URL { URL(fileURLWithPath: path).appending(path: "seal.key") }
 }

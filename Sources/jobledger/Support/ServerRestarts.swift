@@ -2,20 +2,22 @@ import BlockingIO
 import EmbeddedServices
 import Logging
 
-/// Starts a server again when it ends while we run, for as long as it takes: what kept it down, a
-/// full disk say, may last, and the rest of us answers meanwhile that it is away.
+/// Starts a private server again when it ends while `up` runs. It tries without limit, because the
+/// cause, a full disk for example, may last. Meanwhile the other services run on and report that
+/// the server is unavailable.
 struct ServerRestarts: Sendable {
     let name: String
     let logger: Logger
-    /// From one attempt to the next.
+    /// The longest pause between two attempts.
     private static let longestPause = Duration.seconds(30)
 
     init(_ name: String, _ logger: Logger) { (self.name, self.logger) = (name, logger) }
 
+    /// Runs until the task is cancelled.
     /// - Parameters:
-    ///   - exit: returns when the server has ended, at once where it does not run.
-    ///   - restart: throws why the server does not come up, with its own last words.
-    /// - Throws: ``DirectoryLost``: there is nothing to start any more.
+    ///   - exit: returns when the server has ended; at once if it is not running.
+    ///   - restart: throws if the server does not start; the error has the end of its log.
+    /// - Throws: ``DirectoryLost`` if the server's directory is gone, so that it cannot be started.
     func keep(_ exit: @Sendable () async -> Void, _ restart: @Sendable () async throws -> Void) async throws {
         while true {
             await exit()

@@ -9,7 +9,7 @@ import Redis
 import ServiceLifecycle
 import UnixSignals
 
-/// Something that runs until it is told to stop, for a service group.
+/// A closure as a service of a service group: it runs until it is cancelled.
 struct Running: Service {
     let body: @Sendable () async throws -> Void
 
@@ -19,7 +19,7 @@ struct Running: Service {
         do {
             try await cancelWhenGracefulShutdown { try await body() }
         } catch is CancellationError {
-            // It was told to stop, and has: no error for whoever asked.
+            // This is the normal end of a service that was told to stop.
         }
     }
 }
@@ -35,8 +35,9 @@ extension LedgerSettings {
         try await group.run()
     }
 
-    /// Does not begin with a ledger whose roles have been left behind. One that cannot be reached,
-    /// or asked, yet is for the services to wait for.
+    /// Refuses to start on a ledger whose roles are missing, as after a restore on another server.
+    /// If the ledger cannot be reached or asked yet, the services start all the same and wait for
+    /// it.
     private func checkRights(_ logger: Logger) async throws {
         let connection: PostgresConnection
         do {
@@ -51,8 +52,7 @@ extension LedgerSettings {
             await connection.close()
         } catch let error as PostgresError {
             await connection.close()
-            logger.warning(
-                "whether the ledger's roles are complete could not be asked", metadata: ["error": "\(error)"])
+            logger.warning("the ledger's roles could not be checked", metadata: ["error": "\(error)"])
         } catch {
             await connection.close()
             throw error
@@ -68,7 +68,8 @@ extension LedgerSettings {
         }
     }
 
-    /// Of the projections whose rows depend on one job each; the others are named as left out.
+    /// Drift checks of the projections whose rows depend on one job each. For every other
+    /// projection a log message says that it is not checked.
     func driftChecks(_ definitions: [ProjectionDefinition], jobsPerSecond: Double, logger: Logger) throws
         -> [any Service]
     {
@@ -76,8 +77,10 @@ extension LedgerSettings {
         return definitions.compactMap { definition in
             guard definition.key == .stream else {
                 logger.notice(
-                    "not audited: its key is the log, so no job can be refolded on its own; jobledger verify compares all of it",
-                    metadata: ["projection": "\(definition.name)"])
+                    """
+                    not audited: its key is the log, so no job can be refolded on its own; \
+                    jobledger verify compares all of it
+                    """, metadata: ["projection": "\(definition.name)"])
                 return nil
             }
             let check = DriftCheck(definition, store: store, jobsPerSecond: jobsPerSecond, logger: logger)
@@ -92,7 +95,9 @@ extension LedgerSettings {
     }
 
     /// The HTTP service.
-    /// - Parameter host: that of the settings unless given.
+    /// - Parameters:
+    ///   - host: the address to listen on; that of the settings if not given.
+    ///   - started: called with the service's URL once it listens.
     func service(
         host: String?, port: Int, needsToken: Bool, logger: Logger,
         started: @escaping @Sendable (_ url: String) async throws -> Void

@@ -1,7 +1,7 @@
 import AuditTrail
 import LedgerCore
 
-/// An entry of the audit trail in JSON.
+/// An entry of the audit trail as a JSON object.
 struct TrailLine: Encodable {
     var position: Position
     var eventID: String
@@ -39,14 +39,14 @@ struct TrailLine: Encodable {
     }
 }
 
-/// Entries of the audit trail as people read them, and their spreadsheets.
+/// Entries of the audit trail as a table for people, and as CSV for spreadsheets.
 enum TrailTable {
-    /// The widest that a column of a table may be.
+    /// The largest width of a column, in characters.
     private static let widest = 28
     private static let widestDetail = 60
 
-    /// Columns as wide as what is in them; the detail is last, and those that have nothing anywhere
-    /// are left out.
+    /// The lines of a table, headings first. Columns are as wide as their content, and empty
+    /// columns are left out. The detail comes last.
     static func lines(_ entries: [TrailEntry]) -> [String] {
         guard !entries.isEmpty else { return [] }
         var columns: [(name: String, cells: [String])] = [
@@ -86,7 +86,8 @@ enum TrailTable {
         "source", "detail",
     ]
 
-    /// RFC 4180, with a line of names; without the last line's end.
+    /// CSV by RFC 4180 with a header line. The line feed that ends the last line is left to the
+    /// caller, who prints the text as a line.
     static func csv(_ entries: [TrailEntry]) -> String {
         let lines = entries.map { entry in
             [
@@ -99,8 +100,8 @@ enum TrailTable {
         return ([names.joined(separator: ",")] + lines).joined(separator: "\r\n") + "\r"
     }
 
-    /// Somebody's text. A spreadsheet would compute what begins like a formula: it gets an
-    /// apostrophe, which spreadsheets hide.
+    /// Text from an event as a cell. A spreadsheet would evaluate a text that begins like a
+    /// formula, so such a text gets an apostrophe in front, which spreadsheets hide.
     static func cell(_ text: String?) -> String {
         guard var text, let first = text.unicodeScalars.first else { return "" }
         if "=+-@\t\r".unicodeScalars.contains(first) { text = "'" + text }

@@ -4,7 +4,8 @@ import Testing
 
 extension EndToEnd {
     @Suite("the seal") struct AuditTests {
-        /// A ledger with a key, its verifier key in a file, and a directory for what comes of it.
+        /// Runs `body` with a ledger that has a seal key, and with a directory that holds the
+        /// verifier key in the file `vkey`.
         private static func with(_ body: (UserLedger, URL) async throws -> Void) async throws {
             try await UserLedger.with { user in
                 let directory = try makeDirectory("audit")
@@ -35,7 +36,7 @@ extension EndToEnd {
             #expect(sealed.code == 0, "\(sealed)")
         }
 
-        /// What a superuser can do who means it.
+        /// Changes tables as a superuser can who disables all triggers.
         private static func tamper(_ user: UserLedger, _ statement: String) async throws {
             let disabled = ["events", "seal_tiles", "seal_checkpoints"].map {
                 "ALTER TABLE \(user.ledger.name).\($0) DISABLE TRIGGER ALL; "
@@ -44,77 +45,88 @@ extension EndToEnd {
             #expect(outcome.code == 0, "\(outcome)")
         }
 
-        @Test("who failed a job is proved to a third party, and a forgery is named") func story() async throws {
+        @Test("it is proved to a third party who failed a job, and a forgery is found") func story() async throws {
             try await Self.with { user, directory in
                 func file(_ name: String) -> String { directory.appending(path: name).path }
                 try await Self.fill(user)
                 let early = try await user.run("audit", "prove", "3")
                 #expect(early.code == 1 && early.errors.contains("nothing is sealed yet"), "\(early)")
                 try await Self.seal(user)
-
-                let proof = try await user.run("audit", "prove", "3", "--out", file("failed.tlog-proof"))
-                #expect(proof.code == 0 && proof.errors.contains("position 3"), "\(proof)")
-                // Nothing but the file and the key: no ledger.
-                let check = try await Program.jobledger.run([
-                    "audit", "check", file("failed.tlog-proof"), "--key", file("vkey"),
-                ])
-                #expect(check.code == 0, "\(check)")
-                #expect(check.output.contains("job a, version 2: failed by eve"), "\(check)")
-                #expect(check.output.contains("out of memory"))
-                let other = try await PythonTools.checkSeal("proof", file("failed.tlog-proof"), "--key", file("vkey"))
-                #expect(other.output == "holds: position 3, job a, version 2, failed\n", "\(other)")
-
-                let whole = try await user.run("audit", "prove", "--job", "a", "--out", file("a.tlog-proof"))
-                #expect(whole.code == 0, "\(whole)")
-                let all = try await Program.jobledger.run(
-                    ["audit", "check", file("a.tlog-proof"), "--key", file("vkey"), "--whole", "--json"])
-                #expect(all.code == 0, "\(all)")
-                #expect(try all.json()["whole"] == true && all.json()["job"] == "a")
-                #expect(try all.json()["events"]?.elements.count == 2)
-                #expect(try await PythonTools.checkSeal("proof", file("a.tlog-proof"), "--key", file("vkey")).code == 0)
-                #expect(try await user.run("audit", "prove", "--job", "b", "--out", file("b.tlog-proof")).code == 0)
-                let open = try await user.run("audit", "check", file("b.tlog-proof"), "--whole")
-                #expect(open.code == 1 && open.errors.contains("had not ended by position 2"), "\(open)")
-                // With hashes in place of what is nobody's business.
-                let withheld = try await user.run(
-                    "audit", "prove", "3", "--withhold", "--out", file("withheld.tlog-proof"))
-                #expect(withheld.code == 0, "\(withheld)")
-                let text = try String(contentsOfFile: file("withheld.tlog-proof"), encoding: .utf8)
-                let extra = try #require(text.split(separator: "\n").first { $0.hasPrefix("extra ") }?.dropFirst(6))
-                #expect(
-                    !String(decoding: try #require(Data(base64Encoded: String(extra))), as: UTF8.self).contains(
-                        "memory"))
-                #expect(
-                    try await user.run("audit", "check", file("withheld.tlog-proof")).output.contains(
-                        "withheld, SHA-256"))
-                #expect(
-                    try await PythonTools.checkSeal("proof", file("withheld.tlog-proof"), "--key", file("vkey")).code
-                        == 0)
-
-                #expect(try await user.run("audit", "verify").code == 0)
-                try await Self.tamper(
-                    user, "UPDATE \(user.ledger.name).events SET metadata = '{\"actor\":\"ada\"}' WHERE position = 3")
-                let found = try await user.run("audit", "verify", "--json")
-                #expect(found.code == 1)
-                let bad = try found.json()["bad"]?.elements ?? []
-                #expect(bad.count == 1 && bad[0]["position"] == 3 && bad[0]["kind"] == "altered", "\(found)")
-                #expect(try await user.run("audit", "verify").output.contains("job a, version 2 (failed)"))
-                let lost = try await user.run("audit", "prove", "3")
-                #expect(lost.code == 1 && lost.errors.contains("is not what was sealed"), "\(lost)")
-                // What was proved stays proved, and what was forged is not.
-                #expect(try await user.run("audit", "check", file("failed.tlog-proof")).code == 0)
-                let swapped = try String(contentsOfFile: file("failed.tlog-proof"), encoding: .utf8)
-                    .replacing("index 2", with: "index 1")
-                try Data(swapped.utf8).write(to: directory.appending(path: "forged.tlog-proof"))
-                #expect(try await user.run("audit", "check", file("forged.tlog-proof")).code == 1)
-                #expect(try await user.run("audit", "check", file("vkey")).code == 1)
-                #expect(try await user.run("audit", "check", file("none")).code == 2)
+                try await proveEvent(user, file)
+                try await proveJobs(user, file)
+                try await findForgeries(user, file)
             }
         }
 
-        @Test("checkpoints outside the database catch a history that was rewritten, with the seal") func witnesses()
-            async throws
-        {
+        /// Proves the event at position 3, and checks the proof with this program and with another.
+        private func proveEvent(_ user: UserLedger, _ file: (String) -> String) async throws {
+            let proof = try await user.run("audit", "prove", "3", "--out", file("failed.tlog-proof"))
+            #expect(proof.code == 0 && proof.errors.contains("position 3"), "\(proof)")
+            // The check needs only the file and the key, and no ledger.
+            let check = try await Program.jobledger.run([
+                "audit", "check", file("failed.tlog-proof"), "--key", file("vkey"),
+            ])
+            #expect(check.code == 0, "\(check)")
+            #expect(check.output.contains("job a, version 2: failed by eve"), "\(check)")
+            #expect(check.output.contains("out of memory"))
+            let other = try await PythonTools.checkSeal("proof", file("failed.tlog-proof"), "--key", file("vkey"))
+            #expect(other.output == "holds: position 3, job a, version 2, failed\n", "\(other)")
+        }
+
+        /// Proves all events of a job that has ended and of one that has not, and withholds data.
+        private func proveJobs(_ user: UserLedger, _ file: (String) -> String) async throws {
+            let whole = try await user.run("audit", "prove", "--job", "a", "--out", file("a.tlog-proof"))
+            #expect(whole.code == 0, "\(whole)")
+            let all = try await Program.jobledger.run(
+                ["audit", "check", file("a.tlog-proof"), "--key", file("vkey"), "--whole", "--json"])
+            #expect(all.code == 0, "\(all)")
+            #expect(try all.json()["whole"] == true && all.json()["job"] == "a")
+            #expect(try all.json()["events"]?.elements.count == 2)
+            #expect(try await PythonTools.checkSeal("proof", file("a.tlog-proof"), "--key", file("vkey")).code == 0)
+            #expect(try await user.run("audit", "prove", "--job", "b", "--out", file("b.tlog-proof")).code == 0)
+            let open = try await user.run("audit", "check", file("b.tlog-proof"), "--whole")
+            #expect(open.code == 1 && open.errors.contains("had not ended by position 2"), "\(open)")
+            // With hashes in place of data and metadata.
+            let withheld = try await user.run(
+                "audit", "prove", "3", "--withhold", "--out", file("withheld.tlog-proof"))
+            #expect(withheld.code == 0, "\(withheld)")
+            let text = try String(contentsOfFile: file("withheld.tlog-proof"), encoding: .utf8)
+            let extra = try #require(text.split(separator: "\n").first { $0.hasPrefix("extra ") }?.dropFirst(6))
+            #expect(
+                !String(decoding: try #require(Data(base64Encoded: String(extra))), as: UTF8.self).contains(
+                    "memory"))
+            #expect(
+                try await user.run("audit", "check", file("withheld.tlog-proof")).output.contains(
+                    "withheld, SHA-256"))
+            #expect(
+                try await PythonTools.checkSeal("proof", file("withheld.tlog-proof"), "--key", file("vkey")).code
+                    == 0)
+        }
+
+        /// Alters an event in the database, and forges a proof.
+        private func findForgeries(_ user: UserLedger, _ file: (String) -> String) async throws {
+            #expect(try await user.run("audit", "verify").code == 0)
+            try await Self.tamper(
+                user, "UPDATE \(user.ledger.name).events SET metadata = '{\"actor\":\"ada\"}' WHERE position = 3")
+            let found = try await user.run("audit", "verify", "--json")
+            #expect(found.code == 1)
+            let bad = try found.json()["bad"]?.elements ?? []
+            #expect(bad.count == 1 && bad[0]["position"] == 3 && bad[0]["kind"] == "altered", "\(found)")
+            #expect(try await user.run("audit", "verify").output.contains("job a, version 2 (failed)"))
+            let lost = try await user.run("audit", "prove", "3")
+            #expect(lost.code == 1 && lost.errors.contains("is not what was sealed"), "\(lost)")
+            // An earlier proof still holds, and a forged one does not.
+            #expect(try await user.run("audit", "check", file("failed.tlog-proof")).code == 0)
+            let swapped = try String(contentsOfFile: file("failed.tlog-proof"), encoding: .utf8)
+                .replacing("index 2", with: "index 1")
+            try Data(swapped.utf8).write(to: URL(filePath: file("forged.tlog-proof")))
+            #expect(try await user.run("audit", "check", file("forged.tlog-proof")).code == 1)
+            #expect(try await user.run("audit", "check", file("vkey")).code == 1)
+            #expect(try await user.run("audit", "check", file("none")).code == 2)
+        }
+
+        @Test("checkpoints outside the database reveal a history that was rewritten together with its seal")
+        func witnesses() async throws {
             try await Self.with { user, directory in
                 func file(_ name: String) -> String { directory.appending(path: name).path }
                 #expect(try await user.run("audit", "anchor", file("anchor")).code == 1)
@@ -144,7 +156,8 @@ extension EndToEnd {
                 #expect(try await user.run("tail", "--until-head", "--witness", file("seen")).code == 0)
                 #expect(try await user.run("audit", "verify", "--tiles", file("tiles")).code == 0)
 
-                // Who has the database and the key does it all again.
+                // An attacker with the database and the key rewrites the history and seals it
+                // again.
                 try await Self.tamper(
                     user,
                     """
@@ -171,7 +184,7 @@ extension EndToEnd {
             }
         }
 
-        @Test("an anchor keeps the checkpoint at an address, again and again") func address() async throws {
+        @Test("an anchor keeps the latest checkpoint at an address") func address() async throws {
             try await Self.with { user, directory in
                 var user = user
                 let server = try await PythonTools.python().start(["-c", Self.archive])
@@ -198,7 +211,7 @@ extension EndToEnd {
             }
         }
 
-        @Test("an address that redirects, or keeps nothing, is no anchor", arguments: ["303", "307", "204"])
+        @Test("an address that redirects or stores nothing is refused", arguments: ["303", "307", "204"])
         func forgetful(status: String) async throws {
             try await Self.with { user, _ in
                 try await Self.fill(user)
@@ -208,10 +221,10 @@ extension EndToEnd {
                     let port = try await eventually("it listens") { server.lines.first }
                     let anchored = try await user.run("audit", "anchor", "http://127.0.0.1:\(port)/checkpoint")
                     #expect(anchored.code == 1 && !anchored.output.contains("has the checkpoint"), "\(anchored)")
-                    let reason = status == "204" ? "does not give it back" : "answers PUT with \(status)"
+                    let reason = status == "204" ? "does not return it" : "answers PUT with \(status)"
                     #expect(anchored.errors.contains(reason), "\(anchored)")
                     #expect(
-                        anchored.errors.contains("a redirect, which is not followed") == (status != "204"),
+                        anchored.errors.contains("redirects are not followed") == (status != "204"),
                         "\(anchored)")
                 } catch {
                     await server.kill()
@@ -221,7 +234,8 @@ extension EndToEnd {
             }
         }
 
-        /// Takes what is put there, sends whoever did it to a page, and keeps nothing.
+        /// An HTTP server that accepts a PUT, answers with a redirect to a page, and stores
+        /// nothing.
         private static let forgetful = """
             import http.server, sys
             class Forgetful(http.server.BaseHTTPRequestHandler):
@@ -238,13 +252,14 @@ extension EndToEnd {
             print(server.server_port, flush=True); server.serve_forever()
             """
 
-        /// Keeps what is put there.
+        /// An HTTP server that stores what is PUT.
         private static let archive = """
             import http.server
             kept = {}
             class Archive(http.server.BaseHTTPRequestHandler):
                 def answer(self, status, body=b""):
-                    self.send_response(status); self.send_header("Content-Length", str(len(body))); self.end_headers(); self.wfile.write(body)
+                    self.send_response(status); self.send_header("Content-Length", str(len(body)))
+                    self.end_headers(); self.wfile.write(body)
                 def allowed(self):
                     if self.headers.get("Authorization") == "Bearer archive": return True
                     self.answer(401)
@@ -289,7 +304,7 @@ extension EndToEnd {
             }
         }
 
-        @Test("up seals, and tells how far it is") func up() async throws {
+        @Test("up seals, and status shows how far") func up() async throws {
             try await UpProcess.with { up in
                 #expect(
                     try await up.run("append", "a", "queued", "--data", #"{"name": "x"}"#, "--actor", "ada").code == 0)
@@ -307,7 +322,7 @@ extension EndToEnd {
             }
         }
 
-        @Test("keys that must not be used are refused, with what to do") func keys() async throws {
+        @Test("unusable keys are refused with advice") func keys() async throws {
             try await Self.with { user, directory in
                 var user = user
                 let key = try #require(user.environment["JOBLEDGER_SEAL_KEY"])

@@ -13,9 +13,7 @@ extension EndToEnd {
             }
             try await append(
                 "sma", "queued", "--data", #"{"name": "=SMA, \"fast\"", "total": 4}"#, "--actor", "ada",
-                "--correlation-id",
-                "req-7",
-                "--source", "notebook")
+                "--correlation-id", "req-7", "--source", "notebook")
             try await append("sma", "progress", "--data", #"{"completed": 1}"#, "--actor", "w-1")
             try await append("sma", "progress", "--data", #"{"completed": 2}"#, "--actor", "w-1")
             let id = try #require(try await user.ledger.store.page(EventQuery(limit: 1)).first).id.text
@@ -24,7 +22,7 @@ extension EndToEnd {
             try await append("rsi", "queued", "--data", #"{"name": "RSI"}"#, "--actor", "bob")
         }
 
-        @Test("who failed a job, and why, is found in a few commands") func questions() async throws {
+        @Test("a few commands show who failed a job and why") func questions() async throws {
             try await UserLedger.with(projecting: true) { user in
                 try await Self.fill(user)
                 try await user.untilProjected()
@@ -82,7 +80,8 @@ extension EndToEnd {
             }
         }
 
-        @Test("the events of a job are shown to be all, until something is touched") func complete() async throws {
+        @Test("the events of a job are proved to be complete, until the log is tampered with")
+        func complete() async throws {
             try await UserLedger.with(projecting: true) { user in
                 var user = user
                 let directory = try makeDirectory("audit")
@@ -97,22 +96,24 @@ extension EndToEnd {
                 #expect(try await user.run("audit", "seal", "--until-head").code == 0)
                 let whole = try await user.run("audit", "job", "sma", "--prove")
                 #expect(
-                    whole.code == 0 && whole.output.contains("4 of them are this job's, and no others: its whole life"),
+                    whole.code == 0 && whole.output.contains("exactly 4 of them are this job's: the complete job"),
                     "\(whole)")
                 let open = try await user.run("audit", "job", "rsi", "--prove", "--json").json()
                 #expect(
                     open["proof"]?["whole"] == false && open["proof"]?["events"] == 1 && open["proof"]?["sealed"] == 5)
-                // Hidden from its index: another job's name, in the table alone.
+                // An event is hidden from the job by giving it to another job.
                 let hidden = try await user.psql(
-                    "ALTER TABLE \(user.ledger.name).events DISABLE TRIGGER ALL; UPDATE \(user.ledger.name).events SET stream_id = 'other' WHERE position = 3"
-                )
+                    """
+                    ALTER TABLE \(user.ledger.name).events DISABLE TRIGGER ALL;
+                    UPDATE \(user.ledger.name).events SET stream_id = 'other' WHERE position = 3
+                    """)
                 #expect(hidden.code == 0, "\(hidden)")
                 let touched = try await user.run("audit", "job", "sma", "--prove")
                 #expect(touched.code == 1 && touched.errors.contains("the log is not what was sealed"), "\(touched)")
             }
         }
 
-        @Test("what the service refused is told") func refusals() async throws {
+        @Test("refusals of the service are listed") func refusals() async throws {
             try await UserLedger.with { user in
                 try await ServiceProcess.with(user) { service in
                     _ = try await service.append(#"{"type": "queued", "data": {"name": "x"}}"#, to: "a")

@@ -5,8 +5,8 @@ import Testing
 import TransparencyLog
 
 extension EndToEnd {
-    /// Trees, checkpoints, tiles and proofs, checked by `scripts/check-seal`, which knows the
-    /// specifications and none of our code.
+    /// Trees, checkpoints, tiles and proofs are checked by `scripts/check-seal`, which was written
+    /// from the specifications and shares no code with this program.
     @Suite("checked by other code") struct SealVectorTests {
         /// 0 to 300, and around the powers of two up to a million.
         private static let sizes =
@@ -14,9 +14,9 @@ extension EndToEnd {
 
         private struct Vector: Encodable {
             var checkpoint: String
-            /// By index.
+            /// The inclusion proofs by index.
             var inclusion: [String: [String]]
-            /// By the size of the older tree.
+            /// The consistency proofs by the size of the older tree.
             var consistency: [String: [String]]
         }
 
@@ -46,7 +46,7 @@ extension EndToEnd {
                 let checkpoint = try SignedCheckpoint(
                     TreeHead(origin: key.name, size: Int64(size), root: edge.root), signedBy: key)
                 var vector = Vector(checkpoint: checkpoint.text, inclusion: [:], consistency: [:])
-                // The ends, and some by chance; of small trees all.
+                // For small trees all indexes; for others both ends and some random ones.
                 let indexes =
                     size <= 20
                     ? Array(0..<size)
@@ -78,7 +78,7 @@ extension EndToEnd {
             let answer = try await PythonTools.checkSeal("vectors", directory.path)
             #expect(answer.code == 0, "\(answer)")
             #expect(answer.output.contains("holds: \(Self.sizes.count) trees of up to 1048577 leaves"), "\(answer)")
-            // A check that cannot fail would be none.
+            // The check must also fail when a vector is wrong.
             lines[100] = lines[100].replacing("\"inclusion\":{\"", with: "\"inclusion\":{\"1", maxReplacements: 1)
             try write(Data(lines.joined(separator: "\n").utf8), "vectors.jsonl")
             #expect(try await PythonTools.checkSeal("vectors", directory.path).code != 0)

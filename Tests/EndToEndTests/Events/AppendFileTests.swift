@@ -12,7 +12,7 @@ extension EndToEnd {
             Data((lines.joined(separator: "\n") + end).utf8)
         }
 
-        /// Every kind of line that there is. The comments count them.
+        /// Every kind of line. The comments are line numbers.
         private static var mixed: Data {
             let tooLong = String(repeating: "x", count: 10 << 20)
             var file = lines([
@@ -24,12 +24,13 @@ extension EndToEnd {
             file +=
                 Data(#"{"job":"a","type":"progress","data":{"completed":1,"message":""#.utf8) + Data([0xFF, 0xFE])
                 + Data("\"}}\n".utf8)  // 5
+            let withID =
+                #"{"job":"a","type":"progress","data":{"completed":1},"event_id":"\#(id)","#
+                + #""metadata":{"actor":"ada"}}"#
             file += lines(
                 [
-                    // 6
-                    #"{"job":"a","type":"progress","data":{"completed":1},"event_id":"\#(id)","metadata":{"actor":"ada"}}"#,
-                    // 7
-                    #"{"job":"a","type":"progress","data":{"completed":1},"event_id":"\#(id)","metadata":{"actor":"ada"}}"#,
+                    withID,  // 6
+                    withID,  // 7
                     " \t\r",  // 8
                     #"{"job":"nobody","type":"progress","data":{"completed":1}}"#,  // 9
                     #"{"job":"a","type":"progress","data":{"message":"\#(tooLong)"}}"#,  // 10
@@ -37,8 +38,8 @@ extension EndToEnd {
                     #"{"type":"progress","data":{"completed":1}}"#,  // 12
                     #"{"job":"a","type":"progress","data":{"completed":1},"event_id":"7"}"#,  // 13
                     #"{"job":"b\u0000","type":"queued","data":{"name":"x"}}"#,  // 14
-                    // 15
-                    #"{"job":"a","type":"finished","data":{},"expected_version":2,"occurred_at":"2026-11-23T20:45:00Z"}"#,
+                    #"{"job":"a","type":"finished","data":{},"expected_version":2,"#
+                        + #""occurred_at":"2026-11-23T20:45:00Z"}"#,  // 15
                     #"{"job":"a","type":"progress","data":{"completed":1}}"#,  // 16
                 ], end: "")
             return file
@@ -46,8 +47,7 @@ extension EndToEnd {
 
         private static let refused: [JSONValue] = [
             "3 invalid_event", "4 invalid_event", "5 invalid_event", "9 unknown_job", "10 too_large",
-            "11 invalid_event",
-            "12 invalid_event", "13 invalid_event", "14 invalid_event", "16 already_ended",
+            "11 invalid_event", "12 invalid_event", "13 invalid_event", "14 invalid_event", "16 already_ended",
         ]
 
         @Test("appends the good lines and lists the others", arguments: [true, false])
@@ -72,7 +72,7 @@ extension EndToEnd {
             }
         }
 
-        @Test("tells people the line and the reason") func told() async throws {
+        @Test("shows the line and the reason to people") func messages() async throws {
             try await UserLedger.with { user in
                 let outcome = try await user.run("append", "--file", "-", input: Self.mixed)
                 #expect(outcome.code == 1)
@@ -82,7 +82,7 @@ extension EndToEnd {
             }
         }
 
-        @Test("of two members of one name none is passed over") func repeatedMembers() async throws {
+        @Test("refuses a member that is given twice") func repeatedMembers() async throws {
             try await UserLedger.with { user in
                 let lines = [
                     #"{"job":"a","job":"b","type":"queued","data":{"name":"x"}}"#,
@@ -101,12 +101,16 @@ extension EndToEnd {
             }
         }
 
+        /// A different event id for each number.
+        private static func eventID(_ number: Int) -> String {
+            "0190b0c8-6f2a-7000-8000-" + String(repeating: "0", count: 12 - String(number).count) + "\(number)"
+        }
+
         @Test("of more than one batch, sent again, changes nothing") func retry() async throws {
             try await UserLedger.with { user in
                 let events = (0..<2500).map { number in
-                    let id =
-                        "0190b0c8-6f2a-7000-8000-\(String(repeating: "0", count: 12 - String(number).count))\(number)"
-                    return #"{"job":"job \#(number)","type":"queued","data":{"name":"x"},"event_id":"\#(id)"}"#
+                    #"{"job":"job \#(number)","type":"queued","data":{"name":"x"},"#
+                        + #""event_id":"\#(Self.eventID(number))"}"#
                 }
                 let first = try await user.run("append", "--file", "-", "--json", input: Self.lines(events))
                 #expect(first.code == 0)
@@ -118,14 +122,13 @@ extension EndToEnd {
             }
         }
 
-        /// Killed with batches under way: what was committed stays, what was not leaves no trace,
-        /// and the next run does the rest.
-        @Test("killed on the way, goes on where it was") func killed() async throws {
+        /// Killed while batches are being written: what was committed stays, the rest leaves no
+        /// trace, and the next run appends it.
+        @Test("continues after it was killed") func killed() async throws {
             try await UserLedger.with { user in
                 let count = 60_000
                 let events = (0..<count).map { number in
-                    let id =
-                        "0190b0c8-6f2a-7000-8000-\(String(repeating: "0", count: 12 - String(number).count))\(number)"
+                    let id = Self.eventID(number)
                     return number == 0
                         ? #"{"job":"a","type":"queued","data":{"name":"x"},"event_id":"\#(id)"}"#
                         : #"{"job":"a","type":"progress","data":{"completed":\#(number)},"event_id":"\#(id)"}"#
@@ -140,11 +143,13 @@ extension EndToEnd {
                 let answer = try again.json()
                 let (appended, duplicates) = (answer["appended"]?.integer ?? 0, answer["duplicates"]?.integer ?? 0)
                 #expect(appended + duplicates == count && duplicates >= 5_000 && appended > 0, "\(answer)")
-                // Every line once, in the file's order: its number is its position, and what
-                // progress says.
+                // Every line was appended once and in the order of the file: its number is the
+                // position, the version and the reported progress.
                 let astray = try await user.psql(
-                    "SELECT count(*) FROM \(user.ledger.name.text).events WHERE position <> version OR completed <> position - 1"
-                )
+                    """
+                    SELECT count(*) FROM \(user.ledger.name.text).events
+                    WHERE position <> version OR completed <> position - 1
+                    """)
                 #expect(astray.output == "0\n", "\(astray)")
                 #expect(try await user.ledger.store.head() == Position(count))
             }

@@ -6,7 +6,7 @@ import Testing
 
 extension EndToEnd {
     @Suite("tail") struct TailTests {
-        /// Six events of two jobs: a queued, b queued, a progress, a progress, b failed, a
+        /// Appends six events of two jobs: a queued, b queued, a progress, a progress, b failed, a
         /// finished.
         private static func fill(_ ledger: TestLedger) async throws {
             try await ledger.queue("a", total: 9)
@@ -32,7 +32,7 @@ extension EndToEnd {
             (["--last", "3", "--job", "b"], ["5"]),
         ]
 
-        @Test("--until-head shows what is asked for and ends") func selects() async throws {
+        @Test("--until-head shows the selected events and ends") func selects() async throws {
             try await UserLedger.with { user in
                 try await Self.fill(user.ledger)
                 for (arguments, positions) in Self.selections {
@@ -55,7 +55,7 @@ extension EndToEnd {
 
         enum Feed: CaseIterable { case relayed, silentRedis, deadRedis, none }
 
-        @Test("shows events as they come, once each, in order, until Ctrl-C", arguments: Feed.allCases)
+        @Test("shows new events once each and in order until Ctrl-C", arguments: Feed.allCases)
         func live(feed: Feed) async throws {
             try await UserLedger.with { user in
                 var user = user

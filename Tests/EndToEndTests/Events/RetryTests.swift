@@ -16,7 +16,7 @@ extension EndToEnd {
                     try first.json()
                         == JSONValue(parsing: #"{"position":1,"version":1,"event_id":"\#(id)","duplicate":false}"#))
 
-                // Whatever has happened since.
+                // A retry gives the same answer even if the job has ended since.
                 #expect(try await user.run("append", "a", "failed", "--data", #"{"error":"x"}"#).code == 0)
                 let again = try await Program.jobledger.run(queued, environment: user.environment)
                 #expect(again.code == 0)

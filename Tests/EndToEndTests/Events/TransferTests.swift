@@ -8,9 +8,9 @@ import Testing
 
 extension EndToEnd {
     @Suite("export and import") struct TransferTests {
-        /// A copy elsewhere, killed again and again while it is made, ends with the same log, and
-        /// rebuilding gives the same digests.
-        @Test("make the same ledger elsewhere, also when killed") func copy() async throws {
+        /// An import that is killed again and again ends with the same log, and rebuilds of both
+        /// ledgers give the same digests.
+        @Test("make the same ledger elsewhere, even if they are killed") func copy() async throws {
             try await UserLedger.with { user in
                 let jobs = (0..<150).map { "job \($0)" }
                 func append(_ type: String, _ data: String) async throws {
@@ -72,26 +72,25 @@ extension EndToEnd {
             }
         }
 
-        /// In a `/dev` of the test's own, for that of the machine is everybody's.
-        @Test("write into a device, and leave it one", .enabled("another /dev takes root") { geteuid() == 0 })
-        func devices()
-            async throws
-        {
+        /// Uses a `/dev` of its own, because that of the machine serves everybody.
+        @Test("write to a device and do not replace it", .enabled("only root can mount a /dev") { geteuid() == 0 })
+        func devices() async throws {
             try await UserLedger.with { user in
                 try await user.ledger.queue("a")
                 let lines = try await user.run("export").lines
                 func export(_ arguments: String...) async throws -> Outcome {
                     let nodes = """
-                        mount -t tmpfs none /dev && ln -s /proc/self/fd/1 /dev/stdout && mknod /dev/full c 1 7 && mknod /dev/null c 1 3 &&
-                        mknod /dev/urandom c 1 9 && "$0" export "$@"; code=$?; [ -c /dev/full ] && [ -c /dev/null ] && [ -L /dev/stdout ] &&
-                        [ "$(ls /dev | wc -l)" = 4 ] || echo "not what it was: $(ls -l /dev)"; exit $code
+                        mount -t tmpfs none /dev && ln -s /proc/self/fd/1 /dev/stdout && mknod /dev/full c 1 7 &&
+                        mknod /dev/null c 1 3 && mknod /dev/urandom c 1 9 && "$0" export "$@"; code=$?
+                        [ -c /dev/full ] && [ -c /dev/null ] && [ -L /dev/stdout ] &&
+                        [ "$(ls /dev | wc -l)" = 4 ] || echo "/dev was changed: $(ls -l /dev)"; exit $code
                         """
                     let unshare = Program(path: try Programs.find("unshare", package: "util-linux"))
                     return try await unshare.run(
                         ["--mount", "/bin/sh", "-c", nodes, Program.jobledger.path] + arguments,
                         environment: user.environment)
                 }
-                // Standard output by another name: nothing but the log goes there.
+                // Another name of standard output: only the log may be written there.
                 let same = try await export("--out", "/dev/stdout")
                 #expect(same.code == 0 && same.lines == lines, "\(same)")
                 let both = try await export("--out", "/dev/stdout", "--json")
@@ -104,7 +103,7 @@ extension EndToEnd {
             }
         }
 
-        @Test("take parts, and say what is wrong") func parts() async throws {
+        @Test("take a range, and report mistakes") func parts() async throws {
             try await UserLedger.with { user in
                 for job in ["a", "b", "c"] { try await user.ledger.queue(job) }
                 let moment = try await user.ledger.store.page(EventQuery())[1].recordedAt.description

@@ -6,7 +6,7 @@ extension EndToEnd {
     @Suite("up after kill -9") struct CrashTests {
         private static let queued = #"{"name":"x","total":9}"#
 
-        @Test("of itself: no process is left, no event is lost, the log goes on") func ofItself() async throws {
+        @Test("of up itself: no process is left, no event is lost, and the log goes on") func ofItself() async throws {
             try await UpProcess.with { up in
                 for job in ["a", "b", "c"] {
                     #expect(try await up.run("append", job, "queued", "--data", Self.queued).code == 0)
@@ -26,7 +26,7 @@ extension EndToEnd {
             }
         }
 
-        @Test("of itself: can be started again at once") func atOnce() async throws {
+        @Test("of up itself: it can be started again at once") func atOnce() async throws {
             try await UpProcess.with { up in
                 #expect(try await up.run("append", "a", "queued", "--data", Self.queued).code == 0)
                 await up.program.kill()
@@ -36,7 +36,7 @@ extension EndToEnd {
             }
         }
 
-        @Test("of itself and its Postgres at once") func ofBoth() async throws {
+        @Test("of up and its Postgres at the same time") func ofBoth() async throws {
             try await UpProcess.with { up in
                 #expect(try await up.run("append", "a", "queued", "--data", Self.queued).code == 0)
                 let postmaster = try #require(up.processes(named: "/postgres").first)
@@ -49,11 +49,11 @@ extension EndToEnd {
             }
         }
 
-        @Test("of its Postgres, in the middle of a long statement") func ofPostgres() async throws {
+        @Test("of its Postgres during a long statement") func ofPostgres() async throws {
             try await UpProcess.with { up in
                 #expect(try await up.run("append", "a", "queued", "--data", Self.queued).code == 0)
                 let url = try #require(try up.address("DATABASE_URL"))
-                // Such a session does not notice that its postmaster is gone.
+                // A session that computes does not notice that its postmaster is gone.
                 let long = try await Program.psql().start([
                     "-c", "SELECT count(*) FROM generate_series(1, 1000000000)", url,
                 ])
@@ -67,7 +67,7 @@ extension EndToEnd {
                 }
                 let postmaster = try #require(up.processes(named: "/postgres").first)
                 kill(postmaster, SIGKILL)
-                // Rides out the restart.
+                // The append retries until Postgres is back.
                 let appended = try await up.run("append", "a", "progress", "--data", #"{"completed":1}"#, "--json")
                 #expect(try appended.json()["position"] == 2, "\(appended)")
                 try await until("the projector has gone on") {
@@ -93,7 +93,7 @@ extension EndToEnd {
             }
         }
 
-        @Test("of nothing: a server whose socket was removed is started again") func ofSockets() async throws {
+        @Test("restarts a server whose socket was removed") func restartsForSockets() async throws {
             try await UpProcess.with { up in
                 for name in ["redis/redis.sock", "postgres/.s.PGSQL.5432"] {
                     let socket = up.directory.appending(path: name)
@@ -108,8 +108,8 @@ extension EndToEnd {
             }
         }
 
-        /// Whoever stops it, systemd say, waits a minute and a half at most before it kills.
-        @Test("is not needed to end it where its Postgres hangs") func stopsAHangingPostgres() async throws {
+        /// A supervisor such as systemd kills a service that takes longer than 90 s to stop.
+        @Test("is not needed to stop up when its Postgres hangs") func stopsAHangingPostgres() async throws {
             try await UpProcess.with { up in
                 kill(try #require(up.processes(named: "/postgres").first), SIGSTOP)
                 up.program.signal(SIGTERM)

@@ -5,10 +5,11 @@ import Testing
 @testable import EmbeddedServices
 
 extension EndToEnd {
-    /// A real disk that is full: `up` says so, answers, and goes on by itself when there is room.
+    /// On a real disk that is full, `up` reports it, keeps answering, and recovers by itself when
+    /// there is room.
     @Suite("a full disk", .enabled(if: SmallDisk.canMount, "only root with CAP_SYS_ADMIN can mount a small disk"))
     struct DiskFullTests {
-        @Test("up waits for room, and says so") func recovers() async throws {
+        @Test("up reports it, waits for room, and recovers") func recovers() async throws {
             try await SmallDisk.with { disk in
                 let up = try await UpProcess.start(in: disk)
                 do {
@@ -32,7 +33,7 @@ extension EndToEnd {
                 return status == 503
             }
 
-            // Now the server is killed, and finds no room to start in.
+            // The server is killed, and has no room to start again.
             let postmaster = try #require(try await Self.postmaster(of: up))
             kill(postmaster, SIGKILL)
             try await until(within: .seconds(120), "up says that Postgres does not start, and why") {
@@ -57,12 +58,12 @@ extension EndToEnd {
             return try String(contentsOf: file, encoding: .utf8).split(separator: "\n").first.flatMap { pid_t($0) }
         }
 
+        /// Appends a large event, so that it needs the room that a file has left.
         /// - Returns: the status of the answer.
         private func append(to up: UpProcess) async throws -> Int? {
             let (service, token) = (
                 try #require(try up.address("JOBLEDGER_URL")), try #require(try up.address("JOBLEDGER_TOKEN"))
             )
-            // Large, so that the room which a file has left is used up.
             let filling = String(repeating: "x", count: 100_000)
             let outcome = try await ServiceProcess.curl().run(
                 [
@@ -76,7 +77,7 @@ extension EndToEnd {
         }
     }
 
-    /// Takes all the room that there is.
+    /// A file that takes all the free room of a disk.
     private final class Filler {
         private let path: String
         private let descriptor: Int32
@@ -104,9 +105,9 @@ extension EndToEnd {
     }
 }
 
-/// A disk of a test's own, in memory.
+/// A small disk in memory for one test.
 private enum SmallDisk {
-    /// Whether we are root, and may mount (bit 21 of the capabilities).
+    /// Whether this process is root and has CAP_SYS_ADMIN (bit 21 of the capabilities).
     static var canMount: Bool {
         guard geteuid() == 0, let status = try? String(contentsOfFile: "/proc/self/status", encoding: .utf8),
             let line = status.split(separator: "\n").first(where: { $0.hasPrefix("CapEff:") }),

@@ -6,9 +6,9 @@ import Testing
 @testable import EmbeddedServices
 
 extension EndToEnd {
-    /// A dump goes to another server, which has none of the roles.
+    /// A dump is restored on another server, which has none of the roles.
     @Suite("a restore") struct RestoreTests {
-        @Test("lacks the roles, says so, and has them mended by migrate") func elsewhere() async throws {
+        @Test("without the roles is refused until migrate has restored them") func elsewhere() async throws {
             try await UserLedger.with(projecting: true) { user in
                 try await user.ledger.queue("a")
                 try await user.untilProjected()
@@ -45,9 +45,10 @@ extension EndToEnd {
                 let again = try await there.run("migrate")
                 #expect(again.output.hasPrefix("nothing to do"), "\(again)")
 
-                // Each role does its part again, and no more.
+                // Each role has its rights again, and no more.
                 let script = """
-                    SET ROLE "\(user.ledger.name)_appender"; SELECT position FROM "\(user.ledger.name)".append_event('a', 'progress', '{"completed":1}');
+                    SET ROLE "\(user.ledger.name)_appender";
+                    SELECT position FROM "\(user.ledger.name)".append_event('a', 'progress', '{"completed":1}');
                     SET ROLE "\(user.ledger.name)_reader"; SELECT count(*) FROM "\(user.ledger.name)".batch_jobs
                     """
                 let used = try await there.psql(script, url: server.url)

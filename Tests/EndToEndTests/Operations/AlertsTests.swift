@@ -3,13 +3,12 @@ import LedgerTesting
 import Testing
 
 extension EndToEnd {
-    /// The example service: what it tells, it tells once, over restarts of its own and of the
-    /// service.
+    /// The example service reports each failed job once, also after a restart.
     @Suite struct AlertsTests {
         private static let alerts = Program(
             path: URL(filePath: Program.jobledger.path).deletingLastPathComponent().appending(path: "alerts").path)
 
-        @Test func tellsEachFailureOnce() async throws {
+        @Test func reportsEachFailureOnce() async throws {
             try await UserLedger.with { user async throws in
                 try await ServiceProcess.with(user) { service async throws in
                     let place = try makeDirectory("alerts").appending(path: "position").path
@@ -37,7 +36,7 @@ extension EndToEnd {
             }
         }
 
-        @Test func saysWhatItLacks() async throws {
+        @Test func namesAMissingSetting() async throws {
             let outcome = try await Self.alerts.run([])
             #expect(outcome.code == 64 && outcome.errors.contains("JOBLEDGER_URL is not set"))
         }

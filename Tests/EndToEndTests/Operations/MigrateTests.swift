@@ -4,7 +4,7 @@ import Testing
 
 extension EndToEnd {
     @Suite("migrate") struct MigrateTests {
-        /// Runs `body` with the environment of a ledger that has not been made.
+        /// Runs `body` with the environment of a ledger that does not exist yet.
         private func withoutLedger(_ body: ([String: String]) async throws -> Void) async throws {
             let url = try await TestServers.shared.postgresURL()
             let schema = "m_\(UInt64.random(in: 0 ... .max))"
@@ -21,7 +21,8 @@ extension EndToEnd {
             try outcome.json()[member]?.elements.compactMap(\.text) ?? []
         }
 
-        @Test("goes up once, down step by step, and up again") func upAndDown() async throws {
+        @Test("applies all migrations once, undoes them one by one, and applies them again")
+        func upAndDown() async throws {
             try await withoutLedger { environment in
                 let before = try await migrate("status", "--json", in: environment).jsonLines()
                 #expect(!before.isEmpty && before.allSatisfy { $0["applied"] == false })
@@ -46,7 +47,7 @@ extension EndToEnd {
             }
         }
 
-        @Test("by two at once applies each migration once") func together() async throws {
+        @Test("run twice at the same time applies each migration once") func together() async throws {
             try await withoutLedger { environment in
                 async let one = migrate("--json", in: environment)
                 async let other = migrate("--json", in: environment)
@@ -59,7 +60,7 @@ extension EndToEnd {
             }
         }
 
-        @Test("is what the other commands ask for where it has not run") func hint() async throws {
+        @Test("is suggested by other commands if it has not run") func hint() async throws {
             try await withoutLedger { environment in
                 for command in [
                     ["status"], ["append", "a", "queued"], ["tail", "--until-head"], ["show", "a"],

@@ -6,10 +6,8 @@ import Testing
 
 @testable import EmbeddedServices
 
-/// pgbouncer before the tests' Postgres, for as long as `body` runs.
-private struct Pooler {
-    let port: UInt16
-
+/// A pgbouncer in front of the Postgres of the tests, which runs as long as `body`.
+private enum Pooler {
     static func with(mode: String, of user: UserLedger, _ body: (_ url: String) async throws -> Void) async throws {
         let directory = try makeDirectory("pooler")
         defer { try? FileManager.default.removeItem(at: directory) }
@@ -36,7 +34,7 @@ private struct Pooler {
 
             """.utf8
         ).write(to: URL(filePath: file))
-        // As root it refuses to run.
+        // pgbouncer refuses to run as root, so it runs as the servers' user.
         let log = directory.appending(path: "log").path
         let pgbouncer = try await ChildProcess.start(
             try ServiceUser.current().command(
@@ -61,11 +59,8 @@ private struct Pooler {
 
 extension EndToEnd {
     @Suite("a pooler") struct PoolerTests {
-        @Test("is refused by every command, in either mode", arguments: ["transaction", "session"]) func refused(
-            _ mode: String
-        )
-            async throws
-        {
+        @Test("is refused by every command in both modes", arguments: ["transaction", "session"])
+        func refused(_ mode: String) async throws {
             _ = try await PythonTools.python()
             try await UserLedger.with { user in
                 try await Pooler.with(mode: mode, of: user) { url in
@@ -73,9 +68,7 @@ extension EndToEnd {
                     behind.environment["DATABASE_URL"] = url
                     for command in [
                         ["append", "a", "queued", "--data", #"{"name": "x"}"#], ["status"], ["migrate"], ["serve"],
-                        ["relay"],
-                        ["project"],
-                        ["rebuild", "batch_jobs"], ["token", "list"], ["export", "--out", "-"],
+                        ["relay"], ["project"], ["rebuild", "batch_jobs"], ["token", "list"], ["export", "--out", "-"],
                     ] {
                         let outcome = try await Program.jobledger.run(command, environment: behind.environment)
                         #expect(
@@ -86,9 +79,9 @@ extension EndToEnd {
             }
         }
 
-        /// Two ledgers, callers of SQL of both, two sessions for all of them: each event is in the
-        /// ledger that its statement names.
-        @Test("takes callers of SQL that name the schema") func callersOfSQL() async throws {
+        /// SQL callers of two ledgers share two sessions. Each event must be in the ledger that its
+        /// statement names.
+        @Test("works for SQL callers that name the schema") func callersOfSQL() async throws {
             _ = try await PythonTools.python()
             try await UserLedger.with { one in
                 try await UserLedger.with { other in
@@ -98,9 +91,10 @@ extension EndToEnd {
                                 group.addTask {
                                     let connection = try await PostgresConnection.connect(
                                         PostgresConfiguration(url: url))
+                                    let append = #".append_event($1, 'queued', '{"name":"x"}')"#
                                     for job in 0..<20 {
                                         try await connection.query(
-                                            "SELECT \"\(user.ledger.name)\".append_event($1, 'queued', '{\"name\":\"x\"}')",
+                                            "SELECT \"\(user.ledger.name)\"" + append,
                                             "\(user.ledger.name) \(number) \(job)")
                                     }
                                     await connection.close()
@@ -111,8 +105,10 @@ extension EndToEnd {
                     }
                     for user in [one, other] {
                         let jobs = try await user.psql(
-                            "SELECT count(*), count(*) FILTER (WHERE starts_with(stream_id, '\(user.ledger.name) ')) FROM \"\(user.ledger.name)\".events"
-                        )
+                            """
+                            SELECT count(*), count(*) FILTER (WHERE starts_with(stream_id, '\(user.ledger.name) '))
+                            FROM "\(user.ledger.name)".events
+                            """)
                         #expect(jobs.lines == ["40|40"], "\(jobs)")
                     }
                 }

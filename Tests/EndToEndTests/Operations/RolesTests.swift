@@ -4,7 +4,7 @@ import Testing
 
 extension EndToEnd {
     @Suite("roles") struct RolesTests {
-        /// Runs `body` with the address of a user who has only the role.
+        /// Runs `body` with the address of a database user who has only these roles.
         private func withUser(_ roles: String..., of user: UserLedger, _ body: (String) async throws -> Void)
             async throws
         {
@@ -30,7 +30,7 @@ extension EndToEnd {
             #expect(dropped.code == 0, "\(dropped)")
         }
 
-        @Test("a user without a role is told which roles there are") func nobody() async throws {
+        @Test("the error for a user without a role names the roles") func nobody() async throws {
             try await UserLedger.with { user in
                 let name = "u_\(UInt64.random(in: 0 ... .max))"
                 #expect(try await user.psql("CREATE ROLE \(name) LOGIN PASSWORD 'secret'").code == 0)
@@ -69,7 +69,8 @@ extension EndToEnd {
                         "UPDATE \(schema).events SET type = 'failed'", "SELECT * FROM \(schema).history('a')",
                         "INSERT INTO \(schema).events SELECT * FROM \(schema).events",
                         "UPDATE \(schema).checkpoints SET position = 0",
-                        "INSERT INTO \(schema).events (position, event_id, stream_id, version, type, data, recorded_at) VALUES (2, gen_random_uuid(), 'b', 1, 'queued', '{}', now())",
+                        "INSERT INTO \(schema).events (position, event_id, stream_id, version, type, data, recorded_at)"
+                            + " VALUES (2, gen_random_uuid(), 'b', 1, 'queued', '{}', now())",
                         "CREATE TABLE \(schema).mine ()",
                     ]
                     for statement in forbidden {
@@ -110,7 +111,7 @@ extension EndToEnd {
             }
         }
 
-        @Test("nobody changes the log, not even its owner") func owner() async throws {
+        @Test("nobody can change the log, not even its owner") func owner() async throws {
             try await UserLedger.with { user in
                 try await user.ledger.queue("a")
                 for statement in ["UPDATE events SET type = 'failed'", "DELETE FROM events", "TRUNCATE events"] {
@@ -120,16 +121,15 @@ extension EndToEnd {
             }
         }
 
-        /// The same ledger as another user.
+        /// The same ledger with the address of another database user.
         private func asUser(_ user: UserLedger, _ url: String) -> UserLedger {
             var user = user
             user.environment["DATABASE_URL"] = url
             return user
         }
 
-        @Test("each part runs with its own role and no other: relay, projectors, sealer, service, auditor") func parts()
-            async throws
-        {
+        @Test("relay, projectors, sealer, service and auditor each run with only their own role")
+        func parts() async throws {
             try await UserLedger.with { user in
                 let directory = try makeDirectory("roles")
                 defer { try? FileManager.default.removeItem(at: directory) }
@@ -188,11 +188,9 @@ extension EndToEnd {
                 let auditor = asUser(user, url)
                 for command in [
                     ["audit", "events"], ["audit", "why", "1"], ["audit", "actor", "ada"], ["audit", "job", "a"],
-                    ["audit", "job", "a", "--prove"],
-                    ["audit", "refusals"], ["audit", "verify"], ["audit", "prove", "1"],
-                    ["audit", "consistency", "--from", "0"],
-                    ["status"],
-                    ["history", "a"], ["show", "a"], ["receipts"], ["export", "--out", "-"], ["token", "list"],
+                    ["audit", "job", "a", "--prove"], ["audit", "refusals"], ["audit", "verify"],
+                    ["audit", "prove", "1"], ["audit", "consistency", "--from", "0"], ["status"], ["history", "a"],
+                    ["show", "a"], ["receipts"], ["export", "--out", "-"], ["token", "list"],
                 ] {
                     let outcome = try await Program.jobledger.run(command, environment: auditor.environment)
                     #expect(outcome.code == 0, "\(command): \(outcome)")
@@ -202,12 +200,11 @@ extension EndToEnd {
             }
         }
 
-        /// What a projector's user does by hand.
+        /// Runs the commands that a projector's user may run by hand.
         private func replace(_ projector: UserLedger) async throws {
             for command in [
                 ["verify", "batch_jobs"], ["rebuild", "batch_jobs"], ["rebuild", "--drop-old", "batch_jobs"],
-                ["verify", "audit_log"],
-                ["receipts"],
+                ["verify", "audit_log"], ["receipts"],
             ] {
                 let outcome = try await Program.jobledger.run(command, environment: projector.environment)
                 #expect(outcome.code == 0, "\(command): \(outcome)")

@@ -5,7 +5,7 @@ import Testing
 
 extension EndToEnd {
     @Suite("serve") struct ServeTests {
-        @Test("curl appends, follows to the end, and is told not to come back") func curl() async throws {
+        @Test("curl appends, follows a job to its end, and gets 204 when it reconnects") func curl() async throws {
             try await UserLedger.with { user in
                 try await ServiceProcess.with(user) { service in
                     let path = "\(service.url)/v1/jobs/backtest-7/events"
@@ -28,7 +28,7 @@ extension EndToEnd {
                         "Last-Event-ID: 3", path
                     )
                     #expect(again.output == "204")
-                    // Large bodies are asked about first.
+                    // For a large body, curl first sends Expect: 100-continue.
                     let large = String(repeating: "x", count: 2 << 20)
                     let file = try makeDirectory("curl").appending(path: "event.json")
                     try Data(#"{"type":"queued","data":{"name":"large","text":"\#(large)"}}"#.utf8).write(to: file)
@@ -42,7 +42,7 @@ extension EndToEnd {
             }
         }
 
-        @Test("Python's sseclient-py follows it as it is, and resumes") func sseclient() async throws {
+        @Test("Python's sseclient-py follows a job and resumes") func sseclient() async throws {
             let python = try await PythonTools.python()
             try await UserLedger.with { user in
                 try await ServiceProcess.with(user) { service in
@@ -51,7 +51,8 @@ extension EndToEnd {
                     let script = """
                         import json, os, requests, sseclient
                         url = os.environ["JOBLEDGER_URL"] + "/v1/jobs/a/events"
-                        headers = {"Authorization": "Bearer " + os.environ["JOBLEDGER_TOKEN"], "Accept": "text/event-stream"}
+                        token = os.environ["JOBLEDGER_TOKEN"]
+                        headers = {"Authorization": "Bearer " + token, "Accept": "text/event-stream"}
                         last = None
                         for attempt in range(2):
                             if last: headers["Last-Event-ID"] = last
@@ -77,9 +78,8 @@ extension EndToEnd {
             }
         }
 
-        @Test("killed under load: what was answered is there, and nothing twice after retries") func killed()
-            async throws
-        {
+        @Test("killed under load, it loses no answered event, and retries append nothing twice")
+        func killed() async throws {
             try await UserLedger.with { user in
                 let (callers, each) = (16, 40)
                 for caller in 0..<callers { try await user.ledger.queue("j\(caller)") }
@@ -97,7 +97,7 @@ extension EndToEnd {
                             return answers
                         }
                     }
-                    // Meanwhile it is killed again and again, always in the middle of something.
+                    // Meanwhile the service is killed again and again while it works.
                     var service = first
                     for round in 1...3 {
                         try await until("the log has grown") {
@@ -122,7 +122,8 @@ extension EndToEnd {
         }
 
         @Test(
-            "told to stop, it answers what it has begun, ends streams, and exits with 0", arguments: [SIGTERM, SIGINT])
+            "told to stop, it answers the requests in progress, ends streams, and exits with 0",
+            arguments: [SIGTERM, SIGINT])
         func stops(signal: Int32) async throws {
             try await UserLedger.with { user in
                 try await user.ledger.queue("a")
@@ -133,7 +134,7 @@ extension EndToEnd {
                         for caller in 0..<8 {
                             group.addTask {
                                 var count = 0
-                                // Until the service is gone: then there is no connection.
+                                // The loop ends when the service is gone and refuses connections.
                                 while true {
                                     let event = #"{"type":"progress","data":{"completed":\#(count * 8 + caller)}}"#
                                     guard let (status, _) = try? await service.ask("POST", "/v1/jobs/a/events", event),
@@ -151,13 +152,13 @@ extension EndToEnd {
                     #expect(outcome.code == 0, "\(outcome)")
                     let followed = try await following.end()
                     #expect(followed.code == 0 && followed.output.contains("retry: 2000\n"), "\(followed)")
-                    // Whatever was answered is there.
+                    // Every answered event is in the log.
                     #expect(try await user.ledger.count() >= appended + 1)
                 }
             }
         }
 
-        @Test("refuses to do without tokens but on loopback, and when it is told so") func noAuth() async throws {
+        @Test("works without tokens only with --no-auth and on a loopback address") func noAuth() async throws {
             try await UserLedger.with { user in
                 let refused = try await user.run("serve", "--port", "0", "--host", "0.0.0.0", "--no-auth")
                 #expect(refused.code == 2 && refused.errors.contains("loopback"), "\(refused)")
@@ -174,7 +175,7 @@ extension EndToEnd {
             }
         }
 
-        @Test("HTTPS by certificate files") func tls() async throws {
+        @Test("serves HTTPS with a certificate and a key from files") func tls() async throws {
             let directory = try makeDirectory("tls")
             let (certificate, key) = (directory.appending(path: "cert.pem"), directory.appending(path: "key.pem"))
             try Data(TestCertificate.certificate.utf8).write(to: certificate)
@@ -224,11 +225,11 @@ extension EndToEnd {
             }
         }
 
-        @Test("thousands of half-open connections: it goes on serving, in bounded memory") func halfOpen() async throws
-        {
+        @Test("goes on serving, in bounded memory, under thousands of half-open connections")
+        func halfOpen() async throws {
             try await UserLedger.with { user in
                 try await user.ledger.queue("a")
-                // As many as this process may have open, up to ten thousand.
+                // As many as this process may open, and at most ten thousand.
                 let count = min(10_000, raiseOpenFiles() - 500)
                 try #require(count >= 500)
                 try await ServiceProcess.with(user, environment: ["JOBLEDGER_HTTP_CONNECTIONS": "\(count * 4 / 5)"]) {
@@ -238,7 +239,8 @@ extension EndToEnd {
                     let answered = try await service.append(#"{"type":"progress","data":{"completed":1}}"#, to: "a")
                     #expect(answered.position == 2)
                     for _ in 0..<20 { #expect(try await service.ask("GET", "/v1/jobs/a/events").status == 200) }
-                    // They made way for each other: there are never more than the limit.
+                    // Older ones were closed for newer ones, so there are never more than the
+                    // limit.
                     let (_, metrics) = try await service.ask("GET", "/metrics")
                     let open = metrics.firstMatch(of: /jobledger_http_connections (\d+)/).flatMap { Int($0.1) }
                     #expect(open.map { $0 <= count * 4 / 5 } == true, "\(String(describing: open))")
@@ -250,41 +252,45 @@ extension EndToEnd {
             }
         }
 
-        @Test("two hundred streams, each with every event of its job, once and in order") func crowd() async throws {
+        /// One process that reads all streams from plain sockets, and counts those that did not get
+        /// the versions 1, 2, 3 … of their job.
+        private static let crowdReader = #"""
+            import os, re, selectors, socket, sys, time
+            port, token = int(sys.argv[1]), sys.argv[2]
+            clients, jobs, each = int(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5])
+            poll, rest, versions, open_ = selectors.DefaultSelector(), {}, {}, clients
+            for n in range(clients):
+                s = socket.create_connection(("127.0.0.1", port))
+                s.sendall((f"GET /v1/jobs/j{n % jobs}/events HTTP/1.1\r\nHost: x\r\n"
+                           f"Authorization: Bearer {token}\r\nAccept: text/event-stream\r\n\r\n").encode())
+                poll.register(s, selectors.EVENT_READ, n)
+                rest[n], versions[n] = b"", []
+            started = set()
+            while open_:
+                for key, _ in poll.select(60):
+                    n, chunk = key.data, key.fileobj.recv(65536)
+                    rest[n] += chunk
+                    *lines, rest[n] = rest[n].split(b"\n")
+                    for line in lines:
+                        if line.startswith(b"data: "):
+                            versions[n].append(int(re.search(rb'"streamversion":(\d+)', line).group(1)))
+                    if versions[n] and n not in started:
+                        started.add(n)
+                        if len(started) == clients: print("following", flush=True)
+                    if versions[n] and versions[n][-1] == each + 2 and n in started:
+                        poll.unregister(key.fileobj); open_ -= 1
+            wrong = [n for n in range(clients) if versions[n] != list(range(1, each + 3))]
+            print("wrong", len(wrong), flush=True)
+            """#
+
+        @Test("two hundred streams each get every event of their job, once and in order") func crowd() async throws {
             let python = try await PythonTools.python()
             try await UserLedger.with { user in
                 let (clients, jobs, each) = (200, 20, 50)
                 for job in 0..<jobs { try await user.ledger.queue("j\(job)") }
                 try await ServiceProcess.with(user) { service in
-                    // One process reads them all, with the plainest of means.
-                    let script = """
-                        import os, re, selectors, socket, sys, time
-                        port, token, clients, jobs, each = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5])
-                        poll, rest, versions, open_ = selectors.DefaultSelector(), {}, {}, clients
-                        for n in range(clients):
-                            s = socket.create_connection(("127.0.0.1", port))
-                            s.sendall(f"GET /v1/jobs/j{n % jobs}/events HTTP/1.1\\r\\nHost: x\\r\\nAuthorization: Bearer {token}\\r\\nAccept: text/event-stream\\r\\n\\r\\n".encode())
-                            poll.register(s, selectors.EVENT_READ, n)
-                            rest[n], versions[n] = b"", []
-                        started = set()
-                        while open_:
-                            for key, _ in poll.select(60):
-                                n, chunk = key.data, key.fileobj.recv(65536)
-                                rest[n] += chunk
-                                *lines, rest[n] = rest[n].split(b"\\n")
-                                for line in lines:
-                                    if line.startswith(b"data: "):
-                                        versions[n].append(int(re.search(rb'"streamversion":(\\d+)', line).group(1)))
-                                if versions[n] and n not in started:
-                                    started.add(n)
-                                    if len(started) == clients: print("following", flush=True)
-                                if versions[n] and versions[n][-1] == each + 2 and n in started:
-                                    poll.unregister(key.fileobj); open_ -= 1
-                        wrong = [n for n in range(clients) if versions[n] != list(range(1, each + 3))]
-                        print("wrong", len(wrong), flush=True)
-                        """
                     let reader = try await python.start([
-                        "-c", script, "\(service.port)", service.token, "\(clients)", "\(jobs)", "\(each)",
+                        "-c", Self.crowdReader, "\(service.port)", service.token, "\(clients)", "\(jobs)", "\(each)",
                     ])
                     _ = try await reader.lines(1)
                     for number in 1...each {

@@ -25,8 +25,8 @@ extension EndToEnd {
             }
         }
 
-        /// From `migrate` on, beside a ledger that has a job of the same id; and no command makes
-        /// or needs a schema `jobledger`.
+        /// Runs all commands, from `migrate` on, beside a ledger that has a job of the same id. No
+        /// command may make or need a schema `jobledger`.
         @Test("every command works on the ledger that JOBLEDGER_SCHEMA names") func everyCommand() async throws {
             try await UserLedger.with { neighbour in
                 try await neighbour.ledger.queue("a", total: 99)

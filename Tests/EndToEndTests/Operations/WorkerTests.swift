@@ -6,8 +6,7 @@ import Testing
 extension EndToEnd {
     @Suite("relay and project") struct WorkerTests {
         @Test(
-            "end with exit 0 when told to, and leave the work to others", arguments: ["relay", "project"],
-            [SIGTERM, SIGINT])
+            "end with exit code 0 and release their leases", arguments: ["relay", "project"], [SIGTERM, SIGINT])
         func stop(command: String, signal: Int32) async throws {
             try await UserLedger.with { user in
                 func isActive() async throws -> Bool {
@@ -22,15 +21,12 @@ extension EndToEnd {
                     let outcome = try await program.end()
                     #expect(outcome.code == 0, "\(outcome)")
                 }
-                // The lease was given up, not left to run out.
+                // The lease was released and need not run out.
                 #expect(try await !isActive())
             }
         }
 
-        @Test("status shows on one line whatever a projector calls itself, and no more of its error than fits")
-        func hostileNames()
-            async throws
-        {
+        @Test("status replaces control characters in names, and cuts long errors") func hostileNames() async throws {
             try await UserLedger.with { user in
                 let connection = try await user.ledger.connect()
                 try await connection.query(

@@ -3,12 +3,13 @@ import LedgerTesting
 import Testing
 
 extension EndToEnd {
-    /// docs/projections.md, followed to the letter: its files are written, its commands run by a
-    /// shell, and what it says they answer is looked for.
+    /// Follows docs/projections.md to the letter: writes its files, runs its commands in a shell,
+    /// and compares their output with the output that the guide shows.
     @Suite("the guide to projections") struct GuideTests {
         private struct Block {
-            /// The word behind the fence, and the file that it is, if it is one.
+            /// The word after the fence.
             var kind: String
+            /// The path of the file that the block contains, if it is a file.
             var file: String?
             var text: String
         }
@@ -24,14 +25,14 @@ extension EndToEnd {
             return blocks
         }
 
-        @Test("is right in every command and every answer") func follow() async throws {
+        @Test("is right in every command and its output") func follow() async throws {
             try await UserLedger.with { user in
                 let blocks = try Self.blocks()
                 let bin = try makeDirectory("bin")
                 try FileManager.default.createSymbolicLink(
                     at: bin.appending(path: "jobledger"), withDestinationURL: URL(filePath: Program.jobledger.path))
-                // One shell for all of it, as the reader has; a line between blocks tells their
-                // answers apart.
+                // One shell runs all blocks, as a reader would. A line between blocks separates
+                // their output.
                 var script =
                     "set -eu; exec 2>&1; trap 'kill $(jobs -p) 2>/dev/null || :' EXIT\nPATH=\(bin.path):$PATH\n"
                 var expected: [Int: [String]] = [:]
@@ -76,7 +77,7 @@ extension EndToEnd {
             }
         }
 
-        @Test("ends with the projection that ships") func ships() throws {
+        @Test("ends with the projection that is built in") func ships() throws {
             let folder = Repository.root.appending(path: "projections/daily_job_stats")
             var compared = 0
             for block in try Self.blocks() {

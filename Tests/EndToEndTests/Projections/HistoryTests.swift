@@ -5,7 +5,7 @@ import LedgerTesting
 import Testing
 
 extension EndToEnd {
-    @Suite("diff, blame and the past") struct HistoryTests {
+    @Suite("diff, blame and rebuild --until") struct HistoryTests {
         private static func fill(_ user: UserLedger) async throws {
             let metadata = #"{"actor":"ada"}"#
             for job in ["a", "b"] {
@@ -16,7 +16,7 @@ extension EndToEnd {
             _ = try await user.ledger.store.append(NewEvent(type: "finished", metadata: #"{"actor":"bob"}"#), to: "a")
         }
 
-        @Test("diff tells a line a job, with both values and the events") func diff() async throws {
+        @Test("diff shows one line a job, with both values and the events") func diff() async throws {
             try await UserLedger.with { user in
                 try await Self.fill(user)
                 let outcome = try await user.run("diff", "--from", "2", "--to", "4", "--json")
@@ -43,7 +43,7 @@ extension EndToEnd {
             }
         }
 
-        @Test("blame says which event set each column") func blame() async throws {
+        @Test("blame shows which event set each column") func blame() async throws {
             try await UserLedger.with { user in
                 try await Self.fill(user)
                 let answer = try await user.run("blame", "a", "--json").json()
@@ -67,7 +67,8 @@ extension EndToEnd {
             }
         }
 
-        @Test("rebuild --until makes a read model of the past beside the live one") func until() async throws {
+        @Test("rebuild --until makes the tables of an earlier position beside the live ones") func until() async throws
+        {
             try await UserLedger.with { user in
                 try await Self.fill(user)
                 let schema = "\(user.ledger.name)_past"

@@ -8,8 +8,10 @@ extension EndToEnd {
         private static func folder(expecting count: Int) throws -> URL {
             let folder = try makeDirectory("projections")
             let files = [
-                "projection.json":
-                    #"{"name":"event_counts","consumes":["queued","progress"],"key":"stream_id","tables":["event_counts"]}"#,
+                "projection.json": """
+                {"name": "event_counts", "consumes": ["queued", "progress"], "key": "stream_id",
+                 "tables": ["event_counts"]}
+                """,
                 "schema.sql": "CREATE TABLE event_counts (job varchar(255) PRIMARY KEY, events integer NOT NULL);",
                 "apply.sql": """
                 INSERT INTO event_counts SELECT stream_id, count(*) FROM new_events GROUP BY stream_id
@@ -30,7 +32,7 @@ extension EndToEnd {
             return folder
         }
 
-        @Test("runs the cases with a database, and with a private one where there is none", arguments: [true, false])
+        @Test("runs the cases on the database, or on a private one if none is set", arguments: [true, false])
         func builtIn(withDatabase: Bool) async throws {
             let environment = withDatabase ? ["DATABASE_URL": try await TestServers.shared.postgresURL()] : [:]
             let outcome = try await Program.jobledger.run(["projections", "test", "--json"], environment: environment)
@@ -43,7 +45,7 @@ extension EndToEnd {
                 ])
         }
 
-        @Test("runs those of a folder of one's own") func ofOnesOwn() async throws {
+        @Test("runs the cases of another folder") func ofAnotherFolder() async throws {
             let url = try await TestServers.shared.postgresURL()
             let folder = try Self.folder(expecting: 2)
             let outcome = try await Program.jobledger.run(
@@ -53,7 +55,7 @@ extension EndToEnd {
             #expect(outcome.output.contains("ok   event_counts/cases/two.json"), "\(outcome)")
         }
 
-        @Test("says in what a case differs, with exit 1") func failing() async throws {
+        @Test("shows how a case differs, with exit 1") func failing() async throws {
             let url = try await TestServers.shared.postgresURL()
             let folder = try Self.folder(expecting: 7)
             let outcome = try await Program.jobledger.run(
@@ -68,7 +70,7 @@ extension EndToEnd {
         }
 
         @Test(
-            "refuses what would end the transaction, with its place, and leaves nothing behind",
+            "refuses a statement that would end the transaction, and leaves nothing behind",
             arguments: ["test", "check"])
         func transactionControl(command: String) async throws {
             let url = try await TestServers.shared.postgresURL()
@@ -90,8 +92,9 @@ extension EndToEnd {
             #expect(left.output == "t\n", "\(left)")
         }
 
-        /// A folder that is passed over looks like one that is in use.
-        @Test("names what is no folder of projections, and what in it cannot be read") func odd() async throws {
+        /// A folder that was silently ignored would look as if it were in use.
+        @Test("reports a path that is not a folder of projections, and unreadable files in it") func odd() async throws
+        {
             func errors(_ path: String) async throws -> String {
                 let outcome = try await Program.jobledger.run([
                     "projections", "test", "batch_jobs", "--projections", path,
@@ -123,9 +126,8 @@ extension EndToEnd {
             #expect(latin.errors.contains("\(latin.path) is not UTF-8"), "\(latin)")
         }
 
-        /// As a folder that is mounted, or shared by several, often is; and what is for people
-        /// stands beside it.
-        @Test("takes a projection that a link leads to") func linked() async throws {
+        /// Mounted or shared folders are often links. Files for people may stand beside them.
+        @Test("accepts a projection that is a link to a folder") func linked() async throws {
             let real = try Self.folder(expecting: 2)
             let folder = try makeDirectory("linked")
             #expect(
@@ -137,8 +139,8 @@ extension EndToEnd {
             #expect(outcome.code == 0 && outcome.output.contains("ok   event_counts/cases/two.json"), "\(outcome)")
         }
 
-        @Test("check refuses the clock, chance, a sequence and other tables, and says where") func check() async throws
-        {
+        @Test("check refuses clocks, random values, sequences and other tables, and says where")
+        func check() async throws {
             let environment = ["DATABASE_URL": try await TestServers.shared.postgresURL()]
             let folder = try Self.folder(expecting: 2)
             let file = folder.appending(path: "event_counts/apply.sql")

@@ -5,8 +5,8 @@ import Testing
 
 extension EndToEnd {
     @Suite("rebuild and verify") struct ReplayTests {
-        /// 40 jobs of four events, one of them with numbers and names that are easily spoilt on the
-        /// way through JSON libraries.
+        /// Appends four events for each of 40 jobs, with numbers and names that JSON libraries
+        /// easily change.
         private static func fill(_ user: UserLedger) async throws {
             let jobs = (1...40).map { "job \($0)" }
             func append(_ type: String, _ data: String) async throws {
@@ -16,8 +16,8 @@ extension EndToEnd {
             }
             try await append(
                 "queued",
-                #"{"name":"x","total":4,"strategy":{"maxLoss":1e300,"tiny":1e-200,"exact":0.1234567890123456789012345678901234567890}}"#
-            )
+                #"{"name":"x","total":4,"strategy":{"maxLoss":1e300,"tiny":1e-200,"#
+                    + #""exact":0.1234567890123456789012345678901234567890}}"#)
             try await append("progress", #"{"completed":1,"runs":[{"run_index":0,"metrics":{"pnl":1.5}}]}"#)
             try await append("progress", #"{"completed":3,"runs":[{"run_index":1},{"run_index":2}]}"#)
             try await append("finished", #"{"results":{"summary":{"best":1},"runs":[{"run_index":0}]}}"#)
@@ -56,7 +56,7 @@ extension EndToEnd {
         }
 
         @Test(
-            "killed twenty times at random moments, a rebuild goes on where it was, and leaves nothing behind",
+            "killed twenty times at random moments, a rebuild continues where it was and leaves nothing behind",
             .timeLimit(.minutes(15)))
         func killed() async throws {
             let seed = UInt64.random(in: 0...UInt64.max)
@@ -76,13 +76,15 @@ extension EndToEnd {
                 let whole = try await user.run("rebuild", "batch_jobs", "--json").json()
                 #expect(whole["rows"] == 200 && whole["events"] == 20_200)
                 let beside = """
-                    SELECT count(*) FROM pg_namespace WHERE nspname LIKE '\(user.ledger.name)-%' OR nspname LIKE '\(user.ledger.name)~%'
+                    SELECT count(*) FROM pg_namespace
+                    WHERE nspname LIKE '\(user.ledger.name)-%' OR nspname LIKE '\(user.ledger.name)~%'
                     """
                 let reached = "SELECT coalesce(sum(position), 0) FROM \"\(user.ledger.name)\".rebuild_slices"
                 var (furthest, finished): (Int, Int) = (0, 0)
                 for _ in 1...20 {
                     let rebuild = try await user.start("rebuild", "batch_jobs", "--window", "20", "--json")
-                    try await Task.sleep(for: .milliseconds(50 + random.below(500)))
+                    // A random moment is what the test is about; there is no signal to wait for.
+                    try await Task.sleep(for: .milliseconds(50 + random.below(450)))
                     if rebuild.isRunning {
                         await rebuild.kill()
                     } else {
@@ -95,8 +97,8 @@ extension EndToEnd {
                 #expect(last.code == 0, "\(last)")
                 let answer = try last.json()
                 #expect(answer["digest"] == whole["digest"] && answer["rows"] == 200)
-                #expect(furthest > 0 && finished < 20, "none was killed in its work, seed \(seed)")
-                // What was replaced last is kept until it is dropped; nothing else is left.
+                #expect(furthest > 0 && finished < 20, "no rebuild was killed while it worked, seed \(seed)")
+                // Only the tables that were replaced last are kept, until they are dropped.
                 #expect(try await user.psql(beside).output == "1\n")
                 #expect(try await user.run("rebuild", "batch_jobs", "--drop-old").code == 0)
                 #expect(try await user.psql(beside).output == "0\n")
@@ -129,7 +131,7 @@ extension EndToEnd {
                 #expect(differences.first?["columns"] == ["completed", "error"])
                 #expect(differences.first?["live"]?["completed"] == 1)
                 #expect(differences.first?["rebuilt"]?["completed"] == 4)
-                // Verbatim from the database, names and digits.
+                // Names and digits are those of the database, unchanged.
                 #expect(found.output.contains(#""exact": 0.1234567890123456789012345678901234567890"#), "\(found)")
                 #expect(found.output.contains("maxLoss"))
 
@@ -174,7 +176,7 @@ extension EndToEnd {
 }
 
 extension TestLedger {
-    /// All of it, or an error.
+    /// Appends the events, and throws if any is refused.
     fileprivate func append(_ events: [(job: String, events: [NewEvent])]) async throws {
         for answer in try await store.append(events.map { AppendRequest(job: $0.job, events: $0.events) }) {
             _ = try answer.get()

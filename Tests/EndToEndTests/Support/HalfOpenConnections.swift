@@ -1,6 +1,6 @@
 import Foundation
 
-/// Connections that say nothing, or begin a request and never end it.
+/// Connections that send nothing, or begin a request and never finish it.
 final class HalfOpenConnections {
     private var descriptors: [Int32] = []
 
@@ -35,7 +35,8 @@ final class HalfOpenConnections {
     deinit { close() }
 }
 
-/// Lets this process have as many files open as the system allows, and says how many that is.
+/// Raises the limit of open files of this process as far as the system allows.
+/// - Returns: the new limit.
 func raiseOpenFiles() -> Int {
     var limit = rlimit()
     guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 1024 }

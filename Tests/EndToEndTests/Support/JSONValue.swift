@@ -1,6 +1,6 @@
 import Foundation
 
-/// Any JSON, to compare what a program answered.
+/// Any JSON value, for comparing the answers of programs.
 enum JSONValue: Decodable, Equatable, Sendable {
     case object([String: JSONValue])
     case array([JSONValue])

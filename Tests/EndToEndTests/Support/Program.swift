@@ -3,20 +3,19 @@ import LedgerTesting
 
 @testable import EmbeddedServices
 
-/// A program as a user runs it: with arguments, and with no more environment than it is given.
+/// A program as a user runs it: with arguments and only the given environment.
 struct Program: Sendable {
     let path: String
 
-    /// The one under test. It is built into the directory of the test bundle, wherever that is.
+    /// The program under test. The build puts it into the directory of the test bundle.
     static let jobledger = Program(
         path: URL(filePath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent().appending(
             path: "jobledger"
-        )
-        .path)
+        ).path)
 
     static func psql() throws -> Program { Program(path: try Programs.find("psql", package: "postgresql-client")) }
 
-    /// Runs it to its end.
+    /// Runs the program to its end.
     func run(
         _ arguments: [String], environment: [String: String] = [:], input: Data = Data(), directory: URL? = nil,
         within limit: Duration = .seconds(180)
@@ -24,9 +23,9 @@ struct Program: Sendable {
         try await start(arguments, environment: environment, input: input, directory: directory).end(within: limit)
     }
 
-    /// Starts it. It is killed when the tests end, however they end.
-    /// - Parameter directory: where it stands; an empty one unless given, so that no `.env` of ours
-    ///   is read.
+    /// Starts the program. It is killed when the test process ends, in whatever way.
+    /// - Parameter directory: the working directory; a new, empty one if not given, so that the
+    ///   program reads no `.env` of the developer.
     func start(
         _ arguments: [String], environment: [String: String] = [:], input: Data = Data(), directory: URL? = nil
     ) async throws -> RunningProgram {
@@ -50,7 +49,7 @@ struct Program: Sendable {
     }
 }
 
-/// A directory of a test's own, made.
+/// Makes a new directory for a test.
 func makeDirectory(_ purpose: String) throws -> URL {
     let directory = TestServers.directory(purpose)
     try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)

@@ -1,7 +1,8 @@
 import Foundation
 import LedgerTesting
 
-/// The Python that `scripts/test-tools` makes, with the clients that must work.
+/// The Python environment that `scripts/test-tools` makes, with the client libraries that are
+/// tested.
 enum PythonTools {
     static func python() async throws -> Program {
         let tools = try await Program(path: Repository.root.appending(path: "scripts/test-tools").path).run(

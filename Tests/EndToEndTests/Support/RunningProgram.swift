@@ -6,12 +6,12 @@ import LedgerTesting
 /// A program that a test has started.
 struct RunningProgram: Sendable {
     let process: ChildProcess
-    /// Where its standard input, output and errors are.
+    /// The directory of the files for standard input, output and error.
     let files: URL
 
     var output: String { text("out") }
     var errors: String { text("err") }
-    /// The lines of output that are complete.
+    /// The complete lines of standard output.
     var lines: [String] {
         Array(output.split(separator: "\n", omittingEmptySubsequences: false).map(String.init).dropLast())
     }
@@ -24,7 +24,7 @@ struct RunningProgram: Sendable {
 
     func signal(_ number: Int32) { process.signal(number) }
 
-    /// Waits for its end, and kills it when that does not come.
+    /// Waits until the program ends. Kills it and throws if it does not end within the limit.
     func end(within limit: Duration = .seconds(180)) async throws -> Outcome {
         guard let exit = await process.exit(within: limit) else {
             process.signal(SIGKILL)
@@ -36,19 +36,19 @@ struct RunningProgram: Sendable {
         return Outcome(exit: exit, output: output, errors: errors)
     }
 
-    /// Kills it and waits until it is gone.
+    /// Kills the program and waits until it has ended.
     func kill() async {
         process.signal(SIGKILL)
         _ = await process.exit()
         try? FileManager.default.removeItem(at: files)
     }
 
-    /// Waits for `text` in what it writes to standard error.
+    /// Waits until the program has written `text` to standard error.
     func says(_ text: String) async throws {
         try await until("it says \(text)") { errors.contains(text) }
     }
 
-    /// Waits until it has written that many lines.
+    /// Waits until the program has written this many lines to standard output.
     func lines(_ count: Int) async throws -> [String] {
         try await eventually("\(count) lines of output") { lines.count >= count ? lines : nil }
     }
@@ -60,7 +60,7 @@ struct Outcome: Sendable, CustomStringConvertible {
     let output: String
     let errors: String
 
-    /// The exit code, or as a shell tells of a signal: 128 and its number.
+    /// The exit code; after a signal 128 and its number, as in a shell.
     var code: Int32 {
         switch exit {
         case .code(let code): code
@@ -71,8 +71,8 @@ struct Outcome: Sendable, CustomStringConvertible {
     var lines: [String] { output.split(separator: "\n").map(String.init) }
     var description: String { "\(exit)\n\(output.prefix(2000))\n\(errors.prefix(2000))" }
 
-    /// The one JSON document that was written.
+    /// The output as one JSON document.
     func json() throws -> JSONValue { try JSONValue(parsing: output) }
-    /// The JSON documents that were written, a line each.
+    /// The output as JSON documents, one a line.
     func jsonLines() throws -> [JSONValue] { try lines.map { try JSONValue(parsing: $0) } }
 }

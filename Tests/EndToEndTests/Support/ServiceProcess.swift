@@ -6,15 +6,15 @@ import NIOHTTP1
 
 @testable import EmbeddedServices
 
-/// `jobledger serve` on a ledger of a test's own, and ways to ask it.
+/// `jobledger serve` on the ledger of a test, and ways to send requests to it.
 struct ServiceProcess: Sendable {
     let program: RunningProgram
     let url: String
-    /// With all scopes.
+    /// A token with all scopes.
     let token: String
     let user: UserLedger
 
-    /// Says at once when there is nobody to connect to.
+    /// A client that reports at once if it cannot connect.
     private static let client: HTTPClient = {
         var configuration = HTTPClient.Configuration()
         configuration.connectionPool.retryConnectionEstablishment = false
@@ -24,8 +24,8 @@ struct ServiceProcess: Sendable {
     var port: Int { URLComponents(string: url)?.port ?? 0 }
 
     /// - Parameters:
-    ///   - environment: settings beside those of the ledger.
-    ///   - port: 0 for a free one.
+    ///   - environment: settings in addition to those of the ledger.
+    ///   - port: the port to listen on; 0 for a free one.
     static func with(
         _ user: UserLedger, environment: [String: String] = [:], _ arguments: [String] = [], port: Int = 0,
         token: String? = nil,
@@ -55,8 +55,8 @@ struct ServiceProcess: Sendable {
         return ServiceProcess(program: program, url: url, token: token, user: user)
     }
 
-    /// Appends one event, and again until there is an answer.
-    /// - Returns: the position, and whether it had been appended before.
+    /// Appends one event. Repeats the request until there is an answer other than 503.
+    /// - Returns: the position, and whether the event had been appended before.
     func append(_ event: String, to job: String) async throws -> (position: Int, isDuplicate: Bool) {
         while true {
             do {
@@ -91,7 +91,7 @@ struct ServiceProcess: Sendable {
         return (Int(response.status.code), String(buffer: try await response.body.collect(upTo: 16 << 20)))
     }
 
-    // MARK: As users do
+    // MARK: curl
 
     static func curl() throws -> Program { Program(path: try Programs.find("curl", package: "curl")) }
 
@@ -100,18 +100,16 @@ struct ServiceProcess: Sendable {
         try await Self.curl().run(["--silent", "--show-error", "-H", "Authorization: Bearer \(token)"] + arguments)
     }
 
-    /// Follows a path with `curl -N`.
+    /// Follows an event stream with `curl -N`.
     func follow(_ path: String, _ arguments: String...) async throws -> RunningProgram {
         try await Self.curl().start(
             [
                 "-N", "--silent", "--show-error", "-H", "Authorization: Bearer \(token)", "-H",
-                "Accept: text/event-stream",
-                url + path,
-            ]
-                + arguments)
+                "Accept: text/event-stream", url + path,
+            ] + arguments)
     }
 
-    /// Resident memory in MB.
+    /// The resident memory of the service, in MB.
     var memory: Int {
         let status = (try? String(contentsOfFile: "/proc/\(program.process.pid)/status", encoding: .utf8)) ?? ""
         let line = status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") }

@@ -1,5 +1,5 @@
-/// A certificate for localhost that signs itself, valid for a hundred years, and its key: for
-/// tests, and known to everybody.
+/// A self-signed certificate for localhost, valid for a hundred years, and its key. Everybody knows
+/// the key, so it is only for tests.
 enum TestCertificate {
     static let certificate = """
         -----BEGIN CERTIFICATE-----

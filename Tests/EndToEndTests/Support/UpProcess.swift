@@ -6,13 +6,13 @@ struct UpProcess: Sendable {
     let directory: URL
     let program: RunningProgram
 
-    /// Starts it and waits until it is ready.
+    /// Starts `up` and waits until it is ready.
     static func start(in directory: URL) async throws -> UpProcess {
         let up = UpProcess(directory: directory, program: try await begin(in: directory))
         _ = try await eventually("up is ready") { () -> Bool? in
             if !up.program.isRunning { throw ProgramTrouble(description: "up ended:\n\(up.program.errors)") }
-            // One that was killed leaves its `ready` until the next has begun: this one's own word
-            // counts as well.
+            // A run that was killed leaves its `ready` file, so the message of this run must be
+            // there too.
             return up.isReady && up.program.errors.contains("The ledger is up.") ? true : nil
         }
         return up
@@ -22,7 +22,7 @@ struct UpProcess: Sendable {
         try await Program.jobledger.start(["up", "--data-dir", directory.path])
     }
 
-    /// Runs `body` with it in a new directory; stops whatever runs there afterwards.
+    /// Runs `body` with `up` in a new directory, and kills it afterwards.
     static func with(_ body: (UpProcess) async throws -> Void) async throws {
         let directory = try makeDirectory("up")
         let up = try await start(in: directory)
@@ -49,14 +49,14 @@ struct UpProcess: Sendable {
             .first { $0.hasPrefix(name + "=") }.map { String($0.dropFirst(name.count + 1)) }
     }
 
-    /// Runs a command on it.
+    /// Runs a command with this data directory.
     func run(_ arguments: String...) async throws -> Outcome {
         try await Program.jobledger.run(arguments + ["--data-dir", directory.path])
     }
 
     func head() async throws -> Int? { try await run("status", "--json").json()["head"]?.integer }
 
-    /// Processes, by number, whose command line names the directory or which work in it.
+    /// The numbers of the processes that name the directory on their command line or work in it.
     func processes(named name: String = "") -> [pid_t] {
         let all = ((try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []).compactMap { pid_t($0) }
         return all.filter { pid in

@@ -5,7 +5,7 @@ import Testing
 
 @testable import EmbeddedServices
 
-/// A ledger of a test's own, and the program run against it by the environment.
+/// The ledger of a test, and the environment with which the program works on it.
 struct UserLedger: Sendable {
     let ledger: TestLedger
     var environment: [String: String]
@@ -33,7 +33,7 @@ struct UserLedger: Sendable {
         try await Program.jobledger.start(arguments, environment: environment)
     }
 
-    /// Runs `body` while the program runs, which is killed afterwards.
+    /// Runs `body` while the program runs. The program is killed afterwards.
     func running(_ arguments: String..., during body: (RunningProgram) async throws -> Void) async throws {
         let program = try await Program.jobledger.start(arguments, environment: environment)
         do {
@@ -45,7 +45,7 @@ struct UserLedger: Sendable {
         await program.kill()
     }
 
-    /// Waits until `status` says that all projections run and have folded everything.
+    /// Waits until `status` reports that all projections run and have folded every event.
     func untilProjected() async throws {
         try await until("all projections run without lag") {
             let status = try await run("status", "--json").json()
@@ -63,6 +63,5 @@ struct UserLedger: Sendable {
     }
 }
 
-/// All end-to-end tests: one at a time, because they start processes and measure how long things
-/// take.
+/// All end-to-end tests. They run one at a time, because they start processes and have time limits.
 @Suite("The program", .serialized) enum EndToEnd {}

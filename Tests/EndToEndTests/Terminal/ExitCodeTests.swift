@@ -76,7 +76,7 @@ extension EndToEnd {
             (["export", "--out", ""], nowhere, "--out"), (["export", "--out", "/tmp"], nowhere, "/tmp"),
         ]
 
-        @Test("2 is for usage, and says what is wrong") func usage() async throws {
+        @Test("2 means a mistake of usage, and the message says which") func usage() async throws {
             for (arguments, environment, text) in Self.misuse {
                 let outcome = try await Program.jobledger.run(arguments, environment: environment)
                 #expect(outcome.code == 2, "\(arguments): \(outcome)")
@@ -85,13 +85,11 @@ extension EndToEnd {
             }
         }
 
-        @Test("3 is for no connection") func noConnection() async throws {
+        @Test("3 means no connection") func noConnection() async throws {
             let url = try await TestServers.shared.postgresURL().replacing("/jobledger", with: "/nowhere")
             let commands = [
                 ["status"], ["append", "a", "queued"], ["tail"], ["serve", "--port", "0"], ["token", "list"],
-                ["show", "a"],
-                ["history", "a"], ["migrate"],
-                ["rebuild", "batch_jobs"],
+                ["show", "a"], ["history", "a"], ["migrate"], ["rebuild", "batch_jobs"],
             ]
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for command in commands {
@@ -106,7 +104,7 @@ extension EndToEnd {
             }
         }
 
-        @Test("3 is for an archive that does not answer, and names it") func noArchive() async throws {
+        @Test("3 means an archive that does not answer, and the message names it") func noArchive() async throws {
             try await UserLedger.with { user in
                 let outcome = try await user.run("audit", "anchor", "HTTP://127.0.0.1:1/kept?token=S3CR3T")
                 #expect(
@@ -116,7 +114,7 @@ extension EndToEnd {
             }
         }
 
-        @Test("3 comes within seconds where nobody listens") func refusedConnection() async throws {
+        @Test("3 comes within seconds if nobody listens") func refusedConnection() async throws {
             async let status = Program.jobledger.run(["status"], environment: Self.nowhere, within: .seconds(180))
             async let append = Program.jobledger.run(
                 ["append", "a", "queued"], environment: Self.nowhere, within: .seconds(180))
@@ -128,12 +126,10 @@ extension EndToEnd {
 
         private static let commands = [
             "up", "migrate", "append", "history", "show", "tail", "watch", "rebuild", "verify", "status", "relay",
-            "project",
-            "projections",
-            "projections test",
+            "project", "projections", "projections test",
         ]
 
-        @Test("0 is for help, which has an example") func help() async throws {
+        @Test("0 means help, which has an example") func help() async throws {
             let all = try await Program.jobledger.run(["--help"]).output
             for command in Self.commands { #expect(all.contains(command.prefix { $0 != " " })) }
             for command in [""] + Self.commands {
@@ -143,13 +139,14 @@ extension EndToEnd {
                 let example =
                     outcome.output.split(separator: "EXAMPLE\n").dropFirst().first?.split(separator: "\n\n").first ?? ""
                 #expect(example.contains("jobledger \(command)"), "\(command): \(outcome)")
-                // Commands are indented; a line that is not is the rest of one that was broken.
+                // All commands are indented. A line that is not is the rest of a command that was
+                // wrapped.
                 #expect(example.split(separator: "\n").allSatisfy { $0.hasPrefix("  ") }, "\(command): \(example)")
             }
         }
 
         @Test(
-            "a .env of any editor names the ledger, and one that is misspelled none",
+            "a .env of any editor works, and a misspelled setting is an error",
             arguments: [
                 ("# the ledger\r\nexport JOBLEDGER_SCHEMA=SCHEMA\r\n", nil),
                 ("\u{FEFF}JOBLEDGER_SCHEMA=SCHEMA # ours\n", nil),
@@ -183,9 +180,8 @@ extension EndToEnd {
             }
         }
 
-        @Test("a .env that cannot be read, and unknown names in the environment, are mistakes") func unreadable()
-            async throws
-        {
+        @Test("an unreadable .env is an error, and so is an unknown name in the environment")
+        func unreadable() async throws {
             let here = try makeDirectory("here")
             try FileManager.default.createDirectory(at: here.appending(path: ".env"), withIntermediateDirectories: true)
             let directory = try await Program.jobledger.run(["status"], directory: here)
@@ -194,7 +190,7 @@ extension EndToEnd {
             #expect(unknown.code == 2 && unknown.errors.contains("is JOBLEDGER_SCHEMA meant?"), "\(unknown)")
         }
 
-        @Test("settings come from .env where the environment says nothing") func dotEnv() async throws {
+        @Test("settings come from .env if the environment does not have them") func dotEnv() async throws {
             try await UserLedger.with { user in
                 let here = try makeDirectory("here")
                 try Data("DATABASE_URL=\(user.ledger.url)\nJOBLEDGER_SCHEMA=\(user.ledger.name)\n".utf8).write(

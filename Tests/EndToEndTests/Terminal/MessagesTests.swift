@@ -8,16 +8,16 @@ import NIOHTTP1
 import Testing
 
 extension EndToEnd {
-    /// What refusals and usage errors say, over HTTP, on the command line and in SQL, is in
-    /// docs/messages.md, for people to review.
+    /// docs/messages.md has the messages of refusals and usage errors over HTTP, on the command
+    /// line and in SQL, so that people can review them.
     @Suite("messages") struct MessagesTests {
         private static let page = Repository.root.appending(path: "docs/messages.md")
 
         @Test("all of them are in docs/messages.md") func all() async throws {
             try await UserLedger.with(projecting: true) { user in
                 try await fill(user)
-                // The projector of this test is a superuser, whose tables a service does not begin
-                // with until they are handed over.
+                // The projector of this test is a superuser. A service refuses to start with tables
+                // of a superuser until migrate has given them to the owner.
                 try await user.untilProjected()
                 #expect(try await user.run("migrate").code == 0)
                 let sections = [
@@ -32,8 +32,14 @@ extension EndToEnd {
                 let (lines, written) = (text.split(separator: "\n"), page.split(separator: "\n"))
                 for (line, there) in zip(lines, written) where line != there {
                     Issue.record(
-                        "says now:\n\(line)\nand docs/messages.md has:\n\(there)\nUPDATE_MESSAGES=1 swift test --filter MessagesTests writes it; read what has changed as a stranger would"
-                    )
+                        """
+                        The message is now:
+                        \(line)
+                        and docs/messages.md has:
+                        \(there)
+                        UPDATE_MESSAGES=1 swift test --filter MessagesTests writes the page. Read the changes as a \
+                        newcomer would.
+                        """)
                     return
                 }
                 #expect(lines.count == written.count)
@@ -46,8 +52,8 @@ extension EndToEnd {
             var text = """
                 # What refusals say
 
-                Written by a test, which holds it to what the ledger says, so that somebody can read all of it as whoever has never seen the docs. \
-                Ids, ports and times that differ from run to run are left out.
+                A test writes this page and checks that it is up to date. It lets you read all messages as a newcomer
+                would. Ids, ports and times that differ from run to run are left out.
 
                 """
             for (title, messages) in sections {
@@ -57,7 +63,7 @@ extension EndToEnd {
             return text
         }
 
-        /// Without what is another in each run.
+        /// The text without parts that differ from run to run.
         private func stable(_ text: String, _ user: UserLedger) -> String {
             text.replacing(user.ledger.name.text, with: "jobledger")
                 .replacing(/[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}/, with: "UUID")
@@ -78,7 +84,7 @@ extension EndToEnd {
 
         // MARK: HTTP
 
-        /// A method, a path, a body, and headers in the place of the usual ones.
+        /// A request. Its headers replace the usual ones of the same names.
         private typealias Request = (method: String, path: String, body: String?, headers: [String: String])
 
         private static func post(_ body: String, _ headers: [String: String] = [:]) -> Request {
@@ -95,8 +101,8 @@ extension EndToEnd {
             get("/v1/jobs", ["authorization": ""]), get("/v1/jobs", ["authorization": "jl_0123456789ab_secret"]),
             get("/v1/jobs", ["authorization": "Bearer nonsense"]), get("/nowhere"), ("DELETE", "/v1/jobs", nil, [:]),
             get("/v1/jobs?status=done"), get("/v1/jobs?limit=0"), get("/v1/jobs?limit=1&limit=2"),
-            get("/v1/jobs?color=red"),
-            get("/v1/jobs?after=nobody"), get("/v1/jobs/nobody"), get("/v1/jobs/open?at=noon"),
+            get("/v1/jobs?color=red"), get("/v1/jobs?after=nobody"), get("/v1/jobs/nobody"),
+            get("/v1/jobs/open?at=noon"),
             get("/v1/jobs/open?at=2026-11-23T20:45:00"), get("/v1/jobs/open?at=2026-11-23T20:45:00+01:00"),
             get("/v1/jobs/open?at=1&min_position=1"), get("/v1/jobs/open?min_position=99999999999999999999"),
             get("/v1/jobs/%FF"), get("/v1/jobs?after=%FF"), get("/v1/events?after=-1"), get("/v1/events?after=+5"),
@@ -157,7 +163,8 @@ extension EndToEnd {
                 #"{"specversion":"1.0","id":"\#(taken)","source":"/x","type":"com.example.done"}"#,
                 ["content-type": "application/cloudevents+json"]),
             post(
-                #"{"specversion":"1.0","id":"\#(taken)","source":"/x","type":"io.jobledger.job.progress","data_base64":"e30="}"#,
+                #"{"specversion":"1.0","id":"\#(taken)","source":"/x","type":"io.jobledger.job.progress","#
+                    + #""data_base64":"e30="}"#,
                 ["content-type": "application/cloudevents+json"]),
             post(
                 #"{"specversion":"1.0","id":"\#(taken)","source":"/x","type":"io.jobledger.job.progress","my-key":1}"#,
@@ -201,7 +208,7 @@ extension EndToEnd {
             text.count > 160 ? "\(text.prefix(120))… (\(text.utf8.count) bytes)" : text
         }
 
-        /// One bad item spoils none of its neighbours.
+        /// A bad item must not affect the other items.
         private func inBulk(_ user: UserLedger) async throws -> [Message] {
             var messages: [Message] = []
             let items = [
@@ -239,13 +246,15 @@ extension EndToEnd {
                 #expect((1...3).contains(outcome.code), "\(arguments): \(outcome)")
                 let settings = environment.filter { !$0.key.hasSuffix("_URL") && $0.value != user.ledger.name.text }
                     .sorted { $0.key < $1.key }.map { "\($0.key)='\($0.value)' " }.joined()
-                // The usage that the parser adds is the same for a command.
+                // Without the usage that the parser adds, which is the same for all mistakes of a
+                // command.
                 let says = outcome.errors.split(separator: "\n").prefix {
                     !$0.hasPrefix("Usage:") && !$0.hasPrefix("Help:")
                 }
+                let words = arguments.map { $0.contains(" ") ? "'\($0)'" : $0 }.joined(separator: " ")
                 messages.append(
                     (
-                        "`\(settings)jobledger \(arguments.map { $0.contains(" ") ? "'\($0)'" : $0 }.joined(separator: " ").prefix(200))`",
+                        "`\(settings)jobledger \(words.prefix(200))`",
                         stable("\(outcome.code): \(says.joined(separator: "\n").replacing("Error: ", with: ""))", user)
                     ))
             }

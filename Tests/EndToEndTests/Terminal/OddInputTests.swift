@@ -4,7 +4,7 @@ import Testing
 
 extension EndToEnd {
     @Suite("odd input") struct OddInputTests {
-        /// Data, and the code with which it is refused; `nil` where it is accepted.
+        /// Data, and the code of its refusal; `nil` if it is accepted.
         private static let data: [(name: String, data: String, code: String?)] = [
             ("U+0000", #"{"name":"x","strategy":"\u0000"}"#, "invalid_event"),
             ("half a surrogate pair", #"{"name":"x","strategy":"\ud83d"}"#, "invalid_event"),
@@ -34,7 +34,7 @@ extension EndToEnd {
                 + "}"
         }
 
-        @Test("as data is accepted or refused by rule, and stops no projection") func dataByRule() async throws {
+        @Test("as data is accepted or refused, and stops no projection") func dataByRule() async throws {
             try await UserLedger.with(projecting: true) { user in
                 let file = try makeDirectory("data").appending(path: "data.json")
                 for (name, data, code) in Self.data {
@@ -70,7 +70,7 @@ extension EndToEnd {
             ("-5", true),
         ]
 
-        @Test("as a job's id is accepted or refused by rule, and kept as it is") func idsByRule() async throws {
+        @Test("as a job's id is accepted or refused, and kept unchanged") func idsByRule() async throws {
             try await UserLedger.with(projecting: true) { user in
                 for (job, isAccepted) in Self.jobs {
                     let appended = try await user.run(
@@ -83,8 +83,8 @@ extension EndToEnd {
                     let shown = try await user.run("show", "--json", "--", job)
                     #expect(shown.code == (isAccepted ? 0 : 1), "\(job): \(shown)")
                     guard isAccepted else { continue }
-                    // By scalars: Swift takes é in one scalar and in two for the same text, the
-                    // ledger does not.
+                    // Compared by scalars, because Swift strings treat an é of one scalar and of
+                    // two as equal, and the ledger does not.
                     #expect(
                         try shown.json()["id"]?.text?.unicodeScalars.elementsEqual(job.unicodeScalars) == true,
                         "\(shown)")

@@ -3,9 +3,9 @@ import LedgerTesting
 import Testing
 
 extension EndToEnd {
-    /// Numbers at their ends, in every option and argument that takes one: the program says what is
-    /// wrong, or does what it was asked.
-    @Suite("numbers at their ends") struct OptionEndsTests {
+    /// Extreme numbers in every option and argument that takes a number: the program reports the
+    /// mistake or does what it was asked.
+    @Suite("extreme numbers") struct OptionEndsTests {
         private static let ends = [
             "-9223372036854775809", "-9223372036854775808", "-1", "0", "2147483648", "4611686018427387903",
             "9223372036854775807",
@@ -13,8 +13,8 @@ extension EndToEnd {
             "0000-01-01T00:00:00+23:59",
         ]
 
-        /// Commands with a `?` where the number stands. What would go on for ever is given
-        /// something beside it that ends it.
+        /// Commands with a `?` in place of the number. Commands that would run for ever have an
+        /// additional argument that makes them fail.
         private static let commands = [
             "up --port=? --projections /no/such/folder", "serve --port=? --data-dir /no/such/folder",
             "append a progress --data {\"completed\":1} --expected-version=?",
@@ -33,13 +33,14 @@ extension EndToEnd {
             "project --skip batch_jobs --reason r --position=?", "export --from=?", "export --to=?",
             "bench subscriber relay --events=?",
         ]
-        /// What an end in its range would begin: these get none.
+        /// Commands that would start a long benchmark with a valid number. They get only invalid
+        /// ones.
         private static let benches = [
             "bench rows --rounds=?", "bench growth --rounds=?", "bench memory --rounds=?", "bench memory --events=?",
             "bench growth --sizes=?",
         ]
 
-        @Test("no option's end stops it") func ends() async throws {
+        @Test("crash no option") func ends() async throws {
             try await UserLedger.with(projecting: true) { user in
                 for (type, data) in [("queued", #"{"name":"n"}"#), ("progress", #"{"completed":1}"#)] {
                     #expect(try await user.run("append", "a", type, "--data", data).code == 0)
@@ -64,18 +65,16 @@ extension EndToEnd {
             let what = "\(arguments): \(outcome)"
             #expect((0...2).contains(outcome.code), "\(what)")
             #expect(outcome.code == 0 || !outcome.errors.isEmpty || !outcome.output.isEmpty, "\(what)")
-            // What Postgres would say of a number that we have let through.
+            // These would be errors of Postgres about a number that the program let through.
             #expect(!outcome.errors.contains("out of range") && !outcome.errors.contains("beyond ±"), "\(what)")
         }
 
-        /// A new option that is a number has to be tried as well.
-        @Test("each option that is a number is tried") func complete() async throws {
+        /// This fails if a new option that takes a number is not in the list.
+        @Test("are tried with each option that takes a number") func complete() async throws {
             let help = try await Program.jobledger.run(["--experimental-dump-help"]).json()
             let numbers: Set<String> = [
                 "port", "n|none|any", "occurred-at", "position|time", "after", "last", "window", "workers", "max-lag",
-                "limit",
-                "position",
-                "number", "file|size", "seconds", "rate", "rounds", "sizes", "events", "event",
+                "limit", "position", "number", "file|size", "seconds", "rate", "rounds", "sizes", "events", "event",
             ]
             var count = 0
             func walk(_ command: JSONValue, _ path: [String]) {

@@ -3,7 +3,7 @@ import LedgerTesting
 import Testing
 
 extension EndToEnd {
-    /// What is in an address, or in an authorization, is in no error, no log and no answer.
+    /// Secrets in addresses and headers do not appear in errors, logs or answers.
     @Suite("secrets") struct SecretTests {
         private static let secret = "S3CR3T"
 
@@ -18,7 +18,7 @@ extension EndToEnd {
             "postgresql://u:S3CR3T@127.0.0.1:1,127.0.0.1:1/x", "jdbc:postgresql://u:S3CR3T@127.0.0.1:1/x", "S3CR3T",
         ]
 
-        @Test("a database's address is not shown, however odd it is", arguments: malformed)
+        @Test("the address of the database is not shown, even if it is malformed", arguments: malformed)
         func databaseURL(_ url: String) async throws {
             for command in [["status"], ["append", "a", "queued", "--json"], ["migrate"], ["audit", "verify"]] {
                 let outcome = try await Program.jobledger.run(
@@ -31,7 +31,7 @@ extension EndToEnd {
         }
 
         @Test(
-            "nor is that of a Redis",
+            "the address of Redis is not shown",
             arguments: [
                 "redis://:S3CR3T@127.0.0.1:1", "\"redis://:S3CR3T@127.0.0.1:1\"", "redis://:S3CR3T/S3CR3T@127.0.0.1:1",
                 "rediss://:S3CR3T@h",
@@ -46,14 +46,14 @@ extension EndToEnd {
                 user.environment["JOBLEDGER_LOG_LEVEL"] = "trace"
                 for command in [["tail", "--until-head"], ["status"], ["status", "--json"]] {
                     let outcome = try await Program.jobledger.run(command, environment: user.environment)
-                    // The path of a socket is no secret.
+                    // The path of a socket may be shown.
                     let shown = (outcome.output + outcome.errors).replacing("/none/S3CR3T@", with: "")
                     #expect(!shown.contains(Self.secret), "\(command): \(outcome)")
                 }
             }
         }
 
-        @Test("nor is an anchor's address, or what authorizes") func anchor() async throws {
+        @Test("the address and the authorization of an anchor are not shown") func anchor() async throws {
             let places = [
                 "http://u:S3CR3T@127.0.0.1:1/x", "https://127.0.0.1:1/x?token=S3CR3T", "http://S3CR3T S3CR3T/",
                 "HTTP://u:S3CR3T@127.0.0.1:1/x", "ftp://u:S3CR3T@h/", "s3://S3CR3T@bucket", "http:/u:S3CR3T@h",
@@ -71,7 +71,7 @@ extension EndToEnd {
             }
         }
 
-        @Test("what no header can have is found where the setting is read") func authorization() async throws {
+        @Test("an authorization that cannot be a header is refused and not shown") func authorization() async throws {
             for value in ["Bearer S3CR3T\r", "Bearer S3CR3T\nx", "Bearer \u{7F}S3CR3T"] {
                 let environment = [
                     "DATABASE_URL": "postgresql://127.0.0.1:1/x", "JOBLEDGER_ANCHOR_AUTHORIZATION": value,
@@ -83,7 +83,7 @@ extension EndToEnd {
             }
         }
 
-        @Test("nor is a key that stands where the path of its file should") func keyInPlaceOfAPath() async throws {
+        @Test("a key that is given in place of its path is not shown") func keyInPlaceOfAPath() async throws {
             try await UserLedger.with { user in
                 let file = try makeDirectory("key").appending(path: "seal.key").path
                 #expect(try await user.run("audit", "key", "--out", file).code == 0)
@@ -115,15 +115,15 @@ extension EndToEnd {
         }
     }
 
-    /// Bytes that are no text are refused: nothing is stored in their place.
-    @Suite("what is no text") struct NoTextTests {
-        /// - Parameter command: of a shell, with the program in `$0`.
+    /// Bytes that are not UTF-8 are refused, and never replaced by other text.
+    @Suite("bytes that are not UTF-8") struct NoTextTests {
+        /// - Parameter command: a command of the shell, with the program in `$0`.
         private static func shell(_ command: String, _ user: UserLedger) async throws -> Outcome {
             try await Program(path: "/bin/sh").run(
                 ["-c", command, Program.jobledger.path], environment: user.environment)
         }
 
-        @Test("as an argument, a variable, a file or standard input") func refused() async throws {
+        @Test("are refused in an argument, a variable, a file and standard input") func refused() async throws {
             try await UserLedger.with { user in
                 let commands = [
                     (

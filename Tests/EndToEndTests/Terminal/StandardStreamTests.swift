@@ -4,7 +4,7 @@ import Testing
 import Texts
 
 extension EndToEnd {
-    /// Where nobody can be told, the program works all the same.
+    /// The program works even if its messages cannot be written.
     @Suite("standard streams") struct StandardStreamTests {
         private static func shell(_ command: String, _ user: UserLedger, in directory: URL? = nil) async throws
             -> Outcome
@@ -15,11 +15,8 @@ extension EndToEnd {
 
         private static let lost = ["2>&-", "2>/dev/full", "2> >(true)"]
 
-        @Test("a standard error that cannot be written changes no answer", arguments: lost) func lostErrors(
-            _ lost: String
-        )
-            async throws
-        {
+        @Test("a standard error that cannot be written changes no answer", arguments: lost)
+        func lostErrors(_ lost: String) async throws {
             try await UserLedger.with { user in
                 func run(_ arguments: String) async throws -> Outcome {
                     try await Program(path: "/bin/bash").run(
@@ -27,16 +24,18 @@ extension EndToEnd {
                 }
                 #expect(try await run("append nobody progress").code == 1)
                 #expect(try await run("status --colour").code == 2)
-                // No connection got the number of the stream: what is said does not go to a server.
+                // No connection may get the number of the closed stream, or messages would be sent
+                // to a server.
                 let lines =
-                    #"append --file <(printf '{"job":"a","type":"queued","data":{"name":"n"}}\nx\n{"job":"a","type":"failed","data":{"error":"e"}}\n')"#
+                    #"append --file <(printf '{"job":"a","type":"queued","data":{"name":"n"}}\nx\n"#
+                    + #"{"job":"a","type":"failed","data":{"error":"e"}}\n')"#
                 let file = try await run(lines)
                 #expect(file.code == 1 && file.output == "2 appended, 0 duplicates, 1 refused\n", "\(file)")
                 #expect(try await user.ledger.count() == 2)
             }
         }
 
-        @Test("a whole ledger comes up and stops where its log is full") func up() async throws {
+        @Test("up starts and stops even if its log cannot be written") func up() async throws {
             try await UserLedger.with { user in
                 var user = user
                 user.environment = ["JOBLEDGER_LOG_LEVEL": "debug"]
@@ -51,20 +50,18 @@ extension EndToEnd {
             }
         }
 
-        @Test("standard output that cannot be written is an error, and a closed input none that crashes") func others()
-            async throws
-        {
+        @Test("a standard output that cannot be written is an error, and a closed input does not crash the program")
+        func others() async throws {
             try await UserLedger.with { user in
                 for command in [
                     #""$0" status >&-"#, #""$0" status >/dev/full"#, #""$0" --help >/dev/full"#,
-                    #""$0" append --file - <&-"#,
-                    #""$0" append --file - </tmp"#, #""$0" import /tmp"#,
+                    #""$0" append --file - <&-"#, #""$0" append --file - </tmp"#, #""$0" import /tmp"#,
                 ] {
                     let outcome = try await Self.shell(command, user)
                     #expect(outcome.code == 1 || outcome.code == 2, "\(command): \(outcome)")
                     #expect(!outcome.errors.contains("Error Domain"), "\(command): \(outcome)")
                 }
-                // What was written is in the log, and it is said that only the answer is lost.
+                // The event is in the log, and the message says that only the answer is lost.
                 for closed in [">&-", ">/dev/full"] {
                     let lost = try await Self.shell(
                         #""$0" append a\#(closed.count) queued --data '{"name":"n"}' \#(closed)"#, user)
@@ -76,7 +73,7 @@ extension EndToEnd {
             }
         }
 
-        /// What a terminal obeys, in every place that a message repeats.
+        /// Control characters in every argument and line that messages repeat.
         @Test("control characters reach no terminal") func controlCharacters() async throws {
             try await UserLedger.with { user in
                 let bad = "\u{1B}[31m\u{9B}32m\u{202E}\r"

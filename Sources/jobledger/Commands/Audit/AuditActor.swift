@@ -7,7 +7,7 @@ import LedgerSettings
 struct AuditActor: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "actor",
-        abstract: "Tell what an actor did.",
+        abstract: "Show what an actor did.",
         discussion: """
             EXAMPLE
               jobledger audit actor ada
@@ -38,7 +38,7 @@ struct AuditActor: AsyncParsableCommand {
         let story = try await AuditTrail(store).summary(ofActor: actor)
         await store.close()
         guard let story, let latest = story.latest.first else {
-            Output.diagnostic("\(Output.printable(actor)) has done nothing here")
+            Output.diagnostic("the actor \(Output.printable(actor)) has no events here")
             throw Failure.refused
         }
         if options.json {
@@ -52,7 +52,7 @@ struct AuditActor: AsyncParsableCommand {
         let count =
             story.isComplete
             ? "\(story.counted) event\(story.counted == 1 ? "" : "s")"
-            : "\(story.counted) events or more, of which these are the newest \(story.counted)"
+            : "at least \(story.counted) events; this summary covers the newest \(story.counted)"
         try Output.line(Output.printable("\(actor): \(count)"))
         try Output.line("  " + story.counts.map { "\($0.count) \($0.type.rawValue)" }.joined(separator: ", "))
         try Output.line(

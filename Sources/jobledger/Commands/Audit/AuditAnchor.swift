@@ -10,9 +10,11 @@ struct AuditAnchor: AsyncParsableCommand {
         commandName: "anchor",
         abstract: "Keep the latest checkpoint outside the database.",
         discussion: """
-            Writes it to a file, or to an address by HTTP PUT, once or every so often. What is there already is read first, and replaced only \
-            by a checkpoint that continues it: an anchor is a witness, and a history that was rewritten, or rolled back, ends it with exit \
-            code 1 and leaves what was kept as it is. JOBLEDGER_ANCHOR_AUTHORIZATION is sent as the header Authorization. A file belongs on another machine, or on a medium that cannot be rewritten.
+            Writes the checkpoint to a file, or to an address by HTTP PUT, once or at intervals. It first reads the \
+            checkpoint that is there, and replaces it only by one that continues it. If the history was rewritten or \
+            rolled back, the command ends with exit code 1 and leaves the kept checkpoint unchanged. \
+            JOBLEDGER_ANCHOR_AUTHORIZATION is sent as the header Authorization. Put a file on another machine, or on \
+            a medium that cannot be rewritten.
 
             EXAMPLE
               jobledger audit anchor /mnt/archive/checkpoint
@@ -23,7 +25,7 @@ struct AuditAnchor: AsyncParsableCommand {
     var place: String
 
     @Option(
-        help: ArgumentHelp("Do it again every so many seconds, until interrupted.", valueName: "seconds"),
+        help: ArgumentHelp("Repeat at this interval until interrupted.", valueName: "seconds"),
         transform: NumberOption.integer("--every", 1...31_536_000))
     var every: Int?
 
@@ -40,10 +42,10 @@ struct AuditAnchor: AsyncParsableCommand {
     func run() async throws {
         let settings = try await options.settings()
         let address =
-            CheckpointAddress.isMeant(by: place)
+            CheckpointAddress.looksLikeAddress(place)
             ? try CheckpointAddress(place, authorization: settings.anchorAuthorization) : nil
         let memory: any WitnessMemory = if let address { address } else { CheckpointFile(path: place) }
-        // A query may hold a token.
+        // Shown without the query, which may hold a token.
         let place = address?.name ?? place
         let witness = Witness(key: try settings.verifierKey(key), memory: memory)
         let store = try settings.store(connections: 1)
@@ -68,7 +70,8 @@ struct AuditAnchor: AsyncParsableCommand {
         await store.close()
     }
 
-    /// What may be different next time is logged; what a witness cannot let pass ends it.
+    /// Anchors at each interval. Errors that may pass, such as a lost connection, are logged. A
+    /// rewritten history, a bad signature or an unusable file end it.
     private static func keep(_ witness: Witness, _ seal: SealProofs, every interval: Duration, logger: Logger)
         async throws
     {

@@ -11,9 +11,9 @@ struct AuditCheck: AsyncParsableCommand {
         commandName: "check",
         abstract: "Check a proof, without the ledger.",
         discussion: """
-            Takes what audit prove and audit consistency write, and needs nothing but the file and the verifier key: from --key, or from \
-            JOBLEDGER_SEAL_VERIFIER. Have the key from whom you trust, not from whoever brings the proof. Exit code 1 when it does not \
-            hold.
+            Takes what audit prove and audit consistency write. It needs only the file and the verifier key, from \
+            --key or from JOBLEDGER_SEAL_VERIFIER. Get the key from someone you trust, not from whoever brings the \
+            proof. Exit code 1 if the proof does not hold.
 
             EXAMPLE
               jobledger audit check failed.tlog-proof --key ledger.vkey
@@ -27,10 +27,10 @@ struct AuditCheck: AsyncParsableCommand {
     @Option(help: ArgumentHelp("The verifier key, in a file.", valueName: "file"))
     var key: String?
 
-    @Flag(help: "The proofs have to be all events of a job that has ended.")
+    @Flag(help: "Require the proofs to be all events of a job that has ended.")
     var whole = false
 
-    @Option(help: ArgumentHelp("The older checkpoint, which a consistency proof continues.", valueName: "file"))
+    @Option(help: ArgumentHelp("The older checkpoint, for a consistency proof.", valueName: "file"))
     var after: String?
 
     @Flag(help: "Answer in JSON.")
@@ -39,10 +39,10 @@ struct AuditCheck: AsyncParsableCommand {
     private struct Answer: Encodable {
         var ok = true
         var log: ExactText
-        /// Of the checkpoint.
+        /// The size of the tree that the checkpoint signs.
         var size: Int64
         var job: JobID?
-        /// Whether the proofs are all that there ever was of the job.
+        /// Whether the proofs cover all events of a job that has ended.
         var whole: Bool?
         var events: [SealedEvent]?
         var after: Int64?
@@ -66,7 +66,7 @@ struct AuditCheck: AsyncParsableCommand {
         do {
             let source = try ReadableFile.named(file)
             guard let text = String(utf8: try source.readAll(limit: Self.mostBytes)[...]) else {
-                throw FileFailure("\(source.name) is not UTF-8, as every proof is")
+                throw FileFailure("\(source.name) is not UTF-8, so it is not a proof")
             }
             return text
         } catch {
@@ -74,11 +74,11 @@ struct AuditCheck: AsyncParsableCommand {
         }
     }
 
-    /// The proofs of a job with very many events, each as large as can be.
+    /// Enough for the proofs of a job with very many large events.
     private static let mostBytes = 1 << 30
 
     private func proofs(_ text: String, _ key: VerifierKey) throws -> Answer {
-        if after != nil { throw ValidationError("--after is for a consistency proof, and \(file) proves events.") }
+        if after != nil { throw ValidationError("--after is for a consistency proof, but \(file) proves events.") }
         let proofs = try EventProof.list(text)
         for proof in proofs { try proof.check(by: key) }
         let head = proofs[0].proof.checkpoint.head
@@ -88,7 +88,7 @@ struct AuditCheck: AsyncParsableCommand {
             (answer.job, answer.whole) = (job, extent == .whole)
             if whole, case .upTo(let position) = extent {
                 throw EventProof.NotProved(
-                    "the job \(job) had not ended by position \(position): what came later is not in the proofs")
+                    "the job \(job) had not ended by position \(position): later events are not in the proofs")
             }
         }
         return answer
@@ -96,7 +96,7 @@ struct AuditCheck: AsyncParsableCommand {
 
     private func update(_ text: String, _ key: VerifierKey) throws -> Answer {
         guard let after else {
-            throw ValidationError("\(file) is a consistency proof: give the older checkpoint as well (--after FILE).")
+            throw ValidationError("\(file) is a consistency proof: also give the older checkpoint (--after FILE).")
         }
         let old = try CheckpointFile.required(after)
         try old.verify(by: key)
@@ -126,13 +126,13 @@ struct AuditCheck: AsyncParsableCommand {
             try Output.line(
                 Output.printable(
                     answer.whole == true
-                        ? "these \(last.version) events are all of the job \(job): it ended with the last"
-                        : "these \(last.version) events are all of the job \(job) up to position \(last.position), where it had not ended"
-                ))
+                        ? "these \(last.version) events are all events of the job \(job), which ended with the last"
+                        : "these \(last.version) events are all events of the job \(job) up to position "
+                            + "\(last.position); by then it had not ended"))
         }
         if let after = answer.after {
             try Output.line("the log of \(answer.size) events continues that of \(after): nothing in it was changed")
         }
-        try Output.line("it holds: signed by \(answer.log), for \(answer.size) events")
+        try Output.line("the proof holds: signed by \(answer.log), for \(answer.size) events")
     }
 }

@@ -10,8 +10,9 @@ struct AuditConsistency: AsyncParsableCommand {
         commandName: "consistency",
         abstract: "Prove that the log only grew since an older checkpoint.",
         discussion: """
-            Writes the last checkpoint with the proof that it continues the older one, as C2SP's tlog-witness has a log send it to its \
-            witnesses. `jobledger audit check FILE --after OLD` verifies it without the ledger.
+            Writes the last checkpoint with the proof that it continues the older one, in the form in which a log \
+            sends it to witnesses (C2SP tlog-witness). `jobledger audit check FILE --after OLD` verifies it without \
+            the ledger.
 
             EXAMPLE
               jobledger audit consistency --from checkpoint --out update
@@ -21,7 +22,7 @@ struct AuditConsistency: AsyncParsableCommand {
     @Option(help: ArgumentHelp("The older checkpoint, in a file, or its size.", valueName: "file|size"))
     var from: String
 
-    @Option(help: ArgumentHelp("Write into this file, not to standard output.", valueName: "file"))
+    @Option(help: ArgumentHelp("Write to this file and not to standard output.", valueName: "file"))
     var out: String?
 
     @OptionGroup var options: LedgerOptions
@@ -37,7 +38,8 @@ struct AuditConsistency: AsyncParsableCommand {
 }
 
 extension CheckpointFile {
-    /// The checkpoint in a file that has to be there.
+    /// The checkpoint in a file that must exist.
+    /// - Throws: ``ValidationError`` if it does not.
     static func required(_ path: String) throws -> SignedCheckpoint {
         guard let checkpoint = try CheckpointFile(path: path).load() else {
             throw ValidationError("there is no file \(path).")

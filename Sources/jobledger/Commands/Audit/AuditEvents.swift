@@ -9,8 +9,9 @@ struct AuditEvents: AsyncParsableCommand {
         commandName: "events",
         abstract: "List who did what, when and why.",
         discussion: """
-            The newest first; all conditions that are given have to hold. --from and --to take positions or times. --text finds words in \
-            names, messages, reasons and errors, in any order. --after goes on behind the last position of the page before.
+            Lists the newest events first. An event must meet all conditions that are given. --from and --to take \
+            positions or times. --text finds words, in any order, in names, messages, reasons and errors. --after \
+            continues after the last position of the page before.
 
             EXAMPLE
               jobledger audit events --type failed --from 2026-11-23T00:00:00Z
@@ -30,28 +31,28 @@ struct AuditEvents: AsyncParsableCommand {
     var job: JobID?
 
     @Option(
-        help: ArgumentHelp("The first to look at: a position, or a time in RFC 3339.", valueName: "position|time"),
+        help: ArgumentHelp("The first event: a position, or a time in RFC 3339.", valueName: "position|time"),
         transform: LogMoment.option("--from"))
     var from: LogMoment?
 
-    @Option(help: ArgumentHelp("The last.", valueName: "position|time"), transform: LogMoment.option("--to"))
+    @Option(help: ArgumentHelp("The last event.", valueName: "position|time"), transform: LogMoment.option("--to"))
     var to: LogMoment?
 
-    @Option(name: .customLong("correlation-id"), help: ArgumentHelp("Only what belongs to this.", valueName: "id"))
+    @Option(name: .customLong("correlation-id"), help: ArgumentHelp("Only with this id.", valueName: "id"))
     var correlationID: ExactText?
 
-    @Option(help: ArgumentHelp("Only where all of these words occur.", valueName: "words"))
+    @Option(help: ArgumentHelp("Only events in which all of these words occur.", valueName: "words"))
     var text: String?
 
-    @Flag(help: "The oldest first.")
+    @Flag(help: "List the oldest events first.")
     var oldest = false
 
     @Option(
-        help: ArgumentHelp("Go on behind this one, the last of the page before.", valueName: "position"),
+        help: ArgumentHelp("Continue after this position, the last of the page before.", valueName: "position"),
         transform: NumberOption.position("--after", from: 1))
     var after: Position?
 
-    @Option(help: "The most that are listed.", transform: NumberOption.integer("--limit", 1...100_000))
+    @Option(help: "List at most this many.", transform: NumberOption.integer("--limit", 1...100_000))
     var limit = 50
 
     @Option(help: "table, ndjson or csv.")
@@ -62,7 +63,7 @@ struct AuditEvents: AsyncParsableCommand {
     func validate() throws {
         if let type, EventType(rawValue: type) == nil {
             throw ValidationError(
-                "--type \(type): there are \(EventType.allCases.map(\.rawValue).joined(separator: ", ")).")
+                "--type \(type): the types are \(EventType.allCases.map(\.rawValue).joined(separator: ", ")).")
         }
     }
 
@@ -90,7 +91,7 @@ struct AuditEvents: AsyncParsableCommand {
     private func table(_ page: AuditTrail.Page) throws {
         for line in TrailTable.lines(page.entries) { try Output.line(line) }
         guard let last = page.entries.last else {
-            return Output.diagnostic("nothing up to position \(page.position) is as asked for")
+            return Output.diagnostic("no event up to position \(page.position) meets the conditions")
         }
         if page.entries.count == limit { Output.diagnostic("there may be more: --after \(last.position)") }
     }

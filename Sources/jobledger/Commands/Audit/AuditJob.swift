@@ -8,11 +8,11 @@ import Seal
 struct AuditJob: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "job",
-        abstract: "Tell the story of a job.",
+        abstract: "Show the history of a job: who did what, and when.",
         discussion: """
-            Who did what in the order in which it was recorded; progress that one actor reports in a row is one line. With --prove, checks all \
-            of the log against the seal besides, and shows that these events, and no others, are the job's; `audit prove --job` makes the proof to \
-            give away.
+            Lists the events in the order in which they were recorded. Progress that one actor reports several times \
+            in a row is one line. --prove also checks the whole log against the seal, and shows that these are all \
+            events of the job. `audit prove --job` makes a proof that you can give away.
 
             EXAMPLE
               jobledger audit job backtest-7
@@ -22,7 +22,7 @@ struct AuditJob: AsyncParsableCommand {
     @Argument(help: "The job's id.")
     var job: JobID
 
-    @Flag(help: "Show by the seal that these events, and no others, are the job's.")
+    @Flag(help: "Check against the seal that these are all events of the job.")
     var prove = false
 
     @OptionGroup var options: LedgerOptions
@@ -51,7 +51,7 @@ struct AuditJob: AsyncParsableCommand {
         let settings = try await options.settings()
         let store = try settings.store(connections: 2)
         guard let story = try await AuditTrail(store).timeline(ofJob: job) else {
-            Output.diagnostic("unknown_job: job \(Output.printable(job)) has no events that are projected")
+            Output.diagnostic("unknown_job: job \(Output.printable(job)) has no projected events")
             throw Failure.refused
         }
         let proof = prove ? try await JobCompleteness(store, key: try settings.verifierKey(nil)).check(job) : nil
@@ -75,7 +75,7 @@ struct AuditJob: AsyncParsableCommand {
     private func print(_ story: JobTimeline, _ proof: JobCompleteness.Answer?) throws {
         let who = story.actors.isEmpty ? "" : ", by \(story.actors.map(\.text).joined(separator: ", "))"
         try Output.line(Output.printable("\(job): \(story.events) event\(story.events == 1 ? "" : "s")\(who)"))
-        // A cause within the job is told by its position.
+        // A cause within the same job is shown as a position and not as an event id.
         let places = Dictionary(
             story.lines.flatMap { [$0.first, $0.last] }.map { (ExactText($0.eventID.text), "position \($0.position)") },
             uniquingKeysWith: { $1 })
@@ -83,8 +83,9 @@ struct AuditJob: AsyncParsableCommand {
         for line in story.lines {
             let (first, last) = (line.first, line.last)
             let pause = before.map { Self.duration(from: $0, to: first.happenedAt) } ?? ""
-            var text =
-                "\(first.type.rawValue)\(line.count > 1 ? " ×\(line.count)" : "")\(first.actor.map { " by \($0)" } ?? "")"
+            var text = first.type.rawValue
+            if line.count > 1 { text += " ×\(line.count)" }
+            if let actor = first.actor { text += " by \(actor)" }
             if let detail = last.detail { text += ": \(TrailTable.cut(detail, 70))" }
             if first.occurredAt != nil { text += "  (recorded \(TrailTable.seconds(first.recordedAt)))" }
             if let source = first.source { text += "  from \(source)" }
@@ -94,20 +95,23 @@ struct AuditJob: AsyncParsableCommand {
                     + "\(first.position)".padded(to: 8) + Output.printable(text))
             before = last.happenedAt
         }
-        if story.omitted > 0 { Output.diagnostic("\(story.omitted) events in the middle are left out") }
+        if story.omitted > 0 { Output.diagnostic("\(story.omitted) events in the middle are not shown") }
         try Output.line(
             story.end.map { "it \($0.type == .failed ? "failed" : "finished") at position \($0.position)" }
                 ?? "it has not ended")
-        guard let proof else { return }
+        if let proof { try print(proof, of: story) }
+    }
+
+    private func print(_ proof: JobCompleteness.Answer, of story: JobTimeline) throws {
         try Output.line(
-            "the seal holds for all \(proof.sealed) events that are sealed, and \(proof.events) of them are this job's, and no others"
-                + (proof.isWhole ? ": its whole life" : "; it had not ended by then"))
+            "the seal holds for all \(proof.sealed) sealed events; exactly \(proof.events) of them are this job's: "
+                + (proof.isWhole ? "the complete job" : "the job had not ended by then"))
         if proof.events < story.events {
             try Output.line("\(story.events - proof.events) of its events are not sealed yet")
         }
     }
 
-    /// `+1.5 s`, in the unit that suits it.
+    /// A duration such as `+1.5 s`, in a unit that keeps the number short.
     private static func duration(from start: Timestamp, to end: Timestamp) -> String {
         let seconds = Double(end.microseconds - start.microseconds) / 1_000_000
         let (size, unit): (Double, String) =

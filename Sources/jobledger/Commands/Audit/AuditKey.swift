@@ -7,11 +7,12 @@ import TransparencyLog
 struct AuditKey: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "key",
-        abstract: "Make a key that seals, or show the key that checks.",
+        abstract: "Make a private key that seals, or show the verifier key.",
         discussion: """
-            With --out, makes a private key in a new file that its owner alone can read, and prints the verifier key that belongs to it. \
-            Without, prints the verifier key of the ledger's sealer, as far as it is known here. Keep it, and give it to those who check: \
-            whoever takes it from the ledger each time believes the ledger. A key is for one ledger and one epoch, and is named after them.
+            With --out, makes a private key in a new file that only its owner can read, and prints its verifier key. \
+            Without --out, prints the verifier key of the ledger's sealer, if it is known here. Keep the verifier \
+            key, and give it to everyone who checks proofs: a checker who takes the key from the ledger each time \
+            trusts the ledger. A key is for one ledger and one epoch, and is named after them.
 
             EXAMPLE
               jobledger audit key --out /etc/jobledger/seal.key
@@ -21,7 +22,7 @@ struct AuditKey: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Make a key in this file.", valueName: "file"))
     var out: String?
 
-    @Option(help: "The name of the key, and of the log it signs for; LEDGER and its epoch unless given.")
+    @Option(help: "The name of the key and of its log. Default: the ledger and its epoch.")
     var name: ExactText?
 
     @OptionGroup var options: LedgerOptions
@@ -33,9 +34,9 @@ struct AuditKey: AsyncParsableCommand {
 
     func validate() throws {
         if let name, !VerifierKey.isName(name.text) {
-            throw ValidationError("--name: a key's name has no spaces and no +, and is not empty.")
+            throw ValidationError("--name: the name of a key must not be empty, and must not have spaces or a +.")
         }
-        if name != nil, out == nil { throw ValidationError("--name is for a key that is made: give --out as well.") }
+        if name != nil, out == nil { throw ValidationError("--name is for a new key: also give --out.") }
     }
 
     func run() async throws {
@@ -44,7 +45,7 @@ struct AuditKey: AsyncParsableCommand {
         if let out {
             let name = if let name { name } else { try await settings.sealKeyName() }
             verifier = try KeyFile.make(name: name, at: out).verifier
-            Output.diagnostic("\(out) has the private key. This is the verifier key that belongs to it:")
+            Output.diagnostic("\(out) holds the private key. This is its verifier key:")
         } else {
             verifier = try settings.requireVerifierKey(nil)
         }

@@ -11,9 +11,9 @@ struct AuditProve: AsyncParsableCommand {
         commandName: "prove",
         abstract: "Prove that an event, or all of a job, is in the log.",
         discussion: """
-            Writes the event, the proof and the signed checkpoint as one text (C2SP's tlog-proof), which `jobledger audit check` and other \
-            programs verify without the ledger. With --job the proofs of all of the job's events stand one behind the other: versions \
-            count from 1 without a gap, so that from a job that has ended nothing can be left out.
+            Writes the event, the proof and the signed checkpoint as one text (C2SP tlog-proof). `jobledger audit \
+            check` and other programs verify it without the ledger. --job writes the proofs of all events of a job, \
+            one after the other. Versions count from 1 without a gap, so no event of an ended job can be left out.
 
             EXAMPLE
               jobledger audit prove 1207 --out failed.tlog-proof
@@ -27,10 +27,10 @@ struct AuditProve: AsyncParsableCommand {
     @Option(help: "All events of this job.")
     var job: JobID?
 
-    @Flag(help: "Leave out data and metadata: their hashes prove as much to who has them.")
+    @Flag(help: "Write hashes in place of data and metadata, which the receiver must already have.")
     var withhold = false
 
-    @Option(help: ArgumentHelp("Write into this file, not to standard output.", valueName: "file"))
+    @Option(help: ArgumentHelp("Write to this file and not to standard output.", valueName: "file"))
     var out: String?
 
     @OptionGroup var options: LedgerOptions
@@ -58,9 +58,8 @@ struct AuditProve: AsyncParsableCommand {
             let events =
                 proofs.count == 1
                 ? "position \(first.event.position)" : "\(proofs.count) events of job \(first.event.streamID)"
-            Output.diagnostic(
-                "\(out) proves \(Output.printable(events)), by the checkpoint of \(first.proof.checkpoint.head.size) events"
-            )
+            let size = first.proof.checkpoint.head.size
+            Output.diagnostic("\(out) proves \(Output.printable(events)), by the checkpoint of \(size) events")
         }
     }
 
@@ -72,8 +71,8 @@ struct AuditProve: AsyncParsableCommand {
 }
 
 extension Output {
-    /// Writes a text into a file that its owner alone may read, for events are in it, or to
-    /// standard output where none is named.
+    /// Writes a text to a file, or to standard output if `file` is `nil`. Only the owner may read
+    /// the file, because the text contains events.
     static func document(_ text: String, into file: String?) throws {
         guard let file else { return try write(Array(text.utf8)) }
         do {

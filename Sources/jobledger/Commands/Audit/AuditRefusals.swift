@@ -9,32 +9,32 @@ struct AuditRefusals: AsyncParsableCommand {
         commandName: "refusals",
         abstract: "List what the service has refused.",
         discussion: """
-            Appends that were refused, and requests without a token that may do what they ask: who, from where, what, and why. The newest \
-            first; equal ones of a second are one line, with how often.
+            Lists refused appends, and requests whose token is missing or lacks the scope: who, from where, what, and \
+            why. The newest come first. Equal refusals within one second are one line with a count.
 
             EXAMPLE
               jobledger audit refusals --limit 10
               jobledger audit refusals --job backtest-7 --json
             """)
 
-    @Option(help: "Only of events that name this actor.")
+    @Option(help: "Only refused events that name this actor.")
     var actor: ExactText?
 
-    @Option(help: "Only by the token with this id.")
+    @Option(help: "Only requests with the token of this id.")
     var token: ExactText?
 
-    @Option(help: "Only of this job.")
+    @Option(help: "Only this job.")
     var job: JobID?
 
-    @Option(help: "Only for this reason, such as already_ended or unauthorized.")
+    @Option(help: "Only refusals with this code, such as already_ended or unauthorized.")
     var code: ExactText?
 
     @Option(
-        help: ArgumentHelp("Go on behind this one, the last of the page before.", valueName: "number"),
+        help: ArgumentHelp("Continue after this refusal, the last of the page before.", valueName: "number"),
         transform: NumberOption.position("--after", from: 1))
     var after: Int64?
 
-    @Option(help: "The most that are listed.", transform: NumberOption.integer("--limit", 1...100_000))
+    @Option(help: "List at most this many.", transform: NumberOption.integer("--limit", 1...100_000))
     var limit = 50
 
     @OptionGroup var options: LedgerOptions
@@ -66,7 +66,7 @@ struct AuditRefusals: AsyncParsableCommand {
         let refusals = try await AuditTrail(store).refusals(query)
         await store.close()
         for refusal in refusals { if options.json { try json(refusal) } else { try print(refusal) } }
-        if refusals.isEmpty, !options.json { Output.diagnostic("nothing was refused that is as asked for") }
+        if refusals.isEmpty, !options.json { Output.diagnostic("nothing was refused that meets the conditions") }
         if refusals.count == limit, !options.json, let last = refusals.last {
             Output.diagnostic("there may be more: --after \(last.number)")
         }
@@ -76,12 +76,10 @@ struct AuditRefusals: AsyncParsableCommand {
         try Output.json(
             Line(
                 number: refusal.number, firstAt: "\(refusal.firstAt)", lastAt: "\(refusal.lastAt)",
-                times: refusal.times,
-                token: refusal.token, tokenName: refusal.tokenName, peer: refusal.peer, method: refusal.method,
-                path: refusal.path,
-                actor: refusal.actor, job: refusal.job, type: refusal.type, eventId: refusal.eventID?.text,
-                code: refusal.code,
-                detail: refusal.detail, notedBy: refusal.notedBy))
+                times: refusal.times, token: refusal.token, tokenName: refusal.tokenName, peer: refusal.peer,
+                method: refusal.method, path: refusal.path, actor: refusal.actor, job: refusal.job,
+                type: refusal.type, eventId: refusal.eventID?.text, code: refusal.code, detail: refusal.detail,
+                notedBy: refusal.notedBy))
     }
 
     private func print(_ refusal: RecordedRefusal) throws {

@@ -9,9 +9,10 @@ struct AuditSeal: AsyncParsableCommand {
         commandName: "seal",
         abstract: "Seal what is appended, with signed checkpoints.",
         discussion: """
-            Runs until it is interrupted. JOBLEDGER_SEAL_KEY names the file with the private key (`jobledger audit key --out FILE`), \
-            which no other part of the ledger needs; what was signed last is kept in FILE.signed, or in JOBLEDGER_SEAL_MEMORY. Any number \
-            may run: one seals, the others stand by and take over within 5 s.
+            Runs until it is interrupted. JOBLEDGER_SEAL_KEY names the file with the private key (made by `jobledger \
+            audit key --out FILE`), which no other part of the ledger needs. The last signed checkpoint is kept in \
+            FILE.signed, or in the file that JOBLEDGER_SEAL_MEMORY names. Any number of sealers may run: one seals, \
+            the others stand by and take over within 5 s.
 
             EXAMPLE
               export DATABASE_URL=postgresql://localhost/platform
@@ -19,7 +20,7 @@ struct AuditSeal: AsyncParsableCommand {
               JOBLEDGER_SEAL_KEY=/etc/jobledger/seal.key jobledger audit seal --until-head
             """)
 
-    @Flag(help: "Seal what is there now, and stop.")
+    @Flag(help: "Seal the events that are there now, and stop.")
     var untilHead = false
 
     @OptionGroup var options: LedgerOptions

@@ -9,14 +9,14 @@ struct AuditTiles: AsyncParsableCommand {
         commandName: "tiles",
         abstract: "Write the sealed tree into a directory.",
         discussion: """
-            Writes the checkpoint and its tiles as C2SP's tlog-tiles lays them out, which any web server can serve; what is there already is \
-            not written again. `jobledger audit verify --tiles DIR` holds the events against them.
+            Writes the checkpoint and its tiles as files (C2SP tlog-tiles) that any web server can serve. Files that \
+            exist are not written again. `jobledger audit verify --tiles DIR` compares the events with them.
 
             EXAMPLE
               jobledger audit tiles /mnt/archive/ledger
             """)
 
-    @Argument(help: "The directory; it is made where there is none.")
+    @Argument(help: "The directory. It is made if it does not exist.")
     var directory: String
 
     @OptionGroup var options: LedgerOptions

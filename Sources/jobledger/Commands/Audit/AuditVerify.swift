@@ -8,11 +8,12 @@ import TransparencyLog
 struct AuditVerify: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "verify",
-        abstract: "Recompute the seal from the events, and name each that was touched.",
+        abstract: "Recompute the seal from the events, and name each event that was tampered with.",
         discussion: """
-            Finds what was altered, removed, added or moved behind the ledger's back, whoever did it. The verifier key is taken from --key, or \
-            from JOBLEDGER_SEAL_VERIFIER; without one the ledger's checkpoints are believed, and only a checkpoint kept elsewhere \
-            (--against) shows a history that was rewritten as a whole. Exit code 1 when something is found.
+            Finds events that were altered, removed, added or moved without the ledger, whoever did it. The verifier \
+            key comes from --key or from JOBLEDGER_SEAL_VERIFIER. Without a key the ledger's own checkpoints are \
+            trusted; then only a checkpoint kept elsewhere (--against) reveals a history that was rewritten as a \
+            whole. Exit code 1 if anything is found.
 
             EXAMPLE
               jobledger audit verify
@@ -22,11 +23,11 @@ struct AuditVerify: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "The first event to look at: a position, or a time in RFC 3339.", valueName: "position|time"),
+            "The first event to check: a position, or a time in RFC 3339.", valueName: "position|time"),
         transform: LogMoment.option("--from"))
     var from: LogMoment?
 
-    @Option(help: ArgumentHelp("The last.", valueName: "position|time"), transform: LogMoment.option("--to"))
+    @Option(help: ArgumentHelp("The last event.", valueName: "position|time"), transform: LogMoment.option("--to"))
     var to: LogMoment?
 
     @Option(help: ArgumentHelp("The verifier key, in a file.", valueName: "file"))
@@ -34,18 +35,18 @@ struct AuditVerify: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "A checkpoint from outside the database, whose history must be this one; may be given several times.",
+            "A checkpoint kept outside the database, which the log must continue. May be given several times.",
             valueName: "file"))
     var against: [String] = []
 
-    @Option(help: ArgumentHelp("Hold the events against the checkpoint and tiles in this directory.", valueName: "dir"))
+    @Option(help: ArgumentHelp("Compare the events with the checkpoint and tiles in this directory.", valueName: "dir"))
     var tiles: String?
 
     @OptionGroup var options: LedgerOptions
 
     func validate() throws {
         if !against.isEmpty, from != nil || to != nil {
-            throw ValidationError("--against needs the whole log: it does not go with --from or --to.")
+            throw ValidationError("--against needs the whole log: do not give --from or --to with it.")
         }
     }
 
@@ -57,14 +58,14 @@ struct AuditVerify: AsyncParsableCommand {
             var message: String
         }
         var ok: Bool
-        /// The events up to here were sealed.
+        /// The last sealed position.
         var position: Position
         var head: Position
         var from: Position?
         var to: Position?
         var key: String?
         var bad: [Bad]
-        /// How many more there are.
+        /// The number of findings that are not listed.
         var more: Int?
     }
 
@@ -86,7 +87,8 @@ struct AuditVerify: AsyncParsableCommand {
         if !answer.isClean { throw Failure.refused }
     }
 
-    /// What somebody has forged, or kept of another log, tells nothing about this one.
+    /// The checkpoint in a file, refused if the key did not sign it: a forged checkpoint, or one of
+    /// another log, says nothing about this log.
     private static func checkpoint(_ file: String, signedBy key: VerifierKey?) throws -> SignedCheckpoint {
         let checkpoint = try CheckpointFile.required(file)
         do {
@@ -120,22 +122,20 @@ struct AuditVerify: AsyncParsableCommand {
         }
         if answer.more > 0 { try Output.line("and \(answer.more) more") }
         let checked = answer.checked.map {
-            "\($0.count) events were looked at, from position \($0.lowerBound) to \($0.upperBound)"
+            "\($0.count) events were checked, from position \($0.lowerBound) to \($0.upperBound)"
         }
-        try Output.line(checked ?? "there are no events to look at")
+        try Output.line(checked ?? "there are no events to check")
         let unsealed = max(0, answer.head - answer.position)
         try Output.line(
             "sealed up to position \(answer.position)"
-                + (unsealed > 0 ? "; the \(unsealed) behind it are not protected yet" : "")
-        )
-        try Output.line(
-            answer.isClean ? "nothing was touched" : "SOMETHING WAS TOUCHED: see above")
+                + (unsealed > 0 ? "; the \(unsealed) events after it are not protected yet" : ""))
+        try Output.line(answer.isClean ? "no tampering was found" : "TAMPERING WAS FOUND: see above")
         if let key = answer.key {
             try Output.line("signed by \(key.name)")
         } else {
             Output.diagnostic(
-                "The signature was not checked, for want of a verifier key (--key, JOBLEDGER_SEAL_VERIFIER): the ledger's own word was taken for it."
-            )
+                "The signature was not checked, because no verifier key was given (--key, "
+                    + "JOBLEDGER_SEAL_VERIFIER): the ledger's own checkpoints were trusted.")
         }
     }
 }

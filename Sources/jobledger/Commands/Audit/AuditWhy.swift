@@ -7,9 +7,10 @@ import LedgerSettings
 struct AuditWhy: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "why",
-        abstract: "Tell what an event follows from, and what followed from it.",
+        abstract: "Show the causes and the consequences of an event.",
         discussion: """
-            Walks up the causes, each the event that the one before names as causation_id, and down the consequences.
+            The cause of an event is the event that its causation_id names. The command follows the causes up to the \
+            first, and the consequences down.
 
             EXAMPLE
               jobledger audit why 1207
@@ -47,7 +48,7 @@ struct AuditWhy: AsyncParsableCommand {
         await store.close()
         guard let why else {
             Output.diagnostic(
-                "unknown_event: there is no event \(event), or audit_log has not come to it yet (jobledger status)")
+                "unknown_event: there is no event \(event), or audit_log has not folded it yet (jobledger status)")
             throw Failure.refused
         }
         if options.json {
@@ -59,14 +60,14 @@ struct AuditWhy: AsyncParsableCommand {
                     more: why.hasMore))
         }
         if let outside = why.outsideCause { try Output.line("from outside: \(Output.printable(outside))") }
-        if why.isCircular { try Output.line("in a circle: the causes lead back to one of these") }
+        if why.isCircular { try Output.line("circular: the causes lead back to one of these events") }
         for (depth, cause) in why.causes.reversed().enumerated() { try line(depth, cause) }
         try line(why.causes.count, why.event, mark: "▶ ")
         for (depth, consequence) in why.consequences { try line(why.causes.count + depth, consequence) }
-        if why.hasMore { Output.diagnostic("there is more than is told here") }
+        if why.hasMore { Output.diagnostic("there are more events than are shown here") }
     }
 
-    /// Indented by how many steps it is from the first cause; deep ones no further.
+    /// Writes one event, indented by its distance from the first cause, up to a limit.
     private func line(_ depth: Int, _ entry: TrailEntry, mark: String = "") throws {
         let indent = String(repeating: "  ", count: min(depth, 20)) + mark
         let actor = entry.actor.map { " by \($0)" } ?? ""

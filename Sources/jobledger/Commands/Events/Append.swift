@@ -9,11 +9,13 @@ struct Append: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Append an event, or a file of them.",
         discussion: """
-            TYPE is queued, progress, truncated, finished or failed. A refused event is not written, and the exit code is 1. With \
-            --event-id a retry is safe: the same event is answered with its original position.
+            TYPE is queued, progress, truncated, finished or failed. A refused event is not written, and the exit code \
+            is 1. With --event-id a retry is safe: an event that is already in the log is answered with its original \
+            position.
 
-            A file has one JSON object a line: {"job","type","data","event_id"?,"expected_version"?,"metadata"?,"occurred_at"?}. \
-            Each line stands for itself; refused ones are listed and the others appended.
+            A file has one JSON object a line: \
+            {"job","type","data","event_id"?,"expected_version"?,"metadata"?,"occurred_at"?}. Each line is appended on \
+            its own: refused lines are listed, and the others are appended.
 
             EXAMPLE
               jobledger append backtest-7 queued --data '{"name": "SMA", "total": 400}'
@@ -36,25 +38,27 @@ struct Append: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Append the lines of a file, or of standard input (-).", valueName: "file|-"))
     var file: String?
 
-    @Option(help: "The event's id, a UUID: send the same when you retry.")
+    @Option(help: "The event's id, a UUID. Send the same id when you retry.")
     var eventID: String?
 
-    @Option(help: ArgumentHelp("The version that the job must be at, none, or any.", valueName: "n|none|any"))
+    @Option(
+        help: ArgumentHelp(
+            "The version that the job must have; none: the job must not exist.", valueName: "n|none|any"))
     var expectedVersion: String?
 
-    @Option(help: "Who does this.")
+    @Option(help: "Who or what appends the event.")
     var actor: ExactText?
 
-    @Option(help: "What this belongs to, such as a request's id.")
+    @Option(help: "What the event belongs to, such as the id of a request.")
     var correlationID: ExactText?
 
-    @Option(help: "What caused this, such as another event's id.")
+    @Option(help: "What caused the event, such as the id of another event.")
     var causationID: ExactText?
 
-    @Option(help: "Where it comes from, such as a host or a notebook.")
+    @Option(help: "Where the event comes from, such as a host or a notebook.")
     var source: String?
 
-    @Option(help: "When it happened, if not now: RFC 3339.")
+    @Option(help: "When the event happened, if not now: a time in RFC 3339.")
     var occurredAt: String?
 
     @OptionGroup var options: LedgerOptions
@@ -79,13 +83,13 @@ struct Append: AsyncParsableCommand {
     func validate() throws {
         if file == nil, job == nil || type == nil { throw ValidationError("Give a JOB and a TYPE, or --file.") }
         guard file != nil else { return }
-        if job != nil { throw ValidationError("--file takes jobs and types from its lines: give no JOB.") }
+        if job != nil { throw ValidationError("With --file, give no JOB: each line names its job and type.") }
         let ofOneEvent = [
             eventID, expectedVersion, actor?.text, correlationID?.text, causationID?.text, source, occurredAt,
         ]
         if data != "{}" || ofOneEvent.contains(where: { $0 != nil }) {
             throw ValidationError(
-                "With --file each line says everything about its event: give only --json and --data-dir beside it.")
+                "With --file, each line says everything about its event: only --json and --data-dir may be added.")
         }
     }
 
@@ -116,7 +120,8 @@ struct Append: AsyncParsableCommand {
             if options.json { try Output.json(ErrorAnswer(refusal)) } else { Output.diagnostic("refused: \(refusal)") }
             throw Failure.refused
         } catch let error as OutcomeUnknown {
-            Output.diagnostic("the same again, with --event-id \(event.id.text), is written once")
+            Output.diagnostic(
+                "to retry safely, run the same command with --event-id \(event.id.text): the event is written once")
             throw error
         }
     }
@@ -166,7 +171,8 @@ struct Append: AsyncParsableCommand {
         }
     }
 
-    /// More than any event may have, in bytes: what is right above it gets the ledger's own answer.
+    /// The most bytes of data that are read. It is far above the ledger's limit, so that data which
+    /// is a little too large gets the ledger's own refusal.
     private static let mostData = 64 << 20
 
     private func version() throws -> Int32? {
@@ -175,8 +181,8 @@ struct Append: AsyncParsableCommand {
         if expectedVersion == "any" { return nil }
         guard let version = Int32(decimal: expectedVersion), version >= 0 else {
             throw ValidationError(
-                "--expected-version must be a number from 0 to \(Int32.max), none where the job must not exist yet, or any, not \(NumberOption.quoted(expectedVersion))."
-            )
+                "--expected-version must be a number from 0 to \(Int32.max), none (the job must not exist yet) or any, "
+                    + "not \(NumberOption.quoted(expectedVersion)).")
         }
         return version
     }
@@ -217,7 +223,7 @@ struct Append: AsyncParsableCommand {
         let events = EventFile(source)
         var answer = FileAnswer()
         var bar = ProgressBar("appending", unit: "kB")
-        /// Of the requests that have no answer yet.
+        // The line numbers of the requests that have no answer yet.
         var lines: ArraySlice<Int> = []
         var bytesRead: Int64 = 0
         try await store.append(

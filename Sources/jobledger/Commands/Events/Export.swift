@@ -9,9 +9,10 @@ struct Export: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Write the log to a file.",
         discussion: """
-            NDJSON: a line that says which log it is and from where to where, a line an event, and a line with their number and the \
-            SHA-256 of all before it. Data and metadata are JSON strings, so that every byte that was sent comes back. The same \
-            stretch of the same log always gives the same file. `jobledger import` makes a ledger of it.
+            The format is NDJSON. The first line names the log and the range of positions. Then comes one line an \
+            event, and a last line with their number and the SHA-256 of everything before it. Data and metadata are \
+            JSON strings, so every byte that was sent is kept. The same range of the same log always gives the same \
+            file. `jobledger import` makes a ledger from it.
 
             EXAMPLE
               jobledger export --out log.ndjson
@@ -21,19 +22,21 @@ struct Export: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "The first position, or a time: the first event recorded then or later.", valueName: "position|time"),
+            "The first position, or a time: starts with the first event recorded then or later.",
+            valueName: "position|time"),
         transform: LogMoment.option("--from"))
     var from: LogMoment?
 
     @Option(
         help: ArgumentHelp(
-            "The last position, or a time: the last event recorded by then.", valueName: "position|time"),
+            "The last position, or a time: ends with the last event recorded by then.", valueName: "position|time"),
         transform: LogMoment.option("--to"))
     var to: LogMoment?
 
     @Option(
         help: ArgumentHelp(
-            "Where to; standard output unless given. It is there when it is whole, and not before.", valueName: "file"))
+            "Write to this file and not to standard output. The file appears only when it is complete.",
+            valueName: "file"))
     var out: String?
 
     @OptionGroup var options: LedgerOptions
@@ -61,7 +64,7 @@ struct Export: AsyncParsableCommand {
         let last = if let to { try await store.position(of: to) } else { try await store.head() }
         let first = if let from { try await store.firstPosition(from: from) } else { Position(1) }
         guard first <= last + 1 else {
-            throw ValidationError("--from is position \(first), which is behind --to, position \(last).")
+            throw ValidationError("--from is position \(first), which is after --to, position \(last).")
         }
         let connection = try await settings.connect("jobledger export")
         var bar = ProgressBar("exporting", unit: "events")
@@ -81,7 +84,8 @@ struct Export: AsyncParsableCommand {
     }
 }
 
-/// Where a long output goes: standard output, or a file that takes its name when it is whole.
+/// The destination of the export: standard output, or a file that gets its name when it is
+/// complete.
 private struct OutputFile {
     private let file: WrittenFile?
 
@@ -97,7 +101,7 @@ private struct OutputFile {
         if let file { try file.write(bytes) } else { try Output.write(bytes) }
     }
 
-    /// By whatever name.
+    /// Also true if the path is another name of standard output, such as `/dev/stdout`.
     var isStandardOutput: Bool { file?.isStandardOutput ?? true }
 
     func finish() throws { try file?.finish() }

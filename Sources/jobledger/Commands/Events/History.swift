@@ -8,7 +8,7 @@ struct History: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "List the events of one job.",
         discussion: """
-            With --json each is a CloudEvent on a line. A job without events is exit code 1.
+            With --json, each line is a CloudEvent. Exit code 1 if the job has no events.
 
             EXAMPLE
               jobledger history backtest-7

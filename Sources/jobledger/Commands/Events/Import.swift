@@ -6,13 +6,15 @@ import Postgres
 
 struct Import: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Make a ledger of an exported log.",
+        abstract: "Make a ledger from an exported log.",
         discussion: """
-            The same positions, versions, ids and times, and the same epoch: a copy is the same log. Into an empty ledger (JOBLEDGER_SCHEMA names it, \
-            `jobledger migrate` makes it), or one that ends within the file or right before it; what it has already is compared, byte for byte. \
-            Everything is checked that appending checks. It may be killed: run again, it goes on where it was. Only the owner of the ledger can import.
+            The copy has the same positions, versions, ids, times and epoch: it is the same log. The ledger must be \
+            empty (JOBLEDGER_SCHEMA names it, `jobledger migrate` makes it), or end within the file or right before \
+            it. Events that it already has are compared with the file, byte for byte. All events pass the same checks \
+            as in append. If the import is killed, run it again, and it continues where it was. Only the owner of the \
+            ledger can import.
 
-            A copy that will take appends of its own is another log from then on: give it --new-epoch with its last import.
+            If the copy will take appends of its own, it becomes another log: give --new-epoch with the last import.
 
             EXAMPLE
               JOBLEDGER_SCHEMA=copy jobledger migrate
@@ -20,10 +22,10 @@ struct Import: AsyncParsableCommand {
               JOBLEDGER_SCHEMA=copy jobledger import more.ndjson --new-epoch --json
             """)
 
-    @Argument(help: "What `jobledger export` wrote.")
+    @Argument(help: "The file that `jobledger export` wrote.")
     var file: String
 
-    @Flag(help: "Begin another epoch afterwards: the ledger goes its own way from here on.")
+    @Flag(help: "Begin a new epoch after the import, because the ledger will take its own appends.")
     var newEpoch = false
 
     @OptionGroup var options: LedgerOptions
@@ -58,7 +60,7 @@ struct Import: AsyncParsableCommand {
                     seconds: (seconds * 1000).rounded() / 1000))
         }
         try Output.line(
-            "\(receipt.imported) events imported of the \(receipt.events) in \(file); the log ends at position \(receipt.position)"
-        )
+            "\(receipt.imported) events imported of the \(receipt.events) in \(file); "
+                + "the log ends at position \(receipt.position)")
     }
 }

@@ -9,7 +9,7 @@ struct Show: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show a job, now or as it was.",
         discussion: """
-            The job's row of batch_jobs. With --at, as it was when the log ended at that position, or at that time.
+            Shows the job's row of batch_jobs. With --at, shows it as it was at that position or time.
 
             EXAMPLE
               jobledger show backtest-7
@@ -37,7 +37,7 @@ struct Show: AsyncParsableCommand {
         guard let row else {
             let message =
                 "no job \(Output.printable(job))"
-                + (at.map { " at \($0.text)" } ?? ", or the projection has not come to it yet")
+                + (at.map { " at \($0.text)" } ?? ", or the projection has not folded it yet")
             if options.json { try Output.json(Append.ErrorAnswer(Refusal(.unknownJob, message))) }
             Output.diagnostic("unknown_job: \(message)")
             throw Failure.refused

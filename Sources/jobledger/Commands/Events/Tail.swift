@@ -11,8 +11,9 @@ struct Tail: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Follow the log.",
         discussion: """
-            Starts behind position 0 unless told otherwise, and goes on with what comes until it is interrupted, or to the end of the log \
-            with --until-head. Every event is shown once, in order, whether or not Redis is there. With --json each is a CloudEvent on a line.
+            Starts with the first event unless --after or --last is given. Runs until it is interrupted, or with \
+            --until-head to the end of the log. Shows every event once and in order, with or without Redis. With \
+            --json, each line is a CloudEvent.
 
             EXAMPLE
               jobledger tail --last 10
@@ -24,21 +25,21 @@ struct Tail: AsyncParsableCommand {
     @Option(help: "Only this job.")
     var job: JobID?
 
-    @Option(help: "Only this type; may be given several times.")
+    @Option(help: "Only this type. May be given several times.")
     var type: [String] = []
 
-    @Option(help: "Start behind this position.", transform: NumberOption.position("--after"))
+    @Option(help: "Start after this position.", transform: NumberOption.position("--after"))
     var after: Position?
 
     @Option(help: "Start this many positions before the end of the log.", transform: NumberOption.position("--last"))
     var last: Position?
 
-    @Flag(help: "Stop at what is the end of the log now.")
+    @Flag(help: "Stop at the present end of the log.")
     var untilHead = false
 
     @Option(
         help: ArgumentHelp(
-            "Be a witness: remember in this file what is sealed, and refuse a history that was rewritten since.",
+            "Keep the latest checkpoint in this file, and fail if the history was rewritten since the last run.",
             valueName: "file"))
     var witness: String?
 
@@ -47,7 +48,7 @@ struct Tail: AsyncParsableCommand {
     func validate() throws {
         if let unknown = type.first(where: { EventType(rawValue: $0) == nil }) {
             throw ValidationError(
-                "--type \(unknown): there are \(EventType.allCases.map(\.rawValue).joined(separator: ", ")).")
+                "--type \(unknown): the types are \(EventType.allCases.map(\.rawValue).joined(separator: ", ")).")
         }
         if after != nil, last != nil { throw ValidationError("Give --after or --last, not both.") }
     }
@@ -55,7 +56,7 @@ struct Tail: AsyncParsableCommand {
     func run() async throws {
         let settings = try await options.settings()
         let (store, redis) = (try settings.store(), try settings.optionalRedis())
-        try await look(at: store, settings)
+        try await checkWitness(store, settings)
         let head = try await store.head()
         let start = after ?? last.map { max(0, head - $0) } ?? 0
         let types = type.isEmpty ? nil : Set(type.compactMap(EventType.init(rawValue:)))
@@ -76,16 +77,16 @@ struct Tail: AsyncParsableCommand {
 }
 
 extension Tail {
-    /// Whether the ledger still has the history that it had the last time.
-    private func look(at store: EventStore, _ settings: LedgerSettings) async throws {
+    /// Checks that the ledger continues the checkpoint in the witness file, and keeps the latest
+    /// one there.
+    private func checkWitness(_ store: EventStore, _ settings: LedgerSettings) async throws {
         guard let witness else { return }
         let memory = CheckpointFile(path: witness)
         let checkpoint = try await Witness(key: try settings.verifierKey(nil), memory: memory).look(
             at: SealProofs(store))
         Output.diagnostic(
             checkpoint.map {
-                "the history up to position \($0.head.size) is the one that was seen before; \(witness) remembers it"
-            }
-                ?? "nothing is sealed yet: there is nothing to remember")
+                "the history is unchanged; \(witness) now holds the checkpoint of \($0.head.size) events"
+            } ?? "nothing is sealed yet: there is no checkpoint to keep")
     }
 }

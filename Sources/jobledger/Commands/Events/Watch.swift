@@ -9,7 +9,8 @@ struct Watch: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Follow one job to its end.",
         discussion: """
-            Exit code 0 when it finished, 1 when it failed. On a terminal a progress bar, with --json CloudEvents.
+            Shows a progress bar on a terminal, and CloudEvents with --json. Exit code 0 if the job finished, 1 if it \
+            failed.
 
             EXAMPLE
               jobledger watch backtest-7
@@ -34,7 +35,7 @@ struct Watch: AsyncParsableCommand {
     }
 }
 
-/// What a watched job looks like.
+/// Shows a watched job: its progress as a bar, and its other events as lines.
 private struct JobView {
     private let json: Bool
     private var bar = ProgressBar("running", unit: "runs")
@@ -58,8 +59,8 @@ private struct JobView {
         } else {
             let data = try JSONDecoder().decode(ProgressData.self, from: Data((event.data ?? "{}").utf8))
             completed = max(completed, data.completed ?? 0)
-            // As in the read model: a total that is known is at least what was done, also where a
-            // later event lowers it.
+            // As in the read model, a known total is at least the completed count, even if a later
+            // event lowers it.
             let total = event.total > 0 ? max(completed, Int64(event.total)) : 0
             bar.update(completed, of: total, note: data.message ?? "")
         }

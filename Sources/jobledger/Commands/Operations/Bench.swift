@@ -10,9 +10,9 @@ struct BenchCommand: AsyncParsableCommand {
         commandName: "bench",
         abstract: "Measure the ledger against what the hardware can do.",
         discussion: """
-            Starts a Postgres and a Redis of its own, measures every row against its baseline in alternating rounds of one run, and removes \
-            them. Without a subcommand all rows but those of growth and memory. Nothing else should run on the machine. Build with \
-            -c release first: `make bench` does.
+            Starts its own Postgres and Redis, measures each row against its baseline in alternating rounds of one \
+            run, and removes them afterwards. Without a subcommand, measures all rows except growth and memory. \
+            Nothing else should run on the machine. Use a release build: `make bench` makes one.
 
             EXAMPLE
               jobledger bench --only "concurrent Swift callers" --rounds 3
@@ -27,23 +27,25 @@ struct BenchArguments: ParsableArguments {
     @Option(help: ArgumentHelp("Only rows whose text contains this.", valueName: "text"))
     var only: String?
 
-    @Option(help: "Rounds a row.", transform: NumberOption.integer("--rounds", 1...1000))
+    @Option(help: "The number of rounds for each row.", transform: NumberOption.integer("--rounds", 1...1000))
     var rounds: Int?
 
-    @Flag(help: "Small sizes: shows that everything runs, the figures mean nothing.")
+    @Flag(help: "Use small sizes, to see that everything runs. The figures mean nothing.")
     var quick = false
 
-    @Option(help: ArgumentHelp("Where the servers keep their data; TMPDIR, or /tmp, unless given.", valueName: "dir"))
+    @Option(
+        help: ArgumentHelp("Where the servers keep their data. Default: TMPDIR, otherwise /tmp.", valueName: "dir"))
     var dataDir: String?
 
-    @Flag(help: "A row a line, in JSON.")
+    @Flag(help: "Write one JSON line a row.")
     var json = false
 
-    @Option(help: ArgumentHelp("Write the results there as JSON, and beside it as a page.", valueName: "file"))
+    @Option(
+        help: ArgumentHelp("Write the results to this file as JSON, and to a page beside it.", valueName: "file"))
     var out: String?
 
-    /// Runs until the measuring ends; Ctrl-C and SIGTERM end it early, with the servers stopped and
-    /// their directory removed.
+    /// Runs `measure` to its end. Ctrl-C and SIGTERM end it early; then too the servers are stopped
+    /// and their directory is removed.
     func run(_ measure: @escaping @Sendable (BenchOptions, Report) async throws -> Void) async throws {
         let options = BenchOptions(only: only, rounds: rounds, quick: quick, dataDirectory: dataDir)
         let report = Report(json: json, isQuick: quick, showsProgress: StandardError.isTerminal) { try Output.line($0) }
@@ -64,7 +66,7 @@ struct BenchArguments: ParsableArguments {
 
 struct BenchRows: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "rows", abstract: "All rows but those of growth and memory.")
+        commandName: "rows", abstract: "Measure all rows except growth and memory.")
 
     @OptionGroup var arguments: BenchArguments
 
@@ -76,7 +78,8 @@ struct BenchGrowth: AsyncParsableCommand {
         commandName: "growth",
         abstract: "Fill a log to several sizes, and measure append, read, history, show and live projection at each.",
         discussion: """
-            50 million events take about 40 GB of disk. A size for which there is no room is skipped, and a row says so.
+            50 million events take about 40 GB of disk. A size that does not fit on the disk is skipped, and a row \
+            says so.
 
             EXAMPLE
               jobledger bench growth --sizes 1,10,50 --data-dir /mnt/big --out growth.json
@@ -100,7 +103,7 @@ struct BenchGrowth: AsyncParsableCommand {
 
 struct BenchMemory: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "memory", abstract: "Watch the memory of relay, projector and appender that are far behind.")
+        commandName: "memory", abstract: "Measure the memory of a relay, projector and appender that are far behind.")
 
     @Option(
         help: "How many events they are behind.", transform: NumberOption.integer("--events", 1000...10_000_000_000))
@@ -115,7 +118,7 @@ struct BenchMemory: AsyncParsableCommand {
 
 extension BenchSubscriber.Way: ExpressibleByArgument {}
 
-/// The other end of some rows, as a process of its own: nobody else needs it.
+/// The receiving process of some rows. The bench starts it; users have no need for it.
 struct BenchSubscriberCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "subscriber", abstract: "Receive events for the latency and relay rows.", shouldDisplay: false)

@@ -5,10 +5,12 @@ import LedgerSettings
 
 struct Migrate: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Make or change the ledger's schema.",
+        abstract: "Create or change the ledger's schema.",
         discussion: """
-            up (the default) applies what is missing, and gives the ledger's roles back what they have lost by a restore on another server; down undoes the last migration, status lists them. The files are in dbmate's \
-            format with its table of versions: dbmate --url "$DATABASE_URL?search_path=jobledger" up does the same.
+            up (the default) applies the missing migrations. It also gives the ledger's roles back the rights that a \
+            restore on another server has lost. down undoes the last migration, status lists all of them. The files \
+            have the format of dbmate and use its table of versions: \
+            dbmate --url "$DATABASE_URL?search_path=jobledger" up does the same.
 
             EXAMPLE
               jobledger migrate

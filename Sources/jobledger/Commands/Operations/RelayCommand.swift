@@ -8,7 +8,8 @@ struct RelayCommand: AsyncParsableCommand {
         commandName: "relay",
         abstract: "Publish the log to Redis.",
         discussion: """
-            Runs until it is interrupted. Any number may run: one publishes, the others stand by and take over within 5 s.
+            Runs until it is interrupted. Any number of relays may run: one publishes, the others stand by and take \
+            over within 5 s.
 
             EXAMPLE
               export DATABASE_URL=postgresql://localhost/platform

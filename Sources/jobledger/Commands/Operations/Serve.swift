@@ -6,8 +6,9 @@ struct Serve: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Serve the ledger over HTTP.",
         discussion: """
-            Runs until SIGTERM or Ctrl-C. Every request needs a token (`jobledger token create`), unless --no-auth says otherwise, which is \
-            for a loopback address alone. TLS, limits and CORS are settings: see docs/http.md. The address is the first line of output.
+            Runs until SIGTERM or Ctrl-C. Every request needs a token (`jobledger token create`). --no-auth turns \
+            tokens off and works only on a loopback address. TLS, limits and CORS are settings: see docs/http.md. The \
+            first line of output is the address.
 
             EXAMPLE
               jobledger token create --scope append,read
@@ -15,15 +16,15 @@ struct Serve: AsyncParsableCommand {
               jobledger serve --port 0 --no-auth
             """)
 
-    @Option(help: "The address to listen on; JOBLEDGER_HTTP_HOST, or 127.0.0.1, unless given.")
+    @Option(help: "The address to listen on. Default: JOBLEDGER_HTTP_HOST, otherwise 127.0.0.1.")
     var host: String?
 
     @Option(
-        help: "The port, 0 for a free one; JOBLEDGER_HTTP_PORT, or 8080, unless given.",
+        help: "The port, 0 for a free one. Default: JOBLEDGER_HTTP_PORT, otherwise 8080.",
         transform: NumberOption.integer("--port", 0...65535))
     var port: Int?
 
-    @Flag(help: "Ask for no token. Only on a loopback address.")
+    @Flag(help: "Serve requests without a token. Only on a loopback address.")
     var noAuth = false
 
     @OptionGroup var options: LedgerOptions

@@ -9,9 +9,9 @@ import Seal
 
 struct Status: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Tell how far everything is.",
+        abstract: "Show how far the relay, the projections and the seal are.",
         discussion: """
-            Exit code 1 when sealing has stopped, or when an event has stopped a projection, or a rebuild.
+            Exit code 1 if sealing has stopped, or if an event has stopped a projection or a rebuild.
 
             EXAMPLE
               jobledger status
@@ -24,7 +24,7 @@ struct Status: AsyncParsableCommand {
         struct Reader: Encodable {
             var position: Position
             var lag: Position
-            /// Whether somebody holds the reader's lease right now.
+            /// Whether a process holds the reader's lease.
             var active: Bool
         }
         struct Projection: Encodable {
@@ -36,7 +36,7 @@ struct Status: AsyncParsableCommand {
             var error: String?
             var failedPosition: Position?
             var failedEvent: String?
-            /// What refolding a sample of jobs has found.
+            /// The result of refolding a sample of jobs.
             var driftChecks: Drift?
         }
         struct Drift: Encodable {
@@ -48,7 +48,7 @@ struct Status: AsyncParsableCommand {
             var projection: String
             var position: Position
             var goal: Position
-            /// Whether somebody works on it right now.
+            /// Whether a process works on it.
             var active: Bool
             var startedAt: String
             var startedBy: String
@@ -57,14 +57,14 @@ struct Status: AsyncParsableCommand {
             var failedEvent: String?
         }
         struct Seal: Encodable {
-            /// The events up to here are sealed.
+            /// The last sealed position.
             var position: Position
             var lag: Position
             var state: String
             var active: Bool
             var error: String?
         }
-        /// Who has locked the log right now.
+        /// The session or prepared transaction that holds the lock of the log.
         struct Holder: Encodable {
             var by: String
             var process: Int32?
@@ -76,135 +76,164 @@ struct Status: AsyncParsableCommand {
         }
         var head: Position
         var epoch: String
-        /// By how much the last event's time is ahead of the server's clock.
+        /// How far the time of the last event is ahead of the server's clock.
         var clockAheadSeconds: Int
         var holder: Holder?
         var relay: Reader
         var projections: [Projection]
-        /// Those that were begun and are not finished.
+        /// Rebuilds that were begun and are not finished.
         var rebuilds: [Rebuild]
         var seal: Seal
+
+        /// Whether an error has stopped the seal, a projection or a rebuild.
+        var isStopped: Bool {
+            seal.error != nil || projections.contains { $0.error != nil } || rebuilds.contains { $0.error != nil }
+        }
     }
 
     func run() async throws {
         let settings = try await options.settings()
         let connection = try await settings.connect("jobledger status")
         let answer = try await connection.transaction(.repeatableRead, readOnly: true) {
-            try await Self.look(settings.ledger, on: $0)
+            try await Self.load(settings.ledger, on: $0)
         }
         await connection.close()
-        if options.json {
-            try Output.json(answer)
-        } else {
-            try Self.line("ledger      \(settings.ledger), epoch \(answer.epoch)")
-            try Self.line("head        \(answer.head)")
-            if let holder = answer.holder {
-                try Self.line(
-                    "held        for \(holder.heldSeconds) s by \(holder.by), \(holder.waiting) appenders wait")
-                if let gid = holder.preparedAs {
-                    try Self.line("            ROLLBACK PREPARED '\(gid)' ends it")
-                }
-            }
-            if answer.clockAheadSeconds >= Int(LogClock.notable / .seconds(1)) {
-                try Self.line(
-                    "clock       \(answer.clockAheadSeconds) s behind the last event's time, which events have until it gets there"
-                )
-            }
-            try Self.line(
-                "relay       at \(answer.relay.position), \(answer.relay.lag) behind\(answer.relay.active ? "" : ", nobody at work")"
-            )
-            for projection in answer.projections {
-                try Self.line(
-                    "projection  \(projection.name) at \(projection.position), \(projection.lag) behind, \(projection.state)\(projection.active ? "" : ", nobody at work")"
-                )
-                if let error = projection.error {
-                    try Self.line(
-                        "            stopped by the event at position \(projection.failedPosition ?? 0) (\(projection.failedEvent ?? "?")): \(Self.shown(error))"
-                    )
-                    try Self.line(
-                        "            jobledger project --retry \(projection.name), or --skip \(projection.name) --position \(projection.failedPosition ?? 0) --reason …"
-                    )
-                }
-                if let drift = projection.driftChecks {
-                    try Self.line(
-                        "            \(drift.jobs) jobs refolded, \(drift.drifted) had drifted, last at \(drift.checkedAt)"
-                    )
-                }
-            }
-            let seal = answer.seal
-            try Self.line(
-                "seal        at \(seal.position), \(seal.lag) behind, \(seal.state)\(seal.active ? "" : ", nobody at work")"
-            )
-            if let error = seal.error { try Self.line("            stopped: \(Self.shown(error))") }
-            for rebuild in answer.rebuilds {
-                let share = rebuild.goal > 0 ? min(100, rebuild.position * 100 / rebuild.goal) : 100
-                try Self.line(
-                    "rebuild     of \(rebuild.projection), \(share) %, at \(rebuild.position) of \(rebuild.goal), begun \(rebuild.startedAt) by \(rebuild.startedBy)\(rebuild.active ? "" : ", nobody at work")"
-                )
-                if let error = rebuild.error {
-                    try Self.line(
-                        "            stopped by the event at position \(rebuild.failedPosition ?? 0) (\(rebuild.failedEvent ?? "?")): \(Self.shown(error))"
-                    )
-                }
-            }
-        }
-        if answer.seal.error != nil { throw Failure.refused }
-        if answer.projections.contains(where: { $0.error != nil })
-            || answer.rebuilds.contains(where: { $0.error != nil })
-        {
-            throw Failure.refused
-        }
+        if options.json { try Output.json(answer) } else { try Self.print(answer, of: settings.ledger) }
+        if answer.isStopped { throw Failure.refused }
     }
+}
 
-    /// Names and errors come from the ledger's tables: whatever they hold, a line is one line.
-    private static func line(_ text: String) throws { try Output.line(Output.printable(text)) }
+// MARK: Loading
 
-    private static func shown(_ error: String) -> String {
-        error.utf8.count > 1000 ? "\(error.shortened(toBytes: 1000)) (--json shows all)" : error
-    }
+extension Status {
+    private static let driftStatement = """
+        SELECT projection, jobs, drifted, to_char(checked_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+        FROM drift_checks
+        """
 
-    private static func look(_ ledger: LedgerName, on connection: PostgresConnection) async throws -> Answer {
+    private static func load(_ ledger: LedgerName, on connection: PostgresConnection) async throws -> Answer {
         let log = try LogStatus(try await connection.query(LogStatus.statement(relay: Relay.reader)))
         let (head, active) = (log.head, log.heldLeases)
+        let seal = try await SealStatus.load(on: connection)
+        return Answer(
+            head: head, epoch: log.epoch.text, clockAheadSeconds: Int(log.clockAhead / .seconds(1)),
+            holder: try await holder(on: connection),
+            relay: .init(position: log.published, lag: head - log.published, active: active.contains(Relay.lease)),
+            projections: try await projections(upTo: head, active: active, on: connection),
+            rebuilds: try await rebuilds(of: ledger, on: connection),
+            seal: .init(
+                position: seal.position, lag: max(0, head - seal.position),
+                state: seal.stopped == nil ? "running" : "stopped", active: seal.isActive, error: seal.stopped))
+    }
+
+    private static func holder(on connection: PostgresConnection) async throws -> Answer.Holder? {
+        try LogLockHolder(try await connection.query(LogLockHolder.statement)).map {
+            .init(
+                by: $0.name, process: $0.process, preparedAs: $0.preparedAs, user: $0.user,
+                application: $0.application, heldSeconds: Int($0.heldFor / .seconds(1)), waiting: $0.waiting)
+        }
+    }
+
+    private static func projections(
+        upTo head: Position, active: Set<String>,  // plain: leases are named by the program
+        on connection: PostgresConnection
+    ) async throws -> [Answer.Projection] {
         let drifts = Dictionary(
-            uniqueKeysWithValues: try await connection.query(
-                "SELECT projection, jobs, drifted, to_char(checked_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') FROM drift_checks"
-            ).map {
+            uniqueKeysWithValues: try await connection.query(driftStatement).map {
                 (
                     try $0.decode(0, as: String.self),
                     Answer.Drift(jobs: try $0.decode(1), drifted: try $0.decode(2), checkedAt: try $0.decode(3))
                 )
             })
-        let seal = try await SealStatus.load(on: connection)
-        let holder = try LogLockHolder(try await connection.query(LogLockHolder.statement))
-        return Answer(
-            head: head, epoch: log.epoch.text, clockAheadSeconds: Int(log.clockAhead / .seconds(1)),
-            holder: holder.map {
-                .init(
-                    by: $0.name, process: $0.process, preparedAs: $0.preparedAs, user: $0.user,
-                    application: $0.application,
-                    heldSeconds: Int($0.heldFor / .seconds(1)), waiting: $0.waiting)
-            },
-            relay: .init(
-                position: log.published, lag: head - log.published, active: active.contains(Relay.lease)),
-            projections: try await ProjectionState.all(on: connection).map { state in
-                .init(
-                    name: state.name, position: state.position, lag: head - state.position,
-                    state: state.stopped == nil ? "running" : "stopped",
-                    active: active.contains("projection:\(state.name)"),
-                    error: state.stopped?.error, failedPosition: state.stopped?.position,
-                    failedEvent: state.stopped?.event?.text, driftChecks: drifts[state.name])
-            },
-            rebuilds: try await RebuildState.all(ledger: ledger, on: connection).map { rebuild in
-                .init(
-                    projection: rebuild.projection, position: rebuild.position, goal: rebuild.goal,
-                    active: rebuild.isActive,
-                    startedAt: rebuild.startedAt, startedBy: rebuild.startedBy, error: rebuild.failed?.error,
-                    failedPosition: rebuild.failed?.position, failedEvent: rebuild.failed?.event?.text)
-            },
-            seal: .init(
-                position: seal.position, lag: max(0, head - seal.position),
-                state: seal.stopped == nil ? "running" : "stopped",
-                active: seal.isActive, error: seal.stopped))
+        return try await ProjectionState.all(on: connection).map { state in
+            .init(
+                name: state.name, position: state.position, lag: head - state.position,
+                state: state.stopped == nil ? "running" : "stopped",
+                active: active.contains("projection:\(state.name)"), error: state.stopped?.error,
+                failedPosition: state.stopped?.position, failedEvent: state.stopped?.event?.text,
+                driftChecks: drifts[state.name])
+        }
+    }
+
+    private static func rebuilds(of ledger: LedgerName, on connection: PostgresConnection) async throws
+        -> [Answer.Rebuild]
+    {
+        try await RebuildState.all(ledger: ledger, on: connection).map { rebuild in
+            .init(
+                projection: rebuild.projection, position: rebuild.position, goal: rebuild.goal,
+                active: rebuild.isActive, startedAt: rebuild.startedAt, startedBy: rebuild.startedBy,
+                error: rebuild.failed?.error, failedPosition: rebuild.failed?.position,
+                failedEvent: rebuild.failed?.event?.text)
+        }
+    }
+}
+
+// MARK: For people
+
+extension Status {
+    private static func print(_ answer: Answer, of ledger: LedgerName) throws {
+        try line("ledger", "\(ledger), epoch \(answer.epoch)")
+        try line("head", "\(answer.head)")
+        if let holder = answer.holder {
+            try line(
+                "held", "for \(holder.heldSeconds) s by \(holder.by), \(holder.waiting) appenders wait")
+            if let gid = holder.preparedAs { try line("", "ROLLBACK PREPARED '\(gid)' ends it") }
+        }
+        if answer.clockAheadSeconds >= Int(LogClock.notable / .seconds(1)) {
+            try line(
+                "clock",
+                "\(answer.clockAheadSeconds) s behind the time of the last event; "
+                    + "until it catches up, new events get that time")
+        }
+        try line(
+            "relay", "at \(answer.relay.position), \(answer.relay.lag) behind\(idle(answer.relay.active))")
+        for projection in answer.projections { try print(projection) }
+        let seal = answer.seal
+        try line("seal", "at \(seal.position), \(seal.lag) behind, \(seal.state)\(idle(seal.active))")
+        if let error = seal.error { try line("", "stopped: \(shown(error))") }
+        for rebuild in answer.rebuilds { try print(rebuild) }
+    }
+
+    private static func print(_ projection: Answer.Projection) throws {
+        try line(
+            "projection",
+            "\(projection.name) at \(projection.position), \(projection.lag) behind, "
+                + "\(projection.state)\(idle(projection.active))")
+        if let error = projection.error {
+            try stopped(by: projection.failedEvent, at: projection.failedPosition, error)
+            try line(
+                "",
+                "jobledger project --retry \(projection.name), or --skip \(projection.name) "
+                    + "--position \(projection.failedPosition ?? 0) --reason …")
+        }
+        if let drift = projection.driftChecks {
+            try line(
+                "", "\(drift.jobs) jobs refolded, \(drift.drifted) had drifted, last check at \(drift.checkedAt)")
+        }
+    }
+
+    private static func print(_ rebuild: Answer.Rebuild) throws {
+        let share = rebuild.goal > 0 ? min(100, rebuild.position * 100 / rebuild.goal) : 100
+        try line(
+            "rebuild",
+            "of \(rebuild.projection), \(share) %, at \(rebuild.position) of \(rebuild.goal), "
+                + "begun \(rebuild.startedAt) by \(rebuild.startedBy)\(idle(rebuild.active))")
+        if let error = rebuild.error { try stopped(by: rebuild.failedEvent, at: rebuild.failedPosition, error) }
+    }
+
+    private static func stopped(by event: String?, at position: Position?, _ error: String) throws {
+        try line("", "stopped by the event at position \(position ?? 0) (\(event ?? "?")): \(shown(error))")
+    }
+
+    private static func idle(_ isActive: Bool) -> String { isActive ? "" : ", no process is working" }
+
+    /// Writes one line. Names and errors come from the ledger's tables, so line feeds and control
+    /// characters in them are replaced.
+    private static func line(_ title: String, _ text: String) throws {
+        try Output.line(Output.printable(title + String(repeating: " ", count: 12 - title.count) + text))
+    }
+
+    private static func shown(_ error: String) -> String {
+        error.utf8.count > 1000 ? "\(error.shortened(toBytes: 1000)) (--json shows all)" : error
     }
 }

@@ -8,8 +8,9 @@ struct TokenCommand: AsyncParsableCommand {
         commandName: "token",
         abstract: "Make, list and revoke the tokens of the HTTP service.",
         discussion: """
-            A token is shown once: the ledger keeps its hash. Scopes are append, read and admin, and none includes another. A revoked \
-            token is refused after 2 s at the latest; streams that it has open end within 10 s.
+            A token is shown only once, because the ledger keeps only its hash. The scopes are append, read and admin; \
+            none includes another. A revoked token is refused after 2 s at the latest, and its open streams end within \
+            10 s.
 
             EXAMPLE
               jobledger token create --scope append,read --name backtester
@@ -19,14 +20,14 @@ struct TokenCommand: AsyncParsableCommand {
         subcommands: [Create.self, List.self, Revoke.self])
 
     struct Create: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Make a token, and show it this once.")
+        static let configuration = CommandConfiguration(abstract: "Make a token and show it, once.")
 
         @Option(
             help: ArgumentHelp(
-                "What it may be used for: append, read, admin, separated by commas.", valueName: "scopes"))
+                "What the token allows: append, read, admin, separated by commas.", valueName: "scopes"))
         var scope: String
 
-        @Option(help: "What it is for, so that people know it again.")
+        @Option(help: "A name by which people recognize the token.")
         var name = ""
 
         @OptionGroup var options: LedgerOptions
@@ -42,17 +43,18 @@ struct TokenCommand: AsyncParsableCommand {
             let scopes = try scope.split(separator: ",").map { text in
                 guard let scope = Scope(rawValue: String(text)) else {
                     throw ValidationError(
-                        "--scope: there are \(Scope.allCases.map(\.rawValue).joined(separator: ", ")), not \(text).")
+                        "--scope: \(text) is none of \(Scope.allCases.map(\.rawValue).joined(separator: ", "))."
+                    )
                 }
                 return scope
             }
-            guard !scopes.isEmpty else { throw ValidationError("--scope must name one scope at least.") }
+            guard !scopes.isEmpty else { throw ValidationError("--scope must name at least one scope.") }
             return Set(scopes)
         }
 
         func validate() throws {
             _ = try scopes()
-            if name.count > 200 { throw ValidationError("--name may have 200 characters.") }
+            if name.count > 200 { throw ValidationError("--name may have at most 200 characters.") }
         }
 
         func run() async throws {
@@ -71,7 +73,7 @@ struct TokenCommand: AsyncParsableCommand {
     }
 
     struct List: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "List the tokens, with --json a line each.")
+        static let configuration = CommandConfiguration(abstract: "List the tokens, one a line.")
 
         @OptionGroup var options: LedgerOptions
 
@@ -94,10 +96,10 @@ struct TokenCommand: AsyncParsableCommand {
                             id: entry.id, name: entry.name, scopes: entry.scopes, createdAt: entry.createdAt,
                             revokedAt: entry.revokedAt))
                 } else {
-                    let state = entry.revokedAt.map { "revoked \($0)" } ?? "works"
+                    let state = entry.revokedAt.map { "revoked \($0)" } ?? "valid"
+                    let scopes = entry.scopes.joined(separator: ",")
                     try Output.line(
-                        "\(entry.id)  \(entry.createdAt)  \(entry.scopes.joined(separator: ","))  \(state)  \(Output.printable(entry.name))"
-                    )
+                        "\(entry.id)  \(entry.createdAt)  \(scopes)  \(state)  \(Output.printable(entry.name))")
                 }
             }
         }
@@ -122,7 +124,7 @@ struct TokenCommand: AsyncParsableCommand {
             await store.close()
             if options.json { try Output.json(Answer(id: id, revoked: isRevoked)) }
             guard isRevoked else {
-                Output.diagnostic("no token \(Output.printable(id)) that works")
+                Output.diagnostic("there is no valid token \(Output.printable(id))")
                 throw Failure.refused
             }
             if !options.json { try Output.line("revoked \(id)") }

@@ -16,9 +16,10 @@ struct Up: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Run the whole ledger, with its own Postgres and Redis where none is set.",
         discussion: """
-            Starts the servers, migrates, and runs the HTTP service, the relay, all projectors and the sealer until SIGTERM or Ctrl-C. State \
-            is kept in --data-dir, the key that seals too, unless JOBLEDGER_SEAL_KEY names another; DIR/env has the addresses and a token for other programs, and DIR/ready appears once everything works. After a \
-            kill -9 no process is left and no event is lost: start it again.
+            Starts the servers, migrates, and runs the HTTP service, the relay, all projectors and the sealer until \
+            SIGTERM or Ctrl-C. The data directory (--data-dir) holds all state, and the key that seals unless \
+            JOBLEDGER_SEAL_KEY names another. DIR/env holds the addresses and a token for other programs. DIR/ready \
+            appears once everything works. After a kill -9 no process is left and no event is lost: start it again.
 
             EXAMPLE
               jobledger up --data-dir /var/lib/jobledger
@@ -27,22 +28,24 @@ struct Up: AsyncParsableCommand {
               curl -H "Authorization: Bearer $JOBLEDGER_TOKEN" $JOBLEDGER_URL/v1/jobs
             """)
 
-    @Option(help: ArgumentHelp("Where the state is kept.", valueName: "dir"))
+    @Option(help: ArgumentHelp("The directory that holds all state.", valueName: "dir"))
     var dataDir = LedgerSettings.standardDataDirectory
 
     @Option(
-        help:
-            "The port of the HTTP service, 0 for a free one; JOBLEDGER_HTTP_PORT, or that of the last start, unless given.",
-        transform: NumberOption.integer("--port", 0...65535))
+        help: """
+            The port of the HTTP service, 0 for a free one. Default: JOBLEDGER_HTTP_PORT, otherwise the port of the \
+            last start.
+            """, transform: NumberOption.integer("--port", 0...65535))
     var port: Int?
 
-    @Option(help: "The address that the HTTP service listens on; JOBLEDGER_HTTP_HOST, or 127.0.0.1, unless given.")
+    @Option(help: "The address of the HTTP service. Default: JOBLEDGER_HTTP_HOST, otherwise 127.0.0.1.")
     var host: String?
 
     @Flag(
-        help:
-            "Have the private Postgres and Redis listen on ports of 127.0.0.1, for clients that know no Unix sockets. While they are away, any local user can listen there, and is sent the passwords."
-    )
+        help: """
+            Make the private Postgres and Redis listen on ports of 127.0.0.1, for clients without Unix sockets. \
+            While they are down, any local user can listen on these ports and receive the passwords.
+            """)
     var tcp = false
 
     @OptionGroup var projections: ProjectionOptions
@@ -51,7 +54,8 @@ struct Up: AsyncParsableCommand {
         let environment = try LedgerSettings(fallsBackToStandardDirectory: false)
         let logger = environment.logger("jobledger")
         let definitions = try projections.definitions()
-        // Before anything is started.
+        // Checked before anything is started: an address that cannot be written to env is a usage
+        // error.
         _ = try DataDirectory.addresses(environment)
         let directory = try DataDirectory(taking: dataDir)
 
@@ -89,7 +93,7 @@ struct Up: AsyncParsableCommand {
         let applied = try await Migrator(
             url: try settings.requireDatabaseURL(), ledger: settings.ledger, files: try MigrationFile.embedded()
         ).up { mended in
-            for right in mended { logger.warning("mended, after a restore", metadata: ["missing": "\(right)"]) }
+            for right in mended { logger.warning("restored a missing right", metadata: ["right": "\(right)"]) }
         }
         if !applied.isEmpty { logger.info("migrated", metadata: ["files": "\(applied.count)"]) }
         let redisConfiguration = try settings.requireRedis()
@@ -124,14 +128,14 @@ struct Up: AsyncParsableCommand {
                 Output.diagnostic(
                     "The ledger is up. Ctrl-C stops it; \(directory.env.path) has its addresses and a token.")
                 Output.diagnostic("It is served at \(address).")
-                // Nothing more to do than to be stopped.
+                // A service that returns would stop the group, so this one waits to be cancelled.
                 try await Task.sleep(for: .seconds(1_000_000_000))
             })
         try await settings.serve(services, logger: logger)
     }
 
-    /// Ends all when the directory is no longer ours, and lets a server be started again whose
-    /// socket is gone.
+    /// Throws when the data directory is no longer the one that was locked, which stops everything.
+    /// Stops a server whose socket is gone, so that ``ServerRestarts`` starts it again.
     private static func watch(_ directory: DataDirectory, _ postgres: PrivatePostgres?, _ redis: PrivateRedis?)
         async throws
     {
@@ -139,12 +143,12 @@ struct Up: AsyncParsableCommand {
             try directory.requireHeld()
             try await postgres?.stopUnreachable()
             try await redis?.stopUnreachable()
-            // Nobody tells of what is done to a directory above.
+            // Polled, because no notification covers changes to the directories above.
             try await Task.sleep(for: .seconds(1))
         }
     }
 
-    /// The token that is written into the environment: that of the last run where it works.
+    /// The token that is written to `env`: the token of the last run if it is still valid.
     private func token(_ settings: LedgerSettings, _ directory: DataDirectory) async throws -> String {
         let store = try settings.store(connections: 1)
         let tokens = TokenStore(store)
@@ -160,9 +164,9 @@ struct Up: AsyncParsableCommand {
         return token.text
     }
 
-    /// Ready means that every projection has its tables and has come to where the log ended when we
-    /// started: what was there before is there again. A long way to go is not waited for longer
-    /// than half a minute.
+    /// Waits until every projection has its tables and has reached the head that the log had at the
+    /// start, so that everything readable before the restart is readable again. Waits at most 30 s:
+    /// projections that are far behind do not delay `ready` further.
     private static func waitUntilProjecting(_ definitions: [ProjectionDefinition], _ settings: LedgerSettings)
         async throws
     {
@@ -178,8 +182,8 @@ struct Up: AsyncParsableCommand {
                     return await connection.close()
                 }
             } catch let error as PostgresError where error.isRetriable {
-                // A server that is away for a moment is started again beside this, and is no reason
-                // for the rest to end.
+                // The server is being started again by another service; this must not end the
+                // rest.
                 try await Task.sleep(for: .milliseconds(200))
             }
         }

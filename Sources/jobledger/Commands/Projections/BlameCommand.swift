@@ -8,10 +8,10 @@ import Projections
 struct BlameCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "blame",
-        abstract: "Say for each column of a job which event set it.",
+        abstract: "Show for each column of a job which event set it.",
         discussion: """
-            The last event after which the column had another value than before, with its type, its actor and its time. With --at, of the \
-            job as it was then.
+            For each column, shows the last event that changed its value, with the event's type, actor and time. With \
+            --at, shows the job as it was then.
 
             EXAMPLE
               jobledger blame backtest-7
@@ -72,8 +72,8 @@ struct BlameCommand: AsyncParsableCommand {
         var recordedAt: String?
     }
 
-    /// Values come as JSON, with numbers that no type of ours may be able to hold: they go out as
-    /// they came.
+    /// The columns as JSON. The values are JSON text from the database and are copied unchanged,
+    /// because a Swift number may not hold all their digits.
     private static func json(_ columns: [Blame.Column]) throws -> String {
         let items = try columns.map { column in
             let event = column.event

@@ -7,11 +7,13 @@ import Projections
 
 struct Diff: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Show what became of the jobs between two moments.",
+        abstract: "Show how jobs changed between two moments.",
         discussion: """
-            For each job whose row of batch_jobs changed: the columns with both values, and the events in between. It takes as long as the \
-            stretch and the histories of its jobs are, however long the log. With --json a line a job: \
-            {"job","change","columns":{"NAME":{"from","to"}},"events":[…],"event_count"}; of a job's events the latest \(Changes.mostEvents) are named.
+            For each job whose row of batch_jobs changed, shows the columns with both values and the events in \
+            between. The time it takes depends on the range and on the histories of its jobs, and not on the length \
+            of the log. With --json, one line a job: \
+            {"job","change","columns":{"NAME":{"from","to"}},"events":[…],"event_count"}, with at most the latest \
+            \(Changes.mostEvents) events.
 
             EXAMPLE
               jobledger diff --from 1000 --to 2000
@@ -20,11 +22,12 @@ struct Diff: AsyncParsableCommand {
             """)
 
     @Option(
-        help: ArgumentHelp("As the log ended here: a position, or a time in RFC 3339.", valueName: "position|time"),
+        help: ArgumentHelp("The first moment: a position, or a time in RFC 3339.", valueName: "position|time"),
         transform: LogMoment.option("--from"))
     var from: LogMoment
 
-    @Option(help: ArgumentHelp("And here.", valueName: "position|time"), transform: LogMoment.option("--to"))
+    @Option(
+        help: ArgumentHelp("The second moment.", valueName: "position|time"), transform: LogMoment.option("--to"))
     var to: LogMoment
 
     @Option(help: "Only this job.")
@@ -46,7 +49,7 @@ struct Diff: AsyncParsableCommand {
         let (from, to) = (try await store.position(of: from), try await store.position(of: to))
         guard from <= to else {
             throw ValidationError(
-                "--from \(self.from.text) is position \(from), which is behind --to \(self.to.text), position \(to).")
+                "--from \(self.from.text) is position \(from), which is after --to \(self.to.text), position \(to).")
         }
         if let job, try await store.page(EventQuery(upTo: to, job: job, limit: 1)).isEmpty {
             Output.diagnostic("unknown_job: no job \(Output.printable(job)) at position \(to)")
@@ -87,7 +90,8 @@ struct Diff: AsyncParsableCommand {
                 : "\(Output.value(from, longest: 60)) → \(Output.value(to, longest: 60))"
             try Output.line("    " + name.text.padded(to: 20) + shown)
         }
-        for event in try JSONText.elements(of: Array(change.events.utf8)[...]).suffix(10) {
+        let shownEvents = 10
+        for event in try JSONText.elements(of: Array(change.events.utf8)[...]).suffix(shownEvents) {
             let members = try JSONText.members(of: Array(event))
             func text(_ name: ExactText) -> String {
                 let value = members.first { $0.name == name }.map { Output.value($0.value, longest: 100) } ?? "null"
@@ -98,6 +102,8 @@ struct Diff: AsyncParsableCommand {
             ]
             try Output.line("    " + words.filter { !$0.isEmpty }.joined(separator: "  "))
         }
-        if change.eventCount > 10 { try Output.line("    (the last 10 of \(change.eventCount) events)") }
+        if change.eventCount > shownEvents {
+            try Output.line("    (the last \(shownEvents) of \(change.eventCount) events)")
+        }
     }
 }

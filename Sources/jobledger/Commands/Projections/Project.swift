@@ -9,12 +9,14 @@ struct Project: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Keep the read models up to date.",
         discussion: """
-            Runs all projections, or those named, until it is interrupted. Any number of processes may run: one works on a projection, \
-            another takes over within 5 s. A changed definition is rebuilt beside the old one, whose tables serve meanwhile.
+            Runs all projections, or the named ones, until it is interrupted. Any number of processes may run: one \
+            process works on a projection, and another takes over within 5 s. When a definition has changed, the \
+            projection is rebuilt beside the old tables, which serve readers meanwhile.
 
-            An event that a projection cannot fold stops it, and no other. --retry and --skip set it going again, and do nothing else; what is \
-            skipped is recorded, and left out by rebuild and verify too. --audit keeps refolding jobs at random and compares them with the \
-            tables in use: what differs is logged, counted by `status` and told by /metrics.
+            An event that a projection cannot fold stops this projection only. --retry and --skip resume it and do \
+            nothing else. Skipped events are recorded, and rebuild and verify leave them out too. --audit \
+            continuously refolds random jobs and compares them with the tables in use. Differences are logged, and \
+            `status` and /metrics count them.
 
             EXAMPLE
               jobledger project
@@ -27,29 +29,30 @@ struct Project: AsyncParsableCommand {
     var names: [String] = []
 
     @Option(
-        help: "The most events that are folded in one transaction; JOBLEDGER_WINDOW unless given.",
+        help: "Fold at most this many events in one transaction. Default: JOBLEDGER_WINDOW.",
         transform: NumberOption.integer("--window", 1...1_000_000))
     var window: Int?
 
     @Option(
-        help: ArgumentHelp("Refold so many jobs a second, such as 2 or 0.1, and compare.", valueName: "rate"),
+        help: ArgumentHelp(
+            "Refold this many jobs a second, such as 2 or 0.1, and compare them.", valueName: "rate"),
         transform: NumberOption.rate("--audit", 0.001...1000, "jobs a second"))
     var audit: Double?
 
-    @Option(help: ArgumentHelp("Set this stopped projection going again.", valueName: "name"))
+    @Option(help: ArgumentHelp("Resume this stopped projection.", valueName: "name"))
     var retry: String?
 
     @Option(
         help: ArgumentHelp(
-            "Leave out the event that has stopped this projection; needs --position and --reason.", valueName: "name"))
+            "Skip the event that has stopped this projection. Needs --position and --reason.", valueName: "name"))
     var skip: String?
 
     @Option(
-        help: "With --skip: the position of the event, as status says it.",
+        help: "With --skip: the position of the event, as shown by status.",
         transform: NumberOption.position("--position", from: 1))
     var position: Int64?
 
-    @Option(help: "With --skip: why it may be left out, for the record.")
+    @Option(help: "With --skip: why the event may be skipped. It is recorded.")
     var reason: String?
 
     @OptionGroup var projections: ProjectionOptions
@@ -65,20 +68,20 @@ struct Project: AsyncParsableCommand {
     func validate() throws {
         guard retry == nil || skip == nil else { throw ValidationError("--retry and --skip exclude each other.") }
         guard skip == nil || position != nil && reason?.isEmpty == false else {
-            throw ValidationError("--skip needs --position and --reason: what is left out is recorded with both.")
+            throw ValidationError("--skip needs --position and --reason: a skipped event is recorded with both.")
         }
         guard skip != nil || position == nil && reason == nil else {
-            throw ValidationError("--position and --reason go with --skip.")
+            throw ValidationError("--position and --reason need --skip.")
         }
         guard retry == nil && skip == nil || names.isEmpty && audit == nil else {
             throw ValidationError(
-                "--retry and --skip only set a projection going; the projector runs as a process of its own.")
+                "--retry and --skip only resume a projection: run the projector as another process.")
         }
     }
 
     func run() async throws {
         let settings = try await options.settings()
-        if retry != nil || skip != nil { return try await setGoing(settings) }
+        if retry != nil || skip != nil { return try await resume(settings) }
         let definitions =
             try names.isEmpty ? projections.definitions() : names.map { try projections.definition(named: $0) }
         let logger = settings.logger("projector")
@@ -88,7 +91,8 @@ struct Project: AsyncParsableCommand {
         try await settings.serve(services, logger: logger)
     }
 
-    private func setGoing(_ settings: LedgerSettings) async throws {
+    /// Lets a stopped projection go on, with the event that stopped it or without it.
+    private func resume(_ settings: LedgerSettings) async throws {
         let connection = try await settings.connect("jobledger project")
         let answer: Answer
         do {
@@ -111,7 +115,7 @@ struct Project: AsyncParsableCommand {
         await connection.close()
         if options.json { return try Output.json(answer) }
         try Output.line(
-            answer.position.map { "\(answer.projection) leaves out the event at position \($0), and goes on" }
+            answer.position.map { "\(answer.projection) skips the event at position \($0) and goes on" }
                 ?? "\(answer.projection) tries again")
     }
 }

@@ -7,7 +7,7 @@ import Projections
 
 struct Projections: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Write projections, and try them.",
+        abstract: "Write projections and test them.",
         discussion: """
             docs/projections.md is the guide.
 
@@ -20,19 +20,19 @@ struct Projections: AsyncParsableCommand {
 
     struct New: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Begin a projection: write a folder that works.",
+            abstract: "Begin a projection: write a folder with a working example.",
             discussion: """
-                Definition, schema, fold, a case and a README, to be changed. Nothing that is there is written to.
+                Writes a definition, a schema, a fold, a case and a README for you to change. Never overwrites a file.
 
                 EXAMPLE
                   jobledger projections new job_times
                   jobledger projections new job_times --projections ./my-projections
                 """)
 
-        @Argument(help: "The projection's name, and its folder's: 1 to 50 of a–z, 0–9 and _.")
+        @Argument(help: "The name of the projection and of its folder: 1 to 50 of a–z, 0–9 and _.")
         var name: String
 
-        @Option(help: ArgumentHelp("The folder that holds a folder for each projection.", valueName: "dir"))
+        @Option(help: ArgumentHelp("The folder that contains the folders of projections.", valueName: "dir"))
         var projections = "projections"
 
         @Flag(help: "Answer in JSON.")
@@ -46,8 +46,8 @@ struct Projections: AsyncParsableCommand {
         func run() async throws {
             guard let projection = LedgerName(name) else {
                 throw ValidationError(
-                    "\(name): a projection's name has 1 to 50 of a–z, 0–9 and _, and does not begin with a digit or pg_."
-                )
+                    "\(name): a projection's name has 1 to 50 of a–z, 0–9 and _, and does not begin with a digit "
+                        + "or pg_.")
             }
             let files = try NewProjection(projection).write(in: projections)
             if json { return try Output.json(Answer(projection: name, files: files)) }
@@ -60,8 +60,9 @@ struct Projections: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Run the cases of the projections.",
             discussion: """
-                Each case is appended to a scratch ledger that is rolled back, folded in windows of several sizes, and compared. Without \
-                DATABASE_URL a private Postgres is started for it. Exit code 1 when a case does not hold.
+                Appends the events of each case to a scratch ledger, folds them in windows of several sizes, compares \
+                the rows, and rolls back. Without DATABASE_URL it starts a private Postgres. Exit code 1 if a case \
+                fails.
 
                 EXAMPLE
                   jobledger projections test
@@ -111,13 +112,14 @@ struct Projections: AsyncParsableCommand {
 
     struct Check: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Refuse projections that need not give the same rows again.",
+            abstract: "Check that projections are deterministic.",
             discussion: """
-                Postgres parses schema.sql and apply.sql in a scratch ledger that is rolled back, and its tree is looked through: for clocks, \
-                chance, sequences, volatile functions and those that depend on settings, tables of others, and results that depend on an order \
-                that is not given. Then every case, with its jobs' events interleaved in several ways, and a random history are folded \
-                in windows of several sizes and read in several orders, and compared. Without DATABASE_URL a private Postgres is \
-                started for it. Exit code 1 when anything is found.
+                First, Postgres parses schema.sql and apply.sql, and the parse trees are searched for clocks, random \
+                values, sequences, functions that are volatile or depend on settings, tables that are not the \
+                projection's own, and results that depend on an unspecified order. Then every case, with the events \
+                of its jobs interleaved in several ways, and a random history are folded in windows of several sizes \
+                and read in several orders, and the rows are compared. All of it happens in a scratch ledger that is \
+                rolled back. Without DATABASE_URL it starts a private Postgres. Exit code 1 if anything is found.
 
                 EXAMPLE
                   jobledger projections check
@@ -179,15 +181,15 @@ struct Projections: AsyncParsableCommand {
 }
 
 extension ProjectionOptions {
-    /// All of them where none is named.
+    /// The named definitions; all of them if no name is given.
     fileprivate func definitions(named names: [String]) throws -> [ProjectionDefinition] {
         try names.isEmpty ? definitions() : names.map { try definition(named: $0) }
     }
 }
 
 extension LedgerSettings {
-    /// Runs `body` with the address of a server on which things can be tried: a private one where
-    /// none is configured.
+    /// Runs `body` with the address of a server for scratch ledgers: the configured one, otherwise
+    /// a private one that is removed afterwards.
     fileprivate func withScratchServer<T: Sendable>(_ body: (_ url: String) async throws -> T) async throws -> T {
         if let url = databaseURL { return try await body(url.revealed) }
         let directory = FileManager.default.temporaryDirectory.appending(path: "jobledger-scratch-\(UUID().uuidString)")

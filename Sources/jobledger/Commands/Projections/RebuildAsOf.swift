@@ -5,29 +5,31 @@ import LedgerSettings
 import Postgres
 import Projections
 
-/// A read model of the past, instead of another of the present.
+/// Options of `rebuild` that make the tables of an earlier moment and do not touch those in use.
 struct AsOfOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "Make the tables as the log ended here, beside those in use, and leave these alone: a position, or a time in RFC 3339.",
+            "Make the tables as they were at this position or time (RFC 3339), in the schema of --into.",
             valueName: "position|time"), transform: LogMoment.option("--until"))
     var until: LogMoment?
 
     @Option(
-        help: ArgumentHelp("The schema for the tables of --until; made where it is not there.", valueName: "schema"))
+        help: ArgumentHelp(
+            "The schema for the tables of --until. It is made if it does not exist.", valueName: "schema"))
     var into: String?
 
     func validate() throws {
         guard (until == nil) == (into == nil) else {
             throw ValidationError(
-                "--until and --into go together: the moment, and the schema for the tables as they were then.")
+                "--until and --into go together: give the moment and the schema for its tables.")
         }
         if let into, LedgerName(into) == nil {
-            throw ValidationError("--into \(into): a schema's name has 1 to 50 of a–z, 0–9 and _ here.")
+            throw ValidationError("--into \(into): the name of the schema must have 1 to 50 of a–z, 0–9 and _.")
         }
     }
 
-    var wanted: (until: LogMoment, schema: LedgerName)? {
+    /// The given moment and schema; `nil` if the options are not used.
+    var target: (until: LogMoment, schema: LedgerName)? {
         if let until, let schema = into.flatMap({ LedgerName($0) }) { (until, schema) } else { nil }
     }
 }
@@ -44,8 +46,7 @@ extension RebuildCommand {
 
     func makeAsOfTables(
         _ definition: ProjectionDefinition, until: LogMoment, into schema: LedgerName, window: Int,
-        _ settings: LedgerSettings,
-        json: Bool
+        _ settings: LedgerSettings, json: Bool
     ) async throws {
         let position = try await settings.store().position(of: until)
         let connection = try await settings.connect("jobledger rebuild \(definition.name)")
@@ -59,8 +60,7 @@ extension RebuildCommand {
             return try Output.json(
                 AsOfAnswer(
                     projection: definition.name, position: position, rows: receipt.rows, digest: receipt.digest,
-                    events: position,
-                    seconds: (seconds * 1000).rounded() / 1000))
+                    events: position, seconds: (seconds * 1000).rounded() / 1000))
         }
         try Output.line(
             "\(definition.name) as of position \(position): \(receipt.rows) rows in \(schema)\ndigest \(receipt.digest)"

@@ -8,11 +8,12 @@ import Projections
 struct RebuildCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "rebuild",
-        abstract: "Replay the log into fresh tables and put them in the place of the old ones.",
+        abstract: "Replay the log into fresh tables and replace the old ones by them.",
         discussion: """
-            Readers see the old tables until the moment they see the new ones, and the live projection goes on. A rebuild that is killed goes on \
-            where it was when it is run again. The digest is the same for every rebuild of the same log, whatever the window and the \
-            workers. The old tables are kept until the next rebuild: --undo puts them back, --drop-old drops them.
+            Readers see the old tables until the new ones replace them in one step. The live projection goes on \
+            meanwhile. If a rebuild is killed, run it again, and it continues where it was. Every rebuild of the same \
+            log gives the same digest, for any window and number of workers. The old tables are kept until the next \
+            rebuild: --undo puts them back, --drop-old drops them.
 
             EXAMPLE
               jobledger rebuild batch_jobs --dry-run
@@ -26,33 +27,33 @@ struct RebuildCommand: AsyncParsableCommand {
     var projection: String
 
     @Option(
-        help: "The most events that are folded at once; JOBLEDGER_WINDOW unless given.",
+        help: "Fold at most this many events at once. Default: JOBLEDGER_WINDOW.",
         transform: NumberOption.integer("--window", 1...1_000_000))
     var window: Int?
 
     @Option(
-        help: "How many connections fold at once, each a part of the jobs; of a projection whose key is the log, one.",
+        help: "Fold with this many connections, each for a part of the jobs. A projection with key log uses one.",
         transform: NumberOption.integer("--workers", 1...64))
     var workers = 2
 
     @Option(
-        help: "Stand still while a live projection is more than so many events behind.",
+        help: "Pause while a live projection is more than this many events behind.",
         transform: NumberOption.position("--max-lag", from: 1))
     var maxLag: Int64?
 
-    @Flag(help: "Only say what there is to do, and about how long it takes.")
+    @Flag(help: "Only show what would be done, and about how long it would take.")
     var dryRun = false
 
-    @Flag(help: "Put the tables back that the last rebuild replaced; the live projection goes on from where they were.")
+    @Flag(help: "Put back the tables that the last rebuild replaced. The live projection goes on from their position.")
     var undo = false
 
     @Flag(help: "Drop the tables that the last rebuild replaced.")
     var dropOld = false
 
-    @Flag(help: "Give up a rebuild that was begun and not finished.")
+    @Flag(help: "Discard a rebuild that was begun and not finished.")
     var cancel = false
 
-    @OptionGroup var past: AsOfOptions
+    @OptionGroup var asOf: AsOfOptions
     @OptionGroup var projections: ProjectionOptions
     @OptionGroup var options: LedgerOptions
 
@@ -66,30 +67,28 @@ struct RebuildCommand: AsyncParsableCommand {
     }
 
     func validate() throws {
-        guard [dryRun, undo, dropOld, cancel, past.until != nil].count(where: { $0 }) <= 1 else {
+        guard [dryRun, undo, dropOld, cancel, asOf.until != nil].count(where: { $0 }) <= 1 else {
             throw ValidationError("--dry-run, --undo, --drop-old, --cancel and --until exclude each other.")
         }
     }
 
     func run() async throws {
         let settings = try await options.settings()
-        if let (until, schema) = past.wanted {
+        if let (until, schema) = asOf.target {
             return try await makeAsOfTables(
                 projections.definition(named: projection), until: until, into: schema,
-                window: window ?? settings.window,
-                settings,
-                json: options.json)
+                window: window ?? settings.window, settings, json: options.json)
         }
-        // Whose old tables are meant may be defined no longer.
+        // These three work on old tables, whose projection may no longer have a definition.
         let definition = undo || dropOld || cancel ? nil : try projections.definition(named: projection)
         let connection = try await settings.connect("jobledger rebuild \(projection)")
         do {
             guard let definition else {
-                try await RebuildAftermath(projection, settings.ledger, options.json).run(self, on: connection)
+                try await ReplacedTablesActions(projection, settings.ledger, options.json).run(self, on: connection)
                 return await connection.close()
             }
             if dryRun {
-                try await RebuildAnswers.plan(
+                try await DryRun.show(
                     .make(definition, ledger: settings.ledger, workers: workers, on: connection), json: options.json)
             } else {
                 try await rebuild(definition, settings, on: connection)
@@ -107,7 +106,7 @@ struct RebuildCommand: AsyncParsableCommand {
         let progress = ReplayProgress(projection, "replaying")
         let receipt = try await Rebuild(
             definition, ledger: settings.ledger, window: window ?? settings.window, workers: workers, maxLag: maxLag,
-            tell: { progress.tell($0) }
+            tell: { progress.show($0) }
         ).run(on: connection) { progress.update($0, of: $1) }
         progress.finish()
         for index in receipt.notCarried { Output.diagnostic("not carried over: \(index)") }
@@ -116,15 +115,14 @@ struct RebuildCommand: AsyncParsableCommand {
             return try Output.json(
                 Answer(
                     projection: receipt.projection, position: receipt.position, rows: receipt.rows,
-                    digest: receipt.digest,
-                    events: receipt.events, seconds: (seconds * 1000).rounded() / 1000))
+                    digest: receipt.digest, events: receipt.events, seconds: (seconds * 1000).rounded() / 1000))
         }
         try Output.line(
-            "\(receipt.projection): \(receipt.events) events into \(receipt.rows) rows in \(String(format: "%.1f", seconds)) s, at position \(receipt.position)"
-        )
+            "\(receipt.projection): \(receipt.events) events into \(receipt.rows) rows in "
+                + "\(String(format: "%.1f", seconds)) s, at position \(receipt.position)")
         let compared =
             receipt.liveDigest.map {
-                $0 == receipt.digest ? ", that of the tables in use" : "; that of the tables in use was \($0)"
+                $0 == receipt.digest ? ", equal to the old tables" : "; the old tables had \($0)"
             }
         try Output.line("digest \(receipt.digest)\(compared ?? "")")
         try Output.line("readers waited \(String(format: "%.1f", receipt.blocked / .milliseconds(1))) ms for the swap")

@@ -6,19 +6,20 @@ import Projections
 
 struct Receipts: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "List what rebuilds and verifications have proved.",
+        abstract: "List the receipts of rebuilds and verifications.",
         discussion: """
-            Newest first. Nobody can change or remove a receipt. Two machines that replay the same log get the same digest.
+            The newest come first. Nobody can change or remove a receipt. Two machines that replay the same log get \
+            the same digest.
 
             EXAMPLE
               jobledger receipts
               jobledger receipts batch_jobs --limit 5 --json
             """)
 
-    @Argument(help: "Only those of this projection.")
+    @Argument(help: "Only receipts of this projection.")
     var projection: String?
 
-    @Option(help: "The most that are listed.", transform: NumberOption.integer("--limit", 1...100_000))
+    @Option(help: "List at most this many.", transform: NumberOption.integer("--limit", 1...100_000))
     var limit = 50
 
     @OptionGroup var options: LedgerOptions
@@ -56,20 +57,20 @@ struct Receipts: AsyncParsableCommand {
     }
 
     private func line(_ receipt: RecordedReceipt) -> Line {
-        // What is so large that it has no thousandths is shown as it is.
+        // Rounded to thousandths. A number so large that it has none is shown unchanged.
         func short(_ number: Double?) -> Double? { number.map { abs($0) < 1e12 ? ($0 * 1000).rounded() / 1000 : $0 } }
         return Line(
             number: receipt.number, kind: receipt.kind, projection: receipt.projection, definition: receipt.definition,
             position: receipt.position, rows: receipt.rows, digest: receipt.digest, liveDigest: receipt.liveDigest,
             equal: receipt.isEqual, events: receipt.events, seconds: short(receipt.seconds), workers: receipt.workers,
             window: receipt.window, blockedMs: short(receipt.blockedMilliseconds), leftOut: receipt.leftOut,
-            madeAt: receipt.madeAt, madeBy: receipt.madeBy,
-            role: receipt.role)
+            madeAt: receipt.madeAt, madeBy: receipt.madeBy, role: receipt.role)
     }
 
     private func text(_ receipt: RecordedReceipt) -> String {
         var text =
-            "\(receipt.number)  \(receipt.madeAt.prefix(19))Z  \(receipt.kind) \(receipt.projection) at \(receipt.position), by \(receipt.role) (\(receipt.madeBy))"
+            "\(receipt.number)  \(receipt.madeAt.prefix(19))Z  \(receipt.kind) \(receipt.projection) "
+            + "at \(receipt.position), by \(receipt.role) (\(receipt.madeBy))"
         if let rows = receipt.rows, let digest = receipt.digest, let events = receipt.events,
             let seconds = receipt.seconds
         {
@@ -82,13 +83,13 @@ struct Receipts: AsyncParsableCommand {
                 ?? ""
         }
         if let count = receipt.leftOut, count > 0 {
-            text += "\n   leaving out \(count) \(count == 1 ? "event" : "events") that were skipped"
+            text += "\n   without \(count) skipped \(count == 1 ? "event" : "events")"
         }
         return text + "\n   definition \(receipt.definition)"
     }
 }
 
 extension RecordedReceipt {
-    /// Whether the tables in use were what the log gives; `nil` where they were not compared.
+    /// Whether the tables in use had the rebuilt rows; `nil` if they were not compared.
     fileprivate var isEqual: Bool? { liveDigest.map { $0 == digest } }
 }

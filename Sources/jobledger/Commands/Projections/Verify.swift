@@ -9,9 +9,10 @@ struct Verify: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Refold a projection and compare it with the tables in use.",
         discussion: """
-            Changes nothing and holds nobody up. Exit code 1 when they differ, or lack an event that was skipped and can be folded: each \
-            event that was skipped is tried. What was skipped is listed, with who did it, when and why; where it cannot be folded, the tables \
-            are equal without it. A changed definition, if only by a comment, is asked anew: rebuild makes tables with those events again.
+            Changes nothing and blocks nobody. Exit code 1 if the tables differ. Skipped events are listed, with who \
+            skipped them, when and why, and each is tried again. One that cannot be folded may be missing from the \
+            tables; one that can be folded is a difference. After any change of the definition, even of a comment, \
+            skipped events are tried again, and rebuild makes tables with them.
 
             EXAMPLE
               jobledger verify batch_jobs
@@ -22,7 +23,7 @@ struct Verify: AsyncParsableCommand {
     var projection: String
 
     @Option(
-        help: "The most events that are folded at once; JOBLEDGER_WINDOW unless given.",
+        help: "Fold at most this many events at once. Default: JOBLEDGER_WINDOW.",
         transform: NumberOption.integer("--window", 1...1_000_000))
     var window: Int?
 
@@ -58,7 +59,7 @@ struct Verify: AsyncParsableCommand {
 
         var line: String {
             Output.printable(
-                "left out position \(position), event \(event), by \(role) (\(skippedBy)) at \(skippedAt): \(reason); "
+                "skipped: position \(position), event \(event), by \(role) (\(skippedBy)) at \(skippedAt): \(reason); "
                     + (canBeFolded ? "IT CAN BE FOLDED" : "it cannot be folded: \(error)"))
         }
     }
@@ -80,31 +81,36 @@ struct Verify: AsyncParsableCommand {
                     skipped: finding.skipped.map(Skip.init), tablesWithPolicies: finding.tablesWithPolicies),
                 adding: "differences", as: Self.json(finding))
         } else {
-            try Output.line("\(finding.projection) \(Self.verdict(finding)) at position \(finding.position)")
-            try Output.line("live    \(finding.liveDigest)\nrebuilt \(finding.rebuiltDigest)")
-            for (row, explanation) in zip(finding.differences, finding.explanations) {
-                let what =
-                    row.live == nil
-                    ? "missing" : row.expected == nil ? "not in the refold" : row.columns.joined(separator: ", ")
-                try Output.line("\(row.table) \(row.key): \(what)")
-                for line in Self.lines(explanation) { try Output.line("    \(line)") }
-            }
-            for skipped in finding.skipped { try Output.line(Skip(skipped).line) }
-            for table in finding.tablesWithPolicies {
-                try Output.line("\(table) has row policies: readers may see less of it than was compared")
-            }
+            try Self.print(finding)
         }
         if !finding.isEqual { throw Failure.refused }
     }
 
+    // MARK: For people
+
+    private static func print(_ finding: Verification.Finding) throws {
+        try Output.line("\(finding.projection) \(verdict(finding)) at position \(finding.position)")
+        try Output.line("live    \(finding.liveDigest)\nrebuilt \(finding.rebuiltDigest)")
+        for (row, explanation) in zip(finding.differences, finding.explanations) {
+            let what =
+                row.live == nil
+                ? "missing" : row.expected == nil ? "not in the refold" : row.columns.joined(separator: ", ")
+            try Output.line("\(row.table) \(row.key): \(what)")
+            for line in lines(explanation) { try Output.line("    \(line)") }
+        }
+        for skipped in finding.skipped { try Output.line(Skip(skipped).line) }
+        for table in finding.tablesWithPolicies {
+            try Output.line("\(table) has row policies: readers may see less of it than was compared")
+        }
+    }
+
     private static func verdict(_ finding: Verification.Finding) -> String {
         let count = finding.skipped.count
-        let leaving = count == 0 ? "" : ", leaving out \(count) \(count == 1 ? "event" : "events"),"
-        if finding.liveDigest != finding.rebuiltDigest { return "DIFFERS from its refold\(leaving)" }
+        let without = count == 0 ? "" : ", without \(count) skipped \(count == 1 ? "event" : "events"),"
+        if finding.liveDigest != finding.rebuiltDigest { return "DIFFERS from its refold\(without)" }
         return finding.isEqual
-            ? "equals its refold\(leaving)"
-            : "LACKS events that were skipped and can be folded:"
-                + " otherwise it equals its refold"
+            ? "equals its refold\(without)"
+            : "LACKS skipped events that can be folded; otherwise it equals its refold"
     }
 
     private static func lines(_ explanation: Explanation) -> [String] {
@@ -113,24 +119,23 @@ struct Verify: AsyncParsableCommand {
             let values = "\(column.name): live \(column.live ?? "–"), rebuilt \(column.rebuilt ?? "–")"
             guard explanation.unexplained == nil else { return values }
             let rebuilt = column.rebuiltBy.map { "\(column.rebuilt ?? "") since \(name($0)), event \($0.id.text)" }
-            let live = column.live == nil ? nil : column.liveBy.map { "it was \(column.live ?? "") since \(name($0))" }
-            return
-                ([values]
-                + [rebuilt, live ?? (column.live == nil ? nil : "no event gives \(column.live ?? "")")].compactMap {
-                    $0
-                })
-                .joined(separator: "; ")
+            let live = column.live.map { value in
+                column.liveBy.map { "it was \(value) since \(name($0))" } ?? "no event gives \(value)"
+            }
+            return ([values] + [rebuilt, live].compactMap(\.self)).joined(separator: "; ")
         }
         return columns + (explanation.unexplained.map { ["not explained: \($0)"] } ?? [])
     }
 
-    /// Rows come as JSON, with numbers that no type of ours may be able to hold: they go out as
-    /// they came.
+    // MARK: JSON
+
+    /// The differences as JSON. Keys and rows are JSON text from the database and are copied
+    /// unchanged, because a Swift number may not hold all their digits.
     private static func json(_ finding: Verification.Finding) throws -> String {
         let rows = try zip(finding.differences, finding.explanations).map { row, explanation in
-            let columns = try text(row.columns)
-            return
-                #"{"table":"\#(row.table)","key":\#(row.key),"live":\#(row.live ?? "null"),"rebuilt":\#(row.expected ?? "null"),"columns":\#(columns),"explained":\#(try json(explanation)),"unexplained":\#(try text(explanation.unexplained))}"#
+            #"{"table":"\#(row.table)","key":\#(row.key),"live":\#(row.live ?? "null"),"#
+                + #""rebuilt":\#(row.expected ?? "null"),"columns":\#(try text(row.columns)),"#
+                + #""explained":\#(try json(explanation)),"unexplained":\#(try text(explanation.unexplained))}"#
         }
         return "[\(rows.joined(separator: ","))]"
     }
@@ -140,7 +145,9 @@ struct Verify: AsyncParsableCommand {
             event.map { #"{"position":\#($0.position),"event_id":"\#($0.id.text)","type":"\#($0.type)"}"# } ?? "null"
         }
         let columns = try explanation.columns.map { column in
-            #"{"column":\#(try text(column.name)),"live":\#(column.live ?? "null"),"rebuilt":\#(column.rebuilt ?? "null"),"rebuilt_by":\#(json(column.rebuiltBy)),"live_by":\#(json(column.liveBy))}"#
+            #"{"column":\#(try text(column.name)),"live":\#(column.live ?? "null"),"#
+                + #""rebuilt":\#(column.rebuilt ?? "null"),"rebuilt_by":\#(json(column.rebuiltBy)),"#
+                + #""live_by":\#(json(column.liveBy))}"#
         }
         return "[\(columns.joined(separator: ","))]"
     }
