@@ -83,9 +83,9 @@ public enum JSONText {
     ///   - bytes: the text of the array.
     ///   - most: where there are more, one more is given and the rest is not looked at.
     /// - Throws: where brackets and strings do not tell any more where an element ends.
-    public static func elements(of bytes: ArraySlice<UInt8>, most: Int = .max - 1) throws(SyntaxError) -> [ArraySlice<
-        UInt8
-    >] {
+    public static func elements(
+        of bytes: ArraySlice<UInt8>, most: Int = .max - 1
+    ) throws(SyntaxError) -> [ArraySlice<UInt8>] {
         var scanner = Scanner(bytes: bytes)
         var elements: [ArraySlice<UInt8>] = []
         scanner.skipSpace()
@@ -347,7 +347,10 @@ public enum JSONText {
             return switch text {
             case "": "there is no value"
             case "NaN", "-NaN", "nan", "-nan", "Infinity", "-Infinity", "inf", "-inf", "+Infinity":
-                "\(text) is no JSON: write null in its place (in Python, json.dumps(…, allow_nan=False) tells where it is)"
+                """
+                \(text) is no JSON: write null in its place (in Python, json.dumps(…, \
+                allow_nan=False) tells where it is)
+                """
             case "None", "undefined", "nil", "NULL": "\(text) is no JSON: write null"
             case "True", "False", "TRUE", "FALSE": "\(text) is no JSON: write \(text.lowercased())"
             default:

@@ -47,16 +47,22 @@ public struct SentEvent: Sendable {
             default:
                 throw Refusal(
                     .invalidEvent,
-                    "unknown member \"\(Self.shown(name.text))\"; known are job, type, data, event_id, expected_version, metadata, occurred_at; what the event says belongs into \"data\""
-                )
+                    """
+                    unknown member "\(Self.shown(name.text))"; known are job, type, data, \
+                    event_id, expected_version, metadata, occurred_at; what the event says \
+                    belongs into "data"
+                    """)
             }
         }
         guard let type, job != nil || !needsJob else {
             let missing = [needsJob && job == nil ? "job" : nil, type == nil ? "type" : nil].compactMap { $0 }
             throw Refusal(
                 .invalidEvent,
-                "\(missing.joined(separator: " and ")) missing: an event is such as {\(needsJob ? #""job": "backtest-7", "# : "")\"type\": \"queued\", \"data\": {\"name\": \"SMA\"}}"
-            )
+                """
+                \(missing.joined(separator: " and ")) missing: an event is such as \
+                {\(needsJob ? #""job": "backtest-7", "# : "")"type": "queued", "data": {"name": \
+                "SMA"}}
+                """)
         }
         self.init(
             job: job,
@@ -90,8 +96,10 @@ public struct SentEvent: Sendable {
         guard let version = Int32(decimal: text), version >= 0 else {
             throw Refusal(
                 .invalidEvent,
-                "\"\(name)\" must be an integer from 0 to \(Int32.max), \"none\" where the job must not exist yet, or \"any\", not \(shown(text))"
-            )
+                """
+                "\(name)" must be an integer from 0 to \(Int32.max), "none" where the job must \
+                not exist yet, or "any", not \(shown(text))
+                """)
         }
         return version
     }

@@ -14,8 +14,9 @@ struct ConnectionString: Sendable {
     private let secrets: [String]
 
     private static let advice = """
-        It is like postgresql://user:password@host:5432/database, or host=… dbname=… password='…'. In the first form write each \
-        of : / @ ? # % [ ] in a user or password in percent-encoding, an @ as %40.
+        It is like postgresql://user:password@host:5432/database, or host=… dbname=… password='…'. \
+        In the first form write each of : / @ ? # % [ ] in a user or password in percent-encoding, \
+        an @ as %40.
         """
 
     /// - Throws: ``PostgresError`` of kind `cannotConnect` that no waiting mends. It has nothing of

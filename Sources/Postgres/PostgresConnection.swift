@@ -9,14 +9,14 @@ package actor PostgresConnection {
     private let executor = BlockingExecutor(label: "postgres")
     package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
-    private nonisolated let interrupt: Interrupt
+    nonisolated let interrupt: Interrupt
     private let configuration: PostgresConfiguration
     private var libpq: LibpqConnection?
     /// Counts the operations, so that a stream that was left behind knows that it is over.
-    private var operation = 0
+    private(set) var operation = 0
     /// Whether results of an earlier operation are still to come, and must be done with before the
     /// next.
-    private var isStreaming = false
+    var isStreaming = false
     /// Whether the operation under way runs in a transaction block, which would fail if it were
     /// cancelled.
     private var isStreamInTransaction = false
@@ -116,13 +116,13 @@ package actor PostgresConnection {
     /// Sends all statements at once, in one implicit transaction unless they say otherwise, and
     /// then reads all answers: one round trip. After a failed statement those behind it fail too,
     /// with an error of kind `usage`.
-    package nonisolated func pipeline(_ statements: [PostgresStatement]) async throws -> [Result<
-        PostgresRows, PostgresError
-    >] {
+    package nonisolated func pipeline(
+        _ statements: [PostgresStatement]
+    ) async throws -> [Result<PostgresRows, PostgresError>] {
         try await cancellable { connection, cancellation in try connection.run(pipeline: statements, cancellation) }
     }
 
-    // MARK: Parts of longer operations, for the streams and COPY
+    // MARK: Parts of longer operations, for the streams (and for COPY, in a file of its own)
 
     func begin(_ statement: PostgresStatement) throws(PostgresError) -> Int {
         let libpq = try ready()
@@ -151,83 +151,6 @@ package actor PostgresConnection {
         }
         if size < bytes { isStreaming = false }
         return rows
-    }
-
-    /// - Parameter sql: a COPY in this direction, and what is to run before it.
-    func beginCopy(_ sql: String, _ direction: CopyDirection, _ cancellation: Cancellation) throws(PostgresError) -> Int
-    {
-        let libpq = try ready()
-        let isInTransaction = libpq.isInTransaction
-        try libpq.send(script: sql)
-        let operation = started(inTransaction: isInTransaction)
-        do throws(PostgresError) {
-            while let result = try libpq.nextResult(cancellation) {
-                if let error = result.error { throw error }
-                if result.status == direction.status { return operation }
-                guard !result.isCopy else { throw PostgresError(.usage, "not a \(direction.rawValue)") }
-            }
-        } catch {
-            throw abandon(error)
-        }
-        isStreaming = false
-        throw PostgresError(.usage, "not a \(direction.rawValue)")
-    }
-
-    func copyIn(_ bytes: [UInt8], of operation: Int, _ cancellation: Cancellation) throws(PostgresError) {
-        do throws(PostgresError) {
-            try ongoing(operation).putCopyData(bytes, cancellation)
-        } catch {
-            throw abandon(error)
-        }
-    }
-
-    func finishCopyIn(of operation: Int, failing message: String?, _ cancellation: Cancellation) throws(PostgresError)
-        -> Int
-    {
-        let libpq = try ongoing(operation)
-        do throws(PostgresError) {
-            try libpq.endCopy(failing: message, cancellation)
-            var affected = 0
-            while let result = try libpq.nextResult(cancellation) {
-                if let error = result.error { throw error }
-                affected = result.affected
-            }
-            isStreaming = false
-            return affected
-        } catch {
-            throw abandon(error)
-        }
-    }
-
-    /// Tells the server to undo a COPY whose source failed, if it has not done so itself, even
-    /// though the task is cancelled.
-    func callOffCopyIn(_ operation: Int, _ message: String) {
-        guard isStreaming, operation == self.operation else { return }
-        // The answer to a COPY that is called off is an error; the caller is told of the source's
-        // own.
-        _ = try? finishCopyIn(of: operation, failing: message, Cancellation(ringing: interrupt))
-    }
-
-    /// The next rows of a `COPY … TO STDOUT`; empty at the end.
-    func nextCopyOut(of operation: Int, atMost bytes: Int, _ cancellation: Cancellation) throws(PostgresError)
-        -> [UInt8]
-    {
-        let libpq = try ongoing(operation)
-        var chunk: [UInt8] = []
-        do throws(PostgresError) {
-            while chunk.count < bytes {
-                guard try libpq.copyData(into: &chunk, cancellation) else {
-                    while let result = try libpq.nextResult(cancellation) {
-                        if let error = result.error { throw error }
-                    }
-                    isStreaming = false
-                    break
-                }
-            }
-        } catch {
-            throw abandon(error)
-        }
-        return chunk
     }
 
     // MARK: The inside
@@ -344,7 +267,7 @@ package actor PostgresConnection {
     }
 
     /// The connection, free for the next operation.
-    private func ready() throws(PostgresError) -> LibpqConnection {
+    func ready() throws(PostgresError) -> LibpqConnection {
         guard let libpq, libpq.failure == nil else { throw PostgresError(.connectionLost, "the connection is closed") }
         if isStreaming {
             isStreaming = false
@@ -355,14 +278,14 @@ package actor PostgresConnection {
         return libpq
     }
 
-    private func started(inTransaction isInTransaction: Bool) -> Int {
+    func started(inTransaction isInTransaction: Bool) -> Int {
         operation += 1
         isStreaming = true
         isStreamInTransaction = isInTransaction
         return operation
     }
 
-    private func ongoing(_ operation: Int) throws(PostgresError) -> LibpqConnection {
+    func ongoing(_ operation: Int) throws(PostgresError) -> LibpqConnection {
         guard let libpq, operation == self.operation, isStreaming else {
             throw PostgresError(.usage, "the connection has been used for something else since")
         }
@@ -371,7 +294,7 @@ package actor PostgresConnection {
 
     /// Brings the connection back to rest after `error`, or gives it up, and says what the caller
     /// should be told.
-    private func abandon(_ error: PostgresError) -> PostgresError {
+    func abandon(_ error: PostgresError) -> PostgresError {
         isStreaming = false
         guard let libpq else { return error }
         do throws(PostgresError) {
@@ -429,11 +352,6 @@ package actor PostgresConnection {
     }
 
     var isInTransaction: Bool { libpq?.isInTransaction ?? false }
-}
-
-enum CopyDirection: String {
-    case into = "COPY … FROM STDIN"
-    case out = "COPY … TO STDOUT"
 }
 
 extension PostgresError {

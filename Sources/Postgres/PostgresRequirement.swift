@@ -19,15 +19,19 @@ package struct PostgresRequirement: Sendable {
     func checkServer(_ libpq: LibpqConnection) throws(PostgresError) {
         guard libpq.serverVersion >= oldestServer else {
             throw .cannotConnect(
-                "the server is Postgres \(libpq.serverVersion / 10_000), and \(oldestServer / 10_000) or newer is needed",
+                """
+                the server is Postgres \(libpq.serverVersion / 10_000), and \
+                \(oldestServer / 10_000) or newer is needed
+                """,
                 isPermanent: true)
         }
         guard let actual = libpq.parameter("server_encoding"), actual == encoding else {
             throw .cannotConnect(
                 """
-                the database \(libpq.database) has the encoding \(libpq.parameter("server_encoding") ?? "?"), and \(encoding) is needed, or \
-                texts would be refused one by one. It cannot be changed: make another database, CREATE DATABASE name \
-                ENCODING '\(encoding)' LOCALE 'C.UTF-8' TEMPLATE template0
+                the database \(libpq.database) has the encoding \
+                \(libpq.parameter("server_encoding") ?? "?"), and \(encoding) is needed, or texts \
+                would be refused one by one. It cannot be changed: make another database, CREATE \
+                DATABASE name ENCODING '\(encoding)' LOCALE 'C.UTF-8' TEMPLATE template0
                 """, isPermanent: true)
         }
     }
@@ -35,7 +39,8 @@ package struct PostgresRequirement: Sendable {
     /// Which process answers, whether the schema may be used, and by whom.
     var question: String {
         """
-        SELECT pg_backend_pid(), (SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = '\(schema ?? "")')::text,
+        SELECT pg_backend_pid(), (SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace
+            WHERE nspname = '\(schema ?? "")')::text,
                current_user
         """
     }
@@ -55,16 +60,19 @@ package struct PostgresRequirement: Sendable {
         guard text(0).flatMap(Int32.init) == libpq.serverProcess else {
             throw .cannotConnect(
                 """
-                the address leads to a pooler, such as pgbouncer, and not to Postgres itself: sessions would be shared with other programs, \
-                and events could go into another's ledger. Give the address of the server; connections are pooled here. Callers of SQL \
+                the address leads to a pooler, such as pgbouncer, and not to Postgres itself: \
+                sessions would be shared with other programs, and events could go into another's \
+                ledger. Give the address of the server; connections are pooled here. Callers of SQL \
                 that name the schema, SELECT SCHEMA.append_event(…), may go through a pooler
                 """, isPermanent: true)
         }
         guard text(1) != "false" else {
             var error = PostgresError(
                 .server,
-                "permission denied for schema \(schema ?? ""): the user \(text(2) ?? "") is in none of the roles that may use it"
-            )
+                """
+                permission denied for schema \(schema ?? ""): the user \(text(2) ?? "") is in \
+                none of the roles that may use it
+                """)
             error.sqlState = .insufficientPrivilege
             throw error
         }

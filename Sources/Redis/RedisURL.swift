@@ -15,7 +15,10 @@ extension RedisConfiguration {
         case "unix": try self.init(unixSocket: rest)
         case "rediss":
             throw Self.wrong(
-                "hiredis 0.14 as shipped by Debian 12 has no TLS; use redis:// over a private network or a TLS proxy such as"
+                """
+                hiredis 0.14 as shipped by Debian 12 has no TLS; use redis:// over a private \
+                network or a TLS proxy such as
+                """
                     + " stunnel")
         default: throw Self.wrong("the URL's scheme is not redis:// or unix://")
         }

@@ -26,8 +26,8 @@ public enum GivenTexts {
         guard String(validating: bytes, as: UTF8.self) == nil else { return }
         throw NotText(
             description: """
-                argument \(number) is not UTF-8, and nothing was done: '\(spelled(bytes))'. Give it in UTF-8, as a terminal in a UTF-8 locale \
-                does; in a script an é is $'\\xc3\\xa9'
+                argument \(number) is not UTF-8, and nothing was done: '\(spelled(bytes))'. Give it \
+                in UTF-8, as a terminal in a UTF-8 locale does; in a script an é is $'\\xc3\\xa9'
                 """)
     }
 

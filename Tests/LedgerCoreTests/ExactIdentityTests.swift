@@ -14,7 +14,8 @@ import Testing
 
     private static let collections = #"\b(Set|Dictionary|FairShare)<(String|Substring)\b|\[(String|Substring)\??\s*:"#
     private static let names =
-        #"\b(job|actor|subject|streamID|stream|origin|correlationID|causationID|tokenID)s?:\s*(\[|Set<)?(String|Substring)\b"#
+        #"\b(job|actor|subject|streamID|stream|origin|correlationID|causationID|tokenID)s?:"#
+        + #"\s*(\[|Set<)?(String|Substring)\b"#
 
     private static func givesAway(_ line: some StringProtocol) throws -> Bool {
         let line = String(line)

@@ -6,7 +6,10 @@ import Testing
 /// Nothing that comes in may crash the reader, and what it accepts it must have cut well.
 @Suite struct JSONFuzzTests {
     private static let valid = [
-        #"{"type":"progress","job":"a/b","data":{"completed":1.0,"list":[1,-2.5e-3,{"x":null}],"s":"\u00e9\ud83d\ude00\\"}}"#,
+        #"""
+        {"type":"progress","job":"a/b","data":{"completed":1.0,"list":[1,-2.5e-3,{"x":null}],\#
+        "s":"\u00e9\ud83d\ude00\\"}}
+        """#,
         #"{"a":[[],{},[{}],"",0],"b":true,"c":{"d":{"e":{"f":"g"}}}}"#,
         #" { "name" : "Zürich \"quoted\" 👍" , "n" : 123456789012345678901234567890 } "#,
     ]

@@ -29,7 +29,8 @@ import Testing
             try await connection.execute(
                 script: """
                     CREATE TEMP TABLE r AS SELECT n::bigint, CASE WHEN n % 3 > 0 THEN -n END AS small,
-                      CASE n % 5 WHEN 0 THEN NULL WHEN 1 THEN '' ELSE repeat('é🙂', (random() * 200)::int) END AS text, gen_random_uuid() AS id,
+                      CASE n % 5 WHEN 0 THEN NULL WHEN 1 THEN ''
+                          ELSE repeat('é🙂', (random() * 200)::int) END AS text, gen_random_uuid() AS id,
                       CASE WHEN n % 2 = 0 THEN now() - n * interval '1.000001 day' END AS moment
                     FROM generate_series(1, 2000) n
                     """)

@@ -16,9 +16,9 @@ private struct SourceFailed: Error {}
         numbers.reduce(into: []) { $0 += "\($1)\trow \($1)\n".utf8 }
     }
 
-    private func source(_ chunks: [[UInt8]], thenThrow error: (any Error)? = nil) -> AsyncThrowingStream<
-        [UInt8], any Error
-    > {
+    private func source(
+        _ chunks: [[UInt8]], thenThrow error: (any Error)? = nil
+    ) -> AsyncThrowingStream<[UInt8], any Error> {
         AsyncThrowingStream { continuation in
             for chunk in chunks { continuation.yield(chunk) }
             continuation.finish(throwing: error)

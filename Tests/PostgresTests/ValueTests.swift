@@ -81,7 +81,10 @@ import Testing
     @Test func theServerReadsParametersAsMeant() async throws {
         try await withConnection { connection in
             let row = try await connection.query(
-                "SELECT $1::text, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, ($8 AT TIME ZONE 'UTC')::text, $9::text",
+                """
+                SELECT $1::text, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text,
+                       ($8 AT TIME ZONE 'UTC')::text, $9::text
+                """,
                 true, Int32(-7), Int64.min, 0.5, "x", PostgresBytes([1, 255]), [nil, "a b", nil] as [String?],
                 PostgresTimestamp(microseconds: 1_500_000), [UUID?]()
             ).only()
@@ -99,9 +102,11 @@ import Testing
         try await withConnection { connection in
             let row = try await connection.query(
                 """
-                SELECT 7::smallint AS small, 4000000000::oid AS oid, '{"a": 1}'::json AS json, '{"a":1}'::jsonb AS jsonb,
+                SELECT 7::smallint AS small, 4000000000::oid AS oid, '{"a": 1}'::json AS json,
+                       '{"a":1}'::jsonb AS jsonb,
                        'n'::name AS name, 'c'::char(3) AS char, 'v'::varchar AS varchar, 'text' AS literal,
-                       timestamp '2000-01-01 00:00:02' AS local, '{1,NULL,3}'::smallint[] AS smalls, '{{1,2},{3,4}}'::int[] AS square
+                       timestamp '2000-01-01 00:00:02' AS local, '{1,NULL,3}'::smallint[] AS \
+                smalls, '{{1,2},{3,4}}'::int[] AS square
                 """
             ).only()
             #expect(try row.decode("small", as: Int.self) == 7)
@@ -123,8 +128,10 @@ import Testing
         try await withConnection { connection in
             let row = try await connection.query(
                 """
-                SELECT 2147483648::bigint AS big, 4294967295::oid AS oid, NULL::int AS nothing, 'text' AS text, 1.5::numeric AS decimal,
-                       '{1,NULL}'::int[] AS holes, '\\x00000001000000000000001780000000000000010000000400000001'::bytea AS fake
+                SELECT 2147483648::bigint AS big, 4294967295::oid AS oid, NULL::int AS nothing,
+                       'text' AS text, 1.5::numeric AS decimal,
+                       '{1,NULL}'::int[] AS holes, \
+                '\\x00000001000000000000001780000000000000010000000400000001'::bytea AS fake
                 """
             ).only()
             func message<T: PostgresDecodable>(_ column: String, _ type: T.Type) -> String? {

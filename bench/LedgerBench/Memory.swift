@@ -22,7 +22,10 @@ package enum Memory {
                         rows.append(
                             try await sample(bench, ledger, relay, ["relay"]) { _ in
                                 try await ledger.admin.query(
-                                    "SELECT coalesce((SELECT position FROM checkpoints WHERE reader = 'relay'), 0) >= head()"
+                                    """
+                                    SELECT coalesce((SELECT position FROM checkpoints
+                                        WHERE reader = 'relay'), 0) >= head()
+                                    """
                                 ).only().decode(0)
                             })
                     }
@@ -30,7 +33,10 @@ package enum Memory {
                         rows.append(
                             try await sample(bench, ledger, project, ["project"]) { _ in
                                 try await ledger.admin.query(
-                                    "SELECT coalesce(min(position) >= head() AND count(*) = $1, false) FROM projections",
+                                    """
+                                    SELECT coalesce(min(position) >= head() AND count(*) = $1, false)
+                                      FROM projections
+                                    """,
                                     try ProjectionDefinition.all().count
                                 ).only().decode(0)
                             })
@@ -83,9 +89,11 @@ package enum Memory {
         let isFlat = late <= early * 1.25
         var row = BenchRow(
             work, ours: peak, target: .atMost(64), unit: "MB", rounds: samples.count,
-            note:
-                "peak resident set; at most \(Int(early)) MB in the first half of the time, \(Int(late)) MB in the second"
-                + (isFlat ? ": flat" : ": GROWING"))
+            note: """
+                peak resident set; at most \(Int(early)) MB in the first half of the time, \
+                \(Int(late)) MB in the second
+                """
+                    + (isFlat ? ": flat" : ": GROWING"))
         // What grows has no peak yet.
         row.hasFailed = !isFlat
         return row

@@ -89,17 +89,25 @@ struct AppendBatch: Sendable {
             takesFastWay
             ? versionHints.look(up: requests.indices.lazy.filter { refused[$0] == nil }.map { requests[$0].job }) : nil
         return PostgresStatement(
-            """
-            SELECT batch.first_position, batch.versions, event.position, event.version, event.duplicate, event.code, event.message
-              FROM \(takesFastWay ? "append_to_distinct_jobs" : "append_batch")($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS batch
-              LEFT JOIN LATERAL unnest(batch.answers) AS event ON true
-            """,
+            takesFastWay ? Self.appendToDistinctJobs : Self.appendBatch,
             [
                 jobs, types, data, hasMetadata ? metadata : nil, hasExpectedVersions ? expectedVersions : nil, ids,
                 hasMoments ? moments : nil, takesFastWay ? versions : hasSeveralInARequest ? numbers : nil,
                 turn?.appender,
                 turn?.number,
             ], isPrepared: true)
+    }
+
+    private static let appendBatch = statement(calling: "append_batch")
+    private static let appendToDistinctJobs = statement(calling: "append_to_distinct_jobs")
+
+    private static func statement(calling function: String) -> String {
+        """
+        SELECT batch.first_position, batch.versions, event.position, event.version, event.duplicate,
+               event.code, event.message
+          FROM \(function)($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS batch
+          LEFT JOIN LATERAL unnest(batch.answers) AS event ON true
+        """
     }
 
     /// One answer a request, in order.

@@ -25,7 +25,8 @@ package struct LogLockHolder: Sendable, Equatable {
 
     package static let statement = PostgresStatement(
         """
-        SELECT pid, gid, coalesce(username, '?'), application, transaction, extract(epoch FROM held_for)::float8, waiting,
+        SELECT pid, gid, coalesce(username, '?'), application, transaction,
+               extract(epoch FROM held_for)::float8, waiting,
                extract(epoch FROM longest_wait)::float8
           FROM log_holder()
         """)

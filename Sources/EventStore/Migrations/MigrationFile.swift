@@ -29,9 +29,10 @@ package struct MigrationFile: Sendable, Equatable {
                 case "-- migrate:down" where up != nil && down == nil: down = ""
                 default:
                     throw FormatError(
-                        description:
-                            "migration \(name): \(line): a file has one -- migrate:up and then one -- migrate:down, without options"
-                    )
+                        description: """
+                            migration \(name): \(line): a file has one -- migrate:up and then one \
+                            -- migrate:down, without options
+                            """)
                 }
             } else if down != nil {
                 down! += line + "\n"

@@ -22,9 +22,10 @@ extension Migrator {
             }
         } catch let error as PostgresError where error.kind == .server {
             throw Failure(
-                description:
-                    "the rights of the ledger's roles are not complete, and could not be mended: \(error)\n  Run it as a superuser."
-            )
+                description: """
+                    the rights of the ledger's roles are not complete, and could not be mended: \(error)
+                      Run it as a superuser.
+                    """)
         }
     }
 
@@ -36,8 +37,9 @@ extension Migrator {
         guard isThere else {
             throw Failure(
                 description: """
-                    the ledger's roles are missing, as after a restore on another server, and what they may do is not remembered, because the \
-                    migrations were run by another program. Take them over with pg_dumpall --roles-only, and restore the ledger again
+                    the ledger's roles are missing, as after a restore on another server, and what \
+                    they may do is not remembered, because the migrations were run by another \
+                    program. Take them over with pg_dumpall --roles-only, and restore the ledger again
                     """)
         }
     }

@@ -44,7 +44,10 @@ package struct Migrator: Sendable {
             for file in files where !applied.contains(file.version) {
                 try await run(file, file.up, on: connection) { connection in
                     try await connection.query(
-                        "INSERT INTO schema_migrations (version, checksum) VALUES ($1, encode(sha256(convert_to($2, 'UTF8')), 'hex'))",
+                        """
+                        INSERT INTO schema_migrations (version, checksum)
+                        VALUES ($1, encode(sha256(convert_to($2, 'UTF8')), 'hex'))
+                        """,
                         file.version, file.text)
                 }
                 names.append(file.name)
@@ -112,9 +115,10 @@ package struct Migrator: Sendable {
                 .only().decode(0)
                 guard now == checksum else {
                     throw Failure(
-                        description:
-                            "migration \(file.name) was edited after it had been applied. Restore it, and put the change into a new file."
-                    )
+                        description: """
+                            migration \(file.name) was edited after it had been applied. Restore \
+                            it, and put the change into a new file.
+                            """)
                 }
             }
             applied.insert(version)
@@ -150,9 +154,11 @@ package struct Migrator: Sendable {
                 let progress = try await Progress(key, on: connection)
                 guard progress != last else {
                     throw Failure(
-                        description:
-                            "another runner (process \(progress.runner) of the server) is migrating, and has not got on for \(timeout): end it, or try again when it is done"
-                    )
+                        description: """
+                            another runner (process \(progress.runner) of the server) is \
+                            migrating, and has not got on for \(timeout): end it, or try again \
+                            when it is done
+                            """)
                 }
                 last = progress
             }

@@ -24,7 +24,10 @@ package enum LogMoment: Sendable, Equatable {
         Position(decimal: text) == nil
             ? Timestamp.problem(with: text).replacing(
                 "must be a time", with: "must be a position or a time", maxReplacements: 1)
-            : "must be a position from 0 to \(Position.positions.upperBound), or a time, not \(text.shortened(toBytes: 60))"
+            : """
+            must be a position from 0 to \(Position.positions.upperBound), or a time, not \
+            \(text.shortened(toBytes: 60))
+            """
     }
 }
 

@@ -23,7 +23,8 @@ package struct LogStatus: Sendable {
                    coalesce((SELECT position FROM checkpoints WHERE reader = $1), 0) AS published,
                    ARRAY(SELECT name FROM leases WHERE is_held(expires_at)) AS held, \(LogClock.secondsAhead) AS ahead,
                    CASE WHEN pg_is_in_recovery() THEN 'the server is a standby'
-                        WHEN current_setting('transaction_read_only')::bool THEN 'sessions are read-only' END AS read_only
+                        WHEN current_setting('transaction_read_only')::bool THEN 'sessions are read-only'
+                   END AS read_only
             """, [relay])
     }
 

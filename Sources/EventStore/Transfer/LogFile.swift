@@ -63,9 +63,10 @@ package enum LogFile {
     static func footer(_ line: ArraySlice<UInt8>, of path: String) throws(Refused) -> Footer {
         guard let footer = try? JSONDecoder().decode(Footer.self, from: Data(line)) else {
             throw Refused(
-                description:
-                    "\(path) ends without its last line, which counts the events: it is not whole. Nothing was imported."
-            )
+                description: """
+                    \(path) ends without its last line, which counts the events: it is not whole. \
+                    Nothing was imported.
+                    """)
         }
         try requireExact(line, footer, "last", of: path)
         return footer
@@ -78,9 +79,10 @@ package enum LogFile {
     ) throws(Refused) {
         guard let exact = try? self.line(value), exact.elementsEqual(line) else {
             throw Refused(
-                description:
-                    "\(path): the \(which) line is not written as jobledger export writes it, and was changed. Nothing was imported."
-            )
+                description: """
+                    \(path): the \(which) line is not written as jobledger export writes it, and \
+                    was changed. Nothing was imported.
+                    """)
         }
     }
 

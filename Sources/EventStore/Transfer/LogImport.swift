@@ -80,9 +80,9 @@ package struct LogImport: Sendable {
     // MARK: The steps
 
     /// Whether the file is whole: what it says of itself is so.
-    private func check(_ progress: (Phase, Int64, Int64) async throws -> Void) async throws -> (
-        LogFile.Header, LogFile.Footer
-    ) {
+    private func check(
+        _ progress: (Phase, Int64, Int64) async throws -> Void
+    ) async throws -> (LogFile.Header, LogFile.Footer) {
         let lines = try LogLines(path)
         let first = try await lines.next(1)
         let header = try LogFile.header(first?.bytes ?? [], of: path)
@@ -103,9 +103,10 @@ package struct LogImport: Sendable {
         guard footer.sha256 == hash.finalize().hexadecimal, footer.count == count, header.to - header.from + 1 == count
         else {
             throw LogFile.Refused(
-                description:
-                    "\(path) is not what was exported: its last line does not fit what stands before it. Nothing was imported."
-            )
+                description: """
+                    \(path) is not what was exported: its last line does not fit what stands \
+                    before it. Nothing was imported.
+                    """)
         }
         return (header, footer)
     }
@@ -125,9 +126,10 @@ package struct LogImport: Sendable {
         }
         guard try await LogFile.digest(of: header.from - 1, on: connection) == previous else {
             throw LogFile.Refused(
-                description:
-                    "at position \(header.from - 1) the ledger has another event than the log of \(path): it is not a copy of the same log, or has gone its own way"
-            )
+                description: """
+                    at position \(header.from - 1) the ledger has another event than the log of \
+                    \(path): it is not a copy of the same log, or has gone its own way
+                    """)
         }
     }
 
@@ -151,9 +153,10 @@ package struct LogImport: Sendable {
                     let same = zip(bytes, rest).prefix { $0 == $1 }
                     let place = position + Int64(same.count { $0.0 == 0x0A })
                     throw LogFile.Refused(
-                        description:
-                            "at position \(place) the ledger has another event than the file: it is not a copy of the same log, or has gone its own way"
-                    )
+                        description: """
+                            at position \(place) the ledger has another event than the file: it \
+                            is not a copy of the same log, or has gone its own way
+                            """)
                 }
                 rest.removeFirst(bytes.count)
                 position += Int64(bytes.count { $0 == 0x0A })
@@ -187,7 +190,10 @@ package struct LogImport: Sendable {
             // or not at all.
             if let text = try await next() {
                 let position: Position = try await connections[0].query(
-                    "SELECT import_events(string_to_array($1, E'\\n')) FROM (SELECT begin_import($2::uuid, $3) OFFSET 0) AS begun",
+                    """
+                    SELECT import_events(string_to_array($1, E'\\n'))
+                      FROM (SELECT begin_import($2::uuid, $3) OFFSET 0) AS begun
+                    """,
                     text,
                     header.epoch, header.from
                 ).only().decode(0)

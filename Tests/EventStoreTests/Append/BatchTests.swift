@@ -52,8 +52,10 @@ import Testing
             #expect(
                 throws: Refusal(
                     .invalidEvent,
-                    "event 3 of this request: 3 of 2 runs cannot be completed: send the new \"total\" with the progress if there are more"
-                )
+                    """
+                    event 3 of this request: 3 of 2 runs cannot be completed: send the new \
+                    "total" with the progress if there are more
+                    """)
             ) {
                 try answers[0].get()
             }

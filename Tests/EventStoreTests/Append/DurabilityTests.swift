@@ -36,13 +36,20 @@ import Testing
             let ways = [
                 #"SELECT position FROM append_event('job', 'queued', '{"name":"n"}')"#,
                 #"SELECT position FROM append(ARRAY['job'], ARRAY['progress'], ARRAY['{"completed":1}'])"#,
-                #"SELECT position FROM append(ARRAY['job', 'job'], ARRAY['progress', 'progress'], ARRAY['{"completed":1}', '{"completed":2}'])"#,
+                #"""
+                SELECT position FROM append(ARRAY['job', 'job'], ARRAY['progress', 'progress'],
+                    ARRAY['{"completed":1}', '{"completed":2}'])
+                """#,
                 #"""
                 SELECT first_position FROM append_to_distinct_jobs(
                     ARRAY['b', 'c'], ARRAY['queued', 'queued'], ARRAY['{"name":"b"}', '{"name":"c"}'], null, null,
                     ARRAY[gen_random_uuid(), gen_random_uuid()], null, null)
                 """#,
-                #"SELECT first_position FROM append_batch(ARRAY['b', 'b'], ARRAY['progress', 'nonsense'], ARRAY['{"completed":1}', '{}'])"#,
+                #"""
+                SELECT first_position
+                  FROM append_batch(ARRAY['b', 'b'], ARRAY['progress', 'nonsense'],
+                    ARRAY['{"completed":1}', '{}'])
+                """#,
             ]
             for way in ways {
                 let stranger = try await Self.stranger(to: ledger)
@@ -91,7 +98,12 @@ import Testing
                 // Replicas are the administrator's to choose.
                 #"SET LOCAL synchronous_commit = local; SELECT append_event('a', 'queued', '{"name":"n"}')"#,
                 #"SELECT append_event('a', 'progress', '{"completed":1}'); SET CONSTRAINTS ALL IMMEDIATE"#,
-                #"SAVEPOINT s; SELECT append_event('a', 'finished'); ROLLBACK TO s; SET LOCAL synchronous_commit = off"#,
+                #"""
+                SAVEPOINT s;
+                SELECT append_event('a', 'finished');
+                ROLLBACK TO s;
+                SET LOCAL synchronous_commit = off
+                """#,
             ] { try await connection.execute(script: "BEGIN; \(script); COMMIT") }
             #expect(try await ledger.count() == 2)
             await connection.close()
@@ -106,7 +118,10 @@ import Testing
             for statement in [
                 "SELECT append_event('a', 'progress', '{\"completed\":1}')",
                 "SELECT * FROM append(ARRAY['ghost'], ARRAY['finished'], ARRAY['{}'])",
-                "SELECT append_batch(ARRAY['a', 'a'], ARRAY['progress', 'progress'], ARRAY['{\"completed\":1}', '{\"completed\":1}'])",
+                """
+                SELECT append_batch(ARRAY['a', 'a'], ARRAY['progress', 'progress'],
+                    ARRAY['{"completed":1}', '{"completed":1}'])
+                """,
                 "SELECT begin_import((SELECT epoch FROM ledger), 1)", "SELECT begin_epoch()",
                 "SELECT take_lease('relay', 'me', '1 s')", "UPDATE leases SET holder = 'me'",
                 "INSERT INTO checkpoints (reader) VALUES ('x')", "UPDATE projections SET position = 0",

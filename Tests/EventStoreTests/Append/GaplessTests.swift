@@ -45,9 +45,11 @@ import Testing
                 SELECT count(*), min(position), max(position), count(DISTINCT event_id),
                        (SELECT count(*) FROM (SELECT FROM events GROUP BY category, stream_id
                                               HAVING max(version) <> count(*) OR min(version) <> 1) AS broken),
-                       (SELECT count(*) FROM (SELECT version - row_number() OVER (PARTITION BY stream_id ORDER BY position) AS off
+                       (SELECT count(*) FROM (SELECT version - row_number() OVER (PARTITION BY stream_id
+                           ORDER BY position) AS off
                                                 FROM events) AS placed WHERE off <> 0),
-                       (SELECT count(*) FROM (SELECT recorded_at < lag(recorded_at) OVER (ORDER BY position) AS back FROM events) AS t WHERE back)
+                       (SELECT count(*) FROM (SELECT recorded_at < lag(recorded_at) OVER (ORDER BY position)
+                           AS back FROM events) AS t WHERE back)
                   FROM events
                 """
             ).only()
@@ -136,7 +138,10 @@ import Testing
         var checkpoint: Int64 = 0
         while !isOver.isRaised {
             let row = try await connection.query(
-                "SELECT count(*), coalesce(max(position), $1), coalesce(min(position), $1 + 1) FROM events WHERE position > $1",
+                """
+                SELECT count(*), coalesce(max(position), $1), coalesce(min(position), $1 + 1) FROM events
+                 WHERE position > $1
+                """,
                 checkpoint
             ).only()
             let (count, last, first): (Int64, Int64, Int64) = (try row.decode(0), try row.decode(1), try row.decode(2))

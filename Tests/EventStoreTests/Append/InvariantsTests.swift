@@ -31,8 +31,10 @@ import Testing
             try await ledger.queue("there")
             let owner = try await ledger.connect()
             try await owner.execute(script: "SET jobledger.appending = 'on'")
-            let insert =
-                "INSERT INTO events (position, event_id, stream_id, version, type, data, recorded_at, total, completed) VALUES \(row)"
+            let insert = """
+                INSERT INTO events (position, event_id, stream_id, version, type, data, recorded_at,
+                    total, completed) VALUES \(row)
+                """
             let error = try await #require(throws: PostgresError.self) { try await owner.query(insert) }
             #expect(error.description.contains("\"\(constraint)\""), "\(error)")
             #expect(try await ledger.count() == 1)
@@ -47,14 +49,17 @@ import Testing
             let owner = try await ledger.connect()
             let columns = try await owner.query(
                 """
-                SELECT c.relname::text, a.attname::text, CASE WHEN t.typbasetype = 0 THEN t.oid ELSE t.typbasetype END = 'bigint'::regtype,
+                SELECT c.relname::text, a.attname::text, CASE WHEN t.typbasetype = 0 THEN t.oid
+                    ELSE t.typbasetype END = 'bigint'::regtype,
                        coalesce((SELECT string_agg(pg_get_constraintdef(k.oid), ' ') FROM pg_constraint AS k
                                   WHERE k.conrelid = c.oid AND a.attnum = ANY (k.conkey) OR k.contypid = t.oid), '')
                   FROM pg_class AS c
                   JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
                   JOIN pg_type AS t ON t.oid = a.atttypid
-                 WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' AND c.relname <> 'schema_migrations'
-                   AND CASE WHEN t.typbasetype = 0 THEN t.oid ELSE t.typbasetype END IN ('bigint'::regtype, 'double precision'::regtype)
+                 WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r'
+                   AND c.relname <> 'schema_migrations'
+                   AND CASE WHEN t.typbasetype = 0 THEN t.oid
+                       ELSE t.typbasetype END IN ('bigint'::regtype, 'double precision'::regtype)
                 """)
             #expect(columns.count > 25)
             for row in columns {

@@ -22,7 +22,10 @@ import Testing
                 (#"append_event('open', 'progress', '{"completed":1}', event_id => '\#(id)')"#, "JL005"),
                 ("append_event('open', 'progress')", "JL006"),
                 (
-                    "append_event('open', 'finished', json_build_object('results', json_build_object('x', repeat('x', 9000000))))",
+                    """
+                    append_event('open', 'finished',
+                        json_build_object('results', json_build_object('x', repeat('x', 9000000))))
+                    """,
                     "JL007"
                 ),
             ]

@@ -83,7 +83,8 @@ import Testing
     private static func log(on connection: PostgresConnection) async throws -> [String] {
         try await connection.query(
             """
-            SELECT concat_ws('|', position, event_id, stream_id, version, type, data, metadata, occurred_at, total, completed)
+            SELECT concat_ws('|', position, event_id, stream_id, version, type, data, metadata, occurred_at,
+                total, completed)
               FROM events ORDER BY position
             """
         ).map { try $0.decode(0) }
@@ -207,7 +208,10 @@ private struct RandomBatch: CustomStringConvertible {
     /// With versions that are mostly those that the jobs are at, and sometimes anything.
     func appendOneEach(on connection: PostgresConnection, _ random: inout SeededGenerator) async throws -> [String] {
         let heads = try await connection.query(
-            "SELECT (SELECT max(version) FROM events WHERE stream_id = job) FROM unnest($1::text[]) WITH ORDINALITY AS e (job, ordinal) ORDER BY ordinal",
+            """
+            SELECT (SELECT max(version) FROM events WHERE stream_id = job)
+              FROM unnest($1::text[]) WITH ORDINALITY AS e (job, ordinal) ORDER BY ordinal
+            """,
             events.map(\.job)
         ).map { try $0.decode(0, as: Int32?.self) }
         let known = heads.map { head in
@@ -223,7 +227,8 @@ private struct RandomBatch: CustomStringConvertible {
               SELECT ordinal, \(Self.answer) AS answer FROM unnest(batch.answers)
                UNION ALL
               SELECT ordinal, concat_ws('|', ordinal, batch.first_position + ordinal - 1, version, id, false)
-                FROM unnest(batch.versions, batch.event_ids) WITH ORDINALITY AS e (version, id, ordinal) WHERE batch.answers IS NULL) AS e
+                FROM unnest(batch.versions, batch.event_ids) WITH ORDINALITY AS e (version, id, ordinal)
+               WHERE batch.answers IS NULL) AS e
              ORDER BY e.ordinal
             """,
             events.map(\.job), events.map(\.type), events.map(\.data), events.map(\.metadata),
@@ -240,7 +245,8 @@ private struct RandomBatch: CustomStringConvertible {
                 SELECT finding.code, finding.message, finding.total, finding.completed
                   FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::integer[])
                          WITH ORDINALITY AS e (job, type, data, metadata, occurred_at, expected_version, ordinal),
-                       LATERAL check_event(e.job, e.type, coalesce(e.data, 'null'), coalesce(e.metadata, '{}'), e.occurred_at,
+                       LATERAL check_event(e.job, e.type, coalesce(e.data, 'null'),
+                           coalesce(e.metadata, '{}'), e.occurred_at,
                                            e.expected_version) AS finding
                  ORDER BY e.ordinal
                 """, events.map(\.job), events.map(\.type), events.map(\.data), events.map(\.metadata),
@@ -250,7 +256,8 @@ private struct RandomBatch: CustomStringConvertible {
             try await connection.query("SELECT lock_log(), set_config('jobledger.appending', 'on', true)")
             let answers: [String] = try await connection.query(
                 """
-                SELECT \(Self.answer) FROM append_one_by_one($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ORDER BY ordinal
+                SELECT \(Self.answer) FROM append_one_by_one($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                 ORDER BY ordinal
                 """, events.map(\.job), events.map(\.type), events.map(\.data), events.map(\.metadata),
                 events.map(\.expectedVersion),
                 events.map(\.id), events.map(\.occurredAt), requests,

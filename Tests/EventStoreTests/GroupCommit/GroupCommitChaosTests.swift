@@ -65,8 +65,10 @@ import Testing
             await store.close()
             #expect(proxy.lost > 0 && killed > 0 && seen.unknown > 0 && seen.cancelled > 0, "seed \(seed)")
             print(
-                "answers lost \(proxy.lost), processes killed \(killed), unknown \(seen.unknown), cancelled \(seen.cancelled)"
-            )
+                """
+                answers lost \(proxy.lost), processes killed \(killed), unknown \(seen.unknown), \
+                cancelled \(seen.cancelled)
+                """)
             proxy.stop()
             try await Self.check(try await ledger.log(), against: seen, seed)
         }

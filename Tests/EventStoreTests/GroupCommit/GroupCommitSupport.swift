@@ -11,7 +11,10 @@ extension TestLedger {
     func holdLog() async throws -> PostgresConnection {
         let connection = try await connect(as: "holder")
         let impatient = try await connection.query(
-            "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = $1::regnamespace AND 'lock_timeout=10s' = ANY (proconfig)",
+            """
+            SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = $1::regnamespace
+               AND 'lock_timeout=10s' = ANY (proconfig)
+            """,
             "\(name)")
         for function in try impatient.map({ try $0.decode(0, as: String.self) }) {
             try await connection.execute(script: "ALTER FUNCTION \(function) SET lock_timeout = '10min'")

@@ -12,7 +12,8 @@ import Testing
         let connection = try await ledger.connect(as: name)
         try await connection.execute(
             script: """
-                CREATE ROLE "\(ledger.name)_\(name)" IN ROLE "\(ledger.name)_\(role)"; SET SESSION AUTHORIZATION "\(ledger.name)_\(name)"
+                CREATE ROLE "\(ledger.name)_\(name)" IN ROLE "\(ledger.name)_\(role)";
+                SET SESSION AUTHORIZATION "\(ledger.name)_\(name)"
                 """)
         return connection
     }
@@ -29,7 +30,8 @@ import Testing
             func answers(_ count: Int32) async throws -> [String] {
                 try await connection.query(
                     """
-                    SELECT coalesce(code, 'none') FROM append(array_fill('a'::text, ARRAY[$1]), array_fill('progress'::text, ARRAY[$1]),
+                    SELECT coalesce(code, 'none')
+                      FROM append(array_fill('a'::text, ARRAY[$1]), array_fill('progress'::text, ARRAY[$1]),
                       array_fill('{"completed":1}'::text, ARRAY[$1]), event_ids => array_fill($2::uuid, ARRAY[$1]))
                     """, count, large.id
                 ).map { try $0.decode(0) }
@@ -100,7 +102,10 @@ import Testing
             )
             func note(_ times: Int64) -> PostgresStatement {
                 PostgresStatement(
-                    "SELECT note_refusals('{0}', '{0}', ARRAY[$1::bigint], '{}', '{10.0.0.1}', '{GET}', '{/}', '{}', '{}', '{}', '{}', '{unauthorized}', '{x}')",
+                    """
+                    SELECT note_refusals('{0}', '{0}', ARRAY[$1::bigint], '{}', '{10.0.0.1}', '{GET}',
+                        '{/}', '{}', '{}', '{}', '{}', '{unauthorized}', '{x}')
+                    """,
                     [times])
             }
             try await admin.execute(script: "UPDATE refusal_limits SET rows_of_address = 1")
@@ -135,7 +140,8 @@ import Testing
             let (other, user) = ("\(ledger.name)_two_appender", "\(ledger.name)_api")
             try await connection.execute(
                 script: """
-                    CREATE ROLE "\(other)"; CREATE ROLE "\(user)" IN ROLE "\(ledger.name)_appender", "\(ledger.name)_reader";
+                    CREATE ROLE "\(other)";
+                    CREATE ROLE "\(user)" IN ROLE "\(ledger.name)_appender", "\(ledger.name)_reader";
                     GRANT "\(other)" TO "\(user)"; GRANT SELECT ON events TO "\(user)"; SELECT remember_rights('x');
                     REVOKE SELECT ON events FROM "\(user)"; DROP ROLE "\(user)"; DROP ROLE "\(other)"
                     """)

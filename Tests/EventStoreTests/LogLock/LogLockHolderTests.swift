@@ -102,7 +102,10 @@ import Testing
             // It has no session, also after a restart.
             try await connection.execute(
                 script: """
-                    BEGIN; LOCK TABLE serialiser IN SHARE ROW EXCLUSIVE MODE; CREATE TABLE something (); PREPARE TRANSACTION 'forgotten'
+                    BEGIN;
+                    LOCK TABLE serialiser IN SHARE ROW EXCLUSIVE MODE;
+                    CREATE TABLE something ();
+                    PREPARE TRANSACTION 'forgotten'
                     """)
             for restarts in [false, true] {
                 if restarts {

@@ -40,9 +40,12 @@ import Testing
             let reader = "\"\(ledger.name)_reader\""
             try await connection.execute(
                 script: """
-                    REVOKE SELECT ON events FROM \(reader); ALTER FUNCTION head() OWNER TO CURRENT_USER; ALTER TABLE tokens OWNER TO CURRENT_USER;
+                    REVOKE SELECT ON events FROM \(reader);
+                    ALTER FUNCTION head() OWNER TO CURRENT_USER;
+                    ALTER TABLE tokens OWNER TO CURRENT_USER;
                     DROP POLICY leases_of_relay ON leases; DROP POLICY checkpoints_all_may_see ON checkpoints;
-                    REVOKE \(reader) FROM "\(ledger.name)_auditor"; REVOKE SELECT (name) ON tokens FROM "\(ledger.name)_auditor"
+                    REVOKE \(reader) FROM "\(ledger.name)_auditor";
+                    REVOKE SELECT (name) ON tokens FROM "\(ledger.name)_auditor"
                     """)
             let error = await #expect(throws: RightsMissing.self) { try await RightsMissing.check(on: connection) }
             let names = [
@@ -71,9 +74,12 @@ import Testing
             let connection = try await ledger.connect()
             try await connection.execute(
                 script: """
-                    CREATE TABLE my_model (id text); CREATE TABLE mine (id text); INSERT INTO read_models VALUES ('my_model');
+                    CREATE TABLE my_model (id text);
+                    CREATE TABLE mine (id text);
+                    INSERT INTO read_models VALUES ('my_model');
                     INSERT INTO projections (name, definition, tables)
-                    VALUES ('mine', 'x', '{mine,tokens,events,pg_shadow,pg_roles,pg_class,events_pkey,pg_catalog.pg_authid}')
+                    VALUES ('mine', 'x', '{mine,tokens,events,pg_shadow,pg_roles,pg_class,\
+                    events_pkey,pg_catalog.pg_authid}')
                     """)
             let migrator = Migrator(url: ledger.url, ledger: ledger.name, files: try MigrationFile.embedded())
             var mended: [String] = []
@@ -89,7 +95,10 @@ import Testing
             _ = try await migrator.up { mended = $0 }
             #expect(mended == [])
             let given = try await connection.query(
-                "SELECT oid::regclass::text FROM pg_class WHERE has_table_privilege($1, oid, 'INSERT, UPDATE, DELETE') AND relkind IN ('r', 'v')",
+                """
+                SELECT oid::regclass::text FROM pg_class
+                 WHERE has_table_privilege($1, oid, 'INSERT, UPDATE, DELETE') AND relkind IN ('r', 'v')
+                """,
                 "\(ledger.name)_projector"
             ).map { try $0.decode(0, as: String.self) }.filter {
                 !$0.hasPrefix("information_schema.") && !$0.hasPrefix("pg_temp")

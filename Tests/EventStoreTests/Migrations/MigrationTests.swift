@@ -32,9 +32,11 @@ import Testing
             EventStore.configuration(url: try await TestServers.shared.postgresURL(), ledger: migrator.ledger))
         let left = try await connection.query(
             """
-            SELECT relname::text FROM pg_class WHERE relnamespace = $1::regnamespace AND relkind IN ('r', 'v') AND relname <> 'schema_migrations'
+            SELECT relname::text FROM pg_class WHERE relnamespace = $1::regnamespace AND relkind IN ('r', 'v')
+               AND relname <> 'schema_migrations'
             UNION ALL SELECT proname::text FROM pg_proc WHERE pronamespace = $1::regnamespace
-            UNION ALL SELECT typname::text FROM pg_type WHERE typnamespace = $1::regnamespace AND typname NOT LIKE '%schema_migrations'
+            UNION ALL SELECT typname::text FROM pg_type WHERE typnamespace = $1::regnamespace
+                AND typname NOT LIKE '%schema_migrations'
             """, migrator.ledger.text)
         #expect(try left.map { try $0.decode(0, as: String.self) } == [], "down left something behind")
         await connection.close()
@@ -68,7 +70,8 @@ import Testing
         }
     }
 
-    /// A ledger with a migration that the program does not have is left alone, and the error says what to do.
+    /// A ledger with a migration that the program does not have is left alone, and the error says
+    /// what to do.
     @Test(arguments: [("001", "export"), ("003", "Use a newer jobledger")])
     func anUnknownVersionIsNamed(_ applied: String, _ advice: String) async throws {
         let name = Self.freshName()
@@ -137,7 +140,10 @@ import Testing
             script: """
                 CREATE SCHEMA "\(migrator.ledger)";
                 CREATE TABLE schema_migrations (version varchar(128) PRIMARY KEY);
-                BEGIN; \(first.up); INSERT INTO "\(migrator.ledger)".schema_migrations (version) VALUES ('\(first.version)'); COMMIT;
+                BEGIN;
+                \(first.up);
+                INSERT INTO "\(migrator.ledger)".schema_migrations (version) VALUES ('\(first.version)');
+                COMMIT;
                 """)
         #expect(try await migrator.status().filter(\.isApplied).map(\.version) == [first.version])
         #expect(try await migrator.up() == migrator.files.dropFirst().map(\.name))

@@ -66,8 +66,10 @@ import Testing
                 return read
             }
             _ = try await eventually("it waits") {
-                let active =
-                    "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND state = 'active' AND query LIKE '%await_events%'"
+                let active = """
+                    SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND state = 'active'
+                       AND query LIKE '%await_events%'
+                    """
                 let count: Int64 = try await ledger.store.pool.withConnection {
                     try await $0.query(active, process).only().decode(0)
                 }

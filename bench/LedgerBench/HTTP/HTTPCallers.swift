@@ -15,9 +15,12 @@ actor HTTPCallers {
     init(_ service: BenchService, jobs: [JobID]) throws {
         sockets = try HTTPSockets(port: service.port, count: jobs.count)
         heads = jobs.map { job in
-            Array(
-                "POST /v1/jobs/\(job)/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer \(service.token)\r\nContent-Type: application/json\r\nContent-Length: "
-                    .utf8)
+            let head = """
+                POST /v1/jobs/\(job)/events HTTP/1.1\r\n\
+                Host: 127.0.0.1\r\nAuthorization: Bearer \(service.token)\r\n\
+                Content-Type: application/json\r\n
+                """
+            return Array((head + "Content-Length: ").utf8)
         }
     }
 

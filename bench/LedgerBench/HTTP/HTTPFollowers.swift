@@ -26,8 +26,12 @@ actor HTTPFollowers {
         for (number, path) in paths.enumerated() {
             try sockets.send(
                 Array(
-                    "GET \(path) HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer \(service.token)\r\nAccept: text/event-stream\r\n\r\n"
-                        .utf8), on: number)
+                    """
+                    GET \(path) HTTP/1.1\r\n\
+                    Host: 127.0.0.1\r\nAuthorization: Bearer \(service.token)\r\n\
+                    Accept: text/event-stream\r\n\r\n
+                    """
+                    .utf8), on: number)
         }
     }
 
@@ -67,8 +71,10 @@ actor HTTPFollowers {
                 version == versions[number] + 1 || recordsTimes
             else {
                 throw BenchFailure(
-                    "stream \(number): after version \(versions[number]) came \(String(decoding: line, as: UTF8.self).prefix(400))"
-                )
+                    """
+                    stream \(number): after version \(versions[number]) came \
+                    \(String(decoding: line, as: UTF8.self).prefix(400))
+                    """)
             }
             versions[number] = version
         } else if line.starts(with: Self.retry) {

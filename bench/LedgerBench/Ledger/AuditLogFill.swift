@@ -31,21 +31,29 @@ struct AuditLogFill {
         let atOnce = min(1000, jobs)
         let block = atOnce * Self.eventsPerJob
         return """
-            INSERT INTO events (position, event_id, category, stream_id, version, type, data, metadata, occurred_at, recorded_at, total, completed)
+            INSERT INTO events (position, event_id, category, stream_id, version, type, data, metadata,
+                occurred_at, recorded_at, total, completed)
             SELECT p, \(Self.id("p")), 'job', 'backtest-' || job, version, type,
                    CASE type
                      WHEN 'queued' THEN '{"name": "strategy S' || job % 5000 || ' on T' || job % 97 || '", "total": 50}'
-                     WHEN 'progress' THEN '{"completed": ' || version || CASE WHEN p % 5 = 0 THEN ', "message": "ticker T' || p % 97 || ' done"' ELSE '' END || '}'
-                     WHEN 'failed' THEN '{"error": "' || CASE WHEN job % 10 = 0 THEN 'out of memory' ELSE 'worker lost W' || job % 300 END || '"}'
+                     WHEN 'progress' THEN '{"completed": ' || version || CASE
+                         WHEN p % 5 = 0 THEN ', "message": "ticker T' || p % 97 || ' done"' ELSE '' END || '}'
+                     WHEN 'failed' THEN '{"error": "' || CASE WHEN job % 10 = 0 THEN 'out of memory'
+                         ELSE 'worker lost W' || job % 300 END || '"}'
                      WHEN 'truncated' THEN '{"reason": "too many runs"}'
                      ELSE '{}'
                    END::json,
                    ('{"actor": "actor-' || actor || '", "correlation_id": "request-' || job / 10 || '"'
-                     || CASE WHEN p % 5 = 1 AND version > 1 THEN ', "causation_id": "' || \(Self.id("(p - \(atOnce))")) || '"' ELSE '' END || '}')::json,
-                   null, '2026-01-01'::timestamptz + p * interval '10 ms', 50, CASE WHEN type = 'progress' THEN version END
-              FROM (SELECT p, job, version, least(\(Self.actors - 1), floor(\(Self.actors) * power(random(), 3)))::int AS actor,
+                     || CASE WHEN p % 5 = 1
+                         AND version > 1 THEN ', "causation_id": "' || \(Self.id("(p - \(atOnce))")) || '"'
+                         ELSE '' END || '}')::json,
+                   null, '2026-01-01'::timestamptz + p * interval '10 ms', 50, CASE
+                       WHEN type = 'progress' THEN version END
+              FROM (SELECT p, job, version, least(\(Self.actors - 1),
+                  floor(\(Self.actors) * power(random(), 3)))::int AS actor,
                            CASE WHEN version = 1 THEN 'queued'
-                                WHEN version = \(Self.eventsPerJob) THEN CASE WHEN job % 11 = 0 THEN 'failed' ELSE 'finished' END
+                                WHEN version = \(Self.eventsPerJob) THEN CASE WHEN job % 11 = 0 THEN 'failed'
+                                    ELSE 'finished' END
                                 WHEN version = 49 AND job % 100 = 7 THEN 'truncated'
                                 ELSE 'progress' END AS type
                       FROM (SELECT p, (p - 1) / \(block) * \(atOnce) + (p - 1) % \(atOnce) AS job,

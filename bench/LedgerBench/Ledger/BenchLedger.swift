@@ -55,7 +55,8 @@ struct BenchLedger: Sendable {
         try await admin.execute(
             script: """
                 CREATE TABLE \(table) (LIKE events INCLUDING DEFAULTS\(indexes == .same ? " INCLUDING INDEXES" : ""));
-                ALTER TABLE \(table) ALTER position TYPE bigint, ALTER stream_id TYPE text COLLATE "C", ALTER version TYPE integer,
+                ALTER TABLE \(table) ALTER position TYPE bigint, ALTER stream_id TYPE text COLLATE "C",
+                    ALTER version TYPE integer,
                   ALTER type TYPE text COLLATE "C", ALTER total TYPE integer, ALTER completed TYPE integer;
                 \(indexes == .primaryKey ? "ALTER TABLE \(table) ADD PRIMARY KEY (position);" : "")
                 """)

@@ -99,11 +99,15 @@ package actor Report {
         ]
         if let machine {
             lines.append(
-                "\(machine.cpu), \(machine.cores) cores, \(machine.memoryGB) GB, \(machine.disk), Linux \(machine.kernel)"
-            )
+                """
+                \(machine.cpu), \(machine.cores) cores, \(machine.memoryGB) GB, \(machine.disk), \
+                Linux \(machine.kernel)
+                """)
             lines.append(
-                "jobledger \(machine.jobledger), Swift \(machine.swift), Postgres \(machine.postgres), Redis \(machine.redis)"
-            )
+                """
+                jobledger \(machine.jobledger), Swift \(machine.swift), Postgres \
+                \(machine.postgres), Redis \(machine.redis)
+                """)
         }
         lines.append(Bench.settings.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: ", "))
         return lines

@@ -16,8 +16,11 @@ enum RowTable {
     }
 
     static func markdown(_ rows: [BenchRow]) -> String {
-        var text =
-            "| work | ours | baseline | ratio | least–most | noise | target | met | against | note |\n|---|--:|--:|--:|---|---|---|---|---|---|\n"
+        var text = """
+            | work | ours | baseline | ratio | least–most | noise | target | met | against | note |
+            |---|--:|--:|--:|---|---|---|---|---|---|
+
+            """
         for row in rows {
             text +=
                 "| "
@@ -26,8 +29,9 @@ enum RowTable {
         }
         return text + """
 
-            Ratio: median over the rounds of ours to the mean of the baseline before and after it. Noise: the baseline after to the one \
-            before, least and greatest; what differs by less is a tie.
+            Ratio: median over the rounds of ours to the mean of the baseline before and after it. \
+            Noise: the baseline after to the one before, least and greatest; what differs by less \
+            is a tie.
 
             """
     }

@@ -99,7 +99,8 @@ enum BatchRows {
         try await bare.prepare(
             "append",
             """
-            SELECT count(code) + 1000 - count(position) FROM append($1::text[], $2::text[], $3::text[], event_ids => $4::uuid[])
+            SELECT count(code) + 1000 - count(position)
+              FROM append($1::text[], $2::text[], $3::text[], event_ids => $4::uuid[])
             """)
         return Contest.Candidate(work: function) {
             let batches = await arrays(source, batches).map { events in

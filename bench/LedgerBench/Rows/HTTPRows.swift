@@ -82,9 +82,10 @@ enum HTTPRows {
                         row.work, ours: max(0, milliseconds.percentile(row.share)),
                         target: row.target.map { .atMost($0) },
                         unit: "ms",
-                        note:
-                            "\(samples) events at \(perSecond)/s, with a relay; a client that had it before the appender its answer counts as 0"
-                    )
+                        note: """
+                            \(samples) events at \(perSecond)/s, with a relay; a client that had \
+                            it before the appender its answer counts as 0
+                            """)
                 }
             }
         }
@@ -119,14 +120,16 @@ enum HTTPRows {
                     return [
                         BenchRow(
                             crowd, ours: Double(received) / Double(expected), target: .atLeast(1), unit: "of all",
-                            note:
-                                "\(received) deliveries of \(events) events at \(perSecond)/s, each stream checked for order"
-                        ),
+                            note: """
+                                \(received) deliveries of \(events) events at \(perSecond)/s, \
+                                each stream checked for order
+                                """),
                         BenchRow(
                             crowdMemory, ours: (after - before) * 1024 / Double(clients), unit: "KB",
-                            note:
-                                "resident \(Int(before)) MB before the clients, \(Int(after)) MB with them after the events"
-                        ),
+                            note: """
+                                resident \(Int(before)) MB before the clients, \(Int(after)) MB \
+                                with them after the events
+                                """),
                     ]
                 }
             }

@@ -8,7 +8,10 @@ import Projections
 /// folding event by event.
 enum RebuildRows {
     static func work(_ workers: Int) -> String {
-        "rebuild of batch_jobs, 3,000,000 mixed events over 300,000 jobs, \(workers == 1 ? "one worker" : "two workers")"
+        """
+        rebuild of batch_jobs, 3,000,000 mixed events over 300,000 jobs, \
+        \(workers == 1 ? "one worker" : "two workers")
+        """
     }
     static let together = "… the rebuild with two workers"
     static let single = "… the rebuild with one worker, against event by event"

@@ -7,8 +7,10 @@ import Projections
 /// A rebuild while a platform works: events are appended and folded, and readers count rows without
 /// a pause.
 enum RebuildUnderLoadRow {
-    static let blocked =
-        "how long readers wait for the swap: rebuild of batch_jobs, 5,000,000 events, under 1,000 appends/s and two readers"
+    static let blocked = """
+        how long readers wait for the swap: rebuild of batch_jobs, 5,000,000 events, under 1,000 \
+        appends/s and two readers
+        """
 
     static func measure(_ bench: Bench) async throws {
         try await bench.part([blocked]) { bench in
@@ -66,9 +68,11 @@ enum RebuildUnderLoadRow {
             let seconds = receipt.duration / .seconds(1)
             return BenchRow(
                 blocked, ours: receipt.blocked / .milliseconds(1), target: .atMost(100), unit: "ms",
-                note:
-                    "\(receipt.events) events in \(seconds.rounded(digits: 3)) s with two workers; \(reads.withLock { $0 }) reads, none failed or went back; the digest is that of the live table"
-            )
+                note: """
+                    \(receipt.events) events in \(seconds.rounded(digits: 3)) s with two workers; \
+                    \(reads.withLock { $0 }) reads, none failed or went back; the digest is that \
+                    of the live table
+                    """)
         }
     }
 

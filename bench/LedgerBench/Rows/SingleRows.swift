@@ -7,7 +7,10 @@ import Postgres
 enum SingleRows {
     static func work(_ callers: Int) -> String { "append, one event a call, \(callers) concurrent Swift callers" }
     static func uncheckedGroups(_ size: Int) -> String {
-        "… groups of \(size) by one libpq connection, a function that locks, numbers and inserts, and checks nothing: the limit"
+        """
+        … groups of \(size) by one libpq connection, a function that locks, numbers and inserts, \
+        and checks nothing: the limit
+        """
     }
     static let againstInserts = "append, one event a call, the same 32 callers"
     static let sql = "append_event in SQL, one event a call, one connection"
@@ -118,10 +121,12 @@ enum SingleRows {
           answer appended;
         BEGIN
           LOCK TABLE serialiser IN SHARE ROW EXCLUSIVE MODE;
-          SELECT e.version, e.total INTO head FROM events AS e WHERE e.stream_id = job_id ORDER BY e.version DESC LIMIT 1;
+          SELECT e.version, e.total INTO head FROM events AS e WHERE e.stream_id = job_id
+           ORDER BY e.version DESC LIMIT 1;
           SELECT e.position, e.recorded_at INTO last FROM events AS e ORDER BY e.position DESC LIMIT 1;
           INSERT INTO events AS e (position, event_id, stream_id, version, type, data, recorded_at, total, completed)
-          VALUES (last.position + 1, id, job_id, head.version + 1, type, data, greatest(clock_timestamp(), last.recorded_at), head.total, 0)
+          VALUES (last.position + 1, id, job_id, head.version + 1, type, data,
+                  greatest(clock_timestamp(), last.recorded_at), head.total, 0)
           RETURNING e.position, e.version, e.event_id, false INTO answer;
           RETURN answer;
         END $$
@@ -139,7 +144,8 @@ enum SingleRows {
           SELECT last.position + e.ordinal, e.id, e.job, head.version + 1, 'progress', e.data::json,
                  greatest(clock_timestamp(), last.recorded_at), head.total, 0
             FROM unnest(jobs, data, ids) WITH ORDINALITY AS e (job, data, id, ordinal),
-                 LATERAL (SELECT h.version, h.total FROM events AS h WHERE h.stream_id = e.job ORDER BY h.version DESC LIMIT 1) AS head;
+                 LATERAL (SELECT h.version, h.total FROM events AS h WHERE h.stream_id = e.job
+                     ORDER BY h.version DESC LIMIT 1) AS head;
           RETURN last.position;
         END $$
         """
@@ -194,7 +200,8 @@ enum SingleRows {
                 "insert",
                 """
                 INSERT INTO inserted (position, event_id, stream_id, version, type, data, recorded_at)
-                VALUES (nextval('inserted_position'), $1::uuid, $2::text, $3::int, 'progress', $4::json, clock_timestamp())
+                VALUES (nextval('inserted_position'), $1::uuid, $2::text, $3::int, 'progress',
+                        $4::json, clock_timestamp())
                 """)
             connections.append(bare)
         }
