@@ -35,7 +35,8 @@ struct PrivilegesTests {
                 for word in cell.split(separator: ", ") { rights.insert("\(role) may \(word) \(object)") }
             }
         }
-        let owners = try #require(lines.first { $0.hasPrefix("Only the owner runs: ") })
+        let paragraph = try #require(lines.firstIndex { $0.hasPrefix("Only the owner runs: ") })
+        let owners = lines[paragraph...].prefix { !$0.isEmpty }.joined(separator: " ")
         return (roles, rights, Set(owners.matches(of: /`([a-z_0-9]+)\(\)`/).map { String($0.1) }))
     }
 
