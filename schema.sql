@@ -3072,7 +3072,7 @@ ALTER TABLE refusals ALTER COLUMN number ADD GENERATED ALWAYS AS IDENTITY;
 ALTER TABLE schema_migrations ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (version);
 
 -- =================================================================================================
--- Rights.
+-- Rights: what each role has. An auditor has those of a reader, too.
 -- =================================================================================================
 
 GRANT EXECUTE ON FUNCTION longest_stream_id() TO jobledger_projector, jobledger_reader,
@@ -3083,10 +3083,10 @@ GRANT EXECUTE ON FUNCTION is_event_type(type text) TO jobledger_projector, joble
     jobledger_relay, jobledger_sealer, jobledger_subscriber;
 GRANT EXECUTE ON FUNCTION is_event_time(moment timestamp with time zone) TO jobledger_projector,
     jobledger_reader, jobledger_relay, jobledger_sealer, jobledger_subscriber;
-GRANT SELECT ON TABLE ledger TO jobledger_projector, jobledger_reader, jobledger_relay,
-    jobledger_sealer, jobledger_subscriber;
-GRANT SELECT ON TABLE events TO jobledger_projector, jobledger_reader, jobledger_relay,
-    jobledger_sealer, jobledger_subscriber;
+GRANT SELECT ON ledger TO jobledger_projector, jobledger_reader, jobledger_relay, jobledger_sealer,
+    jobledger_subscriber;
+GRANT SELECT ON events TO jobledger_projector, jobledger_reader, jobledger_relay, jobledger_sealer,
+    jobledger_subscriber;
 GRANT EXECUTE ON FUNCTION head() TO jobledger_projector, jobledger_reader, jobledger_relay,
     jobledger_sealer, jobledger_subscriber;
 GRANT EXECUTE ON FUNCTION history(job_id text) TO jobledger_projector, jobledger_reader;
@@ -3095,7 +3095,7 @@ GRANT EXECUTE ON FUNCTION position_at(moment timestamp with time zone) TO jobled
 GRANT EXECUTE ON FUNCTION await_events(after bigint, patience interval,
     every interval) TO jobledger_projector, jobledger_reader, jobledger_relay, jobledger_sealer;
 GRANT EXECUTE ON FUNCTION expect_epoch(expected uuid) TO jobledger_relay;
-GRANT SELECT ON TABLE serialiser TO jobledger_auditor;
+GRANT SELECT ON serialiser TO jobledger_auditor;
 GRANT EXECUTE ON FUNCTION append_event(job_id text, type text, data json, metadata json,
     expected_version integer, event_id uuid,
     occurred_at timestamp with time zone) TO jobledger_appender;
@@ -3110,12 +3110,15 @@ GRANT EXECUTE ON FUNCTION append_to_distinct_jobs(jobs text[], types text[], dat
     occurred_ats timestamp with time zone[], known_versions integer[], appender text,
     turn bigint) TO jobledger_appender;
 GRANT EXECUTE ON FUNCTION forget_turns(appender text) TO jobledger_appender;
-GRANT SELECT ON TABLE checkpoints TO jobledger_projector, jobledger_reader;
-GRANT SELECT,INSERT ON TABLE checkpoints TO jobledger_relay;
+GRANT SELECT ON checkpoints TO jobledger_projector, jobledger_reader;
+GRANT SELECT, INSERT ON checkpoints TO jobledger_relay;
+GRANT UPDATE (position, updated_at) ON checkpoints TO jobledger_relay;
 GRANT EXECUTE ON FUNCTION advance_checkpoint(of_reader text, from_position bigint,
     to_position bigint) TO jobledger_relay;
-GRANT SELECT ON TABLE leases TO jobledger_reader;
-GRANT SELECT,INSERT ON TABLE leases TO jobledger_projector, jobledger_relay, jobledger_sealer;
+GRANT SELECT ON leases TO jobledger_reader;
+GRANT SELECT, INSERT ON leases TO jobledger_projector, jobledger_relay, jobledger_sealer;
+GRANT UPDATE (expires_at, fence, holder) ON leases TO jobledger_projector, jobledger_relay,
+    jobledger_sealer;
 GRANT EXECUTE ON FUNCTION longest_lease() TO jobledger_projector, jobledger_reader,
     jobledger_relay, jobledger_sealer;
 GRANT EXECUTE ON FUNCTION is_held(until timestamp with time zone) TO jobledger_projector,
@@ -3128,7 +3131,7 @@ GRANT EXECUTE ON FUNCTION log_holder(OUT pid integer, OUT gid text, OUT username
     OUT application text, OUT transaction text, OUT held_for interval, OUT waiting bigint,
     OUT longest_wait interval) TO jobledger_reader, jobledger_relay;
 GRANT EXECUTE ON FUNCTION end_log_holder(of_transaction text) TO jobledger_relay;
-GRANT SELECT ON TABLE subscriptions TO jobledger_reader, jobledger_subscriber;
+GRANT SELECT ON subscriptions TO jobledger_reader, jobledger_subscriber;
 GRANT EXECUTE ON FUNCTION take_subscription(subscription text, by_holder text, duration interval,
     starting_after bigint, OUT at_position bigint, OUT of_epoch uuid) TO jobledger_subscriber;
 GRANT EXECUTE ON FUNCTION acknowledge(subscription text, by_holder text,
@@ -3136,20 +3139,22 @@ GRANT EXECUTE ON FUNCTION acknowledge(subscription text, by_holder text,
 GRANT EXECUTE ON FUNCTION release_subscription(subscription text,
     by_holder text) TO jobledger_subscriber;
 GRANT EXECUTE ON FUNCTION forget_subscription(subscription text) TO jobledger_subscriber;
-GRANT SELECT ON TABLE feed_key TO jobledger_reader, jobledger_relay, jobledger_subscriber;
-GRANT SELECT ON TABLE projections TO jobledger_reader;
-GRANT SELECT,INSERT ON TABLE projections TO jobledger_projector;
-GRANT SELECT ON TABLE foldable_events TO jobledger_projector, jobledger_reader;
-GRANT SELECT ON TABLE new_events TO jobledger_projector;
-GRANT SELECT ON TABLE receipts TO jobledger_projector, jobledger_reader;
-GRANT SELECT ON TABLE skipped_events TO jobledger_projector, jobledger_reader;
-GRANT SELECT ON TABLE drift_checks TO jobledger_projector, jobledger_reader;
-GRANT SELECT ON TABLE rebuilds TO jobledger_reader;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE rebuilds TO jobledger_projector;
-GRANT SELECT ON TABLE rebuild_slices TO jobledger_reader;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE rebuild_slices TO jobledger_projector;
-GRANT SELECT ON TABLE replaced_tables TO jobledger_reader;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE replaced_tables TO jobledger_projector;
+GRANT SELECT ON feed_key TO jobledger_reader, jobledger_relay, jobledger_subscriber;
+GRANT SELECT ON projections TO jobledger_reader;
+GRANT SELECT, INSERT ON projections TO jobledger_projector;
+GRANT UPDATE (definition, error, failed_event, failed_position, name, position, state, tables,
+    updated_at) ON projections TO jobledger_projector;
+GRANT SELECT ON foldable_events TO jobledger_projector, jobledger_reader;
+GRANT SELECT ON new_events TO jobledger_projector;
+GRANT SELECT ON receipts TO jobledger_projector, jobledger_reader;
+GRANT SELECT ON skipped_events TO jobledger_projector, jobledger_reader;
+GRANT SELECT ON drift_checks TO jobledger_projector, jobledger_reader;
+GRANT SELECT ON rebuilds TO jobledger_reader;
+GRANT SELECT, INSERT, DELETE, UPDATE ON rebuilds TO jobledger_projector;
+GRANT SELECT ON rebuild_slices TO jobledger_reader;
+GRANT SELECT, INSERT, DELETE, UPDATE ON rebuild_slices TO jobledger_projector;
+GRANT SELECT ON replaced_tables TO jobledger_reader;
+GRANT SELECT, INSERT, DELETE, UPDATE ON replaced_tables TO jobledger_projector;
 GRANT EXECUTE ON FUNCTION retry_projection(of_projection text) TO jobledger_projector;
 GRANT EXECUTE ON FUNCTION skip_event(of_projection text, at_position bigint, because text,
     by text) TO jobledger_projector;
@@ -3159,7 +3164,7 @@ GRANT EXECUTE ON FUNCTION record_receipt(of_kind text, of_projection text, of_de
     blocked_milliseconds double precision, by text) TO jobledger_projector;
 GRANT EXECUTE ON FUNCTION record_drift_check(of_projection text, compared bigint, differing bigint,
     at_position bigint, what_differs text) TO jobledger_projector;
-GRANT SELECT ON TABLE read_models TO jobledger_projector, jobledger_reader;
+GRANT SELECT ON read_models TO jobledger_projector, jobledger_reader;
 GRANT EXECUTE ON FUNCTION adopt_table(from_schema text, name text) TO jobledger_projector;
 GRANT EXECUTE ON FUNCTION exchange_tables(fresh_schema text, names text[],
     aside_schema text) TO jobledger_projector;
@@ -3168,203 +3173,26 @@ GRANT EXECUTE ON FUNCTION added_indexes(fresh_schema text, name text) TO jobledg
 GRANT EXECUTE ON FUNCTION swap_tables(fresh_schema text, names text[],
     aside_schema text) TO jobledger_projector;
 GRANT EXECUTE ON FUNCTION exported_line(e events) TO jobledger_reader;
-GRANT SELECT ON TABLE seal_tiles TO jobledger_reader, jobledger_sealer;
-GRANT SELECT ON TABLE seal_checkpoints TO jobledger_reader, jobledger_sealer;
-GRANT SELECT ON TABLE seal TO jobledger_reader, jobledger_sealer;
+GRANT SELECT ON seal_tiles TO jobledger_reader, jobledger_sealer;
+GRANT SELECT ON seal_checkpoints TO jobledger_reader, jobledger_sealer;
+GRANT SELECT ON seal TO jobledger_reader, jobledger_sealer;
 GRANT EXECUTE ON FUNCTION add_to_seal(of_epoch uuid, from_size bigint, to_size bigint,
     new_edge bytea, tile_levels integer[], tile_numbers bigint[], tile_hashes bytea[],
     signed_by text, signed_note text) TO jobledger_sealer;
 GRANT EXECUTE ON FUNCTION stop_seal(reason text) TO jobledger_sealer;
+GRANT SELECT (created_at, id, name, revoked_at, scopes) ON tokens TO jobledger_auditor;
 GRANT EXECUTE ON FUNCTION scopes_of_token(token_id text, token_hash bytea) TO jobledger_reader;
 GRANT EXECUTE ON FUNCTION token_name(token_id text) TO jobledger_reader;
-GRANT SELECT ON TABLE refusals TO jobledger_reader;
-GRANT SELECT ON TABLE refusal_limits TO jobledger_reader;
-GRANT SELECT ON TABLE refusal_days TO jobledger_reader;
+GRANT SELECT ON refusals TO jobledger_reader;
+GRANT SELECT ON refusal_limits TO jobledger_reader;
+GRANT SELECT ON refusal_days TO jobledger_reader;
 GRANT EXECUTE ON FUNCTION note_refusals(firsts_ago bigint[], lasts_ago bigint[], counts bigint[],
     tokens text[], peers text[], methods text[], paths text[], actors text[], jobs text[],
     types text[], event_ids uuid[], codes text[], details text[]) TO jobledger_appender;
 GRANT EXECUTE ON FUNCTION forget_refusals() TO jobledger_appender;
-GRANT SELECT ON TABLE rights TO jobledger_auditor;
+GRANT SELECT ON rights TO jobledger_auditor;
 GRANT EXECUTE ON FUNCTION missing_rights() TO jobledger_appender, jobledger_projector,
     jobledger_reader, jobledger_relay, jobledger_sealer, jobledger_subscriber;
-GRANT SELECT ON TABLE schema_migrations TO jobledger_auditor;
-GRANT SELECT(created_at) ON TABLE tokens TO jobledger_auditor;
-GRANT SELECT(id) ON TABLE tokens TO jobledger_auditor;
-GRANT SELECT(name) ON TABLE tokens TO jobledger_auditor;
-GRANT SELECT(revoked_at) ON TABLE tokens TO jobledger_auditor;
-GRANT SELECT(scopes) ON TABLE tokens TO jobledger_auditor;
-GRANT UPDATE("position") ON TABLE checkpoints TO jobledger_relay;
-GRANT UPDATE("position") ON TABLE projections TO jobledger_projector;
-GRANT UPDATE(definition) ON TABLE projections TO jobledger_projector;
-GRANT UPDATE(error) ON TABLE projections TO jobledger_projector;
-GRANT UPDATE(expires_at) ON TABLE leases TO jobledger_projector, jobledger_relay, jobledger_sealer;
-GRANT UPDATE(failed_event) ON TABLE projections TO jobledger_projector;
-GRANT UPDATE(failed_position) ON TABLE projections TO jobledger_projector;
-GRANT UPDATE(fence) ON TABLE leases TO jobledger_projector, jobledger_relay, jobledger_sealer;
-GRANT UPDATE(holder) ON TABLE leases TO jobledger_projector, jobledger_relay, jobledger_sealer;
-GRANT UPDATE(name) ON TABLE projections TO jobledger_projector;
-GRANT UPDATE(state) ON TABLE projections TO jobledger_projector;
-GRANT UPDATE(tables) ON TABLE projections TO jobledger_projector;
-GRANT UPDATE(updated_at) ON TABLE checkpoints TO jobledger_relay;
-GRANT UPDATE(updated_at) ON TABLE projections TO jobledger_projector;
 GRANT USAGE ON SCHEMA jobledger TO jobledger_appender, jobledger_auditor, jobledger_projector,
     jobledger_reader, jobledger_relay, jobledger_sealer, jobledger_subscriber;
--- acknowledge belongs to jobledger_owner.
--- add_to_seal belongs to jobledger_owner.
--- added_indexes belongs to jobledger_owner.
--- adopt_table belongs to jobledger_owner.
--- advance_checkpoint belongs to jobledger_owner.
--- append belongs to jobledger_owner.
--- append_answer belongs to jobledger_owner.
--- append_batch belongs to jobledger_owner.
--- append_event belongs to jobledger_owner.
--- append_one belongs to jobledger_owner.
--- append_one_by_one belongs to jobledger_owner.
--- append_to_distinct_jobs belongs to jobledger_owner.
--- appended belongs to jobledger_owner.
--- await_events belongs to jobledger_owner.
--- await_turn belongs to jobledger_owner.
--- batch_answer belongs to jobledger_owner.
--- begin_epoch belongs to jobledger_owner.
--- begin_import belongs to jobledger_owner.
--- bound_refusals belongs to jobledger_owner.
--- bytes_to_compare belongs to jobledger_owner.
--- check_batch belongs to jobledger_owner.
--- check_data belongs to jobledger_owner.
--- check_distinct_jobs belongs to jobledger_owner.
--- check_event belongs to jobledger_owner.
--- check_imported belongs to jobledger_owner.
--- check_variables belongs to jobledger_owner.
--- checked_batch belongs to jobledger_owner.
--- checked_events belongs to jobledger_owner.
--- checkpoints belongs to jobledger_owner.
--- claim_fresh_table belongs to jobledger_owner.
--- copy_rights belongs to jobledger_owner.
--- differing_parts belongs to jobledger_owner.
--- drift_checks belongs to jobledger_owner.
--- end_log_holder belongs to jobledger_owner.
--- end_turn belongs to jobledger_owner.
--- ends_job belongs to jobledger_owner.
--- event_position belongs to jobledger_owner.
--- event_time belongs to jobledger_owner.
--- event_type belongs to jobledger_owner.
--- event_version belongs to jobledger_owner.
--- events belongs to jobledger_owner.
--- exceeds_total belongs to jobledger_owner.
--- excerpt belongs to jobledger_owner.
--- exchange_tables belongs to jobledger_owner.
--- expect_epoch belongs to jobledger_owner.
--- explain_refusal belongs to jobledger_owner.
--- exported_line belongs to jobledger_owner.
--- feed_key belongs to jobledger_owner.
--- find_repeated belongs to jobledger_owner.
--- foldable_events belongs to jobledger_owner.
--- forbid_prepare belongs to jobledger_owner.
--- foreign_dependencies belongs to jobledger_owner.
--- forget_refusals belongs to jobledger_owner.
--- forget_subscription belongs to jobledger_owner.
--- forget_turns belongs to jobledger_owner.
--- give_subscription belongs to jobledger_owner.
--- hand_over belongs to jobledger_owner.
--- has_number_out_of_range belongs to jobledger_owner.
--- head belongs to jobledger_owner.
--- history belongs to jobledger_owner.
--- holder_hash belongs to jobledger_owner.
--- import_events belongs to jobledger_owner.
--- install_read_model belongs to jobledger_owner.
--- is_bound_to belongs to jobledger_owner.
--- is_count belongs to jobledger_owner.
--- is_event_time belongs to jobledger_owner.
--- is_event_type belongs to jobledger_owner.
--- is_held belongs to jobledger_owner.
--- is_mere_progress belongs to jobledger_owner.
--- is_nested_too_deep belongs to jobledger_owner.
--- is_of_type belongs to jobledger_owner.
--- is_plain_context belongs to jobledger_owner.
--- is_plain_metadata belongs to jobledger_owner.
--- is_same_json belongs to jobledger_owner.
--- is_stream_id belongs to jobledger_owner.
--- is_text belongs to jobledger_owner.
--- largest_count belongs to jobledger_owner.
--- last_event belongs to jobledger_owner.
--- leases belongs to jobledger_owner.
--- ledger belongs to jobledger_owner.
--- lifecycle_refusal belongs to jobledger_owner.
--- lock_log belongs to jobledger_owner.
--- log_holder belongs to jobledger_owner.
--- longest_batch belongs to jobledger_owner.
--- longest_data belongs to jobledger_owner.
--- longest_lease belongs to jobledger_owner.
--- longest_metadata belongs to jobledger_owner.
--- longest_stream_id belongs to jobledger_owner.
--- longest_text belongs to jobledger_owner.
--- may_append belongs to jobledger_owner.
--- mend_rights belongs to jobledger_owner.
--- missing_rights belongs to jobledger_owner.
--- new_events belongs to jobledger_owner.
--- note_refusals belongs to jobledger_owner.
--- parse_json belongs to jobledger_owner.
--- position_at belongs to jobledger_owner.
--- problem_with_member belongs to jobledger_owner.
--- problem_with_runs belongs to jobledger_owner.
--- projections belongs to jobledger_owner.
--- quick_check belongs to jobledger_owner.
--- quick_finding belongs to jobledger_owner.
--- read_models belongs to jobledger_owner.
--- rebuild_slices belongs to jobledger_owner.
--- rebuilds belongs to jobledger_owner.
--- rebuilds_id_seq belongs to jobledger_owner.
--- receipts belongs to jobledger_owner.
--- receipts_number_seq belongs to jobledger_owner.
--- record_drift_check belongs to jobledger_owner.
--- record_receipt belongs to jobledger_owner.
--- refusal_address belongs to jobledger_owner.
--- refusal_days belongs to jobledger_owner.
--- refusal_limits belongs to jobledger_owner.
--- refusal_limits_one_row belongs to jobledger_owner.
--- refusals belongs to jobledger_owner.
--- refusals_by_actor belongs to jobledger_owner.
--- refusals_by_age belongs to jobledger_owner.
--- refusals_by_code belongs to jobledger_owner.
--- refusals_by_job belongs to jobledger_owner.
--- refusals_by_token belongs to jobledger_owner.
--- refusals_number_seq belongs to jobledger_owner.
--- refuse_arguments belongs to jobledger_owner.
--- refuse_change_of_log belongs to jobledger_owner.
--- refuse_change_of_record belongs to jobledger_owner.
--- refuse_commit_before_disk belongs to jobledger_owner.
--- refuse_early_removal belongs to jobledger_owner.
--- refuse_insert_past_append belongs to jobledger_owner.
--- refuse_to_prepare_changes belongs to jobledger_owner.
--- release_lease belongs to jobledger_owner.
--- release_subscription belongs to jobledger_owner.
--- remember_rights belongs to jobledger_owner.
--- renew_feed_key belongs to jobledger_owner.
--- replaced_tables belongs to jobledger_owner.
--- retry_projection belongs to jobledger_owner.
--- rights belongs to jobledger_owner.
--- rights_in_force belongs to jobledger_owner.
--- rights_wanted belongs to jobledger_owner.
--- run_count belongs to jobledger_owner.
--- schema_migrations belongs to jobledger_owner.
--- scopes_of_token belongs to jobledger_owner.
--- seal belongs to jobledger_owner.
--- seal_checkpoints belongs to jobledger_owner.
--- seal_tiles belongs to jobledger_owner.
--- serialiser belongs to jobledger_owner.
--- skip_event belongs to jobledger_owner.
--- skipped_events belongs to jobledger_owner.
--- stop_seal belongs to jobledger_owner.
--- stream_name belongs to jobledger_owner.
--- stream_state belongs to jobledger_owner.
--- subscriptions belongs to jobledger_owner.
--- swap_obstacles belongs to jobledger_owner.
--- swap_tables belongs to jobledger_owner.
--- take_lease belongs to jobledger_owner.
--- take_ownership belongs to jobledger_owner.
--- take_subscription belongs to jobledger_owner.
--- token_name belongs to jobledger_owner.
--- tokens belongs to jobledger_owner.
--- uuid_v7 belongs to jobledger_owner.
--- write_answered belongs to jobledger_owner.
--- write_events belongs to jobledger_owner.
+GRANT SELECT ON schema_migrations TO jobledger_auditor;
