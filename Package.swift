@@ -171,8 +171,8 @@ let package = Package(
         tests(
             "SealTests",
             [
-                "Seal", "TransparencyLog", "EventStore", "LedgerCore", "Postgres", "PrivateFiles", "LedgerTesting",
-                "EmbeddedServices", logging,
+                "Seal", "TransparencyLog", "EventStore", "LedgerCore", "Postgres", "PrivateFiles", "BlockingIO",
+                "LedgerTesting", "EmbeddedServices", logging,
             ]),
         tests("EventStoreTests", ["EventStore", "LedgerCore", "Postgres", "LedgerTesting"]),
         tests(

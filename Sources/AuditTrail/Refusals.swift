@@ -2,8 +2,8 @@ import EventStore
 package import LedgerCore
 import Postgres
 
-/// A request that the service has refused, as the ledger records it. Equal refusals in a row are
-/// one record.
+/// A request that the service has refused, as the ledger records it. Equal refusals close together
+/// are one record.
 package struct RecordedRefusal: Sendable, Equatable {
     package var number: Int64
     package var firstAt: Timestamp

@@ -36,15 +36,18 @@ import TransparencyLog
     }
 
     /// Sealers start and stop, two at a time, while events come from several appenders. The seal is
-    /// complete and right in the end.
+    /// complete and right in the end, and each checkpoint is the work of one sealer.
     @Test func sealersComeAndGo() async throws {
         try await SealedLedger.with { sealed in
+            let noted = (0..<16).map { _ in SealedPositions() }
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask { for number in 0..<20 { try await sealed.fill(50, from: number * 50) } }
                 group.addTask { for number in 0..<20 { try await sealed.fill(30, from: 10_000 + number * 30) } }
                 group.addTask {
-                    for _ in 0..<8 {
-                        let sealers = (0..<2).map { _ in Task { await sealed.sealer(window: 100).run() } }
+                    for pair in 0..<8 {
+                        let sealers = noted[2 * pair..<2 * pair + 2].map { noted in
+                            Task { await sealed.sealer(window: 100, noting: noted).run() }
+                        }
                         let size = try await sealed.state().size
                         // Until these two have sealed something, or everything is sealed.
                         _ = try await eventually("they seal") {
@@ -57,13 +60,39 @@ import TransparencyLog
                 }
                 try await group.waitForAll()
             }
-            #expect(try await sealed.sealer().sealUntilHead() == 1600)
+            let last = SealedPositions()
+            #expect(try await sealed.sealer(noting: last).sealUntilHead() == 1600)
+            let sizes = try await sealed.checkpoints().map(\.head.size)
+            // A sealer that is cancelled right after its commit does not report it.
+            let reported = (noted + [last]).flatMap(\.positions)
+            #expect(Set(reported).count == reported.count && Set(sizes).isSuperset(of: reported))
+            #expect(Set(sizes).count == sizes.count)
             let leaves = try await sealed.leaves()
             let roots = roots(leaves)
             for checkpoint in try await sealed.checkpoints() {
                 #expect(checkpoint.head.root == roots[Int(checkpoint.head.size)])
             }
             try await sealed.checkTiles(leaves)
+        }
+    }
+
+    /// Of several sealers one works. When it stops, one of the others takes over.
+    @Test func takeOver() async throws {
+        try await SealedLedger.with { sealed in
+            let noted = (0..<3).map { _ in SealedPositions() }
+            var running = noted.map { noted in Task { await sealed.sealer(noting: noted).run() } }
+            func working() -> [Int] { noted.indices.filter { !noted[$0].positions.isEmpty } }
+            for number in 0..<5 { try await sealed.waitUntilSealed(try await sealed.fill(10, from: number * 10)) }
+            let first = working()
+            #expect(first.count == 1)
+            let stopped = running.remove(at: first[0])
+            stopped.cancel()
+            await stopped.value
+            let sealedByFirst = noted[first[0]].positions
+            for number in 5..<10 { try await sealed.waitUntilSealed(try await sealed.fill(10, from: number * 10)) }
+            #expect(working().count == 2 && noted[first[0]].positions == sealedByFirst)
+            for sealer in running { sealer.cancel() }
+            for sealer in running { await sealer.value }
         }
     }
 

@@ -1,3 +1,4 @@
+import BlockingIO
 import EventStore
 import Foundation
 import LedgerCore
@@ -27,11 +28,13 @@ struct SealedLedger: Sendable {
 
     var recordPath: String { directory.appending(path: "record").path }
 
-    func sealer(_ key: SealKey? = nil, interval: Duration = .zero, window: Int = 65_536) -> Sealer {
+    /// - Parameter noting: gets the positions that the sealer seals.
+    func sealer(
+        _ key: SealKey? = nil, interval: Duration = .zero, window: Int = 65_536, noting: SealedPositions? = nil
+    ) -> Sealer {
         Sealer(
             key: key ?? self.key, record: SealerRecord(path: recordPath), url: ledger.url, ledger: ledger.name,
-            interval: interval,
-            window: window, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+            interval: interval, window: window, logger: Logger(label: "test") { _ in noting ?? SealedPositions() })
     }
 
     func state() async throws -> SealState {
@@ -135,6 +138,25 @@ struct SealedLedger: Sendable {
     }
 }
 
+/// Notes the positions that a sealer reports to its log, in the order in which it seals them.
+struct SealedPositions: LogHandler {
+    private let noted = Locked<[String]>([])
+    var metadata = Logger.Metadata()
+    var logLevel = Logger.Level.debug
+
+    var positions: [Position] { noted.withLock { $0 }.compactMap { Position($0) } }
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { metadata[key] }
+        set { metadata[key] = newValue }
+    }
+
+    func log(event: LogEvent) {
+        guard event.message == "sealed", let position = event.metadata?["position"] else { return }
+        noted.withLock { $0.append("\(position)") }
+    }
+}
+
 /// The roots of the trees over the first leaves, by their size.
 func roots(_ leaves: [EventLeaf]) -> [MerkleHash] {
     var edge = CompactRange()
@@ -185,10 +207,13 @@ extension SealedLedger {
         }
     }
 
-    /// Removes the check of the job types. Keys and column types stay: a forger keeps to them as
-    /// well.
+    /// Removes the checks of job types and of times. The keys stay: a forger keeps to them as well.
     func dropConstraints() async throws {
-        try await tamper("ALTER TABLE events DROP CONSTRAINT events_job_type")
+        try await tamper(
+            """
+            ALTER TABLE events DROP CONSTRAINT events_job_type;
+            ALTER DOMAIN event_time DROP CONSTRAINT event_time_in_years
+            """)
     }
 
     /// Restores the events from the table `untouched`.
