@@ -21,8 +21,8 @@ package struct EventStore: Sendable {
             timeout: timeout)
     }
 
-    /// Sessions in which the ledger's names need no schema, and in which values have one text form
-    /// everywhere.
+    /// Settings of a session in which the ledger's objects need no schema prefix, and in which
+    /// every value has the same text form on every server.
     package static func configuration(
         url: String, ledger: LedgerName, applicationName: String = "jobledger"
     ) -> PostgresConfiguration {
@@ -32,20 +32,20 @@ package struct EventStore: Sendable {
                 ("search_path", "\"\(ledger.text)\""), ("default_transaction_isolation", "'read committed'"),
                 ("TimeZone", "'UTC'"), ("DateStyle", "'ISO, YMD'"), ("IntervalStyle", "'iso_8601'"),
                 ("extra_float_digits", "1"), ("bytea_output", "'hex'"),
-                // What a role, a database or a server may have set otherwise, and what changes the
+                // A role, a database or a server may set these differently, which would change the
                 // meaning of a statement.
                 ("standard_conforming_strings", "on"), ("array_nulls", "on"), ("transform_null_equals", "off"),
                 ("quote_all_identifiers", "off"), ("row_security", "on"), ("check_function_bodies", "on"),
-                // Limits that an administrator set for people's sessions would end a long replay;
-                // ours are in the driver.
+                // An administrator's limits for interactive sessions would end a long replay. The
+                // driver has its own limits.
                 ("statement_timeout", "0"), ("lock_timeout", "0"), ("idle_in_transaction_session_timeout", "0"),
                 ("idle_session_timeout", "0"),
                 // Compiling a statement takes half a second; folding a window of events takes less.
                 ("jit", "off"),
             ])
         configuration.requirement = PostgresRequirement(encoding: "UTF8", oldestServer: 150_000, schema: ledger.text)
-        // What is answered is on the disk, whatever the role or the server says of its own; what
-        // waits for replicas is left as it is.
+        // A commit that was answered is on disk, whatever the role or the server sets. A setting
+        // that also waits for replicas stays as it is.
         configuration.sessionStatements = [
             "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
         ]
@@ -59,7 +59,7 @@ package struct EventStore: Sendable {
         try await pool.withConnection { try await $0.query("SELECT head()").only().decode(0) }
     }
 
-    /// The ledger's epoch: another one means another log, whatever its positions.
+    /// The ledger's epoch. A different epoch means a different log, even where positions are equal.
     package func epoch() async throws -> EventID {
         try await pool.withConnection { try await $0.query("SELECT epoch FROM ledger").only().decode(0) }
     }
@@ -79,13 +79,13 @@ extension PostgresTimestamp {
 }
 
 extension Timestamp {
-    /// Of a moment that no timestamp can be, such as `infinity`, the nearest one.
+    /// The nearest timestamp; `infinity`, for example, is outside the range of timestamps.
     package init(_ moment: PostgresTimestamp) {
         let (sum, overflows) = moment.microseconds.addingReportingOverflow(PostgresTimestamp.unixEpochDifference)
         self.init(microseconds: overflows ? .max : sum)
     }
 
-    /// `nil` for a moment that no timestamp can be.
+    /// `nil` for a moment outside the range of timestamps.
     package init?(exactly moment: PostgresTimestamp) {
         self.init(moment)
         guard PostgresTimestamp(self) == moment else { return nil }

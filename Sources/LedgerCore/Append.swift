@@ -1,15 +1,14 @@
-/// An event that is to be appended.
+/// An event to append.
 public struct NewEvent: Sendable, Equatable {
-    /// One of ``EventType``'s names; what else stands here is refused by the ledger.
+    /// One of ``EventType``'s names; the ledger refuses any other.
     public var type: String
     /// A JSON object, kept byte for byte.
     public var data: String
-    /// A JSON object: `actor`, `correlation_id`, `causation_id`, `traceparent`, and keys of your
-    /// own.
+    /// A JSON object: `actor`, `correlation_id`, `causation_id`, `traceparent`, and your own keys.
     public var metadata: String
     /// The idempotency key. Send the same one again when you retry.
     public var id: EventID
-    /// When it happened by the caller's clock, if that differs from when it is recorded.
+    /// When it happened by the caller's clock, if that differs from the time of recording.
     public var occurredAt: Timestamp?
 
     public init(
@@ -24,11 +23,12 @@ public struct NewEvent: Sendable, Equatable {
     }
 }
 
-/// Events of one job that are written together or not at all.
+/// Events of one job that are written all or none.
 public struct AppendRequest: Sendable, Equatable {
     public var job: JobID
     public var events: [NewEvent]
-    /// The version that the job must be at; 0 means that it must not exist, `nil` that any will do.
+    /// The version that the job must have; 0 means that it must not exist, `nil` accepts any
+    /// version.
     public var expectedVersion: Int32?
 
     public init(job: JobID, events: [NewEvent], expectedVersion: Int32? = nil) {
@@ -38,12 +38,12 @@ public struct AppendRequest: Sendable, Equatable {
     }
 }
 
-/// Where an event stands in the log.
+/// The place of an event in the log.
 public struct Appended: Sendable, Equatable {
     public var position: Position
     public var version: Int32
     public var eventID: EventID
-    /// Whether it stood there already: this was a retry.
+    /// Whether it was in the log already: the request was a retry.
     public var isDuplicate: Bool
 
     public init(position: Position, version: Int32, eventID: EventID, isDuplicate: Bool) {
@@ -54,7 +54,7 @@ public struct Appended: Sendable, Equatable {
     }
 }
 
-/// Why nothing of a request was written. It will not help to send the same again.
+/// Why nothing of a request was written. Sending the same request again does not help.
 public struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
     public enum Code: String, Sendable, CaseIterable {
         case unknownJob = "unknown_job"
@@ -77,5 +77,5 @@ public struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
     public var description: String { "\(code.rawValue): \(message)" }
 }
 
-/// What a request was answered: one ``Appended`` an event, or the refusal of all.
+/// The answer to a request: one ``Appended`` per event, or the refusal of the whole request.
 public typealias AppendAnswer = Result<[Appended], Refusal>

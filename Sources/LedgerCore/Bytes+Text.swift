@@ -1,16 +1,16 @@
-// A relay spells out a few hundred bytes for each event, piece by piece; what a piece costs beyond
-// the copying counts.
+// A relay writes a few hundred bytes for each event, piece by piece, so the cost of a piece beyond
+// copying it matters.
 
 extension [UInt8] {
     mutating func append(literal: StaticString) {
-        // The bytes of a literal of several characters are part of the program: they are there for
-        // as long as it runs.
+        // The bytes of a literal of several characters are part of the program, so they are valid
+        // for as long as it runs.
         append(contentsOf: UnsafeBufferPointer(start: literal.utf8Start, count: literal.utf8CodeUnitCount))
     }
 
     mutating func append(text: String) {
-        // In one piece where the string holds UTF-8, as all strings do that were not made by a
-        // foreign framework.
+        // In one piece if the string stores UTF-8, as all strings do that no foreign framework
+        // made.
         if text.utf8.withContiguousStorageIfAvailable({ append(contentsOf: $0) }) == nil {
             append(contentsOf: text.utf8)
         }

@@ -1,10 +1,10 @@
 /// The JSON form of a recorded event: CloudEvents 1.0, structured mode, on one line.
 ///
 /// Attributes: `id`, `source` (`/jobledger/NAME`), `type` (`io.jobledger.job.progress`), `subject`
-/// (the job), `time` (when it occurred, otherwise when it was recorded), `datacontenttype`, `data`;
-/// extensions `position` (decimal string), `streamversion`, `recordedtime`, `total` (the job's,
-/// where known), and from the metadata `actor`, `correlationid`, `causationid`, `traceparent`. Data
-/// that was left out is replaced by `dataref`, where it can be fetched.
+/// (the job), `time` (when it occurred if known, or else when it was recorded), `datacontenttype`,
+/// `data`; extensions `position` (decimal string), `streamversion`, `recordedtime`, `total` (the
+/// job's, if known), and from the metadata `actor`, `correlationid`, `causationid`, `traceparent`.
+/// If data was left out, `dataref` has the path to fetch it from.
 public struct CloudEvent: Sendable {
     public static let typePrefix = "io.jobledger.job."
 
@@ -35,9 +35,8 @@ public struct CloudEvent: Sendable {
 }
 
 extension [UInt8] {
-    /// Appends a ``CloudEvent`` whose texts are somewhere in memory already: a relay writes
-    /// millions.
-    /// - Parameter data: nothing where they were left out; there is no JSON of no bytes.
+    /// Appends a ``CloudEvent`` whose texts are in memory already, because a relay writes millions.
+    /// - Parameter data: empty if the data was left out; valid JSON has at least one byte.
     public mutating func append(
         cloudEvent id: EventID, of ledger: LedgerName, type: EventType, job: Span<UInt8>, position: Position,
         version: Int32,
@@ -85,7 +84,7 @@ extension [UInt8] {
 
     fileprivate mutating func appendJSON(string: Span<UInt8>) {
         append(UInt8(ascii: "\""))
-        // Few strings need an escape.
+        // Few strings need escapes.
         if string.contains(where: { $0 < 0x20 || $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: "\\") }) {
             for index in string.indices { append(escaped: string[index]) }
         } else {
@@ -109,13 +108,13 @@ extension [UInt8] {
         }
     }
 
-    /// A line break in JSON text stands between tokens, never inside one: a space in its place
-    /// changes nothing.
+    /// Replaces line breaks by spaces. In JSON text they occur only between tokens, so the meaning
+    /// does not change.
     fileprivate mutating func append(onOneLine json: Span<UInt8>) {
         let start = count
         append(json)
-        // All of them without a look at each other, several at a time: text without breaks is what
-        // there nearly always is.
+        // A loop without branches, which the compiler vectorises. Nearly all texts have no line
+        // breaks.
         var bytes = mutableSpan
         for index in start..<bytes.count {
             let byte = bytes[index]

@@ -5,18 +5,18 @@ public typealias EventID = UUID
 
 extension UUID {
     /// A fresh UUID of version 7 (RFC 9562, 5.7 and method 3 of 6.2): the time since 1970 in
-    /// milliseconds and 4096ths of them, then random bits.
+    /// milliseconds and 4096ths of a millisecond, then random bits.
     public static func version7() -> UUID {
         let time = UInt64(Date().timeIntervalSince1970 * 1000 * 4096)
         let high = (time >> 12) << 16 | 0x7000 | time & 0x0FFF
-        // Foundation's UUID() opens /dev/urandom each time, which costs more than all else that is
-        // done for an event.
+        // Foundation's UUID() opens /dev/urandom each time, which costs more than everything else
+        // that is done for an event.
         let low = 0b10 << 62 | UInt64.random(in: 0..<1 << 62)
         return withUnsafeBytes(of: (high.bigEndian, low.bigEndian)) { UUID(uuid: $0.loadUnaligned(as: uuid_t.self)) }
     }
 
-    /// From its text in 8-4-4-4-12 digits, of either case. `UUID(uuidString:)` asks `sscanf`, which
-    /// is slow, and takes spaces and signs for digits.
+    /// Reads a text of 8-4-4-4-12 hexadecimal digits, in either case. `UUID(uuidString:)` uses
+    /// `sscanf`, which is slow and accepts spaces and signs as digits.
     public init?(text: String) {
         var digits: [UInt8] = []
         digits.reserveCapacity(32)
@@ -45,7 +45,7 @@ extension UUID {
         return String(decoding: text, as: UTF8.self)
     }
 
-    /// Appends ``text``, without the detour by Foundation's upper-case string.
+    /// Appends ``text``, without Foundation's upper-case string in between.
     func append(to text: inout [UInt8]) {
         text.append(addingCapacity: 36) { bytes in
             withUnsafeBytes(of: uuid) { uuid in

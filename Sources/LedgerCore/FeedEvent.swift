@@ -1,28 +1,28 @@
-/// An event as it is passed around: its ``CloudEvent`` as bytes, and what they say.
+/// An event as the feed delivers it: its ``CloudEvent`` as bytes, and their decoded content.
 ///
-/// Whoever passes it on sends ``json`` as it is; many subscribers share one copy. Of the metadata
-/// it carries what a CloudEvent does (``actor`` and so on); free keys stay in the log.
+/// Forward ``json`` as it is; many subscribers share one copy. Of the metadata it has the members
+/// that a CloudEvent has (``actor`` and so on). Other keys stay in the log.
 public struct FeedEvent: Sendable, Equatable {
     public let position: Position
     public let id: EventID
     public let job: JobID
     public let version: Int32
     public let type: EventType
-    /// When it occurred, by the caller's clock where the caller said so.
+    /// When it occurred by the caller's clock, or when it was recorded if the caller did not say.
     public let time: Timestamp
     public let recordedAt: Timestamp
     /// The job's known total after this event, 0 where unknown.
     public let total: Int32
     /// The CloudEvent, on one line.
     public let json: [UInt8]
-    /// Where in ``json`` the data are.
+    /// Where ``json`` has the data.
     private let dataPlace: Range<Int>?
 
-    /// The data as JSON, but for the line breaks between its tokens as they were sent; `nil` where
-    /// large data were left out.
+    /// The data as JSON, exactly as sent except that line breaks between tokens are spaces; `nil`
+    /// if large data was left out.
     public var data: String? { dataPlace.map { String(decoding: json[$0], as: UTF8.self) } }
 
-    /// Whether ``data`` are there, without making a string of them.
+    /// Whether there is ``data``, without making a string of it.
     public var hasData: Bool { dataPlace != nil }
 
     public init(_ event: RecordedEvent, of ledger: LedgerName) {
@@ -35,11 +35,11 @@ public struct FeedEvent: Sendable, Equatable {
         recordedAt = event.recordedAt
         total = event.total
         json = CloudEvent(event, of: ledger).json
-        // They come last, before the closing brace.
+        // Data comes last, before the closing brace.
         dataPlace = event.data.map { [end = json.count - 1] in end - $0.utf8.count..<end }
     }
 
-    /// Reads a CloudEvent that a relay, or the service, has written.
+    /// Reads a CloudEvent that a relay or the service has written.
     public init(json: [UInt8]) throws(Malformed) {
         var members = Members()
         do {
@@ -63,7 +63,7 @@ public struct FeedEvent: Sendable, Equatable {
         self.json = json
     }
 
-    /// Why bytes are no CloudEvent of a ledger.
+    /// Why bytes are not a CloudEvent of a ledger.
     public struct Malformed: Error, Sendable, CustomStringConvertible {
         public let description: String
     }
@@ -73,16 +73,16 @@ public struct FeedEvent: Sendable, Equatable {
     public var correlationID: ExactText? { attribute("correlationid").map { ExactText($0) } }
     public var causationID: ExactText? { attribute("causationid").map { ExactText($0) } }
     public var traceparent: String? { attribute("traceparent") }
-    /// Where the service has the data that were left out.
+    /// The path from which the service returns data that was left out.
     public var dataReference: String? { attribute("dataref") }
 
-    /// Few ask for these: they are looked for when somebody does.
+    /// Few callers read these attributes, so they are parsed on demand.
     private func attribute(_ name: ExactText) -> String? {
         guard let members = try? JSONText.slices(of: json[...]) else { return nil }
         return members.first { $0.name == name }.flatMap { JSONText.string(from: $0.value) }
     }
 
-    /// What is read of a CloudEvent; what it says beyond that is left alone.
+    /// The members that are read of a CloudEvent. Others are ignored.
     private struct Members {
         var (position, id, job, version): (Position?, EventID?, JobID?, Int32?)
         var (type, time, recordedAt, data): (EventType?, Timestamp?, Timestamp?, Range<Int>?)

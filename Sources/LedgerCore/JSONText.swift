@@ -1,18 +1,17 @@
-/// Reads the outermost members of a JSON object without touching their values' bytes.
+/// Reads the outermost members of a JSON object, and leaves the bytes of their values untouched.
 ///
-/// Foundation's decoder would give the values back in other words: `1.0` as `1`, keys in another
-/// order. The ledger keeps data byte for byte, so what stands in a line of input is cut out of it,
-/// not decoded and encoded again.
+/// Decoding and encoding with Foundation would change values: `1.0` to `1`, keys to another order.
+/// The ledger keeps data byte for byte, so values are cut out of the input text.
 public enum JSONText {
     public struct SyntaxError: Error, Sendable, CustomStringConvertible {
         public let message: String
-        /// Where, in bytes from 0.
+        /// The place of the error, in bytes from 0.
         public let place: Int
         public var description: String { "\(message) at byte \(place)" }
     }
 
     public typealias Member = (name: ExactText, value: [UInt8])
-    /// A member whose value is where it was read.
+    /// A member whose value is a slice of the text.
     public typealias Slice = (name: ExactText, value: ArraySlice<UInt8>)
 
     /// The members of `text`, an object, in order.
@@ -22,8 +21,7 @@ public enum JSONText {
         try slices(of: bytes[...]).map { ($0.name, Array($0.value)) }
     }
 
-    /// The members of the object `bytes`, in order, with their values as they lie there: nothing is
-    /// copied.
+    /// The members of the object `bytes`, in order, with their values as slices: nothing is copied.
     public static func slices(of bytes: ArraySlice<UInt8>) throws(SyntaxError) -> [Slice] {
         var scanner = Scanner(bytes: bytes)
         var members: [Slice] = []
@@ -55,10 +53,10 @@ public enum JSONText {
         return members
     }
 
-    /// The first name that more than one of `members` has. What one program takes from the first of
-    /// them another takes from the last, so that of two readers each is told something else.
+    /// The first name that more than one of `members` has. Some programs use the first such member
+    /// and others the last, so two readers would see different values.
     public static func repeatedName(in members: [Slice]) -> ExactText? {
-        // Few objects have more than a few members.
+        // Comparing pairs is fast enough for a few members, which is what most objects have.
         guard members.count > 16 else {
             return members.indices.first { index in members[..<index].contains { $0.name == members[index].name } }
                 .map { members[$0].name }
@@ -67,22 +65,22 @@ public enum JSONText {
         return members.first { !seen.insert($0.name).inserted }?.name
     }
 
-    /// The text that the object `json` has under a name: of several members of one name the last
-    /// counts, as it does for Postgres. `nil` where there is none, or it is no string, or `json` is
-    /// no object.
+    /// The string member `name` of the object `json`. Of several members with one name the last
+    /// counts, as in Postgres. `nil` if there is none, if it is not a string, or if `json` is not
+    /// an object.
     public static func text(_ name: ExactText, in json: String) -> String? {
         guard let members = try? slices(of: Array(json.utf8)[...]) else { return nil }
         return members.last { $0.name == name }.flatMap { string(from: $0.value) }
     }
 
-    /// The elements of the array `bytes`, in order, as they lie there.
+    /// The elements of the array `bytes`, in order, as slices.
     ///
-    /// They are cut out by their brackets and strings; whether each is JSON, whoever reads it finds
-    /// out. So what is wrong with one of them, such as a `NaN`, takes nothing from the others.
+    /// They are separated by brackets and strings only, and not checked to be JSON: their reader
+    /// does that. So an error in one element, such as a `NaN`, does not affect the others.
     /// - Parameters:
     ///   - bytes: the text of the array.
-    ///   - most: where there are more, one more is given and the rest is not looked at.
-    /// - Throws: where brackets and strings do not tell any more where an element ends.
+    ///   - most: if there are more elements, one more is returned and the rest is not read.
+    /// - Throws: if brackets and strings no longer show where an element ends.
     public static func elements(
         of bytes: ArraySlice<UInt8>, most: Int = .max - 1
     ) throws(SyntaxError) -> [ArraySlice<UInt8>] {
@@ -109,8 +107,8 @@ public enum JSONText {
         return elements
     }
 
-    /// The string that a JSON string stands for; `nil` if `literal` is none, or holds half a
-    /// surrogate pair.
+    /// The value of a JSON string literal; `nil` if `literal` is not one, or has half a surrogate
+    /// pair.
     public static func string(from literal: [UInt8]) -> String? { string(from: literal[...]) }
 
     public static func string(from literal: ArraySlice<UInt8>) -> String? {
@@ -118,7 +116,7 @@ public enum JSONText {
             return nil
         }
         var rest = literal.dropFirst().dropLast()
-        // Most strings stand for themselves.
+        // Most strings have no escapes.
         if rest.allSatisfy({ $0 >= 0x20 && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\") }) {
             return String(utf8: rest)
         }
@@ -157,13 +155,13 @@ public enum JSONText {
 
     private static func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 }
 
-    /// The text behind a byte order mark, which some programs write before all others, and which
-    /// says nothing.
+    /// The text after a byte order mark, which some programs write at the start and which has no
+    /// meaning in UTF-8.
     public static func behindByteOrderMark(_ bytes: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
         bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? bytes.dropFirst(3) : bytes
     }
 
-    /// What a letter stands for behind a backslash.
+    /// The byte that a letter stands for after a backslash.
     private static func escaped(_ letter: UInt8) -> UInt8? {
         switch letter {
         case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"): letter
@@ -176,8 +174,8 @@ public enum JSONText {
         }
     }
 
-    /// Walks over one JSON text. Nesting is followed with a stack of its own, so depth costs memory
-    /// in proportion and no crash.
+    /// Walks over one JSON text. It follows nesting with its own stack, so deep nesting costs
+    /// memory in proportion and cannot overflow the call stack.
     private struct Scanner {
         let bytes: ArraySlice<UInt8>
         /// An index of `bytes`.
@@ -190,7 +188,7 @@ public enum JSONText {
 
         private var current: UInt8? { place < bytes.endIndex ? bytes[place] : nil }
 
-        /// A backslash at the very end takes the scanner one byte beyond it.
+        /// A backslash at the very end moves the scanner one byte beyond the text, hence `min`.
         private func error(_ message: String) -> SyntaxError {
             SyntaxError(message: message, place: min(place, bytes.endIndex) - bytes.startIndex)
         }
@@ -226,7 +224,7 @@ public enum JSONText {
             throw error("a string without an end")
         }
 
-        /// Goes to the comma or the bracket behind an element, whatever it is.
+        /// Moves to the comma or the bracket after an element, whatever the element is.
         mutating func skipElement() throws(SyntaxError) {
             /// The closing brackets that are still to come.
             var open: [UInt8] = []
@@ -234,7 +232,7 @@ public enum JSONText {
                 switch byte {
                 case UInt8(ascii: "\""):
                     place += 1
-                    // What it holds is looked at with the element.
+                    // The content of the string is checked by the reader of the element.
                     while let byte = current, byte != UInt8(ascii: "\"") { place += byte == UInt8(ascii: "\\") ? 2 : 1 }
                     guard current != nil else { throw error("a string without an end") }
                 case UInt8(ascii: "{"): open.append(UInt8(ascii: "}"))
@@ -275,7 +273,7 @@ public enum JSONText {
                 } else {
                     try word()
                 }
-                // A value has ended; so may have what it stands in.
+                // A value has ended. It may also be the last of the arrays and objects around it.
                 while let closing = open.last {
                     skipSpace()
                     if current == closing {
@@ -340,8 +338,8 @@ public enum JSONText {
             return place == word.endIndex
         }
 
-        /// What stands where a value should, and what to write in its place: programs in other
-        /// languages write these for numbers that are none.
+        /// Names the text in the place of a value, and says what to write instead. Programs in
+        /// other languages write such texts for values that JSON does not have.
         private static func advice(on word: ArraySlice<UInt8>) -> String {
             let text = String(decoding: word.prefix(30), as: UTF8.self)
             return switch text {
@@ -363,8 +361,8 @@ public enum JSONText {
 }
 
 extension String {
-    /// `nil` where the bytes are not UTF-8. The standard library's `String(validating:as:)` does
-    /// the same for every encoding, and takes three times as long.
+    /// `nil` if the bytes are not UTF-8. The standard library's `String(validating:as:)` does the
+    /// same for every encoding, and takes three times as long.
     public init?(utf8 bytes: ArraySlice<UInt8>) {
         guard let text = try? UTF8Span(validating: bytes.span) else { return nil }
         self.init(copying: text)

@@ -6,9 +6,9 @@ public struct LedgerName: Sendable, Hashable, CustomStringConvertible {
 
     private init(trusted text: String) { self.text = text }
 
-    /// `nil` unless `text` has 1 to 50 of `a–z`, `0–9` and `_`, starts with no digit and not with
-    /// `pg_`: the names that need no quoting anywhere, with room for the roles' suffixes within
-    /// Postgres's 63 bytes.
+    /// `nil` unless `text` has 1 to 50 of `a–z`, `0–9` and `_`, and starts neither with a digit nor
+    /// with `pg_`. Such names need no quoting anywhere, and leave room for the roles' suffixes
+    /// within Postgres's 63 bytes.
     public init?(_ text: String) {
         let allowed = text.utf8.allSatisfy {
             (UInt8(ascii: "a")...UInt8(ascii: "z")).contains($0) || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0)
@@ -26,6 +26,6 @@ public struct LedgerName: Sendable, Hashable, CustomStringConvertible {
     public func channel(ofJob job: JobID) -> ExactText { "\(text):job:\(job)" }
     /// The pattern of all jobs' channels.
     public var everyJob: ExactText { "\(text):job:*" }
-    /// The channel on which the head position beats.
+    /// The channel on which the relay publishes the head position.
     public var headChannel: ExactText { "\(text):head" }
 }

@@ -1,21 +1,20 @@
-/// What a CloudEvent shows of an event's metadata: some of its members, under the names that
-/// CloudEvents allows.
+/// The members of an event's metadata that a CloudEvent has, under names that CloudEvents allows.
 enum MetadataAttributes {
-    /// By the names that they have in the metadata. What is no string is not shown.
+    /// By their names in the metadata. Members that are not strings are left out.
     private static let shown: [(name: ExactText, attribute: String)] = [
         ("actor", "actor"), ("correlation_id", "correlationid"), ("causation_id", "causationid"),
         ("traceparent", "traceparent"),
     ]
 
-    /// Appends `,"actor":"…"` and so on to an object that is being written.
+    /// Appends `,"actor":"…"` and so on to an unfinished object.
     static func append(of metadata: Span<UInt8>, to json: inout [UInt8]) {
-        // `{}`, as most are.
+        // Most metadata is `{}`.
         if metadata.count == 2 { return }
         let metadata = metadata.withUnsafeBufferPointer { Array($0) }
         if appendPlain(metadata, to: &json) { return }
-        // The ledger lets nothing else in than JSON objects. Were there one that we cannot read,
-        // its event must still be published: it goes without these attributes, rather than stop the
-        // relay for everybody.
+        // The ledger accepts only JSON objects as metadata. If there were one that we cannot read,
+        // its event must still be published, so it is published without these attributes instead of
+        // stopping the relay for everybody.
         guard let members = try? JSONText.members(of: metadata) else { return }
         for (name, attribute) in shown {
             // The last of several members of one name counts, as it does for jsonb.
@@ -27,9 +26,9 @@ enum MetadataAttributes {
         }
     }
 
-    /// The same for what nearly all metadata are, one object of strings with plain names, without
-    /// taking it apart into arrays.
-    /// - Returns: false, with nothing appended, where the text is anything else.
+    /// The same for nearly all metadata: one object of strings with plain names. It builds no
+    /// arrays.
+    /// - Returns: false, with nothing appended, for any other text.
     private static func appendPlain(_ metadata: [UInt8], to json: inout [UInt8]) -> Bool {
         var values = InlineArray<4, Range<Int>?>(repeating: nil)
         var object = PlainObject(bytes: metadata)
@@ -89,7 +88,7 @@ private struct PlainObject {
         return true
     }
 
-    /// Where the string that begins here stands, without its quotes; `nil` where there is none.
+    /// The range of the string that begins here, without its quotes; `nil` if there is none.
     mutating func string() -> Range<Int>? {
         guard place < bytes.count, bytes[place] == UInt8(ascii: "\"") else { return nil }
         let start = place + 1

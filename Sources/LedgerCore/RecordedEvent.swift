@@ -5,7 +5,7 @@ public struct RecordedEvent: Sendable, Equatable {
     public var job: JobID
     public var version: Int32
     public var type: EventType
-    /// The JSON that was sent, byte for byte; `nil` where the reader left large data out.
+    /// The JSON that was sent, byte for byte; `nil` if the reader left large data out.
     public var data: String?
     public var metadata: String
     public var occurredAt: Timestamp?

@@ -1,14 +1,14 @@
 extension SentEvent {
-    /// From the attributes of a CloudEvent 1.0 and its data.
+    /// Reads the attributes of a CloudEvent 1.0 and its data.
     ///
-    /// `id` is the event id and must be a UUID, `type` is `io.jobledger.job.progress` or one of its
-    /// kind, `subject` the job, `time` when it occurred. `actor`, `correlationid`, `causationid`
-    /// and `traceparent` go to the metadata under the ledger's own names, `source` and all other
-    /// extensions under theirs. `position`, `streamversion`, `recordedtime` and `total` are what a
-    /// ledger says of an event; a ledger that is asked to append one gives it new ones.
+    /// `id` is the event id and must be a UUID. `type` is `io.jobledger.job.progress` or the same
+    /// with another event type, `subject` the job, `time` when it occurred. `actor`,
+    /// `correlationid`, `causationid` and `traceparent` become metadata under the ledger's own
+    /// names, `source` and all other extensions under theirs. `position`, `streamversion`,
+    /// `recordedtime` and `total` are ignored: a ledger that appends the event gives it new ones.
     /// - Parameters:
-    ///   - attributes: their values as JSON text.
-    ///   - data: JSON text; `nil` where there is none.
+    ///   - attributes: names and values; each value is JSON text.
+    ///   - data: JSON text; `nil` if there is none.
     public init(
         cloudEvent attributes: [JSONText.Slice], data: ArraySlice<UInt8>?
     ) throws(Refusal) {
@@ -27,7 +27,7 @@ extension SentEvent {
     }
 }
 
-/// The attributes of a CloudEvent as they are read, one by one.
+/// Collects the attributes of a CloudEvent, one by one.
 private struct CloudEventAttributes {
     private var specVersion: String?
     private var id: String?
@@ -50,7 +50,7 @@ private struct CloudEventAttributes {
         case "data_base64":
             throw Refusal(.invalidEvent, "\"data_base64\": an event's data is a JSON object, in \"data\"")
         case "expectedversion":
-            // In a header a number is a text.
+            // In a header a number arrives as a string.
             let text = JSONText.string(from: value).flatMap {
                 Int32(decimal: $0) == nil ? nil : Array($0.utf8)[...]
             }
@@ -67,7 +67,7 @@ private struct CloudEventAttributes {
         }
     }
 
-    /// `source` and the extensions, which become metadata.
+    /// Reads `source` or an extension, which become metadata.
     private mutating func readMetadata(_ name: ExactText, _ value: ArraySlice<UInt8>) throws(Refusal) {
         if name == "source" {
             let text = try SentEvent.string(value, name)
@@ -94,7 +94,7 @@ private struct CloudEventAttributes {
     }
 
     /// The event's id and its type in the ledger.
-    /// - Throws: the ``Refusal`` of an event that lacks one of the attributes that it must have.
+    /// - Throws: a ``Refusal`` if a required attribute is missing or wrong.
     func required() throws(Refusal) -> (id: EventID, type: String) {
         guard specVersion == "1.0" else {
             throw Refusal(.invalidEvent, "\"specversion\" must be \"1.0\": an event is a CloudEvent 1.0")

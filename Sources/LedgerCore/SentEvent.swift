@@ -1,13 +1,14 @@
-/// An event as programs send it, in a line of a file or in a request's body:
-/// `{"job"?, "type", "data"?, "event_id"?, "expected_version"?, "metadata"?, "occurred_at"?}`.
+/// An event as programs send it, in a line of a file or in the body of a request: `{"job"?, "type",
+/// "data"?, "event_id"?, "expected_version"?, "metadata"?, "occurred_at"?}`.
 ///
-/// Data and metadata are cut out of the text as they stand there: the ledger keeps them byte for
+/// Data and metadata are cut out of the text unchanged, because the ledger keeps them byte for
 /// byte.
 public struct SentEvent: Sendable {
-    /// Where the text names one; elsewhere the job is known from somewhere else.
+    /// The job, if the text names one. Otherwise the caller knows it from elsewhere, such as the
+    /// request's path.
     public var job: JobID?
     public var event: NewEvent
-    /// Whether the sender gave the event its id, and so can retry.
+    /// Whether the sender gave the event an id, so that it can retry safely.
     public var hasID: Bool
     public var expectedVersion: Int32?
 
@@ -19,10 +20,10 @@ public struct SentEvent: Sendable {
     }
 
     /// - Parameters:
-    ///   - members: of the JSON object.
-    ///   - text: what the object stands in, for messages: "the line".
+    ///   - members: the members of the JSON object.
+    ///   - text: where the object was found, for messages: "the line".
     ///   - needsJob: whether the text must name the job.
-    /// - Throws: the ``Refusal`` of what says nothing that the ledger could be asked.
+    /// - Throws: a ``Refusal`` if the members do not describe an event.
     public init(
         members: [JSONText.Slice], in text: String, needsJob: Bool
     ) throws(Refusal) {
@@ -70,7 +71,7 @@ public struct SentEvent: Sendable {
             hasID: id != nil, expectedVersion: version)
     }
 
-    /// Nothing of an event is passed over: of two members of one name, one would be.
+    /// Refuses repeated names, because one of the two members would be ignored.
     public static func refuseRepeated(_ members: [JSONText.Slice]) throws(Refusal) {
         guard let name = JSONText.repeatedName(in: members) else { return }
         throw Refusal(.invalidEvent, "\"\(shown(name.text))\" stands there twice: leave one of them out")
@@ -84,8 +85,8 @@ public struct SentEvent: Sendable {
         return id
     }
 
-    /// A number, `"none"` where the job must not exist yet, or `"any"`, which is as if nothing were
-    /// said.
+    /// Reads a number, `"none"` if the job must not exist yet, or `"any"`, which is the same as no
+    /// expected version.
     static func expectedVersion(_ value: ArraySlice<UInt8>, _ name: ExactText) throws(Refusal) -> Int32? {
         let text = String(decoding: value, as: UTF8.self)
         switch JSONText.string(from: value) {
@@ -104,7 +105,7 @@ public struct SentEvent: Sendable {
         return version
     }
 
-    /// The beginning of what was sent, for messages.
+    /// The beginning of a sent text, for messages.
     static func shown(_ text: String) -> String { text.shortened(toBytes: 60) }
 
     static func moment(_ text: String, _ name: ExactText) throws(Refusal) -> Timestamp {
@@ -123,7 +124,7 @@ public struct SentEvent: Sendable {
         return text
     }
 
-    /// A value as it stands there.
+    /// The text of a value, unchanged.
     static func json(_ value: ArraySlice<UInt8>, in text: String) throws(Refusal) -> String {
         guard let json = String(utf8: value) else { throw Refusal(.invalidEvent, "\(text) is not UTF-8") }
         return json

@@ -1,5 +1,5 @@
-/// Whoever has to do with events has to do with what jobs are called: the one comes with the other.
+/// Every user of events also uses job ids, so this module exports `Texts`.
 @_exported public import Texts
 
-/// What a job is called: one job is one sequence of bytes.
+/// A job's id. Two ids are equal only if their bytes are.
 public typealias JobID = ExactText

@@ -1,5 +1,6 @@
 extension Timestamp {
-    /// `2026-11-23T20:45:01.5Z`: the fraction as long as it needs to be, none where it is zero.
+    /// `2026-11-23T20:45:01.5Z`. The fraction has as many digits as it needs, and none if it is
+    /// zero.
     public var description: String {
         var text: [UInt8] = []
         append(to: &text)

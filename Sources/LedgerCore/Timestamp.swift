@@ -1,9 +1,9 @@
-/// A moment of the years 0 to 9999, to the microsecond. Written as RFC 3339 in UTC, which has no
-/// other years.
+/// A moment of the years 0 to 9999, to the microsecond. It is written as RFC 3339 in UTC, which has
+/// no other years.
 ///
-/// Postgres knows more: years before and behind these, and `infinity`. Of such a one there is the
-/// nearest moment, so that every timestamp can be written and read again, and the time between any
-/// two can be told.
+/// Postgres also has earlier and later years, and `infinity`. Such a value becomes the nearest
+/// moment in range, so that every timestamp can be written and read again, and the difference of
+/// any two exists.
 public struct Timestamp: Sendable, Hashable, Comparable, CustomStringConvertible {
     /// Microseconds since 1970-01-01 00:00 UTC, within ``range``.
     public let microseconds: Int64
@@ -11,15 +11,15 @@ public struct Timestamp: Sendable, Hashable, Comparable, CustomStringConvertible
     /// From 0000-01-01T00:00:00Z to 9999-12-31T23:59:59.999999Z.
     public static let range: ClosedRange<Int64> = -62_167_219_200_000_000...253_402_300_799_999_999
 
-    /// - Parameter microseconds: since 1970-01-01 00:00 UTC; what is beyond ``range`` becomes its
-    ///   end.
+    /// - Parameter microseconds: since 1970-01-01 00:00 UTC; values outside ``range`` become its
+    ///   nearest end.
     public init(microseconds: Int64) {
         self.microseconds = min(max(microseconds, Self.range.lowerBound), Self.range.upperBound)
     }
 
     public static func < (a: Timestamp, b: Timestamp) -> Bool { a.microseconds < b.microseconds }
 
-    /// From RFC 3339 such as `2026-11-23T21:45:01.5+01:00`; `nil` for anything else. Digits below
+    /// Reads RFC 3339 such as `2026-11-23T21:45:01.5+01:00`; `nil` for any other text. Digits below
     /// the microsecond are cut off.
     public init?(_ text: String) {
         var rest = text.utf8[...]
@@ -57,20 +57,20 @@ public struct Timestamp: Sendable, Hashable, Comparable, CustomStringConvertible
         guard rest.isEmpty else { return nil }
         let seconds = Self.daysSinceEpoch(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - zone
         let microseconds = seconds * 1_000_000 + fraction
-        // The zone may lead out of these years.
+        // The zone may move the time out of these years.
         guard Self.range.contains(microseconds) else { return nil }
         self.microseconds = microseconds
     }
 
-    /// What is wrong with a text that is no time, for who has written it: to be read behind the
-    /// name of what it was given for.
+    /// The problem with a text that is not a time, for its writer. It follows the option's name in
+    /// a message.
     public static func problem(with text: String) -> String {
         let shown = text.shortened(toBytes: 60)
         let problem = "must be a time such as 2026-11-23T20:45:00Z, not \"\(shown)\""
         if Timestamp(text + "Z") != nil {
             return problem + ": say the zone too, Z for UTC or one such as +01:00"
         }
-        // Where the zone's plus stood: in an address a plus is a space.
+        // In a URL's query a plus means a space, so the zone's plus was lost.
         if let space = text.lastIndex(of: " "),
             Timestamp("\(text[..<space])+\(text[text.index(after: space)...])") != nil
         {

@@ -1,16 +1,18 @@
 import CLibpq
 import Texts
 
-/// A connection string that libpq understands as its writer meant it, as far as can be told before
-/// anything is connected.
+/// A connection string that libpq reads as its writer meant it, as far as can be checked before
+/// connecting.
 ///
-/// libpq repeats in its messages what it does not understand, and takes a part of a password for a
-/// host or a port where a character of it is not percent-encoded. So what it complains of is not
-/// shown here, and what cannot be a host or a port is refused without being named.
+/// libpq quotes in its messages the text that it does not understand. If a character of a password
+/// is not percent-encoded, libpq takes a part of the password for a host or a port. So the quoted
+/// text is not shown here, and a part that cannot be a host or a port is refused without being
+/// shown.
 struct ConnectionString: Sendable {
     let text: SecretText
     let namesSeveralHosts: Bool
-    /// Values of options that libpq itself calls secret, and that no other option has.
+    /// Values of the options that libpq marks as secret, except values that other options have as
+    /// well.
     private let secrets: [String]
 
     private static let advice = """
@@ -19,20 +21,20 @@ struct ConnectionString: Sendable {
         an @ as %40.
         """
 
-    /// - Throws: ``PostgresError`` of kind `cannotConnect` that no waiting mends. It has nothing of
-    ///   the text.
+    /// - Throws: a permanent ``PostgresError`` of kind `cannotConnect`. It shows nothing of the
+    ///   text.
     init(_ text: SecretText) throws(PostgresError) {
         self.text = text
         let options = try Self.options(text.revealed)
         for port in options.filter({ $0.name == "port" }).flatMap({ Self.parts($0.value) }) where !port.isEmpty {
-            // UInt16 would also take a sign.
+            // UInt16 alone would accept a sign.
             guard port.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }),
                 let number = UInt16(port),
                 number > 0
             else { throw Self.wrong("its port is not a number from 1 to 65535") }
         }
         if let scheme = text.revealed.utf8.firstRange(of: "://".utf8) {
-            // A host in the query may begin with an @, which stands for an abstract socket.
+            // A host in the query may begin with an @, which means an abstract socket.
             let rest = text.revealed.utf8[scheme.upperBound...].prefix { $0 != UInt8(ascii: "?") }
             let authority = rest.prefix { $0 != UInt8(ascii: "/") }
             guard authority.count(where: { $0 == UInt8(ascii: "@") }) < 2,
@@ -48,9 +50,9 @@ struct ConnectionString: Sendable {
         secrets = options.filter { $0.isSecret && !$0.value.isEmpty && !plain.contains($0.value) }.map(\.value)
     }
 
-    /// A message of libpq or of a server about this connection, without anything secret.
+    /// A message of libpq or of a server about this connection, with the secrets removed.
     func cleaned(_ message: String) -> String {
-        // Only an option's value is complained of so, before anything is connected.
+        // libpq starts a message like this for an invalid value of an option, before it connects.
         let shown = message.hasPrefix("invalid ") ? Self.withoutQuoted(message) : message
         return secrets.reduce(shown) { $0.replacing($1, with: "***") }
     }
@@ -80,8 +82,7 @@ struct ConnectionString: Sendable {
             defer { PQfreemem(message) }
             throw wrong(message.map { withoutQuoted(String(cString: $0)) } ?? "out of memory")
         }
-        // An array that ends with an option without a name; its strings are copied before it is
-        // freed.
+        // The array ends with an option without a name. Its strings are copied before it is freed.
         defer { PQconninfoFree(parsed) }
         var options: [Option] = []
         var next = parsed
@@ -95,8 +96,8 @@ struct ConnectionString: Sendable {
         return options
     }
 
-    /// libpq puts in quotes what it repeats. What is repeated may have quotes itself: so all is
-    /// left out from the first to the last.
+    /// libpq puts the text that it repeats in quotes. That text may contain quotes itself, so
+    /// everything from the first to the last quote is left out.
     private static func withoutQuoted(_ message: String) -> String {
         let message = message.trimmed
         guard let first = message.firstIndex(of: "\""), let last = message.lastIndex(of: "\""), first < last else {

@@ -1,40 +1,40 @@
-/// What a failure means for whoever asked, and what he can do: docs/outages.md has the table in
-/// words.
+/// What a failure means for the caller, and what the caller can do. docs/outages.md has the table
+/// in words.
 package enum Disposition: Sendable, Equatable, CaseIterable {
-    /// Nothing took effect, by bad luck: the same succeeds when it is sent again.
+    /// Nothing took effect, for a reason that passes: the same call succeeds when it is sent again.
     case retry
-    /// Nothing took effect, and nothing will until time or an operator has mended the server, or
-    /// our way to it.
+    /// Nothing took effect, and nothing will until time or an operator has repaired the server or
+    /// the way to it.
     case outage
-    /// Nobody knows whether it took effect.
+    /// It is unknown whether it took effect.
     case unknown
-    /// The ledger's own answer: it refuses what was asked.
+    /// The ledger itself refused the call.
     case refusal
-    /// A mistake in a program. Sending the same again will not help.
+    /// A mistake in a program. Sending the same call again does not help.
     case defect
 }
 
 extension SQLState {
-    /// Each class of the manual's appendix A is here, and each code that differs from its class.
+    /// Covers every class of the manual's appendix A, and each code that differs from its class.
     package var disposition: Disposition {
         switch code {
         // The transaction was ended for being idle, or for taking long, before its commit.
         case "25P03", "25P04", "57P05": .retry
-        // A pooler has lent us another session than the one that keeps our statement, or one that
-        // keeps another by its name.
+        // A pooler gave us another session, which does not have our prepared statement, or has
+        // another one under its name.
         case "26000", "42P05": .retry
-        // Somebody else has it at the moment.
+        // Another session holds the object or lock at the moment.
         case "55006", "55P03": .retry
         // A disk guard or a switchover has made it read-only.
         case "25006": .outage
-        // No ledger there, an older one, or one whose rights were taken away: an operator has to
-        // mend that.
+        // There is no ledger, an older one, or one whose rights were revoked. An operator must
+        // repair that.
         case "42P01", "42883", "42703", "42501": .outage
-        // No such connection, or none could be made; a statement was cancelled, by a limit or by an
-        // operator; the server starts.
+        // There is no such connection, or none could be made. Or a limit or an operator cancelled a
+        // statement, or the server is starting.
         case "08001", "08003", "08004", "57014", "57P03", "57P04": .outage
         case "40003": .unknown
-        // Damage that the server has found in its files.
+        // The server found damage in its files.
         case "XX001", "XX002": .outage
         default: dispositionOfClass
         }
@@ -42,23 +42,23 @@ extension SQLState {
 
     private var dispositionOfClass: Disposition {
         switch category {
-        // Rolled back for the sake of others; a snapshot that was kept for too long.
+        // Rolled back in favour of other transactions, or a snapshot became too old.
         case "40", "72": .retry
-        // No password that holds, no such database or schema; resources, memory, disk; operators;
-        // the system; its configuration.
+        // A wrong password, a missing database or schema; resources, memory or disk; operators; the
+        // operating system; the configuration.
         case "28", "3D", "3F", "53", "58", "F0": .outage
-        // The connection, or the server, ended with the statement under way.
+        // The connection or the server ended while the statement was under way.
         case "08", "57": .unknown
         case "JL": .refusal
-        // What is wrong with a statement, its data, or the use of a transaction; what functions
-        // raise; internal errors.
+        // An error in a statement, in its data or in the use of a transaction; an error that a
+        // function raised; an internal error.
         default: .defect
         }
     }
 
-    /// Whether the session that answered so is not to be used again: it stays as it is after the
-    /// server has been mended (one that began read-only goes on so), it has ended, or it is not the
-    /// one that we took it for.
+    /// Whether the session that returned this error must not be used again. Its state outlasts the
+    /// repair of the server (a session that began read-only stays so), or it has ended, or a pooler
+    /// gave us another one.
     package var spoilsSession: Bool {
         switch code {
         case "25006", "25P03", "25P04", "26000", "42P05", "XX001", "XX002": true
@@ -67,8 +67,9 @@ extension SQLState {
         }
     }
 
-    /// Whether the same statement may well succeed when it is sent again in a moment. Not what an
-    /// operator has cancelled, or must first grant or make: there waiting is for people.
+    /// Whether the same statement may succeed when it is sent again in a moment. False for a
+    /// statement that an operator cancelled, and for rights or objects that an operator must create
+    /// first: programs should not wait for people.
     package var isRetriable: Bool {
         switch code {
         case "57014", "42P01", "42883", "42703", "42501": false

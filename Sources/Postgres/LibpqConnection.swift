@@ -4,30 +4,30 @@ import Dispatch
 import Glibc
 import Texts
 
-/// A `PGconn` in non-blocking mode, and the waiting around it. Blocks its thread; every wait can be
-/// interrupted and has a bound.
+/// A `PGconn` in non-blocking mode, and the waiting around it. It blocks its thread; every wait can
+/// be interrupted and is bounded.
 ///
 /// Not `Sendable` on purpose: it lives in one ``PostgresConnection`` actor. libpq's manual, 34.20:
 /// "no two threads attempt to manipulate the same PGconn object at the same time" is what the actor
-/// gives.
+/// guarantees.
 final class LibpqConnection {
     private let pointer: OpaquePointer
     private let interrupt: Interrupt
     private let silence: Duration
     private let address: ConnectionString
-    /// How long the server may take to end a statement after it was told to, and how often it is
-    /// told in that time.
-    private let cancelPatience = Duration.seconds(5)
+    /// How long the server may take to end a cancelled statement, and how often the request is
+    /// repeated in that time.
+    private let cancelTimeout = Duration.seconds(5)
     private let cancelInterval = Duration.milliseconds(500)
-    /// Why the statement under way was told to end, and until when it may: by a cancelled task, by
-    /// a silence, by the next one.
+    /// Why the statement under way was cancelled (a cancelled task, a silence, the next statement),
+    /// and until when the server may take to end it.
     private var ending: (reason: PostgresError, deadline: ContinuousClock.Instant)?
     /// Set when the connection cannot be used again.
     private(set) var failure: PostgresError?
-    /// Set when the session has answered with an error that lasts as long as it does: who has it
-    /// may finish with it, nobody else gets it.
+    /// Set after an error that lasts as long as the session. The current user may finish with the
+    /// session; nobody else gets it.
     private(set) var isSpoiled = false
-    /// What the server has said beside its answers.
+    /// Counts the notices that the server has sent.
     private final class Remarks { var count = 0 }
     private let remarks = Remarks()
 
@@ -35,7 +35,7 @@ final class LibpqConnection {
         self.interrupt = interrupt
         silence = configuration.silence
         address = try ConnectionString(configuration.url)
-        // Later keywords win: what stands before `dbname` are defaults that the URL may change.
+        // Later keywords win: those before `dbname` are defaults that the URL may change.
         var settings: [(String, String)] = [
             ("application_name", configuration.applicationName),
             ("connect_timeout", String(configuration.connectTimeout)),
@@ -44,29 +44,28 @@ final class LibpqConnection {
             ("dbname", configuration.url.revealed),
             ("client_encoding", "UTF8"),
         ]
-        // Of several hosts one takes writes, and after a switchover it is another; by itself libpq
-        // keeps to the first that answers.
+        // With several hosts, one accepts writes, and after a switchover it is another. By default
+        // libpq keeps to the first host that answers.
         if address.namesSeveralHosts, getenv("PGTARGETSESSIONATTRS") == nil {
             settings.insert(("target_session_attrs", "read-write"), at: 0)
         }
-        // PQconnectdbParams blocks, for connect_timeout seconds a host at most; it alone tries
-        // every host within its own time.
+        // PQconnectdbParams blocks, for at most connect_timeout seconds per host. Only this
+        // function gives each host its own timeout.
         let connection = withCStrings(settings.map(\.0)) { keywords in
             withCStrings(settings.map(\.1)) { values in PQconnectdbParams(keywords, values, 1) }
         }
         guard let connection else { throw PostgresError(.cannotConnect, "out of memory") }
         pointer = connection
-        // The descriptor and the memory go with `deinit`: it runs when this initializer throws from
-        // here on.
+        // `deinit` frees the descriptor and the memory. It also runs when this initializer throws
+        // from here on.
         guard PQstatus(pointer) == CONNECTION_OK else {
-            // An option's value that libpq understands, but not as that option's, is found only
-            // now: `invalid sslmode value: …`.
+            // An invalid value of a known option is reported only now: `invalid sslmode value: …`.
             throw lastMessage.hasPrefix("invalid ")
                 ? .mistake(lastMessage) : .cannotConnect(lastMessage, isPermanent: false)
         }
-        // Notices are for people at a terminal; libpq would print them on standard error. That
-        // there was one is all that counts. The pointer outlives no one: `remarks` is released
-        // after `deinit` has finished the connection, which alone calls with it.
+        // By default libpq prints notices on standard error. Here they are only counted. The
+        // pointer stays valid: `remarks` is released after `deinit` has finished the connection,
+        // which alone calls the receiver.
         PQsetNoticeReceiver(
             pointer, { remarks, _ in Unmanaged<Remarks>.fromOpaque(remarks!).takeUnretainedValue().count += 1 },
             Unmanaged.passUnretained(remarks).toOpaque())
@@ -78,7 +77,7 @@ final class LibpqConnection {
     var serverProcess: Int32 { PQbackendPID(pointer) }
     var serverVersion: Int32 { PQserverVersion(pointer) }
     var database: String { PQdb(pointer).map { String(cString: $0) } ?? "" }
-    /// A setting that the server tells of by itself.
+    /// A setting that the server reports by itself.
     func parameter(_ name: String) -> String? { PQparameterStatus(pointer, name).map { String(cString: $0) } }
     /// Whether a transaction block is open, failed or not.
     var isInTransaction: Bool {
@@ -88,14 +87,13 @@ final class LibpqConnection {
 
     // MARK: Sending
 
-    /// - Parameter name: of the statement, where the server knows it already.
+    /// - Parameter name: the name of the statement, if the server has prepared it.
     func send(_ statement: PostgresStatement, preparedAs name: String? = nil) throws(PostgresError) {
         let parameters = try EncodedParameters(statement.parameters)
         let (count, formats) = (Int32(parameters.lengths.count), [Int32](repeating: 1, count: parameters.lengths.count))
         ending = nil
         isInSingleRowMode = false
-        // The pointers into the buffer are made only while it is pinned, and libpq copies before it
-        // returns.
+        // The pointers are valid within the closure, and libpq copies the bytes before it returns.
         let sent = parameters.bytes.withUnsafeBytes { buffer in
             let base = buffer.baseAddress!.assumingMemoryBound(to: CChar.self)
             let pointers: [UnsafePointer<CChar>?] = parameters.starts.map { start in start.map { base + $0 } }
@@ -126,8 +124,9 @@ final class LibpqConnection {
         guard PQsendQuery(pointer, script) == 1 else { throw lost() }
     }
 
-    /// libpq forgets single-row mode when the next statement is sent, but not when that statement
-    /// is the first of a pipeline: it would come row by row. Something else is sent in between.
+    /// libpq leaves single-row mode when the next statement is sent, but not if that statement is
+    /// the first of a pipeline: its rows would come one by one. So an empty script is sent in
+    /// between.
     private var isInSingleRowMode = false
 
     func enterPipeline(_ cancellation: Cancellation) throws(PostgresError) {
@@ -146,7 +145,7 @@ final class LibpqConnection {
         guard PQpipelineSync(pointer) == 1 else { throw lost() }
     }
 
-    /// Rows come one by one instead of all at the end.
+    /// Makes rows arrive one by one instead of all at the end.
     func enterSingleRowMode() throws(PostgresError) {
         guard PQsetSingleRowMode(pointer) == 1 else { throw PostgresError(.usage, "cannot stream this statement") }
         isInSingleRowMode = true
@@ -170,16 +169,16 @@ final class LibpqConnection {
         return result
     }
 
-    /// Reads what is left of a statement that nobody waits for any more.
+    /// Reads and drops the rest of a statement whose caller has gone.
     func drain(cancelling: Bool) throws(PostgresError) {
         if cancelling, ending == nil { try end(because: .cancelled) }
-        let nobody = Cancellation(ringing: interrupt)
-        while let result = try nextResult(nobody) {
+        let noCancellation = Cancellation(ringing: interrupt)
+        while let result = try nextResult(noCancellation) {
             if result.status == PGRES_COPY_OUT {
                 var unwanted: [UInt8] = []
-                while try copyData(into: &unwanted, nobody) { unwanted.removeAll(keepingCapacity: true) }
+                while try copyData(into: &unwanted, noCancellation) { unwanted.removeAll(keepingCapacity: true) }
             }
-            if result.status == PGRES_COPY_IN { try endCopy(failing: "abandoned", nobody) }
+            if result.status == PGRES_COPY_IN { try endCopy(failing: "abandoned", noCancellation) }
         }
     }
 
@@ -195,8 +194,8 @@ final class LibpqConnection {
             try wait(.either, cancellation)
             guard PQconsumeInput(pointer) == 1 else { throw lost() }
         }
-        // Flushing keeps libpq's buffer from growing with the data. PQflush does not tell of a
-        // server that has gone, and then drops the data: only reading finds out.
+        // Flushing keeps libpq's buffer from growing with the data. PQflush does not report a lost
+        // server, and then drops the data; only reading detects it.
         while true {
             let unsent = PQflush(pointer)
             guard unsent >= 0, PQconsumeInput(pointer) == 1 else { throw lost() }
@@ -221,7 +220,7 @@ final class LibpqConnection {
             var buffer: UnsafeMutablePointer<CChar>?
             let length = PQgetCopyData(pointer, &buffer, 1)
             if let buffer {
-                // libpq allocated it for us; it is copied out and freed here.
+                // libpq allocated the buffer. It is copied and freed here.
                 defer { PQfreemem(buffer) }
                 chunk.append(contentsOf: UnsafeRawBufferPointer(start: buffer, count: Int(length)))
                 return true
@@ -246,24 +245,23 @@ final class LibpqConnection {
                 return try end(because: PostgresError(.timedOut, "no byte from the server in \(silence)"))
             }
             if ContinuousClock.now >= ending.deadline { throw fail(ending.reason) }
-            // A request that reaches the server's process before the statement does has no effect:
-            // ask again.
+            // A cancel request that arrives before the statement has no effect, so it is repeated.
             try requestCancel(because: ending.reason)
         }
     }
 
-    /// Tells the server to end the statement under way, which from now on has little time to do so.
+    /// Cancels the statement under way, which then has little time to end.
     private func end(because reason: PostgresError) throws(PostgresError) {
-        ending = (reason, .now.advanced(by: cancelPatience))
+        ending = (reason, .now.advanced(by: cancelTimeout))
         try requestCancel(because: reason)
     }
 
     /// Asks the server to end the statement under way. Best effort: the caller bounds its wait for
     /// the effect.
     ///
-    /// PQcancel returns when the server has dealt with the request, so it cannot hit a later
-    /// statement. It has no limit of its own: a server that hangs would hold us for ever. It gets a
-    /// thread that can be left behind, together with the connection.
+    /// PQcancel returns when the server has processed the request, so the request cannot hit a
+    /// later statement. PQcancel has no timeout: a server that hangs would block us for ever. So it
+    /// runs on another thread, which can be abandoned together with the connection.
     private func requestCancel(because reason: PostgresError) throws(PostgresError) {
         guard let request = CancelRequest(pointer) else { return }
         let done = DispatchSemaphore(value: 0)
@@ -271,7 +269,7 @@ final class LibpqConnection {
             request.send()
             done.signal()
         }
-        let seconds = Int(cancelPatience.components.seconds)
+        let seconds = Int(cancelTimeout.components.seconds)
         guard done.wait(timeout: .now() + .seconds(seconds)) == .success else { throw fail(reason) }
     }
 
@@ -280,15 +278,15 @@ final class LibpqConnection {
     /// Whether the server has hung up while the connection was idle, or the session is spoiled.
     func isStale() -> Bool {
         if isSpoiled || failure != nil || PQstatus(pointer) != CONNECTION_OK { return true }
-        // A bell that was rung for an earlier statement says nothing about the server.
+        // An interrupt that was sent for an earlier statement says nothing about the server.
         interrupt.clear()
-        // A server speaks unasked to tell of a changed setting, or that it is about to hang up:
-        // which may follow much later.
-        let heard = remarks.count
+        // A server sends something unasked when a setting changes, or when it is about to close the
+        // connection, which may follow much later.
+        let before = remarks.count
         while interrupt.wait(for: .readable, on: PQsocket(pointer), within: .zero) == .ready {
             if PQconsumeInput(pointer) == 0 || PQstatus(pointer) != CONNECTION_OK { return true }
-            // libpq looks at what has come when it is asked whether it waits for more.
-            if PQisBusy(pointer) == 1 || remarks.count > heard { return true }
+            // PQisBusy makes libpq parse the bytes that have arrived.
+            if PQisBusy(pointer) == 1 || remarks.count > before { return true }
         }
         return false
     }
@@ -310,7 +308,7 @@ extension PostgresError {
         return error
     }
 
-    /// In the connection string.
+    /// A mistake in the connection string.
     static func mistake(_ message: String) -> PostgresError {
         var error = cannotConnect(message, isPermanent: true)
         error.isMistake = true
@@ -318,7 +316,7 @@ extension PostgresError {
     }
 }
 
-/// What PQcancel needs to know of a connection.
+/// What PQcancel needs of a connection.
 ///
 /// `@unchecked Sendable`: libpq's manual, 34.7 «Canceling Queries in Progress», allows PQcancel
 /// from another thread than the one that uses the connection; `pointer` is a constant copy of the
@@ -339,7 +337,7 @@ private final class CancelRequest: @unchecked Sendable {
     }
 }
 
-/// Lends C a null-terminated array of C strings for the time of `body`.
+/// Gives C a null-terminated array of C strings for the duration of `body`.
 private func withCStrings<T>(_ strings: [String], _ body: ([UnsafePointer<CChar>?]) -> T) -> T {
     let copies = strings.map { strdup($0) }
     // The copies outlive `body`: they are freed after it has returned.

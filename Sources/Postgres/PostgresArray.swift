@@ -1,8 +1,7 @@
-/// A one-dimensional array that is encoded while it is filled: what a column of a large batch is
-/// sent as.
+/// A one-dimensional array that is encoded as it is filled: one column of a large batch.
 package struct PostgresArray<Element: PostgresEncodable>: PostgresEncodable {
     package private(set) var count = 0
-    /// The elements, each behind its length.
+    /// The elements, each after its length.
     private var elements: [UInt8] = []
 
     package init() {}

@@ -1,19 +1,18 @@
-/// The rows in the bytes of a `COPY … TO STDOUT (FORMAT binary)`, taken column after column: no
-/// object a row, no name a column.
+/// The rows in the bytes of a `COPY … TO STDOUT (FORMAT binary)`, read column by column, without an
+/// object per row or a name per column.
 ///
-/// The format is described in the manual under COPY, «Binary Format»: a header, then rows of a
-/// column count and of columns with their lengths, then a trailer. A chunk of it ends at a row's
-/// end.
+/// The format is described in the manual under COPY, «Binary Format»: a header, then rows that have
+/// a column count and columns with their lengths, then a trailer. A chunk ends at the end of a row.
 package struct PostgresBinaryRows: Sendable {
     package let bytes: [UInt8]
     @usableFromInline var place = 0
 
     private static let signature = Array("PGCOPY\n".utf8) + [0xFF, 0x0D, 0x0A, 0]
 
-    /// - Parameter chunk: as ``PostgresCopyOut`` gives it, the first of them with the header.
+    /// - Parameter chunk: a chunk of ``PostgresCopyOut``; the first has the header.
     package init(_ chunk: [UInt8]) throws(PostgresError) {
         bytes = chunk
-        // No row begins like that: it would have 20,551 columns.
+        // No row begins like that, because it would have 20,551 columns.
         guard chunk.starts(with: Self.signature) else { return }
         place = Self.signature.count
         _ = try integer() as Int32  // flags
@@ -22,8 +21,8 @@ package struct PostgresBinaryRows: Sendable {
         place += length
     }
 
-    /// Goes to the next row; false when the chunk, or the whole COPY, is over.
-    /// - Parameter columns: how many it must have.
+    /// Moves to the next row; false at the end of the chunk or of the whole COPY.
+    /// - Parameter columns: how many columns it must have.
     package mutating func next(columns: Int) throws(PostgresError) -> Bool {
         guard place < bytes.count else { return false }
         let count: Int16 = try integer()
@@ -32,8 +31,8 @@ package struct PostgresBinaryRows: Sendable {
         return true
     }
 
-    /// The row's next column. Null is read as an optional only. The format does not tell types:
-    /// this one is taken on trust.
+    /// The row's next column. Null can be read as an optional only. The format has no types, so
+    /// `type` is not checked.
     @inlinable
     package mutating func column<T: PostgresDecodable & PostgresEncodable>(
         as type: T.Type = T.self
@@ -42,7 +41,7 @@ package struct PostgresBinaryRows: Sendable {
         let start = place
         guard length <= bytes.count - start else { throw .unexpected("a column of \(length) bytes is cut off") }
         let value = bytes.withUnsafeBytes { bytes in
-            // Valid within the closure, which is all that a value needs to be copied out.
+            // The bytes are valid within the closure, which copies the value.
             T.decode(
                 length < 0 ? nil : UnsafeRawBufferPointer(rebasing: bytes[start..<start + length]), type: T.postgresType
             )
@@ -52,8 +51,7 @@ package struct PostgresBinaryRows: Sendable {
         return value
     }
 
-    /// Where the row's next column stands in ``bytes``, `nil` for null: for who can use it where it
-    /// lies.
+    /// The range of the row's next column in ``bytes``, `nil` for null.
     @inlinable
     package mutating func column() throws(PostgresError) -> Range<Int>? {
         let length = Int(try integer() as Int32)

@@ -11,10 +11,10 @@ package struct PostgresConfiguration: Sendable {
     package var applicationName: String
     /// Run-time settings of every session, such as `search_path`.
     package var sessionSettings: [(name: String, value: String)]
-    /// Statements that begin every session, before its settings: for what depends on how the
-    /// server, the database or the role is set.
+    /// Statements that run at the start of every session, before its settings: for actions that
+    /// depend on the settings of the server, the database or the role.
     package var sessionStatements: [String] = []
-    /// What the database must be; `nil` takes any.
+    /// The requirements for the database; `nil` accepts any.
     package var requirement: PostgresRequirement?
     /// Seconds to wait for each host of the connection string.
     package var connectTimeout: Int

@@ -2,7 +2,7 @@ import BlockingIO
 
 /// The steps of a COPY, for ``PostgresConnection/copyIn(_:_:)`` and ``PostgresCopyOut``.
 extension PostgresConnection {
-    /// - Parameter sql: a COPY in this direction, and what is to run before it.
+    /// - Parameter sql: a COPY in this direction, after statements that run first.
     func beginCopy(_ sql: String, _ direction: CopyDirection, _ cancellation: Cancellation) throws(PostgresError) -> Int
     {
         let libpq = try ready()
@@ -48,12 +48,11 @@ extension PostgresConnection {
         }
     }
 
-    /// Tells the server to undo a COPY whose source failed, if it has not done so itself, even
-    /// though the task is cancelled.
+    /// Makes the server undo a COPY whose source failed, unless it has done so itself. It also
+    /// works in a cancelled task.
     func callOffCopyIn(_ operation: Int, _ message: String) {
         guard isStreaming, operation == self.operation else { return }
-        // The answer to a COPY that is called off is an error; the caller is told of the source's
-        // own.
+        // The server answers an aborted COPY with an error; the caller gets the source's own error.
         _ = try? finishCopyIn(of: operation, failing: message, Cancellation(ringing: interrupt))
     }
 

@@ -4,7 +4,7 @@ import Texts
 /// One connection to Postgres.
 ///
 /// It serves one user at a time: take it from a ``PostgresPool``, or keep one for yourself.
-/// Statements of a cancelled task are cancelled on the server too; the connection stays usable.
+/// Cancelling a task also cancels its statement on the server; the connection stays usable.
 package actor PostgresConnection {
     private let executor = BlockingExecutor(label: "postgres")
     package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
@@ -12,15 +12,15 @@ package actor PostgresConnection {
     nonisolated let interrupt: Interrupt
     private let configuration: PostgresConfiguration
     private var libpq: LibpqConnection?
-    /// Counts the operations, so that a stream that was left behind knows that it is over.
+    /// Counts the operations, so that an abandoned stream knows that it is over.
     private(set) var operation = 0
-    /// Whether results of an earlier operation are still to come, and must be done with before the
-    /// next.
+    /// Whether results of an earlier operation are still to come. They must be read before the next
+    /// operation.
     var isStreaming = false
-    /// Whether the operation under way runs in a transaction block, which would fail if it were
-    /// cancelled.
+    /// Whether the operation under way runs in a transaction block, which would fail if the
+    /// operation were cancelled.
     private var isStreamInTransaction = false
-    /// The statements that the server keeps, by their text.
+    /// The names of the statements that the server has prepared, by their text.
     private var prepared: [ExactText: String] = [:]
     private var preparations = 0
 
@@ -40,8 +40,7 @@ package actor PostgresConnection {
         return connection
     }
 
-    /// Connects, again and again with growing waits, for as long as the failure is one that time
-    /// may mend.
+    /// Connects, and retries with growing pauses while the error may pass.
     /// - Parameter timeout: how long to try; `nil` tries until the task is cancelled.
     package static func connect(_ configuration: PostgresConfiguration, timeout: Duration?) async throws
         -> PostgresConnection
@@ -58,9 +57,9 @@ package actor PostgresConnection {
         }
     }
 
-    /// A further connection of the same configuration, for what is to go on beside this one.
-    /// - Parameter silence: how long a statement on it may run without a byte from the server; as
-    ///   here unless given.
+    /// Opens another connection with the same configuration, for work beside this one.
+    /// - Parameter silence: how long a statement on it may run without a byte from the server; by
+    ///   default the same as here.
     package nonisolated func another(silence: Duration? = nil, timeout: Duration = .seconds(10)) async throws
         -> PostgresConnection
     {
@@ -74,10 +73,11 @@ package actor PostgresConnection {
     /// As in `server_version_num`.
     package var serverVersion: Int32 { libpq?.serverVersion ?? 0 }
 
-    /// Whether the next statement has a chance.
+    /// Whether the next statement can be sent: the connection is open, and its session is not
+    /// spoiled.
     package func isUsable() -> Bool { libpq.map { !$0.isStale() } ?? false }
 
-    /// Whether the next user finds it as the last one did: usable, and in no transaction.
+    /// Whether the connection can go to the next user: it is usable, and in no transaction.
     func isAtRest() -> Bool { isUsable() && !isInTransaction }
 
     /// Closes the connection; an open transaction is rolled back by the server.
@@ -96,25 +96,25 @@ package actor PostgresConnection {
         try await cancellable { connection, cancellation in try connection.run(statement, cancellation) }
     }
 
-    /// Runs one statement, unless the server has hung up while the connection was idle: then
-    /// nothing was sent, and `nil` returns.
+    /// Runs one statement, unless the server has closed the connection while it was idle. Then
+    /// nothing was sent, and it returns `nil`.
     package nonisolated func queryUnlessStale(_ statement: PostgresStatement) async throws -> PostgresRows? {
         try await cancellable { connection, cancellation in
             guard connection.isUsable() else { return nil }
-            // Looking silenced the bell, which may have rung for this call.
+            // `isUsable` cleared the interrupt, which may have been meant for this call.
             if cancellation.isCancelled { throw PostgresError.cancelled }
             return try connection.run(statement, cancellation)
         }
     }
 
-    /// Runs a text of several statements, which take no parameters. Outside a transaction they are
-    /// one.
+    /// Runs a text of several statements without parameters. Outside a transaction block they form
+    /// one transaction.
     package nonisolated func execute(script: String) async throws {
         try await cancellable { connection, cancellation in _ = try connection.run(script: script, cancellation) }
     }
 
     /// Sends all statements at once, in one implicit transaction unless they say otherwise, and
-    /// then reads all answers: one round trip. After a failed statement those behind it fail too,
+    /// then reads all answers: one round trip. After a failed statement the later ones fail too,
     /// with an error of kind `usage`.
     package nonisolated func pipeline(
         _ statements: [PostgresStatement]
@@ -176,8 +176,8 @@ package actor PostgresConnection {
         } catch {
             var error = abandon(error)
             guard statement.isPrepared, error.sqlState == .planIsOutdated else { throw error }
-            // A migration gave a function another answer than the server kept the statement for:
-            // nothing ran.
+            // A migration changed the result of a function after the server had prepared the
+            // statement. Nothing ran.
             prepared = [:]
             error.isOutdatedPlan = true
             guard !isInTransaction else { throw error }
@@ -187,7 +187,8 @@ package actor PostgresConnection {
         }
     }
 
-    /// The name under which the server keeps the statement; `nil` for one that it need not keep.
+    /// The name of the prepared statement, which is prepared now if it is new; `nil` for a
+    /// statement that is not to be prepared.
     private func prepare(
         _ statement: PostgresStatement, _ libpq: LibpqConnection, _ cancellation: Cancellation
     ) throws(PostgresError) -> String? {
@@ -245,8 +246,7 @@ package actor PostgresConnection {
             try libpq.exitPipeline()
             return answers
         } catch {
-            // A pipeline cut short leaves answers under way that cannot be told apart from later
-            // ones.
+            // An interrupted pipeline leaves answers under way that cannot be told from later ones.
             close()
             throw error
         }
@@ -266,13 +266,13 @@ package actor PostgresConnection {
         return last
     }
 
-    /// The connection, free for the next operation.
+    /// The connection, ready for the next operation.
     func ready() throws(PostgresError) -> LibpqConnection {
         guard let libpq, libpq.failure == nil else { throw PostgresError(.connectionLost, "the connection is closed") }
         if isStreaming {
             isStreaming = false
-            // A cancelled statement would fail the transaction that it is part of: there the rest
-            // is read and dropped.
+            // A cancelled statement would fail its transaction. There the rest is read and dropped
+            // instead.
             try libpq.drain(cancelling: !isStreamInTransaction)
         }
         return libpq
@@ -292,22 +292,23 @@ package actor PostgresConnection {
         return libpq
     }
 
-    /// Brings the connection back to rest after `error`, or gives it up, and says what the caller
-    /// should be told.
+    /// Makes the connection usable again after `error`, or closes it. Returns the error for the
+    /// caller.
     func abandon(_ error: PostgresError) -> PostgresError {
         isStreaming = false
         guard let libpq else { return error }
         do throws(PostgresError) {
-            // What was no error of the server's goes on there, and nobody wants it.
+            // After an error on our side the statement still runs on the server, and its result is
+            // not wanted.
             if libpq.failure == nil { try libpq.drain(cancelling: error.kind == .usage) }
         } catch {
-            // What broke while draining is told by `failure` below.
+            // If draining failed, `failure` below has the reason.
         }
         if libpq.failure != nil || error.kind == .connectionLost { close() }
         return error
     }
 
-    /// Runs `body` on the connection's own thread; cancelling the task interrupts it.
+    /// Runs `body` on the connection's own thread. Cancelling the task interrupts it.
     nonisolated func cancellable<T: Sendable>(
         _ body: @Sendable (isolated PostgresConnection, Cancellation) throws -> T
     ) async throws -> T {
@@ -327,8 +328,8 @@ package actor PostgresConnection {
         try run(script: "BEGIN \(mode)", cancellation)
     }
 
-    /// The server answers the COMMIT of a transaction in which a statement failed with a ROLLBACK,
-    /// and without an error.
+    /// If a statement in the transaction failed, the server answers COMMIT with a ROLLBACK, and
+    /// without an error.
     func commit(_ cancellation: Cancellation) throws(PostgresError) {
         guard try run(script: "COMMIT", cancellation).command == "COMMIT" else {
             var error = PostgresError(.server, "the transaction was rolled back: a statement in it had failed")
@@ -337,12 +338,12 @@ package actor PostgresConnection {
         }
     }
 
-    /// Ends an open transaction, also in a cancelled task. A connection on which that fails is
-    /// closed, which ends it on the server as well.
+    /// Rolls an open transaction back, also in a cancelled task. If that fails, it closes the
+    /// connection, which ends the transaction on the server as well.
     func rollBack() {
         guard let libpq, libpq.isInTransaction else { return }
-        // A statement under way may be cancelled now: what it does to the transaction does not
-        // matter any more.
+        // A statement under way may be cancelled now: it does not matter any more if that fails the
+        // transaction.
         isStreamInTransaction = false
         do throws(PostgresError) {
             try run(script: "ROLLBACK", Cancellation(ringing: interrupt))

@@ -5,7 +5,7 @@ package import Texts
 package protocol PostgresDecodable {
     /// - Parameter bytes: the column's bytes; `nil` is SQL's null.
     /// - Parameter type: the column's type OID.
-    /// - Returns: `nil` where the column does not hold such a value.
+    /// - Returns: `nil` if the column has no such value.
     static func decode(_ bytes: UnsafeRawBufferPointer?, type: UInt32) -> Self?
 }
 
@@ -23,10 +23,10 @@ extension Bool: PostgresDecodable {
     }
 }
 
-/// `smallint`, `integer`, `bigint` and `oid` all decode as any integer that can hold the value, but
-/// for a `bigint` of 2⁶² and more, or less than −2⁶² + 1, which is none: whoever adds one such
-/// number to another, or takes it away, need not ask first whether the result exists. Nothing that
-/// is counted comes so far; what does is a mistake, or an attack.
+/// `smallint`, `integer`, `bigint` and `oid` decode as any integer type that can hold the value.
+/// The exception is a `bigint` of 2⁶² and above, or below −2⁶² + 1, which does not decode: so the
+/// sum and the difference of any two numbers from the server exist. No count in a ledger becomes
+/// that large; such a number is a mistake or an attack.
 private func decodeInteger<T: FixedWidthInteger>(_ bytes: UnsafeRawBufferPointer?, type: UInt32) -> T? {
     guard let bytes else { return nil }
     switch type {
@@ -63,8 +63,8 @@ extension Double: PostgresDecodable {
     }
 }
 
-/// Every type whose binary form is its text: `text`, `varchar`, `char`, `name`, `json`, `xml`,
-/// `unknown`; and `jsonb`.
+/// All types whose binary form is their text (`text`, `varchar`, `char`, `name`, `json`, `xml`,
+/// `unknown`), and `jsonb`.
 extension String: PostgresDecodable {
     package static func decode(_ bytes: UnsafeRawBufferPointer?, type: UInt32) -> String? {
         guard let bytes else { return nil }

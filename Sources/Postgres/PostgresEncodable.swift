@@ -7,13 +7,12 @@ package protocol PostgresEncodable: Sendable {
     static var postgresType: UInt32 { get }
     /// The OID of the type's array.
     static var postgresArrayType: UInt32 { get }
-    /// Puts the value's bytes behind what stands in `bytes`; false, and nothing put there, for
-    /// SQL's null.
+    /// Appends the value's bytes to `bytes`. For SQL's null it returns false and appends nothing.
     func encode(into bytes: inout [UInt8]) -> Bool
 }
 
 extension [UInt8] {
-    /// As the network has it: the highest byte first.
+    /// Appends in network order: the highest byte first.
     mutating func append(bigEndian value: some FixedWidthInteger) {
         Swift.withUnsafeBytes(of: value.bigEndian) { append(contentsOf: $0) }
     }
@@ -64,8 +63,8 @@ extension Double: PostgresEncodable {
     }
 }
 
-/// Text goes as UTF-8 with its length, so nothing in it needs escaping. The server refuses U+0000
-/// (`22021`).
+/// Text is sent as UTF-8 with its length, so nothing in it needs escaping. The server refuses
+/// U+0000 (`22021`).
 extension String: PostgresEncodable {
     package static var postgresType: UInt32 { 25 }
     package static var postgresArrayType: UInt32 { 1009 }

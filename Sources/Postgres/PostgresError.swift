@@ -1,9 +1,9 @@
-/// What went wrong between us and Postgres.
+/// An error of Postgres, or of the connection to it.
 package struct PostgresError: Error, Sendable, CustomStringConvertible {
     package enum Kind: Sendable, Equatable {
         /// No connection could be made.
         case cannotConnect
-        /// The connection broke. If a statement was under way, nobody knows whether it took effect.
+        /// The connection broke. If a statement was under way, it may have taken effect.
         case connectionLost
         /// The server refused the statement; `sqlState` says why.
         case server
@@ -13,7 +13,7 @@ package struct PostgresError: Error, Sendable, CustomStringConvertible {
         case timedOut
         /// An answer did not have the shape that the caller expected.
         case decoding
-        /// More tasks wait for a connection than may: nothing was sent.
+        /// Too many tasks wait for a connection: nothing was sent.
         case busy
         /// The pool is closed: nothing was sent.
         case closed
@@ -33,13 +33,13 @@ package struct PostgresError: Error, Sendable, CustomStringConvertible {
     /// first.
     package internal(set) var context: String?
 
-    /// Which character of the statement it is about, from 1.
+    /// The character of the statement that the error refers to, from 1.
     package internal(set) var textPosition: Int?
 
-    /// Whether no waiting will mend a failure to connect, as with a malformed connection string.
+    /// Whether a failure to connect is permanent, as with a malformed connection string.
     var isPermanent = false
 
-    /// Whether the connection string itself is wrong: nobody was asked anything.
+    /// Whether the connection string itself is wrong, so that no server was contacted.
     package internal(set) var isMistake = false
 
     init(_ kind: Kind, _ message: String) {
@@ -47,11 +47,11 @@ package struct PostgresError: Error, Sendable, CustomStringConvertible {
         self.message = message
     }
 
-    /// An answer that makes no sense to the caller, who reads more into it than types.
+    /// An answer that has the expected types but makes no sense to the caller.
     package static func unexpected(_ message: String) -> PostgresError { PostgresError(.decoding, message) }
 
-    /// Whether the server had kept a statement whose answer has another shape by now. Nothing ran;
-    /// it keeps it anew.
+    /// Whether a prepared statement's result had changed its shape since the server prepared it.
+    /// Nothing ran, and the next use prepares it again.
     var isOutdatedPlan = false
 
     /// Whether sending the same again may succeed. After ``Kind/connectionLost`` the first attempt
@@ -68,7 +68,7 @@ package struct PostgresError: Error, Sendable, CustomStringConvertible {
     /// Whether the statement may have taken effect although it failed here.
     package var outcomeIsUnknown: Bool { disposition == .unknown }
 
-    /// Whether the server could not be reached, or went away: for a program, a reason to reconnect.
+    /// Whether the server could not be reached or went away, so that a program should reconnect.
     package var isConnectionFailure: Bool {
         switch kind {
         case .cannotConnect, .connectionLost, .timedOut: true

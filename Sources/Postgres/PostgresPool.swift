@@ -1,7 +1,7 @@
 import BlockingIO
 
-/// A bounded set of connections, made when they are needed and lent to one user at a time, first
-/// come first served.
+/// A bounded set of connections. They are opened when they are needed, and each serves one user at
+/// a time, first come first served.
 package actor PostgresPool {
     package nonisolated let configuration: PostgresConfiguration
     package nonisolated let size: Int
@@ -9,7 +9,7 @@ package actor PostgresPool {
     private let timeout: Duration
 
     private var idle: [PostgresConnection] = []
-    /// Connections that are lent or being made.
+    /// Connections that are in use or being opened.
     private var busy = 0
     private(set) var waiters: [(ticket: Int, continuation: CheckedContinuation<PostgresConnection?, any Error>)] = []
     private var lastTicket = 0
@@ -17,8 +17,8 @@ package actor PostgresPool {
 
     /// - Parameters:
     ///   - size: the most connections at once.
-    ///   - longestQueue: how many users may wait for one; more are refused at once with an error of
-    ///     kind `busy`.
+    ///   - longestQueue: how many users may wait for a connection; further ones are refused at once
+    ///     with an error of kind `busy`.
     ///   - timeout: how long to try to reach a server that is away.
     package init(
         _ configuration: PostgresConfiguration, size: Int = 8, longestQueue: Int = 10_000,
@@ -31,8 +31,9 @@ package actor PostgresPool {
         self.timeout = timeout
     }
 
-    /// Lends a connection to `body`. A connection that breaks, is left inside a transaction, or has
-    /// answered with what spoils its session (``SQLState/spoilsSession``), is not lent again.
+    /// Runs `body` with a connection. A connection is closed and not reused if it breaks, is left
+    /// inside a transaction, or returned an error that spoils its session
+    /// (``SQLState/spoilsSession``).
     package nonisolated(nonsending) func withConnection<T: Sendable>(
         _ body: (PostgresConnection) async throws -> T
     ) async throws -> T {
@@ -47,7 +48,7 @@ package actor PostgresPool {
         }
     }
 
-    /// Closes what is idle, now, and what is lent when it comes back.
+    /// Closes idle connections now, and connections in use when they come back.
     package func close() async {
         isClosed = true
         for waiter in waiters { waiter.continuation.resume(throwing: PostgresError(.closed, "the pool is closed")) }
@@ -68,7 +69,7 @@ package actor PostgresPool {
         } else if let connection = try await wait() {
             return connection
         }
-        // There is a place now that counts as busy.
+        // A place is reserved now: it counts as busy.
         do {
             try Task.checkCancellation()
             guard !isClosed else { throw PostgresError(.closed, "the pool is closed") }
@@ -85,7 +86,7 @@ package actor PostgresPool {
             await connection.close()
             release()
         } else if !waiters.isEmpty {
-            // Handed on: it stays busy.
+            // Passed to the next waiter: it stays busy.
             waiters.removeFirst().continuation.resume(returning: connection)
         } else {
             busy -= 1
@@ -93,8 +94,8 @@ package actor PostgresPool {
         }
     }
 
-    /// Gives up a place. The first waiter gets it, still counted as busy: another who comes
-    /// meanwhile cannot take it away.
+    /// Releases a place. The first waiter gets it, still counted as busy, so that a newcomer cannot
+    /// take it.
     private func release() {
         if waiters.isEmpty {
             busy -= 1

@@ -1,12 +1,12 @@
-/// What a session needs of its server and its database: looked at when it connects. No waiting
-/// mends what is missing.
+/// What a session requires of its server and its database, checked when it connects. A requirement
+/// that is not met is a permanent error.
 package struct PostgresRequirement: Sendable {
     /// As `SHOW server_encoding` gives it.
     package var encoding: String
     /// As in `server_version_num`.
     package var oldestServer: Int32
-    /// What the user of the session must be allowed to use, should it be there. Without that,
-    /// Postgres says of everything in it that it does not exist. Letters, digits and `_`.
+    /// The schema that the session's user must be allowed to use, if it exists. Without that right
+    /// Postgres reports everything in the schema as missing. Letters, digits and `_` only.
     package var schema: String?
 
     package init(encoding: String, oldestServer: Int32, schema: String? = nil) {
@@ -15,7 +15,7 @@ package struct PostgresRequirement: Sendable {
         self.schema = schema
     }
 
-    /// What the server tells of itself.
+    /// Checks what the server reports by itself.
     func checkServer(_ libpq: LibpqConnection) throws(PostgresError) {
         guard libpq.serverVersion >= oldestServer else {
             throw .cannotConnect(
@@ -36,7 +36,7 @@ package struct PostgresRequirement: Sendable {
         }
     }
 
-    /// Which process answers, whether the schema may be used, and by whom.
+    /// Asks for the process that answers, whether the schema may be used, and the current user.
     var question: String {
         """
         SELECT pg_backend_pid(), (SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace
@@ -45,13 +45,13 @@ package struct PostgresRequirement: Sendable {
         """
     }
 
-    /// Whether the session is ours alone: the process that answers is the one that the connection
-    /// was promised.
+    /// Checks that the session is ours alone: that the process that answers is the one that the
+    /// connection was told about.
     ///
-    /// A pooler between here and the server makes promises of its own. One that gives each
-    /// transaction another session would have names, settings and prepared statements of one
-    /// program meet those of another; nothing tells it from one that does not.
-    /// - Parameter answer: to ``question``.
+    /// A pooler in between announces a process of its own. A pooler that assigns a session per
+    /// transaction would mix names, settings and prepared statements of different programs. It
+    /// cannot be distinguished from a pooler that does not, so every pooler is refused.
+    /// - Parameter answer: the answer to ``question``.
     func checkSession(_ libpq: LibpqConnection, _ answer: LibpqResult) throws(PostgresError) {
         func text(_ column: Int) -> String? {
             answer.rowCount == 1

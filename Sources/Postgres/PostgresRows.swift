@@ -12,7 +12,7 @@ package struct PostgresRows: Sendable, RandomAccessCollection {
     /// How many rows an insert, update or delete touched; 0 for other statements.
     package var affected: Int { result.affected }
 
-    /// The only row; any other number of them is an error.
+    /// The only row; throws if there is none or more than one.
     package func only() throws(PostgresError) -> PostgresRow {
         guard count == 1 else { throw PostgresError(.decoding, "expected one row, got \(count)") }
         return self[0]
@@ -54,7 +54,7 @@ package struct PostgresRow: Sendable {
 final class LibpqResult: @unchecked Sendable {
     private let pointer: OpaquePointer
     private let columnCount: Int32
-    /// Why the statement was told to end, if it was.
+    /// Why the statement was cancelled, if it was.
     private let ending: PostgresError?
 
     /// Takes ownership of `pointer`.
@@ -68,12 +68,12 @@ final class LibpqResult: @unchecked Sendable {
 
     var status: ExecStatusType { PQresultStatus(pointer) }
     var rowCount: Int { Int(PQntuples(pointer)) }
-    /// What was done, in the server's words: `COMMIT`.
+    /// The server's command tag, such as `COMMIT`.
     var command: String { String(cString: PQcmdStatus(pointer)) }
     var affected: Int { Int(String(cString: PQcmdTuples(pointer))) ?? 0 }
 
-    /// Made when they are asked for, which is when something is wrong: a streamed row is a result
-    /// of its own. The columns of a COPY have no names.
+    /// Built on demand, for error messages: a streamed row is a result of its own. The columns of a
+    /// COPY have no names.
     var columnNames: [String] { (0..<columnCount).map { PQfname(pointer, $0).map { String(cString: $0) } ?? "" } }
 
     func column(named name: String) -> Int? {
@@ -98,16 +98,16 @@ final class LibpqResult: @unchecked Sendable {
     /// than the values of a small row.
     var size: Int { PQresultMemorySize(pointer) }
 
-    /// The error this result stands for, or `nil` where it is none.
+    /// The error of this result; `nil` if it is none.
     var error: PostgresError? {
         guard status == PGRES_FATAL_ERROR || status == PGRES_BAD_RESPONSE else { return nil }
         func field(_ code: Int32) -> String? { PQresultErrorField(pointer, code).map { String(cString: $0) } }
         guard let state = field(Int32(UInt8(ascii: "C"))) else {
-            // Errors that libpq itself makes have no SQLSTATE: the connection is gone.
+            // libpq's own errors have no SQLSTATE. They mean that the connection is lost.
             let message = String(cString: PQresultErrorMessage(pointer))
             return PostgresError(.connectionLost, message.trimmed)
         }
-        // The server only says that it was told to; we know why.
+        // The server only reports that the statement was cancelled; we know why.
         if let ending, SQLState(state) == .queryCancelled { return ending }
         var error = PostgresError(.server, field(Int32(UInt8(ascii: "M"))) ?? "unknown error")
         error.sqlState = SQLState(state)

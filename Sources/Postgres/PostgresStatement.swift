@@ -2,9 +2,8 @@
 package struct PostgresStatement: Sendable {
     package var sql: String
     package var parameters: [any PostgresEncodable]
-    /// Whether the server keeps the statement, parsed and planned, for as long as the connection
-    /// lasts: for the few texts that are sent again and again. Streams and pipelines take no notice
-    /// of it.
+    /// Whether the server prepares the statement for as long as the connection lasts: for the few
+    /// texts that are sent again and again. Streams and pipelines ignore it.
     package var isPrepared = false
 
     package init(_ sql: String, _ parameters: [any PostgresEncodable] = [], isPrepared: Bool = false) {
@@ -15,11 +14,11 @@ package struct PostgresStatement: Sendable {
     }
 }
 
-/// The parameters of a statement as they go to the server: one behind the other in one buffer.
+/// The encoded parameters of a statement: one after the other in one buffer.
 struct EncodedParameters {
     private(set) var bytes: [UInt8] = []
     private(set) var lengths: [Int32] = []
-    /// By parameter, where it begins in `bytes`; `nil` for SQL's null.
+    /// By parameter, where it starts in `bytes`; `nil` for SQL's null.
     private(set) var starts: [Int?] = []
     private(set) var types: [UInt32] = []
 
@@ -36,7 +35,7 @@ struct EncodedParameters {
             lengths.append(length)
             types.append(type(of: parameter).postgresType)
         }
-        // So that an empty buffer has an address too.
+        // An empty buffer would have no address.
         bytes.append(0)
     }
 }

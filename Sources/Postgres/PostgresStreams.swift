@@ -1,15 +1,14 @@
 import BlockingIO
 
-/// Rows that are read from the server as they are asked for: memory holds one chunk of them,
-/// whatever the table holds.
+/// Rows that are read from the server as they are consumed: memory holds one chunk of them,
+/// whatever the size of the table.
 ///
-/// Leaving the loop early is fine: the statement is cancelled before the connection's next one.
-/// Inside a transaction, which a cancelled statement would fail, the rest is read and dropped
-/// instead.
+/// The loop may be left early: the statement is cancelled before the connection's next one. Inside
+/// a transaction, which a cancelled statement would fail, the rest is read and dropped instead.
 package struct PostgresRowStream: AsyncSequence, Sendable {
     let connection: PostgresConnection
     let statement: PostgresStatement
-    /// About how many bytes of rows are held in memory, and fetched in one go.
+    /// About how many bytes of rows are held in memory and fetched at once.
     let chunk: Int
 
     package func makeAsyncIterator() -> Iterator { Iterator(stream: self) }
@@ -41,7 +40,7 @@ package struct PostgresRowStream: AsyncSequence, Sendable {
     }
 }
 
-/// The bytes of a `COPY … TO STDOUT`, in chunks that end at a row's end.
+/// The bytes of a `COPY … TO STDOUT`, in chunks that end at the end of a row.
 package struct PostgresCopyOut: AsyncSequence, Sendable {
     let connection: PostgresConnection
     let sql: String
@@ -71,7 +70,7 @@ package struct PostgresCopyOut: AsyncSequence, Sendable {
 }
 
 extension PostgresConnection {
-    /// The rows of one statement, as they are asked for.
+    /// The rows of one statement, read as they are consumed.
     package nonisolated func stream(
         _ sql: String, _ parameters: any PostgresEncodable..., chunk: Int = 256 << 10
     ) -> PostgresRowStream {
@@ -84,8 +83,8 @@ extension PostgresConnection {
     }
 
     /// The output of a `COPY … TO STDOUT`.
-    /// - Parameter sql: the COPY, last; statements before it run first, in the same round trip, and
-    ///   their rows are dropped.
+    /// - Parameter sql: the COPY, as the last statement. Statements before it run first, in the
+    ///   same round trip, and their rows are dropped.
     package nonisolated func copyOut(_ sql: String, chunk: Int = 256 << 10) -> PostgresCopyOut {
         precondition(chunk > 0)
         return PostgresCopyOut(connection: self, sql: sql, chunk: chunk)
@@ -101,8 +100,8 @@ extension PostgresConnection {
             for try await chunk in chunks {
                 try await cancellable { try $0.copyIn(chunk, of: operation, $1) }
             }
-            // A source may just end when the task is cancelled; then this throws, and half of the
-            // rows is not the whole.
+            // A source may simply end when the task is cancelled. Then this throws, so that half of
+            // the rows is not committed as the whole.
             return try await cancellable { try $0.finishCopyIn(of: operation, failing: nil, $1) }
         } catch {
             await callOffCopyIn(operation, "the source failed: \(error)")

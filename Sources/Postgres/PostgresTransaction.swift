@@ -5,12 +5,12 @@ extension PostgresConnection {
         case serializable = "SERIALIZABLE"
     }
 
-    /// Runs `body` in a transaction: committed when it returns, rolled back when it throws or the
-    /// task is cancelled.
+    /// Runs `body` in a transaction. It commits when `body` returns, and rolls back when `body`
+    /// throws or the task is cancelled.
     ///
     /// A transaction in which a statement failed cannot be committed, even if `body` caught the
-    /// error: `25P02`. An error of kind `connectionLost` from the commit means that nobody knows
-    /// its outcome.
+    /// error: `25P02`. An error of kind `connectionLost` from the commit means that its outcome is
+    /// unknown.
     @discardableResult
     package nonisolated(nonsending) func transaction<T: Sendable>(
         _ isolation: Isolation = .readCommitted, readOnly: Bool = false,
@@ -34,8 +34,7 @@ extension PostgresConnection {
         return result
     }
 
-    /// Runs `body` in a transaction that is rolled back whatever happens: for looking at what would
-    /// be.
+    /// Runs `body` in a transaction that is always rolled back, to find out what would happen.
     package nonisolated(nonsending) func discardedTransaction<T: Sendable>(
         _ isolation: Isolation = .readCommitted, _ body: (PostgresConnection) async throws -> T
     ) async throws -> T {

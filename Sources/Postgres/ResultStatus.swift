@@ -5,7 +5,7 @@ extension CopyDirection {
 }
 
 extension LibpqResult {
-    /// Whether this is not a statement's answer, but the server's readiness for data to flow.
+    /// Whether this result starts a COPY, instead of answering a statement.
     var isCopy: Bool { status == PGRES_COPY_IN || status == PGRES_COPY_OUT }
 }
 

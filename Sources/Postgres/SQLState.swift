@@ -26,7 +26,7 @@ package struct SQLState: Sendable, Hashable, CustomStringConvertible {
     package static let undefinedSchema = SQLState("3F000")
     package static let insufficientPrivilege = SQLState("42501")
     package static let featureNotSupported = SQLState("0A000")
-    /// With it the server also says that a kept statement has another answer by now.
+    /// The server also uses it for a prepared statement whose result has changed its shape.
     static let planIsOutdated = featureNotSupported
     package static let inFailedTransaction = SQLState("25P02")
     package static let idleInTransactionTimeout = SQLState("25P03")

@@ -1,10 +1,10 @@
 import BlockingIO
 
-/// A conversation on one ``HiredisConnection``: connecting, pipelines, and waits that end by a
-/// reply, a cancellation or their bound.
+/// Runs exchanges on one ``HiredisConnection``: connecting, pipelines, and waits that end with a
+/// reply, a cancellation or their limit.
 ///
-/// Its methods block. After any error but ``RedisError/Kind/server`` it must be dropped: replies
-/// may be outstanding. Not `Sendable`: an actor on a `BlockingExecutor` owns it.
+/// Its methods block. After any error except ``RedisError/Kind/server`` it must be dropped, because
+/// replies may be outstanding. Not `Sendable`: an actor on a `BlockingExecutor` owns it.
 final class BlockingRedisConnection {
     private let hiredis: HiredisConnection
     private let interrupt: Interrupt
@@ -17,7 +17,7 @@ final class BlockingRedisConnection {
             self.interrupt = interrupt
             try wait(for: .writable, within: configuration.connectTimeout, cancellation: cancellation)
             if let fault = hiredis.connectFault() { throw fault }
-            // Before a password is sent.
+            // Checked before a password is sent.
             if let peer = configuration.peer { try hiredis.requirePeer(peer) }
             let greeting = configuration.greeting
             let replies = try exchange(greeting, within: configuration.connectTimeout, cancellation: cancellation)
@@ -27,9 +27,9 @@ final class BlockingRedisConnection {
         }
     }
 
-    /// Sends `commands` and reads their replies, both at once: whoever only writes deadlocks with a
-    /// server that does too.
-    /// - Parameter limit: of a wait during which no byte moves.
+    /// Sends `commands` and reads their replies at the same time. A client that only writes would
+    /// deadlock with a server that only writes too.
+    /// - Parameter limit: the longest wait during which no byte moves.
     func exchange(
         _ commands: [RedisCommand], within limit: Duration, cancellation: Cancellation
     ) throws(RedisError) -> [RedisValue] {
@@ -55,7 +55,7 @@ final class BlockingRedisConnection {
         }
     }
 
-    /// Sends a pipeline and reads its replies, which are looked at for errors only.
+    /// Sends a pipeline and reads its replies, of which only errors matter.
     /// - Returns: the first error among them.
     func exchange(
         _ pipeline: RedisPipeline, within limit: Duration, cancellation: Cancellation
@@ -68,8 +68,8 @@ final class BlockingRedisConnection {
             while true {
                 if cancellation.isCancelled { throw RedisError(.cancelled, "while waiting for replies") }
                 if written < pipeline.size { written += try hiredis.write(pipeline.bytes[written...]) }
-                // The server answers a few commands at a time; once all is written, we need not
-                // wake for each few. The shortest answer, a number, is 4 bytes.
+                // The server answers a few commands at a time. Once everything is written, we need
+                // not wake for each few of them. The shortest reply, a number, has 4 bytes.
                 if written == pipeline.size { hiredis.expect(bytes: min(4 * (pipeline.count - answered), 32 << 10)) }
                 try wait(for: written < pipeline.size ? .either : .readable, within: limit, cancellation: cancellation)
                 while answered < pipeline.count, try hiredis.fill() {
@@ -87,7 +87,7 @@ final class BlockingRedisConnection {
         return refusal
     }
 
-    /// Sends commands whose replies ``listen(within:cancellation:)`` will give.
+    /// Sends commands whose replies ``listen(until:cancellation:)`` returns.
     func post(_ commands: [RedisCommand], within limit: Duration, cancellation: Cancellation) throws(RedisError) {
         var outgoing = Outgoing(commands)
         try outgoing.write(to: hiredis)
@@ -100,14 +100,15 @@ final class BlockingRedisConnection {
     enum Listened {
         case push(Push)
         case silence
-        /// Somebody rang the bell, and not to cancel this.
+        /// The wait was interrupted, but not cancelled.
         case rung
     }
 
-    /// The next push that the server sends of its own accord, if it sends one before the deadline.
+    /// The next message that the server pushes, if one arrives before the deadline.
     func listen(until deadline: ContinuousClock.Instant, cancellation: Cancellation) throws(RedisError) -> Listened {
         while true {
-            // What arrived while the consumer was busy counts, however late we look.
+            // Messages that arrived while the consumer was busy count, even if the deadline has
+            // passed.
             if let push = try arrived() { return .push(push) }
             if cancellation.isCancelled { throw RedisError(.cancelled, "while waiting for the server") }
             let left = ContinuousClock.now.duration(to: deadline)
@@ -121,14 +122,14 @@ final class BlockingRedisConnection {
         }
     }
 
-    /// Waits until so many bytes have arrived, or the time is over.
+    /// Waits until this many bytes have arrived, or the time is over.
     func gather(bytes: Int, within limit: Duration, cancellation: Cancellation) throws(RedisError) {
         hiredis.expect(bytes: bytes)
         defer { hiredis.expect(bytes: 1) }
         _ = try isReady(.readable, within: limit, cancellation: cancellation)
     }
 
-    /// The next push among what has arrived; `nil` when that was all.
+    /// The next push that has arrived already; `nil` if there is none.
     func arrived() throws(RedisError) -> Push? {
         if let push = try hiredis.nextPush() { return push }
         while try hiredis.fill() {
@@ -137,7 +138,7 @@ final class BlockingRedisConnection {
         return nil
     }
 
-    /// Finds out about a server that closed an idle connection before a command is written, while
+    /// Detects that a server has closed an idle connection, before a command is written and while
     /// that is still harmless.
     private func expectSilence() throws(RedisError) {
         try hiredis.fill()
@@ -160,8 +161,8 @@ final class BlockingRedisConnection {
         let deadline = ContinuousClock.now.advanced(by: limit)
         while true {
             if cancellation.isCancelled { throw RedisError(.cancelled, "while waiting for the server") }
-            // The bell may ring for a call that is over: only the flag tells that it rang for this
-            // one.
+            // The interrupt may have been meant for an earlier call. Only the flag shows that this
+            // one is cancelled.
             let left = max(.zero, ContinuousClock.now.duration(to: deadline))
             switch interrupt.wait(for: readiness, on: hiredis.descriptor, within: left) {
             case .ready: return true

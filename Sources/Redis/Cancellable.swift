@@ -1,19 +1,19 @@
 import BlockingIO
 
-/// Runs blocking work of an actor so that cancelling the task rings the bell the work waits on.
+/// Runs blocking work of an actor so that cancelling the task interrupts the work's waits.
 ///
-/// The work is synchronous: an actor does nothing else meanwhile, and no half-read reply meets
-/// another call.
+/// The work is synchronous: the actor does nothing else meanwhile, so a half-read reply cannot
+/// reach another call.
 func cancellable<Value>(
     by interrupt: Interrupt, isolation: isolated (any Actor)? = #isolation,
     _ work: (Cancellation) throws(RedisError) -> Value
 ) async throws(RedisError) -> Value {
     let cancellation = Cancellation(ringing: interrupt)
-    // A result, because the standard library's function forgets the type of the error.
+    // A result, because the standard library's function loses the type of the error.
     let result: Result<Value, RedisError> = await withTaskCancellationHandler {
         // A closure is isolated to the actor only if it captures the parameter. Without this line
-        // it leaves the actor's queue for the cooperative pool, quietly, and two waits are enough
-        // to block every task of a two-core machine.
+        // the closure would silently run on the cooperative pool instead of the actor's queue, and
+        // two waits are enough to block every task of a two-core machine.
         isolation?.assertIsolated()
         return Result { () throws(RedisError) in try work(cancellation) }
     } onCancel: {

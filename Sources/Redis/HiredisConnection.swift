@@ -15,8 +15,8 @@ final class HiredisConnection {
     private let context: UnsafeMutablePointer<redisContext>
     private var lastPattern = "none yet"
 
-    /// Begins to connect; the descriptor becomes writable when that is over, and then
-    /// ``connectFault()`` tells how.
+    /// Starts to connect. The descriptor becomes writable when that has finished; then
+    /// ``connectFault()`` returns the outcome.
     init(connectingTo address: RedisConfiguration.Address) throws(RedisError) {
         // The strings are copied by hiredis before it returns.
         let made =
@@ -30,7 +30,8 @@ final class HiredisConnection {
             throw Self.fault(of: made)
         }
         context = made
-        // hiredis 0.14 lacks the flag at socket(2); a child must not keep a subscription alive.
+        // hiredis 0.14 does not set the flag itself. A child process must not keep a subscription
+        // alive.
         _ = fcntl(made.pointee.fd, F_SETFD, FD_CLOEXEC)
         if case .tcp = address { _ = redisEnableKeepAlive(made) }
     }
@@ -47,10 +48,11 @@ final class HiredisConnection {
         return code == 0 ? nil : RedisError(.connection, String(cString: strerror(code)))
     }
 
-    /// - Parameter user: by name or number.
-    /// - Throws: ``RedisError`` where the process that listens on this Unix socket is another's.
+    /// - Parameter user: a name or a number.
+    /// - Throws: ``RedisError`` if the process that listens on this Unix socket belongs to another
+    ///   user.
     func requirePeer(_ user: String) throws(RedisError) {
-        // A struct ucred: the numbers of the process, its user and its group.
+        // A struct ucred: the ids of the process, its user and its group.
         var credentials: (pid: pid_t, uid: uid_t, gid: gid_t) = (0, 0, 0)
         var size = socklen_t(MemoryLayout.size(ofValue: credentials))
         guard getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &credentials, &size) == 0 else {
@@ -63,7 +65,7 @@ final class HiredisConnection {
 
     private static func name(of user: uid_t) -> String? {
         var (entry, found) = (passwd(), UnsafeMutablePointer<passwd>?.none)
-        // The strings of the entry are in the buffer, and are copied before it goes.
+        // The strings of the entry are in the buffer, and are copied before it is freed.
         return withUnsafeTemporaryAllocation(of: CChar.self, capacity: 16 << 10) { buffer in
             guard getpwuid_r(user, &entry, buffer.baseAddress!, buffer.count, &found) == 0, found != nil else {
                 return nil
@@ -72,7 +74,7 @@ final class HiredisConnection {
         }
     }
 
-    /// Writes what the socket takes of `bytes` now.
+    /// Writes as many of `bytes` as the socket accepts now.
     /// - Returns: how many bytes; 0 when the socket is full.
     func write(_ bytes: ArraySlice<UInt8>) throws(RedisError) -> Int {
         while true {
@@ -87,15 +89,15 @@ final class HiredisConnection {
         }
     }
 
-    /// What the parser holds at most of a reply that is not whole yet: Redis lets anybody who may
+    /// The most bytes of an incomplete reply that the parser holds. Redis lets everyone who may
     /// publish send 512 MiB.
     private static let longestReply = 64 << 20
 
-    /// Moves what has arrived, at most 16 KiB, from the socket to the parser.
+    /// Moves arrived bytes, at most 16 KiB, from the socket to the parser.
     /// - Returns: false when nothing had arrived.
     @discardableResult
     func fill() throws(RedisError) -> Bool {
-        // hiredis appends what it reads to the parser's buffer, and does not say how much that was.
+        // hiredis appends the bytes to the parser's buffer, and does not return their number.
         let before = context.pointee.reader.pointee.len
         guard redisBufferRead(context) == REDIS_OK else { throw Self.fault(of: context) }
         guard context.pointee.reader.pointee.len <= Self.longestReply else {
@@ -104,18 +106,18 @@ final class HiredisConnection {
         return context.pointee.reader.pointee.len > before
     }
 
-    /// The socket counts as readable only when so many bytes have come, or the connection is over:
-    /// one wake-up for many small answers.
+    /// Makes the socket readable only when this many bytes have arrived, or the connection has
+    /// ended: one wake-up for many small replies.
     func expect(bytes: Int) {
         var bytes = Int32(bytes)
-        // Where the system refuses, we wake more often.
+        // If the system refuses this, we only wake more often.
         _ = setsockopt(descriptor, SOL_SOCKET, SO_RCVLOWAT, &bytes, socklen_t(MemoryLayout<Int32>.size))
     }
 
     /// Takes the next whole reply from the parser; `nil` when it needs more bytes.
     func nextReply() throws(RedisError) -> RedisValue? { try withNextReply { Self.value($0) } }
 
-    /// The same where only an error matters.
+    /// The same, if only an error matters.
     func nextOutcome() throws(RedisError) -> Outcome? {
         try withNextReply { $0.type == REDIS_REPLY_ERROR ? .refused(RedisError(.server, Self.text($0))) : .done }
     }
@@ -129,7 +131,7 @@ final class HiredisConnection {
         }
     }
 
-    /// The same on a subscription; a message is copied once, not as an array of values first.
+    /// The same on a subscription. A message is copied once, without an array of values in between.
     func nextPush() throws(RedisError) -> Push? {
         try withNextReply { reply in
             let elements = UnsafeBufferPointer(
@@ -144,7 +146,7 @@ final class HiredisConnection {
                     channel: ExactText(Self.text(elements[1]!.pointee)), pattern: nil,
                     payload: Array(Self.bytes(elements[2]!.pointee)))
             case 4 where Self.holds(elements[0]!.pointee, "pmessage"):
-                // One message after the other matches the same pattern.
+                // Consecutive messages usually match the same pattern.
                 if !Self.holds(elements[1]!.pointee, lastPattern) { lastPattern = Self.text(elements[1]!.pointee) }
                 return .message(
                     channel: ExactText(Self.text(elements[2]!.pointee)), pattern: ExactText(lastPattern),
@@ -202,6 +204,6 @@ final class HiredisConnection {
 /// What a server sends on a subscription.
 enum Push {
     case message(channel: ExactText, pattern: ExactText?, payload: [UInt8])
-    /// Acknowledgements, signs of life, errors.
+    /// Acknowledgements, replies to PING, errors.
     case other(RedisValue)
 }

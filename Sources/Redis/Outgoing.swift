@@ -1,8 +1,8 @@
-/// The commands of one pipeline on their way out: encoded a few at a time, so that the bytes in
+/// The unsent commands of one pipeline. They are encoded a few at a time, so that the bytes in
 /// flight are bounded.
 struct Outgoing {
-    /// Beyond this many bytes without a reply no further command is encoded; one command may be
-    /// larger by itself.
+    /// Beyond this many bytes without a reply no further command is encoded. A single command may
+    /// be larger.
     static let mostInFlight = 1 << 20
 
     private let commands: [RedisCommand]
@@ -19,7 +19,7 @@ struct Outgoing {
     /// Whether encoded bytes wait for the socket.
     var isWaiting: Bool { written < bytes.count }
 
-    /// The reply of the oldest command has come.
+    /// Notes that the reply to the oldest command has arrived.
     mutating func answer() {
         inFlight -= sizes[answered]
         answered += 1

@@ -1,12 +1,12 @@
 package import BlockingIO
 
-/// Keeps one connection to a Redis server and makes a new one when it broke.
+/// Keeps one connection to a Redis server, and opens a new one when it has broken.
 ///
-/// A call during which the connection breaks fails with a retriable error and is not repeated: only
-/// the caller knows whether executing it twice is harmless. A connection found dead before anything
-/// was written is replaced silently. After a failed attempt to connect, calls fail at once with the
-/// same error until the backoff has passed, so that a dead server costs callers nothing;
-/// ``connectWithRetries()`` waits instead.
+/// A call during which the connection breaks fails with a retriable error. It is not repeated,
+/// because only the caller knows whether executing it twice is harmless. A connection that turns
+/// out to be dead before anything was written is replaced silently. After a failed attempt to
+/// connect, calls fail at once with the same error until the backoff has passed, so that a dead
+/// server costs callers nothing. ``connectWithRetries()`` waits instead.
 package actor RedisClient {
     package nonisolated let configuration: RedisConfiguration
     private let executor = BlockingExecutor(label: "redis-client")
@@ -37,8 +37,8 @@ package actor RedisClient {
         }
     }
 
-    /// Sends a whole pipeline and waits for all of its replies; the first error reply among them is
-    /// thrown, as ``RedisError/Kind/server``, after all others have been read.
+    /// Sends a whole pipeline and waits for all of its replies. The first error reply is thrown, as
+    /// ``RedisError/Kind/server``, after all others have been read.
     package func send(_ pipeline: RedisPipeline, within limit: Duration? = nil) async throws(RedisError) {
         let limit = limit ?? configuration.replyTimeout
         let refusal = try await cancellable(by: readyInterrupt()) { cancellation throws(RedisError) in
@@ -58,11 +58,11 @@ package actor RedisClient {
         try await send([RedisCommand(arguments: arguments.map(\.redisBytes))], within: limit)[0].get()
     }
 
-    /// Asks whether the server answers.
+    /// Checks that the server answers.
     package func ping() async throws(RedisError) { try await command("PING") }
 
-    /// Connects when there is no live connection, as often as it takes; ends by cancellation or by
-    /// an error that waiting does not heal, such as a wrong password.
+    /// Connects if there is no live connection, with as many attempts as it takes. It ends when the
+    /// task is cancelled, or with an error that does not pass, such as a wrong password.
     package func connectWithRetries() async throws(RedisError) {
         while true {
             if let failure {
@@ -80,11 +80,11 @@ package actor RedisClient {
         }
     }
 
-    /// Drops the connection, after the calls before it. A later call connects again.
+    /// Closes the connection after the earlier calls. A later call connects again.
     package func close() { connection = nil }
 
-    /// Runs `exchange` on the connection that there is, or on a new one where that turns out to be
-    /// dead before anything is written.
+    /// Runs `exchange` on the present connection, or on a new one if that turns out to be dead
+    /// before anything is written.
     private func onConnection<Value>(
         _ cancellation: Cancellation, _ exchange: (BlockingRedisConnection) throws(RedisError) -> Value
     ) throws(RedisError) -> Value {

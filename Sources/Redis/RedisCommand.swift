@@ -1,6 +1,6 @@
 package import Texts
 
-/// What can stand as an argument of a command: bytes, or what has one spelling as bytes.
+/// A value that can be an argument of a command: bytes, or a value with one spelling in bytes.
 package protocol RedisArgument: Sendable {
     var redisBytes: [UInt8] { get }
 }
@@ -25,7 +25,7 @@ extension Int64: RedisArgument {
     package var redisBytes: [UInt8] { Array(String(self).utf8) }
 }
 
-/// One command with its arguments, each of any bytes.
+/// One command with its arguments, which may have any bytes.
 package struct RedisCommand: Sendable, Equatable {
     package let arguments: [[UInt8]]
 
@@ -39,10 +39,10 @@ package struct RedisCommand: Sendable, Equatable {
         self.arguments = arguments
     }
 
-    /// Appends the command as the protocol spells it: an array of bulk strings.
+    /// Appends the command in the protocol's form: an array of bulk strings.
     ///
-    /// Written here and not by `redisAppendCommandArgv`, which would need an array of pointers into
-    /// Swift arrays: the one place where a bridge to hiredis goes wrong quietly.
+    /// hiredis's `redisAppendCommandArgv` is not used, because it needs an array of pointers into
+    /// Swift arrays, where a mistake would corrupt memory silently.
     func append(to bytes: inout [UInt8]) {
         bytes.append(UInt8(ascii: "*"))
         bytes.append(decimal: arguments.count)

@@ -1,6 +1,6 @@
 package import Texts
 
-/// Where a Redis server is, who we are there, and how long to wait for it.
+/// The address of a Redis server, the credentials, and the timeouts.
 package struct RedisConfiguration: Sendable, Equatable, CustomStringConvertible {
     package enum Address: Sendable, Equatable {
         case tcp(host: String, port: UInt16)
@@ -8,18 +8,19 @@ package struct RedisConfiguration: Sendable, Equatable, CustomStringConvertible 
     }
 
     package var address: Address
-    /// The user, by name or number, whose process must listen on the Unix socket: nothing is sent
-    /// to another's. `nil` is whoever does.
+    /// The user, by name or number, whose process must listen on the Unix socket; nothing is sent
+    /// to another user's process. `nil` accepts any.
     package var peer: String?
     /// `nil` is the server's default user.
     package var user: String?
     package var password: SecretText?
     /// Selected after connecting when not 0.
     package var database: Int
-    /// The bound of connecting, without the look-up of the host's name, which the C library bounds.
+    /// The timeout of connecting, without the look-up of the host's name, which the C library
+    /// bounds.
     package var connectTimeout: Duration
-    /// The bound of a wait during which no byte moves; a long pipeline that progresses may take
-    /// longer in total.
+    /// The longest wait during which no byte moves. A long pipeline that progresses may take longer
+    /// in total.
     package var replyTimeout: Duration
 
     package init(
@@ -34,7 +35,7 @@ package struct RedisConfiguration: Sendable, Equatable, CustomStringConvertible 
         self.replyTimeout = replyTimeout
     }
 
-    /// Where, as a URL without the password.
+    /// The address as a URL, without the password.
     package var description: String {
         let credentials = (user ?? "") + (password == nil ? "" : ":***")
         let who = credentials.isEmpty ? "" : credentials + "@"
@@ -44,7 +45,7 @@ package struct RedisConfiguration: Sendable, Equatable, CustomStringConvertible 
         }
     }
 
-    /// The commands that introduce us to the server.
+    /// The commands that start a connection.
     var greeting: [RedisCommand] {
         var commands: [RedisCommand] = []
         if let password {
@@ -55,8 +56,7 @@ package struct RedisConfiguration: Sendable, Equatable, CustomStringConvertible 
             }
         }
         if database != 0 { commands.append(RedisCommand("SELECT", database)) }
-        // Also when there is nothing to say: a server that is full, or wants a password, says so
-        // now.
+        // Always sent, because a server that is full or wants a password reports it now.
         commands.append(RedisCommand("PING"))
         return commands
     }

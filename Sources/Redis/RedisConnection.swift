@@ -1,6 +1,6 @@
 import BlockingIO
 
-/// One connection to a Redis server, with a thread of its own while a call waits.
+/// One connection to a Redis server. It occupies a thread of its own while a call waits.
 ///
 /// Calls run one after another. A call that is cancelled, times out or finds the connection broken
 /// closes it, because replies may be outstanding; every later call fails with
@@ -29,10 +29,10 @@ package actor RedisConnection {
     package var isOpen: Bool { connection != nil }
 
     /// Sends all `commands` in one pipeline and returns their replies in order. Any number may be
-    /// sent: at most about 1 MiB is in flight. An error reply stands in its place and does not
-    /// disturb the others.
-    /// - Parameter limit: of a wait during which no byte moves; `nil` is the configuration's
-    ///   `replyTimeout`. A blocking command such as `BLPOP` needs a limit beyond its own.
+    /// sent: at most about 1 MiB is in flight. An error reply takes the place of its command's
+    /// reply and does not affect the others.
+    /// - Parameter limit: the longest wait during which no byte moves; `nil` is the configuration's
+    ///   `replyTimeout`. A blocking command such as `BLPOP` needs a longer limit than its own.
     package func send(_ commands: [RedisCommand], within limit: Duration? = nil) async throws(RedisError)
         -> [RedisValue]
     {
@@ -57,10 +57,10 @@ package actor RedisConnection {
         try await send([RedisCommand(arguments: arguments.map(\.redisBytes))], within: limit)[0].get()
     }
 
-    /// Asks whether the server answers.
+    /// Checks that the server answers.
     package func ping() async throws(RedisError) { try await command("PING") }
 
-    /// Closes the connection, after the calls before it.
+    /// Closes the connection after the earlier calls.
     package func close() { connection = nil }
 
     private func open() async throws(RedisError) {

@@ -12,7 +12,7 @@ package struct RedisError: Error, Sendable, Equatable, CustomStringConvertible {
         case timedOut
         /// The server sent what the protocol does not allow here.
         case protocolViolation
-        /// The URL or an argument is wrong: nothing was sent.
+        /// The URL or an argument is wrong; nothing was sent.
         case configuration
     }
 
@@ -29,7 +29,7 @@ package struct RedisError: Error, Sendable, Equatable, CustomStringConvertible {
         self.outcomeUnknown = outcomeUnknown
     }
 
-    /// Whether the same call may succeed later. To repeat it when ``outcomeUnknown`` may execute it
+    /// Whether the same call may succeed later. If ``outcomeUnknown``, repeating it may execute it
     /// twice.
     package var isRetriable: Bool {
         switch kind {

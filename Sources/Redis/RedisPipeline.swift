@@ -1,8 +1,8 @@
-/// Commands that are spelled out already, one behind the other in one buffer.
+/// Commands that are encoded already, one after the other in one buffer.
 ///
-/// For many small commands, such as a relay's: what an array of ``RedisCommand``s costs in arrays,
-/// this costs in bytes. It is sent as a whole, so its size bounds what is in flight; keep it to a
-/// mebibyte or so.
+/// For many small commands, such as a relay's: it avoids the arrays of an array of
+/// ``RedisCommand``s. It is sent as a whole, so its size is what is in flight; keep it to about 1
+/// MiB.
 package struct RedisPipeline: Sendable {
     /// How many commands there are.
     package private(set) var count = 0
@@ -30,7 +30,7 @@ package struct RedisPipeline: Sendable {
 }
 
 extension [UInt8] {
-    /// A bulk string, as the protocol spells it.
+    /// Appends a bulk string in the protocol's form.
     mutating func append(bulk value: [UInt8]) {
         append(UInt8(ascii: "$"))
         append(decimal: value.count)

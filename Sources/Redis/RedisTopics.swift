@@ -1,10 +1,10 @@
 import BlockingIO
 package import Texts
 
-/// The channels and patterns of a ``RedisSubscription``, which may change while it goes on.
+/// The channels and patterns of a ``RedisSubscription``. They may change while it runs.
 ///
-/// The server is told of a change as soon as somebody waits for the next message, many changes in
-/// one go.
+/// A change is sent to the server as soon as the subscriber waits for the next message; several
+/// changes are sent together.
 package final class RedisTopics: Sendable {
     package struct Names: Sendable, Equatable {
         package var channels: Set<ExactText>
@@ -20,7 +20,7 @@ package final class RedisTopics: Sendable {
     private struct State {
         var names: Names
         var changes = 0
-        /// Of the lines that listen.
+        /// The interrupts of the connections that use these topics.
         var bells: [ObjectIdentifier: Interrupt] = [:]
     }
 
@@ -30,7 +30,8 @@ package final class RedisTopics: Sendable {
 
     package var names: Names { state.withLock { $0.names } }
 
-    /// Leave one name there at least: a subscription to nothing is none.
+    /// Changes the names. At least one must remain, because a subscription to nothing is not
+    /// possible.
     package func change(_ body: (inout Names) -> Void) {
         let bells = state.withLock { state in
             body(&state.names)
@@ -40,7 +41,7 @@ package final class RedisTopics: Sendable {
         for bell in bells { bell.ring() }
     }
 
-    /// The names, where they have changed since there were so many changes.
+    /// The names, if they have changed since the change with this number.
     func changed(since changes: Int?) -> (names: Names, changes: Int)? {
         state.withLock { $0.changes == changes ? nil : ($0.names, $0.changes) }
     }

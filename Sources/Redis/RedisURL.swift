@@ -4,9 +4,9 @@ extension RedisConfiguration {
     /// Reads `redis://[user][:password]@host[:port][/db]` or
     /// `unix://[[user]:password@]/path[?db=n][&requirepeer=user]`, percent-encoded.
     ///
-    /// `requirepeer` is libpq's: the user whose process must listen there. The port is 6379 and the
-    /// database 0 unless given. Messages name the part that is wrong and never print it: in a URL
-    /// whose password holds an unencoded `/` or `@`, any part may hold a piece of the password.
+    /// `requirepeer` works as in libpq: the user whose process must listen there. The default port
+    /// is 6379, the default database 0. Messages name the wrong part and never show it: in a URL
+    /// whose password has an unencoded `/` or `@`, any part may contain a piece of the password.
     package init(url: String) throws(RedisError) {
         guard let colon = url.range(of: "://") else { throw Self.wrong("the URL has no scheme such as redis://") }
         let rest = url[colon.upperBound...]
@@ -86,7 +86,7 @@ extension RedisConfiguration {
         guard !host.isEmpty else { throw wrong("the URL has no host") }
         let name = try decoded(host, part: "host")
         guard !rest.isEmpty else { return (name, 6379) }
-        // UInt16 would also take a sign.
+        // UInt16 alone would accept a sign.
         guard rest.first == ":", rest.dropFirst().first != "+", let port = UInt16(rest.dropFirst()), port > 0 else {
             throw wrong("the port is not a number from 1 to 65535")
         }
@@ -95,7 +95,7 @@ extension RedisConfiguration {
 
     private static func database(_ text: Substring) throws(RedisError) -> Int {
         guard !text.isEmpty else { return 0 }
-        // Int would also take a sign.
+        // Int alone would accept a sign.
         guard text.allSatisfy({ $0.isASCII && $0.isNumber }), let number = Int32(text) else {
             throw wrong("the database is not a whole number from 0")
         }
@@ -115,7 +115,7 @@ extension RedisConfiguration {
             }
             bytes.append(high << 4 | low)
         }
-        // A zero byte would end the text early where C reads it.
+        // A zero byte would end the text early in C.
         guard let string = String(validating: bytes, as: UTF8.self), !bytes.contains(0) else {
             throw wrong("the \(part) is not UTF-8 text")
         }
@@ -130,8 +130,8 @@ extension RedisConfiguration {
 }
 
 extension String {
-    /// The first place of `text`; Foundation's method of this name is not worth linking Foundation
-    /// for.
+    /// The first range of `text`. Foundation has a method of this name, but is not worth linking
+    /// for it.
     fileprivate func range(of text: String) -> Range<Index>? {
         var start = startIndex
         while start < endIndex {

@@ -2,7 +2,7 @@
 package enum RedisValue: Sendable, Equatable {
     /// A status such as `OK`.
     case simpleString(String)
-    /// An error of one command; the connection is none the worse.
+    /// An error of one command; the connection stays usable.
     case error(String)
     case integer(Int64)
     case bulk([UInt8])
@@ -19,8 +19,8 @@ package enum RedisValue: Sendable, Equatable {
         }
     }
 
-    /// The text of a bulk or simple string, with what is not UTF-8 repaired; `nil` for anything
-    /// else.
+    /// The text of a bulk or simple string, with bytes that are not UTF-8 replaced; `nil` for
+    /// anything else.
     package var string: String? {
         switch self {
         case .bulk(let bytes): String(decoding: bytes, as: UTF8.self)

@@ -10,20 +10,21 @@ actor SubscriptionConnection {
     private var connection: BlockingRedisConnection?
     private var backoff: Backoff
     private var mustPause = false
-    /// An error that was found behind items that had to be given first.
+    /// An error that occurred after items that must be returned first.
     private var fault: RedisError?
-    /// Whether the messages come so fast that it pays to take many at once.
+    /// Whether messages arrive so fast that it pays to read many at once.
     private var isFlooded = false
-    /// Bytes of messages that are read ahead of use.
+    /// How many bytes of messages are read ahead.
     private static let longestRead = 256 << 10
-    /// What makes a flood of messages, and then is waited for, but no longer than a flood takes to
-    /// bring it.
+    /// How many bytes make a flood of messages. In a flood, a read waits for this many, but no
+    /// longer than a flood takes to bring them.
     private static let flood = 32 << 10
     private static let floodTimeout = Duration.milliseconds(1)
-    /// What the server was told to send on this connection, and after how many changes.
+    /// The names that the server was told on this connection, and the number of the last change
+    /// among them.
     private var posted = RedisTopics.Names()
     private var changes: Int?
-    /// Acknowledgements that have not come, and when they are late.
+    /// The number of missing acknowledgements, and when they are late.
     private var awaited = 0
     private var joinDeadline = ContinuousClock.now
 
@@ -36,14 +37,14 @@ actor SubscriptionConnection {
 
     deinit { if let interrupt { wanted.topics.detach(interrupt) } }
 
-    /// The next items: one at least, and what else has arrived with it, about ``longestRead`` bytes
-    /// at most. The way from task to thread and back costs more than many messages. Empty when the
-    /// task is cancelled.
+    /// The next items: at least one, and those that have arrived with it, up to about
+    /// ``longestRead`` bytes. Switching from task to thread and back costs more than many messages.
+    /// Empty when the task is cancelled.
     func next() async -> [RedisSubscription.Item] {
         do throws(RedisError) {
             let interrupt = try await readyInterrupt()
             return try await cancellable(by: interrupt) { cancellation throws(RedisError) in
-                // Not `??`: it forgets the type of the error.
+                // `??` would lose the type of the error.
                 let connection = if let kept = self.connection { kept } else { try self.join(interrupt, cancellation) }
                 if self.isFlooded {
                     try connection.gather(bytes: Self.flood, within: Self.floodTimeout, cancellation: cancellation)
@@ -67,7 +68,8 @@ actor SubscriptionConnection {
         }
     }
 
-    /// An item and what has arrived behind it. What goes wrong meanwhile is told by the next call.
+    /// An item and those that have arrived after it. The next call reports an error that occurs
+    /// meanwhile.
     private func more(on connection: BlockingRedisConnection, after first: RedisSubscription.Item) -> [RedisSubscription
         .Item]
     {
@@ -97,8 +99,8 @@ actor SubscriptionConnection {
         return made
     }
 
-    /// Tells the server what has changed, what is new first: so nothing that is wanted before and
-    /// after is missed between.
+    /// Sends the changes to the server, new names first, so that nothing is missed of a name that
+    /// is wanted before and after.
     private func post(on connection: BlockingRedisConnection, _ cancellation: Cancellation) throws(RedisError) {
         guard let (names, changes) = wanted.topics.changed(since: changes) else { return }
         let added = (names.channels.subtracting(posted.channels), names.patterns.subtracting(posted.patterns))
@@ -117,7 +119,8 @@ actor SubscriptionConnection {
         joinDeadline = .now.advanced(by: limit)
     }
 
-    /// What wakes the calls of this connection: on cancellation, and when the topics change.
+    /// The interrupt of this connection's waits: it fires on cancellation, and when the topics
+    /// change.
     private func readyInterrupt() async throws(RedisError) -> Interrupt {
         if let interrupt { return interrupt }
         if mustPause {
@@ -134,12 +137,12 @@ actor SubscriptionConnection {
         return made
     }
 
-    /// Waits out the backoff on this actor's own thread, so that no other call comes between.
+    /// Waits for the backoff on this actor's own thread, so that no other call runs in between.
     private func pause(_ interrupt: Interrupt, _ cancellation: Cancellation) throws(RedisError) {
         let deadline = ContinuousClock.now.advanced(by: backoff.advance())
         while ContinuousClock.now < deadline {
             if cancellation.isCancelled { throw RedisError(.cancelled, "while waiting to reconnect") }
-            // poll(2) ignores a negative descriptor: only the bell and the clock end this wait.
+            // poll(2) ignores a negative descriptor: only an interrupt and the clock end this wait.
             _ = interrupt.wait(for: .readable, on: -1, within: ContinuousClock.now.duration(to: deadline))
         }
     }
@@ -161,7 +164,7 @@ actor SubscriptionConnection {
             case .push(let push):
                 (isAsking, quietSince) = (false, .now)
                 if let item = try item(push) { return item }
-            // What is wanted may have changed.
+            // The topics may have changed.
             case .rung: continue
             case .silence where isAsking || awaited > 0:
                 throw RedisError(
@@ -182,7 +185,7 @@ actor SubscriptionConnection {
             return .message(channel: channel, pattern: pattern, payload: payload)
         case .other(let other): value = other
         }
-        // A sign of life, where nothing is subscribed to at the moment.
+        // The reply to PING while nothing is subscribed to.
         if value == .simpleString("PONG") { return nil }
         let parts = try value.get().array ?? []
         switch (parts.first?.string, parts.count) {
@@ -198,7 +201,7 @@ actor SubscriptionConnection {
 }
 
 extension RedisSubscription.Item {
-    /// What it holds in memory, roughly, in bytes.
+    /// Its approximate size in memory, in bytes.
     fileprivate var size: Int {
         if case .message(_, _, let payload) = self { payload.count + 100 } else { 100 }
     }

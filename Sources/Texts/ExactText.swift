@@ -1,14 +1,14 @@
 import Glibc
 
-/// A text that is the bytes of its UTF-8, as it is to Postgres, to Redis and to whoever signs.
+/// A text that is compared by the bytes of its UTF-8, as Postgres, Redis and signatures do.
 ///
-/// Swift takes a `String` for what can be read: `josé` with an é of one scalar and `josé` with an e
-/// and an accent are equal, and one key of a dictionary. To the database they are two jobs. So
-/// whatever tells one thing from another and may come from outside is an `ExactText`: names of
-/// jobs, actors, tokens, logs and keys, channels, and the names of members in JSON. It is equal to
-/// what has the same bytes, and is sorted by them.
+/// Swift compares a `String` by its appearance: `josé` with a one-scalar é equals `josé` with an e
+/// and a combining accent, and both are one key of a dictionary. For the database they are two
+/// jobs. So every text that identifies something and may come from outside is an `ExactText`: names
+/// of jobs, actors, tokens, logs, keys and channels, and the names of JSON members. It equals a
+/// text with the same bytes, and is sorted by bytes.
 ///
-/// A `String` stays what is shown, stored or sent as it is.
+/// A `String` is for texts that are only shown, stored or forwarded.
 @frozen
 public struct ExactText: Sendable, Hashable {
     public var text: String
@@ -21,17 +21,18 @@ public struct ExactText: Sendable, Hashable {
 
     public static func == (one: ExactText, other: ExactText) -> Bool {
         let (one, other) = (one.text.utf8, other.text.utf8)
-        // Most differ by their length, which a string knows.
+        // Most unequal texts differ in length, which a string knows.
         guard one.count == other.count else { return false }
         return one.withBytes { bytes in
-            // Both buffers have that many bytes, and are lent for as long as they are looked at.
+            // Both buffers have that many bytes, and are valid within the closures.
             other.withBytes { bytes.count == 0 || memcmp(bytes.baseAddress!, $0.baseAddress!, bytes.count) == 0 }
         }
     }
 
     public func hash(into hasher: inout Hasher) {
         text.utf8.withBytes { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
-        // Tells ("a", "bc") from ("ab", "c"): no UTF-8 has this byte.
+        // Separates texts in a hash, so that ("a", "bc") and ("ab", "c") differ: no UTF-8 has this
+        // byte.
         hasher.combine(0xFF as UInt8)
     }
 
@@ -40,7 +41,7 @@ public struct ExactText: Sendable, Hashable {
 }
 
 extension String.UTF8View {
-    /// Lends the bytes; they are copied only of a string that some foreign framework made.
+    /// Gives the bytes to `body`. Only a string that a foreign framework made is copied for it.
     @inline(__always)
     fileprivate func withBytes<Value>(_ body: (UnsafeBufferPointer<UInt8>) -> Value) -> Value {
         withContiguousStorageIfAvailable(body) ?? Array(self).withUnsafeBufferPointer(body)

@@ -1,18 +1,18 @@
 import Glibc
 
-/// What whoever starts a program gives it, as texts. Swift's own `CommandLine` and Foundation's
-/// environment put U+FFFD in the place of bytes that are none: two names would become one, and be
-/// stored. Here they are refused.
+/// The arguments and environment variables that a program is started with. Swift's own
+/// `CommandLine` and Foundation's environment replace bytes that are not UTF-8 by U+FFFD, so two
+/// different names could become the same one and be stored. Here such bytes are refused.
 public enum GivenTexts {
-    /// Some bytes that are not UTF-8, and where they were given.
+    /// An argument or a variable is not UTF-8.
     public struct NotText: Error, Sendable, Equatable, CustomStringConvertible {
         public let description: String
     }
 
-    /// - Throws: ``NotText`` where an argument is not UTF-8; it says which, and what it begins
-    ///   with.
+    /// - Throws: ``NotText`` if an argument is not UTF-8. The error has its number and its first
+    ///   bytes.
     public static func checkArguments() throws(NotText) {
-        // The process's own vector, which nobody changes: argc pointers, each to bytes that end
+        // The process's own vector, which nothing changes: argc pointers, each to bytes that end
         // with a zero.
         for number in 1..<max(1, Int(CommandLine.argc)) {
             guard let argument = CommandLine.unsafeArgv[number] else { return }
@@ -31,12 +31,12 @@ public enum GivenTexts {
                 """)
     }
 
-    /// - Parameter names: of the variables that are looked at.
-    /// - Throws: ``NotText`` where a variable has a value that is not UTF-8; it does not show the
+    /// - Parameter names: which variables to check.
+    /// - Throws: ``NotText`` if the value of a variable is not UTF-8. The error does not show the
     ///   value, which may be a password.
     public static func checkEnvironment(of names: (ExactText) -> Bool) throws(NotText) {
-        // Nobody changes the environment of a program of ours; each entry is `NAME=VALUE` and ends
-        // with a zero.
+        // Our programs never change their environment. Each entry is `NAME=VALUE` and ends with a
+        // zero.
         var entry = environ
         while let bytes = entry.pointee {
             defer { entry += 1 }
@@ -53,7 +53,7 @@ public enum GivenTexts {
         throw NotText(description: "\(name) is not UTF-8: write its value in UTF-8, or in an address each byte as %XX")
     }
 
-    /// The beginning of the bytes, those that are no plain characters as a shell spells them.
+    /// The first bytes, with those that are not printable ASCII as a shell writes them.
     private static func spelled(_ bytes: [UInt8]) -> String {
         let shown = bytes.prefix(60).map { byte in
             if (0x20..<0x7F).contains(byte) { return String(Unicode.Scalar(byte)) }

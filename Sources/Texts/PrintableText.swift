@@ -1,6 +1,6 @@
 extension Unicode.Scalar {
-    /// Whether a terminal obeys it rather than shows it: control characters, those beyond ASCII
-    /// too, line separators, and what turns the order of the text behind it.
+    /// Whether a terminal interprets it instead of showing it: control characters (also beyond
+    /// ASCII), line separators, and characters that change the direction of the text after them.
     var isObeyed: Bool {
         switch value {
         case 0..<0x20, 0x7F..<0xA0, 0x2028...0x2029, 0x202A...0x202E, 0x2066...0x2069: true
@@ -10,10 +10,11 @@ extension Unicode.Scalar {
 }
 
 extension String {
-    /// The text, safe to show on one line: what a terminal would obey is replaced by U+FFFD.
+    /// The text, safe to show on one line: characters that a terminal would interpret become
+    /// U+FFFD.
     public var printable: String { replacingObeyed { _ in false } }
 
-    /// The same for a text of several lines, whose line feeds stay.
+    /// The same for a text of several lines: line feeds stay.
     public var printableLines: String { replacingObeyed { $0 == "\n" } }
 
     private func replacingObeyed(but isKept: (Unicode.Scalar) -> Bool) -> String {
@@ -23,8 +24,8 @@ extension String {
         return String(UnicodeScalarView(unicodeScalars.map { isBad($0) ? "\u{FFFD}" : $0 }))
     }
 
-    /// A document for programs that somebody has sent to a terminal: JSON, CSV, a proof. What a
-    /// terminal would obey is written as JSON escapes it, which in JSON says the same.
+    /// A document for programs (JSON, CSV, a proof) that is shown on a terminal. Characters that a
+    /// terminal would interpret become JSON escapes, which mean the same in JSON.
     public var printableDocument: String {
         guard unicodeScalars.contains(where: { $0.isObeyed && $0 != "\n" }) else { return self }
         var text = UnicodeScalarView()

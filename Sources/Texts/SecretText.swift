@@ -1,16 +1,16 @@
-/// A text that nobody may see who reads an error, a log or a metric: an address that may hold a
-/// password, a token, the value of a header.
+/// A text that must not appear in errors, logs or metrics: an address that may contain a password,
+/// a token, the value of a header.
 ///
-/// However it is printed, dumped or put into another text, it shows nothing of itself: a password
-/// that stands in an odd place cannot be told from what may be shown. ``revealed`` is the one way
-/// to it, for who connects, or writes it into a file of mode 0600.
+/// Printing, dumping or interpolating it shows nothing of it, because a password in an unexpected
+/// place cannot be told from harmless text. ``revealed`` is the only access, for code that connects
+/// or that writes a file of mode 0600.
 public struct SecretText: Sendable, Equatable {
     public let revealed: String
 
     public init(_ text: String) { revealed = text }
 
-    /// Whether a text has a private key in it: one that seals, or PEM. It is asked of what should
-    /// be a path.
+    /// Whether a text contains a private key: a signing key of a sealer, or PEM. Callers check
+    /// texts that should be paths.
     public static func isPrivateKey(_ text: String) -> Bool {
         let upper = text.uppercased()
         return upper.contains("PRIVATE+KEY") || upper.contains("PRIVATE KEY") || upper.contains("-----BEGIN")

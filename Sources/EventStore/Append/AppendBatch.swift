@@ -3,15 +3,15 @@ import Postgres
 
 /// The requests of one call of the append function, encoded as they are added.
 struct AppendBatch: Sendable {
-    /// How much goes in one call: enough to share a commit, not so much that others wait long for
-    /// it.
+    /// The limits of one call: enough events to share a commit, and few enough that others do not
+    /// wait long for it.
     static let mostEvents = AppendRequest.mostEvents
     static let mostBytes = 16 << 20
 
     private(set) var requests: [AppendRequest] = []
     private(set) var events = 0
     private var bytes = 0
-    /// By request: what Postgres has no text for would fail the whole call, so it is answered here.
+    /// By request number. These requests would fail the whole call, so they are answered here.
     private var refused: [Int: Refusal] = [:]
 
     private var jobs = PostgresArray<JobID>()
@@ -23,18 +23,20 @@ struct AppendBatch: Sendable {
     private var moments = PostgresArray<PostgresTimestamp?>()
     private var numbers = PostgresArray<Int32?>()
 
-    /// What every event leaves at its default need not be sent.
+    /// Columns in which every event has the default are not sent.
     private var hasMetadata = false
     private var hasExpectedVersions = false
     private var hasMoments = false
     private var hasSeveralInARequest = false
-    /// Whether no job comes twice, nor has two events: such a batch has a faster way.
+    /// Whether no job occurs twice, in two requests or with two events. Such a batch takes a faster
+    /// path.
     private var isOneEach = true
     private var seen: Set<JobID> = []
 
     init() {}
 
-    /// Its place among the batches of one appender that are sent at once but written in order.
+    /// The batch's place among the batches of one appender, which are sent concurrently but written
+    /// in order.
     private var turn: (number: Int64, appender: String)?
 
     func inTurn(_ number: Int64, of appender: String) -> AppendBatch {
@@ -79,11 +81,11 @@ struct AppendBatch: Sendable {
         bytes += request.size
     }
 
-    /// The call, `nil` where there is nothing to ask the server. It answers with one row where all
-    /// is written in order, and with a row an event otherwise.
+    /// The call, or `nil` if there is nothing to ask the server. The server answers with one row if
+    /// everything was written in order, and with one row per event otherwise.
     func statement(_ versionHints: VersionHints) -> PostgresStatement? {
         if events == 0, turn == nil { return nil }
-        // A single event has a way of its own in `append_batch`.
+        // `append_batch` has its own path for a single event.
         let takesFastWay = isOneEach && (events > 1 || events == 1 && turn != nil)
         let versions =
             takesFastWay
@@ -134,7 +136,7 @@ struct AppendBatch: Sendable {
         return answers
     }
 
-    /// What a plain batch is answered: its events follow each other in the log.
+    /// The answer to a batch that was written in order: its events follow each other in the log.
     private struct Written {
         let first: Position
         let versions: [Int32]

@@ -1,7 +1,7 @@
 import Glibc
 import LedgerCore
 
-/// What is far beyond every limit of the ledger is not sent at all.
+/// Requests far beyond every limit of the ledger are refused here, without sending them.
 extension AppendRequest {
     /// The most events in one request.
     package static let mostEvents = 1000
@@ -25,7 +25,7 @@ extension AppendRequest {
             : nil
     }
 
-    /// Postgres has no text with U+0000.
+    /// Postgres cannot store U+0000 in a text.
     var refusalByText: Refusal? {
         let isBroken =
             job.text.holdsNull || events.contains { $0.type.holdsNull || $0.data.holdsNull || $0.metadata.holdsNull }
@@ -35,8 +35,8 @@ extension AppendRequest {
 
 extension String {
     fileprivate var holdsNull: Bool {
-        // The bytes are looked at while they are lent, with C's search: every event's data goes
-        // through here.
+        // The bytes are valid within the closure. `memchr` is fast, which matters because every
+        // event's data passes through here.
         utf8.withContiguousStorageIfAvailable { bytes in
             bytes.baseAddress.map { memchr($0, 0, bytes.count) != nil } ?? false
         }

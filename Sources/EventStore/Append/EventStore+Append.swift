@@ -6,13 +6,13 @@ import Postgres
 extension EventStore {
     /// Appends `requests` in their order, each on its own: one refused request fails no other.
     ///
-    /// Where the connection breaks and nobody knows whether a batch was written, it is sent again
-    /// with the same event ids, and what was written the first time is answered as a duplicate, at
-    /// its original position.
+    /// When the connection breaks and the outcome of a batch is unknown, the batch is sent again
+    /// with the same event ids. Events that were written the first time are answered as duplicates,
+    /// at their original positions.
     /// - Parameter timeout: how long to go on trying when the server is away or busy.
     /// - Returns: one answer a request, in order.
-    /// - Throws: ``PostgresError`` when the server cannot be reached, or says that the call is
-    ///   broken: nothing was written. ``OutcomeUnknown`` where something may have been.
+    /// - Throws: ``PostgresError`` when the server cannot be reached or rejects the call: nothing
+    ///   was written. ``OutcomeUnknown`` when events may have been written.
     package func append(_ requests: [AppendRequest], timeout: Duration = .seconds(10)) async throws -> [AppendAnswer] {
         var answers: [AppendAnswer] = []
         answers.reserveCapacity(requests.count)
@@ -40,18 +40,18 @@ extension EventStore {
         return try await append([request], timeout: timeout)[0].get()[0]
     }
 
-    /// Appends what `next` gives, request after request in order, and tells the answers in the same
-    /// order.
+    /// Appends the requests that `next` returns, in order, and passes their answers to `answered`
+    /// in the same order.
     ///
-    /// Where there is more than one batch of it, two are under way at once: while one is being
-    /// written the next is checked, on another connection, and waits for its turn (see `await_turn`
-    /// in the migrations). Meanwhile the one behind it is made ready here, so memory holds three.
-    /// Refusals, retries and errors are those of ``append(_:timeout:)``; when `next` throws, what
-    /// it gave before is still appended and answered.
+    /// With more than one batch, two are under way at once: while one is being written, the server
+    /// checks the next one on another connection, where it waits for its turn (see `await_turn` in
+    /// the migrations). Meanwhile the batch after that is prepared here, so memory holds three.
+    /// Refusals, retries and errors are those of ``append(_:timeout:)``. When `next` throws, the
+    /// requests it returned before are still appended and answered.
     /// - Parameters:
-    ///   - next: the next requests, `nil` after the last; about a thousand at a time, for more are
-    ///     cut into several calls.
-    ///   - timeout: how long to go on trying for a batch when the server is away or busy.
+    ///   - next: the next requests, `nil` after the last; about a thousand at a time, because more
+    ///     are split into several calls.
+    ///   - timeout: how long to keep trying for one batch when the server is away or busy.
     ///   - answered: gets one answer a request, in order, once they are written.
     package func append(
         inOrder next: () async throws -> [AppendRequest]?, timeout: Duration = .seconds(10),
@@ -88,16 +88,16 @@ extension EventStore {
                 connected = own
                 group.addTask {
                     defer { own.open() }
-                    // Whose turn is first has a connection first: nobody waits, holding one, for
-                    // somebody who has none.
+                    // Connections are taken in the order of turns. Otherwise a batch could hold a
+                    // connection and wait for the turn of a batch that has none.
                     await before.wait()
                     return (turn, try await send(batch, timeout: timeout, connected: own.open))
                 }
             }
             var (ended, told): (Int64, Int64) = (0, 0)
             var early: [Int64: [AppendAnswer]] = [:]
-            // With a single connection a batch that waits for its turn would keep the one before
-            // from it.
+            // With a single connection, a batch that waits for its turn would block the batch
+            // before it.
             let atOnce = Int64(min(2, pool.size))
             begin(first)
             while told < begun {
@@ -118,7 +118,7 @@ extension EventStore {
                 }
             }
         }
-        // What stays behind when this was not reached is cleared away by a later one.
+        // If this line is not reached, a later appender removes the turns that are left.
         _ = try await pool.withConnection { try await $0.query("SELECT forget_turns($1)", appender) }
         _ = try prepared.get()
     }
@@ -142,8 +142,8 @@ extension EventStore {
     ) async throws -> T {
         let deadline = ContinuousClock.now.advanced(by: timeout)
         var backoff = Backoff()
-        // An attempt that may have been written is not forgotten when the next one only says that
-        // the server is away.
+        // Remembers an attempt that may have been written, even if the next one only finds the
+        // server away.
         var doubt: PostgresError?
         while true {
             do {

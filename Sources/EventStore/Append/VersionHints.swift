@@ -2,14 +2,14 @@ import BlockingIO
 import LedgerCore
 import Postgres
 
-/// The versions that jobs have reached, as far as this process was told: a hint for the append
-/// function, which finds a job's last event faster from a version that is near. Nothing is decided
-/// by it: the log may have grown since, or be another one.
+/// The versions that jobs have reached, as far as this process knows. The append function uses them
+/// as hints: it finds a job's last event faster from a version that is near. A wrong hint costs
+/// time and changes no result, since the log may have grown meanwhile or may be a different one.
 final class VersionHints: Sendable {
     private let versions = Locked<[JobID: Int32]>([:])
     private let most: Int
 
-    /// - Parameter most: how many jobs are known at a time; then all are forgotten.
+    /// - Parameter most: how many jobs are remembered; beyond that, all are forgotten.
     init(most: Int = 20_000) { self.most = most }
 
     func look(up jobs: some Sequence<JobID>) -> PostgresArray<Int32?> {

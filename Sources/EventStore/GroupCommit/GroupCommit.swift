@@ -1,20 +1,21 @@
 package import LedgerCore
 import Postgres
 
-/// Commits the requests of concurrent callers together: whatever arrives while one commit is in
-/// flight goes in the next.
+/// Commits the requests of concurrent callers together: the requests that arrive while one commit
+/// is in flight share the next.
 ///
-/// Each request keeps its own atomicity, answer and refusal. There are no timers: a caller who is
-/// alone is served at once. Large requests travel in a lane of their own, so that small ones need
-/// not wait for them to be sent and checked.
+/// Each request keeps its own atomicity, answer and refusal. There are no timers: a lone caller is
+/// served at once. Large requests travel in their own lane, so that small ones do not wait while
+/// large ones are sent and checked.
 ///
-/// Two requests of one job are in order if the second is made after the first was answered. It
-/// works while ``run()`` does, or inside ``EventStore/withGroupCommit(_:_:)``.
+/// Two requests for one job are written in order if the second is made after the first was
+/// answered. Requests are served only while ``run()`` runs, or inside
+/// ``EventStore/withGroupCommit(_:_:)``.
 package final class GroupCommit: Sendable {
     package struct Settings: Sendable {
-        /// For small requests; large ones have one connection more.
+        /// The connections for small requests. Large requests have one more.
         package var connections = 1
-        /// The most requests, and their bytes, that each lane accepts at a time. Further callers
+        /// The most requests, and the most bytes, that each lane accepts at a time. Further callers
         /// wait, in order, until there is room.
         package var mostRequests = 10_000
         package var mostBytes = 64 << 20
@@ -23,7 +24,7 @@ package final class GroupCommit: Sendable {
         package var smallBytes = 64 << 10
         /// How long a request may wait for a server that is away or busy.
         package var timeout = Duration.seconds(10)
-        /// How long accepted requests are still worked on after ``GroupCommit/stop()``.
+        /// How long accepted requests are still served after ``GroupCommit/stop()``.
         package var grace = Duration.seconds(10)
 
         package init() {}
@@ -31,14 +32,14 @@ package final class GroupCommit: Sendable {
 
     package struct Status: Sendable, Equatable {
         package struct Lane: Sendable, Equatable {
-            /// Requests that are queued, within the bounds, and their bytes.
+            /// Queued requests within the bounds, and their bytes.
             package var accepted: Int
             package var acceptedBytes: Int
             /// Requests whose callers wait for room in the queue.
             package var waiting: Int
             /// Requests that were sent and have no answer yet.
             package var inFlight: Int
-            /// Calls that the server answered so far.
+            /// The calls that the server has answered so far.
             package var commits: Int
         }
 
@@ -68,12 +69,12 @@ package final class GroupCommit: Sendable {
 
     /// Appends the events of `request`, all or none, and returns when they are committed.
     ///
-    /// A caller who is cancelled while the request is queued has written nothing. One who is
-    /// cancelled later returns at once, and may have written it: to find out, retry with the same
-    /// event ids. Either is a `CancellationError`.
+    /// A caller that is cancelled while its request is queued has written nothing. A caller that is
+    /// cancelled later returns at once, and its events may be written; to find out, retry with the
+    /// same event ids. Both get a `CancellationError`.
     /// - Returns: one answer an event, in order.
     /// - Throws: the request's ``Refusal``; ``OutcomeUnknown`` where the connection broke during
-    ///   the commit; ``PostgresError`` or ``GroupCommitStopped`` where surely nothing was written;
+    ///   the commit; ``PostgresError`` or ``GroupCommitStopped`` where nothing was written;
     ///   `CancellationError`.
     package func append(_ request: AppendRequest) async throws -> [Appended] {
         try Task.checkCancellation()
@@ -90,9 +91,9 @@ package final class GroupCommit: Sendable {
 
     private enum Ended { case lane, grace }
 
-    /// Does the work, once, until ``stop()``; then finishes what was accepted, for `grace` at most.
-    /// What is left then, or when the task is cancelled, fails: what was queued with
-    /// ``GroupCommitStopped``, what was in flight with ``OutcomeUnknown``.
+    /// Serves requests until ``stop()``, then finishes the accepted ones, for `grace` at most. Call
+    /// it once. When the grace ends, or the task is cancelled, the remaining requests fail: queued
+    /// ones with ``GroupCommitStopped``, those in flight with ``OutcomeUnknown``.
     package func run() async {
         await withTaskCancellationHandler {
             await withTaskGroup(of: Ended.self) { tasks in
@@ -120,7 +121,7 @@ package final class GroupCommit: Sendable {
         }
     }
 
-    /// Takes no more requests, and has ``run()`` end when those that were accepted are answered.
+    /// Refuses new requests, and makes ``run()`` return once the accepted ones are answered.
     package func stop() {
         stopping.finish()
         small.stop()
@@ -132,7 +133,7 @@ package final class GroupCommit: Sendable {
         do {
             try await Task.sleep(for: settings.grace)
         } catch {
-            // Cancelled because the lanes have ended, or because nobody waits for them any more.
+            // Cancelled: the lanes have ended, or no caller waits for them any more.
         }
         return .grace
     }
@@ -145,7 +146,8 @@ package final class GroupCommit: Sendable {
 }
 
 extension EventStore {
-    /// Runs `body` with a group commit that ends with it: what was accepted is finished first.
+    /// Runs `body` with a group commit that stops when `body` returns. Accepted requests are
+    /// finished first.
     package func withGroupCommit<T: Sendable>(
         _ settings: GroupCommit.Settings = GroupCommit.Settings(), _ body: (GroupCommit) async throws -> T
     ) async throws -> T {

@@ -1,7 +1,7 @@
 package import LedgerCore
 
-/// Nobody knows whether a request was written: the connection broke, or the server went away, while
-/// it was being committed.
+/// The outcome of a request is unknown: the connection broke, or the server went away, while the
+/// request was being committed.
 package struct OutcomeUnknown: Error, Sendable, CustomStringConvertible {
     package let reason: String
     package init(reason: String) { self.reason = reason }

@@ -2,13 +2,13 @@ import BlockingIO
 import Postgres
 
 extension GroupLane {
-    /// Commits group after group on a connection of its own, until the lane has stopped or the task
-    /// is cancelled.
+    /// Commits group after group on its own connection, until the lane has stopped or the task is
+    /// cancelled.
     func serve(_ configuration: PostgresConfiguration) async {
         var connection: PostgresConnection?
         var backoff = Backoff()
-        // Requests stay in the queue until there is a connection: there they can be cancelled, and
-        // time out, with nothing written.
+        // Requests stay in the queue until there is a connection. In the queue they can be
+        // cancelled, and can time out, with nothing written.
         while await waitForWork() {
             do {
                 let open = if let connection { connection } else { try await PostgresConnection.connect(configuration) }
@@ -16,8 +16,8 @@ extension GroupLane {
                 connection = isAlive ? open : nil
                 backoff.reset()
             } catch {
-                // Nothing that waits was written. Some errors last: a malformed address, a wrong
-                // password.
+                // Nothing in the queue was written. Some errors are permanent, such as a malformed
+                // address or a wrong password.
                 failExpired(error, unlessItMayPass: (error as? PostgresError)?.isRetriable ?? false)
                 if await connection?.isUsable() != true { connection = nil }
                 do {
@@ -31,7 +31,7 @@ extension GroupLane {
     }
 
     /// - Returns: whether the connection can be used again.
-    /// - Throws: what kept the group from being written. It waits again.
+    /// - Throws: the error that kept the group from being written. The group is back in the queue.
     private func commit(_ group: [GroupQueue.Entry], on connection: PostgresConnection) async throws -> Bool {
         var batch = AppendBatch()
         for entry in group { batch.add(entry.request) }
@@ -47,11 +47,11 @@ extension GroupLane {
             let answers = try batch.answers(rows)
             answer(group, answers)
             versionHints.note(answers, to: batch.requests)
-            // Those who were answered run first: who comes straight back with the next event is in
-            // time for the next group.
+            // The answered callers run first, so that those who return at once with another event
+            // join the next group.
             await Task.yield()
         } catch let error as PostgresError {
-            // An answer that cannot be read comes from a commit.
+            // An answer that cannot be decoded comes after the commit.
             if error.outcomeIsUnknown || error.kind == .decoding {
                 fail(group, OutcomeUnknown(reason: "\(error)"))
                 return await connection.isUsable()
@@ -59,8 +59,8 @@ extension GroupLane {
                 putBack(group)
                 throw error
             } else if group.count > 1 {
-                // One of them may be to blame, and must not fail its neighbours: now each goes by
-                // itself.
+                // One request may have caused the failure, and must not fail the others. From now
+                // on each is sent alone.
                 putBack(group, alone: true)
             } else {
                 fail(group, error)

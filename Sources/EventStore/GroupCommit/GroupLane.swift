@@ -3,8 +3,8 @@ import LedgerCore
 import Postgres
 import Synchronization
 
-/// A queue of requests and the callers who wait for their answers. Its connections take from it in
-/// groups: ``serve(_:)``.
+/// A queue of requests, and the callers that wait for their answers. The lane's connections take
+/// groups of requests from it: see ``serve(_:)``.
 final class GroupLane: Sendable {
     private typealias Caller = CheckedContinuation<[Appended], any Error>
 
@@ -13,8 +13,8 @@ final class GroupLane: Sendable {
     private struct State {
         var phase = Phase.open
         var queue: GroupQueue
-        /// Everyone who has no answer yet, queued or in flight. Who takes one out of here resumes
-        /// it, so it happens once.
+        /// The callers without an answer yet, queued or in flight. A caller is resumed by whoever
+        /// removes it from here, so it is resumed once.
         var callers: [UInt64: Caller] = [:]
         /// Connections without work.
         var parked: [CheckedContinuation<Bool, Never>] = []
@@ -52,7 +52,7 @@ final class GroupLane: Sendable {
         return try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { caller in
                 enter(entry, caller)
-                // Cancelled before there was anything to cancel.
+                // The task may have been cancelled before the request was in the queue.
                 if Task.isCancelled { cancel(ticket) }
             }
         } onCancel: {
@@ -71,8 +71,8 @@ final class GroupLane: Sendable {
         if !isOpen { caller.resume(throwing: GroupCommitStopped()) }
     }
 
-    /// A queued request is not sent. One in flight goes on without its caller: it shares a
-    /// transaction with others.
+    /// A queued request is not sent. A request in flight continues without its caller, because it
+    /// shares a transaction with others.
     private func cancel(_ ticket: UInt64) {
         let caller = state.withLock { state in
             _ = state.queue.remove(ticket)
@@ -83,7 +83,7 @@ final class GroupLane: Sendable {
 
     // MARK: For connections
 
-    /// Returns when a request waits; false when none will any more.
+    /// Returns true when a request waits, and false when no more will come.
     func waitForWork() async -> Bool {
         await withCheckedContinuation { connection in
             let hasWork = state.withLock { state -> Bool? in
@@ -96,8 +96,8 @@ final class GroupLane: Sendable {
         }
     }
 
-    /// Whatever arrived while the last commit was in flight; empty if another connection was
-    /// faster.
+    /// The requests that arrived while the last commit was in flight; empty if another connection
+    /// took them.
     func takeGroup() -> [GroupQueue.Entry] {
         state.withLock { $0.queue.takeGroup(mostEvents: AppendBatch.mostEvents, mostBytes: mostBytes) }
     }
@@ -119,7 +119,7 @@ final class GroupLane: Sendable {
         resume(throwing: error) { _ in group.map(\.ticket) }
     }
 
-    /// Those who are still there wait again.
+    /// Puts requests back into the queue, except those whose callers have gone.
     func putBack(_ group: [GroupQueue.Entry], alone: Bool = false) {
         state.withLock { state in
             let waiting = group.filter { state.callers[$0.ticket] != nil }
@@ -132,15 +132,15 @@ final class GroupLane: Sendable {
         }
     }
 
-    /// Nothing can be written now: those who have waited long enough are told why. All are, if it
-    /// will not pass.
+    /// Fails the callers whose time is up, because nothing can be written now; fails all of them if
+    /// the error is permanent.
     func failExpired(_ error: any Error, unlessItMayPass mayPass: Bool) {
         resume(throwing: error) { mayPass ? $0.queue.removeExpired(at: .now) : $0.queue.removeAll() }
     }
 
     // MARK: The end
 
-    /// Lets nobody in any more. What was accepted is finished.
+    /// Refuses new requests. Accepted ones are finished.
     func stop() {
         resume(throwing: GroupCommitStopped()) { state in
             if state.phase == .open { state.phase = .stopping }
@@ -149,7 +149,8 @@ final class GroupLane: Sendable {
         wakeConnections()
     }
 
-    /// Ends at once: what is queued is not written, what is in flight nobody knows.
+    /// Ends at once: queued requests are not written, and the outcome of those in flight is
+    /// unknown.
     func halt() {
         resume(throwing: GroupCommitStopped()) { state in
             state.phase = .halted
@@ -167,7 +168,7 @@ final class GroupLane: Sendable {
         for connection in parked { connection.resume(returning: false) }
     }
 
-    /// Callers run only when the lock is free again.
+    /// Resumes callers after the lock is released.
     private func resume(throwing error: any Error, _ tickets: (inout State) -> [UInt64]) {
         let callers = state.withLock { state in tickets(&state).compactMap { state.callers.removeValue(forKey: $0) } }
         for caller in callers { caller.resume(throwing: error) }

@@ -1,20 +1,21 @@
 import LedgerCore
 
-/// The requests that wait for one lane, in the order in which they came. A plain value: no lock, no
-/// clock, no network.
+/// The requests that wait for one lane, in order of arrival. A plain value: no lock, no clock, no
+/// network.
 ///
 /// The first of them are *accepted*: they are within the bound, and are finished even if the lane
-/// stops. The others wait *at the door*, and come in, in order, as the accepted ones leave.
+/// stops. The others are *waiting*, and are accepted, in order, as accepted ones leave.
 struct GroupQueue {
     struct Entry: Sendable {
-        /// Grows with each request, so it tells the order as well.
+        /// Grows with each request, so tickets also give the order.
         let ticket: UInt64
         let request: AppendRequest
         /// In bytes, as ``AppendRequest/size``.
         let size: Int
-        /// Until when it is worth trying while the server is away.
+        /// Until when to retry while the server is away.
         let deadline: ContinuousClock.Instant
-        /// Shares its call with no other: it may be what made the server fail a whole group.
+        /// Whether it is sent in its own call, because it may have made the server fail a whole
+        /// group.
         var isAlone = false
     }
 
@@ -38,7 +39,7 @@ struct GroupQueue {
         admit()
     }
 
-    /// The next requests to be sent together: at least one if any waits, and then as many as fit.
+    /// The next requests to send together: at least one if any waits, then as many as fit.
     mutating func takeGroup(mostEvents: Int, mostBytes: Int) -> [Entry] {
         var (events, bytes) = (0, 0)
         let isAlone = entries.first?.isAlone ?? false
@@ -54,7 +55,7 @@ struct GroupQueue {
         return Array(group)
     }
 
-    /// Takes a group back that surely was not written: it is the first again.
+    /// Puts a group that was not written back at the front.
     mutating func putBack(_ group: [Entry]) {
         accepted += group.count
         acceptedBytes += group.reduce(0) { $0 + $1.size }
@@ -62,9 +63,9 @@ struct GroupQueue {
         entries.sort { $0.ticket < $1.ticket }
     }
 
-    /// Whether it was still waiting.
+    /// Removes a request. Returns whether it was still in the queue.
     mutating func remove(_ ticket: UInt64) -> Bool {
-        // Tickets ascend: the first that is not below is it, or it is not here.
+        // Tickets ascend, so a binary search finds the request if it is here.
         var (low, high) = (0, entries.count)
         while low < high {
             let middle = (low + high) / 2
@@ -77,14 +78,14 @@ struct GroupQueue {
         return true
     }
 
-    /// Those whose time is over leave.
+    /// Removes the requests whose deadline has passed, and returns their tickets.
     mutating func removeExpired(at now: ContinuousClock.Instant) -> [UInt64] {
         let expired = entries.filter { $0.deadline <= now }.map(\.ticket)
         for ticket in expired { _ = remove(ticket) }
         return expired
     }
 
-    /// Those at the door leave.
+    /// Removes the requests that are not accepted yet, and returns their tickets.
     mutating func removeWaiting() -> [UInt64] {
         let tickets = entries[accepted...].map(\.ticket)
         entries.removeSubrange(accepted...)
@@ -101,7 +102,7 @@ struct GroupQueue {
         acceptedBytes -= leaving.reduce(0) { $0 + $1.size }
     }
 
-    /// One is let in whatever its size, or it would wait for ever.
+    /// A lone request is accepted whatever its size; otherwise it would wait for ever.
     private mutating func admit() {
         while accepted < entries.count, accepted < bound.requests,
             accepted == 0 || acceptedBytes + entries[accepted].size <= bound.bytes

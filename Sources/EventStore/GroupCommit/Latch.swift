@@ -1,4 +1,4 @@
-/// Opens once, and lets through the one who waits for it.
+/// Opens once, and releases the task that waits for it.
 struct Latch: Sendable {
     private let stream: AsyncStream<Never>
     private let end: AsyncStream<Never>.Continuation

@@ -1,16 +1,16 @@
 package import LedgerCore
 package import Postgres
 
-/// The right to be the one at work among several processes that could be: see the table `leases`.
+/// The right of one process among several to do some work: see the table `leases`.
 package struct Lease: Sendable {
     package let name: String
     package let holder: String
-    /// A holder that was killed is replaced after this time at the latest; a holder renews every
-    /// ``renewal``.
+    /// How long a lease lasts: a holder that was killed is replaced after this time at the latest.
+    /// A holder renews its lease every ``renewal``.
     package static let duration = Duration.seconds(3)
     package static let renewal = Duration.seconds(1)
 
-    /// - Parameter holder: tells this process and reader from all others.
+    /// - Parameter holder: identifies this process and reader among all others.
     package init(_ name: String, holder: String) {
         self.name = name
         self.holder = holder
@@ -24,9 +24,9 @@ package struct Lease: Sendable {
         ).only().decode(0, as: Int64?.self) != nil
     }
 
-    /// Gives the lease up, so that another can take it at once; also when the task is cancelled,
-    /// which is when it matters most. Where the connection does not work any more, the lease runs
-    /// out by itself.
+    /// Releases the lease, so that another process can take it at once. It also works in a
+    /// cancelled task, where it matters most. If the connection does not work any more, the lease
+    /// expires.
     package func giveUp(on connection: PostgresConnection) async {
         let task = Task {
             guard await connection.isUsable() else { return }
@@ -36,7 +36,7 @@ package struct Lease: Sendable {
     }
 }
 
-/// A reader's last processed position, moved by compare-and-swap only.
+/// A reader's last processed position. It moves only by compare-and-swap.
 package struct Checkpoint: Sendable {
     package let reader: String
 
@@ -49,7 +49,7 @@ package struct Checkpoint: Sendable {
         return try await connection.query("SELECT position FROM checkpoints WHERE reader = $1", reader).only().decode(0)
     }
 
-    /// Moves it from one position to another. False where it is not at `from`: somebody else has
+    /// Moves it from one position to another. False if it is not at `from`: another process has
     /// moved it.
     package func advance(from: Position, to: Position, on connection: PostgresConnection) async throws -> Bool {
         try await connection.query("SELECT advance_checkpoint($1, $2, $3)", reader, from, to).only().decode(0)

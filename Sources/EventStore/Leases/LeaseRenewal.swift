@@ -2,12 +2,13 @@ package import Logging
 package import Postgres
 
 extension Lease {
-    /// Does work that may take longer than the lease lasts, and renews the lease meanwhile.
+    /// Runs work that may take longer than the lease lasts, and renews the lease meanwhile.
     ///
-    /// Renewals have a connection of their own, for the work's is busy; it is made only for work
-    /// that takes long. Where a renewal fails the work goes on: a lease keeps two from doing the
-    /// same, and what makes double work harmless is the compare-and-swap that the work ends with.
-    /// - Parameter connection: the work's; the renewals' is another to the same server.
+    /// The work's connection is busy, so renewals use another one, which is opened only if the work
+    /// takes long. If a renewal fails, the work continues: the lease only avoids duplicate work,
+    /// and the compare-and-swap at the end of the work makes duplicate work harmless.
+    /// - Parameter connection: the connection of the work. Renewals open another to the same
+    ///   server.
     package func renewed<T>(
         beside connection: PostgresConnection, logger: Logger, during work: () async throws -> T
     ) async throws -> T {

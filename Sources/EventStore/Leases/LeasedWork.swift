@@ -3,19 +3,19 @@ import LedgerCore
 package import Logging
 package import Postgres
 
-/// Work of which any number of processes are capable and one does at a time: the outer loop of a
-/// relay and of a projector.
+/// Work that any number of processes can do, and that one does at a time: the outer loop of a relay
+/// and of a projector.
 ///
-/// It connects, waits for the lease, works until the lease is lost, and waits again. Errors are
-/// waited out: another server, a lost connection or a rolled-back statement is a reason to begin
-/// again, never to end. When the task is cancelled the lease is given up.
+/// It connects, waits for the lease, works until the lease is lost, and waits again. After an
+/// error, such as a failover, a lost connection or a rolled-back statement, it pauses and starts
+/// again; it never ends for an error. When the task is cancelled, it releases the lease.
 package struct LeasedWork: Sendable {
     private let lease: Lease
     private let configuration: PostgresConfiguration
     private let longestPause: Duration
     private let logger: Logger
 
-    /// - Parameter longestPause: between attempts after errors.
+    /// - Parameter longestPause: the longest pause between attempts after errors.
     package init(
         _ lease: Lease, on configuration: PostgresConfiguration, longestPause: Duration = .seconds(2), logger: Logger
     ) {
@@ -27,10 +27,9 @@ package struct LeasedWork: Sendable {
 
     /// Runs until the task is cancelled.
     /// - Parameters:
-    ///   - connected: what to do on each new connection before the lease is waited for.
-    ///   - work: what to do with the lease; it returns when the lease is lost, and calls the
-    ///     closure it is given whenever something has succeeded, so that the next error is waited
-    ///     out briefly again.
+    ///   - connected: what to do on each new connection before waiting for the lease.
+    ///   - work: what to do with the lease. It returns when the lease is lost. It calls the closure
+    ///     it is given after each success, so that the pause after the next error is short again.
     package func run(
         connected: (PostgresConnection) async throws -> Void = { _ in },
         work: (PostgresConnection, _ succeeded: () -> Void) async throws -> Void

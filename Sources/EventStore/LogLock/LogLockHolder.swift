@@ -10,17 +10,17 @@ package struct LogLockHolder: Sendable, Equatable {
     package var application: String?
     /// Tells it from all other transactions of its session.
     package var transaction: String
-    /// For how long it has been open, where the owner of the ledger may know.
+    /// For how long it has been open; `nil` if the ledger's owner may not see it.
     package var age: Duration?
-    /// How many wait for it, and the longest of them for how long.
+    /// How many transactions wait for it, and how long the longest of them has waited.
     package var waiting: Int64
     package var longestWait: Duration?
 
-    /// Nobody is interested in one that is about to commit: from here on it is worth a word.
+    /// A holder is reported after this time. Most holders commit much sooner.
     package static let notable = Duration.seconds(5)
 
-    /// For how long it has held the log, as far as one look can tell: no longer than it has been
-    /// open, and at least as long as others wait.
+    /// For how long it has held the log, as far as one query can tell: no longer than it has been
+    /// open, and at least as long as others have waited.
     package var heldFor: Duration { max(age ?? .zero, longestWait ?? .zero) }
 
     package static let statement = PostgresStatement(
@@ -31,7 +31,7 @@ package struct LogLockHolder: Sendable, Equatable {
           FROM log_holder()
         """)
 
-    /// - Parameter rows: of ``statement``; `nil` comes of none.
+    /// - Parameter rows: the rows of ``statement``. The result is `nil` if there are none.
     package init?(_ rows: PostgresRows) throws(PostgresError) {
         guard let row = rows.first else { return nil }
         process = try row.decode(0)

@@ -1,25 +1,25 @@
 package import Logging
 package import Postgres
 
-/// Looks who holds the log, says so when it takes long, and ends it where it is told to.
+/// Watches who holds the log lock. It reports a long hold, and ends the holder if a limit is set.
 package struct LogLockWatch: Sendable {
-    /// When a holder is ended; `nil` for never.
+    /// After how long a holder is ended; `nil` for never.
     private let limit: Duration?
     private let logger: Logger
-    /// The holder of the last looks, and when it was seen first.
+    /// The last holder, and when it was seen first.
     private var seen: (transaction: String, since: ContinuousClock.Instant)?
     private var hasTold = false
     private var hasTried = false
 
-    /// - Parameter limit: for how long a session may hold the log before it is ended, 5 s at least;
+    /// - Parameter limit: how long a session may hold the log before it is ended, at least 5 s;
     ///   `nil` only reports.
     package init(endingAfter limit: Duration?, logger: Logger) {
         self.limit = limit
         self.logger = logger
     }
 
-    /// One look. What the ledger or the server refuses is logged, once a holder: who publishes is
-    /// not to stop for it.
+    /// Looks once. An error from the ledger or the server is logged, once per holder, and not
+    /// thrown, so that the caller keeps publishing.
     package mutating func look(on connection: PostgresConnection) async throws {
         let holder = try LogLockHolder(try await connection.query(LogLockHolder.statement))
         guard let holder, holder.transaction == seen?.transaction else {
@@ -28,8 +28,8 @@ package struct LogLockWatch: Sendable {
             (hasTold, hasTried) = (false, false)
             return
         }
-        // What was seen counts, and how long others wait; a transaction may be older than its hold
-        // on the log.
+        // A transaction may be older than its hold on the log. So the hold is measured by our own
+        // observation and by how long others have waited.
         let held = max(holder.longestWait ?? .zero, seen?.since.duration(to: .now) ?? .zero)
         if held >= LogLockHolder.notable, !hasTold {
             hasTold = true

@@ -1,5 +1,5 @@
 extension MigrationFile {
-    /// The migrations that travel with the binary.
+    /// The migrations that are embedded in the binary.
     package static func embedded() throws -> [MigrationFile] {
         try EmbeddedFiles.all.filter { $0.path.hasSuffix(".sql") }.map {
             try MigrationFile(name: $0.path, text: $0.text)

@@ -3,7 +3,7 @@ package import LedgerCore
 /// One file of `migrations/`, in dbmate's format: `-- migrate:up` and then `-- migrate:down`, each
 /// with plain SQL.
 package struct MigrationFile: Sendable, Equatable {
-    /// The digits that the file's name starts with: migrations run in their order.
+    /// The digits at the start of the file's name. Migrations run in the order of versions.
     package let version: ExactText
     package let name: String
     package let text: String

@@ -1,11 +1,12 @@
 import LedgerCore
 import Postgres
 
-/// A ledger that was restored on another server has lost its roles, and all that was theirs; it
-/// remembers what that was. See `rights`.
+/// A ledger that was restored on another server has lost its roles and their rights. The ledger
+/// remembers these rights in the table `rights`.
 extension Migrator {
-    /// Gives back what is missing, and says what it was. Only where what is remembered is of these
-    /// very migrations: dbmate remembers nothing, and what a file took away is not to come back.
+    /// Restores the missing rights, and returns them. It does so only if the remembered rights
+    /// belong to the applied migrations: dbmate does not record rights, and a right that a
+    /// migration revoked must not come back.
     func mendRights(of applied: Set<ExactText>, on connection: PostgresConnection) async throws -> [String] {
         guard try await has("mend_rights()", on: connection) else { return [] }
         do {
@@ -29,7 +30,7 @@ extension Migrator {
         }
     }
 
-    /// Nothing is given back to a ledger that dbmate made: then its roles must have come along.
+    /// Rights of a ledger that dbmate migrated cannot be restored, so its roles must exist already.
     private func requireOwner(on connection: PostgresConnection) async throws {
         let isThere: Bool = try await connection.query(
             "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1 || '_owner')", ledger.text
@@ -44,7 +45,7 @@ extension Migrator {
         }
     }
 
-    /// In the transaction that changes them.
+    /// Records the rights. Call it in the transaction that changes them.
     func rememberRights(on connection: PostgresConnection) async throws {
         guard try await has("remember_rights(text)", on: connection) else { return }
         try await connection.query(

@@ -1,12 +1,12 @@
 package import LedgerCore
 import Postgres
 
-/// Brings a ledger's schema to where the migrations say, one runner at a time, each file in a
-/// transaction of its own.
+/// Brings a ledger's schema to the state of the migrations: one runner at a time, each file in its
+/// own transaction.
 ///
-/// The record of what was applied is dbmate's table `schema_migrations` with one more column, the
-/// file's hash: a file that was edited after it was applied is an error, for no database could be
-/// trusted to be what the files say.
+/// Applied migrations are recorded in dbmate's table `schema_migrations`, with an extra column for
+/// the file's hash. A file that was edited after it was applied is an error, because the database
+/// would no longer match the files.
 package struct Migrator: Sendable {
     package struct Status: Sendable, Equatable {
         package let version: ExactText
@@ -20,7 +20,7 @@ package struct Migrator: Sendable {
 
     package let ledger: LedgerName
     package let files: [MigrationFile]
-    /// How long to wait for another runner that gets nowhere.
+    /// How long to wait for another runner that makes no progress.
     let timeout: Duration
     private let configuration: PostgresConfiguration
 
@@ -32,13 +32,13 @@ package struct Migrator: Sendable {
             url: url, ledger: ledger, applicationName: "jobledger migrate \(ledger)")
     }
 
-    /// Applies what is missing. Returns the names of the files it applied.
-    /// - Parameter mended: told what of the roles' rights was missing, as after a restore on
-    ///   another server, and is there again.
+    /// Applies the missing migrations. Returns the names of the files it applied.
+    /// - Parameter mended: receives the rights of the roles that were missing, as after a restore
+    ///   on another server, and that were restored.
     package func up(mended: ([String]) -> Void = { _ in }) async throws -> [String] {
         try await locked { connection in
             let applied = try await check(on: connection)
-            // Before what is new: that may name roles that were lost.
+            // Before new migrations, which may name roles that were lost.
             mended(try await mendRights(of: applied, on: connection))
             var names: [String] = []
             for file in files where !applied.contains(file.version) {
@@ -96,10 +96,10 @@ package struct Migrator: Sendable {
         }
     }
 
-    /// The versions that are applied, after making sure that their files are still what they were.
+    /// The applied versions. Throws if a file differs from what was applied.
     private func check(on connection: PostgresConnection) async throws -> Set<ExactText> {
         var applied: Set<ExactText> = []
-        // As JSON, for a table that dbmate made has no such column yet.
+        // As JSON, because a table that dbmate made does not have this column yet.
         for row in try await connection.query(
             "SELECT version, to_jsonb(applied) ->> 'checksum' AS checksum FROM schema_migrations AS applied")
         {
@@ -126,8 +126,8 @@ package struct Migrator: Sendable {
         return applied
     }
 
-    /// Files are only ever added. A version that none of them has is of a newer program, or of one
-    /// from before the first release.
+    /// Migrations are only added. A version without a file comes from a newer program, or from a
+    /// development version before the first release.
     private func unknown(_ version: ExactText) -> Failure {
         let isNewer = files.last.map { $0.version < version } ?? true
         let advice =
@@ -141,14 +141,14 @@ package struct Migrator: Sendable {
         return Failure(description: "migration \(version) is applied, but this program does not have it: \(advice)")
     }
 
-    /// Waits until no other runner is at work, for as long as each gets on.
+    /// Waits until no other runner is at work, as long as that runner makes progress.
     private func lock(_ key: String, on connection: PostgresConnection) async throws {
         try await connection.execute(script: "SET lock_timeout = \(Int64(timeout / .milliseconds(1)))")
         var last: Progress?
         while true {
             do {
                 try await connection.query("SELECT pg_advisory_lock(hashtextextended($1, 0))", key)
-                // For the tables that a migration changes.
+                // The limit for locks on the tables that a migration changes.
                 return try await connection.execute(script: "SET lock_timeout = '60s'")
             } catch SQLState.lockNotAvailable {
                 let progress = try await Progress(key, on: connection)
@@ -165,7 +165,7 @@ package struct Migrator: Sendable {
         }
     }
 
-    /// Who migrates, and how far that is.
+    /// The other runner, and how many migrations are applied.
     private struct Progress: Equatable {
         let runner: Int32
         let files: Int64
@@ -189,7 +189,7 @@ package struct Migrator: Sendable {
 
     private func locked<T: Sendable>(_ body: (PostgresConnection) async throws -> T) async throws -> T {
         let connection = try await PostgresConnection.connect(configuration, timeout: .seconds(10))
-        // The lock belongs to the session: a runner that is killed leaves none behind.
+        // The lock belongs to the session, so the server releases it when a runner is killed.
         let key = "jobledger migrate \(ledger.text)"
         try await lock(key, on: connection)
         try await connection.execute(

@@ -14,8 +14,8 @@ package struct RightsMissing: Error, Sendable, CustomStringConvertible {
             """
     }
 
-    /// Looks whether all is there; for whoever begins to work with a ledger.
-    /// - Throws: ``RightsMissing``, or what the server refuses.
+    /// Checks that no right is missing. Programs call it before they work with a ledger.
+    /// - Throws: ``RightsMissing``, or the server's error.
     package static func check(on connection: PostgresConnection) async throws {
         let missing = try await connection.query("SELECT missing_rights()").map { try $0.decode(0, as: String.self) }
         guard missing.isEmpty else { throw RightsMissing(missing: missing) }

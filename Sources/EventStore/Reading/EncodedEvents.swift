@@ -1,8 +1,8 @@
 package import LedgerCore
 package import Postgres
 
-/// The events in a chunk of an ``EventWindow``, one after the other: for who passes them on without
-/// making strings of them.
+/// The events in a chunk of an ``EventWindow``, one after the other. It makes no strings, for
+/// readers that pass the events on.
 package struct EncodedEvents {
     private var rows: PostgresBinaryRows
 
@@ -14,7 +14,8 @@ package struct EncodedEvents {
     }
 }
 
-/// An event in a chunk of bytes: numbers and times are decoded, texts are where they stand.
+/// An event in a chunk of bytes. Numbers and times are decoded; a text is the range of its bytes in
+/// the chunk.
 package struct EncodedEvent: Sendable {
     package var position: Position
     package var id: EventID
@@ -33,7 +34,7 @@ package struct EncodedEvent: Sendable {
             guard let range else { throw .unexpected("an event without a name or metadata") }
             return range
         }
-        // One after the other, in the order of the columns.
+        // Read in the order of the columns.
         position = try row.column()
         id = try row.column()
         job = try text(row.column())
@@ -49,7 +50,7 @@ package struct EncodedEvent: Sendable {
 
 extension RecordedEvent {
     init(_ event: EncodedEvent, in chunk: [UInt8]) {
-        // The server's texts are UTF-8: that is what was asked of it when the connection was made.
+        // The server's texts are UTF-8, because the connection requires that encoding.
         func text(_ range: Range<Int>) -> String { String(decoding: chunk[range], as: UTF8.self) }
         self.init(
             position: event.position, id: event.id, job: JobID(text(event.job)), version: event.version,

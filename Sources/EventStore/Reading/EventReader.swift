@@ -6,14 +6,13 @@ package struct EventQuery: Sendable {
     package var after: Position
     package var upTo: Position?
     package var job: JobID?
-    /// Of a job's events those with a version behind the one, up to the other; without a job of no
-    /// meaning.
+    /// The job's events with a version after the one and up to the other. Ignored without a job.
     package var afterVersion: Int32?
     package var upToVersion: Int32?
     /// `nil` for all types.
     package var types: Set<EventType>?
     package var limit: Int?
-    /// Data of more bytes are left out, `nil` leaves none out.
+    /// Data longer than this, in bytes, is left out; `nil` leaves nothing out.
     package var largestData: Int?
 
     package init(
@@ -28,7 +27,7 @@ package struct EventQuery: Sendable {
         self.largestData = largestData
     }
 
-    /// A job's events are found by its stream, in the order of versions, which is that of
+    /// A job's events are found by its stream, in the order of versions, which is also the order of
     /// positions.
     package var statement: PostgresStatement {
         var parameters: [any PostgresEncodable] = []
@@ -56,7 +55,7 @@ package struct EventQuery: Sendable {
 }
 
 extension PostgresConnection {
-    /// The events that `query` asks for, read as they are needed. The connection is busy until the
+    /// The events that `query` selects, read as they are consumed. The connection is busy until the
     /// last one.
     package nonisolated func events(_ query: EventQuery) -> AsyncThrowingMapSequence<PostgresRowStream, RecordedEvent> {
         stream(query.statement).map { try RecordedEvent($0) }
@@ -71,8 +70,8 @@ extension EventStore {
 }
 
 extension RecordedEvent {
-    /// - Parameter row: of ``EventQuery/statement``, whose columns stand in this order: to look for
-    ///   their names in every row costs more than to read them.
+    /// - Parameter row: a row of ``EventQuery/statement``. The columns are read by index, because
+    ///   looking up their names in every row costs more than reading them.
     package init(_ row: PostgresRow) throws(PostgresError) {
         let position: Position = try row.decode(0)
         self.init(

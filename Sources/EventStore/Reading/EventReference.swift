@@ -1,11 +1,11 @@
 package import LedgerCore
 
-/// What an event is called.
+/// How a user refers to an event: by position or by id.
 package enum EventReference: Sendable, Equatable {
     case position(Position)
     case id(EventID)
 
-    /// `nil` for what is neither a position nor a UUID.
+    /// `nil` if `text` is neither a position nor a UUID.
     package init?(_ text: String) {
         if let position = Position(position: text), position > 0, "\(position)" == text {
             self = .position(position)

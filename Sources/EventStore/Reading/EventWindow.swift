@@ -1,22 +1,21 @@
 package import LedgerCore
 package import Postgres
 
-/// A stretch of the log, for readers that want all of it and fast: the events of all jobs between
-/// two positions.
+/// A range of the log with the events of all jobs, for readers that want all of it, fast.
 ///
-/// It is read by a binary COPY, the cheapest way out of Postgres. Positions have no gap, so its end
-/// is known before anybody has looked whether the log goes so far; what is not there yet is just
-/// not given.
+/// It is read by a binary COPY, the cheapest way to read from Postgres. Positions have no gaps, so
+/// the end of a window is known before the log reaches it. Events that do not exist yet are left
+/// out.
 package struct EventWindow: Sendable {
     package var after: Position
     /// The most events.
     package var limit: Int
-    /// Data of more bytes are left out, `nil` leaves none out.
+    /// Data longer than this, in bytes, is left out; `nil` leaves nothing out.
     package var largestData: Int?
-    /// How long to wait, in the server, for the first event; `nil` does not wait.
+    /// How long the server waits for the first event; `nil` does not wait.
     package var timeout: Duration?
-    /// The epoch that is read: in another the events are others, and reading them is an error,
-    /// `JL021`. `nil` does not mind.
+    /// The epoch to read. If the log has another epoch, reading fails with `JL021`. `nil` accepts
+    /// any epoch.
     package var epoch: EventID?
 
     package init(
@@ -29,13 +28,13 @@ package struct EventWindow: Sendable {
         self.epoch = epoch
     }
 
-    /// Numbers stand in the text, for a COPY takes no parameters. To wait is a statement of its
-    /// own: the next one sees what was appended meanwhile.
+    /// A COPY takes no parameters, so numbers are part of the text. Waiting is a separate
+    /// statement, so that the COPY sees the events that were appended during the wait.
     var script: String {
         let wait = timeout.map {
             "SELECT await_events(\(after), make_interval(secs => \($0 / .milliseconds(1)) / 1000.0)); "
         }
-        // Within the statement, so that it sees the very log that is read.
+        // Checked within the COPY, so that it sees the same snapshot.
         let expectation = epoch.map { " AND expect_epoch('\($0.text)')" } ?? ""
         let data = largestData.map { "CASE WHEN octet_length(data::text) <= \($0) THEN data END" } ?? "data"
         return (wait ?? "") + """
@@ -47,17 +46,16 @@ package struct EventWindow: Sendable {
             """
     }
 
-    /// Settings of a session under which the plan is always the walk along the index, on a table
-    /// without statistics too: a sort would hold back the first event for the last, and spill to
-    /// disk.
+    /// Session settings that make the plan always walk the index, also on a table without
+    /// statistics. A sort would delay the first event until the last was read, and spill to disk.
     package static let sessionSettings = [
         ("enable_seqscan", "off"), ("enable_bitmapscan", "off"), ("enable_sort", "off"),
     ]
 }
 
 extension PostgresConnection {
-    /// The events of a window, some at a time, as they are needed.
-    /// - Parameter chunk: about how many bytes of events are held in memory, and given in one go; a
+    /// The events of a window, in chunks, read as they are consumed.
+    /// - Parameter chunk: about how many bytes of events are held in memory and returned at once; a
     ///   single event may be larger.
     package nonisolated func events(
         in window: EventWindow, chunk: Int = 256 << 10
@@ -71,14 +69,14 @@ extension PostgresConnection {
         }
     }
 
-    /// The same as Postgres sends them: each chunk is for ``EncodedEvents``.
+    /// The same events in Postgres's encoding. Decode each chunk with ``EncodedEvents``.
     package nonisolated func encodedEvents(in window: EventWindow, chunk: Int = 256 << 10) -> PostgresCopyOut {
         copyOut(window.script, chunk: chunk)
     }
 }
 
 extension EventType {
-    /// - Parameter position: of the event that has this type, for the error.
+    /// - Parameter position: the position of the event, for the error.
     package init(_ name: String, at position: Position) throws(PostgresError) {
         guard let type = EventType(rawValue: name) else {
             throw PostgresError.unexpected("position \(position) has the unknown type \(name)")

@@ -1,13 +1,13 @@
 package import LedgerCore
 import Postgres
 
-/// A place in the log's past, as people name it: a position, or a time, which names the last
-/// position that was recorded by then.
+/// A point in the log's history: a position, or a time. A time refers to the last position that was
+/// recorded by then.
 package enum LogMoment: Sendable, Equatable {
     case position(Position)
     case time(Timestamp)
 
-    /// `nil` for what is neither a position nor a time in RFC 3339.
+    /// `nil` if `text` is neither a position nor a time in RFC 3339.
     package init?(_ text: String) {
         if let number = Position(position: text) {
             self = .position(number)
@@ -18,8 +18,7 @@ package enum LogMoment: Sendable, Equatable {
         }
     }
 
-    /// What is wrong with a text that is no moment, to be read behind the name of what it was given
-    /// for.
+    /// The problem with a text that is not a moment. It follows the option's name in a message.
     package static func problem(with text: String) -> String {
         Position(decimal: text) == nil
             ? Timestamp.problem(with: text).replacing(
@@ -32,7 +31,7 @@ package enum LogMoment: Sendable, Equatable {
 }
 
 extension EventStore {
-    /// The position that a moment names, no later than the log's end.
+    /// The position of a moment, at most the log's last position.
     package func position(of moment: LogMoment) async throws -> Position {
         switch moment {
         case .position(let position): min(position, try await head())
@@ -40,8 +39,7 @@ extension EventStore {
         }
     }
 
-    /// The first position at a moment or after it: the end of the log and one more where there is
-    /// none yet.
+    /// The first position at or after a moment. If there is none yet, the position after the last.
     package func firstPosition(from moment: LogMoment) async throws -> Position {
         switch moment {
         case .position(let position): max(1, min(position, try await head() + 1))

@@ -1,18 +1,18 @@
 package import LedgerCore
 package import Postgres
 
-/// Where the log and its relay stand at one moment: what `jobledger status` shows, and what the
-/// service's health and metrics tell.
+/// The state of the log and its relay at one moment, for `jobledger status` and for the service's
+/// health and metrics.
 package struct LogStatus: Sendable {
     package var head: Position
     package var epoch: EventID
     /// The events up to here are published.
     package var published: Position
-    /// The names of the leases that somebody holds.
+    /// The names of the leases that are held.
     package var heldLeases: Set<String>  // plain: leases are named by the ledger's own programs
     /// By how much the last event's time is ahead of the server's clock.
     package var clockAhead: Duration
-    /// Why nothing can be appended; `nil` where nothing is in the way. Found without writing.
+    /// Why nothing can be appended; `nil` if appends are possible. It is found without writing.
     package var readOnly: String?
 
     /// - Parameter relay: the name under which the relay keeps its position.
@@ -28,7 +28,7 @@ package struct LogStatus: Sendable {
             """, [relay])
     }
 
-    /// - Parameter rows: of ``statement(relay:)``.
+    /// - Parameter rows: the rows of ``statement(relay:)``.
     package init(_ rows: PostgresRows) throws(PostgresError) {
         let row = try rows.only()
         head = try row.decode("head")

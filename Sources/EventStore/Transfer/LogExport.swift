@@ -2,7 +2,7 @@ import Crypto
 package import LedgerCore
 package import Postgres
 
-/// Writes a stretch of the log as a ``LogFile``.
+/// Writes a range of the log as a ``LogFile``.
 package struct LogExport: Sendable {
     private let ledger: LedgerName
 
@@ -10,9 +10,9 @@ package struct LogExport: Sendable {
 
     /// - Parameters:
     ///   - from: the first position.
-    ///   - to: the last, one that is there; `from - 1` for a stretch without events.
-    ///   - progress: told how many events are written.
-    ///   - write: given the file's bytes, some hundred kilobytes at a time.
+    ///   - to: the last position, which must exist; `from - 1` for a range without events.
+    ///   - progress: receives the number of events written so far.
+    ///   - write: receives the file's bytes, some hundred kilobytes at a time.
     package func run(
         from: Position, to: Position, on connection: PostgresConnection,
         progress: (Int64) async throws -> Void = { _ in }, _ write: ([UInt8]) async throws -> Void
@@ -29,7 +29,7 @@ package struct LogExport: Sendable {
         if from <= to {
             for try await chunk in connection.copyOut(LogFile.copy(from: from, to: to)) {
                 hash.update(data: chunk)
-                // No line has a line feed within it, so each stands for an event.
+                // A line contains no other line feed, so each stands for one event.
                 count += Int64(chunk.count { $0 == 0x0A })
                 try await write(chunk)
                 try await progress(count)

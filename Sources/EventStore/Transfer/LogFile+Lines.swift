@@ -3,8 +3,8 @@ import LedgerCore
 import Postgres
 
 extension LogFile {
-    /// The lines of events, as the server writes them: `COPY` in CSV, with a delimiter and a quote
-    /// that JSON has in none of its texts, so that it changes nothing.
+    /// A `COPY` of events as lines. It uses the CSV format with a delimiter and a quote that JSON
+    /// texts never contain, so that it changes no byte of them.
     static func copy(from: Position, to: Position) -> String {
         """
         COPY (
@@ -16,8 +16,8 @@ extension LogFile {
         """
     }
 
-    /// The SHA-256 of an event's line with its line feed, in hexadecimal; `nil` where there is no
-    /// such event.
+    /// The SHA-256 of an event's line with its line feed, in hexadecimal; `nil` if there is no such
+    /// event.
     static func digest(of position: Position, on connection: PostgresConnection) async throws -> String? {
         var hash = SHA256()
         var isThere = false

@@ -1,13 +1,13 @@
 import Foundation
 package import LedgerCore
 
-/// The log as a file: NDJSON, in which every event keeps its place, and its data to the letter.
+/// The log as a file in NDJSON. Every event keeps its position and its exact data.
 ///
-/// The first line says of which log it is, and from where to where. Then a line an event, in the
-/// log's order; its data and metadata are JSON *strings*, for only so can the bytes that were sent
-/// come back, line feeds between them included. The last line counts the events, and has the
-/// SHA-256 of all lines before it, each with its line feed. The same stretch of the same log gives
-/// the same file.
+/// The first line names the log and the range of positions. Then each event is a line, in the log's
+/// order. Data and metadata are JSON *strings*, because only a string preserves the exact bytes
+/// that were sent, line feeds between tokens included. The last line has the number of events, and
+/// the SHA-256 of all lines before it with their line feeds. The same range of the same log always
+/// gives the same file.
 package enum LogFile {
     static let format = "jobledger log"
     static let version = 1
@@ -20,8 +20,8 @@ package enum LogFile {
         package var epoch: String
         package var from: Position
         package var to: Position
-        /// The SHA-256 of the line of the event before the first, by which an import knows what the
-        /// file continues; `nil` where it begins the log.
+        /// The SHA-256 of the line of the event before the first. By it an import checks what the
+        /// file continues. `nil` if the file starts at the beginning of the log.
         package var previous: String?
     }
 
@@ -31,13 +31,14 @@ package enum LogFile {
         package var sha256: String
     }
 
-    /// What is wrong with a file, or with importing it here.
+    /// The problem with a file, or with importing it into this ledger.
     package struct Refused: Error, Sendable, CustomStringConvertible {
         package let description: String
         package init(description: String) { self.description = description }
     }
 
-    /// The first line of the file at `path`. It is read before anything vouches for it.
+    /// Parses the first line of the file at `path`. Its content is not trusted: no digest has been
+    /// checked yet.
     static func header(_ line: [UInt8], of path: String) throws(Refused) -> Header {
         guard let header = try? JSONDecoder().decode(Header.self, from: Data(line)), header.format == format else {
             throw Refused(description: "\(path): the first line is not that of a log exported by jobledger export")
@@ -59,7 +60,7 @@ package enum LogFile {
         return header
     }
 
-    /// The last line of the file at `path`.
+    /// Parses the last line of the file at `path`.
     static func footer(_ line: ArraySlice<UInt8>, of path: String) throws(Refused) -> Footer {
         guard let footer = try? JSONDecoder().decode(Footer.self, from: Data(line)) else {
             throw Refused(
@@ -72,8 +73,8 @@ package enum LogFile {
         return footer
     }
 
-    /// A line that another program would read otherwise, for it has a member twice, or that says
-    /// more than is read here, is none of ours.
+    /// Throws if a line differs from what an export writes. A line with a repeated or an additional
+    /// member could mean something else to another program.
     private static func requireExact(
         _ line: some Sequence<UInt8>, _ value: some Encodable, _ which: String, of path: String
     ) throws(Refused) {

@@ -4,30 +4,31 @@ package import LedgerCore
 package import Postgres
 import PrivateFiles
 
-/// Makes a ledger, or the next part of one, of a ``LogFile``: the same positions, versions, ids and
-/// times.
+/// Imports a ``LogFile`` into a ledger: a new one, or the next part of one. Events keep their
+/// positions, versions, ids and times.
 ///
-/// The file is read three times, and none of them keeps more of it than a few megabytes: once to
-/// see that it is whole; then what the ledger has already is compared with it, byte for byte; then
-/// the rest goes in, a transaction a batch, which the ledger reads back and compares before it
-/// commits. Killed at any moment, it goes on where it was when it is run again.
+/// The file is read three times, each time with a few megabytes of memory. The first pass checks
+/// that the file is complete. The second compares, byte for byte, the events that the ledger
+/// already has. The third imports the rest, one transaction per batch; the ledger reads each batch
+/// back and compares it before it commits. If the import is killed, another run continues where it
+/// stopped.
 package struct LogImport: Sendable {
     package struct Receipt: Sendable {
         package let ledger: String
         package let epoch: String
-        /// How many events the file has, and how many of them went in now.
+        /// How many events the file has, and how many of them were imported now.
         package let events: Int64
         package let imported: Int64
         /// The log's head afterwards.
         package let position: Position
     }
 
-    /// What the functions of the ledger refuse an import with.
+    /// The SQLSTATE with which the ledger's functions refuse an import.
     private static let refusal = SQLState("JL020")
 
     package enum Phase: Sendable { case checking, importing, comparing }
 
-    /// Of lines, at once; of long ones fewer.
+    /// The most lines in one batch; fewer if they are long.
     private static let mostLines = 2000
 
     private let path: String
@@ -35,16 +36,16 @@ package struct LogImport: Sendable {
     package init(path: String) { self.path = path }
 
     /// - Parameters:
-    ///   - connections: one, or two, which is quicker.
-    ///   - progress: told what is done of what; in bytes while the file is checked, in events from
-    ///     then on.
+    ///   - connections: one, or two, which is faster.
+    ///   - progress: receives the phase, how much is done, and the total: in bytes while the file
+    ///     is checked, in events after that.
     package func run(
         on connections: PostgresConnection..., progress: (Phase, Int64, Int64) async throws -> Void = { _, _, _ in }
     ) async throws -> Receipt {
         let connection = connections[0]
         let (header, footer) = try await check(progress)
-        // What is found out here is found again by the transaction that writes first: until then
-        // nothing is written.
+        // An early check, which writes nothing. The first transaction that writes checks the same
+        // again.
         let head: Position = try await refusing {
             try await connection.discardedTransaction { connection in
                 try await connection.query("SELECT begin_import($1::uuid, $2)", header.epoch, header.from).only()
@@ -53,11 +54,11 @@ package struct LogImport: Sendable {
         }
         try await compareWhatIsBefore(header, head: head, on: connection)
         try await compare(header, from: header.from, to: min(head, header.to), on: connection, progress)
-        // What the ledger has beyond the file is none of the file's business.
+        // The ledger may have more events than the file.
         if head < header.to {
             try await append(header, after: head, on: connections, progress)
         } else {
-            // An empty log is a log, too.
+            // Also for a file without events, which sets the epoch of an empty ledger.
             _ = try await refusing {
                 try await connection.query("SELECT begin_import($1::uuid, $2)", header.epoch, header.from)
             }
@@ -67,7 +68,7 @@ package struct LogImport: Sendable {
             position: max(head, header.to))
     }
 
-    /// With what the ledger refuses an import in words for whoever imports.
+    /// Turns the ledger's refusal of an import into a message for the user.
     private func refusing<Value>(_ body: () async throws -> Value) async throws -> Value {
         do {
             return try await body()
@@ -79,7 +80,7 @@ package struct LogImport: Sendable {
 
     // MARK: The steps
 
-    /// Whether the file is whole: what it says of itself is so.
+    /// Checks that the file is complete and unchanged, against its own last line.
     private func check(
         _ progress: (Phase, Int64, Int64) async throws -> Void
     ) async throws -> (LogFile.Header, LogFile.Footer) {
@@ -88,7 +89,7 @@ package struct LogImport: Sendable {
         let header = try LogFile.header(first?.bytes ?? [], of: path)
         var hash = SHA256()
         hash.update(data: first?.bytes ?? [])
-        /// The last line so far; the very last is not in the digest.
+        /// The last line so far. The digest excludes the file's last line.
         var last: ArraySlice<UInt8> = []
         var count: Int64 = -1
         while let part = try await lines.next(Self.mostLines) {
@@ -111,8 +112,8 @@ package struct LogImport: Sendable {
         return (header, footer)
     }
 
-    /// Whether the file continues this log, and not another that has the same epoch, where no event
-    /// is in both.
+    /// Checks that the file continues this log, in case the ledger and the file have no event in
+    /// common. Another log may have the same epoch.
     private func compareWhatIsBefore(_ header: LogFile.Header, head: Position, on connection: PostgresConnection)
         async throws
     {
@@ -133,7 +134,7 @@ package struct LogImport: Sendable {
         }
     }
 
-    /// Whether the ledger has the same events as the file, byte for byte.
+    /// Checks that the ledger has the same events as the file, byte for byte.
     private func compare(
         _ header: LogFile.Header, from: Position, to: Position, on connection: PostgresConnection,
         _ progress: (Phase, Int64, Int64) async throws -> Void
@@ -142,10 +143,10 @@ package struct LogImport: Sendable {
         let lines = try LogLines(path)
         try await lines.skip(Int(from - header.from) + 1)
         var position = from
-        /// Of the ledger, what was not compared yet.
+        /// The ledger's bytes that are not compared yet.
         var rest: [UInt8] = []
         for try await chunk in connection.copyOut(LogFile.copy(from: from, to: to)) {
-            // Chunks end at a line's end.
+            // A chunk ends at the end of a line.
             rest = chunk
             while !rest.isEmpty {
                 let bytes = try await lines.bytes(rest.count)
@@ -168,8 +169,8 @@ package struct LogImport: Sendable {
         }
     }
 
-    /// On two connections, each has a batch under way: one is checked while the other is written.
-    /// The server keeps their order.
+    /// Imports the rest. With two connections each has a batch under way: the server checks one
+    /// while it writes the other, and keeps their order.
     private func append(
         _ header: LogFile.Header, after head: Position, on connections: [PostgresConnection],
         _ progress: (Phase, Int64, Int64) async throws -> Void
@@ -186,8 +187,8 @@ package struct LogImport: Sendable {
             return text
         }
         do {
-            // The first goes alone: an empty ledger takes the file's epoch with its first events,
-            // or not at all.
+            // The first batch is sent alone, because an empty ledger takes the file's epoch
+            // together with its first events.
             if let text = try await next() {
                 let position: Position = try await connections[0].query(
                     """
@@ -215,8 +216,7 @@ package struct LogImport: Sendable {
             }
         } catch let error as PostgresError where error.kind == .server && !error.isRetriable {
             let position: Position = try await connections[0].query("SELECT head()").only().decode(0)
-            // What the ledger's own functions do not refuse in words of theirs, Postgres could not
-            // read.
+            // Other errors than the ledger's own refusals mean that Postgres could not read a line.
             let reason =
                 error.sqlState?.category == "JL"
                 ? error.message : "a line is not one that jobledger export writes: \(error.message)"
@@ -227,8 +227,7 @@ package struct LogImport: Sendable {
     }
 }
 
-/// A file's lines, some at a time, or its bytes; read on a thread of its own, for reading may
-/// block.
+/// A file's lines or bytes, read in parts. It has its own thread, because reading a file may block.
 private actor LogLines {
     /// Whole lines, each with its line feed.
     struct Part: Sendable {
@@ -239,16 +238,16 @@ private actor LogLines {
     private let executor = BlockingExecutor(label: "log-file")
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
-    /// As many bytes are read at once; a part ends with the line that goes beyond it.
+    /// How many bytes are read at once. A part ends with the line that exceeds this size.
     private static let chunk = 2 << 20
-    /// The longest line that an event can have: data and metadata at their limits, with each byte
+    /// The longest possible line of an event: data and metadata at their limits, with every byte
     /// escaped.
     private static let longest = 20 << 20
 
     private let file: ReadableFile
     let size: Int64
     private(set) var bytesRead: Int64 = 0
-    /// What was read and not yet taken, from `start` on.
+    /// Bytes that were read but not returned yet, from `start` on.
     private var buffer: [UInt8] = []
     private var start = 0
 
@@ -260,7 +259,7 @@ private actor LogLines {
         self.size = size
     }
 
-    /// Reads on; false at the end of the file.
+    /// Reads more; false at the end of the file.
     private func fill() throws -> Bool {
         buffer.removeSubrange(..<start)
         start = 0
