@@ -1,12 +1,12 @@
 import Foundation
 import LedgerCore
 
-/// What the fuzzer calls with one input after the other: the parser that FUZZ_TARGET names is given
-/// it, and what has to hold of every answer is looked at. A trap, a hang or a broken promise ends
-/// the process, and the input is kept: see scripts/fuzz.
+/// The fuzzer calls this with one input after the other. It passes the input to the parser that
+/// FUZZ_TARGET names, and checks what must hold for every answer. A trap, a hang or a failed check
+/// ends the process, and the fuzzer keeps the input: see scripts/fuzz.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzz(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
-    // The fuzzer lends the bytes for the time of this call.
+    // The bytes are valid during this call; they are copied.
     target(Array(UnsafeBufferPointer(start: bytes, count: count)))
     return 0
 }
@@ -24,7 +24,7 @@ private let target: @Sendable ([UInt8]) -> Void = {
     return target
 }()
 
-/// Ends the process where a promise is broken.
+/// Ends the process if the check does not hold.
 func expect(_ holds: Bool, _ promise: @autoclosure () -> String, file: StaticString = #file, line: UInt = #line) {
     if !holds { fatalError(promise(), file: file, line: line) }
 }

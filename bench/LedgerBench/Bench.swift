@@ -4,7 +4,7 @@ import EventStore
 import Foundation
 import Postgres
 
-/// A run: its servers, its options, and where its rows go.
+/// One run of the benchmark: its servers, its options and its report.
 package struct Bench: Sendable {
     let options: BenchOptions
     let postgres: PrivatePostgres
@@ -15,16 +15,16 @@ package struct Bench: Sendable {
     var databaseURL: String { postgres.url }
     var redisURL: String { redis.url }
 
-    /// Checkpoints are kept out of the rounds, since which of them one falls into is chance; the
-    /// rest is as shipped.
+    /// Checkpoints are kept out of the rounds, because it is chance which round one falls into. All
+    /// other settings are Postgres's defaults.
     static let settings = [
         "fsync": "on", "synchronous_commit": "on", "shared_buffers": "1GB", "max_wal_size": "8GB",
         "min_wal_size": "2GB",
         "checkpoint_timeout": "1h", "max_connections": "300",
     ]
 
-    /// Starts servers in a directory of their own, over TCP as most ledgers have theirs, runs
-    /// `parts`, stops them and removes the directory, whatever happens.
+    /// Starts servers in a temporary directory, runs `parts`, and always stops the servers and
+    /// removes the directory. The servers listen on TCP, as those of most ledgers do.
     static func run(
         _ options: BenchOptions, _ report: Report, parts: @Sendable (Bench) async throws -> Void
     ) async throws {
@@ -64,8 +64,7 @@ package struct Bench: Sendable {
         }
     }
 
-    /// Measures some rows. One that cannot be measured is a row that says why, and the others go
-    /// on.
+    /// Measures some rows. If a row cannot be measured, it says why, and the others continue.
     func part(_ works: [String], _ body: (Bench) async throws -> [BenchRow]) async throws {
         let wanted = works.filter(options.wants)
         guard !wanted.isEmpty else { return }
@@ -82,7 +81,8 @@ package struct Bench: Sendable {
         }
     }
 
-    /// A fresh ledger for one part, gone afterwards; everything before it is on the disk by then.
+    /// Creates a ledger for one part, and drops it afterwards. Everything before it has been
+    /// written to disk by then.
     func withLedger<T: Sendable>(_ name: String = "bench", _ body: (BenchLedger) async throws -> T) async throws -> T {
         let ledger = try await BenchLedger.make(name, bench: self)
         do {
@@ -90,7 +90,8 @@ package struct Bench: Sendable {
             try await ledger.drop()
             return result
         } catch {
-            // The directory goes with the run; what matters is the first error.
+            // An error of the clean-up is ignored, because the run's directory is removed anyway.
+            // The first error is reported.
             try? await ledger.drop()
             throw error
         }

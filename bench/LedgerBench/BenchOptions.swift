@@ -1,13 +1,12 @@
-/// What is measured, and how long.
+/// What to measure, and for how long.
 package struct BenchOptions: Sendable {
-    /// Only rows whose text contains this.
+    /// Measure only rows whose text contains this.
     package var only: String?
-    /// Rounds a row; without it every row has the number that its length allows.
+    /// The rounds per row; by default as many as the row's length allows.
     package var rounds: Int?
-    /// Small sizes, to see whether everything runs: the figures mean nothing.
+    /// Use small sizes, to check that everything runs. The figures mean nothing.
     package var quick: Bool
-    /// Where the servers keep their data for the time of the run; the temporary directory where it
-    /// is not given.
+    /// The directory for the servers' data during the run; by default the temporary directory.
     package var dataDirectory: String?
 
     package init(only: String? = nil, rounds: Int? = nil, quick: Bool = false, dataDirectory: String? = nil) {

@@ -3,11 +3,11 @@ import LedgerCore
 import Postgres
 import Projections
 
-/// How much memory the long-running processes take when they are far behind.
+/// Measures the memory of the long-running processes when they are far behind.
 package enum Memory {
     private static let timeout = Duration.seconds(3600)
 
-    /// - Parameter events: how far they are behind.
+    /// - Parameter events: how many events they are behind.
     package static func run(_ options: BenchOptions, _ report: Report, events: Int) async throws {
         try await Bench.run(options, report) { bench in
             let size = Growth.label(events)
@@ -63,8 +63,8 @@ package enum Memory {
         "memory of \(process), behind by \(size) events"
     }
 
-    /// Samples the process until `isDone`. Flat means that the second half of the time needs no
-    /// more than the first and a quarter.
+    /// Samples the process until `isDone`. Memory counts as flat if the second half of the time
+    /// needs at most a quarter more than the first.
     private static func sample(
         _ bench: Bench, _ ledger: BenchLedger, _ work: String, _ arguments: [String], input: URL? = nil,
         until isDone: (Program) async throws -> Bool
@@ -94,7 +94,7 @@ package enum Memory {
                 \(Int(late)) MB in the second
                 """
                     + (isFlat ? ": flat" : ": GROWING"))
-        // What grows has no peak yet.
+        // If memory still grows, its peak is not known yet.
         row.hasFailed = !isFlat
         return row
     }

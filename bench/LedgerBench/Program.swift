@@ -2,12 +2,12 @@ import EmbeddedServices
 import Foundation
 import LedgerCore
 
-/// `jobledger` as another process, on a ledger of this run; it dies with us.
+/// `jobledger` as another process, on a ledger of this run. It ends with this process.
 struct Program: Sendable {
     private let process: ChildProcess
     private let output: URL
 
-    /// - Parameter input: a file for its standard input.
+    /// - Parameter input: the file for its standard input.
     static func start(
         _ arguments: [String], on ledger: LedgerName, of bench: Bench, input: URL? = nil
     ) async throws -> Program {
@@ -17,7 +17,7 @@ struct Program: Sendable {
             "DATABASE_URL": bench.databaseURL, "REDIS_URL": bench.redisURL, "JOBLEDGER_SCHEMA": ledger.text,
             "JOBLEDGER_LOG_LEVEL": "warning", "SWIFT_BACKTRACE": "enable=no",
         ]
-        // This very program, whatever it is called and from wherever it was started.
+        // This program itself, whatever its name and wherever it was started.
         let program = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
         let process = try await ChildProcess.start(
             ["/usr/bin/env", "setpriv", "--pdeathsig=KILL", "--", program] + arguments, environment: environment,
@@ -27,10 +27,10 @@ struct Program: Sendable {
 
     var hasExited: Bool { process.hasExited }
 
-    /// What it has printed so far.
+    /// Its output so far.
     func printed() -> String { (try? String(contentsOf: output, encoding: .utf8)) ?? "" }
 
-    /// Waits for its end. Throws unless that is exit code 0, and when it takes longer than `limit`.
+    /// Waits until it ends. Throws if the exit code is not 0, or if it takes longer than `limit`.
     func finish(within limit: Duration) async throws {
         guard let exit = await process.exit(within: limit) else {
             try Task.checkCancellation()
@@ -59,8 +59,8 @@ struct Program: Sendable {
         }.value
     }
 
-    /// The lines of `/proc/PID/status` of this name, such as `VmRSS`, in MB; 0 when the process is
-    /// gone.
+    /// The value of this line of `/proc/PID/status`, such as `VmRSS`, in MB; 0 if the process has
+    /// ended.
     func memory(_ name: String) -> Double {
         let status = (try? String(contentsOfFile: "/proc/\(process.pid)/status", encoding: .utf8)) ?? ""
         let line = status.split(separator: "\n").first { $0.hasPrefix("\(name):") }
@@ -69,7 +69,7 @@ struct Program: Sendable {
 }
 
 extension Bench {
-    /// Lends a process that runs as long as `body`.
+    /// Runs a process for as long as `body` runs.
     func withProgram<T: Sendable>(
         _ arguments: [String], on ledger: LedgerName, _ body: (Program) async throws -> T
     ) async throws -> T {

@@ -7,14 +7,14 @@ import LedgerCore
 import Logging
 package import Redis
 
-/// The other end of the latency and relay rows, in a process of its own.
+/// The receiver of the latency and relay rows, in its own process.
 package struct BenchSubscriber: Sendable {
     package enum Way: String, Sendable, CaseIterable {
-        /// Receives so many messages, without a look at them.
+        /// Receives a number of messages without parsing them.
         case count
-        /// Follows the log as the library does, and says when it got what.
+        /// Follows the log with the library, and reports when each event arrived.
         case follow
-        /// The same with the bare subscription.
+        /// The same with a plain subscription.
         case plain
     }
 
@@ -26,9 +26,9 @@ package struct BenchSubscriber: Sendable {
         self.redis = redis
     }
 
-    /// Prints `ready` once it receives, then at the end a line `NUMBER NANOSECONDS` for each
+    /// Prints `ready` once it receives. At the end it prints a line `NUMBER NANOSECONDS` for each
     /// numbered event, by the monotonic clock.
-    /// - Parameter events: the number of the last one; for `count`, how many.
+    /// - Parameter events: the number of the last event; for `count`, how many events.
     package func run(_ way: Way, events: Int) async throws {
         switch way {
         case .count: try await count(events)
@@ -63,7 +63,7 @@ package struct BenchSubscriber: Sendable {
     }
 }
 
-/// What was received when.
+/// The arrival times of events.
 private struct Receipts {
     private let last: Int
     private var lines: [(number: Int, at: UInt64)] = []
@@ -71,20 +71,20 @@ private struct Receipts {
 
     init(last: Int) { self.last = last }
 
-    /// True when the last has come.
+    /// True when the last event has arrived.
     mutating func add(_ bytes: [UInt8]) throws -> Bool {
         let now = monotonicNanoseconds()
         guard let number = Self.number(in: bytes) else { return false }
         if !isReady { say("ready") }
         isReady = true
-        // Those numbered 0 only show that the line stands.
+        // Events numbered 0 only show that the connection works.
         if number > 0 { lines.append((number, now)) }
         guard lines.count == last else { return false }
         say(lines.map { "\($0.number) \($0.at)" }.joined(separator: "\n") + "\ndone")
         return true
     }
 
-    /// The value of `completed`, wherever it stands.
+    /// The value of `completed`, anywhere in the text.
     private static func number(in bytes: [UInt8]) -> Int? {
         let name = Array(#""completed":"#.utf8)
         guard let start = bytes.firstRange(of: name)?.upperBound else { return nil }
@@ -96,5 +96,5 @@ private struct Receipts {
 /// Nanoseconds of the monotonic clock, which all processes of a machine share.
 func monotonicNanoseconds() -> UInt64 { DispatchTime.now().uptimeNanoseconds }
 
-/// To the bench; where it has gone, nobody waits for it.
+/// Tells the bench. If the bench has gone, nobody waits for the line, so the error is ignored.
 private func say(_ line: String) { try? StandardOutput.write(Array((line + "\n").utf8)) }

@@ -1,4 +1,4 @@
-/// All rows but those that need a long log: see ``Growth`` and ``Memory``.
+/// All rows except those that need a long log: see ``Growth`` and ``Memory``.
 package enum Suite {
     package static func run(_ options: BenchOptions, _ report: Report) async throws {
         try await Bench.run(options, report) { bench in

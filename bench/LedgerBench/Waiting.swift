@@ -1,7 +1,7 @@
 import Diagnostics
 import Logging
 
-/// Runs `work`, which does not end by itself, for as long as `body` takes.
+/// Runs `work`, which does not end by itself, for as long as `body` runs.
 func during<T: Sendable>(_ work: @escaping @Sendable () async -> Void, _ body: () async throws -> T) async throws -> T {
     try await withThrowingTaskGroup(of: Void.self) { group in
         defer { group.cancelAll() }
@@ -18,8 +18,8 @@ extension Logger {
     }()
 }
 
-/// Waits until `condition` holds, asking every few milliseconds; throws when that takes longer than
-/// `limit`.
+/// Waits until `condition` holds, and checks it every few milliseconds. Throws if that takes longer
+/// than `limit`.
 func until(
     _ what: String, every pause: Duration = .milliseconds(10), within limit: Duration,
     _ condition: () async throws -> Bool

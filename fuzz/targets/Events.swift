@@ -12,10 +12,10 @@ func fuzzEvents(_ bytes: [UInt8]) {
     }
 }
 
-/// What is appended is published, and whoever hears it has to understand it.
+/// An appended event is published, and subscribers must be able to parse it.
 private func spellOut(_ event: NewEvent, of job: JobID) {
     guard let type = EventType(rawValue: event.type), !event.data.isEmpty else { return }
-    // The database lets in nothing else than JSON objects.
+    // The database accepts only JSON objects.
     guard (try? JSONText.members(of: event.data)) != nil, (try? JSONText.members(of: event.metadata)) != nil else {
         return
     }

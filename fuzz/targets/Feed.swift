@@ -1,6 +1,6 @@
 import LedgerCore
 
-/// What Redis, or a service, says of events.
+/// Events as Redis or a service sends them.
 func fuzzFeed(_ bytes: [UInt8]) {
     guard let event = try? FeedEvent(json: bytes) else { return }
     expect(event.position > 0 && Position.positions.contains(event.position), "no position: \(event.position)")

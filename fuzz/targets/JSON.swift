@@ -3,7 +3,8 @@ import LedgerCore
 /// JSON text, cut up without being decoded.
 func fuzzJSON(_ bytes: [UInt8]) {
     if let members = try? JSONText.slices(of: bytes[...]) {
-        // What was cut out stands where it stood, and written again it is the same object.
+        // A member's value is the slice of the text, and the members written again give the same
+        // object.
         var again: [UInt8] = Array("{".utf8)
         for (number, member) in members.enumerated() {
             expect(
@@ -23,7 +24,7 @@ func fuzzJSON(_ bytes: [UInt8]) {
         }
     }
     if let elements = try? JSONText.elements(of: bytes[...]) {
-        // Behind each other, with something in between.
+        // The elements follow each other, with something in between.
         var end = 0
         for element in elements {
             expect(element.startIndex > end || element.isEmpty && element.startIndex >= end, "elements that overlap")

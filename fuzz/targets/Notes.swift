@@ -2,7 +2,7 @@ import Foundation
 import Texts
 import TransparencyLog
 
-/// Signed notes, checkpoints, proofs and keys, as anybody may have written them.
+/// Signed notes, checkpoints, proofs and keys from untrusted sources.
 func fuzzNotes(_ bytes: [UInt8]) {
     let text = String(decoding: bytes, as: UTF8.self)
     if let note = try? SignedNote(text) { expect(Array(note.note.utf8) == Array(text.utf8), "a note that changes") }

@@ -1,4 +1,4 @@
-/// The error of the parser of settings, whose own file needs all of them.
+/// The error type of the settings parser. Its own file would need all settings.
 enum LedgerSettings {
     struct Problem: Error {
         let description: String
@@ -13,7 +13,7 @@ func fuzzSettings(_ bytes: [UInt8]) {
         expect(!name.isEmpty && name.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F }, "a name that is none: \(name)")
         expect(!(try EnvironmentLine.value(rest)).utf8.contains(0), "U+0000")
     } catch {
-        // A value may be a password: no message repeats it.
+        // A value may be a password, so no message may repeat it.
         if let equals = line.firstIndex(of: UInt8(ascii: "=")) {
             let value = String(decoding: line[equals...].dropFirst(), as: UTF8.self)
             expect(value.utf8.count < 12 || !error.description.contains(value), "a message that shows the value")

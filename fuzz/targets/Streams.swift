@@ -1,4 +1,4 @@
-/// Server-sent events: the same messages, however the bytes are cut into pieces.
+/// Server-sent events: the messages are the same wherever the bytes are cut into pieces.
 func fuzzStreams(_ bytes: [UInt8]) {
     func messages(_ pieces: [ArraySlice<UInt8>]) -> ([ServerSentEvents.Message], Int?)? {
         var parser = ServerSentEvents()
@@ -12,7 +12,7 @@ func fuzzStreams(_ bytes: [UInt8]) {
     guard let whole = messages([bytes[...]]) else { return expect(false, "too long") }
     let single = messages(bytes.indices.map { bytes[$0...$0] })
     expect(single?.0 == whole.0 && single?.1 == whole.1, "other messages byte by byte")
-    // Cut where the first byte says.
+    // The first byte says where to cut.
     let cut = min(bytes.count, Int(bytes.first ?? 0))
     let halves = messages([bytes[..<cut], bytes[cut...]])
     expect(halves?.0 == whole.0 && halves?.1 == whole.1, "other messages in two pieces")

@@ -1,6 +1,6 @@
 import TransparencyLog
 
-/// Addresses of tiles, and the arithmetic on what they name.
+/// Addresses of tiles, and arithmetic on the numbers in them.
 func fuzzTiles(_ bytes: [UInt8]) {
     let text = String(decoding: bytes, as: UTF8.self)
     guard let place = Tile.parse(text.split(separator: "/", omittingEmptySubsequences: false)) else { return }

@@ -4,15 +4,15 @@ import LedgerCore
 import Postgres
 import Projections
 
-/// The same work on a log that grows: what is fast at the beginning must stay so.
+/// Repeats the same work on a growing log: what is fast at the beginning must stay fast.
 package enum Growth {
     private static let log = FilledLog(jobsAtOnce: 1000, eventsPerJob: 100)
-    /// What an event takes on the disk, generously, with its indexes; and the log that Postgres
-    /// keeps beside them.
+    /// An upper estimate of the disk space of an event, with its indexes and Postgres's write-ahead
+    /// log.
     private static let bytesAnEvent = 900
     private static let bytesBeside = 14 << 30
 
-    /// - Parameter sizes: in millions of events.
+    /// - Parameter sizes: the sizes of the log, in millions of events.
     package static func run(_ options: BenchOptions, _ report: Report, sizes: [Double]) async throws {
         let sizes = sizes.sorted().map { Int(($0 * 1_000_000).rounded()) }
         try await Bench.run(options, report) { bench in
@@ -37,7 +37,7 @@ package enum Growth {
                         if first == nil { first = (size, figures) }
                     } catch {
                         try Task.checkCancellation()
-                        // The sizes beyond need this one.
+                        // The larger sizes continue from this one.
                         return try await report.add(failed(size, "could not be measured: \(error)"))
                     }
                 }
@@ -45,8 +45,8 @@ package enum Growth {
         }
     }
 
-    /// How long the filling took says little of the ledger, since it goes past append; but whoever
-    /// waits wants to know.
+    /// The filling rate says little about the ledger, because it bypasses append. But whoever waits
+    /// for it wants to know.
     private static func fill(_ ledger: BenchLedger, from written: Int, to size: Int, _ report: Report) async throws
         -> BenchRow
     {

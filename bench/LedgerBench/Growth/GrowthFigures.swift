@@ -4,10 +4,11 @@ import LedgerCore
 import Postgres
 import Projections
 
-/// What is measured at one size of the log.
+/// The measurements at one size of the log.
 struct GrowthFigures: Sendable {
     var appending: BenchRow
-    /// Raw COPY into a small table of the same run: how fast the machine was at that time.
+    /// The rate of raw COPY into a small table in the same run, which shows how fast the machine
+    /// was then.
     var control: Double
     var oneCaller: Double
     var callers: Double
@@ -23,7 +24,7 @@ struct GrowthFigures: Sendable {
         -> GrowthFigures
     {
         await bench.report.progress("measuring at \(written)")
-        // The projection first: it wants the log as it was filled.
+        // The projection comes first, because it needs the log as it was filled.
         let projecting = try await project(bench, ledger, log, written: written)
         let (history, show, showAt) = try await lookUps(bench, ledger, log, written: written)
         let reading = try await read(bench, ledger)
@@ -37,8 +38,8 @@ struct GrowthFigures: Sendable {
             lastRead: reading[1], history: history, show: show, showAt: showAt, projecting: projecting, bytes: bytes)
     }
 
-    /// Batches of 1,000 against raw COPY into the very log, behind its head: a table as long, with
-    /// the same indexes.
+    /// Batches of 1,000 events against raw COPY into the same log, after its head: a table of the
+    /// same length, with the same indexes.
     private static func append(_ bench: Bench, _ ledger: BenchLedger) async throws -> (BenchRow, control: Double) {
         let run = UInt32.random(in: .min ... .max)
         let (jobs, copied) = (
@@ -49,7 +50,8 @@ struct GrowthFigures: Sendable {
         let batches = bench.options.size(60, quick: 4)
         let control = try await BatchRows.copy(ledger, copied, batches, "control", .same, "control")
         let bare = try await ledger.bare()
-        // By hand, and without the question at the commit whether it waits for the disk.
+        // Sets the mark that append sets, without the check at commit that the commit waits for the
+        // disk.
         try await bare.run("SET jobledger.appending = 'noted'")
         let (store, source, copies) = (
             ledger.store(connections: 2), ProgressSource(jobs: jobs), ProgressSource(jobs: copied)
@@ -87,7 +89,7 @@ struct GrowthFigures: Sendable {
             ]
         ).run()
         await store.close()
-        // By the rounds, which saw both at the same time.
+        // By the rounds, which measured both at the same time.
         let (ours, rate) = (rows[0], rows[0].ours ?? 0)
         return (ours, rate * (rows[1].ratio ?? 0) / (ours.ratio ?? 1))
     }
@@ -101,7 +103,7 @@ struct GrowthFigures: Sendable {
         return (one[0].ours ?? 0, many[0].ours ?? 0)
     }
 
-    /// Pages of 10,000, as our reader gives them, against libpq alone reading the same.
+    /// Pages of 10,000 events of our reader, against libpq alone reading the same.
     private static func read(_ bench: Bench, _ ledger: BenchLedger) async throws -> [BenchRow] {
         let (bare, head, store) = (try await ledger.bare(), try await ledger.head(), ledger.store(connections: 1))
         let pages = bench.options.size(20, quick: 3)

@@ -5,7 +5,7 @@ import Postgres
 import Projections
 
 extension GrowthFigures {
-    /// Milliseconds of looking one random job up.
+    /// The time to look up one random job, in milliseconds.
     static func lookUps(
         _ bench: Bench, _ ledger: BenchLedger, _ log: FilledLog, written: Int
     ) async throws -> (history: [Double], show: [Double], showAt: [Double]) {
@@ -45,9 +45,9 @@ extension GrowthFigures {
         return (history, show, showAt)
     }
 
-    /// Events a second of the projector over the last 100,000 events. The rows of all jobs before
-    /// them are put there directly, for folding the whole log would take longer than everything
-    /// else.
+    /// The rate of the projector over the last 100,000 events, in events per second. The rows of
+    /// earlier jobs are inserted directly, because folding the whole log would take longer than
+    /// everything else.
     static func project(
         _ bench: Bench, _ ledger: BenchLedger, _ log: FilledLog, written: Int
     ) async throws -> Double {

@@ -1,6 +1,6 @@
 extension GrowthFigures {
-    /// - Parameter first: the figures at the least size, to which these are compared; `nil` for
-    ///   themselves.
+    /// - Parameter first: the figures at the smallest size, to compare with; `nil` for the smallest
+    ///   size itself.
     func rows(at size: String, since first: GrowthFigures?, of least: String) -> [BenchRow] {
         var copy = appending
         copy.work = "append, 1,000-event batches, at \(size) events"
@@ -18,8 +18,8 @@ extension GrowthFigures {
                 compared(
                     "read at \(size) events, the end", lastRead.ours, first.lastRead.ours, least,
                     machine: (lastRead.baseline ?? 1) / (first.lastRead.baseline ?? 1), target: .atLeast(0.9)),
-                // Of a log that does not fit in memory, random places come from the disk: for libpq
-                // alone as well, which is the control.
+                // Random places of a log that does not fit in memory are read from disk. That also
+                // holds for libpq alone, which is the control.
                 compared(
                     "read at \(size) events, random places", randomRead.ours, first.randomRead.ours, least,
                     machine: (randomRead.baseline ?? 1) / (first.randomRead.baseline ?? 1), target: .atLeast(0.9)),
@@ -40,8 +40,8 @@ extension GrowthFigures {
         return rows
     }
 
-    /// The figure against the one at the least size, each divided by how fast the machine was then:
-    /// hours lie between them.
+    /// The figure compared with the one at the smallest size. Hours lie between them, so each is
+    /// divided by the speed of the machine at that time.
     private func compared(
         _ work: String, _ now: Double?, _ then: Double?, _ least: String, machine: Double, target: BenchRow.Target
     ) -> BenchRow {

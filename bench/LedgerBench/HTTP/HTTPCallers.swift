@@ -2,7 +2,7 @@ import BlockingIO
 import Foundation
 import LedgerCore
 
-/// Appends events over HTTP, each connection one after the other.
+/// Appends events over HTTP, one after the other on each connection.
 actor HTTPCallers {
     private let executor = BlockingExecutor(label: "http-callers")
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
@@ -11,7 +11,7 @@ actor HTTPCallers {
     private let heads: [[UInt8]]
     private var sent = 0
 
-    /// - Parameter jobs: one a connection; they are there already.
+    /// - Parameter jobs: one per connection; they must exist.
     init(_ service: BenchService, jobs: [JobID]) throws {
         sockets = try HTTPSockets(port: service.port, count: jobs.count)
         heads = jobs.map { job in
@@ -29,7 +29,7 @@ actor HTTPCallers {
         try sockets.send(heads[number] + Array("\(body.count)\r\n\r\n".utf8) + body, on: number)
     }
 
-    /// Every connection asks again as soon as it is answered, until `deadline`.
+    /// Sends the next event on each connection as soon as the last is answered, until `deadline`.
     /// - Returns: how many events were appended.
     func run(until deadline: ContinuousClock.Instant) throws -> Int {
         var (open, count) = (sockets.count, 0)
@@ -52,8 +52,8 @@ actor HTTPCallers {
         return count
     }
 
-    /// Sends `numbers` at their pace, on whatever connection is free, and says when each was
-    /// answered, by the monotonic clock.
+    /// Sends `numbers`, one per interval, on any free connection. Returns when each was answered,
+    /// by the monotonic clock.
     func run(_ numbers: ClosedRange<Int>, every pause: Duration) throws -> [Int: UInt64] {
         var free = Array(0..<sockets.count)
         var underWay: [Int: Int] = [:]
@@ -69,7 +69,7 @@ actor HTTPCallers {
                 try ask(number, next)
                 next += 1
             }
-            // Somewhat late at most.
+            // This wait makes an event late by a millisecond at most.
             try sockets.receive(milliseconds: 1) { number, buffer in
                 guard try Self.takeAnswer(&buffer), let event = underWay.removeValue(forKey: number) else { return }
                 answered[event] = monotonicNanoseconds()
@@ -79,7 +79,7 @@ actor HTTPCallers {
         return answered
     }
 
-    /// Takes a whole answer off the buffer; false while it has none.
+    /// Removes one complete response from the buffer; false if there is none.
     private static func takeAnswer(_ buffer: inout [UInt8]) throws -> Bool {
         guard let end = buffer.place(behind: blankLine) else { return false }
         guard buffer.starts(with: created), let start = buffer.place(behind: lengthName) else {
@@ -97,10 +97,10 @@ actor HTTPCallers {
 }
 
 extension [UInt8] {
-    /// Behind the first place where `bytes` stand. By C's look for a byte and comparison: it is
-    /// done for every answer.
+    /// The index after the first occurrence of `bytes`. It uses C's search and comparison, because
+    /// it runs for every response.
     func place(behind bytes: [UInt8]) -> Int? {
-        // Lent for the time of the search, which stays within it.
+        // The bytes are valid within the closure, which does not keep them.
         withUnsafeBytes { all in
             bytes.withUnsafeBytes { bytes in
                 guard let base = all.baseAddress, let wanted = bytes.baseAddress else { return nil }

@@ -1,13 +1,12 @@
 import BlockingIO
 import Foundation
 
-/// Event streams, and what comes on them: each follows a job, and checks that its events come once,
-/// in order.
+/// Reads event streams. Each follows one job, and checks that its events arrive once and in order.
 actor HTTPFollowers {
     private let executor = BlockingExecutor(label: "http-followers")
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
-    /// When events were seen, by what they say is completed.
+    /// When each event arrived, by the number in its `completed`.
     private(set) var seen: [Int: UInt64] = [:]
     private(set) var received = 0
     private let sockets: HTTPSockets
@@ -16,8 +15,8 @@ actor HTTPFollowers {
     private let recordsTimes: Bool
 
     /// - Parameters:
-    ///   - paths: of the streams, one a connection.
-    ///   - recordsTimes: whether the moments are kept.
+    ///   - paths: the paths of the streams, one per connection.
+    ///   - recordsTimes: whether to record the times of arrival.
     init(_ service: BenchService, paths: [String], recordsTimes: Bool) throws {
         self.recordsTimes = recordsTimes
         sockets = try HTTPSockets(port: service.port, count: paths.count)
@@ -35,12 +34,12 @@ actor HTTPFollowers {
         }
     }
 
-    /// Reads until every stream has begun.
+    /// Reads until every stream has started.
     func begin() throws {
         while hasBegun.contains(false) { try read() }
     }
 
-    /// Reads until so many events have come, or nothing more for some time.
+    /// Reads until `goal` events have arrived, or nothing more arrives for `timeout`.
     func read(until goal: Int, timeout: Duration) throws {
         var last = (received, ContinuousClock.now)
         while received < goal {
@@ -53,7 +52,7 @@ actor HTTPFollowers {
     private func read() throws {
         try sockets.receive(milliseconds: 100) { number, buffer in
             let now = monotonicNanoseconds()
-            // Lines end where chunks do, or before: an event is never taken by halves.
+            // Only complete lines are read, so an event is never read in part.
             var start = buffer.startIndex
             while let end = buffer[start...].firstIndex(of: 0x0A) {
                 try take(buffer[start..<end], of: number, at: now)

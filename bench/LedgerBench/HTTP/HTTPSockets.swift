@@ -1,7 +1,7 @@
 import Foundation
 
-/// Keep-alive connections to an HTTP service, all served by whoever calls: the other end of the
-/// HTTP rows, as cheap as it can be made.
+/// Keep-alive connections to an HTTP service, all served by the calling thread: a client for the
+/// HTTP rows that costs as little as possible.
 ///
 /// Not `Sendable`: it belongs to the actor that made it.
 final class HTTPSockets {
@@ -24,7 +24,7 @@ final class HTTPSockets {
             address.sin_family = sa_family_t(AF_INET)
             address.sin_port = UInt16(port).bigEndian
             address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-            // A sockaddr_in is a sockaddr to connect(2): the view is valid for this call.
+            // connect(2) takes a sockaddr_in as a sockaddr. The pointer is valid for this call.
             let connected = withUnsafePointer(to: &address) {
                 $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
                     connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
@@ -51,8 +51,8 @@ final class HTTPSockets {
         }
     }
 
-    /// Waits up to some milliseconds for bytes, and gives each connection that has some to `body`,
-    /// with all that it has not consumed.
+    /// Waits up to `milliseconds` for bytes, and calls `body` for each connection that has some,
+    /// with all bytes that it has not consumed yet.
     func receive(milliseconds: Int32, _ body: (_ number: Int, _ buffer: inout [UInt8]) throws -> Void) throws {
         let ready = poll(&waiting, nfds_t(count), milliseconds)
         guard ready >= 0 || errno == EINTR else { throw BenchFailure("poll: \(errno)") }

@@ -3,9 +3,9 @@ import LedgerCore
 import Postgres
 import Projections
 
-/// A log as auditors meet it: 50 events a job, a thousand jobs at a time, 1,000 actors of whom a
-/// few do most, words that are everywhere and words that are rare. Written past `append`, in sets,
-/// for it is the questions that are measured.
+/// A log for auditors' questions: 50 events per job, a thousand jobs at a time, 1,000 actors of
+/// whom a few do most, common words and rare words. It is written in sets and bypasses `append`,
+/// because only the questions are measured.
 struct AuditLogFill {
     let events: Int
 
@@ -13,7 +13,7 @@ struct AuditLogFill {
     static let actors = 1000
     var jobs: Int { events / Self.eventsPerJob }
 
-    /// Writes the events after one position up to another, or to the last.
+    /// Writes the events after `start`, up to `end` or to the last.
     func fill(_ ledger: BenchLedger, after start: Int = 0, upTo end: Int? = nil) async throws {
         let end = end ?? events
         try await ledger.admin.execute(script: "ALTER TABLE events DISABLE TRIGGER ALL; SELECT setseed(0.5)")
@@ -24,7 +24,7 @@ struct AuditLogFill {
         try await ledger.admin.execute(script: "VACUUM ANALYZE events")
     }
 
-    /// An id that follows from the position, so that causes can be named.
+    /// An id that is derived from the position, so that events can name their causes.
     private static func id(_ position: String) -> String { "md5('event ' || \(position))::uuid" }
 
     private func insert(_ first: Int, _ last: Int) -> String {

@@ -2,7 +2,7 @@ import EventStore
 import Foundation
 import LedgerCore
 
-/// An event that is appended by us and copied by the baseline: the same row for both.
+/// An event that the ledger appends and the baseline copies: the same row for both.
 struct BenchEvent: Sendable {
     var id: EventID
     var job: JobID
@@ -16,13 +16,13 @@ struct BenchEvent: Sendable {
     static let copyColumns =
         "position, event_id, category, stream_id, version, type, data, metadata, recorded_at, total, completed"
 
-    /// What progress says is completed, as COPY spells it.
+    /// The `completed` of a progress event, in COPY's text format.
     private var completed: Substring {
         guard type == "progress" else { return #"\N"# }
         return data.drop { !$0.isNumber }.prefix { $0.isNumber }
     }
 
-    /// Appends the row in COPY's text format. The data that these files make need no escapes.
+    /// Appends the row in COPY's text format. The data in this benchmark needs no escapes.
     func appendCopyLine(position: Position, recordedAt: String, to bytes: inout [UInt8]) {
         bytes += "\(position)\t\(id.text)\tjob\t\(job)\t\(version)\t\(type)\t".utf8
         bytes += data.utf8
@@ -30,7 +30,7 @@ struct BenchEvent: Sendable {
     }
 }
 
-/// Text that differs from event to event and costs nothing to make.
+/// Text that differs between events and is cheap to make.
 enum Filler {
     private static let text: [UInt8] = {
         var random = SplitMix(state: 7)
@@ -46,13 +46,14 @@ enum Filler {
         String(decoding: bytes(number, length: length), as: UTF8.self)
     }
 
-    /// The data of a progress event: with its row's other columns about 350 bytes as stored.
+    /// The data of a progress event. Together with the other columns a row has about 350 bytes on
+    /// disk.
     static func progress(_ completed: Int) -> String {
         #"{"completed": \#(completed), "message": "\#(text(completed, length: 200))"}"#
     }
 }
 
-/// A small seeded generator: every run has the same events.
+/// A small seeded generator, so that every run has the same events.
 struct SplitMix: RandomNumberGenerator {
     var state: UInt64
 
@@ -64,12 +65,12 @@ struct SplitMix: RandomNumberGenerator {
     }
 }
 
-/// Progress events over some jobs in turn, with the positions and versions that they have in a log
-/// of their own.
+/// Progress events of some jobs in turn, with the positions and versions that they get in a log of
+/// their own.
 actor ProgressSource {
     private let jobs: [JobID]
     private var count = 0
-    /// After the queued events.
+    /// The position of the next event, after the queued events.
     private var position: Position
 
     init(jobs: [JobID]) {
@@ -89,7 +90,7 @@ actor ProgressSource {
         }
     }
 
-    /// The next events in chunks, each the text of a COPY.
+    /// The next events in chunks, each the text of one COPY.
     func nextCopied(chunks: Int, of size: Int = 1000) -> [[UInt8]] {
         (0..<chunks).map { _ in
             let recordedAt = Timestamp.now.description

@@ -6,7 +6,7 @@ import Postgres
 struct BenchLedger: Sendable {
     let name: LedgerName
     let url: String
-    /// For preparing and asking; nothing that runs here is timed.
+    /// For preparations and queries that are not timed.
     let admin: PostgresConnection
 
     static func make(_ name: String, bench: Bench) async throws -> BenchLedger {
@@ -27,7 +27,7 @@ struct BenchLedger: Sendable {
         await admin.close()
     }
 
-    /// Writes out what is dirty, so that the next round does not pay for this one.
+    /// Writes dirty pages to disk, so that the next round does not pay for this one.
     func settle() async throws { try await admin.execute(script: "CHECKPOINT") }
 
     func store(connections: Int = 8) -> EventStore {
@@ -38,7 +38,7 @@ struct BenchLedger: Sendable {
 
     func head() async throws -> Position { try await admin.query("SELECT head()").only().decode(0) }
 
-    /// Appends the first event of each job; without a total, so that progress has no bound.
+    /// Appends the first event of each job, without a total, so that progress has no bound.
     func queue(_ jobs: [JobID]) async throws {
         let store = store(connections: 1)
         let answers = try await store.append(
@@ -49,8 +49,8 @@ struct BenchLedger: Sendable {
 
     enum Indexes { case same, primaryKey, none }
 
-    /// A table with the log's columns, and without its triggers and checks: what raw COPY and plain
-    /// INSERT write to.
+    /// Creates a table with the log's columns, and without its triggers and checks, for raw COPY
+    /// and plain INSERT.
     func makeBareTable(_ table: String, indexes: Indexes = .same) async throws {
         try await admin.execute(
             script: """

@@ -2,26 +2,28 @@ import EventStore
 import LedgerCore
 import Postgres
 
-/// A long log that is made in minutes: jobs in groups, each group's events in turn, and then the
-/// next group. It goes past the append function, but keeps all that it sees to: positions without a
-/// gap, versions, lives, totals, times that do not go back.
+/// A long log that is made in minutes: jobs in groups, with the events of a group's jobs in turn,
+/// and then the next group. It bypasses the append function, but follows its rules: positions
+/// without gaps, versions, job states, totals, times that never go back.
 struct FilledLog: Sendable {
-    /// So many jobs are under way at a time.
+    /// How many jobs run at a time.
     let jobsAtOnce: Int
     let eventsPerJob: Int
 
-    /// Events in one transaction.
+    /// How many events one transaction has.
     private static let step = 20_000
 
-    /// The id of the job `number`, from 0, as SQL: scattered, as ids of users are.
+    /// An SQL expression for the id of job `number`, from 0. Ids are scattered, as users' ids are.
     static let jobID = "'backtest-' || lpad(to_hex(number * 2654435761 % 4294967296), 8, '0')"
 
-    /// Writes this log's events from `written` + 1 to `events` behind whatever is in the ledger.
+    /// Writes this log's events from `written` + 1 to `events` after the events that the ledger
+    /// has.
     func fill(_ ledger: BenchLedger, from written: Int = 0, events: Int, progress: (Int) async -> Void = { _ in })
         async throws
     {
         let bare = try await ledger.bare()
-        // By hand, and without the question at the commit whether it waits for the disk.
+        // Sets the mark that append sets, without the check at commit that the commit waits for the
+        // disk.
         try await bare.run("SET jobledger.appending = 'noted'; SET synchronous_commit = 'off'")
         let last = try await ledger.admin.query(
             "SELECT position, recorded_at FROM events ORDER BY position DESC LIMIT 1"
@@ -35,7 +37,7 @@ struct FilledLog: Sendable {
         while first <= events {
             try Task.checkCancellation()
             let next = first + Self.step
-            // The next ones are made while these are written.
+            // The next transaction's text is made while this one is written.
             async let following = copied(next, events, before, moment)
             let chunk = bytes
             try await bare.copy("COPY events (\(BenchEvent.copyColumns)) FROM STDIN") { $0 == 0 ? chunk : nil }
@@ -47,8 +49,8 @@ struct FilledLog: Sendable {
         try await ledger.settle()
     }
 
-    /// The text of one transaction; empty behind the last event.
-    /// - Parameter before: how many events of others lie before event 1 of this log.
+    /// The text of one transaction; empty after the last event.
+    /// - Parameter before: how many other events the ledger has before event 1 of this log.
     private func copied(_ first: Int, _ last: Int, _ before: Int, _ moment: Timestamp) async -> [UInt8] {
         guard first <= last else { return [] }
         var bytes: [UInt8] = []
@@ -67,7 +69,7 @@ struct FilledLog: Sendable {
     ) {
         var random = SplitMix(state: UInt64(number))
         bytes += "\(position)\t".utf8
-        // The form of a UUID of version 7, in the order of time.
+        // A UUID in the form of version 7, ascending with time.
         bytes.appendHex(UInt64(1_750_000_000_000 + number), digits: 12)
         bytes += "7".utf8
         bytes.appendHex(random.next(), digits: 3)
@@ -89,7 +91,7 @@ struct FilledLog: Sendable {
         bytes += "\t{}\t\(recordedAt)\t\(eventsPerJob)\t\(isProgress ? String(version - 1) : #"\N"#)\n".utf8
     }
 
-    /// How many jobs `events` events have begun.
+    /// How many jobs have started after `events` events.
     func jobs(in events: Int) -> Int {
         let (groups, rest) = events.quotientAndRemainder(dividingBy: jobsAtOnce * eventsPerJob)
         return groups * jobsAtOnce + min(jobsAtOnce, rest)
@@ -97,7 +99,7 @@ struct FilledLog: Sendable {
 }
 
 extension [UInt8] {
-    /// The last so many hexadecimal digits.
+    /// Appends the last `digits` hexadecimal digits.
     fileprivate mutating func appendHex(_ value: UInt64, digits: Int) {
         for digit in (0..<digits).reversed() {
             let nibble = UInt8(truncatingIfNeeded: value >> UInt64(digit * 4)) & 15

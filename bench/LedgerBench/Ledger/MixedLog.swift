@@ -3,22 +3,22 @@ import Foundation
 import LedgerCore
 import Postgres
 
-/// A log as a platform writes it: jobs that begin, report and end, a thousand of them at a time,
-/// from a seed. Once as a file for `append --file`, and once as the text of a COPY, with the
+/// A log as a platform writes it, from a seed: jobs start, report progress and end, a thousand of
+/// them at a time. It exists as a file for `append --file`, and as the text of a COPY with the
 /// positions and versions that the file's lines get.
 struct MixedLog: Sendable {
     let lines: URL
     let copied: URL
     let events: Int
-    /// Where in `copied` each transaction of 1,000 rows begins, and where the last ends.
+    /// Where each transaction of 1,000 rows starts in `copied`, and where the last ends.
     private let chunks: [Int]
 
     private static let active = 1000
 
     /// Writes both files.
     /// - Parameters:
-    ///   - jobs: how many; the last may be under way at the end.
-    ///   - isCopied: whether the text of a COPY is wanted as well.
+    ///   - jobs: the number of jobs; the last may not have ended.
+    ///   - isCopied: whether to write the text of a COPY as well.
     init(events: Int, jobs: Int, in directory: URL, isCopied: Bool = true) throws {
         self.events = events
         lines = directory.appending(path: "mixed-\(events).ndjson")
@@ -52,7 +52,7 @@ struct MixedLog: Sendable {
         self.chunks = chunks
     }
 
-    /// The text of the n-th transaction, from 0; `nil` after the last.
+    /// The text of transaction `number`, from 0; `nil` after the last.
     func chunk(_ number: Int) throws -> [UInt8]? {
         guard number + 1 < chunks.count else { return nil }
         let file = try FileHandle(forReadingFrom: copied)
@@ -69,11 +69,12 @@ struct MixedLog: Sendable {
 }
 
 extension BenchLedger {
-    /// Writes a log as it is, past the append function, with everything that the function would
-    /// have seen to.
+    /// Writes a log directly and bypasses the append function, with everything that the function
+    /// would have ensured.
     func fill(copying log: MixedLog) async throws {
         let bare = try await bare()
-        // By hand, and without the question at the commit whether it waits for the disk.
+        // Sets the mark that append sets, without the check at commit that the commit waits for the
+        // disk.
         try await bare.run("SET jobledger.appending = 'noted'; SET synchronous_commit = 'off'")
         try await bare.copy("COPY events (\(BenchEvent.copyColumns)) FROM STDIN", log.chunk)
         try await admin.execute(script: "VACUUM (ANALYZE) events")

@@ -1,6 +1,7 @@
 import Foundation
 
-/// One measured row: what we do, against what else does the same in the same run.
+/// One measured row: the ledger's work, compared with a baseline that does the same in the same
+/// run.
 package struct BenchRow: Encodable, Sendable {
     package enum Target: Sendable {
         case atLeast(Double)
@@ -15,11 +16,11 @@ package struct BenchRow: Encodable, Sendable {
     package var ratio: Double?
     package var target: Target?
     package var unit: String
-    /// What the baseline is; empty where there is none.
+    /// What the baseline is; empty if there is none.
     package var against: String
-    /// The least and the greatest of the rounds' ratios.
+    /// The smallest and the largest of the rounds' ratios.
     package var spread: ClosedRange<Double>?
-    /// The same of the baseline against itself: what differs by less is a tie.
+    /// The same for the baseline against itself. A smaller difference is a tie.
     package var noise: ClosedRange<Double>?
     package var rounds: Int
     package var note: String
@@ -45,7 +46,7 @@ package struct BenchRow: Encodable, Sendable {
         self.note = note
     }
 
-    /// Whether the target is met: by the ratio, or without a baseline by our own figure. `nil`
+    /// Whether the target is met: by the ratio, or by our own figure if there is no baseline. `nil`
     /// without a target.
     package var met: Bool? {
         guard let target else { return nil }
@@ -62,7 +63,7 @@ package struct BenchRow: Encodable, Sendable {
         case failed
     }
 
-    /// Every member is there, null where there is nothing to say.
+    /// Every member is written, as null if it has no value.
     package func encode(to encoder: any Encoder) throws {
         var values = encoder.container(keyedBy: Keys.self)
         try values.encode(work, forKey: .work)
@@ -93,7 +94,7 @@ package struct BenchRow: Encodable, Sendable {
 }
 
 extension Double {
-    /// With so many significant digits: what is beyond them is noise.
+    /// Rounds to this many significant digits; further digits are noise.
     func rounded(digits: Int) -> Double {
         guard self != 0, isFinite else { return 0 }
         let scale = pow(10, Double(digits) - 1 - log10(abs(self)).rounded(.down))
@@ -104,7 +105,7 @@ extension Double {
 extension Array where Element == Double {
     var median: Double { percentile(0.5) }
 
-    /// The least value that this share of the values does not exceed; 0 of none.
+    /// The smallest value that this share of the values does not exceed; 0 if there are no values.
     func percentile(_ share: Double) -> Double {
         guard !isEmpty else { return 0 }
         let ordered = sorted()

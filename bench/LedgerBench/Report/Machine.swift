@@ -3,7 +3,7 @@ import LedgerCore
 import Postgres
 import Redis
 
-/// On what a run was made: without it no figure means anything.
+/// The machine and the versions of a run, without which its figures mean nothing.
 struct Machine: Encodable, Sendable {
     var cpu: String
     var cores: Int
@@ -50,10 +50,10 @@ struct Machine: Encodable, Sendable {
         return mount.map { "\($0[2]) on \($0[0])" } ?? "unknown"
     }
 
-    /// The commit of the checkout that we were started in, read from its files.
+    /// The commit of the checkout in the working directory, read from its files.
     private static func commit() -> String? {
         var directory = ".git"
-        // In a linked work tree .git is a file that says where.
+        // In a linked work tree .git is a file with the path of the directory.
         let pointer = file(".git")
         if pointer.hasPrefix("gitdir: ") { directory = pointer.dropFirst(8).trimmingCharacters(in: .newlines) }
         let head = file("\(directory)/HEAD").trimmingCharacters(in: .newlines)

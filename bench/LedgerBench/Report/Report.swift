@@ -2,7 +2,7 @@ import Diagnostics
 import Foundation
 import LedgerCore
 
-/// What a run has found: shown as it comes, and written down at the end.
+/// The results of a run: printed row by row, and written to files at the end.
 package actor Report {
     private let json: Bool
     private let isQuick: Bool
@@ -13,8 +13,8 @@ package actor Report {
     private let started = Timestamp.now
 
     /// - Parameters:
-    ///   - json: a row a line, instead of a table.
-    ///   - print: takes one line of the answer.
+    ///   - json: print one JSON object per row instead of a table.
+    ///   - print: prints one line of the answer.
     package init(json: Bool, isQuick: Bool, showsProgress: Bool, print: @escaping @Sendable (String) throws -> Void) {
         self.json = json
         self.isQuick = isQuick
@@ -24,7 +24,7 @@ package actor Report {
 
     /// Whether every row could be measured.
     package var isWhole: Bool { !rows.contains { $0.hasFailed } }
-    /// Whether there was nothing to measure.
+    /// Whether no row was measured.
     package var isEmpty: Bool { rows.isEmpty }
 
     func begins(_ machine: Machine) throws {
@@ -37,7 +37,7 @@ package actor Report {
 
     func progress(_ what: String) {
         guard showsProgress else { return }
-        // Over the line before, and gone with the next row.
+        // Overwrites the last progress line; the next row removes it.
         StandardError.redraw(String(what.prefix(100)))
     }
 
@@ -49,7 +49,7 @@ package actor Report {
         try print(json ? Self.encoded(row) : RowTable.line(row))
     }
 
-    /// Says in one line how it went.
+    /// Prints a summary in one line.
     func ends() throws {
         guard !json, !rows.isEmpty else { return }
         try print("\n" + summary)
@@ -70,7 +70,7 @@ package actor Report {
         return text
     }
 
-    /// Writes the results as JSON to `path`, and as a page to read beside it.
+    /// Writes the results as JSON to `path`, and as a readable page beside it.
     package func write(to path: String) throws {
         let file = URL(filePath: path)
         try FileManager.default.createDirectory(at: file.deletingLastPathComponent(), withIntermediateDirectories: true)

@@ -1,4 +1,4 @@
-/// Rows as people read them.
+/// Formats rows for people.
 enum RowTable {
     private static let widths = [52, 10, 10, 6, 11, 11, 6, 7]
     private static let names = ["work", "ours", "baseline", "ratio", "least–most", "noise", "target", ""]
@@ -8,7 +8,7 @@ enum RowTable {
     }
 
     static func line(_ row: BenchRow) -> String {
-        // The figures stand in the last line of a long text.
+        // The figures are in the last line of a long text.
         var lines = wrapped(row.work)
         lines.append(aligned([lines.removeLast()] + cells(row).dropFirst()))
         if row.hasFailed { lines.append("      \(row.note)") }
@@ -68,7 +68,7 @@ enum RowTable {
 
     private static func short(_ value: Double) -> String { value == value.rounded() ? "\(Int(value))" : "\(value)" }
 
-    /// With two decimals, or three where those would be too few.
+    /// With two decimals, or with three below 0.1.
     private static func fixed(_ value: Double) -> String {
         let places = value < 0.1 ? 1000.0 : 100.0
         let scaled = Int((value * places).rounded())
@@ -88,12 +88,12 @@ enum RowTable {
     private static func aligned(_ cells: [String]) -> String {
         zip(cells, widths).enumerated().map { index, pair in
             let space = String(repeating: " ", count: max(0, pair.1 - pair.0.count))
-            // The work and the verdict begin their columns, numbers end theirs.
+            // The work and the verdict are left-aligned, numbers are right-aligned.
             return index == 0 || index == cells.count - 1 ? pair.0 + space : space + pair.0
         }.joined(separator: " ")
     }
 
-    /// In lines that fit the first column; those after the first are indented.
+    /// Wraps the text to the first column; further lines are indented.
     private static func wrapped(_ work: String) -> [String] {
         work.split(separator: " ").reduce(into: [""]) { lines, word in
             if lines[lines.count - 1].count + 1 + word.count <= widths[0] {

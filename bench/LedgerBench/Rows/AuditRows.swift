@@ -4,8 +4,8 @@ import LedgerCore
 import Postgres
 import Projections
 
-/// How long an auditor waits: the p99 of every kind of question, the worst combinations among them,
-/// of a log with millions of events.
+/// How long an auditor waits: the p99 of every kind of question, including the worst combinations,
+/// on a log with millions of events.
 enum AuditRows {
     static let loading =
         "audit_log from nothing, as a projector makes it of a long log: loaded, indexed, with its digest"
@@ -15,7 +15,7 @@ enum AuditRows {
     private static let byKey = "one event by its position"
     static func question(_ what: String) -> String { "audit, p99 of \(what)" }
 
-    /// Asks once; the number makes each time another.
+    /// Asks one question; each number asks a different one.
     private typealias Ask = @Sendable (_ trail: AuditTrail, _ number: Int, _ fill: AuditLogFill) async throws -> Int
 
     private static func page(
@@ -28,7 +28,7 @@ enum AuditRows {
         }
     }
 
-    /// A number that has nothing to do with the one before it.
+    /// A number that is unrelated to the one before it.
     private static func scattered(_ number: Int, below bound: Int) -> Int { number &* 7919 % bound }
 
     private static let questions: [(what: String, ask: Ask)] = [
@@ -157,7 +157,7 @@ enum AuditRows {
         return row(behind, rates.ours, rates.read, target: 0.15, note: "one run")
     }
 
-    /// What a fold cannot beat, of all events.
+    /// The limits that a fold of all events cannot exceed.
     private static func limits(_ ledger: BenchLedger) async throws -> [BenchRow] {
         let (bare, head, table) = (try await ledger.bare(), try await ledger.head(), AuditTrail.projection)
         let read = try await Rate.of(Int(head)) { _ = try await bare.read(from: 1, to: head) }
@@ -176,8 +176,7 @@ enum AuditRows {
             target: target.map { .atLeast($0) }, against: reading, note: note)
     }
 
-    /// The real projector, until it has come to the head from where it is, and reading the same
-    /// events.
+    /// Runs the real projector from `start` to the head, and reads the same events for comparison.
     private static func project(_ ledger: BenchLedger, from start: Position) async throws -> (ours: Rate, read: Rate) {
         guard let definition = try ProjectionDefinition.all(in: nil).first(where: { $0.name == AuditTrail.projection })
         else {
@@ -208,7 +207,7 @@ enum AuditRows {
         let trail = AuditTrail(store)
         let samples = bench.options.size(300, quick: 20)
         func milliseconds(_ body: (Int) async throws -> Void) async throws -> [Double] {
-            // Warm: what is measured has been asked before.
+            // Warms up: every measured question has been asked before.
             for number in 0..<samples { try await body(number) }
             var times: [Double] = []
             for number in 0..<samples {

@@ -6,7 +6,7 @@ import Postgres
 import Projections
 import Redis
 
-/// What is a million events long: a file to append, and a backlog to fold and to publish.
+/// Work on a million events: a file to append, and a backlog to fold and to publish.
 enum BacklogRows {
     static let file = "append --file, 1,000,000 mixed events over 100,000 jobs, as a process"
     static let interleaved = "live projection of batch_jobs, 1,000,000 events behind, 1,000 jobs interleaved"
@@ -15,7 +15,7 @@ enum BacklogRows {
     static let relay = "relay, 1,000,000 events behind, one subscriber"
     private static let reading =
         "reading the same events: libpq, binary, all columns, windows of 10,000, nothing decoded"
-    /// No work on a million events takes longer, unless something is broken.
+    /// Work on a million events takes longer only if something is broken.
     private static let timeout = Duration.seconds(900)
 
     static func measure(_ bench: Bench) async throws {
@@ -104,8 +104,8 @@ enum BacklogRows {
         }
     }
 
-    /// The real projector, from nothing until it has come to the head.
-    /// - Parameter others: what is measured beside it, when its tables are full.
+    /// Runs the real projector from an empty table to the head.
+    /// - Parameter others: further measurements, made when its tables are full.
     private static func project(
         _ bench: Bench, _ ledger: BenchLedger, _ name: String, _ work: String, target: BenchRow.Target?,
         beside others: [Contest.Candidate] = []
@@ -123,7 +123,8 @@ enum BacklogRows {
                         try await ledger.admin.execute(script: "DROP TABLE IF EXISTS \(table)")
                     }
                     try await ledger.admin.query("DELETE FROM projections WHERE name = $1", name)
-                    // With its tables in place, it is live from the first event: nothing is loaded.
+                    // With its tables in place the projector is live from the first event: nothing
+                    // is bulk-loaded.
                     try await LiveProjection(definition: definition, ledger: ledger.name).install(on: ledger.admin)
                     try await ledger.settle()
                     let projector = Projector(definition, store: store, url: ledger.url, logger: .bench)
@@ -145,7 +146,8 @@ enum BacklogRows {
         return rows
     }
 
-    /// The real relay, from nothing until a subscriber in another process has everything.
+    /// Runs the real relay from the start, until a subscriber in another process has received
+    /// everything.
     private static func publish(_ bench: Bench, _ ledger: BenchLedger) async throws -> [BenchRow] {
         let (store, head) = (ledger.store(connections: 2), try await ledger.head())
         let redis = try RedisConfiguration(url: bench.redisURL)

@@ -2,16 +2,16 @@ import BlockingIO
 import CLibpq
 import Postgres
 
-/// libpq as it is, blocking, with nothing around it: what the ledger is measured against.
+/// libpq alone, blocking, with nothing around it: the baseline of the measurements.
 ///
-/// Whole loops run inside one call, so that no hop between threads is counted against the baseline.
+/// Whole loops run inside one call, so that the baseline pays for no switch between threads.
 actor BareConnection {
     private let executor = BlockingExecutor(label: "bare")
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
     private let libpq: BareLibpq
 
-    /// Connects, with `schema` as the search path. A statement that takes ten minutes is ended: no
-    /// measurement waits for ever.
+    /// Connects, with `schema` as the search path. A statement is cancelled after ten minutes, so
+    /// that no measurement waits for ever.
     init(_ url: String, schema: String) async throws {
         libpq = try BareLibpq(url)
         try run("SET search_path = \"\(schema)\"; SET statement_timeout = '600s'; SET client_encoding = 'UTF8'")
@@ -24,14 +24,14 @@ actor BareConnection {
         _ = try libpq.result(PQprepare(libpq.pointer, name, sql, 0, nil))
     }
 
-    /// Runs a prepared statement. Returns its only value as a `bigint`, 0 where it returns no row.
+    /// Runs a prepared statement. Returns its only value as a `bigint`; 0 if it returns no row.
     @discardableResult
     func execute(_ name: String, _ parameters: [[UInt8]?]) throws -> Int64 {
         try libpq.execute(name, parameters).number
     }
 
-    /// Runs a prepared statement again and again, each time in a transaction of its own, until
-    /// `deadline`. Returns how often.
+    /// Runs a prepared statement repeatedly, each time in its own transaction, until `deadline`.
+    /// Returns how often it ran.
     func repeatedly(
         _ name: String, until deadline: ContinuousClock.Instant, _ parameters: @Sendable (Int) -> [[UInt8]?]
     ) throws -> Int {
@@ -44,8 +44,8 @@ actor BareConnection {
         return count
     }
 
-    /// Copies chunk after chunk, each in a transaction of its own, until there is none.
-    /// - Parameter chunk: the n-th, from 0, in COPY's text format.
+    /// Copies chunk after chunk, each in its own transaction, until there is none.
+    /// - Parameter chunk: returns the n-th chunk, from 0, in COPY's text format.
     func copy(_ sql: String, _ chunk: @Sendable (Int) throws -> [UInt8]?) throws {
         var number = 0
         while let bytes = try chunk(number) {
@@ -55,8 +55,8 @@ actor BareConnection {
         }
     }
 
-    /// Reads the log from `first` to `last`, all columns, in windows, and looks at no value.
-    /// Returns how many rows came.
+    /// Reads the log from `first` to `last`, all columns, in windows, without decoding values.
+    /// Returns the number of rows.
     func read(from first: Int64, to last: Int64, window: Int64 = 10_000) throws -> Int {
         var (count, after) = (0, first - 1)
         while after < last {
@@ -91,15 +91,14 @@ private final class BareLibpq {
 
     private var failure: Failure { Failure(description: "baseline: \(String(cString: PQerrorMessage(pointer)))") }
 
-    /// What the caller wants of a result, which is freed.
+    /// The number of rows and the value of a result, which is freed.
     func result(_ result: OpaquePointer?) throws -> (rows: Int, number: Int64) {
         guard let result else { throw failure }
         defer { PQclear(result) }
         guard [PGRES_TUPLES_OK, PGRES_COMMAND_OK].contains(PQresultStatus(result)) else { throw failure }
         var number: Int64 = 0
         if PQntuples(result) == 1, PQnfields(result) == 1, PQgetlength(result, 0, 0) == 8, PQfformat(result, 0) == 1 {
-            // The value has the eight bytes that were just asked for, and the result is freed after
-            // this.
+            // The value has eight bytes, as just checked, and the result is freed after this.
             number = Int64(bigEndian: UnsafeRawPointer(PQgetvalue(result, 0, 0)).loadUnaligned(as: Int64.self))
         }
         return (Int(PQntuples(result)), number)
@@ -132,7 +131,8 @@ private final class BareLibpq {
         if let error { throw error }
     }
 
-    /// Lends the values as libpq wants them: pointers into one buffer, valid only inside `body`.
+    /// Gives `body` the values as libpq needs them: pointers into one buffer, valid only inside
+    /// `body`.
     private func withPointers(
         _ values: [[UInt8]?], _ body: ([UnsafePointer<CChar>?], [Int32], [Int32]) -> OpaquePointer?
     ) -> OpaquePointer? {

@@ -2,7 +2,7 @@ import EventStore
 import LedgerCore
 import Postgres
 
-/// 1,000 events a transaction: the append function at its widest.
+/// 1,000 events per transaction: the highest rate of the append function.
 enum BatchRows {
     static func work(_ jobs: Int) -> String {
         "append, 1,000-event batches over \(jobs == 1000 ? "1,000" : "\(jobs)") active jobs"
@@ -55,7 +55,7 @@ enum BatchRows {
         return rows
     }
 
-    /// Raw COPY, the text made beforehand.
+    /// Raw COPY of text that was made beforehand.
     static func copy(
         _ ledger: BenchLedger, _ jobs: [JobID], _ batches: Int, _ table: String, _ indexes: BenchLedger.Indexes,
         _ work: String
@@ -72,7 +72,7 @@ enum BatchRows {
         }
     }
 
-    /// One checks its batch while the other's is being written.
+    /// One caller's batch is checked while the other's is written.
     private static func twoCallers(_ ledger: BenchLedger, _ jobs: [JobID], _ batches: Int) -> Contest.Candidate {
         let (store, source) = (ledger.store(connections: 2), ProgressSource(jobs: jobs))
         return Contest.Candidate(work: twoCallers) {
@@ -92,7 +92,7 @@ enum BatchRows {
     private static func appendFunction(_ ledger: BenchLedger, _ jobs: [JobID], _ batches: Int) async throws
         -> Contest.Candidate
     {
-        // Jobs of its own, whose versions nobody else moves.
+        // Separate jobs, whose versions no other candidate changes.
         let jobs = jobs.map { JobID("\($0)-by-function") }
         try await ledger.queue(jobs)
         let (bare, source) = (try await ledger.bare(), ProgressSource(jobs: jobs))

@@ -1,10 +1,10 @@
-/// How much was done in how long.
+/// An amount of work and the time that it took.
 struct Rate: Sendable {
     var events: Int
     var elapsed: Duration
     var perSecond: Double { Double(events) / (elapsed / .seconds(1)) }
 
-    /// The rate of `body`, which does `events`.
+    /// The rate of `body`, which processes `events` events.
     static func of(_ events: Int, _ body: () async throws -> Void) async rethrows -> Rate {
         let start = ContinuousClock.now
         try await body()
@@ -12,14 +12,15 @@ struct Rate: Sendable {
     }
 }
 
-/// Several ways to do the same, measured against one of them in alternating rounds: absolute
-/// figures of a shared machine mean nothing, what was measured side by side does.
+/// Several ways to do the same work, measured against one of them in alternating rounds. Absolute
+/// figures of a shared machine mean nothing; figures that were measured side by side do.
 ///
-/// A round is the baseline, each candidate, and the baseline again; the next goes the other way
-/// round. A candidate's ratio is to the mean of the two baselines around it, so that a machine that
-/// grows slower or faster favours nobody; and the two give the noise.
+/// A round measures the baseline, each candidate, and the baseline again; the next round goes in
+/// reverse order. A candidate's ratio is to the mean of the two baselines around it, so that a
+/// machine that becomes slower or faster favours no candidate. The two baselines also give the
+/// noise.
 struct Contest: Sendable {
-    /// Prepares one round's work, does it and times the doing.
+    /// Prepares one round's work, does it, and times only the work.
     typealias Work = @Sendable () async throws -> Rate
 
     struct Candidate: Sendable {
@@ -34,11 +35,11 @@ struct Contest: Sendable {
     var unit = "events/s"
     var baseline: Work
     var candidates: [Candidate]
-    /// Whether the candidates run once for nothing too; long ones need no warming.
+    /// Whether the candidates also have a warm-up run. Long ones need none.
     var warmsCandidates = true
 
     func run() async throws -> [BenchRow] {
-        // Once for nothing: connections, catalogues, code and files are there from then on.
+        // The warm-up run opens connections and loads catalogues, code and files.
         for work in [baseline] + (warmsCandidates ? candidates.map(\.run) : []) { _ = try await work() }
 
         var baselines: [Double] = []

@@ -2,7 +2,7 @@ import EventStore
 import LedgerCore
 import Postgres
 
-/// What a progress event takes on the disk, its share of all indexes included.
+/// The disk space of a progress event, with its share of all indexes.
 enum DiskRow {
     static let work = "disk a progress event, indexes included"
 

@@ -1,8 +1,8 @@
 import Postgres
 
-/// The limits of a fold in one session, row by row: what Postgres alone takes to insert the rows of
-/// a read model into a table with the same indexes, and what it takes to parse the events that they
-/// come of.
+/// The limits of a fold in one session, row by row: how fast Postgres alone inserts the rows of a
+/// read model into a table with the same indexes, and how fast it parses the events that they come
+/// from.
 enum FoldLimits {
     static func inserting(_ table: String) -> String {
         "… bare INSERT of the rows of \(table), in one transaction, with the same indexes: a limit"
@@ -12,7 +12,7 @@ enum FoldLimits {
     }
     static func works(_ table: String) -> [String] { [inserting(table), parsing(table)] }
 
-    /// - Parameter events: how many the rows came of, for the rate is of events.
+    /// - Parameter events: how many events the rows come from, because the rate is in events.
     static func candidates(_ table: String, of events: Int, _ ledger: BenchLedger) -> [Contest.Candidate] {
         [
             .init(work: inserting(table), note: "reads no event and parses no JSON") {
@@ -34,8 +34,8 @@ enum FoldLimits {
         }
     }
 
-    /// Of the columns that the projection parses, where there is something to parse; in one
-    /// process, as whatever writes is.
+    /// Parses the columns that the projection parses, if there are any, in one process, as a writer
+    /// does.
     static func parseRate(_ table: String, of events: Int, _ ledger: BenchLedger) async throws -> Rate {
         let parsed =
             table == "batch_job_runs"

@@ -3,7 +3,7 @@ import Foundation
 import LedgerCore
 import Postgres
 
-/// The HTTP service: what a service or a browser sees of the ledger.
+/// The HTTP service: the ledger as other services and browsers see it.
 enum HTTPRows {
     static let append = "append over HTTP, one event a request, 64 keep-alive connections"
     static func idle(_ share: String) -> String { "append over HTTP answered → SSE client, idle, \(share)" }
@@ -52,7 +52,8 @@ enum HTTPRows {
         }
     }
 
-    /// From the moment that the appender has its answer; negative where the subscriber was faster.
+    /// The time from the appender's answer to the subscriber's event; negative if the subscriber
+    /// was faster.
     private static func latency(
         _ bench: Bench, _ ledger: BenchLedger, samples: Int, every pause: Duration,
         _ rows: [(work: String, share: Double, target: Double?)]
@@ -64,7 +65,7 @@ enum HTTPRows {
                 let followers = try HTTPFollowers(service, paths: ["/v1/events?after=head"], recordsTimes: true)
                 try await followers.begin()
                 let callers = try HTTPCallers(service, jobs: jobs)
-                // Until everything has run once.
+                // Warms up: everything has run once.
                 _ = try await callers.run(1...200, every: .milliseconds(2))
                 try await followers.read(until: 200, timeout: .seconds(10))
                 async let reading: Void = followers.read(until: 200 + samples, timeout: .seconds(30))
@@ -105,8 +106,8 @@ enum HTTPRows {
                     let paths = (0..<clients).map { "/v1/jobs/\(jobs[$0 % jobs.count])/events" }
                     let followers = try HTTPFollowers(service, paths: paths, recordsTimes: false)
                     try await followers.begin()
-                    // Which of the callers' connections sends is chance, so it counts what came,
-                    // not from whom.
+                    // It is chance which of the callers' connections sends, so events are counted,
+                    // not their senders.
                     let already = try await ledger.admin.query("SELECT count(*) FROM events").only().decode(
                         0, as: Int64.self)
                     let expected = (Int(already) + events) * 5

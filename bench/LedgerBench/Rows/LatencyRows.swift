@@ -2,8 +2,8 @@ import EventStore
 import Foundation
 import LedgerCore
 
-/// From just before an append is called until a subscriber in another process has the event; the
-/// relay is a third.
+/// The time from just before an append until a subscriber in another process has the event. The
+/// relay is a third process.
 enum LatencyRows {
     static let names: [(key: String, text: String)] = [
         ("follow", "Feed"), ("plain", "bare RedisSubscription"),
@@ -15,7 +15,7 @@ enum LatencyRows {
 
     static func measure(_ bench: Bench) async throws {
         for (way, name) in names {
-            // The library's way to follow is what the target is for.
+            // The target is for following with the library.
             let counts = way == "follow"
             try await bench.part([idle("p50", name), idle("p99", name)]) { bench in
                 let samples = bench.options.size(300, quick: 40)
@@ -40,8 +40,8 @@ enum LatencyRows {
         }
     }
 
-    /// How long a plain INSERT takes at the same pace: caches are cold and cores asleep after a
-    /// pause, and the disk has its moods.
+    /// How long a plain INSERT takes at the same pace: after a pause, caches are cold and cores
+    /// asleep, and the disk varies.
     private static func inserts(_ ledger: BenchLedger, _ samples: Int, every pause: Duration) async throws -> [Double] {
         try await ledger.makeBareTable("inserted")
         let bare = try await ledger.bare()
@@ -72,8 +72,8 @@ enum LatencyRows {
         var answered: UInt64
     }
 
-    /// Sends the numbered events on time: each `every` after the one before, whoever of the callers
-    /// has it to send.
+    /// Sends the numbered events on time, each `every` after the one before, by whichever caller is
+    /// free.
     private static func send(
         _ numbers: ClosedRange<Int>, callers: Int, every pause: Duration, _ append: @escaping SingleAppend.Append
     ) async throws -> [Times] {
@@ -108,8 +108,8 @@ enum LatencyRows {
             try await bench.withProgram(["relay"], on: ledger.name) { _ in
                 try await bench.withProgram(["bench", "subscriber", way, "--events", "\(samples)"], on: ledger.name) {
                     subscriber in
-                    // Numbered 0, until the first of them has arrived: from then on everything
-                    // stands.
+                    // Sends events numbered 0 until the first of them arrives, which shows that
+                    // everything is connected.
                     try await until("the subscriber receives", every: .milliseconds(50), within: .seconds(30)) {
                         let event = NewEvent(type: "progress", data: Filler.progress(0))
                         _ = try await append(AppendRequest(job: job(0), events: [event]))
@@ -150,7 +150,7 @@ enum LatencyRows {
             perSecond = Double(times.count) / max(1e-9, Double(last - first) / 1e9)
         }
 
-        /// - Parameter control: what a plain INSERT took, in milliseconds; empty where there is
+        /// - Parameter control: the times of plain INSERTs, in milliseconds; empty if there is
         ///   nothing to compare.
         func rows(
             _ median: String, _ tail: String, _ medianTarget: Double?, _ tailTarget: Double?, control: [Double] = []

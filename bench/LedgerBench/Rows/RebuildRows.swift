@@ -17,8 +17,8 @@ enum RebuildRows {
     static let single = "… the rebuild with one worker, against event by event"
     static let all = [work(1), work(2), together, single]
 
-    /// On a log of its own, longer than the others': what a rebuild does once, such as its
-    /// statistics, takes half a second.
+    /// Runs on a separate, longer log, because one-time work of a rebuild, such as statistics,
+    /// takes half a second.
     static func measure(_ bench: Bench, reading: @escaping (BenchLedger) async throws -> Contest.Work, _ text: String)
         async throws
     {
@@ -66,7 +66,8 @@ enum RebuildRows {
             else {
                 throw BenchFailure("there is no projection batch_jobs")
             }
-            // What was replaced before, and with it a comparison, is not part of this.
+            // The replaced tables of an earlier rebuild, and their comparison, are not part of
+            // this.
             let connection = try await PostgresConnection.connect(
                 EventStore.configuration(url: ledger.url, ledger: ledger.name))
             _ = try await ReplacedTables.discard(definition.name, ledger: ledger.name, on: connection)

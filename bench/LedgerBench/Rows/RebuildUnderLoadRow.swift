@@ -4,8 +4,7 @@ import LedgerCore
 import Postgres
 import Projections
 
-/// A rebuild while a platform works: events are appended and folded, and readers count rows without
-/// a pause.
+/// A rebuild under load: events are appended and folded, and readers count rows without a pause.
 enum RebuildUnderLoadRow {
     static let blocked = """
         how long readers wait for the swap: rebuild of batch_jobs, 5,000,000 events, under 1,000 \
@@ -59,7 +58,7 @@ enum RebuildUnderLoadRow {
                     return receipt
                 }
                 var receipt: Rebuild.Receipt?
-                // A reader that fails, or sees a row less than before, ends it with its error.
+                // The row fails if a reader fails, or sees fewer rows than before.
                 for try await result in group { receipt = result ?? receipt }
                 return receipt
             }
@@ -76,7 +75,7 @@ enum RebuildUnderLoadRow {
         }
     }
 
-    /// 1,000 events a second, of jobs of their own.
+    /// Appends 1,000 events per second to separate jobs.
     private static func append(to store: EventStore, until isOver: Locked<Bool>) async throws {
         var round = 0
         while !isOver.withLock({ $0 }) {
@@ -95,7 +94,7 @@ enum RebuildUnderLoadRow {
         }
     }
 
-    /// Counts rows without a pause; there is never one less than before.
+    /// Counts rows without a pause. The number must never decrease.
     private static func read(_ table: String, of ledger: BenchLedger, until isOver: Locked<Bool>, _ reads: Locked<Int>)
         async throws
     {

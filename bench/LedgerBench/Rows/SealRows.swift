@@ -6,7 +6,7 @@ import Postgres
 import Seal
 import TransparencyLog
 
-/// What it costs to seal the log, and to check it.
+/// The cost of sealing the log and of verifying it.
 enum SealRows {
     static let sealing = "sealing, 1,000,000 mixed events behind, until the last is signed"
     static let verifying = "audit verify, 1,000,000 mixed events"
@@ -30,7 +30,7 @@ enum SealRows {
         try await bench.part([appending]) { bench in try await bench.withLedger { try await appended(bench, $0) } }
     }
 
-    /// The sealer of a ledger, with a key of its own.
+    /// A sealer of the ledger, with a new key.
     private static func sealer(_ bench: Bench, _ ledger: BenchLedger) throws -> Sealer {
         let memory = bench.directory.appending(path: "signed-\(UInt32.random(in: .min ... .max))")
         return Sealer(
@@ -84,7 +84,7 @@ enum SealRows {
         }
     }
 
-    /// Of a log that is sealed.
+    /// The verification of a sealed log.
     private static func verified(_ bench: Bench, _ ledger: BenchLedger) async throws -> [BenchRow] {
         try await forget(ledger)
         let head = try await sealer(bench, ledger).sealUntilHead()

@@ -3,7 +3,7 @@ import Foundation
 import LedgerCore
 import Postgres
 
-/// One event a call: what services do.
+/// One event per call, as services append.
 enum SingleRows {
     static func work(_ callers: Int) -> String { "append, one event a call, \(callers) concurrent Swift callers" }
     static func uncheckedGroups(_ size: Int) -> String {
@@ -46,7 +46,7 @@ enum SingleRows {
         }
     }
 
-    /// What is left of a group commit without Swift callers, checks, refusals and duplicates.
+    /// A group commit without Swift callers, checks, refusals and duplicates.
     private static func groups(_ bench: Bench, _ ledger: BenchLedger, of size: Int) async throws -> Contest.Work {
         let jobs = (0..<size).map { JobID("backtest-in-group-\($0)") }
         try await ledger.queue(jobs)
@@ -111,7 +111,7 @@ enum SingleRows {
         ).run()
     }
 
-    /// What is left of `append_event` without its checks and without a duplicate's answer.
+    /// `append_event` without its checks and without the answer for a duplicate.
     private static let uncheckedFunction = """
         CREATE FUNCTION append_unchecked(job_id text, type text, data json, id uuid) RETURNS appended
         LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET jobledger.appending = 'on' AS $$
@@ -150,13 +150,13 @@ enum SingleRows {
         END $$
         """
 
-    /// Lends the work of `callers` tasks that append one event after the other, each to a job of
-    /// its own.
+    /// Gives `body` the work of `callers` tasks, which append one event after the other, each to
+    /// its own job.
     static func withCallers(
         _ bench: Bench, _ ledger: BenchLedger, _ callers: Int,
         _ body: (@escaping Contest.Work) async throws -> [BenchRow]
     ) async throws -> [BenchRow] {
-        // Of this run alone: the ledger may have seen callers before.
+        // Names jobs of this run only: the ledger may have had callers before.
         let run = UInt32.random(in: .min ... .max)
         let jobs = (0..<callers).map { JobID("backtest-\(run)-of-caller-\($0)") }
         try await ledger.queue(jobs)
@@ -188,7 +188,7 @@ enum SingleRows {
         return rows
     }
 
-    /// What a plain table does: so many connections, one INSERT a transaction each.
+    /// The rate of a plain table: `count` connections, one INSERT per transaction each.
     static func plainInserts(_ bench: Bench, _ ledger: BenchLedger, connections count: Int) async throws -> Contest.Work
     {
         try await ledger.makeBareTable("inserted")
@@ -207,7 +207,7 @@ enum SingleRows {
         }
         let (all, time) = (connections, bench.options.time(.seconds(2)))
         return {
-            // Every round has jobs of its own, so that each connection can count its versions.
+            // Every round uses new jobs, so that each connection can count its versions.
             let round = UInt32.random(in: .min ... .max)
             let start = ContinuousClock.now
             let deadline = start.advanced(by: time)

@@ -3,13 +3,13 @@ import Foundation
 import LedgerCore
 import Postgres
 
-/// The log out to a file, and in again elsewhere.
+/// Exports the log to a file, and imports it into another ledger.
 enum TransferRows {
     static let export = "export, 1,000,000 mixed events, as a process, to a file"
     static let `import` = "import, 1,000,000 mixed events, as a process, checked before and compared after"
     private static let reading =
         "reading the same events: libpq, binary, all columns, windows of 10,000, nothing decoded"
-    /// No work on a million events takes longer, unless something is broken.
+    /// Work on a million events takes longer only if something is broken.
     private static let timeout = Duration.seconds(900)
 
     static func measure(_ bench: Bench) async throws {
