@@ -17,14 +17,14 @@ import Testing
             occurredAt: occurredAt, recordedAt: Timestamp("2026-11-23T20:45:01.5Z")!)
     }
 
-    /// The event as Foundation reads it; the text is on one line.
+    /// The event as Foundation decodes it. Checks that the text is on one line.
     private func decoded(_ event: RecordedEvent, ledger: LedgerName = .standard) throws -> [String: Any] {
         let json = CloudEvent(event, of: ledger).json
         #expect(!json.contains { $0 < 0x20 })
         return try #require(try JSONSerialization.jsonObject(with: Data(json)) as? [String: Any])
     }
 
-    /// Redis, and a service, may say anything.
+    /// Redis and services may send anything.
     @Test func aFeedEventHasNumbersThatCanBeCountedWith() throws {
         let json = String(decoding: CloudEvent(event(), of: .standard).json, as: UTF8.self)
         for text in NumberEnds.all {
@@ -72,7 +72,7 @@ import Testing
     func anyJobIsASubject(job: String) throws {
         #expect(try decoded(event(job: JobID(job)))["subject"] as? String == job)
         let reference = try #require(try decoded(event(job: JobID(job), data: nil))["dataref"] as? String)
-        // A path segment of unreserved characters, which a URL's reader turns back into the job.
+        // A path segment of unreserved characters, which decodes to the job.
         let segment = try #require(
             reference.wholeMatch(of: /\/v1\/jobs\/([A-Za-z0-9._~%-]*)\/events\?after=2&limit=1/)?.1)
         #expect(String(segment).removingPercentEncoding == job)
@@ -108,8 +108,7 @@ import Testing
         #expect(attributes["source"] as? String == "/jobledger/jobledger")
     }
 
-    /// CloudEvents knows strings, numbers and booleans; ours are strings, and what is none is left
-    /// out.
+    /// CloudEvents has strings, numbers and booleans. Ours are strings; other values are left out.
     @Test(arguments: [
         "{ }", #"{"actor":null}"#, #"{"actor":7}"#, #"{"actor":{"a":"b"}}"#, #"{"actor":"a","actor":null}"#,
     ])

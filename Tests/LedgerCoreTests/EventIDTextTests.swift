@@ -4,8 +4,8 @@ import LedgerTesting
 import Testing
 
 @Suite struct EventIDTextTests {
-    /// Ids are read as Foundation reads them. What no id would be written as is none, though
-    /// Foundation takes some of it.
+    /// Ids are parsed as Foundation parses them, except that texts which are not the form of a UUID
+    /// are refused, though Foundation accepts some of them.
     @Test func textsAreReadAsFoundationReadsThem() {
         let seed = UInt64.random(in: 0...UInt64.max)
         var random = SeededGenerator(seed: seed)
@@ -13,7 +13,7 @@ import Testing
             var text = UUID().uuidString
             if random.below(2) == 0 { text = text.lowercased() }
             #expect(EventID(text: text) == UUID(uuidString: text), "\(text); seed \(seed)")
-            // One character becomes another, goes, or comes.
+            // One character is replaced, removed or inserted.
             var characters = Array(text)
             let place = Int(random.below(UInt64(characters.count)))
             switch random.below(3) {

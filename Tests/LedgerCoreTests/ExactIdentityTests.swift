@@ -2,14 +2,14 @@ import Foundation
 import LedgerTesting
 import Testing
 
-/// What tells one thing from another is an `ExactText`: see
+/// Every text that identifies something is an `ExactText`: see
 /// docs/decisions/0015-identity-is-bytes.md.
 ///
-/// A compiler cannot tell a string that is shown from one that is an identity. What gives it away
-/// are sets and dictionaries of strings, and strings that are called like identities: none stands
-/// in the sources without a word why its strings are our own.
+/// A compiler cannot tell a string that is shown from one that is an identity. Sets and
+/// dictionaries of strings, and strings with the names of identities, are suspicious. Each of them
+/// in the sources must have a comment that says why its strings are our own.
 @Suite struct ExactIdentityTests {
-    /// Behind it stands where the strings come from, which nobody outside can choose.
+    /// The comment says where the strings come from, which nobody outside may choose.
     private static let reason = #"// plain: \w+"#
 
     private static let collections = #"\b(Set|Dictionary|FairShare)<(String|Substring)\b|\[(String|Substring)\??\s*:"#

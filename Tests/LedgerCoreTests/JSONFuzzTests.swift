@@ -3,7 +3,7 @@ import LedgerCore
 import LedgerTesting
 import Testing
 
-/// Nothing that comes in may crash the reader, and what it accepts it must have cut well.
+/// No input may crash the reader, and what it accepts it must have cut correctly.
 @Suite struct JSONFuzzTests {
     private static let valid = [
         #"""
@@ -14,7 +14,7 @@ import Testing
         #" { "name" : "Zürich \"quoted\" 👍" , "n" : 123456789012345678901234567890 } "#,
     ]
 
-    /// Every place lies within the text, and the members' values stand in it one after the other.
+    /// Every place is within the text, and the members' values follow each other in it.
     private func check(_ bytes: [UInt8], _ comment: @autoclosure () -> String) {
         do throws(JSONText.SyntaxError) {
             var rest = bytes[...]
@@ -74,7 +74,7 @@ import Testing
         }
     }
 
-    /// What Foundation accepts, we accept, with the same names.
+    /// Everything that Foundation accepts, we accept, with the same names.
     @Test func foundationAgrees() throws {
         let seed = UInt64.random(in: 0...UInt64.max)
         var generator = SeededGenerator(seed: seed)

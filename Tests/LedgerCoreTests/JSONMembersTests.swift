@@ -48,7 +48,7 @@ import Testing
         #expect(!error.message.isEmpty && error.description.hasSuffix("at byte \(place)"))
     }
 
-    /// An element that is no JSON takes nothing from its neighbours.
+    /// An element that is not JSON does not affect its neighbours.
     @Test func elementsAreCutOutByTheirBracketsAndStrings() throws {
         func elements(_ text: String) throws -> [String] {
             try JSONText.elements(of: Array(text.utf8)[...]).map { String(decoding: $0, as: UTF8.self) }
@@ -62,8 +62,8 @@ import Testing
             try elements(#"[{"a":NaN},{"b":1},nonsense,{'c':1},,-Infinity]"#) == [
                 #"{"a":NaN}"#, #"{"b":1}"#, "nonsense", "{'c':1}", "", "-Infinity",
             ])
-        // What no string may hold is found when the element is read, and takes nothing from the
-        // next one.
+        // A character that no string may contain is found when the element is read, and does not
+        // affect the next one.
         #expect(try elements("[\"\u{1}\\\"]\",{}]") == ["\"\u{1}\\\"]\"", "{}"])
         for (text, place) in [
             ("", 0), ("{}", 0), ("[", 1), ("[{}", 3), (#"[{"a":1]"#, 7), (#"[{"a":"b]"#, 9), ("[}]", 1), ("[{}] x", 5),
@@ -74,7 +74,7 @@ import Testing
         }
     }
 
-    /// Whoever has written it learns what to write in its place.
+    /// The error tells the writer what to write instead.
     @Test(arguments: [
         ("NaN", "write null in its place"), ("-Infinity", "write null in its place"), ("nan", "write null"),
         ("None", "write null"),
@@ -111,8 +111,7 @@ import Testing
         }
     }
 
-    /// What Postgres takes for the text of a member: whoever shows an actor must show the one that
-    /// the tables have.
+    /// The text of a member as Postgres reads it: an actor must be shown as it is in the tables.
     @Test(
         arguments: [
             (#"{"actor":"ada"}"#, "ada"), (#"{"actor":"ada","actor":"eve"}"#, "eve"),

@@ -30,7 +30,7 @@ import Testing
         }
     }
 
-    /// What we write, we read, and Foundation reads the same.
+    /// Strings that we write are read back by us and by Foundation.
     @Test func writingAndReading() throws {
         let seed = UInt64.random(in: 0...UInt64.max)
         var generator = SeededGenerator(seed: seed)

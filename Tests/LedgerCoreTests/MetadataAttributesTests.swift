@@ -3,14 +3,14 @@ import LedgerCore
 import LedgerTesting
 import Testing
 
-/// Plain metadata take a short way into the CloudEvent; it must end where the long one does.
+/// Plain metadata takes a fast path into the CloudEvent, with the same result as the general path.
 @Suite struct MetadataAttributesTests {
     private static let shown: [(ExactText, String)] = [
         ("actor", "actor"), ("correlation_id", "correlationid"), ("causation_id", "causationid"),
         ("traceparent", "traceparent"),
     ]
 
-    /// What ``JSONText`` makes of the metadata: the plain way to say it.
+    /// The result by ``JSONText``, the simple way.
     private func expected(_ metadata: String) -> String {
         guard let members = try? JSONText.members(of: metadata) else { return "" }
         return Self.shown.reduce(into: "") { text, name in
@@ -50,7 +50,7 @@ import Testing
                     + (random.below(4) == 0 ? any(values) : any(Array(values[..<4]))) + any(spaces)
             }
             var metadata = any(spaces) + "{" + any(spaces) + members.joined(separator: ",") + "}" + any(spaces)
-            // Some of them broken, as the ledger never has them.
+            // Some of them are broken, which never occurs in the ledger.
             if random.below(5) == 0 {
                 var bytes = Array(metadata.utf8)
                 let place = Int(random.below(UInt64(bytes.count)))

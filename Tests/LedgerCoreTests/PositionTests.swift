@@ -12,7 +12,7 @@ import Testing
         }
     }
 
-    /// No two positions, and no step from one, come where no number is.
+    /// Sums and differences of positions never overflow.
     @Test func arithmeticOnPositionsExists() {
         let ends = NumberEnds.all.compactMap { Position(position: $0) }
         #expect(ends.count > 10)

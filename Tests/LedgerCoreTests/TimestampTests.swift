@@ -47,7 +47,7 @@ import Testing
     ])
     func invalid(text: String) { #expect(Timestamp(text) == nil) }
 
-    /// Whoever has written a time that is none learns what it lacks.
+    /// The error tells the writer of a wrong time what is missing.
     @Test(arguments: [
         ("yesterday", "such as 2026-11-23T20:45:00Z, not \"yesterday\""), ("2026-11-23T20:45:00", "say the zone too"),
         ("2026-11-23 20:45:00.5", "say the zone too"), ("2026-11-23T20:45:00 01:00", "a + is a space"),
@@ -69,7 +69,7 @@ import Testing
         }
     }
 
-    /// Foundation's calendar is another author's.
+    /// Foundation's calendar is an independent implementation.
     @Test func foundationAgrees() throws {
         let seed = UInt64.random(in: 0...UInt64.max)
         var generator = SeededGenerator(seed: seed)
@@ -86,8 +86,8 @@ import Testing
         #expect(try #require(Timestamp("2026-01-01T00:30:00+01:00")) < #require(Timestamp("2026-01-01T00:00:00Z")))
     }
 
-    /// What the database can hold beyond four-digit years, RFC 3339 cannot write: it is the nearest
-    /// moment that can be written, and read again.
+    /// Times of the database beyond four-digit years cannot be written in RFC 3339. They become the
+    /// nearest time that can be written, and read again.
     @Test func timesBeyondTheCalendar() {
         let (first, last) = ("0000-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z")
         for (microseconds, text) in [
@@ -98,7 +98,7 @@ import Testing
             #expect(timestamp.description == text && Timestamp(text) == timestamp, "\(microseconds)")
         }
         #expect(Timestamp(microseconds: .max).microseconds - Timestamp(microseconds: .min).microseconds > 0)
-        // A zone may lead out of these years.
+        // A zone may move the time out of these years.
         #expect(Timestamp("9999-12-31T23:59:59-23:59") == nil && Timestamp("0000-01-01T00:00:00+23:59") == nil)
     }
 }

@@ -3,7 +3,7 @@ import LedgerCore
 import LedgerTesting
 import Testing
 
-/// What is written byte by byte is what Foundation writes.
+/// Texts that are written byte by byte equal Foundation's.
 @Suite struct WritingTests {
     private let seed = UInt64.random(in: 0...UInt64.max)
 
@@ -21,14 +21,14 @@ import Testing
             #expect(Timestamp(text) == moment, "\(text); seed \(seed)")
             #expect(!text.hasSuffix("0Z") || fraction == 0, "\(text)")
             if seconds > -12_219_292_800 {
-                // Before 1582 Foundation counts by the Julian calendar.
+                // Before 1582 Foundation uses the Julian calendar.
                 let whole = calendar.string(from: Date(timeIntervalSince1970: TimeInterval(seconds)))
                 #expect(text.hasPrefix(whole.dropLast()), "\(text), not \(whole); seed \(seed)")
             }
         }
     }
 
-    /// Appended to what is there already, and as JSON that says what the event does.
+    /// Events are appended to the bytes that are there, and the JSON has the event's values.
     @Test func eventsOneBehindTheOther() throws {
         var random = SeededGenerator(seed: seed)
         let jobs: [JobID] = ["job-1", "a \"b\"\n", "🙂\u{1}", "/?#%é", JobID(String(repeating: "x", count: 255))]

@@ -23,7 +23,7 @@ import Testing
         }
     }
 
-    /// Any size of chunk gives what a query gives.
+    /// Chunks of any size give the same rows as a query.
     @Test(arguments: [1, 1_000, 1 << 20]) func agreeWithAQuery(chunk: Int) async throws {
         try await withConnection { connection in
             try await connection.execute(
@@ -60,7 +60,7 @@ import Testing
             #expect(try rows.next(columns: 2))
             #expect(try rows.column(as: String.self) == "abc")
             #expect(throws: PostgresError.self) { _ = try rows.column(as: Int64.self) }
-            // However it is cut off, it is an error or the end, and no crash.
+            // Wherever it is cut off, the result is an error or the end, not a crash.
             for length in 0..<bytes.count {
                 guard var cut = try? PostgresBinaryRows(Array(bytes[..<length])) else { continue }
                 while (try? cut.next(columns: 2)) == true, (try? cut.column(as: String?.self)) != nil,
@@ -70,7 +70,7 @@ import Testing
         }
     }
 
-    /// What stands before the COPY runs first, and the COPY sees what it did.
+    /// Statements before the COPY run first, and the COPY sees their effect.
     @Test func statementsBeforeTheCopy() async throws {
         try await withConnection { connection in
             try await connection.execute(script: "CREATE TEMP TABLE t (n int)")

@@ -4,8 +4,8 @@ import Testing
 @testable import Postgres
 
 @Suite(.timeLimit(.minutes(10))) struct CancellationTests {
-    /// Cancels `body` on a connection once its statement sleeps, and expects all to be well
-    /// afterwards.
+    /// Cancels `body` on a connection once its statement sleeps, and expects the connection to be
+    /// usable afterwards.
     private func expectPromptEnd(
         of body: @escaping @Sendable (PostgresConnection) async throws -> Void,
         location: SourceLocation = #_sourceLocation
@@ -20,7 +20,7 @@ import Testing
                 task.cancel()
                 let error = try await postgresError(location) { try await task.value }
                 #expect(error.kind == .cancelled, sourceLocation: location)
-                // Long before the statement would have ended by itself.
+                // Long before the statement would have ended.
                 #expect(cancelled.duration(to: clock.now) < .seconds(45), sourceLocation: location)
                 #expect(try await other.isAtRest(process), sourceLocation: location)
             }
@@ -102,7 +102,7 @@ import Testing
         }
     }
 
-    /// Silence is about bytes: what keeps sending may take longer in total.
+    /// The silence limit is about bytes: a statement that keeps sending may take longer in total.
     @Test func theSilenceLimitDoesNotEndAStatementThatSpeaks() async throws {
         try await withConnection(silence: .milliseconds(1_500)) { connection in
             let sql = "SELECT repeat('x', 10000), pg_sleep(0.1) FROM generate_series(1, 25)"

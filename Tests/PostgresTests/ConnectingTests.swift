@@ -36,7 +36,7 @@ import Testing
         #expect(error.kind == .server && error.sqlState?.code == "42704")
     }
 
-    /// No waiting mends these, so even an endless timeout ends at once.
+    /// These errors are permanent, so even an endless timeout ends at once.
     @Test(arguments: [
         ("postgresql://localhost:port/x", "from 1 to 65535"), ("postgresql://localhost:99999/x", "from 1 to 65535"),
         ("postgresql://localhost/x?sslmode=perhaps", "sslmode"), ("postgresql://[::1/x", "looking for matching"),
@@ -53,7 +53,7 @@ import Testing
     }
 
     /// A password that is not percent-encoded makes libpq take pieces of it for something else, and
-    /// name them.
+    /// show them.
     @Test(arguments: [
         "postgresql://u:SECRET:SECRET@127.0.0.1:1/x", "postgresql://u:1/SECRET@127.0.0.1:1/x",
         "postgresql://u:SE/SECRET@h/x",
@@ -120,7 +120,7 @@ import Testing
         await #expect(throws: (any Error).self) { try await task.value }
     }
 
-    /// Sessions and descriptors end with the last reference, whether or not anyone closed them.
+    /// Sessions and descriptors end with the last reference, even if nobody closed them.
     @Test func whatIsDroppedIsClosed() async throws {
         let name = "dropped-\(UInt32.random(in: 0...UInt32.max))"
         for _ in 0..<10 {

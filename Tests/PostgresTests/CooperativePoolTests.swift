@@ -4,8 +4,7 @@ import Testing
 @testable import Postgres
 
 @Suite(.timeLimit(.minutes(15))) struct CooperativePoolTests {
-    /// More statements sleep than there are threads in Swift's pool; other tasks go on as if
-    /// nothing were.
+    /// More statements sleep than Swift's pool has threads, and other tasks still run.
     @Test func sleepingStatementsHoldUpNobodyElse() async throws {
         let url = try await TestServers.shared.postgresURL()
         let name = "sleepers-\(UInt32.random(in: 0...UInt32.max))"
@@ -17,7 +16,7 @@ import Testing
                     _ = try? await connection.query("SELECT pg_sleep(600)")
                 }
             }
-            // All of this needs threads too, while sixteen are blocked.
+            // This needs threads too, while sixteen are blocked.
             try await withConnection { watcher in
                 let sleeping =
                     "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND wait_event = 'PgSleep'"

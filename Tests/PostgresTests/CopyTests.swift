@@ -27,7 +27,7 @@ private struct SourceFailed: Error {}
 
     @Test func inAndOut() async throws {
         try await withTable { connection in
-            // Chunks need not end where rows do; an empty one is nothing.
+            // Chunks need not end where rows do, and an empty chunk does nothing.
             let bytes = lines(0..<1_000)
             let chunks = [Array(bytes[..<5_001]), [], Array(bytes[5_001...])]
             #expect(try await connection.copyIn("COPY t FROM STDIN", source(chunks)) == 1_000)
@@ -47,7 +47,8 @@ private struct SourceFailed: Error {}
         }
     }
 
-    /// What the chunk's size divides exactly ends in an empty chunk, not in a lost row or a hang.
+    /// If the chunk's size divides the rows exactly, the last chunk is empty; no row is lost, and
+    /// nothing hangs.
     @Test(arguments: 1...9) func chunksThatFitExactly(rows: Int) async throws {
         try await withConnection { connection in
             var count = 0
@@ -86,7 +87,8 @@ private struct SourceFailed: Error {}
         }
     }
 
-    /// As from another connection; the COPY must not stay open because the error has our type.
+    /// As an error of another connection. The COPY must not stay open because the error has our
+    /// type.
     @Test func aSourceMayFailWithADatabaseError() async throws {
         try await withTable { connection in
             let error = try await postgresError {
@@ -112,7 +114,7 @@ private struct SourceFailed: Error {}
 
     @Test func theServerRefusesARow() async throws {
         try await withTable { connection in
-            // The refused row comes first, and much comes behind it.
+            // The refused row comes first, and many rows follow.
             let chunks = ["nonsense\n".utf8.map { $0 }] + Array(repeating: lines(0..<1_000), count: 200)
             let error = try await postgresError { try await connection.copyIn("COPY t FROM STDIN", source(chunks)) }
             #expect(error.sqlState?.code == "22P02" || error.sqlState?.code == "22P04")

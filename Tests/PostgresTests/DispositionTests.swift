@@ -3,10 +3,10 @@ import Testing
 
 @testable import Postgres
 
-/// The whole of the manual's appendix A has been thought of: a code that is new to us is a test
-/// that fails, not a 500 by chance.
+/// Every code in the manual's appendix A is classified: a new code fails this test, instead of
+/// becoming a 500 by chance.
 @Suite struct DispositionTests {
-    /// What the classes mean that are no defect, but for the codes behind them.
+    /// The classes that are not defects, except for the codes below.
     private static let classes: [String: Disposition] = [
         "08": .unknown, "28": .outage, "3D": .outage, "3F": .outage, "40": .retry, "53": .outage, "57": .unknown,
         "58": .outage,
@@ -19,7 +19,7 @@ import Testing
         "55006": .retry, "55P03": .retry, "57014": .outage, "57P03": .outage, "57P04": .outage, "57P05": .retry,
         "XX001": .outage, "XX002": .outage,
     ]
-    /// A mistake in a statement, its data or a program, and nothing that the weather does.
+    /// Mistakes in a statement, its data or a program; never a passing condition.
     private static let defects: Set<String> = [
         "00", "01", "02", "03", "09", "0A", "0B", "0F", "0L", "0P", "0Z", "20", "21", "22", "23", "24", "25", "26",
         "27", "2B",
@@ -71,7 +71,7 @@ import Testing
         #expect(PostgresError(kind, "test").disposition == disposition)
     }
 
-    /// In a transaction nothing can be sent again in place; the whole of it can.
+    /// Within a transaction a statement cannot be repeated; the whole transaction can.
     @Test func anOutdatedPlanInATransactionIsSentAgain() async throws {
         try await withConnection { connection in
             var statement = PostgresStatement("SELECT * FROM outdated_plan", [])

@@ -2,7 +2,8 @@ import Testing
 
 @testable import Postgres
 
-/// What a program may conclude from an error: to try again, to doubt, to reconnect.
+/// What a program may conclude from an error: to retry, that the outcome is unknown, or to
+/// reconnect.
 @Suite struct ErrorKindTests {
     @Test(arguments: [
         (PostgresError.Kind.cannotConnect, true, false, true), (.connectionLost, true, true, true),

@@ -24,7 +24,7 @@ import Testing
             #expect(try await postgresError { try await connection.query("SELECT 1") }.kind == .connectionLost)
             #expect(await watcher.isUsable() == false)
 
-            // The server is away: one attempt fails, and timeout wins.
+            // The server is away: one attempt fails, and an attempt with a timeout succeeds later.
             let away = try await postgresError { _ = try await PostgresConnection.connect(configuration) }
             #expect(away.kind == .cannotConnect && away.isRetriable && !away.outcomeIsUnknown)
             async let patient = PostgresConnection.connect(configuration, timeout: .seconds(60))
@@ -57,7 +57,7 @@ import Testing
             try await connection.execute(script: "CREATE TABLE t (s text)")
             let chunk = Array((String(repeating: "z", count: 1 << 16 - 1) + "\n").utf8)
             let sent = Atomic(0)
-            // The source never ends by itself: only the error can end this.
+            // The source never ends by itself: only the error ends this.
             let endless = AsyncThrowingStream<[UInt8], any Error> {
                 if sent.add(1, ordering: .relaxed).oldValue == 100 { try await server.kill() }
                 return chunk
@@ -82,8 +82,8 @@ import Testing
         }
     }
 
-    /// The server's last words come before its end: reading only those makes the connection look
-    /// alive.
+    /// The server sends an error before it closes the connection. After reading only the error, the
+    /// connection looks alive.
     @Test func anIdleSessionThatWasTerminatedIsNotUsable() async throws {
         try await withConnection { connection in
             #expect(await connection.isUsable())
@@ -93,8 +93,8 @@ import Testing
         }
     }
 
-    /// A session that leaves cleans up first, and that can take long: here it waits for somebody
-    /// who looks at its temporary table.
+    /// A session cleans up before it ends, and that can take long: here it waits for another
+    /// session that uses its temporary table.
     @Test func aSessionThatHasSaidItsLastWordsIsNotUsable() async throws {
         try await withConnection { connection in
             try await connection.execute(script: "CREATE TEMPORARY TABLE kept (number int)")
@@ -111,7 +111,7 @@ import Testing
         }
     }
 
-    /// A server that stands still answers neither the statement nor the request to cancel it.
+    /// A stopped server answers neither the statement nor the request to cancel it.
     @Test func aFrozenServerHoldsUpNobodyForEver() async throws {
         try await withOwnServer { server in
             let configuration = PostgresConfiguration(url: server.url, silence: .milliseconds(300))

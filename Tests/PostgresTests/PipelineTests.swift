@@ -12,7 +12,7 @@ import Testing
         }
     }
 
-    /// libpq would give the first answer row by row, as the stream's were.
+    /// libpq would return the first answer row by row, like the stream's.
     @Test func followsAStream() async throws {
         try await withConnection { connection in
             for _ in 0..<3 {
@@ -25,7 +25,7 @@ import Testing
         }
     }
 
-    /// The statements share one implicit transaction, so they all see its one start.
+    /// The statements share one implicit transaction, so they all see the same start time.
     @Test func theyRunInOneTransaction() async throws {
         try await withConnection { connection in
             let times = try await connection.pipeline(Array(repeating: PostgresStatement("SELECT now()"), count: 50))
@@ -58,7 +58,7 @@ import Testing
         }
     }
 
-    /// 64 MB each way: neither the sockets nor the server can hold that, so a client that only
+    /// 64 MB each way: neither the sockets nor the server can buffer that, so a client that only
     /// writes, or only reads, hangs.
     @Test func moreThanTheSocketsHoldFlowsBothWays() async throws {
         try await withConnection { connection in

@@ -4,7 +4,7 @@ import Testing
 
 @testable import Postgres
 
-/// Opens once; whoever waits for it goes on then.
+/// Opens once, and releases everyone who waits for it.
 private struct Latch: Sendable {
     private let stream: AsyncStream<Void>
     private let continuation: AsyncStream<Void>.Continuation
@@ -13,7 +13,7 @@ private struct Latch: Sendable {
     func wait() async { for await _ in stream {} }
 }
 
-/// How many are at it at once.
+/// Counts concurrent users.
 private final class Users: Sendable {
     private let counts = Mutex((now: 0, most: 0))
     var most: Int { counts.withLock { $0.most } }
@@ -26,7 +26,7 @@ private final class Users: Sendable {
     func leave() { counts.withLock { $0.now -= 1 } }
 }
 
-/// In which order things happened.
+/// Records the order of events.
 private final class Order: Sendable {
     private let list = Mutex([Int]())
     var numbers: [Int] { list.withLock { $0 } }
@@ -74,7 +74,8 @@ private final class Order: Sendable {
         await pool.close()
     }
 
-    /// Starts `count` waiters one after the other, behind whoever has the pool's one connection.
+    /// Starts `count` waiters one after the other, while another task has the pool's one
+    /// connection.
     private func queue(
         _ count: Int, on pool: PostgresPool, in group: inout ThrowingTaskGroup<Void, any Error>,
         _ body: @escaping @Sendable (Int, PostgresConnection) async throws -> Void
@@ -94,7 +95,7 @@ private final class Order: Sendable {
                 try await pool.withConnection { connection async throws in
                     lent.open()
                     await latch.wait()
-                    // A broken connection is not handed on; its place is, in the same order.
+                    // A broken connection is not passed on; its place is, in the same order.
                     if breaking { await connection.close() }
                 }
             }
@@ -105,7 +106,7 @@ private final class Order: Sendable {
                 if breaking { await connection.close() }
             }
             latch.open()
-            // Who comes now is behind all of them.
+            // A newcomer comes after all of them.
             group.addTask { try await pool.withConnection { _ in order.note(8) } }
             try await group.waitForAll()
         }
@@ -120,7 +121,7 @@ private final class Order: Sendable {
         try await withConnection { try await $0.query("SELECT pg_terminate_backend($1, 30000)", first) }
         let second = try await process(pool)
         #expect(second != first)
-        // … and while it is lent.
+        // … and while it is in use.
         await #expect(throws: PostgresError.self) {
             try await pool.withConnection { try await $0.query("SELECT pg_terminate_backend(pg_backend_pid())") }
         }
@@ -145,7 +146,7 @@ private final class Order: Sendable {
         await pool.close()
     }
 
-    /// A session that began read-only goes on so after the database takes writes again, whichever
+    /// A session that began read-only stays so after the database accepts writes again, whichever
     /// way it was used.
     @Test(arguments: Way.allCases) func aSessionThatIsReadOnlyIsNotLentAgain(_ way: Way) async throws {
         let pool = try await pool(size: 1)
@@ -182,7 +183,7 @@ private final class Order: Sendable {
         }
     }
 
-    /// What is wrong with a statement says nothing about the session.
+    /// An error in a statement says nothing about the session.
     @Test func aSessionThatRefusedAStatementIsLentAgain() async throws {
         let pool = try await pool(size: 1)
         let first = try await process(pool)
@@ -231,8 +232,8 @@ private final class Order: Sendable {
         await pool.close()
     }
 
-    /// Whoever is woken and cancelled in the same moment passes on what it was given: nobody behind
-    /// it waits for ever.
+    /// A waiter that is woken and cancelled at the same moment passes on what it got, so nobody
+    /// after it waits for ever.
     @Test func noPlaceIsLostToCancellation() async throws {
         let pool = try await pool(size: 2)
         let seed = UInt64.random(in: 0...UInt64.max)
@@ -242,7 +243,7 @@ private final class Order: Sendable {
                 Task {
                     try await pool.withConnection { connection async throws in
                         try await connection.query("SELECT 1")
-                        // Places are handed on as well as connections.
+                        // Places are passed on as well as connections.
                         if number % 3 == 0 { await connection.close() }
                     }
                 }
@@ -266,7 +267,7 @@ private final class Order: Sendable {
             try await eventually("it waits") { await pool.queueLength == 1 ? () : nil }
             await pool.close()
             #expect(try await postgresError { _ = try await waiter.value }.message == "the pool is closed")
-            // What is lent works to the end.
+            // A connection in use works until it is returned.
             #expect(try await connection.stillWorks())
         }
         #expect(try await postgresError { _ = try await process(pool) }.message == "the pool is closed")

@@ -31,7 +31,7 @@ import Testing
         }
     }
 
-    /// A migration gives a function another answer: the next call goes as if nothing had been
+    /// A migration changes the result of a function: the next call works as if nothing had been
     /// prepared.
     @Test func anotherAnswerOfAFunctionIsNoError() async throws {
         try await withConnection { connection async throws in
@@ -66,7 +66,7 @@ import Testing
         }
     }
 
-    /// Filled element by element, an array goes over as it does in one piece.
+    /// An array that is filled element by element is sent like one that is complete.
     @Test func arraysFilledByElement() async throws {
         try await withConnection { connection async throws in
             var texts = PostgresArray<String>()

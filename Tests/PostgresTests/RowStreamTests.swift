@@ -21,7 +21,8 @@ import Testing
         }
     }
 
-    /// Every size of chunk around that of whole rows: none lost, none twice, and an end.
+    /// Every size of chunk around that of whole rows: no row is lost or repeated, and the stream
+    /// ends.
     @Test func theChunksBoundariesLoseNothing() async throws {
         try await withConnection { connection in
             let row = try await connection.query("SELECT 1").result.size
@@ -39,8 +40,7 @@ import Testing
         }
     }
 
-    /// Rows of no bytes: they must neither be lost, nor be gathered without a bound, nor be asked
-    /// for without end.
+    /// Rows without bytes: they must not be lost, collected without bound, or requested for ever.
     @Test(arguments: ["NULL::text", "''", "''::bytea, NULL::int", ""])
     func rowsWithoutBytes(columns: String) async throws {
         try await withConnection { connection in
@@ -52,7 +52,7 @@ import Testing
                 #expect(count == 3_000)
             }
             var first: PostgresRow?
-            // Gathered without a bound, this would not come to its first row.
+            // Collected without bound, this would not reach its first row.
             for try await row in connection.stream("SELECT \(columns) FROM (SELECT generate_series(1, 100000000000)) n")
             {
                 first = row

@@ -5,7 +5,7 @@ import Testing
 
 @testable import Postgres
 
-/// A connection to the shared server for the time of `body`.
+/// Runs `body` with a connection to the shared server.
 @discardableResult
 func withConnection<T: Sendable>(
     silence: Duration = .seconds(600), _ body: (PostgresConnection) async throws -> T
@@ -22,7 +22,7 @@ func withConnection<T: Sendable>(
     }
 }
 
-/// A server that the test may break.
+/// Runs `body` with a server that the test may break.
 @discardableResult
 func withOwnServer<T: Sendable>(_ body: (PrivatePostgres) async throws -> T) async throws -> T {
     let directory = TestServers.directory("own-postgres")
@@ -38,7 +38,7 @@ func withOwnServer<T: Sendable>(_ body: (PrivatePostgres) async throws -> T) asy
     }
 }
 
-/// The error that `body` throws; a test that expects one fails without it.
+/// The error that `body` throws. If it throws none, the test fails.
 func postgresError<T>(
     _ location: SourceLocation = #_sourceLocation, _ body: () async throws -> T
 ) async throws -> PostgresError {
@@ -64,12 +64,12 @@ extension PostgresConnection {
         }
     }
 
-    /// Whether the server process runs nothing: it is between statements, or gone.
+    /// Whether the server process runs nothing: it is between statements, or has ended.
     nonisolated func isAtRest(_ process: Int32) async throws -> Bool {
         try await number("SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND state = 'active'", process) == 0
     }
 
-    /// Whether a simple statement works and no answer of an earlier one is in its way.
+    /// Whether a simple statement works, and no earlier answer is read in its place.
     nonisolated func stillWorks() async throws -> Bool { try await number("SELECT 40 + $1", 2) == 42 }
 }
 

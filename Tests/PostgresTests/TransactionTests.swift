@@ -136,7 +136,7 @@ private struct Stop: Error {}
         }
     }
 
-    /// Cancelling what is left of the stream would abort the transaction.
+    /// Cancelling the rest of the stream would abort the transaction.
     @Test func aStreamLeftEarlyDoesNotHarmTheTransaction() async throws {
         try await withTable { connection in
             try await connection.transaction {

@@ -4,7 +4,7 @@ import Testing
 
 @testable import Postgres
 
-/// What goes out as a parameter comes back as the same value.
+/// A value that is sent as a parameter comes back the same.
 @Suite(.timeLimit(.minutes(10))) struct ValueTests {
     private func expectRoundTrip<T: PostgresEncodable & PostgresDecodable & Equatable>(
         _ values: T..., location: SourceLocation = #_sourceLocation
@@ -55,7 +55,7 @@ import Testing
         try await expectRoundTrip(Array(0..<100_000))
     }
 
-    /// Nobody adds to a number that has no next one.
+    /// Numbers near the limits of their type are refused, so sums cannot overflow.
     @Test(arguments: ["9223372036854775807", "4611686018427387904", "-4611686018427387904", "-9223372036854775808"])
     func aNumberThatIsTooLargeToAddToIsNone(_ number: String) async throws {
         try await withConnection { connection in
@@ -76,8 +76,8 @@ import Testing
         #expect(value.isNaN)
     }
 
-    /// The server's own idea of each value, so that encoder and decoder cannot be wrong in the same
-    /// way.
+    /// The server's text form of each value, so that encoder and decoder cannot be wrong in the
+    /// same way.
     @Test func theServerReadsParametersAsMeant() async throws {
         try await withConnection { connection in
             let row = try await connection.query(

@@ -13,7 +13,7 @@ import Texts
             try await server.kill()
             let error = try await redisError { try await client.ping() }
             #expect(error.kind == .connection && error.isRetriable && !error.outcomeUnknown)
-            // Within the backoff the same error comes without an attempt.
+            // During the backoff the same error is returned without an attempt.
             #expect(try await redisError { try await client.ping() } == error)
             async let connected: Void = client.connectWithRetries()
             try await server.restart()

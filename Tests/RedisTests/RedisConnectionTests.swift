@@ -9,8 +9,8 @@ import Texts
         try await withRedis { _, place in
             let connection = try await RedisConnection.connect(place)
             let value = [UInt8](repeating: 0x78, count: 8_000)
-            // A server that cannot send its 80 MB of replies stops reading, and we must not only
-            // write then.
+            // A server that cannot send its 80 MB of replies stops reading, so the client must read
+            // while it writes.
             let replies = try await connection.send(
                 (0..<10_000).map { RedisCommand("ECHO", "\($0) ".redisBytes + value) })
             #expect(replies.count == 10_000)
@@ -112,8 +112,8 @@ import Texts
     @Test func manyBlockedCommandsLeaveThePoolFree() async throws {
         try await withRedis { _, place in
             let watcher = try await RedisConnection.connect(place)
-            // More than the cooperative pool has threads: waits that ran there would leave none to
-            // go on with.
+            // More waits than the cooperative pool has threads: waits that ran there would leave no
+            // thread to continue with.
             let count = ProcessInfo.processInfo.activeProcessorCount * 2
             let blocked = Task {
                 try await withThrowingTaskGroup { group in

@@ -9,7 +9,7 @@ import Texts
             let client = RedisClient(place)
             var items = try RedisSubscription(place, patterns: ["c.*"]).makeAsyncIterator()
             #expect(await items.next() == .joined)
-            // From nothing to 64 KiB, any bytes, more than a socket holds.
+            // From 0 bytes to 64 KiB, any bytes, more than a socket holds.
             let messages = (0..<2_000).map { number in
                 [UInt8](repeating: UInt8(number % 256), count: number % 40 == 39 ? 64 << 10 : number)
                     + "\r\n".redisBytes
@@ -32,7 +32,7 @@ import Texts
         }
     }
 
-    /// The first error is thrown, the others are read, and the connection is none the worse.
+    /// The first error is thrown, the others are read, and the connection stays usable.
     @Test func anErrorReplyFailsIt() async throws {
         try await withRedis { _, place in
             let client = RedisClient(place)
@@ -49,8 +49,8 @@ import Texts
         }
     }
 
-    /// A server that is killed while it owes replies: nobody knows what it did, and the next call
-    /// connects anew.
+    /// A server is killed while replies are outstanding: the outcome is unknown, and the next call
+    /// connects again.
     @Test func aLostConnectionIsTold() async throws {
         try await withRedis { server, place in
             let client = RedisClient(place)

@@ -22,12 +22,12 @@ import Texts
         }
     }
 
-    /// Memory is bounded whatever somebody publishes: the line is cut, and taken up again behind
-    /// it.
+    /// Memory is bounded whatever is published: the connection is closed, and reopened after the
+    /// message.
     @Test func aMessageThatIsTooLongIsNotKept() async throws {
         try await withRedis { _, place in
             let client = RedisClient(place)
-            // Otherwise the server cuts the line itself, at 32 MB.
+            // Otherwise the server closes the connection itself, at 32 MB.
             try await client.command("CONFIG", "SET", "client-output-buffer-limit", "pubsub 0 0 0")
             var items = try RedisSubscription(place, channels: ["c"]).makeAsyncIterator()
             #expect(await items.next() == .joined)
@@ -50,7 +50,7 @@ import Texts
             #expect(await items.next() == .joined)
             try await client.command("PUBLISH", "c", "before")
             try await server.kill()
-            // What had arrived is not lost with the connection.
+            // Messages that had arrived are not lost with the connection.
             #expect(await items.next() == .message(channel: "c", pattern: nil, payload: "before".redisBytes))
             #expect(await items.next()?.isLost == true)
             #expect(await items.next()?.isLost == true)
@@ -91,7 +91,7 @@ import Texts
             var items = try RedisSubscription(place, channels: ["c"], silence: .milliseconds(5)).makeAsyncIterator()
             #expect(await items.next() == .joined)
             async let item = items.next()
-            // The server has been asked for signs of life when it has counted some.
+            // The server has received PINGs when it has counted some.
             while try await pings(client) < 5 {}
             try await client.command("PUBLISH", "c", "still here")
             #expect(await item == .message(channel: "c", pattern: nil, payload: "still here".redisBytes))
@@ -131,9 +131,9 @@ import Texts
             #expect(await items.next() == .joined)
             let client = RedisClient(place)
             let message = RedisCommand("PUBLISH", "c", [UInt8](repeating: 1, count: 64 << 10))
-            // 128 MiB; the answers tell that the server has dealt with each.
+            // 128 MiB. The replies show that the server has processed each.
             for _ in 0..<32 { _ = try await client.send(Array(repeating: message, count: 64)) }
-            // The server gave us up, and says so after what the socket held.
+            // The server closed the connection, which shows after the bytes that the socket held.
             var item = await items.next()
             var received = 0
             while case .message = item {
@@ -141,14 +141,13 @@ import Texts
                 item = await items.next()
             }
             #expect(item?.isLost == true)
-            // What we would have read ahead is here: the kernel's buffers and the server's 4 MiB,
-            // not the rest.
+            // The kernel's buffers and the server's 4 MiB arrive, not the rest.
             #expect(received < 1024, "64 KiB each")
             #expect(await items.next() == .joined)
         }
     }
 
-    /// Topics come and go while it goes on, and each item is dealt with where it is read.
+    /// Topics are added and removed while it runs, and each item is handled where it is read.
     @Test func topicsChangeUnderWay() async throws {
         try await withRedis { _, place in
             let client = RedisClient(place)
@@ -165,7 +164,7 @@ import Texts
             #expect(await iterator.next() == .message(channel: "b", pattern: nil, payload: payload))
             #expect(await iterator.next() == .message(channel: "x.y", pattern: "x.*", payload: payload))
             #expect(await iterator.next() == .message(channel: "c", pattern: nil, payload: payload))
-            // Nothing at all for a while, and then something again: the connection stands.
+            // No topics for a while, and then some again: the connection stays open.
             topics.change { $0 = RedisTopics.Names() }
             while try await client.command("PUBSUB", "NUMPAT").integer != 0 {}
             topics.change { $0.channels.insert("d") }

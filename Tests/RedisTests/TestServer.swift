@@ -20,7 +20,7 @@ func withRedis(
     try await server.stop()
 }
 
-/// What `work` throws, which must be a `RedisError`.
+/// The error that `work` throws, which must be a `RedisError`.
 func redisError(of work: () async throws -> Void) async throws -> RedisError {
     try await #require(throws: RedisError.self) { try await work() }
 }

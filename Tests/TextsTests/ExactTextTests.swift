@@ -3,7 +3,7 @@ import Testing
 import Texts
 
 @Suite struct ExactTextTests {
-    /// Two spellings of what a reader takes for one name.
+    /// Two spellings of what looks like one name.
     private static let composed = "jos\u{E9}"
     private static let decomposed = "jose\u{301}"
 
@@ -16,7 +16,8 @@ import Texts
         #expect(![composed].contains(decomposed))
     }
 
-    /// Accents in another order have as many bytes, and Kelvin's sign is a K to Swift.
+    /// Accents in another order have the same number of bytes, and Swift takes the Kelvin sign for
+    /// a K.
     @Test(arguments: [
         ("a\u{301}\u{323}", "a\u{323}\u{301}"), ("\u{212A}", "K"), ("\u{AC00}", "\u{1100}\u{1161}"), ("a\r", "a\r\n"),
     ])
@@ -25,8 +26,8 @@ import Texts
         #expect(Set([ExactText(one), ExactText(other)]).count == 2)
     }
 
-    /// Of every kind of string that Swift keeps in its own way: short, long, a constant, a part of
-    /// another one.
+    /// Strings of every kind that Swift stores differently: short, long, constant, part of another
+    /// one.
     @Test(arguments: ["", "job-7", "job-0000000000000000000000000000000000007", "jos\u{E9}", "\u{1F600}"])
     func equalBytesAreOne(text: String) {
         let made = ExactText(String(decoding: Array(text.utf8), as: UTF8.self))

@@ -3,7 +3,7 @@ import Testing
 @testable import Texts
 
 @Suite struct GivenTextsTests {
-    /// é in Latin-1, half of an é, half of a surrogate pair, an overlong slash, and nothing but
+    /// An é in Latin-1, half of an é, half of a surrogate pair, an overlong slash, and arbitrary
     /// bytes.
     private static let broken: [[UInt8]] = [
         Array("jos".utf8) + [0xE9], [0xC3], [0xED, 0xA0, 0x80], [0xC0, 0xAF], [0xFF, 0xFE],
@@ -23,7 +23,7 @@ import Testing
         try GivenTexts.check(variable: Array("NAME=\(text)".utf8)) { _ in true }
     }
 
-    /// Its value may be a password, and other programs' variables are no business of ours.
+    /// Its value may be a password, and other programs' variables are not checked.
     @Test(arguments: broken)
     func aVariableThatIsNoTextIsNamed(bytes: [UInt8]) throws {
         let variable = Array("DATABASE_URL=secret".utf8) + bytes

@@ -4,12 +4,12 @@ import LedgerTesting
 import Postgres
 import Testing
 
-/// Appending a long row of requests: one batch is made ready while another is written.
+/// Appends many requests in order: one batch is prepared while another is written.
 @Suite(.timeLimit(.minutes(15))) struct AppendInOrderTests {
     private struct SourceBroke: Error {}
 
-    /// Parts of odd sizes, empty ones, one that is cut into several calls, refusals in between: one
-    /// answer a request, in order.
+    /// Parts of odd sizes, empty parts, a part that is split into several calls, and refusals in
+    /// between: one answer per request, in order.
     @Test func answersComeInOrder() async throws {
         try await TestLedger.with { ledger async throws in
             var parts: [[AppendRequest]] = [[.queue("a")], [], (1...2500).map { .progress("a", $0) }]
@@ -31,7 +31,7 @@ import Testing
         }
     }
 
-    /// The first batch cannot be committed before the second part has been asked for.
+    /// The first batch cannot be committed before the second part is requested.
     @Test func theNextPartIsReadWhileOneIsWritten() async throws {
         try await TestLedger.with { ledger async throws in
             let holder = try await ledger.holdLog()

@@ -4,7 +4,7 @@ import LedgerTesting
 import Postgres
 import Testing
 
-/// Many requests in one call: each atomic, each answered for itself.
+/// Many requests in one call: each is atomic, and each gets its own answer.
 @Suite struct BatchTests {
     @Test func refusedRequestsFailNoOther() async throws {
         try await TestLedger.with { ledger async throws in
@@ -46,7 +46,8 @@ import Testing
             bad[2] = NewEvent(type: "progress", data: #"{"completed":3}"#)
             let answers = try await ledger.store.append([
                 AppendRequest(job: "bad", events: bad), AppendRequest(job: "good", events: good),
-                // Undone as a whole, the refused request has left its job unknown and its ids free.
+                // The refused request was undone as a whole: its job is still unknown and its ids
+                // are free.
                 AppendRequest(job: "bad", events: [bad[0]]),
             ])
             #expect(
@@ -80,8 +81,8 @@ import Testing
         }
     }
 
-    /// Numbers of requests and nulls that no client of ours would send: refused request by request,
-    /// and nothing else is touched.
+    /// Request numbers and nulls that no client of ours would send are refused request by request,
+    /// and affect nothing else.
     @Test func oddCallsAreAnsweredEventByEvent() async throws {
         try await TestLedger.with { ledger async throws in
             let connection = try await ledger.connect()
@@ -92,8 +93,8 @@ import Testing
                 .map { try $0.decode(0) }
             }
             let (q, p) = (#"'{"name":"n"}'"#, #"'{"completed":1}'"#)
-            // A null in the middle of a request refuses it, and leaves the job unknown to those
-            // behind it.
+            // A null in the middle of a request refuses it, and leaves the job unknown to later
+            // requests.
             let null = try await codes(
                 "ARRAY['a', null, 'a']", "ARRAY['queued', 'progress', 'progress']", "ARRAY[\(q), \(p), \(p)]",
                 "ARRAY[1, 1, 2]")
@@ -103,7 +104,8 @@ import Testing
                 "ARRAY['a', 'b', 'b']", "ARRAY['queued', 'queued', 'queued']", "ARRAY[\(q), \(q), \(q)]",
                 "ARRAY[1, 1, 2]")
             #expect(two == ["invalid_event", "invalid_event", nil])
-            // Negative numbers are numbers like others, and no number is a request of one.
+            // Negative numbers are valid request numbers, and a null number makes a request of one
+            // event.
             let negative = try await codes(
                 "ARRAY['c', 'c', 'd']", "ARRAY['queued', 'progress', 'queued']", "ARRAY[\(q), \(p), \(q)]",
                 "ARRAY[-3, -3, null]")

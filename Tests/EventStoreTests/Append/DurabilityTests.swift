@@ -5,11 +5,11 @@ import LedgerTesting
 import Postgres
 import Testing
 
-/// What was answered, or seen, is there after a crash; and no transaction keeps the log without a
+/// Events that were answered or read survive a crash, and no transaction can hold the log without a
 /// session.
 ///
-/// The server writes its log to the disk only where a commit waits for it: what did not wait is
-/// lost in a crash for certain.
+/// The test server writes its write-ahead log to disk only when a commit waits for it, so a commit
+/// that did not wait is certainly lost in a crash.
 @Suite struct DurabilityTests {
     private static func withServer(_ body: (PrivatePostgres, TestLedger) async throws -> Void) async throws {
         let server = try await PrivatePostgres.start(
@@ -24,7 +24,7 @@ import Testing
         try await server.stop()
     }
 
-    /// A session as a client without any of our settings has it.
+    /// A session of a client without our settings.
     private static func stranger(to ledger: TestLedger) async throws -> PostgresConnection {
         try await PostgresConnection.connect(
             PostgresConfiguration(url: ledger.url, sessionSettings: [("search_path", "\"\(ledger.name)\"")]),
@@ -61,7 +61,7 @@ import Testing
                 await stranger.close()
                 #expect(try await ledger.count() == events, "\(way)")
             }
-            // Our own sessions, which tokens and records are written in.
+            // Our own sessions, which also write tokens and records.
             let connection = try await ledger.connect()
             #expect(try await connection.query("SHOW synchronous_commit").only().decode(0, as: String.self) == "on")
             try await connection.query("SET synchronous_commit = 'off'")
@@ -73,7 +73,8 @@ import Testing
         }
     }
 
-    /// Who lowers the setting after the append is told at the commit, and nothing of it is kept.
+    /// A session that lowers the setting after the append gets an error at commit, and nothing is
+    /// kept.
     @Test(arguments: [
         #"SELECT append_event('late', 'queued', '{"name":"n"}'); SET LOCAL synchronous_commit = off"#,
         #"SELECT append_event('late', 'queued', '{"name":"n"}'); SET synchronous_commit = off"#,
@@ -95,7 +96,7 @@ import Testing
         try await TestLedger.with { ledger in
             let connection = try await ledger.connect()
             for script in [
-                // Replicas are the administrator's to choose.
+                // Whether to wait for replicas is the administrator's choice.
                 #"SET LOCAL synchronous_commit = local; SELECT append_event('a', 'queued', '{"name":"n"}')"#,
                 #"SELECT append_event('a', 'progress', '{"completed":1}'); SET CONSTRAINTS ALL IMMEDIATE"#,
                 #"""
@@ -110,8 +111,8 @@ import Testing
         }
     }
 
-    /// A prepared transaction would hold the log, or a row that a part of the ledger waits for,
-    /// after its session has gone.
+    /// A prepared transaction would hold the log, or a row that other parts of the ledger wait for,
+    /// after its session has ended.
     @Test func whatOthersWaitForIsNotPrepared() async throws {
         try await Self.withServer { _, ledger in
             try await ledger.queue("a")
@@ -135,7 +136,7 @@ import Testing
                 await connection.close()
             }
             #expect(try await ledger.progress("a", 1).position == 2)
-            // And a session that listens to something goes on listening.
+            // A session that listens to a channel keeps listening.
             let listener = try await ledger.connect()
             try await listener.execute(script: "LISTEN something")
             _ = try await listener.query("SELECT append_event('a', 'progress', '{\"completed\":1}')")

@@ -6,14 +6,14 @@ import Postgres
 import Synchronization
 import Testing
 
-/// The promise that everything stands on: positions are 1…N without a gap, and visible in their
+/// The invariant that everything relies on: positions are 1…N without gaps, and become visible in
 /// order.
 @Suite struct GaplessTests {
-    /// Sixteen appenders of every kind, half of them by SQL in transactions of their own, some of
-    /// which are aborted, and some killed between numbering and commit; two readers look on all the
-    /// time.
+    /// Sixteen appenders of every kind, half of them in SQL transactions of their own. Some
+    /// transactions are aborted, and some sessions are killed between numbering and commit. Two
+    /// readers check the log all the time.
     @Test func positionsAreGaplessAndBecomeVisibleInOrder() async throws {
-        // `make soak` goes on for long.
+        // `make soak` runs for long.
         let target: Int64 = ProcessInfo.processInfo.environment["JOBLEDGER_SOAK"] == nil ? 200_000 : 5_000_000
         let seed = UInt64.random(in: 0...UInt64.max)
         print("gapless: seed \(seed)")
@@ -64,7 +64,7 @@ import Testing
         }
     }
 
-    /// Mixed batches through the store, some with refusals in them.
+    /// Appends mixed batches through the store, some with refusals.
     private static func appendInSwift(
         _ number: Int, _ ledger: TestLedger, _ random: inout SeededGenerator, until isOver: Flag
     ) async throws {
@@ -89,8 +89,8 @@ import Testing
         }
     }
 
-    /// One event or a few in the caller's own transaction, which is then committed, rolled back, or
-    /// cut off.
+    /// Appends one event or a few in the caller's own transaction, which then commits, rolls back,
+    /// or loses its session.
     private static func appendInSQL(
         _ number: Int, _ ledger: TestLedger, _ random: inout SeededGenerator, until isOver: Flag
     ) async throws {
@@ -109,7 +109,7 @@ import Testing
                 case 0:
                     try await connection.execute(script: "ROLLBACK")
                 case 1:
-                    // Cut off between numbering and commit: another session ends this one.
+                    // Another session kills this one between numbering and commit.
                     let process = await connection.serverProcess
                     _ = try await ledger.store.pool.withConnection {
                         try await $0.query("SELECT pg_terminate_backend($1)", process)
@@ -131,8 +131,8 @@ import Testing
         await connection.close()
     }
 
-    /// In one snapshot, what is visible must be 1…max: as many events as the last position says,
-    /// and each look no shorter than the last.
+    /// Within one snapshot, the visible positions must be 1…max: the number of events equals the
+    /// last position. And the log never becomes shorter.
     private static func readAlong(_ ledger: TestLedger, until isOver: Flag) async throws {
         let connection = try await ledger.connect(as: "reader")
         var checkpoint: Int64 = 0
@@ -154,7 +154,7 @@ import Testing
     }
 }
 
-/// Raised once, seen by all.
+/// A flag that is raised once and that all tasks see.
 final class Flag: Sendable {
     private let raised = Atomic(false)
     var isRaised: Bool { raised.load(ordering: .acquiring) }

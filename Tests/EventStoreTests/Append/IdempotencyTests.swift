@@ -12,7 +12,7 @@ import Testing
             let event = NewEvent(type: "progress", data: #"{"completed":1}"#, metadata: #"{"actor":"ada"}"#)
             let first = try await ledger.store.append(event, to: "a", expectedVersion: 1)
             _ = try await ledger.store.append(NewEvent(type: "finished"), to: "a")
-            // The job has ended, and its version is another: neither counts against a retry.
+            // The job has ended and its version has changed; neither affects a retry.
             let again = try await ledger.store.append(event, to: "a", expectedVersion: 1)
             #expect(again.isDuplicate)
             #expect(
@@ -21,7 +21,7 @@ import Testing
         }
     }
 
-    /// What makes content the same, and what makes it another.
+    /// Which differences make the content of an event different, and which do not.
     @Test func contentIsComparedAsJSON() async throws {
         try await TestLedger.with { ledger async throws in
             try await ledger.queue("a")
@@ -41,7 +41,7 @@ import Testing
             others[1].metadata = #"{"actor":"bob"}"#
             others[2].type = "truncated"
             others[3].occurredAt = Timestamp("2026-01-01T00:00:00Z")
-            // The refusal says which part it is.
+            // The refusal names the part that differs.
             for (other, part) in zip(others, ["data", "metadata", "type", "occurred_at"]) {
                 let answer = try await ledger.store.append([AppendRequest(job: "a", events: [other])])[0]
                 let refusal = try #require(throws: Refusal.self) { try answer.get() }
@@ -84,7 +84,7 @@ import Testing
         }
     }
 
-    /// The commit took effect, its answer was lost: the retry resolves it.
+    /// The commit took effect and its answer was lost: the retry finds the event.
     @Test func aLostAnswerIsResolvedByTheRetry() async throws {
         try await TestLedger.with { ledger async throws in
             try await ledger.queue("a")

@@ -4,7 +4,8 @@ import LedgerTesting
 import Postgres
 import Testing
 
-/// What holds of every row of the log, also for an owner who says that it is append() who inserts.
+/// The constraints on every row of the log also bind an owner who claims that append() inserts the
+/// row.
 @Suite struct InvariantsTests {
     @Test(arguments: [
         ("(0, gen_random_uuid(), 'a', 1, 'queued', '{}', now(), 0, null)", "event_position_positive"),
@@ -42,8 +43,8 @@ import Testing
         }
     }
 
-    /// Roles with few rights write some of these, and every reader adds to them: no number is so
-    /// large that one more would not exist.
+    /// Roles with few rights can write some of these numbers, and readers add to them. So every
+    /// number must be small enough to add to.
     @Test func everyNumberOfTheLedgerCanBeAddedTo() async throws {
         try await TestLedger.with { ledger in
             let owner = try await ledger.connect()
@@ -76,7 +77,7 @@ import Testing
         }
     }
 
-    /// Patience beyond all time is the longest there is, and none is none.
+    /// A timeout beyond all time becomes the longest, and a negative one none.
     @Test(arguments: ["-178000000 years", "178000000 years", "-1 us", "0"])
     func waitingHasAnEnd(_ interval: String) async throws {
         try await TestLedger.with { ledger in

@@ -4,7 +4,7 @@ import LedgerCore
 import LedgerTesting
 import Testing
 
-/// What may follow what, and what is answered to the rest.
+/// Which event may follow which, and how the others are refused.
 @Suite struct LifecycleTests {
     @Test func aJobGoesFromQueuedToItsEnd() async throws {
         try await TestLedger.with { ledger async throws in
@@ -22,7 +22,7 @@ import Testing
         }
     }
 
-    /// Every type in every state, against the table in the design.
+    /// Every type in every state, compared with the table in the design.
     @Test(arguments: EventType.allCases)
     func everyTypeInEveryState(_ type: EventType) async throws {
         let data: [EventType: String] = [

@@ -3,7 +3,7 @@ import LedgerCore
 import LedgerTesting
 import Testing
 
-/// Input at the edges is accepted or refused by rule; what is accepted comes back byte for byte.
+/// Input at the limits is accepted or refused by rule; accepted input comes back byte for byte.
 @Suite struct OddInputTests {
     private static let accepted: [(what: String, job: String, strategy: String)] = [
         ("quotes and spaces", #"it's "a" job "#, "1"), ("emoji", "🙂👩‍👩‍👧", #""🙂""#),
@@ -88,7 +88,7 @@ import Testing
         }
     }
 
-    /// The data of each type: what is wrong is refused, and nulls count as absent.
+    /// The data of each type: wrong members are refused, and nulls count as absent.
     @Test(arguments: [
         ("queued", "{}", false), ("queued", #"{"name":1}"#, false), ("queued", #"{"name":""}"#, false),
         ("queued", #"{"name":"n","kind":"cloud"}"#, false), ("queued", #"{"name":"n","kind":"local"}"#, true),

@@ -50,7 +50,7 @@ import Testing
             try await connection.execute(script: "BEGIN; INSERT INTO orders VALUES (1); \(append); COMMIT")
             #expect(try await ledger.count() == 1)
             #expect(try await ledger.store.head() == 1, "the aborted transaction left a gap")
-            // A refusal can be caught by a savepoint, and the rest of the transaction goes on.
+            // A savepoint can catch a refusal, and the transaction continues.
             try await connection.execute(script: "BEGIN; SAVEPOINT s")
             await #expect(throws: PostgresError.self) { try await connection.query(append) }
             try await connection.execute(script: "ROLLBACK TO s; SELECT append_event('a', 'finished'); COMMIT")
@@ -59,20 +59,20 @@ import Testing
         }
     }
 
-    /// A caller that sits on the log is thrown out, and the others go on.
+    /// A caller that holds the log for too long is ended, and the others continue.
     @Test func dawdlersAreBounded() async throws {
         try await TestLedger.with { ledger async throws in
             let dawdler = try await ledger.connect()
             try await dawdler.execute(script: "BEGIN")
             try await dawdler.query(#"SELECT * FROM append_event('slow', 'queued', '{"name":"n"}')"#)
-            // Whoever waits for the log for 10 s is refused.
+            // A caller that waits for the log for 10 s gets an error.
             let appended = try await ledger.queue("quick")
             #expect(appended.position == 1)
             await #expect(throws: PostgresError.self) { try await dawdler.execute(script: "COMMIT") }
             #expect(try await ledger.count() == 1)
 
-            // One that was only refused, or only repeated, holds the log as well, and is bounded as
-            // well.
+            // A caller that was refused, or that repeated an event, also holds the log, and has the
+            // same limit.
             let refused = try await ledger.connect()
             try await refused.execute(script: "BEGIN")
             _ = try await refused.query("SELECT * FROM append(ARRAY['ghost'], ARRAY['finished'], ARRAY['{}'])")
@@ -89,7 +89,7 @@ import Testing
             let error = await #expect(throws: PostgresError.self) { try await other.query("SELECT pg_sleep(30)") }
             #expect(error?.sqlState == .queryCancelled)
             try await other.execute(script: "ROLLBACK")
-            // The bound was for the transaction only.
+            // The limit applied to the transaction only.
             #expect(try await other.query("SHOW statement_timeout").only().decode(0, as: String.self) == "0")
             await other.close()
         }
@@ -105,7 +105,7 @@ import Testing
                 let error = await #expect(throws: PostgresError.self) { try await owner.query(change) }
                 #expect(error?.sqlState?.code == "23001", "\(change): \(String(describing: error))")
             }
-            // Not even the owner gets past append by mistake, nor past the constraints by intent.
+            // Not even the owner can bypass append by mistake, or the constraints on purpose.
             let row = "gen_random_uuid(), 'job', 'a', 2, 'queued', '{}', '{}', null, now(), 0"
             let past = await #expect(throws: PostgresError.self) {
                 try await owner.query("INSERT INTO events VALUES (2, \(row))")

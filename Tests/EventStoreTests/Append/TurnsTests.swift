@@ -5,9 +5,9 @@ import LedgerTesting
 import Postgres
 import Testing
 
-/// Several batches of one caller are under way at once, and yet written in order.
+/// Several batches of one caller are under way at once, but are written in order.
 @Suite struct TurnsTests {
-    /// One job, so that any batch out of its turn would be refused or misnumbered.
+    /// Requests for one job, so that a batch out of order would be refused or misnumbered.
     private static func requests(_ count: Int) -> [AppendRequest] {
         (0..<count).map { number in
             number == 0
@@ -28,7 +28,7 @@ import Testing
         }
     }
 
-    /// Whoever loses its connection is sent again, and the batch behind it waits meanwhile.
+    /// A batch that loses its connection is sent again, and the batch after it waits.
     @Test func theOrderSurvivesLostConnections() async throws {
         let seed = UInt64.random(in: 0...UInt64.max)
         print("turns: seed \(seed)")
@@ -41,7 +41,7 @@ import Testing
                     var random = SeededGenerator(seed: seed)
                     let connection = try await ledger.connect()
                     for cut in 1...5 {
-                        // Somewhere on the way, not always at the same place of a batch.
+                        // Cuts the connection at random places of a batch.
                         let place = Int64(cut) * 2_500 + Int64(random.below(2_000))
                         _ = try await eventually("\(place) events") {
                             try await ledger.store.head() >= place ? true : nil
@@ -52,8 +52,8 @@ import Testing
                     }
                     await connection.close()
                 }
-                // A batch of which the answer was lost is answered as a repetition, at its original
-                // place.
+                // A batch whose answer was lost is answered as a duplicate, at its original
+                // position.
                 let answers = try await store.append(requests, timeout: .seconds(60))
                 #expect(try answers.map { try $0.get()[0].position } == Array(1...20_000))
                 try await group.waitForAll()
@@ -67,7 +67,7 @@ import Testing
         }
     }
 
-    /// Batches of which everything is refused before it is sent take their turn too.
+    /// A batch whose requests are all refused before they are sent still takes its turn.
     @Test func refusedBatchesHoldUpNobody() async throws {
         try await TestLedger.with { ledger async throws in
             var requests = Self.requests(1)

@@ -6,7 +6,8 @@ import Testing
 
 @testable import EventStore
 
-/// Two jobs whose ids look alike are two, in one batch and in one group of concurrent callers.
+/// Two jobs whose ids look alike are different jobs, in one batch and in one group of concurrent
+/// callers.
 @Suite struct TwoSpellingsTests {
     private static func progress(_ completed: Int) -> NewEvent {
         NewEvent(type: "progress", data: #"{"completed":\#(completed)}"#)
@@ -15,7 +16,7 @@ import Testing
     @Test func haveTheirOwnVersions() async throws {
         try await TestLedger.with { ledger async throws in
             for job in TwoSpellings.both { try await ledger.queue(job) }
-            // One of them is ahead, so that a version of the other would be told apart.
+            // One job is ahead, so that mixing up the versions would show.
             for completed in 1...3 { try await ledger.progress(TwoSpellings.composed, completed) }
             for round in Int32(1)...3 {
                 let answers = try await ledger.store.append(
@@ -38,7 +39,7 @@ import Testing
         }
     }
 
-    /// They do not share a hint, nor do they make a batch one in which a job comes twice.
+    /// They share no version hint, and a batch with both still counts as one event per job.
     @Test func areRememberedApart() throws {
         let known = VersionHints()
         let requests = TwoSpellings.both.map { AppendRequest(job: $0, events: [Self.progress(1)]) }

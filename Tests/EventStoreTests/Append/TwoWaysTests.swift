@@ -4,8 +4,8 @@ import LedgerTesting
 import Postgres
 import Testing
 
-/// A plain batch goes into the log as a set, any other event by event. Whichever way it goes, the
-/// answers and the log are the same.
+/// A plain batch is written as a set, any other event by event. Both ways give the same answers and
+/// the same log.
 @Suite struct TwoWaysTests {
     private enum Way: String, CaseIterable { case set, oneEach }
 
@@ -28,7 +28,7 @@ import Testing
                     }
                 }
                 #expect(try await Self.log(on: a) == Self.log(on: b))
-                // The batches are such that both ways are gone.
+                // The batches are such that both ways are taken.
                 #expect(try await inSets.count() > 500)
                 await a.close()
                 await b.close()
@@ -36,7 +36,7 @@ import Testing
         }
     }
 
-    /// What is plain never gets to append_batch(), which is not there.
+    /// A plain batch never calls append_batch(), which does not exist here.
     @Test func plainBatchesOfOneEachNeedNothingElse() async throws {
         try await TestLedger.with { ledger async throws in
             let connection = try await ledger.connect()
@@ -56,7 +56,7 @@ import Testing
             #expect(try await append(queued, named, known: nil) == [1, 1, 1])
             for version: Int32 in 2...40 {
                 let data = Array(repeating: #"{"completed":\#(version % 9)}"#, count: 3)
-                // Near, exact, and none at all.
+                // A near hint, an exact one, and none.
                 let known: [Int32?] = [version - 1, max(1, version - 7), nil]
                 let versions = try await append(
                     Array(repeating: "progress", count: 3), data, known: known,
@@ -69,8 +69,7 @@ import Testing
                     known: [40, 40, 40]) == [
                         41, 41, 41,
                     ])
-            // A version that the job has not reached hides its events; then it is for
-            // append_batch() to say.
+            // A hint beyond the job's version hides its events; then append_batch() decides.
             let error = await #expect(throws: PostgresError.self) {
                 try await append(["progress"], [#"{"completed":1}"#], known: [99])
             }
@@ -104,9 +103,9 @@ private struct RandomEvent {
         func one<T>(_ choices: [T], _ random: inout SeededGenerator) -> T {
             choices[Int(random.below(UInt64(choices.count)))]
         }
-        // Oddities are rare, so that many batches are plain.
+        // Odd events are rare, so that many batches are plain.
         let isOdd = random.below(60) == 0
-        // Jobs come and go, so that there are always some to open and some to end.
+        // Jobs start and end, so that there are always some of both.
         job = "job-\(round / 20)-\(random.below(6))"
         if isOdd, random.below(4) == 0 { job = one([nil, "", "a\nb", String(repeating: "j", count: 256)], &random) }
         switch random.below(12) {
@@ -165,7 +164,7 @@ private struct RandomBatch: CustomStringConvertible {
         for index in 0..<[1, 1, 2, 5, 30][Int(random.below(5))] {
             var event = RandomEvent(round, &random)
             if !pool.isEmpty, random.below(40) == 0 {
-                // A retry, or an id taken for something else.
+                // A retry, or an id that was used for another event.
                 let earlier = pool[Int(random.below(UInt64(pool.count)))]
                 if random.below(3) == 0 { event.id = earlier.id } else { event = earlier }
             }
@@ -205,7 +204,7 @@ private struct RandomBatch: CustomStringConvertible {
         ).map { try $0.decode(0) }
     }
 
-    /// With versions that are mostly those that the jobs are at, and sometimes anything.
+    /// With hints that are mostly the jobs' versions, and sometimes any number.
     func appendOneEach(on connection: PostgresConnection, _ random: inout SeededGenerator) async throws -> [String] {
         let heads = try await connection.query(
             """
@@ -237,7 +236,7 @@ private struct RandomBatch: CustomStringConvertible {
         ).map { try $0.decode(0) }
     }
 
-    /// What append() does with a batch that is not plain.
+    /// Does what append() does with a batch that is not plain.
     func appendEventByEvent(on connection: PostgresConnection) async throws -> [String] {
         try await connection.transaction { connection in
             let findings = try await connection.query(
@@ -252,7 +251,7 @@ private struct RandomBatch: CustomStringConvertible {
                 """, events.map(\.job), events.map(\.type), events.map(\.data), events.map(\.metadata),
                 events.map(\.occurredAt),
                 events.map(\.expectedVersion))
-            // As append_batch() does it for the time of its call.
+            // As append_batch() does for the duration of its call.
             try await connection.query("SELECT lock_log(), set_config('jobledger.appending', 'on', true)")
             let answers: [String] = try await connection.query(
                 """

@@ -6,20 +6,20 @@ import Postgres
 import Synchronization
 import Testing
 
-/// Many callers, random cancellation, answers lost behind the commit, server processes killed in
-/// mid-commit: whatever is unknown is retried with the same event ids, and in the end every event
-/// stands in the log once, at the place that its caller was told.
+/// Many callers, random cancellation, lost answers, server processes killed during a commit:
+/// unknown outcomes are retried with the same event ids. In the end every event is in the log once,
+/// at the position that its caller was told.
 @Suite(.timeLimit(.minutes(10))) struct GroupCommitChaosTests {
     private static let callers = 32
     private static let requestsEach = 60
 
-    /// What a caller saw, counted to prove that the chaos took place.
+    /// What a caller saw, counted to prove that faults occurred.
     private struct Seen: Sendable {
         var answered: [EventID: Position] = [:]
         var refused: Set<EventID> = []
-        /// Cancelled and never retried: written or not.
+        /// Cancelled and never retried: they may be written or not.
         var abandoned: Set<EventID> = []
-        /// By request: all or none of them.
+        /// The ids of each request, of which all or none must be written.
         var together: [[EventID]] = []
         var unknown = 0
         var cancelled = 0
@@ -95,7 +95,7 @@ import Testing
         }
     }
 
-    /// One caller with a job of its own: what it asks for is good, refused, large or cancelled.
+    /// One caller with its own job, whose requests are good, refused, large or cancelled.
     private static func call(_ commits: GroupCommit, _ number: Int, _ random: SeededGenerator) async throws -> Seen {
         var random = random
         var seen = Seen()
@@ -137,8 +137,7 @@ import Testing
         return seen
     }
 
-    /// Whenever some commits have succeeded, the next fault: an answer lost, or a server process
-    /// killed.
+    /// After every few commits causes the next fault: a lost answer, or a killed server process.
     private static func wreak(
         _ ledger: TestLedger, _ proxy: CuttingProxy, _ commits: GroupCommit, _ name: String, _ seed: UInt64,
         until isOver: Flag

@@ -5,7 +5,7 @@ import LedgerTesting
 import Postgres
 import Testing
 
-/// How a group commit ends, and what callers see when the server does.
+/// How a group commit ends, and what callers get when the server ends.
 @Suite(.timeLimit(.minutes(15))) struct GroupCommitEndTests {
     @Test func aStopFinishesWhatWasAccepted() async throws {
         try await TestLedger.with { ledger async throws in
@@ -68,7 +68,7 @@ import Testing
         }
     }
 
-    /// The answer is lost behind the commit: unknown, and the retry finds what was written.
+    /// The answer is lost after the commit: the outcome is unknown, and the retry finds the event.
     @Test func aConnectionThatBreaksMidCommitLeavesItUnknownAndARetryResolvesIt() async throws {
         try await TestLedger.with { ledger async throws in
             let proxy = try ledger.proxy()
@@ -89,7 +89,7 @@ import Testing
         }
     }
 
-    /// Nothing was under way, so nothing is unknown.
+    /// Nothing was under way, so no outcome is unknown.
     @Test func aConnectionThatWasCutWhileIdleIsReplacedUnnoticed() async throws {
         try await TestLedger.with { ledger async throws in
             let name = "\(ledger.name)-idle"
@@ -111,7 +111,7 @@ import Testing
     }
 
     @Test func aServerThatStaysAwayIsToldAfterTheCallersPatience() async throws {
-        // A proxy that is stopped listens no more.
+        // A stopped proxy no longer listens.
         let proxy = try CuttingProxy(target: 9)
         proxy.stop()
         let store = EventStore(url: "host=127.0.0.1 port=\(proxy.port) user=nobody", timeout: .zero)
@@ -130,7 +130,7 @@ extension TestLedger {
         try CuttingProxy(target: UInt16(try #require(URLComponents(string: url)?.port)))
     }
 
-    /// The ledger's address with the proxy in between.
+    /// The ledger's address through the proxy.
     func url(through proxy: CuttingProxy) throws -> String {
         var address = try #require(URLComponents(string: url))
         address.port = Int(proxy.port)

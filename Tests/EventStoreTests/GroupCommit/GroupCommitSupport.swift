@@ -5,9 +5,9 @@ import Postgres
 import Testing
 
 extension TestLedger {
-    /// Keeps everybody from numbering events until ``release(_:)``: a commit that was begun stays
-    /// in flight, for as long as a busy machine takes to bring about what the test wants to see. An
-    /// append's own timeout with the lock would be 10 s.
+    /// Keeps everyone from numbering events until ``release(_:)``, so that a started commit stays
+    /// in flight until the test has seen what it waits for, even on a busy machine. An append's own
+    /// lock timeout would be 10 s.
     func holdLog() async throws -> PostgresConnection {
         let connection = try await connect(as: "holder")
         let impatient = try await connection.query(
@@ -28,13 +28,12 @@ extension TestLedger {
         await holder.close()
     }
 
-    /// What the log holds, in its order.
+    /// The events of the log, in order.
     func log() async throws -> [RecordedEvent] { try await store.page(EventQuery()) }
 }
 
 extension GroupCommit {
-    /// Appends in a task of its own, and returns when the request is in the queue, at its door or
-    /// in flight.
+    /// Appends in a separate task, and returns when the request is accepted, waiting or in flight.
     func begin(_ request: AppendRequest) async throws -> Task<[Appended], any Error> {
         let before = status
         let task = Task { try await append(request) }

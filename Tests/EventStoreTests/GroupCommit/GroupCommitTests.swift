@@ -83,8 +83,8 @@ import Testing
         }
     }
 
-    /// The caller leaves at once; the transaction goes on for its neighbours, and its own event is
-    /// in it.
+    /// The caller returns at once. The transaction continues for the other callers, and its own
+    /// event is written.
     @Test func cancelledInFlightLeavesItsNeighboursAlone() async throws {
         try await TestLedger.with { ledger async throws in
             try await ledger.store.withGroupCommit { commits in
@@ -100,7 +100,7 @@ import Testing
                 let again = try await ledger.holdLog()
                 let inFlight = try await commits.beginInFlight(.progress("cancelled"))
                 inFlight.cancel()
-                // The log is still held: nobody could have answered.
+                // The log is still held, so no answer was possible.
                 await #expect(throws: CancellationError.self) { try await inFlight.value }
                 try await ledger.release(again)
                 _ = try await cancelled.value
@@ -111,10 +111,12 @@ import Testing
         }
     }
 
-    /// A server process is stopped with a large request on its way, which then can take any time.
+    /// A server process is stopped with a large request under way, which then takes arbitrarily
+    /// long.
     @Test func aHugeOrSlowRequestDoesNotHoldUpSmallOnes() async throws {
         try await TestLedger.with { ledger async throws in
-            // A process that stands still reads nothing: the kernel would give it up after 30 s.
+            // A stopped process reads nothing, and the kernel would close the connection after 30
+            // s.
             var url = try #require(URLComponents(string: ledger.url))
             url.queryItems = (url.queryItems ?? []) + [URLQueryItem(name: "tcp_user_timeout", value: "0")]
             let store = EventStore(
@@ -154,7 +156,7 @@ import Testing
                 var tasks: [Task<[Appended], any Error>] = []
                 for number in 1...9 { tasks.append(try await commits.begin(.queue("\(number)"))) }
                 #expect(commits.status.small.accepted == 3 && commits.status.small.waiting == 6)
-                // One leaves the queue and one the door.
+                // One accepted and one waiting request are cancelled.
                 for index in [1, 6] {
                     tasks[index].cancel()
                     await #expect(throws: CancellationError.self) { try await tasks[index].value }
@@ -180,7 +182,7 @@ import Testing
                 for number in 1...5 { tasks.append(try await commits.begin(.progress("a", number, padding: 4000))) }
                 #expect(commits.status.small.accepted == 2 && commits.status.small.waiting == 3)
                 #expect(commits.status.small.acceptedBytes <= 10_000)
-                // Larger than the bound, it is let in when it is the first.
+                // A request larger than the bound is accepted when it is the first.
                 tasks.append(try await commits.begin(.progress("a", 6, padding: 20_000)))
                 try await ledger.release(holder)
                 for (index, task) in tasks.enumerated() {

@@ -4,8 +4,8 @@ import Postgres
 import Testing
 
 @Suite struct LeaseTests {
-    /// A lease from a clock that was ahead, by an hour or for ever, keeps nobody out; one of a
-    /// minute at most is what it says.
+    /// A lease that was taken while the clock was ahead, by an hour or for ever, keeps nobody out.
+    /// A lease of a minute at most is valid.
     @Test(arguments: [("1 hour", true), ("10 minutes", true), ("infinity", true), ("50 seconds", false)])
     func aLeaseFromAClockThatWasAhead(_ ahead: String, _ hasRunOut: Bool) async throws {
         try await TestLedger.with { ledger in
@@ -22,7 +22,7 @@ import Testing
         }
     }
 
-    /// Nor can anybody take one for longer.
+    /// Nobody can take a lease for longer.
     @Test func theLongestLease() async throws {
         try await TestLedger.with { ledger in
             let connection = try await ledger.connect()

@@ -4,9 +4,9 @@ import LedgerTesting
 import Postgres
 import Testing
 
-/// What one caller makes others wait for has a bound.
+/// The time that one caller makes others wait is bounded.
 @Suite struct BoundedWaitsTests {
-    /// A session of a user of its own in one role.
+    /// A session of a new user with one role.
     private static func session(_ ledger: TestLedger, _ role: String, _ name: String) async throws -> PostgresConnection
     {
         let connection = try await ledger.connect(as: name)
@@ -18,8 +18,8 @@ import Testing
         return connection
     }
 
-    /// Items of a few bytes that name a large event's id are compared with all of it, each of them,
-    /// and the log is held meanwhile.
+    /// Small events that repeat the id of a large event are each compared with all of its content,
+    /// while the log is held.
     @Test func eventsThatRepeatALargeOnesIDAreComparedSoFarAndNoFurther() async throws {
         try await TestLedger.with { ledger in
             let large = NewEvent(
@@ -42,7 +42,7 @@ import Testing
                 error?.sqlState == SQLState("54000") && error?.hint?.contains("Nothing was written") == true,
                 "\(String(describing: error))")
             #expect(try await ledger.count() == 1)
-            // Callers that share a commit are each answered as if they were alone.
+            // Callers that share a commit get the same answers as if they were alone.
             try await ledger.store.withGroupCommit { commits in
                 let holder = try await ledger.holdLog()
                 var tasks = [try await commits.beginInFlight(.queue("first"))]
@@ -59,7 +59,7 @@ import Testing
                 _ = try await (tasks[0].value, tasks[13].value)
             }
             #expect(try await ledger.count() == 3)
-            // A retry may be spelled otherwise.
+            // A retry may have a different spelling.
             let spaced = NewEvent(
                 type: "queued", data: large.data.replacing(#"{"name":"n","#, with: #"{ "name" : "n", "#), id: large.id)
             #expect(try await ledger.store.append(spaced, to: "a").isDuplicate)
@@ -67,7 +67,7 @@ import Testing
         }
     }
 
-    /// Whoever keeps a turn to itself keeps those of the same turn waiting, and nobody else.
+    /// A caller that holds a turn only keeps callers of the same turn waiting.
     @Test func whoWaitsForATurnDoesNotHoldTheLog() async throws {
         try await TestLedger.with { ledger in
             let (eve, victim) = (
@@ -114,8 +114,9 @@ import Testing
             #expect(try await admin.query(left).only().decode(0, as: Int64.self) == 10)
             for times in [-10, Int64.min] { _ = try? await service.query(note(times)) }
             #expect(try await admin.query(left).only().decode(0, as: Int64.self) == 10)
-            // Who dawdles with today's counts is thrown out; who lifts that bound for itself keeps
-            // others for so long, and they are told.
+            // A session that holds the day's refusal counts for too long is ended. A session that
+            // lifts that limit for itself keeps others waiting for a bounded time, and they get an
+            // error.
             try await eve.execute(script: "BEGIN")
             try await eve.query(note(1))
             try await service.query(note(1))
@@ -133,7 +134,7 @@ import Testing
         }
     }
 
-    /// Roles whose names only begin like the ledger's are nobody it knows.
+    /// Roles whose names only start like the ledger's are not its roles.
     @Test func rolesOfOthersAreNotRemembered() async throws {
         try await TestLedger.with { ledger in
             let connection = try await ledger.connect()

@@ -7,9 +7,9 @@ import Logging
 import Postgres
 import Testing
 
-/// Who sits on the log is named, and ended where that is wanted and allowed.
+/// The session that holds the log is named, and ended where that is configured and allowed.
 @Suite struct LogLockHolderTests {
-    /// A session of a user with one role, who has locked the log and has taken all limits off.
+    /// A session of a user with one role, which has locked the log and has lifted all limits.
     private static func sitter(on ledger: TestLedger, as user: String) async throws -> PostgresConnection {
         let admin = try await ledger.connect()
         try await admin.execute(
@@ -49,7 +49,7 @@ import Testing
                 try await Self.holder(admin).flatMap { $0.waiting == 1 && $0.longestWait != nil ? true : nil }
             }
 
-            // The relay's role may ask to end it, but the owner of the ledger has no right to.
+            // The relay's role may ask to end it, but the ledger's owner may not end sessions.
             let relay = try await ledger.connect()
             try await relay.execute(script: "SET ROLE \"\(ledger.name)_relay\"")
             let end = PostgresStatement("SELECT end_log_holder($1)", [holder.transaction])
@@ -65,7 +65,8 @@ import Testing
                 try await watch.look(on: relay)
                 return try await Self.holder(relay)?.transaction == holder.transaction ? nil : true
             }
-            // Who waited for 10 s has given up with nothing written, who waited less has appended.
+            // Callers that waited for 10 s have given up with nothing written; those that waited
+            // less have appended.
             _ = await waiting.result
             await #expect(throws: PostgresError.self) { try await sitter.execute(script: "COMMIT") }
             #expect(try await ledger.queue("next").version == 1)
@@ -75,7 +76,7 @@ import Testing
         }
     }
 
-    /// Who has it for a moment is nobody's to end.
+    /// A session that holds the log for a moment is not ended.
     @Test func aQuickOneIsLeftAlone() async throws {
         try await TestLedger.with { ledger in
             let (quick, relay) = (try await ledger.connect(), try await ledger.connect())
@@ -93,13 +94,13 @@ import Testing
         }
     }
 
-    /// What only an owner can do, by locking the table by hand.
+    /// Only an owner can do this, by locking the table directly.
     @Test func aPreparedTransactionIsNamed() async throws {
         let server = try await PrivatePostgres.start(
             directory: TestServers.directory("prepared"), settings: ["max_prepared_transactions": "5", "fsync": "off"])
         try await TestLedger.with(url: server.url) { ledger in
             let connection = try await ledger.connect()
-            // It has no session, also after a restart.
+            // It has no session, and survives a restart.
             try await connection.execute(
                 script: """
                     BEGIN;

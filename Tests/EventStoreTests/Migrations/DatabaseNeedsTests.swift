@@ -4,7 +4,8 @@ import LedgerTesting
 import Postgres
 import Testing
 
-/// What a ledger needs of its database is asked for at the way in, with what to do about it.
+/// The requirements of a ledger for its database are checked on connecting, with advice in the
+/// error.
 @Suite struct DatabaseNeedsTests {
     @Test(arguments: ["SQL_ASCII", "LATIN1"]) func anotherEncodingIsRefused(_ encoding: String) async throws {
         try await TestDatabase.with("ENCODING '\(encoding)' LOCALE 'C'") { url in
@@ -23,7 +24,7 @@ import Testing
                 #expect(start.duration(to: .now) < .seconds(30), "it was tried again, which mends nothing")
             }
             await store.close()
-            // Nor do the files themselves let it pass, for whoever runs them.
+            // The migrations themselves also refuse it, whoever runs them.
             let connection = try await PostgresConnection.connect(PostgresConfiguration(url: url))
             let file = try #require(try MigrationFile.embedded().first)
             let error = await #expect(throws: PostgresError.self) { try await connection.execute(script: file.up) }
@@ -67,8 +68,8 @@ import Testing
         }
     }
 
-    /// What a projector calls a read model is given to nobody; what the ledger has taken over gets
-    /// its rights back.
+    /// Nobody gets rights to an object because a projector calls it a read model. Objects that the
+    /// ledger has taken over get their rights back.
     @Test func nothingIsGivenForWhatAProjectorSays() async throws {
         try await TestLedger.with { ledger in
             let connection = try await ledger.connect()
@@ -112,7 +113,7 @@ import Testing
         }
     }
 
-    /// What nobody has remembered cannot be given back, and that is said.
+    /// Rights that were not recorded cannot be restored, and the error says so.
     @Test func nothingIsRememberedOfMigrationsByAnotherProgram() async throws {
         try await TestLedger.with { ledger in
             let connection = try await ledger.connect()
@@ -122,7 +123,7 @@ import Testing
             let migrator = Migrator(url: ledger.url, ledger: ledger.name, files: try MigrationFile.embedded())
             let error = await #expect(throws: Migrator.Failure.self) { _ = try await migrator.up() }
             #expect(error?.description.contains("pg_dumpall --roles-only") == true, "\(String(describing: error))")
-            // With its roles it is remembered from then on.
+            // With its roles present, the rights are recorded from then on.
             try await connection.execute(script: "ALTER ROLE \"\(owner)_lost\" RENAME TO \"\(owner)\"")
             #expect(try await migrator.up() == [])
             #expect(try await connection.query("SELECT count(*) > 100 FROM rights").only().decode(0, as: Bool.self))

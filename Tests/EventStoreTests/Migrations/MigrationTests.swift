@@ -114,7 +114,7 @@ import Testing
         #expect(applied == files.map(\.name), "each file was applied once")
     }
 
-    /// One that gets nowhere is not waited for for ever, and named.
+    /// A runner without progress is not waited for for ever, and the error names it.
     @Test func aRunnerThatIsStuckIsNamed() async throws {
         let name = Self.freshName()
         let url = try await TestServers.shared.postgresURL()
@@ -129,13 +129,14 @@ import Testing
         #expect(try await Self.migrator(name: name).up().count == migrator.files.count)
     }
 
-    /// What dbmate applied counts, and it finds what we applied: one table, keyed by version.
+    /// Migrations that dbmate applied count here, and the other way round: both use one table,
+    /// keyed by version.
     @Test func sharesItsRecordWithDbmate() async throws {
         let migrator = try await Self.migrator()
         let connection = try await PostgresConnection.connect(
             EventStore.configuration(url: try await TestServers.shared.postgresURL(), ledger: migrator.ledger))
         let first = migrator.files[0]
-        // As dbmate does it, with ?search_path=NAME in the URL.
+        // As dbmate does with ?search_path=NAME in the URL.
         try await connection.execute(
             script: """
                 CREATE SCHEMA "\(migrator.ledger)";

@@ -3,19 +3,18 @@ import Foundation
 import LedgerTesting
 import Testing
 
-/// A ledger is a schema of any name, so no SQL of ours names one: neither in the files nor in the
-/// code.
+/// A ledger is a schema of any name, so no SQL in migrations or code may name one.
 @Suite struct NoSchemaNamedTests {
     /// Where the package is, also where a scratch copy of it has links to its folders.
     /// Custom settings need a prefix. They are no schema: see docs/scaling.md.
     private static let settings = ["appending", "window_after", "window_upto", "window_types", "job"]
 
-    /// What names the standard ledger as a schema, in a line of SQL or of Swift:
-    /// `jobledger.events`, `"jobledger".events`, `SCHEMA jobledger`, `search_path = jobledger`, or
-    /// roles and channels that begin with its name.
+    /// Whether a line of SQL or Swift names the standard ledger as a schema: `jobledger.events`,
+    /// `"jobledger".events`, `SCHEMA jobledger`, `search_path = jobledger`, or roles and channels
+    /// that begin with its name.
     private static func finds(in line: String) throws -> Bool {
         for match in line.matches(of: try Regex(#"(^|[^./\w])"?jobledger"?\."?(\w+)"#)) {
-            // `.jobledger/env` and `io.jobledger.job` have a dot before them, and are not met here.
+            // `.jobledger/env` and `io.jobledger.job` have a dot before them, so they do not match.
             let member = String(match.output[2].substring ?? "")
             if !settings.contains(member) { return true }
         }
@@ -53,7 +52,7 @@ import Testing
         }
     }
 
-    /// Comments may, and so may the example of a command in its help.
+    /// Comments may name it, and so may an example of a command in its help.
     private static func isProse(_ line: Substring) -> Bool {
         let text = line.drop { $0 == " " }
         return text.hasPrefix("--") || text.hasPrefix("//") || text.contains("dbmate --url")

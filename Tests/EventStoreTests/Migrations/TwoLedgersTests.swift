@@ -24,8 +24,8 @@ import Testing
         }
     }
 
-    /// What is a duplicate, or a conflict, in one is new in the other; a job that has ended in one
-    /// goes on in the other.
+    /// A duplicate or a conflict in one ledger is new in the other; a job that has ended in one
+    /// continues in the other.
     @Test func theSameJobAndEventIDAreTwo() async throws {
         try await Self.withTwo { one, other in
             let id = EventID.version7()
@@ -44,12 +44,12 @@ import Testing
         }
     }
 
-    /// The lock on one log holds up nobody in the other.
+    /// The lock on one log blocks nobody in the other.
     @Test func doNotWaitForEachOther() async throws {
         try await Self.withTwo { one, other in
             let connection = try await one.connect()
-            // The lock itself, and no append: that would be ended after some seconds, and then
-            // nobody had to wait.
+            // Takes the lock without an append. An append would be ended after some seconds, and
+            // then nobody would have to wait.
             try await connection.execute(script: "BEGIN; LOCK TABLE serialiser")
             try await other.queue("a")
             try await connection.execute(script: "ROLLBACK")
@@ -57,7 +57,7 @@ import Testing
         }
     }
 
-    /// Leases and checkpoints of one name are one in each ledger.
+    /// Leases and checkpoints of the same name are separate in each ledger.
     @Test func haveTheirOwnLeasesAndCheckpoints() async throws {
         try await Self.withTwo { one, other in
             let (connection, elsewhere) = (try await one.connect(), try await other.connect())
@@ -75,7 +75,7 @@ import Testing
         }
     }
 
-    /// Whoever may append to one, or read it, may do neither in the other.
+    /// A user who may append to one ledger or read it may do neither in the other.
     @Test func haveTheirOwnRoles() async throws {
         try await Self.withTwo { one, other in
             try await other.queue("secret")
@@ -102,9 +102,9 @@ import Testing
         }
     }
 
-    /// The settings by which append() and the projections speak to triggers and views are one name
-    /// for all ledgers, and hold for one statement or transaction: a transaction that appends to
-    /// both leaves neither open to an insert past append().
+    /// The settings that append() and the projections use to tell triggers and views what they do
+    /// have the same names in all ledgers, and last for one statement or transaction. A transaction
+    /// that appends to both ledgers leaves neither open to an insert that bypasses append().
     @Test func appendToBothInOneTransaction() async throws {
         try await Self.withTwo { one, other in
             let connection = try await one.connect()
@@ -127,7 +127,7 @@ import Testing
         }
     }
 
-    /// One is taken away whole, and the other does not notice.
+    /// One ledger is removed completely, and the other is not affected.
     @Test func migrateOnTheirOwn() async throws {
         try await TestLedger.with { one async throws in
             try await one.queue("a")

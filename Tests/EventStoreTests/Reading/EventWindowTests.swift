@@ -4,7 +4,7 @@ import LedgerTesting
 import Postgres
 import Testing
 
-/// Windows give what a query gives, in chunks of any size, and wait for what comes.
+/// Windows return the same events as a query, in chunks of any size, and wait for new events.
 @Suite struct EventWindowTests {
     private static func fill(_ ledger: TestLedger, events: Int, seed: UInt64) async throws {
         var random = SeededGenerator(seed: seed)
@@ -37,7 +37,7 @@ import Testing
                     var read: [RecordedEvent] = []
                     for try await events in connection.events(in: window, chunk: chunk) {
                         read += events
-                        // A chunk is as large as was asked for and one event more, however large
+                        // A chunk has at most the requested size and one more event, however large
                         // the window.
                         let bytes = events.dropLast().reduce(0) { $0 + ($1.data?.utf8.count ?? 0) }
                         #expect(bytes < chunk, "seed \(seed)")
@@ -77,7 +77,7 @@ import Testing
             }
             try await ledger.queue("a")
             #expect(try await waiting.value.map(\.position) == [1])
-            // And gives up when its timeout is over.
+            // It ends when its timeout is over.
             var count = 0
             for try await events in connection.events(in: EventWindow(after: 1, limit: 10, timeout: .milliseconds(1))) {
                 count += events.count
@@ -87,7 +87,7 @@ import Testing
         }
     }
 
-    /// A task that is cancelled does not wait, and its connection goes on.
+    /// A cancelled task does not wait, and its connection stays usable.
     @Test func cancellingEndsTheWait() async throws {
         try await TestLedger.with { ledger async throws in
             let connection = try await ledger.connect()
@@ -95,7 +95,7 @@ import Testing
                 for try await _ in connection.events(in: EventWindow(after: 0, limit: 10, timeout: .seconds(9))) {}
             }
             waiting.cancel()
-            // Had it waited to the end of its timeout, there would be no error.
+            // If it had waited until its timeout, there would be no error.
             await #expect(throws: (any Error).self) { try await waiting.value }
             #expect(try await connection.query("SELECT 42").only().decode(0) == Int32(42))
             await connection.close()

@@ -6,8 +6,8 @@ import Postgres
 import Testing
 
 @Suite struct LogFileTests {
-    /// A log whose data are easily spoilt on the way: line feeds, tabs and escapes within, digits,
-    /// keys twice, emoji; ids with quotes and backslashes.
+    /// Fills a log with data that is easily damaged on the way: line feeds, tabs and escapes in
+    /// texts, long numbers, repeated keys, emoji; ids with quotes and backslashes.
     private static func fill(_ ledger: TestLedger, jobs: Int = 30) async throws {
         let data = [
             "{\"name\" : \"a\\nb\\u00e9\\\\\",\n\t\"total\":\r\n 9 }",
@@ -66,7 +66,7 @@ import Testing
         return try result.get()
     }
 
-    /// The file of these lines: its first and those of its events.
+    /// A complete file of these lines, which are its first line and the lines of its events.
     private static func whole(_ lines: [String], _ ledger: TestLedger) async throws -> String {
         let text = lines.map { $0 + "\n" }.joined()
         let digest: String = try await ledger.store.pool.withConnection {
@@ -84,8 +84,8 @@ import Testing
         }
     }
 
-    /// Every column of every event comes back, to the byte, and so does the file; a part follows a
-    /// part; again changes nothing.
+    /// Every column of every event comes back byte for byte, and so does the file. A part can
+    /// follow a part. Importing again changes nothing.
     @Test func aLogGoesThereAndBack() async throws {
         try await TestLedger.with { ledger async throws in
             try await Self.fill(ledger)
@@ -99,7 +99,7 @@ import Testing
             try await TestLedger.with { copy async throws in
                 #expect(try await Self.importing(part, into: copy).imported == 40)
                 #expect(try await Self.importing(part, into: copy).imported == 0)
-                // From right behind the end, too.
+                // A part may begin right after the end.
                 let next = try await Self.export(ledger, from: 41, to: 45)
                 #expect(try await Self.importing(next, into: copy).imported == 5)
                 #expect(try await Self.importing(next, into: copy).imported == 0)
@@ -112,10 +112,10 @@ import Testing
                 #expect(
                     again.split(separator: "\n").dropFirst().dropLast()
                         == whole.split(separator: "\n").dropFirst().dropLast())
-                // It is a ledger: it goes on.
+                // The copy is a ledger, and accepts appends.
                 #expect(try await copy.queue("next").position == head + 1)
                 #expect(try await copy.progress(#"job 1 "\'🙂é"#, 2).version == 4)
-                // But no longer as a copy of the other.
+                // But then it is no longer a copy of the other.
                 try await ledger.queue("another")
                 let more = try await Self.export(ledger)
                 let error = await #expect(throws: LogFile.Refused.self) { try await Self.importing(more, into: copy) }
@@ -137,8 +137,8 @@ import Testing
         }
     }
 
-    /// What is not as it was exported, or does not fit the ledger, is refused before anything is
-    /// written. The first line is read before anything vouches for it.
+    /// A file that was changed, or that does not fit the ledger, is refused before anything is
+    /// written. The first line is read before any digest is checked.
     @Test(arguments: [
         ("-9223372036854775808", "9223372036854775807"), ("1", "9223372036854775807"), ("0", "-9223372036854775808"),
         ("9223372036854775807", "-1"), ("4611686018427387904", "4611686018427387904"), ("0", "0"), ("3", "1"),
@@ -186,8 +186,8 @@ import Testing
         }
     }
 
-    /// The database itself refuses what append would not have written, whatever the file's digest
-    /// says, and says which event it is.
+    /// The database itself refuses events that append would not have written, whatever the file's
+    /// digest says, and names the event.
     @Test(arguments: [
         (#""position":3"#, #""position":4"#, "position 3: it says position 4"),
         (
@@ -212,7 +212,7 @@ import Testing
             try await ledger.progress("a", 3)
             _ = try await ledger.store.append(NewEvent(type: "finished"), to: "a")
             var lines = try await Self.export(ledger).split(separator: "\n").dropFirst().dropLast().map(String.init)
-            // The last line in which it stands, so that what comes before makes it wrong.
+            // The last line that contains it, so that the lines before it make it wrong.
             let index = try #require(lines.lastIndex { $0.contains(text) })
             lines[index] = lines[index].replacing(text, with: replacement)
             try await TestLedger.with { copy async throws in
@@ -229,8 +229,8 @@ import Testing
         }
     }
 
-    /// No way leads into the log for a time that no reader can have, and that every later event
-    /// would have.
+    /// No path writes a time to the log that readers cannot represent and that every later event
+    /// would get.
     @Test(arguments: ["10000-01-01 00:00+00", "infinity", "-infinity", "0001-12-31 23:59+00 BC"])
     func yearsThatNoReaderHasAreNotInTheLog(_ moment: String) async throws {
         try await TestLedger.with { ledger in
@@ -245,8 +245,8 @@ import Testing
         }
     }
 
-    /// A line of which the log would give back another is refused before it is written, and an
-    /// empty ledger keeps its epoch.
+    /// A line that the log would return differently is refused before it is written, and an empty
+    /// ledger keeps its epoch.
     @Test(arguments: [
         (#"{"position""#, #"{ "position""#), (#""position":1"#, #""position":"1""#),
         (#""position":1"#, #""position":9,"position":1"#),
@@ -262,7 +262,7 @@ import Testing
             var lines = try await Self.export(ledger).split(separator: "\n").dropLast().map(String.init)
             let original = lines[1]
             lines[1] = original.replacing(text, with: replacement)
-            // A UUID in braces is one to Postgres.
+            // Postgres accepts a UUID in braces.
             if replacement.hasSuffix("{0") { lines[1] = lines[1].replacing(#"","category""#, with: #"}","category""#) }
             try #require(lines[1] != original)
             let forged = try await Self.whole(lines, ledger)
@@ -275,7 +275,7 @@ import Testing
                     "\(String(describing: error))")
                 #expect(try await copy.count() == 0)
                 #expect(try await copy.store.epoch() == epoch)
-                // What was not changed still comes in.
+                // The unchanged line is still accepted.
                 lines[1] = original
                 #expect(try await Self.importing(try await Self.whole(lines, ledger), into: copy).imported == 1)
                 #expect(try await copy.store.epoch() == ledger.store.epoch())
@@ -283,8 +283,7 @@ import Testing
         }
     }
 
-    /// A copy that has gone its own way, under the same epoch, does not take what the other log has
-    /// behind that place.
+    /// A copy that has diverged under the same epoch does not accept later events of the other log.
     @Test func whatDoesNotContinueTheLogIsNotSplicedOn() async throws {
         try await TestLedger.with { ledger async throws in
             try await ledger.queue("a")
@@ -297,7 +296,7 @@ import Testing
                 let more = try await Self.export(ledger, from: 4)
                 let error = await #expect(throws: LogFile.Refused.self) { try await Self.importing(more, into: copy) }
                 #expect(error?.description.contains("at position 3 the ledger has another event") == true, "\(error!)")
-                // Nor where the file does not say what it continues.
+                // The same if the file does not say what it continues.
                 var lines = more.split(separator: "\n").dropLast().map(String.init)
                 lines[0] = lines[0].replacing(#/"previous":"[0-9a-f]{64}",/#, with: "")
                 #expect(!lines[0].contains("previous"))
@@ -329,7 +328,7 @@ import Testing
         }
     }
 
-    /// Whoever may append may not import: only the owner says when something was recorded.
+    /// The right to append is not enough to import: only the owner may set the time of recording.
     @Test func onlyTheOwnerImports() async throws {
         try await TestLedger.with { ledger async throws in
             for role in ["appender", "reader", "subscriber"] {
