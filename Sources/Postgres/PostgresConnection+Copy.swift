@@ -16,7 +16,7 @@ extension PostgresConnection {
                 guard !result.isCopy else { throw PostgresError(.usage, "not a \(direction.rawValue)") }
             }
         } catch {
-            throw abandon(error)
+            throw recover(from: error)
         }
         isStreaming = false
         throw PostgresError(.usage, "not a \(direction.rawValue)")
@@ -26,7 +26,7 @@ extension PostgresConnection {
         do throws(PostgresError) {
             try ongoing(operation).putCopyData(bytes, cancellation)
         } catch {
-            throw abandon(error)
+            throw recover(from: error)
         }
     }
 
@@ -44,13 +44,13 @@ extension PostgresConnection {
             isStreaming = false
             return affected
         } catch {
-            throw abandon(error)
+            throw recover(from: error)
         }
     }
 
     /// Makes the server undo a COPY whose source failed, unless it has done so itself. It also
     /// works in a cancelled task.
-    func callOffCopyIn(_ operation: Int, _ message: String) {
+    func abortCopyIn(_ operation: Int, _ message: String) {
         guard isStreaming, operation == self.operation else { return }
         // The server answers an aborted COPY with an error; the caller gets the source's own error.
         _ = try? finishCopyIn(of: operation, failing: message, Cancellation(ringing: interrupt))
@@ -73,7 +73,7 @@ extension PostgresConnection {
                 }
             }
         } catch {
-            throw abandon(error)
+            throw recover(from: error)
         }
         return chunk
     }

@@ -147,7 +147,7 @@ package actor PostgresConnection {
                 size += result.size
             }
         } catch {
-            throw abandon(error)
+            throw recover(from: error)
         }
         if size < bytes { isStreaming = false }
         return rows
@@ -174,7 +174,7 @@ package actor PostgresConnection {
             try libpq.send(statement, preparedAs: try prepare(statement, libpq, cancellation))
             return PostgresRows(result: try lastResult(libpq, cancellation))
         } catch {
-            var error = abandon(error)
+            var error = recover(from: error)
             guard statement.isPrepared, error.sqlState == .planIsOutdated else { throw error }
             // A migration changed the result of a function after the server had prepared the
             // statement. Nothing ran.
@@ -209,7 +209,7 @@ package actor PostgresConnection {
             try libpq.send(script: script)
             return try lastResult(libpq, cancellation)
         } catch {
-            throw abandon(error)
+            throw recover(from: error)
         }
     }
 
@@ -294,7 +294,7 @@ package actor PostgresConnection {
 
     /// Makes the connection usable again after `error`, or closes it. Returns the error for the
     /// caller.
-    func abandon(_ error: PostgresError) -> PostgresError {
+    func recover(from error: PostgresError) -> PostgresError {
         isStreaming = false
         guard let libpq else { return error }
         do throws(PostgresError) {

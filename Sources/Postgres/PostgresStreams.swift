@@ -104,7 +104,7 @@ extension PostgresConnection {
             // the rows is not committed as the whole.
             return try await cancellable { try $0.finishCopyIn(of: operation, failing: nil, $1) }
         } catch {
-            await callOffCopyIn(operation, "the source failed: \(error)")
+            await abortCopyIn(operation, "the source failed: \(error)")
             throw error
         }
     }

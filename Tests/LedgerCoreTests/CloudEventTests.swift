@@ -88,7 +88,7 @@ import Testing
         #expect(String(decoding: bytes, as: UTF8.self).contains(#""data":{"n":1.00,"b":1e400}"#))
     }
 
-    @Test func dataThatWereLeftOutAreReferredTo() throws {
+    @Test func dataThatWasLeftOutHasAReference() throws {
         let attributes = try decoded(event(job: "a b", data: nil))
         #expect(attributes["dataref"] as? String == "/v1/jobs/a%20b/events?after=2&limit=1")
         #expect(attributes["data"] == nil && attributes["datacontenttype"] == nil)

@@ -83,7 +83,7 @@ import Testing
         ("-", "no JSON value"), ("1e", "no JSON value"), ("+1", "no JSON value"), ("0x1", "no JSON value"),
         ("", "there is no value"),
     ])
-    func whatIsNoValueIsNamed(_ value: String, _ says: String) throws {
+    func textsThatAreNotValuesAreNamed(_ value: String, _ says: String) throws {
         let error = try #require(throws: JSONText.SyntaxError.self) { try JSONText.members(of: "{\"a\":\(value)}") }
         #expect(error.message.contains(says), "\(error)")
     }

@@ -53,7 +53,7 @@ import Testing
         ("2026-11-23 20:45:00.5", "say the zone too"), ("2026-11-23T20:45:00 01:00", "a + is a space"),
         (String(repeating: "9", count: 1000), "999…"),
     ])
-    func whatIsWrong(_ text: String, _ says: String) {
+    func theProblemIsNamed(_ text: String, _ says: String) {
         #expect(Timestamp(text) == nil)
         let problem = Timestamp.problem(with: text)
         #expect(problem.contains(says) && problem.count < 200, "\(problem)")

@@ -45,7 +45,7 @@ import Testing
         }
     }
 
-    @Test func refusesWhatIsNoSuchRow() async throws {
+    @Test func otherShapesOfRowsAreErrors() async throws {
         try await withConnection { connection in
             var chunks: [[UInt8]] = []
             let copy = connection.copyOut("COPY (SELECT 'abc'::text, NULL::bigint) TO STDOUT (FORMAT binary)")

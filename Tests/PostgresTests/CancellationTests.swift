@@ -103,7 +103,7 @@ import Testing
     }
 
     /// The silence limit is about bytes: a statement that keeps sending may take longer in total.
-    @Test func theSilenceLimitDoesNotEndAStatementThatSpeaks() async throws {
+    @Test func theSilenceLimitDoesNotEndAStatementThatSends() async throws {
         try await withConnection(silence: .milliseconds(1_500)) { connection in
             let sql = "SELECT repeat('x', 10000), pg_sleep(0.1) FROM generate_series(1, 25)"
             var rows = 0

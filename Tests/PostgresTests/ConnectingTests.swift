@@ -72,7 +72,7 @@ import Testing
         "password=SECRET\" port=1 SECRET",
         "host=127.0.0.1 port=1 sslmode=SECRET", "postgresql://u:SEC RET@127.0.0.1:1/x SECRET",
     ])
-    func noMessageHasAnythingOfAPassword(url: String) async throws {
+    func noMessageShowsAPartOfAPassword(url: String) async throws {
         let configuration = PostgresConfiguration(url: url)
         let error = try await postgresError { _ = try await PostgresConnection.connect(configuration) }
         var dumped = ""
@@ -86,13 +86,13 @@ import Testing
         #expect(error.kind == .cannotConnect && !error.message.isEmpty)
     }
 
-    @Test func aServerWithoutTLSIsSaidToBeOne() async throws {
+    @Test func aServerWithoutTLSIsReported() async throws {
         let configuration = PostgresConfiguration(url: try await url() + "?sslmode=require")
         let error = try await postgresError { _ = try await PostgresConnection.connect(configuration) }
         #expect(error.kind == .cannotConnect && error.message.contains("server does not support SSL"))
     }
 
-    @Test func aWrongPasswordIsSaidToBeOne() async throws {
+    @Test func aWrongPasswordIsReported() async throws {
         let url = try await url().replacing(/:[^:@]*@/, with: ":wrong@")
         let error = try await postgresError {
             _ = try await PostgresConnection.connect(PostgresConfiguration(url: url))
@@ -101,7 +101,7 @@ import Testing
         #expect(!error.message.contains("wrong"))
     }
 
-    @Test func patienceEnds() async throws {
+    @Test func theTimeoutEnds() async throws {
         let configuration = PostgresConfiguration(url: "postgresql://127.0.0.1:1/x")
         let start = ContinuousClock.now
         let error = try await postgresError {
@@ -121,7 +121,7 @@ import Testing
     }
 
     /// Sessions and descriptors end with the last reference, even if nobody closed them.
-    @Test func whatIsDroppedIsClosed() async throws {
+    @Test func aDroppedConnectionIsClosed() async throws {
         let name = "dropped-\(UInt32.random(in: 0...UInt32.max))"
         for _ in 0..<10 {
             _ = try await PostgresConnection.connect(PostgresConfiguration(url: try await url(), applicationName: name))

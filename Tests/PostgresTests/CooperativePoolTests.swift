@@ -5,7 +5,7 @@ import Testing
 
 @Suite(.timeLimit(.minutes(15))) struct CooperativePoolTests {
     /// More statements sleep than Swift's pool has threads, and other tasks still run.
-    @Test func sleepingStatementsHoldUpNobodyElse() async throws {
+    @Test func sleepingStatementsDoNotBlockOtherTasks() async throws {
         let url = try await TestServers.shared.postgresURL()
         let name = "sleepers-\(UInt32.random(in: 0...UInt32.max))"
         try await withThrowingTaskGroup(of: Void.self) { group in

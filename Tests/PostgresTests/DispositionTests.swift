@@ -49,7 +49,7 @@ import Testing
         }
     }
 
-    @Test func whatTookNoEffectByBadLuckIsSentAgain() throws {
+    @Test func onlyErrorsThatPassAreRetriable() throws {
         for code in try Self.allCodes() where SQLState(code).disposition == .retry {
             #expect(SQLState(code).isRetriable, "\(code)")
         }

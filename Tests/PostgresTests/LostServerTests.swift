@@ -95,7 +95,7 @@ import Testing
 
     /// A session cleans up before it ends, and that can take long: here it waits for another
     /// session that uses its temporary table.
-    @Test func aSessionThatHasSaidItsLastWordsIsNotUsable() async throws {
+    @Test func aSessionThatIsAboutToEndIsNotUsable() async throws {
         try await withConnection { connection in
             try await connection.execute(script: "CREATE TEMPORARY TABLE kept (number int)")
             let process = await connection.serverProcess
@@ -112,7 +112,7 @@ import Testing
     }
 
     /// A stopped server answers neither the statement nor the request to cancel it.
-    @Test func aFrozenServerHoldsUpNobodyForEver() async throws {
+    @Test func aFrozenServerBlocksNobodyForEver() async throws {
         try await withOwnServer { server in
             let configuration = PostgresConfiguration(url: server.url, silence: .milliseconds(300))
             let connection = try await PostgresConnection.connect(configuration)

@@ -33,7 +33,7 @@ import Testing
         }
     }
 
-    @Test func anErrorFailsWhatComesBehindIt() async throws {
+    @Test func anErrorFailsTheStatementsAfterIt() async throws {
         try await withConnection { connection in
             try await connection.execute(script: "CREATE TEMP TABLE t (n int PRIMARY KEY)")
             let insert = "INSERT INTO t VALUES ($1) RETURNING n"

@@ -114,7 +114,7 @@ private final class Order: Sendable {
         await pool.close()
     }
 
-    @Test func aBrokenConnectionIsNotLentAgain() async throws {
+    @Test func aBrokenConnectionIsNotReused() async throws {
         let pool = try await pool(size: 1)
         let first = try await process(pool)
         // It breaks while it is idle …
@@ -130,7 +130,7 @@ private final class Order: Sendable {
         await pool.close()
     }
 
-    @Test func aConnectionLeftInTheMiddleOfSomethingIsNotLentAgain() async throws {
+    @Test func aConnectionLeftInATransactionIsNotReused() async throws {
         let pool = try await pool(size: 1)
         let first = try await process(pool)
         try await pool.withConnection { try await $0.execute(script: "BEGIN") }
@@ -148,7 +148,7 @@ private final class Order: Sendable {
 
     /// A session that began read-only stays so after the database accepts writes again, whichever
     /// way it was used.
-    @Test(arguments: Way.allCases) func aSessionThatIsReadOnlyIsNotLentAgain(_ way: Way) async throws {
+    @Test(arguments: Way.allCases) func aReadOnlySessionIsNotReused(_ way: Way) async throws {
         let pool = try await pool(size: 1)
         let first = try await pool.withConnection { connection async throws in
             try await connection.execute(script: "SET default_transaction_read_only = on")
@@ -184,7 +184,7 @@ private final class Order: Sendable {
     }
 
     /// An error in a statement says nothing about the session.
-    @Test func aSessionThatRefusedAStatementIsLentAgain() async throws {
+    @Test func aSessionThatRefusedAStatementIsReused() async throws {
         let pool = try await pool(size: 1)
         let first = try await process(pool)
         for sql in ["SELECT 1 / 0", "SELECT no_such_column", "SELECT * FROM no_such_table"] {
@@ -280,7 +280,7 @@ private final class Order: Sendable {
         }
     }
 
-    @Test func aServerThatIsAwayIsAnErrorOfTheBorrower() async throws {
+    @Test func aServerThatIsAwayIsAnErrorForTheUser() async throws {
         let pool = PostgresPool(
             PostgresConfiguration(url: "postgresql://127.0.0.1:1/x"), size: 1, timeout: .milliseconds(50))
         await withTaskGroup(of: Void.self) { group in

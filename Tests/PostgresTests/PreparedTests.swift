@@ -33,7 +33,7 @@ import Testing
 
     /// A migration changes the result of a function: the next call works as if nothing had been
     /// prepared.
-    @Test func anotherAnswerOfAFunctionIsNoError() async throws {
+    @Test func aChangedResultOfAFunctionIsNoError() async throws {
         try await withConnection { connection async throws in
             try await connection.execute(
                 script: "CREATE FUNCTION pg_temp.f() RETURNS TABLE (a int) LANGUAGE sql AS 'SELECT 1'")

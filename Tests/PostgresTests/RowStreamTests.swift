@@ -100,7 +100,7 @@ import Testing
         }
     }
 
-    @Test func aStreamWhoseConnectionWasUsedMeanwhileSaysSo() async throws {
+    @Test func aStreamWhoseConnectionWasUsedMeanwhileIsAnError() async throws {
         try await withConnection { connection in
             var rows = connection.stream("SELECT generate_series(1, 100000)", chunk: 1).makeAsyncIterator()
             #expect(try await rows.next() != nil)

@@ -3,7 +3,7 @@ import Testing
 @testable import Postgres
 
 @Suite(.timeLimit(.minutes(10))) struct ServerErrorTests {
-    @Test func anErrorCarriesWhatTheServerSaid() async throws {
+    @Test func anErrorHasTheServersMessageAndFields() async throws {
         try await withConnection { connection in
             try await connection.execute(
                 script: "CREATE TEMP TABLE t (n int CONSTRAINT only_once UNIQUE); INSERT INTO t VALUES (1)")
@@ -38,7 +38,7 @@ import Testing
         }
     }
 
-    @Test func whatPostgresHasNoTextForIsRefused() async throws {
+    @Test func aTextThatPostgresCannotStoreIsRefused() async throws {
         try await withConnection { connection in
             let parameter = try await postgresError { try await connection.query("SELECT $1", "a\0b") }
             #expect(parameter.sqlState?.code == "22021" && !parameter.isRetriable)

@@ -57,7 +57,7 @@ import Testing
 
     /// Numbers near the limits of their type are refused, so sums cannot overflow.
     @Test(arguments: ["9223372036854775807", "4611686018427387904", "-4611686018427387904", "-9223372036854775808"])
-    func aNumberThatIsTooLargeToAddToIsNone(_ number: String) async throws {
+    func aNumberThatIsTooLargeToAddToIsRefused(_ number: String) async throws {
         try await withConnection { connection in
             let row = try await connection.query(
                 "SELECT '\(number)'::bigint AS position, ARRAY['\(number)'::bigint] AS list"
@@ -124,7 +124,7 @@ import Testing
         }
     }
 
-    @Test func whatDoesNotFitIsAnErrorThatNamesTheColumn() async throws {
+    @Test func aMismatchIsAnErrorThatNamesTheColumn() async throws {
         try await withConnection { connection in
             let row = try await connection.query(
                 """

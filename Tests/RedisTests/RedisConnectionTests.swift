@@ -58,7 +58,7 @@ import Texts
         }
     }
 
-    @Test func anErrorStandsInItsPlace() async throws {
+    @Test func anErrorTakesThePlaceOfItsReply() async throws {
         try await withRedis { _, place in
             let connection = try await RedisConnection.connect(place)
             let replies = try await connection.send([

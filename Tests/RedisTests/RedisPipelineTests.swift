@@ -51,7 +51,7 @@ import Texts
 
     /// A server is killed while replies are outstanding: the outcome is unknown, and the next call
     /// connects again.
-    @Test func aLostConnectionIsTold() async throws {
+    @Test func aLostConnectionIsReported() async throws {
         try await withRedis { server, place in
             let client = RedisClient(place)
             try await client.ping()

@@ -43,7 +43,7 @@ import Texts
         }
     }
 
-    @Test func tellsOfALossAndJoinsAgain() async throws {
+    @Test func reportsALossAndJoinsAgain() async throws {
         try await withRedis { server, place in
             let client = RedisClient(place)
             var items = try RedisSubscription(place, channels: ["c"]).makeAsyncIterator()

@@ -7,7 +7,7 @@ import Texts
     private static let composed = "jos\u{E9}"
     private static let decomposed = "jose\u{301}"
 
-    @Test func whatOnlyLooksEqualIsTwo() {
+    @Test func textsThatOnlyLookEqualDiffer() {
         let (composed, decomposed) = (ExactText(Self.composed), ExactText(Self.decomposed))
         #expect(Self.composed == Self.decomposed, "to Swift they are one: that is what this type is for")
         #expect(composed != decomposed)

@@ -11,7 +11,7 @@ import Testing
     ]
 
     @Test(arguments: broken)
-    func anArgumentThatIsNoTextIsRefused(bytes: [UInt8]) throws {
+    func anArgumentThatIsNotUTF8IsRefused(bytes: [UInt8]) throws {
         let error = try #require(throws: GivenTexts.NotText.self) { try GivenTexts.check(argument: bytes, 3) }
         #expect(error.description.hasPrefix("argument 3 is not UTF-8") && error.description.utf8.count < 600)
         #expect(error.description.contains(bytes.count < 60 ? "\\x" : "…"))
@@ -25,7 +25,7 @@ import Testing
 
     /// Its value may be a password, and other programs' variables are not checked.
     @Test(arguments: broken)
-    func aVariableThatIsNoTextIsNamed(bytes: [UInt8]) throws {
+    func aVariableThatIsNotUTF8IsNamed(bytes: [UInt8]) throws {
         let variable = Array("DATABASE_URL=secret".utf8) + bytes
         let error = try #require(throws: GivenTexts.NotText.self) {
             try GivenTexts.check(variable: variable) { $0 == "DATABASE_URL" }

@@ -4,7 +4,7 @@ import Texts
 @Suite struct SecretTextTests {
     private struct Holder { var address: SecretText? = SecretText("hunter2") }
 
-    @Test func isNowhereShown() {
+    @Test func isNeverShown() {
         let secret = SecretText("hunter2")
         var dumped = ""
         dump(Holder(), to: &dumped)

@@ -79,11 +79,11 @@ extension EventStore {
 
         let appender = UUID.version7().text
         try await withThrowingTaskGroup(of: (turn: Int64, answers: [AppendAnswer]).self) { group in
-            var begun: Int64 = 0
+            var begunTurns: Int64 = 0
             var connected = Latch.opened
             func begin(_ batch: AppendBatch) {
-                begun += 1
-                let (turn, before, own) = (begun, connected, Latch())
+                begunTurns += 1
+                let (turn, before, own) = (begunTurns, connected, Latch())
                 let batch = batch.inTurn(turn, of: appender)
                 connected = own
                 group.addTask {
@@ -94,25 +94,25 @@ extension EventStore {
                     return (turn, try await send(batch, timeout: timeout, connected: own.open))
                 }
             }
-            var (ended, told): (Int64, Int64) = (0, 0)
-            var early: [Int64: [AppendAnswer]] = [:]
+            var (ended, answeredTurns): (Int64, Int64) = (0, 0)
+            var answersAhead: [Int64: [AppendAnswer]] = [:]
             // With a single connection, a batch that waits for its turn would block the batch
             // before it.
             let atOnce = Int64(min(2, pool.size))
             begin(first)
-            while told < begun {
-                if case .success(let batch?) = prepared, begun - ended < atOnce {
+            while answeredTurns < begunTurns {
+                if case .success(let batch?) = prepared, begunTurns - ended < atOnce {
                     begin(batch)
                     await prepareNext()
                 }
                 guard let done = try await group.next() else { break }
                 ended += 1
-                early[done.turn] = done.answers
-                while let answers = early.removeValue(forKey: told + 1) {
-                    told += 1
+                answersAhead[done.turn] = done.answers
+                while let answers = answersAhead.removeValue(forKey: answeredTurns + 1) {
+                    answeredTurns += 1
                     try await answered(answers)
                 }
-                if told == begun, case .success(let batch?) = prepared {
+                if answeredTurns == begunTurns, case .success(let batch?) = prepared {
                     begin(batch)
                     await prepareNext()
                 }
@@ -144,14 +144,14 @@ extension EventStore {
         var backoff = Backoff()
         // Remembers an attempt that may have been written, even if the next one only finds the
         // server away.
-        var doubt: PostgresError?
+        var unknownOutcome: PostgresError?
         while true {
             do {
                 return try await pool.withConnection(body)
             } catch let error as PostgresError {
-                if error.outcomeIsUnknown { doubt = error }
+                if error.outcomeIsUnknown { unknownOutcome = error }
                 guard error.isRetriable, ContinuousClock.now < deadline else {
-                    if let doubt { throw OutcomeUnknown(reason: "\(doubt)") }
+                    if let unknownOutcome { throw OutcomeUnknown(reason: "\(unknownOutcome)") }
                     throw error
                 }
                 try await backoff.pause()

@@ -8,8 +8,8 @@ package struct LogLockWatch: Sendable {
     private let logger: Logger
     /// The last holder, and when it was seen first.
     private var seen: (transaction: String, since: ContinuousClock.Instant)?
-    private var hasTold = false
-    private var hasTried = false
+    private var hasReported = false
+    private var hasTriedToEnd = false
 
     /// - Parameter limit: how long a session may hold the log before it is ended, at least 5 s;
     ///   `nil` only reports.
@@ -23,21 +23,21 @@ package struct LogLockWatch: Sendable {
     package mutating func look(on connection: PostgresConnection) async throws {
         let holder = try LogLockHolder(try await connection.query(LogLockHolder.statement))
         guard let holder, holder.transaction == seen?.transaction else {
-            if hasTold { logger.notice("the log is free again") }
+            if hasReported { logger.notice("the log is free again") }
             seen = holder.map { ($0.transaction, .now) }
-            (hasTold, hasTried) = (false, false)
+            (hasReported, hasTriedToEnd) = (false, false)
             return
         }
         // A transaction may be older than its hold on the log. So the hold is measured by our own
         // observation and by how long others have waited.
         let held = max(holder.longestWait ?? .zero, seen?.since.duration(to: .now) ?? .zero)
-        if held >= LogLockHolder.notable, !hasTold {
-            hasTold = true
+        if held >= LogLockHolder.notable, !hasReported {
+            hasReported = true
             logger.warning(
                 "the log is held: all appenders wait",
                 metadata: ["by": "\(holder.name)", "waiting": "\(holder.waiting)"])
         }
-        if let limit, held >= limit, !hasTried { try await end(holder, on: connection) }
+        if let limit, held >= limit, !hasTriedToEnd { try await end(holder, on: connection) }
     }
 
     private mutating func end(_ holder: LogLockHolder, on connection: PostgresConnection) async throws {
@@ -49,6 +49,6 @@ package struct LogLockWatch: Sendable {
         } catch let error as PostgresError where error.kind == .server && !error.isRetriable {
             logger.error("who holds the log cannot be ended", metadata: ["error": "\(error)"])
         }
-        hasTried = true
+        hasTriedToEnd = true
     }
 }

@@ -67,7 +67,7 @@ import Testing
         }
     }
 
-    @Test func whatASourceGaveBeforeItBrokeIsWrittenAndAnswered() async throws {
+    @Test func requestsBeforeAnErrorOfTheSourceAreWrittenAndAnswered() async throws {
         try await TestLedger.with { ledger async throws in
             var (asked, answered) = (0, 0)
             await #expect(throws: SourceBroke.self) {

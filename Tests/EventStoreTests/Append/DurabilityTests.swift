@@ -25,13 +25,13 @@ import Testing
     }
 
     /// A session of a client without our settings.
-    private static func stranger(to ledger: TestLedger) async throws -> PostgresConnection {
+    private static func plainClient(to ledger: TestLedger) async throws -> PostgresConnection {
         try await PostgresConnection.connect(
             PostgresConfiguration(url: ledger.url, sessionSettings: [("search_path", "\"\(ledger.name)\"")]),
             timeout: .seconds(60))
     }
 
-    @Test func whatWasAnsweredIsThereAfterACrash() async throws {
+    @Test func answeredEventsSurviveACrash() async throws {
         try await Self.withServer { server, ledger in
             let ways = [
                 #"SELECT position FROM append_event('job', 'queued', '{"name":"n"}')"#,
@@ -52,13 +52,14 @@ import Testing
                 """#,
             ]
             for way in ways {
-                let stranger = try await Self.stranger(to: ledger)
-                #expect(try await stranger.query("SHOW synchronous_commit").only().decode(0, as: String.self) == "off")
-                _ = try await stranger.query(way)
-                let events = try await stranger.query("SELECT count(*) FROM events").only().decode(0, as: Int64.self)
+                let plainClient = try await Self.plainClient(to: ledger)
+                #expect(
+                    try await plainClient.query("SHOW synchronous_commit").only().decode(0, as: String.self) == "off")
+                _ = try await plainClient.query(way)
+                let events = try await plainClient.query("SELECT count(*) FROM events").only().decode(0, as: Int64.self)
                 try await server.kill()
                 try await server.restart()
-                await stranger.close()
+                await plainClient.close()
                 #expect(try await ledger.count() == events, "\(way)")
             }
             // Our own sessions, which also write tokens and records.
@@ -113,7 +114,7 @@ import Testing
 
     /// A prepared transaction would hold the log, or a row that other parts of the ledger wait for,
     /// after its session has ended.
-    @Test func whatOthersWaitForIsNotPrepared() async throws {
+    @Test func locksOfTheLedgerCannotBePrepared() async throws {
         try await Self.withServer { _, ledger in
             try await ledger.queue("a")
             for statement in [

@@ -27,7 +27,7 @@ import Testing
         ("(2, gen_random_uuid(), 'there', 1, 'queued', '{}', now(), 0, null)", "events_stream_version_key"),
         ("(2, (SELECT event_id FROM events), 'a', 1, 'queued', '{}', now(), 0, null)", "events_event_id_key"),
     ])
-    func aRowThatCannotBeIsRefusedByName(_ row: String, _ constraint: String) async throws {
+    func anInvalidRowIsRefusedByItsConstraint(_ row: String, _ constraint: String) async throws {
         try await TestLedger.with { ledger async throws in
             try await ledger.queue("there")
             let owner = try await ledger.connect()
@@ -79,7 +79,7 @@ import Testing
 
     /// A timeout beyond all time becomes the longest, and a negative one none.
     @Test(arguments: ["-178000000 years", "178000000 years", "-1 us", "0"])
-    func waitingHasAnEnd(_ interval: String) async throws {
+    func waitingIsBounded(_ interval: String) async throws {
         try await TestLedger.with { ledger in
             try await ledger.queue("there")
             let reader = try await ledger.connect()

@@ -60,7 +60,7 @@ import Testing
     }
 
     /// A caller that holds the log for too long is ended, and the others continue.
-    @Test func dawdlersAreBounded() async throws {
+    @Test func callersThatHoldTheLogForTooLongAreEnded() async throws {
         try await TestLedger.with { ledger async throws in
             let dawdler = try await ledger.connect()
             try await dawdler.execute(script: "BEGIN")

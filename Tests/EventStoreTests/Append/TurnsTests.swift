@@ -68,7 +68,7 @@ import Testing
     }
 
     /// A batch whose requests are all refused before they are sent still takes its turn.
-    @Test func refusedBatchesHoldUpNobody() async throws {
+    @Test func refusedBatchesBlockNobody() async throws {
         try await TestLedger.with { ledger async throws in
             var requests = Self.requests(1)
             requests += (0..<3_000).map { _ in

@@ -40,7 +40,7 @@ import Testing
     }
 
     /// They share no version hint, and a batch with both still counts as one event per job.
-    @Test func areRememberedApart() throws {
+    @Test func haveSeparateHints() throws {
         let known = VersionHints()
         let requests = TwoSpellings.both.map { AppendRequest(job: $0, events: [Self.progress(1)]) }
         let answers: [AppendAnswer] = [3, 8].map {

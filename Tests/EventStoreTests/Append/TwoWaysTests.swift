@@ -9,7 +9,7 @@ import Testing
 @Suite struct TwoWaysTests {
     private enum Way: String, CaseIterable { case set, oneEach }
 
-    @Test(arguments: Way.allCases) private func setsDecideAsEventByEventDoes(_ way: Way) async throws {
+    @Test(arguments: Way.allCases) private func bothWaysGiveTheSameAnswersAndTheSameLog(_ way: Way) async throws {
         let seed = UInt64.random(in: 0...UInt64.max)
         print("two ways, \(way): seed \(seed)")
         var random = SeededGenerator(seed: seed)
@@ -37,7 +37,7 @@ import Testing
     }
 
     /// A plain batch never calls append_batch(), which does not exist here.
-    @Test func plainBatchesOfOneEachNeedNothingElse() async throws {
+    @Test func plainBatchesDoNotCallAppendBatch() async throws {
         try await TestLedger.with { ledger async throws in
             let connection = try await ledger.connect()
             try await connection.execute(script: "ALTER FUNCTION append_batch RENAME TO append_batch_elsewhere")

@@ -48,7 +48,7 @@ import Testing
             settings.timeout = .seconds(60)
             let (seen, killed) = try await store.withGroupCommit(settings) { commits in
                 let isOver = Flag()
-                async let killed = Self.wreak(ledger, proxy, commits, name, seed, until: isOver)
+                async let killed = Self.injectFaults(ledger, proxy, commits, name, seed, until: isOver)
                 let seen = try await withThrowingTaskGroup(of: Seen.self) { group in
                     for number in 0..<Self.callers {
                         group.addTask {
@@ -138,7 +138,7 @@ import Testing
     }
 
     /// After every few commits causes the next fault: a lost answer, or a killed server process.
-    private static func wreak(
+    private static func injectFaults(
         _ ledger: TestLedger, _ proxy: CuttingProxy, _ commits: GroupCommit, _ name: String, _ seed: UInt64,
         until isOver: Flag
     ) async throws -> Int {

@@ -30,7 +30,7 @@ import Testing
         }
     }
 
-    @Test func whatIsLeftAfterTheGraceFailsClearly() async throws {
+    @Test func requestsLeftAfterTheGraceFail() async throws {
         try await TestLedger.with { ledger async throws in
             var settings = GroupCommit.Settings()
             settings.grace = .milliseconds(100)
@@ -110,7 +110,7 @@ import Testing
         }
     }
 
-    @Test func aServerThatStaysAwayIsToldAfterTheCallersPatience() async throws {
+    @Test func aServerThatStaysAwayFailsTheCallerAfterItsTimeout() async throws {
         // A stopped proxy no longer listens.
         let proxy = try CuttingProxy(target: 9)
         proxy.stop()

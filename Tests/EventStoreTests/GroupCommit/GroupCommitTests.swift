@@ -7,7 +7,7 @@ import Testing
 
 /// Concurrent callers share a transaction, and nothing else.
 @Suite(.timeLimit(.minutes(15))) struct GroupCommitTests {
-    @Test func whateverArrivedMeanwhileGoesInTheNextCommitAndKeepsItsOwnAnswer() async throws {
+    @Test func concurrentRequestsShareACommitAndKeepTheirAnswers() async throws {
         try await TestLedger.with { ledger async throws in
             try await ledger.store.withGroupCommit { commits in
                 let holder = try await ledger.holdLog()
@@ -113,7 +113,7 @@ import Testing
 
     /// A server process is stopped with a large request under way, which then takes arbitrarily
     /// long.
-    @Test func aHugeOrSlowRequestDoesNotHoldUpSmallOnes() async throws {
+    @Test func aHugeOrSlowRequestDoesNotBlockSmallOnes() async throws {
         try await TestLedger.with { ledger async throws in
             // A stopped process reads nothing, and the kernel would close the connection after 30
             // s.
@@ -193,7 +193,7 @@ import Testing
     }
 
     /// A request that makes the server fail a whole call fails alone.
-    @Test func whatTheServerCannotBearFailsAlone() async throws {
+    @Test func aRequestThatFailsItsCallFailsAlone() async throws {
         try await TestLedger.with { ledger async throws in
             try await ledger.store.pool.withConnection {
                 try await $0.execute(

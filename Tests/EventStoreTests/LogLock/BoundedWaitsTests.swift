@@ -20,7 +20,7 @@ import Testing
 
     /// Small events that repeat the id of a large event are each compared with all of its content,
     /// while the log is held.
-    @Test func eventsThatRepeatALargeOnesIDAreComparedSoFarAndNoFurther() async throws {
+    @Test func comparingRepeatsOfALargeEventIsBounded() async throws {
         try await TestLedger.with { ledger in
             let large = NewEvent(
                 type: "queued",
@@ -68,7 +68,7 @@ import Testing
     }
 
     /// A caller that holds a turn only keeps callers of the same turn waiting.
-    @Test func whoWaitsForATurnDoesNotHoldTheLog() async throws {
+    @Test func aCallerThatWaitsForATurnDoesNotHoldTheLog() async throws {
         try await TestLedger.with { ledger in
             let (eve, victim) = (
                 try await Self.session(ledger, "appender", "eve"), try await Self.session(ledger, "appender", "victim")
@@ -93,7 +93,7 @@ import Testing
         }
     }
 
-    @Test func refusalsAreKeptFromNobodyAndTheirCountsFromNoOne() async throws {
+    @Test func countingRefusalsBlocksOthersForABoundedTime() async throws {
         try await TestLedger.with { ledger in
             let (eve, service, admin) = (
                 try await Self.session(ledger, "appender", "eve"),

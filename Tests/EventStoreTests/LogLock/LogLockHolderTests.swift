@@ -10,21 +10,21 @@ import Testing
 /// The session that holds the log is named, and ended where that is configured and allowed.
 @Suite struct LogLockHolderTests {
     /// A session of a user with one role, which has locked the log and has lifted all limits.
-    private static func sitter(on ledger: TestLedger, as user: String) async throws -> PostgresConnection {
+    private static func lockHolder(on ledger: TestLedger, as user: String) async throws -> PostgresConnection {
         let admin = try await ledger.connect()
         try await admin.execute(
             script: "CREATE ROLE \(user) LOGIN PASSWORD 'secret' IN ROLE \"\(ledger.name)_appender\"")
         await admin.close()
         var url = try #require(URLComponents(string: ledger.url))
         (url.user, url.password) = (user, "secret")
-        let sitter = try await PostgresConnection.connect(
-            EventStore.configuration(url: try #require(url.string), ledger: ledger.name, applicationName: "sitter"))
-        try await sitter.execute(
+        let lockHolder = try await PostgresConnection.connect(
+            EventStore.configuration(url: try #require(url.string), ledger: ledger.name, applicationName: "lockHolder"))
+        try await lockHolder.execute(
             script: """
                 BEGIN; SELECT append_event('\(user)', 'queued', '{"name":"n"}');
                 SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0
                 """)
-        return sitter
+        return lockHolder
     }
 
     private static func user() -> String { "sitter_\(UInt32.random(in: 0...UInt32.max))" }
@@ -38,10 +38,11 @@ import Testing
             let admin = try await ledger.connect()
             #expect(try await Self.holder(admin) == nil)
             let user = Self.user()
-            let sitter = try await Self.sitter(on: ledger, as: user)
+            let lockHolder = try await Self.lockHolder(on: ledger, as: user)
             let holder = try #require(try await Self.holder(admin))
             #expect(
-                holder.process == (await sitter.serverProcess) && holder.user == user && holder.application == "sitter")
+                holder.process == (await lockHolder.serverProcess) && holder.user == user
+                    && holder.application == "lockHolder")
             #expect(holder.preparedAs == nil && holder.waiting == 0 && holder.longestWait == nil)
             // Others wait for it.
             let waiting = Task { try await ledger.queue("other") }
@@ -68,16 +69,16 @@ import Testing
             // Callers that waited for 10 s have given up with nothing written; those that waited
             // less have appended.
             _ = await waiting.result
-            await #expect(throws: PostgresError.self) { try await sitter.execute(script: "COMMIT") }
+            await #expect(throws: PostgresError.self) { try await lockHolder.execute(script: "COMMIT") }
             #expect(try await ledger.queue("next").version == 1)
             #expect(try await ledger.store.page(EventQuery(job: user)).isEmpty)
             try await admin.execute(script: "DROP ROLE \(user)")
-            for connection in [admin, relay, sitter] { await connection.close() }
+            for connection in [admin, relay, lockHolder] { await connection.close() }
         }
     }
 
     /// A session that holds the log for a moment is not ended.
-    @Test func aQuickOneIsLeftAlone() async throws {
+    @Test func aShortHoldIsNotEnded() async throws {
         try await TestLedger.with { ledger in
             let (quick, relay) = (try await ledger.connect(), try await ledger.connect())
             try await relay.execute(script: "GRANT pg_read_all_stats, pg_signal_backend TO \"\(ledger.name)_owner\"")

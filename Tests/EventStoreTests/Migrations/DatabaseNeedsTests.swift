@@ -33,7 +33,7 @@ import Testing
         }
     }
 
-    @Test func rightsThatAreMissingAreNamedAndMended() async throws {
+    @Test func missingRightsAreNamedAndRestored() async throws {
         try await TestLedger.with { ledger in
             let connection = try await ledger.connect()
             try await RightsMissing.check(on: connection)
@@ -70,7 +70,7 @@ import Testing
 
     /// Nobody gets rights to an object because a projector calls it a read model. Objects that the
     /// ledger has taken over get their rights back.
-    @Test func nothingIsGivenForWhatAProjectorSays() async throws {
+    @Test func aProjectorsClaimGivesNoRights() async throws {
         try await TestLedger.with { ledger in
             let connection = try await ledger.connect()
             try await connection.execute(
@@ -114,7 +114,7 @@ import Testing
     }
 
     /// Rights that were not recorded cannot be restored, and the error says so.
-    @Test func nothingIsRememberedOfMigrationsByAnotherProgram() async throws {
+    @Test func rightsOfMigrationsByAnotherProgramAreNotRecorded() async throws {
         try await TestLedger.with { ledger in
             let connection = try await ledger.connect()
             let owner = "\(ledger.name)_owner"

@@ -154,7 +154,7 @@ import Testing
         }
     }
 
-    @Test func whatIsNotWholeOrDoesNotFitIsRefused() async throws {
+    @Test func anIncompleteOrForeignFileIsRefused() async throws {
         try await TestLedger.with { ledger async throws in
             try await Self.fill(ledger, jobs: 3)
             let whole = try await Self.export(ledger)
@@ -232,7 +232,7 @@ import Testing
     /// No path writes a time to the log that readers cannot represent and that every later event
     /// would get.
     @Test(arguments: ["10000-01-01 00:00+00", "infinity", "-infinity", "0001-12-31 23:59+00 BC"])
-    func yearsThatNoReaderHasAreNotInTheLog(_ moment: String) async throws {
+    func timesOutsideTheCalendarAreRefused(_ moment: String) async throws {
         try await TestLedger.with { ledger in
             try await ledger.queue("a")
             let connection = try await ledger.connect()
@@ -256,7 +256,7 @@ import Testing
         (#""recorded_at":"2"#, #""recorded_at":" 2"#), (#""occurred_at":null,"#, ""),
         (#""event_id":"0"#, #""event_id":"{0"#),
     ])
-    func whatIsNotWrittenAsExportWritesItIsNotWritten(_ text: String, _ replacement: String) async throws {
+    func aLineThatWouldComeBackDifferentlyIsRefused(_ text: String, _ replacement: String) async throws {
         try await TestLedger.with { ledger async throws in
             try await ledger.queue("a")
             var lines = try await Self.export(ledger).split(separator: "\n").dropLast().map(String.init)
@@ -284,7 +284,7 @@ import Testing
     }
 
     /// A copy that has diverged under the same epoch does not accept later events of the other log.
-    @Test func whatDoesNotContinueTheLogIsNotSplicedOn() async throws {
+    @Test func aFileThatDoesNotContinueTheLogIsRefused() async throws {
         try await TestLedger.with { ledger async throws in
             try await ledger.queue("a")
             try await ledger.queue("b")
