@@ -7,6 +7,13 @@ import Projections
 package enum Memory {
     private static let timeout = Duration.seconds(3600)
 
+    private static let isPublished = """
+        SELECT coalesce((SELECT position FROM checkpoints WHERE reader = 'relay'), 0) >= head()
+        """
+    private static let isProjected = """
+        SELECT coalesce(min(position) >= head() AND count(*) = $1, false) FROM projections
+        """
+
     /// - Parameter events: how many events they are behind.
     package static func run(_ options: BenchOptions, _ report: Report, events: Int) async throws {
         try await Bench.run(options, report) { bench in
@@ -21,24 +28,14 @@ package enum Memory {
                     if options.wants(relay) {
                         rows.append(
                             try await sample(bench, ledger, relay, ["relay"]) { _ in
-                                try await ledger.admin.query(
-                                    """
-                                    SELECT coalesce((SELECT position FROM checkpoints
-                                        WHERE reader = 'relay'), 0) >= head()
-                                    """
-                                ).only().decode(0)
+                                try await ledger.admin.query(isPublished).only().decode(0)
                             })
                     }
                     if options.wants(project) {
                         rows.append(
                             try await sample(bench, ledger, project, ["project"]) { _ in
-                                try await ledger.admin.query(
-                                    """
-                                    SELECT coalesce(min(position) >= head() AND count(*) = $1, false)
-                                      FROM projections
-                                    """,
-                                    try ProjectionDefinition.all().count
-                                ).only().decode(0)
+                                try await ledger.admin.query(isProjected, try ProjectionDefinition.all().count)
+                                    .only().decode(0)
                             })
                     }
                     return rows

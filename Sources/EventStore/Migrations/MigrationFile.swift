@@ -1,3 +1,4 @@
+import Crypto
 package import LedgerCore
 
 /// One file of `migrations/`, in dbmate's format: `-- migrate:up` and then `-- migrate:down`, each
@@ -9,6 +10,9 @@ package struct MigrationFile: Sendable, Equatable {
     package let text: String
     package let up: String
     package let down: String
+
+    /// The SHA-256 of the file's text, in hexadecimal.
+    var checksum: String { SHA256.hash(data: Array(text.utf8)).hexadecimal }
 
     package struct FormatError: Error, CustomStringConvertible {
         package let description: String

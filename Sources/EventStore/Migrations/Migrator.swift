@@ -43,12 +43,7 @@ package struct Migrator: Sendable {
             var names: [String] = []
             for file in files where !applied.contains(file.version) {
                 try await run(file, file.up, on: connection) { connection in
-                    try await connection.query(
-                        """
-                        INSERT INTO schema_migrations (version, checksum)
-                        VALUES ($1, encode(sha256(convert_to($2, 'UTF8')), 'hex'))
-                        """,
-                        file.version, file.text)
+                    try await connection.query(Self.recordApplied, file.version, file.checksum)
                 }
                 names.append(file.name)
             }
@@ -79,6 +74,13 @@ package struct Migrator: Sendable {
         return files.map { Status(version: $0.version, name: $0.name, isApplied: applied.contains($0.version)) }
     }
 
+    /// dbmate's table, with a column of ours.
+    private static let makeRecord = """
+        CREATE TABLE IF NOT EXISTS schema_migrations (version varchar(128) PRIMARY KEY);
+        ALTER TABLE schema_migrations ADD COLUMN IF NOT EXISTS checksum text;
+        """
+    private static let recordApplied = "INSERT INTO schema_migrations (version, checksum) VALUES ($1, $2)"
+
     private func run(
         _ file: MigrationFile, _ sql: String, on connection: PostgresConnection,
         record: (PostgresConnection) async throws -> Void
@@ -108,18 +110,12 @@ package struct Migrator: Sendable {
                 throw unknown(version)
             }
             // dbmate leaves no hash.
-            if let checksum = try row.decode("checksum", as: String?.self) {
-                let now: String = try await connection.query(
-                    "SELECT encode(sha256(convert_to($1, 'UTF8')), 'hex')", file.text
-                )
-                .only().decode(0)
-                guard now == checksum else {
-                    throw Failure(
-                        description: """
-                            migration \(file.name) was edited after it had been applied. Restore \
-                            it, and put the change into a new file.
-                            """)
-                }
+            if let checksum = try row.decode("checksum", as: String?.self), checksum != file.checksum {
+                throw Failure(
+                    description: """
+                        migration \(file.name) was edited after it had been applied. Restore \
+                        it, and put the change into a new file.
+                        """)
             }
             applied.insert(version)
         }
@@ -156,8 +152,8 @@ package struct Migrator: Sendable {
                     throw Failure(
                         description: """
                             another runner (process \(progress.runner) of the server) is \
-                            migrating, and has not got on for \(timeout): end it, or try again \
-                            when it is done
+                            migrating, and has made no progress for \(timeout): end it, or try \
+                            again when it is done
                             """)
                 }
                 last = progress
@@ -170,16 +166,16 @@ package struct Migrator: Sendable {
         let runner: Int32
         let files: Int64
 
+        /// The server process that has the advisory lock `$1`.
+        private static let lockHolder = """
+            SELECT pid FROM pg_locks
+             WHERE locktype = 'advisory' AND granted AND objsubid = 1
+               AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+               AND (classid::bigint << 32 | objid::bigint) = hashtextextended($1, 0)
+            """
+
         init(_ key: String, on connection: PostgresConnection) async throws {
-            runner =
-                try await connection.query(
-                    """
-                    SELECT pid FROM pg_locks
-                     WHERE locktype = 'advisory' AND granted AND objsubid = 1
-                       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-                       AND (classid::bigint << 32 | objid::bigint) = hashtextextended($1, 0)
-                    """, key
-                ).first?.decode(0) ?? 0
+            runner = try await connection.query(Self.lockHolder, key).first?.decode(0) ?? 0
             let exists: Bool = try await connection.query("SELECT to_regclass('schema_migrations') IS NOT NULL").only()
                 .decode(0)
             files =
@@ -192,12 +188,7 @@ package struct Migrator: Sendable {
         // The lock belongs to the session, so the server releases it when a runner is killed.
         let key = "jobledger migrate \(ledger.text)"
         try await lock(key, on: connection)
-        try await connection.execute(
-            script: """
-                CREATE SCHEMA IF NOT EXISTS "\(ledger.text)";
-                CREATE TABLE IF NOT EXISTS schema_migrations (version varchar(128) PRIMARY KEY);
-                ALTER TABLE schema_migrations ADD COLUMN IF NOT EXISTS checksum text;
-                """)
+        try await connection.execute(script: "CREATE SCHEMA IF NOT EXISTS \"\(ledger.text)\"; \(Self.makeRecord)")
         do {
             let result = try await body(connection)
             await connection.close()

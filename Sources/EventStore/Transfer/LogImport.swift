@@ -31,6 +31,13 @@ package struct LogImport: Sendable {
     /// The most lines in one batch; fewer if they are long.
     private static let mostLines = 2000
 
+    private static let beginImport = "SELECT begin_import($1::uuid, $2)"
+    /// Lines are separated by line feeds, which a line has none of.
+    private static let importEvents = "SELECT import_events(string_to_array($1, E'\\n'))"
+    /// OFFSET 0 keeps the planner from removing the call of `begin_import`.
+    private static let beginAndImportEvents =
+        importEvents + " FROM (SELECT begin_import($2::uuid, $3) OFFSET 0) AS begun"
+
     private let path: String
 
     package init(path: String) { self.path = path }
@@ -48,8 +55,7 @@ package struct LogImport: Sendable {
         // again.
         let head: Position = try await refusing {
             try await connection.discardedTransaction { connection in
-                try await connection.query("SELECT begin_import($1::uuid, $2)", header.epoch, header.from).only()
-                    .decode(0)
+                try await connection.query(Self.beginImport, header.epoch, header.from).only().decode(0)
             }
         }
         try await compareWhatIsBefore(header, head: head, on: connection)
@@ -60,7 +66,7 @@ package struct LogImport: Sendable {
         } else {
             // Also for a file without events, which sets the epoch of an empty ledger.
             _ = try await refusing {
-                try await connection.query("SELECT begin_import($1::uuid, $2)", header.epoch, header.from)
+                try await connection.query(Self.beginImport, header.epoch, header.from)
             }
         }
         return Receipt(
@@ -105,8 +111,8 @@ package struct LogImport: Sendable {
         else {
             throw LogFile.Refused(
                 description: """
-                    \(path) is not what was exported: its last line does not fit what stands \
-                    before it. Nothing was imported.
+                    \(path) is not what was exported: its last line does not match the \
+                    lines before it. Nothing was imported.
                     """)
         }
         return (header, footer)
@@ -121,15 +127,15 @@ package struct LogImport: Sendable {
         guard let previous = header.previous else {
             throw LogFile.Refused(
                 description: """
-                    \(path) begins right behind the ledger's end, and does not say what it continues
-                      hint: Export from what both have: jobledger export --from \(head)
+                    \(path) begins right after the ledger's last event, and does not say which event it continues
+                      hint: Export from a position that the ledger has: jobledger export --from \(head)
                     """)
         }
         guard try await LogFile.digest(of: header.from - 1, on: connection) == previous else {
             throw LogFile.Refused(
                 description: """
                     at position \(header.from - 1) the ledger has another event than the log of \
-                    \(path): it is not a copy of the same log, or has gone its own way
+                    \(path): the ledger is not a copy of that log, or has diverged from it
                     """)
         }
     }
@@ -155,8 +161,8 @@ package struct LogImport: Sendable {
                     let place = position + Int64(same.count { $0.0 == 0x0A })
                     throw LogFile.Refused(
                         description: """
-                            at position \(place) the ledger has another event than the file: it \
-                            is not a copy of the same log, or has gone its own way
+                            at position \(place) the ledger has another event than the file: \
+                            it is not a copy of the same log, or has diverged from it
                             """)
                 }
                 rest.removeFirst(bytes.count)
@@ -191,12 +197,7 @@ package struct LogImport: Sendable {
             // together with its first events.
             if let text = try await next() {
                 let position: Position = try await connections[0].query(
-                    """
-                    SELECT import_events(string_to_array($1, E'\\n'))
-                      FROM (SELECT begin_import($2::uuid, $3) OFFSET 0) AS begun
-                    """,
-                    text,
-                    header.epoch, header.from
+                    Self.beginAndImportEvents, text, header.epoch, header.from
                 ).only().decode(0)
                 try await progress(.importing, position - header.from + 1, header.to - header.from + 1)
             }
@@ -204,8 +205,7 @@ package struct LogImport: Sendable {
                 func send(on connection: PostgresConnection) async throws {
                     guard let text = try await next() else { return }
                     group.addTask {
-                        let statement = PostgresStatement("SELECT import_events(string_to_array($1, E'\\n'))", [text])
-                        return (connection, try await connection.query(statement).only().decode(0))
+                        (connection, try await connection.query(Self.importEvents, text).only().decode(0))
                     }
                 }
                 for connection in connections { try await send(on: connection) }
@@ -222,7 +222,7 @@ package struct LogImport: Sendable {
                 ? error.message : "a line is not one that jobledger export writes: \(error.message)"
             throw LogFile.Refused(
                 description:
-                    "\(reason)\n  Everything up to position \(position) is imported; nothing of what was refused is.")
+                    "\(reason)\n  Everything up to position \(position) is imported, and nothing of the refused batch.")
         }
     }
 }
@@ -254,7 +254,8 @@ private actor LogLines {
     init(_ path: String) throws {
         file = try ReadableFile(path)
         guard let size = file.size else {
-            throw LogFile.Refused(description: "\(path) is no plain file, and is read several times: put it into one")
+            throw LogFile.Refused(
+                description: "\(path) is not a regular file. An import reads it several times: save it as a file first")
         }
         self.size = size
     }
@@ -284,7 +285,7 @@ private actor LogLines {
                 let rest = buffer.count - start
                 guard try fill() else {
                     guard rest == 0 else {
-                        throw LogFile.Refused(description: "the file ends within a line: it is not whole")
+                        throw LogFile.Refused(description: "the file ends within a line: it is incomplete")
                     }
                     return nil
                 }

@@ -14,6 +14,17 @@ enum BatchRows {
     static let noIndex = "… raw COPY, no index"
     static let against = "raw COPY, 1,000 rows a transaction, into the same columns and indexes, no checks"
 
+    /// Appends a batch of 1,000 events, and returns how many were refused.
+    private static let appendArrays = """
+        SELECT count(code) + 1000 - count(position)
+          FROM append($1::text[], $2::text[], $3::text[], event_ids => $4::uuid[])
+        """
+    private static let insertArrays = """
+        INSERT INTO inserted (position, event_id, stream_id, version, type, data, recorded_at)
+        SELECT nextval('inserted_position'), e.id, e.job, e.version, 'progress', e.data::json, clock_timestamp()
+          FROM unnest($1::uuid[], $2::text[], $3::int[], $4::text[]) AS e (id, job, version, data)
+        """
+
     static func measure(_ bench: Bench) async throws {
         try await bench.part([work(100), twoCallers, function, unnest, primaryKey, noIndex]) { bench in
             try await bench.withLedger { try await rows(bench, $0, jobs: 100) }
@@ -96,12 +107,7 @@ enum BatchRows {
         let jobs = jobs.map { JobID("\($0)-by-function") }
         try await ledger.queue(jobs)
         let (bare, source) = (try await ledger.bare(), ProgressSource(jobs: jobs))
-        try await bare.prepare(
-            "append",
-            """
-            SELECT count(code) + 1000 - count(position)
-              FROM append($1::text[], $2::text[], $3::text[], event_ids => $4::uuid[])
-            """)
+        try await bare.prepare("append", appendArrays)
         return Contest.Candidate(work: function) {
             let batches = await arrays(source, batches).map { events in
                 [
@@ -125,13 +131,7 @@ enum BatchRows {
         try await ledger.makeBareTable("inserted")
         let (bare, source) = (try await ledger.bare(), ProgressSource(jobs: jobs))
         try await bare.run("CREATE SEQUENCE inserted_position")
-        try await bare.prepare(
-            "insert",
-            """
-            INSERT INTO inserted (position, event_id, stream_id, version, type, data, recorded_at)
-            SELECT nextval('inserted_position'), e.id, e.job, e.version, 'progress', e.data::json, clock_timestamp()
-              FROM unnest($1::uuid[], $2::text[], $3::int[], $4::text[]) AS e (id, job, version, data)
-            """)
+        try await bare.prepare("insert", insertArrays)
         return Contest.Candidate(work: unnest) {
             let batches = await arrays(source, batches).map { events in
                 [

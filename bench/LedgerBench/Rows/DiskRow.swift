@@ -6,6 +6,16 @@ import Postgres
 enum DiskRow {
     static let work = "disk a progress event, indexes included"
 
+    /// By event: the bytes on disk, of its column values, and of its indexes.
+    private static let sizes = """
+        SELECT pg_total_relation_size('events')::float8 / count(*),
+               avg(8 + 16 + octet_length(category) + octet_length(stream_id) + 4 + octet_length(type)
+                   + octet_length(data::text) + octet_length(metadata::text)
+                   + CASE WHEN occurred_at IS NULL THEN 0 ELSE 8 END + 8 + 4)::float8,
+               pg_indexes_size('events')::float8 / count(*)
+          FROM events
+        """
+
     static func measure(_ bench: Bench) async throws {
         try await bench.part([work]) { bench in
             try await bench.withLedger { ledger in
@@ -18,16 +28,7 @@ enum DiskRow {
                     }
                 }
                 await store.close()
-                let row = try await ledger.admin.query(
-                    """
-                    SELECT pg_total_relation_size('events')::float8 / count(*),
-                           avg(8 + 16 + octet_length(category) + octet_length(stream_id) + 4 + octet_length(type)
-                               + octet_length(data::text) + octet_length(metadata::text)
-                               + CASE WHEN occurred_at IS NULL THEN 0 ELSE 8 END + 8 + 4)::float8,
-                           pg_indexes_size('events')::float8 / count(*)
-                      FROM events
-                    """
-                ).only()
+                let row = try await ledger.admin.query(sizes).only()
                 let (disk, own, indexes): (Double, Double, Double) = (
                     try row.decode(0), try row.decode(1), try row.decode(2)
                 )

@@ -40,17 +40,17 @@ enum LatencyRows {
         }
     }
 
+    private static let plainInsert = """
+        INSERT INTO inserted (position, event_id, stream_id, version, type, data, recorded_at)
+        VALUES ($1::bigint, $2::uuid, 'backtest', $3::int, 'progress', $4::json, clock_timestamp())
+        """
+
     /// How long a plain INSERT takes at the same pace: after a pause, caches are cold and cores
     /// asleep, and the disk varies.
     private static func inserts(_ ledger: BenchLedger, _ samples: Int, every pause: Duration) async throws -> [Double] {
         try await ledger.makeBareTable("inserted")
         let bare = try await ledger.bare()
-        try await bare.prepare(
-            "insert",
-            """
-            INSERT INTO inserted (position, event_id, stream_id, version, type, data, recorded_at)
-            VALUES ($1::bigint, $2::uuid, 'backtest', $3::int, 'progress', $4::json, clock_timestamp())
-            """)
+        try await bare.prepare("insert", plainInsert)
         var milliseconds: [Double] = []
         for number in 1...samples {
             try await Task.sleep(for: pause)

@@ -188,6 +188,12 @@ enum SingleRows {
         return rows
     }
 
+    private static let plainInsert = """
+        INSERT INTO inserted (position, event_id, stream_id, version, type, data, recorded_at)
+        VALUES (nextval('inserted_position'), $1::uuid, $2::text, $3::int, 'progress',
+                $4::json, clock_timestamp())
+        """
+
     /// The rate of a plain table: `count` connections, one INSERT per transaction each.
     static func plainInserts(_ bench: Bench, _ ledger: BenchLedger, connections count: Int) async throws -> Contest.Work
     {
@@ -196,13 +202,7 @@ enum SingleRows {
         var connections: [BareConnection] = []
         for _ in 0..<count {
             let bare = try await ledger.bare()
-            try await bare.prepare(
-                "insert",
-                """
-                INSERT INTO inserted (position, event_id, stream_id, version, type, data, recorded_at)
-                VALUES (nextval('inserted_position'), $1::uuid, $2::text, $3::int, 'progress',
-                        $4::json, clock_timestamp())
-                """)
+            try await bare.prepare("insert", plainInsert)
             connections.append(bare)
         }
         let (all, time) = (connections, bench.options.time(.seconds(2)))
