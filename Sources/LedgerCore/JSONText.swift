@@ -240,7 +240,7 @@ public enum JSONText {
                 case UInt8(ascii: ",") where open.isEmpty, UInt8(ascii: "]") where open.isEmpty: return
                 case UInt8(ascii: "}"), UInt8(ascii: "]"):
                     guard open.popLast() == byte else {
-                        throw error("a \(Unicode.Scalar(byte)) that closes nothing, or another bracket than was opened")
+                        throw error("a \(Unicode.Scalar(byte)) that does not match an open bracket")
                     }
                 default: break
                 }
@@ -353,7 +353,7 @@ public enum JSONText {
             case "True", "False", "TRUE", "FALSE": "\(text) is no JSON: write \(text.lowercased())"
             default:
                 word.first == UInt8(ascii: "'")
-                    ? "\(text) is no JSON: texts stand in double quotes"
+                    ? "\(text) is no JSON: strings are in double quotes"
                     : "\(text)\(word.count > 30 ? "…" : "") is no JSON value"
             }
         }

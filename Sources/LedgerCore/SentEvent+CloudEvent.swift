@@ -60,8 +60,8 @@ private struct CloudEventAttributes {
             throw Refusal(
                 .invalidEvent,
                 """
-                "dataref": the data must stand in the event; fetch them from \
-                \(try SentEvent.string(value, name).shortened(toBytes: 200)) first
+                "dataref": the event must have the data itself; fetch it first, from \
+                \(try SentEvent.string(value, name).shortened(toBytes: 200))
                 """)
         default: try readMetadata(name, value)
         }
@@ -77,14 +77,14 @@ private struct CloudEventAttributes {
             source = text
         } else if let first = value.first, first == UInt8(ascii: "{") || first == UInt8(ascii: "[") {
             throw Refusal(
-                .invalidEvent, "\"\(name)\" must be a text, a number, true or false: an attribute has no parts")
+                .invalidEvent, "\"\(name)\" must be a text, a number, true or false: an attribute has no members")
         }
         guard !name.isEmpty, name.utf8.allSatisfy(Self.isAttributeCharacter) else {
             throw Refusal(
                 .invalidEvent,
                 """
-                "\(SentEvent.shown(name.text))" is no name of an attribute: they have \
-                lower-case letters a–z and digits; what the event says belongs into "data"
+                "\(SentEvent.shown(name.text))" is not a name of an attribute: names have \
+                only lower-case letters a–z and digits; other content belongs in "data"
                 """)
         }
         metadata += (metadata.isEmpty ? "\"" : ",\"").utf8
@@ -113,8 +113,8 @@ private struct CloudEventAttributes {
             throw Refusal(
                 .invalidEvent,
                 """
-                "id" must be a UUID such as \(EventID.version7().text), for it is the event's id \
-                in the ledger, not \(SentEvent.shown(id))
+                "id" must be a UUID such as \(EventID.version7().text), because it becomes the \
+                event's id in the ledger, not \(SentEvent.shown(id))
                 """)
         }
         guard type.hasPrefix(CloudEvent.typePrefix) else {
@@ -138,7 +138,7 @@ private struct CloudEventAttributes {
                 .invalidEvent,
                 """
                 "datacontenttype" must be application/json, or a type that ends with \
-                +json, for an event's data is a JSON object, not \(SentEvent.shown(mediaType))
+                +json, because an event's data is a JSON object, not \(SentEvent.shown(mediaType))
                 """)
         }
     }

@@ -50,8 +50,8 @@ public struct SentEvent: Sendable {
                     .invalidEvent,
                     """
                     unknown member "\(Self.shown(name.text))"; known are job, type, data, \
-                    event_id, expected_version, metadata, occurred_at; what the event says \
-                    belongs into "data"
+                    event_id, expected_version, metadata, occurred_at; other content \
+                    belongs in "data"
                     """)
             }
         }
@@ -60,7 +60,7 @@ public struct SentEvent: Sendable {
             throw Refusal(
                 .invalidEvent,
                 """
-                \(missing.joined(separator: " and ")) missing: an event is such as \
+                \(missing.joined(separator: " and ")) missing: an event looks like \
                 {\(needsJob ? #""job": "backtest-7", "# : "")"type": "queued", "data": {"name": \
                 "SMA"}}
                 """)
@@ -74,7 +74,7 @@ public struct SentEvent: Sendable {
     /// Refuses repeated names, because one of the two members would be ignored.
     public static func refuseRepeated(_ members: [JSONText.Slice]) throws(Refusal) {
         guard let name = JSONText.repeatedName(in: members) else { return }
-        throw Refusal(.invalidEvent, "\"\(shown(name.text))\" stands there twice: leave one of them out")
+        throw Refusal(.invalidEvent, "\"\(shown(name.text))\" is given twice: remove one of them")
     }
 
     public static func id(_ text: String) throws(Refusal) -> EventID {

@@ -74,7 +74,7 @@ struct ConnectionString: Sendable {
     /// The options that are set.
     private static func options(_ text: String) throws(PostgresError) -> [Option] {
         if let first = text.unicodeScalars.first, first == "\"" || first == "'" || first == "\u{201C}" {
-            throw wrong("it stands in quotes; leave them out")
+            throw wrong("it is in quotes; remove them")
         }
         var message: UnsafeMutablePointer<CChar>?
         guard let parsed = PQconninfoParse(text, &message) else {

@@ -29,8 +29,8 @@ package struct PostgresRequirement: Sendable {
             throw .cannotConnect(
                 """
                 the database \(libpq.database) has the encoding \
-                \(libpq.parameter("server_encoding") ?? "?"), and \(encoding) is needed, or texts \
-                would be refused one by one. It cannot be changed: make another database, CREATE \
+                \(libpq.parameter("server_encoding") ?? "?"), and \(encoding) is needed, because \
+                some texts could not be stored. It cannot be changed: make another database, CREATE \
                 DATABASE name ENCODING '\(encoding)' LOCALE 'C.UTF-8' TEMPLATE template0
                 """, isPermanent: true)
         }

@@ -56,7 +56,9 @@ final class HiredisConnection {
         var credentials: (pid: pid_t, uid: uid_t, gid: gid_t) = (0, 0, 0)
         var size = socklen_t(MemoryLayout.size(ofValue: credentials))
         guard getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &credentials, &size) == 0 else {
-            throw RedisError(.connection, "who listens there cannot be asked: \(String(cString: strerror(errno)))")
+            throw RedisError(
+                .connection,
+                "the owner of the listening process cannot be determined: \(String(cString: strerror(errno)))")
         }
         guard user == String(credentials.uid) || user == Self.name(of: credentials.uid) else {
             throw RedisError(.connection, "user id \(credentials.uid) listens there, and not \(user): nothing was sent")

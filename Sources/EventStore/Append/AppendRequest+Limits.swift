@@ -11,7 +11,7 @@ extension AppendRequest {
     var size: Int { events.reduce(job.utf8.count) { $0 + $1.data.utf8.count + $1.metadata.utf8.count + 100 } }
 
     var refusalBySize: Refusal? {
-        if events.isEmpty { return Refusal(.invalidEvent, "a request without events: send one at least") }
+        if events.isEmpty { return Refusal(.invalidEvent, "a request without events: send at least one") }
         if events.count > Self.mostEvents {
             return Refusal(
                 .tooLarge,
@@ -29,7 +29,7 @@ extension AppendRequest {
     var refusalByText: Refusal? {
         let isBroken =
             job.text.holdsNull || events.contains { $0.type.holdsNull || $0.data.holdsNull || $0.metadata.holdsNull }
-        return isBroken ? Refusal(.invalidEvent, "U+0000 cannot be stored, in no text: take it out") : nil
+        return isBroken ? Refusal(.invalidEvent, "U+0000 cannot be stored in any text: remove it") : nil
     }
 }
 

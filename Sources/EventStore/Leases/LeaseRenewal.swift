@@ -34,7 +34,7 @@ extension Lease {
                 }
                 if try await !take(on: renewing) {
                     logger.warning(
-                        "the lease was lost to another while the work goes on", metadata: ["lease": "\(name)"])
+                        "the lease was lost to another process; the work continues", metadata: ["lease": "\(name)"])
                 }
             } catch  where !Task.isCancelled {
                 logger.warning(

@@ -45,9 +45,9 @@ package struct LogLockWatch: Sendable {
             guard try await connection.query("SELECT end_log_holder($1)", holder.transaction).only().decode(0) else {
                 return
             }
-            logger.warning("ended who held the log", metadata: ["by": "\(holder.name)"])
+            logger.warning("ended the session that held the log", metadata: ["by": "\(holder.name)"])
         } catch let error as PostgresError where error.kind == .server && !error.isRetriable {
-            logger.error("who holds the log cannot be ended", metadata: ["error": "\(error)"])
+            logger.error("the session that holds the log cannot be ended", metadata: ["error": "\(error)"])
         }
         hasTriedToEnd = true
     }

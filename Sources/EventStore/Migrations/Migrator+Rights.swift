@@ -24,7 +24,7 @@ extension Migrator {
         } catch let error as PostgresError where error.kind == .server {
             throw Failure(
                 description: """
-                    the rights of the ledger's roles are not complete, and could not be mended: \(error)
+                    the rights of the ledger's roles are incomplete, and could not be restored: \(error)
                       Run it as a superuser.
                     """)
         }

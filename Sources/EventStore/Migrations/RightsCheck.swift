@@ -9,8 +9,9 @@ package struct RightsMissing: Error, Sendable, CustomStringConvertible {
         let named = missing.prefix(20).map { "\n  \($0)" }.joined()
         let more = missing.count > 20 ? "\n  and \(missing.count - 20) more" : ""
         return """
-            the ledger's roles lack what they need, as after a restore on another server:\(named)\(more)
-            jobledger migrate gives it back; run it as a superuser, or as who restored the database and may make roles
+            the ledger's roles lack rights, as after a restore on another server:\(named)\(more)
+            jobledger migrate restores them; run it as a superuser, or as the user who restored the database and may \
+            create roles
             """
     }
 

@@ -41,7 +41,7 @@ package enum LogFile {
     /// checked yet.
     static func header(_ line: [UInt8], of path: String) throws(Refused) -> Header {
         guard let header = try? JSONDecoder().decode(Header.self, from: Data(line)), header.format == format else {
-            throw Refused(description: "\(path): the first line is not that of a log exported by jobledger export")
+            throw Refused(description: "\(path): the first line is not one that jobledger export writes")
         }
         guard header.version == version else {
             throw Refused(
@@ -65,8 +65,8 @@ package enum LogFile {
         guard let footer = try? JSONDecoder().decode(Footer.self, from: Data(line)) else {
             throw Refused(
                 description: """
-                    \(path) ends without its last line, which counts the events: it is not whole. \
-                    Nothing was imported.
+                    \(path) ends without its last line, which has the number of events: it is \
+                    incomplete. Nothing was imported.
                     """)
         }
         try requireExact(line, footer, "last", of: path)
@@ -81,8 +81,8 @@ package enum LogFile {
         guard let exact = try? self.line(value), exact.elementsEqual(line) else {
             throw Refused(
                 description: """
-                    \(path): the \(which) line is not written as jobledger export writes it, and \
-                    was changed. Nothing was imported.
+                    \(path): the \(which) line is not as jobledger export writes it, so it was \
+                    changed. Nothing was imported.
                     """)
         }
     }

@@ -95,7 +95,7 @@ extension EndToEnd {
                 #expect(outcome.code == 1 && outcome.output == "1 appended, 0 duplicates, 4 refused\n", "\(outcome)")
                 for (line, name) in [(1, "job"), (2, "job"), (3, "data"), (4, "event_id")] {
                     #expect(
-                        outcome.errors.contains("line \(line): refused: invalid_event: \"\(name)\" stands there twice"),
+                        outcome.errors.contains("line \(line): refused: invalid_event: \"\(name)\" is given twice"),
                         "\(outcome)")
                 }
             }

@@ -35,7 +35,7 @@ extension EndToEnd {
                         refused.errors.contains("the role \(user.ledger.name)_owner, and all that it may do"),
                         "\(refused)")
                     #expect(refused.errors.contains("the policy leases_of_relay ON leases"), "\(refused)")
-                    #expect(refused.errors.contains("jobledger migrate gives it back"), "\(refused)")
+                    #expect(refused.errors.contains("jobledger migrate restores them"), "\(refused)")
                 }
                 let mended = try await there.run("migrate")
                 #expect(mended.code == 0, "\(mended)")

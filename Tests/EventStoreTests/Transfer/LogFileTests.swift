@@ -160,8 +160,8 @@ import Testing
             let whole = try await Self.export(ledger)
             let lines = whole.split(separator: "\n")
             let broken: [(String, String)] = [
-                ("", "first line"), ("{}\n", "first line"), (String(whole.dropLast(30)), "not whole"),
-                (lines.dropLast().map { $0 + "\n" }.joined(), "not whole"),
+                ("", "first line"), ("{}\n", "first line"), (String(whole.dropLast(30)), "incomplete"),
+                (lines.dropLast().map { $0 + "\n" }.joined(), "incomplete"),
                 (whole.replacing(#"\"total\":7"#, with: #"\"total\":8"#), "not what was exported"),
                 (
                     lines.enumerated().filter { $0.offset != 4 }.map { $0.element + "\n" }.joined(),

@@ -105,7 +105,7 @@ import Testing
             for (body, type) in requests {
                 let answer = try await service.ask("POST", "/v1/jobs/a/events", body, type: type)
                 #expect(answer.status == 422 && answer.code == "invalid_event", "\(body): \(answer)")
-                #expect(answer.json["detail"].text?.contains("stands there twice") == true, "\(body): \(answer)")
+                #expect(answer.json["detail"].text?.contains("is given twice") == true, "\(body): \(answer)")
             }
             #expect(try await service.ledger.count() == 0)
         }
