@@ -1,19 +1,25 @@
--- Each event of new_events becomes one row of audit_log, whatever came before it. Metadata are parsed only where there are any, and once.
+-- Each event of new_events becomes one row of audit_log, whatever came before it. Metadata are
+-- parsed once, and only if there are any.
 --
--- Names may be as long as metadata may be, and an index holds no more than 2,704 bytes of a row: of those that are longer than 300 characters the first 200 are
--- kept, and a hash of all. (A cast to bytea takes backslashes for escapes; convert_to would depend on the database.)
+-- Names may be long, but an index entry has at most 2,704 bytes. So of a name longer than 300
+-- characters, the first 200 are kept with a hash of all of it. (A cast to bytea reads backslashes
+-- as escapes, hence the replace(); convert_to() would depend on the database.)
 
-INSERT INTO audit_log (position, event_id, actor, job, version, type, recorded_at, occurred_at, correlation_id, causation_id, source, words)
+INSERT INTO audit_log (position, event_id, actor, job, version, type, recorded_at, occurred_at,
+                       correlation_id, causation_id, source, words)
 SELECT position, event_id,
        CASE WHEN length(metadata ->> 'actor') > 300
-            THEN left(metadata ->> 'actor', 200) || '…' || encode(sha256(replace(metadata ->> 'actor', '\', '\\')::bytea), 'hex')
+            THEN left(metadata ->> 'actor', 200) || '…'
+                 || encode(sha256(replace(metadata ->> 'actor', '\', '\\')::bytea), 'hex')
             ELSE metadata ->> 'actor' END,
        stream_id, version, type, recorded_at, occurred_at,
        CASE WHEN length(metadata ->> 'correlation_id') > 300
-            THEN left(metadata ->> 'correlation_id', 200) || '…' || encode(sha256(replace(metadata ->> 'correlation_id', '\', '\\')::bytea), 'hex')
+            THEN left(metadata ->> 'correlation_id', 200) || '…'
+                 || encode(sha256(replace(metadata ->> 'correlation_id', '\', '\\')::bytea), 'hex')
             ELSE metadata ->> 'correlation_id' END,
        CASE WHEN length(metadata ->> 'causation_id') > 300
-            THEN left(metadata ->> 'causation_id', 200) || '…' || encode(sha256(replace(metadata ->> 'causation_id', '\', '\\')::bytea), 'hex')
+            THEN left(metadata ->> 'causation_id', 200) || '…'
+                 || encode(sha256(replace(metadata ->> 'causation_id', '\', '\\')::bytea), 'hex')
             ELSE metadata ->> 'causation_id' END,
        CASE WHEN jsonb_typeof(metadata -> 'source') = 'string' THEN left(metadata ->> 'source', 1000) END,
        nullif(to_tsvector('simple', left(
@@ -27,5 +33,5 @@ SELECT position, event_id,
     SELECT position, event_id, stream_id, version, type, data, recorded_at, occurred_at,
            CASE WHEN length(metadata::text) > 2 THEN metadata::jsonb END AS metadata
       FROM new_events
-    OFFSET 0  -- so that the parsed is kept, and not worked out wherever it is used
+    OFFSET 0  -- parses the metadata once, and not wherever they are used
   ) AS new;

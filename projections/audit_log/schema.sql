@@ -1,31 +1,33 @@
--- One row an event: who, what, when, why and from where, indexed for an auditor's questions, so that the log needs no more indexes than it
--- has. What the log has an index for already, an event's id and a job's events, is asked of the log.
+-- One row per event: who did what, when, why and from where. It has the indexes for an auditor's
+-- questions, so that the log needs no further ones. Questions for which the log has an index, those
+-- by an event's id or a job, go to the log.
 
 CREATE TABLE audit_log (
   position       bigint       NOT NULL,
   event_id       uuid         NOT NULL,
 
-  actor          text         COLLATE "C",    -- who: as the appender says
+  actor          text         COLLATE "C",    -- who, according to the appender
   job            varchar(255) NOT NULL,       -- what
   version        integer      NOT NULL,
   type           varchar(50)  COLLATE "C" NOT NULL,
 
-  recorded_at    timestamptz  NOT NULL,       -- when: by the ledger's clock
-  occurred_at    timestamptz,                 -- and by the caller's, where given
+  recorded_at    timestamptz  NOT NULL,       -- when, by the ledger's clock
+  occurred_at    timestamptz,                 -- and by the caller's, if given
 
-  correlation_id text         COLLATE "C",    -- why: what it belongs to
-  causation_id   text         COLLATE "C",    -- and what it follows from: the id of an event, or of something outside
+  correlation_id text         COLLATE "C",    -- why: what the event belongs to
+  causation_id   text         COLLATE "C",    -- and what caused it: the id of an event, or one from outside
   source         text,                        -- from where
 
-  words          tsvector,                    -- what can be searched: see README.md
+  words          tsvector,                    -- the words that can be searched for: see README.md
 
   CONSTRAINT audit_log_pkey PRIMARY KEY (position)
 );
 
--- Each ends in the position, so that the newest of any kind are found without sorting. Most events are progress, which needs no index to be
--- found.
+-- Each index ends in the position, so that the newest events of a kind are found without sorting.
+-- Most events are progress, and need no index to be found.
 CREATE INDEX audit_log_by_actor ON audit_log (actor, position) WHERE actor IS NOT NULL;
-CREATE INDEX audit_log_by_actor_and_type ON audit_log (actor, type, position) WHERE actor IS NOT NULL AND type <> 'progress';
+CREATE INDEX audit_log_by_actor_and_type ON audit_log (actor, type, position)
+  WHERE actor IS NOT NULL AND type <> 'progress';
 CREATE INDEX audit_log_by_type ON audit_log (type, position) WHERE type <> 'progress';
 CREATE INDEX audit_log_by_correlation ON audit_log (correlation_id, position) WHERE correlation_id IS NOT NULL;
 CREATE INDEX audit_log_by_causation ON audit_log (causation_id, position) WHERE causation_id IS NOT NULL;

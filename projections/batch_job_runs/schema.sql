@@ -1,5 +1,6 @@
--- One row a run, for queries over single runs. The columns are those of the platform's schema design, but for the foreign
--- key to batch_jobs: each projection is folded and rebuilt on its own, so at any moment one may be ahead of the other.
+-- One row per run, for queries over single runs. The columns are those of the platform's schema
+-- design. The design's foreign key to batch_jobs is left out: projections are folded and rebuilt
+-- independently, so either may be ahead of the other.
 
 CREATE TABLE batch_job_runs (
   id           serial       NOT NULL,

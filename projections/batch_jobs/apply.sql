@@ -1,8 +1,9 @@
--- Folds new_events into batch_jobs. A job has at most one queued and one ending event, which is why min() over one value picks it; data
--- are parsed only there, for what progress says stands in the column completed.
+-- Folds new_events into batch_jobs. A job has at most one queued and one ending event, so min()
+-- over that one value picks it. Only those data are parsed: new_events has a column for what a
+-- progress event says in "completed".
 --
--- What was done counts: a total that is known is at least what was completed, also where a later event lowers it. It is not the other way round,
--- for what was completed must be kept should the total rise again in another window.
+-- A known total is at least what was completed, also if a later event lowers the total. "completed"
+-- is never lowered to the total: a later window may raise the total again.
 
 WITH folded AS (
   SELECT stream_id AS id,
@@ -13,7 +14,7 @@ WITH folded AS (
          bool_or(type = 'progress')                                                  AS progressed,
          bool_or(type = 'truncated')                                                 AS truncated,
          max(completed)                                                              AS completed,
-         -- The total after the last version: version and total as one number, of which the lower half is the total.
+         -- The total after the last version: one number of both, with the total in its lower half.
          (max(version::bigint << 32 | total) & 4294967295)::integer                  AS total,
          min(happened_at) FILTER (WHERE type = 'queued') AT TIME ZONE 'UTC'          AS created_at,
          max(happened_at) AT TIME ZONE 'UTC'                                         AS updated_at,
@@ -25,8 +26,8 @@ MERGE INTO batch_jobs AS job
 USING folded AS new ON job.id = new.id
 
 WHEN NOT MATCHED THEN
-  INSERT (id, name, kind, status, total, completed, created_at, updated_at, completed_at, error, truncated, view_url, csv_url,
-          variables, strategy, assignments_preview, results)
+  INSERT (id, name, kind, status, total, completed, created_at, updated_at, completed_at, error, truncated,
+          view_url, csv_url, variables, strategy, assignments_preview, results)
   VALUES (
     new.id,
     new.queued ->> 'name',
@@ -52,7 +53,11 @@ WHEN NOT MATCHED THEN
 
 WHEN MATCHED THEN
   UPDATE SET
-    status       = CASE WHEN new.end_status IS NOT NULL THEN new.end_status WHEN new.progressed THEN 'running' ELSE job.status END,
+    status       = CASE
+                     WHEN new.end_status IS NOT NULL THEN new.end_status
+                     WHEN new.progressed THEN 'running'
+                     ELSE job.status
+                   END,
     total        = CASE WHEN new.total > 0 THEN greatest(new.total, job.completed, new.completed) ELSE 0 END,
     completed    = CASE
                      WHEN new.end_status = 'finished' AND NOT (job.truncated OR new.truncated) AND new.total > 0

@@ -1,5 +1,6 @@
--- One row a job: its metadata, how far it is, and its results. The columns, their types and defaults, and the indexes are those
--- of the platform's schema design. Its timestamps have no zone: they hold UTC.
+-- One row per job: its metadata, its progress and its results. The columns, their types and
+-- defaults, and the indexes are those of the platform's schema design. Timestamps have no zone:
+-- they are in UTC.
 
 CREATE TABLE batch_jobs (
   id                  varchar(255) NOT NULL,
@@ -21,14 +22,14 @@ CREATE TABLE batch_jobs (
   view_url            varchar(500),
   csv_url             varchar(500),
 
-  variables           jsonb        NOT NULL DEFAULT '[]',      -- [{"name": "ticker", "values": ["SPY", "QQQ"], "count": 2}]
+  variables           jsonb        NOT NULL DEFAULT '[]',      -- [{"name": "ticker", "values": ["SPY"], "count": 1}]
   strategy            jsonb,                                   -- the base strategy, before variables are substituted
   assignments_preview jsonb,                                   -- the first 25 assignments
   results             jsonb,                                   -- {"summary": {…}, "runs": […]}
 
   CONSTRAINT batch_jobs_pkey PRIMARY KEY (id),
   CONSTRAINT batch_jobs_completed_within_total CHECK (completed <= total OR total = 0)  -- 0: not known
-) WITH (fillfactor = 60);  -- room for progress to be updated in place, without touching an index
+) WITH (fillfactor = 60);  -- free space, so that progress is updated in place, without touching an index
 
 CREATE INDEX idx_batch_jobs_status ON batch_jobs (status);
 CREATE INDEX idx_batch_jobs_created_at ON batch_jobs (created_at DESC);

@@ -1,5 +1,5 @@
--- Counts new_events by the day on which they happened, and adds that to what the days have. Sums of integers come out the same in
--- whatever pieces they are added, so neither windows nor the order of events matter.
+-- Counts new_events by the day on which they happened, and adds the counts to those of that day.
+-- Sums of integers do not depend on how they are grouped, so windows and order do not matter.
 
 INSERT INTO daily_job_stats AS stats (day, queued, finished, failed, truncations, reports, runs_queued, runs_finished)
 SELECT (happened_at AT TIME ZONE 'UTC')::date,
