@@ -3,18 +3,20 @@ import Foundation
 import LedgerCore
 import Postgres
 
-/// Runs a definition's golden histories: given these events, expect these rows.
+/// Runs the cases of projections: given these events, expect these rows.
 ///
 /// A case is `{"about": "…", "events": [{"job", "type", "data"?, "metadata"?, "occurred_at"?,
-/// "event_id"?, "recorded_at"?}], "expect": {"TABLE": [row, …]}}`; an event that says when it was
-/// recorded has an id as well. The events go through the ledger's own append, in a scratch ledger
-/// that is rolled back, so a history that could not happen is an error; they are folded in windows
-/// of 1, 2, 3 and all events, and each way must give exactly the expected rows.
+/// "event_id"?, "recorded_at"?}], "expect": {"TABLE": [row, …]}}`. An event with a `recorded_at`
+/// needs an `event_id` too.
+///
+/// The events go through the ledger's own append, in a scratch ledger that is rolled back. A
+/// history that the ledger would refuse is therefore an error. The events are folded in windows of
+/// 1, 2, 3 and all events, and each way must give exactly the expected rows.
 package struct Cases: Sendable {
     package struct Outcome: Sendable {
         package let projection: String
         package let file: String
-        /// What went wrong, one line a finding; empty where the case holds.
+        /// What went wrong, one line for each problem; empty if the case holds.
         package let problems: [String]
     }
 
@@ -42,7 +44,7 @@ package struct Cases: Sendable {
         do {
             try await ledger.append(text)
             let head = try await ledger.head()
-            // Nearly always it is the same that is wrong in all windows.
+            // Most mistakes show in windows of every size: each is reported once.
             var problems: [(text: String, windows: [Position])] = []
             for window in Set([1, 2, 3, max(head, 1)]).sorted() {
                 for problem in try await ledger.undone({
@@ -79,17 +81,22 @@ package struct Cases: Sendable {
         var problems: [String] = []
         for table in definition.tables {
             let target = try await TableShape.of(table, in: expected, on: connection)
-            try await connection.query(
-                """
-                INSERT INTO \(target.qualified)
-                SELECT * FROM jsonb_populate_recordset(null::\(target.qualified), coalesce($1::jsonb -> 'expect' -> $2, '[]'))
-                """, text, table)
+            try await connection.query(Self.fill(target), text, table)
             let differences = try await RowDifference.between(
                 live: try await .of(table, in: actual, on: connection), expected: target, table: table, limit: 10,
                 on: connection)
             problems += differences.map(Self.describe)
         }
         return problems
+    }
+
+    /// Fills a table with the rows that the case $1 expects of the table $2.
+    private static func fill(_ target: TableShape) -> String {
+        """
+        INSERT INTO \(target.qualified)
+        SELECT *
+          FROM jsonb_populate_recordset(null::\(target.qualified), coalesce($1::jsonb -> 'expect' -> $2, '[]'))
+        """
     }
 
     static func describe(_ difference: RowDifference) -> String {
@@ -102,7 +109,7 @@ package struct Cases: Sendable {
         }
     }
 
-    /// A line for each column that differs, with both values below each other.
+    /// A line for each column that differs, with both values.
     private static func columns(_ difference: RowDifference, _ live: String, _ expected: String) -> String {
         guard let live = try? JSONText.members(of: live), let expected = try? JSONText.members(of: expected) else {
             return ""

@@ -1,11 +1,11 @@
-/// A name as the catalog has it, which may be anything: SQL gets it quoted, whoever made it.
+/// A name from the catalog. It may contain any character, so SQL always gets it quoted.
 struct Identifier: Sendable, Hashable, CustomStringConvertible {
     let text: String
 
     init(_ text: String) { self.text = text }
 
-    /// As SQL has an identifier.
+    /// Quoted as an SQL identifier.
     var description: String { "\"" + text.replacing("\"", with: "\"\"") + "\"" }
-    /// As SQL has a text. Sessions keep to standard_conforming_strings.
+    /// Quoted as an SQL string. Sessions keep standard_conforming_strings on.
     var literal: String { "'" + text.replacing("'", with: "''") + "'" }
 }

@@ -1,10 +1,10 @@
 import LedgerCore
 
-/// Nothing that stands in a file of a definition is passed over: a member that is not known, or
-/// stands there twice, is a mistake that would otherwise look like an answer.
+/// Reads JSON objects in a definition's files strictly. An unknown or repeated member is an error:
+/// ignoring it would hide a misspelling.
 enum KnownMembers {
     /// The members of the object `json`.
-    /// - Parameter place: what the object is, for messages.
+    /// - Parameter place: names the object in messages.
     /// - Throws: ``ProjectionDefinition/FormatError``
     static func read(
         _ json: ArraySlice<UInt8>, _ known: [ExactText], in place: String
@@ -19,11 +19,11 @@ enum KnownMembers {
             guard known.contains(member.name) else {
                 throw ProjectionDefinition.FormatError(
                     description:
-                        "\(place): \"\(member.name)\" is not known; known are \(known.map(\.text).joined(separator: ", "))"
-                )
+                        "\(place): \"\(member.name)\" is not known; known are "
+                        + known.map(\.text).joined(separator: ", "))
             }
             guard !members[..<index].contains(where: { $0.name == member.name }) else {
-                throw ProjectionDefinition.FormatError(description: "\(place): \"\(member.name)\" stands there twice")
+                throw ProjectionDefinition.FormatError(description: "\(place): \"\(member.name)\" appears twice")
             }
         }
         return members
@@ -31,7 +31,7 @@ enum KnownMembers {
 }
 
 extension Cases {
-    /// What is written in a case and would be passed over; `nil` where all of it counts.
+    /// The first unknown or repeated member of a case; `nil` if there is none.
     static func mistake(in text: String, of definition: ProjectionDefinition) -> String? {
         do throws(ProjectionDefinition.FormatError) {
             let members = try KnownMembers.read(Array(text.utf8)[...], ["about", "events", "expect"], in: "the case")

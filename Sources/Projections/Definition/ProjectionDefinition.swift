@@ -2,7 +2,7 @@ import Crypto
 import Foundation
 package import LedgerCore
 
-/// A read model as a folder of SQL: what `projections/NAME/` holds.
+/// A projection as a folder of SQL: the content of `projections/NAME/`.
 package struct ProjectionDefinition: Sendable, Equatable {
     /// `projection.json`
     private struct Manifest: Decodable {
@@ -17,28 +17,29 @@ package struct ProjectionDefinition: Sendable, Equatable {
         package init(description: String) { self.description = description }
     }
 
-    /// What a row depends on: the events of one stream, or of the whole log. Only the first kind
-    /// can be folded in parallel.
+    /// Whether each row depends on the events of one stream, or on the whole log. Only the first
+    /// kind can be folded in parallel.
     package enum Key: String, Sendable {
         case stream = "stream_id"
         case log
     }
 
     package let name: String
-    /// Events of other types are not in the windows.
+    /// Windows contain events of these types only.
     package let consumes: Set<EventType>
     package let key: Key
     package let tables: [String]
     package let schemaSQL: String
     package let applySQL: String
-    /// The golden histories, by file name.
+    /// The cases, by file name.
     package let cases: [(file: String, text: String)]
 
     package static func == (a: ProjectionDefinition, b: ProjectionDefinition) -> Bool {
         a.name == b.name && a.hash == b.hash
     }
 
-    /// Changes with everything that the rows depend on.
+    /// A hash of everything that the rows depend on. Another hash is another definition, whose
+    /// tables are rebuilt.
     package var hash: String {
         let parts = [
             name, consumes.map(\.rawValue).sorted().joined(separator: ","), tables.joined(separator: ","), schemaSQL,
@@ -48,7 +49,7 @@ package struct ProjectionDefinition: Sendable, Equatable {
         return digest.hexadecimal
     }
 
-    /// - Parameter files: the folder's files by their path below it.
+    /// - Parameter files: the folder's files, by their path in it.
     package init(folder: String, files: [ExactText: String]) throws {
         func file(_ name: ExactText) throws(FormatError) -> String {
             guard let text = files[name] else {
@@ -94,27 +95,30 @@ package struct ProjectionDefinition: Sendable, Equatable {
             .map { (String($0.key.text.dropFirst("cases/".count)), $0.value) }.sorted { $0.file < $1.file }
     }
 
-    /// The text of a file whose statements stay within the transaction that they are run in: what
-    /// was half done would otherwise be committed, and what was to be undone would stay.
+    /// The text of an SQL file, checked for statements that begin, end or mark a transaction. A
+    /// `COMMIT` would commit half a fold, and keep what a test means to roll back.
     private static func sql(_ file: String, _ text: String, of folder: String) throws(FormatError) -> String {
         let sql = SQLText(file, text)
         if let (word, byte) = sql.transactionControl {
             throw FormatError(
-                description:
-                    "projection \(folder): \(sql.place(at: byte)): \(word) is not for a projection, which is folded within a transaction of the projector's: leave it out"
-            )
+                description: """
+                    projection \(folder): \(sql.place(at: byte)): \(word) is not for a projection: the projector \
+                    runs this file within a transaction of its own. Leave it out
+                    """)
         }
-        // Postgres is given it as a C string, and would see no more of it.
+        // Postgres gets the text as a C string, and would ignore the rest.
         if let byte = text.utf8.firstIndex(of: 0) {
             let place = sql.place(at: text.utf8.distance(from: text.startIndex, to: byte))
-            throw FormatError(description: "projection \(folder): \(place): a null byte is no part of SQL: take it out")
+            throw FormatError(
+                description: "projection \(folder): \(place): a null byte is not allowed in SQL: remove it")
         }
         return text
     }
 
     // MARK: Where definitions come from
 
-    /// Those that travel with the binary, and those of `directory`, which may replace them by name.
+    /// The built-in definitions, and those in `directory`, which replace built-in ones of the same
+    /// name.
     package static func all(in directory: String? = nil) throws -> [ProjectionDefinition] {
         var byName = Dictionary(uniqueKeysWithValues: try embedded().map { ($0.name, $0) })
         if let directory {

@@ -1,10 +1,9 @@
-/// Results that hang on an order of rows, where no order is given that tells all of them apart.
+/// Finds results that depend on the order of rows where the statement does not fix that order.
 extension DeterminismCheck {
     private static let ordered: Set = [
         "array_agg", "string_agg", "json_agg", "jsonb_agg", "json_object_agg", "jsonb_object_agg", "xmlagg",
-        "json_agg_strict",
-        "jsonb_agg_strict", "json_object_agg_strict", "jsonb_object_agg_strict", "json_object_agg_unique",
-        "jsonb_object_agg_unique",
+        "json_agg_strict", "jsonb_agg_strict", "json_object_agg_strict", "jsonb_object_agg_strict",
+        "json_object_agg_unique", "jsonb_object_agg_unique",
     ]
     private static let firstCome: Set = [
         "row_number", "ntile", "lag", "lead", "first_value", "last_value", "nth_value",
@@ -18,7 +17,7 @@ extension DeterminismCheck {
         }
         let arguments = node["args"]
         let order = references(node["aggorder"])
-        // Rows that are equal in all that is collected may change places.
+        // Rows that are equal in everything collected may swap places without any effect.
         let collected = arguments.elements.compactMap(\.node).filter {
             $0["resjunk"].word != "true" && $0["expr"].node?.tag != "CONST"
         }
@@ -33,7 +32,7 @@ extension DeterminismCheck {
         }
     }
 
-    /// - Returns: whether that was the reason.
+    /// - Returns: whether it reported the call.
     private mutating func checkFloats(_ routine: SQLCatalog.Routine, _ node: Node, _ types: [Int]) -> Bool {
         guard routine.isBuiltIn, !["min", "max", "count", "array_agg"].contains(routine.name),
             !Self.ordered.contains(routine.name),
@@ -70,8 +69,9 @@ extension DeterminismCheck {
         Set(clauses.elements.compactMap { $0.node?.number("tleSortGroupRef") })
     }
 
-    /// Whether no two rows can be equal in this order: it has the position or what else is one
-    /// event's alone, all of a key, or all that rows are grouped by.
+    /// Whether no two rows can be equal in this order. That holds if it contains the position or
+    /// another unique key of an event, all columns of a table's key, or all columns that the rows
+    /// are grouped by.
     func isFull(_ clauses: NodeTree, _ targets: NodeTree, _ queries: [Node], inAggregate: Bool = false) -> Bool {
         let order = references(clauses)
         if order.isEmpty { return false }
@@ -94,8 +94,8 @@ extension DeterminismCheck {
         }
     }
 
-    /// The table's column that an expression hands on, through subqueries, joins and the least or
-    /// greatest of a group.
+    /// The table column that an expression passes on unchanged: through subqueries, joins, casts
+    /// and `min` or `max` of a group.
     private func origin(of tree: NodeTree, _ queries: [Node], depth: Int) -> (table: Int, column: Int)? {
         guard let node = tree.node, depth < 32 else { return nil }
         switch node.tag {
@@ -123,7 +123,8 @@ extension DeterminismCheck {
         table: Int, column: Int
     )? {
         func column(of query: Node, within queries: [Node]) -> (table: Int, column: Int)? {
-            // Of rows put together by UNION nothing is known.
+            // The rows of a UNION may come from several tables, so nothing is known of their
+            // columns.
             guard query["setOperations"].isNull else { return nil }
             let list = query.number("commandType") == 1 ? query["targetList"] : query["returningList"]
             let target = list.elements.compactMap(\.node).first { $0.number("resno") == number }

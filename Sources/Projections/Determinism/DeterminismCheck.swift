@@ -1,15 +1,16 @@
-/// Looks through statements that Postgres has parsed for what the same events need not give again.
+/// Searches statements that Postgres has parsed for results that the same events need not give
+/// again.
 struct DeterminismCheck {
     typealias Node = NodeTree.Node
 
     let catalog: SQLCatalog
     private let text: SQLText
-    /// How many bytes were before the text when it was parsed.
+    /// How many bytes preceded the text when it was parsed.
     private let before: Int
-    /// Where everything is said to stand, if not where the tree says.
+    /// The place of all diagnostics, if the tree's own locations do not belong to the text.
     private let fixedPlace: String?
     private(set) var diagnostics: [ProjectionDiagnostic] = []
-    /// The columns of tables that some statement leaves to their defaults.
+    /// By table, the columns that some statement leaves to their defaults.
     private(set) var defaulted: [Int: Set<Int>] = [:]
 
     init(_ catalog: SQLCatalog, _ text: SQLText, before: Int = 0, at fixedPlace: String? = nil) {
@@ -21,7 +22,7 @@ struct DeterminismCheck {
 
     mutating func check(_ tree: NodeTree) { visit(tree, in: []) }
 
-    /// - Parameter queries: those that the tree stands in, the innermost first.
+    /// - Parameter queries: the queries that contain the tree, the innermost first.
     private mutating func visit(_ tree: NodeTree, in queries: [Node]) {
         switch tree {
         case .word, .null: return
@@ -49,9 +50,11 @@ struct DeterminismCheck {
                 let name = catalog.otherRelations[table] ?? "relation \(table)"
                 report(
                     text.firstPlace(of: name).map(text.place) ?? text.file,
-                    "\(name) is a table of another: what it holds is not in the events",
-                    "Read new_events and tables of this projection only; what is needed of others, fold into a table of its own."
-                )
+                    "\(name) is a table of another: its rows do not come from the events of this projection alone",
+                    """
+                    Read new_events and tables of this projection only. Fold what is needed of other tables into a \
+                    table of this projection.
+                    """)
             }
             if !entry["tablesample"].isNull {
                 report(place(of: entry["tablesample"]), "TABLESAMPLE takes rows at random", "Take all of them.")
@@ -78,8 +81,8 @@ struct DeterminismCheck {
         noteDefaults(query)
     }
 
-    /// Whether it is the integer 0: `OFFSET 0` leaves nothing out, and is how a query is kept apart
-    /// from the one around it.
+    /// Whether it is the integer 0. `OFFSET 0` skips nothing: it keeps the planner from merging a
+    /// subquery into the query around it.
     private func isZero(_ limit: NodeTree) -> Bool {
         guard let node = limit.node else { return false }
         let cast = node.tag == "FUNCEXPR" && node["args"].elements.count == 1 ? node["args"].elements[0].node : nil
@@ -91,14 +94,15 @@ struct DeterminismCheck {
 
     static let useFullOrder = "Order by position last, so that no two rows are equal."
 
-    /// Which columns a statement writes without giving them a value.
+    /// Notes which columns a statement writes without giving them a value.
     private mutating func noteDefaults(_ query: Node) {
         guard let place = query.number("resultRelation"), place > 0,
             query["rtable"].elements.indices.contains(place - 1),
             let table = query["rtable"].elements[place - 1].node?.number("relid"),
             let columns = catalog.tables[table]?.columns
         else { return }
-        /// By number, whether it is given a value or told to take the default.
+        /// By column number, whether the column gets a value (true) or explicitly its default
+        /// (false).
         func given(_ list: NodeTree) -> [Int: Bool] {
             var given: [Int: Bool] = [:]
             for case .node(let entry) in list.elements where entry["resjunk"].word != "true" {
@@ -117,7 +121,7 @@ struct DeterminismCheck {
         case insert:
             note(query["targetList"], isInsert: true)
             if let conflict = query["onConflict"].node { note(conflict["onConflictSet"], isInsert: false) }
-            // Rows of VALUES may say DEFAULT one by one.
+            // Single rows of VALUES may say DEFAULT.
             if Self.holdsDefault(query["rtable"]) { defaulted[table, default: []].formUnion(columns.keys) }
         case update: note(query["targetList"], isInsert: false)
         case merge:
@@ -182,7 +186,7 @@ struct DeterminismCheck {
         guard let number, let routine = catalog.routines[number] else { return }
         let place = place(of: .node(node)) ?? text.firstPlace(of: routine.name).map(text.place)
         let word = shown(node) ?? routine.name
-        // A cast, or an operator, is told by the function behind it.
+        // A cast or an operator is shown with the function behind it.
         let shown =
             word.lowercased() == routine.name ? "\(word)()" : word == routine.name ? word : "\(word) (\(routine.name))"
         if let diagnostic = ProjectionDiagnostic.ofRoutine(routine, shown: shown, at: place ?? text.file) {
@@ -190,7 +194,7 @@ struct DeterminismCheck {
         }
     }
 
-    /// What a settled routine is unsettled by.
+    /// Reports calls of deterministic routines whose arguments make the result depend on settings.
     private mutating func checkArguments(_ node: Node) {
         guard let routine = routine(of: .node(node)), routine.isBuiltIn else { return }
         let zoned = 1184
@@ -208,24 +212,24 @@ struct DeterminismCheck {
     }
 
     private static let useFormat =
-        "Say how it is written: to_timestamp(text, 'YYYY-MM-DD\"T\"HH24:MI:SS') or jsonb's .datetime()."
+        "Give the format: to_timestamp(text, 'YYYY-MM-DD\"T\"HH24:MI:SS') or jsonb's .datetime()."
 
-    /// A cast that goes by way of text.
+    /// Reports casts by way of text that depend on settings or on the clock.
     private mutating func checkTextCast(_ node: Node) {
         guard let target = node.number("resulttype"), let source = type(of: node["arg"]) else { return }
         if let type = catalog.types[target], type.hasTextOfSettings {
             report(
                 place(of: .node(node)),
-                "a text that is read as \(type.name) means what the session's settings say, or 'now'",
+                "a text that is read as \(type.name) depends on the session's settings, or may say 'now'",
                 Self.useFormat)
         } else if let type = catalog.types[source], type.hasTextOfSettings {
             report(
-                place(of: .node(node)), "the text of a \(type.name) is what the session's settings make of it",
-                "Say how it is to be written: to_char(happened_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS').")
+                place(of: .node(node)), "the text of a \(type.name) depends on the session's settings",
+                "Give the format: to_char(happened_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS').")
         }
     }
 
-    /// `'now'` and its like, which Postgres reads when it reads the statement.
+    /// Reports `'now'` and similar words, which Postgres evaluates when it parses the statement.
     private mutating func checkLiteral(_ node: Node) {
         guard let type = node.number("consttype"), catalog.types[type]?.category == "D", let byte = byte(node) else {
             return
@@ -246,8 +250,7 @@ struct DeterminismCheck {
         guard let node = tree.node else { return nil }
         let names = [
             "vartype", "consttype", "funcresulttype", "opresulttype", "aggtype", "wintype", "resulttype", "casetype",
-            "coalescetype",
-            "minmaxtype", "refrestype", "array_typeid",
+            "coalescetype", "minmaxtype", "refrestype", "array_typeid",
         ]
         return names.lazy.compactMap { node.number($0) }.first
             ?? (node.tag == "SQLVALUEFUNCTION" ? node.number("type") : nil)
@@ -262,7 +265,7 @@ struct DeterminismCheck {
         byte(node).map(text.token).flatMap { $0.isEmpty ? nil : $0 }
     }
 
-    /// Where the first of a tree's parts stands that knows its place.
+    /// The place of the first part of a tree that has a location.
     func place(of tree: NodeTree) -> String? {
         if let fixedPlace { return fixedPlace }
         return firstByte(tree).map(text.place)

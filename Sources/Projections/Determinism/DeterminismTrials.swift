@@ -2,17 +2,19 @@ import EventStore
 import LedgerCore
 import Postgres
 
-/// Folds one history in many ways that must not matter, and compares what comes out.
+/// Folds one history in several ways that must give the same rows, and compares the results.
 ///
-/// The ways: windows of several sizes; the events of a window read in another order than the log's;
-/// and, where each row depends on one stream, the streams in parts, as workers would fold them. The
-/// histories: each case as it stands, and with the events of its jobs interleaved in other ways;
-/// and a random one.
+/// The ways are: windows of several sizes; the events of a window in another order than the log's;
+/// and, if each row depends on one stream, the streams divided into parts, as parallel workers fold
+/// them.
+///
+/// The histories are: each case as it is written; each case with the events of its jobs interleaved
+/// in other ways; and a random history.
 struct DeterminismTrials {
     private let definition: ProjectionDefinition
     private let ledger: ScratchLedger
 
-    /// What came of it, and of how many folds.
+    /// What the trials found, and the number of folds.
     typealias Verdict = (diagnostics: [ProjectionDiagnostic], folds: Int)
 
     init(_ definition: ProjectionDefinition, _ ledger: ScratchLedger) {
@@ -34,7 +36,10 @@ struct DeterminismTrials {
                     ? "other rows come out when a window's events are read in another order"
                     : "other rows come out when the events are read in another order, in windows of \(size)"
             case .parts(let count):
-                "the streams folded in \(count) parts give other rows than all at once, as \"key\": \"stream_id\" says they may be"
+                """
+                the streams folded in \(count) parts give other rows than all at once, but \"key\": \"stream_id\" \
+                says that they can be folded apart
+                """
             }
         }
     }
@@ -46,14 +51,17 @@ struct DeterminismTrials {
 
     // MARK: Histories
 
+    /// The job of each event of the case $1.
+    private static let jobsOfCase = """
+        SELECT coalesce(event ->> 'job', '')
+          FROM json_array_elements($1::json -> 'events') WITH ORDINALITY AS given (event, ordinal)
+         ORDER BY ordinal
+        """
     func run(_ name: String, case text: String) async throws -> Verdict {
         let jobs: [JobID]
         do {
             jobs = try await ledger.undone {
-                try await ledger.connection.query(
-                    "SELECT coalesce(event ->> 'job', '') FROM json_array_elements($1::json -> 'events') WITH ORDINALITY AS given (event, ordinal) ORDER BY ordinal",
-                    text
-                ).map { try $0.decode(0) }
+                try await ledger.connection.query(Self.jobsOfCase, text).map { try $0.decode(0) }
             }
         } catch let error as PostgresError where error.kind == .server {
             let instead = "A case is JSON with \"events\" and \"expect\": see docs/projections.md."
@@ -77,7 +85,8 @@ struct DeterminismTrials {
         }
     }
 
-    /// Orders in which each job's events keep their own; numbers from 1.
+    /// Orders of a case's events in which each job's events keep their own order; events are
+    /// numbered from 1.
     static func interleavings(of jobs: [JobID]) -> [(name: String, places: [Int])] {
         var byJob: [[Int]] = []
         var number: [JobID: Int] = [:]
@@ -129,9 +138,7 @@ struct DeterminismTrials {
                     verdict.diagnostics.append(
                         ProjectionDiagnostic(
                             place: name, what: ([way.description] + differences).joined(separator: "\n    "),
-                            instead:
-                                "Let each row depend on the events alone, and not on how they are cut into windows or read."
-                        )
+                            instead: "Let each row depend on the events alone, not on their windows or their order.")
                     )
                 }
             } catch let error as PostgresError where error.kind == .server {
@@ -154,11 +161,12 @@ struct DeterminismTrials {
         switch way {
         case .windows(let size): try await apply(windowsOf: size)
         case .shuffled(let size):
-            try await readOtherwise("true")
+            try await ledger.connection.execute(script: Self.shuffledEvents("true", in: ledger.name))
             try await apply(windowsOf: size)
         case .parts(let count):
             for part in 0..<count {
-                try await readOtherwise("abs(hashtext(stream_id) % \(count)) = \(part)")
+                let condition = "abs(hashtext(stream_id) % \(count)) = \(part)"
+                try await ledger.connection.execute(script: Self.shuffledEvents(condition, in: ledger.name))
                 try await fold.apply(after: 0, upTo: head, on: ledger.connection)
                 try await ledger.connection.execute(script: "DROP VIEW pg_temp.new_events")
             }
@@ -166,15 +174,14 @@ struct DeterminismTrials {
         return fold
     }
 
-    /// Some of a window's events, in an order that has nothing to do with the log's. They are those
-    /// of the ledger's own `new_events`: what a column is, its collation too, is what it is in
-    /// production.
-    private func readOtherwise(_ condition: String) async throws {
-        try await ledger.connection.execute(
-            script: """
-                CREATE TEMPORARY VIEW new_events AS
-                  SELECT * FROM "\(ledger.name)".new_events WHERE \(condition) ORDER BY md5(position::text) OFFSET 0
-                """)
+    /// Makes the session's `new_events`, which comes first in the search path: some of the
+    /// ledger's, in an order unrelated to the log's. It selects from the ledger's own view, so
+    /// types and collations are those of live folds.
+    static func shuffledEvents(_ condition: String, in ledger: LedgerName) -> String {
+        """
+        CREATE TEMPORARY VIEW new_events AS
+          SELECT * FROM "\(ledger)".new_events WHERE \(condition) ORDER BY md5(position::text) OFFSET 0
+        """
     }
 
     private func told(of folded: Fold, _ reference: Fold) async throws -> [String] {
@@ -191,63 +198,5 @@ struct DeterminismTrials {
             ).map(Cases.describe)
         }
         return told.isEmpty ? ["the rows differ in a way that JSON does not show"] : told
-    }
-}
-
-/// A history with everything in it that the ledger accepts: jobs in every state, progress out of
-/// order, runs reported twice, times that are equal, and times that go back.
-struct RandomHistory {
-    private(set) var jobs: [JobID] = []
-    private(set) var types: [String] = []
-    private(set) var data: [String] = []
-    private(set) var metadata: [String] = []
-    private(set) var moments: [PostgresTimestamp?] = []
-
-    init() {
-        var state: UInt64 = 1
-        func below(_ limit: Int) -> Int {
-            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-            return Int((state >> 33) % UInt64(limit))
-        }
-        func add(_ job: Int, _ type: String, _ text: String) {
-            jobs.append("job \(job)")
-            types.append(type)
-            data.append(text)
-            metadata.append(below(3) == 0 ? "{}" : #"{"actor":"actor \#(below(3))"}"#)
-            // A few hours around a midnight, most of them several times.
-            let hour = Int64(3_600_000_000)
-            moments.append(
-                below(9) == 0 ? nil : PostgresTimestamp(microseconds: 820_454_400_000_000 + Int64(below(12) - 6) * hour)
-            )
-        }
-        for job in 0..<10 {
-            let total = below(3) == 0 ? "" : #","total":40"#
-            let variables = below(2) == 0 ? "" : #","variables":[{"name":"v","values":["a","b"],"count":2}]"#
-            add(
-                job, "queued",
-                #"{"name":"name \#(below(4))","kind":"\#(below(3) == 0 ? "local" : "server")"\#(total)\#(variables)}"#)
-        }
-        // What comes after an end is refused, and meant to be.
-        for _ in 0..<120 {
-            let job = below(10)
-            switch below(30) {
-            case 0, 1: add(job, "truncated", #"{"reason":"reason \#(below(3))","limit":\#(below(40))}"#)
-            case 2: add(job, "failed", #"{"error":"error \#(below(3))"}"#)
-            case 3:
-                add(
-                    job, "finished",
-                    #"{"results":{"summary":{"best":\#(below(9)).\#(below(9))},"runs":[{"metrics":{"m":\#(below(9)).5}},{}]}}"#
-                )
-            default:
-                let run =
-                    #"{"run_index":\#(below(20)),"variables":{"v":"a"},"metrics":{"m":\#(below(1000)).\#(below(1000))}}"#
-                // Totals rise and fall, also below what was completed.
-                let total = below(6) == 0 ? #","total":\#(below(40))"# : ""
-                add(
-                    job, "progress",
-                    #"{"completed":\#(below(40))\#(total),"message":"message \#(below(5))","runs":[\#(below(2) == 0 ? run : "")]}"#
-                )
-            }
-        }
     }
 }

@@ -1,8 +1,7 @@
-/// A statement as Postgres understood it: the tree into which its parser has resolved every name,
-/// in the text form in which the server keeps it for functions with an SQL body.
+/// A parsed statement: the tree in which Postgres has resolved every name, in the text form in
+/// which the server stores functions with an SQL body.
 ///
-/// Reading that tree beats reading the SQL: there is no second opinion about what `now` means in
-/// it, or which table a name stands for.
+/// The tree leaves no doubt about what `now` or the name of a table means. The SQL text does.
 indirect enum NodeTree: Sendable {
     case node(Node)
     case list([NodeTree])
@@ -12,7 +11,7 @@ indirect enum NodeTree: Sendable {
 
     struct Node: Sendable {
         let tag: String
-        /// By the names that the fields have in the sources of Postgres.
+        /// By field name in the source code of Postgres.
         let fields: [String: NodeTree]  // plain: names in the sources of Postgres
 
         subscript(_ name: String) -> NodeTree { fields[name] ?? .null }
@@ -26,7 +25,7 @@ indirect enum NodeTree: Sendable {
     var node: Node? { if case .node(let node) = self { node } else { nil } }
     var number: Int? { if case .word(let word) = self { Int(word) } else { nil } }
     var word: String? { if case .word(let word) = self { word } else { nil } }
-    /// Of a list of numbers, which begins with a letter that says of which kind.
+    /// The numbers of a list, without the letter in front that says their kind.
     var numbers: [Int] { elements.compactMap(\.number) }
     var isNull: Bool { if case .null = self { true } else { false } }
     var elements: [NodeTree] { if case .list(let elements) = self { elements } else { [] } }
@@ -36,8 +35,8 @@ indirect enum NodeTree: Sendable {
         self = try reader.value()
     }
 
-    /// The grammar of `outfuncs.c`: `{TAG :field value …}`, `(element …)`, `<>`, and words in which
-    /// a backslash takes away a character's meaning.
+    /// The grammar of Postgres's `outfuncs.c`: `{TAG :field value …}`, `(element …)`, `<>`, and
+    /// words in which a backslash escapes a character.
     private struct Reader {
         let bytes: [UInt8]
         var place = 0

@@ -1,4 +1,4 @@
-/// The text of a definition's file, for saying where in it something stands.
+/// The text of a definition's file, cut into tokens to find the line of a statement or a name.
 struct SQLText: Sendable {
     let file: String
     private let bytes: [UInt8]
@@ -8,16 +8,16 @@ struct SQLText: Sendable {
         bytes = Array(text.utf8)
     }
 
-    /// `apply.sql:12`
+    /// The line of a byte, such as `apply.sql:12`.
     func place(at byte: Int?) -> String {
         guard let byte, (0...bytes.count).contains(byte) else { return file }
         return "\(file):\(1 + bytes[..<byte].count { $0 == 0x0A })"
     }
 
-    /// What stands at a place: a name, a literal with its quotes, or an operator.
+    /// The token at a byte: a name, a literal with its quotes, or an operator.
     func token(at byte: Int) -> String { tokens.first { $0.range.contains(byte) }.map(text) ?? "" }
 
-    /// Where a name first stands as a token of its own, in neither a comment nor a literal.
+    /// The first place of a name as a token of its own, outside comments and literals.
     func firstPlace(of name: String) -> Int? {
         tokens.first { token in
             let text = text(token)
@@ -25,7 +25,7 @@ struct SQLText: Sendable {
         }?.range.lowerBound
     }
 
-    /// Where a name first stands behind another.
+    /// The first place of a name behind another name.
     func firstPlace(of name: String, behind other: String) -> Int? {
         guard let start = firstPlace(of: other) else { return nil }
         return tokens.first { $0.range.lowerBound > start && [name, "\"\(name)\""].contains(text($0).lowercased()) }?
@@ -33,8 +33,8 @@ struct SQLText: Sendable {
             .lowerBound
     }
 
-    /// Where statements begin that end, begin or mark a transaction, and what they begin with.
-    /// Whoever folds begins and ends the transaction.
+    /// The first statement that begins, ends or marks a transaction, and its place. A definition
+    /// must contain none: the projector begins and ends the transaction.
     var transactionControl: (word: String, byte: Int)? {
         var isFirst = true
         for (index, token) in tokens.enumerated() {
@@ -61,13 +61,13 @@ struct SQLText: Sendable {
 
     private func text(_ token: Token) -> String { String(decoding: bytes[token.range], as: UTF8.self) }
 
-    /// As Postgres cuts a text, with `standard_conforming_strings`. Where it would refuse the text
-    /// anyway, the cut may be another.
+    /// Cuts the text as Postgres does with `standard_conforming_strings` on. A text that Postgres
+    /// would refuse may be cut differently.
     private var tokens: [Token] {
         var tokens: [Token] = []
         var place = 0
-        /// Whether the last token was a string with backslashes: one that follows it goes on with
-        /// it.
+        /// Whether the last token was a string with backslash escapes. A string behind it continues
+        /// it, with escapes too.
         var hasEscapes = false
         while true {
             place = blankEnd(from: place)
@@ -95,7 +95,7 @@ struct SQLText: Sendable {
         }
     }
 
-    /// Behind spaces and comments.
+    /// The end of spaces and comments.
     private func blankEnd(from start: Int) -> Int {
         var place = start
         while place < bytes.count {
@@ -112,7 +112,7 @@ struct SQLText: Sendable {
         return place
     }
 
-    /// Behind a comment that begins at `start`, and may have others in it.
+    /// The end of a comment that begins at `start`. Comments may be nested.
     private func commentEnd(from start: Int) -> Int {
         var (depth, place) = (0, start)
         repeat {
@@ -127,7 +127,8 @@ struct SQLText: Sendable {
         return place
     }
 
-    /// Behind the next `closing`, where twice is a character of its own.
+    /// The end of a quoted text: behind the next `closing`. A doubled `closing` stands for the
+    /// character itself.
     private func quoteEnd(_ closing: UInt8, from start: Int, escapes: Bool) -> Int {
         var place = start
         while place < bytes.count {
@@ -153,7 +154,7 @@ struct SQLText: Sendable {
             || (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte | 0x20)
     }
 
-    /// `$$` or `$tag$`
+    /// The opening of a dollar-quoted string: `$$` or `$tag$`.
     private func fence(at start: Int) -> ArraySlice<UInt8>? {
         guard let end = bytes[(start + 1)...].firstIndex(where: { !Self.isPartOfName($0) }),
             bytes[end] == UInt8(ascii: "$"),

@@ -3,7 +3,7 @@ import Foundation
 import LedgerCore
 import Postgres
 
-/// A ledger that was never there: made in a transaction that is rolled back.
+/// A temporary ledger for cases and checks, made in a transaction that is rolled back.
 struct ScratchLedger {
     let name: LedgerName
     let connection: PostgresConnection
@@ -21,8 +21,8 @@ struct ScratchLedger {
         do {
             try await removeLeftovers(of: name, on: connection)
         } catch {
-            // Whose connection was lost, its transaction is rolled back; what went wrong first says
-            // more.
+            // If the connection was lost, its transaction is rolled back, and the error of `body`
+            // says more.
             _ = try result.get()
             throw error
         }
@@ -38,15 +38,15 @@ struct ScratchLedger {
             for file in try MigrationFile.embedded() {
                 try await connection.execute(script: file.up + "\n;SET LOCAL search_path = \"\(name)\"")
             }
-            // Nothing is ever committed: there is no disk to wait for, and a trigger that waits for
-            // the commit is in the way of ALTER TABLE.
+            // Nothing is committed, so there is no disk to wait for. The trigger's pending events
+            // would also block ALTER TABLE.
             try await connection.execute(script: "ALTER TABLE events DISABLE TRIGGER events_on_disk")
             return try await body(ScratchLedger(name: name, connection: connection))
         }
     }
 
-    /// Drops what was committed after all, whatever has ended the transaction. Nobody else has
-    /// anything of this name.
+    /// Drops what a definition's SQL may have committed by ending the transaction. Nobody else has
+    /// objects of this name.
     private static func removeLeftovers(of name: LedgerName, on connection: PostgresConnection) async throws {
         try await connection.execute(
             script: """
@@ -54,7 +54,10 @@ struct ScratchLedger {
                 DECLARE
                   found text;
                 BEGIN
-                  FOR found IN SELECT nspname FROM pg_catalog.pg_namespace WHERE nspname = '\(name)' OR starts_with(nspname, '\(name)_') LOOP
+                  FOR found IN
+                    SELECT nspname FROM pg_catalog.pg_namespace
+                     WHERE nspname = '\(name)' OR starts_with(nspname, '\(name)_')
+                  LOOP
                     EXECUTE format('DROP SCHEMA %I CASCADE', found);
                   END LOOP;
                   FOR found IN SELECT rolname FROM pg_catalog.pg_roles WHERE starts_with(rolname, '\(name)_') LOOP
@@ -65,7 +68,7 @@ struct ScratchLedger {
                 """)
     }
 
-    /// Runs `body` and undoes what it did, also where one of its statements failed.
+    /// Runs `body` and rolls back its effects, also if one of its statements failed.
     func undone<T>(_ body: () async throws -> T) async throws -> T {
         try await connection.execute(script: "SAVEPOINT before_it")
         let result: Result<T, any Error>
@@ -79,33 +82,37 @@ struct ScratchLedger {
         return try result.get()
     }
 
-    /// A schema beside the ledger's.
+    /// The name of a schema beside the ledger's.
     func schema(_ suffix: String) -> String { "\(name.text)_\(suffix)" }
 
-    func head() async throws -> Position { try await connection.query("SELECT head()").only().decode(0) }
+    func head() async throws -> Position { try await connection.headOfLog() }
 
     /// Appends the events of a case.
-    /// - Parameter order: their numbers, from 1, in the order in which they are appended; as they
-    ///   stand unless given.
+    /// - Parameter order: the numbers of the events, from 1, in the order in which they are
+    ///   appended; the case's order unless given.
     func append(_ text: String, order: [Int]? = nil) async throws {
-        // json, not jsonb: what the case says is appended to the letter.
-        try await connection.query(
-            """
-            SELECT append_event(event ->> 'job', event ->> 'type', coalesce(event -> 'data', '{}'), coalesce(event -> 'metadata', '{}'),
-                                event_id => (event ->> 'event_id')::uuid, occurred_at => (event ->> 'occurred_at')::timestamptz)
-              FROM json_array_elements($1::json -> 'events') WITH ORDINALITY AS given (event, ordinal)
-             ORDER BY coalesce(array_position($2::bigint[], ordinal), ordinal)
-            """, text, order)
+        // json, not jsonb, keeps the data exactly as the case writes them.
+        try await connection.query(Self.appending, text, order)
         guard text.contains("recorded_at") else { return }
-        // Nobody can tell the ledger when it has recorded something, but for a ledger that is
+        // Only the ledger sets recorded_at, so a case's value is written over it. This ledger is
         // rolled back.
         try await connection.execute(script: "ALTER TABLE events DISABLE TRIGGER events_append_only")
-        try await connection.query(
-            """
-            UPDATE events AS e SET recorded_at = (event ->> 'recorded_at')::timestamptz
-              FROM json_array_elements($1::json -> 'events') AS event
-             WHERE e.event_id = (event ->> 'event_id')::uuid AND event ->> 'recorded_at' IS NOT NULL
-            """, text)
+        try await connection.query(Self.backdating, text)
         try await connection.execute(script: "ALTER TABLE events ENABLE TRIGGER events_append_only")
     }
+
+    private static let appending = """
+        SELECT append_event(event ->> 'job', event ->> 'type',
+                            coalesce(event -> 'data', '{}'), coalesce(event -> 'metadata', '{}'),
+                            event_id => (event ->> 'event_id')::uuid,
+                            occurred_at => (event ->> 'occurred_at')::timestamptz)
+          FROM json_array_elements($1::json -> 'events') WITH ORDINALITY AS given (event, ordinal)
+         ORDER BY coalesce(array_position($2::bigint[], ordinal), ordinal)
+        """
+
+    private static let backdating = """
+        UPDATE events AS e SET recorded_at = (event ->> 'recorded_at')::timestamptz
+          FROM json_array_elements($1::json -> 'events') AS event
+         WHERE e.event_id = (event ->> 'event_id')::uuid AND event ->> 'recorded_at' IS NOT NULL
+        """
 }

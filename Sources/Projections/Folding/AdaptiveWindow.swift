@@ -1,8 +1,10 @@
 import LedgerCore
 
-/// How many events to fold in one transaction: few when live, for there are no more; many when
-/// behind, for each transaction updates a row of every job it meets once, however many of the job's
-/// events it holds. Bounded by time, so that a stop or a lost lease does not wait long.
+/// How many events to fold in one transaction.
+///
+/// A live projection folds the few events that there are. One that is behind folds many at once: a
+/// transaction updates the row of each job once, however many of the job's events it holds. The
+/// time of a window is bounded, so that a stop or a lost lease does not wait long.
 struct AdaptiveWindow: Sendable, Equatable {
     private static let first: Int64 = 10_000
     private static let short = Duration.milliseconds(250)
@@ -11,13 +13,14 @@ struct AdaptiveWindow: Sendable, Equatable {
     let largest: Int64
     private(set) var size: Int64
 
-    /// - Parameter largest: the most events, whatever the time they take.
+    /// - Parameter largest: the most events of a window, whatever time they take.
     init(largest: Int64) {
         self.largest = largest
         size = min(Self.first, largest)
     }
 
-    /// A window of `events` took `time`. One that was not full says nothing about larger ones.
+    /// Adapts the size to a window of `events` that took `time`. A window that was not full says
+    /// nothing about larger ones.
     mutating func folded(_ events: Int64, in time: Duration) {
         if time > Self.long {
             gaveUp()
@@ -26,6 +29,6 @@ struct AdaptiveWindow: Sendable, Equatable {
         }
     }
 
-    /// A window took longer than anybody waits.
+    /// Halves the size, because a window took too long or timed out.
     mutating func gaveUp() { size = max(1, size / 2) }
 }

@@ -2,8 +2,8 @@ import EventStore
 import LedgerCore
 import Postgres
 
-/// A definition at work on the tables of one schema: the same SQL for the live projection, a
-/// rebuild, a verification and a case.
+/// Folds events into the tables of one schema. The live projection, rebuilds, verifications and
+/// cases all run the same SQL here.
 struct Fold: Sendable {
     let definition: ProjectionDefinition
     let ledger: LedgerName
@@ -16,31 +16,32 @@ struct Fold: Sendable {
         self.schema = schema ?? ledger.text
     }
 
-    /// Where a session makes tables for one transaction. No two sessions share a name, or they
-    /// would wait for each other; it is no ledger's name, for those have no hyphen, and no
-    /// rebuild's, which is a number. With a `_old` it fits Postgres's 63 bytes: the ledger has at
-    /// most 50, the process 7.
+    /// The schema in which a session makes tables for one transaction. Each session has its own, so
+    /// that sessions do not wait for each other. It is never a ledger's name, which has no hyphen,
+    /// and never a rebuild's, which ends in a number alone. The name fits into Postgres's 63 bytes,
+    /// also with `_old` behind it: the ledger has at most 50 bytes, the process 7.
     static func schemaBeside(_ ledger: LedgerName, process: Int32) -> String { "\(ledger)-p\(process)" }
 
-    /// Unqualified names in a definition's SQL mean its own tables first and then the ledger's, for
-    /// one transaction.
+    /// Makes unqualified names in a definition's SQL mean its own tables first and then the
+    /// ledger's, for one transaction.
     private var searchPath: String { "SET LOCAL search_path = \"\(schema)\", \"\(ledger.text)\";\n" }
-    /// And what a definition may have set does not change how the next text is read.
+    /// Resets the settings that a definition's SQL may have changed and that affect how the next
+    /// text is read.
     private var back: String {
         "\n;SET LOCAL search_path = \"\(ledger.text)\"; SET standard_conforming_strings = on;\n"
     }
 
-    /// Makes the schema of tables that were in use, and may be again. It is the projectors',
-    /// whoever makes it, so that any of them can drop it.
+    /// Makes the schema for tables that a swap replaces, and that an undo brings back. It always
+    /// belongs to the projectors' role, so that each of them can drop it.
     static func createSharedSchema(_ name: String, of ledger: LedgerName, on connection: PostgresConnection)
         async throws
     {
         try await connection.execute(script: "CREATE SCHEMA \"\(name)\" AUTHORIZATION \"\(ledger.text)_projector\"")
     }
 
-    /// Makes the schema of tables that are to come into use. Whoever has more rights than a
-    /// projector keeps it: who owns a schema or a table can have whoever uses it run code, and
-    /// projectors would have it from one who may do anything.
+    /// Makes the schema for tables that are to be swapped in. A session with more rights than a
+    /// projector's stays the owner. Whoever owns a schema or a table can make its users run code,
+    /// so a projector that owned it could run code with those rights.
     static func createSchema(_ name: String, of ledger: LedgerName, on connection: PostgresConnection) async throws {
         guard try await isTrusted(ledger, on: connection) else {
             return try await createSharedSchema(name, of: ledger, on: connection)
@@ -54,13 +55,13 @@ struct Fold: Sendable {
         try await connection.query("SELECT pg_has_role($1, 'MEMBER')", "\(ledger)_owner").only().decode(0)
     }
 
-    /// For each sort and each hash table of a fold: a window is grouped in memory, not on disk.
+    /// Memory for each sort and each hash table of a fold, so that a window is grouped in memory.
     private static let memory = "32MB"
 
-    /// How a fold is planned. A window changes few rows of a large table, and the planner knows
-    /// neither how few nor how large: so no table is read whole where an index leads to the rows,
-    /// and what is asked for in the order of an index is not put together from another's. What the
-    /// transaction does afterwards, such as a digest, is planned as usual.
+    /// Planner settings of a fold. A window changes few rows of a large table, but the planner
+    /// knows neither number. So an index is used wherever there is one, instead of reading a whole
+    /// table, and no incremental sort replaces the index that has the wanted order. Later
+    /// statements of the transaction, such as a digest, are planned as usual.
     private static let planning =
         "SET LOCAL work_mem = '\(memory)'; SET LOCAL enable_seqscan = off; SET LOCAL enable_incremental_sort = off;\n"
     private static let planningAsUsual =
@@ -71,10 +72,11 @@ struct Fold: Sendable {
         try await connection.execute(script: searchPath + definition.schemaSQL + back)
     }
 
-    /// Folds the events after one position up to another, in the caller's transaction. Those that
-    /// an operator has skipped are left out: the window is folded in the parts between them, for
-    /// the result does not depend on windows.
-    /// - Parameter leavingOut: told of each of them, when everything before it is folded.
+    /// Folds the events after one position up to another, in the caller's transaction. Events that
+    /// an operator skipped are left out: the parts between them are folded one by one, since the
+    /// result does not depend on windows.
+    /// - Parameter leavingOut: called with each skipped position, when everything before it is
+    ///   folded.
     func apply(
         after: Position, upTo: Position, on connection: PostgresConnection,
         leavingOut: (Position) async throws -> Void = { _ in }
@@ -88,8 +90,8 @@ struct Fold: Sendable {
         if start < upTo { try await applyAll(after: start, upTo: upTo, on: connection) }
     }
 
-    /// Whether an event can be folded into the tables as they are, which they stay. In the caller's
-    /// transaction.
+    /// Whether an event can be folded into the tables as they are. The attempt is rolled back. In
+    /// the caller's transaction.
     func canFold(_ position: Position, on connection: PostgresConnection) async throws -> Bool {
         try await connection.execute(script: "SAVEPOINT before_trial")
         let isFolded: Bool
@@ -104,19 +106,24 @@ struct Fold: Sendable {
     }
 
     private func applyAll(after: Position, upTo: Position, on connection: PostgresConnection) async throws {
-        let types = definition.consumes.map(\.rawValue).sorted().joined(separator: ",")
         try await connection.execute(
-            script: """
-                SET LOCAL jobledger.window_after = '\(after)';
-                SET LOCAL jobledger.window_upto = '\(upTo)';
-                SET LOCAL jobledger.window_types = '\(types)';
-
-                """ + Self.planning + searchPath + definition.applySQL + back + Self.planningAsUsual)
+            script: Self.window(of: definition, after: after, upTo: upTo) + Self.planning + searchPath
+                + definition.applySQL + back + Self.planningAsUsual)
     }
 
-    /// Makes the tables ready for the ledger to take over. Those of a projector become its role's,
-    /// and are looked at when they are taken over; those of whoever has the owner's rights become
-    /// the owner's.
+    /// Sets which events `new_events` contains, for one transaction.
+    static func window(of definition: ProjectionDefinition, after: Position, upTo: Position) -> String {
+        """
+        SET LOCAL jobledger.window_after = '\(after)';
+        SET LOCAL jobledger.window_upto = '\(upTo)';
+        SET LOCAL jobledger.window_types = '\(definition.consumes.map(\.rawValue).sorted().joined(separator: ","))';
+
+        """
+    }
+
+    /// Gives the tables to the role that the ledger takes them over from. A projector's tables go
+    /// to the projectors' role, and the ledger inspects them when it takes them over. Tables of a
+    /// session with the owner's rights go to the owner.
     func handOver(on connection: PostgresConnection) async throws {
         let role = try await Self.isTrusted(ledger, on: connection) ? "owner" : "projector"
         for table in definition.tables {
@@ -125,7 +132,7 @@ struct Fold: Sendable {
         }
     }
 
-    /// Lets the ledger's readers see the tables.
+    /// Lets the ledger's readers read the tables.
     func grantToReaders(on connection: PostgresConnection) async throws {
         for table in definition.tables {
             try await connection.execute(
@@ -133,21 +140,21 @@ struct Fold: Sendable {
         }
     }
 
-    /// Takes away the indexes that keep nothing unique, and says which: rows are loaded faster
-    /// without them.
+    /// Drops the indexes that enforce no uniqueness, because rows load faster without them.
+    /// - Returns: their names.
     func dropSecondaryIndexes(on connection: PostgresConnection) async throws -> [String] {
         let indexes = try await secondaryIndexes(on: connection)
         for index in indexes { try await connection.execute(script: index.drop) }
         return indexes.map(\.name)
     }
 
-    /// Makes such an index.
+    /// Makes an index that ``dropSecondaryIndexes(on:)`` dropped.
     func make(_ index: SecondaryIndex, on connection: PostgresConnection) async throws {
         try await connection.execute(script: searchPath + index.make + back)
     }
 
-    /// Those of the definition, as Postgres understands it: made for a moment beside everything
-    /// else.
+    /// The secondary indexes of the definition as Postgres writes them. The tables are made in a
+    /// schema of their own for this, and rolled back.
     func definedIndexes(on connection: PostgresConnection) async throws -> [SecondaryIndex] {
         try await connection.discardedTransaction { connection in
             let schema = Self.schemaBeside(ledger, process: await connection.serverProcess)
@@ -158,30 +165,32 @@ struct Fold: Sendable {
         }
     }
 
+    private static let secondaryIndexes = """
+        SELECT index.relname::text, pg_get_indexdef(indexrelid, 0, true),
+               format('DROP INDEX %I.%I', $1, index.relname)
+          FROM pg_index
+          JOIN pg_class AS index ON index.oid = indexrelid
+          JOIN pg_class AS indexed ON indexed.oid = indrelid
+         WHERE indexed.relnamespace = quote_ident($1)::regnamespace AND indexed.relname = ANY ($2)
+           AND NOT indisunique
+           AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)
+         ORDER BY index.relname
+        """
     private func secondaryIndexes(on connection: PostgresConnection) async throws -> [SecondaryIndex] {
-        // What is in the path is not qualified, so the statement means the tables of whatever
-        // schema is first in it.
+        // pg_get_indexdef does not qualify names in the search path. The statement then makes the
+        // index in whichever schema is first in the path.
         try await connection.execute(script: searchPath)
-        let indexes = try await connection.query(
-            """
-            SELECT index.relname::text, pg_get_indexdef(indexrelid, 0, true), format('DROP INDEX %I.%I', $1, index.relname)
-              FROM pg_index
-              JOIN pg_class AS index ON index.oid = indexrelid
-              JOIN pg_class AS indexed ON indexed.oid = indrelid
-             WHERE indexed.relnamespace = quote_ident($1)::regnamespace AND indexed.relname = ANY ($2)
-               AND NOT indisunique
-               AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)
-             ORDER BY index.relname
-            """, schema, definition.tables
-        ).map { SecondaryIndex(name: try $0.decode(0), make: try $0.decode(1), drop: try $0.decode(2)) }
+        let indexes = try await connection.query(Self.secondaryIndexes, schema, definition.tables).map {
+            SecondaryIndex(name: try $0.decode(0), make: try $0.decode(1), drop: try $0.decode(2))
+        }
         try await connection.execute(script: back)
         return indexes
     }
 
-    /// Fresh tables were never counted; without this the planner takes them for empty, whatever has
+    /// Collects statistics. Without them the planner takes fresh tables for empty, whatever has
     /// been folded into them.
-    /// - Parameter roughly: while they are being filled: how large they are matters, and little
-    ///   else.
+    /// - Parameter roughly: with a small sample, for tables that are still being filled: the
+    ///   planner then needs their size and little else.
     func analyse(roughly: Bool = false, on connection: PostgresConnection) async throws {
         let analysis = definition.tables.map { "ANALYZE \"\(schema)\".\"\($0)\"" }.joined(separator: "; ")
         try await connection.execute(
@@ -190,19 +199,19 @@ struct Fold: Sendable {
     }
 }
 
-/// An index that keeps nothing unique, of a table that is loaded without it.
+/// An index that enforces no uniqueness. Tables are loaded without these indexes.
 ///
-/// What a rebuild keeps of those that it has yet to make are the names: a statement that stood in a
-/// table would be run with the rights of whoever goes on with the rebuild.
+/// A rebuild's record keeps only the names of those still to be made. A statement kept in a table
+/// would run with the rights of whoever resumes the rebuild.
 struct SecondaryIndex: Sendable {
     let name: String
-    /// Names the table as the search path has it.
+    /// Names the table without its schema, so that the search path decides.
     let make: String
     let drop: String
 }
 
-/// When to refresh statistics during a long fold: after its first window, and whenever ten times as
-/// much has been folded since.
+/// When to refresh statistics during a long fold: after its first window, and again whenever ten
+/// times as many events have been folded.
 struct AnalysisSchedule {
     private var next: Int64 = 1
 

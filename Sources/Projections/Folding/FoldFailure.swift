@@ -12,16 +12,11 @@ package struct FoldFailure: Error, Sendable, CustomStringConvertible {
 
     package var description: String {
         """
-        \(projection): the event at position \(position)\(event.map { " (\($0.text))" } ?? "") cannot be folded: \(error)
-        Nothing is skipped, and the tables in use stay as they are. Correct apply.sql and begin again, or leave this event out, which is recorded:
+        \(projection): the event at position \(position)\(event.map { " (\($0.text))" } ?? "") cannot be folded: \
+        \(error)
+        Nothing is skipped, and the tables in use stay as they are. Correct apply.sql and start again, or skip this \
+        event, which is recorded:
           jobledger project --skip \(projection) --position \(position) --reason "…"
         """
-    }
-}
-
-extension PostgresConnection {
-    /// The id of the event at a position.
-    nonisolated func eventID(at position: Position) async throws -> UUID? {
-        try await query("SELECT event_id FROM events WHERE position = $1", position).first.map { try $0.decode(0) }
     }
 }

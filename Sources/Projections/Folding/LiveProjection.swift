@@ -2,14 +2,15 @@ import EventStore
 package import LedgerCore
 package import Postgres
 
-/// The steps of a live projection, each in one transaction with the checkpoint: what was folded and
-/// how far are never apart.
+/// The steps of a live projection. Each folds and moves the checkpoint in one transaction, so the
+/// tables and the checkpoint always agree.
 package struct LiveProjection: Sendable {
     package enum Step: Equatable, Sendable {
         case advanced(to: Position)
-        /// Somebody else has moved the checkpoint, or replaced the definition: look again.
+        /// Another process has moved the checkpoint, or replaced the definition: load the state
+        /// again.
         case overtaken
-        /// The event at this position cannot be folded. Everything before it is.
+        /// The event at this position cannot be folded. Everything before it is folded.
         case stopped(at: Position, error: String)
     }
 
@@ -23,12 +24,12 @@ package struct LiveProjection: Sendable {
 
     private var fold: Fold { Fold(definition, ledger: ledger) }
 
-    /// Makes the tables where the projection has never run: beside the ledger, which adopts them.
-    /// Who folds can make nothing in the ledger's own schema.
+    /// Makes the tables of a projection that has never run. A projector can make nothing in the
+    /// ledger's own schema, so it makes them in another, and the ledger adopts them.
     package func install(on connection: PostgresConnection) async throws {
         try await connection.transaction { connection in
-            // Of two projectors that start at once, the second waits here and then finds everything
-            // made.
+            // Of two projectors that start at once, the second waits here and then finds the
+            // tables.
             try await Self.lockInstallation(on: connection)
             guard try await ProjectionState.load(definition.name, on: connection) == nil else { return }
             let schema = Fold.schemaBeside(ledger, process: await connection.serverProcess)
@@ -42,14 +43,14 @@ package struct LiveProjection: Sendable {
         }
     }
 
-    /// For the rest of the transaction nobody else makes tables, or swaps them. A lock of a table,
-    /// which takes a right to it: an advisory lock could be held by anybody who may connect.
+    /// Keeps others from making or swapping tables for the rest of the transaction. This locks a
+    /// table, which takes a right to it. An advisory lock could be held by anybody who may connect.
     static func lockInstallation(on connection: PostgresConnection) async throws {
         try await connection.execute(script: "LOCK TABLE rebuilds IN SHARE ROW EXCLUSIVE MODE")
     }
 
-    /// Folds the events after `position` up to `head`. An event that cannot be folded is found by
-    /// halving, so that all before it are.
+    /// Folds the events after `position` up to `head`. If one of them cannot be folded, all before
+    /// it are, and the projection stops there.
     package func step(after position: Position, upTo head: Position, on connection: PostgresConnection) async throws
         -> Step
     {

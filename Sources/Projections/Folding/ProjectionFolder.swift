@@ -1,20 +1,20 @@
 import Foundation
 import LedgerCore
 
-/// The files of a folder that holds a folder for each projection, by their paths below it.
+/// The files of a folder that has one folder for each projection, by their paths in it.
 ///
-/// What could be meant as a projection, or as a part of one, and cannot be read is a mistake, and
-/// said with its path: a folder that is passed over looks like one that is in use. Hidden entries
-/// are nobody's, and files of other kinds, such as a README, are for people.
+/// Everything that could be meant as a projection or as a part of one must be readable: a folder
+/// that is silently ignored looks like one in use. Hidden entries, and files of other kinds such as
+/// a README, are ignored.
 struct ProjectionFolder {
     typealias FormatError = ProjectionDefinition.FormatError
 
     let path: String
     private(set) var files: [(path: String, text: String)] = []
 
-    /// Of a file, in bytes.
+    /// The size limit of a file, in bytes.
     private static let mostBytes = 16 << 20
-    /// Of folders in `cases`, which may lead into each other by links.
+    /// The depth limit of folders in `cases`, since links can form a loop.
     private static let deepest = 8
 
     init(reading path: String) throws(FormatError) {
@@ -23,23 +23,27 @@ struct ProjectionFolder {
         case .success(S_IFDIR): break
         case .failure(ENOENT):
             throw FormatError(
-                description:
-                    "--projections \(path): no such folder; jobledger projections new NAME makes one with a projection in it"
-            )
+                description: """
+                    --projections \(path): no such folder; jobledger projections new NAME makes one with a \
+                    projection in it
+                    """)
         case .failure(let code):
             throw FormatError(description: "--projections \(path) cannot be read: \(Self.words(code))")
         case .success:
             throw FormatError(
-                description: "--projections \(path) is no folder: name the one that holds a folder for each projection")
+                description: """
+                    --projections \(path) is no folder: name the folder that holds a folder for each projection
+                    """)
         }
         for (name, kind) in try entries("") {
             if kind == S_IFDIR {
                 try readProjection(name)
             } else if Self.isPart(name) || LedgerName(name) != nil {
                 throw FormatError(
-                    description:
-                        "--projections \(path): \(name) is a file, and no projection: name the folder that holds a folder for each projection"
-                )
+                    description: """
+                        --projections \(path): \(name) is a file, and no projection: name the folder that holds a \
+                        folder for each projection
+                        """)
             }
         }
     }
@@ -69,8 +73,8 @@ struct ProjectionFolder {
 
     private static func isPart(_ name: String) -> Bool { name.hasSuffix(".sql") || name.hasSuffix(".json") }
 
-    /// What is in a folder: plain files and folders, also where links lead to them. Anything else
-    /// stands for something that is not there.
+    /// The files and folders in a folder; links are followed. Any other kind of entry is an error,
+    /// because it stands for content that is not there.
     private func entries(_ folder: String) throws(FormatError) -> [(name: String, kind: mode_t)] {
         let place = folder.isEmpty ? path : "\(path)/\(folder)"
         let names: [String]
@@ -85,10 +89,8 @@ struct ProjectionFolder {
             case .success(let kind) where kind == S_IFDIR || kind == S_IFREG: entries.append((name, kind))
             case .success: throw FormatError(description: "\(place)/\(name) is neither a plain file nor a folder")
             case .failure(let code):
-                throw FormatError(
-                    description:
-                        "\(place)/\(name) cannot be read: \(code == ENOENT ? "it is a link to nothing" : Self.words(code))"
-                )
+                let reason = code == ENOENT ? "it is a link to nothing" : Self.words(code)
+                throw FormatError(description: "\(place)/\(name) cannot be read: \(reason)")
             }
         }
         return entries
@@ -114,14 +116,14 @@ struct ProjectionFolder {
         files.append((file, text))
     }
 
-    // MARK: What the system says
+    // MARK: Calls of the system
 
     private enum Kind {
         case success(mode_t)
         case failure(Int32)
     }
 
-    /// Of what a path leads to, through links.
+    /// The kind of the file or folder at a path; links are followed.
     private static func kind(_ path: String) -> Kind {
         var status = stat()
         return stat(path, &status) == 0 ? .success(status.st_mode & S_IFMT) : .failure(errno)

@@ -7,9 +7,9 @@ package struct ProjectionState: Sendable, Equatable {
     package let name: String
     package let definition: String
     package internal(set) var position: Position
-    /// Empty where an older program made them.
+    /// Empty in rows that an older version wrote.
     package let tables: [String]
-    /// Why it does not go on, and at which event; `nil` while it runs.
+    /// Why and at which event the projection stopped; `nil` while it runs.
     package let stopped: (position: Position?, event: UUID?, error: String)?
 
     package static func == (a: Self, b: Self) -> Bool {
@@ -18,6 +18,10 @@ package struct ProjectionState: Sendable, Equatable {
     }
 
     private static let columns = "name, definition, position, tables, failed_position, failed_event, error"
+
+    /// The SQL condition that a projector works on the projection of a row of `projections`.
+    static let hasProjector =
+        "EXISTS (SELECT FROM leases WHERE leases.name = 'projection:' || projections.name AND is_held(expires_at))"
 
     private init(_ row: PostgresRow) throws {
         name = try row.decode("name")
@@ -39,51 +43,51 @@ package struct ProjectionState: Sendable, Equatable {
         }
     }
 
-    /// Holds the projection still for the rest of the transaction.
+    /// Locks the row, so that the projection stands still for the rest of the transaction.
     static func lock(_ name: String, on connection: PostgresConnection) async throws -> ProjectionState? {
         try await connection.query("SELECT \(columns) FROM projections WHERE name = $1 FOR UPDATE", name).first
             .map { try ProjectionState($0) }
     }
 
-    /// Registers a definition at a position, or puts it in the place of the one that is registered.
+    private static let registration = """
+        INSERT INTO projections (name, definition, position, tables) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (name) DO UPDATE
+           SET definition = excluded.definition, position = excluded.position, tables = excluded.tables,
+               state = 'running', failed_position = null, failed_event = null, error = null,
+               updated_at = clock_timestamp()
+        """
+    /// Registers a definition at a position, in place of the registered one if there is any.
     static func register(_ definition: ProjectionDefinition, at position: Position, on connection: PostgresConnection)
         async throws
     {
-        try await connection.query(
-            """
-            INSERT INTO projections (name, definition, position, tables) VALUES ($1, $2, $3, $4)
-            ON CONFLICT (name) DO UPDATE
-               SET definition = excluded.definition, position = excluded.position, tables = excluded.tables, state = 'running',
-                   failed_position = null, failed_event = null, error = null, updated_at = clock_timestamp()
-            """, definition.name, definition.hash, position, definition.tables)
+        try await connection.query(registration, definition.name, definition.hash, position, definition.tables)
     }
 
-    /// Moves the checkpoint on by compare-and-swap. False where the projection is not where the
-    /// caller believes.
+    /// Moves the checkpoint by compare-and-swap. Returns false if it is no longer at `from`.
     static func advance(
         _ definition: ProjectionDefinition, from: Position, to: Position, on connection: PostgresConnection
     ) async throws -> Bool {
-        try await connection.query(
-            """
-            UPDATE projections SET position = $4, state = 'running', failed_position = null, failed_event = null,
-                   error = null, updated_at = clock_timestamp()
-             WHERE name = $1 AND definition = $2 AND position = $3
-            """, definition.name, definition.hash, from, to
-        ).affected == 1
+        try await connection.query(advancement, definition.name, definition.hash, from, to).affected == 1
     }
 
-    /// Stops the projection before the event at `failed`. False where it is not right before it:
-    /// somebody else has moved it.
+    private static let advancement = """
+        UPDATE projections SET position = $4, state = 'running', failed_position = null, failed_event = null,
+               error = null, updated_at = clock_timestamp()
+         WHERE name = $1 AND definition = $2 AND position = $3
+        """
+
+    /// Stops the projection before the event at `failed`. Returns false if it is not right before
+    /// that event, because another process has moved it.
     static func stop(
         _ definition: ProjectionDefinition, failed: Position, event: UUID?, error: String,
         on connection: PostgresConnection
     ) async throws -> Bool {
-        try await connection.query(
-            """
-            UPDATE projections SET state = 'stopped', failed_position = $3, failed_event = $4, error = $5,
-                   updated_at = clock_timestamp()
-             WHERE name = $1 AND definition = $2 AND position = $3 - 1
-            """, definition.name, definition.hash, failed, event, error
-        ).affected == 1
+        try await connection.query(stopping, definition.name, definition.hash, failed, event, error).affected == 1
     }
+
+    private static let stopping = """
+        UPDATE projections SET state = 'stopped', failed_position = $3, failed_event = $4, error = $5,
+               updated_at = clock_timestamp()
+         WHERE name = $1 AND definition = $2 AND position = $3 - 1
+        """
 }

@@ -6,9 +6,9 @@ import Postgres
 
 /// Keeps one projection up to date, for as long as its task runs.
 ///
-/// Any number of them may run for the same projection: one holds the lease and works, the others
-/// stand by. Errors that time may mend (a server that restarts, a lost connection) are waited out;
-/// an event that cannot be folded stops this projection and no other.
+/// Any number of projectors may run for the same projection: one holds the lease and works, the
+/// others stand by. Errors that may pass, such as a restart of the server or a lost connection, are
+/// retried. An event that cannot be folded stops this projection and no other.
 package struct Projector: Sendable {
     private let store: EventStore
     private let definition: ProjectionDefinition
@@ -18,10 +18,10 @@ package struct Projector: Sendable {
     private let logger: Logger
     private var live: LiveProjection { LiveProjection(definition: definition, ledger: store.ledger) }
 
-    /// From how many events on tables are loaded before they have their indexes.
+    /// With this many events or more, a new projection's tables are loaded first and indexed
+    /// afterwards.
     private static let longLog: Position = 100_000
-    /// While it is stopped: how long to wait before looking again whether somebody has set it
-    /// going.
+    /// While the projection is stopped: how often to check whether it may run again.
     private static let stopped = Duration.milliseconds(200)
 
     /// - Parameter window: the most events that are folded in one transaction.
@@ -33,8 +33,8 @@ package struct Projector: Sendable {
         largestWindow = Int64(window)
         var configuration = EventStore.configuration(
             url: url, ledger: store.ledger, applicationName: "jobledger projector \(definition.name) \(store.ledger)")
-        // What a crash takes back, it takes back together with the checkpoint, and it is folded
-        // again: no need to wait for the disk.
+        // A crash takes back the fold and the checkpoint together, and the events are folded again.
+        // So a commit need not wait for the disk.
         configuration.sessionSettings.append(("synchronous_commit", "off"))
         self.configuration = configuration
         lease = Lease("projection:\(definition.name)", holder: UUID.version7().text)
@@ -59,19 +59,19 @@ package struct Projector: Sendable {
             if replacement == .due {
                 try await replace(on: connection)
                 replacement = .done
-                // That may have taken longer than the lease lasts.
+                // The rebuild may have outlasted the lease.
                 guard try await lease.take(on: connection) else { return }
             }
             try await hold(&window, on: connection, succeeded: succeeded)
         }
     }
 
-    /// Projects until the lease is lost.
+    /// Folds until the lease is lost.
     private func hold(_ window: inout AdaptiveWindow, on connection: PostgresConnection, succeeded: () -> Void)
         async throws
     {
         var state = try await ownState(on: connection)
-        /// The event that stopped us; from then on only a change from outside sets us going again.
+        /// The event that stopped the projection. From then on only an outside change lets it run.
         var stoppedAt: Position?
         var renewed = ContinuousClock.now
         while true {
@@ -103,10 +103,10 @@ package struct Projector: Sendable {
                 state = try await ownState(on: connection)
                 logger.error(
                     """
-                    stopped: the event at position \(position) cannot be folded. Nothing is skipped. Correct apply.sql and start the \
-                    projector again (a changed definition is rebuilt by itself), or correct what it depends on and run: jobledger project \
-                    --retry \(definition.name); or leave the event out, which is recorded: jobledger project --skip \(definition.name) \
-                    --position \(position) --reason "…"
+                    stopped: the event at position \(position) cannot be folded. Nothing is skipped. Correct apply.sql \
+                    and start the projector again (a changed definition is rebuilt automatically), or correct what it \
+                    depends on and run: jobledger project --retry \(definition.name); or skip the event, which is \
+                    recorded: jobledger project --skip \(definition.name) --position \(position) --reason "…"
                     """,
                     metadata: [
                         "position": "\(position)", "event": "\(state.stopped?.event?.text ?? "")", "error": "\(error)",
@@ -115,8 +115,8 @@ package struct Projector: Sendable {
         }
     }
 
-    /// One step, for which the lease is held however long it takes. A window that was given up for
-    /// taking too long is tried again as a smaller one.
+    /// Folds one window, and renews the lease meanwhile, however long that takes. A window that
+    /// timed out is tried again with half as many events.
     private func step(
         after position: Position, upTo head: Position, _ window: inout AdaptiveWindow, on connection: PostgresConnection
     ) async throws -> LiveProjection.Step {
@@ -130,8 +130,8 @@ package struct Projector: Sendable {
         }
     }
 
-    /// Where the projection stands. Throws where another process runs another definition of it,
-    /// which is not ours to change back.
+    /// The projection's row. Throws if another process has installed another definition: this one
+    /// must not change it back.
     private func ownState(on connection: PostgresConnection) async throws -> ProjectionState {
         guard let state = try await ProjectionState.load(definition.name, on: connection),
             state.definition == definition.hash
@@ -141,21 +141,21 @@ package struct Projector: Sendable {
         return state
     }
 
-    /// Whether the projection has never run, the log is long, and its jobs may be folded apart.
-    /// Where they may not, loading gains nothing.
+    /// Whether the tables should be loaded as a rebuild loads them: the projection has never run,
+    /// the log is long, and its jobs can be folded in parallel. Without parallel folding, loading
+    /// gains nothing.
     private func isToBeLoaded(on connection: PostgresConnection) async throws -> Bool {
         guard definition.key == .stream, try await ProjectionState.load(definition.name, on: connection) == nil else {
             return false
         }
-        return try await connection.query("SELECT head()").only().decode(0, as: Position.self) >= Self.longLog
+        return try await connection.headOfLog() >= Self.longLog
     }
 
-    /// Makes the tables as a rebuild does: loaded by two connections, then indexed, and seen when
-    /// they are whole. An event that cannot be folded is left to the live projection, which stops
-    /// before it.
+    /// Makes the tables as a rebuild does: two connections load them, then they are indexed.
+    /// Readers see them when they are complete. If an event cannot be folded, the live projection
+    /// starts from the beginning and stops before that event.
     private func load(on connection: PostgresConnection) async throws {
-        logger.notice(
-            "it has never run, and the log is long: its tables are loaded first, and are there when they are whole")
+        logger.notice("first run on a long log: the tables are loaded first, and appear when they are complete")
         do {
             let receipt = try await rebuild(workers: 2, on: connection)
             logger.notice("loaded", metadata: ["position": "\(receipt.position)", "digest": "\(receipt.digest)"])
@@ -166,22 +166,22 @@ package struct Projector: Sendable {
         }
     }
 
-    /// Rebuilds beside the tables in use, which stay where they are meanwhile.
+    /// Rebuilds beside the live tables, which readers keep using meanwhile.
     private func replace(on connection: PostgresConnection) async throws {
-        logger.notice("the definition has changed: rebuilding beside the tables in use")
+        logger.notice("the definition has changed: rebuilding beside the live tables")
         let receipt = try await rebuild(workers: 1, on: connection)
         for index in receipt.notCarried {
             logger.warning("an index was not carried over", metadata: ["index": "\(index)"])
         }
         logger.notice(
-            "rebuilt; the tables from before are kept aside: rebuild --undo or --drop-old",
+            "rebuilt; the replaced tables are kept: rebuild --undo brings them back, --drop-old drops them",
             metadata: [
                 "position": "\(receipt.position)", "digest": "\(receipt.digest)",
                 "blocked_ms": "\(receipt.blocked / .milliseconds(1))",
             ])
     }
 
-    /// The lease is kept: who stands by need not try as well.
+    /// Rebuilds while the lease is kept, so that standby projectors do not try as well.
     private func rebuild(workers: Int, on connection: PostgresConnection) async throws -> Rebuild.Receipt {
         let logger = logger
         let rebuild = Rebuild(definition, ledger: store.ledger, window: Int(largestWindow), workers: workers) { phase in
@@ -190,18 +190,10 @@ package struct Projector: Sendable {
         let receipt = try await withThrowingTaskGroup(of: Rebuild.Receipt?.self) { group in
             defer { group.cancelAll() }
             group.addTask {
-                let own = try await connection.another()
-                do {
-                    let receipt = try await rebuild.run(on: own)
-                    await own.close()
-                    return receipt
-                } catch {
-                    await own.close()
-                    throw error
-                }
+                try await connection.withAnother { try await rebuild.run(on: $0) }
             }
             group.addTask {
-                // Should it be lost all the same, whoever takes it finds this rebuild busy, and
+                // If the lease is lost all the same, its next holder finds this rebuild busy, and
                 // waits.
                 while true {
                     try await Task.sleep(for: Lease.renewal)
@@ -215,9 +207,9 @@ package struct Projector: Sendable {
     }
 }
 
-/// Whether this process puts its definition in the place of the one it found when it started. It
-/// does so once, when it gets the lease: a new version waits until the old one has gone, and an old
-/// one whose definition was replaced stands by instead of changing it back.
+/// Whether this process replaces the definition that it found at its start. It does so once, when
+/// it gets the lease. A new version therefore waits until the old one is gone; an old one whose
+/// definition was replaced stands by instead of changing it back.
 private enum Replacement {
     case undecided, due, done
 

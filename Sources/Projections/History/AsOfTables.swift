@@ -2,11 +2,11 @@ import EventStore
 package import LedgerCore
 package import Postgres
 
-/// A whole read model as of a past position, in a schema of its own: for queries over the past, or
-/// to compare two moments by SQL.
+/// Makes a whole read model as of a past position, in a schema of its own, so that SQL can query
+/// the past or compare two moments.
 ///
-/// All of it is one transaction, by the same SQL as the live projection: the schema is there when
-/// its tables are complete, and not before.
+/// The live projection's SQL folds all of it in one transaction. Others see the schema when its
+/// tables are complete, and not before.
 package struct AsOfTables: Sendable {
     package struct Receipt: Sendable {
         package let position: Position
@@ -15,12 +15,15 @@ package struct AsOfTables: Sendable {
         package let duration: Duration
     }
 
-    /// Nothing that is there already is written to.
+    /// The table exists already. Nothing was written.
     package struct Taken: Error, Sendable, CustomStringConvertible {
         package let schema: String
         package let table: String
         package var description: String {
-            "there is a table \(schema).\(table) already: name another schema, or drop it first (DROP SCHEMA \"\(schema)\" CASCADE)"
+            """
+            the table \(schema).\(table) exists already: name another schema, or drop this one first \
+            (DROP SCHEMA "\(schema)" CASCADE)
+            """
         }
     }
 
@@ -37,8 +40,8 @@ package struct AsOfTables: Sendable {
 
     /// Makes the tables as they were when the log ended at `position`.
     /// - Parameters:
-    ///   - schema: made where it is not there; the tables of several projections may stand in one.
-    ///   - progress: told after every window how far it is.
+    ///   - schema: created if it is missing. It can hold the tables of several projections.
+    ///   - progress: called after every window with the folded position and `position`.
     package func run(
         until position: Position, into schema: LedgerName, on connection: PostgresConnection,
         progress: (Position, Position) async throws -> Void = { _, _ in }
@@ -52,9 +55,10 @@ package struct AsOfTables: Sendable {
                 if try isTaken.only().decode(0) { throw Taken(schema: schema.text, table: table) }
             }
             try await connection.execute(
-                script:
-                    "CREATE SCHEMA IF NOT EXISTS \"\(schema)\"; GRANT USAGE ON SCHEMA \"\(schema)\" TO \"\(ledger.text)_reader\""
-            )
+                script: """
+                    CREATE SCHEMA IF NOT EXISTS "\(schema)";
+                    GRANT USAGE ON SCHEMA "\(schema)" TO "\(ledger.text)_reader"
+                    """)
             try await past.createTables(on: connection)
             var folded: Position = 0
             var analysis = AnalysisSchedule()
@@ -69,9 +73,10 @@ package struct AsOfTables: Sendable {
             try await past.grantToReaders(on: connection)
             for table in definition.tables {
                 try await connection.execute(
-                    script:
-                        "COMMENT ON TABLE \"\(schema)\".\"\(table)\" IS '\(definition.name) of \(ledger) as of position \(position)'"
-                )
+                    script: """
+                        COMMENT ON TABLE "\(schema)"."\(table)"
+                          IS '\(definition.name) of \(ledger) as of position \(position)'
+                        """)
             }
             let digest = try await TableDigest.of(past, on: connection)
             return Receipt(

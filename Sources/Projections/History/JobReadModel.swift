@@ -2,9 +2,9 @@ package import EventStore
 package import LedgerCore
 import Postgres
 
-/// Reads of `batch_jobs`, now and as of a past position.
+/// Reads `batch_jobs`, now and as of a past position.
 package struct JobReadModel: Sendable {
-    /// The projection that makes the table.
+    /// The projection of that table.
     package static let projection = "batch_jobs"
 
     private let store: EventStore
@@ -15,26 +15,26 @@ package struct JobReadModel: Sendable {
         self.store = store
     }
 
-    /// A job's row as JSON, in the table's order of columns, its timestamps with their zone; `nil`
-    /// where there is none.
+    /// Selects the row of the job $1 as a JSON object, with the columns in the table's order and
+    /// timestamps with their zone.
     package static let row = """
         SELECT row_to_json(job)::text
           FROM (SELECT \(columns) FROM batch_jobs WHERE id = $1) AS job
         """
-    /// All columns, as they are shown.
+    /// All columns, as rows show them.
     static let columns = "\(summary), variables, strategy, assignments_preview, results"
-    /// The columns that are small, as they are shown.
+    /// The small columns, as rows show them.
     package static let summary = """
         id, name, kind, status, total, completed, created_at AT TIME ZONE 'UTC' AS created_at,
         updated_at AT TIME ZONE 'UTC' AS updated_at, completed_at AT TIME ZONE 'UTC' AS completed_at,
         error, truncated, view_url, csv_url
         """
 
-    /// The row as it is now.
+    /// The row as it is now, as a JSON object; `nil` if there is no such job.
     ///
-    /// The projection runs behind the log by some milliseconds: whoever has just appended gets to
-    /// see it, if that is folded within `timeout`. A projection that does not run is not waited for
-    /// longer than that.
+    /// The projection is some milliseconds behind the log. This waits until it has folded
+    /// everything that was appended before the call, so that callers see their own writes, but no
+    /// longer than `timeout`. A projection that is not running is not waited for.
     package func job(_ id: JobID, timeout: Duration = .seconds(2)) async throws -> String? {
         let head = try await store.head()
         let deadline = ContinuousClock.now.advanced(by: timeout)
@@ -46,32 +46,28 @@ package struct JobReadModel: Sendable {
         }
     }
 
-    /// How far the projection is; `nil` when it stands still, for lack of a projector or for an
-    /// event that cannot be folded.
+    /// How far the projection is; `nil` if it stands still, because no projector runs or an event
+    /// cannot be folded.
     private func position() async throws -> Position? {
         try await store.pool.withConnection { connection in
-            try await connection.query(
-                """
-                SELECT position FROM projections
-                 WHERE name = $1 AND state = 'running'
-                   AND EXISTS (SELECT FROM leases WHERE leases.name = 'projection:' || $1 AND is_held(expires_at))
-                """, definition.name
-            ).first.map { try $0.decode(0) }
+            try await connection.query(Self.runningPosition, definition.name).first.map { try $0.decode(0) }
         }
     }
 
-    /// The row as it was when the log ended at `position`: the job's events up to there, folded by
-    /// the same SQL into a temporary table.
+    private static let runningPosition = """
+        SELECT position FROM projections
+         WHERE name = $1 AND state = 'running' AND \(ProjectionState.hasProjector)
+        """
+
+    /// The row as it was when the log ended at `position`, as a JSON object; `nil` if there was no
+    /// such job. The same SQL folds the job's events up to there into a temporary table.
     package func job(_ id: JobID, at position: Position) async throws -> String? {
         let past = Fold(definition, ledger: store.ledger, schema: "pg_temp")
         return try await store.pool.withConnection { connection in
             try await connection.discardedTransaction { connection in
-                // Temporary names come first: this window has one job's events, found by its
-                // stream.
                 try await connection.query("SELECT set_config('jobledger.job', $1, true)", id)
                 try await connection.execute(
-                    script: "SET LOCAL jobledger.window_upto = '0'; SET LOCAL jobledger.window_types = '';"
-                        + AsOfEvents.view("stream_id = current_setting('jobledger.job')"))
+                    script: AsOfEvents.view("\(AsOfEvents.stream) = current_setting('jobledger.job')"))
                 try await past.createTables(on: connection)
                 try await past.apply(after: 0, upTo: position, on: connection)
                 return try await connection.query(Self.row, id).first.map { try $0.decode(0) }

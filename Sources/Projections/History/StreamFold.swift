@@ -1,8 +1,8 @@
 import LedgerCore
 import Postgres
 
-/// Some jobs' events folded into temporary tables, in a transaction that is rolled back: for a look
-/// at single rows.
+/// Folds the events of some jobs into temporary tables, to look at single rows. In a transaction
+/// that is rolled back.
 struct StreamFold: Sendable {
     private let fold: Fold
 
@@ -10,15 +10,16 @@ struct StreamFold: Sendable {
         fold = Fold(definition, ledger: ledger, schema: "pg_temp")
     }
 
-    /// Makes the tables, empty, and a window that holds the events of `jobs` alone, found by their
-    /// streams.
+    /// Makes the tables, empty, and a `new_events` with the events of `jobs` alone.
     func begin(_ jobs: [JobID], on connection: PostgresConnection) async throws {
         let view: String = try await connection.query(
             "SELECT format($1, $2::text[])",
             AsOfEvents.view(
-                "stream_id = ANY (%L::text[]) AND position > current_setting('jobledger.window_after')::bigint"), jobs
+                """
+                \(AsOfEvents.stream) = ANY (%L::text[])
+                AND position > current_setting('jobledger.window_after')::bigint
+                """), jobs
         ).only().decode(0)
-        // Temporary names come first.
         try await connection.execute(script: view)
         try await fold.createTables(on: connection)
     }

@@ -2,12 +2,12 @@ import BlockingIO
 import LedgerCore
 import Postgres
 
-/// The first and longest part of a rebuild: the streams are divided into slices by a hash of their
-/// ids, and workers fold them side by side, each on a connection of its own, into the same tables.
-/// Two never touch one row, for a row depends on one stream.
+/// The first and longest part of a rebuild. A hash of their ids divides the streams into slices,
+/// and workers fold the slices in parallel, each on a connection of its own, into the same tables.
+/// Two workers never touch the same row, because a row depends on one stream.
 ///
-/// Every worker reads all events of its windows and drops those of others: reading costs a fraction
-/// of folding, and nothing has to be handed over.
+/// Every worker reads all events of its windows and drops those of other slices. Reading costs a
+/// fraction of folding, and workers need not pass events to each other.
 struct ParallelReplay: Sendable {
     private let rebuild: Rebuild
     private let record: RebuildRecord
@@ -29,36 +29,32 @@ struct ParallelReplay: Sendable {
         try await withThrowingTaskGroup(of: Void.self) { group in
             for worker in 0..<workers {
                 group.addTask {
-                    // The first has the rebuild's own connection.
-                    let own = worker == 0 ? connection : try await connection.another()
-                    do {
-                        if worker > 0 { try await Rebuild.prepare(own) }
-                        while let slice = waiting.withLock({ $0.isEmpty ? nil : $0.removeFirst() }) {
-                            try await fold(slice, on: own, progress)
-                        }
-                    } catch {
-                        if worker > 0 { await own.close() }
-                        throw error
+                    // The first uses the rebuild's own connection.
+                    if worker == 0 { return try await foldAll(waiting, on: connection, progress) }
+                    try await connection.withAnother { own in
+                        try await Rebuild.prepare(own)
+                        try await foldAll(waiting, on: own, progress)
                     }
-                    if worker > 0 { await own.close() }
                 }
             }
             try await group.waitForAll()
         }
     }
 
+    /// Folds waiting slices until there are none.
+    private func foldAll(
+        _ waiting: Locked<[Int]>, on connection: PostgresConnection, _ progress: Rebuild.Progress
+    ) async throws {
+        while let slice = waiting.withLock({ $0.isEmpty ? nil : $0.removeFirst() }) {
+            try await fold(slice, on: connection, progress)
+        }
+    }
+
     private func fold(_ slice: Int, on connection: PostgresConnection, _ progress: Rebuild.Progress) async throws {
         let isDivided = record.slices > 1
         if isDivided {
-            // Temporary names come first: for this session new_events are those of its slice. The
-            // function, where an operator would do, keeps the planner from taking a slice for a
-            // two-hundredth of the events, and so from sorting what it should hash.
-            try await connection.execute(
-                script: """
-                    CREATE OR REPLACE TEMPORARY VIEW new_events AS
-                      SELECT * FROM "\(rebuild.ledger.text)".new_events
-                       WHERE int4eq((hashtext(stream_id) & 2147483647) % \(record.slices), \(slice))
-                    """)
+            let view = Self.eventsOfSlice(slice, of: record.slices, in: rebuild.ledger)
+            try await connection.execute(script: view)
         }
         let id = record.id
         let fresh = rebuild.fresh(record)
@@ -72,7 +68,7 @@ struct ParallelReplay: Sendable {
             let step = try await steps.step(
                 after: position, upTo: min(record.goal, position + rebuild.window), on: connection)
             position = try await rebuild.folded(step, record, on: connection)
-            // One counts for all; two would wait for each other.
+            // One worker collects the statistics for all; two would wait for each other.
             if slice == 0, position < record.goal, analysis.isDue(after: position) {
                 try await fresh.analyse(roughly: true, on: connection)
             }
@@ -84,5 +80,18 @@ struct ParallelReplay: Sendable {
             try await progress(done, record.goal)
         }
         if isDivided { try await connection.execute(script: "DROP VIEW pg_temp.new_events") }
+    }
+
+    /// Makes the session's `new_events`, which comes first in the search path: the events of a
+    /// slice, from the ledger's own view.
+    ///
+    /// The planner takes the operator `=` here for true in one of 200 events, and then sorts
+    /// instead of hashing. For the function `int4eq` it makes no such guess.
+    static func eventsOfSlice(_ slice: Int, of slices: Int, in ledger: LedgerName) -> String {
+        """
+        CREATE OR REPLACE TEMPORARY VIEW new_events AS
+          SELECT * FROM "\(ledger)".new_events
+           WHERE int4eq((hashtext(stream_id) & 2147483647) % \(slices), \(slice))
+        """
     }
 }

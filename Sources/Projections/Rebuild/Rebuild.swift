@@ -3,29 +3,29 @@ import EventStore
 package import LedgerCore
 package import Postgres
 
-/// Replays the log into fresh tables beside those in use, and then puts them in their place.
+/// Replays the log into fresh tables beside those in use, and then swaps them.
 ///
-/// Each window commits together with its position, so that a rebuild that is killed goes on where
-/// it was. Readers see the old tables until the moment they see the new ones; the old ones are kept
-/// aside until the next rebuild, or until they are dropped.
+/// Each window commits together with its position, so a killed rebuild resumes where it was.
+/// Readers see the old tables until the swap, and the new ones after it. The old tables are kept
+/// until the next rebuild, or until they are dropped.
 package struct Rebuild: Sendable {
     /// What a rebuild did.
     package struct Receipt: Sendable, Equatable {
         package let projection: String
-        /// What the digest is of. Under appends the tables are already further when they are
-        /// swapped in.
+        /// The position of the digest. If events are appended meanwhile, the tables are further
+        /// ahead when they are swapped in.
         package let position: Position
         package let rows: Int
         package let digest: String
-        /// The digest that the tables in use had at the same position; `nil` where another
-        /// definition made them, or none.
+        /// The digest of the tables in use at the same position; `nil` if there were none or
+        /// another definition made them.
         package let liveDigest: String?
-        /// How many events were replayed.
+        /// The number of replayed events.
         package let events: Int64
         package let duration: Duration
-        /// How long readers had to wait for the swap.
+        /// How long readers waited for the swap.
         package let blocked: Duration
-        /// What somebody added to the old table and the new one does not have, with the reason.
+        /// What users added to the old tables and the new ones lack, with the reason.
         package let notCarried: [String]
     }
 
@@ -34,24 +34,25 @@ package struct Rebuild: Sendable {
         package var description: String { "another rebuild, or a verification, of \(projection) is running" }
     }
 
-    /// Something refers to the old tables and would go on doing so.
+    /// Something refers to the tables in use, and would still refer to them after the swap.
     package struct Obstructed: Error, Sendable, CustomStringConvertible {
         package let projection: String
         package let obstacles: [String]
         package var description: String {
             """
-            \(projection) cannot be rebuilt: what refers to its tables would go on referring to the old ones. Drop it, and make it again afterwards:
+            \(projection) cannot be rebuilt: what refers to its tables would go on referring to the old ones. Drop it, \
+            and make it again afterwards:
               \(obstacles.joined(separator: "\n  "))
             """
         }
     }
 
-    /// What a rebuild is at, for those who wait for it.
+    /// What a rebuild is doing.
     package enum Phase: Sendable, Equatable {
         case resuming(at: Position)
         case makingIndexes(Int)
         case comparing
-        /// Live projections are further behind than they may be.
+        /// Live projections are further behind than `maxLag` allows.
         case yielding(lag: Int64)
         /// A long query, a vacuum or a verification holds the tables.
         case waitingForTables
@@ -61,7 +62,7 @@ package struct Rebuild: Sendable {
     let ledger: LedgerName
     let window: Int64
     let workers: Int
-    /// Whether what comes after the load is done by two connections at once, or by one.
+    /// Whether indexes and digests are made at the same time, on two connections.
     let isSideBySide: Bool
     let maxLag: Int64?
     let author: String
@@ -69,16 +70,15 @@ package struct Rebuild: Sendable {
 
     /// - Parameters:
     ///   - window: the most events that are folded in one transaction.
-    ///   - workers: how many connections work at once: fold, each a part of the streams, and then
-    ///     make indexes and take digests. A projection whose key is the log is folded by one.
-    ///   - maxLag: how many events live projections may be behind; while they are further, the
-    ///     rebuild stands still.
-    ///   - by: who is at work, for the record.
-    ///   - tell: told when something other than folding begins.
+    ///   - workers: how many connections work at once. Each folds a part of the streams; then they
+    ///     make indexes and digests. A projection whose key is the log is folded by one.
+    ///   - maxLag: pauses the rebuild while live projections are more events behind than this.
+    ///   - by: the author to record.
+    ///   - tell: called when something other than folding begins.
     package init(
         _ definition: ProjectionDefinition, ledger: LedgerName, window: Int = 100_000, workers: Int = 1,
-        maxLag: Int64? = nil,
-        by: String = Author.current, tell: @escaping @Sendable (Phase) -> Void = { _ in }
+        maxLag: Int64? = nil, by: String = Author.current,
+        tell: @escaping @Sendable (Phase) -> Void = { _ in }
     ) {
         precondition(window > 0 && workers > 0)
         self.definition = definition
@@ -93,8 +93,8 @@ package struct Rebuild: Sendable {
 
     package typealias Progress = @Sendable (Position, Position) async throws -> Void
 
-    /// - Parameter progress: told after every window how far the replay is, and where the log
-    ///   ended.
+    /// - Parameter progress: called after every window with the replayed position and the end of
+    ///   the log.
     package func run(on connection: PostgresConnection, progress: @escaping Progress = { _, _ in }) async throws
         -> Receipt
     {
@@ -103,8 +103,8 @@ package struct Rebuild: Sendable {
         return try await ReplayLock.withLock(
             ReplayLock.rebuild(definition.name, ledger), of: definition.name, on: connection
         ) {
-            // One that runs now could hold the swap up for as long as it takes: better to say so
-            // before the work than after it.
+            // A verification that runs now would delay the swap until it ends: better to report
+            // that before the work than after it.
             try await ReplayLock.withLock(ReplayLock.swap(definition.name, ledger), of: definition.name, on: connection)
             {}
             try await RebuildRecord.clearLeftovers(ledger, on: connection)
@@ -115,8 +115,8 @@ package struct Rebuild: Sendable {
                 guard try await record.join(on: connection) else { throw Overtaken(projection: definition.name) }
                 record.position = record.goal
             }
-            // One connection after the other, or both beside each other: a digest reads what an
-            // index is made of, and neither holds the other up.
+            // With two connections the indexes are made while the digests are computed: neither
+            // blocks the other.
             var notCarried = isSideBySide ? [] : try await makeIndexes(record, beside: connection)
             let proof = try await prove(&record, on: connection, progress: progress) { record in
                 isSideBySide ? try await makeIndexes(record, beside: connection) : []
@@ -125,91 +125,82 @@ package struct Rebuild: Sendable {
             let blocked = try await swapIn(&record, proof, since: start, on: connection, progress: progress)
             return Receipt(
                 projection: definition.name, position: proof.position, rows: proof.fresh.rows,
-                digest: proof.fresh.digest,
-                liveDigest: proof.liveDigest, events: proof.position, duration: start.duration(to: .now),
-                blocked: blocked,
-                notCarried: notCarried)
+                digest: proof.fresh.digest, liveDigest: proof.liveDigest, events: proof.position,
+                duration: start.duration(to: .now), blocked: blocked, notCarried: notCarried)
         }
     }
 
-    /// Somebody cancelled this rebuild, or finished it, while we believed it ours.
+    /// Another process cancelled or continued this rebuild meanwhile.
     struct Overtaken: Error, CustomStringConvertible {
         let projection: String
         var description: String { "the rebuild of \(projection) was cancelled, or goes on elsewhere" }
     }
 
-    /// What a crash takes back, it takes back together with the position: no need to wait for the
-    /// disk. A window changes few rows of a large table: found by the index, and not by reading all
-    /// of it for each window, which is what a dear random page lets the planner do.
+    /// Prepares a connection for folding. A crash takes back a window together with its position,
+    /// so commits need not wait for the disk. A window changes few rows of a large table, and cheap
+    /// random pages make the planner find them by the index instead of reading the whole table.
     static func prepare(_ connection: PostgresConnection) async throws {
         try await connection.execute(script: "SET synchronous_commit = off; SET random_page_cost = 1.1")
         try await connection.endStatementsOfLostClients()
     }
 
-    /// Runs `body` on a connection for the longest statements there are: they may be silent for
-    /// long, and are not cancelled for it.
+    /// Runs `body` on a connection of its own for statements that may run for hours: they are not
+    /// cancelled for their silence.
     func withLongStatements<T: Sendable>(
         _ connection: PostgresConnection, _ body: (PostgresConnection) async throws -> T
-    )
-        async throws
-        -> T
-    {
-        let longRunning = try await connection.another(silence: .seconds(86_400))
-        do {
+    ) async throws -> T {
+        try await connection.withAnother(silence: .seconds(86_400)) { longRunning in
             try await Self.prepare(longRunning)
-            let result = try await body(longRunning)
-            await longRunning.close()
-            return result
-        } catch {
-            await longRunning.close()
-            throw error
+            return try await body(longRunning)
         }
     }
 
     func fresh(_ record: RebuildRecord) -> Fold { Fold(definition, ledger: ledger, schema: record.schema(ledger)) }
 
     private func refuseObstacles(on connection: PostgresConnection) async throws {
-        let obstacles = try await connection.query("SELECT swap_obstacles($1)", definition.tables)
-            .map { try $0.decode(0, as: String.self) }
+        let obstacles = try await Self.obstacles(to: definition, on: connection)
         guard obstacles.isEmpty else { throw Obstructed(projection: definition.name, obstacles: obstacles) }
+    }
+
+    /// What refers to the tables in use and cannot be carried over to new ones.
+    static func obstacles(to definition: ProjectionDefinition, on connection: PostgresConnection) async throws
+        -> [String]
+    {
+        try await connection.query("SELECT swap_obstacles($1)", definition.tables).map { try $0.decode(0) }
     }
 
     private func resumeOrBegin(on connection: PostgresConnection) async throws -> RebuildRecord {
         if let record = try await RebuildRecord.load(definition, on: connection) {
             try await record.requireOwn(ledger, on: connection)
-            // What failed may be skipped by now, or tried again: if not, it will be found again.
-            try await connection.query(
-                "UPDATE rebuilds SET failed_position = null, failed_event = null, error = null WHERE id = $1", record.id
-            )
+            // The event that failed may have been skipped meanwhile. If not, it fails again.
+            try await record.forgetFailure(on: connection)
             tell(.resuming(at: record.position ?? 0))
             return record
         }
-        let head: Position = try await connection.query("SELECT head()").only().decode(0)
-        // Not beyond the tables in use where they can be met: to be compared, both must stand at
-        // one position.
+        let head = try await connection.headOfLog()
+        // Not beyond the tables in use if they can be compared: both must be at one position.
         let goal = min(head, try await liveToMeet(on: connection)?.position ?? head)
         return try await RebuildRecord.begin(
             definition, ledger: ledger, slices: workers, goal: goal, by: author, on: connection)
     }
 
-    /// The tables in use, if this definition made them and they are where the log ends, or will be:
-    /// they can be met and compared. Those that nobody moves on are not waited for.
+    /// The live projection, if the rebuild can compare its tables: this definition made them, and
+    /// they are at the head, or a projector moves them there. Others are not waited for.
     func liveToMeet(on connection: PostgresConnection) async throws -> ProjectionState? {
         guard let live = try await ProjectionState.load(definition.name, on: connection),
             live.definition == definition.hash,
             live.stopped == nil
         else { return nil }
-        let isThere: Bool = try await connection.query(
-            """
-            SELECT head() <= $2 OR EXISTS (SELECT FROM leases WHERE name = 'projection:' || $1 AND is_held(expires_at))
-            """, definition.name, live.position
-        ).only().decode(0)
-        return isThere ? live : nil
+        let row = try await connection.query(Self.isAtHeadOrMoving, definition.name, live.position).first
+        return try row?.decode(0) ?? false ? live : nil
     }
 
-    /// Makes the indexes that the tables were loaded without, and those that somebody has added to
-    /// the tables in use.
-    /// - Returns: those of the second kind that cannot be made, and why.
+    private static let isAtHeadOrMoving =
+        "SELECT head() <= $2 OR \(ProjectionState.hasProjector) FROM projections WHERE name = $1"
+
+    /// Makes the indexes that the tables were loaded without, and those that users added to the
+    /// tables in use.
+    /// - Returns: the added indexes that cannot be made, with the reason.
     private func makeIndexes(_ record: RebuildRecord, beside connection: PostgresConnection) async throws -> [String] {
         try await withLongStatements(connection) { try await makeIndexes(record, on: $0) }
     }
@@ -224,8 +215,7 @@ package struct Rebuild: Sendable {
         for index in indexes where record.indexes.contains(index.name) {
             try await connection.transaction { connection in
                 try await fresh.make(index, on: connection)
-                try await connection.query(
-                    "UPDATE rebuilds SET indexes = array_remove(indexes, $2) WHERE id = $1", record.id, index.name)
+                try await record.noteMade(index.name, on: connection)
             }
         }
         var notCarried: [String] = []
@@ -243,9 +233,9 @@ package struct Rebuild: Sendable {
         return notCarried
     }
 
-    // MARK: The joined tables
+    // MARK: After the slices
 
-    /// Folds everything up to `limit`, or to the head, wherever that moves meanwhile.
+    /// Folds everything up to `limit`, or else up to the head, however far that moves meanwhile.
     func catchUp(
         _ record: inout RebuildRecord, upTo limit: Position? = nil, on connection: PostgresConnection,
         progress: Progress
@@ -253,10 +243,7 @@ package struct Rebuild: Sendable {
         let id = record.id
         let steps = FoldingSteps(fold: fresh(record)) { try await RebuildRecord.advance(id, from: $0, to: $1, on: $2) }
         while true {
-            let goal =
-                if let limit { limit } else {
-                    try await connection.query("SELECT head()").only().decode(0, as: Position.self)
-                }
+            let goal = if let limit { limit } else { try await connection.headOfLog() }
             guard let position = record.position, position < goal else { return }
             if limit == nil { try await yieldToLive(on: connection) }
             record.position = try await folded(
@@ -265,7 +252,7 @@ package struct Rebuild: Sendable {
         }
     }
 
-    /// How far a step has come. Throws where it has not come anywhere, and records why.
+    /// The position that a step reached. If it failed, records why and throws.
     func folded(
         _ step: FoldingSteps.Step, _ record: RebuildRecord, on connection: PostgresConnection
     ) async throws -> Position {
@@ -279,21 +266,22 @@ package struct Rebuild: Sendable {
         }
     }
 
-    /// Stands still while live projections are further behind than they may be.
+    /// Waits while live projections are further behind than `maxLag` allows.
     func yieldToLive(on connection: PostgresConnection) async throws {
         guard let maxLag else { return }
         while true {
-            // The tables that wait for this very rebuild stay where they are, and are not meant.
-            let lag: Int64 = try await connection.query(
-                """
-                SELECT coalesce(head() - min(position), 0) FROM projections
-                 WHERE state = 'running' AND NOT (name = $1 AND definition <> $2)
-                   AND EXISTS (SELECT FROM leases WHERE leases.name = 'projection:' || projections.name AND is_held(expires_at))
-                """, definition.name, definition.hash
-            ).only().decode(0)
+            // Tables that this rebuild will replace, because their definition changed, do not
+            // count.
+            let lag: Int64 = try await connection.query(Self.lagOfOthers, definition.name, definition.hash).only()
+                .decode(0)
             guard lag > maxLag else { return }
             tell(.yielding(lag: lag))
             try await Task.sleep(for: .milliseconds(100))
         }
     }
+
+    private static let lagOfOthers = """
+        SELECT coalesce(head() - min(position), 0) FROM projections
+         WHERE state = 'running' AND NOT (name = $1 AND definition <> $2) AND \(ProjectionState.hasProjector)
+        """
 }

@@ -2,23 +2,23 @@ import EventStore
 package import LedgerCore
 package import Postgres
 
-/// What a rebuild would do, before it is begun.
+/// What a rebuild would do, computed before it begins.
 package struct RebuildPlan: Sendable {
     package let projection: String
-    /// Whether the tables in use were made by this definition; `nil` where there are none.
+    /// Whether this definition made the tables in use; `nil` if there are none.
     package let isSameDefinition: Bool?
-    /// Where the log ends.
+    /// The position of the log's last event.
     package let head: Position
-    /// How many events are to be folded: all of them, or what a rebuild that was begun has left.
+    /// How many events it would fold: all, or what an unfinished rebuild has left.
     package let events: Int64
-    /// The rebuild that was begun and goes on; `nil` where a new one begins.
+    /// The unfinished rebuild that it would resume; `nil` if it would begin a new one.
     package let resumes: RebuildState?
-    /// How many connections would fold at once.
+    /// How many connections would fold at the same time.
     package let workers: Int
-    /// Events a second, and where that figure comes from.
+    /// The expected events per second, and in ``rateOf`` where that figure comes from.
     package let rate: Double?
     package let rateOf: String
-    /// What must be dropped before.
+    /// What must be dropped before the rebuild.
     package let obstacles: [String]
 
     package var seconds: Double? { rate.map { Double(events) / $0 } }
@@ -26,30 +26,19 @@ package struct RebuildPlan: Sendable {
     private static let sampleEvents: Int64 = 500_000
     private static let sampleTime = Duration.seconds(2)
 
-    /// - Parameter workers: how many the rebuild would have.
+    /// - Parameter workers: the number of workers of the rebuild.
     package static func make(
         _ definition: ProjectionDefinition, ledger: LedgerName, workers: Int, on connection: PostgresConnection
     ) async throws -> RebuildPlan {
-        let head: Position = try await connection.query("SELECT head()").only().decode(0)
+        let head = try await connection.headOfLog()
         let live = try await ProjectionState.load(definition.name, on: connection)
         let resumes = try await RebuildState.all(ledger: ledger, on: connection).first {
             $0.projection == definition.name && $0.definition == definition.hash
         }
-        let obstacles = try await connection.query("SELECT swap_obstacles($1)", definition.tables)
-            .map { try $0.decode(0, as: String.self) }
-        let last = try await connection.query(
-            """
-            SELECT events / seconds AS rate, number, workers FROM receipts
-             WHERE kind = 'rebuild' AND projection = $1 AND definition = $2 AND events >= 100000 AND seconds > 0 AND seconds < 'Infinity'
-             ORDER BY number DESC LIMIT 1
-            """, definition.name, definition.hash
-        ).first
+        let obstacles = try await Rebuild.obstacles(to: definition, on: connection)
         let (rate, rateOf): (Double?, String) =
-            if let last {
-                (
-                    try last.decode("rate", as: Double.self),
-                    "the last rebuild, receipt \(try last.decode("number", as: Int64.self)), workers: \(try last.decode("workers", as: Int.self))"
-                )
+            if let last = try await lastRate(of: definition, on: connection) {
+                last
             } else {
                 try await sample(definition, ledger, upTo: min(head, sampleEvents), on: connection)
             }
@@ -59,7 +48,25 @@ package struct RebuildPlan: Sendable {
             rate: rate, rateOf: rateOf, obstacles: obstacles)
     }
 
-    /// Folds the beginning of the log for two seconds, in a transaction that is rolled back.
+    /// The rate of the last long rebuild with this definition.
+    private static func lastRate(
+        of definition: ProjectionDefinition, on connection: PostgresConnection
+    ) async throws -> (Double?, String)? {
+        try await connection.query(lastRebuild, definition.name, definition.hash).first.map { row in
+            let (number, workers): (Int64, Int) = (try row.decode("number"), try row.decode("workers"))
+            return (try row.decode("rate"), "the last rebuild, receipt \(number), workers: \(workers)")
+        }
+    }
+
+    private static let lastRebuild = """
+        SELECT events / seconds AS rate, number, workers FROM receipts
+         WHERE kind = 'rebuild' AND projection = $1 AND definition = $2
+           AND events >= 100000 AND seconds > 0 AND seconds < 'Infinity'
+         ORDER BY number DESC LIMIT 1
+        """
+
+    /// Measures the rate: folds the beginning of the log for two seconds, in a transaction that is
+    /// rolled back.
     private static func sample(
         _ definition: ProjectionDefinition, _ ledger: LedgerName, upTo limit: Position,
         on connection: PostgresConnection

@@ -1,12 +1,12 @@
 import LedgerCore
 import Postgres
 
-/// What the new tables are at one position, and what those in use are there.
+/// The digests of the new tables and of those in use at one position.
 struct RebuildProof: Sendable {
     let position: Position
     let fresh: TableDigest
     let liveDigest: String?
-    /// What could not be made beside the digest.
+    /// The indexes that could not be made meanwhile.
     let notCarried: [String]
 }
 
@@ -17,21 +17,20 @@ extension Fold {
 }
 
 extension Rebuild {
-    /// Takes the digest of the new tables and, where one definition made both, of those in use at
-    /// the same position.
+    /// Computes the digest of the new tables and, if the same definition made both, of those in use
+    /// at the same position.
     ///
-    /// The live projection stands still only until a snapshot has been taken in which both are at
-    /// one position; the digests are computed in that snapshot, however long it takes, while the
-    /// projection goes on.
-    /// - Parameter beside: what is to be done at the same time, when the new tables stand where
-    ///   they are compared.
+    /// The live projection stands still until a snapshot shows both at one position. It runs on
+    /// while the digests are computed in that snapshot, however long that takes.
+    /// - Parameter beside: runs while the digests are computed, when the new tables have reached
+    ///   the position of the comparison.
     func prove(
         _ record: inout RebuildRecord, on connection: PostgresConnection, progress: Progress,
         beside: @Sendable (RebuildRecord) async throws -> [String]
     ) async throws -> RebuildProof {
         try await approach(&record, on: connection, progress: progress)
-        let still = try await connection.another()
-        do {
+        return try await connection.withAnother { still in
+            // Until the end of this transaction the live projection stands still.
             try await still.execute(script: "BEGIN")
             let state = try await ProjectionState.lock(definition.name, on: still)
             var isComparable = false
@@ -45,7 +44,7 @@ extension Rebuild {
             let (fresh, position) = (fresh(record), record.position ?? 0)
             let live = isComparable ? Fold(definition, ledger: ledger) : nil
             let joined = record
-            let proof = try await withLongStatements(connection) { longRunning in
+            return try await withLongStatements(connection) { longRunning in
                 try await longRunning.discardedTransaction(.repeatableRead) { longRunning in
                     try await longRunning.query("SELECT 'the snapshot'")
                     try await still.execute(script: "ROLLBACK")
@@ -56,17 +55,11 @@ extension Rebuild {
                         position: position, fresh: digest, liveDigest: liveDigest, notCarried: try await notCarried)
                 }
             }
-            await still.close()
-            return proof
-        } catch {
-            // With its session the projection goes on.
-            await still.close()
-            throw error
         }
     }
 
-    /// Comes near the tables in use while they move, so that they need to stand still only briefly;
-    /// to the head where they are not to be met.
+    /// Folds until the new tables are near those in use, so that these need to stand still only
+    /// briefly. If the two are not to be compared, folds up to the head.
     private func approach(_ record: inout RebuildRecord, on connection: PostgresConnection, progress: Progress)
         async throws
     {
@@ -83,8 +76,8 @@ extension Rebuild {
 
     private func hasAllTables(on connection: PostgresConnection) async throws -> Bool {
         try await connection.query(
-            "SELECT bool_and(to_regclass(format('%I.%I', $1, name)) IS NOT NULL) FROM unnest($2) AS name", ledger.text,
-            definition.tables
+            "SELECT bool_and(to_regclass(format('%I.%I', $1, name)) IS NOT NULL) FROM unnest($2) AS name",
+            ledger.text, definition.tables
         ).only().decode(0)
     }
 }

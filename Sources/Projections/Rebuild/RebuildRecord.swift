@@ -1,24 +1,24 @@
 import EventStore
-package import Foundation
-package import LedgerCore
-package import Postgres
+import Foundation
+import LedgerCore
+import Postgres
 
-/// A rebuild's row, and the schema of its tables: made together, moved on together, gone together.
+/// A rebuild's row and the schema of its tables. One transaction makes both, and one drops both.
 struct RebuildRecord: Sendable {
     let id: Int64
     let projection: String
     let definition: String
-    /// The streams are divided among so many.
+    /// The number of slices into which the streams are divided.
     let slices: Int
-    /// The slices are folded up to here; from then on the tables have one position.
+    /// Slices are folded up to here. From then on the tables have one common position.
     let goal: Position
-    /// `nil` while slices are folded.
+    /// The tables' common position; `nil` while slices are folded.
     var position: Position?
-    /// The names of those that are still to be made.
+    /// The names of the indexes that are still to be made.
     var indexes: [String]
 
-    /// A ledger has no hyphen in its name, so this is none's. It has at most 50 bytes, of the 63
-    /// that a name may have.
+    /// The schema of the tables. It is no ledger's, because the name of a ledger has no hyphen. The
+    /// name has at most 63 bytes, because that of a ledger has at most 50.
     func schema(_ ledger: LedgerName) -> String { "\(ledger)-\(id)" }
 
     private init(_ row: PostgresRow) throws {
@@ -31,32 +31,41 @@ struct RebuildRecord: Sendable {
         indexes = try row.decode("indexes")
     }
 
-    /// The rebuild of `projection` that is under way, with the definition that is wanted now.
+    /// The unfinished rebuild with this definition.
     static func load(_ definition: ProjectionDefinition, on connection: PostgresConnection) async throws
         -> RebuildRecord?
     {
-        try await connection.query(
-            """
-            SELECT id, projection, definition, slices, goal, position, indexes FROM rebuilds
-             WHERE projection = $1 AND definition = $2 AND server_version = current_setting('server_version_num')::integer / 10000
-            """, definition.name, definition.hash
-        ).first.map { try RebuildRecord($0) }
+        try await connection.query(unfinished, definition.name, definition.hash).first.map { try RebuildRecord($0) }
     }
 
-    /// Refuses to go on with the rebuild of somebody with more rights, or with fewer: who owns its
-    /// tables can have whoever writes to them run code, with all the rights that these have.
+    private static let columns = "id, projection, definition, slices, goal, position, indexes"
+
+    /// A rebuild that was begun on another major version of Postgres is not resumed.
+    private static let unfinished = """
+        SELECT \(columns) FROM rebuilds
+         WHERE projection = $1 AND definition = $2
+           AND server_version = current_setting('server_version_num')::integer / 10000
+        """
+
+    /// Refuses to resume the rebuild of a user with more rights, or with fewer. The owner of its
+    /// tables can make whoever writes to them run code, with all rights of the writer.
     func requireOwn(_ ledger: LedgerName, on connection: PostgresConnection) async throws {
-        let owner = try await connection.query(
-            """
-            SELECT pg_get_userbyid(nspowner)::text FROM pg_namespace
-             WHERE nspname = $1
-               AND (NOT pg_has_role(nspowner, 'MEMBER') OR pg_has_role($2, 'MEMBER') AND NOT pg_has_role(nspowner, $2, 'MEMBER'))
-            """, schema(ledger), "\(ledger)_owner"
-        ).first?.decode(0, as: String.self)
+        let owner = try await connection.query(Self.otherOwner, schema(ledger), "\(ledger)_owner")
+            .first?.decode(0, as: String.self)
         if let owner { throw RebuildOfAnother(projection: projection, owner: owner) }
     }
 
-    /// Begins a rebuild: its row and its empty tables. What there was of another is dropped.
+    /// The owner of the schema $1, if the session is no member of it, or has the rights of the
+    /// ledger's owner $2 and the schema's owner has not.
+    private static let otherOwner = """
+        SELECT pg_get_userbyid(nspowner)::text FROM pg_namespace
+         WHERE nspname = $1
+           AND (NOT pg_has_role(nspowner, 'MEMBER')
+                OR pg_has_role($2, 'MEMBER') AND NOT pg_has_role(nspowner, $2, 'MEMBER'))
+        """
+
+    /// Begins a rebuild with its row and empty tables. An unfinished one of the projection is
+    /// dropped.
     static func begin(
         _ definition: ProjectionDefinition, ledger: LedgerName, slices: Int, goal: Position, by: String,
         on connection: PostgresConnection
@@ -64,14 +73,9 @@ struct RebuildRecord: Sendable {
         try await connection.transaction { connection in
             try await cancel(definition.name, ledger: ledger, on: connection)
             let row = try await connection.query(
-                """
-                INSERT INTO rebuilds (projection, definition, slices, goal, indexes, started_by) VALUES ($1, $2, $3, $4, '{}', $5)
-                RETURNING id, projection, definition, slices, goal, position, indexes
-                """, definition.name, definition.hash, slices, goal, by)
+                insertion, definition.name, definition.hash, slices, goal, by)
             var record = try RebuildRecord(row.only())
-            try await connection.query(
-                "INSERT INTO rebuild_slices (rebuild, slice, goal) SELECT $1, slice, $2 FROM generate_series(0, $3::integer - 1) AS slice",
-                record.id, goal, slices)
+            try await connection.query(insertionOfSlices, record.id, goal, slices)
             let fresh = Fold(definition, ledger: ledger, schema: record.schema(ledger))
             try await Fold.createSchema(fresh.schema, of: ledger, on: connection)
             try await fresh.createTables(on: connection)
@@ -82,7 +86,18 @@ struct RebuildRecord: Sendable {
         }
     }
 
-    /// Drops what there is of a rebuild of `projection`. False where there is none.
+    private static let insertion = """
+        INSERT INTO rebuilds (projection, definition, slices, goal, indexes, started_by)
+        VALUES ($1, $2, $3, $4, '{}', $5)
+        RETURNING \(columns)
+        """
+
+    private static let insertionOfSlices = """
+        INSERT INTO rebuild_slices (rebuild, slice, goal)
+        SELECT $1, slice, $2 FROM generate_series(0, $3::integer - 1) AS slice
+        """
+
+    /// Drops the unfinished rebuild of `projection`. Returns false if there is none.
     @discardableResult
     static func cancel(_ projection: String, ledger: LedgerName, on connection: PostgresConnection) async throws -> Bool
     {
@@ -94,9 +109,9 @@ struct RebuildRecord: Sendable {
         return !rows.isEmpty
     }
 
-    // MARK: Moving on, each by compare-and-swap
+    // MARK: Positions, moved by compare-and-swap
 
-    /// Where a slice is.
+    /// The position of a slice.
     func position(ofSlice slice: Int, on connection: PostgresConnection) async throws -> Position {
         try await connection.query(
             "SELECT position FROM rebuild_slices WHERE rebuild = $1 AND slice = $2", id, slice
@@ -113,7 +128,7 @@ struct RebuildRecord: Sendable {
         ).affected == 1
     }
 
-    /// Moves the joined tables.
+    /// Moves the tables, when they have one position.
     static func advance(_ id: Int64, from: Position, to: Position, on connection: PostgresConnection) async throws
         -> Bool
     {
@@ -122,94 +137,74 @@ struct RebuildRecord: Sendable {
         ).affected == 1
     }
 
-    /// From now on the tables have one position. False where a slice has not come to the goal, or
-    /// somebody else has said so.
+    /// Joins the slices: from now on the tables have one position, the goal. Returns false if a
+    /// slice has not reached the goal, or another process has joined them.
     func join(on connection: PostgresConnection) async throws -> Bool {
-        try await connection.query(
-            """
-            UPDATE rebuilds SET position = goal
-             WHERE id = $1 AND position IS NULL
-               AND NOT EXISTS (SELECT FROM rebuild_slices AS slice WHERE slice.rebuild = rebuilds.id AND slice.position < slice.goal)
-            """, id
-        ).affected == 1
+        try await connection.query(Self.joining, id).affected == 1
     }
 
-    /// Records the event that the rebuild cannot fold: `status` shows it, and it can be skipped.
+    private static let joining = """
+        UPDATE rebuilds SET position = goal
+         WHERE id = $1 AND position IS NULL
+           AND NOT EXISTS (SELECT FROM rebuild_slices AS slice
+                            WHERE slice.rebuild = rebuilds.id AND slice.position < slice.goal)
+        """
+
+    // MARK: Failures and indexes
+
+    /// Records the event that the rebuild cannot fold. `status` shows it, and operators can skip
+    /// it.
     func fail(at position: Position, event: UUID?, error: String, on connection: PostgresConnection) async throws {
         try await connection.query(
-            "UPDATE rebuilds SET failed_position = $2, failed_event = $3, error = $4 WHERE id = $1", id, position,
-            event, error)
+            "UPDATE rebuilds SET failed_position = $2, failed_event = $3, error = $4 WHERE id = $1",
+            id, position, event, error)
     }
 
-    /// Drops schemas of rebuilds that no row refers to, and rows whose schema is gone, as after a
-    /// restore of the ledger alone. A row and its schema are made and dropped in one transaction,
-    /// so only a mistaken hand parts them.
+    /// Removes a recorded failure.
+    func forgetFailure(on connection: PostgresConnection) async throws {
+        try await connection.query(
+            "UPDATE rebuilds SET failed_position = null, failed_event = null, error = null WHERE id = $1", id)
+    }
+
+    /// Records that an index is made.
+    func noteMade(_ index: String, on connection: PostgresConnection) async throws {
+        try await connection.query(
+            "UPDATE rebuilds SET indexes = array_remove(indexes, $2) WHERE id = $1", id, index)
+    }
+
+    // MARK: Leftovers
+
+    /// Drops schemas without a row, and rows without a schema. One transaction makes or drops both,
+    /// so only a manual change can leave one of them, such as a restore of the ledger's schema
+    /// alone.
     static func clearLeftovers(_ ledger: LedgerName, on connection: PostgresConnection) async throws {
         try await connection.execute(
             script: """
                 DELETE FROM rebuilds WHERE to_regnamespace(format('%I', '\(ledger)-' || id)) IS NULL;
                 DELETE FROM replaced_tables WHERE to_regnamespace(format('%I', '\(ledger)~' || id)) IS NULL
                 """)
-        let leftovers = try await connection.query(
-            """
-            SELECT nspname::text FROM pg_namespace
-             WHERE nspname ~ ('^' || $1 || '[-~][0-9]+$')
-               AND NOT EXISTS (SELECT FROM rebuilds WHERE nspname = $1 || '-' || id)
-               AND NOT EXISTS (SELECT FROM replaced_tables WHERE nspname = $1 || '~' || id)
-               AND pg_has_role(nspowner, 'USAGE')
-            """, ledger.text)
-        for row in leftovers {
+        for row in try await connection.query(schemasWithoutRow, ledger.text) {
             try await connection.execute(script: "DROP SCHEMA IF EXISTS \"\(row.decode(0, as: String.self))\" CASCADE")
         }
     }
+
+    private static let schemasWithoutRow = """
+        SELECT nspname::text FROM pg_namespace
+         WHERE nspname ~ ('^' || $1 || '[-~][0-9]+$')
+           AND NOT EXISTS (SELECT FROM rebuilds WHERE nspname = $1 || '-' || id)
+           AND NOT EXISTS (SELECT FROM replaced_tables WHERE nspname = $1 || '~' || id)
+           AND pg_has_role(nspowner, 'USAGE')
+        """
 }
 
-/// The tables of a rebuild belong to another user.
+/// The tables of an unfinished rebuild belong to another user.
 package struct RebuildOfAnother: Error, CustomStringConvertible {
     package let projection: String
     package let owner: String
     package var description: String {
         """
-        \(projection): a rebuild was begun as \(owner), who alone goes on with it: run rebuild as \(owner), or give that one up first: \
-        jobledger rebuild \(projection) --cancel
+        \(projection): a rebuild was begun as \(owner), and only \(owner) can resume it: run rebuild as \(owner), or \
+        cancel that one first: jobledger rebuild \(projection) --cancel
         """
-    }
-}
-
-/// A rebuild under way, for those who look on.
-package struct RebuildState: Sendable {
-    package let projection: String
-    package let definition: String
-    /// The mean of its slices' positions, or that of its tables once they have one.
-    package let position: Position
-    package let goal: Position
-    package let startedAt: String
-    package let startedBy: String
-    /// Whether a process works on it now.
-    package let isActive: Bool
-    package let failed: (position: Position, event: UUID?, error: String)?
-
-    package static func all(ledger: LedgerName, on connection: PostgresConnection) async throws -> [RebuildState] {
-        try await connection.query(
-            """
-            SELECT projection, definition, goal, started_by, failed_position, failed_event, error,
-                   to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS started_at,
-                   coalesce(rebuilds.position, (SELECT avg(slice.position)::bigint FROM rebuild_slices AS slice WHERE rebuild = id)) AS position,
-                   EXISTS (SELECT FROM pg_locks
-                            WHERE locktype = 'advisory' AND granted AND mode = 'ExclusiveLock' AND objsubid = 1
-                              AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-                              AND classid::bigint << 32 | objid::bigint = hashtextextended($1 || projection, 0)) AS is_active
-              FROM rebuilds
-             ORDER BY projection
-            """, ReplayLock.rebuildPrefix(ledger)
-        ).map { row in
-            let failed: Position? = try row.decode("failed_position")
-            return RebuildState(
-                projection: try row.decode("projection"), definition: try row.decode("definition"),
-                position: try row.decode("position"), goal: try row.decode("goal"),
-                startedAt: try row.decode("started_at"),
-                startedBy: try row.decode("started_by"), isActive: try row.decode("is_active"),
-                failed: try failed.map { ($0, try row.decode("failed_event"), try row.decode("error")) })
-        }
     }
 }

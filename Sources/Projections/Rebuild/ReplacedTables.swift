@@ -1,7 +1,7 @@
 package import LedgerCore
 package import Postgres
 
-/// The tables that the last rebuild of a projection replaced, kept as they were.
+/// The tables that the last rebuild of a projection replaced. They are kept as they were.
 package enum ReplacedTables {
     package struct None: Error, Sendable, CustomStringConvertible {
         package let projection: String
@@ -14,14 +14,14 @@ package enum ReplacedTables {
     /// What `rebuild --undo` did.
     package struct Undone: Sendable {
         package let projection: String
-        /// Where the tables stand that are in use again.
+        /// The position of the tables that are in use again.
         package let position: Position
         package let definition: String
     }
 
-    /// Puts them in use again, at the position and with the definition that they had; the live
-    /// projection goes on from there. Those that were in use take their place, so that this can be
-    /// undone as well.
+    /// Swaps the replaced tables back in, with their position and definition. The live projection
+    /// continues from there. The tables that were in use are kept in their place, so that the undo
+    /// can be undone too.
     package static func undo(
         _ projection: String, ledger: LedgerName, by: String = Author.current, on connection: PostgresConnection
     ) async throws -> Undone {
@@ -53,19 +53,11 @@ package enum ReplacedTables {
         let (aside, coming) = ("\(ledger)~\(id)", "\(ledger)-\(id)")
         try await connection.execute(script: "ALTER SCHEMA \"\(aside)\" RENAME TO \"\(coming)\"")
         try await Fold.createSharedSchema(aside, of: ledger, on: connection)
+        try await connection.query(keepNow, projection, now.definition, nowTables, now.position)
+        try await connection.query(runReplaced, projection, definition, tables, position)
         try await connection.query(
-            """
-            UPDATE replaced_tables SET definition = $2, tables = $3, position = $4, replaced_at = clock_timestamp() WHERE projection = $1
-            """, projection, now.definition, nowTables, now.position)
-        try await connection.query(
-            """
-            UPDATE projections SET definition = $2, tables = $3, position = $4, state = 'running', failed_position = null,
-                   failed_event = null, error = null, updated_at = clock_timestamp() WHERE name = $1
-            """, projection, definition, tables, position)
-        try await connection.query(
-            "SELECT record_receipt('undo', $1, $2, $3, null, null, null, null, null, null, null, null, $4)", projection,
-            definition,
-            position, by)
+            "SELECT record_receipt('undo', $1, $2, $3, null, null, null, null, null, null, null, null, $4)",
+            projection, definition, position, by)
         let swap = TableSwap(
             ledger: ledger, tables: Array(Set(tables).union(nowTables)).sorted(), fresh: coming, aside: aside)
         try await swap.lock(on: connection)
@@ -74,18 +66,27 @@ package enum ReplacedTables {
         return Undone(projection: projection, position: position, definition: definition)
     }
 
-    /// Records what a swap is about to put aside.
+    private static let keepNow = """
+        UPDATE replaced_tables SET definition = $2, tables = $3, position = $4, replaced_at = clock_timestamp()
+         WHERE projection = $1
+        """
+
+    private static let runReplaced = """
+        UPDATE projections SET definition = $2, tables = $3, position = $4, state = 'running', failed_position = null,
+               failed_event = null, error = null, updated_at = clock_timestamp()
+         WHERE name = $1
+        """
+
+    /// Records the tables that a swap is about to replace.
     static func keep(_ state: ProjectionState, tables: [String], as id: Int64, on connection: PostgresConnection)
         async throws
     {
         try await connection.query(
             "INSERT INTO replaced_tables (projection, id, definition, tables, position) VALUES ($1, $2, $3, $4, $5)",
-            state.name,
-            id,
-            state.definition, tables, state.position)
+            state.name, id, state.definition, tables, state.position)
     }
 
-    /// Drops them. False where there are none.
+    /// Drops the replaced tables. Returns false if there are none.
     @discardableResult
     static func drop(_ projection: String, ledger: LedgerName, on connection: PostgresConnection) async throws -> Bool {
         let rows = try await connection.query(
@@ -97,7 +98,8 @@ package enum ReplacedTables {
         return !rows.isEmpty
     }
 
-    /// Drops them for good, as an operator asks for.
+    /// Drops the replaced tables for an operator, unless a rebuild is running. Returns false if
+    /// there are none.
     package static func discard(_ projection: String, ledger: LedgerName, on connection: PostgresConnection)
         async throws -> Bool
     {
@@ -108,8 +110,7 @@ package enum ReplacedTables {
 }
 
 extension Rebuild {
-    /// Gives up the rebuild of a projection that was begun and not finished. False where there is
-    /// none.
+    /// Cancels the unfinished rebuild of a projection. Returns false if there is none.
     package static func cancel(_ projection: String, ledger: LedgerName, on connection: PostgresConnection) async throws
         -> Bool
     {

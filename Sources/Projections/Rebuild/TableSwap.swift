@@ -2,37 +2,40 @@ import BlockingIO
 import LedgerCore
 import Postgres
 
-/// The one moment at which readers wait: tables of two schemas change places.
+/// Swaps tables between two schemas. This is the only moment at which readers wait for a rebuild.
 struct TableSwap: Sendable {
     let ledger: LedgerName
     let tables: [String]
-    /// Where those are that come in, and where those go that are in use.
+    /// The schema of the tables that come into use, and the one for the tables that are replaced.
     let fresh: String
     let aside: String
 
-    /// New readers queue behind whoever waits for an exclusive lock, so it waits only briefly at a
-    /// time, and lets them pass in between: a long query of somebody's delays the swap, not the
-    /// readers.
-    private static let lockPatience = 50
+    /// How long one attempt waits for the locks, in milliseconds. New readers queue behind a
+    /// waiting exclusive lock, so attempts are short, with pauses that let readers pass. A long
+    /// query then delays the swap, not the readers.
+    private static let lockTimeout = 50
+    /// How long attempts are repeated.
     private static let timeout = Duration.seconds(600)
 
-    /// Takes the tables on both sides, in the caller's transaction; those of the ledger's that are
-    /// no read models are left alone, and ``swap(on:)`` refuses them. Throws
-    /// ``SQLState/lockNotAvailable`` where somebody has one of them.
+    /// Locks the tables on both sides, in the caller's transaction. Throws
+    /// ``SQLState/lockNotAvailable`` if somebody else uses one of them. Tables of the ledger that
+    /// are no read models are not locked, and ``swap(on:)`` refuses them.
     func lock(on connection: PostgresConnection) async throws {
-        let names = try await connection.query(
-            """
-            SELECT string_agg(format('%I.%I', schema, name), ', ' ORDER BY place)
-              FROM unnest(ARRAY[$1, $2]) WITH ORDINALITY AS side (schema, place), unnest($3) AS name
-             WHERE EXISTS (SELECT FROM pg_class WHERE oid = to_regclass(format('%I.%I', schema, name)) AND relkind = 'r')
-               AND (schema <> $2 OR name IN (SELECT read_models.name FROM read_models))
-            """, fresh, ledger.text, tables
-        ).only().decode(0, as: String?.self)
+        let names = try await connection.query(Self.namesToLock, fresh, ledger.text, tables).only()
+            .decode(0, as: String?.self)
         guard let names else { return }
-        // From here on nothing in this transaction waits longer.
+        // From here on no statement of this transaction waits longer for a lock.
         try await connection.execute(
-            script: "SET LOCAL lock_timeout = '\(Self.lockPatience)ms'; LOCK TABLE \(names) IN ACCESS EXCLUSIVE MODE")
+            script: "SET LOCAL lock_timeout = '\(Self.lockTimeout)ms'; LOCK TABLE \(names) IN ACCESS EXCLUSIVE MODE")
     }
+
+    private static let namesToLock = """
+        SELECT string_agg(format('%I.%I', schema, name), ', ' ORDER BY place)
+          FROM unnest(ARRAY[$1, $2]) WITH ORDINALITY AS side (schema, place), unnest($3) AS name
+         WHERE EXISTS (SELECT FROM pg_class
+                        WHERE oid = to_regclass(format('%I.%I', schema, name)) AND relkind = 'r')
+           AND (schema <> $2 OR name IN (SELECT read_models.name FROM read_models))
+        """
 
     func swap(on connection: PostgresConnection) async throws {
         try await connection.query("SELECT swap_tables($1, $2, $3)", fresh, tables, aside)
@@ -42,14 +45,16 @@ struct TableSwap: Sendable {
         let projection: String
         var description: String {
             """
-            \(projection): for \(TableSwap.timeout / .seconds(1)) s something held the tables without a pause: a long query or transaction, a \
-            vacuum, or a verification. What is rebuilt stays; run it again to go on from there
+            \(projection): for \(TableSwap.timeout / .seconds(1)) s something held the tables without a pause: a long \
+            query or transaction, a vacuum, or a verification. The rebuilt tables are kept: run rebuild again to go on \
+            from there
             """
         }
     }
 
-    /// Runs `attempt`, a transaction with a swap in it, until it gets the tables. While it pauses,
-    /// nobody waits for it.
+    /// Repeats `attempt`, a transaction with a swap in it, until it gets the tables. Between the
+    /// attempts it holds no locks.
+    /// - Parameter waiting: called before each pause.
     static func untilFree<T: Sendable>(
         _ projection: String, waiting: () -> Void, _ attempt: () async throws -> T
     ) async throws -> T {
@@ -68,15 +73,15 @@ struct TableSwap: Sendable {
 }
 
 extension Rebuild {
-    /// Catches up and puts the new tables in the place of the old ones, which are kept.
-    /// - Returns: how long readers had to wait.
+    /// Catches up, swaps the new tables in, and keeps the old ones.
+    /// - Returns: how long readers waited.
     func swapIn(
         _ record: inout RebuildRecord, _ proof: RebuildProof, since start: ContinuousClock.Instant,
         on connection: PostgresConnection, progress: Progress
     ) async throws -> Duration {
         let id = record.id
-        let sayThatWeWait = { tell(.waitingForTables) }
-        return try await TableSwap.untilFree(definition.name, waiting: sayThatWeWait) {
+        let noteWait = { tell(.waitingForTables) }
+        return try await TableSwap.untilFree(definition.name, waiting: noteWait) {
             try await catchUp(&record, on: connection, progress: progress)
             let position = record.position ?? 0
             return try await ReplayLock.withLock(
@@ -93,10 +98,10 @@ extension Rebuild {
     ) async throws -> Duration {
         let fresh = Fold(definition, ledger: ledger, schema: "\(ledger)-\(id)")
         let locked = try await connection.transaction { connection in
-            // Who is told that it is done must find it done.
+            // A crash must not take back what the caller reports as done.
             try await connection.execute(script: "SET LOCAL synchronous_commit = on")
             try await LiveProjection.lockInstallation(on: connection)
-            // From here to the end the live projection stands still, so nothing comes in between.
+            // From here to the end of the transaction the live projection stands still.
             let old = try await ProjectionState.lock(definition.name, on: connection)
             guard
                 try await connection.query("DELETE FROM rebuilds WHERE id = $1 AND position = $2", id, position)
@@ -104,7 +109,7 @@ extension Rebuild {
             else {
                 throw Overtaken(projection: definition.name)
             }
-            let head: Position = try await connection.query("SELECT head()").only().decode(0)
+            let head = try await connection.headOfLog()
             if position < head { try await fresh.apply(after: position, upTo: head, on: connection) }
 
             let tables = Array(Set(definition.tables).union(old?.tables ?? [])).sorted()
@@ -125,10 +130,8 @@ extension Rebuild {
                     + (old == nil ? "; DROP SCHEMA \"\(swap.aside)\" CASCADE" : ""))
             try await RecordedReceipt.add(
                 .rebuild, definition, at: proof.position, digest: proof.fresh, live: proof.liveDigest,
-                events: proof.position,
-                duration: start.duration(to: .now), workers: workers, window: window,
-                blocked: locked.duration(to: .now),
-                by: author, on: connection)
+                events: proof.position, duration: start.duration(to: .now), workers: workers, window: window,
+                blocked: locked.duration(to: .now), by: author, on: connection)
             return locked
         }
         return locked.duration(to: .now)

@@ -3,21 +3,22 @@ package import LedgerCore
 package import Logging
 import Postgres
 
-/// Keeps refolding a sample of jobs in production and compares them with the tables in use: an
-/// audit that never ends, for the price of a few jobs a second.
+/// Refolds a sample of jobs again and again, and compares their rows with the tables in use: a
+/// permanent audit for the cost of a few jobs per second.
 ///
-/// Each look has one snapshot, in which the tables and their checkpoint belong together. A job is
-/// drawn with its events: one of a hundred events is looked at ten times as often as one of ten.
+/// Each sample has one snapshot, in which the tables and their checkpoint belong together. Jobs are
+/// chosen by drawing events, so a job of 100 events is compared ten times as often as one of 10.
 package struct DriftCheck: Sendable {
     private let definition: ProjectionDefinition
     private let store: EventStore
     private let jobsPerSecond: Double
     private let logger: Logger
-    /// Several jobs share a look, since each makes and drops temporary tables.
+    /// Seconds between samples. A sample has several jobs, because each sample makes and drops
+    /// temporary tables.
     private static let interval = 5.0
     private static let mostDifferences = 10
 
-    /// - Parameter jobsPerSecond: how many jobs are refolded a second.
+    /// - Parameter jobsPerSecond: how many jobs to refold per second.
     package init(_ definition: ProjectionDefinition, store: EventStore, jobsPerSecond: Double, logger: Logger) {
         precondition(definition.key == .stream && jobsPerSecond > 0)
         self.definition = definition
@@ -42,19 +43,19 @@ package struct DriftCheck: Sendable {
         }
     }
 
-    /// What one look has found.
+    /// The result of one sample.
     package struct Finding: Sendable {
         package let position: Position
         package let jobs: Int
         package let differences: [RowDifference]
     }
 
-    /// Refolds so many jobs, chosen at random, compares and records. `nil` while there is nothing
-    /// to compare.
+    /// Refolds up to `jobs` random jobs, compares their rows, and records the result.
+    /// - Returns: `nil` if there is nothing to compare.
     package func look(at jobs: Int) async throws -> Finding? {
         try await store.pool.withConnection { connection in
-            // This snapshot could not see what a swap brings: none meanwhile, and no look while
-            // there is one.
+            // The snapshot could not see the rows of new tables: no swap may happen meanwhile, and
+            // while one happens there is no sample.
             let finding: Finding?
             do {
                 finding = try await ReplayLock.withLock(
@@ -67,25 +68,33 @@ package struct DriftCheck: Sendable {
                 return nil
             }
             guard let finding else { return nil }
-            let described = finding.differences.map { difference in
-                "\(difference.table) \(difference.key): "
-                    + (difference.live == nil
-                        ? "the row is missing"
-                        : difference.expected == nil
-                            ? "no event gives this row" : difference.columns.joined(separator: ", "))
-            }
+            let described = finding.differences.map(Self.describe)
             let drifted = Set(finding.differences.map(\.key)).count
             try await connection.query(
                 "SELECT record_drift_check($1, $2, $3, $4, $5)", definition.name, finding.jobs,
-                min(drifted, finding.jobs),
-                finding.position, described.first)
+                min(drifted, finding.jobs), finding.position, described.first)
             for line in described {
                 logger.error(
-                    "the table has drifted from the log: jobledger verify \(definition.name) tells all, rebuild mends it",
+                    """
+                    the table has drifted from the log: jobledger verify \(definition.name) shows all differences, \
+                    jobledger rebuild \(definition.name) repairs them
+                    """,
                     metadata: ["position": "\(finding.position)", "row": "\(line)"])
             }
             return finding
         }
+    }
+
+    private static func describe(_ difference: RowDifference) -> String {
+        let what =
+            if difference.live == nil {
+                "the row is missing"
+            } else if difference.expected == nil {
+                "no event gives this row"
+            } else {
+                difference.columns.joined(separator: ", ")
+            }
+        return "\(difference.table) \(difference.key): \(what)"
     }
 
     private func compare(_ count: Int, on connection: PostgresConnection) async throws -> Finding? {
@@ -93,12 +102,9 @@ package struct DriftCheck: Sendable {
             state.definition == definition.hash,
             state.position > 0
         else { return nil }
-        let jobs = try await connection.query(
-            """
-            SELECT DISTINCT stream_id::text FROM events
-             WHERE position = ANY (ARRAY(SELECT 1 + floor(random() * $1)::bigint FROM generate_series(1, $2)))
-            """, state.position, count
-        ).map { try $0.decode(0, as: JobID.self) }
+        let jobs = try await connection.query(Self.jobsOfRandomEvents, state.position, count).map {
+            try $0.decode(0, as: JobID.self)
+        }
         let fold = StreamFold(definition, ledger: store.ledger)
         try await fold.begin(jobs, on: connection)
         try await fold.apply(after: 0, upTo: state.position, on: connection)
@@ -109,8 +115,14 @@ package struct DriftCheck: Sendable {
         return Finding(position: state.position, jobs: jobs.count, differences: differences)
     }
 
-    /// The rows of `jobs` in which the table in use differs. Which rows are a job's is told by the
-    /// part of the key that holds its id.
+    /// The jobs of $2 random events up to the position $1.
+    private static let jobsOfRandomEvents = """
+        SELECT DISTINCT stream_id::text FROM events
+         WHERE position = ANY (ARRAY(SELECT 1 + floor(random() * $1)::bigint FROM generate_series(1, $2)))
+        """
+
+    /// The differing rows of `jobs` in a table. A row belongs to the job whose id is part of its
+    /// key.
     private func differ(_ table: String, _ jobs: [JobID], on connection: PostgresConnection) async throws
         -> [RowDifference]
     {

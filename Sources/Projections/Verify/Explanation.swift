@@ -3,7 +3,7 @@ package import Foundation
 package import LedgerCore
 import Postgres
 
-/// What the log says of a row in which the tables in use differ from their refold.
+/// What the log says about a row that differs between the tables in use and their refold.
 package struct Explanation: Sendable, Equatable {
     package struct Event: Sendable, Equatable {
         package let position: Position
@@ -19,14 +19,13 @@ package struct Explanation: Sendable, Equatable {
 
     package struct Column: Sendable, Equatable {
         package let name: ExactText
-        /// Both values, as JSON; `nil` where the row is missing on that side.
+        /// The value on each side, as JSON; `nil` if the row is missing there.
         package let live: String?
         package let rebuilt: String?
-        /// The event that gave the refold its value; `nil` where none did: then no event gives such
-        /// a row.
+        /// The event that gave the refold its value; `nil` if no event gives such a row.
         package let rebuiltBy: Event?
-        /// The first event after which the row had the value that the tables in use have; `nil`
-        /// where it never had.
+        /// The first event after which the row had the value of the tables in use; `nil` if it
+        /// never had that value.
         package let liveBy: Event?
 
         package init(name: ExactText, live: String?, rebuilt: String?, rebuiltBy: Event?, liveBy: Event?) {
@@ -38,13 +37,14 @@ package struct Explanation: Sendable, Equatable {
         }
     }
 
-    /// The columns that differ; of a row that is missing on one side, its key.
+    /// The columns that differ; the key's columns if the row is missing on one side.
     package let columns: [Column]
-    /// Why the log was not asked, where it was not.
+    /// Why the history was not searched; `nil` if it was.
     package let unexplained: String?
 }
 
-/// Folds a row's job event by event, and looks when it came to have the values that differ.
+/// Folds the history of a row's job event by event, to find the events that gave the differing
+/// values.
 struct Explainer: Sendable {
     private let definition: ProjectionDefinition
     private let ledger: LedgerName
@@ -58,7 +58,7 @@ struct Explainer: Sendable {
         self.upTo = upTo
     }
 
-    /// In the caller's transaction, which is rolled back.
+    /// Explains each difference. In the caller's transaction, which must be rolled back.
     func explain(_ differences: [RowDifference], on connection: PostgresConnection) async throws -> [Explanation] {
         var explanations: [Explanation] = []
         for (number, difference) in differences.enumerated() {
@@ -85,42 +85,46 @@ struct Explainer: Sendable {
         guard let job = try await job(of: difference, on: connection) else {
             return unexplained("no part of its key is a job of the log: no event gives this row")
         }
-        let history = try await connection.query(
-            """
-            SELECT position, event_id, type::text FROM events
-             WHERE category = 'job' AND stream_id = $1 AND position <= $2 ORDER BY version LIMIT $3
-            """, job, upTo, Self.longestHistory + 1
-        ).map { Explanation.Event(position: try $0.decode(0), id: try $0.decode(1), type: try $0.decode(2)) }
+        let history = try await connection.query(Self.history, job, upTo, Self.longestHistory + 1).map {
+            Explanation.Event(position: try $0.decode(0), id: try $0.decode(1), type: try $0.decode(2))
+        }
         guard history.count <= Self.longestHistory else {
             return unexplained("job \(job) has more than \(Self.longestHistory) events")
         }
         return Explanation(columns: try await trace(values, difference, job, history, on: connection), unexplained: nil)
     }
 
+    private static let history = """
+        SELECT position, event_id, type::text FROM events
+         WHERE category = 'job' AND stream_id = $1 AND position <= $2 ORDER BY version LIMIT $3
+        """
+
     private typealias Values = (name: ExactText, live: String?, rebuilt: String?)
 
-    /// The columns to explain, with both values.
+    /// The columns to explain, with the values on both sides.
     private func columns(of difference: RowDifference, on connection: PostgresConnection) async throws -> [Values] {
         try await connection.query(
-            """
-            SELECT name, ($2::jsonb -> name)::text, ($3::jsonb -> name)::text
-              FROM unnest(CASE WHEN cardinality($4) > 0 THEN $4 ELSE ARRAY(SELECT jsonb_object_keys($1::jsonb)) END)
-                     WITH ORDINALITY AS listed (name, place)
-             ORDER BY place
-            """, difference.key, difference.live, difference.expected, difference.columns
+            Self.columnsWithValues, difference.key, difference.live, difference.expected, difference.columns
         ).map { (try $0.decode(0), try $0.decode(1), try $0.decode(2)) }
     }
 
-    /// The job whose events the row depends on: the part of its key that names a stream.
+    private static let columnsWithValues = """
+        SELECT name, ($2::jsonb -> name)::text, ($3::jsonb -> name)::text
+          FROM unnest(CASE WHEN cardinality($4) > 0 THEN $4 ELSE ARRAY(SELECT jsonb_object_keys($1::jsonb)) END)
+                 WITH ORDINALITY AS listed (name, place)
+         ORDER BY place
+        """
+
+    /// The job whose events the row depends on, found by the part of its key that is a job's id.
     private func job(of difference: RowDifference, on connection: PostgresConnection) async throws -> JobID? {
-        try await connection.query(
-            """
-            SELECT value FROM jsonb_each_text($1::jsonb) AS part (name, value)
-             WHERE EXISTS (SELECT FROM events WHERE category = 'job' AND stream_id = value)
-             LIMIT 1
-            """, difference.key
-        ).first.map { try $0.decode(0) }
+        try await connection.query(Self.jobInKey, difference.key).first.map { try $0.decode(0) }
     }
+
+    private static let jobInKey = """
+        SELECT value FROM jsonb_each_text($1::jsonb) AS part (name, value)
+         WHERE EXISTS (SELECT FROM events WHERE category = 'job' AND stream_id = value)
+         LIMIT 1
+        """
 
     private func trace(
         _ values: [Values], _ difference: RowDifference, _ job: JobID, _ history: [Explanation.Event],
@@ -134,20 +138,13 @@ struct Explainer: Sendable {
         for event in history {
             try await fold.apply(after: position, upTo: event.position, on: connection)
             position = event.position
-            // A row that is missing is, on that side, a null in every column: so only a row that is
-            // there is compared.
             let matches = try await connection.query(
-                """
-                SELECT wanted.name,
-                       folded.row -> wanted.name IS NOT DISTINCT FROM $3::jsonb -> wanted.name AND $3 IS NOT NULL AS is_rebuilt,
-                       folded.row -> wanted.name IS NOT DISTINCT FROM $4::jsonb -> wanted.name AND $4 IS NOT NULL AS is_live
-                  FROM (SELECT to_jsonb(t) AS row FROM pg_temp."\(difference.table)" AS t) AS folded, unnest($1) AS wanted (name)
-                 WHERE folded.row @> $2::jsonb
-                """, values.map(\.name), difference.key, difference.expected, difference.live)
+                Self.matches(in: difference.table), values.map(\.name), difference.key, difference.expected,
+                difference.live)
             for match in matches {
                 let name: ExactText = try match.decode(0)
                 if try match.decode(1) {
-                    // The first of those since when it has had this value without a break.
+                    // Kept while the value stays: the event that gave it last.
                     if rebuiltBy[name] == nil { rebuiltBy[name] = event }
                 } else {
                     rebuiltBy[name] = nil
@@ -161,5 +158,19 @@ struct Explainer: Sendable {
                 name: $0.name, live: $0.live, rebuilt: $0.rebuilt, rebuiltBy: rebuiltBy[$0.name],
                 liveBy: liveBy[$0.name])
         }
+    }
+
+    /// Whether the columns $1 of the folded row with the key $2 have the values of the refold's row
+    /// $3 and of the row in use $4. A missing row has no values: $3 or $4 is null then.
+    private static func matches(in table: String) -> String {
+        """
+        SELECT wanted.name,
+               folded.row -> wanted.name IS NOT DISTINCT FROM $3::jsonb -> wanted.name
+                 AND $3 IS NOT NULL AS is_rebuilt,
+               folded.row -> wanted.name IS NOT DISTINCT FROM $4::jsonb -> wanted.name
+                 AND $4 IS NOT NULL AS is_live
+          FROM (SELECT to_jsonb(t) AS row FROM pg_temp."\(table)" AS t) AS folded, unnest($1) AS wanted (name)
+         WHERE folded.row @> $2::jsonb
+        """
     }
 }

@@ -3,12 +3,12 @@ import Foundation
 import LedgerCore
 import Postgres
 
-/// What a projection's tables hold, in one number.
+/// A digest of the content of a projection's tables.
 struct TableDigest: Sendable, Equatable {
     let rows: Int
-    /// SHA-256, in hexadecimal, over the tables in the definition's order: each as its name, a line
-    /// feed, and its rows ordered by primary key (texts byte by byte), in the text format of
-    /// `COPY`. Sessions fix every setting that the text depends on.
+    /// SHA-256 in hexadecimal over the tables, in the definition's order. Each table counts as its
+    /// name, a line feed, and its rows in the text format of `COPY`, ordered by primary key, texts
+    /// byte by byte. Sessions fix every setting on which that text depends.
     let digest: String
 
     static func of(_ fold: Fold, on connection: PostgresConnection) async throws -> TableDigest {
@@ -18,15 +18,14 @@ struct TableDigest: Sendable, Equatable {
             hash.update(data: Array("\(table)\n".utf8))
             let shape = try await TableShape.of(table, in: fold.schema, on: connection)
             let columns = shape.columns.map(\.description).joined(separator: ", ")
-            let order = shape.key.map { $0.name.description + ($0.isText ? " COLLATE \"C\"" : "") }.joined(
-                separator: ", ")
-            // Memory holds one chunk, whatever the table holds.
+            let order = shape.key.map { $0.name.description + ($0.isText ? #" COLLATE "C""# : "") }
+                .joined(separator: ", ")
+            // Memory holds one chunk, however large the table is.
             for try await chunk in connection.copyOut(
                 "COPY (SELECT \(columns) FROM \(shape.qualified) ORDER BY \(order)) TO STDOUT")
             {
                 hash.update(data: chunk)
-                // In this format a line feed inside a value is written as \n, so each stands for a
-                // row.
+                // COPY writes a line feed in a value as \n, so each byte 0x0A ends a row.
                 rows += chunk.reduce(0) { $0 + ($1 == UInt8(ascii: "\n") ? 1 : 0) }
             }
         }
@@ -34,8 +33,9 @@ struct TableDigest: Sendable, Equatable {
     }
 }
 
-/// What there is to know of a table for reading all of it in order.
+/// The columns and the primary key of a table: what reading all of it in order takes.
 struct TableShape: Sendable {
+    /// The table's name with its schema, quoted.
     let qualified: String
     let columns: [Identifier]
     let key: [(name: Identifier, isText: Bool)]
@@ -49,15 +49,7 @@ struct TableShape: Sendable {
 
     static func of(_ table: String, in schema: String, on connection: PostgresConnection) async throws -> TableShape {
         let qualified = "\"\(schema)\".\"\(table)\""
-        let columns = try await connection.query(
-            """
-            SELECT attname::text AS name, attcollation <> 0 AS is_text,
-                   array_position(pg_index.indkey::smallint[], attnum) AS place_in_key
-              FROM pg_attribute
-              LEFT JOIN pg_index ON indrelid = attrelid AND indisprimary
-             WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped
-             ORDER BY attnum
-            """, qualified)
+        let columns = try await connection.query(columnsOfTable, qualified)
         let key = try columns.compactMap { row -> (place: Int, name: Identifier, isText: Bool)? in
             try row.decode("place_in_key", as: Int?.self).map {
                 ($0, Identifier(try row.decode("name")), try row.decode("is_text"))
@@ -68,4 +60,13 @@ struct TableShape: Sendable {
             qualified: qualified, columns: try columns.map { Identifier(try $0.decode("name")) },
             key: key.sorted { $0.place < $1.place }.map { ($0.name, $0.isText) })
     }
+
+    private static let columnsOfTable = """
+        SELECT attname::text AS name, attcollation <> 0 AS is_text,
+               array_position(pg_index.indkey::smallint[], attnum) AS place_in_key
+          FROM pg_attribute
+          LEFT JOIN pg_index ON indrelid = attrelid AND indisprimary
+         WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped
+         ORDER BY attnum
+        """
 }

@@ -2,32 +2,33 @@ import EventStore
 package import LedgerCore
 package import Postgres
 
-/// Refolds a projection up to where it stands and compares.
+/// Refolds a projection up to its checkpoint, and compares the result with the tables in use.
 ///
-/// One transaction with one snapshot sees the tables and their checkpoint as they were at the same
-/// moment, refolds beside them, and is rolled back: nothing waits for it, nothing is left of it.
+/// It is one transaction with one snapshot, in which the tables and their checkpoint belong
+/// together. The transaction refolds into tables of its own and is rolled back. Nobody waits for
+/// it.
 package struct Verification: Sendable {
     package struct Finding: Sendable {
         package let projection: String
         package let position: Position
         package let liveDigest: String
         package let rebuiltDigest: String
-        /// The first differences; empty where both are equal.
+        /// The first differing rows; empty if there are none.
         package let differences: [RowDifference]
-        /// What the log says of each of them, in their order.
+        /// What the log says about each difference, in the same order.
         package let explanations: [Explanation]
-        /// What both leave out, because somebody said so.
+        /// The events that both sides leave out, because an operator skipped them.
         package let skipped: [Skipped]
-        /// Tables of which readers may see less than was compared, because they have row policies.
+        /// Tables with row policies, of which readers may see fewer rows than were compared.
         package let tablesWithPolicies: [String]
-        /// Whether the tables are what the log gives. They are not where an event was skipped that
-        /// can be folded: to leave it out was no need, and the tables lack it.
+        /// Whether the tables are what the log gives. They are not if a skipped event can be
+        /// folded: it was skipped without need, and the tables lack it.
         package var isEqual: Bool { liveDigest == rebuiltDigest && !skipped.contains(where: \.canBeFolded) }
     }
 
     package struct Skipped: Sendable {
         package let record: SkippedEvent
-        /// Whether it was folded without an error when it was tried, behind everything before it.
+        /// Whether it could be folded after everything before it.
         package let canBeFolded: Bool
     }
 
@@ -43,7 +44,7 @@ package struct Verification: Sendable {
     private let author: String
     private static let mostDifferences = 100
 
-    /// - Parameter by: who is at work, for the record.
+    /// - Parameter by: the author to record.
     package init(
         _ definition: ProjectionDefinition, ledger: LedgerName, window: Int = 100_000, by: String = Author.current
     ) {
@@ -64,8 +65,8 @@ package struct Verification: Sendable {
         }
         try await RecordedReceipt.add(
             .verify, definition, at: finding.position, digest: rebuilt, live: finding.liveDigest,
-            events: finding.position,
-            duration: start.duration(to: .now), workers: 1, window: window, by: author, on: connection)
+            events: finding.position, duration: start.duration(to: .now), workers: 1, window: window, by: author,
+            on: connection)
         return finding
     }
 
@@ -80,11 +81,12 @@ package struct Verification: Sendable {
             guard state.definition == definition.hash else {
                 throw NotProjected(
                     projection: definition.name,
-                    reason:
-                        "its tables were made by another definition than this program's (jobledger rebuild \(definition.name))"
-                )
+                    reason: """
+                        its tables were made by another definition than this program's \
+                        (jobledger rebuild \(definition.name))
+                        """)
             }
-            let tablesWithPolicies = try await look(at: definition.tables, on: connection)
+            let tablesWithPolicies = try await requirePlainTables(on: connection)
             let schema = Fold.schemaBeside(ledger, process: await connection.serverProcess)
             let rebuilt = Fold(definition, ledger: ledger, schema: schema)
             try await connection.execute(script: "CREATE SCHEMA \"\(schema)\"")
@@ -125,16 +127,11 @@ package struct Verification: Sendable {
         }
     }
 
-    /// Who owns a table may make a view of it, which runs functions of theirs with the rights of
-    /// whoever reads it, and policies, which hide rows from others: what is no plain table is not
-    /// read at all.
-    /// - Returns: those that have row policies.
-    private func look(at tables: [String], on connection: PostgresConnection) async throws -> [String] {
-        let rows = try await connection.query(
-            """
-            SELECT relname::text, relkind = 'r' AND NOT EXISTS (SELECT FROM pg_rewrite WHERE ev_class = pg_class.oid), relrowsecurity
-              FROM pg_class WHERE relnamespace = quote_ident($1)::regnamespace AND relname = ANY ($2) ORDER BY relname
-            """, ledger.text, tables)
+    /// Refuses to read anything but plain tables. The owner of a table could replace it by a view,
+    /// which runs functions with the rights of its reader.
+    /// - Returns: the tables with row policies, which hide rows from others.
+    private func requirePlainTables(on connection: PostgresConnection) async throws -> [String] {
+        let rows = try await connection.query(Self.kinds, ledger.text, definition.tables)
         for row in rows where try !row.decode(1, as: Bool.self) {
             throw NotProjected(
                 projection: definition.name,
@@ -143,4 +140,13 @@ package struct Verification: Sendable {
         }
         return try rows.filter { try $0.decode(2) }.map { try $0.decode(0) }
     }
+
+    /// For each table its name, whether it is a plain one, and whether it has row policies.
+    private static let kinds = """
+        SELECT relname::text,
+               relkind = 'r' AND NOT EXISTS (SELECT FROM pg_rewrite WHERE ev_class = pg_class.oid), relrowsecurity
+          FROM pg_class
+         WHERE relnamespace = quote_ident($1)::regnamespace AND relname = ANY ($2)
+         ORDER BY relname
+        """
 }

@@ -15,19 +15,19 @@ import Testing
         }
     }
 
-    /// A case that should not hold does not: a wrong value, a missing row, a row too many, a
-    /// history that cannot happen.
+    /// A case fails for a wrong value, a missing row, an unexpected row, or a history that the
+    /// ledger refuses.
     @Test(arguments: [
         (#""completed": 6"#, #""completed": 5"#, "completed differ"),
         (#""id": "sma""#, #""id": "other""#, "the row is missing"),
         (#""type": "finished""#, #""type": "queued""#, "JL006"),
         (#""job": "sma", "type": "queued""#, #""job": "x", "type": "queued""#, "JL001"),
-        // What would be passed over: a misspelled member, or one that is there twice.
+        // A misspelled or repeated member, which would otherwise be ignored.
         (#""about""#, #""abuot""#, "\"abuot\" is not known"), (#""expect""#, #""expects""#, "\"expects\" is not known"),
         (#""type": "queued""#, #""type": "queued", "metdata": {}"#, "event 1: \"metdata\" is not known"),
-        (#""type": "queued""#, #""type": "queued", "type": "failed""#, "event 1: \"type\" stands there twice"),
+        (#""type": "queued""#, #""type": "queued", "type": "failed""#, "event 1: \"type\" appears twice"),
     ])
-    func aBrokenCaseIsReported(_ text: String, _ replacement: String, _ report: String) async throws {
+    func reportsCasesThatDoNotHold(_ text: String, _ replacement: String, _ report: String) async throws {
         let definition = try ProjectionDefinition.builtIn("batch_jobs")
         let original = try #require(definition.cases.first { $0.file == "finishes.json" }).text
         let broken = original.replacing(text, with: replacement)
@@ -35,8 +35,12 @@ import Testing
         let definitionWithBrokenCase = try ProjectionDefinition(
             folder: "batch_jobs",
             files: [
-                "projection.json":
-                    #"{"name":"batch_jobs","consumes":["queued","progress","truncated","finished","failed"],"key":"stream_id","tables":["batch_jobs"]}"#,
+                "projection.json": """
+                {
+                  "name": "batch_jobs", "consumes": ["queued", "progress", "truncated", "finished", "failed"],
+                  "key": "stream_id", "tables": ["batch_jobs"]
+                }
+                """,
                 "schema.sql": definition.schemaSQL, "apply.sql": definition.applySQL, "cases/broken.json": broken,
             ])
         let outcomes = try await Cases([definitionWithBrokenCase]).run(url: try await TestServers.shared.postgresURL())
@@ -44,14 +48,14 @@ import Testing
         #expect(outcomes[0].problems.contains { $0.contains(report) }, "\(outcomes[0].problems)")
     }
 
-    /// Nothing in a manifest is passed over.
+    /// No member of a manifest is ignored.
     @Test(arguments: [
         (#""key":"log","kye":"stream_id""#, "\"kye\" is not known; known are name, consumes, key, tables"),
-        (#""key":"log","key":"stream_id""#, "\"key\" stands there twice"),
+        (#""key":"log","key":"stream_id""#, "\"key\" appears twice"),
         (#""key":"log","Key":"log""#, "\"Key\" is not known"),
         (#""key":"log","#, "is no JSON object"),
     ])
-    func aManifestIsReadWhole(_ key: String, _ report: String) throws {
+    func refusesUnknownMembersOfAManifest(_ key: String, _ report: String) throws {
         let error = try #require(throws: ProjectionDefinition.FormatError.self) {
             try ProjectionDefinition(
                 folder: "p",

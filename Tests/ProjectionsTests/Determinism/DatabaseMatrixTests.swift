@@ -5,22 +5,20 @@ import Postgres
 import Projections
 import Testing
 
-/// Databases, servers and roles as they are: the same events make the same tables, byte for byte.
+/// The same events make the same tables, byte for byte, in databases of every locale and with any
+/// settings.
 @Suite struct DatabaseMatrixTests {
-    /// What changes the meaning of a statement or the form of a value, set for every session of the
-    /// database.
+    /// Settings of the database that change the meaning of statements or the form of values.
     static let odd = [
         "\"DateStyle\" = 'SQL, DMY'", "\"IntervalStyle\" = 'sql_standard'", "\"TimeZone\" = 'Pacific/Chatham'",
         "extra_float_digits = -15", "bytea_output = 'escape'", "standard_conforming_strings = off",
-        "backslash_quote = off",
-        "array_nulls = off", "transform_null_equals = on", "quote_all_identifiers = on", "row_security = off",
-        "check_function_bodies = off", "default_transaction_isolation = 'serializable'",
-        "default_transaction_deferrable = on",
-        "synchronous_commit = off", "statement_timeout = '20s'", "lock_timeout = '20s'",
-        "idle_in_transaction_session_timeout = '20s'", "idle_session_timeout = '20s'", "search_path = 'pg_temp'",
-        "client_encoding = 'LATIN1'", "plan_cache_mode = 'force_custom_plan'", "enable_indexscan = off", "jit = on",
-        "jit_above_cost = 0", "lc_messages = 'C'", "xmloption = 'document'", "timezone_abbreviations = 'India'",
-        "default_text_search_config = 'pg_catalog.german'",
+        "backslash_quote = off", "array_nulls = off", "transform_null_equals = on", "quote_all_identifiers = on",
+        "row_security = off", "check_function_bodies = off", "default_transaction_isolation = 'serializable'",
+        "default_transaction_deferrable = on", "synchronous_commit = off", "statement_timeout = '20s'",
+        "lock_timeout = '20s'", "idle_in_transaction_session_timeout = '20s'", "idle_session_timeout = '20s'",
+        "search_path = 'pg_temp'", "client_encoding = 'LATIN1'", "plan_cache_mode = 'force_custom_plan'",
+        "enable_indexscan = off", "jit = on", "jit_above_cost = 0", "lc_messages = 'C'", "xmloption = 'document'",
+        "timezone_abbreviations = 'India'", "default_text_search_config = 'pg_catalog.german'",
     ]
 
     @Test func theSameTablesEverywhere() async throws {
@@ -38,7 +36,10 @@ import Testing
                     #expect(Set(content).symmetricDifference(plain).sorted() == [], "\(options)")
                     let limits = try await ledger.store.pool.withConnection { connection in
                         try await connection.query(
-                            "SELECT setting FROM pg_settings WHERE name ~ '_timeout$' AND name ~ '^(statement|lock|idle)'"
+                            """
+                            SELECT setting FROM pg_settings
+                             WHERE name ~ '_timeout$' AND name ~ '^(statement|lock|idle)'
+                            """
                         ).map { try $0.decode(0, as: String.self) }
                     }
                     #expect(limits == ["0", "0", "0", "0"])
@@ -47,8 +48,8 @@ import Testing
         }
     }
 
-    /// What the log and its tables hold, in the order of bytes, without what differs from run to
-    /// run.
+    /// The rows of the log and of the read models, ordered by bytes, without the columns that
+    /// differ from run to run.
     private static func content(of ledger: TestLedger) async throws -> [String] {
         try await fill(ledger)
         try await appendBySQL(ledger)
@@ -61,19 +62,21 @@ import Testing
         var rows: [String] = []
         for (table, left) in [
             ("events", "recorded_at,event_id"), ("batch_jobs", ""), ("batch_job_runs", "id"), ("daily_job_stats", ""),
-            // Its words are an index for searching, folded by the language of the database.
+            // The words to search for depend on the language of the database.
             ("audit_log", "recorded_at,event_id,words"),
         ] {
             rows += try await connection.query(
-                "SELECT (to_jsonb(t) - string_to_array($1, ','))::text COLLATE \"C\" AS line FROM \(table) AS t ORDER BY line",
-                left
+                """
+                SELECT (to_jsonb(t) - string_to_array($1, ','))::text COLLATE "C" AS line FROM \(table) AS t
+                 ORDER BY line
+                """, left
             ).map { "\(table) \(try $0.decode(0, as: String.self))" }
         }
         await connection.close()
         return rows
     }
 
-    /// Events with texts that languages order and fold differently, with times, backslashes and odd
+    /// Appends texts that languages sort and case-fold differently, times, backslashes and unusual
     /// numbers.
     private static func fill(_ ledger: TestLedger) async throws {
         let names = ["I", "ı", "i", "İ", "ä", "a\u{308}", "Z", "a10", "a9", "a-b", "ab", #"\x41"#, "ß", "ss", "日本"]
@@ -94,7 +97,7 @@ import Testing
         }
     }
 
-    /// As a caller has it who brings the settings of the database, and none of ours.
+    /// Appends as an SQL caller whose session has the settings of the database, and none of ours.
     private static func appendBySQL(_ ledger: TestLedger) async throws {
         let stranger = try await PostgresConnection.connect(
             PostgresConfiguration(url: ledger.url), timeout: .seconds(60))

@@ -6,7 +6,7 @@ import Testing
 
 @testable import Projections
 
-/// A definition's SQL stays in the transaction that it is run in.
+/// A definition's SQL cannot leave the transaction that runs it.
 @Suite struct TransactionControlTests {
     private static let schema = "CREATE TABLE seen (id text PRIMARY KEY, count bigint NOT NULL);"
     private static let apply = "INSERT INTO seen SELECT stream_id, count(*) FROM new_events GROUP BY stream_id"
@@ -15,22 +15,22 @@ import Testing
         try .counting("seen", apply: apply, schema: schema)
     }
 
-    /// Each is refused where it is loaded, with the line in which it stands, however it is dressed
-    /// up.
+    /// Each statement is refused when the definition is loaded, with its line, however it is
+    /// disguised.
     @Test(arguments: [
         ("\nCOMMIT;", "COMMIT"), ("\n commit and chain", "COMMIT"), ("\nROLLBACK", "ROLLBACK"), ("\nEND", "END"),
         ("\nabort", "ABORT"), ("\nBEGIN; SELECT 1", "BEGIN"), ("\nSTART TRANSACTION", "START"),
         ("\nSavepoint a", "SAVEPOINT"),
         ("\nRELEASE before_it", "RELEASE"), ("\nROLLBACK TO before_it", "ROLLBACK"),
         ("\nPREPARE /* to */ TRANSACTION 'x'", "PREPARE TRANSACTION"), ("\n/* /* */ ; */ COMMIT", "COMMIT"),
-        // What Postgres takes for the end of a string, a name or a comment.
+        // The places where Postgres ends a string, a name or a comment.
         (#"SELECT E'\'';"# + "\nCOMMIT; --'", "COMMIT"), (#"SELECT e'a\\';"# + "\nCOMMIT; --'", "COMMIT"),
         (#"SELECT E'a'"# + "\n" + #"'\''; COMMIT; --'"#, "COMMIT"), (#"SELECT '\';"# + "\nCOMMIT; --'", "COMMIT"),
         ("SELECT 1 AS a$$;\nCOMMIT; SELECT 1 AS b$$", "COMMIT"), ("SELECT $a$ $$ $a$;\nCOMMIT; SELECT $$ $$", "COMMIT"),
         ("-- '\u{0D};\nCOMMIT --'", "COMMIT"), ("SELECT 1 --\u{0D}; COMMIT;\n", "COMMIT"),
         (#"SELECT "'";"# + "\nCOMMIT; --'", "COMMIT"),
     ])
-    func endsAreRefused(_ text: String, _ word: String) throws {
+    func refusesTransactionControl(_ text: String, _ word: String) throws {
         let lines = (Self.apply + ";" + text).split(separator: "\n", omittingEmptySubsequences: false)
         let line = 1 + (lines.firstIndex { $0.uppercased().contains(word.prefix(5)) } ?? 0)
         let ofApply = #expect(throws: ProjectionDefinition.FormatError.self) {
@@ -49,28 +49,28 @@ import Testing
         "/* ; COMMIT; /* */ ; COMMIT; */ SELECT 1", #"SELECT 1 AS "; COMMIT;""#, "PREPARE x AS SELECT 1",
         "DO $$BEGIN END$$",
     ])
-    func wordsThatAreNoStatementAreNot(_ text: String) throws {
+    func acceptsTheWordsInsideOtherStatements(_ text: String) throws {
         _ = try Self.definition(Self.schema, Self.apply + ";\n" + text)
     }
 
-    @Test func aNullByteIsRefused() {
+    @Test func refusesANullByte() {
         let error = #expect(throws: ProjectionDefinition.FormatError.self) {
             try Self.definition(Self.schema, "SELECT 1;\n\u{0}SELECT 2")
         }
         #expect(error?.description.contains("apply.sql:2: a null byte") == true)
     }
 
-    /// What runs further code cannot end it either: Postgres refuses that within a transaction. And
-    /// nothing stays of it.
+    /// Code that a statement runs cannot end the transaction either, because Postgres refuses that.
+    /// Nothing of it stays.
     @Test(arguments: [
         "DO $$BEGIN COMMIT; END$$", "DO $$BEGIN EXECUTE 'COMMIT'; END$$",
         "CREATE PROCEDURE ends() LANGUAGE plpgsql AS $$BEGIN COMMIT; END$$; CALL ends()",
     ])
-    func codeWithinEndsNothing(_ text: String) async throws {
+    func codeInAStatementCannotEndTheTransaction(_ text: String) async throws {
         let url = try await TestServers.shared.postgresURL()
         let table = "pwned_\(UInt32.random(in: .min ... .max))"
         let caseText =
-            #"{"about": "a", "events": [{"job": "a", "type": "queued", "data": {"name": "x"}}], "expect": {"seen": []}}"#
+            #"{"about":"a","events":[{"job":"a","type":"queued","data":{"name":"x"}}],"expect":{"seen":[]}}"#
         let manifest = #"{"name":"seen","consumes":["queued"],"key":"stream_id","tables":["seen"]}"#
         let definition = try ProjectionDefinition(
             folder: "seen",
@@ -85,7 +85,7 @@ import Testing
         await connection.close()
     }
 
-    /// Strings are read as they were checked, whatever `schema.sql` has set.
+    /// Postgres reads strings as the check of the text did, whatever `schema.sql` has set.
     @Test func aSettingDoesNotChangeHowTheNextTextIsRead() async throws {
         try await ScratchLedger.with(url: try await TestServers.shared.postgresURL()) { ledger in
             let definition = try Self.definition("SET standard_conforming_strings = off; " + Self.schema, Self.apply)
@@ -96,8 +96,8 @@ import Testing
         }
     }
 
-    /// Whatever has ended the transaction, a scratch ledger goes with its roles, and with what
-    /// stands beside it.
+    /// A scratch ledger is dropped with its roles and the schemas beside it, whatever ended the
+    /// transaction.
     @Test(arguments: [true, false]) func aScratchLedgerIsAlwaysDropped(fails: Bool) async throws {
         let url = try await TestServers.shared.postgresURL()
         var name = ""
@@ -117,12 +117,13 @@ import Testing
 
     private struct Left: Error { let name: String }
 
-    /// How many schemas and roles there are of a scratch ledger.
+    /// How many schemas and roles of a scratch ledger are left.
     private static func leftovers(of name: String, _ url: String) async throws -> Int64 {
         let connection = try await PostgresConnection.connect(PostgresConfiguration(url: url), timeout: .seconds(30))
         let count: Int64 = try await connection.query(
             """
-            SELECT (SELECT count(*) FROM pg_namespace WHERE starts_with(nspname, $1)) + (SELECT count(*) FROM pg_roles WHERE starts_with(rolname, $1))
+            SELECT (SELECT count(*) FROM pg_namespace WHERE starts_with(nspname, $1))
+                   + (SELECT count(*) FROM pg_roles WHERE starts_with(rolname, $1))
             """, name
         ).only().decode(0)
         await connection.close()

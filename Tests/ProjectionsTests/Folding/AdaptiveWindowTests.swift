@@ -12,19 +12,19 @@ import Testing
         }
     }
 
-    @Test func aWindowThatWasNotFullSaysNothing() {
+    @Test func ignoresWindowsThatWereNotFull() {
         var window = AdaptiveWindow(largest: 100_000)
         window.folded(9_999, in: .milliseconds(1))
         #expect(window.size == 10_000)
     }
 
-    @Test func staysWhereItIsNeitherShortNorLong() {
+    @Test func keepsItsSizeInBetween() {
         var window = AdaptiveWindow(largest: 100_000)
         window.folded(10_000, in: .milliseconds(500))
         #expect(window.size == 10_000)
     }
 
-    /// However slow the events are, one of them is always tried.
+    /// However slow the events are, a window has at least one.
     @Test func shrinksToOneEvent() {
         var window = AdaptiveWindow(largest: 100_000)
         for _ in 0..<20 { window.folded(window.size, in: .seconds(2)) }
@@ -33,13 +33,13 @@ import Testing
         #expect(window.size == 2)
     }
 
-    @Test func oneThatWasGivenUpIsTriedAgainAsASmallerOne() {
+    @Test func halvesAfterATimeout() {
         var window = AdaptiveWindow(largest: 100_000)
         window.gaveUp()
         #expect(window.size == 5000)
     }
 
-    @Test func neverAboveTheLargest() {
+    @Test func isNeverAboveTheLargest() {
         #expect(AdaptiveWindow(largest: 7).size == 7)
     }
 }

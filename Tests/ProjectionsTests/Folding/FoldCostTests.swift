@@ -5,43 +5,44 @@ import Postgres
 import Projections
 import Testing
 
-/// What a run costs to be folded does not grow: not with the event that reports it, nor with the
-/// window, the job or the table, nor with the age of statistics. Work is counted, in blocks of
-/// tables and indexes that are touched, and not in seconds.
+/// The cost of folding a run does not grow with the event that reports it, the window, the job, the
+/// table, or the age of statistics. Cost is counted in touched blocks of tables and indexes, not in
+/// seconds.
 @Suite struct FoldCostTests {
     private static let sizes = [1000, 10_000, 100_000]
     private static let runsOfOneEvent = 500
-    /// Trees of 100,000 entries have two levels more than those of 1,000; what walks grows a
-    /// hundredfold.
+    /// The tolerated growth from 1,000 runs to 100,000. Indexes get two levels deeper; a scan would
+    /// grow a hundredfold.
     private static let growth = 3.0
 
-    /// How the runs of a job come.
+    /// How the runs of a job are reported.
     private enum Shape: CaseIterable {
         case oneEvent, oneWindow, manyWindows
     }
 
-    /// What the planner has been told of the tables.
+    /// The statistics that the planner has of the tables.
     enum Statistics: CaseIterable {
         case none
         case ofEmptyTables
-        /// As of a moment before each measurement.
+        /// Collected right before each measurement.
         case fresh
-        /// Of twenty thousand jobs with one run each, before the first job with many; and with
-        /// three each, one job after the other.
+        /// Collected before the first job with many runs, when the table had many jobs with one run
+        /// each, or with three runs each in the order of the jobs.
         case ofSmallJobs, ofOrderedJobs
 
         var isOfRuns: Bool { self == .ofSmallJobs || self == .ofOrderedJobs }
     }
 
-    /// Rows that were there before, as SQL of `n` from 0.
+    /// Fills the table with rows. `job` and `run` are SQL expressions of `n`, which counts from 0.
     private static func fill(_ job: String, _ run: String, rows: Int) -> String {
         """
-        INSERT INTO batch_job_runs SELECT n + 1, \(job), \(run), '{}', '{}', '2026-01-01' FROM generate_series(0, \(rows) - 1) AS n;
+        INSERT INTO batch_job_runs
+        SELECT n + 1, \(job), \(run), '{}', '{}', '2026-01-01' FROM generate_series(0, \(rows) - 1) AS n;
         ANALYZE batch_job_runs
         """
     }
 
-    /// A job in the log: its events end at `last`.
+    /// A job in the log, with the positions of its first and last event.
     private struct Job {
         let shape: Shape
         let runs: Int
@@ -67,7 +68,7 @@ import Testing
         }
     }
 
-    /// Each shape at each size.
+    /// Appends a job of each shape and size.
     private static func append(to ledger: TestLedger) async throws -> [Job] {
         var jobs: [Job] = []
         for shape in Shape.allCases {
@@ -98,7 +99,7 @@ import Testing
         "[" + range.map { #"{"run_index":\#($0),"metrics":{"m":\#($0)}}"# }.joined(separator: ",") + "]"
     }
 
-    /// Folds the log from nothing, and compares what the runs of each job have cost.
+    /// Folds the log from the beginning, and compares the costs of a run between jobs.
     private static func measure(
         _ definition: ProjectionDefinition, _ statistics: Statistics, _ jobs: [Job], _ ledger: TestLedger,
         _ connection: PostgresConnection
@@ -117,7 +118,7 @@ import Testing
             try await connection.execute(
                 script: fill("'another ' || lpad((n / 3)::text, 9, '0')", "n % 3", rows: 25_000))
         }
-        /// Of the smallest job of a shape, in blocks a run.
+        /// For each shape, the cost of a run of its smallest job, in blocks.
         var costs: [Shape: Double] = [:]
         for job in jobs {
             if statistics == .fresh { try await connection.execute(script: "ANALYZE \(table)") }
@@ -131,29 +132,33 @@ import Testing
             let cost = Double(try await blocks(on: connection) - before) / Double(job.runs)
             let first = costs[job.shape, default: cost]
             costs[job.shape] = first
-            let told =
-                "\(definition.name), \(job.shape) of \(job.runs) runs, statistics \(statistics): \(cost) blocks a run, at first \(first)"
-            #expect(cost <= first * growth, "\(told)")
-            // What grows would grow for hours.
+            #expect(
+                cost <= first * growth,
+                """
+                \(definition.name), \(job.shape) of \(job.runs) runs, statistics \(statistics): \
+                \(cost) blocks per run, at first \(first)
+                """)
+            // A cost that grows would take hours for the larger jobs.
             guard cost <= first * growth else { return }
         }
     }
 
-    /// The blocks of the ledger's tables, or of one of them, and of their indexes that were touched
-    /// up to now.
+    /// How many blocks of the ledger's tables and their indexes were touched so far; of one table
+    /// if it is given.
     static func blocks(of table: String? = nil, on connection: PostgresConnection) async throws -> Int64 {
         try await connection.query("SELECT pg_stat_force_next_flush()")
         return try await connection.query(
             """
-            SELECT sum(heap_blks_read + heap_blks_hit + coalesce(idx_blks_read + idx_blks_hit, 0) + coalesce(toast_blks_read + toast_blks_hit, 0)
+            SELECT sum(heap_blks_read + heap_blks_hit + coalesce(idx_blks_read + idx_blks_hit, 0)
+                       + coalesce(toast_blks_read + toast_blks_hit, 0)
                        + coalesce(tidx_blks_read + tidx_blks_hit, 0))::bigint
               FROM pg_statio_user_tables WHERE schemaname = current_schema() AND relname = coalesce($1, relname)
             """, table
         ).only().decode(0)
     }
 
-    /// Where nothing is joined, no mistake of the planner can compare each row of a window with
-    /// each other: that would touch no block.
+    /// Without joins no plan can compare each row of a window with every other, a cost that no
+    /// count of blocks would show.
     @Test(arguments: ["batch_job_runs", "audit_log", "daily_job_stats"])
     func nothingIsJoined(_ name: String) async throws {
         try await TestLedger.with { ledger async throws in

@@ -6,26 +6,20 @@ import Postgres
 import Projections
 import Testing
 
-/// An event that cannot be folded: what is said of it, and the ways on.
+/// An event that cannot be folded: what is reported, and what an operator can do.
 @Suite struct PoisonTests {
-    /// Counts a job's events, and cannot fold a message `poison` until the operator has laid out
-    /// the antidote.
+    /// Counts a job's events, and cannot fold the message `poison`.
     private static func poisoned() throws -> ProjectionDefinition {
-        try .counting(
-            "counts",
-            apply: """
-                INSERT INTO counts SELECT stream_id, count(*) FROM new_events GROUP BY stream_id
-                ON CONFLICT (id) DO UPDATE SET count = counts.count + excluded.count;
-                SELECT 1 / (data ->> 'message' IS DISTINCT FROM 'poison')::integer FROM new_events
-                """)
+        try .countingEvents(
+            and: "SELECT 1 / (data ->> 'message' IS DISTINCT FROM 'poison')::integer FROM new_events")
     }
 
     private static func poison(_ ledger: TestLedger) async throws -> Appended {
         try await ledger.store.append(NewEvent(type: "progress", data: #"{"completed":9,"message":"poison"}"#), to: "a")
     }
 
-    /// Skipped by position, with a reason that is recorded; rebuild and verify leave it out too, in
-    /// windows of every size.
+    /// It is skipped by position, with a reason on record. Rebuilds and verifications leave it out
+    /// too, in windows of every size.
     @Test func isSkippedByPositionAndOnRecord() async throws {
         try await TestLedger.with { ledger async throws in
             let definition = try Self.poisoned()
@@ -38,7 +32,7 @@ import Testing
                     if let state = try await ledger.state("counts"), state.stopped != nil { state } else { nil }
                 }
                 #expect(state.stopped?.position == poison.position && state.stopped?.event == poison.eventID)
-                // Only the event that has stopped it: any other is folded, or will be.
+                // Only the event that stopped it can be skipped. All others are folded, or will be.
                 for position in [poison.position - 1, poison.position + 1] {
                     let error = await #expect(throws: PostgresError.self) {
                         try await SkippedEvents.skip(position, of: "counts", because: "x", by: "ada", on: owner)
@@ -55,15 +49,14 @@ import Testing
             }
             let record = try await owner.query(
                 "SELECT position, reason, skipped_by, error, definition FROM skipped_events"
-            )
-            .only()
+            ).only()
             #expect(try record.decode(1, as: String.self) == "ticket 7" && record.decode(2, as: String.self) == "ada")
             #expect(try record.decode(3, as: String.self).contains("division by zero"))
             let count: Int64 = try await owner.query("SELECT count FROM counts").only().decode(0)
             #expect(count == 22, "all but one")
             let finding = try await ledger.verify(definition)
             #expect(finding.isEqual)
-            // It says so, and that it has tried.
+            // The verification reports the skipped event, and that it cannot be folded.
             #expect(
                 finding.skipped.map(\.record.reason) == ["ticket 7"] && !finding.skipped.contains(where: \.canBeFolded))
             for window in [1, 2, 3, 1000] {
@@ -71,7 +64,7 @@ import Testing
                     try await ledger.rebuild(definition, window: window).digest == finding.liveDigest,
                     "window \(window)")
             }
-            // Another definition has not been asked: it stops there again.
+            // The skip does not hold for another definition, which fails at the event again.
             let other = try ProjectionDefinition.counting("counts", apply: "/* other */ " + definition.applySQL)
             let error = await #expect(throws: FoldFailure.self) { try await ledger.rebuild(other) }
             #expect(try error?.position == record.decode(0, as: Position.self))
@@ -79,19 +72,18 @@ import Testing
         }
     }
 
-    /// What the projection depends on is corrected, and it is told to try again.
+    /// An operator repairs what the fold depends on, and lets the projection try again.
     @Test func isTriedAgain() async throws {
         try await TestLedger.with { ledger async throws in
             let owner = try await ledger.connect()
-            // Such a projection is not deterministic; it stands for a server without the extension
-            // that is needed, or a full disk.
+            // This fold is not deterministic. It stands for a missing extension of the server, or a
+            // full disk.
             try await owner.execute(script: "CREATE TABLE antidote (dose integer)")
-            let definition = try ProjectionDefinition.counting(
-                "counts",
-                apply: """
-                    INSERT INTO counts SELECT stream_id, count(*) FROM new_events GROUP BY stream_id
-                    ON CONFLICT (id) DO UPDATE SET count = counts.count + excluded.count;
-                    SELECT 1 / (data ->> 'message' IS DISTINCT FROM 'poison' OR EXISTS (SELECT FROM antidote))::integer FROM new_events
+            let definition = try ProjectionDefinition.countingEvents(
+                and: """
+                    SELECT 1 / (data ->> 'message' IS DISTINCT FROM 'poison'
+                                OR EXISTS (SELECT FROM antidote))::integer
+                      FROM new_events
                     """)
             try await ledger.queue("a")
             try await ledger.projecting([definition]) {
@@ -109,9 +101,9 @@ import Testing
         }
     }
 
-    /// A changed definition that cannot fold an event leaves the old tables serving, says where it
-    /// stands, and goes on from there once that event is skipped for it.
-    @Test func stopsARebuildAndNotTheTables() async throws {
+    /// If a changed definition cannot fold an event, the old tables stay in use, and the rebuild
+    /// reports the event. It goes on from there once that event is skipped.
+    @Test func stopsARebuildButNotTheTablesInUse() async throws {
         try await TestLedger.with { ledger async throws in
             let old = try ProjectionDefinition.counting(
                 "counts", apply: "INSERT INTO counts SELECT stream_id, 0 FROM new_events ON CONFLICT DO NOTHING")
@@ -131,7 +123,7 @@ import Testing
                 #expect(
                     try await owner.query("SELECT count FROM counts").only().decode(0, as: Int64.self) == 0,
                     "the old table serves")
-                // It may be trying again just now, with its failure not noted.
+                // The rebuild may be trying again, and then no failure is on record.
                 _ = try await eventually("it is skipped") {
                     do {
                         return try await SkippedEvents.skip(

@@ -8,19 +8,12 @@ import Projections
 import Testing
 
 @Suite struct ProjectorTests {
-    private static let counts = """
-        INSERT INTO counts SELECT stream_id, count(*) FROM new_events GROUP BY stream_id
-        ON CONFLICT (id) DO UPDATE SET count = counts.count + excluded.count
-        """
-
-    /// An event that cannot be folded stops its projection right before it, and no other; a
-    /// corrected definition goes on by itself.
+    /// An event that cannot be folded stops its projection right before it, and no other
+    /// projection. A corrected definition needs no further command.
     @Test func aPoisonEventStopsItsProjectionOnly() async throws {
         try await TestLedger.with { ledger async throws in
-            let poisoned = try ProjectionDefinition.counting(
-                "counts",
-                apply: Self.counts
-                    + "; SELECT 1 / (data ->> 'message' IS DISTINCT FROM 'poison')::integer FROM new_events")
+            let poisoned = try ProjectionDefinition.countingEvents(
+                and: "SELECT 1 / (data ->> 'message' IS DISTINCT FROM 'poison')::integer FROM new_events")
             let healthy = try ProjectionDefinition.builtIn("batch_jobs")
             try await ledger.queue("a")
             for count in 1...60 { try await ledger.progress("a", count) }
@@ -37,7 +30,7 @@ import Testing
                 #expect(state.stopped?.error.contains("division by zero") == true)
                 try await ledger.caughtUp("batch_jobs")
             }
-            let corrected = try ProjectionDefinition.counting("counts", apply: Self.counts)
+            let corrected = try ProjectionDefinition.countingEvents()
             try await ledger.projecting([corrected]) {
                 try await ledger.caughtUp("counts")
                 #expect(try await ledger.state("counts")?.stopped == nil)
@@ -48,13 +41,13 @@ import Testing
         }
     }
 
-    /// Connections of the projectors are killed again and again while they fold: nothing is lost,
-    /// nothing is applied twice.
+    /// Connections of projectors are killed again and again while they fold. No event is lost or
+    /// applied twice.
     @Test func killedConnectionsLoseAndRepeatNothing() async throws {
         try await TestLedger.with { ledger async throws in
             let definitions = try [
                 ProjectionDefinition.builtIn("batch_jobs"), .builtIn("batch_job_runs"),
-                .counting("counts", apply: Self.counts),
+                .countingEvents(),
             ]
             try await ledger.projecting(definitions + definitions, window: 20) {
                 try await withThrowingTaskGroup(of: Void.self) { group in
@@ -65,8 +58,10 @@ import Testing
                         let killer = try await ledger.connect()
                         for _ in 0..<40 {
                             try await killer.query(
-                                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'jobledger projector %' || $2 AND query ~ $1",
-                                "MERGE|counts|UPDATE projections", ledger.name.text)
+                                """
+                                SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                                 WHERE application_name LIKE 'jobledger projector %' || $2 AND query ~ $1
+                                """, "MERGE|counts|UPDATE projections", ledger.name.text)
                             try await Task.sleep(for: .milliseconds(30))
                         }
                         await killer.close()
@@ -89,11 +84,11 @@ import Testing
         }
     }
 
-    /// Postgres is stopped as by a crash, again and again, while events are appended and folded.
+    /// Postgres crashes again and again while events are appended and folded.
     @Test func aCrashOfPostgresLosesAndRepeatsNothing() async throws {
         let server = try await PrivatePostgres.start(directory: TestServers.directory("projector-postgres"))
         try await TestLedger.with(url: server.url) { ledger async throws in
-            let definitions = try [ProjectionDefinition.builtIn("batch_jobs"), .counting("counts", apply: Self.counts)]
+            let definitions = try [ProjectionDefinition.builtIn("batch_jobs"), .countingEvents()]
             try await ledger.projecting(definitions, window: 10) {
                 for part in 0..<4 {
                     let before = try await ledger.store.head()
@@ -118,10 +113,10 @@ import Testing
         try await server.stop()
     }
 
-    /// A stale projector, one that believes in an old checkpoint, cannot move it or fold anything.
+    /// A projector with an old checkpoint can neither move the checkpoint nor fold anything.
     @Test func aStaleProjectorChangesNothing() async throws {
         try await TestLedger.with { ledger async throws in
-            let definition = try ProjectionDefinition.counting("counts", apply: Self.counts)
+            let definition = try ProjectionDefinition.countingEvents()
             try await ledger.queue("a")
             try await ledger.projecting([definition]) { try await ledger.caughtUp("counts") }
             try await ledger.progress("a", 1)
@@ -135,8 +130,8 @@ import Testing
         }
     }
 
-    /// A live projection finds the rows of a few events by their index, however many rows there
-    /// are: it does not read its table.
+    /// A live projection finds the rows of a few events by their index. It does not read the whole
+    /// table, however large.
     @Test func aFewEventsDoNotReadTheTable() async throws {
         try await TestLedger.with { ledger async throws in
             for name in ["batch_jobs", "batch_job_runs"] {
@@ -160,27 +155,41 @@ import Testing
                 #expect(
                     try await live.step(after: last.position - 2, upTo: last.position, on: connection)
                         == .advanced(to: last.position))
-                #expect(try await read() == before, "\(name) was read row by row")
+                #expect(try await read() == before, "\(name) was read as a whole")
                 await connection.close()
             }
         }
     }
 
-    /// Of two, one works; when it goes, the other takes over.
+    /// One of two projectors works. When it ends, the other takes over. At no time do both work:
+    /// each event is folded once, by the holder of the lease.
     @Test func anotherTakesOver() async throws {
         try await TestLedger.with { ledger async throws in
-            let definition = try ProjectionDefinition.builtIn("batch_jobs")
+            let definition = try ProjectionDefinition.countingEvents()
+            let connection = try await ledger.connect()
+            func holder() async throws -> String? {
+                try await connection.query("SELECT holder FROM leases WHERE name = 'projection:counts'").first?
+                    .decode(0)
+            }
             try await ledger.queue("a")
             let (first, second) = (ledger.projector(definition), ledger.projector(definition))
             let working = Task { await first.run() }
-            try await ledger.caughtUp("batch_jobs")
+            try await ledger.caughtUp("counts")
+            let firstHolder = try #require(try await holder())
             let standing = Task { await second.run() }
+            try await ledger.progress("a", 1)
+            try await ledger.caughtUp("counts")
+            #expect(try await holder() == firstHolder)
             working.cancel()
             await working.value
-            try await ledger.progress("a", 1)
-            try await ledger.caughtUp("batch_jobs")
+            try await ledger.progress("a", 2)
+            try await ledger.caughtUp("counts")
+            let secondHolder = try #require(try await holder())
+            #expect(secondHolder != firstHolder)
+            #expect(try await connection.query("SELECT count FROM counts").only().decode(0, as: Int64.self) == 3)
             standing.cancel()
             await standing.value
+            await connection.close()
         }
     }
 }

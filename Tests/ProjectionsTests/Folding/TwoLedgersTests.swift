@@ -5,7 +5,7 @@ import Postgres
 import Projections
 import Testing
 
-/// Projections of several ledgers in one database: each folds its own log into tables of its own.
+/// Projections of several ledgers in one database: each folds its own log into its own tables.
 @Suite struct TwoLedgersTests {
     @Test func projectTheirOwnEvents() async throws {
         try await TestLedger.with { one async throws in
@@ -16,8 +16,7 @@ import Testing
                 try await other.queue("a", total: 9)
                 try await other.queue("b")
                 try await one.projecting([definition]) {
-                    // Of one projection one projector works: that is one a ledger, not one a
-                    // database.
+                    // One projector works on a projection of each ledger, not of each database.
                     try await other.projecting([definition]) {
                         try await one.caughtUp("batch_jobs")
                         try await other.caughtUp("batch_jobs")
@@ -33,8 +32,8 @@ import Testing
         }
     }
 
-    /// In the middle of one's rebuild the other is rebuilt and verified; neither waits, and each
-    /// comes to its own digest.
+    /// One ledger is rebuilt and verified in the middle of the other's rebuild. Neither waits, and
+    /// each gets its own digest.
     @Test(.timeLimit(.minutes(10))) func rebuildSideBySide() async throws {
         try await TestLedger.with { one async throws in
             try await TestLedger.with { other async throws in
@@ -59,7 +58,7 @@ import Testing
         }
     }
 
-    /// Where a rebuild and a verification make their tables, no ledger can be, whatever its name.
+    /// No ledger can have the name of a schema in which rebuilds and verifications make tables.
     @Test func rebuildBesideLedgersOfSimilarNames() async throws {
         try await TestLedger.with { ledger async throws in
             let definition = try ProjectionDefinition.builtIn("batch_jobs")
@@ -74,7 +73,7 @@ import Testing
                 #expect(LedgerName(neighbour) != nil)
                 try await connection.execute(script: "CREATE SCHEMA \"\(neighbour)\"")
             }
-            // Twice: the second has tables to replace.
+            // Twice, because the second rebuild replaces tables.
             for _ in 1...2 { _ = try await Rebuild(definition, ledger: ledger.name).run(on: connection) }
             #expect(try await Verification(definition, ledger: ledger.name).run(on: connection).isEqual)
             for neighbour in neighbours { try await connection.execute(script: "DROP SCHEMA \"\(neighbour)\"") }
@@ -82,8 +81,8 @@ import Testing
         }
     }
 
-    /// The longest names there can be: nothing that is made of them is cut, so that two that differ
-    /// at the end stay two.
+    /// Names that are made of the longest names are not cut, so two that differ at the end stay
+    /// different.
     @Test func rebuildWithTheLongestNames() async throws {
         try await TestLedger.with { ledger async throws in
             let stem = "\(ledger.name)_".padding(to: 49)

@@ -7,12 +7,12 @@ import Projections
 import Testing
 
 @Suite struct ChangesTests {
-    /// Between random positions, exactly the jobs whose rows differ are told, each with the columns
-    /// that differ and with its events in between.
+    /// Between random positions, exactly the jobs whose rows differ are reported, each with the
+    /// columns that differ and its events in between.
     @Test func whatChangedBetweenTwoPositions() async throws {
         let seed = UInt64.random(in: 0...9999)
         try await TestLedger.with { ledger async throws in
-            // More than are folded at once.
+            // More than are folded together.
             let jobs = try await RandomJobs.append(1100, mostEvents: 6, to: ledger, seed: seed)
             let connection = try await ledger.connect()
             var random = SeededGenerator(seed: seed)
@@ -51,7 +51,7 @@ import Testing
         }
     }
 
-    /// One job alone, with its values to the digit.
+    /// A single job, with every digit of its values.
     @Test func ofOneJob() async throws {
         try await TestLedger.with { ledger async throws in
             for job in ["a", "b"] {
@@ -73,7 +73,7 @@ import Testing
             told = []
             try await changes.run(from: 3, to: 4, job: "b", on: connection) { told.append($0) }
             #expect(told[0].columns.contains(#""completed" : {"from" : 0, "to" : 2}"#), "\(told[0].columns)")
-            // Nothing is left in the session.
+            // No temporary table is left in the session.
             #expect(
                 try await connection.query("SELECT to_regclass('pg_temp.chosen') IS NULL").only().decode(
                     0, as: Bool.self))
@@ -83,7 +83,7 @@ import Testing
 }
 
 @Suite struct BlameTests {
-    /// Each column's event is the last after which the README's row has another value.
+    /// Each column's event is the last one that changed the value, by the README's rules.
     @Test func everyColumnOfSomeJobs() async throws {
         let seed = UInt64.random(in: 0...9999)
         try await TestLedger.with { ledger async throws in
@@ -114,7 +114,7 @@ import Testing
         }
     }
 
-    /// Thousands of events: in batches, and in no more than seconds.
+    /// Thousands of events are folded in batches.
     @Test func aLongHistory() async throws {
         try await TestLedger.with { ledger async throws in
             try await ledger.queue("long", total: 5000)
@@ -139,8 +139,8 @@ import Testing
 }
 
 @Suite struct AsOfTablesTests {
-    /// A whole read model as of a position has the digest that the projection had there; what is
-    /// there already is not touched.
+    /// A whole read model as of a position has the digest that the projection had there. Existing
+    /// tables are not touched.
     @Test(arguments: ["batch_jobs", "batch_job_runs"])
     func aWholeReadModel(projection: String) async throws {
         try await TestLedger.with { ledger async throws in

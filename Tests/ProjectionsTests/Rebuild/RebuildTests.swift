@@ -6,8 +6,8 @@ import Projections
 import Testing
 
 @Suite struct RebuildTests {
-    /// Tampering is found, to the row and the column, and a rebuild mends it.
-    @Test func verifyFindsWhatWasTamperedWith() async throws {
+    /// A verification finds tampered rows and their columns, and a rebuild repairs them.
+    @Test func verifyFindsTampering() async throws {
         try await TestLedger.with { ledger async throws in
             let definition = try ProjectionDefinition.builtIn("batch_jobs")
             for job in ["a", "b", "c"] { try await ledger.queue(job, total: 5) }
@@ -16,9 +16,11 @@ import Testing
 
             let connection = try await ledger.connect()
             try await connection.execute(
-                script:
-                    "UPDATE batch_jobs SET completed = 4 WHERE id = 'a'; DELETE FROM batch_jobs WHERE id = 'b'; INSERT INTO batch_jobs (id, name, status) VALUES ('x', 'x', 'queued')"
-            )
+                script: """
+                    UPDATE batch_jobs SET completed = 4 WHERE id = 'a';
+                    DELETE FROM batch_jobs WHERE id = 'b';
+                    INSERT INTO batch_jobs (id, name, status) VALUES ('x', 'x', 'queued')
+                    """)
             let finding = try await ledger.verify(definition)
             #expect(!finding.isEqual && finding.liveDigest != finding.rebuiltDigest)
             #expect(finding.differences.map(\.key) == [#"{"id" : "a"}"#, #"{"id" : "b"}"#, #"{"id" : "x"}"#])
@@ -34,8 +36,8 @@ import Testing
         }
     }
 
-    /// While the definition changes and is rebuilt, readers see all rows in every query, through
-    /// the table and through a view; grants stay.
+    /// While changed definitions are rebuilt, every query sees all rows, through the table and
+    /// through a view. Grants stay.
     @Test func readersNeverSeeAnEmptyTable() async throws {
         try await TestLedger.with { ledger async throws in
             let apply = "INSERT INTO seen SELECT stream_id, 1 FROM new_events ON CONFLICT DO NOTHING"
@@ -43,9 +45,10 @@ import Testing
             try await ledger.projecting([.counting("seen", apply: apply)]) { try await ledger.caughtUp("seen") }
             let owner = try await ledger.connect()
             try await owner.execute(
-                script:
-                    "CREATE VIEW seen_twice AS SELECT id, count * 2 AS twice FROM seen; GRANT UPDATE ON seen TO \"\(ledger.name)_appender\""
-            )
+                script: """
+                    CREATE VIEW seen_twice AS SELECT id, count * 2 AS twice FROM seen;
+                    GRANT UPDATE ON seen TO "\(ledger.name)_appender"
+                    """)
 
             let isOver = Task {
                 for change in 1...5 {
@@ -82,8 +85,8 @@ import Testing
         }
     }
 
-    /// A rebuild that is killed leaves the old table, and nothing else.
-    @Test func aKilledRebuildLeavesNothing() async throws {
+    /// A killed rebuild leaves the old table in use. The next rebuild ends with the same digest.
+    @Test func aKilledRebuildLeavesTheTableInUse() async throws {
         try await TestLedger.with { ledger async throws in
             let definition = try ProjectionDefinition.builtIn("batch_jobs")
             try await ledger.appendHistory(jobs: 20, events: 300, seed: 1)
@@ -106,7 +109,7 @@ import Testing
         }
     }
 
-    @Test func twoRebuildsOfOneProjectionDoNotMeet() async throws {
+    @Test func twoRebuildsOfOneProjectionExcludeEachOther() async throws {
         try await TestLedger.with { ledger async throws in
             let definition = try ProjectionDefinition.builtIn("batch_jobs")
             try await ledger.appendHistory(jobs: 20, events: 100, seed: 2)
@@ -119,9 +122,8 @@ import Testing
         }
     }
 
-    /// A rebuild does not swap the tables under a verification, whose snapshot could not see the
-    /// new ones.
-    @Test func aVerificationHoldsRebuildsOff() async throws {
+    /// No rebuild swaps tables during a verification, whose snapshot could not see the new rows.
+    @Test func aVerificationKeepsRebuildsOut() async throws {
         try await TestLedger.with { ledger async throws in
             let definition = try ProjectionDefinition.builtIn("batch_jobs")
             try await ledger.appendHistory(jobs: 20, events: 100, seed: 3)
@@ -137,8 +139,8 @@ import Testing
         }
     }
 
-    /// A new version stands by while the old one works; then an operator rebuilds. The new one
-    /// takes over, and the old one does not change it back.
+    /// A new version stands by while the old one works, until an operator rebuilds with the new
+    /// definition. Then the new version takes over, and the old one does not change it back.
     @Test func twoVersionsDoNotRebuildEachOther() async throws {
         try await TestLedger.with { ledger async throws in
             let apply = "INSERT INTO seen SELECT stream_id, 1 FROM new_events ON CONFLICT DO NOTHING"
@@ -159,7 +161,7 @@ import Testing
         }
     }
 
-    /// As of every position of its history, a job is what the first events make of it.
+    /// The row of a job as of a position is what its events up to there give.
     @Test func asOfAPastPosition() async throws {
         try await TestLedger.with { ledger async throws in
             let model = JobReadModel(try .builtIn("batch_jobs"), store: ledger.store)

@@ -5,14 +5,14 @@ import Postgres
 import Projections
 import Testing
 
-/// What happens around the swap: what comes along, what is refused, what is kept, and how it is
+/// The swap of a rebuild: what is carried over, what prevents it, what is kept, and how it is
 /// undone.
 @Suite struct ReplacementTests {
     private static let apply = "INSERT INTO seen SELECT stream_id, 1 FROM new_events ON CONFLICT DO NOTHING"
 
-    /// What users added to the table is there after a rebuild: indexes, grants of columns,
-    /// policies, triggers, views of views.
-    @Test func whatWasAddedToTheTableComesAlong() async throws {
+    /// A rebuild carries over what users added to the table: indexes, grants of columns, policies,
+    /// triggers, views of views.
+    @Test func carriesOverWhatUsersAdded() async throws {
         try await TestLedger.with { ledger async throws in
             let definition = try ProjectionDefinition.builtIn("batch_jobs")
             for job in ["a", "b"] { try await ledger.queue(job, total: 5) }
@@ -29,25 +29,13 @@ import Testing
                     CREATE VIEW small WITH (security_barrier) AS SELECT id FROM batch_jobs;
                     CREATE VIEW smaller AS SELECT count(*) FROM small
                     """)
-            func look() async throws -> [String] {
-                let row = try await owner.query(
-                    """
-                    SELECT ARRAY(SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = 'batch_jobs'::regclass ORDER BY 1)
-                        || ARRAY(SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid = 'batch_jobs'::regclass)
-                        || ARRAY(SELECT polname || pg_get_expr(polqual, polrelid) || polroles::text FROM pg_policy WHERE polrelid = 'batch_jobs'::regclass)
-                        || ARRAY(SELECT attacl::text FROM pg_attribute WHERE attrelid = 'batch_jobs'::regclass AND attacl IS NOT NULL)
-                        || ARRAY(SELECT relacl::text || relrowsecurity FROM pg_class WHERE oid = 'batch_jobs'::regclass)
-                        || ARRAY(SELECT reloptions::text FROM pg_class WHERE oid = 'small'::regclass)
-                    """
-                ).only()
-                return try row.decode(0)
-            }
+            func additions() async throws -> [String] { try await owner.query(Self.additions).only().decode(0) }
             let (before, table) = (
-                try await look(), try await owner.query("SELECT 'batch_jobs'::regclass::oid::bigint").only()
+                try await additions(), try await owner.query("SELECT 'batch_jobs'::regclass::oid::bigint").only()
             )
             #expect(before.count == 10)
             _ = try await ledger.rebuild(definition)
-            #expect(try await look() == before)
+            #expect(try await additions() == before)
             let now = try await owner.query("SELECT 'batch_jobs'::regclass::oid::bigint").only()
             #expect(try now.decode(0, as: Int64.self) != table.decode(0, as: Int64.self), "it is another table")
             try await ledger.queue("c")
@@ -57,8 +45,20 @@ import Testing
         }
     }
 
-    /// What would go on referring to the old table is named before the work, not after it.
-    @Test func whatCannotComeAlongIsNamedFirst() async throws {
+    private static let additions = """
+        SELECT ARRAY(SELECT pg_get_indexdef(indexrelid) FROM pg_index
+                      WHERE indrelid = 'batch_jobs'::regclass ORDER BY 1)
+            || ARRAY(SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid = 'batch_jobs'::regclass)
+            || ARRAY(SELECT polname || pg_get_expr(polqual, polrelid) || polroles::text FROM pg_policy
+                      WHERE polrelid = 'batch_jobs'::regclass)
+            || ARRAY(SELECT attacl::text FROM pg_attribute
+                      WHERE attrelid = 'batch_jobs'::regclass AND attacl IS NOT NULL)
+            || ARRAY(SELECT relacl::text || relrowsecurity FROM pg_class WHERE oid = 'batch_jobs'::regclass)
+            || ARRAY(SELECT reloptions::text FROM pg_class WHERE oid = 'small'::regclass)
+        """
+
+    /// A rebuild names what would still refer to the old table, before it begins.
+    @Test func namesFirstWhatCannotBeCarriedOver() async throws {
         try await TestLedger.with { ledger async throws in
             let definition = try ProjectionDefinition.builtIn("batch_jobs")
             try await ledger.queue("a")
@@ -79,8 +79,8 @@ import Testing
         }
     }
 
-    /// Undone, the old tables are there again at their position, and the live projection goes on
-    /// from there; undone again, the new ones.
+    /// An undo brings the old tables back at their position, and the live projection goes on from
+    /// there. A second undo brings the new ones back.
     @Test func aRebuildIsUndone() async throws {
         try await TestLedger.with { ledger async throws in
             let definition = try ProjectionDefinition.builtIn("batch_jobs")
@@ -90,7 +90,7 @@ import Testing
             await #expect(throws: ReplacedTables.None.self) {
                 try await ReplacedTables.undo("batch_jobs", ledger: ledger.name, on: owner)
             }
-            // So that the tables can be told apart.
+            // To tell the tables apart.
             try await owner.execute(script: "UPDATE batch_jobs SET name = 'old'")
             try await ledger.progress("a", 3)
             let receipt = try await ledger.rebuild(definition)
@@ -116,9 +116,9 @@ import Testing
         }
     }
 
-    /// The next rebuild drops what the last one kept; a definition with other tables takes the ones
-    /// it lacks out of use.
-    @Test func tablesOfAnotherDefinitionGo() async throws {
+    /// A rebuild drops the tables that the last one kept. A definition with fewer tables takes the
+    /// others out of use.
+    @Test func tablesOfAnotherDefinitionAreReplaced() async throws {
         try await TestLedger.with { ledger async throws in
             try await ledger.queue("a")
             func definition(_ tables: [String]) throws -> ProjectionDefinition {
@@ -136,8 +136,10 @@ import Testing
             let owner = try await ledger.connect()
             func tables() async throws -> Int64 {
                 try await owner.query(
-                    "SELECT count(*) FROM pg_class WHERE relname LIKE 'seen%' AND relkind = 'r' AND relnamespace = $1::regnamespace",
-                    ledger.name.text
+                    """
+                    SELECT count(*) FROM pg_class
+                     WHERE relname LIKE 'seen%' AND relkind = 'r' AND relnamespace = $1::regnamespace
+                    """, ledger.name.text
                 ).only().decode(0)
             }
             _ = try await ledger.rebuild(one)
@@ -154,7 +156,7 @@ import Testing
         }
     }
 
-    /// While a long query holds the table, the swap waits, and other readers do not.
+    /// While a long query uses the table, the swap waits, and other readers do not.
     @Test(.timeLimit(.minutes(10))) func aLongQueryDelaysTheSwapAndNotTheReaders() async throws {
         try await TestLedger.with { ledger async throws in
             let definition = try ProjectionDefinition.builtIn("batch_jobs")
@@ -188,8 +190,8 @@ import Testing
         }
     }
 
-    /// Nobody changes what was proved or skipped.
-    @Test func receiptsOnlyGrow() async throws {
+    /// Nobody can change receipts or skipped events.
+    @Test func receiptsAreAppendOnly() async throws {
         try await TestLedger.with { ledger async throws in
             let definition = try ProjectionDefinition.builtIn("batch_jobs")
             try await ledger.queue("a")
@@ -210,7 +212,7 @@ import Testing
                 last.digest == receipt.digest && last.position == 1 && last.rows == 1 && last.window == 7
                     && last.events == 1)
             #expect(last.definition == definition.hash && last.madeBy.contains("@") && last.blockedMilliseconds != nil)
-            // A proof without a digest, or without a projection, is none.
+            // A receipt without the values of its proof, or of an unknown kind, is refused.
             for values in ["'verify', 'p', 'd', 1, 'x'", "'rebuild', 'p', 'd', 1, 'x'", "'other', 'p', 'd', 1, 'x'"] {
                 let error = await #expect(throws: PostgresError.self) {
                     try await owner.execute(

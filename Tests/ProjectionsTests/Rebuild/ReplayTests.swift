@@ -9,12 +9,12 @@ import Postgres
 import Projections
 import Testing
 
-/// `make soak` goes on for long.
+/// Set by `make soak`, which takes long.
 private let isSoak = ProcessInfo.processInfo.environment["JOBLEDGER_SOAK"] != nil
 
-/// Rebuilds beside a ledger at work, and what they prove.
+/// Rebuilds of a ledger in use, and what they prove.
 @Suite struct ReplayTests {
-    /// The history of whole jobs, written in sets: many events in little time.
+    /// Appends random histories until the log has `events` events.
     private static func fill(_ ledger: TestLedger, events: Int, seed: UInt64) async throws {
         var part: UInt64 = 0
         while try await ledger.store.head() < Int64(events) {
@@ -23,9 +23,9 @@ private let isSoak = ProcessInfo.processInfo.environment["JOBLEDGER_SOAK"] != ni
         }
     }
 
-    /// 50,000 events, or 5 million, rebuilt under live appends and readers: no read fails or goes
-    /// back, the digest is that of the live tables at the same position, and readers wait for less
-    /// than 100 ms.
+    /// 50,000 events, or 5 million in the soak, are rebuilt under live appends and readers. No read
+    /// fails or sees fewer rows than before, the digest is that of the live tables at the same
+    /// position, and readers wait for less than 100 ms.
     @Test func underLiveAppendsAndReaders() async throws {
         let seed = UInt64.random(in: 0...UInt64.max)
         print("rebuild under load: seed \(seed)")
@@ -37,9 +37,9 @@ private let isSoak = ProcessInfo.processInfo.environment["JOBLEDGER_SOAK"] != ni
                     try await ledger.state("batch_jobs")?.position ?? 0 >= ledger.store.head() ? true : nil
                 }
                 let isOver = Locked(false)
-                let looks = Locked([Int64]())
+                let counts = Locked([Int64]())
                 try await withThrowingTaskGroup(of: Void.self) { group in
-                    // 1,000 a second: fifty jobs more, twenty times.
+                    // 1,000 events per second: 50 jobs every 50 ms.
                     group.addTask {
                         var round = 0
                         while !isOver.withLock({ $0 }) {
@@ -65,7 +65,7 @@ private let isSoak = ProcessInfo.processInfo.environment["JOBLEDGER_SOAK"] != ni
                                     .decode(0)
                                 #expect(count >= last, "\(table) went back from \(last) to \(count) rows")
                                 last = count
-                                looks.withLock { $0.append(count) }
+                                counts.withLock { $0.append(count) }
                             }
                             await reader.close()
                         }
@@ -75,27 +75,25 @@ private let isSoak = ProcessInfo.processInfo.environment["JOBLEDGER_SOAK"] != ni
                         let connection = try await ledger.connect()
                         let receipt = try await Rebuild(
                             definition, ledger: ledger.name, window: 10_000, workers: workers
-                        )
-                        .run(on: connection)
+                        ).run(on: connection)
                         #expect(receipt.liveDigest == receipt.digest, "compared with the live tables, and equal")
                         #expect(receipt.blocked < .milliseconds(100), "readers waited for \(receipt.blocked)")
-                        print(
-                            "rebuild under load: \(receipt.events) events in \(receipt.duration), readers waited \(receipt.blocked)"
-                        )
+                        print("rebuild under load: \(receipt.events) events in \(receipt.duration),", terminator: " ")
+                        print("readers waited \(receipt.blocked)")
                         await connection.close()
                     }
                     isOver.withLock { $0 = true }
                     try await group.waitForAll()
                 }
-                #expect(looks.withLock { $0.count } > 20 && looks.withLock { $0.allSatisfy { $0 > 0 } })
+                #expect(counts.withLock { $0.count } > 20 && counts.withLock { $0.allSatisfy { $0 > 0 } })
                 try await ledger.caughtUp("batch_jobs")
             }
             #expect(try await ledger.verify(definition).isEqual)
         }
     }
 
-    /// Slices of streams, however many and however many fold them, make the same tables; a key that
-    /// is the log is not divided.
+    /// Any number of slices and workers makes the same tables. A projection whose key is the log is
+    /// not divided.
     @Test func theDigestDoesNotDependOnWorkers() async throws {
         try await TestLedger.with { ledger async throws in
             try await ledger.appendHistory(jobs: 60, events: 2000, seed: 11)
@@ -120,8 +118,8 @@ private let isSoak = ProcessInfo.processInfo.environment["JOBLEDGER_SOAK"] != ni
         }
     }
 
-    /// The same digest after a crash and a restart of Postgres, and in another database after dump
-    /// and restore.
+    /// The digest is the same after a crash and restart of Postgres, and in another database after
+    /// a dump and restore.
     @Test func theDigestOutlivesARestartAndADump() async throws {
         let server = try await PrivatePostgres.start(directory: TestServers.directory("digest-postgres"))
         try await TestLedger.with(url: server.url) { ledger async throws in
@@ -174,14 +172,13 @@ private let isSoak = ProcessInfo.processInfo.environment["JOBLEDGER_SOAK"] != ni
         #expect(process.terminationStatus == 0, "\(command)")
     }
 
-    /// While a live projection is further behind than it may be, a rebuild stands still; then it
-    /// goes on.
-    @Test(.timeLimit(.minutes(10))) func standsStillForLiveProjections() async throws {
+    /// A rebuild pauses while a live projection is further behind than the limit.
+    @Test(.timeLimit(.minutes(10))) func pausesForLiveProjections() async throws {
         try await TestLedger.with { ledger async throws in
             let definition = try ProjectionDefinition.builtIn("batch_jobs")
             try await ledger.appendHistory(jobs: 20, events: 500, seed: 7)
             try await ledger.projecting([definition]) { try await ledger.caughtUp("batch_jobs") }
-            // Another projection that somebody has the lease of, and that does not move.
+            // Another projection: its lease is held, but it does not move.
             let owner = try await ledger.connect()
             try await owner.execute(
                 script: """
@@ -209,9 +206,9 @@ private let isSoak = ProcessInfo.processInfo.environment["JOBLEDGER_SOAK"] != ni
         }
     }
 
-    /// What a rebuild would do: how much, how long, and what is in its way. Nothing is left of the
-    /// asking.
-    @Test func saysBeforehandWhatThereIsToDo() async throws {
+    /// A plan says how much a rebuild would fold, how long that would take, and what prevents it.
+    /// Making the plan leaves nothing behind.
+    @Test func plansARebuild() async throws {
         try await TestLedger.with { ledger async throws in
             let definition = try ProjectionDefinition.builtIn("batch_jobs")
             let owner = try await ledger.connect()
@@ -224,7 +221,7 @@ private let isSoak = ProcessInfo.processInfo.environment["JOBLEDGER_SOAK"] != ni
             #expect(plan.rate ?? 0 > 0 && plan.rateOf.contains("sample") && (plan.seconds ?? 0) > 0)
             #expect(try await ledger.schemasBeside().isEmpty)
 
-            // One that was begun: what is left of it.
+            // An unfinished rebuild: the plan counts what is left.
             await #expect(throws: CancellationError.self) {
                 _ = try await Rebuild(definition, ledger: ledger.name, window: 100).run(on: owner) { position, _ in
                     if position >= 200 { throw CancellationError() }
@@ -239,9 +236,8 @@ private let isSoak = ProcessInfo.processInfo.environment["JOBLEDGER_SOAK"] != ni
         }
     }
 
-    /// What is left without a record, by whatever mistake, goes with the next rebuild; a record
-    /// without tables begins anew.
-    @Test func leftoversAreCleared() async throws {
+    /// A rebuild drops schemas without a record. A record without its schema begins anew.
+    @Test func dropsLeftovers() async throws {
         try await TestLedger.with { ledger async throws in
             let definition = try ProjectionDefinition.builtIn("batch_jobs")
             try await ledger.appendHistory(jobs: 20, events: 300, seed: 7)
@@ -254,12 +250,14 @@ private let isSoak = ProcessInfo.processInfo.environment["JOBLEDGER_SOAK"] != ni
             let schema = try #require(try await ledger.schemasBeside().first)
             try await owner.execute(
                 script: """
-                    DROP SCHEMA "\(schema)" CASCADE; CREATE SCHEMA "\(ledger.name)-999"; CREATE SCHEMA "\(ledger.name)~999";
-                    CREATE TABLE "\(ledger.name)~999".t (); CREATE SCHEMA "\(ledger.name)-mine"
+                    DROP SCHEMA "\(schema)" CASCADE;
+                    CREATE SCHEMA "\(ledger.name)-999";
+                    CREATE SCHEMA "\(ledger.name)~999"; CREATE TABLE "\(ledger.name)~999".t ();
+                    CREATE SCHEMA "\(ledger.name)-mine"
                     """)
             let receipt = try await ledger.rebuild(definition)
             #expect(receipt.rows == 20)
-            #expect(try await ledger.schemasBeside() == ["\(ledger.name)-mine"], "what is named otherwise is not ours")
+            #expect(try await ledger.schemasBeside() == ["\(ledger.name)-mine"], "schemas with other names stay")
             try await owner.execute(script: "DROP SCHEMA \"\(ledger.name)-mine\"")
             await owner.close()
         }

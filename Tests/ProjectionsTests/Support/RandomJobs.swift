@@ -3,8 +3,8 @@ import Foundation
 import LedgerCore
 import LedgerTesting
 
-/// A job's row of `batch_jobs` as projections/batch_jobs/README.md says it in words, written down
-/// once more, in another language.
+/// A job's row of `batch_jobs`: a second implementation, in Swift, of what
+/// projections/batch_jobs/README.md says.
 struct ExpectedJob: Equatable {
     var status = "queued"
     var total: Int
@@ -15,7 +15,7 @@ struct ExpectedJob: Equatable {
     var error: String?
     var truncated = false
 
-    /// In the order of ``columns``.
+    /// The values, in the order of ``columns``.
     var values: [String?] {
         [
             status, "\(total)", "\(completed)", "\(createdAt)", "\(updatedAt)", completedAt.map(String.init), error,
@@ -25,27 +25,29 @@ struct ExpectedJob: Equatable {
     static let columns = [
         "status", "total", "completed", "created_at", "updated_at", "completed_at", "error", "truncated",
     ]
-    /// The same of a table in SQL, as an array of texts: times as seconds since 1970.
+    /// The same values in SQL, as an array of texts. Times are seconds since 1970.
     static let sql = """
-        ARRAY[status, total::text, completed::text, extract(epoch FROM created_at)::bigint::text, extract(epoch FROM updated_at)::bigint::text,
-              extract(epoch FROM completed_at)::bigint::text, error, left(truncated::text, 1)]
+        ARRAY[status, total::text, completed::text, extract(epoch FROM created_at)::bigint::text,
+              extract(epoch FROM updated_at)::bigint::text, extract(epoch FROM completed_at)::bigint::text,
+              error, left(truncated::text, 1)]
         """
 }
 
-/// Random jobs, their histories interleaved, and what each is after each of its events.
+/// Random jobs with interleaved histories, and the expected row of each after each of its events.
 struct RandomJobs {
-    /// By job: the position of each event, and the row after it.
+    /// For each job the positions of its events, with the row after each.
     private(set) var histories: [JobID: [(position: Position, row: ExpectedJob)]] = [:]
     private(set) var head: Position = 0
 
     private struct Draft {
         var row: ExpectedJob
-        /// What the events said last; the row's is at least what was completed.
+        /// The total of the last event that gave one. The row's total is at least what was
+        /// completed.
         var total: Int
         var isOver = false
     }
 
-    /// - Parameter mostEvents: of one job, besides the first.
+    /// - Parameter mostEvents: the most events of a job after its first.
     static func append(_ jobs: Int, mostEvents: Int, to ledger: TestLedger, seed: UInt64) async throws -> RandomJobs {
         var random = SeededGenerator(seed: seed)
         func below(_ limit: Int) -> Int { Int(random.below(UInt64(limit))) }
@@ -118,7 +120,7 @@ struct RandomJobs {
         }
     }
 
-    /// The job as the log ended at a position.
+    /// The job's row when the log ended at a position; `nil` if there was no such job.
     func row(_ job: JobID, at position: Position) -> ExpectedJob? {
         histories[job]?.last { $0.position <= position }?.row
     }

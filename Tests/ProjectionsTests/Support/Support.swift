@@ -9,7 +9,7 @@ import Projections
 extension ProjectionDefinition {
     static func builtIn(_ name: String) throws -> ProjectionDefinition { try all().first { $0.name == name }! }
 
-    /// A definition of a test's own: one table `name` with the columns id and count.
+    /// A small definition for tests: a table `name` with the columns id and count.
     static func counting(_ name: String, apply: String, schema: String? = nil) throws -> ProjectionDefinition {
         let manifest =
             #"{"name":"\#(name)","consumes":["queued","progress","finished"],"key":"stream_id","tables":["\#(name)"]}"#
@@ -23,6 +23,27 @@ extension ProjectionDefinition {
     }
 }
 
+extension ProjectionDefinition {
+    /// A table `counts` with one row for each job, whose count is 1.
+    static func onePerJob(schema: String? = nil) throws -> ProjectionDefinition {
+        try counting(
+            "counts", apply: "INSERT INTO counts SELECT stream_id, 1 FROM new_events ON CONFLICT DO NOTHING",
+            schema: schema)
+    }
+
+    /// A table `counts` with the number of events of each job.
+    /// - Parameter more: further statements of the fold.
+    static func countingEvents(and more: String = "") throws -> ProjectionDefinition {
+        try counting(
+            "counts",
+            apply: """
+                INSERT INTO counts SELECT stream_id, count(*) FROM new_events GROUP BY stream_id
+                ON CONFLICT (id) DO UPDATE SET count = counts.count + excluded.count;
+                \(more)
+                """)
+    }
+}
+
 extension TestLedger {
     func projector(_ definition: ProjectionDefinition, window: Int = 100) -> Projector {
         var logger = Logger(label: "test") { StreamLogHandler.standardError(label: $0) }
@@ -30,7 +51,7 @@ extension TestLedger {
         return Projector(definition, store: store, url: url, window: window, logger: logger)
     }
 
-    /// Runs projectors for the time of `body`.
+    /// Runs a projector for each definition while `body` runs.
     func projecting<T: Sendable>(_ definitions: [ProjectionDefinition], window: Int = 100, _ body: () async throws -> T)
         async throws -> T
     {
@@ -49,10 +70,10 @@ extension TestLedger {
         try await store.pool.withConnection { try await ProjectionState.all(on: $0).first { $0.name == name } }
     }
 
-    /// Waits until the projection has come to the head.
+    /// Waits until the projection has reached the head.
     func caughtUp(_ name: String) async throws {
         let head = try await store.head()
-        _ = try await eventually("\(name) has come to \(head)") {
+        _ = try await eventually("\(name) has reached \(head)") {
             try await state(name)?.position == head ? true : nil
         }
     }
@@ -90,21 +111,22 @@ extension TestLedger {
                 case 1: NewEvent(type: "failed", data: #"{"error":"e"}"#)
                 case 2: NewEvent(type: "finished", data: #"{"results":{"runs":[{"metrics":{"m":\#(below(9))}},{}]}}"#)
                 default:
-                    NewEvent(
-                        type: "progress",
-                        data:
-                            #"{"completed":\#(below(50)),"runs":[{"run_index":\#(below(20)),"metrics":{"m":\#(below(1000))}}]}"#
-                    )
+                    progress(completed: below(50), run: below(20), metric: below(1000))
                 }
             requests.append(AppendRequest(job: "job \(below(jobs)) of \(seed)", events: [event]))
         }
-        // What comes after an end is refused, and meant to be.
+        // Events behind the end of a job are refused, as they should be.
         _ = try await store.append(requests, timeout: .seconds(60))
+    }
+
+    private func progress(completed: Int, run: Int, metric: Int) -> NewEvent {
+        let runs = #"[{"run_index":\#(run),"metrics":{"m":\#(metric)}}]"#
+        return NewEvent(type: "progress", data: #"{"completed":\#(completed),"runs":\#(runs)}"#)
     }
 }
 
 extension TestLedger {
-    /// The schemas of rebuilds: of tables that are being made, and of those that were replaced.
+    /// The schemas of unfinished rebuilds and of replaced tables.
     func schemasBeside() async throws -> [String] {
         try await store.pool.withConnection { connection in
             try await connection.query(

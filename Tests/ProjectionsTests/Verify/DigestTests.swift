@@ -5,7 +5,7 @@ import Postgres
 import Projections
 import Testing
 
-/// The result does not depend on windows, processes or time.
+/// The digest does not depend on windows, processes or time.
 @Suite struct DigestTests {
     @Test(arguments: ["batch_jobs", "batch_job_runs"])
     func isTheSameForEveryWindowAndForTheLiveTables(_ name: String) async throws {
@@ -13,7 +13,7 @@ import Testing
         print("digest of \(name): seed \(seed)")
         try await TestLedger.with { ledger async throws in
             let definition = try ProjectionDefinition.builtIn(name)
-            // The projector runs meanwhile, in windows as they come.
+            // The projector runs meanwhile, so the sizes of its windows vary.
             let live = try await ledger.projecting([definition], window: 37) {
                 for part in 0..<4 { try await ledger.appendHistory(jobs: 40, events: 400, seed: seed &+ UInt64(part)) }
                 try await ledger.caughtUp(name)

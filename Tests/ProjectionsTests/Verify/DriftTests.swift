@@ -7,12 +7,12 @@ import Postgres
 import Projections
 import Testing
 
-/// Tables that were changed by hand: found, named and explained.
+/// Manual changes of tables are found, named and explained.
 @Suite struct DriftTests {
     private static let quiet = Logger(label: "quiet") { _ in SwiftLogNoOpLogHandler() }
 
-    /// One column of one row, a row removed, a row added, a row that missed an event: each with
-    /// both values and the event that explains it.
+    /// Changed columns, a removed row and an added row: each difference has both values and the
+    /// events that gave them.
     @Test func verifyNamesTheEventThatExplains() async throws {
         try await TestLedger.with { ledger async throws in
             let definition = try ProjectionDefinition.builtIn("batch_jobs")
@@ -35,7 +35,7 @@ import Testing
                     .only()
                 return Explanation.Event(position: position, id: try row.decode(0), type: try row.decode(1))
             }
-            // Three jobs of four events each: a's stand at 1 to 4.
+            // Three jobs of four events each: those of job a are at positions 1 to 4.
             #expect(
                 finding.explanations[0].columns == [
                     .init(
@@ -56,9 +56,9 @@ import Testing
         }
     }
 
-    /// Of a projection whose key is the log, the rows are named and it is said that the log was not
-    /// asked.
-    @Test func whatIsNotExplainedIsSaid() async throws {
+    /// For a projection whose key is the log, verify names the rows and says why it does not
+    /// explain them.
+    @Test func verifySaysWhyItDoesNotExplain() async throws {
         try await TestLedger.with { ledger async throws in
             let definition = try ProjectionDefinition.builtIn("batch_job_runs")
             try await ledger.appendHistory(jobs: 5, events: 60, seed: 3)
@@ -73,8 +73,8 @@ import Testing
         }
     }
 
-    /// Refolding a sample in production finds drift, counts it, and finds none where there is none,
-    /// also while events are folded and tables are swapped.
+    /// A sample finds and counts drift. It finds none if there is none, also while events are
+    /// folded and tables are swapped.
     @Test func aSampleFindsDrift() async throws {
         try await TestLedger.with { ledger async throws in
             let definition = try ProjectionDefinition.builtIn("batch_jobs")
@@ -84,19 +84,19 @@ import Testing
             let owner = try await ledger.connect()
             try await ledger.projecting([definition], window: 7) {
                 try await ledger.caughtUp("batch_jobs")
-                var looks = 0
+                var compared = 0
                 for part in 0..<6 {
                     async let appending: Void = ledger.appendHistory(jobs: 10, events: 60, seed: UInt64(100 + part))
                     async let rebuilding = ledger.rebuild(definition, window: 50)
                     if let finding = try await check.look(at: 10) {
                         #expect(finding.differences == [], "no false alarm")
-                        looks += finding.jobs
+                        compared += finding.jobs
                     }
                     try await appending
-                    // A look may have held it up.
+                    // A sample may have delayed the rebuild for too long.
                     do { _ = try await rebuilding } catch is Rebuild.Busy {}
                 }
-                #expect(looks > 0)
+                #expect(compared > 0)
             }
             try await owner.execute(script: "UPDATE batch_jobs SET total = total + 1000000")
             let finding = try #require(try await check.look(at: 5))
