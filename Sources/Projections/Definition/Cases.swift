@@ -29,7 +29,7 @@ package struct Cases: Sendable {
             var outcomes: [Outcome] = []
             for definition in definitions {
                 for (file, text) in definition.cases {
-                    let problems = try await ledger.undone { try await run(text, of: definition, in: ledger) }
+                    let problems = try await ledger.rolledBack { try await run(text, of: definition, in: ledger) }
                     outcomes.append(Outcome(projection: definition.name, file: file, problems: problems))
                 }
             }
@@ -47,7 +47,7 @@ package struct Cases: Sendable {
             // Most mistakes show in windows of every size: each is reported once.
             var problems: [(text: String, windows: [Position])] = []
             for window in Set([1, 2, 3, max(head, 1)]).sorted() {
-                for problem in try await ledger.undone({
+                for problem in try await ledger.rolledBack({
                     try await fold(text, window, head, of: definition, in: ledger)
                 }) {
                     if let index = problems.firstIndex(where: { $0.text == problem }) {

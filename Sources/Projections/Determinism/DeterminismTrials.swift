@@ -60,7 +60,7 @@ struct DeterminismTrials {
     func run(_ name: String, case text: String) async throws -> Verdict {
         let jobs: [JobID]
         do {
-            jobs = try await ledger.undone {
+            jobs = try await ledger.rolledBack {
                 try await ledger.connection.query(Self.jobsOfCase, text).map { try $0.decode(0) }
             }
         } catch let error as PostgresError where error.kind == .server {
@@ -123,21 +123,21 @@ struct DeterminismTrials {
     // MARK: Folding
 
     private func compare(_ name: String, append: () async throws -> Void) async throws -> Verdict {
-        try await ledger.undone { () async throws -> Verdict in
+        try await ledger.rolledBack { () async throws -> Verdict in
             var verdict: Verdict = ([], 0)
             do {
                 try await append()
                 let head = try await ledger.head()
                 let reference = try await fold(.windows(max(1, head)), into: "r", head)
                 for way in ways {
-                    let differences = try await ledger.undone {
-                        try await told(of: fold(way, into: "c", head), reference)
+                    let found = try await ledger.rolledBack {
+                        try await differences(of: fold(way, into: "c", head), from: reference)
                     }
                     verdict.folds += 1
-                    guard !differences.isEmpty else { continue }
+                    guard !found.isEmpty else { continue }
                     verdict.diagnostics.append(
                         ProjectionDiagnostic(
-                            place: name, what: ([way.description] + differences).joined(separator: "\n    "),
+                            place: name, what: ([way.description] + found).joined(separator: "\n    "),
                             instead: "Let each row depend on the events alone, not on their windows or their order.")
                     )
                 }
@@ -184,19 +184,19 @@ struct DeterminismTrials {
         """
     }
 
-    private func told(of folded: Fold, _ reference: Fold) async throws -> [String] {
+    private func differences(of folded: Fold, from reference: Fold) async throws -> [String] {
         let connection = ledger.connection
         guard try await TableDigest.of(folded, on: connection) != TableDigest.of(reference, on: connection) else {
             return []
         }
-        var told: [String] = []
-        for table in definition.tables where told.count < 3 {
-            told += try await RowDifference.between(
+        var found: [String] = []
+        for table in definition.tables where found.count < 3 {
+            found += try await RowDifference.between(
                 live: try await .of(table, in: folded.schema, on: connection),
                 expected: try await .of(table, in: reference.schema, on: connection),
-                table: table, limit: 3 - told.count, on: connection
+                table: table, limit: 3 - found.count, on: connection
             ).map(Cases.describe)
         }
-        return told.isEmpty ? ["the rows differ in a way that JSON does not show"] : told
+        return found.isEmpty ? ["the rows differ in a way that JSON does not show"] : found
     }
 }

@@ -25,7 +25,7 @@ package struct ProjectionCheck: Sendable {
 
     package func run(url: String) async throws -> Outcome {
         try await ScratchLedger.with(url: url) { ledger in
-            var diagnostics = try await ledger.undone { try await read(ledger) }
+            var diagnostics = try await ledger.rolledBack { try await read(ledger) }
             var folds = 0
             if diagnostics.isEmpty {
                 let trials = DeterminismTrials(definition, ledger)

@@ -69,7 +69,7 @@ struct ScratchLedger {
     }
 
     /// Runs `body` and rolls back its effects, also if one of its statements failed.
-    func undone<T>(_ body: () async throws -> T) async throws -> T {
+    func rolledBack<T>(_ body: () async throws -> T) async throws -> T {
         try await connection.execute(script: "SAVEPOINT before_it")
         let result: Result<T, any Error>
         do {

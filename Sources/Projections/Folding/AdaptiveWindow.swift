@@ -23,12 +23,12 @@ struct AdaptiveWindow: Sendable, Equatable {
     /// nothing about larger ones.
     mutating func folded(_ events: Int64, in time: Duration) {
         if time > Self.long {
-            gaveUp()
+            timedOut()
         } else if time < Self.short, events >= size {
             size = min(size * 2, largest)
         }
     }
 
     /// Halves the size, because a window took too long or timed out.
-    mutating func gaveUp() { size = max(1, size / 2) }
+    mutating func timedOut() { size = max(1, size / 2) }
 }

@@ -27,7 +27,7 @@ struct Fold: Sendable {
     private var searchPath: String { "SET LOCAL search_path = \"\(schema)\", \"\(ledger.text)\";\n" }
     /// Resets the settings that a definition's SQL may have changed and that affect how the next
     /// text is read.
-    private var back: String {
+    private var resetSettings: String {
         "\n;SET LOCAL search_path = \"\(ledger.text)\"; SET standard_conforming_strings = on;\n"
     }
 
@@ -69,7 +69,7 @@ struct Fold: Sendable {
 
     /// Makes the tables, empty.
     func createTables(on connection: PostgresConnection) async throws {
-        try await connection.execute(script: searchPath + definition.schemaSQL + back)
+        try await connection.execute(script: searchPath + definition.schemaSQL + resetSettings)
     }
 
     /// Folds the events after one position up to another, in the caller's transaction. Events that
@@ -108,7 +108,7 @@ struct Fold: Sendable {
     private func applyAll(after: Position, upTo: Position, on connection: PostgresConnection) async throws {
         try await connection.execute(
             script: Self.window(of: definition, after: after, upTo: upTo) + Self.planning + searchPath
-                + definition.applySQL + back + Self.planningAsUsual)
+                + definition.applySQL + resetSettings + Self.planningAsUsual)
     }
 
     /// Sets which events `new_events` contains, for one transaction.
@@ -150,7 +150,7 @@ struct Fold: Sendable {
 
     /// Makes an index that ``dropSecondaryIndexes(on:)`` dropped.
     func make(_ index: SecondaryIndex, on connection: PostgresConnection) async throws {
-        try await connection.execute(script: searchPath + index.make + back)
+        try await connection.execute(script: searchPath + index.make + resetSettings)
     }
 
     /// The secondary indexes of the definition as Postgres writes them. The tables are made in a
@@ -183,7 +183,7 @@ struct Fold: Sendable {
         let indexes = try await connection.query(Self.secondaryIndexes, schema, definition.tables).map {
             SecondaryIndex(name: try $0.decode(0), make: try $0.decode(1), drop: try $0.decode(2))
         }
-        try await connection.execute(script: back)
+        try await connection.execute(script: resetSettings)
         return indexes
     }
 

@@ -125,7 +125,7 @@ package struct Projector: Sendable {
                 try await live.step(after: position, upTo: head, on: connection)
             }
         } catch let error as PostgresError where error.kind == .timedOut {
-            window.gaveUp()
+            window.timedOut()
             throw error
         }
     }

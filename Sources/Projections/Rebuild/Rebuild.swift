@@ -179,14 +179,14 @@ package struct Rebuild: Sendable {
         }
         let head = try await connection.headOfLog()
         // Not beyond the tables in use if they can be compared: both must be at one position.
-        let goal = min(head, try await liveToMeet(on: connection)?.position ?? head)
+        let goal = min(head, try await liveToCompare(on: connection)?.position ?? head)
         return try await RebuildRecord.begin(
             definition, ledger: ledger, slices: workers, goal: goal, by: author, on: connection)
     }
 
     /// The live projection, if the rebuild can compare its tables: this definition made them, and
     /// they are at the head, or a projector moves them there. Others are not waited for.
-    func liveToMeet(on connection: PostgresConnection) async throws -> ProjectionState? {
+    func liveToCompare(on connection: PostgresConnection) async throws -> ProjectionState? {
         guard let live = try await ProjectionState.load(definition.name, on: connection),
             live.definition == definition.hash,
             live.stopped == nil

@@ -64,7 +64,7 @@ extension Rebuild {
         async throws
     {
         while true {
-            guard let live = try await liveToMeet(on: connection) else {
+            guard let live = try await liveToCompare(on: connection) else {
                 return try await catchUp(&record, on: connection, progress: progress)
             }
             guard let position = record.position, position < live.position else { return }

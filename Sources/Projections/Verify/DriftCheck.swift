@@ -36,7 +36,7 @@ package struct DriftCheck: Sendable {
         while true {
             try await Task.sleep(for: .seconds(pause))
             do {
-                _ = try await look(at: jobs)
+                _ = try await compareSample(of: jobs)
             } catch let error as PostgresError where error.kind != .cancelled {
                 logger.warning("the drift check was interrupted", metadata: ["error": "\(error)"])
             }
@@ -52,7 +52,7 @@ package struct DriftCheck: Sendable {
 
     /// Refolds up to `jobs` random jobs, compares their rows, and records the result.
     /// - Returns: `nil` if there is nothing to compare.
-    package func look(at jobs: Int) async throws -> Finding? {
+    package func compareSample(of jobs: Int) async throws -> Finding? {
         try await store.pool.withConnection { connection in
             // The snapshot could not see the rows of new tables: no swap may happen meanwhile, and
             // while one happens there is no sample.

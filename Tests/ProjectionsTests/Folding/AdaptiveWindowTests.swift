@@ -35,7 +35,7 @@ import Testing
 
     @Test func halvesAfterATimeout() {
         var window = AdaptiveWindow(largest: 100_000)
-        window.gaveUp()
+        window.timedOut()
         #expect(window.size == 5000)
     }
 

@@ -80,7 +80,7 @@ import Testing
             let definition = try ProjectionDefinition.builtIn("batch_jobs")
             try await ledger.appendHistory(jobs: 10, events: 200, seed: 3)
             let check = DriftCheck(definition, store: ledger.store, jobsPerSecond: 10, logger: Self.quiet)
-            #expect(try await check.look(at: 10) == nil, "there is nothing yet")
+            #expect(try await check.compareSample(of: 10) == nil, "there is nothing yet")
             let owner = try await ledger.connect()
             try await ledger.projecting([definition], window: 7) {
                 try await ledger.caughtUp("batch_jobs")
@@ -88,7 +88,7 @@ import Testing
                 for part in 0..<6 {
                     async let appending: Void = ledger.appendHistory(jobs: 10, events: 60, seed: UInt64(100 + part))
                     async let rebuilding = ledger.rebuild(definition, window: 50)
-                    if let finding = try await check.look(at: 10) {
+                    if let finding = try await check.compareSample(of: 10) {
                         #expect(finding.differences == [], "no false alarm")
                         compared += finding.jobs
                     }
@@ -99,11 +99,11 @@ import Testing
                 #expect(compared > 0)
             }
             try await owner.execute(script: "UPDATE batch_jobs SET total = total + 1000000")
-            let finding = try #require(try await check.look(at: 5))
+            let finding = try #require(try await check.compareSample(of: 5))
             #expect(finding.jobs > 0 && finding.differences.count == finding.jobs)
             #expect(finding.differences.allSatisfy { $0.columns == ["total"] })
             try await owner.execute(script: "DELETE FROM batch_jobs")
-            #expect(try await check.look(at: 5)?.differences.allSatisfy { $0.live == nil } == true)
+            #expect(try await check.compareSample(of: 5)?.differences.allSatisfy { $0.live == nil } == true)
             let row = try await owner.query("SELECT jobs, drifted, last_drift FROM drift_checks").only()
             #expect(try row.decode(0, as: Int64.self) > row.decode(1, as: Int64.self))
             #expect(try row.decode(1, as: Int64.self) >= Int64(finding.jobs))
