@@ -26,7 +26,7 @@ func until(
 ) async throws {
     let deadline = ContinuousClock.now.advanced(by: limit)
     while try await !condition() {
-        guard ContinuousClock.now < deadline else { throw BenchFailure("waited \(limit) in vain until \(what)") }
+        guard ContinuousClock.now < deadline else { throw BenchFailure("\(limit) passed before \(what)") }
         try await Task.sleep(for: pause)
     }
 }

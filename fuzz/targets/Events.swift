@@ -3,17 +3,17 @@ import LedgerCore
 /// Lines of files and bodies of requests: events as programs send them, and as CloudEvents.
 func fuzzEvents(_ bytes: [UInt8]) {
     if let request = try? EventLine.request(JSONText.behindByteOrderMark(bytes[...])) {
-        spellOut(request.events[0], of: request.job)
+        publish(request.events[0], of: request.job)
     }
     guard let members = try? JSONText.slices(of: bytes[...]) else { return }
     let data = members.last { $0.name == "data" }?.value
     if let sent = try? SentEvent(cloudEvent: members.filter { $0.name != "data" }, data: data) {
-        spellOut(sent.event, of: sent.job ?? "job")
+        publish(sent.event, of: sent.job ?? "job")
     }
 }
 
 /// An appended event is published, and subscribers must be able to parse it.
-private func spellOut(_ event: NewEvent, of job: JobID) {
+private func publish(_ event: NewEvent, of job: JobID) {
     guard let type = EventType(rawValue: event.type), !event.data.isEmpty else { return }
     // The database accepts only JSON objects.
     guard (try? JSONText.members(of: event.data)) != nil, (try? JSONText.members(of: event.metadata)) != nil else {
@@ -24,13 +24,14 @@ private func spellOut(_ event: NewEvent, of job: JobID) {
         occurredAt: event.occurredAt, recordedAt: Timestamp(microseconds: 0), total: 4)
     let json = CloudEvent(recorded, of: .standard).json
     expect(!json.contains { $0 == 0x0A || $0 == 0x0D }, "a CloudEvent of several lines")
-    guard let heard = try? FeedEvent(json: json) else {
+    guard let received = try? FeedEvent(json: json) else {
         return expect(false, "a CloudEvent that is not understood: \(String(decoding: json, as: UTF8.self))")
     }
     expect(
-        heard.position == 7 && heard.version == 3 && heard.type == type && heard.id == event.id && heard.total == 4,
-        "another event is heard")
-    expect(Array(heard.job.utf8) == Array(job.utf8), "another job is heard")
-    expect(heard.time == event.occurredAt ?? Timestamp(microseconds: 0), "another time is heard")
-    expect(heard.data?.utf8.count == event.data.utf8.count, "other data are heard")
+        received.position == 7 && received.version == 3 && received.type == type && received.id == event.id
+            && received.total == 4,
+        "another event is received")
+    expect(Array(received.job.utf8) == Array(job.utf8), "another job is received")
+    expect(received.time == event.occurredAt ?? Timestamp(microseconds: 0), "another time is received")
+    expect(received.data?.utf8.count == event.data.utf8.count, "other data are received")
 }

@@ -49,7 +49,7 @@ extension GrowthFigures {
         return BenchRow(
             work, ours: now, baseline: then * machine, ratio: now / (then * machine), target: target,
             against: "the same at \(least)",
-            note: "the machine was \(machine.rounded(digits: 3)) times as fast as then, by the control")
+            note: "by the control, the machine was \(machine.rounded(digits: 3)) times as fast as then")
     }
 
     private func timing(_ work: String, _ milliseconds: [Double]) -> BenchRow {

@@ -45,7 +45,9 @@ actor HTTPFollowers {
         while received < goal {
             try read()
             if received != last.0 { last = (received, .now) }
-            guard last.1.duration(to: .now) < timeout else { throw BenchFailure("\(received) of \(goal) events came") }
+            guard last.1.duration(to: .now) < timeout else {
+                throw BenchFailure("\(received) of \(goal) events arrived")
+            }
         }
     }
 

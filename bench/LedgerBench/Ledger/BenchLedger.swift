@@ -10,7 +10,7 @@ struct BenchLedger: Sendable {
     let admin: PostgresConnection
 
     static func make(_ name: String, bench: Bench) async throws -> BenchLedger {
-        guard let ledger = LedgerName(name) else { throw BenchFailure("\(name) is no name of a ledger") }
+        guard let ledger = LedgerName(name) else { throw BenchFailure("\(name) is not a name for a ledger") }
         let url = bench.databaseURL
         _ = try await Migrator(url: url, ledger: ledger, files: try MigrationFile.embedded()).up()
         let admin = try await PostgresConnection.connect(

@@ -16,7 +16,7 @@ struct BenchService: Sendable {
         return try await bench.withProgram(["serve", "--port", "0", "--json"], on: ledger.name) { program in
             try await program.says("\"url\"", within: .seconds(30))
             guard let port = program.printed().firstMatch(of: /127\.0\.0\.1:(\d+)/).flatMap({ Int($0.1) }) else {
-                throw BenchFailure("the service does not say where it is: \(program.printed())")
+                throw BenchFailure("the service did not print its address: \(program.printed())")
             }
             return try await body(BenchService(port: port, token: token.text, program: program))
         }

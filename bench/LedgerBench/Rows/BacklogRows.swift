@@ -42,7 +42,7 @@ enum BacklogRows {
             }
             try log.remove()
         }
-        try await RebuildRows.measure(bench, reading: read, reading)
+        try await RebuildRows.measure(bench, against: reading)
         let works = [interleaved, relay]
         guard works.contains(where: bench.options.wants) else { return }
         try await bench.part(works) { bench in
@@ -62,18 +62,11 @@ enum BacklogRows {
         try await bench.withLedger("bench_copied") { copied in
             try await Contest(
                 rounds: bench.options.rounds(3), against: BatchRows.against,
-                baseline: {
-                    try await copied.admin.execute(script: "DROP TABLE IF EXISTS copied")
-                    try await copied.makeBareTable("copied")
-                    let bare = try await copied.bare()
-                    return try await Rate.of(log.events) {
-                        try await bare.copy("COPY copied (\(BenchEvent.copyColumns)) FROM STDIN", log.chunk)
-                    }
-                },
+                baseline: copied.copying(log),
                 candidates: [
                     .init(
                         work: file, target: .atLeast(0.4),
-                        note: "with the start of the process and the reading of the file"
+                        note: "includes starting the process and reading the file"
                     ) {
                         try await bench.withLedger { ledger in
                             let rate = try await Rate.of(log.events) {
@@ -94,16 +87,6 @@ enum BacklogRows {
         }
     }
 
-    private static func read(_ ledger: BenchLedger) async throws -> Contest.Work {
-        let (bare, head) = (try await ledger.bare(), try await ledger.head())
-        return {
-            try await Rate.of(Int(head)) {
-                let count = try await bare.read(from: 1, to: head)
-                guard count == head else { throw BenchFailure("read \(count) of \(head) events") }
-            }
-        }
-    }
-
     /// Runs the real projector from an empty table to the head.
     /// - Parameter others: further measurements, made when its tables are full.
     private static func project(
@@ -116,7 +99,7 @@ enum BacklogRows {
         let head = try await ledger.head()
         let store = ledger.store(connections: 2)
         let rows = try await Contest(
-            rounds: bench.options.rounds(3), against: reading, baseline: try await read(ledger),
+            rounds: bench.options.rounds(3), against: reading, baseline: try await ledger.readingTheLog(),
             candidates: [
                 .init(work: work, target: target) {
                     for table in definition.tables {
@@ -152,7 +135,7 @@ enum BacklogRows {
         let (store, head) = (ledger.store(connections: 2), try await ledger.head())
         let redis = try RedisConfiguration(url: bench.redisURL)
         let rows = try await Contest(
-            rounds: bench.options.rounds(3), against: reading, baseline: try await read(ledger),
+            rounds: bench.options.rounds(3), against: reading, baseline: try await ledger.readingTheLog(),
             candidates: [
                 .init(
                     work: relay, target: .atLeast(0.4),

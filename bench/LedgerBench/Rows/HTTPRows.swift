@@ -75,7 +75,7 @@ enum HTTPRows {
                 try await reading
                 let seen = await followers.seen
                 let milliseconds = try answered.map { event, at in
-                    guard let seen = seen[event] else { throw BenchFailure("event \(event) did not come") }
+                    guard let seen = seen[event] else { throw BenchFailure("event \(event) did not arrive") }
                     return Double(Int64(seen) - Int64(at)) / 1e6
                 }
                 return rows.map { row in
@@ -84,8 +84,8 @@ enum HTTPRows {
                         target: row.target.map { .atMost($0) },
                         unit: "ms",
                         note: """
-                            \(samples) events at \(perSecond)/s, with a relay; a client that had \
-                            it before the appender its answer counts as 0
+                            \(samples) events at \(perSecond)/s, with a relay; 0 if the client had \
+                            the event before the appender had its answer
                             """)
                 }
             }

@@ -19,15 +19,14 @@ enum RebuildRows {
 
     /// Runs on a separate, longer log, because one-time work of a rebuild, such as statistics,
     /// takes half a second.
-    static func measure(_ bench: Bench, reading: @escaping (BenchLedger) async throws -> Contest.Work, _ text: String)
-        async throws
-    {
+    /// - Parameter reading: what the baseline, reading the log, is called.
+    static func measure(_ bench: Bench, against reading: String) async throws {
         let events = bench.options.size(3_000_000, quick: 20_000)
         try await bench.part(all) { bench in
             let log = try MixedLog(events: events, jobs: events / 10, in: bench.directory)
             let measured = try await bench.withLedger { ledger in
                 try await ledger.fill(copying: log)
-                return try await rows(bench, ledger, reading: try await reading(ledger), text)
+                return try await rows(bench, ledger, against: reading)
             }
             try log.remove()
             return measured
@@ -35,11 +34,11 @@ enum RebuildRows {
     }
 
     private static func rows(
-        _ bench: Bench, _ ledger: BenchLedger, reading: @escaping Contest.Work, _ text: String
+        _ bench: Bench, _ ledger: BenchLedger, against reading: String
     ) async throws -> [BenchRow] {
         let one = work(1, ledger)
         var rows = try await Contest(
-            rounds: bench.options.rounds(3), against: text, baseline: reading,
+            rounds: bench.options.rounds(3), against: reading, baseline: try await ledger.readingTheLog(),
             candidates: [
                 .init(work: work(1), target: .atLeast(0.5), run: one), .init(work: work(2), run: work(2, ledger)),
             ], warmsCandidates: false
@@ -62,10 +61,7 @@ enum RebuildRows {
 
     private static func work(_ workers: Int, _ ledger: BenchLedger, window: Int = 100_000) -> Contest.Work {
         {
-            guard let definition = try ProjectionDefinition.all(in: nil).first(where: { $0.name == "batch_jobs" })
-            else {
-                throw BenchFailure("there is no projection batch_jobs")
-            }
+            let definition = try ProjectionDefinition.batchJobs
             // The replaced tables of an earlier rebuild, and their comparison, are not part of
             // this.
             let connection = try await PostgresConnection.connect(

@@ -25,9 +25,7 @@ enum RebuildUnderLoadRow {
     }
 
     private static func rebuild(_ ledger: BenchLedger) async throws -> BenchRow {
-        guard let definition = try ProjectionDefinition.all(in: nil).first(where: { $0.name == "batch_jobs" }) else {
-            throw BenchFailure("there is no projection batch_jobs")
-        }
+        let definition = try ProjectionDefinition.batchJobs
         let (store, head) = (ledger.store(connections: 4), try await ledger.head())
         let projector = Projector(definition, store: store, url: ledger.url, logger: .bench)
         let projecting: @Sendable () async -> Void = { await projector.run() }

@@ -66,7 +66,7 @@ enum SealRows {
                         let sealer = try sealer(bench, ledger)
                         return try await Rate.of(Int(head)) {
                             guard try await sealer.sealUntilHead() == head else {
-                                throw BenchFailure("not all was sealed")
+                                throw BenchFailure("not all events were sealed")
                             }
                         }
                     }
@@ -88,15 +88,10 @@ enum SealRows {
     private static func verified(_ bench: Bench, _ ledger: BenchLedger) async throws -> [BenchRow] {
         try await forget(ledger)
         let head = try await sealer(bench, ledger).sealUntilHead()
-        let (bare, store) = (try await ledger.bare(), ledger.store(connections: 1))
+        let store = ledger.store(connections: 1)
         let rows = try await Contest(
             rounds: bench.options.rounds(5), against: reading,
-            baseline: {
-                try await Rate.of(Int(head)) {
-                    let count = try await bare.read(from: 1, to: head)
-                    guard count == head else { throw BenchFailure("read \(count) of \(head) events") }
-                }
-            },
+            baseline: try await ledger.readingTheLog(),
             candidates: [
                 .init(work: verifying, target: .atLeast(0.5)) {
                     try await Rate.of(Int(head)) {
@@ -120,7 +115,7 @@ enum SealRows {
             rounds: bench.options.rounds(7), against: appendingAgainst,
             baseline: { try await append(source, batches, to: store) },
             candidates: [
-                .init(work: appending, target: .atLeast(0.85), note: "what was appended before is sealed beforehand") {
+                .init(work: appending, target: .atLeast(0.85), note: "earlier events are sealed beforehand") {
                     _ = try await sealer.sealUntilHead()
                     return try await during({ await sealer.run() }) {
                         try await until("the sealer is at work", within: .seconds(20)) {

@@ -29,15 +29,10 @@ enum TransferRows {
     }
 
     private static func exported(_ bench: Bench, _ ledger: BenchLedger, _ file: URL) async throws -> [BenchRow] {
-        let (bare, head) = (try await ledger.bare(), try await ledger.head())
+        let head = try await ledger.head()
         return try await Contest(
             rounds: bench.options.rounds(3), against: reading,
-            baseline: {
-                try await Rate.of(Int(head)) {
-                    let count = try await bare.read(from: 1, to: head)
-                    guard count == head else { throw BenchFailure("read \(count) of \(head) events") }
-                }
-            },
+            baseline: try await ledger.readingTheLog(),
             candidates: [
                 .init(work: export) {
                     try await Rate.of(Int(head)) {
@@ -54,16 +49,9 @@ enum TransferRows {
         try await bench.withLedger("bench_copied") { copied in
             try await Contest(
                 rounds: bench.options.rounds(3), against: BatchRows.against,
-                baseline: {
-                    try await copied.admin.execute(script: "DROP TABLE IF EXISTS copied")
-                    try await copied.makeBareTable("copied")
-                    let bare = try await copied.bare()
-                    return try await Rate.of(log.events) {
-                        try await bare.copy("COPY copied (\(BenchEvent.copyColumns)) FROM STDIN", log.chunk)
-                    }
-                },
+                baseline: copied.copying(log),
                 candidates: [
-                    .init(work: `import`, note: "with the start of the process and three readings of the file") {
+                    .init(work: `import`, note: "includes starting the process and reading the file three times") {
                         try await bench.withLedger { ledger in
                             let rate = try await Rate.of(log.events) {
                                 try await bench.withProgram(["import", file.path], on: ledger.name) {
