@@ -18,7 +18,8 @@ struct PrivilegesTests {
 
     /// The rights in the page, each as `ROLE may WORD OBJECT`.
     private static func documented() throws -> (roles: [String], rights: Set<String>, ownersFunctions: Set<String>) {
-        let lines = try String(contentsOf: page, encoding: .utf8).split(separator: "\n").map(String.init)
+        let text = try String(contentsOf: page, encoding: .utf8)
+        let lines = text.split(separator: "\n").map(String.init)
         func cells(_ line: String) -> [String] {
             line.split(separator: "|", omittingEmptySubsequences: false).dropFirst().dropLast().map {
                 $0.trimmingCharacters(in: .whitespaces)
@@ -34,8 +35,8 @@ struct PrivilegesTests {
                 for word in cell.split(separator: ", ") { rights.insert("\(role) may \(word) \(object)") }
             }
         }
-        let paragraph = try #require(lines.firstIndex { $0.hasPrefix("Only the owner runs: ") })
-        let owners = lines[paragraph...].prefix { !$0.isEmpty }.joined(separator: " ")
+        let paragraphs = text.split(separator: "\n\n")
+        let owners = try #require(paragraphs.first { $0.hasPrefix("Only the owner runs: ") })
         return (roles, rights, Set(owners.matches(of: /`([a-z_0-9]+)\(\)`/).map { String($0.1) }))
     }
 
