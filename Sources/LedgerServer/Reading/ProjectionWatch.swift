@@ -12,8 +12,8 @@ actor ProjectionWatch {
 
     private let store: EventStore
     private let limit: Duration
-    /// Queries under way, by projection. Plain strings are safe here: the names are the program's.
-    private var reads: [String: Task<State, any Error>] = [:]
+    /// Queries under way, by projection.
+    private var reads: [String: Task<State, any Error>] = [:]  // plain: names of projections, our own
 
     /// How often the position is read.
     private static let interval = Duration.milliseconds(5)
