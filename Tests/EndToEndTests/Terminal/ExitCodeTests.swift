@@ -125,8 +125,9 @@ extension EndToEnd {
         }
 
         private static let commands = [
-            "up", "migrate", "append", "history", "show", "tail", "watch", "rebuild", "verify", "status", "relay",
-            "project", "projections", "projections test",
+            "up", "migrate", "append", "history", "show", "diff", "blame", "tail", "watch", "rebuild", "verify",
+            "receipts", "status", "audit", "serve", "token", "relay", "project", "projections", "projections new",
+            "projections test", "projections check", "export", "import", "bench",
         ]
 
         @Test("0 means help, which has an example") func help() async throws {

@@ -17,7 +17,7 @@ struct Export: AsyncParsableCommand {
             EXAMPLE
               jobledger export --out log.ndjson
               jobledger export --from 120001 --out more.ndjson
-              jobledger export --from 2026-11-23T00:00:00Z --to 2026-11-24T00:00:00Z | gzip > day.ndjson.gz
+              jobledger export --from 2026-11-23T00:00:00Z | gzip > recent.ndjson.gz
             """)
 
     @Option(
