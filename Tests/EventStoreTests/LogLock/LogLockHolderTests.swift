@@ -80,19 +80,39 @@ import Testing
     /// A session that holds the log for a moment is not ended.
     @Test func aShortHoldIsNotEnded() async throws {
         try await TestLedger.with { ledger in
-            let (quick, relay) = (try await ledger.connect(), try await ledger.connect())
+            let relay = try await ledger.connect()
             try await relay.execute(script: "GRANT pg_read_all_stats, pg_signal_backend TO \"\(ledger.name)_owner\"")
-            try await quick.execute(script: #"BEGIN; SELECT append_event('a', 'queued', '{"name":"n"}')"#)
-            let holder = try #require(try await Self.holder(relay))
-            let ended: Bool = try await relay.query("SELECT end_log_holder($1)", holder.transaction).only().decode(0)
-            #expect(!ended)
-            try await quick.execute(script: "COMMIT")
-            #expect(
-                try await relay.query("SELECT end_log_holder($1)", holder.transaction).only().decode(0, as: Bool.self)
-                    == false)
-            #expect(try await ledger.count() == 1)
-            for connection in [quick, relay] { await connection.close() }
+            var job = 0
+            var wasShort = false
+            while !wasShort {
+                job += 1
+                let began = ContinuousClock.now
+                do {
+                    let ended = try await Self.endShortHold(of: "job-\(job)", in: ledger, relay)
+                    wasShort = ContinuousClock.now - began < .seconds(5)
+                    #expect(ended == [false, false] || !wasShort)
+                } catch  where ContinuousClock.now - began >= .seconds(5) {
+                    // A busy machine took longer than a moment: the hold could be ended rightly.
+                }
+            }
+            #expect(try await ledger.store.page(EventQuery(job: JobID("job-\(job)"))).count == 1)
+            await relay.close()
         }
+    }
+
+    /// Tries to end the transaction that appends to `job`, before and after its commit.
+    private static func endShortHold(
+        of job: String, in ledger: TestLedger, _ relay: PostgresConnection
+    ) async throws -> [Bool] {
+        let quick = try await ledger.connect()
+        try await quick.execute(script: "BEGIN; SELECT append_event('\(job)', 'queued', '{\"name\":\"n\"}')")
+        let holder = try #require(try await Self.holder(relay))
+        let end = PostgresStatement("SELECT end_log_holder($1)", [holder.transaction])
+        let during: Bool = try await relay.query(end).only().decode(0)
+        try await quick.execute(script: "COMMIT")
+        let after: Bool = try await relay.query(end).only().decode(0)
+        await quick.close()
+        return [during, after]
     }
 
     /// Only an owner can do this, by locking the table directly.
