@@ -91,7 +91,7 @@ test-busy: deps test-tools build-tests ## run all tests beside two busy loops a 
 # event, and two minutes of fuzzing a parser.
 soak: deps build-tests ## run the long tests
 	JOBLEDGER_SOAK=1 swift test -c $(CONFIGURATION) --skip-build \
-		--filter 'GaplessTests|(FeedTests|LedgerServerTests).ChaosTests' \
+		--filter 'GaplessTests|TamperingTests|(FeedTests|LedgerServerTests).ChaosTests' \
 		--filter 'ProjectionsTests.(AsOfTests|ReplayTests/underLive)'
 	CONFIGURATION=$(CONFIGURATION) scripts/fuzz 120
 
@@ -109,7 +109,8 @@ up: deps build ## run the ledger with its own Postgres and Redis, until Ctrl-C
 	exec $(BIN)/jobledger up $(UP_ARGS)
 
 .PHONY: schema
-schema: deps ## write schema.sql anew: the definitions of a fresh ledger, which the migrations come to
+schema: deps ## write schema.sql anew: the definitions of a ledger after all migrations
+	@command -v python3 >/dev/null || scripts/install-dependencies python3
 	scripts/schema
 
 .PHONY: format

@@ -65,14 +65,13 @@ let package = Package(
         .systemLibrary(name: "CLibpq", providers: [.apt(["libpq-dev"])]),
         .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev"])]),
 
-        // What stands for texts from outside: those that tell one thing from another, and those
-        // that nobody may see.
+        // Texts from outside: identities, compared byte by byte, and secrets, never shown.
         library("Texts", []),
 
         // Drivers, which know nothing of jobs.
         library("BlockingIO", []),
         library("PrivateFiles", ["Texts"]),
-        // What goes to people: standard error and output, which may be closed, full or a terminal.
+        // Standard error and output, which may be closed, full or a terminal.
         library("Diagnostics", ["Texts", "BlockingIO", logging]),
         library("Postgres", ["CLibpq", "BlockingIO", "Texts"]),
         library("Redis", ["CHiredis", "BlockingIO", "Texts"]),

@@ -168,18 +168,18 @@ BEGIN
 END
 $$;
 
--- Waits until the head is beyond a position, at most for `patience` (10 s at most), and returns the
--- head. It looks at the end of the index each millisecond, which costs about a hundredth of a core
--- and costs appenders nothing. NOTIFY would serialise all commits of the database. Keep the
--- patience short: while it waits, vacuum cannot remove rows that have died since it began.
-CREATE FUNCTION await_events(after bigint, patience interval,
+-- Waits until the head is beyond a position, at most for `longest_wait` (10 s at most), and returns
+-- the head. It looks at the end of the index each millisecond, which costs about a hundredth of a
+-- core and costs appenders nothing. NOTIFY would serialise all commits of the database. Keep the
+-- wait short: while it waits, vacuum cannot remove rows that have died since it began.
+CREATE FUNCTION await_events(after bigint, longest_wait interval,
     every interval DEFAULT '00:00:00.001'::interval) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'jobledger', 'pg_temp'
     SET enable_seqscan TO 'off'
     AS $$
 DECLARE
-  deadline CONSTANT timestamptz := clock_timestamp() + greatest(least(patience, '10 s'), '0');
+  deadline CONSTANT timestamptz := clock_timestamp() + greatest(least(longest_wait, '10 s'), '0');
   pause    CONSTANT interval    := greatest(least(every, '1 s'), '0');
   head              bigint;
 BEGIN
@@ -1479,7 +1479,7 @@ END;
 CREATE FUNCTION end_log_holder(of_transaction text) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
-  patience CONSTANT interval := '5 s';
+  least_hold CONSTANT interval := '5 s';
 
 -- =================================================================================================
 -- Durable subscriptions: how far each has come, and who has it now. And the key to the live feed.
@@ -3092,7 +3092,7 @@ GRANT EXECUTE ON FUNCTION head() TO jobledger_projector, jobledger_reader, joble
 GRANT EXECUTE ON FUNCTION history(job_id text) TO jobledger_projector, jobledger_reader;
 GRANT EXECUTE ON FUNCTION position_at(moment timestamp with time zone) TO jobledger_projector,
     jobledger_reader;
-GRANT EXECUTE ON FUNCTION await_events(after bigint, patience interval,
+GRANT EXECUTE ON FUNCTION await_events(after bigint, longest_wait interval,
     every interval) TO jobledger_projector, jobledger_reader, jobledger_relay, jobledger_sealer;
 GRANT EXECUTE ON FUNCTION expect_epoch(expected uuid) TO jobledger_relay;
 GRANT SELECT ON serialiser TO jobledger_auditor;

@@ -166,14 +166,14 @@ BEGIN
 END
 $$;
 
--- Waits until the head is beyond a position, at most for `patience` (10 s at most), and returns the
--- head. It looks at the end of the index each millisecond, which costs about a hundredth of a core
--- and costs appenders nothing. NOTIFY would serialise all commits of the database. Keep the
--- patience short: while it waits, vacuum cannot remove rows that have died since it began.
-CREATE FUNCTION await_events(after bigint, patience interval, every interval DEFAULT '1 ms') RETURNS bigint
+-- Waits until the head is beyond a position, at most for `longest_wait` (10 s at most), and returns
+-- the head. It looks at the end of the index each millisecond, which costs about a hundredth of a
+-- core and costs appenders nothing. NOTIFY would serialise all commits of the database. Keep the
+-- wait short: while it waits, vacuum cannot remove rows that have died since it began.
+CREATE FUNCTION await_events(after bigint, longest_wait interval, every interval DEFAULT '1 ms') RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT SET enable_seqscan = off AS $$
 DECLARE
-  deadline CONSTANT timestamptz := clock_timestamp() + greatest(least(patience, '10 s'), '0');
+  deadline CONSTANT timestamptz := clock_timestamp() + greatest(least(longest_wait, '10 s'), '0');
   pause    CONSTANT interval    := greatest(least(every, '1 s'), '0');
   head              bigint;
 BEGIN

@@ -105,12 +105,12 @@ END;
 CREATE FUNCTION end_log_holder(of_transaction text) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
-  patience CONSTANT interval := '5 s';
+  least_hold CONSTANT interval := '5 s';
   owner    CONSTANT text     := current_user;
   holder   record;
 BEGIN
   SELECT * INTO holder FROM log_holder() AS h WHERE h.transaction = of_transaction;
-  IF NOT found OR holder.held_for < patience THEN
+  IF NOT found OR holder.held_for < least_hold THEN
     RETURN false;
   ELSIF holder.gid IS NOT NULL THEN
     RAISE EXCEPTION 'the log is held by the prepared transaction %, which only its owner % or a superuser can end',

@@ -16,13 +16,13 @@ struct JobEnds: Sendable {
           JOIN LATERAL (
             SELECT position, type FROM events WHERE category = 'job' AND stream_id = job.id
              ORDER BY version DESC LIMIT 1
-          ) AS event ON event.type IN ('finished', 'failed')
+          ) AS event ON event.type = ANY ($2)
         """
 
     static func load(_ jobs: Set<JobID>, in store: EventStore) async throws -> JobEnds {
         let statements = [
             PostgresStatement("SELECT head(), epoch FROM ledger", []),
-            PostgresStatement(endsStatement, [Array(jobs)]),
+            PostgresStatement(endsStatement, [Array(jobs), EventType.allCases.filter(\.isEnd).map(\.rawValue)]),
         ]
         let answers = try await store.pool.withConnection { try await $0.pipeline(statements) }
         var ends: [JobID: Position] = [:]

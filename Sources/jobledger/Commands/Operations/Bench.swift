@@ -78,7 +78,7 @@ struct BenchGrowth: AsyncParsableCommand {
         commandName: "growth",
         abstract: "Fill a log to several sizes, and measure append, read, history, show and live projection at each.",
         discussion: """
-            50 million events take about 40 GB of disk. A size that does not fit on the disk is skipped, and a row \
+            50 million events take about 60 GB of disk. A size that does not fit on the disk is skipped, and a row \
             says so.
 
             EXAMPLE
