@@ -40,19 +40,22 @@ import Texts
     }
 }
 
-/// Makes the descriptor that Dispatch needs for timers; without it, the first one crashes.
+/// Makes the descriptors that Dispatch needs for timers, one for each of the two clocks: without
+/// them, a first timer crashes.
 ///
 /// A sleep that is over before it is armed, as on a busy machine, makes none.
 private func makeTimers() async throws {
     var pause = Duration.milliseconds(1)
-    while try !hasTimers() {
-        try await Task.sleep(for: pause)
+    while try timers() < 2 {
+        try await ContinuousClock().sleep(for: pause)
+        try await SuspendingClock().sleep(for: pause)
         pause *= 2
     }
 }
 
-private func hasTimers() throws -> Bool {
-    try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").contains {
-        (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\($0)")) == "anon_inode:[timerfd]"
+private func timers() throws -> Int {
+    let descriptors = "/proc/self/fd"
+    return try FileManager.default.contentsOfDirectory(atPath: descriptors).count {
+        (try? FileManager.default.destinationOfSymbolicLink(atPath: "\(descriptors)/\($0)")) == "anon_inode:[timerfd]"
     }
 }

@@ -67,9 +67,16 @@ extension EndToEnd {
                 }
                 let postmaster = try #require(up.processes(named: "/postgres").first)
                 kill(postmaster, SIGKILL)
-                // The append retries until Postgres is back.
-                let appended = try await up.run("append", "a", "progress", "--data", #"{"completed":1}"#, "--json")
-                #expect(try appended.json()["position"] == 2, "\(appended)")
+                // The append retries until Postgres is back. On a busy machine that takes longer
+                // than a command waits, so it is sent again, with the same id.
+                let id = UUID().uuidString
+                try await until(within: .seconds(300), "the progress is in the log") {
+                    let appended = try await up.run(
+                        "append", "a", "progress", "--data", #"{"completed":1}"#, "--event-id", id, "--json")
+                    guard appended.code == 0 else { return false }
+                    #expect(try appended.json()["position"] == 2, "\(appended)")
+                    return true
+                }
                 try await until("the projector has gone on") {
                     try await up.run("show", "a", "--json").json()["completed"] == 1
                 }
