@@ -51,6 +51,8 @@ package struct LedgerSettings: Sendable {
     package private(set) var redisURL: SecretText?
     package let ledger: LedgerName
     package let window: Int
+    /// The sizes that ``window`` may have.
+    package static let windows = 1...1_000_000
     package let longestHold: Duration?
     package let logLevel: String
     package let sealKey: NamedFile?
@@ -108,8 +110,11 @@ package struct LedgerSettings: Sendable {
         }
         self.ledger = ledger
         let window = try value("JOBLEDGER_WINDOW") ?? "100000"
-        guard let window = Int(decimal: window), (1...1_000_000).contains(window) else {
-            throw sources.located(Problem("JOBLEDGER_WINDOW", "must be an integer from 1 to 1000000"))
+        guard let window = Int(decimal: window), Self.windows.contains(window) else {
+            throw sources.located(
+                Problem(
+                    "JOBLEDGER_WINDOW",
+                    "must be an integer from \(Self.windows.lowerBound) to \(Self.windows.upperBound)"))
         }
         self.window = window
         longestHold = try value("JOBLEDGER_LONGEST_HOLD").map { text throws(Problem) in

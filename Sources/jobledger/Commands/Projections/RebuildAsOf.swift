@@ -35,15 +35,6 @@ struct AsOfOptions: ParsableArguments {
 }
 
 extension RebuildCommand {
-    private struct AsOfAnswer: Encodable {
-        var projection: String
-        var position: Position
-        var rows: Int
-        var digest: String
-        var events: Int64
-        var seconds: Double
-    }
-
     func makeAsOfTables(
         _ definition: ProjectionDefinition, until: LogMoment, into schema: LedgerName, window: Int,
         _ settings: LedgerSettings, json: Bool
@@ -58,7 +49,7 @@ extension RebuildCommand {
         let seconds = receipt.duration / .seconds(1)
         if json {
             return try Output.json(
-                AsOfAnswer(
+                Answer(
                     projection: definition.name, position: position, rows: receipt.rows, digest: receipt.digest,
                     events: position, seconds: (seconds * 1000).rounded() / 1000))
         }

@@ -28,7 +28,7 @@ struct RebuildCommand: AsyncParsableCommand {
 
     @Option(
         help: "Fold at most this many events at once. Default: JOBLEDGER_WINDOW.",
-        transform: NumberOption.integer("--window", 1...1_000_000))
+        transform: NumberOption.integer("--window", LedgerSettings.windows))
     var window: Int?
 
     @Option(
@@ -57,7 +57,8 @@ struct RebuildCommand: AsyncParsableCommand {
     @OptionGroup var projections: ProjectionOptions
     @OptionGroup var options: LedgerOptions
 
-    private struct Answer: Encodable {
+    /// What `--json` prints of new tables, whether they replace those in use or not.
+    struct Answer: Encodable {
         var projection: String
         var position: Position
         var rows: Int
