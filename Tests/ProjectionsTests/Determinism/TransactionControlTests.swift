@@ -96,6 +96,18 @@ import Testing
         }
     }
 
+    /// A busy machine may need long between two statements, and a fold may be long: an append's
+    /// limits, which spare others the wait for the log, do not hold in a scratch ledger.
+    @Test func anAppendDoesNotLimitTheFoldsAfterIt() async throws {
+        try await ScratchLedger.with(url: try await TestServers.shared.postgresURL()) { ledger in
+            try await ledger.append(#"{"events": [{"job": "a", "type": "queued", "data": {"name": "x"}}]}"#)
+            #expect(try await ledger.head() == 1)
+            for setting in ["idle_in_transaction_session_timeout", "statement_timeout", "lock_timeout"] {
+                #expect(try await ledger.connection.query("SHOW \(setting)").only().decode(0) == "0", "\(setting)")
+            }
+        }
+    }
+
     /// A scratch ledger is dropped with its roles and the schemas beside it, whatever ended the
     /// transaction.
     @Test(arguments: [true, false]) func aScratchLedgerIsAlwaysDropped(fails: Bool) async throws {
