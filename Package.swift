@@ -65,7 +65,8 @@ let package = Package(
         .systemLibrary(name: "CLibpq", providers: [.apt(["libpq-dev"])]),
         .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev"])]),
 
-        // Texts from outside: identities, compared byte by byte, and secrets, never shown.
+        // What comes from outside: identities, compared byte by byte, secrets, never shown, and the
+        // largest number.
         library("Texts", []),
 
         // Drivers, which know nothing of jobs.

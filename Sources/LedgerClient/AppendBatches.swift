@@ -6,8 +6,7 @@ public import LedgerCore
 /// Each event gets its own answer or refusal. There are no timers: a single caller is served at
 /// once. Get one from ``LedgerClient/withBatches(_:)``.
 public actor AppendBatches {
-    /// The maximum size of a request, in events and bytes. A larger event is sent alone.
-    private static let maxEvents = 1_000
+    /// The maximum size of a request; a larger event is sent alone.
     private static let maxBytes = 4 << 20
 
     private struct Entry {
@@ -89,7 +88,7 @@ public actor AppendBatches {
 
     private func takeBatch() -> [Entry] {
         var bytes = 0
-        let batch = waiting.prefix(Self.maxEvents).prefix { entry in
+        let batch = waiting.prefix(AppendLimits.eventsInRequest).prefix { entry in
             let isFirst = bytes == 0
             bytes += 200 + entry.request.events[0].data.utf8.count + entry.request.events[0].metadata.utf8.count
             return isFirst || bytes <= Self.maxBytes

@@ -1,3 +1,5 @@
+import Texts
+
 /// An event's place in the log: 1, 2, 3 … with no gap. 0 is the place before the first.
 ///
 /// It is a plain number, so SQL, JSON and arithmetic can use it directly. Arithmetic cannot
@@ -8,7 +10,7 @@ public typealias Position = Int64
 extension Position {
     /// The positions that a log can have, and 0: up to 2⁶² − 1. With one append per microsecond a
     /// log reaches it after 146,000 years.
-    public static let positions: ClosedRange<Position> = 0...(1 << 62) - 1
+    public static let positions: ClosedRange<Position> = 0...Int64.largestAccepted
 
     /// Reads a position: decimal digits and nothing else. `nil` for any other text, and beyond
     /// ``positions``.

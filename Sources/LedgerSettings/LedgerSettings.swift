@@ -51,8 +51,6 @@ package struct LedgerSettings: Sendable {
     package private(set) var redisURL: SecretText?
     package let ledger: LedgerName
     package let window: Int
-    /// The sizes that ``window`` may have.
-    package static let windows = 1...1_000_000
     package let longestHold: Duration?
     package let logLevel: String
     package let sealKey: NamedFile?
@@ -109,12 +107,12 @@ package struct LedgerSettings: Sendable {
                     "JOBLEDGER_SCHEMA", "must have 1 to 50 of a–z, 0–9 and _, and start with neither a digit nor pg_"))
         }
         self.ledger = ledger
-        let window = try value("JOBLEDGER_WINDOW") ?? "100000"
-        guard let window = Int(decimal: window), Self.windows.contains(window) else {
+        let window = try value("JOBLEDGER_WINDOW") ?? "\(WindowSize.standard)"
+        guard let window = Int(decimal: window), WindowSize.allowed.contains(window) else {
             throw sources.located(
                 Problem(
                     "JOBLEDGER_WINDOW",
-                    "must be an integer from \(Self.windows.lowerBound) to \(Self.windows.upperBound)"))
+                    "must be an integer from \(WindowSize.allowed.lowerBound) to \(WindowSize.allowed.upperBound)"))
         }
         self.window = window
         longestHold = try value("JOBLEDGER_LONGEST_HOLD").map { text throws(Problem) in

@@ -32,7 +32,10 @@ private func decodeInteger<T: FixedWidthInteger>(_ bytes: UnsafeRawBufferPointer
     switch type {
     case 21: return Int16(bigEndianBytes: bytes).flatMap(T.init(exactly:))
     case 23: return Int32(bigEndianBytes: bytes).flatMap(T.init(exactly:))
-    case 20: return Int64(bigEndianBytes: bytes).flatMap { $0.magnitude < 1 << 62 ? T(exactly: $0) : nil }
+    case 20:
+        return Int64(bigEndianBytes: bytes).flatMap {
+            $0.magnitude <= Int64.largestAccepted.magnitude ? T(exactly: $0) : nil
+        }
     case 26: return UInt32(bigEndianBytes: bytes).flatMap(T.init(exactly:))
     default: return nil
     }

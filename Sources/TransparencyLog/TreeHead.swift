@@ -10,7 +10,7 @@ public struct TreeHead: Sendable, Equatable {
 
     /// The most leaves that a tree can have here, 2⁶² − 1. So one more than a size, and the sum of
     /// two sizes, still fit an `Int64`.
-    public static let largestSize: Int64 = (1 << 62) - 1
+    public static let largestSize: Int64 = .largestAccepted
 
     public init(origin: ExactText, size: Int64, root: MerkleHash) {
         self.origin = origin

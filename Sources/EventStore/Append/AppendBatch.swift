@@ -5,7 +5,7 @@ import Postgres
 struct AppendBatch: Sendable {
     /// The limits of one call: enough events to share a commit, and few enough that others do not
     /// wait long for it.
-    static let mostEvents = AppendRequest.mostEvents
+    static let mostEvents = AppendLimits.eventsInRequest
     static let mostBytes = 16 << 20
 
     private(set) var requests: [AppendRequest] = []

@@ -3,8 +3,7 @@ import LedgerCore
 
 /// Requests far beyond every limit of the ledger are refused here, without sending them.
 extension AppendRequest {
-    /// The most events in one request.
-    package static let mostEvents = 1000
+    /// The most bytes of one request.
     private static let largest = 64 << 20
 
     /// About the bytes that go to the server.
@@ -12,10 +11,11 @@ extension AppendRequest {
 
     var refusalBySize: Refusal? {
         if events.isEmpty { return Refusal(.invalidEvent, "a request without events: send at least one") }
-        if events.count > Self.mostEvents {
+        let mostEvents = AppendLimits.eventsInRequest
+        if events.count > mostEvents {
             return Refusal(
                 .tooLarge,
-                "\(events.count) events in one request, and the limit is \(Self.mostEvents): send them in several")
+                "\(events.count) events in one request, and the limit is \(mostEvents): send them in several")
         }
         let size = size
         return size > Self.largest

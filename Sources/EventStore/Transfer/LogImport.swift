@@ -242,7 +242,7 @@ private actor LogLines {
     private static let chunk = 2 << 20
     /// The longest possible line of an event: data and metadata at their limits, with every byte
     /// escaped.
-    private static let longest = 20 << 20
+    private static let longest = 2 * AppendLimits.bytesOfData + (4 << 20)
 
     private let file: ReadableFile
     let size: Int64

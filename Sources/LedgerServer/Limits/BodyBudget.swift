@@ -76,7 +76,7 @@ final class BodyBudget: Sendable {
         Problem(
             .contentTooLarge, "too_large",
             "a body may have at most \(perRequest) bytes: send fewer events at a time; "
-                + "the data of one event may have 8 MiB"
+                + "the data of one event may have \(AppendLimits.bytesOfData >> 20) MiB"
         ).adding(.connection, "close")
     }
 }

@@ -14,8 +14,6 @@ struct AppendRoutes: Sendable {
 
     private static let ofJob = "/v1/jobs/{id}/events"
     private static let ofMany = "/v1/events"
-    /// The maximum number of events in one request for many jobs.
-    private static let maxItems = 10_000
 
     var routes: [Route] {
         [
@@ -76,7 +74,7 @@ struct AppendRoutes: Sendable {
     private func parse(_ bytes: [UInt8], _ authorized: AuthorizedRequest) throws -> (isOne: Bool, AppendRequest) {
         do {
             var body = try SentBody(
-                bytes, authorized.request.headers, needsJob: false, maxEvents: AppendRequest.mostEvents)
+                bytes, authorized.request.headers, needsJob: false, maxEvents: AppendLimits.eventsInRequest)
             try applyIdempotencyKey(authorized.request.headers, to: &body)
             return (body.isOne, try request(of: body, authorized))
         } catch let refusal as Refusal {
@@ -183,7 +181,9 @@ struct AppendRoutes: Sendable {
 
     private func requests(in bytes: [UInt8], _ authorized: AuthorizedRequest) throws -> [Result<AppendRequest, Refusal>]
     {
-        try SentBody(bytes, authorized.request.headers, needsJob: true, maxEvents: Self.maxItems).events.map { item in
+        let body = try SentBody(
+            bytes, authorized.request.headers, needsJob: true, maxEvents: AppendLimits.eventsInCall)
+        return body.events.map { item in
             item.flatMap { event in
                 guard let job = event.job else {
                     return .failure(Refusal(.invalidEvent, "\"subject\" is missing: it names the job"))

@@ -24,13 +24,14 @@ package struct Projector: Sendable {
     /// While the projection is stopped: how often to check whether it may run again.
     private static let stopped = Duration.milliseconds(200)
 
-    /// - Parameter window: the most events that are folded in one transaction.
+    /// - Parameter window: the most events that are folded in one transaction;
+    ///   ``/LedgerCore/WindowSize/standard`` unless given.
     package init(
-        _ definition: ProjectionDefinition, store: EventStore, url: String, window: Int = 100_000, logger: Logger
+        _ definition: ProjectionDefinition, store: EventStore, url: String, window: Int? = nil, logger: Logger
     ) {
         self.definition = definition
         self.store = store
-        largestWindow = Int64(window)
+        largestWindow = Int64(window ?? WindowSize.standard)
         var configuration = EventStore.configuration(
             url: url, ledger: store.ledger, applicationName: "jobledger projector \(definition.name) \(store.ledger)")
         // A crash takes back the fold and the checkpoint together, and the events are folded again.

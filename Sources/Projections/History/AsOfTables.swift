@@ -31,7 +31,7 @@ package struct AsOfTables: Sendable {
     private let ledger: LedgerName
     private let window: Int64
 
-    package init(_ definition: ProjectionDefinition, ledger: LedgerName, window: Int = 100_000) {
+    package init(_ definition: ProjectionDefinition, ledger: LedgerName, window: Int) {
         precondition(window > 0)
         self.definition = definition
         self.ledger = ledger

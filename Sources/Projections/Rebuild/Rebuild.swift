@@ -76,7 +76,7 @@ package struct Rebuild: Sendable {
     ///   - by: the author to record.
     ///   - tell: called when something other than folding begins.
     package init(
-        _ definition: ProjectionDefinition, ledger: LedgerName, window: Int = 100_000, workers: Int = 1,
+        _ definition: ProjectionDefinition, ledger: LedgerName, window: Int = WindowSize.standard, workers: Int = 1,
         maxLag: Int64? = nil, by: String = Author.current,
         tell: @escaping @Sendable (Phase) -> Void = { _ in }
     ) {

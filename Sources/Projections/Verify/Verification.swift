@@ -46,7 +46,8 @@ package struct Verification: Sendable {
 
     /// - Parameter by: the author to record.
     package init(
-        _ definition: ProjectionDefinition, ledger: LedgerName, window: Int = 100_000, by: String = Author.current
+        _ definition: ProjectionDefinition, ledger: LedgerName, window: Int = WindowSize.standard,
+        by: String = Author.current
     ) {
         self.definition = definition
         self.ledger = ledger

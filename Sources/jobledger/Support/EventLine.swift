@@ -5,7 +5,7 @@ import LedgerCore
 enum EventLine {
     /// The longest line, in bytes, that can hold an event: data, metadata and the rest at their
     /// limits.
-    static let longest = 9 << 20
+    static let longest = AppendLimits.bytesOfData + (1 << 20)
 
     /// The request that the line describes; `nil` for an empty line.
     /// - Parameter content: `nil` for a line that was too long to keep in memory.

@@ -59,7 +59,7 @@ enum RebuildRows {
         return rows
     }
 
-    private static func work(_ workers: Int, _ ledger: BenchLedger, window: Int = 100_000) -> Contest.Work {
+    private static func work(_ workers: Int, _ ledger: BenchLedger, window: Int = WindowSize.standard) -> Contest.Work {
         {
             let definition = try ProjectionDefinition.batchJobs
             // The replaced tables of an earlier rebuild, and their comparison, are not part of

@@ -49,7 +49,7 @@ enum RebuildUnderLoadRow {
                 group.addTask {
                     let connection = try await PostgresConnection.connect(
                         EventStore.configuration(url: ledger.url, ledger: ledger.name))
-                    let receipt = try await Rebuild(definition, ledger: ledger.name, window: 100_000, workers: 2).run(
+                    let receipt = try await Rebuild(definition, ledger: ledger.name, workers: 2).run(
                         on: connection)
                     await connection.close()
                     isOver.withLock { $0 = true }

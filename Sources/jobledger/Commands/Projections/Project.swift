@@ -30,7 +30,7 @@ struct Project: AsyncParsableCommand {
 
     @Option(
         help: "Fold at most this many events in one transaction. Default: JOBLEDGER_WINDOW.",
-        transform: NumberOption.integer("--window", LedgerSettings.windows))
+        transform: NumberOption.integer("--window", WindowSize.allowed))
     var window: Int?
 
     @Option(

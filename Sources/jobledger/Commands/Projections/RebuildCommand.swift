@@ -28,7 +28,7 @@ struct RebuildCommand: AsyncParsableCommand {
 
     @Option(
         help: "Fold at most this many events at once. Default: JOBLEDGER_WINDOW.",
-        transform: NumberOption.integer("--window", LedgerSettings.windows))
+        transform: NumberOption.integer("--window", WindowSize.allowed))
     var window: Int?
 
     @Option(

@@ -24,7 +24,7 @@ struct Verify: AsyncParsableCommand {
 
     @Option(
         help: "Fold at most this many events at once. Default: JOBLEDGER_WINDOW.",
-        transform: NumberOption.integer("--window", LedgerSettings.windows))
+        transform: NumberOption.integer("--window", WindowSize.allowed))
     var window: Int?
 
     @OptionGroup var projections: ProjectionOptions
