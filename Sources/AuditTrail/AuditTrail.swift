@@ -49,9 +49,6 @@ package struct AuditTrail: Sendable {
         }
     }
 
-    private static let readPosition =
-        "SELECT coalesce((SELECT position FROM projections WHERE name = $1), 0)"
-
     /// Runs `body` in one snapshot of the database, with the position of the read model in it.
     /// - Throws: ``NotProjected``
     func withTrail<Value: Sendable>(
@@ -60,7 +57,7 @@ package struct AuditTrail: Sendable {
         do {
             return try await store.pool.withConnection { connection in
                 try await connection.transaction(.repeatableRead, readOnly: true) { connection in
-                    let position = try await connection.query(Self.readPosition, Self.projection).only()
+                    let position = try await connection.query(ProjectionPosition.sql, Self.projection).only()
                         .decode(0, as: Position.self)
                     return try await body(connection, position)
                 }

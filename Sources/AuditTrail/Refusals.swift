@@ -44,28 +44,32 @@ package struct RefusalQuery: Sendable {
         self.limit = limit
     }
 
+    private static let columns = """
+        number, first_at, last_at, times, token, token_name(token) AS token_name, peer, method, path,
+        actor, job, type, event_id, code, detail, noted_by
+        """
+
     var statement: PostgresStatement {
-        var parameters: [any PostgresEncodable] = []
-        var conditions = ["true"]
-        for (column, value) in [("actor", actor), ("token", token), ("job", job), ("code", code)] {
-            guard let value else { continue }
-            parameters.append(value)
-            conditions.append("\(column) = $\(parameters.count)")
-        }
-        if let after {
-            parameters.append(after)
-            conditions.append("number \(order == .newest ? "<" : ">") $\(parameters.count)")
-        }
-        parameters.append(limit)
+        var parameters = PostgresParameters()
+        let conditions = conditions(&parameters).joined(separator: " AND ")
+        let direction = order == .newest ? "DESC" : "ASC"
         return PostgresStatement(
             """
-            SELECT number, first_at, last_at, times, token, token_name(token) AS token_name, peer, method, path,
-                   actor, job, type, event_id, code, detail, noted_by
+            SELECT \(Self.columns)
               FROM (SELECT * FROM refusals
-                     WHERE \(conditions.joined(separator: " AND "))
-                     ORDER BY number \(order == .newest ? "DESC" : "ASC") LIMIT $\(parameters.count)) AS page
-             ORDER BY number \(order == .newest ? "DESC" : "ASC")
-            """, parameters)
+                     WHERE \(conditions)
+                     ORDER BY number \(direction) LIMIT \(parameters.add(limit))) AS page
+             ORDER BY number \(direction)
+            """, parameters.values)
+    }
+
+    private func conditions(_ parameters: inout PostgresParameters) -> [String] {
+        var conditions = ["true"]
+        for (column, value) in [("actor", actor), ("token", token), ("job", job), ("code", code)] {
+            if let value { conditions.append("\(column) = \(parameters.add(value))") }
+        }
+        if let after { conditions.append("number \(order == .newest ? "<" : ">") \(parameters.add(after))") }
+        return conditions
     }
 }
 

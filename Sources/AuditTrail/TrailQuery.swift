@@ -41,46 +41,49 @@ package struct TrailQuery: Sendable, Equatable {
              END, 1000) AS detail
         """
 
-    /// Each condition has an index that ends in the position, or that finds few rows: see
-    /// projections/audit_log. Only the events of the page itself are looked up in the log.
+    /// Only the events of the page itself are looked up in the log.
     package var statement: PostgresStatement {
-        var parameters: [any PostgresEncodable] = []
-        func parameter(_ value: any PostgresEncodable) -> String {
-            parameters.append(value)
-            return "$\(parameters.count)"
-        }
+        var parameters = PostgresParameters()
+        let conditions = conditions(&parameters)
+        let source = job.map { Self.trail(ofJob: parameters.add($0)) } ?? "audit_log"
+        let direction = order == .newest ? "DESC" : "ASC"
+        return PostgresStatement(
+            """
+            SELECT \(Self.columns), \(Self.detail)
+              FROM (SELECT * FROM \(source)
+                     \(conditions.isEmpty ? "" : "WHERE ")\(conditions.joined(separator: " AND "))
+                     ORDER BY position \(direction) LIMIT \(parameters.add(limit))) AS trail
+              LEFT JOIN events AS event ON event.position = trail.position
+             ORDER BY trail.position \(direction)
+            """, parameters.values)
+    }
+
+    /// Each condition has an index that ends in the position, or that finds few rows: see
+    /// projections/audit_log.
+    private func conditions(_ parameters: inout PostgresParameters) -> [String] {
         var conditions: [String] = []
-        if let actor { conditions.append("actor = \(parameter(actor.inTrail))") }
+        if let actor { conditions.append("actor = \(parameters.add(actor.inTrail))") }
         if let type {
             // The indexes by type leave out progress. The planner uses them only where the
             // condition says the same.
             conditions.append(
                 type == .progress ? "type = 'progress'" : "type = '\(type.rawValue)' AND type <> 'progress'")
         }
-        if let correlationID { conditions.append("correlation_id = \(parameter(correlationID.inTrail))") }
-        if let text { conditions.append("words @@ plainto_tsquery('simple', \(parameter(text)))") }
+        if let correlationID { conditions.append("correlation_id = \(parameters.add(correlationID.inTrail))") }
+        if let text { conditions.append("words @@ plainto_tsquery('simple', \(parameters.add(text)))") }
         let (first, last) = bounds
-        if let first { conditions.append("position >= \(parameter(first))") }
-        if let last { conditions.append("position <= \(parameter(last))") }
-        // The index of the log finds the events of a job in the order of their versions, which is
-        // also that of their positions.
-        let source =
-            job.map {
-                """
-                (SELECT audit_log.* FROM events JOIN audit_log USING (position)
-                  WHERE category = 'job' AND stream_id = \(parameter($0))) AS audit_log
-                """
-            } ?? "audit_log"
-        let direction = order == .newest ? "DESC" : "ASC"
-        let sql = """
-            SELECT \(Self.columns), \(Self.detail)
-              FROM (SELECT * FROM \(source)
-                     \(conditions.isEmpty ? "" : "WHERE ")\(conditions.joined(separator: " AND "))
-                     ORDER BY position \(direction) LIMIT \(parameter(limit))) AS trail
-              LEFT JOIN events AS event ON event.position = trail.position
-             ORDER BY trail.position \(direction)
-            """
-        return PostgresStatement(sql, parameters)
+        if let first { conditions.append("position >= \(parameters.add(first))") }
+        if let last { conditions.append("position <= \(parameters.add(last))") }
+        return conditions
+    }
+
+    /// The entries of one job. The index of the log finds its events in the order of their
+    /// versions, which is also that of their positions.
+    private static func trail(ofJob job: String) -> String {
+        """
+        (SELECT audit_log.* FROM events JOIN audit_log USING (position)
+          WHERE category = 'job' AND stream_id = \(job)) AS audit_log
+        """
     }
 
     /// The first and last position that the page may have. Adding 1 to `after` cannot overflow: the

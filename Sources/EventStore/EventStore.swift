@@ -54,11 +54,6 @@ package struct EventStore: Sendable {
 
     package func close() async { await pool.close() }
 
-    /// The last position, 0 while the log is empty.
-    package func head() async throws -> Position {
-        try await pool.withConnection { try await $0.query("SELECT head()").only().decode(0) }
-    }
-
     /// The ledger's epoch. A different epoch means a different log, even where positions are equal.
     package func epoch() async throws -> EventID {
         try await pool.withConnection { try await $0.query("SELECT epoch FROM ledger").only().decode(0) }

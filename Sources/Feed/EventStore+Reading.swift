@@ -64,13 +64,9 @@ extension EventStore {
     /// One statement, so that the head and the events are from one snapshot. It returns a row even
     /// if there is no event.
     private static func statement(_ selection: Selection, after position: Position, limit: Int) -> PostgresStatement {
-        var parameters: [any PostgresEncodable] = [position, Int64(limit)]
-        func parameter(_ value: any PostgresEncodable) -> String {
-            parameters.append(value)
-            return "$\(parameters.count)"
-        }
-        let columns = "position, event_id, stream_id, version, type, data, metadata, occurred_at, recorded_at, total"
-        let types = selection.types.map { "AND type = ANY (\(parameter($0.map(\.rawValue))))" } ?? ""
+        var parameters = PostgresParameters(position, Int64(limit))
+        let columns = RecordedEvent.columns()
+        let types = selection.types.map { "AND type = ANY (\(parameters.add($0.map(\.rawValue))))" } ?? ""
         let events: String
         var last = "(SELECT NULL::integer AS version, NULL::text AS type)"
         if let jobs = selection.jobs {
@@ -79,7 +75,7 @@ extension EventStore {
             // near it.
             events = """
                 SELECT next.*
-                  FROM unnest(\(parameter(Array(jobs)))::text[]) AS wanted (job)
+                  FROM unnest(\(parameters.add(Array(jobs)))::text[]) AS wanted (job)
                   CROSS JOIN LATERAL (
                          SELECT \(columns) FROM events
                           WHERE category = 'job' AND stream_id = wanted.job \(types)
@@ -92,22 +88,22 @@ extension EventStore {
                 """
             if let job = selection.onlyJob {
                 last = """
-                    (SELECT version, type FROM events WHERE category = 'job' AND stream_id = \(parameter(job))
+                    (SELECT version, type FROM events WHERE category = 'job' AND stream_id = \(parameters.add(job))
                       ORDER BY version DESC LIMIT 1)
                     """
             }
         } else {
-            let end = selection.types == nil ? "" : "AND position <= least(now.head, $1 + \(parameter(scanLimit)))"
+            let end = selection.types == nil ? "" : "AND position <= least(now.head, $1 + \(parameters.add(scanLimit)))"
             events = "SELECT \(columns) FROM events WHERE position > $1 \(types) \(end) ORDER BY position LIMIT $2"
         }
         return PostgresStatement(
             """
             SELECT event.*, now.head, now.epoch, last.version, last.type
-              FROM (SELECT head() AS head, epoch FROM ledger) AS now
+              FROM (\(LogHead.sql)) AS now
               LEFT JOIN LATERAL \(last) AS last ON true
               LEFT JOIN LATERAL (\(events)) AS event ON true
              ORDER BY event.position
-            """, parameters)
+            """, parameters.values)
     }
 
     /// Where the log stands, and the last events of some jobs in a stretch of it.
@@ -120,8 +116,9 @@ extension EventStore {
     }
 
     private static let jobHeadsStatement = """
-        SELECT now.head, now.epoch, now.secret, heads.job, heads.version, heads.position
-          FROM (SELECT head() AS head, epoch, secret FROM ledger, feed_key) AS now
+        SELECT now.head, now.epoch, feed_key.secret, heads.job, heads.version, heads.position
+          FROM (\(LogHead.sql)) AS now
+          CROSS JOIN feed_key
           LEFT JOIN LATERAL (
                  SELECT stream_id AS job, max(version) AS version, max(position) AS position
                    FROM events
@@ -150,11 +147,5 @@ extension EventStore {
         }
         guard let heads else { throw PostgresError.unexpected("the ledger's own row is missing") }
         return heads
-    }
-
-    /// The log's head and epoch.
-    func now() async throws -> (head: Position, epoch: EventID) {
-        let row = try await pool.withConnection { try await $0.query("SELECT head(), epoch FROM ledger").only() }
-        return (try row.decode(0), try row.decode(1))
     }
 }

@@ -115,9 +115,9 @@ final class Subscriber {
             start = after
         } else {
             let (store, given) = (feed.store, epoch)
-            let now = try await retryingPostgres(isolation: actor) { try await store.now() }
-            if let given, given != now.epoch { throw AnotherEpoch(position: now.head, head: now.head) }
-            (start, epoch) = (now.head, now.epoch)
+            let log = try await retryingPostgres(isolation: actor) { try await store.logHead() }
+            if let given, given != log.epoch { throw AnotherEpoch(position: log.position, head: log.position) }
+            (start, epoch) = (log.position, log.epoch)
         }
         let buffer = SubscriptionBuffer(selection, after: start, epoch: epoch, bufferLimits: feed.bufferLimits)
         head = start

@@ -23,7 +23,7 @@ struct BestRuns: Sendable {
     func show() async throws {
         let rows = try await store.pool.withConnection { connection in
             // The read model is some milliseconds behind the log.
-            let head: Position = try await connection.query("SELECT head()").only().decode(0)
+            let head = try await connection.headOfLog()
             let deadline = ContinuousClock.now.advanced(by: .seconds(30))
             while try await connection.query(Self.hasReached, head).isEmpty {
                 guard ContinuousClock.now < deadline else { throw ProjectionBehind() }

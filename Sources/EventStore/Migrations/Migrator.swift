@@ -66,9 +66,7 @@ package struct Migrator: Sendable {
     /// Every file, and whether it is applied. Changes nothing.
     package func status() async throws -> [Status] {
         let connection = try await PostgresConnection.connect(configuration, timeout: .seconds(5))
-        let exists: Bool = try await connection.query(
-            "SELECT to_regclass($1) IS NOT NULL", "\"\(ledger.text)\".schema_migrations"
-        ).only().decode(0)
+        let exists = try await connection.hasTable("schema_migrations", in: ledger.text)
         let applied = exists ? try await check(on: connection) : []
         await connection.close()
         return files.map { Status(version: $0.version, name: $0.name, isApplied: applied.contains($0.version)) }
@@ -147,7 +145,7 @@ package struct Migrator: Sendable {
                 // The limit for locks on the tables that a migration changes.
                 return try await connection.execute(script: "SET lock_timeout = '60s'")
             } catch SQLState.lockNotAvailable {
-                let progress = try await Progress(key, on: connection)
+                let progress = try await Progress(key, of: ledger, on: connection)
                 guard progress != last else {
                     throw Failure(
                         description: """
@@ -174,10 +172,9 @@ package struct Migrator: Sendable {
                AND (classid::bigint << 32 | objid::bigint) = hashtextextended($1, 0)
             """
 
-        init(_ key: String, on connection: PostgresConnection) async throws {
+        init(_ key: String, of ledger: LedgerName, on connection: PostgresConnection) async throws {
             runner = try await connection.query(Self.lockHolder, key).first?.decode(0) ?? 0
-            let exists: Bool = try await connection.query("SELECT to_regclass('schema_migrations') IS NOT NULL").only()
-                .decode(0)
+            let exists = try await connection.hasTable("schema_migrations", in: ledger.text)
             files =
                 exists ? try await connection.query("SELECT count(*) FROM schema_migrations").only().decode(0) : 0
         }

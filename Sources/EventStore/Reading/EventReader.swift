@@ -30,27 +30,27 @@ package struct EventQuery: Sendable {
     /// A job's events are found by its stream, in the order of versions, which is also the order of
     /// positions.
     package var statement: PostgresStatement {
-        var parameters: [any PostgresEncodable] = []
-        func parameter(_ value: any PostgresEncodable) -> String {
-            parameters.append(value)
-            return "$\(parameters.count)"
-        }
-        let data =
-            largestData.map { "CASE WHEN octet_length(data::text) <= \(parameter(Int32($0))) THEN data END AS data" }
-            ?? "data"
-        var conditions = ["position > \(parameter(after))"]
-        if let afterVersion { conditions.append("version > \(parameter(afterVersion))") }
-        if let upToVersion { conditions.append("version <= \(parameter(upToVersion))") }
-        if let upTo { conditions.append("position <= \(parameter(upTo))") }
-        if let job { conditions.append("category = 'job' AND stream_id = \(parameter(job))") }
-        if let types { conditions.append("type = ANY (\(parameter(types.map(\.rawValue))))") }
-        let sql = """
-            SELECT position, event_id, stream_id, version, type, \(data), metadata, occurred_at, recorded_at, total
-              FROM events
-             WHERE \(conditions.joined(separator: " AND "))
-             ORDER BY \(job == nil ? "position" : "version")
+        var parameters = PostgresParameters()
+        let columns = RecordedEvent.columns(largestData: largestData.map { parameters.add(Int32($0)) })
+        let conditions = conditions(&parameters).joined(separator: " AND ")
+        let limit = limit.map { "LIMIT \(parameters.add($0))" } ?? ""
+        return PostgresStatement(
             """
-        return PostgresStatement(sql + (limit.map { " LIMIT \(parameter($0))" } ?? ""), parameters)
+            SELECT \(columns)
+              FROM events
+             WHERE \(conditions)
+             ORDER BY \(job == nil ? "position" : "version") \(limit)
+            """, parameters.values)
+    }
+
+    private func conditions(_ parameters: inout PostgresParameters) -> [String] {
+        var conditions = ["position > \(parameters.add(after))"]
+        if let afterVersion { conditions.append("version > \(parameters.add(afterVersion))") }
+        if let upToVersion { conditions.append("version <= \(parameters.add(upToVersion))") }
+        if let upTo { conditions.append("position <= \(parameters.add(upTo))") }
+        if let job { conditions.append("category = 'job' AND stream_id = \(parameters.add(job))") }
+        if let types { conditions.append("type = ANY (\(parameters.add(types.map(\.rawValue))))") }
+        return conditions
     }
 }
 
@@ -70,8 +70,18 @@ extension EventStore {
 }
 
 extension RecordedEvent {
-    /// - Parameter row: a row of ``EventQuery/statement``. The columns are read by index, because
-    ///   looking up their names in every row costs more than reading them.
+    /// The columns of `events` that make an event, in the order in which ``init(_:)`` and
+    /// ``EncodedEvent`` read them.
+    /// - Parameter largestData: SQL for a number of bytes. Longer data are left out; `nil` leaves
+    ///   nothing out.
+    package static func columns(largestData: String? = nil) -> String {
+        let data =
+            largestData.map { "CASE WHEN octet_length(data::text) <= \($0) THEN data END AS data" } ?? "data"
+        return "position, event_id, stream_id, version, type, \(data), metadata, occurred_at, recorded_at, total"
+    }
+
+    /// - Parameter row: a row that begins with ``columns(largestData:)``. They are read by index,
+    ///   because looking up their names in every row costs more than reading them.
     package init(_ row: PostgresRow) throws(PostgresError) {
         let position: Position = try row.decode(0)
         self.init(

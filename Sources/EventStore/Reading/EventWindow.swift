@@ -36,10 +36,8 @@ package struct EventWindow: Sendable {
         }
         // Checked within the COPY, so that it sees the same snapshot.
         let expectation = epoch.map { " AND expect_epoch('\($0.text)')" } ?? ""
-        let data = largestData.map { "CASE WHEN octet_length(data::text) <= \($0) THEN data END" } ?? "data"
         return (wait ?? "") + """
-            COPY (SELECT position, event_id, stream_id, version, type, \(data), metadata, occurred_at,
-                recorded_at, total
+            COPY (SELECT \(RecordedEvent.columns(largestData: largestData.map { "\($0)" }))
                     FROM events
                    WHERE position > \(after) AND position <= \(after + Int64(limit))\(expectation)
                    ORDER BY position) TO STDOUT (FORMAT binary)

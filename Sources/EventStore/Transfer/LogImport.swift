@@ -215,7 +215,7 @@ package struct LogImport: Sendable {
                 }
             }
         } catch let error as PostgresError where error.kind == .server && !error.isRetriable {
-            let position: Position = try await connections[0].query("SELECT head()").only().decode(0)
+            let position = try await connections[0].headOfLog()
             // Other errors than the ledger's own refusals mean that Postgres could not read a line.
             let reason =
                 error.sqlState?.category == "JL"

@@ -19,73 +19,76 @@ struct JobTables: Sendable {
 
     let store: EventStore
 
-    private static let position = "SELECT coalesce((SELECT position FROM projections WHERE name = $1), 0) AS position"
     /// A page ends early once it has about this many bytes.
     private static let maxBytes = 4 << 20
 
     /// - Returns: `row` is JSON, or `nil` if there is no such job.
     func job(_ id: JobID) async throws -> (position: Position, row: String?) {
-        let sql = "SELECT (\(Self.position)), (\(JobReadModel.row.replacing("$1", with: "$2")))"
-        return try await store.pool.withConnection { connection in
-            let row = try await connection.query(PostgresStatement(sql, [Self.jobs, id], isPrepared: true)).only()
+        try await store.pool.withConnection { connection in
+            let row = try await connection.query(
+                PostgresStatement(Self.jobStatement, [Self.jobs, id], isPrepared: true)
+            ).only()
             return (try row.decode(0), try row.decode(1))
         }
     }
+
+    private static let jobStatement =
+        "SELECT (\(ProjectionPosition.sql)), (\(JobReadModel.row.replacing("$1", with: "$2")))"
 
     /// A page of jobs, newest first, without the columns that may be large.
     /// - Parameter after: the last job of the page before.
     /// - Returns: `nil` if there is no job `after`.
     func list(status: String?, kind: String?, after: JobID?, limit: Int) async throws -> Page? {
-        var parameters: [any PostgresEncodable] = [Self.jobs]
-        func parameter(_ value: any PostgresEncodable) -> String {
-            parameters.append(value)
-            return "$\(parameters.count)"
-        }
-        var conditions = ["true"]
-        if let status { conditions.append("status = \(parameter(status))") }
-        if let kind { conditions.append("kind = \(parameter(kind))") }
         if let after {
-            guard try await exists(after) else { return nil }
-            conditions.append(
-                "(created_at, id) < (SELECT created_at, id FROM batch_jobs WHERE id = \(parameter(after)))")
+            guard try await exists(Self.jobExists, after) else { return nil }
         }
-        let sql = """
+        let statement = Self.listStatement(status: status, kind: kind, after: after, limit: limit)
+        return try await page(statement, limit: limit)
+    }
+
+    private static func listStatement(status: String?, kind: String?, after: JobID?, limit: Int) -> PostgresStatement {
+        var parameters = PostgresParameters(jobs)
+        var conditions = ["true"]
+        if let status { conditions.append("status = \(parameters.add(status))") }
+        if let kind { conditions.append("kind = \(parameters.add(kind))") }
+        if let after {
+            conditions.append(
+                "(created_at, id) < (SELECT created_at, id FROM batch_jobs WHERE id = \(parameters.add(after)))")
+        }
+        return PostgresStatement(
+            """
             SELECT projection.position, job.id, job.json
-              FROM (\(Self.position)) AS projection
+              FROM (\(ProjectionPosition.sql)) AS projection
               LEFT JOIN LATERAL (
                 SELECT id, created_at,
                        (SELECT row_to_json(summary)::text FROM (SELECT \(JobReadModel.summary)) AS summary) AS json
                   FROM batch_jobs
                  WHERE \(conditions.joined(separator: " AND "))
-                 ORDER BY created_at DESC, id DESC LIMIT \(parameter(limit))
+                 ORDER BY created_at DESC, id DESC LIMIT \(parameters.add(limit))
               ) AS job ON true
              ORDER BY job.created_at DESC, job.id DESC
-            """
-        return try await page(PostgresStatement(sql, parameters), limit: limit)
+            """, parameters.values)
     }
 
-    private func exists(_ id: JobID) async throws -> Bool {
-        try await store.pool.withConnection { connection in
-            try await connection.query("SELECT EXISTS (SELECT FROM batch_jobs WHERE id = $1)", id).only().decode(0)
-        }
+    private static let jobExists = "SELECT EXISTS (SELECT FROM batch_jobs WHERE id = $1)"
+    private static let streamExists =
+        "SELECT EXISTS (SELECT FROM events WHERE category = 'job' AND stream_id = $1 AND version = 1)"
+
+    private func exists(_ statement: String, _ id: JobID) async throws -> Bool {
+        try await store.pool.withConnection { try await $0.query(statement, id).only().decode(0) }
     }
 
     /// A page of a job's runs.
     /// - Parameter after: the last `run_index` of the page before.
     /// - Returns: `nil` if there is no such job.
     func runs(of id: JobID, after: Int64, limit: Int) async throws -> Page? {
-        let isKnown: Bool = try await store.pool.withConnection { connection in
-            try await connection.query(
-                "SELECT EXISTS (SELECT FROM events WHERE category = 'job' AND stream_id = $1 AND version = 1)", id
-            ).only().decode(0)
-        }
-        guard isKnown else { return nil }
+        guard try await exists(Self.streamExists, id) else { return nil }
         return try await page(PostgresStatement(Self.runsStatement, [Self.runs, id, after, limit]), limit: limit)
     }
 
     private static let runsStatement = """
         SELECT projection.position, run.run_index::text, run.json
-          FROM (\(position)) AS projection
+          FROM (\(ProjectionPosition.sql)) AS projection
           LEFT JOIN LATERAL (
             SELECT run_index,
                    (SELECT row_to_json(shown)::text

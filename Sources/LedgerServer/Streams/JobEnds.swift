@@ -21,13 +21,13 @@ struct JobEnds: Sendable {
 
     static func load(_ jobs: Set<JobID>, in store: EventStore) async throws -> JobEnds {
         let statements = [
-            PostgresStatement("SELECT head(), epoch FROM ledger", []),
+            PostgresStatement(LogHead.sql),
             PostgresStatement(endsStatement, [Array(jobs), EventType.allCases.filter(\.isEnd).map(\.rawValue)]),
         ]
         let answers = try await store.pool.withConnection { try await $0.pipeline(statements) }
         var ends: [JobID: Position] = [:]
         for row in try answers[1].get() { ends[try row.decode(0)] = try row.decode(1) as Position }
-        let log = try answers[0].get().only()
-        return JobEnds(head: try log.decode(0), epoch: try log.decode(1), ends: ends)
+        let log = try LogHead(try answers[0].get())
+        return JobEnds(head: log.position, epoch: log.epoch, ends: ends)
     }
 }

@@ -34,14 +34,18 @@ struct ScratchLedger {
         _ name: LedgerName, _ connection: PostgresConnection, _ body: (ScratchLedger) async throws -> T
     ) async throws -> T {
         try await connection.discardedTransaction { connection in
-            try await connection.execute(script: "CREATE SCHEMA \"\(name)\"; SET LOCAL search_path = \"\(name)\"")
+            try await connection.execute(script: "CREATE SCHEMA \"\(name)\"; \(searchPath(name))")
             for file in try MigrationFile.embedded() {
-                try await connection.execute(script: file.up + "\n;SET LOCAL search_path = \"\(name)\"")
+                try await connection.execute(script: "\(file.up)\n;\(searchPath(name))")
             }
             try await connection.execute(script: Self.seenByNobody)
             return try await body(ScratchLedger(name: name, connection: connection))
         }
     }
+
+    /// For the rest of the transaction. A migration may set another search path, and a rollback to
+    /// a savepoint takes a setting back.
+    private static func searchPath(_ name: LedgerName) -> String { "SET LOCAL search_path = \"\(name)\"" }
 
     /// Nobody else sees this ledger, so nobody waits for its log: the limits of seconds that
     /// `lock_log` sets for the rest of a transaction would only end the folds on a busy machine.
@@ -55,24 +59,27 @@ struct ScratchLedger {
     /// Drops what a definition's SQL may have committed by ending the transaction. Nobody else has
     /// objects of this name.
     private static func removeLeftovers(of name: LedgerName, on connection: PostgresConnection) async throws {
-        try await connection.execute(
-            script: """
-                DO $$
-                DECLARE
-                  found text;
-                BEGIN
-                  FOR found IN
-                    SELECT nspname FROM pg_catalog.pg_namespace
-                     WHERE nspname = '\(name)' OR starts_with(nspname, '\(name)_')
-                  LOOP
-                    EXECUTE format('DROP SCHEMA %I CASCADE', found);
-                  END LOOP;
-                  FOR found IN SELECT rolname FROM pg_catalog.pg_roles WHERE starts_with(rolname, '\(name)_') LOOP
-                    EXECUTE format('DROP OWNED BY %1$I CASCADE; DROP ROLE %1$I', found);
-                  END LOOP;
-                END
-                $$
-                """)
+        try await connection.execute(script: removal(of: name))
+    }
+
+    private static func removal(of name: LedgerName) -> String {
+        """
+        DO $$
+        DECLARE
+          found text;
+        BEGIN
+          FOR found IN
+            SELECT nspname FROM pg_catalog.pg_namespace
+             WHERE nspname = '\(name)' OR starts_with(nspname, '\(name)_')
+          LOOP
+            EXECUTE format('DROP SCHEMA %I CASCADE', found);
+          END LOOP;
+          FOR found IN SELECT rolname FROM pg_catalog.pg_roles WHERE starts_with(rolname, '\(name)_') LOOP
+            EXECUTE format('DROP OWNED BY %1$I CASCADE; DROP ROLE %1$I', found);
+          END LOOP;
+        END
+        $$
+        """
     }
 
     /// Runs `body` and rolls back its effects, also if one of its statements failed.
@@ -84,8 +91,7 @@ struct ScratchLedger {
         } catch {
             result = .failure(error)
         }
-        try await connection.execute(
-            script: "ROLLBACK TO before_it; RELEASE before_it; SET LOCAL search_path = \"\(name)\"")
+        try await connection.execute(script: "ROLLBACK TO before_it; RELEASE before_it; \(Self.searchPath(name))")
         return try result.get()
     }
 
@@ -103,9 +109,9 @@ struct ScratchLedger {
         guard text.contains("recorded_at") else { return }
         // Only the ledger sets recorded_at, so a case's value is written over it. This ledger is
         // rolled back.
-        try await connection.execute(script: "ALTER TABLE events DISABLE TRIGGER events_append_only")
+        try await connection.execute(script: Self.guardOfEvents(isOn: false))
         try await connection.query(Self.backdating, text)
-        try await connection.execute(script: "ALTER TABLE events ENABLE TRIGGER events_append_only")
+        try await connection.execute(script: Self.guardOfEvents(isOn: true))
     }
 
     private static let appending = """
@@ -116,6 +122,11 @@ struct ScratchLedger {
           FROM json_array_elements($1::json -> 'events') WITH ORDINALITY AS given (event, ordinal)
          ORDER BY coalesce(array_position($2::bigint[], ordinal), ordinal)
         """
+
+    /// The trigger that refuses changes of events.
+    private static func guardOfEvents(isOn: Bool) -> String {
+        "ALTER TABLE events \(isOn ? "ENABLE" : "DISABLE") TRIGGER events_append_only"
+    }
 
     private static let backdating = """
         UPDATE events AS e SET recorded_at = (event ->> 'recorded_at')::timestamptz

@@ -34,9 +34,6 @@ extension PostgresConnection {
         }
     }
 
-    /// The position of the log's last event; 0 if there is none.
-    nonisolated func headOfLog() async throws -> Position { try await query("SELECT head()").only().decode(0) }
-
     /// The id of the event at a position.
     nonisolated func eventID(at position: Position) async throws -> UUID? {
         try await query("SELECT event_id FROM events WHERE position = $1", position).first.map { try $0.decode(0) }

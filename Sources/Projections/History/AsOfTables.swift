@@ -50,9 +50,9 @@ package struct AsOfTables: Sendable {
         let past = Fold(definition, ledger: ledger, schema: schema.text)
         return try await connection.transaction { connection in
             for table in definition.tables {
-                let isTaken = try await connection.query(
-                    "SELECT to_regclass($1) IS NOT NULL", "\"\(schema)\".\"\(table)\"")
-                if try isTaken.only().decode(0) { throw Taken(schema: schema.text, table: table) }
+                if try await connection.hasTable(table, in: schema.text) {
+                    throw Taken(schema: schema.text, table: table)
+                }
             }
             try await connection.execute(
                 script: """

@@ -75,9 +75,9 @@ extension Rebuild {
     }
 
     private func hasAllTables(on connection: PostgresConnection) async throws -> Bool {
-        try await connection.query(
-            "SELECT bool_and(to_regclass(format('%I.%I', $1, name)) IS NOT NULL) FROM unnest($2) AS name",
-            ledger.text, definition.tables
-        ).only().decode(0)
+        for table in definition.tables {
+            guard try await connection.hasTable(table, in: ledger.text) else { return false }
+        }
+        return true
     }
 }

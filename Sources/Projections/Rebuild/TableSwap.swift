@@ -1,4 +1,5 @@
 import BlockingIO
+import EventStore
 import LedgerCore
 import Postgres
 

@@ -79,7 +79,7 @@ package struct Sealer: Sendable {
             guard try await lease.take(on: connection) else {
                 throw SealStopped("another sealer is at work; it seals what is there")
             }
-            let head: Position = try await connection.query("SELECT head()").only().decode(0)
+            let head = try await connection.headOfLog()
             while case let size = try await sealWhileLeased(on: connection, upTo: head), size < head {}
             await lease.giveUp(on: connection)
             await connection.close()

@@ -106,7 +106,7 @@ package struct SealVerification: Sendable {
             trusted = try await TrustedTree(on: connection, reading: reader, key: key)
         }
         // Read the head after the seal: it is then never before the end of the seal.
-        let head: Position = try await connection.query("SELECT head()").only().decode(0)
+        let head = try await connection.headOfLog()
         let end = min(to, max(head, trusted.edge.size))
         var verification = LogVerification(trusted, from: from, to: end, against: against.map(\.head))
         if from <= end {

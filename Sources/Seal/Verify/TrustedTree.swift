@@ -1,3 +1,4 @@
+import EventStore
 import LedgerCore
 import Postgres
 import TransparencyLog
@@ -23,7 +24,7 @@ struct TrustedTree: Sendable {
             (edge, source) = (state.edge, StoredTiles(connection: connection, edge: state.edge))
             guard let last = state.last else {
                 isTrusted = true
-                let head: Position = try await connection.query("SELECT head()").only().decode(0)
+                let head = try await connection.headOfLog()
                 if head > 0 {
                     report(
                         .checkpoint, 0,

@@ -175,8 +175,7 @@ struct Up: AsyncParsableCommand {
         while ContinuousClock.now < deadline {
             do {
                 let connection = try await settings.connect("jobledger up")
-                let start: Position =
-                    if let head { head } else { try await connection.query("SELECT head()").only().decode(0) }
+                let start = if let head { head } else { try await connection.headOfLog() }
                 head = start
                 if try await areProjecting(definitions, to: start, connection, until: deadline) {
                     return await connection.close()
