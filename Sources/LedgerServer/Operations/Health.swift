@@ -3,6 +3,7 @@ import EventStore
 import Feed
 import LedgerCore
 import Postgres
+import Projections
 import Seal
 
 /// The health of the service and of what it depends on.
@@ -24,21 +25,7 @@ struct Health: Sendable {
         var seal: SealStatus
         /// The session that holds the log's lock at this moment, if any.
         var holder: LogLockHolder?
-        var projections: [Projection]
-
-        struct Projection: Sendable {
-            var name: String
-            var position: Position
-            var isActive: Bool
-            /// The position of the event that stopped it, if it has stopped.
-            var stopped: Position?
-            /// How many jobs were refolded and compared, and how many of them had drifted from the
-            /// log.
-            var audited: Int64
-            var drifted: Int64
-            /// The position of a rebuild under way, and where the log ended when it began.
-            var rebuild: (position: Position, goal: Position)?
-        }
+        var projections: [ProjectionStatus]
     }
 
     let store: EventStore
@@ -47,8 +34,7 @@ struct Health: Sendable {
     private static let timeout = Duration.seconds(3)
     /// Projectors write the rows of projections, so a report has a limited number of them, with
     /// limited names.
-    private static let maxProjections = 100
-    private static let longestName = 100
+    private static let projectionsStatement = ProjectionStatus.statement(most: 100, longestText: 100)
 
     func checks() async -> [Check] {
         let service = Check(
@@ -148,8 +134,8 @@ struct Health: Sendable {
         }
         return lags.projections.map { projection in
             let detail =
-                if let position = projection.stopped {
-                    "stopped by the event at position \(position): jobledger status shows why"
+                if let stopped = projection.stopped {
+                    "stopped by the event at position \(stopped.position ?? 0): jobledger status shows why"
                 } else if projection.isActive {
                     "\(lags.log.head - projection.position) events behind"
                 } else {
@@ -175,22 +161,11 @@ struct Health: Sendable {
 
     // MARK: The ledger's readers
 
-    private static let projectionsStatement = """
-        SELECT left(name, \(longestName)), p.position,
-               CASE WHEN p.error IS NOT NULL THEN coalesce(p.failed_position, 0) END,
-               coalesce(jobs, 0), coalesce(drifted, 0), goal,
-               coalesce(r.position, (SELECT avg(s.position)::bigint FROM rebuild_slices AS s WHERE s.rebuild = r.id))
-          FROM projections AS p
-          LEFT JOIN drift_checks AS d ON d.projection = name
-          LEFT JOIN rebuilds AS r ON r.projection = name
-         ORDER BY name LIMIT \(maxProjections)
-        """
-
     func lags() async throws -> Lags {
         let statements = [
             // Fails if the ledger is too old to check tokens.
             PostgresStatement("SELECT scopes_of_token('', '') IS NULL"), LogStatus.statement(relay: Relay.reader),
-            PostgresStatement(Self.projectionsStatement), SealStatus.statement, LogLockHolder.statement,
+            Self.projectionsStatement, SealStatus.statement, LogLockHolder.statement,
         ]
         let (log, answers) = try await store.pool.withConnection { connection in
             let answers = try await connection.pipeline(statements)
@@ -203,13 +178,6 @@ struct Health: Sendable {
         return Lags(
             log: log, seal: try SealStatus(try answers[3].get().only()),
             holder: try LogLockHolder(try answers[4].get()),
-            projections: try answers[2].get().map { row in
-                let name: String = try row.decode(0)
-                let goal: Position? = try row.decode(5)
-                return Lags.Projection(
-                    name: name, position: try row.decode(1), isActive: log.heldLeases.contains("projection:\(name)"),
-                    stopped: try row.decode(2), audited: try row.decode(3), drifted: try row.decode(4),
-                    rebuild: try goal.map { (try row.decode(6), $0) })
-            })
+            projections: try answers[2].get().map { try ProjectionStatus($0) })
     }
 }

@@ -3,6 +3,7 @@ import Feed
 import HTTPTypes
 import Hummingbird
 import LedgerCore
+import Projections
 import Seal
 
 /// The routes for operators and their tools.
@@ -119,8 +120,8 @@ struct OperationsRoutes: Sendable {
             lags.seal.stopped == nil ? 0 : 1)
     }
 
-    private func write(_ projections: [Health.Lags.Projection], head: Position, to text: inout PrometheusText) {
-        func metric(_ name: String, _ type: String, _ help: String, _ value: (Health.Lags.Projection) -> Int64?) {
+    private func write(_ projections: [ProjectionStatus], head: Position, to text: inout PrometheusText) {
+        func metric(_ name: String, _ type: String, _ help: String, _ value: (ProjectionStatus) -> Int64?) {
             text.metric(name, type, help)
             for projection in projections {
                 guard let value = value(projection) else { continue }
@@ -136,15 +137,15 @@ struct OperationsRoutes: Sendable {
         metric(
             "jobledger_projection_stopped_position", "gauge",
             "The position of the event that stopped a projection; 0 while it runs."
-        ) { $0.stopped ?? 0 }
+        ) { $0.stopped?.position ?? 0 }
         metric(
             "jobledger_projection_audited_jobs_total", "counter",
             "Jobs that were refolded and compared with the read model."
-        ) { $0.audited }
+        ) { $0.drift?.jobs ?? 0 }
         metric(
             "jobledger_projection_drifted_jobs_total", "counter",
             "Compared jobs whose read model had drifted from the log."
-        ) { $0.drifted }
+        ) { $0.drift?.drifted ?? 0 }
         metric("jobledger_rebuild_lag_events", "gauge", "Events that a rebuild under way still has to fold.") {
             $0.rebuild.map { max(0, max(head, $0.goal) - $0.position) }
         }

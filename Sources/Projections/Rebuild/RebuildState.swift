@@ -28,13 +28,17 @@ package struct RebuildState: Sendable {
         }
     }
 
+    /// SQL for ``position``, of a row of `rebuilds`.
+    static let positionExpression = """
+        coalesce(rebuilds.position,
+                 (SELECT avg(slice.position)::bigint FROM rebuild_slices AS slice WHERE slice.rebuild = rebuilds.id))
+        """
+
     /// A process that works on a rebuild holds its advisory lock, whose key begins with $1.
     private static let unfinished = """
         SELECT projection, definition, goal, started_by, failed_position, failed_event, error,
                to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS started_at,
-               coalesce(rebuilds.position,
-                        (SELECT avg(slice.position)::bigint FROM rebuild_slices AS slice
-                          WHERE rebuild = id)) AS position,
+               \(positionExpression) AS position,
                EXISTS (SELECT FROM pg_locks
                         WHERE locktype = 'advisory' AND granted AND mode = 'ExclusiveLock' AND objsubid = 1
                           AND database = (SELECT oid FROM pg_database WHERE datname = current_database())

@@ -106,20 +106,16 @@ struct Status: AsyncParsableCommand {
 // MARK: Loading
 
 extension Status {
-    private static let driftStatement = """
-        SELECT projection, jobs, drifted, to_char(checked_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
-        FROM drift_checks
-        """
-
     private static func load(_ ledger: LedgerName, on connection: PostgresConnection) async throws -> Answer {
         let log = try LogStatus(try await connection.query(LogStatus.statement(relay: Relay.reader)))
-        let (head, active) = (log.head, log.heldLeases)
+        let head = log.head
         let seal = try await SealStatus.load(on: connection)
         return Answer(
             head: head, epoch: log.epoch.text, clockAheadSeconds: Int(log.clockAhead / .seconds(1)),
             holder: try await holder(on: connection),
-            relay: .init(position: log.published, lag: head - log.published, active: active.contains(Relay.lease)),
-            projections: try await projections(upTo: head, active: active, on: connection),
+            relay: .init(
+                position: log.published, lag: head - log.published, active: log.heldLeases.contains(Relay.lease)),
+            projections: try await projections(upTo: head, on: connection),
             rebuilds: try await rebuilds(of: ledger, on: connection),
             seal: .init(
                 position: seal.position, lag: max(0, head - seal.position),
@@ -135,23 +131,18 @@ extension Status {
     }
 
     private static func projections(
-        upTo head: Position, active: Set<String>,  // plain: leases are named by the program
-        on connection: PostgresConnection
+        upTo head: Position, on connection: PostgresConnection
     ) async throws -> [Answer.Projection] {
-        let drifts = Dictionary(
-            uniqueKeysWithValues: try await connection.query(driftStatement).map {
-                (
-                    try $0.decode(0, as: String.self),
-                    Answer.Drift(jobs: try $0.decode(1), drifted: try $0.decode(2), checkedAt: try $0.decode(3))
-                )
-            })
-        return try await ProjectionState.all(on: connection).map { state in
-            .init(
-                name: state.name, position: state.position, lag: head - state.position,
-                state: state.stopped == nil ? "running" : "stopped",
-                active: active.contains("projection:\(state.name)"), error: state.stopped?.error,
-                failedPosition: state.stopped?.position, failedEvent: state.stopped?.event?.text,
-                driftChecks: drifts[state.name])
+        try await connection.query(ProjectionStatus.statement()).map { row in
+            let projection = try ProjectionStatus(row)
+            let stopped = projection.stopped
+            return Answer.Projection(
+                name: projection.name, position: projection.position, lag: head - projection.position,
+                state: stopped == nil ? "running" : "stopped", active: projection.isActive, error: stopped?.error,
+                failedPosition: stopped?.position, failedEvent: stopped?.event?.text,
+                driftChecks: projection.drift.map {
+                    Answer.Drift(jobs: $0.jobs, drifted: $0.drifted, checkedAt: $0.checkedAt)
+                })
         }
     }
 
