@@ -33,7 +33,7 @@ enum Prices {
     /// The real closes in data/prices.
     static func real(_ ticker: String) throws -> PriceSeries {
         var root = URL(fileURLWithPath: #filePath)
-        for _ in 0..<3 { root.deleteLastPathComponent() }
+        for _ in 0..<4 { root.deleteLastPathComponent() }
         return try PriceSeries(contentsOfFile: root.appendingPathComponent("data/prices/\(ticker).csv").path)
     }
 
