@@ -174,7 +174,7 @@ let package = Package(
                 "Seal", "TransparencyLog", "EventStore", "LedgerCore", "Postgres", "PrivateFiles", "BlockingIO",
                 "LedgerTesting", "EmbeddedServices", logging,
             ]),
-        tests("EventStoreTests", ["EventStore", "LedgerCore", "Postgres", "LedgerTesting"]),
+        tests("EventStoreTests", ["EventStore", "LedgerCore", "Postgres", "LedgerTesting", logging]),
         tests(
             "ProjectionsTests",
             ["Projections", "EventStore", "LedgerCore", "Postgres", "LedgerTesting", "EmbeddedServices", logging]),

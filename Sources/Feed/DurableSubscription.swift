@@ -1,4 +1,4 @@
-import EventStore
+package import EventStore
 package import LedgerCore
 import Postgres
 
@@ -10,21 +10,21 @@ extension Feed {
     /// acknowledge under it.
     ///
     /// One process at a time holds a name. A second process waits here until the first is done or
-    /// has been gone for `leaseDuration`. If the name is lost while `body` runs, because Postgres
-    /// was away for longer than that and another process took it, `body` is cancelled and this
-    /// throws ``SubscriptionTaken``. Events that were delivered but not acknowledged are delivered
-    /// again to the next holder.
+    /// has been gone for the duration of `leaseTimes`. If the name is lost while `body` runs,
+    /// because Postgres was away for longer than that and another process took it, `body` is
+    /// cancelled and this throws ``SubscriptionTaken``. Events that were delivered but not
+    /// acknowledged are delivered again to the next holder.
     /// - Parameters:
     ///   - name: 1 to 200 characters.
     ///   - position: where a new name begins; `nil` for the end of the log.
-    ///   - leaseDuration: how long a holder that stopped renewing keeps the name. A holder renews
-    ///     it three times in this time.
+    ///   - leaseTimes: how long a holder that stopped renewing keeps the name, and how often a
+    ///     holder renews it.
     package func withSubscription<Value: Sendable>(
         named name: String, after position: Position? = 0, jobs: Set<JobID>? = nil, types: Set<EventType>? = nil,
-        leaseDuration: Duration = Lease.duration,
+        leaseTimes: LeaseTimes = .standard,
         _ body: @escaping @Sendable (DurableSubscription) async throws -> Value
     ) async throws -> Value {
-        let named = NamedSubscription(store: store, name: name, leaseDuration: leaseDuration)
+        let named = NamedSubscription(store: store, name: name, leaseTimes: leaseTimes)
         do {
             let start = try await named.wait(startingAfter: position)
             let subscription = DurableSubscription(
@@ -58,7 +58,7 @@ extension Feed {
 }
 
 /// A subscription whose progress the ledger keeps: see
-/// ``Feed/withSubscription(named:after:jobs:types:leaseDuration:_:)``.
+/// ``Feed/withSubscription(named:after:jobs:types:leaseTimes:_:)``.
 package struct DurableSubscription: AsyncSequence, Sendable {
     package typealias Element = FeedEvent
     let events: Subscription
@@ -87,8 +87,7 @@ package struct SubscriptionTaken: Error, Sendable, CustomStringConvertible {
 struct NamedSubscription: Sendable {
     let store: EventStore
     let name: String
-    let leaseDuration: Duration
-    private var renewal: Duration { leaseDuration / 3 }
+    let leaseTimes: LeaseTimes
     /// Identifies this holder: 256 random bits. Nobody else knows it, for the ledger keeps only its
     /// hash.
     private let holder: String = {
@@ -100,14 +99,14 @@ struct NamedSubscription: Sendable {
     func wait(startingAfter position: Position?) async throws -> (position: Position, epoch: EventID) {
         while true {
             if let start = try await retryingPostgres({ try await take(startingAfter: position) }) { return start }
-            try await Task.sleep(for: renewal / 2)
+            try await Task.sleep(for: leaseTimes.retry)
         }
     }
 
     /// Renews the claim until it is lost.
     func hold() async throws {
         while true {
-            try await Task.sleep(for: renewal)
+            try await Task.sleep(for: leaseTimes.renewal)
             // The claim holds until another process takes the name, so an outage of Postgres does
             // not end it.
             guard try await retryingPostgres({ try await take(startingAfter: 0) }) != nil else {
@@ -142,9 +141,8 @@ struct NamedSubscription: Sendable {
         """
 
     private func take(startingAfter position: Position?) async throws -> (position: Position, epoch: EventID)? {
-        let milliseconds = Int64(leaseDuration / .milliseconds(1))
         let rows = try await store.pool.withConnection {
-            try await $0.query(Self.takeStatement, name, holder, milliseconds, position)
+            try await $0.query(Self.takeStatement, name, holder, leaseTimes.milliseconds, position)
         }
         return try rows.first.map { (try $0.decode(0), try $0.decode(1)) }
     }

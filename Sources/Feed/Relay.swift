@@ -40,14 +40,14 @@ package struct Relay: Sendable {
     ///     report it.
     package init(
         store: EventStore, url: String, redis: RedisConfiguration, window: Int = 100_000, longestHold: Duration? = nil,
-        logger: Logger
+        leaseTimes: LeaseTimes = .standard, logger: Logger
     ) {
         self.store = store
         self.window = window
         self.longestHold = longestHold
         self.logger = logger
         self.redis = RedisClient(redis)
-        lease = Lease(Self.lease, holder: UUID.version7().text)
+        lease = Lease(Self.lease, holder: UUID.version7().text, times: leaseTimes)
         var configuration = EventStore.configuration(
             url: url, ledger: store.ledger, applicationName: "jobledger relay \(store.ledger)")
         // A checkpoint that a crash loses costs a repetition, not an event, so it need not wait for
@@ -75,7 +75,7 @@ package struct Relay: Sendable {
                 group.addTask { try await publishing.run(progress) }
                 group.addTask {
                     // Cancellation ends the sleep, and with it this task.
-                    while (try? await Task.sleep(for: Lease.renewal / 2)) != nil { progress.tick() }
+                    while (try? await Task.sleep(for: lease.times.renewal / 2)) != nil { progress.tick() }
                 }
                 guard try await recordProgress(progress, &checkpointed, code, on: connection, succeeded: succeeded)
                 else { return }
@@ -108,7 +108,7 @@ package struct Relay: Sendable {
         var renewed = ContinuousClock.now
         var watch = LogLockWatch(endingAfter: longestHold, logger: logger)
         for await _ in progress.wakes {
-            if renewed.duration(to: .now) >= Lease.renewal {
+            if renewed.duration(to: .now) >= lease.times.renewal {
                 guard try await lease.take(on: connection) else { return false }
                 guard try await MessageCode.load(of: store.ledger, on: connection).isSame(as: code) else {
                     return false

@@ -14,8 +14,8 @@ extension TestLedger {
         return logger
     }
 
-    func relay(_ redis: RedisConfiguration, window: Int = 50) -> Relay {
-        Relay(store: store, url: url, redis: redis, window: window, logger: Self.logger)
+    func relay(_ redis: RedisConfiguration, window: Int = 50, leaseTimes: LeaseTimes = .standard) -> Relay {
+        Relay(store: store, url: url, redis: redis, window: window, leaseTimes: leaseTimes, logger: Self.logger)
     }
 
     /// Runs `body` beside a feed, and beside a relay if `relayed` is given.

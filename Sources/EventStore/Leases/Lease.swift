@@ -5,22 +5,19 @@ package import Postgres
 package struct Lease: Sendable {
     package let name: String
     package let holder: String
-    /// How long a lease lasts: a holder that was killed is replaced after this time at the latest.
-    /// A holder renews its lease every ``renewal``.
-    package static let duration = Duration.seconds(3)
-    package static let renewal = Duration.seconds(1)
+    package let times: LeaseTimes
 
     /// - Parameter holder: identifies this process and reader among all others.
-    package init(_ name: String, holder: String) {
+    package init(_ name: String, holder: String, times: LeaseTimes = .standard) {
         self.name = name
         self.holder = holder
+        self.times = times
     }
 
     /// Takes the lease, or renews it. False while another holds it.
     package func take(on connection: PostgresConnection) async throws -> Bool {
-        let milliseconds = Int64(Self.duration / .milliseconds(1))
-        return try await connection.query(
-            "SELECT take_lease($1, $2, make_interval(secs => $3::bigint / 1000.0))", name, holder, milliseconds
+        try await connection.query(
+            "SELECT take_lease($1, $2, make_interval(secs => $3::bigint / 1000.0))", name, holder, times.milliseconds
         ).only().decode(0, as: Int64?.self) != nil
     }
 

@@ -22,14 +22,14 @@ extension Lease {
     /// Renews the lease until the task is cancelled.
     private func renew(beside connection: PostgresConnection, _ logger: Logger) async {
         var own: PostgresConnection?
-        while (try? await Task.sleep(for: Self.renewal / 2)) != nil {
+        while (try? await Task.sleep(for: times.renewal / 2)) != nil {
             do {
                 let renewing: PostgresConnection
                 if let own, await own.isUsable() {
                     renewing = own
                 } else {
                     await own?.close()
-                    renewing = try await connection.another(timeout: Self.duration)
+                    renewing = try await connection.another(timeout: times.duration)
                     own = renewing
                 }
                 if try await !take(on: renewing) {

@@ -62,7 +62,7 @@ package struct LeasedWork: Sendable {
 
     private func waitForLease(on connection: PostgresConnection) async throws {
         while try await !lease.take(on: connection) {
-            try await Task.sleep(for: Lease.renewal / 2)
+            try await Task.sleep(for: lease.times.retry)
         }
         logger.debug("at work")
     }

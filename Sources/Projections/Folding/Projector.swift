@@ -27,7 +27,8 @@ package struct Projector: Sendable {
     /// - Parameter window: the most events that are folded in one transaction;
     ///   ``/LedgerCore/WindowSize/standard`` unless given.
     package init(
-        _ definition: ProjectionDefinition, store: EventStore, url: String, window: Int? = nil, logger: Logger
+        _ definition: ProjectionDefinition, store: EventStore, url: String, window: Int? = nil,
+        leaseTimes: LeaseTimes = .standard, logger: Logger
     ) {
         self.definition = definition
         self.store = store
@@ -38,7 +39,7 @@ package struct Projector: Sendable {
         // So a commit need not wait for the disk.
         configuration.sessionSettings.append(("synchronous_commit", "off"))
         self.configuration = configuration
-        lease = Lease("projection:\(definition.name)", holder: UUID.version7().text)
+        lease = Lease("projection:\(definition.name)", holder: UUID.version7().text, times: leaseTimes)
         var logger = logger
         logger[metadataKey: "projection"] = "\(definition.name)"
         self.logger = logger
@@ -76,7 +77,7 @@ package struct Projector: Sendable {
         var stoppedAt: Position?
         var renewed = ContinuousClock.now
         while true {
-            if renewed.duration(to: .now) >= Lease.renewal {
+            if renewed.duration(to: .now) >= lease.times.renewal {
                 guard try await lease.take(on: connection) else { return }
                 renewed = .now
                 state = try await ownState(on: connection)
@@ -197,7 +198,7 @@ package struct Projector: Sendable {
                 // If the lease is lost all the same, its next holder finds this rebuild busy, and
                 // waits.
                 while true {
-                    try await Task.sleep(for: Lease.renewal)
+                    try await Task.sleep(for: lease.times.renewal)
                     _ = try await lease.take(on: connection)
                 }
             }

@@ -1,4 +1,4 @@
-import EventStore
+package import EventStore
 import Foundation
 package import LedgerCore
 package import Logging
@@ -33,14 +33,14 @@ package struct Sealer: Sendable {
     ///   - window: the most events between two checkpoints.
     package init(
         key: SealKey, record: SealerRecord, url: String, ledger: LedgerName, interval: Duration = .seconds(1),
-        window: Int = 65_536, logger: Logger
+        window: Int = 65_536, leaseTimes: LeaseTimes = .standard, logger: Logger
     ) {
         self.key = key
         self.record = record
         self.interval = interval
         self.window = Int64(window)
         self.logger = logger
-        lease = Lease(Self.lease, holder: UUID.version7().text)
+        lease = Lease(Self.lease, holder: UUID.version7().text, times: leaseTimes)
         configuration = EventStore.configuration(
             url: url, ledger: ledger, applicationName: "jobledger sealer \(ledger)")
     }
@@ -128,7 +128,7 @@ package struct Sealer: Sendable {
         var renewed = ContinuousClock.now
         while true {
             if let end, growth.edge.size >= end { return growth.edge.size }
-            if renewed.duration(to: .now) >= Lease.renewal {
+            if renewed.duration(to: .now) >= lease.times.renewal {
                 guard try await lease.take(on: connection) else { return growth.edge.size }
                 renewed = .now
             }

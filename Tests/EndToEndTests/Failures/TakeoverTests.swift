@@ -36,32 +36,21 @@ extension EndToEnd {
             try await withTwo("project", of: user, isAtWork: isAtWork, body)
         }
 
-        /// The holder of a lease, and its fence, which counts the changes of the holder.
-        private struct Holding: Equatable {
-            var holder: String
-            var fence: Int64
-
-            static func load(_ lease: String, on connection: PostgresConnection) async throws -> Holding {
-                let row = try await connection.query("SELECT holder, fence FROM leases WHERE name = $1", lease).only()
-                return Holding(holder: try row.decode(0), fence: try row.decode(1))
-            }
-        }
-
         /// Waits until the lease has another holder, and checks that it changed hands once.
         private func expectOneTakeover(
-            of lease: String, from before: Holding, on connection: PostgresConnection
+            of lease: String, from before: LeaseHolding, on connection: PostgresConnection
         ) async throws {
-            let after = try await eventually("another process has the lease \(lease)") {
-                let holding = try await Holding.load(lease, on: connection)
-                return holding.holder == before.holder ? nil : holding
+            let after: LeaseHolding = try await eventually("another process has the lease \(lease)") {
+                let holding = try await LeaseHolding.load(lease, on: connection)
+                return holding?.holder == before.holder ? nil : holding
             }
             #expect(after.fence == before.fence + 1, "\(lease) changed hands more than once")
         }
 
-        /// A process that stands by asks for the lease at every half of a renewal. A busy machine
-        /// may add to that.
+        /// A process that stands by asks for the lease at every ``LeaseTimes/retry``. A busy
+        /// machine may add to that.
         @Test("by its settings") func settings() {
-            #expect(Lease.duration + Lease.renewal / 2 < .seconds(5))
+            #expect(LeaseTimes.standard.duration + LeaseTimes.standard.retry < .seconds(5))
         }
 
         @Test("from a relay") func relay() async throws {
@@ -77,7 +66,7 @@ extension EndToEnd {
                         #expect(try await nextPosition(&items) == position)
                     }
 
-                    let before = try await Holding.load("relay", on: connection)
+                    let before = try #require(try await LeaseHolding.load("relay", on: connection))
                     await first.kill()
                     try await user.ledger.queue("after")
                     // The second begins at the checkpoint, which may be a little behind the last
@@ -105,9 +94,10 @@ extension EndToEnd {
             try await UserLedger.with { user in
                 try await withTwoProjectors(of: user) { first in
                     let connection = try await user.ledger.connect()
-                    var before: [String: Holding] = [:]
+                    var before: [String: LeaseHolding] = [:]
                     for name in ["audit_log", "batch_job_runs", "batch_jobs", "daily_job_stats"] {
-                        before[name] = try await Holding.load("projection:\(name)", on: connection)
+                        before[name] = try #require(
+                            try await LeaseHolding.load("projection:\(name)", on: connection))
                     }
                     await first.kill()
                     try await user.ledger.queue("after")
@@ -140,9 +130,10 @@ extension EndToEnd {
                             "SELECT FROM pg_locks WHERE relation = 'batch_jobs'::regclass AND NOT granted"
                         ).isEmpty == false
                     }
-                    let before = try await Holding.load("projection:batch_jobs", on: connection)
+                    let before = try #require(
+                        try await LeaseHolding.load("projection:batch_jobs", on: connection))
                     try await waitForThreeLeases(on: connection, heldBy: before)
-                    let later = try await Holding.load("projection:batch_jobs", on: connection)
+                    let later = try await LeaseHolding.load("projection:batch_jobs", on: connection)
                     #expect(later == before, "the process that stands by has taken over")
 
                     await first.kill()
@@ -166,11 +157,11 @@ extension EndToEnd {
 
         /// Waits until renewals have moved the end of the lease by three times its duration, or
         /// until it has another holder.
-        private func waitForThreeLeases(on connection: PostgresConnection, heldBy before: Holding) async throws {
+        private func waitForThreeLeases(on connection: PostgresConnection, heldBy before: LeaseHolding) async throws {
             try await connection.execute(script: Self.markBegin)
             try await until("the lease was renewed for three durations") {
                 let isRenewed: Bool = try await connection.query(Self.isRenewed).only().decode(0)
-                let isTaken = try await Holding.load("projection:batch_jobs", on: connection) != before
+                let isTaken = try await LeaseHolding.load("projection:batch_jobs", on: connection) != before
                 return isRenewed || isTaken
             }
         }

@@ -22,7 +22,8 @@ import Testing
         }
     }
 
-    /// Nobody can take a lease for longer.
+    /// Nobody can take a lease for longer. The program refuses lease times that the ledger would
+    /// cut.
     @Test func theLongestLease() async throws {
         try await TestLedger.with { ledger in
             let connection = try await ledger.connect()
@@ -31,6 +32,9 @@ import Testing
                 "SELECT is_held(expires_at) AND expires_at <= clock_timestamp() + longest_lease() FROM leases"
             ).only().decode(0)
             #expect(held)
+            let longest: Int64 = try await connection.query("SELECT extract(epoch FROM longest_lease())::bigint")
+                .only().decode(0)
+            #expect(LeaseTimes.durations.upperBound == .seconds(longest))
             await connection.close()
         }
     }

@@ -147,9 +147,9 @@ import Testing
             let old = try ProjectionDefinition.counting("seen", apply: apply)
             let new = try ProjectionDefinition.counting("seen", apply: "/* new */ " + apply)
             try await ledger.queue("first")
-            try await ledger.projecting([old]) {
+            try await ledger.projecting([old], leaseTimes: .kept) {
                 try await ledger.caughtUp("seen")
-                try await ledger.projecting([new]) {
+                try await ledger.projecting([new], leaseTimes: .kept) {
                     _ = try await ledger.rebuild(new)
                     for job in 0..<30 {
                         try await ledger.queue("job \(job)")

@@ -45,19 +45,23 @@ extension ProjectionDefinition {
 }
 
 extension TestLedger {
-    func projector(_ definition: ProjectionDefinition, window: Int = 100) -> Projector {
+    func projector(
+        _ definition: ProjectionDefinition, window: Int = 100, leaseTimes: LeaseTimes = .standard
+    ) -> Projector {
         var logger = Logger(label: "test") { StreamLogHandler.standardError(label: $0) }
         logger.logLevel = .critical
-        return Projector(definition, store: store, url: url, window: window, logger: logger)
+        return Projector(
+            definition, store: store, url: url, window: window, leaseTimes: leaseTimes, logger: logger)
     }
 
     /// Runs a projector for each definition while `body` runs.
-    func projecting<T: Sendable>(_ definitions: [ProjectionDefinition], window: Int = 100, _ body: () async throws -> T)
-        async throws -> T
-    {
+    func projecting<T: Sendable>(
+        _ definitions: [ProjectionDefinition], window: Int = 100, leaseTimes: LeaseTimes = .standard,
+        _ body: () async throws -> T
+    ) async throws -> T {
         try await withThrowingTaskGroup(of: Void.self) { group in
             for definition in definitions {
-                let projector = projector(definition, window: window)
+                let projector = projector(definition, window: window, leaseTimes: leaseTimes)
                 group.addTask { await projector.run() }
             }
             let result = try await body()

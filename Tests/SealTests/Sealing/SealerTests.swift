@@ -46,7 +46,7 @@ import TransparencyLog
                 group.addTask {
                     for pair in 0..<8 {
                         let sealers = noted[2 * pair..<2 * pair + 2].map { noted in
-                            Task { await sealed.sealer(window: 100, noting: noted).run() }
+                            Task { await sealed.sealer(window: 100, leaseTimes: .kept, noting: noted).run() }
                         }
                         let size = try await sealed.state().size
                         // Until these two have sealed something, or everything is sealed.
@@ -76,21 +76,27 @@ import TransparencyLog
         }
     }
 
-    /// Of several sealers one works. When it stops, one of the others takes over.
+    /// Of several sealers one works. When it stops, one of the others takes over, and the lease
+    /// changes hands once.
     @Test func takeOver() async throws {
         try await SealedLedger.with { sealed in
             let noted = (0..<3).map { _ in SealedPositions() }
-            var running = noted.map { noted in Task { await sealed.sealer(noting: noted).run() } }
+            var running = noted.map { noted in
+                Task { await sealed.sealer(leaseTimes: .kept, noting: noted).run() }
+            }
             func working() -> [Int] { noted.indices.filter { !noted[$0].positions.isEmpty } }
             for number in 0..<5 { try await sealed.waitUntilSealed(try await sealed.fill(10, from: number * 10)) }
             let first = working()
             #expect(first.count == 1)
+            let before = try #require(try await sealed.ledger.holding(of: Sealer.lease))
             let stopped = running.remove(at: first[0])
             stopped.cancel()
             await stopped.value
             let sealedByFirst = noted[first[0]].positions
             for number in 5..<10 { try await sealed.waitUntilSealed(try await sealed.fill(10, from: number * 10)) }
             #expect(working().count == 2 && noted[first[0]].positions == sealedByFirst)
+            let after = try #require(try await sealed.ledger.holding(of: Sealer.lease))
+            #expect(after.holder != before.holder && after.fence == before.fence + 1)
             for sealer in running { sealer.cancel() }
             for sealer in running { await sealer.value }
         }

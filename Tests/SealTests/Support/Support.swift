@@ -30,11 +30,13 @@ struct SealedLedger: Sendable {
 
     /// - Parameter noting: gets the positions that the sealer seals.
     func sealer(
-        _ key: SealKey? = nil, interval: Duration = .zero, window: Int = 65_536, noting: SealedPositions? = nil
+        _ key: SealKey? = nil, interval: Duration = .zero, window: Int = 65_536, leaseTimes: LeaseTimes = .standard,
+        noting: SealedPositions? = nil
     ) -> Sealer {
         Sealer(
             key: key ?? self.key, record: SealerRecord(path: recordPath), url: ledger.url, ledger: ledger.name,
-            interval: interval, window: window, logger: Logger(label: "test") { _ in noting ?? SealedPositions() })
+            interval: interval, window: window, leaseTimes: leaseTimes,
+            logger: Logger(label: "test") { _ in noting ?? SealedPositions() })
     }
 
     func state() async throws -> SealState {
