@@ -1,4 +1,5 @@
 import Foundation
+import PrivateFiles
 
 /// Finds programs of other packages.
 enum Programs {
@@ -20,20 +21,26 @@ enum Programs {
 
     /// The directory with the programs of a Postgres server: from `PATH`, otherwise the newest of
     /// Debian's versions.
-    static func postgres() throws -> String {
-        let needed = ["postgres", "initdb", "pg_isready"]
-        // Debian has one directory for each version.
-        let root = "/usr/lib/postgresql"
-        let versions = ((try? FileManager.default.contentsOfDirectory(atPath: root)) ?? [])
-            .compactMap { name in Double(name).map { (name, $0) } }.sorted { $0.1 > $1.1 }
+    /// - Parameters:
+    ///   - directories: where links to the programs may be.
+    ///   - root: where Debian has one directory for each version.
+    /// - Throws: ``EmbeddedServiceError`` if none is installed, `FileFailure` if `root` exists and
+    ///   cannot be read.
+    static func postgres(
+        linkedFrom directories: [String] = Programs.directories, root: String = "/usr/lib/postgresql"
+    ) throws -> String {
         let linked = directories.map { directory in
             // A link in PATH points to the directory with the other programs.
             URL(filePath: "\(directory)/postgres").resolvingSymlinksInPath().deletingLastPathComponent().path
         }
-        for directory in linked + versions.map({ "\(root)/\($0.0)/bin" })
-        where needed.allSatisfy({ access("\(directory)/\($0)", X_OK) == 0 }) {
-            return directory
-        }
+        if let directory = linked.first(where: hasServer) { return directory }
+        let versions = (try DirectoryHandle.find(root)?.names() ?? [])
+            .compactMap { name in Double(name).map { (name, $0) } }.sorted { $0.1 > $1.1 }
+        if let directory = versions.map({ "\(root)/\($0.0)/bin" }).first(where: hasServer) { return directory }
         throw EmbeddedServiceError("no Postgres server is installed: apt-get install postgresql")
+    }
+
+    private static func hasServer(_ directory: String) -> Bool {
+        ["postgres", "initdb", "pg_isready"].allSatisfy { access("\(directory)/\($0)", X_OK) == 0 }
     }
 }

@@ -65,11 +65,13 @@ struct SocketDirectory: Sendable {
     var queryOrNumber: String { isTemporary && query.isEmpty ? "&requirepeer=\(service.user.uid)" : query }
 
     /// The directory, if it exists and belongs to this server.
+    /// - Throws: `FileFailure` if it cannot be read, so that nobody knows whose it is. It is then
+    ///   neither used nor replaced.
     private func existing() throws -> DirectoryHandle? {
         guard isTemporary else { return service.handle }
         // The server's user can write the file that keeps the path. So the directory is checked, or
         // that user could make root remove files elsewhere.
-        guard let directory = try? DirectoryHandle.findPrivate(path, of: service.user.owner), directory.path == path,
+        guard let directory = try DirectoryHandle.findPrivate(path, of: service.user.owner), directory.path == path,
             try directory.read(Self.mark) == Self.name(of: service)
         else { return nil }
         return directory

@@ -84,7 +84,7 @@ extension LedgerClient {
     }
 }
 
-private struct AppendedJSON: Decodable {
+struct AppendedJSON: Decodable {
     var position: Position
     var version: Int32
     var eventID: String
@@ -103,7 +103,7 @@ private struct AppendedJSON: Decodable {
     }
 }
 
-private struct ResultsJSON: Decodable {
+struct ResultsJSON: Decodable {
     var results: [Item]
 
     enum Item: Decodable {
@@ -118,9 +118,11 @@ private struct ResultsJSON: Decodable {
             }
         }
 
+        private enum Member: String, CodingKey { case error }
+
         init(from decoder: any Decoder) throws {
-            let refused = try? Refused(from: decoder)
-            self = if let refused { .refused(refused) } else { .appended(try AppendedJSON(from: decoder)) }
+            let isRefused = try decoder.container(keyedBy: Member.self).contains(.error)
+            self = try isRefused ? .refused(Refused(from: decoder)) : .appended(AppendedJSON(from: decoder))
         }
 
         func answer() throws(LedgerClientError) -> AppendAnswer {

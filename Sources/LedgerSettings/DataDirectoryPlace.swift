@@ -49,11 +49,19 @@ package struct DataDirectoryPlace: Sendable, Codable, Equatable {
     }
 
     /// Checks that the `env` of a directory may be used.
-    /// - Throws: ``LedgerSettings/Problem`` if it was written for another directory,
-    ///   ``LedgerSettings/NotRunning`` if a socket directory is gone.
+    /// - Throws: ``LedgerSettings/Problem`` if it was written for another directory, or if that
+    ///   cannot be determined; ``LedgerSettings/NotRunning`` if a socket directory is gone.
     static func check(_ path: String) throws {
-        // A missing directory or `env` is reported by the caller, which reads `env` next.
-        guard let directory = try? DirectoryHandle(path), directory.identity(of: "env") != nil else { return }
+        do {
+            // A missing directory or `env` is reported by the caller, which reads `env` next.
+            guard let directory = try DirectoryHandle.find(path), directory.identity(of: "env") != nil else { return }
+            try check(directory, at: path)
+        } catch let failure as FileFailure {
+            throw LedgerSettings.Problem(description: failure.description)
+        }
+    }
+
+    private static func check(_ directory: DirectoryHandle, at path: String) throws {
         let start = "`jobledger up --data-dir \(path)` starts it"
         let place = try read(in: directory)
         guard let place, place.identity == directory.identity else {
@@ -65,11 +73,13 @@ package struct DataDirectoryPlace: Sendable, Codable, Equatable {
                     """)
         }
         for sockets in place.sockets {
-            do {
-                _ = try DirectoryHandle.findPrivate(sockets.path, of: FileOwner(uid: sockets.owner, gid: 0))
-            } catch {
+            let owner = FileOwner(uid: sockets.owner, gid: 0)
+            guard try DirectoryHandle.findPrivate(sockets.path, of: owner) != nil else {
                 throw LedgerSettings.NotRunning(
-                    description: "the ledger in \(path) is not running: its sockets are gone (\(error)); \(start)")
+                    description: """
+                        the ledger in \(path) is not running: its sockets are gone (\(sockets.path) is not a directory \
+                        of user id \(sockets.owner) alone); \(start)
+                        """)
             }
         }
     }

@@ -15,6 +15,14 @@ package final class DirectoryHandle: Sendable {
         try self.init(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), path)
     }
 
+    /// Opens a directory; `nil` if there is none at this path.
+    /// - Throws: ``FileFailure`` if it is there and cannot be opened.
+    package static func find(_ path: String) throws(FileFailure) -> DirectoryHandle? {
+        let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        if descriptor < 0, errno == ENOENT { return nil }
+        return try DirectoryHandle(descriptor, path)
+    }
+
     /// - Parameter descriptor: the result of opening `path`; negative if that failed.
     init(_ descriptor: Int32, _ path: String) throws(FileFailure) {
         guard descriptor >= 0 else { throw .system("the directory \(path) cannot be opened") }

@@ -24,8 +24,8 @@ struct FileStatus {
         self.status = status
     }
 
-    /// The status of an entry of an open directory; `nil` if it does not exist. Links are not
-    /// followed.
+    /// The status of an entry of an open directory; `nil` if it does not exist, or cannot be looked
+    /// at: then `errno` says why. Links are not followed.
     init?(_ name: String, in directory: Int32) {
         var status = stat()
         guard fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) == 0 else { return nil }
@@ -42,6 +42,11 @@ struct FileStatus {
     /// Whether it is a device, a pipe or a socket, which pass on what is written to them.
     var isStream: Bool { [S_IFCHR, S_IFIFO, S_IFSOCK].contains(status.st_mode & S_IFMT) }
     var permissions: mode_t { status.st_mode & 0o7777 }
+
+    /// Whether it is a directory that belongs to `owner` and is closed to all others.
+    func isPrivateDirectory(of owner: FileOwner) -> Bool {
+        isDirectory && self.owner == owner.uid && permissions & 0o077 == 0
+    }
 
     /// Whether anybody but the owner and root's group can create entries in this directory.
     var isOpenToWriters: Bool {

@@ -51,14 +51,22 @@ extension DirectoryHandle {
     }
 
     /// The directory at `path`, if it belongs to `owner`, is closed to all others, and is not a
-    /// link. Makes and changes nothing.
-    package static func findPrivate(_ path: String, of owner: FileOwner) throws(FileFailure) -> DirectoryHandle {
-        let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-        let directory = try DirectoryHandle(descriptor, path)
-        guard let status = FileStatus(descriptor), status.owner == owner.uid, status.permissions & 0o077 == 0 else {
-            throw FileFailure("\(path) is not user id \(owner.uid)'s alone")
+    /// link; otherwise `nil`. Makes and changes nothing.
+    /// - Throws: ``FileFailure`` if such a directory cannot be opened, or if the path cannot be
+    ///   looked at.
+    package static func findPrivate(_ path: String, of owner: FileOwner) throws(FileFailure) -> DirectoryHandle? {
+        // Looked at before it is opened, because the directory of another user may be closed to us.
+        guard let found = FileStatus(path, in: AT_FDCWD) else {
+            if errno == ENOENT || errno == ENOTDIR { return nil }
+            throw .system("\(path) cannot be looked at")
         }
-        return directory
+        guard found.isPrivateDirectory(of: owner) else { return nil }
+        let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+        // Removed meanwhile, or replaced by a file or a link.
+        if descriptor < 0, errno == ENOENT || errno == ENOTDIR || errno == ELOOP { return nil }
+        let directory = try DirectoryHandle(descriptor, path)
+        guard let status = FileStatus(descriptor) else { throw .system("\(path) cannot be looked at") }
+        return status.isPrivateDirectory(of: owner) ? directory : nil
     }
 
     /// A subdirectory, which must not be a link; `nil` if it does not exist.

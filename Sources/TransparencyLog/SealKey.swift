@@ -34,6 +34,11 @@ public struct SealKey: Sendable {
         "\(Self.prefix)\(name)+\(VerifierKey.hex(verifier.id))+\(Base64.text([VerifierKey.algorithm] + seed))"
     }
 
+    /// Whether a text is meant to be a private key, intact or not. No verifier key begins like one.
+    package static func isSecretText(_ text: String) -> Bool {
+        text.trimmingCharacters(in: .whitespacesAndNewlines).hasPrefix(prefix)
+    }
+
     /// - Throws: ``Malformed``. Its description has no part of the text.
     public init(secretText: String) throws(Malformed) {
         let text = secretText.trimmingCharacters(in: .whitespacesAndNewlines)

@@ -1,4 +1,5 @@
 import Foundation
+import PrivateFiles
 import Testing
 
 @testable import EmbeddedServices
@@ -30,6 +31,18 @@ import Testing
             try Programs.find("no-such-program", package: "some-package")
         }
         #expect(error?.description.contains("apt-get install some-package") == true)
+    }
+
+    /// A place that cannot be read may have a server, so it is not reported as a missing one.
+    @Test func aPlaceOfProgramsThatCannotBeReadIsAnError() throws {
+        let missing = #expect(throws: EmbeddedServiceError.self) {
+            try Programs.postgres(linkedFrom: [], root: "/nonexistent")
+        }
+        #expect(missing?.description.contains("no Postgres server is installed") == true)
+        let unreadable = #expect(throws: FileFailure.self) {
+            try Programs.postgres(linkedFrom: [], root: "/dev/null")
+        }
+        #expect(unreadable?.description.contains("/dev/null cannot be opened") == true)
     }
 
     @Test func aChildInheritsNoDescriptors() async throws {

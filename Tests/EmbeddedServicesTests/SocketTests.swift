@@ -135,6 +135,31 @@ import Testing
         }
     }
 
+    /// A process without descriptors cannot see whose the directory is. So it neither makes another
+    /// in its place nor leaves it behind in silence. In a process of its own, since the limit holds
+    /// for all that runs in it.
+    @Test func aSocketDirectoryThatCannotBeReadIsAnError() async {
+        await #expect(processExitsWith: .success) {
+            try await withDirectory { directory in
+                let user = try ServiceUser.current()
+                _ = try DirectoryHandle.makePrivate(directory.path, passage: .group(user.gid))
+                let place = directory.appending(path: String(repeating: "long", count: 25))
+                let sockets = try SocketDirectory.choose("redis", "s", ServiceDirectory(place, user: user))
+                var limit = rlimit()
+                #expect(getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0)
+                let usual = limit.rlim_cur
+                limit.rlim_cur = 0
+                #expect(setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0)
+                #expect(throws: FileFailure.self) { try sockets.prepare() }
+                #expect(throws: FileFailure.self) { try sockets.remove() }
+                limit.rlim_cur = usual
+                #expect(setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0)
+                try sockets.remove()
+                #expect(!FileManager.default.fileExists(atPath: sockets.path))
+            }
+        }
+    }
+
     /// A running server without a socket is stopped, so that its owner restarts it.
     @Test func aServerWhoseSocketWasRemovedIsStopped() async throws {
         try await withDirectory { directory in

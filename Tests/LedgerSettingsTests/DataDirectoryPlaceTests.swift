@@ -58,6 +58,16 @@ import Testing
         }
     }
 
+    /// A directory that cannot be looked at is not taken for a missing one: the check would be left
+    /// out, or a running ledger be reported as stopped. No file system has names of this length.
+    @Test func whatCannotBeReadIsNotMissing() throws {
+        let nameless = FileManager.default.temporaryDirectory.appending(path: String(repeating: "x", count: 300)).path
+        #expect(throws: LedgerSettings.Problem.self) { try DataDirectoryPlace.check(nameless) }
+        try withDirectory(sockets: [.init(path: nameless, owner: geteuid())]) { _, directory in
+            #expect(throws: LedgerSettings.Problem.self) { try DataDirectoryPlace.check(directory.path) }
+        }
+    }
+
     /// In /tmp anybody can make a directory whose name has become free.
     @Test func isRefusedWithSocketsOfAnotherUser() throws {
         let path = FileManager.default.temporaryDirectory.appending(path: "sockets-\(UUID())").path

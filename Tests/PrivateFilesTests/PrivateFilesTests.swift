@@ -34,6 +34,29 @@ import Testing
         }
     }
 
+    /// A directory that is missing, or not the owner's alone, is told from one that cannot be
+    /// looked at.
+    @Test func whatCannotBeReadIsNotMissing() async throws {
+        try await withDirectory { directory in
+            _ = try DirectoryHandle.makePrivate(directory.path)
+            func path(_ name: String) -> String { directory.appending(path: name).path }
+            #expect(try DirectoryHandle.findPrivate(directory.path, of: .ourselves)?.path == directory.path)
+            #expect(try DirectoryHandle.findPrivate(directory.path, of: Self.someoneElse)?.path == nil)
+            #expect(mkdir(path("open"), 0o700) == 0 && chmod(path("open"), 0o711) == 0)
+            #expect(symlink(directory.path, path("link")) == 0)
+            try DirectoryHandle(directory.path).create("file", "")
+            for name in ["none", "open", "link", "file", "file/below"] {
+                #expect(try DirectoryHandle.findPrivate(path(name), of: .ourselves)?.path == nil, "\(name)")
+            }
+            #expect(try DirectoryHandle.find(path("none"))?.path == nil)
+            // No file system has names of this length.
+            let nameless = path(String(repeating: "x", count: 300))
+            #expect(throws: FileFailure.self) { try DirectoryHandle.findPrivate(nameless, of: .ourselves) }
+            #expect(throws: FileFailure.self) { try DirectoryHandle.find(nameless) }
+            #expect(throws: FileFailure.self) { try DirectoryHandle.find(path("file")) }
+        }
+    }
+
     @Test func onlyARegularOutputFileIsReplaced() async throws {
         try await withDirectory { directory in
             try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)

@@ -48,8 +48,7 @@ package enum KeyFile {
         let file = PrivateFile(path, shownAs: shown)
         do {
             guard let text = try file.read()?.text else { throw Failure("\(file.shown): there is no such file") }
-            if let key = try? SealKey(secretText: text) { return key.verifier }
-            return try VerifierKey(text)
+            return try SealKey.isSecretText(text) ? SealKey(secretText: text).verifier : VerifierKey(text)
         } catch let failure as Failure {
             throw failure
         } catch {

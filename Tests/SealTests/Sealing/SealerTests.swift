@@ -323,6 +323,11 @@ import TransparencyLog
         try "\(key.verifier)\n".write(toFile: open, atomically: true, encoding: .utf8)
         #expect(try KeyFile.verifier(at: open) == key.verifier)
         #expect(throws: KeyFile.Failure.self) { try KeyFile.sealKey(at: open) }
+        // What is wrong with a private key is not reported as what is wrong with a verifier key.
+        let broken = directory.appending(path: "broken").path
+        try "\(key.secretText.dropLast(8))\n".write(toFile: broken, atomically: true, encoding: .utf8)
+        let error = #expect(throws: KeyFile.Failure.self) { try KeyFile.verifier(at: broken) }
+        #expect(error?.description.contains("a private key is PRIVATE+KEY+NAME+ID+KEY") == true)
     }
 }
 
