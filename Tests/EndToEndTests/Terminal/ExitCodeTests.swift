@@ -124,25 +124,46 @@ extension EndToEnd {
             }
         }
 
-        private static let commands = [
-            "up", "migrate", "append", "history", "show", "diff", "blame", "tail", "watch", "rebuild", "verify",
-            "receipts", "status", "audit", "serve", "token", "relay", "project", "projections", "projections new",
-            "projections test", "projections check", "export", "import", "bench",
-        ]
+        /// The words of every command that users see, as the parser itself lists them: `audit` and
+        /// `audit prove`, say. The first has no words: it is `jobledger` alone.
+        private static func commands() async throws -> [[String]] {
+            let help = try await Program.jobledger.run(["--experimental-dump-help"]).json()
+            func walk(_ command: JSONValue, _ path: [String]) -> [[String]] {
+                var all = [path]
+                for command in command["subcommands"]?.elements ?? [] where command["shouldDisplay"] == true {
+                    // The parser's own command, which is the same as --help.
+                    guard let name = command["commandName"]?.text, name != "help" else { continue }
+                    all += walk(command, path + [name])
+                }
+                return all
+            }
+            let all = walk(try #require(help["command"]), [])
+            #expect(all.count > 40)
+            return all
+        }
 
         @Test("0 means help, which has an example") func help() async throws {
+            let commands = try await Self.commands()
             let all = try await Program.jobledger.run(["--help"]).output
-            for command in Self.commands { #expect(all.contains(command.prefix { $0 != " " })) }
-            for command in [""] + Self.commands {
-                let outcome = try await Program.jobledger.run(
-                    command.split(separator: " ").map(String.init) + ["--help"])
+            for command in commands where command.count == 1 { #expect(all.contains(command[0])) }
+            for words in commands {
+                let outcome = try await Program.jobledger.run(words + ["--help"])
                 #expect(outcome.code == 0)
+                let command = words.joined(separator: " ")
                 let example =
                     outcome.output.split(separator: "EXAMPLE\n").dropFirst().first?.split(separator: "\n\n").first ?? ""
                 #expect(example.contains("jobledger \(command)"), "\(command): \(outcome)")
                 // All commands are indented. A line that is not is the rest of a command that was
                 // wrapped.
                 #expect(example.split(separator: "\n").allSatisfy { $0.hasPrefix("  ") }, "\(command): \(example)")
+            }
+        }
+
+        @Test("2 means an unknown option, whatever the command") func unknownOption() async throws {
+            for words in try await Self.commands() {
+                let outcome = try await Program.jobledger.run(words + ["--colour"], environment: Self.nowhere)
+                #expect(outcome.code == 2 && outcome.output == "", "\(words): \(outcome)")
+                #expect(outcome.errors.contains("Usage: jobledger"), "\(words): \(outcome)")
             }
         }
 

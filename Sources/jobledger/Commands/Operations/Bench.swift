@@ -66,7 +66,11 @@ struct BenchArguments: ParsableArguments {
 
 struct BenchRows: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "rows", abstract: "Measure all rows except growth and memory.")
+        commandName: "rows", abstract: "Measure all rows except growth and memory.",
+        discussion: """
+            EXAMPLE
+              jobledger bench rows --only "concurrent Swift callers" --rounds 3
+            """)
 
     @OptionGroup var arguments: BenchArguments
 
@@ -103,7 +107,11 @@ struct BenchGrowth: AsyncParsableCommand {
 
 struct BenchMemory: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "memory", abstract: "Measure the memory of a relay, projector and appender that are far behind.")
+        commandName: "memory", abstract: "Measure the memory of a relay, projector and appender that are far behind.",
+        discussion: """
+            EXAMPLE
+              jobledger bench memory --events 1000000 --data-dir /mnt/big
+            """)
 
     @Option(
         help: "How many events they are behind.", transform: NumberOption.integer("--events", 1000...10_000_000_000))

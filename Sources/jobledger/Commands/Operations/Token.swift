@@ -20,7 +20,12 @@ struct TokenCommand: AsyncParsableCommand {
         subcommands: [Create.self, List.self, Revoke.self])
 
     struct Create: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Make a token and show it, once.")
+        static let configuration = CommandConfiguration(
+            abstract: "Make a token and show it, once.",
+            discussion: """
+                EXAMPLE
+                  jobledger token create --scope append,read --name backtester
+                """)
 
         @Option(
             help: ArgumentHelp(
@@ -73,7 +78,12 @@ struct TokenCommand: AsyncParsableCommand {
     }
 
     struct List: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "List the tokens, one a line.")
+        static let configuration = CommandConfiguration(
+            abstract: "List the tokens, one a line.",
+            discussion: """
+                EXAMPLE
+                  jobledger token list --json
+                """)
 
         @OptionGroup var options: LedgerOptions
 
@@ -106,7 +116,12 @@ struct TokenCommand: AsyncParsableCommand {
     }
 
     struct Revoke: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Revoke a token.")
+        static let configuration = CommandConfiguration(
+            abstract: "Revoke a token.",
+            discussion: """
+                EXAMPLE
+                  jobledger token revoke 3f2a9c41d07e
+                """)
 
         @Argument(help: "The token's id, as `token list` shows it.")
         var id: TokenID
