@@ -15,9 +15,6 @@ struct PostgresCluster: Sendable {
     var data: String { directory.path(Self.data) }
     private static let data = "postgres-data"
     private var passwordFile: String { "postgres.password" }
-    static var environment: [String: String] {  // plain: our own
-        ["PATH": Programs.path, "LC_ALL": "C.UTF-8", "TZ": "UTC"]
-    }
 
     func password() throws -> String {
         guard let text = try directory.handle.read(passwordFile), !text.isEmpty else {
@@ -88,7 +85,8 @@ struct PostgresCluster: Sendable {
             // Repeated, because a child of that initdb may still write a file while rm works, so
             // that the directory is not empty at the end.
             let deadline = ContinuousClock.now.advanced(by: .seconds(30))
-            while try await ChildProcess.run(remove, environment: Self.environment, log: directory.path(Self.log))
+            while try await ChildProcess.run(
+                remove, environment: ServerProcess.environment, log: directory.path(Self.log))
                 != .code(0)
             {
                 guard ContinuousClock.now < deadline else { throw EmbeddedServiceError("cannot remove \(draft)") }
@@ -100,7 +98,8 @@ struct PostgresCluster: Sendable {
     private func run(_ command: [String], input: String) async throws {
         let log = directory.path(Self.log)
         let exit = try await ChildProcess.run(
-            try user.command(command, parentDeathSignal: "KILL"), environment: Self.environment, input: input, log: log)
+            try user.command(command, parentDeathSignal: "KILL"), environment: ServerProcess.environment, input: input,
+            log: log)
         guard exit == .code(0) else {
             throw EmbeddedServiceError("\(command[0]) failed (\(exit)):\n\(directory.lastLines(of: Self.log))")
         }

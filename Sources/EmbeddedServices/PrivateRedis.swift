@@ -6,32 +6,29 @@ import Texts
 /// A private Redis server without persistence. It runs as long as this process lives.
 ///
 /// If the process ends without ``stop()``, even by `kill -9`, the kernel sends the server SIGTERM.
-package actor PrivateRedis {
+package final class PrivateRedis: Sendable {
     private static let log = "redis.log"
-    /// How long a start may take.
-    private static let timeout = Duration.seconds(60)
-    /// How long each signal of a stop may take before the next one is sent.
-    private static let stopping = Duration.seconds(10)
     private static let configuration = "redis.conf"
     private static let socket = "redis.sock"
+    private static let kind = ServerProcess.Kind(
+        name: "Redis", log: Self.log, socket: Self.socket, parentDeathSignal: "TERM",
+        stopping: [(SIGTERM, .seconds(10)), (SIGKILL, .seconds(10))], killing: [(SIGKILL, .seconds(10))],
+        pause: .milliseconds(10))
 
-    private let directory: ServiceDirectory
-    private let user: ServiceUser
-    private let lock: DirectoryLock
     private let program: String
+    /// The path of the configuration.
+    private let configuration: String
     private let address: ServerAddress
-    private var child: ChildProcess?
-    /// The directory of the socket while the server answers on one.
-    private var socketPlace: DirectoryHandle?
+    private let process: ServerProcess
 
     /// The server's address, which ``restart()`` does not change. By socket it is
     /// `unix://:<password>@<path of the socket>?db=0`, with `&requirepeer=<user>` if the socket is
     /// in /tmp. Over TCP it is `redis://:<password>@127.0.0.1:<port>/0`.
-    package nonisolated let url: String
+    package let url: String
     /// The directory of the socket if it is in /tmp.
-    package nonisolated let temporarySockets: TemporarySockets?
+    package let temporarySockets: TemporarySockets?
     /// The file with the output of the server.
-    package nonisolated let log: URL
+    package let log: URL
 
     /// Starts a server in `directory`, which is made if needed, and returns when it answers.
     /// - Parameters:
@@ -59,15 +56,15 @@ package actor PrivateRedis {
         _ settings: [String: String],  // plain: names of settings, our own
         _ listening: Listening
     ) async throws {
-        self.directory = directory
-        self.lock = lock
         program = try Programs.find("redis-server", package: "redis-server")
         try directory.prepareLog(Self.log)
-        user = try await directory.user.reaching(directory.path(""), log: directory.path(Self.log))
+        let user = try await directory.user.reaching(directory.path(""), log: directory.path(Self.log))
         log = URL(filePath: directory.path(Self.log))
+        configuration = directory.path(Self.configuration)
         try await Self.orphan(in: directory).stop(gentle: SIGTERM, forceful: SIGKILL)
         address = try ServerAddress.choose(listening, of: "redis", socket: Self.socket, in: directory)
         temporarySockets = TemporarySockets(address.sockets, directory.user)
+        process = ServerProcess(Self.kind, in: directory, as: user, lock, at: address)
         let password = try Self.password(directory)
         // The password is in a file, because every user can see command lines. The server must not
         // change its command line, because the next start looks for this path in it.
@@ -106,79 +103,40 @@ package actor PrivateRedis {
     }
 
     /// The process number of the server; `nil` if it does not run.
-    package var pid: Int32? { child.flatMap { $0.hasExited ? nil : $0.pid } }
+    package var pid: Int32? { get async { await process.pid } }
 
     /// Waits until the server has ended, for any reason. Returns early if the task is cancelled.
-    package func exit() async { _ = await child?.exit() }
+    package func exit() async { await process.exit() }
 
     /// Stops the server, by SIGKILL if it takes too long. Also works in a cancelled task.
-    package func stop() async throws {
-        try await end(SIGTERM, SIGKILL)
-        try address.sockets?.remove()
-    }
+    package func stop() async throws { try await process.stop() }
 
     /// Stops the server by SIGKILL, which is like a crash.
-    package func kill() async throws { try await end(SIGKILL) }
+    package func kill() async throws { try await process.kill() }
 
     /// Starts the stopped server again, empty, at the same address.
     /// - Throws: ``DirectoryLost`` if the directory is not the one that was locked, and what
     ///   ``start(directory:settings:listening:)`` throws.
     package func restart() async throws {
-        try await end(SIGTERM, SIGKILL)
-        try lock.requireHeld()
+        try await process.stopForRestart()
         try await launch()
     }
 
     /// Stops a server whose socket was removed: see ``PrivatePostgres/stopUnreachable()``.
-    package func stopUnreachable() async throws {
-        guard let socketPlace, !(socketPlace.isThere && socketPlace.identity(of: Self.socket) != nil) else { return }
-        try await end(SIGTERM, SIGKILL)
-    }
-
-    private func end(_ signals: Int32...) async throws {
-        guard let child else { return }
-        self.child = nil
-        socketPlace = nil
-        // A server that shuts down removes its socket by path. If the directory was replaced, that
-        // path may be another server's socket, so it is killed.
-        let signals = lock.isHeld ? signals : [SIGKILL]
-        let ended = await child.end(by: signals.map { ($0, Self.stopping) })
-        guard ended else { throw EmbeddedServiceError("Redis, process \(child.pid), does not end") }
-    }
+    package func stopUnreachable() async throws { try await process.stopUnreachable() }
 
     private func launch() async throws {
-        let place = try address.sockets?.prepare()
-        let child = try await ChildProcess.start(
-            try user.command([program, directory.path(Self.configuration)], parentDeathSignal: "TERM"),
-            environment: ["PATH": Programs.path, "LC_ALL": "C.UTF-8", "TZ": "UTC"], log: directory.path(Self.log))
-        self.child = child
-        do {
-            try await waitUntilReady(child)
-            socketPlace = place
-        } catch {
-            try await end(SIGTERM, SIGKILL)
-            throw error
-        }
-    }
-
-    private func waitUntilReady(_ child: ChildProcess) async throws {
-        let clock = ContinuousClock()
-        let deadline = clock.now.advanced(by: Self.timeout)
         let place = try RedisConfiguration(url: url)
-        while true {
-            do throws(RedisError) {
-                let connection = try await RedisConnection.connect(place)
-                await connection.close()
-                return
-            } catch {
-                if clock.now > deadline { throw startFailure("is not ready after \(Self.timeout) (\(error))") }
-            }
-            if let exit = await child.exit(within: .milliseconds(10)) { throw startFailure("ended with \(exit)") }
-            try Task.checkCancellation()
-        }
+        try await process.launch([program, configuration]) { _ in await PrivateRedis.readiness(at: place) }
     }
 
-    private func startFailure(_ what: String) -> EmbeddedServiceError {
-        directory.startFailure("Redis \(what)", log: Self.log)
+    private static func readiness(at place: RedisConfiguration) async -> ServerProcess.Readiness {
+        do {
+            let connection = try await RedisConnection.connect(place)
+            await connection.close()
+            return .ready
+        } catch {
+            return .notYet(reason: "\(error)")
+        }
     }
 }
