@@ -4,7 +4,7 @@ import Postgres
 /// Commits the requests of concurrent callers together: the requests that arrive while one commit
 /// is in flight share the next.
 ///
-/// Each request keeps its own atomicity, answer and refusal. There are no timers: a lone caller is
+/// Each request keeps its own atomicity, answer and refusal. No timer delays one: a lone caller is
 /// served at once. Large requests travel in their own lane, so that small ones do not wait while
 /// large ones are sent and checked.
 ///
@@ -22,8 +22,12 @@ package final class GroupCommit: Sendable {
         /// A request with more events, or more bytes, is large.
         package var smallEvents = 50
         package var smallBytes = 64 << 10
-        /// How long a request may wait for a server that is away or busy.
+        /// How long a request may wait for a server that is away or busy, or behind a call that is
+        /// not answered.
         package var timeout = Duration.seconds(10)
+        /// How long a caller waits for the answer of a call that was sent. The call itself goes on.
+        /// The ledger gives a call 10 s to lock the log and 5 s to append.
+        package var callTimeout = Duration.seconds(30)
         /// How long accepted requests are still served after ``GroupCommit/stop()``.
         package var grace = Duration.seconds(10)
 
@@ -59,9 +63,13 @@ package final class GroupCommit: Sendable {
         self.settings = settings
         configuration = store.pool.configuration
         let bound = GroupQueue.Bound(requests: settings.mostRequests, bytes: settings.mostBytes)
-        small = GroupLane(bound: bound, mostBytes: 1 << 20, timeout: settings.timeout, versionHints: store.versionHints)
-        large = GroupLane(
-            bound: bound, mostBytes: AppendBatch.mostBytes, timeout: settings.timeout, versionHints: store.versionHints)
+        func lane(_ mostBytes: Int) -> GroupLane {
+            GroupLane(
+                bound: bound, mostBytes: mostBytes, timeout: settings.timeout, callTimeout: settings.callTimeout,
+                versionHints: store.versionHints)
+        }
+        small = lane(1 << 20)
+        large = lane(AppendBatch.mostBytes)
         (stops, stopping) = AsyncStream.makeStream()
     }
 
@@ -74,8 +82,8 @@ package final class GroupCommit: Sendable {
     /// same event ids. Both get a `CancellationError`.
     /// - Returns: one answer an event, in order.
     /// - Throws: the request's ``Refusal``; ``OutcomeUnknown`` where the connection broke during
-    ///   the commit; ``PostgresError`` or ``GroupCommitStopped`` where nothing was written;
-    ///   `CancellationError`.
+    ///   the commit, or the answer took longer than `callTimeout`; ``PostgresError`` or
+    ///   ``GroupCommitStopped`` where nothing was written; `CancellationError`.
     package func append(_ request: AppendRequest) async throws -> [Appended] {
         try Task.checkCancellation()
         if let refusal = request.refusalBySize { throw refusal }
@@ -89,7 +97,9 @@ package final class GroupCommit: Sendable {
         try await append(AppendRequest(job: job, events: [event], expectedVersion: expectedVersion))[0]
     }
 
-    private enum Ended { case lane, grace }
+    private enum Ended { case lane, grace, watch }
+    /// How often to look for callers whose time is up.
+    private static let look = Duration.milliseconds(100)
 
     /// Serves requests until ``stop()``, then finishes the accepted ones, for `grace` at most. Call
     /// it once. When the grace ends, or the task is cancelled, the remaining requests fail: queued
@@ -105,13 +115,23 @@ package final class GroupCommit: Sendable {
                     }
                 }
                 tasks.addTask { await self.waitForEndOfGrace() }
+                tasks.addTask {
+                    // Cancellation ends the sleep, and with it this task.
+                    while (try? await Task.sleep(for: Self.look)) != nil {
+                        self.small.failOverdue()
+                        self.large.failOverdue()
+                    }
+                    return .watch
+                }
                 var serving = lanes.count
                 while serving > 0, let ended = await tasks.next() {
-                    if ended == .lane {
-                        serving -= 1
-                    } else {
+                    switch ended {
+                    case .lane: serving -= 1
+                    case .grace:
                         halt()
                         tasks.cancelAll()
+                    // It ends only when the tasks are cancelled.
+                    case .watch: break
                     }
                 }
                 tasks.cancelAll()

@@ -6,7 +6,13 @@ import Synchronization
 /// A queue of requests, and the callers that wait for their answers. The lane's connections take
 /// groups of requests from it: see ``serve(_:)``.
 final class GroupLane: Sendable {
-    private typealias Caller = CheckedContinuation<[Appended], any Error>
+    private typealias Continuation = CheckedContinuation<[Appended], any Error>
+
+    private struct Caller {
+        let continuation: Continuation
+        /// Until when to wait for the answer of a call that has been sent; `nil` in the queue.
+        var answerDue: ContinuousClock.Instant?
+    }
 
     private enum Phase { case open, stopping, halted }
 
@@ -18,19 +24,25 @@ final class GroupLane: Sendable {
         var callers: [UInt64: Caller] = [:]
         /// Connections without work.
         var parked: [CheckedContinuation<Bool, Never>] = []
+        /// Groups that were taken and neither answered nor put back.
+        var groupsTaken = 0
         var commits = 0
     }
 
     private let state: Locked<State>
     private let tickets = Atomic<UInt64>(0)
     private let timeout: Duration
+    private let callTimeout: Duration
     private let mostBytes: Int
 
     let versionHints: VersionHints
 
     /// - Parameter mostBytes: of one group.
-    init(bound: GroupQueue.Bound, mostBytes: Int, timeout: Duration, versionHints: VersionHints) {
+    init(
+        bound: GroupQueue.Bound, mostBytes: Int, timeout: Duration, callTimeout: Duration, versionHints: VersionHints
+    ) {
         self.versionHints = versionHints
+        self.callTimeout = callTimeout
         state = Locked(State(queue: GroupQueue(bound: bound)))
         self.mostBytes = mostBytes
         self.timeout = timeout
@@ -60,10 +72,10 @@ final class GroupLane: Sendable {
         }
     }
 
-    private func enter(_ entry: GroupQueue.Entry, _ caller: Caller) {
+    private func enter(_ entry: GroupQueue.Entry, _ caller: Continuation) {
         let (isOpen, idle) = state.withLock { state -> (Bool, CheckedContinuation<Bool, Never>?) in
             guard state.phase == .open else { return (false, nil) }
-            state.callers[entry.ticket] = caller
+            state.callers[entry.ticket] = Caller(continuation: caller)
             state.queue.enter(entry)
             return (true, state.parked.popLast())
         }
@@ -78,7 +90,7 @@ final class GroupLane: Sendable {
             _ = state.queue.remove(ticket)
             return state.callers.removeValue(forKey: ticket)
         }
-        caller?.resume(throwing: CancellationError())
+        caller?.continuation.resume(throwing: CancellationError())
     }
 
     // MARK: For connections
@@ -99,30 +111,42 @@ final class GroupLane: Sendable {
     /// The requests that arrived while the last commit was in flight; empty if another connection
     /// took them.
     func takeGroup() -> [GroupQueue.Entry] {
-        state.withLock { $0.queue.takeGroup(mostEvents: AppendBatch.mostEvents, mostBytes: mostBytes) }
+        state.withLock { state in
+            let group = state.queue.takeGroup(mostEvents: AppendBatch.mostEvents, mostBytes: mostBytes)
+            state.groupsTaken += 1
+            let due = ContinuousClock.now.advanced(by: callTimeout)
+            for entry in group { state.callers[entry.ticket]?.answerDue = due }
+            return group
+        }
     }
 
     func answer(_ group: [GroupQueue.Entry], _ answers: [AppendAnswer]) {
         let callers = state.withLock { state in
             state.commits += 1
+            state.groupsTaken -= 1
             return group.map { state.callers.removeValue(forKey: $0.ticket) }
         }
         for (caller, answer) in zip(callers, answers) {
             switch answer {
-            case .success(let appended): caller?.resume(returning: appended)
-            case .failure(let refusal): caller?.resume(throwing: refusal)
+            case .success(let appended): caller?.continuation.resume(returning: appended)
+            case .failure(let refusal): caller?.continuation.resume(throwing: refusal)
             }
         }
     }
 
     func fail(_ group: [GroupQueue.Entry], _ error: any Error) {
-        resume(throwing: error) { _ in group.map(\.ticket) }
+        resume(throwing: error) { state in
+            state.groupsTaken -= 1
+            return group.map(\.ticket)
+        }
     }
 
     /// Puts requests back into the queue, except those whose callers have gone.
     func putBack(_ group: [GroupQueue.Entry], alone: Bool = false) {
         state.withLock { state in
+            state.groupsTaken -= 1
             let waiting = group.filter { state.callers[$0.ticket] != nil }
+            for entry in waiting { state.callers[entry.ticket]?.answerDue = nil }
             state.queue.putBack(
                 waiting.map { entry in
                     var entry = entry
@@ -136,6 +160,22 @@ final class GroupLane: Sendable {
     /// the error is permanent.
     func failExpired(_ error: any Error, unlessItMayPass mayPass: Bool) {
         resume(throwing: error) { mayPass ? $0.queue.removeExpired(at: .now) : $0.queue.removeAll() }
+    }
+
+    /// Fails the callers whose time is up while a call is stuck: nobody else looks at the queue
+    /// meanwhile. Those in the queue have written nothing; of those whose call was sent, the
+    /// outcome is unknown.
+    func failOverdue() {
+        let now = ContinuousClock.now
+        resume(
+            throwing: PostgresError(.busy, "nothing was written: the call before it has not been answered yet")
+        ) { state in
+            // While no call is under way, the lane itself decides: it knows why it cannot write.
+            state.groupsTaken > 0 ? state.queue.removeExpired(at: now) : []
+        }
+        resume(throwing: OutcomeUnknown(reason: "the ledger has not answered for \(callTimeout)")) { state in
+            state.callers.filter { $0.value.answerDue.map { $0 <= now } ?? false }.map(\.key)
+        }
     }
 
     // MARK: The end
@@ -171,6 +211,6 @@ final class GroupLane: Sendable {
     /// Resumes callers after the lock is released.
     private func resume(throwing error: any Error, _ tickets: (inout State) -> [UInt64]) {
         let callers = state.withLock { state in tickets(&state).compactMap { state.callers.removeValue(forKey: $0) } }
-        for caller in callers { caller.resume(throwing: error) }
+        for caller in callers { caller.continuation.resume(throwing: error) }
     }
 }

@@ -9,7 +9,7 @@ import Testing
 @Suite(.timeLimit(.minutes(15))) struct GroupCommitEndTests {
     @Test func aStopFinishesWhatWasAccepted() async throws {
         try await TestLedger.with { ledger async throws in
-            var settings = GroupCommit.Settings()
+            var settings = GroupCommit.Settings.patient
             settings.mostRequests = 2
             settings.grace = .seconds(60)
             let commits = GroupCommit(ledger.store, settings)
@@ -32,7 +32,7 @@ import Testing
 
     @Test func requestsLeftAfterTheGraceFail() async throws {
         try await TestLedger.with { ledger async throws in
-            var settings = GroupCommit.Settings()
+            var settings = GroupCommit.Settings.patient
             settings.grace = .milliseconds(100)
             let commits = GroupCommit(ledger.store, settings)
             async let running: Void = commits.run()
@@ -73,7 +73,7 @@ import Testing
         try await TestLedger.with { ledger async throws in
             let proxy = try ledger.proxy()
             let store = EventStore(url: try ledger.url(through: proxy), ledger: ledger.name)
-            try await store.withGroupCommit { commits in
+            try await store.withGroupCommit(.patient) { commits in
                 _ = try await commits.append(.queue("a"))
                 let request = AppendRequest.progress("a")
                 proxy.loseAnswer(toRequestWith: "completed")
@@ -94,7 +94,7 @@ import Testing
         try await TestLedger.with { ledger async throws in
             let name = "\(ledger.name)-idle"
             let store = EventStore(url: ledger.url, ledger: ledger.name, applicationName: name)
-            try await store.withGroupCommit { commits in
+            try await store.withGroupCommit(.patient) { commits in
                 _ = try await commits.append(.queue("a"))
                 let connection = try await ledger.connect()
                 try await connection.query(
@@ -110,12 +110,49 @@ import Testing
         }
     }
 
+    /// A call that is not answered keeps nobody waiting for longer than was promised: neither those
+    /// behind it nor its own callers. It goes on, and its events are found by a retry.
+    @Test func aCallThatIsStuckKeepsNobody() async throws {
+        try await TestLedger.with { ledger async throws in
+            var settings = GroupCommit.Settings.patient
+            settings.timeout = .milliseconds(200)
+            settings.callTimeout = .seconds(2)
+            try await ledger.store.withGroupCommit(settings) { commits in
+                let holder = try await ledger.holdLog()
+                let id = EventID.version7()
+                let first = AppendRequest(
+                    job: "a", events: [NewEvent(id: id, type: "queued", data: #"{"name":"n"}"#)])
+                let stuck = try await commits.beginInFlight(first)
+                let queued = try await commits.begin(.queue("b"))
+                let busy = await #expect(throws: PostgresError.self) { try await queued.value }
+                #expect(busy?.kind == .busy && busy?.outcomeIsUnknown == false)
+                await #expect(throws: OutcomeUnknown.self) { try await stuck.value }
+                // Also behind a call that has no caller any more.
+                let later = await #expect(throws: PostgresError.self) { try await commits.append(.queue("c")) }
+                #expect(later?.kind == .busy)
+
+                try await ledger.release(holder)
+                let again = try await eventually("the call ends") { () -> Appended? in
+                    do {
+                        return try await commits.append(first)[0]
+                    } catch let error as PostgresError where error.kind == .busy {
+                        return nil
+                    } catch is OutcomeUnknown {
+                        return nil
+                    }
+                }
+                #expect(again.position == 1 && again.isDuplicate)
+                #expect(try await ledger.log().map(\.job) == ["a"])
+            }
+        }
+    }
+
     @Test func aServerThatStaysAwayFailsTheCallerAfterItsTimeout() async throws {
         // A stopped proxy no longer listens.
         let proxy = try CuttingProxy(target: 9)
         proxy.stop()
         let store = EventStore(url: "host=127.0.0.1 port=\(proxy.port) user=nobody", timeout: .zero)
-        var settings = GroupCommit.Settings()
+        var settings = GroupCommit.Settings.patient
         settings.timeout = .milliseconds(50)
         try await store.withGroupCommit(settings) { commits in
             let error = await #expect(throws: PostgresError.self) { try await commits.append(.queue("a")) }

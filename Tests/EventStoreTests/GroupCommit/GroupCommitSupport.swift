@@ -32,6 +32,15 @@ extension TestLedger {
     func log() async throws -> [RecordedEvent] { try await store.page(EventQuery()) }
 }
 
+extension GroupCommit.Settings {
+    /// For tests that keep the log locked for as long as they need, on a busy machine too.
+    static var patient: GroupCommit.Settings {
+        var settings = GroupCommit.Settings()
+        (settings.timeout, settings.callTimeout) = (.seconds(600), .seconds(600))
+        return settings
+    }
+}
+
 extension GroupCommit {
     /// Appends in a separate task, and returns when the request is accepted, waiting or in flight.
     func begin(_ request: AppendRequest) async throws -> Task<[Appended], any Error> {

@@ -9,7 +9,7 @@ import Testing
 @Suite(.timeLimit(.minutes(15))) struct GroupCommitTests {
     @Test func concurrentRequestsShareACommitAndKeepTheirAnswers() async throws {
         try await TestLedger.with { ledger async throws in
-            try await ledger.store.withGroupCommit { commits in
+            try await ledger.store.withGroupCommit(.patient) { commits in
                 let holder = try await ledger.holdLog()
                 let first = try await commits.beginInFlight(.queue("a"))
                 let requests: [AppendRequest] = [
@@ -54,7 +54,7 @@ import Testing
 
     @Test func cancelledWhileQueuedWritesNothing() async throws {
         try await TestLedger.with { ledger async throws in
-            try await ledger.store.withGroupCommit { commits in
+            try await ledger.store.withGroupCommit(.patient) { commits in
                 let holder = try await ledger.holdLog()
                 let first = try await commits.beginInFlight(.queue("first"))
                 let cancelled = try await commits.begin(.queue("cancelled"))
@@ -71,7 +71,7 @@ import Testing
 
     @Test func aCancelledTaskDoesNotEvenQueue() async throws {
         try await TestLedger.with { ledger async throws in
-            try await ledger.store.withGroupCommit { commits in
+            try await ledger.store.withGroupCommit(.patient) { commits in
                 let task = Task {
                     withUnsafeCurrentTask { $0?.cancel() }
                     return try await commits.append(.queue("never"))
@@ -87,7 +87,7 @@ import Testing
     /// event is written.
     @Test func cancelledInFlightLeavesItsNeighboursAlone() async throws {
         try await TestLedger.with { ledger async throws in
-            try await ledger.store.withGroupCommit { commits in
+            try await ledger.store.withGroupCommit(.patient) { commits in
                 let holder = try await ledger.holdLog()
                 let opener = try await commits.beginInFlight(.queue("opener"))
                 let request = AppendRequest.queue("cancelled")
@@ -121,7 +121,7 @@ import Testing
             url.queryItems = (url.queryItems ?? []) + [URLQueryItem(name: "tcp_user_timeout", value: "0")]
             let store = EventStore(
                 url: try #require(url.string), ledger: ledger.name, applicationName: "\(ledger.name)-large")
-            try await store.withGroupCommit { commits in
+            try await store.withGroupCommit(.patient) { commits in
                 _ = try await commits.append(
                     AppendRequest(
                         job: "huge",
@@ -148,7 +148,7 @@ import Testing
 
     @Test func whenTheQueueIsFullCallersWaitInOrder() async throws {
         try await TestLedger.with { ledger async throws in
-            var settings = GroupCommit.Settings()
+            var settings = GroupCommit.Settings.patient
             settings.mostRequests = 3
             try await ledger.store.withGroupCommit(settings) { commits in
                 let holder = try await ledger.holdLog()
@@ -173,7 +173,7 @@ import Testing
 
     @Test func theQueueIsBoundedInBytesToo() async throws {
         try await TestLedger.with { ledger async throws in
-            var settings = GroupCommit.Settings()
+            var settings = GroupCommit.Settings.patient
             settings.mostBytes = 10_000
             try await ledger.store.withGroupCommit(settings) { commits in
                 _ = try await commits.append(.queue("a"))
@@ -204,7 +204,7 @@ import Testing
                           EXECUTE FUNCTION poisoned();
                         """)
             }
-            try await ledger.store.withGroupCommit { commits in
+            try await ledger.store.withGroupCommit(.patient) { commits in
                 let holder = try await ledger.holdLog()
                 let first = try await commits.beginInFlight(.queue("first"))
                 let (a, poison, b) = (
