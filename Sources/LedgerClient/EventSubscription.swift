@@ -126,6 +126,8 @@ public struct EventSubscription: AsyncSequence, Sendable {
         /// A reopened stream must be of the same epoch. In another one, the last position may
         /// exist, but the events before it may be others than those that were delivered.
         private mutating func check(epoch found: String?) throws {
+            // A service that cannot reach its database does not name the epoch, and sends no event.
+            guard let found else { return }
             guard let known = epoch else {
                 epoch = found
                 return

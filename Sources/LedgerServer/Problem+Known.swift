@@ -5,6 +5,16 @@ import LedgerCore
 import Postgres
 import Seal
 
+extension PostgresError {
+    /// Whether the database is away or cannot answer now, and the request is not at fault.
+    var isOutage: Bool {
+        switch disposition {
+        case .retry, .outage, .unknown: kind != .cancelled
+        case .refusal, .defect: false
+        }
+    }
+}
+
 extension Problem {
     static func invalidRequest(_ detail: String) -> Problem { Problem(.badRequest, "invalid_request", detail) }
 

@@ -67,7 +67,7 @@ struct ServiceParts: Sendable {
         }
         let places = StreamCount(limit: http.streamsPerToken)
         let follow = EventStreams(
-            store: reading, feed: feed, pages: pages, tokens: tokens, streams: streams,
+            store: reading, feed: feed, pages: pages, streams: streams,
             count: places, metrics: metrics, heartbeat: http.heartbeat)
         let reads = ReadLimits(time: http.read, readers: http.readers)
         let operations = OperationsRoutes(
@@ -109,6 +109,12 @@ struct ServiceParts: Sendable {
                 guard let tokens else { return await stopping.wait() }
                 while (try? await Task.sleep(for: Self.streamCheck)) != nil {
                     await connections.review { try await tokens.scopes(of: $0) != nil }
+                }
+            }
+            group.addTask { [streams, tokens] in
+                guard let tokens else { return await stopping.wait() }
+                while (try? await Task.sleep(for: Self.streamCheck)) != nil {
+                    await streams.review { await tokens.isStillValid($0, for: .read) }
                 }
             }
             await group.next()

@@ -18,20 +18,19 @@ struct EventStream: Sendable {
     let unended: Set<JobID>?
     let conflation: Conflation?
     let heartbeat: Duration
-    /// Whether the token is still valid.
-    let isAllowed: @Sendable () async throws -> Bool
+    let token: AccessToken?
 
     static let mediaType = "text/event-stream"
-    private static let beginning = ByteBuffer(string: "retry: 1000\n\n")
-    private static let beat = ByteBuffer(string: ":\n\n")
-    private static let stopping = ByteBuffer(string: "retry: 2000\n: the service is stopping\n\n")
+    static let beginning = ByteBuffer(string: "retry: 1000\n\n")
+    static let beat = ByteBuffer(string: ":\n\n")
+    static let stopping = ByteBuffer(string: "retry: 2000\n: the service is stopping\n\n")
     /// About how many bytes are written at a time. The next write waits until the client reads.
     private static let piece = 64 << 10
 
     func run(until closed: EventLoopFuture<Void>, _ writer: inout any ResponseBodyWriter) async throws {
         let slot = StreamSlot()
         closed.whenComplete { _ in slot.close() }
-        let number = streams.enter(slot)
+        let number = streams.enter(slot, token)
         defer { streams.leave(number) }
         try await writer.write(Self.beginning)
         try await withThrowingTaskGroup(of: Void.self) { group in
@@ -99,7 +98,6 @@ struct EventStream: Sendable {
             case .events(let events): try await send(selected(events, &progress), &progress, &writer)
             case .alarm: try await send(progress.conflation?.take(at: .now) ?? [], &progress, &writer)
             case .tick:
-                guard try await isAllowed() else { return .closed }
                 if progress.lastWrite.duration(to: .now) >= heartbeat {
                     try await writer.write(Self.beat)
                     progress.lastWrite = .now

@@ -4,13 +4,13 @@ import HTTPTypes
 import Hummingbird
 import LedgerCore
 import NIOCore
+import Postgres
 
 /// Answers requests for event streams (server-sent events).
 struct EventStreams: Sendable {
     let store: EventStore
     let feed: Feed
     let pages: EventPages
-    let tokens: TokenCheck?
     let streams: OpenStreams
     let count: StreamCount
     let metrics: Metrics
@@ -63,7 +63,12 @@ struct EventStreams: Sendable {
         -> Response
     {
         let (types, rate) = (try authorized.query.types(), try conflation(authorized.query))
-        let known = try await JobEnds.load(jobs ?? [], in: store)
+        let known: JobEnds
+        do {
+            known = try await JobEnds.load(jobs ?? [], in: store)
+        } catch let error as PostgresError where error.isOutage {
+            return try waiting(authorized)
+        }
         guard position <= known.head else {
             throw Problem(
                 .conflict, "another_ledger",
@@ -81,19 +86,36 @@ struct EventStreams: Sendable {
             types: types.map { unended == nil ? $0 : $0.union([.finished, .failed]) })
         let stream = EventStream(
             streams: streams, metrics: metrics, subscription: subscription, types: types, unended: unended,
-            conflation: rate.map(Conflation.init), heartbeat: heartbeat, isAllowed: isAllowed(authorized.token))
+            conflation: rate.map(Conflation.init), heartbeat: heartbeat, token: authorized.token)
         let channel = authorized.context.channel
+        var headers = Self.headers
+        headers[.ledgerEpoch] = known.epoch.text
         return Response(
-            status: .ok,
-            headers: [
-                .contentType: EventStream.mediaType, .cacheControl: "no-store", .vary: "Accept", .accelBuffering: "no",
-                .ledgerEpoch: known.epoch.text,
-            ],
+            status: .ok, headers: headers,
             body: ResponseBody { writer in
                 try await stream.run(until: channel.closeFuture, &writer)
                 withExtendedLifetime(place) {}
             })
     }
+
+    /// A stream that waits while the database is away. It ends when the database is back, and the
+    /// client's next request gets its events, or the reason why it gets none. An error now would
+    /// end a browser's `EventSource` for good.
+    private func waiting(_ authorized: AuthorizedRequest) throws -> Response {
+        let place = try count.enter(authorized.token)
+        let stream = WaitingStream(streams: streams, store: store, heartbeat: heartbeat, token: authorized.token)
+        let channel = authorized.context.channel
+        return Response(
+            status: .ok, headers: Self.headers,
+            body: ResponseBody { writer in
+                try await stream.run(until: channel.closeFuture, &writer)
+                withExtendedLifetime(place) {}
+            })
+    }
+
+    private static let headers: HTTPFields = [
+        .contentType: EventStream.mediaType, .cacheControl: "no-store", .vary: "Accept", .accelBuffering: "no",
+    ]
 
     /// The rate in `?conflate=`, per second.
     private func conflation(_ query: Query) throws -> Double? {
@@ -105,12 +127,6 @@ struct EventStreams: Sendable {
         return rate
     }
 
-    private func isAllowed(_ token: AccessToken?) -> @Sendable () async throws -> Bool {
-        { [tokens] in
-            guard let tokens, let token else { return true }
-            return try await tokens.scopes(of: token)?.contains(.read) ?? false
-        }
-    }
 }
 
 extension HTTPField.Name {

@@ -8,14 +8,14 @@ final class StreamSlot: Sendable {
         case events([FeedEvent])
         /// The deadline that the stream set.
         case alarm
-        /// Time for the heartbeat, and to check that the token is still valid.
+        /// Time for the heartbeat.
         case tick
         /// There are no more events.
         case ended
         /// The service is stopping, or the ledger was restored or re-created.
         case stopped
         case failed(any Error)
-        /// The connection is gone.
+        /// The connection is gone, or the stream's token is no longer valid.
         case closed
     }
 
@@ -68,7 +68,7 @@ final class StreamSlot: Sendable {
     func alarm() { wake { $0.isAlarmDue = true } }
     /// Ends the stream. Only the first end counts.
     func end(_ item: Item) { wake { $0.end = $0.end ?? item } }
-    /// The connection is gone.
+    /// The connection is gone, or the stream's token is no longer valid.
     func close() {
         wake { $0.isClosed = true }
         taken()

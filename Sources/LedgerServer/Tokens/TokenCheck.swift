@@ -9,6 +9,9 @@ import LedgerCore
 struct TokenCheck: Sendable {
     /// How long an answer is valid.
     static let validity = Duration.seconds(2)
+    /// For how long after its last answer a token keeps its streams while the ledger cannot be
+    /// asked. One that is revoked in this time reads nothing new: there is nothing to read from.
+    static let longestOutage = Duration.seconds(15 * 60)
     /// The maximum number of cached answers. Made-up tokens cannot fill the cache beyond it.
     private static let maxAnswers = 10_000
 
@@ -47,6 +50,25 @@ struct TokenCheck: Sendable {
         }
         defer { state.withLock { _ = $0.lookups.removeValue(forKey: token.id) } }
         return try await lookup.value
+    }
+
+    /// The scopes of a token as the ledger last answered, if that was not longer ago than
+    /// ``longestOutage``. For when the ledger cannot be asked.
+    func lastScopes(of token: AccessToken) -> Set<Scope>? {
+        guard let known = state.withLock({ $0.answers[token.id] }), known.hash == token.hash,
+            known.until.advanced(by: Self.longestOutage - Self.validity) > .now
+        else { return nil }
+        return known.scopes
+    }
+
+    /// Whether a token by which a stream was opened still has a scope. While the ledger cannot be
+    /// asked, its last answer counts.
+    func isStillValid(_ token: AccessToken, for scope: Scope) async -> Bool {
+        do {
+            return try await scopes(of: token)?.contains(scope) ?? false
+        } catch {
+            return lastScopes(of: token)?.contains(scope) ?? false
+        }
     }
 
     private func remember(_ scopes: Set<Scope>?, of id: TokenID, _ hash: SHA256Digest) {

@@ -128,6 +128,38 @@ import Testing
         }
     }
 
+    @Test("streams stay open while the database is away, and new ones wait for it") func streams() async throws {
+        try await withServer { server in
+            try await TestService.with(server: server.url, settings: .changed { $0.heartbeat = .seconds(1) }) {
+                service in
+                try await service.ledger.queue("a")
+                let unused = try await service.tokens.create([.read])
+                var open = try await service.stream("/v1/jobs/a/events")
+                #expect(try await open.next()?.position == 1)
+                try await server.kill()
+
+                // For longer than a look-up of the token tries to reach the server.
+                try await open.skip(comments: 14)
+                var late = try await service.stream("/v1/jobs/a/events")
+                #expect(late.status == 200)
+                try await late.skip(comments: 2)
+                // Whether this token is valid was not known when the database went away.
+                #expect(try await service.stream("/v1/jobs/a/events", token: unused.text).status == 503)
+
+                try await server.restart()
+                try await eventually("an append succeeds") {
+                    let answer = try await service.append(#"{"type":"progress","data":{"completed":1}}"#, to: "a")
+                    return answer.status == 201 ? () : nil
+                }
+                #expect(try await open.next()?.position == 2)
+                // It ends, and the client's next request gets the events.
+                #expect(try await late.next() == nil)
+                var again = try await service.stream("/v1/jobs/a/events")
+                #expect(try await again.next(2).map(\.position) == [1, 2])
+            }
+        }
+    }
+
     @Test("of all errors of the server, only defects in the program are a 500") func dispositions() throws {
         let versions = try FileManager.default.contentsOfDirectory(atPath: "/usr/share/postgresql")
         let codes = try versions.map { "/usr/share/postgresql/\($0)/errcodes.txt" }

@@ -103,6 +103,22 @@ import Testing
         #expect(streams.count == 1)
     }
 
+    @Test("a token that is no longer valid closes its streams and no others") func reviewedStreams() async {
+        let streams = OpenStreams()
+        let (good, bad) = (AccessToken.random(), AccessToken.random())
+        let slots = [StreamSlot(), StreamSlot(), StreamSlot(), StreamSlot()]
+        for (slot, token) in zip(slots, [good, bad, bad, nil]) { _ = streams.enter(slot, token) }
+        await streams.review { $0.id == good.id }
+        streams.tick()
+        for (slot, isClosed) in zip(slots, [false, true, true, false]) {
+            switch await slot.next() {
+            case .closed: #expect(isClosed)
+            case .tick: #expect(!isClosed)
+            default: Issue.record("neither closed nor woken")
+            }
+        }
+    }
+
     @Test("queries are decoded strictly") func queries() throws {
         let query = try Query("a=1&b=x%20y+z&job=a%2Fb&job=c&empty=&%C3%BC=1")
         #expect(try query.text("b") == "x y z")
