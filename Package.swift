@@ -160,7 +160,7 @@ let package = Package(
         tests("BlockingIOTests", ["BlockingIO"]),
         tests("PrivateFilesTests", ["PrivateFiles", "LedgerTesting"]),
         tests("PostgresTests", ["Postgres", "Redis", "BlockingIO", "LedgerTesting", "EmbeddedServices"]),
-        tests("RedisTests", ["Redis", "Texts", "EmbeddedServices", "BlockingIO"]),
+        tests("RedisTests", ["Redis", "Texts", "EmbeddedServices", "BlockingIO", "LedgerTesting"]),
         tests("LedgerSettingsTests", ["LedgerSettings", "PrivateFiles"]),
         tests("EmbeddedServicesTests", ["EmbeddedServices", "Redis", "Texts", "PrivateFiles", "LedgerTesting"]),
         tests("LedgerCoreTests", ["LedgerCore", "LedgerTesting"]),

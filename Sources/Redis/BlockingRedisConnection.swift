@@ -8,12 +8,20 @@ import BlockingIO
 final class BlockingRedisConnection {
     private let hiredis: HiredisConnection
     private let interrupt: Interrupt
+    let server: RedisConfiguration.Server
 
-    /// Connects, authenticates and selects the database.
-    init(_ configuration: RedisConfiguration, interrupt: Interrupt, cancellation: Cancellation) throws(RedisError) {
+    /// Connects to a server, authenticates and selects the database. Where Sentinels may name the
+    /// server, use ``open(_:interrupt:cancellation:)``.
+    init(
+        to server: RedisConfiguration.Server, _ configuration: RedisConfiguration, interrupt: Interrupt,
+        cancellation: Cancellation
+    ) throws(RedisError) {
+        var configuration = configuration
+        configuration.address = .server(server)
         if cancellation.isCancelled { throw RedisError(.cancelled, "before connecting to \(configuration)") }
+        self.server = server
         do throws(RedisError) {
-            hiredis = try HiredisConnection(connectingTo: configuration.address)
+            hiredis = try HiredisConnection(connectingTo: server)
             self.interrupt = interrupt
             try wait(for: .writable, within: configuration.connectTimeout, cancellation: cancellation)
             if let fault = hiredis.connectFault() { throw fault }

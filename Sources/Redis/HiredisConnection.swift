@@ -17,10 +17,10 @@ final class HiredisConnection {
 
     /// Starts to connect. The descriptor becomes writable when that has finished; then
     /// ``connectFault()`` returns the outcome.
-    init(connectingTo address: RedisConfiguration.Address) throws(RedisError) {
+    init(connectingTo server: RedisConfiguration.Server) throws(RedisError) {
         // The strings are copied by hiredis before it returns.
         let made =
-            switch address {
+            switch server {
             case .tcp(let host, let port): redisConnectNonBlock(host, Int32(port))
             case .unixSocket(let path): redisConnectUnixNonBlock(path)
             }
@@ -33,7 +33,7 @@ final class HiredisConnection {
         // hiredis 0.14 does not set the flag itself. A child process must not keep a subscription
         // alive.
         _ = fcntl(made.pointee.fd, F_SETFD, FD_CLOEXEC)
-        if case .tcp = address { _ = redisEnableKeepAlive(made) }
+        if case .tcp = server { _ = redisEnableKeepAlive(made) }
     }
 
     deinit { redisFree(context) }

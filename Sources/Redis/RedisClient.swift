@@ -14,6 +14,7 @@ package actor RedisClient {
     /// tries again.
     private var interrupt: Interrupt?
     private var connection: BlockingRedisConnection?
+    private var watch: MasterWatch
     private var backoff: Backoff
     private var failure: (error: RedisError, until: ContinuousClock.Instant)?
 
@@ -23,6 +24,7 @@ package actor RedisClient {
     package init(_ configuration: RedisConfiguration, backoff: Backoff = Backoff()) {
         self.configuration = configuration
         self.backoff = backoff
+        watch = MasterWatch(configuration)
     }
 
     /// Like ``RedisConnection/send(_:within:)``, connecting first when there is no connection.
@@ -84,11 +86,13 @@ package actor RedisClient {
     package func close() { connection = nil }
 
     /// Runs `exchange` on the present connection, or on a new one if that turns out to be dead
-    /// before anything is written.
+    /// before anything is written, or if the Sentinels name another master.
     private func onConnection<Value>(
         _ cancellation: Cancellation, _ exchange: (BlockingRedisConnection) throws(RedisError) -> Value
     ) throws(RedisError) -> Value {
-        if let kept = connection {
+        if let kept = connection,
+            try !watch.hasMoved(from: kept, interrupt: readyInterrupt(), cancellation: cancellation)
+        {
             do throws(RedisError) {
                 return try exchange(kept)
             } catch {
@@ -106,7 +110,8 @@ package actor RedisClient {
 
     private func reconnect(_ cancellation: Cancellation) throws(RedisError) -> BlockingRedisConnection {
         let made = try attempt { () throws(RedisError) in
-            try BlockingRedisConnection(configuration, interrupt: readyInterrupt(), cancellation: cancellation)
+            try BlockingRedisConnection.open(
+                configuration, interrupt: readyInterrupt(), cancellation: cancellation)
         }
         connection = made
         failure = nil

@@ -2,9 +2,25 @@ package import Texts
 
 /// The address of a Redis server, the credentials, and the timeouts.
 package struct RedisConfiguration: Sendable, Equatable, CustomStringConvertible {
-    package enum Address: Sendable, Equatable {
+    package enum Server: Sendable, Equatable, CustomStringConvertible {
         case tcp(host: String, port: UInt16)
         case unixSocket(path: String)
+
+        package var description: String {
+            switch self {
+            case .tcp(let host, let port): "\(host.contains(":") ? "[\(host)]" : host):\(port)"
+            case .unixSocket(let path): path
+            }
+        }
+    }
+
+    package enum Address: Sendable, Equatable {
+        case server(Server)
+        /// The master that Sentinels name at each connection.
+        case master(RedisSentinels)
+
+        package static func tcp(host: String, port: UInt16) -> Address { .server(.tcp(host: host, port: port)) }
+        package static func unixSocket(path: String) -> Address { .server(.unixSocket(path: path)) }
     }
 
     package var address: Address
@@ -40,8 +56,12 @@ package struct RedisConfiguration: Sendable, Equatable, CustomStringConvertible 
         let credentials = (user ?? "") + (password == nil ? "" : ":***")
         let who = credentials.isEmpty ? "" : credentials + "@"
         return switch address {
-        case .tcp(let host, let port): "redis://\(who)\(host.contains(":") ? "[\(host)]" : host):\(port)/\(database)"
-        case .unixSocket(let path): "unix://\(who)\(path)?db=\(database)"
+        case .server(.tcp(let host, let port)):
+            "redis://\(who)\(Server.tcp(host: host, port: port))/\(database)"
+        case .server(.unixSocket(let path)): "unix://\(who)\(path)?db=\(database)"
+        case .master(let sentinels):
+            "redis+sentinel://\(who)\(sentinels.places.map(\.description).joined(separator: ","))"
+                + "/\(sentinels.master)/\(database)"
         }
     }
 

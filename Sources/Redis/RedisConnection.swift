@@ -1,6 +1,7 @@
 import BlockingIO
 
-/// One connection to a Redis server. It occupies a thread of its own while a call waits.
+/// One connection to a Redis server, or to the master that Sentinels name when it connects. It
+/// occupies a thread of its own while a call waits.
 ///
 /// Calls run one after another. A call that is cancelled, times out or finds the connection broken
 /// closes it, because replies may be outstanding; every later call fails with
@@ -65,7 +66,8 @@ package actor RedisConnection {
 
     private func open() async throws(RedisError) {
         connection = try await cancellable(by: interrupt) { cancellation throws(RedisError) in
-            try BlockingRedisConnection(self.configuration, interrupt: self.interrupt, cancellation: cancellation)
+            try BlockingRedisConnection.open(
+                self.configuration, interrupt: self.interrupt, cancellation: cancellation)
         }
     }
 }

@@ -1,8 +1,13 @@
 import Texts
 
 extension RedisConfiguration {
-    /// Reads `redis://[user][:password]@host[:port][/db]` or
-    /// `unix://[[user]:password@]/path[?db=n][&requirepeer=user]`, percent-encoded.
+    /// Reads `redis://[user][:password]@host[:port][/db]`,
+    /// `redis+sentinel://[user][:password]@host[:port],host[:port]…/master[/db][?sentinel_password=…]`
+    /// or `unix://[[user]:password@]/path[?db=n][&requirepeer=user]`, percent-encoded.
+    ///
+    /// With `redis+sentinel` the hosts are Sentinels, whose default port is 26379, and `master` is
+    /// the name under which they watch the server. The user and the password in front are the
+    /// server's.
     ///
     /// `requirepeer` works as in libpq: the user whose process must listen there. The default port
     /// is 6379, the default database 0. Messages name the wrong part and never show it: in a URL
@@ -12,15 +17,16 @@ extension RedisConfiguration {
         let rest = url[colon.upperBound...]
         switch url[..<colon.lowerBound].lowercased() {
         case "redis": try self.init(tcp: rest)
+        case "redis+sentinel": try self.init(sentinels: rest)
         case "unix": try self.init(unixSocket: rest)
-        case "rediss":
+        case "rediss", "rediss+sentinel":
             throw Self.wrong(
                 """
                 hiredis 0.14 as shipped by Debian 12 has no TLS; use redis:// over a private \
                 network or a TLS proxy such as
                 """
                     + " stunnel")
-        default: throw Self.wrong("the URL's scheme is not redis:// or unix://")
+        default: throw Self.wrong("the URL's scheme is not redis://, redis+sentinel:// or unix://")
         }
     }
 
@@ -35,6 +41,37 @@ extension RedisConfiguration {
         let place = at.map { authority[authority.index(after: $0)...] } ?? authority
         let (host, port) = try Self.hostAndPort(place)
         self.init(address: .tcp(host: host, port: port), database: try Self.database(path))
+        if let at { try readCredentials(authority[..<at]) }
+    }
+
+    private init(sentinels rest: Substring) throws(RedisError) {
+        let address = rest.prefix { $0 != "?" }
+        guard !address.contains("#") else { throw Self.wrong("the URL takes no '#'; in a password write %23") }
+        let authority = address.prefix { $0 != "/" }
+        let path = address.dropFirst(authority.count).dropFirst()
+        guard !path.contains("@") else { throw Self.wrong("write a '/' in the user or the password as %2F") }
+        let at = authority.lastIndex(of: "@")
+        let hosts = at.map { authority[authority.index(after: $0)...] } ?? authority
+        var places: [RedisSentinels.Place] = []
+        for host in hosts.split(separator: ",", omittingEmptySubsequences: false) {
+            let (name, port) = try Self.hostAndPort(host, otherwise: 26379)
+            places.append(RedisSentinels.Place(host: name, port: port))
+        }
+        let name = path.prefix { $0 != "/" }
+        guard !name.isEmpty else {
+            throw Self.wrong("the URL does not name the master: redis+sentinel://host:26379/NAME, as in sentinel.conf")
+        }
+        var sentinels = RedisSentinels(places: places, master: try Self.decoded(name, part: "name of the master"))
+        let query = rest.dropFirst(address.count).dropFirst()
+        if rest.count > address.count {
+            guard query.hasPrefix("sentinel_password="), !query.contains("&") else {
+                throw Self.wrong("a redis+sentinel:// URL takes only ?sentinel_password=; in a password write %3F")
+            }
+            let secret = try Self.decoded(query.dropFirst("sentinel_password=".count), part: "Sentinels' password")
+            if !secret.isEmpty { sentinels.password = SecretText(secret) }
+        }
+        self.init(
+            address: .master(sentinels), database: try Self.database(path.dropFirst(name.count).dropFirst()))
         if let at { try readCredentials(authority[..<at]) }
     }
 
@@ -69,7 +106,9 @@ extension RedisConfiguration {
         guard user == nil || password != nil else { throw Self.wrong("the URL names a user without a password") }
     }
 
-    private static func hostAndPort(_ text: Substring) throws(RedisError) -> (String, UInt16) {
+    private static func hostAndPort(_ text: Substring, otherwise port: UInt16 = 6379) throws(RedisError) -> (
+        String, UInt16
+    ) {
         let host: Substring
         let rest: Substring
         if text.hasPrefix("[") {
@@ -85,7 +124,7 @@ extension RedisConfiguration {
         }
         guard !host.isEmpty else { throw wrong("the URL has no host") }
         let name = try decoded(host, part: "host")
-        guard !rest.isEmpty else { return (name, 6379) }
+        guard !rest.isEmpty else { return (name, port) }
         // UInt16 alone would accept a sign.
         guard rest.first == ":", rest.dropFirst().first != "+", let port = UInt16(rest.dropFirst()), port > 0 else {
             throw wrong("the port is not a number from 1 to 65535")

@@ -8,6 +8,7 @@ actor SubscriptionConnection {
     /// Made by the first call, or by a later one where no descriptor was left for it.
     private var interrupt: Interrupt?
     private var connection: BlockingRedisConnection?
+    private var watch: MasterWatch
     private var backoff: Backoff
     private var mustPause = false
     /// An error that occurred after items that must be returned first.
@@ -33,6 +34,7 @@ actor SubscriptionConnection {
     init(_ wanted: RedisSubscription) {
         self.wanted = wanted
         backoff = wanted.backoff
+        watch = MasterWatch(wanted.configuration)
     }
 
     deinit { if let interrupt { wanted.topics.detach(interrupt) } }
@@ -49,7 +51,7 @@ actor SubscriptionConnection {
                 if self.isFlooded {
                     try connection.gather(bytes: Self.flood, within: Self.floodTimeout, cancellation: cancellation)
                 }
-                let first = try self.listen(on: connection, cancellation)
+                let first = try self.listen(on: connection, interrupt, cancellation)
                 return self.more(on: connection, after: first)
             }
         } catch {
@@ -92,7 +94,8 @@ actor SubscriptionConnection {
         _ interrupt: Interrupt, _ cancellation: Cancellation
     ) throws(RedisError) -> BlockingRedisConnection {
         if mustPause { try pause(interrupt, cancellation) }
-        let made = try BlockingRedisConnection(wanted.configuration, interrupt: interrupt, cancellation: cancellation)
+        let made = try BlockingRedisConnection.open(
+            wanted.configuration, interrupt: interrupt, cancellation: cancellation)
         (posted, changes, awaited) = (RedisTopics.Names(), nil, 0)
         try post(on: made, cancellation)
         connection = made
@@ -148,7 +151,7 @@ actor SubscriptionConnection {
     }
 
     private func listen(
-        on connection: BlockingRedisConnection, _ cancellation: Cancellation
+        on connection: BlockingRedisConnection, _ interrupt: Interrupt, _ cancellation: Cancellation
     ) throws(RedisError) -> RedisSubscription.Item {
         if let error = fault {
             fault = nil
@@ -157,15 +160,20 @@ actor SubscriptionConnection {
         var isAsking = false
         var quietSince = ContinuousClock.now
         while true {
+            if try watch.hasMoved(from: connection, interrupt: interrupt, cancellation: cancellation) {
+                throw RedisError(.connection, "the Sentinels name another master")
+            }
             try post(on: connection, cancellation)
             let timeout = isAsking ? wanted.configuration.replyTimeout : wanted.silence
             let deadline = awaited > 0 ? joinDeadline : quietSince.advanced(by: timeout)
-            switch try connection.listen(until: deadline, cancellation: cancellation) {
+            let pause = watch.isNeeded ? min(deadline, watch.nextLook) : deadline
+            switch try connection.listen(until: pause, cancellation: cancellation) {
             case .push(let push):
                 (isAsking, quietSince) = (false, .now)
                 if let item = try item(push) { return item }
             // The topics may have changed.
             case .rung: continue
+            case .silence where pause < deadline: continue
             case .silence where isAsking || awaited > 0:
                 throw RedisError(
                     .timedOut,

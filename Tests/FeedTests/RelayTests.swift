@@ -103,6 +103,30 @@ import Testing
         }
     }
 
+    /// The Redis of the relay is found through Sentinels, and its master is killed. The relay goes
+    /// on publishing on the new one, and a subscriber misses nothing.
+    @Test func followsTheMasterOfRedis() async throws {
+        try await TestRedisGroup.with { group in
+            let redis = try group.redis
+            try await TestLedger.with { ledger async throws in
+                try await ledger.withFeed(redis, relayTo: redis) { feed async throws in
+                    var events = feed.subscribe().makeAsyncIterator()
+                    try await ledger.queue("a")
+                    for count in 1...10 { try await ledger.progress("a", count) }
+                    for position in 1...11 { #expect(try await events.next()?.position == Position(position)) }
+
+                    try await group.servers[0].kill()
+                    for count in 11...20 { try await ledger.progress("a", count) }
+                    for position in 12...21 { #expect(try await events.next()?.position == Position(position)) }
+                    _ = try await eventually("published on the new master") {
+                        try await ledger.relayPosition() == 21 ? true : nil
+                    }
+                    #expect(try await group.roles() == [nil, "master"])
+                }
+            }
+        }
+    }
+
     /// Redis is killed and stays down while events are appended. When it is back, the relay
     /// publishes everything, in order, from where it was.
     @Test func waitsForRedis() async throws {

@@ -116,5 +116,5 @@ extension Feed {
 }
 
 extension RedisConfiguration {
-    var port: UInt16 { if case .tcp(_, let port) = address { port } else { 0 } }
+    var port: UInt16 { if case .server(.tcp(_, let port)) = address { port } else { 0 } }
 }

@@ -77,7 +77,7 @@ import Texts
 
     @Test func userPasswordAndDatabase() async throws {
         try await withRedis(settings: ["user": "alice on >p@ss/w:rd% ~* &* +@all"], listening: .loopback) { _, place in
-            guard case .tcp(let host, let port) = place.address else {
+            guard case .server(.tcp(let host, let port)) = place.address else {
                 Issue.record("\(place)")
                 return
             }
@@ -155,7 +155,7 @@ import Texts
     @Test(arguments: [Listening.unixSocket, .loopback]) func bothWays(_ listening: Listening) async throws {
         try await withRedis(listening: listening) { _, place in
             switch (listening, place.address) {
-            case (.unixSocket, .unixSocket), (.loopback, .tcp): break
+            case (.unixSocket, .server(.unixSocket)), (.loopback, .server(.tcp)): break
             default: Issue.record("\(place)")
             }
             try await RedisConnection.connect(place).ping()

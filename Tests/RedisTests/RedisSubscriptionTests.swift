@@ -189,7 +189,7 @@ import Texts
 }
 
 extension RedisSubscription.Item {
-    fileprivate var isLost: Bool {
+    var isLost: Bool {
         if case .lost = self { true } else { false }
     }
 }

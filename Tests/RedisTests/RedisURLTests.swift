@@ -1,5 +1,12 @@
 import Redis
 import Testing
+import Texts
+
+private func sentinels(_ places: [RedisSentinels.Place], _ master: String, password: String? = nil)
+    -> RedisConfiguration
+{
+    RedisConfiguration(address: .master(RedisSentinels(places: places, master: master, password: password)))
+}
 
 @Suite struct RedisURLTests {
     @Test(arguments: [
@@ -29,6 +36,18 @@ import Testing
                 return expected
             }()
         ),
+        (
+            "redis+sentinel://a,b:7,[::1]/main",
+            sentinels([.init(host: "a"), .init(host: "b", port: 7), .init(host: "::1")], "main")
+        ),
+        (
+            "redis+sentinel://u:p%2Cq@a:1/ma%69n/3?sentinel_password=s%3F",
+            {
+                var expected = sentinels([.init(host: "a", port: 1)], "main", password: "s?")
+                (expected.user, expected.password, expected.database) = ("u", SecretText("p,q"), 3)
+                return expected
+            }()
+        ),
     ])
     func reads(url: String, expected: RedisConfiguration) throws {
         #expect(try RedisConfiguration(url: url) == expected)
@@ -46,6 +65,14 @@ import Testing
         ("unix://secret/path", "unix:///path"), ("unix://", "absolute path"), ("unix:///a?secret=1", "?db="),
         ("unix:///a?db=1&secret=1", "?db="), ("unix:///a?requirepeer=", "requirepeer="),
         ("unix:///a?db=1?secret", "database"),
+        ("redis+sentinel://:secret@h", "name the master"), ("redis+sentinel://:secret@h/", "name the master"),
+        ("redis+sentinel://:secret@/m", "no host"), ("redis+sentinel://:secret@h,/m", "no host"),
+        ("redis+sentinel://:secret@h:0/m", "port"), ("redis+sentinel://:secret@h/m/x", "database"),
+        ("redis+sentinel://:secret@h/m/1/2", "database"), ("redis+sentinel://:se/secret@h/m", "%2F"),
+        ("redis+sentinel://h/m?secret=1", "sentinel_password="), ("redis+sentinel://h/m?", "sentinel_password="),
+        ("redis+sentinel://h/m?sentinel_password=a&secret", "sentinel_password="),
+        ("redis+sentinel://h/m#secret", "%23"), ("redis+sentinel://secret@h/m", "user without a password"),
+        ("rediss+sentinel://:secret@h/m", "stunnel"),
         ("rediss://u:secret@h", "stunnel"), ("rediss://h", "hiredis 0.14 as shipped by Debian 12 has no TLS"),
     ])
     func refuses(url: String, because part: String) throws {
@@ -59,5 +86,7 @@ import Testing
     @Test func descriptionHidesThePassword() throws {
         let configuration = try RedisConfiguration(url: "redis://u:secret@[::1]:6380/1")
         #expect("\(configuration)" == "redis://u:***@[::1]:6380/1")
+        let group = try RedisConfiguration(url: "redis+sentinel://:secret@a,[::1]:7/main?sentinel_password=secret")
+        #expect("\(group)" == "redis+sentinel://:***@a:26379,[::1]:7/main/0")
     }
 }
