@@ -45,7 +45,7 @@ package struct TrailQuery: Sendable, Equatable {
     package var statement: PostgresStatement {
         var parameters = PostgresParameters()
         let conditions = conditions(&parameters)
-        let source = job.map { Self.trail(ofJob: parameters.add($0)) } ?? "audit_log"
+        let source = job.map { Self.trail(ofJobAt: parameters.add($0)) } ?? "audit_log"
         let direction = order == .newest ? "DESC" : "ASC"
         return PostgresStatement(
             """
@@ -79,10 +79,10 @@ package struct TrailQuery: Sendable, Equatable {
 
     /// The entries of one job. The index of the log finds its events in the order of their
     /// versions, which is also that of their positions.
-    private static func trail(ofJob job: String) -> String {
+    private static func trail(ofJobAt parameter: String) -> String {
         """
         (SELECT audit_log.* FROM events JOIN audit_log USING (position)
-          WHERE category = 'job' AND stream_id = \(job)) AS audit_log
+          WHERE category = 'job' AND stream_id = \(parameter)) AS audit_log
         """
     }
 
