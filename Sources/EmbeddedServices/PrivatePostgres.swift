@@ -15,7 +15,7 @@ package final class PrivatePostgres: Sendable {
     /// Committed data is on the disk however the server ends, so nobody should wait long for one
     /// that hangs.
     private static let kind = ServerProcess.Kind(
-        name: "Postgres", log: PostgresCluster.log, socket: Self.socket, parentDeathSignal: "INT",
+        name: "Postgres", log: PostgresCluster.log, socket: PrivatePostgres.socket, parentDeathSignal: "INT",
         stopping: [(SIGINT, .seconds(15)), (SIGQUIT, .seconds(5)), (SIGKILL, .seconds(5))],
         killing: [(SIGQUIT, .seconds(5)), (SIGKILL, .seconds(5))], pause: .milliseconds(20))
 

@@ -11,7 +11,7 @@ package final class PrivateRedis: Sendable {
     private static let configuration = "redis.conf"
     private static let socket = "redis.sock"
     private static let kind = ServerProcess.Kind(
-        name: "Redis", log: Self.log, socket: Self.socket, parentDeathSignal: "TERM",
+        name: "Redis", log: PrivateRedis.log, socket: PrivateRedis.socket, parentDeathSignal: "TERM",
         stopping: [(SIGTERM, .seconds(10)), (SIGKILL, .seconds(10))], killing: [(SIGKILL, .seconds(10))],
         pause: .milliseconds(10))
 

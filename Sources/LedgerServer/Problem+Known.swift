@@ -48,6 +48,8 @@ extension Problem {
             self = .unavailable(error.description, code: "not_projected_yet")
         case let error as OutcomeUnknown:
             self = .unavailable("\(error)", code: "outcome_unknown")
+        case is GroupCommitBusy:
+            self = .unavailable("nothing was written: the ledger has not answered the appends before it; try again")
         case is GroupCommitStopped:
             self = .unavailable("nothing was written: the service is stopping; try again", code: "stopping")
         case is CancellationError:

@@ -1,3 +1,4 @@
+import BlockingIO
 package import Texts
 
 /// The Sentinels that know which server of a group is the master at present.

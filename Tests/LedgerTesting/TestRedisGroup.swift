@@ -5,6 +5,8 @@ package import Redis
 /// A Redis master, its replica, and three Sentinels that watch them, on loopback.
 package struct TestRedisGroup: Sendable {
     package static let name = "group"
+    /// Of both servers, beside the password that each has for itself.
+    package static let password = "shared"
 
     package let servers: [PrivateRedis]
     package let sentinels: [TestSentinel]
@@ -23,20 +25,24 @@ package struct TestRedisGroup: Sendable {
         var sentinels: [TestSentinel] = []
         let result: Result<Void, any Error>
         do {
-            // After a fail-over each has the other's part, so both take any password.
-            let open = ["user": "default on nopass ~* &* +@all"]
-            servers.append(
-                try await PrivateRedis.start(
-                    directory: directory.appending(path: "0"), settings: open, listening: .loopback))
+            for number in 0..<2 {
+                let server = try await PrivateRedis.start(
+                    directory: directory.appending(path: "\(number)"), listening: .loopback)
+                servers.append(server)
+                // After a fail-over each has the other's part.
+                let client = RedisClient(try RedisConfiguration(url: server.url))
+                try await client.command("ACL", "SETUSER", "default", ">\(password)")
+                try await client.command("CONFIG", "SET", "masterauth", password)
+            }
             let master = try servers[0].port
-            servers.append(
-                try await PrivateRedis.start(
-                    directory: directory.appending(path: "1"),
-                    settings: open.merging(["replicaof": "127.0.0.1 \(master)"]) { $1 }, listening: .loopback))
-            for _ in 0..<3 { sentinels.append(try await TestSentinel.start(in: directory, watching: master)) }
+            let replica = RedisClient(try RedisConfiguration(url: servers[1].url))
+            try await replica.command("REPLICAOF", "127.0.0.1", "\(master)")
+            for _ in 0..<3 {
+                sentinels.append(try await TestSentinel.start(in: directory, watching: master, password: password))
+            }
             let places = sentinels.map { "127.0.0.1:\($0.port)" }.joined(separator: ",")
             let group = TestRedisGroup(
-                servers: servers, sentinels: sentinels, url: "redis+sentinel://\(places)/\(name)")
+                servers: servers, sentinels: sentinels, url: "redis+sentinel://:\(password)@\(places)/\(name)")
             try await group.waitUntilComplete()
             result = .success(try await body(group))
         } catch {
@@ -97,7 +103,9 @@ package struct TestSentinel: Sendable {
     package let port: UInt16
     private let child: ChildProcess
 
-    package static func start(in directory: URL, watching master: UInt16) async throws -> TestSentinel {
+    package static func start(
+        in directory: URL, watching master: UInt16, password: String
+    ) async throws -> TestSentinel {
         while true {
             let (listener, port) = try Sockets.listen()
             close(listener)
@@ -109,6 +117,7 @@ package struct TestSentinel: Sendable {
             bind 127.0.0.1
             dir \(home.path)
             sentinel monitor \(TestRedisGroup.name) 127.0.0.1 \(master) 2
+            sentinel auth-pass \(TestRedisGroup.name) \(password)
             sentinel down-after-milliseconds \(TestRedisGroup.name) 1000
             sentinel failover-timeout \(TestRedisGroup.name) 5000
 

@@ -3,6 +3,7 @@ import Foundation
 import LedgerTesting
 import Redis
 import Testing
+import Texts
 
 /// A Redis that is found through Sentinels.
 @Suite(.timeLimit(.minutes(10))) struct SentinelTests {
@@ -54,6 +55,8 @@ import Testing
             let port = try group.servers[1].port
             for sentinel in group.sentinels {
                 _ = try await sentinel.ask("SENTINEL", "MONITOR", TestRedisGroup.name, "127.0.0.1", "\(port)", "2")
+                _ = try await sentinel.ask(
+                    "SENTINEL", "SET", TestRedisGroup.name, "auth-pass", TestRedisGroup.password)
             }
 
             #expect(try await group.roles() == ["master", "master"])
@@ -71,10 +74,9 @@ import Testing
             let directory = TestServers.directory("sentinel")
             defer { try? FileManager.default.removeItem(at: directory) }
             let client = RedisClient(place)
-            try await client.command("CONFIG", "SET", "protected-mode", "no")
-            try await client.command("ACL", "SETUSER", "default", "nopass")
-            let sentinel = try await TestSentinel.start(in: directory, watching: try server.port)
-            let url = "redis+sentinel://127.0.0.1:\(sentinel.port)/\(TestRedisGroup.name)"
+            let password = try #require(place.password?.revealed)
+            let sentinel = try await TestSentinel.start(in: directory, watching: try server.port, password: password)
+            let url = "redis+sentinel://:\(password)@127.0.0.1:\(sentinel.port)/\(TestRedisGroup.name)"
             try await RedisConnection.connect(RedisConfiguration(url: url)).ping()
 
             try await client.command("REPLICAOF", "127.0.0.1", 1)
@@ -102,8 +104,9 @@ import Testing
             for sentinel in group.sentinels { await sentinel.stop() }
             // Longer than it takes to ask each of them once.
             let end = ContinuousClock.now.advanced(by: .seconds(4))
-            _ = try await eventually("each Sentinel was asked") {
-                #expect(try await client.command("CLIENT", "ID").integer == id)
+            _ = try await eventually("each Sentinel was asked") { () async throws -> Bool? in
+                let now = try await client.command("CLIENT", "ID").integer
+                #expect(now == id)
                 return .now > end ? true : nil
             }
         }

@@ -11,9 +11,21 @@ package struct OutcomeUnknown: Error, Sendable, CustomStringConvertible {
     }
 }
 
+/// A request waited too long behind a call that is not answered. Nothing of it was written.
+package struct GroupCommitBusy: Error, Sendable, CustomStringConvertible {
+    package let waited: Duration
+    package var description: String {
+        "nothing was written: the call before it has not been answered, and it has waited for \(waited)"
+    }
+}
+
 /// The group commit is stopping or has stopped. Nothing of the request was written.
 package struct GroupCommitStopped: Error, Sendable, CustomStringConvertible {
     package var description: String { "not accepted, and nothing was written: the group commit is stopping" }
+}
+
+extension GroupCommitBusy: ExitStatusProviding {
+    package var exitStatus: ExitStatus { .cannotConnect }
 }
 
 extension OutcomeUnknown: ExitStatusProviding {

@@ -167,9 +167,7 @@ final class GroupLane: Sendable {
     /// outcome is unknown.
     func failOverdue() {
         let now = ContinuousClock.now
-        resume(
-            throwing: PostgresError(.busy, "nothing was written: the call before it has not been answered yet")
-        ) { state in
+        resume(throwing: GroupCommitBusy(waited: timeout)) { state in
             // While no call is under way, the lane itself decides: it knows why it cannot write.
             state.groupsTaken > 0 ? state.queue.removeExpired(at: now) : []
         }

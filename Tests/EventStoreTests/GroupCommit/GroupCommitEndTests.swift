@@ -121,21 +121,19 @@ import Testing
                 let holder = try await ledger.holdLog()
                 let id = EventID.version7()
                 let first = AppendRequest(
-                    job: "a", events: [NewEvent(id: id, type: "queued", data: #"{"name":"n"}"#)])
+                    job: "a", events: [NewEvent(type: "queued", data: #"{"name":"n"}"#, id: id)])
                 let stuck = try await commits.beginInFlight(first)
                 let queued = try await commits.begin(.queue("b"))
-                let busy = await #expect(throws: PostgresError.self) { try await queued.value }
-                #expect(busy?.kind == .busy && busy?.outcomeIsUnknown == false)
+                await #expect(throws: GroupCommitBusy.self) { try await queued.value }
                 await #expect(throws: OutcomeUnknown.self) { try await stuck.value }
                 // Also behind a call that has no caller any more.
-                let later = await #expect(throws: PostgresError.self) { try await commits.append(.queue("c")) }
-                #expect(later?.kind == .busy)
+                await #expect(throws: GroupCommitBusy.self) { try await commits.append(.queue("c")) }
 
                 try await ledger.release(holder)
                 let again = try await eventually("the call ends") { () -> Appended? in
                     do {
                         return try await commits.append(first)[0]
-                    } catch let error as PostgresError where error.kind == .busy {
+                    } catch is GroupCommitBusy {
                         return nil
                     } catch is OutcomeUnknown {
                         return nil

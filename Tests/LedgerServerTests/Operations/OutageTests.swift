@@ -2,6 +2,7 @@ import EmbeddedServices
 import EventStore
 import Foundation
 import HTTPTypes
+import LedgerSettings
 import LedgerTesting
 import Testing
 

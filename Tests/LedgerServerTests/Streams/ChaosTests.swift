@@ -26,7 +26,7 @@ import Testing
         print("stream chaos: seed \(seed)")
         let server = try await PrivateRedis.start(directory: TestServers.directory("chaos-redis"), listening: .loopback)
         let redis = try RedisConfiguration(url: server.url)
-        guard case .tcp(_, let port) = redis.address else {
+        guard case .server(.tcp(_, let port)) = redis.address else {
             throw NeverHappened(question: "a Redis with a port", limit: .zero)
         }
         let proxy = try LossyProxy(
