@@ -82,7 +82,7 @@ extension PostgresError {
     package var disposition: Disposition {
         switch kind {
         case .cannotConnect, .busy, .closed: .outage
-        case .connectionLost, .timedOut, .cancelled: .unknown
+        case .connectionLost, .timedOut, .notReplicated, .cancelled: .unknown
         case .server: isOutdatedPlan ? .retry : sqlState?.disposition ?? .defect
         case .decoding, .usage: .defect
         }

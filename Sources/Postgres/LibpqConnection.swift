@@ -27,8 +27,13 @@ final class LibpqConnection {
     /// Set after an error that lasts as long as the session. The current user may finish with the
     /// session; nobody else gets it.
     private(set) var isSpoiled = false
-    /// Counts the notices that the server has sent.
-    private final class Remarks { var count = 0 }
+    /// What the server has said unasked.
+    private final class Remarks {
+        /// The number of notices.
+        var count = 0
+        /// Whether the wait for a standby was cancelled in the statement under way.
+        var isUnreplicated = false
+    }
     private let remarks = Remarks()
 
     init(_ configuration: PostgresConfiguration, interrupt: Interrupt) throws(PostgresError) {
@@ -63,11 +68,17 @@ final class LibpqConnection {
             throw lastMessage.hasPrefix("invalid ")
                 ? .mistake(lastMessage) : .cannotConnect(lastMessage, isPermanent: false)
         }
-        // By default libpq prints notices on standard error. Here they are only counted. The
-        // pointer stays valid: `remarks` is released after `deinit` has finished the connection,
-        // which alone calls the receiver.
+        // By default libpq prints notices on standard error. The pointer stays valid: `remarks` is
+        // released after `deinit` has finished the connection, which alone calls the receiver.
         PQsetNoticeReceiver(
-            pointer, { remarks, _ in Unmanaged<Remarks>.fromOpaque(remarks!).takeUnretainedValue().count += 1 },
+            pointer,
+            { remarks, notice in
+                let remarks = Unmanaged<Remarks>.fromOpaque(remarks!).takeUnretainedValue()
+                remarks.count += 1
+                // The text depends on the server's language; the function that said it does not.
+                guard let place = PQresultErrorField(notice, Int32(UInt8(ascii: "R"))) else { return }
+                if strcmp(place, "SyncRepWaitForLSN") == 0 { remarks.isUnreplicated = true }
+            },
             Unmanaged.passUnretained(remarks).toOpaque())
         guard PQsetnonblocking(pointer, 1) == 0 else { throw PostgresError(.cannotConnect, lastMessage) }
     }
@@ -79,6 +90,8 @@ final class LibpqConnection {
     var database: String { PQdb(pointer).map { String(cString: $0) } ?? "" }
     /// A setting that the server reports by itself.
     func parameter(_ name: String) -> String? { PQparameterStatus(pointer, name).map { String(cString: $0) } }
+    /// Whether the server said that it is a standby.
+    private var isStandby: Bool { parameter("in_hot_standby") == "on" }
     /// Whether a transaction block is open, failed or not.
     var isInTransaction: Bool {
         [PQTRANS_INTRANS, PQTRANS_INERROR, PQTRANS_ACTIVE].contains(PQtransactionStatus(pointer))
@@ -87,12 +100,22 @@ final class LibpqConnection {
 
     // MARK: Sending
 
+    /// Whether a statement that is given up is cancelled on the server. Otherwise the connection is
+    /// closed.
+    private var isCancellable = true
+
+    private func begin(isCancellable: Bool = true) {
+        ending = nil
+        isInSingleRowMode = false
+        remarks.isUnreplicated = false
+        self.isCancellable = isCancellable
+    }
+
     /// - Parameter name: the name of the statement, if the server has prepared it.
     func send(_ statement: PostgresStatement, preparedAs name: String? = nil) throws(PostgresError) {
         let parameters = try EncodedParameters(statement.parameters)
         let (count, formats) = (Int32(parameters.lengths.count), [Int32](repeating: 1, count: parameters.lengths.count))
-        ending = nil
-        isInSingleRowMode = false
+        begin(isCancellable: !statement.endsByClosing)
         // The pointers are valid within the closure, and libpq copies the bytes before it returns.
         let sent = parameters.bytes.withUnsafeBytes { buffer in
             let base = buffer.baseAddress!.assumingMemoryBound(to: CChar.self)
@@ -109,18 +132,16 @@ final class LibpqConnection {
 
     /// Has the server parse the statement and keep it under `name`.
     func sendPreparation(of statement: PostgresStatement, as name: String) throws(PostgresError) {
-        ending = nil
-        isInSingleRowMode = false
+        begin()
         let types = statement.parameters.map { type(of: $0).postgresType }
         guard PQsendPrepare(pointer, name, statement.sql, Int32(types.count), types) == 1 else { throw lost() }
     }
 
     /// Several statements in one text, without parameters; they run in one transaction unless the
     /// text says otherwise.
-    func send(script: String) throws(PostgresError) {
+    func send(script: String, isCancellable: Bool = true) throws(PostgresError) {
         guard !script.utf8.contains(0) else { throw PostgresError(.usage, "a script cannot contain U+0000") }
-        ending = nil
-        isInSingleRowMode = false
+        begin(isCancellable: isCancellable)
         guard PQsendQuery(pointer, script) == 1 else { throw lost() }
     }
 
@@ -154,7 +175,19 @@ final class LibpqConnection {
     // MARK: Receiving
 
     /// The next result of the statement under way, `nil` after its last.
+    /// - Throws: also after the last result, if the statement was committed and its wait for a
+    ///   standby was cancelled: then it may not outlive a fail-over.
     func nextResult(_ cancellation: Cancellation) throws(PostgresError) -> LibpqResult? {
+        let result = try nextAnswer(cancellation)
+        // The server commits after the last result, and before it is ready for the next statement.
+        if remarks.isUnreplicated, result.map({ $0.status == .pipelineSync }) ?? true {
+            remarks.isUnreplicated = false
+            throw .notReplicated
+        }
+        return result
+    }
+
+    private func nextAnswer(_ cancellation: Cancellation) throws(PostgresError) -> LibpqResult? {
         while true {
             let unsent = PQflush(pointer)
             guard unsent >= 0 else { throw lost() }
@@ -162,9 +195,10 @@ final class LibpqConnection {
             try wait(unsent == 1 ? .either : .readable, cancellation)
             guard PQconsumeInput(pointer) == 1 else { throw lost() }
         }
-        guard let result = PQgetResult(pointer).map({ LibpqResult(owning: $0, ending: ending?.reason) }) else {
-            return nil
-        }
+        guard let answer = PQgetResult(pointer) else { return nil }
+        let result = LibpqResult(
+            owning: answer, ending: ending?.reason,
+            isFromStandby: PQresultStatus(answer) == PGRES_FATAL_ERROR && isStandby)
         if result.status == .fatalError, result.error?.sqlState?.spoilsSession == true { isSpoiled = true }
         return result
     }
@@ -173,7 +207,7 @@ final class LibpqConnection {
     func drain(cancelling: Bool) throws(PostgresError) {
         if cancelling, ending == nil { try end(because: .cancelled) }
         let noCancellation = Cancellation(ringing: interrupt)
-        while let result = try nextResult(noCancellation) {
+        while let result = try nextAnswer(noCancellation) {
             if result.status == PGRES_COPY_OUT {
                 var unwanted: [UInt8] = []
                 while try copyData(into: &unwanted, noCancellation) { unwanted.removeAll(keepingCapacity: true) }
@@ -250,8 +284,10 @@ final class LibpqConnection {
         }
     }
 
-    /// Cancels the statement under way, which then has little time to end.
+    /// Cancels the statement under way, which then has little time to end. A statement that must
+    /// not be cancelled ends with its connection.
     private func end(because reason: PostgresError) throws(PostgresError) {
+        guard isCancellable else { throw fail(reason) }
         ending = (reason, .now.advanced(by: cancelTimeout))
         try requestCancel(because: reason)
     }
@@ -302,6 +338,11 @@ final class LibpqConnection {
 }
 
 extension PostgresError {
+    /// A transaction was committed on this server alone.
+    static let notReplicated = PostgresError(
+        .notReplicated,
+        "the transaction was committed, but its wait for a standby was cancelled: a fail-over may lose it")
+
     static func cannotConnect(_ message: String, isPermanent: Bool) -> PostgresError {
         var error = PostgresError(.cannotConnect, message)
         error.isPermanent = isPermanent

@@ -203,10 +203,12 @@ package actor PostgresConnection {
     }
 
     @discardableResult
-    private func run(script: String, _ cancellation: Cancellation) throws(PostgresError) -> LibpqResult {
+    private func run(
+        script: String, isCancellable: Bool = true, _ cancellation: Cancellation
+    ) throws(PostgresError) -> LibpqResult {
         let libpq = try ready()
         do throws(PostgresError) {
-            try libpq.send(script: script)
+            try libpq.send(script: script, isCancellable: isCancellable)
             return try lastResult(libpq, cancellation)
         } catch {
             throw recover(from: error)
@@ -331,7 +333,7 @@ package actor PostgresConnection {
     /// If a statement in the transaction failed, the server answers COMMIT with a ROLLBACK, and
     /// without an error.
     func commit(_ cancellation: Cancellation) throws(PostgresError) {
-        guard try run(script: "COMMIT", cancellation).command == "COMMIT" else {
+        guard try run(script: "COMMIT", isCancellable: false, cancellation).command == "COMMIT" else {
             var error = PostgresError(.server, "the transaction was rolled back: a statement in it had failed")
             error.sqlState = .inFailedTransaction
             throw error

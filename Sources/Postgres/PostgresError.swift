@@ -11,6 +11,8 @@ package struct PostgresError: Error, Sendable, CustomStringConvertible {
         case cancelled
         /// Nothing came back within the configured silence.
         case timedOut
+        /// The transaction was committed, and its wait for a standby was cancelled.
+        case notReplicated
         /// An answer did not have the shape that the caller expected.
         case decoding
         /// Too many tasks wait for a connection: nothing was sent.
@@ -59,7 +61,7 @@ package struct PostgresError: Error, Sendable, CustomStringConvertible {
     package var isRetriable: Bool {
         switch kind {
         case .cannotConnect: !isPermanent
-        case .connectionLost, .timedOut: true
+        case .connectionLost, .timedOut, .notReplicated: true
         case .server: isOutdatedPlan || sqlState?.isRetriable ?? false
         case .cancelled, .busy, .closed, .decoding, .usage: false
         }
@@ -73,7 +75,7 @@ package struct PostgresError: Error, Sendable, CustomStringConvertible {
         switch kind {
         case .cannotConnect, .connectionLost, .timedOut: true
         case .server: sqlState?.category == "08" || ["57P01", "57P02", "57P03"].contains(sqlState?.code)
-        case .cancelled, .busy, .closed, .decoding, .usage: false
+        case .notReplicated, .cancelled, .busy, .closed, .decoding, .usage: false
         }
     }
 

@@ -56,11 +56,14 @@ final class LibpqResult: @unchecked Sendable {
     private let columnCount: Int32
     /// Why the statement was cancelled, if it was.
     private let ending: PostgresError?
+    /// Whether it is an error of a standby.
+    private let isFromStandby: Bool
 
     /// Takes ownership of `pointer`.
-    init(owning pointer: OpaquePointer, ending: PostgresError?) {
+    init(owning pointer: OpaquePointer, ending: PostgresError?, isFromStandby: Bool) {
         self.pointer = pointer
         self.ending = ending
+        self.isFromStandby = isFromStandby
         columnCount = PQnfields(pointer)
     }
 
@@ -111,6 +114,9 @@ final class LibpqResult: @unchecked Sendable {
         if let ending, SQLState(state) == .queryCancelled { return ending }
         var error = PostgresError(.server, field(Int32(UInt8(ascii: "M"))) ?? "unknown error")
         error.sqlState = SQLState(state)
+        // A standby refuses some writes as read-only, and others, such as the lock on the log, as
+        // not possible during recovery. It means the same.
+        if isFromStandby, error.sqlState == .objectNotInPrerequisiteState { error.sqlState = .readOnly }
         error.detail = field(Int32(UInt8(ascii: "D")))
         error.hint = field(Int32(UInt8(ascii: "H")))
         error.constraint = field(Int32(UInt8(ascii: "n")))

@@ -5,12 +5,18 @@ package struct PostgresStatement: Sendable {
     /// Whether the server prepares the statement for as long as the connection lasts: for the few
     /// texts that are sent again and again. Streams and pipelines ignore it.
     package var isPrepared = false
+    /// Whether the connection is closed when the statement is given up, instead of cancelling it on
+    /// the server. A cancelled wait for a standby would end as a commit that no standby has.
+    package var endsByClosing = false
 
-    package init(_ sql: String, _ parameters: [any PostgresEncodable] = [], isPrepared: Bool = false) {
+    package init(
+        _ sql: String, _ parameters: [any PostgresEncodable] = [], isPrepared: Bool = false, endsByClosing: Bool = false
+    ) {
         precondition(!sql.utf8.contains(0), "a statement cannot contain U+0000")
         self.sql = sql
         self.parameters = parameters
         self.isPrepared = isPrepared
+        self.endsByClosing = endsByClosing
     }
 }
 

@@ -97,7 +97,7 @@ struct AppendBatch: Sendable {
                 hasMoments ? moments : nil, takesFastWay ? versions : hasSeveralInARequest ? numbers : nil,
                 turn?.appender,
                 turn?.number,
-            ], isPrepared: true)
+            ], isPrepared: true, endsByClosing: true)
     }
 
     private static let appendBatch = statement(calling: "append_batch")

@@ -83,7 +83,8 @@ package final class GroupCommit: Sendable {
     /// - Returns: one answer an event, in order.
     /// - Throws: the request's ``Refusal``; ``OutcomeUnknown`` where the connection broke during
     ///   the commit, or the answer took longer than `callTimeout`; ``PostgresError``,
-    ///   ``GroupCommitBusy`` or ``GroupCommitStopped`` where nothing was written; `CancellationError`.
+    ///   ``GroupCommitBusy`` or ``GroupCommitStopped`` where nothing was written;
+    ///   `CancellationError`.
     package func append(_ request: AppendRequest) async throws -> [Appended] {
         try Task.checkCancellation()
         if let refusal = request.refusalBySize { throw refusal }

@@ -1,4 +1,6 @@
+import EventStore
 import Foundation
+import LedgerCore
 import LedgerTesting
 import Postgres
 import Testing
@@ -17,6 +19,16 @@ import Testing
                 let before = try await append(to: service)
                 let connection = try await PostgresConnection.connect(PostgresConfiguration(url: standby.url))
                 #expect(try await connection.query("SELECT pg_is_in_recovery()").only().decode(0, as: Bool.self))
+
+                // A standby refuses the lock on the log by another code than other writes.
+                let store = EventStore(url: standby.url, ledger: service.ledger.name)
+                _ = try await eventually("the standby has the event") { try await store.head() >= before ? true : nil }
+                let refused = await #expect(throws: PostgresError.self) {
+                    let event = NewEvent(type: "queued", data: #"{"name":"x"}"#)
+                    try await store.append(event, to: "s", timeout: .zero)
+                }
+                #expect(refused?.sqlState == .readOnly && refused?.disposition == .outage, "\(refused!)")
+                await store.close()
 
                 // A clean stop waits until the standby has received everything.
                 try await primary.stop()

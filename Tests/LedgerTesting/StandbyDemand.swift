@@ -1,0 +1,65 @@
+import EmbeddedServices
+import Foundation
+package import Postgres
+
+/// A server of the test's own whose commits wait, while the test says so, for a standby that does
+/// not exist.
+package struct StandbyDemand: Sendable {
+    package let url: String
+    private let admin: PostgresConnection
+
+    package static func with<T: Sendable>(_ body: (StandbyDemand) async throws -> T) async throws -> T {
+        let directory = TestServers.directory("replicated-postgres")
+        defer { try? FileManager.default.removeItem(at: directory) }
+        let server = try await PrivatePostgres.start(directory: directory, settings: ["fsync": "off"])
+        let result: Result<T, any Error>
+        do {
+            let admin = try await PostgresConnection.connect(
+                PostgresConfiguration(url: server.url, sessionSettings: [("synchronous_commit", "local")]))
+            result = .success(try await body(StandbyDemand(url: server.url, admin: admin)))
+            await admin.close()
+        } catch {
+            result = .failure(error)
+        }
+        try await server.stop()
+        return try result.get()
+    }
+
+    package func begin() async throws {
+        try await admin.execute(script: "ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+        try await admin.query("SELECT pg_reload_conf()")
+        _ = try await eventually("the server waits for standbys") {
+            try await admin.query("SELECT FROM pg_settings WHERE name = 'synchronous_standby_names' AND setting <> ''")
+                .isEmpty ? nil : true
+        }
+    }
+
+    /// Lets the commits that wait end well.
+    package func end() async throws {
+        try await admin.execute(script: "ALTER SYSTEM RESET synchronous_standby_names")
+        try await admin.query("SELECT pg_reload_conf()")
+    }
+
+    /// The server processes whose commits wait now.
+    package func waiting() async throws -> [Int32] {
+        try await admin.query("SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'").map { try $0.decode(0) }
+    }
+
+    /// The process of a commit that has begun to wait.
+    package func nextWait() async throws -> Int32 {
+        try await eventually("a commit waits for a standby") { try await waiting().first }
+    }
+
+    /// Cancels the wait of a commit, as an operator or a time limit does.
+    package func cancelWait(of process: Int32) async throws {
+        try await admin.query("SELECT pg_cancel_backend($1)", process)
+    }
+
+    /// Runs statements whose commits wait for nobody.
+    package func execute(script: String) async throws { try await admin.execute(script: script) }
+
+    /// The number of rows of a table.
+    package func count(_ table: String) async throws -> Int64 {
+        try await admin.query("SELECT count(*) FROM \(table)").only().decode(0)
+    }
+}
