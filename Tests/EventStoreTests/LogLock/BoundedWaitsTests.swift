@@ -43,7 +43,7 @@ import Testing
                 "\(String(describing: error))")
             #expect(try await ledger.count() == 1)
             // Callers that share a commit get the same answers as if they were alone.
-            try await ledger.store.withGroupCommit { commits in
+            try await ledger.store.withGroupCommit(.patient) { commits in
                 let holder = try await ledger.holdLog()
                 var tasks = [try await commits.beginInFlight(.queue("first"))]
                 for number in 0..<12 {
