@@ -59,11 +59,11 @@ struct EventReading {
         return messages
     }
 
-    /// Reads until `count` comments have arrived, and no message among them.
+    /// Reads until `count` comments have arrived, and no message before them.
     mutating func skip(comments count: Int) async throws {
         let goal = comments + count
         while comments < goal {
-            guard let line = try await line(), line.isEmpty || line.hasPrefix(":") else {
+            guard let line = try await line(), line.isEmpty || line.hasPrefix(":") || line.hasPrefix("retry: ") else {
                 throw NeverHappened(question: "\(count) comments", limit: .zero)
             }
             if line.hasPrefix(":") { comments += 1 }
