@@ -66,9 +66,9 @@ EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
     WHEN sqlstate = '54001' THEN too_deep
     WHEN sqlstate = '22003' THEN out_of_range || ', or has thousands of digits: write it as a text'
     ELSE 'is not acceptable JSON: ' || rtrim(left(concat_ws(': ', sqlerrm, nullif(detail, '')), 500), '.')
-         -- Python's json.dumps and others write these for floats that are no number.
+         -- Python's json.dumps and others write these for floats that are not numbers.
          || CASE WHEN source ~ '(^|[:,\s\[])-?(NaN|Infinity)($|[,\s}\]])'
-                 THEN '; NaN and Infinity are no JSON: write null in their place' ELSE '' END
+                 THEN '; NaN and Infinity are not JSON: write null instead' ELSE '' END
   END;
 END
 $$;
@@ -324,7 +324,7 @@ BEGIN
       THEN format('the job id %s has a control character such as a newline or a tab: take it out',
         to_json(left(job, 100)))
     WHEN is_event_type(type) IS NOT TRUE
-      THEN format('%s is no event type; use queued, progress, truncated, finished or failed',
+      THEN format('%s is not an event type; use queued, progress, truncated, finished or failed',
                   coalesce(quote_literal(left(type, 100)), 'null'))
     WHEN NOT is_event_time(occurred_at)
       THEN 'occurred_at must lie in the years 1 to 9999; leave it out where nobody knows when it was'

@@ -49,7 +49,7 @@ BEGIN
 END
 $$;
 
--- Most events have no metadata. Raises a data exception where the text is no JSON.
+-- Most events have no metadata. Raises a data exception if the text is not JSON.
 CREATE FUNCTION is_plain_metadata(metadata text) RETURNS boolean
 LANGUAGE sql IMMUTABLE
 RETURN CASE
@@ -232,7 +232,7 @@ BEGIN
        ORDER BY e.stream) AS s;
   RETURN answer;
 EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
-  -- Some data are no JSON that the ledger takes. check_event() says which, and why.
+  -- Some data is not JSON that the ledger takes. check_event() says which, and why.
   RETURN (false, null, null, null, null, null, null, null, null, null, null, null, null)::checked_batch;
 END
 $$;

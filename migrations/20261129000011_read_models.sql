@@ -65,7 +65,7 @@ BEGIN
   SELECT CASE
            WHEN relkind <> 'r' OR relispartition
              OR EXISTS (SELECT FROM pg_inherits WHERE model IN (inhrelid, inhparent))
-             THEN 'it is no plain table'
+             THEN 'it is not a plain table'
            WHEN relpersistence <> 'p' THEN 'it is UNLOGGED, and would be empty after a crash'
            WHEN relhasrules THEN 'it has rules'
            WHEN relrowsecurity OR relforcerowsecurity OR EXISTS (SELECT FROM pg_policy WHERE polrelid = model)
@@ -113,7 +113,7 @@ BEGIN
   IF maker = home || '_projector' THEN
     PERFORM take_ownership(fresh, in_place_of);
   ELSIF maker <> home || '_owner' THEN
-    RAISE EXCEPTION '%.% is no table of %', from_schema, name, home || '_projector'
+    RAISE EXCEPTION '%.% is not a table of %', from_schema, name, home || '_projector'
       USING ERRCODE = 'insufficient_privilege',
         HINT = format('As its owner: ALTER TABLE %I.%I OWNER TO %I', from_schema, name, home || '_projector');
   END IF;
@@ -223,7 +223,8 @@ BEGIN
   FOREACH model IN ARRAY names LOOP
     old := to_regclass(format('%I.%I', home, model));
     IF old IS NOT NULL AND NOT EXISTS (SELECT FROM read_models WHERE read_models.name = model) THEN
-      RAISE EXCEPTION '%.% is not replaced: it is no read model', home, model USING ERRCODE = 'insufficient_privilege';
+      RAISE EXCEPTION '%.% is not replaced: it is not a read model', home, model
+        USING ERRCODE = 'insufficient_privilege';
     END IF;
     fresh := claim_fresh_table(fresh_schema, model, old);
     triggers := CASE WHEN old IS NOT NULL AND fresh IS NOT NULL THEN copy_rights(old, fresh) END;

@@ -76,7 +76,7 @@ BEGIN
        WHERE (e.finding).is_plain IS NOT TRUE
       OFFSET 0) AS refusal ON true;  -- so that check_event() is called for those alone
 EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
-  -- Some data are no JSON that the ledger takes. check_event() says which, and why.
+  -- Some data is not JSON that the ledger takes. check_event() says which, and why.
   SELECT array_agg(finding.message ORDER BY e.ordinal), array_agg(finding.total ORDER BY e.ordinal),
          array_agg(finding.completed ORDER BY e.ordinal)
     INTO messages, totals, completeds

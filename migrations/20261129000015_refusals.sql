@@ -1,4 +1,4 @@
--- What the service has refused: who tried what, from where, and why it was refused. It is no part
+-- What the service has refused: who tried what, from where, and why it was refused. It is not part
 -- of the log, because nothing happened.
 --
 -- Anybody who reaches the service can cause refusals, without a token. So what is kept has a limit
@@ -76,8 +76,8 @@ CREATE TABLE refusal_days (
   CONSTRAINT refusal_days_not_negative CHECK (rows >= 0 AND left_out >= 0)
 );
 
--- The source of a refusal without a token that works. An IPv6 /64 is what one customer has.
--- Whatever is no address is one source.
+-- The source of a refusal without a valid token. An IPv6 /64 is usually one customer's.
+-- All texts that are not addresses are one source.
 CREATE FUNCTION refusal_address(peer text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT AS $$
 DECLARE

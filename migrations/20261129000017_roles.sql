@@ -157,13 +157,13 @@ BEGIN
       release_lease(text, text), longest_lease(), is_held(timestamptz), stop_seal(text),
       add_to_seal(uuid, bigint, bigint, bytea, integer[], bigint[], bytea[], text, text) TO :sealer;
 
-    -- An auditor reads everything and changes nothing. Of tokens it sees all but what they are
-    -- checked by.
+    -- An auditor reads everything and changes nothing. Of tokens it sees all columns but the
+    -- hash.
     GRANT :reader TO :auditor;
     GRANT SELECT (id, name, scopes, created_at, revoked_at) ON tokens TO :auditor;
     GRANT SELECT ON serialiser TO :auditor;
 
-    -- Values of the log's types are checked by these, whoever makes one.
+    -- Whoever makes a value of one of the log's types runs these checks.
     GRANT EXECUTE ON FUNCTION is_event_type(text), is_event_time(timestamptz), is_stream_id(text), longest_stream_id()
       TO :reader, :subscriber, :relay, :projector, :sealer;
   $rights$), ';') LOOP

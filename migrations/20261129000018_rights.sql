@@ -111,7 +111,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
            WHEN what = 'OWNER'
              THEN pg_catalog.format('%s does not belong to %s',
                                     lower(split_part(object, ' ', 1)) || substr(object, strpos(object, ' ')), role)
-           WHEN what = 'MEMBER' THEN pg_catalog.format('%s is no member of %s', role, substr(object, 6))
+           WHEN what = 'MEMBER' THEN pg_catalog.format('%s is not a member of %s', role, substr(object, 6))
            WHEN role = ''       THEN 'the policy ' || substr(what, 8)
            ELSE pg_catalog.format('%s may not %s %s', role, what,
                                   lower(split_part(object, ' ', 1)) || substr(object, strpos(object, ' ')))

@@ -354,7 +354,7 @@ public enum JSONText {
             default:
                 word.first == UInt8(ascii: "'")
                     ? "\(text) is no JSON: strings are in double quotes"
-                    : "\(text)\(word.count > 30 ? "…" : "") is no JSON value"
+                    : "\(text)\(word.count > 30 ? "…" : "") is not a JSON value"
             }
         }
     }

@@ -68,7 +68,7 @@ public struct Timestamp: Sendable, Hashable, Comparable, CustomStringConvertible
         let shown = text.shortened(toBytes: 60)
         let problem = "must be a time such as 2026-11-23T20:45:00Z, not \"\(shown)\""
         if Timestamp(text + "Z") != nil {
-            return problem + ": say the zone too, Z for UTC or one such as +01:00"
+            return problem + ": add the time zone, Z for UTC or an offset such as +01:00"
         }
         // In a URL's query a plus means a space, so the zone's plus was lost.
         if let space = text.lastIndex(of: " "),

@@ -17,7 +17,7 @@ import LedgerCore
 /// | `JOBLEDGER_HTTP_STREAMS_PER_TOKEN` | 1–1,000,000 | 2000 | event streams that a token may have open |
 /// | `JOBLEDGER_HTTP_READ_SECONDS` | 1–300 | 10 | how long a read may take |
 /// | `JOBLEDGER_HTTP_WAIT_SECONDS` | 1–300 | 5 | how long a read waits for `min_position` |
-/// | `JOBLEDGER_HTTP_HEARTBEAT_SECONDS` | 1–300 | 15 | how often a quiet stream sends a sign of life |
+/// | `JOBLEDGER_HTTP_HEARTBEAT_SECONDS` | 1–300 | 15 | how often a quiet stream sends a heartbeat |
 /// | `JOBLEDGER_HTTP_GRACE_SECONDS` | 0–300 | 10 | how long requests in progress may take when the service is told to stop |
 /// | `JOBLEDGER_HTTP_READERS` | 1–100 | 8 | connections to Postgres for reading |
 package struct HTTPSettings: Sendable {

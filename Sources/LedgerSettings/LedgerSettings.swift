@@ -6,7 +6,7 @@ package import LedgerCore
 /// | variable | type | default | meaning |
 /// |---|---|---|---|
 /// | `DATABASE_URL` | libpq connection string | – | the ledger's Postgres |
-/// | `REDIS_URL` | `redis://…`, `redis+sentinel://…` | – | the Redis to publish to; without it nothing is published and followers poll |
+/// | `REDIS_URL` | `redis://…`, `redis+sentinel://…` | – | the Redis to publish to; without it nothing is published, and subscribers poll |
 /// | `JOBLEDGER_SCHEMA` | 1–50 of `a–z 0–9 _` | `jobledger` | the ledger: its schema, and the prefix of its channels |
 /// | `JOBLEDGER_WINDOW` | integer, 1–1,000,000 | 100000 | the most events that a projector folds in one transaction |
 /// | `JOBLEDGER_LONGEST_HOLD` | seconds, 5–3600 | – | how long a session may hold the log before the relay ends it; if not set, the relay only reports it |

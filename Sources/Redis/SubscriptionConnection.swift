@@ -177,7 +177,7 @@ actor SubscriptionConnection {
             case .silence where isAsking || awaited > 0:
                 throw RedisError(
                     .timedOut,
-                    "no sign of life for \(awaited > 0 ? wanted.configuration.replyTimeout : timeout) on a subscription"
+                    "nothing arrived for \(awaited > 0 ? wanted.configuration.replyTimeout : timeout) on a subscription"
                 )
             case .silence:
                 try connection.post([RedisCommand("PING")], within: timeout, cancellation: cancellation)

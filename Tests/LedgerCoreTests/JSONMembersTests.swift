@@ -78,7 +78,7 @@ import Testing
     @Test(arguments: [
         ("NaN", "write null in its place"), ("-Infinity", "write null in its place"), ("nan", "write null"),
         ("None", "write null"),
-        ("undefined", "write null"), ("True", "write true"), ("'x'", "double quotes"), ("01", "01 is no JSON value"),
+        ("undefined", "write null"), ("True", "write true"), ("'x'", "double quotes"), ("01", "01 is not a JSON value"),
         ("1.", "no JSON value"),
         ("-", "no JSON value"), ("1e", "no JSON value"), ("+1", "no JSON value"), ("0x1", "no JSON value"),
         ("", "there is no value"),

@@ -49,8 +49,8 @@ import Testing
 
     /// The error tells the writer of a wrong time what is missing.
     @Test(arguments: [
-        ("yesterday", "such as 2026-11-23T20:45:00Z, not \"yesterday\""), ("2026-11-23T20:45:00", "say the zone too"),
-        ("2026-11-23 20:45:00.5", "say the zone too"), ("2026-11-23T20:45:00 01:00", "a + is a space"),
+        ("yesterday", "such as 2026-11-23T20:45:00Z, not \"yesterday\""), ("2026-11-23T20:45:00", "add the time zone"),
+        ("2026-11-23 20:45:00.5", "add the time zone"), ("2026-11-23T20:45:00 01:00", "a + is a space"),
         (String(repeating: "9", count: 1000), "999…"),
     ])
     func theProblemIsNamed(_ text: String, _ says: String) {

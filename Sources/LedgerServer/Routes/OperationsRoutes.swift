@@ -75,7 +75,7 @@ struct OperationsRoutes: Sendable {
             figures.gapsDetected)
         text.metric(
             "jobledger_messages_rejected_total", "counter",
-            "Messages from Redis that were dropped because the relay had not signed them.", figures.rejectedMessages)
+            "Messages from Redis that were dropped because they had no valid code.", figures.rejectedMessages)
         text.metric(
             "jobledger_refilled_events_total", "counter", "Events that live streams read from the log.",
             figures.refilledEvents)

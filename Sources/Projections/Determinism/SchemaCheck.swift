@@ -49,7 +49,7 @@ struct SchemaCheck {
                 diagnostics.append(.ofSequence("the sequence \(name)", at: place(of: name)))
             default:
                 report(
-                    name, "\(name) is no table",
+                    name, "\(name) is not a table",
                     "Only tables are rebuilt and swapped: make views of your own beside the projection.")
             }
         }

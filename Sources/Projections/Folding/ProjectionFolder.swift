@@ -32,7 +32,7 @@ struct ProjectionFolder {
         case .success:
             throw FormatError(
                 description: """
-                    --projections \(path) is no folder: name the folder that holds a folder for each projection
+                    --projections \(path) is not a folder: name the folder that holds a folder for each projection
                     """)
         }
         for (name, kind) in try entries("") {

@@ -55,7 +55,7 @@ struct RebuildRecord: Sendable {
         if let owner { throw RebuildOfAnother(projection: projection, owner: owner) }
     }
 
-    /// The owner of the schema $1, if the session is no member of it, or has the rights of the
+    /// The owner of the schema $1, if the session is not a member of it, or has the rights of the
     /// ledger's owner $2 and the schema's owner has not.
     private static let otherOwner = """
         SELECT pg_get_userbyid(nspowner)::text FROM pg_namespace

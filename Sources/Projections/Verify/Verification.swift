@@ -137,7 +137,7 @@ package struct Verification: Sendable {
             throw NotProjected(
                 projection: definition.name,
                 reason:
-                    "\(try row.decode(0, as: String.self)) is no plain table any more, but a view, or one with rules")
+                    "\(try row.decode(0, as: String.self)) is not a plain table any more: it is a view, or has rules")
         }
         return try rows.filter { try $0.decode(2) }.map { try $0.decode(0) }
     }

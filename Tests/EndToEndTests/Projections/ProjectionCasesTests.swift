@@ -103,7 +103,7 @@ extension EndToEnd {
                 return outcome.errors
             }
             for path in ["/etc/passwd", "/dev/null"] {
-                #expect(try await errors(path).contains("--projections \(path) is no folder"))
+                #expect(try await errors(path).contains("--projections \(path) is not a folder"))
             }
             #expect(try await errors("/no/such").contains("--projections /no/such: no such folder"))
             func entry(_ name: String, _ make: (String) throws -> Void) async throws -> (path: String, errors: String) {

@@ -52,7 +52,7 @@ import Testing
             let names = [
                 "function head() does not belong to \(ledger.name)_owner",
                 "table tokens does not belong to \(ledger.name)_owner",
-                "\(ledger.name)_auditor is no member of \(ledger.name)_reader",
+                "\(ledger.name)_auditor is not a member of \(ledger.name)_reader",
                 "\(ledger.name)_auditor may not SELECT (name) table tokens",
                 "\(ledger.name)_reader may not SELECT table events",
             ]
