@@ -5,18 +5,18 @@
 /// `data`; extensions `position` (decimal string), `streamversion`, `recordedtime`, `total` (the
 /// job's, if known), and from the metadata `actor`, `correlationid`, `causationid`, `traceparent`.
 /// If data was left out, `dataref` has the path to fetch it from.
-public struct CloudEvent: Sendable {
-    public static let typePrefix = "io.jobledger.job."
+package struct CloudEvent: Sendable {
+    package static let typePrefix = "io.jobledger.job."
 
-    public let event: RecordedEvent
-    public let ledger: LedgerName
+    package let event: RecordedEvent
+    package let ledger: LedgerName
 
-    public init(_ event: RecordedEvent, of ledger: LedgerName) {
+    package init(_ event: RecordedEvent, of ledger: LedgerName) {
         self.event = event
         self.ledger = ledger
     }
 
-    public var json: [UInt8] {
+    package var json: [UInt8] {
         var json: [UInt8] = []
         json.reserveCapacity(500 + (event.data?.utf8.count ?? 0))
         append(to: &json)
@@ -24,7 +24,7 @@ public struct CloudEvent: Sendable {
     }
 
     /// Appends ``json``.
-    public func append(to json: inout [UInt8]) {
+    package func append(to json: inout [UInt8]) {
         let data = event.data ?? ""
         json.append(
             cloudEvent: event.id, of: ledger, type: event.type, job: event.job.utf8.span, position: event.position,
@@ -37,7 +37,7 @@ public struct CloudEvent: Sendable {
 extension [UInt8] {
     /// Appends a ``CloudEvent`` whose texts are in memory already, because a relay writes millions.
     /// - Parameter data: empty if the data was left out; valid JSON has at least one byte.
-    public mutating func append(
+    package mutating func append(
         cloudEvent id: EventID, of ledger: LedgerName, type: EventType, job: Span<UInt8>, position: Position,
         version: Int32,
         occurredAt: Timestamp?, recordedAt: Timestamp, total: Int32, metadata: Span<UInt8>, data: Span<UInt8>
@@ -79,8 +79,8 @@ extension [UInt8] {
 
 extension [UInt8] {
     /// Appends `string` as a JSON string.
-    public mutating func appendJSON(string: String) { appendJSON(string: string.utf8.span) }
-    public mutating func appendJSON(string: ExactText) { appendJSON(string: string.utf8.span) }
+    package mutating func appendJSON(string: String) { appendJSON(string: string.utf8.span) }
+    package mutating func appendJSON(string: ExactText) { appendJSON(string: string.utf8.span) }
 
     fileprivate mutating func appendJSON(string: Span<UInt8>) {
         append(UInt8(ascii: "\""))

@@ -25,7 +25,7 @@ public struct FeedEvent: Sendable, Equatable {
     /// Whether there is ``data``, without making a string of it.
     public var hasData: Bool { dataPlace != nil }
 
-    public init(_ event: RecordedEvent, of ledger: LedgerName) {
+    package init(_ event: RecordedEvent, of ledger: LedgerName) {
         position = event.position
         id = event.id
         job = event.job

@@ -2,27 +2,27 @@
 ///
 /// Decoding and encoding with Foundation would change values: `1.0` to `1`, keys to another order.
 /// The ledger keeps data byte for byte, so values are cut out of the input text.
-public enum JSONText {
-    public struct SyntaxError: Error, Sendable, CustomStringConvertible {
-        public let message: String
+package enum JSONText {
+    package struct SyntaxError: Error, Sendable, CustomStringConvertible {
+        package let message: String
         /// The place of the error, in bytes from 0.
-        public let place: Int
-        public var description: String { "\(message) at byte \(place)" }
+        package let place: Int
+        package var description: String { "\(message) at byte \(place)" }
     }
 
-    public typealias Member = (name: ExactText, value: [UInt8])
+    package typealias Member = (name: ExactText, value: [UInt8])
     /// A member whose value is a slice of the text.
-    public typealias Slice = (name: ExactText, value: ArraySlice<UInt8>)
+    package typealias Slice = (name: ExactText, value: ArraySlice<UInt8>)
 
     /// The members of `text`, an object, in order.
-    public static func members(of text: String) throws(SyntaxError) -> [Member] { try members(of: Array(text.utf8)) }
+    package static func members(of text: String) throws(SyntaxError) -> [Member] { try members(of: Array(text.utf8)) }
 
-    public static func members(of bytes: [UInt8]) throws(SyntaxError) -> [Member] {
+    package static func members(of bytes: [UInt8]) throws(SyntaxError) -> [Member] {
         try slices(of: bytes[...]).map { ($0.name, Array($0.value)) }
     }
 
     /// The members of the object `bytes`, in order, with their values as slices: nothing is copied.
-    public static func slices(of bytes: ArraySlice<UInt8>) throws(SyntaxError) -> [Slice] {
+    package static func slices(of bytes: ArraySlice<UInt8>) throws(SyntaxError) -> [Slice] {
         var scanner = Scanner(bytes: bytes)
         var members: [Slice] = []
         scanner.skipSpace()
@@ -55,7 +55,7 @@ public enum JSONText {
 
     /// The first name that more than one of `members` has. Some programs use the first such member
     /// and others the last, so two readers would see different values.
-    public static func repeatedName(in members: [Slice]) -> ExactText? {
+    package static func repeatedName(in members: [Slice]) -> ExactText? {
         // Comparing pairs is fast enough for a few members, which is what most objects have.
         guard members.count > 16 else {
             return members.indices.first { index in members[..<index].contains { $0.name == members[index].name } }
@@ -68,7 +68,7 @@ public enum JSONText {
     /// The string member `name` of the object `json`. Of several members with one name the last
     /// counts, as in Postgres. `nil` if there is none, if it is not a string, or if `json` is not
     /// an object.
-    public static func text(_ name: ExactText, in json: String) -> String? {
+    package static func text(_ name: ExactText, in json: String) -> String? {
         guard let members = try? slices(of: Array(json.utf8)[...]) else { return nil }
         return members.last { $0.name == name }.flatMap { string(from: $0.value) }
     }
@@ -81,7 +81,7 @@ public enum JSONText {
     ///   - bytes: the text of the array.
     ///   - most: if there are more elements, one more is returned and the rest is not read.
     /// - Throws: if brackets and strings no longer show where an element ends.
-    public static func elements(
+    package static func elements(
         of bytes: ArraySlice<UInt8>, most: Int = .max - 1
     ) throws(SyntaxError) -> [ArraySlice<UInt8>] {
         var scanner = Scanner(bytes: bytes)
@@ -109,9 +109,9 @@ public enum JSONText {
 
     /// The value of a JSON string literal; `nil` if `literal` is not one, or has half a surrogate
     /// pair.
-    public static func string(from literal: [UInt8]) -> String? { string(from: literal[...]) }
+    package static func string(from literal: [UInt8]) -> String? { string(from: literal[...]) }
 
-    public static func string(from literal: ArraySlice<UInt8>) -> String? {
+    package static func string(from literal: ArraySlice<UInt8>) -> String? {
         guard literal.count >= 2, literal.first == UInt8(ascii: "\""), literal.last == UInt8(ascii: "\"") else {
             return nil
         }
@@ -157,7 +157,7 @@ public enum JSONText {
 
     /// The text after a byte order mark, which some programs write at the start and which has no
     /// meaning in UTF-8.
-    public static func behindByteOrderMark(_ bytes: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
+    package static func behindByteOrderMark(_ bytes: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
         bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? bytes.dropFirst(3) : bytes
     }
 
@@ -363,7 +363,7 @@ public enum JSONText {
 extension String {
     /// `nil` if the bytes are not UTF-8. The standard library's `String(validating:as:)` does the
     /// same for every encoding, and takes three times as long.
-    public init?(utf8 bytes: ArraySlice<UInt8>) {
+    package init?(utf8 bytes: ArraySlice<UInt8>) {
         guard let text = try? UTF8Span(validating: bytes.span) else { return nil }
         self.init(copying: text)
     }

@@ -1,15 +1,15 @@
 /// A ledger's name: its schema in Postgres and the first part of its channels in Redis.
-public struct LedgerName: Sendable, Hashable, CustomStringConvertible {
-    public let text: String
+package struct LedgerName: Sendable, Hashable, CustomStringConvertible {
+    package let text: String
 
-    public static let standard = LedgerName(trusted: "jobledger")
+    package static let standard = LedgerName(trusted: "jobledger")
 
     private init(trusted text: String) { self.text = text }
 
     /// `nil` unless `text` has 1 to 50 of `a–z`, `0–9` and `_`, and starts neither with a digit nor
     /// with `pg_`. Such names need no quoting anywhere, and leave room for the roles' suffixes
     /// within Postgres's 63 bytes.
-    public init?(_ text: String) {
+    package init?(_ text: String) {
         let allowed = text.utf8.allSatisfy {
             (UInt8(ascii: "a")...UInt8(ascii: "z")).contains($0) || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0)
                 || $0 == UInt8(ascii: "_")
@@ -20,12 +20,12 @@ public struct LedgerName: Sendable, Hashable, CustomStringConvertible {
         self.text = text
     }
 
-    public var description: String { text }
+    package var description: String { text }
 
     /// The channel of one job's events.
-    public func channel(ofJob job: JobID) -> ExactText { "\(text):job:\(job)" }
+    package func channel(ofJob job: JobID) -> ExactText { "\(text):job:\(job)" }
     /// The pattern of all jobs' channels.
-    public var everyJob: ExactText { "\(text):job:*" }
+    package var everyJob: ExactText { "\(text):job:*" }
     /// The channel on which the relay publishes the head position.
-    public var headChannel: ExactText { "\(text):head" }
+    package var headChannel: ExactText { "\(text):head" }
 }

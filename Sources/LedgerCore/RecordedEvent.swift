@@ -1,19 +1,19 @@
 /// An event in the log.
-public struct RecordedEvent: Sendable, Equatable {
-    public var position: Position
-    public var id: EventID
-    public var job: JobID
-    public var version: Int32
-    public var type: EventType
+package struct RecordedEvent: Sendable, Equatable {
+    package var position: Position
+    package var id: EventID
+    package var job: JobID
+    package var version: Int32
+    package var type: EventType
     /// The JSON that was sent, byte for byte; `nil` if the reader left large data out.
-    public var data: String?
-    public var metadata: String
-    public var occurredAt: Timestamp?
-    public var recordedAt: Timestamp
+    package var data: String?
+    package var metadata: String
+    package var occurredAt: Timestamp?
+    package var recordedAt: Timestamp
     /// The job's known total after this event, 0 where unknown.
-    public var total: Int32
+    package var total: Int32
 
-    public init(
+    package init(
         position: Position, id: EventID, job: JobID, version: Int32, type: EventType, data: String?,
         metadata: String = "{}",
         occurredAt: Timestamp? = nil, recordedAt: Timestamp, total: Int32 = 0

@@ -9,7 +9,7 @@ extension SentEvent {
     /// - Parameters:
     ///   - attributes: names and values; each value is JSON text.
     ///   - data: JSON text; `nil` if there is none.
-    public init(
+    package init(
         cloudEvent attributes: [JSONText.Slice], data: ArraySlice<UInt8>?
     ) throws(Refusal) {
         try Self.refuseRepeated(attributes)

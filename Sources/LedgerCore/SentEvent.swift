@@ -3,16 +3,16 @@
 ///
 /// Data and metadata are cut out of the text unchanged, because the ledger keeps them byte for
 /// byte.
-public struct SentEvent: Sendable {
+package struct SentEvent: Sendable {
     /// The job, if the text names one. Otherwise the caller knows it from elsewhere, such as the
     /// request's path.
-    public var job: JobID?
-    public var event: NewEvent
+    package var job: JobID?
+    package var event: NewEvent
     /// Whether the sender gave the event an id, so that it can retry safely.
-    public var hasID: Bool
-    public var expectedVersion: Int32?
+    package var hasID: Bool
+    package var expectedVersion: Int32?
 
-    public init(job: JobID?, event: NewEvent, hasID: Bool, expectedVersion: Int32?) {
+    package init(job: JobID?, event: NewEvent, hasID: Bool, expectedVersion: Int32?) {
         self.job = job
         self.event = event
         self.hasID = hasID
@@ -24,7 +24,7 @@ public struct SentEvent: Sendable {
     ///   - text: where the object was found, for messages: "the line".
     ///   - needsJob: whether the text must name the job.
     /// - Throws: a ``Refusal`` if the members do not describe an event.
-    public init(
+    package init(
         members: [JSONText.Slice], in text: String, needsJob: Bool
     ) throws(Refusal) {
         try Self.refuseRepeated(members)
@@ -72,12 +72,12 @@ public struct SentEvent: Sendable {
     }
 
     /// Refuses repeated names, because one of the two members would be ignored.
-    public static func refuseRepeated(_ members: [JSONText.Slice]) throws(Refusal) {
+    package static func refuseRepeated(_ members: [JSONText.Slice]) throws(Refusal) {
         guard let name = JSONText.repeatedName(in: members) else { return }
         throw Refusal(.invalidEvent, "\"\(shown(name.text))\" is given twice: remove one of them")
     }
 
-    public static func id(_ text: String) throws(Refusal) -> EventID {
+    package static func id(_ text: String) throws(Refusal) -> EventID {
         guard let id = EventID(text: text) else {
             throw Refusal(
                 .invalidEvent, "\"event_id\" must be a UUID such as \(EventID.version7().text), not \(shown(text))")

@@ -3,15 +3,15 @@ import Glibc
 /// The arguments and environment variables that a program is started with. Swift's own
 /// `CommandLine` and Foundation's environment replace bytes that are not UTF-8 by U+FFFD, so two
 /// different names could become the same one and be stored. Here such bytes are refused.
-public enum GivenTexts {
+package enum GivenTexts {
     /// An argument or a variable is not UTF-8.
-    public struct NotText: Error, Sendable, Equatable, CustomStringConvertible {
-        public let description: String
+    package struct NotText: Error, Sendable, Equatable, CustomStringConvertible {
+        package let description: String
     }
 
     /// - Throws: ``NotText`` if an argument is not UTF-8. The error has its number and its first
     ///   bytes.
-    public static func checkArguments() throws(NotText) {
+    package static func checkArguments() throws(NotText) {
         // The process's own vector, which nothing changes: argc pointers, each to bytes that end
         // with a zero.
         for number in 1..<max(1, Int(CommandLine.argc)) {
@@ -34,7 +34,7 @@ public enum GivenTexts {
     /// - Parameter names: which variables to check.
     /// - Throws: ``NotText`` if the value of a variable is not UTF-8. The error does not show the
     ///   value, which may be a password.
-    public static func checkEnvironment(of names: (ExactText) -> Bool) throws(NotText) {
+    package static func checkEnvironment(of names: (ExactText) -> Bool) throws(NotText) {
         // Our programs never change their environment. Each entry is `NAME=VALUE` and ends with a
         // zero.
         var entry = environ

@@ -1,12 +1,12 @@
 /// The right edge of a Merkle tree: the tiles that are not full yet. The tree can grow from these
 /// alone.
-public struct CompactRange: Sendable, Equatable {
-    public private(set) var size: Int64
+package struct CompactRange: Sendable, Equatable {
+    package private(set) var size: Int64
     /// `partial[l]` has the hashes of the tile of level *l* that is not full.
     private var partial: [[MerkleHash]]
 
     /// The edge of the empty tree.
-    public init() {
+    package init() {
         size = 0
         partial = []
     }
@@ -16,7 +16,7 @@ public struct CompactRange: Sendable, Equatable {
     ///   - size: the number of leaves.
     ///   - bytes: from ``bytes``.
     /// - Returns: `nil` where the bytes do not fit the size.
-    public init?(size: Int64, bytes: [UInt8]) {
+    package init?(size: Int64, bytes: [UInt8]) {
         guard (0...TreeHead.largestSize).contains(size), let hashes = MerkleHash.list(bytes) else { return nil }
         var rest = hashes[...]
         var partial: [[MerkleHash]] = []
@@ -32,10 +32,10 @@ public struct CompactRange: Sendable, Equatable {
 
     /// The hashes of all tiles of the edge, one after the other, from level 0 up. How many each
     /// tile has follows from the size.
-    public var bytes: [UInt8] { MerkleHash.bytes(partial.joined()) }
+    package var bytes: [UInt8] { MerkleHash.bytes(partial.joined()) }
 
     /// The hashes of a tile of the edge; `nil` for any other tile, and for an empty one.
-    public func hashes(of tile: Tile) -> [MerkleHash]? {
+    package func hashes(of tile: Tile) -> [MerkleHash]? {
         guard partial.indices.contains(tile.level), tile.number == size >> (Tile.height * (tile.level + 1)),
             !partial[tile.level].isEmpty
         else { return nil }
@@ -46,7 +46,7 @@ public struct CompactRange: Sendable, Equatable {
     /// - Parameters:
     ///   - leaf: the hash of the leaf.
     ///   - filled: gets each tile that has become full.
-    public mutating func append(_ leaf: MerkleHash, filled: (Tile, [MerkleHash]) -> Void = { _, _ in }) {
+    package mutating func append(_ leaf: MerkleHash, filled: (Tile, [MerkleHash]) -> Void = { _, _ in }) {
         size += 1
         var (hash, level) = (leaf, 0)
         while true {
@@ -62,7 +62,7 @@ public struct CompactRange: Sendable, Equatable {
     }
 
     /// The root of the tree: `MTH` of RFC 6962.
-    public var root: MerkleHash {
+    package var root: MerkleHash {
         var root: MerkleHash?
         // From the right: the lowest set bit of the size is the last perfect subtree.
         for hashes in partial {

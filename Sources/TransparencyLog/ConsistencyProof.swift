@@ -8,7 +8,7 @@ public struct ConsistencyProof: Sendable, Equatable {
     /// of `new` leaves, in the order of the proof.
     /// - Returns: nothing where a tree is empty, where both have the same size, or where the older
     ///   one is larger.
-    public static func ranges(old: Int64, new: Int64) -> [TreeRange] {
+    package static func ranges(old: Int64, new: Int64) -> [TreeRange] {
         guard old > 0, old < new else { return [] }
         var (start, end) = (Int64(0), new)
         var ranges: [TreeRange] = []

@@ -12,7 +12,7 @@ public struct InclusionProof: Sendable, Equatable {
 
     /// The ranges of leaves whose hashes prove the leaf at `index` in a tree of `size` leaves, in
     /// the order of the proof. None where there is no such leaf.
-    public static func ranges(index: Int64, size: Int64) -> [TreeRange] {
+    package static func ranges(index: Int64, size: Int64) -> [TreeRange] {
         guard index >= 0, index < size else { return [] }
         var (start, end) = (Int64(0), size)
         var ranges: [TreeRange] = []

@@ -1,12 +1,12 @@
 import Crypto
 import Foundation
-public import Texts
+package import Texts
 
 /// The private Ed25519 key that signs the checkpoints of a log.
-public struct SealKey: Sendable {
-    public let name: ExactText
+package struct SealKey: Sendable {
+    package let name: ExactText
     private let seed: [UInt8]
-    public let verifier: VerifierKey
+    package let verifier: VerifierKey
 
     private init(name: ExactText, seed: [UInt8]) throws(Malformed) {
         guard let key = try? Curve25519.Signing.PrivateKey(rawRepresentation: seed) else {
@@ -19,7 +19,7 @@ public struct SealKey: Sendable {
 
     /// Makes a new key.
     /// - Throws: ``Malformed`` for a name that a key cannot have.
-    public init(name: ExactText) throws(Malformed) {
+    package init(name: ExactText) throws(Malformed) {
         guard VerifierKey.isName(name.text) else {
             throw Malformed("a key's name has no spaces and no +, and is not empty")
         }
@@ -30,7 +30,7 @@ public struct SealKey: Sendable {
 
     /// `PRIVATE+KEY+NAME+ID+KEY`, the form in which other programs that sign notes keep keys too.
     /// A secret.
-    public var secretText: String {
+    package var secretText: String {
         "\(Self.prefix)\(name)+\(VerifierKey.hex(verifier.id))+\(Base64.text([VerifierKey.algorithm] + seed))"
     }
 
@@ -40,7 +40,7 @@ public struct SealKey: Sendable {
     }
 
     /// - Throws: ``Malformed``. Its description has no part of the text.
-    public init(secretText: String) throws(Malformed) {
+    package init(secretText: String) throws(Malformed) {
         let text = secretText.trimmingCharacters(in: .whitespacesAndNewlines)
         let parts = text.dropFirst(Self.prefix.count).split(
             separator: "+", maxSplits: 2, omittingEmptySubsequences: false)
@@ -55,7 +55,7 @@ public struct SealKey: Sendable {
     }
 
     /// Signs the head of the log, which makes a checkpoint.
-    public func sign(_ head: TreeHead) throws -> SignedNote {
+    package func sign(_ head: TreeHead) throws -> SignedNote {
         precondition(head.origin == name)
         let key = try Curve25519.Signing.PrivateKey(rawRepresentation: seed)
         let signature = try key.signature(for: Array(head.text.utf8))

@@ -11,7 +11,7 @@ public struct SignedCheckpoint: Sendable, Equatable {
         head = try TreeHead(note.text.text)
     }
 
-    public init(_ head: TreeHead, signedBy key: SealKey) throws {
+    package init(_ head: TreeHead, signedBy key: SealKey) throws {
         self.head = head
         note = try key.sign(head)
     }

@@ -1,29 +1,29 @@
 /// 256 consecutive hashes of a Merkle tree, at one of the heights 0, 8, 16 … above the leaves. This
 /// is the unit in which C2SP's tlog-tiles stores and serves a tree.
-public struct Tile: Sendable, Hashable, Comparable {
+package struct Tile: Sendable, Hashable, Comparable {
     /// The number of hashes in a full tile.
-    public static let width = 256
+    package static let width = 256
     /// The number of tree levels that a tile spans.
-    public static let height = 8
+    package static let height = 8
 
     /// 0 for hashes of leaves, 1 for hashes of full tiles of level 0, and so on.
-    public var level: Int
+    package var level: Int
     /// From 0, within the level.
-    public var number: Int64
+    package var number: Int64
 
-    public init(level: Int, number: Int64) {
+    package init(level: Int, number: Int64) {
         self.level = level
         self.number = number
     }
 
-    public static func < (a: Tile, b: Tile) -> Bool { (a.level, a.number) < (b.level, b.number) }
+    package static func < (a: Tile, b: Tile) -> Bool { (a.level, a.number) < (b.level, b.number) }
 
     /// The highest level of a tree of ``TreeHead/largestSize`` leaves.
-    public static let highestLevel = 7
+    package static let highestLevel = 7
 
     /// The number of hashes that this tile has in a tree of `size` leaves: 0 where the tree has no
     /// such tile, 256 where it is full.
-    public func width(inTreeOf size: Int64) -> Int {
+    package func width(inTreeOf size: Int64) -> Int {
         // The index of its first hash may be too large for an Int64.
         let (first, isBeyond) = number.multipliedReportingOverflow(by: Int64(Self.width))
         guard (0...Self.highestLevel).contains(level), !isBeyond, first >= 0, size >= 0 else { return 0 }
@@ -31,7 +31,7 @@ public struct Tile: Sendable, Hashable, Comparable {
     }
 
     /// The indices of the leaves below it when it is full, cut off at ``TreeHead/largestSize``.
-    public var leaves: Range<Int64> {
+    package var leaves: Range<Int64> {
         func leaf(_ number: Int64) -> Int64 {
             guard level < Self.highestLevel else { return number > 0 ? TreeHead.largestSize : 0 }
             let (leaf, isBeyond) = number.multipliedReportingOverflow(by: 1 << (Self.height * (level + 1)))
@@ -41,19 +41,19 @@ public struct Tile: Sendable, Hashable, Comparable {
     }
 
     /// The first tiles below it, one level down. Each of them has its root as a hash in this tile.
-    public func children(_ count: Int = Tile.width) -> [Tile] {
+    package func children(_ count: Int = Tile.width) -> [Tile] {
         (0..<Int64(count)).map { Tile(level: level - 1, number: number * Int64(Self.width) + $0) }
     }
 
     /// The tile one level up that has the root of this tile, once it is full, and the index there.
-    public var parent: (tile: Tile, place: Int) {
+    package var parent: (tile: Tile, place: Int) {
         let (number, place) = number.quotientAndRemainder(dividingBy: Int64(Self.width))
         return (Tile(level: level + 1, number: number), Int(place))
     }
 
     /// The tiles at the right edge of a tree of `size` leaves that are not full, from level 0 up.
     /// Some of them may be empty.
-    public static func edge(ofTreeOf size: Int64) -> [Tile] {
+    package static func edge(ofTreeOf size: Int64) -> [Tile] {
         var tiles: [Tile] = []
         while tiles.count <= highestLevel, size >> (height * tiles.count) > 0 {
             let level = tiles.count
@@ -66,10 +66,10 @@ public struct Tile: Sendable, Hashable, Comparable {
 
     /// The path of the tile after `tile/`, such as `0/x001/x234/067.p/17`.
     /// - Parameter width: the number of hashes in the file.
-    public func path(width: Int = Tile.width) -> String { "\(level)/\(Self.path(number: number, width: width))" }
+    package func path(width: Int = Tile.width) -> String { "\(level)/\(Self.path(number: number, width: width))" }
 
     /// The path without the level, as it also comes after `tile/entries/`.
-    public static func path(number: Int64, width: Int = Tile.width) -> String {
+    package static func path(number: Int64, width: Int = Tile.width) -> String {
         var (rest, last) = number.quotientAndRemainder(dividingBy: 1000)
         var path = threeDigits(last)
         while rest > 0 {
@@ -85,7 +85,7 @@ public struct Tile: Sendable, Hashable, Comparable {
 
     /// Reads a path that ``path(number:width:)`` has made.
     /// - Returns: `nil` for any other spelling, and for a tile that no tree can have.
-    public static func parse(_ segments: some Collection<Substring>) -> (number: Int64, width: Int)? {
+    package static func parse(_ segments: some Collection<Substring>) -> (number: Int64, width: Int)? {
         var parts = Array(segments)
         var width = Self.width
         if parts.count >= 2, parts[parts.count - 2].hasSuffix(".p") {

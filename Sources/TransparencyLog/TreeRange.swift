@@ -3,8 +3,8 @@
 ///
 /// A proof is a list of the hashes of such ranges. Each range consists of perfect subtrees, whose
 /// hashes are in tiles or follow from them.
-public struct TreeRange: Sendable, Hashable {
-    public let leaves: Range<Int64>
+package struct TreeRange: Sendable, Hashable {
+    package let leaves: Range<Int64>
 
     init(_ leaves: Range<Int64>) {
         precondition(!leaves.isEmpty)
@@ -12,7 +12,7 @@ public struct TreeRange: Sendable, Hashable {
     }
 
     /// A whole tree of `size` leaves, at least one.
-    public init(treeOf size: Int64) { self.init(0..<size) }
+    package init(treeOf size: Int64) { self.init(0..<size) }
 
     /// The perfect subtrees from left to right. `index` counts the subtrees of `2^height` leaves in
     /// the whole tree.
@@ -37,12 +37,12 @@ public struct TreeRange: Sendable, Hashable {
     }
 
     /// The tiles that ``hash(_:)`` needs.
-    public var tiles: Set<Tile> { Set(subtrees.map { Self.place($0.height, $0.index).tile }) }
+    package var tiles: Set<Tile> { Set(subtrees.map { Self.place($0.height, $0.index).tile }) }
 
     /// The hash of the range.
     /// - Parameter tiles: returns the hashes of a tile, or `nil` where the tile is missing.
     /// - Returns: `nil` where a tile is missing, or has too few hashes.
-    public func hash(_ tiles: (Tile) -> [MerkleHash]?) -> MerkleHash? {
+    package func hash(_ tiles: (Tile) -> [MerkleHash]?) -> MerkleHash? {
         var hash: MerkleHash?
         for subtree in subtrees.reversed() {
             let (tile, place) = Self.place(subtree.height, subtree.index)
