@@ -358,9 +358,9 @@ EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
     WHEN sqlstate = '54001' THEN too_deep
     WHEN sqlstate = '22003' THEN out_of_range || ', or has thousands of digits: write it as a text'
     ELSE 'is not acceptable JSON: ' || rtrim(left(concat_ws(': ', sqlerrm, nullif(detail, '')), 500), '.')
-         -- Python's json.dumps and others write these for floats that are no number.
+         -- Python's json.dumps and others write these for floats that are not numbers.
          || CASE WHEN source ~ '(^|[:,\s\[])-?(NaN|Infinity)($|[,\s}\]])'
-                 THEN '; NaN and Infinity are no JSON: write null in their place' ELSE '' END
+                 THEN '; NaN and Infinity are not JSON: write null instead' ELSE '' END
   END;
 END
 $_$;
@@ -594,7 +594,7 @@ BEGIN
       THEN format('the job id %s has a control character such as a newline or a tab: take it out',
         to_json(left(job, 100)))
     WHEN is_event_type(type) IS NOT TRUE
-      THEN format('%s is no event type; use queued, progress, truncated, finished or failed',
+      THEN format('%s is not an event type; use queued, progress, truncated, finished or failed',
                   coalesce(quote_literal(left(type, 100)), 'null'))
     WHEN NOT is_event_time(occurred_at)
       THEN 'occurred_at must lie in the years 1 to 9999; leave it out where nobody knows when it was'
@@ -946,7 +946,7 @@ BEGIN
 END
 $$;
 
--- Most events have no metadata. Raises a data exception where the text is no JSON.
+-- Most events have no metadata. Raises a data exception if the text is not JSON.
 CREATE FUNCTION is_plain_metadata(metadata text) RETURNS boolean
 LANGUAGE sql IMMUTABLE
 RETURN CASE
@@ -1259,9 +1259,7 @@ BEGIN
 END
 $$;
 
--- Compares an event with the one that has its id already: in the log at a position, or earlier in
--- the same call with an answer. `problem` is null where the event is a retry of it. `compared` adds
--- up the bytes that a call has to parse for this, which have a limit.
+-- As before, and an event that is in the log already makes the commit wait.
 CREATE FUNCTION find_repeated(INOUT compared bigint, logged_position bigint,
     answered append_answer, jobs text[], types text[], data text[], metadata text[],
     occurred_ats timestamptz[], job text, type text, content text, context text,
@@ -1281,6 +1279,7 @@ DECLARE
   parts      text;
 BEGIN
   IF logged_position IS NOT NULL THEN
+    PERFORM await_standbys();
     SELECT e.category, e.stream_id, e.type, e.data::text, e.metadata::text, e.occurred_at, e.position, e.version
       INTO a_category, a_job, a_type, a_content, a_context, a_moment, at_position, at_version
       FROM events AS e WHERE e.position = logged_position;
@@ -1379,6 +1378,11 @@ CREATE FUNCTION advance_checkpoint(of_reader text, from_position bigint,
     SET search_path TO 'jobledger', 'pg_temp'
     AS $$
 BEGIN
+  IF to_position > head() THEN
+    RAISE EXCEPTION 'position % is not there yet: the log ends at %', to_position, head()
+      USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'The reader has read another log, or the same on another server. Connect anew.';
+  END IF;
   UPDATE checkpoints SET position = to_position, updated_at = clock_timestamp()
    WHERE reader = of_reader AND position = from_position;
   RETURN found;
@@ -2031,7 +2035,7 @@ BEGIN
   SELECT CASE
            WHEN relkind <> 'r' OR relispartition
              OR EXISTS (SELECT FROM pg_inherits WHERE model IN (inhrelid, inhparent))
-             THEN 'it is no plain table'
+             THEN 'it is not a plain table'
            WHEN relpersistence <> 'p' THEN 'it is UNLOGGED, and would be empty after a crash'
            WHEN relhasrules THEN 'it has rules'
            WHEN relrowsecurity OR relforcerowsecurity OR EXISTS (SELECT FROM pg_policy WHERE polrelid = model)
@@ -2082,7 +2086,7 @@ BEGIN
   IF maker = home || '_projector' THEN
     PERFORM take_ownership(fresh, in_place_of);
   ELSIF maker <> home || '_owner' THEN
-    RAISE EXCEPTION '%.% is no table of %', from_schema, name, home || '_projector'
+    RAISE EXCEPTION '%.% is not a table of %', from_schema, name, home || '_projector'
       USING ERRCODE = 'insufficient_privilege',
         HINT = format('As its owner: ALTER TABLE %I.%I OWNER TO %I', from_schema, name, home || '_projector');
   END IF;
@@ -2200,7 +2204,8 @@ BEGIN
   FOREACH model IN ARRAY names LOOP
     old := to_regclass(format('%I.%I', home, model));
     IF old IS NOT NULL AND NOT EXISTS (SELECT FROM read_models WHERE read_models.name = model) THEN
-      RAISE EXCEPTION '%.% is not replaced: it is no read model', home, model USING ERRCODE = 'insufficient_privilege';
+      RAISE EXCEPTION '%.% is not replaced: it is not a read model', home, model
+        USING ERRCODE = 'insufficient_privilege';
     END IF;
     fresh := claim_fresh_table(fresh_schema, model, old);
     triggers := CASE WHEN old IS NOT NULL AND fresh IS NOT NULL THEN copy_rights(old, fresh) END;
@@ -2385,7 +2390,7 @@ BEGIN
        WHERE (e.finding).is_plain IS NOT TRUE
       OFFSET 0) AS refusal ON true;  -- so that check_event() is called for those alone
 EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
-  -- Some data are no JSON that the ledger takes. check_event() says which, and why.
+  -- Some data is not JSON that the ledger takes. check_event() says which, and why.
   SELECT array_agg(finding.message ORDER BY e.ordinal), array_agg(finding.total ORDER BY e.ordinal),
          array_agg(finding.completed ORDER BY e.ordinal)
     INTO messages, totals, completeds
@@ -2645,7 +2650,7 @@ BEGIN ATOMIC
 END;
 
 -- =================================================================================================
--- What the service has refused: who tried what, from where, and why it was refused. It is no part
+-- What the service has refused: who tried what, from where, and why it was refused. It is not part
 -- of the log, because nothing happened.
 --
 -- Anybody who reaches the service can cause refusals, without a token. So what is kept has a limit
@@ -2742,8 +2747,8 @@ CREATE TRIGGER refusal_days_not_prepared BEFORE INSERT OR DELETE OR UPDATE ON re
     EXECUTE FUNCTION refuse_to_prepare_changes();
 ALTER TABLE refusal_days ENABLE ALWAYS TRIGGER refusal_days_not_prepared;
 
--- The source of a refusal without a token that works. An IPv6 /64 is what one customer has.
--- Whatever is no address is one source.
+-- The source of a refusal without a valid token. An IPv6 /64 is usually one customer's.
+-- All texts that are not addresses are one source.
 CREATE FUNCTION refusal_address(peer text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT AS $$
 DECLARE
@@ -3000,7 +3005,7 @@ CREATE FUNCTION missing_rights() RETURNS SETOF text
            WHEN what = 'OWNER'
              THEN pg_catalog.format('%s does not belong to %s',
                                     lower(split_part(object, ' ', 1)) || substr(object, strpos(object, ' ')), role)
-           WHEN what = 'MEMBER' THEN pg_catalog.format('%s is no member of %s', role, substr(object, 6))
+           WHEN what = 'MEMBER' THEN pg_catalog.format('%s is not a member of %s', role, substr(object, 6))
            WHEN role = ''       THEN 'the policy ' || substr(what, 8)
            ELSE pg_catalog.format('%s may not %s %s', role, what,
                                   lower(split_part(object, ' ', 1)) || substr(object, strpos(object, ' ')))
@@ -3052,6 +3057,27 @@ BEGIN
       ELSE pg_catalog.format('GRANT %s ON %s TO %I', found.what, found.object, found.role)
     END;
   END LOOP;
+END
+$$;
+
+-- =================================================================================================
+-- A retry is as durable as the first attempt. Where the server waits for standbys, the commit of
+-- an append waits until they have its WAL. A retry whose events are all in the log writes no WAL,
+-- so its commit would not wait: it would answer at once for an event that no standby has yet,
+-- because the first attempt's wait was cancelled or its session ended.
+-- =================================================================================================
+
+-- Makes the commit of this transaction wait for the standbys, if the server waits for any: the
+-- message is WAL behind that of all events that are visible now. Nobody reads it.
+CREATE FUNCTION await_standbys() RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+  IF current_setting('synchronous_standby_names') <> ''
+    AND current_setting('synchronous_commit') NOT IN ('local', 'off')
+  THEN
+    PERFORM pg_catalog.pg_logical_emit_message(true, 'jobledger', '');
+  END IF;
 END
 $$;
 
@@ -3196,3 +3222,5 @@ GRANT EXECUTE ON FUNCTION missing_rights() TO jobledger_appender, jobledger_proj
 GRANT USAGE ON SCHEMA jobledger TO jobledger_appender, jobledger_auditor, jobledger_projector,
     jobledger_reader, jobledger_relay, jobledger_sealer, jobledger_subscriber;
 GRANT SELECT ON schema_migrations TO jobledger_auditor;
+-- await_standbys belongs to jobledger.
+-- await_standbys() may be executed by PUBLIC.

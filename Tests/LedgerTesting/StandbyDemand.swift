@@ -1,6 +1,6 @@
 import EmbeddedServices
 import Foundation
-package import Postgres
+import Postgres
 
 /// A server of the test's own whose commits wait, while the test says so, for a standby that does
 /// not exist.
@@ -28,10 +28,19 @@ package struct StandbyDemand: Sendable {
     package func begin() async throws {
         try await admin.execute(script: "ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
         try await admin.query("SELECT pg_reload_conf()")
-        _ = try await eventually("the server waits for standbys") {
-            try await admin.query("SELECT FROM pg_settings WHERE name = 'synchronous_standby_names' AND setting <> ''")
-                .isEmpty ? nil : true
+        // The checkpointer lets commits wait, once it has read the setting. The driver cancels a
+        // statement that is silent.
+        let probe = try await PostgresConnection.connect(
+            PostgresConfiguration(url: url, silence: .milliseconds(200)))
+        _ = try await eventually("the server waits for standbys") { () async throws -> Bool? in
+            do {
+                try await probe.query("SELECT pg_logical_emit_message(true, 'probe', '')")
+                return nil
+            } catch let error as PostgresError {
+                return error.kind == .notReplicated ? true : nil
+            }
         }
+        await probe.close()
     }
 
     /// Lets the commits that wait end well.

@@ -39,7 +39,7 @@ import Testing
                 let again = Task { try await connection.query(sql) }
                 _ = try await demand.nextWait()
                 try await demand.end()
-                try await again.value
+                _ = try await again.value
                 #expect(try await ledger.store.head() == 1)
                 await connection.close()
             }

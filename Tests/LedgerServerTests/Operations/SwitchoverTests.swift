@@ -25,7 +25,7 @@ import Testing
                 _ = try await eventually("the standby has the event") { try await store.head() >= before ? true : nil }
                 let refused = await #expect(throws: PostgresError.self) {
                     let event = NewEvent(type: "queued", data: #"{"name":"x"}"#)
-                    try await store.append(event, to: "s", timeout: .zero)
+                    _ = try await store.append(event, to: "s", timeout: .zero)
                 }
                 #expect(refused?.sqlState == .readOnly && refused?.disposition == .outage, "\(refused!)")
                 await store.close()
