@@ -179,9 +179,16 @@ struct Delivery<Event: Sendable>: Sendable {
 
     /// Ends a read. Returns false if it found nothing although there should be something: the
     /// caller should pause before it reads again.
-    mutating func finishRead(_ page: Page) -> Bool {
+    /// - Parameter isOfNewEpoch: whether the read was the first in another epoch. What was
+    ///   announced and held in the epoch before may be of events that the log lost, so it is
+    ///   dropped.
+    mutating func finishRead(_ page: Page, isOfNewEpoch: Bool = false) -> Bool {
         // The feed stopped during the read, so its result is not needed.
-        guard let held = heldDuringRead() else { return true }
+        guard var held = heldDuringRead() else { return true }
+        if isOfNewEpoch {
+            held = Held(needed: page.through.number, mayHaveGap: true)
+            announced = max(known.number, page.through.number)
+        }
         ready += page.events
         if hasBeenLive { tally.refilled += page.events.count }
         if page.through.number > known.number { known = page.through }
@@ -198,6 +205,14 @@ struct Delivery<Event: Sendable>: Sendable {
             if held.mayHaveGap { _ = suspectGap() }
         }
         return !ready.isEmpty || page.hasMore || page.isLast || page.through.number >= held.needed
+    }
+
+    /// The log lost events behind a position, and nothing behind it was taken: continues there.
+    /// - Parameter mark: its number is 0 where the next read is to determine it.
+    mutating func goBack(to mark: Mark) {
+        guard heldDuringRead() != nil else { return }
+        (known, announced) = (mark, mark.number)
+        phase = .catchUp
     }
 
     /// The read failed or was abandoned.

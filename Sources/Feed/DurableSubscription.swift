@@ -1,10 +1,12 @@
+import BlockingIO
 package import EventStore
 package import LedgerCore
 import Postgres
 
 extension Feed {
     /// Runs `body` with the subscription of this name. It continues after the last acknowledged
-    /// position, whichever process acknowledged it.
+    /// position, whichever process acknowledged it. It also continues in a new epoch of the ledger,
+    /// if the ledger still has what was acknowledged.
     ///
     /// The name belongs to the database user that took it first; no other user can take it or
     /// acknowledge under it.
@@ -19,16 +21,17 @@ extension Feed {
     ///   - position: where a new name begins; `nil` for the end of the log.
     ///   - leaseTimes: how long a holder that stopped renewing keeps the name, and how often a
     ///     holder renews it.
+    ///   - divergence: what to do once the ledger no longer has all that the subscription has.
     package func withSubscription<Value: Sendable>(
         named name: String, after position: Position? = 0, jobs: Set<JobID>? = nil, types: Set<EventType>? = nil,
-        leaseTimes: LeaseTimes = .standard,
+        leaseTimes: LeaseTimes = .standard, onDivergence divergence: DivergencePolicy = .fail,
         _ body: @escaping @Sendable (DurableSubscription) async throws -> Value
     ) async throws -> Value {
         let named = NamedSubscription(store: store, name: name, leaseTimes: leaseTimes)
         do {
             let start = try await named.wait(startingAfter: position)
             let subscription = DurableSubscription(
-                events: subscribe(after: start.position, epoch: start.epoch, jobs: jobs, types: types), named: named)
+                feed: self, jobs: jobs, types: types, start: start, named: named, divergence: divergence)
             let value = try await withThrowingTaskGroup(of: Value?.self) { group in
                 defer { group.cancelAll() }
                 group.addTask { try await body(subscription) }
@@ -58,27 +61,83 @@ extension Feed {
 }
 
 /// A subscription whose progress the ledger keeps: see
-/// ``Feed/withSubscription(named:after:jobs:types:leaseTimes:_:)``.
+/// ``Feed/withSubscription(named:after:jobs:types:leaseTimes:onDivergence:_:)``.
 package struct DurableSubscription: AsyncSequence, Sendable {
     package typealias Element = FeedEvent
-    let events: Subscription
+    let feed: Feed
+    let jobs: Set<JobID>?
+    let types: Set<EventType>?
+    let start: Place
     let named: NamedSubscription
+    let divergence: DivergencePolicy
+    /// The epoch of the events that were delivered last; `nil` before the first.
+    private let epoch = Locked<EpochDigits?>(nil)
 
-    package func makeAsyncIterator() -> Subscription.Iterator { events.makeAsyncIterator() }
+    init(
+        feed: Feed, jobs: Set<JobID>?, types: Set<EventType>?, start: Place, named: NamedSubscription,
+        divergence: DivergencePolicy
+    ) {
+        self.feed = feed
+        self.jobs = jobs
+        self.types = types
+        self.start = start
+        self.named = named
+        self.divergence = divergence
+    }
+
+    package func makeAsyncIterator() -> Iterator {
+        Iterator(subscription: self, events: events(after: start).makeAsyncIterator())
+    }
+
+    private func events(after place: Place) -> Subscription { feed.subscribe(after: place, jobs: jobs, types: types) }
+
+    package struct Iterator: AsyncIteratorProtocol {
+        let subscription: DurableSubscription
+        var events: Subscription.Iterator
+
+        package mutating func next(isolation actor: isolated (any Actor)? = #isolation) async throws -> FeedEvent? {
+            while true {
+                do {
+                    let event = try await events.next(isolation: actor)
+                    let epoch = events.epoch
+                    subscription.epoch.withLock { $0 = epoch }
+                    return event
+                } catch let divergence as Divergence {
+                    guard case .goOn(let handle) = subscription.divergence else { throw divergence }
+                    try await handle(divergence)
+                    try await subscription.named.rejoin()
+                    events = subscription.events(after: divergence.shared).makeAsyncIterator()
+                }
+            }
+        }
+    }
 
     /// Records that everything up to `position` has been processed: after a restart the
     /// subscription continues after it. Acknowledging a lower position than before changes nothing.
     /// Each call is a small transaction, so acknowledge once for many events where that is enough.
-    package func acknowledge(_ position: Position) async throws { try await named.acknowledge(position) }
+    /// - Throws: ``SubscriptionTaken``
+    package func acknowledge(_ position: Position) async throws {
+        try await named.acknowledge(Place(position, epoch: epoch.withLock { $0 }))
+    }
 }
 
-/// Another process holds the subscription's name now, or the ledger was replaced: nothing can be
-/// acknowledged any more.
+/// What a ``DurableSubscription`` does with a ``Divergence``.
+package enum DivergencePolicy: Sendable {
+    /// It throws the divergence. The ledger keeps what was acknowledged, so that the next holder of
+    /// the name meets the divergence, too.
+    case fail
+    /// It calls the function, which undoes what came of the lost events. Then it goes on after the
+    /// last place that both histories have in common.
+    case goOn(@Sendable (Divergence) async throws -> Void)
+}
+
+/// Another process holds the subscription's name now, or the ledger no longer has what would be
+/// acknowledged: nothing can be acknowledged any more.
 package struct SubscriptionTaken: Error, Sendable, CustomStringConvertible {
     package let name: String
     package var description: String {
         "this process no longer holds the subscription \(name): another process has taken it over, "
-            + "or the ledger was restored or re-created"
+            + "or the ledger lost events that it had"
     }
 }
 
@@ -96,7 +155,7 @@ struct NamedSubscription: Sendable {
     }()
 
     /// Waits until no other process holds the name, then takes it.
-    func wait(startingAfter position: Position?) async throws -> (position: Position, epoch: EventID) {
+    func wait(startingAfter position: Position?) async throws -> Place {
         while true {
             if let start = try await retryingPostgres({ try await take(startingAfter: position) }) { return start }
             try await Task.sleep(for: leaseTimes.retry)
@@ -115,10 +174,22 @@ struct NamedSubscription: Sendable {
         }
     }
 
-    func acknowledge(_ position: Position) async throws {
+    func acknowledge(_ place: Place) async throws {
         let isOurs: Bool = try await retryingPostgres {
             try await store.pool.withConnection {
-                try await $0.query("SELECT acknowledge($1, $2, $3)", name, holder, position).only().decode(0)
+                try await $0.query(
+                    "SELECT acknowledge($1, $2, $3, $4)", name, holder, place.position, place.epoch?.text
+                ).only().decode(0)
+            }
+        }
+        if !isOurs { throw SubscriptionTaken(name: name) }
+    }
+
+    /// Moves what was acknowledged back to what the ledger still has.
+    func rejoin() async throws {
+        let isOurs = try await retryingPostgres {
+            try await store.pool.withConnection {
+                try await $0.query("SELECT at_position FROM rejoin_subscription($1, $2)", name, holder).count == 1
             }
         }
         if !isOurs { throw SubscriptionTaken(name: name) }
@@ -140,10 +211,10 @@ struct NamedSubscription: Sendable {
           FROM take_subscription($1, $2, make_interval(secs => $3::bigint / 1000.0), $4)
         """
 
-    private func take(startingAfter position: Position?) async throws -> (position: Position, epoch: EventID)? {
+    private func take(startingAfter position: Position?) async throws -> Place? {
         let rows = try await store.pool.withConnection {
             try await $0.query(Self.takeStatement, name, holder, leaseTimes.milliseconds, position)
         }
-        return try rows.first.map { (try $0.decode(0), try $0.decode(1)) }
+        return try rows.first.map { Place(try $0.decode(0), epoch: EpochDigits(try $0.decode(1, as: EventID.self))) }
     }
 }

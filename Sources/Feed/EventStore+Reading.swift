@@ -7,24 +7,38 @@ struct LogPage: Sendable {
     var page: Delivery<FeedEvent>.Page
     var head: Position
     var epoch: EventID
+    /// The last position, at most the one from which the read starts, that the subscription's
+    /// history shares with the log. If it is lower, the page has no events.
+    var shared: Position
+    /// Whether the read went to a replica, which may lag behind what the subscription has.
+    var isReplica: Bool
     /// Whether the size of its events ended the page.
     var isHeavy: Bool
+
+    /// Whether a replica has not reached a position that the subscription has come to elsewhere. As
+    /// far as the replica knows, the subscription's history is the log's.
+    func isBehind(_ position: Position) -> Bool { isReplica && head < position && shared == head }
 }
 
 extension EventStore {
     /// The next events of a subscription. The page is limited to `limit` events and to about
     /// `bytes` bytes; a single event may be larger.
+    /// - Parameter history: the epoch in which the subscription has come to `mark`, or its first
+    ///   digits; `nil` for the present history.
     func events(
-        _ selection: Selection, after mark: Delivery<FeedEvent>.Mark, limit: Int, bytes: Int
+        _ selection: Selection, after mark: Delivery<FeedEvent>.Mark, of history: String?, limit: Int, bytes: Int
     ) async throws -> LogPage {
-        let statement = Self.statement(selection, after: mark.position, limit: limit)
+        let statement = Self.statement(selection, after: mark.position, of: history, limit: limit)
         return try await pool.withConnection { connection in
             var events: [FeedEvent] = []
-            var last: (head: Position, epoch: EventID, version: Int32?, type: String?)?
+            var last:
+                (head: Position, epoch: EventID, version: Int32?, type: String?, shared: Position, isReplica: Bool)?
             var size = 0
             var isHeavy = false
             for try await row in connection.stream(statement, chunk: bytes) {
-                last = try (row.decode(10), row.decode(11), row.decode(12), row.decode(13))
+                last = try (
+                    row.decode(10), row.decode(11), row.decode(12), row.decode(13), row.decode(14), row.decode(15)
+                )
                 guard try row.decode(0, as: Position?.self) != nil else { break }
                 if size >= bytes {
                     isHeavy = true
@@ -48,7 +62,7 @@ extension EventStore {
             let isOver = selection.endsWithJob && last.type.flatMap(EventType.init(rawValue:))?.isEnd == true
             return LogPage(
                 page: Delivery.Page(events: events, through: through, hasMore: hasMore, isLast: isOver && !hasMore),
-                head: last.head, epoch: last.epoch, isHeavy: isHeavy)
+                head: last.head, epoch: last.epoch, shared: last.shared, isReplica: last.isReplica, isHeavy: isHeavy)
         }
     }
 
@@ -63,8 +77,10 @@ extension EventStore {
 
     /// One statement, so that the head and the events are from one snapshot. It returns a row even
     /// if there is no event.
-    private static func statement(_ selection: Selection, after position: Position, limit: Int) -> PostgresStatement {
-        var parameters = PostgresParameters(position, Int64(limit))
+    private static func statement(
+        _ selection: Selection, after position: Position, of history: String?, limit: Int
+    ) -> PostgresStatement {
+        var parameters = PostgresParameters(position, Int64(limit), history)
         let columns = RecordedEvent.columns()
         let types = selection.types.map { "AND type = ANY (\(parameters.add($0.map(\.rawValue))))" } ?? ""
         let events: String
@@ -98,10 +114,11 @@ extension EventStore {
         }
         return PostgresStatement(
             """
-            SELECT event.*, now.head, now.epoch, last.version, last.type
-              FROM (\(LogHead.sql)) AS now
+            SELECT event.*, now.head, now.epoch, last.version, last.type, now.shared, now.is_replica
+              FROM (SELECT head() AS head, epoch, shared_position($3, $1) AS shared, pg_is_in_recovery() AS is_replica
+                      FROM ledger OFFSET 0) AS now
               LEFT JOIN LATERAL \(last) AS last ON true
-              LEFT JOIN LATERAL (\(events)) AS event ON true
+              LEFT JOIN LATERAL (\(events)) AS event ON now.shared = $1
              ORDER BY event.position
             """, parameters.values)
     }
@@ -110,13 +127,15 @@ extension EventStore {
     struct JobHeads: Sendable {
         var head: Position
         var epoch: EventID
+        /// Whether the answer is of a replica, which may lag behind an earlier answer of another.
+        var isReplica: Bool
         /// The secret behind the relay's ``MessageCode``.
         var secret: [UInt8]
         var jobs: [JobID: (version: Int32, position: Position)] = [:]
     }
 
     private static let jobHeadsStatement = """
-        SELECT now.head, now.epoch, feed_key.secret, heads.job, heads.version, heads.position
+        SELECT now.head, now.epoch, feed_key.secret, heads.job, heads.version, heads.position, pg_is_in_recovery()
           FROM (\(LogHead.sql)) AS now
           CROSS JOIN feed_key
           LEFT JOIN LATERAL (
@@ -140,7 +159,8 @@ extension EventStore {
         for row in rows {
             if heads == nil {
                 let secret = try row.decode(2, as: PostgresBytes.self).bytes
-                heads = JobHeads(head: try row.decode(0), epoch: try row.decode(1), secret: secret)
+                heads = JobHeads(
+                    head: try row.decode(0), epoch: try row.decode(1), isReplica: try row.decode(6), secret: secret)
             }
             guard let job = try row.decode(3, as: JobID?.self) else { continue }
             heads?.jobs[job] = (try row.decode(4), try row.decode(5))

@@ -12,9 +12,10 @@ struct Polling: Sendable {
     var code: MessageCode?
     /// The head that the last answer gave.
     var head: Position = 0
-    /// How often the log was found shorter than before. Each subscription finds a change of epoch
-    /// by itself.
-    var shrinkCount = 0
+    /// Each subscription finds a change of epoch by itself.
+    var shrinks = Shrinks()
+    /// The last head that a subscription has read.
+    var readHead: Position = 0
     /// Everything about the subscribed jobs up to here was announced to their subscriptions; `nil`
     /// if that is not known.
     var announcedUpTo: Position?
@@ -27,6 +28,23 @@ struct Polling: Sendable {
     var concernsPattern = true
     /// Subscriptions that joined after the query was made. It does not cover them.
     var newcomers: [SubscriptionBuffer] = []
+}
+
+/// The heads of the log at the moments when it was found shorter than before: it was restored, or
+/// the server lost events in a failover and nothing has been appended since.
+///
+/// By the time a subscription reads, the log may be as long as before, with other events. So a
+/// subscription shares with the log at most what was there when the log was shortest.
+struct Shrinks: Sendable {
+    private var heads: [Position] = []
+
+    var count: Int { heads.count }
+
+    mutating func add(_ head: Position) { heads.append(head) }
+
+    /// The shortest that the log has been since there were `count` entries; `nil` if it has not
+    /// shrunk since.
+    func lowestHead(since count: Int) -> Position? { heads.dropFirst(count).min() }
 }
 
 /// The half of a feed that polls Postgres, once for all subscriptions.
@@ -74,6 +92,9 @@ extension Feed {
         /// Whether the answer also serves subscriptions that count positions. While beats arrive,
         /// the beat tells them what they lack.
         var concernsPositions: Bool
+        /// The last position that came through Redis, or was read, before the query was made. It
+        /// was in the log then.
+        var seen: Position
     }
 
     /// The query that is due now, if any.
@@ -97,7 +118,8 @@ extension Feed {
             let query = Query(
                 jobs: Array(state.subscribers.byJob.keys), after: state.polling.announcedUpTo, upTo: upTo,
                 concernsPositions: announced == nil || isHeldBack
-                    || state.polling.isUrgent && state.polling.concernsPattern)
+                    || state.polling.isUrgent && state.polling.concernsPattern,
+                seen: max(state.receivedSpan.last, state.polling.readHead))
             state.polling.last = now
             (state.polling.isUrgent, state.polling.concernsPattern) = (false, false)
             state.polling.newcomers = []
@@ -111,7 +133,8 @@ extension Feed {
         let answer = try await store.jobHeads(of: query.jobs, after: after, upTo: query.upTo, most: Self.longestSearch)
         let upTo = query.upTo ?? answer.head
         let (subscribers, isAnotherLedger, newcomers) = state.withLock { state in
-            let isShorter = answer.head < state.polling.head
+            // A replica that is shorter lags.
+            let isShorter = !answer.isReplica && answer.head < max(state.polling.head, query.seen)
             let isAnother = isShorter || state.polling.epoch.map { $0 != answer.epoch } ?? false
             (state.polling.epoch, state.polling.head) = (answer.epoch, answer.head)
             if state.polling.code?.isOf(answer.secret, answer.epoch) != true {
@@ -121,7 +144,10 @@ extension Feed {
             // reached the beat's position yet.
             state.polling.announcedUpTo = isAnother ? nil : max(min(upTo, answer.head), query.after ?? 0)
             if isAnother { state.receivedSpan.cut() }
-            if isShorter { state.polling.shrinkCount += 1 }
+            if isShorter {
+                state.polling.shrinks.add(answer.head)
+                state.polling.readHead = answer.head
+            }
             return (state.subscribers, isAnother, Set(state.polling.newcomers))
         }
         let isPublished = query.upTo != nil

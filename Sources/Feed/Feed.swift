@@ -118,28 +118,33 @@ package final class Feed: Sendable {
     }
 
     /// All events, or those of some jobs or types, each once and in order.
+    ///
+    /// The subscription ends with ``Divergence`` once the ledger no longer has all that the
+    /// subscriber has. If the ledger begins another epoch and lost nothing that the subscriber has,
+    /// it goes on without notice.
     /// - Parameters:
-    ///   - after: the last position that the subscriber has; 0 for the whole log, `nil` for what
-    ///     comes after the first call of `next`.
-    ///   - epoch: the epoch of `after`, if the subscriber remembers it.
+    ///   - after: the place that the subscriber has come to; 0 for the whole log, `nil` for what
+    ///     comes after the first call of `next`. A place without an epoch is taken to be of the
+    ///     present history.
     ///   - jobs: `nil` for all.
     ///   - types: `nil` for all.
     package func subscribe(
-        after position: Position? = 0, epoch: EventID? = nil, jobs: Set<JobID>? = nil, types: Set<EventType>? = nil
+        after place: Place? = 0, jobs: Set<JobID>? = nil, types: Set<EventType>? = nil
     ) -> Subscription {
-        Subscription(feed: self, Selection(jobs: jobs, types: types, endsWithJob: false), after: position, epoch: epoch)
+        Subscription(feed: self, Selection(jobs: jobs, types: types, endsWithJob: false), after: place)
     }
 
     /// The events of one job. The sequence ends after the job's last event, even if `types` leaves
     /// that event out.
-    package func subscribe(
-        after position: Position? = 0, epoch: EventID? = nil, job: JobID, types: Set<EventType>? = nil
-    ) -> Subscription {
-        Subscription(feed: self, Selection(jobs: [job], types: types, endsWithJob: true), after: position, epoch: epoch)
+    package func subscribe(after place: Place? = 0, job: JobID, types: Set<EventType>? = nil) -> Subscription {
+        Subscription(feed: self, Selection(jobs: [job], types: types, endsWithJob: true), after: place)
     }
 
-    /// Changes when the log is found shorter than before.
-    var shrinkCount: Int { state.withLock { $0.polling.shrinkCount } }
+    /// How often, and to what, the log was found shorter than before.
+    var shrinks: Shrinks { state.withLock { $0.polling.shrinks } }
+
+    /// A subscription has read the log up to this head.
+    func sawHead(_ head: Position) { state.withLock { $0.polling.readHead = max($0.polling.readHead, head) } }
 
     func join(_ buffer: SubscriptionBuffer) {
         let (isStopped, last) = state.withLock { state in
@@ -166,14 +171,4 @@ package final class Feed: Sendable {
 /// The feed was stopped. What it delivered so far has no gap.
 package struct FeedStopped: Error, Sendable, CustomStringConvertible {
     package var description: String { "the feed has stopped" }
-}
-
-/// The ledger was restored or re-created, so its positions mean other events than before.
-package struct AnotherEpoch: Error, Sendable, CustomStringConvertible {
-    package let position: Position
-    package let head: Position
-    package var description: String {
-        "the ledger was restored or re-created: it now ends at position \(head), and this reader had come to "
-            + "position \(position); start again from 0"
-    }
 }

@@ -66,6 +66,14 @@ package struct Relay: Sendable {
     /// Publishes until the lease is lost.
     private func publish(on connection: PostgresConnection, succeeded: () -> Void) async throws {
         var checkpointed = try await checkpoint.load(on: connection)
+        let head = try await connection.headOfLog()
+        if checkpointed > head {
+            logger.warning(
+                "the checkpoint is beyond the end of the log; publishing goes on at the end",
+                metadata: ["checkpoint": "\(checkpointed)", "head": "\(head)"])
+            guard try await checkpoint.advance(from: checkpointed, to: head, on: connection) else { return }
+            checkpointed = head
+        }
         let progress = Progress(from: checkpointed)
         do {
             let code = try await MessageCode.load(of: store.ledger, on: connection)

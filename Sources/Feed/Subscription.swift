@@ -3,9 +3,9 @@ import EventStore
 package import LedgerCore
 
 /// Events from a position on, each once and in order, as they are appended. Made by
-/// ``Feed/subscribe(after:epoch:jobs:types:)``.
+/// ``Feed/subscribe(after:jobs:types:)``.
 ///
-/// Each iterator is a subscriber of its own until it is released. It throws ``AnotherEpoch``,
+/// Each iterator is a subscriber of its own until it is released. It throws ``Divergence``,
 /// ``FeedStopped``, an error of Postgres that waiting cannot fix, or `CancellationError` when the
 /// task is cancelled. It ends by itself only if it follows one job, after the job's last event.
 ///
@@ -16,19 +16,15 @@ package struct Subscription: AsyncSequence, Sendable {
     package typealias Element = FeedEvent
     private let feed: Feed
     private let selection: Selection
-    private let after: Position?
-    private let epoch: EventID?
+    private let after: Place?
 
-    init(feed: Feed, _ selection: Selection, after position: Position?, epoch: EventID?) {
+    init(feed: Feed, _ selection: Selection, after place: Place?) {
         self.feed = feed
         self.selection = selection
-        self.epoch = epoch
-        after = position
+        after = place
     }
 
-    package func makeAsyncIterator() -> Iterator {
-        Iterator(Subscriber(feed: feed, selection, after: after, epoch: epoch))
-    }
+    package func makeAsyncIterator() -> Iterator { Iterator(Subscriber(feed: feed, selection, after: after)) }
 
     package struct Iterator: AsyncIteratorProtocol {
         private let subscriber: Subscriber
@@ -36,6 +32,10 @@ package struct Subscription: AsyncSequence, Sendable {
         private var events: [FeedEvent] = []
 
         init(_ subscriber: Subscriber) { self.subscriber = subscriber }
+
+        /// The epoch of the events that were returned last: with it, their positions are places.
+        /// `nil` before the first.
+        package var epoch: EpochDigits? { subscriber.epoch }
 
         package mutating func next(isolation actor: isolated (any Actor)? = #isolation) async throws -> FeedEvent? {
             try Task.checkCancellation()
@@ -60,25 +60,24 @@ package struct Subscription: AsyncSequence, Sendable {
 final class Subscriber {
     private let feed: Feed
     private let selection: Selection
-    private let after: Position?
-    /// The epoch that the subscriber remembers.
-    private let epoch: EventID?
+    private let after: Place?
+    /// The epoch of the events that were taken last.
+    private(set) var epoch: EpochDigits?
     private var buffer: SubscriptionBuffer?
-    /// The feed's count when this subscriber joined.
+    /// The feed's count at the last read.
     private var shrinkCount = 0
-    /// The last known head of the log; at first, the position that the subscriber gave.
-    private var head: Position = 0
+    /// The position of the last event that was taken; at first, the one that the subscriber gave.
+    private var taken: Position = 0
     /// The pause between reads of a replica that lags.
     private var backoff = Backoff(first: .milliseconds(5), longest: .milliseconds(250))
     /// The maximum number of events in the next page.
     private var limit: Int
 
-    /// - Parameter position: `nil` for the end of the log at the first call of `take`.
-    init(feed: Feed, _ selection: Selection, after position: Position?, epoch: EventID?) {
+    /// - Parameter place: `nil` for the end of the log at the first call of `take`.
+    init(feed: Feed, _ selection: Selection, after place: Place?) {
         self.feed = feed
         self.selection = selection
-        self.epoch = epoch
-        after = position
+        after = place
         limit = feed.bufferLimits.events
     }
 
@@ -90,14 +89,20 @@ final class Subscriber {
         while true {
             try Task.checkCancellation()
             switch buffer.nextStep() {
-            case .take(let events): return events
+            case .take(let events):
+                epoch = buffer.epoch.map { EpochDigits($0) }
+                taken = events.last?.position ?? taken
+                return events
             case .wait: await buffer.sleep(isolation: actor)
             case .end(stopped: false): return []
             case .end(stopped: true): throw FeedStopped()
             case .read(let mark):
                 do {
-                    let page = try await read(buffer, after: mark, isolation: actor)
-                    if buffer.finishRead(page) { backoff.reset() } else { try await backoff.pause() }
+                    if try await read(into: buffer, after: mark, isolation: actor) {
+                        backoff.reset()
+                    } else {
+                        try await backoff.pause()
+                    }
                 } catch {
                     buffer.readFailed()
                     throw error
@@ -110,36 +115,55 @@ final class Subscriber {
     private func joined(isolation actor: isolated (any Actor)?) async throws -> SubscriptionBuffer {
         if let buffer { return buffer }
         let start: Position
-        var epoch = epoch
+        var epoch: EventID?
         if let after {
-            start = after
+            start = after.position
         } else {
-            let (store, given) = (feed.store, epoch)
+            let store = feed.store
             let log = try await retryingPostgres(isolation: actor) { try await store.logHead() }
-            if let given, given != log.epoch { throw AnotherEpoch(position: log.position, head: log.position) }
             (start, epoch) = (log.position, log.epoch)
         }
         let buffer = SubscriptionBuffer(selection, after: start, epoch: epoch, bufferLimits: feed.bufferLimits)
-        head = start
-        shrinkCount = feed.shrinkCount
+        taken = start
+        shrinkCount = feed.shrinks.count
         feed.join(buffer)
         self.buffer = buffer
         return buffer
     }
 
+    /// Reads a page and adds it to the buffer.
+    /// - Returns: false to pause before the next read.
+    /// - Throws: ``Divergence``
     private func read(
-        _ buffer: SubscriptionBuffer, after mark: Delivery<FeedEvent>.Mark, isolation actor: isolated (any Actor)?
-    ) async throws -> Delivery<FeedEvent>.Page {
+        into buffer: SubscriptionBuffer, after mark: Delivery<FeedEvent>.Mark, isolation actor: isolated (any Actor)?
+    ) async throws -> Bool {
         let (store, selection, limit, bytes) = (feed.store, selection, limit, feed.bufferLimits.bytes)
+        let shrinks = feed.shrinks
+        let history = buffer.epoch?.text ?? after?.epoch?.text
         let found = try await retryingPostgres(isolation: actor) {
-            try await store.events(selection, after: mark, limit: limit, bytes: bytes)
+            try await store.events(selection, after: mark, of: history, limit: limit, bytes: bytes)
         }
-        guard buffer.isOf(found.epoch), found.head >= head, shrinkCount == feed.shrinkCount else {
-            throw AnotherEpoch(position: mark.position, head: found.head)
+        // The replica will reach the position, or another epoch that begins before it.
+        if found.isBehind(mark.position) {
+            buffer.readFailed()
+            return false
         }
-        head = found.head
+        let shared = min(found.shared, shrinks.lowestHead(since: shrinkCount) ?? .max)
+        shrinkCount = shrinks.count
+        switch Continuation(mark: mark.position, taken: taken, shared: shared) {
+        case .goOn: break
+        case .goBack(let position):
+            buffer.goBack(to: position, in: found.epoch)
+            return true
+        case .diverged(let shared):
+            let digits = buffer.epoch.map { EpochDigits($0) } ?? after?.epoch
+            throw Divergence(
+                place: Place(taken, epoch: digits), shared: Place(shared, epoch: EpochDigits(found.epoch)),
+                head: found.head)
+        }
+        feed.sawHead(found.head)
         // Cancelling a page halfway costs more than two queries, so the next limit is what fitted.
         self.limit = found.isHeavy ? max(1, found.page.events.count) : min(2 * limit, feed.bufferLimits.events)
-        return found.page
+        return buffer.finishRead(found.page, in: found.epoch)
     }
 }

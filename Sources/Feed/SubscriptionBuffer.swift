@@ -11,6 +11,7 @@ final class SubscriptionBuffer: Sendable {
 
     private struct State {
         var delivery: Delivery<FeedEvent>
+        /// The epoch of the last read; `nil` before the first.
         var epoch: EventID?
         var sleeper: CheckedContinuation<Void, Never>?
         /// Woken before it went to sleep.
@@ -27,10 +28,14 @@ final class SubscriptionBuffer: Sendable {
     init(_ selection: Selection, after position: Position, epoch: EventID?, bufferLimits: Feed.BufferLimits) {
         self.selection = selection
         countsVersions = selection.onlyJob != nil
-        // The first read finds the version at this position.
-        let known = Delivery<FeedEvent>.Mark(number: countsVersions ? 0 : position, position: position)
+        let known = Self.mark(position, countsVersions)
         let delivery = Delivery<FeedEvent>(after: known, maxEvents: bufferLimits.events, maxBytes: bufferLimits.bytes)
         state = Locked(State(delivery: delivery, epoch: epoch))
+    }
+
+    /// A read after it finds the version at this position.
+    private static func mark(_ position: Position, _ countsVersions: Bool) -> Delivery<FeedEvent>.Mark {
+        Delivery.Mark(number: countsVersions ? 0 : position, position: position)
     }
 
     var tally: Delivery<FeedEvent>.Tally { state.withLock { $0.delivery.tally } }
@@ -92,13 +97,25 @@ final class SubscriptionBuffer: Sendable {
     // MARK: Called by the consumer
 
     func nextStep() -> Delivery<FeedEvent>.Step { state.withLock { $0.delivery.nextStep() } }
-    func finishRead(_ page: Delivery<FeedEvent>.Page) -> Bool { state.withLock { $0.delivery.finishRead(page) } }
 
-    /// Whether a read saw the epoch of this subscription. The first read sets it.
-    func isOf(_ epoch: EventID) -> Bool {
+    /// The epoch of the last read, and so of everything that ``nextStep()`` returned since; `nil`
+    /// before the first. Only reads change it.
+    var epoch: EventID? { state.withLock { $0.epoch } }
+
+    /// Ends a read, which saw this epoch. The subscription takes it over.
+    func finishRead(_ page: Delivery<FeedEvent>.Page, in epoch: EventID) -> Bool {
         state.withLock { state in
-            if state.epoch == nil { state.epoch = epoch }
-            return state.epoch == epoch
+            let isNew = state.epoch.map { $0 != epoch } ?? false
+            state.epoch = epoch
+            return state.delivery.finishRead(page, isOfNewEpoch: isNew)
+        }
+    }
+
+    /// The log lost events behind a position, none of which the consumer has: continues there.
+    func goBack(to position: Position, in epoch: EventID) {
+        state.withLock { state in
+            state.epoch = epoch
+            state.delivery.goBack(to: Self.mark(position, countsVersions))
         }
     }
 

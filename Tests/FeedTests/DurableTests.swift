@@ -178,15 +178,82 @@ import Testing
         }
     }
 
-    @Test func doesNotContinueInAnotherEpoch() async throws {
+    /// What was acknowledged is below the first position of the new epoch.
+    @Test func continuesInANewEpochThatLostNothing() async throws {
         try await TestLedger.with { ledger async throws in
             try await Self.fill(ledger, 4)
             try await ledger.withFeed(nil, poll: .milliseconds(20)) { feed async throws in
-                _ = try await Self.take(2, feed, named: "mail")
-                _ = try await ledger.store.pool.withConnection { try await $0.query("SELECT begin_epoch()") }
-                await #expect(throws: AnotherEpoch.self) { try await Self.take(1, feed, named: "mail") }
-                try await feed.forgetSubscription(named: "mail")
-                #expect(try await Self.take(1, feed, named: "mail") == [1])
+                #expect(try await Self.take(2, feed, named: "mail") == [1, 2])
+                try await ledger.beginEpoch()
+                try await ledger.progress("a", 5)
+                #expect(try await Self.take(3, feed, named: "mail") == [3, 4, 5])
+                // Position 4 was acknowledged, which took over the new epoch.
+                try await ledger.beginEpoch()
+                #expect(try await Self.take(1, feed, named: "mail") == [5])
+            }
+        }
+    }
+
+    /// What was acknowledged is gone.
+    @Test func endsWhereTheLogDiverged() async throws {
+        try await TestLedger.with { ledger async throws in
+            try await Self.fill(ledger, 8)
+            let old = try await ledger.epochDigits()
+            try await ledger.withFeed(nil, poll: .milliseconds(20)) { feed async throws in
+                #expect(try await Self.take(6, feed, named: "mail") == Array(1...6))
+                try await ledger.lose(after: 3)
+                for count in 20...24 { try await ledger.progress("a", count) }
+                let new = try await ledger.epochDigits()
+                let expected = Divergence(place: Place(6, epoch: old), shared: Place(3, epoch: new), head: 8)
+                // Each holder meets it, until one goes on.
+                for _ in 1...2 {
+                    let divergence = await #expect(throws: Divergence.self) {
+                        try await Self.take(1, feed, named: "mail")
+                    }
+                    #expect(divergence == expected)
+                }
+                // It cannot be acknowledged away either.
+                await #expect(throws: SubscriptionTaken.self) {
+                    try await feed.withSubscription(named: "mail") { try await $0.acknowledge(7) }
+                }
+                let (told, tell) = AsyncStream.makeStream(of: Divergence.self)
+                let positions = try await feed.withSubscription(
+                    named: "mail", onDivergence: .goOn { tell.yield($0) }
+                ) { subscription in
+                    var positions: [Position] = []
+                    for try await event in subscription {
+                        positions.append(event.position)
+                        if positions.count == 3 { break }
+                    }
+                    try await subscription.acknowledge(5)
+                    return positions
+                }
+                #expect(positions == [4, 5, 6])
+                tell.finish()
+                let all: [Divergence] = await told.reduce(into: []) { $0.append($1) }
+                #expect(all == [expected])
+                #expect(try await Self.take(1, feed, named: "mail") == [6])
+            }
+        }
+    }
+
+    /// An event of the lost history cannot be acknowledged in the history that survived, even where
+    /// that has come to the same position.
+    @Test func doesNotAcknowledgeWhatIsGone() async throws {
+        try await TestLedger.with { ledger async throws in
+            try await Self.fill(ledger, 8)
+            try await ledger.withFeed(nil, poll: .milliseconds(20)) { feed async throws in
+                await #expect(throws: SubscriptionTaken.self) {
+                    try await feed.withSubscription(named: "mail") { subscription in
+                        var events = subscription.makeAsyncIterator()
+                        for _ in 1...6 { _ = try await events.next() }
+                        try await subscription.acknowledge(2)
+                        try await ledger.lose(after: 3)
+                        for count in 20...24 { try await ledger.progress("a", count) }
+                        try await subscription.acknowledge(6)
+                    }
+                }
+                #expect(try await Self.take(1, feed, named: "mail") == [3])
             }
         }
     }

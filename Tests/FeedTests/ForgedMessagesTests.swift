@@ -146,7 +146,7 @@ import Testing
                 try await ledger.withFeed(redis, relayTo: redis) { feed async throws in
                     try await feed.whenLive(ledger)
                     let (before, head) = (feed.figures.rejectedMessages, try await ledger.store.head())
-                    async let next = feed.subscribe(after: head).first(1)
+                    async let next = feed.subscribe(after: Place(head)).first(1)
                     _ = try await eventually("they arrive and are dropped") {
                         for message in recorded {
                             try await Self.publish(message, to: Self.channel(ledger, ofJob: "a"), client)
@@ -226,7 +226,9 @@ import Testing
                 try await feed.whenLive(ledger)
                 let start = try await ledger.store.head()
                 let seen = Seen()
-                let following = Task { for try await event in feed.subscribe(after: start) { await seen.add(event) } }
+                let following = Task {
+                    for try await event in feed.subscribe(after: Place(start)) { await seen.add(event) }
+                }
                 _ = try await ledger.store.pool.withConnection { try await $0.query("SELECT renew_feed_key()") }
                 let secret = try await ledger.store.pool.withConnection {
                     try await $0.query("SELECT secret FROM feed_key").only().decode(0, as: PostgresBytes.self).bytes

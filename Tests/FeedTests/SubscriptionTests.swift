@@ -109,9 +109,9 @@ import Testing
             try await ledger.withFeed(redis, relayTo: redis) { feed async throws in
                 try await feed.whenLive(ledger)
                 let start = try await ledger.store.head()
-                async let all = feed.subscribe(after: start).first(41)
-                async let ofJob = feed.subscribe(after: start, jobs: ["a"]).first(41)
-                async let ofJobs = feed.subscribe(after: start, jobs: ["a", "b"]).first(41)
+                async let all = feed.subscribe(after: Place(start)).first(41)
+                async let ofJob = feed.subscribe(after: Place(start), jobs: ["a"]).first(41)
+                async let ofJobs = feed.subscribe(after: Place(start), jobs: ["a", "b"]).first(41)
                 try await ledger.queue("a")
                 for count in 1...40 {
                     let size = count.isMultiple(of: 10) ? 300_000 : 10
@@ -134,8 +134,8 @@ import Testing
             try await ledger.withFeed(redis, relayTo: redis) { feed async throws in
                 try await feed.whenLive(ledger)
                 let start = try await ledger.store.head()
-                async let all = feed.subscribe(after: start).first(201)
-                async let ofJob = feed.subscribe(after: start, jobs: ["a"]).first(201)
+                async let all = feed.subscribe(after: Place(start)).first(201)
+                async let ofJob = feed.subscribe(after: Place(start), jobs: ["a"]).first(201)
                 _ = try await eventually("subscribed") { feed.figures.subscribers == 2 ? true : nil }
                 try await ledger.queue("a")
                 for count in 1...200 { try await ledger.progress("a", count) }
@@ -158,7 +158,7 @@ import Testing
             try await ledger.withFeed(through, relayTo: redis) { feed async throws in
                 try await feed.whenLive(ledger)
                 let start = try await ledger.store.head()
-                async let all = feed.subscribe(after: start).first(6)
+                async let all = feed.subscribe(after: Place(start)).first(6)
                 _ = try await eventually("subscribed") { feed.figures.subscribers == 1 ? true : nil }
                 proxy.set(LossyProxy.Faults(drop: 1000, channelSuffix: ":job:a"))
                 try await ledger.queue("a")
@@ -166,7 +166,7 @@ import Testing
                 #expect(try await all.map(\.version) == Array(1...6))
                 #expect(feed.figures.isJoined && proxy.counts.dropped >= 1 && feed.figures.gapsDetected >= 1)
                 let dropped = proxy.counts.dropped
-                async let ofJob = feed.subscribe(after: start + 6, jobs: ["a"]).first(1)
+                async let ofJob = feed.subscribe(after: Place(start + 6), jobs: ["a"]).first(1)
                 _ = try await eventually("subscribed") { feed.figures.subscribers == 1 ? true : nil }
                 try await ledger.progress("a", 6)
                 #expect(try await ofJob.map(\.version) == [7])
@@ -188,8 +188,8 @@ import Testing
                 feed async throws in
                 try await feed.whenLive(ledger)
                 let start = try await ledger.store.head()
-                async let quick = feed.subscribe(after: start).first(410)
-                var iterator = feed.subscribe(after: start, jobs: ["a"]).makeAsyncIterator()
+                async let quick = feed.subscribe(after: Place(start)).first(410)
+                var iterator = feed.subscribe(after: Place(start), jobs: ["a"]).makeAsyncIterator()
                 var taken: [FeedEvent] = []
                 var overflows = 0
                 for round in 0..<10 {

@@ -20,11 +20,16 @@ import Testing
                 try await withThrowingTaskGroup(of: (JobID, [FeedEvent]).self) { group in
                     for job in TwoSpellings.both {
                         group.addTask {
-                            (job, try await feed.subscribe(after: start, job: job).reduce(into: []) { $0.append($1) })
+                            (
+                                job,
+                                try await feed.subscribe(after: Place(start), job: job).reduce(into: []) {
+                                    $0.append($1)
+                                }
+                            )
                         }
                     }
                     group.addTask {
-                        let both = feed.subscribe(after: start, jobs: Set(TwoSpellings.both))
+                        let both = feed.subscribe(after: Place(start), jobs: Set(TwoSpellings.both))
                         return ("both", try await both.first(2 * (Self.count + 2)))
                     }
                     _ = try await eventually("all have subscribed") { feed.figures.subscribers == 3 ? true : nil }

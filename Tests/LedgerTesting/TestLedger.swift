@@ -63,3 +63,30 @@ package struct TestLedger: Sendable {
         try await store.pool.withConnection { try await $0.query("SELECT count(*) FROM events").only().decode(0) }
     }
 }
+
+extension TestLedger {
+    /// Loses the events behind a position, as a failover to a server that had not received them.
+    /// - Parameter beginsEpoch: whether to begin another epoch, as the first append there does.
+    package func lose(after position: Position, beginningEpoch beginsEpoch: Bool = true) async throws {
+        let connection = try await connect(as: "failover")
+        try await connection.execute(
+            script: """
+                BEGIN;
+                ALTER TABLE events DISABLE TRIGGER events_append_only;
+                DELETE FROM events WHERE position > \(position);
+                ALTER TABLE events ENABLE ALWAYS TRIGGER events_append_only;
+                UPDATE checkpoints SET position = least(position, \(position)) WHERE reader NOT LIKE 'append %';
+                \(beginsEpoch ? "SELECT begin_epoch();" : "")
+                COMMIT
+                """)
+        await connection.close()
+    }
+
+    /// Begins another epoch, and loses nothing.
+    package func beginEpoch() async throws {
+        _ = try await store.pool.withConnection { try await $0.query("SELECT begin_epoch()") }
+    }
+
+    /// The digits of the present epoch.
+    package func epochDigits() async throws -> EpochDigits { EpochDigits(try await store.epoch()) }
+}

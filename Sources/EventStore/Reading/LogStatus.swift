@@ -6,6 +6,8 @@ package import Postgres
 package struct LogStatus: Sendable {
     package var head: Position
     package var epoch: EventID
+    /// All epochs, the present one last.
+    package var epochs: [Epoch]
     /// The events up to here are published.
     package var published: Position
     /// The names of the leases that are held.
@@ -14,6 +16,15 @@ package struct LogStatus: Sendable {
     package var clockAhead: Duration
     /// Why nothing can be appended; `nil` if appends are possible. It is found without writing.
     package var readOnly: String?
+
+    /// An epoch of the ledger, as the table `epochs` has it.
+    package struct Epoch: Sendable, Equatable {
+        package var epoch: EventID
+        /// The first position that belongs to it.
+        package var firstPosition: Position
+        package var beganAt: Timestamp
+        package var reason: String
+    }
 
     /// - Parameter relay: the name under which the relay keeps its position.
     package static func statement(relay: String) -> PostgresStatement {
@@ -24,7 +35,11 @@ package struct LogStatus: Sendable {
                    ARRAY(SELECT name FROM leases WHERE is_held(expires_at)) AS held, \(LogClock.secondsAhead) AS ahead,
                    CASE WHEN pg_is_in_recovery() THEN 'the server is a standby'
                         WHEN current_setting('transaction_read_only')::bool THEN 'sessions are read-only'
-                   END AS read_only
+                   END AS read_only,
+                   ARRAY(SELECT epoch FROM epochs ORDER BY number) AS epochs,
+                   ARRAY(SELECT first_position FROM epochs ORDER BY number) AS first_positions,
+                   ARRAY(SELECT began_at FROM epochs ORDER BY number) AS began_ats,
+                   ARRAY(SELECT reason FROM epochs ORDER BY number) AS reasons
             """, [relay])
     }
 
@@ -33,6 +48,14 @@ package struct LogStatus: Sendable {
         let row = try rows.only()
         head = try row.decode("head")
         epoch = try row.decode("epoch")
+        let firstPositions = try row.decode("first_positions", as: [Position].self)
+        let beganAts = try row.decode("began_ats", as: [PostgresTimestamp].self)
+        let reasons = try row.decode("reasons", as: [String].self)
+        epochs = try row.decode("epochs", as: [EventID].self).enumerated().map { index, epoch in
+            Epoch(
+                epoch: epoch, firstPosition: firstPositions[index], beganAt: Timestamp(beganAts[index]),
+                reason: reasons[index])
+        }
         published = try row.decode("published")
         heldLeases = Set(try row.decode("held", as: [String].self))
         clockAhead = .seconds(try row.decode("ahead", as: Double.self))

@@ -50,7 +50,7 @@ struct EventStream: Sendable {
             var events = subscription.makeAsyncIterator()
             while let batch = try await events.nextBatch() { await slot.put(batch) }
             slot.end(.ended)
-        } catch is FeedStopped, is AnotherEpoch {
+        } catch is FeedStopped, is Divergence {
             slot.end(.stopped)
         } catch {
             slot.end(.failed(error))

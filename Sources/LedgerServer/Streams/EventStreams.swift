@@ -80,7 +80,7 @@ struct EventStreams: Sendable {
         if unended == [] { return Response(status: .noContent) }
         let place = try count.enter(authorized.token)
         let subscription = feed.subscribe(
-            after: position, epoch: known.epoch, jobs: unended,
+            after: Place(position, epoch: EpochDigits(known.epoch)), jobs: unended,
             // The last events of jobs end the stream, so subscribe to them even if the client does
             // not want them.
             types: types.map { unended == nil ? $0 : $0.union([.finished, .failed]) })

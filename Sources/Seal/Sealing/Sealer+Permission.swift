@@ -15,7 +15,8 @@ extension Sealer {
         } catch let error as KeyFile.Failure {
             throw SealStopped("\(error)")
         }
-        if let named = key.name.text.split(separator: "/").last.flatMap({ EventID(text: String($0)) }),
+        let own = remembered.flatMap { $0.checkpoint.head.origin == key.name ? $0 : nil }
+        if own == nil, let named = key.name.text.split(separator: "/").last.flatMap({ EventID(text: String($0)) }),
             named != state.epoch
         {
             throw SealStopped(
@@ -32,14 +33,28 @@ extension Sealer {
                 throw SealStopped("\(error), though it says so: it was altered. jobledger audit verify says more")
             }
         }
-        guard let remembered, remembered.checkpoint.head.origin == key.name else { return state }
-        guard remembered.epoch == state.epoch else {
-            throw SealStopped(
-                "the key \(key.name) has signed for the epoch \(remembered.epoch.text) of the ledger, "
-                    + "and this is \(state.epoch.text): make another key")
-        }
-        try await check(remembered.checkpoint.head, against: state, on: connection, reading: reader)
+        guard let own else { return state }
+        if own.epoch != state.epoch { try await checkContinues(own, in: state.epoch, on: connection) }
+        try await check(own.checkpoint.head, against: state, on: connection, reading: reader)
         return state
+    }
+
+    /// Checks that a new epoch of the ledger lost nothing that this key has signed, as after a
+    /// switchover. Then the key goes on.
+    private func checkContinues(
+        _ signed: SealerRecord.Content, in epoch: EventID, on connection: PostgresConnection
+    ) async throws {
+        let size = signed.checkpoint.head.size
+        let shared: Position = try await connection.query("SELECT shared_position($1, $2)", signed.epoch.text, size)
+            .only().decode(0)
+        guard shared == size else {
+            throw SealStopped(
+                """
+                the key \(key.name) has signed \(size) events in the epoch \(signed.epoch.text), of which the \
+                ledger has only the first \(shared) in its epoch \(epoch.text): make a key for it \
+                (jobledger audit key --out FILE), and give the new verifier key to those who check
+                """)
+        }
     }
 
     /// Checks that the tree that this key has signed is the beginning of the log as it is now.

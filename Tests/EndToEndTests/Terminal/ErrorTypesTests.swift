@@ -9,8 +9,8 @@ extension EndToEnd {
         /// The sources do not show which errors reach the command line. So the test asks for a
         /// decision about each type: it conforms to `ExitStatusProviding`, or is listed here.
         private static let endingWithOne: Set<String> = [
-            "AnotherEpoch", "AsOfTables.Taken", "AuditTrail.NotProjected", "BareLibpq.Failure",
-            "BenchFailure", "CheckpointAddress.Failure", "CheckpointFile.Failure", "DirectoryLost",
+            "AsOfTables.Taken", "AuditTrail.NotProjected", "BareLibpq.Failure",
+            "BenchFailure", "CheckpointAddress.Failure", "CheckpointFile.Failure", "DirectoryLost", "Divergence",
             "EmbeddedServiceError", "EventProof.NotProved", "FeedEvent.Malformed", "FeedStopped",
             "FileFailure", "FoldFailure", "GroupCommitStopped", "Health.Slow", "HistoryRewritten",
             "Interrupt.NoDescriptor", "JSONText.SyntaxError", "JobCompleteness.NotComplete",

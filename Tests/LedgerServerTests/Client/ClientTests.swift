@@ -229,16 +229,15 @@ import Testing
         }
     }
 
-    /// The ledger is restored while a client follows. The client reconnects with a position that
-    /// exists, but at which it has seen another event.
+    /// The ledger loses an event while a client follows, which has that event.
     @Test func aSubscriptionEndsWithTheEpoch() async throws {
         try await TestService.with { service async throws in
             let ledger = try Self.client(service)
-            try await ledger.append(Self.queued(), to: "a")
             for events in [ledger.subscribe(), ledger.subscribe(job: "a")] {
+                try await ledger.append(Self.queued(), to: "a")
                 var events = events.makeAsyncIterator()
                 #expect(try await events.next()?.position == 1)
-                _ = try await service.ledger.store.pool.withConnection { try await $0.query("SELECT begin_epoch()") }
+                try await service.ledger.lose(after: 0)
                 let error = await #expect(throws: LedgerClientError.self) { _ = try await events.next() }
                 #expect(error?.kind == .anotherLedger)
             }

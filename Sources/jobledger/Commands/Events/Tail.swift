@@ -68,7 +68,7 @@ struct Tail: AsyncParsableCommand {
         } else {
             try await settings.withFeed(store, redis) { feed in
                 let jobs = job.map { Set([$0]) }
-                for try await event in feed.subscribe(after: start, jobs: jobs, types: types) {
+                for try await event in feed.subscribe(after: Place(start), jobs: jobs, types: types) {
                     try printer.print(event)
                 }
             }

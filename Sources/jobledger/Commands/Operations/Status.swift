@@ -74,8 +74,16 @@ struct Status: AsyncParsableCommand {
             var heldSeconds: Int
             var waiting: Int64
         }
+        struct Epoch: Encodable {
+            var epoch: String
+            var firstPosition: Position
+            var beganAt: String
+            var reason: String
+        }
         var head: Position
         var epoch: String
+        /// All epochs, the present one last.
+        var epochs: [Epoch]
         /// How far the time of the last event is ahead of the server's clock.
         var clockAheadSeconds: Int
         var holder: Holder?
@@ -111,7 +119,13 @@ extension Status {
         let head = log.head
         let seal = try await SealStatus.load(on: connection)
         return Answer(
-            head: head, epoch: log.epoch.text, clockAheadSeconds: Int(log.clockAhead / .seconds(1)),
+            head: head, epoch: log.epoch.text,
+            epochs: log.epochs.map {
+                .init(
+                    epoch: $0.epoch.text, firstPosition: $0.firstPosition, beganAt: $0.beganAt.description,
+                    reason: $0.reason)
+            },
+            clockAheadSeconds: Int(log.clockAhead / .seconds(1)),
             holder: try await holder(on: connection),
             relay: .init(
                 position: log.published, lag: head - log.published, active: log.heldLeases.contains(Relay.lease)),
@@ -164,6 +178,11 @@ extension Status {
 extension Status {
     private static func print(_ answer: Answer, of ledger: LedgerName) throws {
         try line("ledger", "\(ledger), epoch \(answer.epoch)")
+        if let last = answer.epochs.last, answer.epochs.count > 1 {
+            try line(
+                "epoch",
+                "\(answer.epochs.count) since \(last.beganAt), from position \(last.firstPosition): \(last.reason)")
+        }
         try line("head", "\(answer.head)")
         if let holder = answer.holder {
             try line(
