@@ -76,10 +76,9 @@ $$;
 
 -- Begins an epoch where the last one began on another server or timeline. lock_log() calls it once
 -- a session and after each promotion. The log is locked, and an import begins no epoch: what it
--- writes is the file's, on any server. Without a SET clause, because Postgres would look it up with
--- each append, whether or not it is called.
+-- writes is the file's, on any server.
 CREATE FUNCTION follow_timeline() RETURNS void
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
   here CONSTANT text := current_timeline();
   last epochs;
@@ -131,10 +130,10 @@ BEGIN
     CASE WHEN current_setting('idle_in_transaction_session_timeout') = '0'
            OR current_setting('idle_in_transaction_session_timeout')::interval > longest
          THEN set_config('idle_in_transaction_session_timeout', '5s', true) END,
-    CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', true) END,
-    CASE WHEN current_setting('jobledger.timeline', true)
-              IS DISTINCT FROM left(pg_walfile_name(pg_current_wal_lsn()), 8)
-         THEN follow_timeline() END);
+    CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', true) END);
+  IF current_setting('jobledger.timeline', true) IS DISTINCT FROM left(pg_walfile_name(pg_current_wal_lsn()), 8) THEN
+    PERFORM follow_timeline();
+  END IF;
 EXCEPTION WHEN lock_not_available THEN
   RAISE EXCEPTION 'another transaction has kept the log locked for 10 s'
     USING ERRCODE = 'lock_not_available', HINT = 'Nothing was written. Retry with the same event ids.';

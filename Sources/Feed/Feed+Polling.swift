@@ -36,15 +36,18 @@ struct Polling: Sendable {
 /// By the time a subscription reads, the log may be as long as before, with other events. So a
 /// subscription shares with the log at most what was there when the log was shortest.
 struct Shrinks: Sendable {
-    private var heads: [Position] = []
+    private var entries: [(head: Position, epoch: EventID)] = []
 
-    var count: Int { heads.count }
+    var count: Int { entries.count }
 
-    mutating func add(_ head: Position) { heads.append(head) }
+    mutating func add(_ head: Position, in epoch: EventID) { entries.append((head, epoch)) }
 
-    /// The shortest that the log has been since there were `count` entries; `nil` if it has not
-    /// shrunk since.
-    func lowestHead(since count: Int) -> Position? { heads.dropFirst(count).min() }
+    /// The shortest that the log has been in an epoch since there were `count` entries; `nil` if it
+    /// has not shrunk since. In another epoch, the first position of that one says more.
+    /// - Parameter epoch: `nil` for any.
+    func lowestHead(since count: Int, in epoch: EventID?) -> Position? {
+        entries.dropFirst(count).filter { epoch == nil || $0.epoch == epoch }.map(\.head).min()
+    }
 }
 
 /// The half of a feed that polls Postgres, once for all subscriptions.
@@ -145,7 +148,7 @@ extension Feed {
             state.polling.announcedUpTo = isAnother ? nil : max(min(upTo, answer.head), query.after ?? 0)
             if isAnother { state.receivedSpan.cut() }
             if isShorter {
-                state.polling.shrinks.add(answer.head)
+                state.polling.shrinks.add(answer.head, in: answer.epoch)
                 state.polling.readHead = answer.head
             }
             return (state.subscribers, isAnother, Set(state.polling.newcomers))

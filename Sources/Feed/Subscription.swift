@@ -148,11 +148,11 @@ final class Subscriber {
             buffer.readFailed()
             return false
         }
-        let shared = min(found.shared, shrinks.lowestHead(since: shrinkCount) ?? .max)
-        shrinkCount = shrinks.count
+        let shared = min(found.shared, shrinks.lowestHead(since: shrinkCount, in: buffer.epoch) ?? .max)
         switch Continuation(mark: mark.position, taken: taken, shared: shared) {
         case .goOn: break
         case .goBack(let position):
+            shrinkCount = shrinks.count
             buffer.goBack(to: position, in: found.epoch)
             return true
         case .diverged(let shared):
@@ -161,6 +161,7 @@ final class Subscriber {
                 place: Place(taken, epoch: digits), shared: Place(shared, epoch: EpochDigits(found.epoch)),
                 head: found.head)
         }
+        shrinkCount = shrinks.count
         feed.sawHead(found.head)
         // Cancelling a page halfway costs more than two queries, so the next limit is what fitted.
         self.limit = found.isHeavy ? max(1, found.page.events.count) : min(2 * limit, feed.bufferLimits.events)

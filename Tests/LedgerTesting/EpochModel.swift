@@ -5,6 +5,11 @@ package struct EpochModel: Sendable {
     package struct Epoch: Sendable {
         package var digits: EpochDigits
         package var first: Position
+
+        package init(digits: EpochDigits, first: Position) {
+            self.digits = digits
+            self.first = first
+        }
     }
 
     package var epochs: [Epoch]
