@@ -74,18 +74,15 @@ BEGIN
 END
 $$;
 
--- Begins an epoch where the last one began on another server or timeline. lock_log() calls it once
--- a session and after each promotion. The log is locked, and an import begins no epoch: what it
--- writes is the file's, on any server.
+-- Begins an epoch where the last one began on another server or timeline. The log is locked.
+-- lock_log() calls it once a session: a server that accepts writes stays on its timeline until it
+-- is restarted. A session that was open on a standby before the promotion has not called it yet.
 CREATE FUNCTION follow_timeline() RETURNS void
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
   here CONSTANT text := current_timeline();
   last epochs;
 BEGIN
-  IF current_setting('jobledger.timeline', true) = 'import' THEN
-    RETURN;
-  END IF;
   SELECT * INTO last FROM epochs ORDER BY number DESC LIMIT 1;
   IF last.system_identifier <> (SELECT system_identifier::text FROM pg_control_system()) THEN
     PERFORM add_epoch(unused_epoch(), 'another server: its system identifier differs');
@@ -97,9 +94,9 @@ BEGIN
 END
 $$;
 
--- As before, and it begins an epoch where the server has changed. The name of the timeline that the
--- session has checked is in a setting. Whoever sets it by hand keeps the epoch from beginning with
--- its own appends; their order and the log stay as they are.
+-- As before, and it begins an epoch where the server has changed. The timeline that the session has
+-- checked is in a setting. Whoever sets it by hand keeps the epoch from beginning with its own
+-- appends; their order and the log stay as they are.
 CREATE OR REPLACE FUNCTION lock_log() RETURNS void
 LANGUAGE plpgsql SET lock_timeout = '10s' AS $$
 DECLARE
@@ -131,7 +128,7 @@ BEGIN
            OR current_setting('idle_in_transaction_session_timeout')::interval > longest
          THEN set_config('idle_in_transaction_session_timeout', '5s', true) END,
     CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', true) END);
-  IF current_setting('jobledger.timeline', true) IS DISTINCT FROM left(pg_walfile_name(pg_current_wal_lsn()), 8) THEN
+  IF coalesce(current_setting('jobledger.timeline', true), '') = '' THEN
     PERFORM follow_timeline();
   END IF;
 EXCEPTION WHEN lock_not_available THEN
@@ -263,7 +260,7 @@ BEGIN
 END
 $$;
 
--- See follow_timeline().
+-- An import begins no epoch: what it writes is the file's, on any server.
 ALTER FUNCTION import_events(text[]) SET jobledger.timeline = 'import';
 
 DO $$
