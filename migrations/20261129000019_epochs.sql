@@ -171,24 +171,6 @@ BEGIN ATOMIC
          END;
 END;
 
--- Moves a reader on from the position that it knows. Returns false where the reader is elsewhere,
--- because another process has moved it. A position that the log does not have is refused: whoever
--- reports it reads another server than this one.
-CREATE OR REPLACE FUNCTION advance_checkpoint(of_reader text, from_position bigint, to_position bigint)
-RETURNS boolean
-LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
-BEGIN
-  IF to_position > head() THEN
-    RAISE EXCEPTION 'the checkpoint of % cannot move to position %: the log ends at %', of_reader, to_position, head()
-      USING ERRCODE = 'invalid_parameter_value',
-            HINT = 'It reads the log on another server than the one that keeps its checkpoint.';
-  END IF;
-  UPDATE checkpoints SET position = to_position, updated_at = clock_timestamp()
-   WHERE reader = of_reader AND position = from_position;
-  RETURN found;
-END
-$$;
-
 -- Moves a subscription on, never back, from a place in the epoch `of_epoch`, as shared_position()
 -- takes it. Returns false where the holder does not hold it any more, or where the ledger does not
 -- share the place of the subscription, or the one that is acknowledged. Otherwise the subscription
@@ -348,15 +330,6 @@ BEGIN
   END IF;
   UPDATE ledger SET epoch = gen_random_uuid(), created_at = clock_timestamp() RETURNING epoch INTO begun;
   RETURN begun;
-END
-$$;
-
-CREATE OR REPLACE FUNCTION advance_checkpoint(of_reader text, from_position bigint, to_position bigint) RETURNS boolean
-LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
-BEGIN
-  UPDATE checkpoints SET position = to_position, updated_at = clock_timestamp()
-   WHERE reader = of_reader AND position = from_position;
-  RETURN found;
 END
 $$;
 

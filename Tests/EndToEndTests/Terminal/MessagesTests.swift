@@ -295,7 +295,7 @@ extension EndToEnd {
             "INSERT INTO events SELECT * FROM events", "UPDATE events SET version = 7", "DELETE FROM events",
             "TRUNCATE events",
             "DELETE FROM receipts", "UPDATE refusals SET times = 7", "DELETE FROM epochs",
-            "SELECT advance_checkpoint('relay', 0, 99)", "SELECT acknowledge('s', 'me', 99)",
+            "SELECT acknowledge('s', 'me', 99)",
             "SELECT take_subscription('s', 'me', '1 s', 99)",
             "BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT append_event('open', 'progress', '{\"completed\":1}')",
             "SELECT append_batch(ARRAY['a'], ARRAY['queued', 'queued'], ARRAY['{}'])",

@@ -128,21 +128,6 @@ import Testing
         }
     }
 
-    @Test func aCheckpointEndsWithTheLog() async throws {
-        try await TestLedger.with { ledger async throws in
-            try await ledger.queue("a")
-            let connection = try await ledger.connect()
-            try await connection.query("INSERT INTO checkpoints (reader) VALUES ('relay')")
-            let error = await #expect(throws: PostgresError.self) {
-                try await connection.query("SELECT advance_checkpoint('relay', 0, 2)")
-            }
-            #expect("\(try #require(error))".contains("the log ends at 1"))
-            let isMoved: Bool = try await connection.query("SELECT advance_checkpoint('relay', 0, 1)").only().decode(0)
-            #expect(isMoved)
-            await connection.close()
-        }
-    }
-
     /// `shared_position()` against a model in plain values, over random tables of epochs.
     @Test func sharedPositionIsWhatTheModelSays() async throws {
         let seed = UInt64.random(in: 0...UInt64.max)
