@@ -194,9 +194,9 @@ BEGIN
 END
 $$;
 
--- Begins another epoch. Run it after restoring the ledger from a backup: subscribers may have seen
--- events that are gone now, and their positions will be given again. The change is on disk when the
--- call's transaction has committed, like an event.
+-- Begins another epoch with the next position. Run it after restoring the ledger from a backup or a
+-- snapshot: subscribers may have seen events that are gone now, and their positions will be given
+-- again. The change is on disk when the call's transaction has committed, like an event.
 CREATE FUNCTION begin_epoch() RETURNS uuid
     LANGUAGE plpgsql
     SET search_path TO 'jobledger', 'pg_temp'
@@ -204,10 +204,11 @@ CREATE FUNCTION begin_epoch() RETURNS uuid
 DECLARE
   begun uuid;
 BEGIN
-  IF current_setting('synchronous_commit') = 'off' THEN
-    PERFORM set_config('synchronous_commit', 'on', true);
-  END IF;
-  UPDATE ledger SET epoch = gen_random_uuid(), created_at = clock_timestamp() RETURNING epoch INTO begun;
+  -- A restore may also have changed the timeline. This epoch counts for both.
+  PERFORM set_config('jobledger.timeline', current_timeline(), false);
+  PERFORM lock_log();
+  begun := unused_epoch();
+  PERFORM add_epoch(begun, 'begun by begin_epoch()');
   RETURN begun;
 END
 $$;
@@ -1001,9 +1002,9 @@ DECLARE
 -- imports share.
 -- =================================================================================================
 
--- Waits for the right to number events, and keeps it until the transaction ends. So positions
--- become visible in their order, and an aborted transaction leaves no gap. Call it in a statement
--- of its own: the next one then sees all that was committed before.
+-- As before, and it begins an epoch where the server has changed. The timeline that the session has
+-- checked is in a setting. Whoever sets it by hand keeps the epoch from beginning with its own
+-- appends; their order and the log stay as they are.
 CREATE FUNCTION lock_log() RETURNS void
     LANGUAGE plpgsql
     SET lock_timeout TO '10s'
@@ -1037,6 +1038,9 @@ BEGIN
            OR current_setting('idle_in_transaction_session_timeout')::interval > longest
          THEN set_config('idle_in_transaction_session_timeout', '5s', true) END,
     CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', true) END);
+  IF coalesce(current_setting('jobledger.timeline', true), '') = '' THEN
+    PERFORM follow_timeline();
+  END IF;
 EXCEPTION WHEN lock_not_available THEN
   RAISE EXCEPTION 'another transaction has kept the log locked for 10 s'
     USING ERRCODE = 'lock_not_available', HINT = 'Nothing was written. Retry with the same event ids.';
@@ -1568,21 +1572,26 @@ BEGIN
 END
 $$;
 
--- Moves a subscription on, never back. Returns false where the holder does not hold it any more, or
--- the ledger has another epoch. So a holder that was replaced cannot move what its successor reads
--- from.
+-- For a holder that does not know in which epoch it came to the position.
 CREATE FUNCTION acknowledge(subscription text, by_holder text, up_to bigint) RETURNS boolean
+LANGUAGE sql SECURITY DEFINER SET search_path FROM CURRENT
+RETURN acknowledge(subscription, by_holder, up_to, null);
+
+-- For a holder that does not know in which epoch it came to the position.
+CREATE FUNCTION acknowledge(subscription text, by_holder text, up_to bigint,
+    of_epoch text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'jobledger', 'pg_temp'
     AS $$
 BEGIN
-  IF up_to > head() THEN
+  IF of_epoch IS NULL AND up_to > head() THEN
     RAISE EXCEPTION 'position % is not there yet: the log ends at %', up_to, head()
       USING ERRCODE = 'invalid_parameter_value';
   END IF;
-  UPDATE subscriptions SET position = greatest(position, up_to), updated_at = clock_timestamp()
+  UPDATE subscriptions
+     SET position = greatest(position, up_to), epoch = (SELECT epoch FROM ledger), updated_at = clock_timestamp()
    WHERE name = subscription AND holder = holder_hash(by_holder) AND is_bound_to(bound_to)
-       AND epoch = (SELECT epoch FROM ledger);
+     AND shared_position(of_epoch, up_to) = up_to AND shared_position(epoch::text, position) = position;
   RETURN found;
 END
 $$;
@@ -2322,6 +2331,7 @@ $$;
 CREATE FUNCTION begin_import(of_epoch uuid, first_position bigint) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'jobledger', 'pg_temp'
+    SET "jobledger.timeline" TO 'import'
     AS $$
 DECLARE
   here uuid;
@@ -2337,7 +2347,9 @@ BEGIN
         HINT = format('First import what comes between: jobledger export --from %s --to %s', head() + 1,
           first_position - 1);
   ELSIF head() = 0 THEN
-    UPDATE ledger SET epoch = of_epoch WHERE epoch <> of_epoch;
+    IF here <> of_epoch THEN
+      PERFORM add_epoch(of_epoch, 'taken over from the imported file');
+    END IF;
   ELSIF here <> of_epoch THEN
     RAISE EXCEPTION 'the ledger holds another log: its epoch is %, that of the file %', here, of_epoch
       USING ERRCODE = 'JL020',
@@ -2412,6 +2424,7 @@ CREATE FUNCTION import_events(lines text[]) RETURNS bigint
     SET enable_bitmapscan TO 'off'
     SET standard_conforming_strings TO 'on'
     SET "TimeZone" TO 'UTC'
+    SET "jobledger.timeline" TO 'import'
     AS $$
 #variable_conflict use_column
 DECLARE
@@ -3061,6 +3074,131 @@ END
 $$;
 
 -- =================================================================================================
+-- The epochs of the ledger: at which position each began, when and why. With it, a reader of an
+-- earlier epoch learns up to which position its history is still the ledger's.
+--
+-- A server that was promoted, or a cluster that was restored, may lack the last events that others
+-- have seen, and gives their positions to other events. Both show in the timeline of the WAL, or in
+-- the server's system identifier. So the first append on another of either begins an epoch.
+-- =================================================================================================
+
+-- The last row is the present epoch, which `ledger` has too.
+CREATE TABLE epochs (
+    number integer NOT NULL,
+    epoch uuid NOT NULL,
+    first_position bigint NOT NULL,
+    began_at timestamptz DEFAULT clock_timestamp() NOT NULL,
+    reason text NOT NULL,
+    system_identifier text NOT NULL,
+    timeline text NOT NULL,
+    CONSTRAINT epochs_first_position_countable CHECK (((first_position >= '-4611686018427387903'::bigint) AND (first_position <= '4611686018427387903'::bigint))),
+    CONSTRAINT epochs_first_position_positive CHECK ((first_position > 0)),
+    CONSTRAINT epochs_number_positive CHECK ((number > 0))
+);
+ALTER TABLE epochs ADD CONSTRAINT epochs_pkey PRIMARY KEY (number);
+CREATE TRIGGER epochs_not_prepared BEFORE INSERT OR DELETE OR UPDATE ON epochs
+    FOR EACH STATEMENT
+    WHEN ((current_setting('max_prepared_transactions') <> '0'))
+    EXECUTE FUNCTION refuse_to_prepare_changes();
+ALTER TABLE epochs ENABLE ALWAYS TRIGGER epochs_not_prepared;
+CREATE TRIGGER epochs_only_grow BEFORE DELETE OR UPDATE OR TRUNCATE ON epochs
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION refuse_change_of_record();
+ALTER TABLE epochs ENABLE ALWAYS TRIGGER epochs_only_grow;
+
+-- The timeline that this server writes. It changes with a promotion, also within a session that was
+-- open before. pg_control_checkpoint() would show it only after the next checkpoint.
+CREATE FUNCTION current_timeline() RETURNS text
+LANGUAGE sql VOLATILE SET search_path FROM CURRENT
+RETURN left(pg_walfile_name(pg_current_wal_lsn()), 8);
+
+-- Begins an epoch with the next position. The log is locked.
+CREATE FUNCTION add_epoch(new_epoch uuid, because text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+BEGIN
+  INSERT INTO epochs (number, epoch, first_position, reason, system_identifier, timeline)
+  SELECT (SELECT max(number) FROM epochs) + 1, new_epoch, head() + 1, because, system_identifier::text,
+         current_timeline()
+    FROM pg_control_system();
+  UPDATE ledger SET epoch = new_epoch, created_at = clock_timestamp();
+END
+$$;
+
+-- An epoch whose first eight digits no other of this ledger has: readers name it by those.
+CREATE FUNCTION unused_epoch() RETURNS uuid
+    LANGUAGE plpgsql
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+DECLARE
+  unused uuid;
+BEGIN
+  LOOP
+    unused := gen_random_uuid();
+    EXIT WHEN NOT EXISTS (SELECT FROM epochs WHERE left(epoch::text, 8) = left(unused::text, 8));
+  END LOOP;
+  RETURN unused;
+END
+$$;
+
+-- Begins an epoch where the last one began on another server or timeline. The log is locked.
+-- lock_log() calls it once a session: a server that accepts writes stays on its timeline until it
+-- is restarted. A session that was open on a standby before the promotion has not called it yet.
+CREATE FUNCTION follow_timeline() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+DECLARE
+  here CONSTANT text := current_timeline();
+  last epochs;
+BEGIN
+  SELECT * INTO last FROM epochs ORDER BY number DESC LIMIT 1;
+  IF last.system_identifier <> (SELECT system_identifier::text FROM pg_control_system()) THEN
+    PERFORM add_epoch(unused_epoch(), 'another server: its system identifier differs');
+  ELSIF last.timeline <> here THEN
+    PERFORM add_epoch(unused_epoch(), format('timeline %s follows %s', here, last.timeline));
+  END IF;
+  -- For the session. It is undone with the transaction, as the epoch is.
+  PERFORM set_config('jobledger.timeline', here, false);
+END
+$$;
+
+-- The last position, at most `at_position`, up to which a reader's history is the ledger's. The
+-- reader came to `at_position` in the epoch `of_epoch`: its first eight digits, or all of it. Null
+-- stands for the present history. Of an epoch that the ledger does not know, nothing is shared.
+CREATE FUNCTION shared_position(of_epoch text, at_position bigint) RETURNS bigint
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path FROM CURRENT
+BEGIN ATOMIC
+  SELECT CASE WHEN of_epoch IS NULL THEN least(at_position, head())
+              ELSE coalesce(
+                (SELECT least(at_position, head(),
+                              (SELECT min(later.first_position) - 1 FROM epochs AS later
+                                WHERE later.number > known.number))
+                   FROM epochs AS known
+                  WHERE lower(of_epoch) IN (left(known.epoch::text, 8), known.epoch::text)
+                  ORDER BY known.number DESC LIMIT 1), 0)
+         END;
+END;
+
+-- Moves a subscription back to the last place that it shares with the ledger, and returns it. Its
+-- holder calls this after it has dealt with what was lost. No row where it does not hold it.
+CREATE FUNCTION rejoin_subscription(subscription text, by_holder text, OUT at_position bigint,
+    OUT of_epoch uuid) RETURNS SETOF record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+BEGIN
+  RETURN QUERY
+    UPDATE subscriptions AS s
+       SET position = shared_position(s.epoch::text, s.position), epoch = ledger.epoch, updated_at = clock_timestamp()
+      FROM ledger
+     WHERE s.name = subscription AND s.holder = holder_hash(by_holder) AND is_bound_to(s.bound_to)
+    RETURNING s.position, s.epoch;
+END
+$$;
+
+-- =================================================================================================
 -- A retry is as durable as the first attempt. Where the server waits for standbys, the commit of
 -- an append waits until they have its WAL. A retry whose events are all in the log writes no WAL,
 -- so its commit would not wait: it would answer at once for an event that no standby has yet,
@@ -3162,6 +3300,8 @@ GRANT EXECUTE ON FUNCTION take_subscription(subscription text, by_holder text, d
     starting_after bigint, OUT at_position bigint, OUT of_epoch uuid) TO jobledger_subscriber;
 GRANT EXECUTE ON FUNCTION acknowledge(subscription text, by_holder text,
     up_to bigint) TO jobledger_subscriber;
+GRANT EXECUTE ON FUNCTION acknowledge(subscription text, by_holder text, up_to bigint,
+    of_epoch text) TO jobledger_subscriber;
 GRANT EXECUTE ON FUNCTION release_subscription(subscription text,
     by_holder text) TO jobledger_subscriber;
 GRANT EXECUTE ON FUNCTION forget_subscription(subscription text) TO jobledger_subscriber;
@@ -3219,6 +3359,13 @@ GRANT EXECUTE ON FUNCTION forget_refusals() TO jobledger_appender;
 GRANT SELECT ON rights TO jobledger_auditor;
 GRANT EXECUTE ON FUNCTION missing_rights() TO jobledger_appender, jobledger_projector,
     jobledger_reader, jobledger_relay, jobledger_sealer, jobledger_subscriber;
+GRANT SELECT ON epochs TO jobledger_projector, jobledger_reader, jobledger_relay, jobledger_sealer,
+    jobledger_subscriber;
+GRANT EXECUTE ON FUNCTION shared_position(of_epoch text,
+    at_position bigint) TO jobledger_projector, jobledger_reader, jobledger_relay,
+    jobledger_sealer, jobledger_subscriber;
+GRANT EXECUTE ON FUNCTION rejoin_subscription(subscription text, by_holder text,
+    OUT at_position bigint, OUT of_epoch uuid) TO jobledger_subscriber;
 GRANT USAGE ON SCHEMA jobledger TO jobledger_appender, jobledger_auditor, jobledger_projector,
     jobledger_reader, jobledger_relay, jobledger_sealer, jobledger_subscriber;
 GRANT SELECT ON schema_migrations TO jobledger_auditor;

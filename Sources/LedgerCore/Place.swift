@@ -1,3 +1,5 @@
+public import Foundation
+
 /// How far a reader has come, and in which history: `1207.3f2a9c1e`.
 ///
 /// A position alone does not say which event it means. A ledger that failed over, or was restored,

@@ -68,7 +68,8 @@ private struct Server {
     func promoted(losing count: Int) -> Server {
         var server = self
         server.log.removeLast(min(count, log.count))
-        server.epochs.epochs.removeAll { $0.first > max(1, server.head) }
+        let head = server.head
+        server.epochs.epochs.removeAll { $0.first > max(1, head) }
         server.hasBegun = false
         return server
     }
