@@ -57,7 +57,7 @@ struct Watch: Service {
     let file: PositionFile
 
     func run() async throws {
-        let events = ledger.subscribe(after: try file.read(), types: [.failed, .truncated])
+        let events = ledger.subscribe(after: Place(try file.read()), types: [.failed, .truncated])
         do {
             for try await event in events.cancelOnGracefulShutdown() {
                 let line = "\(event.time)  \(event.job)  \(event.type.rawValue): \(Self.reason(event))"

@@ -3,7 +3,7 @@ import Postgres
 
 /// Repeats a question to Postgres until it succeeds or fails with an error that retrying cannot
 /// fix. If the task is cancelled, it throws `CancellationError`, as Swift's own functions do.
-func retryingPostgres<Answer: Sendable>(
+package func retryingPostgres<Answer: Sendable>(
     isolation actor: isolated (any Actor)? = #isolation, _ question: @Sendable () async throws -> Answer
 ) async throws -> Answer {
     var backoff = Backoff()

@@ -5,23 +5,24 @@ import NIOHTTP1
 public import TransparencyLog
 
 extension LedgerClient {
-    /// The events of one job after a position, each once and in order, over any number of
-    /// connections.
+    /// The events of one job after a place, each once and in order, over any number of connections.
     /// - Parameters:
-    ///   - after: the last position that was seen; 0 for all events.
+    ///   - after: the last place that was seen, as ``EventSubscription/Iterator/place`` has it; 0
+    ///     for all events.
     ///   - job: the job; the sequence ends after its last event.
     ///   - types: only events of these types; `nil` for all.
-    public func subscribe(after: Position = 0, job: JobID, types: Set<EventType>? = nil) -> EventSubscription {
+    public func subscribe(after: Place = 0, job: JobID, types: Set<EventType>? = nil) -> EventSubscription {
         EventSubscription(client: self, path: "/v1/jobs/\(Self.encoded(job))/events?", after: after, types: types)
     }
 
-    /// The events of all jobs, or of some, after a position, each once and in order.
+    /// The events of all jobs, or of some, after a place, each once and in order.
     /// - Parameters:
-    ///   - after: the last position that was seen; 0 for all events.
+    ///   - after: the last place that was seen, as ``EventSubscription/Iterator/place`` has it; 0
+    ///     for all events.
     ///   - jobs: at most 1,000 jobs, and the sequence ends when all of them have ended; `nil` for
     ///     all jobs, without an end.
     ///   - types: only events of these types; `nil` for all.
-    public func subscribe(after: Position = 0, jobs: Set<JobID>? = nil, types: Set<EventType>? = nil)
+    public func subscribe(after: Place = 0, jobs: Set<JobID>? = nil, types: Set<EventType>? = nil)
         -> EventSubscription
     {
         let jobs = (jobs ?? []).sorted().map { "job=\(Self.encoded($0))&" }.joined()
@@ -30,9 +31,9 @@ extension LedgerClient {
 }
 
 /// The events of one or more jobs, over HTTP. If a stream breaks or falls silent, the subscription
-/// opens another after the last event. If the ledger was restored or re-created in the meantime, so
-/// that its positions mean other events, it throws an error of the kind
-/// ``LedgerClientError/Kind/anotherLedger``.
+/// opens another after the last event. If the ledger has lost events that were delivered, it throws
+/// an error of the kind ``LedgerClientError/Kind/diverged``, unless it is told to go on:
+/// ``goingOn(afterDivergence:)``.
 ///
 /// It throws ``LedgerClientError`` if the service refuses the request, or cannot be reached for as
 /// long as the client's `retryTimeout`.
@@ -41,11 +42,12 @@ public struct EventSubscription: AsyncSequence, Sendable {
 
     let client: LedgerClient
     let path: String
-    let after: Position
+    let after: Place
     let types: Set<EventType>?
     private var witness: Witness?
+    private var goOn: (@Sendable (Divergence) async throws -> Void)?
 
-    init(client: LedgerClient, path: String, after: Position, types: Set<EventType>?) {
+    init(client: LedgerClient, path: String, after: Place, types: Set<EventType>?) {
         self.client = client
         self.path = path
         self.after = after
@@ -61,43 +63,52 @@ public struct EventSubscription: AsyncSequence, Sendable {
         return subscription
     }
 
-    public func makeAsyncIterator() -> Iterator { Iterator(subscription: self, position: after) }
+    /// The same subscription, which goes on with the ledger's own history where it has lost events
+    /// that were delivered: it delivers what follows the shared place, so positions come again.
+    /// - Parameter deal: is called before that, to undo what the lost events have caused. If it
+    ///   throws, so does the subscription.
+    public func goingOn(
+        afterDivergence deal: @escaping @Sendable (Divergence) async throws -> Void
+    ) -> EventSubscription {
+        var subscription = self
+        subscription.goOn = deal
+        return subscription
+    }
+
+    public func makeAsyncIterator() -> Iterator { Iterator(subscription: self, place: after) }
 
     public struct Iterator: AsyncIteratorProtocol {
         private let subscription: EventSubscription
+        /// The last event that was delivered, and the history that it is of. To go on later,
+        /// subscribe after it.
+        public private(set) var place: Place
         /// The position of the last event that was delivered.
-        public private(set) var position: Position
-        /// The epoch of the first stream; `nil` if the service is too old to send it.
-        private var epoch: String?
+        public var position: Position { place.position }
         private var stream: (bytes: HTTPClientResponse.Body.AsyncIterator, parser: ServerSentEvents)?
         /// In reverse order: the next event is last.
-        private var events: [FeedEvent] = []
+        private var messages: [ServerSentEvents.Message] = []
         private var pause = Pause()
         private var failingSince: ContinuousClock.Instant?
         private var hasEnded = false
 
-        init(subscription: EventSubscription, position: Position) {
+        init(subscription: EventSubscription, place: Place) {
             self.subscription = subscription
-            self.position = position
+            self.place = place
         }
 
         public mutating func next() async throws -> FeedEvent? {
             while !hasEnded {
                 do {
-                    if let event = events.last {
-                        let whole = try await whole(event)
-                        events.removeLast()
-                        // A restored service or a proxy may repeat events; deliver each once.
-                        guard event.position > position else { continue }
-                        position = event.position
-                        return whole
+                    if let message = messages.last {
+                        if let event = try await take(message) { return event }
+                        continue
                     }
                     if stream == nil { try await open() }
                     if hasEnded { return nil }
                     try await read()
                 } catch let error as LedgerClientError where error.isRetriable {
                     try Task.checkCancellation()
-                    (stream, events) = (nil, [])
+                    (stream, messages) = (nil, [])
                     try await wait(behind: error)
                 }
             }
@@ -108,13 +119,12 @@ public struct EventSubscription: AsyncSequence, Sendable {
             if let witness = subscription.witness { try await subscription.client.verify(by: witness) }
             let types = (subscription.types ?? []).map(\.rawValue).sorted().map { "type=\($0)&" }.joined()
             var request = subscription.client.request(.GET, subscription.path + types, accept: "text/event-stream")
-            request.headers.add(name: "last-event-id", value: "\(position)")
+            request.headers.add(name: "last-event-id", value: place.text)
             let response = try await retriable {
                 try await subscription.client.http.execute(request, deadline: .distantFuture)
             }
             switch response.status.code {
             case 200:
-                try check(epoch: response.headers.first(name: "jobledger-epoch"))
                 stream = (response.body.makeAsyncIterator(), ServerSentEvents())
             case 204: hasEnded = true
             default:
@@ -123,37 +133,19 @@ public struct EventSubscription: AsyncSequence, Sendable {
             }
         }
 
-        /// A reopened stream must be of the same epoch. In another one, the last position may
-        /// exist, but the events before it may be others than those that were delivered.
-        private mutating func check(epoch found: String?) throws {
-            // A service that cannot reach its database does not name the epoch, and sends no event.
-            guard let found else { return }
-            guard let known = epoch else {
-                epoch = found
-                return
-            }
-            guard known == found else {
-                throw LedgerClientError(
-                    .anotherLedger,
-                    "the ledger was restored or re-created after position \(position) was delivered: "
-                        + "start again from 0")
-            }
-        }
-
         private mutating func read() async throws {
             guard var stream else { return }
             guard let bytes = try await retriable({ try await stream.bytes.next() }) else {
                 // The stream may have passed events that it did not have to deliver.
-                if let seen = Position(position: stream.parser.lastID) { position = Swift.max(position, seen) }
+                if let seen = Place(stream.parser.lastID), seen.position > position { place = seen }
                 // A service that is stopping ends its streams like this, and says when to
                 // reconnect.
                 throw LedgerClientError(
                     .unreachable, "the stream ended before its jobs did",
                     retryAfter: stream.parser.retry.map { .milliseconds(Swift.min($0, 60_000)) })
             }
-            let messages: [ServerSentEvents.Message]
             do {
-                messages = try stream.parser.add(bytes.readableBytesView)
+                messages = try stream.parser.add(bytes.readableBytesView).reversed()
             } catch {
                 throw LedgerClientError(.notUnderstood, "an event of the stream is longer than any event can be")
             }
@@ -161,11 +153,45 @@ public struct EventSubscription: AsyncSequence, Sendable {
             // The connection works, whatever its events are.
             failingSince = nil
             pause = Pause()
+        }
+
+        /// Takes the last of `messages`.
+        /// - Returns: `nil` if it is not an event to deliver.
+        private mutating func take(_ message: ServerSentEvents.Message) async throws -> FeedEvent? {
+            if message.name == "diverged" {
+                try await diverge(message)
+                messages.removeLast()
+                return nil
+            }
+            let event: FeedEvent
             do {
-                events = try messages.map { try FeedEvent(json: $0.data) }.reversed()
+                event = try FeedEvent(json: message.data)
             } catch {
                 throw LedgerClientError(.notUnderstood, "an event of the stream is malformed: \(error)")
             }
+            let whole = try await whole(event)
+            messages.removeLast()
+            // A proxy may repeat events; deliver each once.
+            guard event.position > position else { return nil }
+            place = Place(event.position, epoch: Place(message.id)?.epoch)
+            return whole
+        }
+
+        private mutating func diverge(_ message: ServerSentEvents.Message) async throws {
+            guard let divergence = Divergence(json: message.data) else {
+                throw LedgerClientError(.notUnderstood, "the event diverged of the stream is malformed")
+            }
+            guard let goOn = subscription.goOn else {
+                var error = LedgerClientError(
+                    .diverged,
+                    "the ledger no longer has what was delivered: it shares the events up to position "
+                        + "\(divergence.shared.position), of \(divergence.place.position); to go on with its own, "
+                        + "subscribe after \(divergence.shared)")
+                error.divergence = divergence
+                throw error
+            }
+            try await goOn(divergence)
+            place = divergence.shared
         }
 
         /// Streams leave out large data; the event says where to fetch it.

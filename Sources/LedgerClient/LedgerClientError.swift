@@ -12,9 +12,10 @@ public struct LedgerClientError: Error, Sendable, Equatable, CustomStringConvert
         case unavailable
         /// The token is missing, wrong or revoked, or lacks a scope.
         case unauthorized
-        /// The ledger was restored or re-created: the position is beyond its end, or of another
-        /// epoch.
+        /// The ledger was restored or re-created: the position is beyond its end.
         case anotherLedger
+        /// The ledger lost events that the client has: see ``LedgerClientError/divergence``.
+        case diverged
         /// The history is not the one that was seen before: see ``/TransparencyLog/Witness``.
         case historyRewritten
         /// The service refused the request for another reason, with this code, such as
@@ -28,6 +29,8 @@ public struct LedgerClientError: Error, Sendable, Equatable, CustomStringConvert
     public let message: String
     /// How long the service asks the client to wait before the next attempt.
     public var retryAfter: Duration?
+    /// What the ledger still has of the client's history. Only with ``Kind/diverged``.
+    public var divergence: Divergence?
 
     public init(_ kind: Kind, _ message: String, retryAfter: Duration? = nil) {
         self.kind = kind

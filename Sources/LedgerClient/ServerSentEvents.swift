@@ -4,6 +4,8 @@ struct ServerSentEvents: Sendable {
     struct Message: Sendable, Equatable {
         /// The last id that was sent, with this message or before it.
         var id: String
+        /// The kind of the message; empty for an event of the log.
+        var name = ""
         /// The lines of `data`, joined by line feeds.
         var data: [UInt8]
     }
@@ -19,6 +21,7 @@ struct ServerSentEvents: Sendable {
     /// is.
     private(set) var lastID = ""
     private var id = ""
+    private var name = ""
     private var data: [UInt8] = []
     private var hasData = false
     private var line: [UInt8] = []
@@ -58,6 +61,7 @@ struct ServerSentEvents: Sendable {
             data += value
             hasData = true
         case "id" where !value.contains(0): id = String(decoding: value, as: UTF8.self)
+        case "event": name = String(decoding: value, as: UTF8.self)
         case "retry":
             if value.allSatisfy({ (0x30...0x39).contains($0) }), let time = Int(String(decoding: value, as: UTF8.self))
             {
@@ -71,11 +75,12 @@ struct ServerSentEvents: Sendable {
 
     private mutating func dispatch() -> Message? {
         lastID = id
+        defer { name = "" }
         guard hasData else { return nil }
         defer {
             data = []
             hasData = false
         }
-        return Message(id: id, data: data)
+        return Message(id: id, name: name, data: data)
     }
 }

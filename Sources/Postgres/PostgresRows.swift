@@ -116,7 +116,7 @@ final class LibpqResult: @unchecked Sendable {
         error.sqlState = SQLState(state)
         // A standby refuses some writes as read-only, and others, such as the lock on the log, as
         // not possible during recovery. It means the same.
-        if isFromStandby, error.sqlState == .objectNotInPrerequisiteState { error.sqlState = .readOnly }
+        if isFromStandby, error.sqlState == .notInPrerequisiteCondition { error.sqlState = .readOnly }
         error.detail = field(Int32(UInt8(ascii: "D")))
         error.hint = field(Int32(UInt8(ascii: "H")))
         error.constraint = field(Int32(UInt8(ascii: "n")))

@@ -16,7 +16,7 @@ package struct SQLState: Sendable, Hashable, CustomStringConvertible {
     package static let serializationFailure = SQLState("40001")
     package static let deadlockDetected = SQLState("40P01")
     package static let lockNotAvailable = SQLState("55P03")
-    package static let objectNotInPrerequisiteState = SQLState("55000")
+    package static let notInPrerequisiteCondition = SQLState("55000")
     package static let queryCancelled = SQLState("57014")
     package static let readOnly = SQLState("25006")
     package static let diskFull = SQLState("53100")

@@ -79,8 +79,8 @@ import Testing
         ("NaN", "write null in its place"), ("-Infinity", "write null in its place"), ("nan", "write null"),
         ("None", "write null"),
         ("undefined", "write null"), ("True", "write true"), ("'x'", "double quotes"), ("01", "01 is not a JSON value"),
-        ("1.", "no JSON value"),
-        ("-", "no JSON value"), ("1e", "no JSON value"), ("+1", "no JSON value"), ("0x1", "no JSON value"),
+        ("1.", "not a JSON value"),
+        ("-", "not a JSON value"), ("1e", "not a JSON value"), ("+1", "not a JSON value"), ("0x1", "not a JSON value"),
         ("", "there is no value"),
     ])
     func textsThatAreNotValuesAreNamed(_ value: String, _ says: String) throws {

@@ -11,14 +11,21 @@ import NIOCore
 struct EventStream: Sendable {
     let streams: OpenStreams
     let metrics: Metrics
-    let subscription: Subscription
+    let opening: Opening
     /// The types that are sent; `nil` for all. The subscription also has the last events of jobs.
     let types: Set<EventType>?
-    /// The followed jobs that have not ended yet; `nil` if all jobs are followed.
-    let unended: Set<JobID>?
+    /// Opens the stream's subscription again, after a place of the present history.
+    let reopen: @Sendable (Place) async throws -> Opening
     let conflation: Conflation?
     let heartbeat: Duration
     let token: AccessToken?
+
+    /// A subscription, and the followed jobs that have not ended at its start; `nil` if all jobs are
+    /// followed.
+    struct Opening: Sendable {
+        let subscription: Subscription
+        let unended: Set<JobID>?
+    }
 
     static let mediaType = "text/event-stream"
     static let beginning = ByteBuffer(string: "retry: 1000\n\n")
@@ -34,7 +41,7 @@ struct EventStream: Sendable {
         defer { streams.leave(number) }
         try await writer.write(Self.beginning)
         try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { await Self.pump(subscription, into: slot) }
+            group.addTask { await pump(into: slot) }
             defer {
                 slot.close()
                 group.cancelAll()
@@ -45,15 +52,27 @@ struct EventStream: Sendable {
     }
 
     /// Moves events from the subscription to the slot, as fast as the stream takes them.
-    private static func pump(_ subscription: Subscription, into slot: StreamSlot) async {
-        do {
-            var events = subscription.makeAsyncIterator()
-            while let batch = try await events.nextBatch() { await slot.put(batch) }
-            slot.end(.ended)
-        } catch is FeedStopped, is Divergence {
-            slot.end(.stopped)
-        } catch {
-            slot.end(.failed(error))
+    /// If the log no longer has what the client has, the client is told, and the surviving history
+    /// follows.
+    private func pump(into slot: StreamSlot) async {
+        var opening = opening
+        while true {
+            do {
+                var events = opening.subscription.makeAsyncIterator()
+                while let batch = try await events.nextBatch() { await slot.put(.events(batch, events.epoch)) }
+                return slot.end(.ended)
+            } catch let divergence as Divergence {
+                do {
+                    opening = try await reopen(divergence.shared)
+                } catch {
+                    return slot.end(.failed(error))
+                }
+                await slot.put(.diverged(divergence, unended: opening.unended))
+            } catch is FeedStopped {
+                return slot.end(.stopped)
+            } catch {
+                return slot.end(.failed(error))
+            }
         }
     }
 
@@ -64,6 +83,8 @@ struct EventStream: Sendable {
         /// The last event that arrived, and the last that was sent.
         var seen: Position = 0
         var sent: Position = 0
+        /// The epoch in which the client comes to these positions.
+        var epoch: EpochDigits?
         var lastWrite = ContinuousClock.now
         let opened = Timestamp.now
     }
@@ -78,7 +99,7 @@ struct EventStream: Sendable {
     }
 
     private func write(_ slot: StreamSlot, _ writer: inout any ResponseBodyWriter) async throws {
-        var progress = Progress(unended: unended, conflation: conflation)
+        var progress = Progress(unended: opening.unended, conflation: conflation)
         let end = try await follow(slot, &progress, &writer)
         guard end != .closed else { return }
         // Send what conflation held back.
@@ -87,7 +108,10 @@ struct EventStream: Sendable {
         // The last event may be of a type that the client did not ask for. An id without data tells
         // the client how far it is: a browser that reconnects with this id learns that nothing
         // follows.
-        if progress.seen > progress.sent { try await writer.write(ByteBuffer(string: "id: \(progress.seen)\n\n")) }
+        if progress.seen > progress.sent {
+            let place = Place(progress.seen, epoch: progress.epoch)
+            try await writer.write(ByteBuffer(string: "id: \(place)\n\n"))
+        }
     }
 
     private func follow(
@@ -95,7 +119,16 @@ struct EventStream: Sendable {
     ) async throws -> End {
         while progress.unended?.isEmpty != true {
             switch await next(slot, progress.conflation?.deadline) {
-            case .events(let events): try await send(selected(events, &progress), &progress, &writer)
+            case .news(.events(let events, let epoch)):
+                progress.epoch = epoch
+                try await send(selected(events, &progress), &progress, &writer)
+            case .news(.diverged(let divergence, let unended)):
+                // What conflation holds back is of the history that is gone.
+                (progress.unended, progress.conflation) = (unended, conflation)
+                (progress.seen, progress.sent) = (divergence.shared.position, divergence.shared.position)
+                progress.epoch = divergence.shared.epoch
+                try await writer.write(Self.message(divergence))
+                progress.lastWrite = .now
             case .alarm: try await send(progress.conflation?.take(at: .now) ?? [], &progress, &writer)
             case .tick:
                 if progress.lastWrite.duration(to: .now) >= heartbeat {
@@ -109,6 +142,17 @@ struct EventStream: Sendable {
             }
         }
         return .complete
+    }
+
+    private static func message(_ divergence: Divergence) -> ByteBuffer {
+        ByteBuffer(
+            string: """
+                event: diverged
+                id: \(divergence.shared)
+                data: {"place":"\(divergence.place)","shared":"\(divergence.shared)","head":"\(divergence.head)"}
+
+
+                """)
     }
 
     /// The next item of the slot, or an alarm at the deadline.
@@ -149,10 +193,10 @@ struct EventStream: Sendable {
         while let first = rest.first {
             var buffer = ByteBuffer()
             buffer.reserveCapacity(min(Self.piece, rest.reduce(0) { $0 + $1.json.count + 40 }))
-            Self.append(first, to: &buffer)
+            Self.append(first, progress.epoch, to: &buffer)
             rest.removeFirst()
             while let next = rest.first, buffer.readableBytes + next.json.count < Self.piece {
-                Self.append(next, to: &buffer)
+                Self.append(next, progress.epoch, to: &buffer)
                 rest.removeFirst()
             }
             try await writer.write(buffer)
@@ -160,8 +204,8 @@ struct EventStream: Sendable {
         }
     }
 
-    private static func append(_ event: FeedEvent, to buffer: inout ByteBuffer) {
-        buffer.writeString("id: \(event.position)\ndata: ")
+    private static func append(_ event: FeedEvent, _ epoch: EpochDigits?, to buffer: inout ByteBuffer) {
+        buffer.writeString("id: \(Place(event.position, epoch: epoch))\ndata: ")
         // A single line: the JSON of a CloudEvent has no line breaks.
         buffer.writeBytes(event.streamed)
         buffer.writeStaticString("\n\n")

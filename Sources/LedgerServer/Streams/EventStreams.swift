@@ -29,8 +29,8 @@ struct EventStreams: Sendable {
                 "\"job\" may be given at most \(Self.maxJobs) times; without it the stream has all jobs")
         }
         let after = try await pages.position(query)
-        let position = try lastEventID(authorized) ?? after
-        return try await stream(authorized, jobs: jobs.isEmpty ? nil : Set(jobs), after: position)
+        let place = try lastEventID(authorized) ?? Place(after)
+        return try await stream(authorized, jobs: jobs.isEmpty ? nil : Set(jobs), after: place)
     }
 
     /// A stream of one job; `after` is a version of it.
@@ -38,54 +38,60 @@ struct EventStreams: Sendable {
         let query = authorized.query
         try query.allow("type", "after", "last_event_id", "conflate", "access_token")
         let version = try query.integer("after", 0...Int64(Int32.max)) ?? 0
-        var position = try lastEventID(authorized)
-        if position == nil, version > 0 {
-            position = try await pages.position(of: authorized.job, version: Int32(version))
+        var place = try lastEventID(authorized)
+        if place == nil, version > 0 {
+            place = Place(try await pages.position(of: authorized.job, version: Int32(version)))
         }
-        return try await stream(authorized, jobs: [authorized.job], after: position ?? 0)
+        return try await stream(authorized, jobs: [authorized.job], after: place ?? 0)
     }
 
     /// The last event that the client received before it lost the connection. A browser sets the
     /// header by itself on reconnecting, so the header is newer than the parameter in the address.
-    func lastEventID(_ authorized: AuthorizedRequest) throws(Problem) -> Position? {
+    func lastEventID(_ authorized: AuthorizedRequest) throws(Problem) -> Place? {
         if let header = authorized.request.headers[.lastEventID], !header.isEmpty {
-            guard let position = Position(position: header) else {
-                throw .invalidRequest(
-                    "Last-Event-ID must be the id of an event of this stream, a position such as 1207, "
-                        + "not \(Query.quoted(header))")
-            }
-            return position
+            return try Self.place("Last-Event-ID", header)
         }
-        return try authorized.query.position("last_event_id")
+        return try authorized.query.text("last_event_id").map { text throws(Problem) in
+            try Self.place("\"last_event_id\"", text)
+        }
     }
 
-    private func stream(_ authorized: AuthorizedRequest, jobs: Set<JobID>?, after position: Position) async throws
+    private static func place(_ name: String, _ text: String) throws(Problem) -> Place {
+        guard let place = Place(text) else {
+            throw .invalidRequest(
+                "\(name) must be the id of an event of this stream, such as 1207.3f2a9c1e or 1207, "
+                    + "not \(Query.quoted(text))")
+        }
+        return place
+    }
+
+    private func stream(_ authorized: AuthorizedRequest, jobs: Set<JobID>?, after place: Place) async throws
         -> Response
     {
         let (types, rate) = (try authorized.query.types(), try conflation(authorized.query))
         let known: JobEnds
         do {
-            known = try await JobEnds.load(jobs ?? [], in: store)
+            known = try await JobEnds.load(jobs ?? [], after: place, in: store)
         } catch let error as PostgresError where error.isOutage {
             return try waiting(authorized)
         }
-        guard position <= known.head else {
+        // A place with an epoch gets an event that says what is shared.
+        guard place.epoch != nil || place.position <= known.head else {
             throw Problem(
                 .conflict, "another_ledger",
-                "the log ends at position \(known.head), before position \(position): the ledger was restored "
+                "the log ends at position \(known.head), before position \(place.position): the ledger was restored "
                     + "or re-created; start again from 0")
         }
-        let unended = jobs?.filter { known.ends[$0] ?? .max > position }
+        let opening = opening(jobs, types, after: place, known)
         // A browser's EventSource reconnects after the end of a stream; 204 tells it not to.
-        if unended == [] { return Response(status: .noContent) }
-        let place = try count.enter(authorized.token)
-        let subscription = feed.subscribe(
-            after: Place(position, epoch: EpochDigits(known.epoch)), jobs: unended,
-            // The last events of jobs end the stream, so subscribe to them even if the client does
-            // not want them.
-            types: types.map { unended == nil ? $0 : $0.union([.finished, .failed]) })
+        if opening.unended == [] { return Response(status: .noContent) }
+        let room = try count.enter(authorized.token)
+        let reopen = { @Sendable (place: Place) async throws -> EventStream.Opening in
+            let ends = try await retryingPostgres { try await JobEnds.load(jobs ?? [], after: place, in: store) }
+            return self.opening(jobs, types, after: place, ends)
+        }
         let stream = EventStream(
-            streams: streams, metrics: metrics, subscription: subscription, types: types, unended: unended,
+            streams: streams, metrics: metrics, opening: opening, types: types, reopen: reopen,
             conflation: rate.map(Conflation.init), heartbeat: heartbeat, token: authorized.token)
         let channel = authorized.context.channel
         var headers = Self.headers
@@ -94,8 +100,21 @@ struct EventStreams: Sendable {
             status: .ok, headers: headers,
             body: ResponseBody { writer in
                 try await stream.run(until: channel.closeFuture, &writer)
-                withExtendedLifetime(place) {}
+                withExtendedLifetime(room) {}
             })
+    }
+
+    private func opening(
+        _ jobs: Set<JobID>?, _ types: Set<EventType>?, after place: Place, _ known: JobEnds
+    ) -> EventStream.Opening {
+        // A client whose history is another behind the shared position may lack the end there.
+        let unended = jobs?.filter { known.ends[$0] ?? .max > known.shared }
+        let subscription = feed.subscribe(
+            after: Place(place.position, epoch: place.epoch ?? EpochDigits(known.epoch)), jobs: unended,
+            // The last events of jobs end the stream, so subscribe to them even if the client does
+            // not want them.
+            types: types.map { unended == nil ? $0 : $0.union([.finished, .failed]) })
+        return EventStream.Opening(subscription: subscription, unended: unended)
     }
 
     /// A stream that waits while the database is away. It ends when the database is back, and the

@@ -5,8 +5,9 @@ import Postgres
 /// Where the log ends, and which jobs have ended: what has to be known before a stream begins.
 struct JobEnds: Sendable {
     let head: Position
-    /// The log's epoch, which the stream's subscription must share.
     let epoch: EventID
+    /// The last position that the client's history shares with the log, at most its own.
+    let shared: Position
     /// The requested jobs that have ended, with the position of their last event.
     let ends: [JobID: Position]
 
@@ -19,15 +20,18 @@ struct JobEnds: Sendable {
           ) AS event ON event.type = ANY ($2)
         """
 
-    static func load(_ jobs: Set<JobID>, in store: EventStore) async throws -> JobEnds {
+    /// - Parameter place: where the client stands.
+    static func load(_ jobs: Set<JobID>, after place: Place, in store: EventStore) async throws -> JobEnds {
         let statements = [
             PostgresStatement(LogHead.sql),
+            PostgresStatement("SELECT shared_position($1, $2)", [place.epoch?.text, place.position]),
             PostgresStatement(endsStatement, [Array(jobs), EventType.allCases.filter(\.isEnd).map(\.rawValue)]),
         ]
         let answers = try await store.pool.withConnection { try await $0.pipeline(statements) }
         var ends: [JobID: Position] = [:]
-        for row in try answers[1].get() { ends[try row.decode(0)] = try row.decode(1) as Position }
+        for row in try answers[2].get() { ends[try row.decode(0)] = try row.decode(1) as Position }
         let log = try LogHead(try answers[0].get())
-        return JobEnds(head: log.position, epoch: log.epoch, ends: ends)
+        return JobEnds(
+            head: log.position, epoch: log.epoch, shared: try answers[1].get().only().decode(0), ends: ends)
     }
 }

@@ -1,18 +1,27 @@
 import BlockingIO
+import Feed
 import LedgerCore
 
-/// What one stream waits for: the next batch of events, of which the slot holds one, and everything
-/// else that may happen in the meantime.
+/// What one stream waits for: the next news of its subscription, of which the slot holds one, and
+/// everything else that may happen in the meantime.
 final class StreamSlot: Sendable {
+    /// News of the subscription.
+    enum News: Sendable {
+        /// Events, and the epoch in which the client comes to their positions.
+        case events([FeedEvent], EpochDigits?)
+        /// The log no longer has what the client has. What follows is after the shared place.
+        case diverged(Divergence, unended: Set<JobID>?)
+    }
+
     enum Item: Sendable {
-        case events([FeedEvent])
+        case news(News)
         /// The deadline that the stream set.
         case alarm
         /// Time for the heartbeat.
         case tick
         /// There are no more events.
         case ended
-        /// The service is stopping, or the ledger was restored or re-created.
+        /// The service is stopping.
         case stopped
         case failed(any Error)
         /// The connection is gone, or the stream's token is no longer valid.
@@ -20,7 +29,7 @@ final class StreamSlot: Sendable {
     }
 
     private struct State: Sendable {
-        var events: [FeedEvent]?
+        var news: News?
         var isAlarmDue = false
         var isTickDue = false
         /// The last item.
@@ -31,9 +40,9 @@ final class StreamSlot: Sendable {
 
         mutating func take() -> Item? {
             if isClosed { return .closed }
-            if let events {
-                self.events = nil
-                return .events(events)
+            if let news {
+                self.news = nil
+                return .news(news)
             }
             if isAlarmDue {
                 isAlarmDue = false
@@ -52,12 +61,12 @@ final class StreamSlot: Sendable {
 
     // MARK: Called from outside the stream
 
-    /// Offers a batch. Returns when the stream has taken it or will take no more.
-    func put(_ events: [FeedEvent]) async {
-        wake { $0.events = events }
+    /// Offers news. Returns when the stream has taken them or will take no more.
+    func put(_ news: News) async {
+        wake { $0.news = news }
         await withCheckedContinuation { writer in
             let isTaken = state.withLock { state in
-                if state.events != nil, !state.isClosed { state.writer = writer }
+                if state.news != nil, !state.isClosed { state.writer = writer }
                 return state.writer == nil
             }
             if isTaken { writer.resume() }
@@ -103,7 +112,7 @@ final class StreamSlot: Sendable {
             await withCheckedContinuation { reader in
                 let isEmpty = state.withLock { state in
                     let isEmpty =
-                        state.events == nil && !state.isAlarmDue && !state.isTickDue && state.end == nil
+                        state.news == nil && !state.isAlarmDue && !state.isTickDue && state.end == nil
                         && !state.isClosed
                     if isEmpty { state.reader = reader }
                     return isEmpty

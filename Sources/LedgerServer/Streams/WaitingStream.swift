@@ -32,7 +32,7 @@ struct WaitingStream: Sendable {
                     lastWrite = .now
                 case .stopped: return try await writer.write(EventStream.stopping)
                 case .ended, .closed, .failed: return
-                case .tick, .alarm, .events: continue
+                case .tick, .alarm, .news: continue
                 }
             }
         }

@@ -23,6 +23,18 @@ enum NumberOption {
         integer(name, first...Position.positions.upperBound)
     }
 
+    /// Parses a position, or a place such as `1207.3f2a9c1e`.
+    static func place(_ name: String) -> @Sendable (String) throws -> Place {
+        { text in
+            guard text.contains(".") else { return Place(try position(name)(text)) }
+            guard let place = Place(text) else {
+                throw ValidationError(
+                    "\(name) must be a position, or a place such as 1207.3f2a9c1e, not \(quoted(text)).")
+            }
+            return place
+        }
+    }
+
     /// Parses a decimal number of something a second, such as `0.1`.
     static func rate(_ name: String, _ range: ClosedRange<Double>, _ unit: String)
         -> @Sendable (String) throws -> Double

@@ -230,7 +230,7 @@ import Testing
     }
 
     /// The ledger loses an event while a client follows, which has that event.
-    @Test func aSubscriptionEndsWithTheEpoch() async throws {
+    @Test func aSubscriptionIsToldWhatIsGone() async throws {
         try await TestService.with { service async throws in
             let ledger = try Self.client(service)
             for events in [ledger.subscribe(), ledger.subscribe(job: "a")] {
@@ -239,8 +239,34 @@ import Testing
                 #expect(try await events.next()?.position == 1)
                 try await service.ledger.lose(after: 0)
                 let error = await #expect(throws: LedgerClientError.self) { _ = try await events.next() }
-                #expect(error?.kind == .anotherLedger)
+                #expect(error?.kind == .diverged && error?.divergence?.place == events.place)
+                #expect(error?.divergence?.shared.position == 0 && error?.divergence?.head == 0)
             }
+        }
+    }
+
+    /// It goes on with the ledger's own history, after its owner has dealt with the loss.
+    @Test func aSubscriptionGoesOnAfterALoss() async throws {
+        try await TestService.with { service async throws in
+            let ledger = try Self.client(service)
+            for job in ["a", "b"] { try await ledger.append(Self.queued(), to: job) }
+            let (losses, loss) = AsyncStream<Divergence>.makeStream()
+            var events = ledger.subscribe().goingOn { loss.yield($0) }.makeAsyncIterator()
+            for position in 1...2 { #expect(try await events.next()?.position == Position(position)) }
+            let before = events.place
+
+            try await service.ledger.lose(after: 1)
+            try await ledger.append(Self.queued(), to: "c")
+            let event = try await events.next()
+            #expect(event?.position == 2 && event?.job == "c")
+            var told = losses.makeAsyncIterator()
+            let divergence = await told.next()
+            #expect(divergence?.place == before && divergence?.shared.position == 1)
+
+            // A place that was kept goes on by itself.
+            try await ledger.append(Self.queued(), to: "d")
+            var later = ledger.subscribe(after: events.place).makeAsyncIterator()
+            #expect(try await later.next()?.job == "d")
         }
     }
 }

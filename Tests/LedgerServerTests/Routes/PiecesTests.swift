@@ -64,11 +64,11 @@ import Testing
 
     @Test("a slot returns one batch at a time, before anything except the end of the connection") func slot() async {
         func positions(_ item: StreamSlot.Item) -> [Int64] {
-            if case .events(let events) = item { events.map(\.position) } else { [] }
+            if case .news(.events(let events, _)) = item { events.map(\.position) } else { [] }
         }
         let slot = StreamSlot()
         slot.tick()
-        async let first: Void = slot.put([frame(1, "a", .progress), frame(2, "a", .progress)])
+        async let first: Void = slot.put(.events([frame(1, "a", .progress), frame(2, "a", .progress)], nil))
         // Either the tick or the batch may be first.
         if case .tick = await slot.next() {
             #expect(positions(await slot.next()) == [1, 2])
@@ -82,7 +82,7 @@ import Testing
         slot.end(.stopped)
         slot.end(.ended)
         if case .stopped = await slot.next() {} else { Issue.record("not the first end") }
-        async let second: Void = slot.put([frame(3, "a", .progress)])
+        async let second: Void = slot.put(.events([frame(3, "a", .progress)], nil))
         slot.close()
         // `put` does not wait for a stream that is gone.
         await second

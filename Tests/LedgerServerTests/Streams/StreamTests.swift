@@ -189,10 +189,10 @@ import Testing
             try await service.ledger.progress("a", 1)
             _ = try await service.ledger.store.append(NewEvent(type: "finished"), to: "a")
             _ = try await service.ledger.store.append(NewEvent(type: "failed", data: #"{"error":"e"}"#), to: "b")
-            for (path, end) in [("/v1/jobs/a/events?type=queued", "4"), ("/v1/events?job=a&job=b&type=progress", "5")] {
+            for (path, end) in [("/v1/jobs/a/events?type=queued", 4), ("/v1/events?job=a&job=b&type=progress", 5)] {
                 var stream = try await service.stream(path + more)
                 #expect(try await stream.all().count == 1)
-                #expect(stream.lastID == end, "\(path)")
+                #expect(Place(stream.lastID)?.position == end, "\(path)")
                 #expect(try await service.stream(path + more, headers: ["last-event-id": stream.lastID]).status == 204)
             }
         }
@@ -223,6 +223,58 @@ import Testing
                 #expect(try await stream.next() == nil)
                 #expect(stream.retries == [1000, 2000])
             }
+        }
+    }
+
+    /// The ledger loses events that clients have: one that follows, one that comes back.
+    @Test("a client is told what the ledger no longer has, and gets the surviving history") func diverges()
+        async throws
+    {
+        try await TestService.with { service in
+            for job in ["a", "b"] { try await service.ledger.queue(job) }
+            for count in 1...3 { try await service.ledger.progress("a", count) }
+            var (all, ofJob) = (
+                try await service.stream("/v1/events"), try await service.stream("/v1/jobs/a/events")
+            )
+            #expect(try await all.next(5).map(\.position) == [1, 2, 3, 4, 5])
+            #expect(try await ofJob.next(4).map(\.position) == [1, 3, 4, 5])
+            let place = try #require(Place(all.lastID))
+
+            try await service.ledger.lose(after: 3)
+            try await service.ledger.progress("b", 1)
+            let now = try EpochDigits(await service.ledger.store.epoch())
+            let shared = Place(3, epoch: now)
+            let message = #"{"place":"\#(place)","shared":"\#(shared)","head":"4"}"#
+            var back = try await service.stream("/v1/events", headers: ["last-event-id": place.text])
+            for told in [try await all.next(), try await back.next()] {
+                #expect(told?.name == "diverged" && told?.id == shared.text && told?.data == message, "\(told!)")
+            }
+            for event in [try await all.next(), try await back.next()] {
+                #expect(event?.name == "" && event?.id == "4.\(now)" && event?.job == "b", "\(event!)")
+            }
+            // The stream of a job says so too, and waits for the job's next event.
+            let told = try await ofJob.next()
+            #expect(told?.name == "diverged" && told?.id == shared.text, "\(told!)")
+            try await service.ledger.progress("a", 2)
+            #expect(try await ofJob.next()?.id == "5.\(now)")
+
+            // What both histories share costs nothing.
+            let early = Place(2, epoch: place.epoch).text
+            var unhurt = try await service.stream("/v1/events", headers: ["last-event-id": early])
+            #expect(try await unhurt.next(3).map(\.id) == [3, 4, 5].map { "\($0).\(now)" })
+        }
+    }
+
+    @Test("another epoch that lost nothing is not noticed") func newEpoch() async throws {
+        try await TestService.with { service in
+            try await service.ledger.queue("a")
+            var stream = try await service.stream("/v1/events")
+            let first = try await stream.next()
+            _ = try await service.ledger.store.pool.withConnection { try await $0.query("SELECT begin_epoch()") }
+            try await service.ledger.progress("a", 1)
+            let second = try await stream.next()
+            #expect(second?.name == "" && second?.position == 2)
+            #expect(Place(first?.id ?? "")?.epoch != Place(second?.id ?? "")?.epoch)
         }
     }
 

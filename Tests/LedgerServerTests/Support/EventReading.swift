@@ -1,5 +1,6 @@
 import AsyncHTTPClient
 import Foundation
+import LedgerCore
 import LedgerTesting
 import NIOCore
 
@@ -9,7 +10,9 @@ struct EventReading {
     struct Message: Sendable, Equatable {
         var id: String
         var data: String
-        var position: Int64 { Int64(id) ?? -1 }
+        /// The kind of the message; empty for an event of the log.
+        var name = ""
+        var position: Int64 { Place(id)?.position ?? -1 }
         var json: JSON { JSON((try? JSONSerialization.jsonObject(with: Data(data.utf8))) ?? NSNull()) }
         var type: String { json["type"].text?.split(separator: ".").last.map(String.init) ?? "" }
         var job: String { json["subject"].text ?? "" }
@@ -39,6 +42,8 @@ struct EventReading {
                 return message
             } else if line.hasPrefix(":") {
                 comments += 1
+            } else if line.hasPrefix("event: ") {
+                message.name = String(line.dropFirst(7))
             } else if line.hasPrefix("id: ") {
                 lastID = String(line.dropFirst(4))
                 message.id = lastID

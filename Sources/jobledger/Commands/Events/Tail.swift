@@ -28,8 +28,11 @@ struct Tail: AsyncParsableCommand {
     @Option(help: "Only this type. May be given several times.")
     var type: [String] = []
 
-    @Option(help: "Start after this position.", transform: NumberOption.position("--after"))
-    var after: Position?
+    @Option(
+        help: ArgumentHelp(
+            "Start after this position, or after this place: 1207.3f2a9c1e.", valueName: "position"),
+        transform: NumberOption.place("--after"))
+    var after: Place?
 
     @Option(help: "Start this many positions before the end of the log.", transform: NumberOption.position("--last"))
     var last: Position?
@@ -58,17 +61,17 @@ struct Tail: AsyncParsableCommand {
         let (store, redis) = (try settings.store(), try settings.optionalRedis())
         try await checkWitness(store, settings)
         let head = try await store.head()
-        let start = after ?? last.map { max(0, head - $0) } ?? 0
+        let start = after ?? Place(last.map { max(0, head - $0) } ?? 0)
         let types = type.isEmpty ? nil : Set(type.compactMap(EventType.init(rawValue:)))
         var printer = EventPrinter(json: options.json, showsJob: true)
         if untilHead {
-            let query = EventQuery(after: start, upTo: head, job: job, types: types)
+            let query = EventQuery(after: start.position, upTo: head, job: job, types: types)
             let connection = try await settings.connect("jobledger tail")
             for try await event in connection.events(query) { try printer.print(FeedEvent(event, of: settings.ledger)) }
         } else {
             try await settings.withFeed(store, redis) { feed in
                 let jobs = job.map { Set([$0]) }
-                for try await event in feed.subscribe(after: Place(start), jobs: jobs, types: types) {
+                for try await event in feed.subscribe(after: start, jobs: jobs, types: types) {
                     try printer.print(event)
                 }
             }
