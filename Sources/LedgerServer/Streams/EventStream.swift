@@ -20,8 +20,8 @@ struct EventStream: Sendable {
     let heartbeat: Duration
     let token: AccessToken?
 
-    /// A subscription, and the followed jobs that have not ended at its start; `nil` if all jobs are
-    /// followed.
+    /// A subscription, and the followed jobs that have not ended at its start; `nil` if it follows
+    /// all jobs.
     struct Opening: Sendable {
         let subscription: Subscription
         let unended: Set<JobID>?

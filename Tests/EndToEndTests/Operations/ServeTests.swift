@@ -62,7 +62,8 @@ extension EndToEnd {
                             for event in sseclient.SSEClient(requests.get(url, headers=headers, stream=True)).events():
                                 last = event.id
                                 data = json.loads(event.data)
-                                print(event.event, event.id.split(".")[0], data["type"], data["streamversion"], flush=True)
+                                position = event.id.split(".")[0]
+                                print(event.event, position, data["type"], data["streamversion"], flush=True)
                                 if attempt == 0 and event.id.startswith("2."): break
                         """
                     let client = try await python.start(

@@ -85,6 +85,28 @@ import Testing
         }
     }
 
+    /// A session that has looked at the timeline for one ledger has not for another.
+    @Test func aSessionMayAppendToSeveralLedgers() async throws {
+        try await TestLedger.with { one async throws in
+            try await TestLedger.with { other async throws in
+                for ledger in [one, other] {
+                    try await ledger.queue("a")
+                    try await Self.move(ledger, column: "timeline", to: "0000ABCD")
+                }
+                let connection = try await one.connect()
+                for ledger in [one, other, one] {
+                    try await connection.query(
+                        PostgresStatement(
+                            "SELECT \"\(ledger.name)\".append_event('a', 'progress', '{\"completed\":1}')"))
+                }
+                #expect(try await Self.epochs(connection).map(\.first) == [1, 2])
+                let elsewhere = try await other.connect()
+                #expect(try await Self.epochs(elsewhere).map(\.first) == [1, 2])
+                for connection in [connection, elsewhere] { await connection.close() }
+            }
+        }
+    }
+
     /// Whoever sets the setting by hand cannot change what is appended where.
     @Test func aForgedSettingChangesNoOrder() async throws {
         try await TestLedger.with { ledger async throws in

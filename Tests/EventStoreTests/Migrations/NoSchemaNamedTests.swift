@@ -7,7 +7,7 @@ import Testing
 @Suite struct NoSchemaNamedTests {
     /// Where the package is, also where a scratch copy of it has links to its folders.
     /// Custom settings need a prefix. They are no schema: see docs/scaling.md.
-    private static let settings = ["appending", "window_after", "window_upto", "window_types", "job"]
+    private static let settings = ["appending", "window_after", "window_upto", "window_types", "job", "timeline"]
 
     /// Whether a line of SQL or Swift names the standard ledger as a schema: `jobledger.events`,
     /// `"jobledger".events`, `SCHEMA jobledger`, `search_path = jobledger`, or roles and channels

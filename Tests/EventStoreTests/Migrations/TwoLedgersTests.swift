@@ -65,6 +65,7 @@ import Testing
             #expect(try await Lease("relay", holder: "second").take(on: connection) == false)
             #expect(try await Lease("relay", holder: "second").take(on: elsewhere))
 
+            for count in 0..<7 { try await one.queue(count) }
             let checkpoint = Checkpoint("reader")
             #expect(try await checkpoint.load(on: connection) == 0)
             #expect(try await checkpoint.load(on: elsewhere) == 0)
