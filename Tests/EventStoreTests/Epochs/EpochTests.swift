@@ -95,9 +95,8 @@ import Testing
                 }
                 let connection = try await one.connect()
                 for ledger in [one, other, one] {
-                    try await connection.query(
-                        PostgresStatement(
-                            "SELECT \"\(ledger.name)\".append_event('a', 'progress', '{\"completed\":1}')"))
+                    let append = "append_event('a', 'progress', '{\"completed\":1}')"
+                    try await connection.query(PostgresStatement("SELECT \"\(ledger.name)\".\(append)"))
                 }
                 #expect(try await Self.epochs(connection).map(\.first) == [1, 2])
                 let elsewhere = try await other.connect()
