@@ -205,7 +205,7 @@ DECLARE
   begun uuid;
 BEGIN
   -- A restore may also have changed the timeline. This epoch counts for both.
-  PERFORM set_config('jobledger.timeline', current_timeline(), false);
+  PERFORM note_timeline();
   PERFORM lock_log();
   begun := unused_epoch();
   PERFORM add_epoch(begun, 'begun by begin_epoch()');
@@ -1038,7 +1038,9 @@ BEGIN
            OR current_setting('idle_in_transaction_session_timeout')::interval > longest
          THEN set_config('idle_in_transaction_session_timeout', '5s', true) END,
     CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', true) END);
-  IF coalesce(current_setting('jobledger.timeline', true), '') = '' THEN
+  IF strpos(coalesce(current_setting('jobledger.timeline', true), ''), ';' || current_schema() || ';') = 0
+    AND current_setting('jobledger.timeline', true) IS DISTINCT FROM 'import'
+  THEN
     PERFORM follow_timeline();
   END IF;
 EXCEPTION WHEN lock_not_available THEN
@@ -3142,6 +3144,16 @@ BEGIN
 END
 $$;
 
+-- Notes that this session has looked at the timeline for this ledger. A session may append to
+-- several ledgers. The note is undone with the transaction.
+CREATE FUNCTION note_timeline() RETURNS void
+LANGUAGE sql VOLATILE SET search_path FROM CURRENT
+BEGIN ATOMIC
+  SELECT set_config('jobledger.timeline',
+                    coalesce(nullif(current_setting('jobledger.timeline', true), ''), ';') || current_schema() || ';',
+                    false);
+END;
+
 -- Begins an epoch where the last one began on another server or timeline. The log is locked.
 -- lock_log() calls it once a session: a server that accepts writes stays on its timeline until it
 -- is restarted. A session that was open on a standby before the promotion has not called it yet.
@@ -3159,8 +3171,7 @@ BEGIN
   ELSIF last.timeline <> here THEN
     PERFORM add_epoch(unused_epoch(), format('timeline %s follows %s', here, last.timeline));
   END IF;
-  -- For the session. It is undone with the transaction, as the epoch is.
-  PERFORM set_config('jobledger.timeline', here, false);
+  PERFORM note_timeline();
 END
 $$;
 

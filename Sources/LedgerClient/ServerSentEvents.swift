@@ -21,7 +21,7 @@ struct ServerSentEvents: Sendable {
     /// is.
     private(set) var lastID = ""
     private var id = ""
-    private var name = ""
+    private var messageName = ""
     private var data: [UInt8] = []
     private var hasData = false
     private var line: [UInt8] = []
@@ -61,7 +61,7 @@ struct ServerSentEvents: Sendable {
             data += value
             hasData = true
         case "id" where !value.contains(0): id = String(decoding: value, as: UTF8.self)
-        case "event": name = String(decoding: value, as: UTF8.self)
+        case "event": messageName = String(decoding: value, as: UTF8.self)
         case "retry":
             if value.allSatisfy({ (0x30...0x39).contains($0) }), let time = Int(String(decoding: value, as: UTF8.self))
             {
@@ -75,12 +75,12 @@ struct ServerSentEvents: Sendable {
 
     private mutating func dispatch() -> Message? {
         lastID = id
-        defer { name = "" }
+        defer { messageName = "" }
         guard hasData else { return nil }
         defer {
             data = []
             hasData = false
         }
-        return Message(id: id, name: name, data: data)
+        return Message(id: id, name: messageName, data: data)
     }
 }

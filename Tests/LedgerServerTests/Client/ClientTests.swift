@@ -249,7 +249,7 @@ import Testing
     @Test func aSubscriptionGoesOnAfterALoss() async throws {
         try await TestService.with { service async throws in
             let ledger = try Self.client(service)
-            for job in ["a", "b"] { try await ledger.append(Self.queued(), to: job) }
+            for job in ["a", "b"] { try await ledger.append(Self.queued(), to: JobID(job)) }
             let (losses, loss) = AsyncStream<Divergence>.makeStream()
             var events = ledger.subscribe().goingOn { loss.yield($0) }.makeAsyncIterator()
             for position in 1...2 { #expect(try await events.next()?.position == Position(position)) }

@@ -125,7 +125,7 @@ import TransparencyLog
                 let file = CheckpointFile(path: seal.directory.appending(path: "witness").path)
                 let witness = Witness(key: seal.key.verifier, memory: file)
                 func first(after position: Position) async throws -> Position? {
-                    for try await event in ledger.subscribe(after: position).witnessed(by: witness) {
+                    for try await event in ledger.subscribe(after: Place(position)).witnessed(by: witness) {
                         return event.position
                     }
                     return nil
