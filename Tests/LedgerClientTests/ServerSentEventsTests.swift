@@ -14,8 +14,8 @@ import Testing
         return messages
     }
 
-    private static func message(_ id: String, _ data: String) -> ServerSentEvents.Message {
-        ServerSentEvents.Message(id: id, data: Array(data.utf8))
+    private static func message(_ id: String, _ data: String, name: String = "") -> ServerSentEvents.Message {
+        ServerSentEvents.Message(id: id, name: name, data: Array(data.utf8))
     }
 
     /// The standard's own examples and the special cases of its rules, however the bytes are split.
@@ -32,7 +32,8 @@ import Testing
             ),
             ("id: 7\n\ndata: x\n\n", [Self.message("7", "x")]),
             ("data\n\ndata\ndata\n\ndata:", [Self.message("", ""), Self.message("", "\n")]),
-            ("event: e\nother: o\nretry: x\ndata: d\n\n", [Self.message("", "d")]),
+            ("event: e\ndata: 1\n\ndata: 2\n\n", [message("", "1", name: "e"), message("", "2")]),
+            ("event: e\nother: o\nretry: x\ndata: d\n\n", [Self.message("", "d", name: "e")]),
             ("data: not ended\n", []),
             ("id: a\u{0}b\ndata: d\n\n", [Self.message("", "d")]),
             ("data: ü🙂\n\n", [Self.message("", "ü🙂")]),
