@@ -32,7 +32,7 @@ import Testing
             ),
             ("id: 7\n\ndata: x\n\n", [Self.message("7", "x")]),
             ("data\n\ndata\ndata\n\ndata:", [Self.message("", ""), Self.message("", "\n")]),
-            ("event: e\ndata: 1\n\ndata: 2\n\n", [message("", "1", name: "e"), message("", "2")]),
+            ("event: e\ndata: 1\n\ndata: 2\n\n", [Self.message("", "1", name: "e"), Self.message("", "2")]),
             ("event: e\nother: o\nretry: x\ndata: d\n\n", [Self.message("", "d", name: "e")]),
             ("data: not ended\n", []),
             ("id: a\u{0}b\ndata: d\n\n", [Self.message("", "d")]),
