@@ -116,7 +116,8 @@ import Testing
         try await TestLedger.with { ledger async throws in
             var settings = GroupCommit.Settings.patient
             settings.timeout = .milliseconds(200)
-            settings.callTimeout = .seconds(2)
+            // Longer than a busy machine needs to see that the request is in flight.
+            settings.callTimeout = .seconds(15)
             try await ledger.store.withGroupCommit(settings) { commits in
                 let holder = try await ledger.holdLog()
                 let id = EventID.version7()
