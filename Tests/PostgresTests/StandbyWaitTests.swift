@@ -34,9 +34,9 @@ import Testing
     @Test func aCancelledWaitIsNoSuccess() async throws {
         try await StandbyDemand.with { demand in
             try await demand.execute(script: "CREATE TABLE rows (id integer)")
-            let connection = try await PostgresConnection.connect(PostgresConfiguration(url: demand.url))
             try await demand.begin()
             for (row, way) in Way.allCases.enumerated() {
+                let connection = try await PostgresConnection.connect(PostgresConfiguration(url: demand.url))
                 let insert = Task { try await way.insert(row, on: connection) }
                 try await demand.cancelWait(of: try await demand.nextWait())
                 let error = await #expect(throws: PostgresError.self, "\(way)") { try await insert.value }
@@ -44,10 +44,11 @@ import Testing
                 #expect(error?.isRetriable == true)
                 // It is committed, and readers see it.
                 #expect(try await demand.count("rows") == Int64(row + 1), "\(way)")
+                // A pipeline that ends with an error closes its connection.
                 if way != .pipeline { #expect(try await connection.stillWorks(), "\(way)") }
+                await connection.close()
             }
             try await demand.end()
-            await connection.close()
         }
     }
 

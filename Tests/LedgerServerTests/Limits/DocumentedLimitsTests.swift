@@ -34,7 +34,7 @@ import Testing
             for name in ["NewEvent", "NewEventOfJob", "NewCloudEvent"] {
                 let description = schemas[name]["properties"]["data"]["description"].text ?? ""
                 #expect(
-                    description.contains(" \(AppendLimits.bytesOfData >> 20) MiB at most"), "\(name): \(description)")
+                    description.contains("At most \(AppendLimits.bytesOfData >> 20) MiB."), "\(name): \(description)")
             }
         }
     }

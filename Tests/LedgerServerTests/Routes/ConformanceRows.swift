@@ -321,11 +321,11 @@ extension ConformanceTests {
     static let streams: [Row] = [
         Row(
             "9.2.2 the media type", "GET /v1/jobs/job/events HTTP/1.0\r\n{A}accept: text/event-stream\r\n\r\n", 200,
-            has: ["content-type: text/event-stream\r\n", "id: {P}\ndata: {"], end: "}\n\n"),
+            has: ["content-type: text/event-stream\r\n", "id: {P}.", "\ndata: {"], end: "}\n\n"),
         Row(
             "9.2.3 an empty Last-Event-ID",
             "GET /v1/jobs/job/events HTTP/1.0\r\n{A}accept: text/event-stream\r\nlast-event-id:\r\n\r\n", 200,
-            has: ["id: {P}\n"],
+            has: ["id: {P}."],
             end: "}\n\n"),
         Row(
             "9.2.3 Last-Event-ID",
