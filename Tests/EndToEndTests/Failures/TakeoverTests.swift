@@ -96,7 +96,9 @@ extension EndToEnd {
                     let connection = try await user.ledger.connect()
                     var before: [String: LeaseHolding] = [:]
                     for name in ["audit_log", "batch_job_runs", "batch_jobs", "daily_job_stats"] {
-                        before[name] = try await LeaseHolding.load("projection:\(name)", on: connection)
+                        let holding = try #require(
+                            try await LeaseHolding.load("projection:\(name)", on: connection))
+                        before[name] = holding
                     }
                     await first.kill()
                     try await user.ledger.queue("after")
