@@ -1,4 +1,4 @@
-/// An event as the feed delivers it: its ``CloudEvent`` as bytes, and their decoded content.
+/// An event as the feed delivers it: its CloudEvent as bytes, and their decoded content.
 ///
 /// Forward ``json`` as it is; many subscribers share one copy. Of the metadata it has the members
 /// that a CloudEvent has (``actor`` and so on). Other keys stay in the log.
