@@ -4,7 +4,7 @@ import Testing
 @testable import Postgres
 
 /// Commits that wait for a standby: where the wait ends early, the outcome is unknown.
-@Suite(.timeLimit(.minutes(10))) struct StandbyWaitTests {
+@Suite(.timeLimit(.minutes(10)), .serialized) struct StandbyWaitTests {
     enum Way: CaseIterable, Sendable {
         case statement, prepared, script, pipeline, transaction, copy, stream
 

@@ -96,7 +96,7 @@ import Testing
             for count in 1...5 {
                 proxy.loseAnswer(toRequestWith: "completed")
                 let appended = try await store.append(
-                    NewEvent(type: "progress", data: #"{"completed":\#(count)}"#), to: "a")
+                    NewEvent(type: "progress", data: #"{"completed":\#(count)}"#), to: "a", timeout: .seconds(60))
                 #expect(proxy.lost == count)
                 #expect(
                     appended

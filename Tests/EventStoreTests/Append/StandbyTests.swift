@@ -5,7 +5,7 @@ import Postgres
 import Testing
 
 /// Appends to a server that waits for standbys: what is answered, a standby has.
-@Suite(.timeLimit(.minutes(10))) struct StandbyTests {
+@Suite(.timeLimit(.minutes(10)), .serialized) struct StandbyTests {
     /// The first attempt is in the log and on no standby. Its retry finds it there, and must wait
     /// for a standby too.
     @Test func aRetryWaitsLikeTheFirst() async throws {

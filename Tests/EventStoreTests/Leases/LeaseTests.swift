@@ -10,7 +10,8 @@ import Testing
     func aLeaseFromAClockThatWasAhead(_ ahead: String, _ hasRunOut: Bool) async throws {
         try await TestLedger.with { ledger in
             let connection = try await ledger.connect()
-            let (first, second) = (Lease("relay", holder: "first"), Lease("relay", holder: "second"))
+            let first = Lease("relay", holder: "first", times: .kept)
+            let second = Lease("relay", holder: "second", times: .kept)
             #expect(try await first.take(on: connection))
             #expect(try await second.take(on: connection) == false)
             let end = ahead == "infinity" ? "'infinity'" : "clock_timestamp() + interval '\(ahead)'"
