@@ -75,6 +75,10 @@ BEGIN
 END
 $$;
 
+REVOKE ALL ON FUNCTION await_standbys() FROM PUBLIC;
+
+SELECT hand_over();
+
 -- migrate:down
 
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);

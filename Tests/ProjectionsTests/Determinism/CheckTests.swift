@@ -156,7 +156,7 @@ import Testing
             "not among the \"tables\""
         ),
         (");", "); CREATE SEQUENCE mine;", "schema.sql:8", "the sequence mine"),
-        (");", "); CREATE VIEW mine AS SELECT 1;", "schema.sql:8", "no table"),
+        (");", "); CREATE VIEW mine AS SELECT 1;", "schema.sql:8", "not a table"),
         (");", "); INSERT INTO seen VALUES ('a', 1);", "schema.sql:2", "puts rows into seen"),
         (");", "); CREATE FUNCTION mine() RETURNS int LANGUAGE sql RETURN 1;", "schema.sql:8", "the function mine"),
         ("note   text", "note   text CONSTRAINT late CHECK (now() > '2000-01-01')", "schema.sql:5", "the clock"),
