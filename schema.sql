@@ -3380,5 +3380,3 @@ GRANT EXECUTE ON FUNCTION rejoin_subscription(subscription text, by_holder text,
 GRANT USAGE ON SCHEMA jobledger TO jobledger_appender, jobledger_auditor, jobledger_projector,
     jobledger_reader, jobledger_relay, jobledger_sealer, jobledger_subscriber;
 GRANT SELECT ON schema_migrations TO jobledger_auditor;
--- await_standbys belongs to jobledger.
--- await_standbys() may be executed by PUBLIC.
