@@ -178,15 +178,11 @@ public struct EventSubscription: AsyncSequence, Sendable {
         }
 
         private mutating func diverge(_ message: ServerSentEvents.Message) async throws {
-            guard let divergence = Divergence(json: message.data) else {
+            guard let divergence = Divergence(json: String(decoding: message.data, as: UTF8.self)) else {
                 throw LedgerClientError(.notUnderstood, "the event diverged of the stream is malformed")
             }
             guard let goOn = subscription.goOn else {
-                var error = LedgerClientError(
-                    .diverged,
-                    "the ledger no longer has what was delivered: it shares the events up to position "
-                        + "\(divergence.shared.position), of \(divergence.place.position); to go on with its own, "
-                        + "subscribe after \(divergence.shared)")
+                var error = LedgerClientError(.diverged, "\(divergence)")
                 error.divergence = divergence
                 throw error
             }

@@ -1,4 +1,5 @@
 import AsyncHTTPClient
+public import LedgerCore
 
 /// Why a call failed, unless the ledger refused the event: that is a ``/LedgerCore/Refusal``.
 public struct LedgerClientError: Error, Sendable, Equatable, CustomStringConvertible {

@@ -35,17 +35,10 @@ struct EventStream: Sendable {
     private static let piece = 64 << 10
 
     func run(until closed: EventLoopFuture<Void>, _ writer: inout any ResponseBodyWriter) async throws {
-        let slot = StreamSlot()
-        closed.whenComplete { _ in slot.close() }
-        let number = streams.enter(slot, token)
-        defer { streams.leave(number) }
-        try await writer.write(Self.beginning)
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { await pump(into: slot) }
-            defer {
-                slot.close()
-                group.cancelAll()
-            }
+        try await streams.run(token, until: closed) {
+            await pump(into: $0)
+        } write: { slot in
+            try await writer.write(Self.beginning)
             try await write(slot, &writer)
         }
         try await writer.finish(nil)
@@ -149,7 +142,7 @@ struct EventStream: Sendable {
             string: """
                 event: diverged
                 id: \(divergence.shared)
-                data: {"place":"\(divergence.place)","shared":"\(divergence.shared)","head":"\(divergence.head)"}
+                data: \(divergence.json)
 
 
                 """)

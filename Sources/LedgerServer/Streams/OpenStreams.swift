@@ -1,4 +1,5 @@
 import BlockingIO
+import NIOCore
 
 /// The open streams, so that the service can wake and end them, and look whether their tokens are
 /// still valid.
@@ -28,6 +29,26 @@ final class OpenStreams: Sendable {
         }
         if isEnded { slot.end(.stopped) }
         return number
+    }
+
+    /// Runs one stream: `feed` fills its slot while `write` empties it. It ends when `write`
+    /// returns. When the connection closes, so does the slot.
+    func run(
+        _ token: AccessToken?, until closed: EventLoopFuture<Void>,
+        feed: @escaping @Sendable (StreamSlot) async throws -> Void, write: (StreamSlot) async throws -> Void
+    ) async throws {
+        let slot = StreamSlot()
+        closed.whenComplete { _ in slot.close() }
+        let number = enter(slot, token)
+        defer { leave(number) }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await feed(slot) }
+            defer {
+                slot.close()
+                group.cancelAll()
+            }
+            try await write(slot)
+        }
     }
 
     func leave(_ number: UInt64) { state.withLock { _ = $0.streams.removeValue(forKey: number) } }

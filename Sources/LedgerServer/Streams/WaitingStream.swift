@@ -13,17 +13,10 @@ struct WaitingStream: Sendable {
     let token: AccessToken?
 
     func run(until closed: EventLoopFuture<Void>, _ writer: inout any ResponseBodyWriter) async throws {
-        let slot = StreamSlot()
-        closed.whenComplete { _ in slot.close() }
-        let number = streams.enter(slot, token)
-        defer { streams.leave(number) }
-        try await writer.write(EventStream.beginning)
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await waitForLedger(slot) }
-            defer {
-                slot.close()
-                group.cancelAll()
-            }
+        try await streams.run(token, until: closed) {
+            try await waitForLedger($0)
+        } write: { slot in
+            try await writer.write(EventStream.beginning)
             var lastWrite = ContinuousClock.now
             while true {
                 switch await slot.next() {
