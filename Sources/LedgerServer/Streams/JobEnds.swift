@@ -24,7 +24,7 @@ struct JobEnds: Sendable {
     static func load(_ jobs: Set<JobID>, after place: Place, in store: EventStore) async throws -> JobEnds {
         let statements = [
             PostgresStatement(LogHead.sql),
-            PostgresStatement("SELECT shared_position($1, $2)", [place.epoch?.text, place.position]),
+            place.sharedPosition,
             PostgresStatement(endsStatement, [Array(jobs), EventType.allCases.filter(\.isEnd).map(\.rawValue)]),
         ]
         let answers = try await store.pool.withConnection { try await $0.pipeline(statements) }

@@ -46,6 +46,23 @@ extension EndToEnd {
             }
         }
 
+        /// Whether it follows the log or stops at its end.
+        @Test("a place of a history that the ledger does not have is refused", arguments: [true, false])
+        func otherHistory(untilHead: Bool) async throws {
+            try await UserLedger.with { user in
+                try await user.ledger.queue("a")
+                try await user.ledger.progress("a", 1)
+                let digits = try await user.ledger.epochDigits()
+                let end = untilHead ? ["--until-head"] : []
+                let refused = try await Program.jobledger.run(
+                    ["tail", "--after", "2.00000000"] + end, environment: user.environment)
+                #expect(refused.code == 1 && refused.output.isEmpty, "\(refused)")
+                #expect(refused.errors.contains("start after 0.\(digits)"), "\(refused)")
+                let shown = try await user.run("tail", "--until-head", "--after", "1.\(digits)")
+                #expect(shown.code == 0 && shown.lines.count == 1, "\(shown)")
+            }
+        }
+
         @Test("of an empty log ends at once") func empty() async throws {
             try await UserLedger.with { user in
                 let outcome = try await user.run("tail", "--until-head")

@@ -65,6 +65,8 @@ struct Tail: AsyncParsableCommand {
         let types = type.isEmpty ? nil : Set(type.compactMap(EventType.init(rawValue:)))
         var printer = EventPrinter(json: options.json, showsJob: true)
         if untilHead {
+            // A position without an epoch may be beyond the end, where nothing is to be shown.
+            if start.epoch != nil { try await store.requireShared(start) }
             let query = EventQuery(after: start.position, upTo: head, job: job, types: types)
             let connection = try await settings.connect("jobledger tail")
             for try await event in connection.events(query) { try printer.print(FeedEvent(event, of: settings.ledger)) }
