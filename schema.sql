@@ -2330,7 +2330,8 @@ $$;
 -- Begins an import, or continues one, and returns the head. A copy is the same log, so it has the
 -- same epoch: an empty ledger takes the file's, and any other must have it already. The file must
 -- begin within the log or directly behind it.
-CREATE FUNCTION begin_import(of_epoch uuid, first_position bigint) RETURNS bigint
+CREATE FUNCTION begin_import(of_epoch uuid, first_position bigint,
+    is_compared boolean DEFAULT false) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'jobledger', 'pg_temp'
     SET "jobledger.timeline" TO 'import'
@@ -2352,10 +2353,12 @@ BEGIN
     IF here <> of_epoch THEN
       PERFORM add_epoch(of_epoch, 'taken over from the imported file');
     END IF;
-  ELSIF here <> of_epoch THEN
+  ELSIF here <> of_epoch AND NOT is_compared THEN
     RAISE EXCEPTION 'the ledger holds another log: its epoch is %, that of the file %', here, of_epoch
       USING ERRCODE = 'JL020',
         HINT = 'Import into an empty ledger: choose another JOBLEDGER_SCHEMA and run jobledger migrate.';
+  ELSIF NOT EXISTS (SELECT FROM epochs WHERE epoch = of_epoch) THEN
+    PERFORM add_epoch(of_epoch, 'taken over from the imported file');
   END IF;
   RETURN head();
 END

@@ -223,9 +223,11 @@ END
 $$;
 
 -- Begins an import, or continues one, and returns the head. A copy is the same log, so it has the
--- same epoch: an empty ledger takes the file's, and any other must have it already. The file must
--- begin within the log or directly behind it.
-CREATE OR REPLACE FUNCTION begin_import(of_epoch uuid, first_position bigint) RETURNS bigint
+-- same epoch: an empty ledger takes the file's. Any other must have it already, or the caller has
+-- compared the file with the log and found it to continue it: then the source has begun an epoch
+-- meanwhile, which the copy takes over. The file must begin within the log or directly behind it.
+DROP FUNCTION begin_import(uuid, bigint);
+CREATE FUNCTION begin_import(of_epoch uuid, first_position bigint, is_compared boolean DEFAULT false) RETURNS bigint
 LANGUAGE plpgsql SET search_path FROM CURRENT SET jobledger.timeline = 'import' AS $$
 DECLARE
   here uuid;
@@ -244,10 +246,12 @@ BEGIN
     IF here <> of_epoch THEN
       PERFORM add_epoch(of_epoch, 'taken over from the imported file');
     END IF;
-  ELSIF here <> of_epoch THEN
+  ELSIF here <> of_epoch AND NOT is_compared THEN
     RAISE EXCEPTION 'the ledger holds another log: its epoch is %, that of the file %', here, of_epoch
       USING ERRCODE = 'JL020',
         HINT = 'Import into an empty ledger: choose another JOBLEDGER_SCHEMA and run jobledger migrate.';
+  ELSIF NOT EXISTS (SELECT FROM epochs WHERE epoch = of_epoch) THEN
+    PERFORM add_epoch(of_epoch, 'taken over from the imported file');
   END IF;
   RETURN head();
 END
@@ -262,8 +266,9 @@ DECLARE
   statement text;
 BEGIN
   REVOKE ALL ON epochs FROM PUBLIC;
-  REVOKE ALL ON FUNCTION current_timeline(), add_epoch(uuid, text), unused_epoch(), note_timeline(), follow_timeline(),
-    shared_position(text, bigint), acknowledge(text, text, bigint, text), rejoin_subscription(text, text) FROM PUBLIC;
+  REVOKE ALL ON FUNCTION begin_import(uuid, bigint, boolean), current_timeline(), add_epoch(uuid, text),
+    unused_epoch(), note_timeline(), follow_timeline(), shared_position(text, bigint), acknowledge(text, text, bigint,
+    text), rejoin_subscription(text, text) FROM PUBLIC;
   FOREACH statement IN ARRAY ARRAY[
     'GRANT SELECT ON epochs TO :reader, :subscriber, :relay, :projector, :sealer',
     'GRANT EXECUTE ON FUNCTION shared_position(text, bigint) TO :reader, :subscriber, :relay, :projector, :sealer',
@@ -358,7 +363,8 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION begin_import(of_epoch uuid, first_position bigint) RETURNS bigint
+DROP FUNCTION begin_import(uuid, bigint, boolean);
+CREATE FUNCTION begin_import(of_epoch uuid, first_position bigint) RETURNS bigint
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
   here uuid;

@@ -31,12 +31,12 @@ package struct LogImport: Sendable {
     /// The most lines in one batch; fewer if they are long.
     private static let mostLines = 2000
 
-    private static let beginImport = "SELECT begin_import($1::uuid, $2)"
+    private static let beginImport = "SELECT begin_import($1::uuid, $2, $3)"
     /// Lines are separated by line feeds, which a line has none of.
     private static let importEvents = "SELECT import_events(string_to_array($1, E'\\n'))"
     /// OFFSET 0 keeps the planner from removing the call of `begin_import`.
     private static let beginAndImportEvents =
-        importEvents + " FROM (SELECT begin_import($2::uuid, $3) OFFSET 0) AS begun"
+        importEvents + " FROM (SELECT begin_import($2::uuid, $3, $4) OFFSET 0) AS begun"
 
     private let path: String
 
@@ -51,27 +51,40 @@ package struct LogImport: Sendable {
     ) async throws -> Receipt {
         let connection = connections[0]
         let (header, footer) = try await check(progress)
+        let log = try LogHead(try await connection.query(LogHead.sql))
+        // The source may have begun an epoch since the last part. An event that both have shows it.
+        let mayContinue = EventID(text: header.epoch) != log.epoch && log.position > 0 && header.from <= header.to
         // An early check, which writes nothing. The first transaction that writes checks the same
         // again.
-        let head: Position = try await refusing {
-            try await connection.discardedTransaction { connection in
-                try await connection.query(Self.beginImport, header.epoch, header.from).only().decode(0)
-            }
+        let head = try await connection.discardedTransaction {
+            try await begin(header, isCompared: mayContinue, on: $0)
         }
-        try await compareWhatIsBefore(header, head: head, on: connection)
-        try await compare(header, from: header.from, to: min(head, header.to), on: connection, progress)
+        do {
+            try await compareWhatIsBefore(header, head: head, on: connection)
+            try await compare(header, from: header.from, to: min(head, header.to), on: connection, progress)
+        } catch let difference as LogFile.Refused {
+            // Of a file of another epoch, the ledger says that it is another log.
+            if mayContinue { _ = try await begin(header, isCompared: false, on: connection) }
+            throw difference
+        }
         // The ledger may have more events than the file.
         if head < header.to {
-            try await append(header, after: head, on: connections, progress)
+            try await append(header, after: head, isCompared: mayContinue, on: connections, progress)
         } else {
             // Also for a file without events, which sets the epoch of an empty ledger.
-            _ = try await refusing {
-                try await connection.query(Self.beginImport, header.epoch, header.from)
-            }
+            _ = try await begin(header, isCompared: mayContinue, on: connection)
         }
         return Receipt(
             ledger: header.ledger, epoch: header.epoch, events: footer.count, imported: max(0, header.to - head),
             position: max(head, header.to))
+    }
+
+    private func begin(
+        _ header: LogFile.Header, isCompared: Bool, on connection: PostgresConnection
+    ) async throws -> Position {
+        try await refusing {
+            try await connection.query(Self.beginImport, header.epoch, header.from, isCompared).only().decode(0)
+        }
     }
 
     /// Turns the ledger's refusal of an import into a message for the user.
@@ -178,7 +191,7 @@ package struct LogImport: Sendable {
     /// Imports the rest. With two connections each has a batch under way: the server checks one
     /// while it writes the other, and keeps their order.
     private func append(
-        _ header: LogFile.Header, after head: Position, on connections: [PostgresConnection],
+        _ header: LogFile.Header, after head: Position, isCompared: Bool, on connections: [PostgresConnection],
         _ progress: (Phase, Int64, Int64) async throws -> Void
     ) async throws {
         let lines = try LogLines(path)
@@ -197,7 +210,7 @@ package struct LogImport: Sendable {
             // together with its first events.
             if let text = try await next() {
                 let position: Position = try await connections[0].query(
-                    Self.beginAndImportEvents, text, header.epoch, header.from
+                    Self.beginAndImportEvents, text, header.epoch, header.from, isCompared
                 ).only().decode(0)
                 try await progress(.importing, position - header.from + 1, header.to - header.from + 1)
             }

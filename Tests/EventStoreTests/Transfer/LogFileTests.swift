@@ -310,6 +310,44 @@ import Testing
         }
     }
 
+    /// The source begins an epoch between two parts. A copy takes it over with the next part, and a
+    /// ledger that has gone its own way is refused as before.
+    @Test func aCopyFollowsItsSourceIntoAnotherEpoch() async throws {
+        try await TestLedger.with { source async throws in
+            for job in ["a", "b"] { try await source.queue(job) }
+            let first = try await Self.export(source)
+            try await source.beginEpoch()
+            try await source.queue("c")
+            let (second, whole) = (try await Self.export(source, from: 3), try await Self.export(source))
+            for next in [second, whole] {
+                try await TestLedger.with { copy async throws in
+                    _ = try await Self.importing(first, into: copy)
+                    #expect(try await Self.importing(next, into: copy).imported == 1)
+                    #expect(try await copy.store.epoch() == source.store.epoch())
+                    // The file of the epoch before is still one of this log.
+                    #expect(try await Self.importing(first, into: copy).imported == 0)
+                    #expect(try await copy.store.epoch() == source.store.epoch())
+                    // Their first lines name the ledger, and their last lines depend on that.
+                    let copied = try await Self.export(copy, from: 3).split(separator: "\n")
+                    #expect(copied.count == 3 && copied[1] == second.split(separator: "\n")[1])
+                }
+            }
+            try await TestLedger.with { other async throws in
+                _ = try await Self.importing(first, into: other)
+                try await other.queue("its own")
+                let epoch = try await other.store.epoch()
+                for text in [whole, try await Self.export(source, from: 4, to: 3)] {
+                    let error = await #expect(throws: LogFile.Refused.self) {
+                        _ = try await Self.importing(text, into: other)
+                    }
+                    #expect(error?.description.contains("another log") == true, "\(String(describing: error))")
+                }
+                #expect(try await other.store.head() == 3)
+                #expect(try await other.store.epoch() == epoch)
+            }
+        }
+    }
+
     @Test func anEventIDComesOnce() async throws {
         try await TestLedger.with { ledger async throws in
             try await ledger.queue("a")
