@@ -6,10 +6,17 @@ import Testing
 
 extension TestLedger {
     /// Keeps everyone from numbering events until ``release(_:)``, so that a started commit stays
-    /// in flight until the test has seen what it waits for, even on a busy machine. An append's own
-    /// lock timeout would be 10 s.
+    /// in flight until the test has seen what it waits for, even on a busy machine.
     func holdLog() async throws -> PostgresConnection {
         let connection = try await connect(as: "holder")
+        try await extendLockTimeouts(on: connection)
+        try await connection.execute(script: "BEGIN; LOCK TABLE serialiser IN SHARE ROW EXCLUSIVE MODE")
+        return connection
+    }
+
+    /// Lets appends wait for locks for longer than a busy machine makes a test take. Their own
+    /// timeout is 10 s.
+    func extendLockTimeouts(on connection: PostgresConnection) async throws {
         let impatient = try await connection.query(
             """
             SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = $1::regnamespace
@@ -19,8 +26,6 @@ extension TestLedger {
         for function in try impatient.map({ try $0.decode(0, as: String.self) }) {
             try await connection.execute(script: "ALTER FUNCTION \(function) SET lock_timeout = '10min'")
         }
-        try await connection.execute(script: "BEGIN; LOCK TABLE serialiser IN SHARE ROW EXCLUSIVE MODE")
-        return connection
     }
 
     func release(_ holder: PostgresConnection) async throws {

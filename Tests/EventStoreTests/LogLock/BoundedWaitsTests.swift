@@ -73,6 +73,8 @@ import Testing
             let (eve, victim) = (
                 try await Self.session(ledger, "appender", "eve"), try await Self.session(ledger, "appender", "victim")
             )
+            let owner = try await ledger.connect()
+            try await ledger.extendLockTimeouts(on: owner)
             try await eve.execute(script: "BEGIN; SELECT append_batch('{}', '{}', '{}', appender => 'x', turn => 1)")
             let process = await victim.serverProcess
             let waiting = Task {
@@ -89,7 +91,7 @@ import Testing
             try await eve.execute(script: "COMMIT")
             _ = try await waiting.value
             #expect(try await ledger.count() == 2)
-            for connection in [eve, victim] { await connection.close() }
+            for connection in [eve, victim, owner] { await connection.close() }
         }
     }
 
