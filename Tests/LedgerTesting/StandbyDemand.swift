@@ -49,19 +49,32 @@ package struct StandbyDemand: Sendable {
         try await admin.query("SELECT pg_reload_conf()")
     }
 
-    /// The server processes whose commits wait now.
-    package func waiting() async throws -> [Int32] {
-        try await admin.query("SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'").map { try $0.decode(0) }
+    /// A commit that waits. A session that waits again does so in another transaction.
+    package struct Wait: Sendable, Equatable {
+        package let process: Int32
+        let transactionBegan: String
     }
 
-    /// The process of a commit that has begun to wait.
-    package func nextWait() async throws -> Int32 {
+    /// The commits that wait now.
+    package func waiting() async throws -> [Wait] {
+        try await admin.query("SELECT pid, xact_start::text FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+            .map { Wait(process: try $0.decode(0), transactionBegan: try $0.decode(1)) }
+    }
+
+    package func nextWait() async throws -> Wait {
         try await eventually("a commit waits for a standby") { try await waiting().first }
     }
 
-    /// Cancels the wait of a commit, as an operator or a time limit does.
-    package func cancelWait(of process: Int32) async throws {
-        try await admin.query("SELECT pg_cancel_backend($1)", process)
+    /// Cancels the wait of a commit, as an operator or a time limit does. Returns when all can see
+    /// what was committed: the server answers the client before.
+    package func cancelWait(of wait: Wait) async throws {
+        try await admin.query("SELECT pg_cancel_backend($1)", wait.process)
+        _ = try await eventually("the transaction has ended") {
+            let rows = try await admin.query(
+                "SELECT FROM pg_stat_activity WHERE pid = $1 AND xact_start = $2::text::timestamptz", wait.process,
+                wait.transactionBegan)
+            return rows.isEmpty ? true : nil
+        }
     }
 
     /// Runs statements whose commits wait for nobody.

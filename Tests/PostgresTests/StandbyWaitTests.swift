@@ -62,13 +62,13 @@ import Testing
                 try await connection.query(
                     PostgresStatement("INSERT INTO rows VALUES (1)", endsByClosing: endsByClosing))
             }
-            let process = try await demand.nextWait()
+            let wait = try await demand.nextWait()
             insert.cancel()
             let error = await #expect(throws: PostgresError.self) { try await insert.value }
             #expect(error?.outcomeIsUnknown == true)
             #expect(error?.kind == (endsByClosing ? .cancelled : .notReplicated))
             #expect(await connection.isUsable() == !endsByClosing)
-            #expect(try await demand.waiting() == (endsByClosing ? [process] : []))
+            #expect(try await demand.waiting() == (endsByClosing ? [wait] : []))
             try await demand.end()
             _ = try await eventually("nothing waits any more") { try await demand.waiting().isEmpty ? true : nil }
             #expect(try await demand.count("rows") == 1)
