@@ -180,7 +180,10 @@ let package = Package(
             ["Projections", "EventStore", "LedgerCore", "Postgres", "LedgerTesting", "EmbeddedServices", logging]),
         tests(
             "FeedTests",
-            ["Feed", "EventStore", "LedgerCore", "Postgres", "Redis", "LedgerTesting", "EmbeddedServices", logging]),
+            [
+                "Feed", "EventStore", "LedgerCore", "Postgres", "Redis", "BlockingIO", "LedgerTesting",
+                "EmbeddedServices", logging,
+            ]),
         tests(
             "LedgerServerTests",
             [

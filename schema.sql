@@ -59,6 +59,8 @@ CREATE TABLE ledger (
     only_one boolean DEFAULT true NOT NULL,
     epoch uuid DEFAULT gen_random_uuid() NOT NULL,
     created_at timestamptz DEFAULT clock_timestamp() NOT NULL,
+    durability text DEFAULT 'local' NOT NULL,
+    CONSTRAINT ledger_durability_known CHECK ((durability = ANY (ARRAY['local', 'quorum']))),
     CONSTRAINT ledger_only_one CHECK (only_one)
 );
 ALTER TABLE ledger ADD CONSTRAINT ledger_pkey PRIMARY KEY (only_one);
@@ -107,6 +109,15 @@ CREATE TRIGGER events_appended_only BEFORE INSERT ON events
     EXECUTE FUNCTION refuse_insert_past_append();
 ALTER TABLE events ENABLE ALWAYS TRIGGER events_appended_only;
 
+-- Queued once a call, by its first event: the condition of events_on_disk, which comes after this
+-- one in the alphabet, changes the setting.
+CREATE CONSTRAINT TRIGGER events_at_quorum AFTER INSERT ON events DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW
+    WHEN ((current_setting('jobledger.appending', true) = 'on'))
+    EXECUTE FUNCTION refuse_commit_before_quorum();
+
+ALTER TABLE events DISABLE TRIGGER events_at_quorum;
+
 -- Queued once a call, not once an event: the first event of a call sets jobledger.appending to
 -- 'noted', which lasts until the append function returns.
 CREATE CONSTRAINT TRIGGER events_on_disk AFTER INSERT ON events DEFERRABLE INITIALLY DEFERRED
@@ -114,6 +125,13 @@ CREATE CONSTRAINT TRIGGER events_on_disk AFTER INSERT ON events DEFERRABLE INITI
     WHEN (((current_setting('jobledger.appending', true) = 'on') AND (set_config('jobledger.appending', 'noted', true) = 'noted')))
     EXECUTE FUNCTION refuse_commit_before_disk();
 ALTER TABLE events ENABLE ALWAYS TRIGGER events_on_disk;
+
+CREATE TRIGGER events_raise_durability BEFORE INSERT ON events
+    FOR EACH STATEMENT
+    WHEN (((current_setting('jobledger.confirms', true) IS DISTINCT FROM 'on') AND (current_setting('synchronous_commit') <> ALL (ARRAY['on', 'remote_apply']))))
+    EXECUTE FUNCTION raise_durability();
+
+ALTER TABLE events DISABLE TRIGGER events_raise_durability;
 
 CREATE FUNCTION refuse_change_of_log() RETURNS trigger
     LANGUAGE plpgsql
@@ -3219,17 +3237,165 @@ $$;
 -- because the first attempt's wait was cancelled or its session ended.
 -- =================================================================================================
 
--- Makes the commit of this transaction wait for the standbys, if the server waits for any: the
--- message is WAL behind that of all events that are visible now. Nobody reads it.
+-- As before, and at the level that the ledger demands.
 CREATE FUNCTION await_standbys() RETURNS void
     LANGUAGE plpgsql
+    SET search_path TO 'jobledger', 'pg_temp'
     AS $$
 BEGIN
-  IF current_setting('synchronous_standby_names') <> ''
+  IF current_setting('jobledger.confirms', true) = 'on' THEN
+    RETURN;
+  ELSIF (SELECT durability FROM ledger) = 'quorum' THEN
+    PERFORM await_quorum();
+  ELSIF current_setting('synchronous_standby_names') <> ''
     AND current_setting('synchronous_commit') NOT IN ('local', 'off')
   THEN
     PERFORM pg_catalog.pg_logical_emit_message(true, 'jobledger', '');
   END IF;
+END
+$$;
+
+-- =================================================================================================
+-- What a ledger demands of each event before it is acknowledged or shown to anybody who acts on it:
+--
+--   local    it is on this server's disk
+--   quorum   the standbys that synchronous_standby_names asks for have it too
+--
+-- An append reaches quorum when its own commit waits for the standbys. Or it commits at local,
+-- which lets the next appender lock the log, and waits afterwards by durable_position(). Then
+-- others can see what a failover may still take back. So readers ask durable_position() first.
+-- =================================================================================================
+
+-- The level that the ledger demands, for roles that read no table.
+CREATE FUNCTION demanded_durability() RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT
+BEGIN ATOMIC
+  SELECT durability FROM ledger;
+END;
+
+-- Raises an error where the server has no standbys to wait for.
+CREATE FUNCTION require_standbys() RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+  IF current_setting('synchronous_standby_names') = '' THEN
+    RAISE EXCEPTION 'the level quorum needs standbys, and this server waits for none'
+      USING ERRCODE = 'JL022',
+            HINT = 'Set synchronous_standby_names, for example by synchronous_mode in Patroni, or run: jobledger '
+                   'durability local';
+  END IF;
+END
+$$;
+
+-- Makes the commit of this transaction wait for the standbys that the server asks for. The message
+-- is WAL behind that of everything visible now. Nobody reads it.
+CREATE FUNCTION await_quorum() RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+  PERFORM require_standbys();
+  IF current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
+    PERFORM set_config('synchronous_commit', 'on', true);
+  END IF;
+  PERFORM pg_catalog.pg_logical_emit_message(true, 'jobledger', '');
+END
+$$;
+
+-- The last position. When the transaction that asked has committed, and the server did not warn
+-- that the wait for the standbys ended early, everything up to there has the level: the one that
+-- the ledger demands unless another is given. Ask it in a transaction of its own.
+CREATE FUNCTION durable_position(level text DEFAULT NULL::text) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+BEGIN
+  level := coalesce(level, (SELECT durability FROM ledger));
+  IF level = 'quorum' THEN
+    IF pg_is_in_recovery() THEN
+      RAISE EXCEPTION 'a standby does not know what the other standbys have'
+        USING ERRCODE = 'read_only_sql_transaction', HINT = 'Ask the primary.';
+    END IF;
+    PERFORM await_quorum();
+  ELSIF level <> 'local' THEN
+    RAISE EXCEPTION 'there is no level of durability %: it is local or quorum', level
+      USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+  RETURN head();
+END
+$$;
+
+-- The same as a place: the position and the epoch's first eight digits.
+CREATE FUNCTION durable_place(level text DEFAULT NULL::text) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+BEGIN
+  -- One snapshot for both.
+  PERFORM durable_position(level);
+  RETURN (SELECT head() || '.' || left(epoch::text, 8) FROM ledger);
+END
+$$;
+
+-- Waits as await_events() does, and returns durable_position() once there are events.
+CREATE FUNCTION await_durable_events(after bigint, longest_wait interval,
+    every interval DEFAULT '00:00:00.001'::interval) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+DECLARE
+  head CONSTANT bigint := await_events(after, longest_wait, every);
+BEGIN
+  RETURN CASE WHEN head > after THEN durable_position() ELSE head END;
+END
+$$;
+
+-- For an append whose transaction commits at local, although the ledger demands more: whoever calls
+-- this takes it on itself to ask durable_position() afterwards, and to acknowledge nothing before.
+CREATE FUNCTION confirm_afterwards() RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+BEGIN
+  PERFORM require_standbys();
+  PERFORM set_config('synchronous_commit', 'local', true), set_config('jobledger.confirms', 'on', true);
+END
+$$;
+
+-- The two triggers of a ledger that demands quorum. In other ledgers they are disabled, and cost
+-- nothing.
+CREATE FUNCTION raise_durability() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+  PERFORM require_standbys();
+  PERFORM set_config('synchronous_commit', 'on', true);
+  RETURN null;
+END
+$$;
+
+CREATE FUNCTION refuse_commit_before_quorum() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+  IF current_setting('jobledger.confirms', true) = 'on' THEN
+    RETURN null;
+
+-- Makes the ledger demand a level of every event from now on. Appends under way are waited for.
+-- What is in the log already gets it before the call's transaction has committed.
+CREATE FUNCTION demand_durability(level text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+BEGIN
+  PERFORM lock_log();
+  IF level = 'quorum' THEN
+    PERFORM await_quorum();
+    ALTER TABLE events ENABLE ALWAYS TRIGGER events_raise_durability, ENABLE ALWAYS TRIGGER events_at_quorum;
+  ELSE
+    ALTER TABLE events DISABLE TRIGGER events_raise_durability, DISABLE TRIGGER events_at_quorum;
+    -- It is also the way out where no standby answers.
+    PERFORM set_config('synchronous_commit', 'local', true);
+  END IF;
+  UPDATE ledger SET durability = level;
 END
 $$;
 
@@ -3380,6 +3546,15 @@ GRANT EXECUTE ON FUNCTION shared_position(of_epoch text,
     jobledger_sealer, jobledger_subscriber;
 GRANT EXECUTE ON FUNCTION rejoin_subscription(subscription text, by_holder text,
     OUT at_position bigint, OUT of_epoch uuid) TO jobledger_subscriber;
+GRANT EXECUTE ON FUNCTION demanded_durability() TO jobledger_appender, jobledger_projector,
+    jobledger_reader, jobledger_relay, jobledger_sealer, jobledger_subscriber;
+GRANT EXECUTE ON FUNCTION durable_position(level text) TO jobledger_appender, jobledger_projector,
+    jobledger_reader, jobledger_relay, jobledger_sealer, jobledger_subscriber;
+GRANT EXECUTE ON FUNCTION durable_place(level text) TO jobledger_appender, jobledger_projector,
+    jobledger_reader, jobledger_relay, jobledger_sealer, jobledger_subscriber;
+GRANT EXECUTE ON FUNCTION await_durable_events(after bigint, longest_wait interval,
+    every interval) TO jobledger_projector, jobledger_reader, jobledger_relay, jobledger_sealer;
+GRANT EXECUTE ON FUNCTION confirm_afterwards() TO jobledger_appender;
 GRANT USAGE ON SCHEMA jobledger TO jobledger_appender, jobledger_auditor, jobledger_projector,
     jobledger_reader, jobledger_relay, jobledger_sealer, jobledger_subscriber;
 GRANT SELECT ON schema_migrations TO jobledger_auditor;

@@ -6,6 +6,8 @@ package struct EventStore: Sendable {
     package let ledger: LedgerName
     package let pool: PostgresPool
     let versionHints = VersionHints()
+    package let demanded = DurabilityDemand()
+    package let confirmations: Confirmations
 
     /// - Parameters:
     ///   - url: a connection string as libpq understands it.
@@ -19,6 +21,7 @@ package struct EventStore: Sendable {
         pool = PostgresPool(
             Self.configuration(url: url, ledger: ledger, applicationName: applicationName), size: connections,
             timeout: timeout)
+        confirmations = Confirmations(pool: pool)
     }
 
     /// Settings of a session in which the ledger's objects need no schema prefix, and in which

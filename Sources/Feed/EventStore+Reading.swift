@@ -14,6 +14,9 @@ struct LogPage: Sendable {
     var isReplica: Bool
     /// Whether the size of its events ended the page.
     var isHeavy: Bool
+    /// The level of durability that the ledger demands. The page may have events that have not
+    /// reached it.
+    var demand: Durability
 
     /// Whether a replica has not reached a position that the subscription has come to elsewhere. As
     /// far as the replica knows, the subscription's history is the log's.
@@ -32,12 +35,16 @@ extension EventStore {
         return try await pool.withConnection { connection in
             var events: [FeedEvent] = []
             var last:
-                (head: Position, epoch: EventID, version: Int32?, type: String?, shared: Position, isReplica: Bool)?
+                (
+                    head: Position, epoch: EventID, version: Int32?, type: String?, shared: Position, isReplica: Bool,
+                    demand: String
+                )?
             var size = 0
             var isHeavy = false
             for try await row in connection.stream(statement, chunk: bytes) {
                 last = try (
-                    row.decode(10), row.decode(11), row.decode(12), row.decode(13), row.decode(14), row.decode(15)
+                    row.decode(10), row.decode(11), row.decode(12), row.decode(13), row.decode(14), row.decode(15),
+                    row.decode(16)
                 )
                 guard try row.decode(0, as: Position?.self) != nil else { break }
                 if size >= bytes {
@@ -62,7 +69,8 @@ extension EventStore {
             let isOver = selection.endsWithJob && last.type.flatMap(EventType.init(rawValue:))?.isEnd == true
             return LogPage(
                 page: Delivery.Page(events: events, through: through, hasMore: hasMore, isLast: isOver && !hasMore),
-                head: last.head, epoch: last.epoch, shared: last.shared, isReplica: last.isReplica, isHeavy: isHeavy)
+                head: last.head, epoch: last.epoch, shared: last.shared, isReplica: last.isReplica, isHeavy: isHeavy,
+                demand: try Durability(column: last.demand))
         }
     }
 
@@ -114,8 +122,10 @@ extension EventStore {
         }
         return PostgresStatement(
             """
-            SELECT event.*, now.head, now.epoch, last.version, last.type, now.shared, now.is_replica
-              FROM (SELECT head() AS head, epoch, shared_position($3, $1) AS shared, pg_is_in_recovery() AS is_replica
+            SELECT event.*, now.head, now.epoch, last.version, last.type, now.shared, now.is_replica,
+                   now.durability
+              FROM (SELECT head() AS head, epoch, shared_position($3, $1) AS shared, pg_is_in_recovery() AS is_replica,
+                           durability
                       FROM ledger OFFSET 0) AS now
               LEFT JOIN LATERAL \(last) AS last ON true
               LEFT JOIN LATERAL (\(events)) AS event ON now.shared = $1

@@ -19,6 +19,7 @@ actor LogReader {
     }
 
     private let connection: PostgresConnection
+    private let demand: Durability
     private let ledger: LedgerName
     private let code: MessageCode
     private let limit: Int
@@ -41,12 +42,15 @@ actor LogReader {
 
     /// - Parameters:
     ///   - connection: for this reader alone.
+    ///   - demand: what the ledger demands. Nothing that has not reached it is read.
     ///   - code: signs for the ledger in its present epoch.
     ///   - limit: the maximum number of events in a window.
     init(
-        _ connection: PostgresConnection, of ledger: LedgerName, code: MessageCode, after position: Position, limit: Int
+        _ connection: PostgresConnection, of ledger: LedgerName, demanding demand: Durability, code: MessageCode,
+        after position: Position, limit: Int
     ) {
         self.connection = connection
+        self.demand = demand
         self.ledger = ledger
         self.code = code
         self.position = position
@@ -63,7 +67,8 @@ actor LogReader {
             (chunk, rest) = window
             self.window = nil
         } else {
-            rest = begin()
+            guard let window = try await nextWindow() else { return try encode([]) }
+            rest = connection.encodedEvents(in: window, chunk: Self.batch).makeAsyncIterator()
             chunk = try await rest.next() ?? []
         }
         // The next chunk is read while this one is encoded.
@@ -80,10 +85,18 @@ actor LogReader {
         return try await rest.next().map { ($0, rest) }
     }
 
-    private func begin() -> PostgresCopyOut.Iterator {
-        let window = EventWindow(
+    /// The window to read, which the server may have to wait for; `nil` if there is none yet.
+    private func nextWindow() async throws -> EventWindow? {
+        var window = EventWindow(
             after: position, limit: limit, largestData: Self.largestData, timeout: Self.timeout, epoch: code.epoch)
-        return connection.encodedEvents(in: window, chunk: Self.batch).makeAsyncIterator()
+        guard demand == .quorum else { return window }
+        // What others can see already may still be lost. So ask where the durable log ends, and
+        // then read up to there.
+        let head = try await connection.awaitDurableEvents(after: position, every: .milliseconds(1))
+        guard head > position else { return nil }
+        window.timeout = nil
+        window.limit = Int(min(Int64(limit), head - position))
+        return window
     }
 
     private func encode(_ chunk: [UInt8]) throws -> Batch {

@@ -77,7 +77,8 @@ package struct Relay: Sendable {
         let progress = Progress(from: checkpointed)
         do {
             let code = try await MessageCode.load(of: store.ledger, on: connection)
-            let publishing = try await publishing(after: checkpointed, code)
+            let demanded = try await store.demanded.level(on: connection)
+            let publishing = try await publishing(after: checkpointed, code, demanded)
             try await withThrowingTaskGroup(of: Void.self) { group in
                 defer { group.cancelAll() }
                 group.addTask { try await publishing.run(progress) }
@@ -85,7 +86,9 @@ package struct Relay: Sendable {
                     // Cancellation ends the sleep, and with it this task.
                     while (try? await Task.sleep(for: lease.times.renewal / 2)) != nil { progress.tick() }
                 }
-                guard try await recordProgress(progress, &checkpointed, code, on: connection, succeeded: succeeded)
+                guard
+                    try await recordProgress(
+                        progress, &checkpointed, code, demanded, on: connection, succeeded: succeeded)
                 else { return }
                 try await group.next()
                 try Task.checkCancellation()
@@ -96,31 +99,33 @@ package struct Relay: Sendable {
         }
     }
 
-    private func publishing(after position: Position, _ code: MessageCode) async throws -> Publishing {
+    private func publishing(
+        after position: Position, _ code: MessageCode, _ demanded: Durability
+    ) async throws -> Publishing {
         var configuration = configuration
         configuration.sessionSettings += EventWindow.sessionSettings
         let reader = LogReader(
-            try await PostgresConnection.connect(configuration), of: store.ledger, code: code, after: position,
-            limit: window)
+            try await PostgresConnection.connect(configuration), of: store.ledger, demanding: demanded, code: code,
+            after: position, limit: window)
         return Publishing(reader: reader, redis: redis, logger: logger)
     }
 
     /// Renews the lease and moves the checkpoint to what was published, in one step for everything
     /// since the last.
-    /// - Returns: false if another relay is at work, or the ledger's key or epoch has changed; true
-    ///   if nothing more will be published.
+    /// - Returns: false if another relay is at work, or the ledger's key, epoch or demand has
+    ///   changed; true if nothing more will be published.
     private func recordProgress(
-        _ progress: Progress, _ checkpointed: inout Position, _ code: MessageCode, on connection: PostgresConnection,
-        succeeded: () -> Void
+        _ progress: Progress, _ checkpointed: inout Position, _ code: MessageCode, _ demanded: Durability,
+        on connection: PostgresConnection, succeeded: () -> Void
     ) async throws -> Bool {
         var renewed = ContinuousClock.now
         var watch = LogLockWatch(endingAfter: longestHold, logger: logger)
         for await _ in progress.wakes {
             if renewed.duration(to: .now) >= lease.times.renewal {
                 guard try await lease.take(on: connection) else { return false }
-                guard try await MessageCode.load(of: store.ledger, on: connection).isSame(as: code) else {
-                    return false
-                }
+                guard try await MessageCode.load(of: store.ledger, on: connection).isSame(as: code),
+                    try await store.demanded.level(on: connection) == demanded
+                else { return false }
                 renewed = .now
                 try await watch.look(on: connection)
             }

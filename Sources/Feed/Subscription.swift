@@ -1,6 +1,7 @@
 import BlockingIO
 import EventStore
 package import LedgerCore
+import Logging
 
 /// Events from a position on, each once and in order, as they are appended. Made by
 /// ``Feed/subscribe(after:jobs:types:)``.
@@ -143,6 +144,10 @@ final class Subscriber {
         let found = try await retryingPostgres(isolation: actor) {
             try await store.events(selection, after: mark, of: history, limit: limit, bytes: bytes)
         }
+        guard try await isDurable(found, isolation: actor) else {
+            buffer.readFailed()
+            return false
+        }
         // The replica will reach the position, or another epoch that begins before it.
         if found.isBehind(mark.position) {
             buffer.readFailed()
@@ -167,4 +172,37 @@ final class Subscriber {
         self.limit = found.isHeavy ? max(1, found.page.events.count) : min(2 * limit, feed.bufferLimits.events)
         return buffer.finishRead(found.page, in: found.epoch)
     }
+
+    /// Waits until the events of a page have the level that the ledger demands.
+    /// - Returns: false to read anew: the server that confirms may have other events.
+    private func isDurable(_ found: LogPage, isolation actor: isolated (any Actor)?) async throws -> Bool {
+        guard found.demand > .local, let last = found.page.events.last else { return true }
+        guard !found.isReplica else { throw StandbyReadsEarly() }
+        let place = Place(last.position, epoch: EpochDigits(found.epoch))
+        while true {
+            do {
+                try await feed.store.confirmations.confirm(place)
+                return true
+            } catch is HistoryChanged {
+                return false
+            } catch let error as NotConfirmed {
+                feed.logger.debug(
+                    "events are held back until the standbys have them",
+                    metadata: ["place": "\(place)", "error": "\(error)"])
+            }
+        }
+    }
+}
+
+/// A standby was asked for events of a ledger that demands quorum.
+package struct StandbyReadsEarly: Error, Sendable, CustomStringConvertible {
+    package var description: String {
+        """
+        the ledger demands the level quorum, and a standby does not know what the others have: follow it on the primary
+        """
+    }
+}
+
+extension StandbyReadsEarly: ExitStatusProviding {
+    package var exitStatus: ExitStatus { .cannotConnect }
 }

@@ -6,33 +6,48 @@ import NIOHTTP1
 
 extension LedgerClient {
     /// Appends one event.
+    /// - Parameter level: what the event must reach before the call returns, if the ledger demands
+    ///   less.
     /// - Returns: the event's place; `isDuplicate` if it was written before, perhaps by an earlier
     ///   attempt of this same call.
-    /// - Throws: ``/LedgerCore/Refusal``, ``LedgerClientError``.
+    /// - Throws: ``/LedgerCore/Refusal``, ``LedgerClientError``; of the kind `notDurable` if the
+    ///   event is written and has not reached the level within `retryTimeout`.
     @discardableResult
-    public func append(_ event: NewEvent, to job: JobID, expectedVersion: Int32? = nil) async throws -> Appended {
-        try await append([event], to: job, expectedVersion: expectedVersion)[0]
+    public func append(
+        _ event: NewEvent, to job: JobID, expectedVersion: Int32? = nil, atLeast level: Durability = .local
+    ) async throws -> Appended {
+        try await append([event], to: job, expectedVersion: expectedVersion, atLeast: level)[0]
     }
 
     /// Appends events of one job, all or none.
+    /// - Parameter level: what the events must reach before the call returns, if the ledger demands
+    ///   less.
     /// - Returns: one answer per event, in order.
     @discardableResult
-    public func append(_ events: [NewEvent], to job: JobID, expectedVersion: Int32? = nil) async throws -> [Appended] {
+    public func append(
+        _ events: [NewEvent], to job: JobID, expectedVersion: Int32? = nil, atLeast level: Durability = .local
+    ) async throws -> [Appended] {
         guard !events.isEmpty else { return [] }
         for event in events { try event.checkTexts() }
         var json: [UInt8] = []
         json.append(list: events.enumerated()) { json, event in
             json.append(event.element, of: nil, expectedVersion: event.offset == 0 ? expectedVersion : nil)
         }
-        let answer = try await post("/v1/jobs/\(Self.encoded(job))/events", json)
+        let answer = try await post("/v1/jobs/\(Self.encoded(job))/events" + Self.query(level), json)
         let appended = try Self.decode([AppendedJSON].self, from: answer)
         return try Self.matched(appended.map { try $0.appended() }, to: events.count)
     }
 
+    private static func query(_ level: Durability) -> String {
+        level == .local ? "" : "?durability=\(level.rawValue)"
+    }
+
     /// Appends events of many jobs in order. Each succeeds or is refused by itself.
-    /// - Parameter requests: with one event each.
+    /// - Parameters:
+    ///   - requests: with one event each.
+    ///   - level: what the events must reach before the call returns, if the ledger demands less.
     /// - Returns: one answer per request, in order.
-    public func append(_ requests: [AppendRequest]) async throws -> [AppendAnswer] {
+    public func append(_ requests: [AppendRequest], atLeast level: Durability = .local) async throws -> [AppendAnswer] {
         precondition(
             requests.allSatisfy { $0.events.count == 1 }, "events that belong together go to one job: append(_:to:)")
         // Text that would break the request's JSON is refused here.
@@ -47,7 +62,9 @@ extension LedgerClient {
             json.append(list: sound) { json, request in
                 json.append(request.events[0], of: request.job, expectedVersion: request.expectedVersion)
             }
-            let results = try Self.decode(ResultsJSON.self, from: try await post("/v1/events", json)).results
+            let results = try Self.decode(
+                ResultsJSON.self, from: try await post("/v1/events" + Self.query(level), json)
+            ).results
             answers = try Self.matched(results.map { try $0.answer() }, to: sound.count).reversed()
         }
         return refusals.map { refusal in refusal.map { .failure($0) } ?? answers.removeLast() }
@@ -89,9 +106,11 @@ struct AppendedJSON: Decodable {
     var version: Int32
     var eventID: String
     var duplicate: Bool
+    /// Services of an earlier version leave it out.
+    var durability: String?
 
     private enum CodingKeys: String, CodingKey {
-        case position, version, duplicate
+        case position, version, duplicate, durability
         case eventID = "event_id"
     }
 
@@ -99,7 +118,9 @@ struct AppendedJSON: Decodable {
         guard let id = EventID(text: eventID) else {
             throw LedgerClientError(.notUnderstood, "\"\(eventID)\" is not an event id")
         }
-        return Appended(position: position, version: version, eventID: id, isDuplicate: duplicate)
+        return Appended(
+            position: position, version: version, eventID: id, isDuplicate: duplicate,
+            durability: durability.flatMap { Durability(rawValue: $0) } ?? .local)
     }
 }
 

@@ -11,6 +11,9 @@ public struct LedgerClientError: Error, Sendable, Equatable, CustomStringConvert
         case unreachable
         /// The service cannot answer the request now.
         case unavailable
+        /// The events are written and have not reached the level of durability in time: a failover
+        /// may lose them. Sending them again with the same event ids waits on.
+        case notDurable
         /// The token is missing, wrong or revoked, or lacks a scope.
         case unauthorized
         /// The ledger was restored or re-created: the position is beyond its end.
@@ -46,7 +49,7 @@ public struct LedgerClientError: Error, Sendable, Equatable, CustomStringConvert
     }
 
     /// Whether the same call may succeed later.
-    public var isRetriable: Bool { kind == .unreachable || kind == .unavailable }
+    public var isRetriable: Bool { [.unreachable, .unavailable, .notDurable].contains(kind) }
 
     public var description: String { message }
 }

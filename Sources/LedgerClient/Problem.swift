@@ -22,7 +22,8 @@ struct Problem: Decodable {
         case 500 where problem.code != nil: return LedgerClientError(.refused(code: problem.code ?? ""), detail)
         case 408, 425, 429, 500, 502, 503, 504:
             let seconds = headers.first(name: "retry-after").flatMap { Int(decimal: $0) }
-            return LedgerClientError(.unavailable, detail, retryAfter: seconds.map { .seconds(min(max($0, 0), 60)) })
+            let kind: LedgerClientError.Kind = problem.code == "not_durable" ? .notDurable : .unavailable
+            return LedgerClientError(kind, detail, retryAfter: seconds.map { .seconds(min(max($0, 0), 60)) })
         default:
             return problem.code.map { LedgerClientError(.refused(code: $0), detail) }
                 ?? LedgerClientError(.notUnderstood, detail)

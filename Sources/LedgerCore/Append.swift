@@ -45,12 +45,17 @@ public struct Appended: Sendable, Equatable {
     public var eventID: EventID
     /// Whether it was in the log already: the request was a retry.
     public var isDuplicate: Bool
+    /// The level that the event had reached when this was answered.
+    public var durability: Durability
 
-    public init(position: Position, version: Int32, eventID: EventID, isDuplicate: Bool) {
+    public init(
+        position: Position, version: Int32, eventID: EventID, isDuplicate: Bool, durability: Durability = .local
+    ) {
         self.position = position
         self.version = version
         self.eventID = eventID
         self.isDuplicate = isDuplicate
+        self.durability = durability
     }
 }
 

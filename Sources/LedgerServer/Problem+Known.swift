@@ -1,5 +1,6 @@
 import AuditTrail
 import EventStore
+import Feed
 import HTTPTypes
 import LedgerCore
 import Postgres
@@ -48,6 +49,12 @@ extension Problem {
             self = .unavailable(error.description, code: "not_projected_yet")
         case let error as OutcomeUnknown:
             self = .unavailable("\(error)", code: "outcome_unknown")
+        case is NotConfirmed:
+            self = .unavailable(
+                "nothing was written: the ledger demands standbys, and none answers; try again", code: "no_standby")
+        case is StandbyReadsEarly:
+            self = .unavailable(
+                "the ledger demands standbys, and the service reads from one: it follows on the primary")
         case is GroupCommitBusy:
             self = .unavailable("nothing was written: the ledger has not answered the appends before it; try again")
         case is GroupCommitStopped:
@@ -76,6 +83,10 @@ extension Problem {
             self = .unavailable(
                 "nothing was written: the service's database user lacks a right that it needs "
                     + "(docs/security.md lists them)")
+        case (_, SQLState.noStandbys):
+            self = .unavailable(
+                "nothing was written: the level quorum needs standbys, and the database waits for none",
+                code: "no_standby")
         case (_, SQLState.readOnly):
             self = .unavailable("nothing was written: the ledger's database takes no writes at the moment; try again")
         case (_, SQLState.diskFull):

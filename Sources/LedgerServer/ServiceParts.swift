@@ -71,7 +71,8 @@ struct ServiceParts: Sendable {
             count: places, metrics: metrics, heartbeat: http.heartbeat)
         let reads = ReadLimits(time: http.read, readers: http.readers)
         let operations = OperationsRoutes(
-            health: Health(store: watching, stopping: stopping), metrics: metrics, connections: connections,
+            health: Health(store: watching, commits: commits, stopping: stopping), metrics: metrics,
+            connections: connections,
             bodies: bodies,
             feed: feed, streams: places, commits: commits, reads: reads)
         let routes =

@@ -33,6 +33,8 @@ extension SQLState {
         // There is no such connection, or none could be made. Or a limit or an operator cancelled a
         // statement, or the server is starting.
         case "08001", "08003", "08004", "57014", "57P03", "57P04": .outage
+        // The ledger demands standbys, and the server waits for none at the moment.
+        case "JL022": .outage
         case "40003": .unknown
         // The server found damage in its files.
         case "XX001", "XX002": .outage

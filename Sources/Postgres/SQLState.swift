@@ -19,6 +19,8 @@ package struct SQLState: Sendable, Hashable, CustomStringConvertible {
     package static let notInPrerequisiteCondition = SQLState("55000")
     package static let queryCancelled = SQLState("57014")
     package static let readOnly = SQLState("25006")
+    /// The ledger demands standbys, and the server waits for none.
+    package static let noStandbys = SQLState("JL022")
     package static let diskFull = SQLState("53100")
     package static let adminShutdown = SQLState("57P01")
     package static let undefinedTable = SQLState("42P01")

@@ -21,8 +21,9 @@ struct Jobledger: AsyncParsableCommand {
               jobledger watch backtest-7
             """,
         subcommands: [
-            Up.self, Migrate.self, Append.self, History.self, Show.self, Diff.self, BlameCommand.self, Tail.self,
-            Watch.self, RebuildCommand.self, Verify.self, Receipts.self, Status.self, Audit.self, Serve.self,
+            Up.self, Migrate.self, DurabilityCommand.self, Append.self, History.self, Show.self, Diff.self,
+            BlameCommand.self, Tail.self, Watch.self, RebuildCommand.self, Verify.self, Receipts.self, Status.self,
+            Audit.self, Serve.self,
             TokenCommand.self, RelayCommand.self, Project.self, Projections.self, Export.self, Import.self,
             BenchCommand.self,
         ])

@@ -11,7 +11,7 @@ import Testing
     private static func reader(_ ledger: TestLedger, limit: Int) async throws -> LogReader {
         let connection = try await ledger.connect(as: "reader")
         let code = try await MessageCode.load(of: ledger.name, on: connection)
-        return LogReader(connection, of: ledger.name, code: code, after: 0, limit: limit)
+        return LogReader(connection, of: ledger.name, demanding: .local, code: code, after: 0, limit: limit)
     }
 
     /// A batch is bounded by bytes if the data is large, and by the window if it is small.

@@ -81,17 +81,23 @@ struct AppendBatch: Sendable {
         bytes += request.size
     }
 
+    /// Whether there is anything to ask the server.
+    var asksServer: Bool { events > 0 || turn != nil }
+
     /// The call, or `nil` if there is nothing to ask the server. The server answers with one row if
     /// everything was written in order, and with one row per event otherwise.
-    func statement(_ versionHints: VersionHints) -> PostgresStatement? {
-        if events == 0, turn == nil { return nil }
+    /// - Parameter demand: of the ledger. With quorum the commit does not wait for the standbys, so
+    ///   that others can lock the log meanwhile, and the caller has to wait for them afterwards.
+    func statement(_ versionHints: VersionHints, demand: Durability) -> PostgresStatement? {
+        guard asksServer else { return nil }
         // `append_batch` has its own path for a single event.
         let takesFastWay = isOneEach && (events > 1 || events == 1 && turn != nil)
         let versions =
             takesFastWay
             ? versionHints.look(up: requests.indices.lazy.filter { refused[$0] == nil }.map { requests[$0].job }) : nil
+        let calls = demand == .quorum ? Self.callsConfirmedAfterwards : Self.calls
         return PostgresStatement(
-            takesFastWay ? Self.appendToDistinctJobs : Self.appendBatch,
+            takesFastWay ? calls.appendToDistinctJobs : calls.appendBatch,
             [
                 jobs, types, data, hasMetadata ? metadata : nil, hasExpectedVersions ? expectedVersions : nil, ids,
                 hasMoments ? moments : nil, takesFastWay ? versions : hasSeveralInARequest ? numbers : nil,
@@ -100,14 +106,24 @@ struct AppendBatch: Sendable {
             ], isPrepared: true, endsByClosing: true)
     }
 
-    private static let appendBatch = statement(calling: "append_batch")
-    private static let appendToDistinctJobs = statement(calling: "append_to_distinct_jobs")
+    private static let calls = (
+        appendBatch: statement(calling: "append_batch"),
+        appendToDistinctJobs: statement(calling: "append_to_distinct_jobs")
+    )
+    private static let callsConfirmedAfterwards = (
+        appendBatch: statement(calling: "append_batch", of: "confirm_afterwards() CROSS JOIN "),
+        appendToDistinctJobs: statement(calling: "append_to_distinct_jobs", of: "confirm_afterwards() CROSS JOIN ")
+    )
 
-    private static func statement(calling function: String) -> String {
+    /// The last column says whether the commit waits for standbys. It is read after the call, which
+    /// may have changed the settings.
+    private static func statement(calling function: String, of before: String = "") -> String {
         """
         SELECT batch.first_position, batch.versions, event.position, event.version, event.duplicate,
-               event.code, event.message
-          FROM \(function)($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS batch
+               event.code, event.message,
+               current_setting('synchronous_standby_names') <> ''
+               AND current_setting('synchronous_commit') IN ('on', 'remote_apply')
+          FROM \(before)\(function)($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS batch
           LEFT JOIN LATERAL unnest(batch.answers) AS event ON true
         """
     }
@@ -140,20 +156,26 @@ struct AppendBatch: Sendable {
     private struct Written {
         let first: Position
         let versions: [Int32]
+        let durability: Durability
 
         init?(_ rows: PostgresRows) throws(PostgresError) {
             guard let row = rows.first, let first = try row.decode(0, as: Position?.self) else { return nil }
             self.first = first
             versions = try row.decode(1)
+            durability = try AppendBatch.durability(of: row)
         }
 
         func answer(to request: AppendRequest, from next: Int) -> [Appended] {
             request.events.enumerated().map { index, event in
                 Appended(
                     position: first + Position(next + index), version: versions[next + index], eventID: event.id,
-                    isDuplicate: false)
+                    isDuplicate: false, durability: durability)
             }
         }
+    }
+
+    private static func durability(of row: PostgresRow) throws(PostgresError) -> Durability {
+        try row.decode(7, as: Bool.self) ? .quorum : .local
     }
 
     private static func answer(
@@ -172,7 +194,7 @@ struct AppendBatch: Sendable {
             appended.append(
                 Appended(
                     position: try row.decode(2), version: try row.decode(3), eventID: event.id,
-                    isDuplicate: try row.decode(4)))
+                    isDuplicate: try row.decode(4), durability: try durability(of: row)))
         }
         return .success(appended)
     }

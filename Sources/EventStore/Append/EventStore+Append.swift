@@ -9,11 +9,17 @@ extension EventStore {
     /// When the connection breaks and the outcome of a batch is unknown, the batch is sent again
     /// with the same event ids. Events that were written the first time are answered as duplicates,
     /// at their original positions.
-    /// - Parameter timeout: how long to go on trying when the server is away or busy.
+    /// - Parameters:
+    ///   - level: what the events must reach before they are answered, if the ledger demands less.
+    ///   - timeout: how long to go on trying when the server is away or busy, and then how long to
+    ///     wait for the level.
     /// - Returns: one answer a request, in order.
     /// - Throws: ``PostgresError`` when the server cannot be reached or rejects the call: nothing
-    ///   was written. ``OutcomeUnknown`` when events may have been written.
-    package func append(_ requests: [AppendRequest], timeout: Duration = .seconds(10)) async throws -> [AppendAnswer] {
+    ///   was written. ``OutcomeUnknown`` when events may have been written. ``NotDurable`` when
+    ///   they were, and have not reached the level.
+    package func append(
+        _ requests: [AppendRequest], atLeast level: Durability = .local, timeout: Duration = .seconds(10)
+    ) async throws -> [AppendAnswer] {
         var answers: [AppendAnswer] = []
         answers.reserveCapacity(requests.count)
         var all: [AppendRequest]? = requests
@@ -22,7 +28,7 @@ extension EventStore {
                 inOrder: {
                     defer { all = nil }
                     return all
-                }, timeout: timeout, answered: { answers += $0 })
+                }, atLeast: level, timeout: timeout, answered: { answers += $0 })
         } catch let error as PostgresError {
             var rest = requests[...]
             _ = AppendBatch(taking: &rest)
@@ -34,10 +40,11 @@ extension EventStore {
 
     /// Appends one event; throws its ``Refusal`` if it is refused.
     package func append(
-        _ event: NewEvent, to job: JobID, expectedVersion: Int32? = nil, timeout: Duration = .seconds(10)
+        _ event: NewEvent, to job: JobID, expectedVersion: Int32? = nil, atLeast level: Durability = .local,
+        timeout: Duration = .seconds(10)
     ) async throws -> Appended {
         let request = AppendRequest(job: job, events: [event], expectedVersion: expectedVersion)
-        return try await append([request], timeout: timeout)[0].get()[0]
+        return try await append([request], atLeast: level, timeout: timeout)[0].get()[0]
     }
 
     /// Appends the requests that `next` returns, in order, and passes their answers to `answered`
@@ -51,10 +58,12 @@ extension EventStore {
     /// - Parameters:
     ///   - next: the next requests, `nil` after the last; about a thousand at a time, because more
     ///     are split into several calls.
+    ///   - level: what the events must reach before they are answered, if the ledger demands less.
     ///   - timeout: how long to keep trying for one batch when the server is away or busy.
     ///   - answered: gets one answer a request, in order, once they are written.
     package func append(
-        inOrder next: () async throws -> [AppendRequest]?, timeout: Duration = .seconds(10),
+        inOrder next: () async throws -> [AppendRequest]?, atLeast level: Durability = .local,
+        timeout: Duration = .seconds(10),
         answered: ([AppendAnswer]) async throws -> Void
     ) async throws {
         var rest: ArraySlice<AppendRequest> = []
@@ -72,7 +81,7 @@ extension EventStore {
         }
         await prepareNext()
         guard case .success(_?) = prepared else {
-            try await answered(try await send(first, timeout: timeout))
+            try await answered(try await send(first, atLeast: level, timeout: timeout))
             _ = try prepared.get()
             return
         }
@@ -91,7 +100,7 @@ extension EventStore {
                     // Connections are taken in the order of turns. Otherwise a batch could hold a
                     // connection and wait for the turn of a batch that has none.
                     await before.wait()
-                    return (turn, try await send(batch, timeout: timeout, connected: own.open))
+                    return (turn, try await send(batch, atLeast: level, timeout: timeout, connected: own.open))
                 }
             }
             var (ended, answeredTurns): (Int64, Int64) = (0, 0)
@@ -124,21 +133,25 @@ extension EventStore {
     }
 
     private func send(
-        _ batch: AppendBatch, timeout: Duration, connected: @Sendable () -> Void = {}
+        _ batch: AppendBatch, atLeast level: Durability, timeout: Duration, connected: @Sendable () -> Void = {}
     ) async throws -> [AppendAnswer] {
-        guard let statement = batch.statement(versionHints) else { return try batch.answers(nil) }
-        let rows = try await retrying(timeout) { connection in
-            connected()
-            return try await connection.query(statement)
+        guard batch.asksServer else { return try batch.answers(nil) }
+        return try await durably(atLeast: level, within: timeout) {
+            let rows: PostgresRows? = try await retrying(timeout) { connection, demand in
+                connected()
+                guard let statement = batch.statement(versionHints, demand: demand) else { return nil }
+                return try await connection.query(statement)
+            }
+            let answers = try batch.answers(rows)
+            versionHints.note(answers, to: batch.requests)
+            return answers
         }
-        let answers = try batch.answers(rows)
-        versionHints.note(answers, to: batch.requests)
-        return answers
     }
 
-    /// Runs `body` until it succeeds, fails for good, or `timeout` ends.
+    /// Runs `body` until it succeeds, fails for good, or `timeout` ends. It gets a connection and
+    /// what the ledger demands.
     private func retrying<T: Sendable>(
-        _ timeout: Duration, _ body: (PostgresConnection) async throws -> T
+        _ timeout: Duration, _ body: (PostgresConnection, Durability) async throws -> T
     ) async throws -> T {
         let deadline = ContinuousClock.now.advanced(by: timeout)
         var backoff = Backoff()
@@ -146,10 +159,15 @@ extension EventStore {
         // server away.
         var unknownOutcome: PostgresError?
         while true {
+            var isSent = false
             do {
-                return try await pool.withConnection(body)
+                return try await pool.withConnection { connection in
+                    let level = try await demanded.level(on: connection)
+                    isSent = true
+                    return try await body(connection, level)
+                }
             } catch let error as PostgresError {
-                if error.outcomeIsUnknown { unknownOutcome = error }
+                if isSent, error.outcomeIsUnknown { unknownOutcome = error }
                 guard error.isRetriable, ContinuousClock.now < deadline else {
                     if let unknownOutcome { throw OutcomeUnknown(reason: "\(unknownOutcome)") }
                     throw error

@@ -45,6 +45,8 @@ package final class GroupCommit: Sendable {
             package var inFlight: Int
             /// The calls that the server has answered so far.
             package var commits: Int
+            /// For how long the oldest of the requests in flight has waited for its answer.
+            package var longestInFlight: Duration
         }
 
         package var small: Lane
@@ -52,7 +54,7 @@ package final class GroupCommit: Sendable {
     }
 
     private let settings: Settings
-    private let configuration: PostgresConfiguration
+    private let store: EventStore
     private let small: GroupLane
     private let large: GroupLane
     private let stops: AsyncStream<Void>
@@ -61,17 +63,20 @@ package final class GroupCommit: Sendable {
     package init(_ store: EventStore, _ settings: Settings = Settings()) {
         precondition(settings.connections > 0 && settings.mostRequests > 0)
         self.settings = settings
-        configuration = store.pool.configuration
+        self.store = store
         let bound = GroupQueue.Bound(requests: settings.mostRequests, bytes: settings.mostBytes)
         func lane(_ mostBytes: Int) -> GroupLane {
             GroupLane(
                 bound: bound, mostBytes: mostBytes, timeout: settings.timeout, callTimeout: settings.callTimeout,
-                versionHints: store.versionHints)
+                versionHints: store.versionHints, demand: store.demanded)
         }
         small = lane(1 << 20)
         large = lane(AppendBatch.mostBytes)
         (stops, stopping) = AsyncStream.makeStream()
     }
+
+    /// Those that callers who ask for a level wait for.
+    package var confirmations: Confirmations { store.confirmations }
 
     package var status: Status { Status(small: small.status, large: large.status) }
 
@@ -80,17 +85,27 @@ package final class GroupCommit: Sendable {
     /// A caller that is cancelled while its request is queued has written nothing. A caller that is
     /// cancelled later returns at once, and its events may be written; to find out, retry with the
     /// same event ids. Both get a `CancellationError`.
+    /// - Parameters:
+    ///   - level: what the events must reach before they are answered, if the ledger demands less.
+    ///     Other callers' groups are committed meanwhile.
+    ///   - limit: how long to wait for that, after the commit.
     /// - Returns: one answer an event, in order.
     /// - Throws: the request's ``Refusal``; ``OutcomeUnknown`` where the connection broke during
-    ///   the commit, or the answer took longer than `callTimeout`; ``PostgresError``,
+    ///   the commit, or the answer took longer than `callTimeout`; ``NotDurable`` where the events
+    ///   are written and have not reached the level; ``PostgresError``, ``NotConfirmed``,
     ///   ``GroupCommitBusy`` or ``GroupCommitStopped`` where nothing was written;
     ///   `CancellationError`.
-    package func append(_ request: AppendRequest) async throws -> [Appended] {
+    package func append(
+        _ request: AppendRequest, atLeast level: Durability = .local, within limit: Duration = .seconds(10)
+    ) async throws -> [Appended] {
         try Task.checkCancellation()
         if let refusal = request.refusalBySize { throw refusal }
         let size = request.size
         let isSmall = request.events.count <= settings.smallEvents && size <= settings.smallBytes
-        return try await (isSmall ? small : large).append(request, size: size)
+        let lane = isSmall ? small : large
+        return try await store.durably(atLeast: level, within: limit) {
+            [.success(try await lane.append(request, size: size))]
+        }[0].get()
     }
 
     /// Appends one event: see ``append(_:)``.
@@ -111,7 +126,7 @@ package final class GroupCommit: Sendable {
                 let lanes = Array(repeating: small, count: settings.connections) + [large]
                 for lane in lanes {
                     tasks.addTask {
-                        await lane.serve(self.configuration)
+                        await lane.serve(self.store.pool.configuration)
                         return .lane
                     }
                 }

@@ -1,4 +1,5 @@
 import BlockingIO
+import LedgerCore
 import Postgres
 
 extension GroupLane {
@@ -12,7 +13,9 @@ extension GroupLane {
         while await waitForWork() {
             do {
                 let open = if let connection { connection } else { try await PostgresConnection.connect(configuration) }
-                let isAlive = try await commit(takeGroup(), on: open)
+                // Asked before a group is taken: if it fails, nothing was written.
+                let demanded = try await asking { try await demand.level(on: open) }
+                let isAlive = try await commit(takeGroup(), on: open, demanded)
                 connection = isAlive ? open : nil
                 backoff.reset()
             } catch {
@@ -32,10 +35,12 @@ extension GroupLane {
 
     /// - Returns: whether the connection can be used again.
     /// - Throws: the error that kept the group from being written. The group is back in the queue.
-    private func commit(_ group: [GroupQueue.Entry], on connection: PostgresConnection) async throws -> Bool {
+    private func commit(
+        _ group: [GroupQueue.Entry], on connection: PostgresConnection, _ demanded: Durability
+    ) async throws -> Bool {
         var batch = AppendBatch()
         for entry in group { batch.add(entry.request) }
-        guard let statement = batch.statement(versionHints) else {
+        guard let statement = batch.statement(versionHints, demand: demanded) else {
             answer(group, try batch.answers(nil))
             return true
         }

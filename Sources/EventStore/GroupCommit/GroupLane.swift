@@ -26,6 +26,8 @@ final class GroupLane: Sendable {
         var parked: [CheckedContinuation<Bool, Never>] = []
         /// Groups that were taken and neither answered nor put back.
         var groupsTaken = 0
+        /// Connections that ask something else before they take a group.
+        var asking = 0
         var commits = 0
     }
 
@@ -36,12 +38,15 @@ final class GroupLane: Sendable {
     private let mostBytes: Int
 
     let versionHints: VersionHints
+    let demand: DurabilityDemand
 
     /// - Parameter mostBytes: of one group.
     init(
-        bound: GroupQueue.Bound, mostBytes: Int, timeout: Duration, callTimeout: Duration, versionHints: VersionHints
+        bound: GroupQueue.Bound, mostBytes: Int, timeout: Duration, callTimeout: Duration, versionHints: VersionHints,
+        demand: DurabilityDemand
     ) {
         self.versionHints = versionHints
+        self.demand = demand
         self.callTimeout = callTimeout
         state = Locked(State(queue: GroupQueue(bound: bound)))
         self.mostBytes = mostBytes
@@ -50,9 +55,11 @@ final class GroupLane: Sendable {
 
     var status: GroupCommit.Status.Lane {
         state.withLock { state in
-            GroupCommit.Status.Lane(
+            let firstDue = state.callers.values.compactMap(\.answerDue).min()
+            return GroupCommit.Status.Lane(
                 accepted: state.queue.accepted, acceptedBytes: state.queue.acceptedBytes, waiting: state.queue.waiting,
-                inFlight: state.callers.count - state.queue.accepted - state.queue.waiting, commits: state.commits)
+                inFlight: state.callers.count - state.queue.accepted - state.queue.waiting, commits: state.commits,
+                longestInFlight: firstDue.map { callTimeout - ContinuousClock.now.duration(to: $0) } ?? .zero)
         }
     }
 
@@ -106,6 +113,14 @@ final class GroupLane: Sendable {
             }
             if let hasWork { connection.resume(returning: hasWork) }
         }
+    }
+
+    /// Runs a question to the server that comes before a group is taken. Requests in the queue run
+    /// out of time meanwhile.
+    func asking<T>(_ question: () async throws -> T) async rethrows -> T {
+        state.withLock { $0.asking += 1 }
+        defer { state.withLock { $0.asking -= 1 } }
+        return try await question()
     }
 
     /// The requests that arrived while the last commit was in flight; empty if another connection
@@ -169,7 +184,7 @@ final class GroupLane: Sendable {
         let now = ContinuousClock.now
         resume(throwing: GroupCommitBusy(waited: timeout)) { state in
             // While no call is under way, the lane itself decides: it knows why it cannot write.
-            state.groupsTaken > 0 ? state.queue.removeExpired(at: now) : []
+            state.groupsTaken + state.asking > 0 ? state.queue.removeExpired(at: now) : []
         }
         resume(throwing: OutcomeUnknown(reason: "the ledger has not answered for \(callTimeout)")) { state in
             state.callers.filter { $0.value.answerDue.map { $0 <= now } ?? false }.map(\.key)

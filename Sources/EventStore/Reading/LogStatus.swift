@@ -14,6 +14,14 @@ package struct LogStatus: Sendable {
     package var heldLeases: Set<String>  // plain: leases are named by the ledger's own programs
     /// By how much the last event's time is ahead of the server's clock.
     package var clockAhead: Duration
+    /// The level that the ledger demands of each event.
+    package var demand: Durability
+    /// The standbys that the server waits for, as `synchronous_standby_names` has them; empty for
+    /// none.
+    package var standbys: String
+    package var isStandby: Bool
+    /// Of the write-ahead log, eight hexadecimal digits; `nil` on a standby.
+    package var timeline: String?
     /// Why nothing can be appended; `nil` if appends are possible. It is found without writing.
     package var readOnly: String?
 
@@ -36,6 +44,10 @@ package struct LogStatus: Sendable {
                    CASE WHEN pg_is_in_recovery() THEN 'the server is a standby'
                         WHEN current_setting('transaction_read_only')::bool THEN 'sessions are read-only'
                    END AS read_only,
+                   (SELECT durability FROM ledger) AS demand,
+                   current_setting('synchronous_standby_names') AS standbys, pg_is_in_recovery() AS is_standby,
+                   CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_lsn()), 8)
+                   END AS timeline,
                    ARRAY(SELECT epoch FROM epochs ORDER BY number) AS epochs,
                    ARRAY(SELECT first_position FROM epochs ORDER BY number) AS first_positions,
                    ARRAY(SELECT began_at FROM epochs ORDER BY number) AS began_ats,
@@ -60,5 +72,9 @@ package struct LogStatus: Sendable {
         heldLeases = Set(try row.decode("held", as: [String].self))
         clockAhead = .seconds(try row.decode("ahead", as: Double.self))
         readOnly = try row.decode("read_only")
+        demand = try Durability(column: try row.decode("demand"))
+        standbys = try row.decode("standbys")
+        isStandby = try row.decode("is_standby")
+        timeline = try row.decode("timeline")
     }
 }

@@ -26,12 +26,20 @@ struct Health: Sendable {
         /// The session that holds the log's lock at this moment, if any.
         var holder: LogLockHolder?
         var projections: [ProjectionStatus]
+        /// How long the service's oldest append has waited for its commit.
+        var longestCommit: Duration
+        /// How long the standbys have owed the confirmation that was asked for first; `nil` if the
+        /// ledger demands one, and they did not even answer this report.
+        var longestConfirmation: Duration?
     }
 
     let store: EventStore
+    let commits: GroupCommit
     let stopping: StopSignal
 
     private static let timeout = Duration.seconds(3)
+    /// An append that takes longer is worth reporting.
+    private static let notable = Duration.seconds(5)
     /// Projectors write the rows of projections, so a report has a limited number of them, with
     /// limited names.
     private static let projectionsStatement = ProjectionStatus.statement(most: 100, longestText: 100)
@@ -101,9 +109,23 @@ struct Health: Sendable {
     }
 
     private static func appends(_ lags: Lags) -> Check {
-        Check(
-            name: "appends", isReady: lags.log.readOnly == nil, isNeeded: true,
-            detail: lags.log.readOnly.map { "the log takes no appends: \($0)" } ?? "the log takes appends")
+        let problem: String? =
+            if let reason = lags.log.readOnly {
+                "the log takes no appends: \(reason)"
+            } else if lags.log.demand == .quorum, lags.log.standbys.isEmpty {
+                "the ledger demands the level quorum, and the server waits for no standby: appends are refused"
+            } else if lags.longestCommit >= notable {
+                """
+                the oldest append has waited \(Int(lags.longestCommit / .seconds(1))) s for its commit: for the lock \
+                of the log, the disk or the standbys
+                """
+            } else if lags.longestConfirmation == nil {
+                "the standbys do not confirm what is in the log, and the ledger demands it"
+            } else {
+                nil
+            }
+        return Check(
+            name: "appends", isReady: problem == nil, isNeeded: true, detail: problem ?? "the log takes appends")
     }
 
     private static func relay(_ lags: Lags) -> Check {
@@ -175,9 +197,26 @@ struct Health: Sendable {
             if log.readOnly != nil { await connection.close() }
             return (log, answers)
         }
+        let status = commits.status
         return Lags(
             log: log, seal: try SealStatus(try answers[3].get().only()),
             holder: try LogLockHolder(try answers[4].get()),
-            projections: try answers[2].get().map { try ProjectionStatus($0) })
+            projections: try answers[2].get().map { try ProjectionStatus($0) },
+            longestCommit: max(status.small.longestInFlight, status.large.longestInFlight),
+            longestConfirmation: try await longestConfirmation(log))
+    }
+
+    /// In a ledger that demands quorum, asks the standbys, since nobody else may be asking.
+    private func longestConfirmation(_ log: LogStatus) async throws -> Duration? {
+        let confirmations = commits.confirmations
+        let longest = await confirmations.longestWait
+        guard log.demand == .quorum, !log.isStandby, !log.standbys.isEmpty else { return longest }
+        guard longest < Self.notable else { return nil }
+        do {
+            _ = try await confirmations.head(within: .seconds(1))
+            return longest
+        } catch is NotConfirmed {
+            return nil
+        }
     }
 }

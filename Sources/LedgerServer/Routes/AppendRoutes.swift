@@ -36,7 +36,7 @@ struct AppendRoutes: Sendable {
     // MARK: One job
 
     @Sendable private func toJob(_ authorized: AuthorizedRequest) async throws -> Response {
-        try authorized.query.allow()
+        let wish = try DurabilityWish(authorized.query)
         return try await bodies.withBody(of: authorized) { bytes in
             let (isOne, request) = try await BackgroundWork.run(bytes: bytes.count) {
                 try parse(bytes, authorized)
@@ -44,7 +44,9 @@ struct AppendRoutes: Sendable {
             let start = ContinuousClock.now
             let appended: [Appended]
             do {
-                appended = try await commits.append(request)
+                appended = try await commits.append(request, atLeast: wish.level, within: wish.limit)
+            } catch let error as NotDurable {
+                throw notDurable(request.events.map(\.id), error)
             } catch  where error is OutcomeUnknown || error is CancellationError {
                 // The append shares its transaction with others, which continues although this
                 // request was cut off.
@@ -138,12 +140,21 @@ struct AppendRoutes: Sendable {
         ).adding("event_ids", json: "[\(list)]")
     }
 
+    private func notDurable(_ ids: [EventID], _ error: NotDurable) -> Problem {
+        let list = ids.map { "\"\($0.text)\"" }.joined(separator: ",")
+        return Problem.unavailable(
+            "the events are written, but the standbys have not confirmed them in time, and a failover may lose them; "
+                + "send them again with the same event ids to wait on",
+            code: "not_durable"
+        ).adding("event_ids", json: "[\(list)]")
+    }
+
     // MARK: Many jobs
 
     /// Appends events of many jobs in their order, a thousand per call. Each succeeds or fails by
     /// itself.
     @Sendable private func toJobs(_ authorized: AuthorizedRequest) async throws -> Response {
-        try authorized.query.allow()
+        let wish = try DurabilityWish(authorized.query)
         guard authorized.request.headers[.idempotencyKey] == nil else {
             throw Problem.invalidRequest("Idempotency-Key is for one event of one job; give each its \"event_id\"")
         }
@@ -153,7 +164,7 @@ struct AppendRoutes: Sendable {
             let answers = try await withTaskExecutorPreference(
                 bytes.count > BackgroundWork.small ? globalConcurrentExecutor : nil
             ) {
-                try await append(items.compactMap { try? $0.get() })
+                try await append(items.compactMap { try? $0.get() }, wish)
             }
             return .json(await BackgroundWork.run(bytes: bytes.count) { results(items, answers, authorized) })
         }
@@ -195,13 +206,15 @@ struct AppendRoutes: Sendable {
         }
     }
 
-    private func append(_ requests: [AppendRequest]) async throws -> [AppendAnswer] {
+    private func append(_ requests: [AppendRequest], _ wish: DurabilityWish) async throws -> [AppendAnswer] {
         let start = ContinuousClock.now
         do {
-            let answers = try await store.append(requests)
+            let answers = try await store.append(requests, atLeast: wish.level, timeout: wish.limit)
             let duration = start.duration(to: .now)
             for (request, answer) in zip(requests, answers) { metrics.appended(request, answer, in: duration) }
             return answers
+        } catch let error as NotDurable {
+            throw notDurable(requests.map(\.events[0].id), error)
         } catch  where error is OutcomeUnknown || error is CancellationError {
             // Some may have been written, others not.
             throw unknown(requests.map(\.events[0].id))
@@ -220,7 +233,8 @@ struct AppendRoutes: Sendable {
 
     private func append(_ appended: Appended, to json: inout [UInt8]) {
         json += #"{"position":\#(appended.position),"version":\#(appended.version)"#.utf8
-        json += #","event_id":"\#(appended.eventID.text)","duplicate":\#(appended.isDuplicate)}"#.utf8
+        json += #","event_id":"\#(appended.eventID.text)","duplicate":\#(appended.isDuplicate)"#.utf8
+        json += #","durability":"\#(appended.durability.rawValue)"}"#.utf8
     }
 }
 

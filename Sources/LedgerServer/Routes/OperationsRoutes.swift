@@ -93,6 +93,29 @@ struct OperationsRoutes: Sendable {
     }
 
     private func write(_ lags: Health.Lags, to text: inout PrometheusText) {
+        text.metric("jobledger_server", "gauge", "The database server: 1, with its role, its timeline and the epoch.")
+        text.sample(
+            "jobledger_server",
+            [
+                ("role", lags.log.isStandby ? "standby" : "primary"), ("timeline", lags.log.timeline ?? ""),
+                ("epoch", lags.log.epoch.text),
+            ], "1")
+        text.metric(
+            "jobledger_durability", "gauge", "1 for the level that the ledger demands and the one that commits reach.")
+        text.sample(
+            "jobledger_durability",
+            [
+                ("demanded", lags.log.demand.rawValue),
+                ("reached", lags.log.standbys.isEmpty ? Durability.local.rawValue : Durability.quorum.rawValue),
+            ], "1")
+        text.metric(
+            "jobledger_append_oldest_seconds", "gauge",
+            "How long the oldest append that was sent to the database has waited for its commit.",
+            Int(lags.longestCommit / .seconds(1)))
+        text.metric(
+            "jobledger_unconfirmed_seconds", "gauge",
+            "How long the standbys have owed the confirmation that was asked for first; -1 if they owe one to this "
+                + "report.", lags.longestConfirmation.map { Int($0 / .seconds(1)) } ?? -1)
         text.metric("jobledger_head_position", "gauge", "The last position of the log.", lags.log.head)
         text.metric(
             "jobledger_log_held_seconds", "gauge",

@@ -87,9 +87,7 @@ package struct Projector: Sendable {
                 try await Task.sleep(for: Self.stopped)
                 continue
             }
-            let head: Position = try await connection.query(
-                "SELECT await_events($1, '200 ms', '5 ms')", state.position
-            ).only().decode(0)
+            let head = try await connection.awaitDurableEvents(after: state.position, every: .milliseconds(5))
             guard head > state.position else { continue }
             let start = ContinuousClock.now
             let upTo = min(head, state.position + window.size)

@@ -177,7 +177,7 @@ package struct Rebuild: Sendable {
             tell(.resuming(at: record.position ?? 0))
             return record
         }
-        let head = try await connection.headOfLog()
+        let head = try await connection.durableHead()
         // Not beyond the tables in use if they can be compared: both must be at one position.
         let goal = min(head, try await liveToCompare(on: connection)?.position ?? head)
         return try await RebuildRecord.begin(
@@ -243,7 +243,7 @@ package struct Rebuild: Sendable {
         let id = record.id
         let steps = FoldingSteps(fold: fresh(record)) { try await RebuildRecord.advance(id, from: $0, to: $1, on: $2) }
         while true {
-            let goal = if let limit { limit } else { try await connection.headOfLog() }
+            let goal = if let limit { limit } else { try await connection.durableHead() }
             guard let position = record.position, position < goal else { return }
             if limit == nil { try await yieldToLive(on: connection) }
             record.position = try await folded(

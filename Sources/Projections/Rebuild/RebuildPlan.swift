@@ -30,7 +30,7 @@ package struct RebuildPlan: Sendable {
     package static func make(
         _ definition: ProjectionDefinition, ledger: LedgerName, workers: Int, on connection: PostgresConnection
     ) async throws -> RebuildPlan {
-        let head = try await connection.headOfLog()
+        let head = try await connection.durableHead()
         let live = try await ProjectionState.load(definition.name, on: connection)
         let resumes = try await RebuildState.all(ledger: ledger, on: connection).first {
             $0.projection == definition.name && $0.definition == definition.hash

@@ -98,6 +98,7 @@ extension Rebuild {
         on connection: PostgresConnection
     ) async throws -> Duration {
         let fresh = Fold(definition, ledger: ledger, schema: "\(ledger)-\(id)")
+        let durable = try await connection.durableHead()
         let locked = try await connection.transaction { connection in
             // A crash must not take back what the caller reports as done.
             try await connection.execute(script: "SET LOCAL synchronous_commit = on")
@@ -110,7 +111,8 @@ extension Rebuild {
             else {
                 throw Overtaken(projection: definition.name)
             }
-            let head = try await connection.headOfLog()
+            // The live projection has folded only what is durable. What is not yet, it folds later.
+            let head = max(durable, position, old?.position ?? 0)
             if position < head { try await fresh.apply(after: position, upTo: head, on: connection) }
 
             let tables = Array(Set(definition.tables).union(old?.tables ?? [])).sorted()

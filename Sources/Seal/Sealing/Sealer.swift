@@ -17,6 +17,7 @@ package struct Sealer: Sendable {
     private let interval: Duration
     private let window: Int64
     private let lease: Lease
+    private let demand = DurabilityDemand()
     private let logger: Logger
 
     /// The name of the lease.
@@ -79,7 +80,7 @@ package struct Sealer: Sendable {
             guard try await lease.take(on: connection) else {
                 throw SealStopped("another sealer is at work; it seals what is there")
             }
-            let head = try await connection.headOfLog()
+            let head = try await connection.durableHead()
             while case let size = try await sealWhileLeased(on: connection, upTo: head), size < head {}
             await lease.giveUp(on: connection)
             await connection.close()
@@ -134,7 +135,12 @@ package struct Sealer: Sendable {
             }
             let (size, start) = (growth.edge.size, ContinuousClock.now)
             let limit = min(size + window, end ?? .max)
-            try await growth.read(reader, upTo: limit, timeout: Self.timeout)
+            if try await demand.level(on: connection) == .local {
+                try await growth.read(reader, upTo: limit, timeout: Self.timeout)
+            } else {
+                let head = try await connection.awaitDurableEvents(after: size, every: .milliseconds(10))
+                if head > size { try await growth.read(reader, upTo: min(limit, head), timeout: nil) }
+            }
             guard growth.edge.size > size else { continue }
             guard try await commit(growth, after: size, epoch: state.epoch, on: connection) else { return size }
             growth.tiles = []

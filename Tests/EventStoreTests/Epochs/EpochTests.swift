@@ -42,7 +42,8 @@ import Testing
             try await Self.move(ledger, column: "timeline", to: "0000ABCD")
             let first = try await ledger.connect()
             try await ledger.extendLockTimeouts(on: first)
-            // An aborted append leaves none behind. One script: the log is not held for a busy test.
+            // An aborted append leaves none behind. It is one script, so that a busy test does not
+            // hold the log.
             try await first.execute(
                 script: """
                     BEGIN; \(Self.append);

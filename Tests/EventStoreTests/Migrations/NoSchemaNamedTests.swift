@@ -7,7 +7,9 @@ import Testing
 @Suite struct NoSchemaNamedTests {
     /// Where the package is, also where a scratch copy of it has links to its folders.
     /// Custom settings need a prefix. They are no schema: see docs/scaling.md.
-    private static let settings = ["appending", "window_after", "window_upto", "window_types", "job", "timeline"]
+    private static let settings = [
+        "appending", "window_after", "window_upto", "window_types", "job", "timeline", "confirms",
+    ]
 
     /// Whether a line of SQL or Swift names the standard ledger as a schema: `jobledger.events`,
     /// `"jobledger".events`, `SCHEMA jobledger`, `search_path = jobledger`, or roles and channels

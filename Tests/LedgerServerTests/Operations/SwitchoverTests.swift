@@ -1,3 +1,4 @@
+import EmbeddedServices
 import EventStore
 import Foundation
 import LedgerCore
@@ -5,19 +6,18 @@ import LedgerTesting
 import Postgres
 import Testing
 
-@testable import EmbeddedServices
-
 /// The primary stops and its standby is promoted. A service whose address names both continues by
 /// itself.
 @Suite("a switchover", .timeLimit(.minutes(5))) struct SwitchoverTests {
     @Test("a service continues with the server that takes writes") func promotion() async throws {
         let primary = try await PrivatePostgres.start(
             directory: TestServers.directory("primary"), settings: ["fsync": "off"])
-        let standby = try await Standby.start(of: primary)
+        let standby = try await PrivateStandby.start(of: primary, in: TestServers.directory("standby"))
         do {
             try await TestService.with(url: standby.urlOfBoth, server: primary.url) { service in
                 let before = try await append(to: service)
-                let connection = try await PostgresConnection.connect(PostgresConfiguration(url: standby.url))
+                let connection = try await PostgresConnection.connect(
+                    PostgresConfiguration(url: standby.url), timeout: .seconds(60))
                 #expect(try await connection.query("SELECT pg_is_in_recovery()").only().decode(0, as: Bool.self))
 
                 // A standby refuses the lock on the log by another code than other writes.
@@ -43,11 +43,11 @@ import Testing
                 await connection.close()
             }
         } catch {
-            try await standby.stop()
+            await standby.stop()
             try await primary.stop()
             throw error
         }
-        try await standby.stop()
+        await standby.stop()
         try await primary.stop()
     }
 
@@ -59,46 +59,5 @@ import Testing
             #expect(answer.status == 201 || answer.status == 503, "\(answer)")
             return answer.status == 201 ? answer.json["position"].number : nil
         }
-    }
-}
-
-/// A standby server that replicates a primary.
-private struct Standby: Sendable {
-    let process: ChildProcess
-    let url: String
-    let urlOfBoth: String
-
-    static func start(of primary: PrivatePostgres) async throws -> Standby {
-        let user = try ServiceUser.current()
-        let directory = try ServiceDirectory(TestServers.directory("standby"), user: user)
-        let (programs, data, log) = (try Programs.postgres(), directory.path("data"), directory.path("standby.log"))
-        try directory.prepareLog("standby.log")
-        let place = try #require(URLComponents(string: primary.url)?.queryItems?.first { $0.name == "host" }?.value)
-        let password = try #require(URLComponents(string: primary.url)?.password)
-        let exit = try await ChildProcess.run(
-            user.command(
-                [
-                    "\(programs)/pg_basebackup", "-D", data, "-h", place, "-U", "jobledger", "-R", "-X", "stream", "-c",
-                    "fast",
-                ],
-                parentDeathSignal: "KILL"), environment: ["PGPASSWORD": password], log: log)
-        try #require(exit == .code(0), "\(directory.lastLines(of: "standby.log"))")
-        let process = try await ChildProcess.start(
-            user.command(
-                [
-                    "\(programs)/postgres", "-D", data, "-c", "listen_addresses=", "-c", "port=5432", "-c", "fsync=off",
-                    "-c", "unix_socket_directories=\(directory.path(""))",
-                ], parentDeathSignal: "INT"), log: log)
-        let url = primary.url.replacing("host=\(place)", with: "host=\(directory.path(""))")
-        let standby = Standby(
-            process: process, url: url,
-            urlOfBoth: primary.url.replacing("host=\(place)", with: "host=\(place),\(directory.path(""))"))
-        _ = try await PostgresConnection.connect(PostgresConfiguration(url: url), timeout: .seconds(60))
-        return standby
-    }
-
-    func stop() async throws {
-        process.signal(SIGINT)
-        _ = await process.exit()
     }
 }

@@ -83,6 +83,41 @@ enum SingleRows {
         }
     }
 
+    /// The rate of `count` connections that append progress one event a call, each for its own job.
+    /// - Parameter statement: with the parameters job, data and event id.
+    static func sqlCallers(
+        _ bench: Bench, _ ledger: BenchLedger, connections count: Int, _ statement: String
+    ) async throws -> Contest.Work {
+        let run = UInt32.random(in: .min ... .max)
+        let jobs = (0..<count).map { JobID("backtest-\(run)-by-sql-\($0)") }
+        try await ledger.queue(jobs)
+        var connections: [(BareConnection, JobID)] = []
+        for job in jobs {
+            let bare = try await ledger.bare()
+            try await bare.prepare("append", statement)
+            connections.append((bare, job))
+        }
+        let (all, time) = (connections, bench.options.time(.seconds(2)))
+        return {
+            let start = ContinuousClock.now
+            let deadline = start.advanced(by: time)
+            let total = try await withThrowingTaskGroup(of: Int.self) { group in
+                for (bare, job) in all {
+                    group.addTask {
+                        try await bare.repeatedly("append", until: deadline) {
+                            [
+                                job.text.postgresBytes(), Filler.progress($0).postgresBytes(),
+                                EventID.version7().postgresBytes(),
+                            ]
+                        }
+                    }
+                }
+                return try await group.reduce(0, +)
+            }
+            return Rate(events: total, elapsed: start.duration(to: .now))
+        }
+    }
+
     private static func bySQL(_ bench: Bench, _ ledger: BenchLedger) async throws -> [BenchRow] {
         let jobs: [JobID] = ["backtest-by-sql", "backtest-unchecked"]
         try await ledger.queue(jobs)

@@ -20,7 +20,7 @@ struct Append: AsyncParsableCommand {
             EXAMPLE
               jobledger append backtest-7 queued --data '{"name": "SMA", "total": 400}'
               jobledger append backtest-7 progress --data @progress.json --actor ada
-              jobledger append backtest-7 finished --expected-version 2
+              jobledger append backtest-7 finished --expected-version 2 --durability quorum
               jobledger append --file events.ndjson
             """)
 
@@ -61,6 +61,11 @@ struct Append: AsyncParsableCommand {
     @Option(help: "When the event happened, if not now: a time in RFC 3339.")
     var occurredAt: String?
 
+    @Option(
+        help: ArgumentHelp("Wait until each event has reached this level.", valueName: "local|quorum"),
+        transform: DurabilityOption.level)
+    var durability = Durability.local
+
     @OptionGroup var options: LedgerOptions
 
     private struct Answer: Encodable {
@@ -68,6 +73,7 @@ struct Append: AsyncParsableCommand {
         var version: Int32
         var eventId: String
         var duplicate: Bool
+        var durability: String
     }
 
     struct ErrorAnswer: Encodable {
@@ -106,12 +112,13 @@ struct Append: AsyncParsableCommand {
 
     private func append(_ event: NewEvent, to job: JobID, in store: EventStore) async throws {
         do {
-            let appended = try await store.append(event, to: job, expectedVersion: try version(), timeout: .seconds(5))
+            let appended = try await store.append(
+                event, to: job, expectedVersion: try version(), atLeast: durability, timeout: .seconds(5))
             if options.json {
                 return try Output.json(
                     Answer(
                         position: appended.position, version: appended.version, eventId: appended.eventID.text,
-                        duplicate: appended.isDuplicate))
+                        duplicate: appended.isDuplicate, durability: appended.durability.rawValue))
             }
             let again = appended.isDuplicate ? ", appended before" : ""
             try Output.line(
@@ -119,7 +126,7 @@ struct Append: AsyncParsableCommand {
         } catch let refusal as Refusal {
             if options.json { try Output.json(ErrorAnswer(refusal)) } else { Output.diagnostic("refused: \(refusal)") }
             throw Failure.refused
-        } catch let error as OutcomeUnknown {
+        } catch  where error is OutcomeUnknown || error is NotDurable {
             Output.diagnostic(
                 "to retry safely, run the same command with --event-id \(event.id.text): the event is written once")
             throw error
@@ -233,7 +240,7 @@ struct Append: AsyncParsableCommand {
                 lines += part.lines
                 bytesRead = part.bytesRead
                 return part.requests
-            }, timeout: .seconds(60),
+            }, atLeast: durability, timeout: .seconds(60),
             answered: { answers in
                 for reply in answers { answer.take(reply, line: lines.removeFirst()) }
                 bar.update(bytesRead / 1000, of: max(size, bytesRead) / 1000)

@@ -81,6 +81,14 @@ struct Status: AsyncParsableCommand {
             var reason: String
         }
         var head: Position
+        /// The last position that has the level which the ledger demands; missing if that could not
+        /// be found out.
+        var durable: Position?
+        var durability: String
+        /// What the server waits for, as `synchronous_standby_names` has it.
+        var standbys: String
+        var role: String
+        var timeline: String?
         var epoch: String
         /// All epochs, the present one last.
         var epochs: [Epoch]
@@ -102,9 +110,11 @@ struct Status: AsyncParsableCommand {
     func run() async throws {
         let settings = try await options.settings()
         let connection = try await settings.connect("jobledger status")
-        let answer = try await connection.transaction(.repeatableRead, readOnly: true) {
+        let durable = try await Self.durableHead(on: connection)
+        var answer = try await connection.transaction(.repeatableRead, readOnly: true) {
             try await Self.load(settings.ledger, on: $0)
         }
+        answer.durable = durable
         await connection.close()
         if options.json { try Output.json(answer) } else { try Self.print(answer, of: settings.ledger) }
         if answer.isStopped { throw Failure.refused }
@@ -114,12 +124,24 @@ struct Status: AsyncParsableCommand {
 // MARK: Loading
 
 extension Status {
+    /// `nil` where no standby answers, or the server cannot ask them.
+    private static func durableHead(on connection: PostgresConnection) async throws -> Position? {
+        do {
+            return try await connection.durableHead(patience: .seconds(2))
+        } catch is NotConfirmed {
+            return nil
+        } catch let error as PostgresError where error.sqlState == .readOnly || error.sqlState == .noStandbys {
+            return nil
+        }
+    }
+
     private static func load(_ ledger: LedgerName, on connection: PostgresConnection) async throws -> Answer {
         let log = try LogStatus(try await connection.query(LogStatus.statement(relay: Relay.reader)))
         let head = log.head
         let seal = try await SealStatus.load(on: connection)
         return Answer(
-            head: head, epoch: log.epoch.text,
+            head: head, durability: log.demand.rawValue, standbys: log.standbys,
+            role: log.isStandby ? "standby" : "primary", timeline: log.timeline, epoch: log.epoch.text,
             epochs: log.epochs.map {
                 .init(
                     epoch: $0.epoch.text, firstPosition: $0.firstPosition, beganAt: $0.beganAt.description,
@@ -184,6 +206,8 @@ extension Status {
                 "\(answer.epochs.count) since \(last.beganAt), from position \(last.firstPosition): \(last.reason)")
         }
         try line("head", "\(answer.head)")
+        try line("server", answer.timeline.map { "the primary, on timeline \($0)" } ?? "a standby")
+        try line("durability", Self.durability(answer))
         if let holder = answer.holder {
             try line(
                 "held", "for \(holder.heldSeconds) s by \(holder.by), \(holder.waiting) appenders wait")
@@ -202,6 +226,15 @@ extension Status {
         try line("seal", "at \(seal.position), \(seal.lag) behind, \(seal.state)\(idle(seal.active))")
         if let error = seal.error { try line("", "stopped: \(shown(error))") }
         for rebuild in answer.rebuilds { try print(rebuild) }
+    }
+
+    private static func durability(_ answer: Answer) -> String {
+        let demand = "the ledger demands \(answer.durability)"
+        guard answer.durability == Durability.quorum.rawValue else {
+            return answer.standbys.isEmpty ? demand : "\(demand), and commits wait for \(answer.standbys)"
+        }
+        let reached = answer.durable.map { "reached up to \($0)" } ?? "no standby has confirmed for 2 s"
+        return "\(demand) (\(answer.standbys.isEmpty ? "no standbys are set" : answer.standbys)), \(reached)"
     }
 
     private static func print(_ projection: Answer.Projection) throws {

@@ -1,0 +1,153 @@
+import BlockingIO
+package import LedgerCore
+import Postgres
+
+/// Makes sure that what was committed has reached the level quorum, with one question to the server
+/// for all that wait.
+///
+/// The question is an empty transaction whose commit waits for the standbys, so that they also have
+/// all that was visible before it. Whoever comes while one is under way waits for the next, because
+/// that one may have begun too early.
+package actor Confirmations {
+    private let pool: PostgresPool
+    /// How long the standbys have to answer one question. Then it is asked anew, perhaps of another
+    /// server.
+    private static let patience = Duration.seconds(5)
+
+    private var waiting: [Int: CheckedContinuation<Place, any Error>] = [:]
+    private var lastTicket = 0
+    /// When each caller began to wait, by its ticket.
+    private var callers: [Int: ContinuousClock.Instant] = [:]
+    private var roundsUnderWay = 0
+    /// Where the log ended at the last confirmation.
+    private var confirmed: Place?
+
+    /// Two, so that who comes during a question need not wait for its end.
+    private static let mostRounds = 2
+
+    init(pool: PostgresPool) { self.pool = pool }
+
+    /// Returns when the log up to `place` has reached the level quorum. Goes on trying while the
+    /// server is away.
+    /// - Throws: ``NotConfirmed`` where it has not within `limit`; ``HistoryChanged`` where the
+    ///   server that answers does not have this place; ``PostgresError`` where trying again cannot
+    ///   help.
+    package func confirm(_ place: Place, within limit: Duration = .seconds(10)) async throws {
+        if let confirmed, confirmed.epoch == place.epoch, confirmed.position >= place.position { return }
+        let reached = try await head(within: limit)
+        guard reached.epoch == place.epoch, reached.position >= place.position else {
+            throw HistoryChanged(place: place, head: reached)
+        }
+    }
+
+    /// The epoch in which the place of the next append will be: the one of the last confirmation,
+    /// or an answer of the server, which also tells whether there are standbys at all.
+    package func epoch(within limit: Duration = .seconds(10)) async throws -> EpochDigits? {
+        if let epoch = confirmed?.epoch { return epoch }
+        return try await head(within: limit).epoch
+    }
+
+    /// Where the log ends, once all of it has reached the level quorum.
+    package func head(within limit: Duration = .seconds(10)) async throws -> Place {
+        let reason = Locked<String?>(nil)
+        lastTicket += 1
+        let ticket = lastTicket
+        callers[ticket] = .now
+        defer { callers[ticket] = nil }
+        do {
+            return try await Self.bounded(by: limit) {
+                var backoff = Backoff()
+                while true {
+                    do {
+                        return try await self.nextRound()
+                    } catch let error as PostgresError where error.isRetriable {
+                        reason.withLock { $0 = "\(error)" }
+                        try await backoff.pause()
+                    } catch let error as NotConfirmed {
+                        reason.withLock { $0 = "\(error)" }
+                    }
+                }
+            }
+        } catch var error as NotConfirmed {
+            error.reason = reason.withLock { $0 }
+            throw error
+        }
+    }
+
+    /// For how long the standbys have owed an answer to the caller who has waited longest.
+    package var longestWait: Duration { callers.values.min()?.duration(to: .now) ?? .zero }
+
+    // MARK: Rounds
+
+    /// The answer to a question that is asked from now on.
+    private func nextRound() async throws -> Place {
+        lastTicket += 1
+        let ticket = lastTicket
+        return try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { waiter in
+                guard !Task.isCancelled else { return waiter.resume(throwing: CancellationError()) }
+                waiting[ticket] = waiter
+                guard roundsUnderWay < Self.mostRounds else { return }
+                roundsUnderWay += 1
+                // A task of no caller: a caller that is cancelled must not end the wait of
+                // others. It ends when nobody waits, and each question has a bound.
+                Task { await self.ask() }
+            }
+        } onCancel: {
+            Task { await self.leave(ticket) }
+        }
+    }
+
+    private func leave(_ ticket: Int) { waiting.removeValue(forKey: ticket)?.resume(throwing: CancellationError()) }
+
+    private func ask() async {
+        while !waiting.isEmpty {
+            let asking = waiting
+            waiting = [:]
+            let answer: Result<Place, any Error>
+            do { answer = .success(try await question()) } catch { answer = .failure(error) }
+            if case .success(let head) = answer { confirmed = head }
+            for waiter in asking.values { waiter.resume(with: answer) }
+        }
+        roundsUnderWay -= 1
+    }
+
+    private nonisolated func question() async throws -> Place {
+        try await pool.withConnection { try await $0.quorumHead(patience: Self.patience) }
+    }
+
+    /// Cancels `body` and throws ``NotConfirmed`` when the limit has passed.
+    static func bounded<T: Sendable>(
+        by limit: Duration, _ body: @escaping @Sendable () async throws -> T
+    ) async throws -> T {
+        try await withThrowingTaskGroup(of: T.self) { group in
+            defer { group.cancelAll() }
+            group.addTask(operation: body)
+            group.addTask {
+                try await Task.sleep(for: limit)
+                throw NotConfirmed(waited: limit)
+            }
+            guard let first = try await group.next() else { throw CancellationError() }
+            return first
+        }
+    }
+}
+
+/// The standbys have not confirmed in time that they have what was written. It is in the log, and
+/// they may get it later.
+package struct NotConfirmed: Error, Sendable, CustomStringConvertible {
+    package let waited: Duration
+    package internal(set) var reason: String?
+
+    package var description: String {
+        "no confirmation of the standbys for \(waited)" + (reason.map { ": \($0)" } ?? "")
+    }
+}
+
+/// The server that was asked does not have a place: it is another one than before, or the ledger
+/// has begun another epoch.
+package struct HistoryChanged: Error, Sendable, CustomStringConvertible {
+    package let place: Place
+    package let head: Place
+    package var description: String { "the ledger is at \(head), and may not have \(place): read it anew" }
+}

@@ -1,0 +1,109 @@
+package import LedgerCore
+import Postgres
+
+extension EventStore {
+    /// What the ledger demands now.
+    package func demandedDurability() async throws -> Durability {
+        try await pool.withConnection {
+            try Durability(column: try await $0.query("SELECT demanded_durability()").only().decode(0))
+        }
+    }
+
+    /// Makes the ledger demand a level of each event from now on.
+    /// - Parameter limit: how long to wait for the standbys, which get what is in the log already.
+    /// - Throws: ``NotConfirmed`` where they do not answer in time: then the ledger demands what it
+    ///   did before, or quorum, as ``demandedDurability()`` tells.
+    package func demand(_ level: Durability, within limit: Duration = .seconds(10)) async throws {
+        try await Confirmations.bounded(by: limit) {
+            _ = try await pool.withConnection {
+                try await $0.query("SELECT demand_durability($1)", level.rawValue)
+            }
+        }
+    }
+
+    /// Appends, and returns when what was written has reached the level that the ledger demands, or
+    /// the caller.
+    ///
+    /// The commit waits for the standbys only where the ledger demands nothing. Otherwise it is on
+    /// the server's disk when `append` returns, the next appender has the log, and this waits for
+    /// the standbys together with others.
+    /// - Parameters:
+    ///   - limit: how long to wait for the level.
+    ///   - append: sends the requests. It is called again, with the same event ids, where it is not
+    ///     sure that the server that confirms is the one that has written.
+    /// - Throws: ``NotDurable`` where the level is not reached in time; ``NotConfirmed`` where the
+    ///   standbys do not even answer before the append: nothing was written.
+    func durably(
+        atLeast wish: Durability, within limit: Duration, _ append: () async throws -> [AppendAnswer]
+    ) async throws -> [AppendAnswer] {
+        let deadline = ContinuousClock.now.advanced(by: limit)
+        func remaining() -> Duration { max(.zero, ContinuousClock.now.duration(to: deadline)) }
+        // The place that is confirmed has the epoch from before the append. If another epoch begins
+        // meanwhile, the events may be gone with the server that had them.
+        var epoch = max(wish, demanded.lastKnown) == .quorum ? try await confirmations.epoch(within: limit) : nil
+        while true {
+            var answers = try await append()
+            guard let last = answers.lastPosition(below: max(wish, demanded.lastKnown)) else { return answers }
+            do {
+                if epoch == nil {
+                    epoch = try await confirmations.epoch(within: remaining())
+                } else {
+                    try await confirmations.confirm(Place(last, epoch: epoch), within: remaining())
+                    answers.raise(to: .quorum)
+                    return answers
+                }
+            } catch let error as HistoryChanged where ContinuousClock.now < deadline {
+                epoch = error.head.epoch
+            } catch let error as CancellationError {
+                throw error
+            } catch {
+                throw NotDurable(answers: answers, reason: "\(error)")
+            }
+        }
+    }
+}
+
+extension [AppendAnswer] {
+    /// The last position of an event that has not reached `level`.
+    fileprivate func lastPosition(below level: Durability) -> Position? {
+        guard level > .local else { return nil }
+        return lazy.compactMap { try? $0.get().last }.filter { $0.durability < level }.map(\.position).max()
+    }
+
+    fileprivate mutating func raise(to level: Durability) {
+        for index in indices {
+            self[index] = self[index].map { events in
+                events.map { event in
+                    var event = event
+                    event.durability = level
+                    return event
+                }
+            }
+        }
+    }
+}
+
+/// The events are in the log, and have not reached the level of durability that was asked for: a
+/// failover may still lose them. Sending them again with the same event ids waits on.
+package struct NotDurable: Error, Sendable, CustomStringConvertible {
+    /// What was written, as far as the requests were answered.
+    package let answers: [AppendAnswer]
+    package let reason: String
+
+    package var description: String {
+        "the events are written, and may still be lost in a failover; send them again with the same event ids to wait "
+            + "on: \(reason)"
+    }
+}
+
+extension NotDurable: ExitStatusProviding {
+    package var exitStatus: ExitStatus { .cannotConnect }
+}
+
+extension NotConfirmed: ExitStatusProviding {
+    package var exitStatus: ExitStatus { .cannotConnect }
+}
+
+extension HistoryChanged: ExitStatusProviding {
+    package var exitStatus: ExitStatus { .cannotConnect }
+}

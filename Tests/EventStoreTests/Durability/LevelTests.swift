@@ -1,0 +1,160 @@
+import EventStore
+import LedgerCore
+import LedgerTesting
+import Postgres
+import Testing
+
+/// The levels of durability: what an append answers, and what a ledger that demands quorum refuses
+/// to acknowledge.
+@Suite(.timeLimit(.minutes(10)), .serialized) struct LevelTests {
+    private static let queued = "SELECT position FROM append_event('sql', 'queued', '{\"name\":\"x\"}')"
+    private static let progress = "SELECT position FROM append_event('sql', 'progress', '{\"completed\":1}')"
+
+    @Test func anAppendAnswersTheLevelThatItHasReached() async throws {
+        try await ReplicatedLedger.with { replicated in
+            let ledger = replicated.ledger
+            #expect(try await ledger.queue("a").durability == .quorum)
+            try await replicated.waitForStandbys("")
+            let alone = EventStore(url: ledger.url, ledger: ledger.name)
+            #expect(try await alone.append(.queued, to: "b").durability == .local)
+            // Where there are no standbys, waiting for them is refused before anything is written.
+            let head = try await alone.head()
+            let error = await #expect(throws: NotConfirmed.self) {
+                try await alone.append(.queued, to: "c", atLeast: .quorum, timeout: .seconds(1))
+            }
+            #expect(error?.reason?.contains("JL022") == true, "\(error!)")
+            #expect(try await alone.head() == head)
+            await alone.close()
+            try await replicated.waitForStandbys("standby")
+        }
+    }
+
+    @Test func aCallerMayWaitForALevel() async throws {
+        try await ReplicatedLedger.with { replicated in
+            let ledger = replicated.ledger
+            // A role whose commits do not wait.
+            try await replicated.execute(script: "ALTER ROLE jobledger SET synchronous_commit = local")
+            let store = EventStore(url: ledger.url, ledger: ledger.name)
+            #expect(try await store.append(.queued, to: "a").durability == .local)
+            #expect(try await store.append(.queued, to: "b", atLeast: .quorum).durability == .quorum)
+            try await store.withGroupCommit(.patient) { commits in
+                #expect(try await commits.append(.queue("c"), atLeast: .quorum)[0].durability == .quorum)
+                try await replicated.loseStandby()
+                let request = AppendRequest.queue("d")
+                let error = await #expect(throws: NotDurable.self) {
+                    try await commits.append(request, atLeast: .quorum, within: .seconds(1))
+                }
+                // It is written, and the same ids wait on.
+                let written = try #require(error).answers[0].get()[0]
+                #expect(written.position == 4 && written.durability == .local)
+                try await replicated.waitForStandbys("standby")
+                let again = try await commits.append(request, atLeast: .quorum, within: .seconds(60))[0]
+                #expect(again.position == 4 && again.isDuplicate && again.durability == .quorum)
+            }
+            await store.close()
+            try await replicated.execute(script: "ALTER ROLE jobledger RESET synchronous_commit")
+        }
+    }
+
+    /// Whatever the appender's session has set, the commit waits, or is refused.
+    @Test func aDemandHoldsForEveryWayIn() async throws {
+        try await ReplicatedLedger.with { replicated in
+            let ledger = replicated.ledger
+            try await ledger.store.demand(.quorum)
+            #expect(try await ledger.store.demandedDurability() == .quorum)
+            let connection = try await ledger.connect()
+            try await connection.query(PostgresStatement(Self.queued))
+            try await replicated.loseStandby()
+            for level in ["on", "local", "off", "remote_write", "remote_apply"] {
+                try await connection.execute(script: "SET synchronous_commit = '\(level)'")
+                let before = try await ledger.store.head()
+                let append = Task { try await connection.query(PostgresStatement(Self.progress)) }
+                _ = try await eventually("\(level): the commit waits") {
+                    try await replicated.waiting() == 1 ? true : nil
+                }
+                #expect(try await ledger.store.head() == before)
+                try await replicated.waitForStandbys("standby")
+                _ = try await append.value
+                #expect(try await ledger.store.head() == before + 1)
+                try await replicated.loseStandby()
+            }
+            try await replicated.waitForStandbys("standby")
+            // Lowered after the append.
+            for level in ["local", "remote_write"] {
+                let error = await #expect(throws: PostgresError.self) {
+                    try await connection.execute(
+                        script: "BEGIN; \(Self.progress); SET LOCAL synchronous_commit = \(level); COMMIT")
+                }
+                #expect(error?.sqlState == .notInPrerequisiteCondition, "\(error!)")
+                try await connection.execute(script: "ROLLBACK")
+            }
+            // No standby in the settings at all.
+            try await replicated.waitForStandbys("")
+            let refused = await #expect(throws: PostgresError.self) {
+                try await connection.query(PostgresStatement(Self.progress))
+            }
+            #expect(refused?.sqlState == .noStandbys && refused?.disposition == .outage, "\(refused!)")
+            await connection.close()
+            // This way out needs no standby.
+            try await replicated.loseStandby()
+            try await ledger.store.demand(.local)
+            #expect(try await ledger.store.demandedDurability() == .local)
+            try await replicated.waitForStandbys("standby")
+        }
+    }
+
+    /// A demand that no standby can meet is refused, and changes nothing.
+    @Test func aDemandNeedsStandbys() async throws {
+        try await TestLedger.with { ledger async throws in
+            let error = await #expect(throws: PostgresError.self) { try await ledger.store.demand(.quorum) }
+            #expect(error?.sqlState == .noStandbys, "\(error!)")
+            #expect(try await ledger.store.demandedDurability() == .local)
+            #expect(try await ledger.queue("a").durability == .local)
+        }
+    }
+
+    /// While one caller waits for the standbys, others lock the log and commit.
+    @Test func theLogIsNotHeldForTheStandbys() async throws {
+        try await ReplicatedLedger.with { replicated in
+            let ledger = replicated.ledger
+            try await ledger.store.demand(.quorum)
+            try await ledger.store.withGroupCommit(.patient) { commits in
+                #expect(try await commits.append(.queue("a"))[0].durability == .quorum)
+                try await replicated.loseStandby()
+                let appends = (1...5).map { number in
+                    Task { try await commits.append(.queue("w\(number)"), within: .seconds(120))[0] }
+                }
+                _ = try await eventually("all are committed") { try await ledger.store.head() == 6 ? true : nil }
+                try await replicated.waitForStandbys("standby")
+                for append in appends { #expect(try await append.value.durability == .quorum) }
+            }
+            // The same for batches, each of which is answered when it is durable.
+            let answers = try await ledger.store.append((1...2_500).map { .queue("batch \($0)") })
+            let levels = try answers.map { try $0.get()[0].durability }
+            #expect(levels.allSatisfy { $0 == .quorum })
+        }
+    }
+
+    /// The server that confirms is the one that has the events, or the append is sent again.
+    @Test func aConfirmationByAnotherServerIsNone() async throws {
+        try await ReplicatedLedger.with { replicated in
+            let ledger = replicated.ledger
+            try await ledger.store.demand(.quorum)
+            try await ledger.queue("a")
+            let confirmations = ledger.store.confirmations
+            let head = try await confirmations.head()
+            #expect(head.position == 1)
+            await #expect(throws: HistoryChanged.self) { try await confirmations.confirm(Place(2, epoch: head.epoch)) }
+            let digits = EpochDigits("00000000")
+            await #expect(throws: HistoryChanged.self) { try await confirmations.confirm(Place(1, epoch: digits)) }
+            // A new epoch between two appends is found out, and the append is answered as before.
+            try await ledger.beginEpoch()
+            let after = try await ledger.queue("b")
+            #expect(after.position == 2 && after.durability == .quorum)
+        }
+    }
+}
+
+extension NewEvent {
+    fileprivate static var queued: NewEvent { NewEvent(type: "queued", data: #"{"name":"x"}"#) }
+}

@@ -1,0 +1,67 @@
+import EmbeddedServices
+import EventStore
+import LedgerCore
+import LedgerTesting
+import Postgres
+import Testing
+
+@testable import LedgerServer
+
+@Suite("levels of durability over HTTP", .timeLimit(.minutes(10)), .serialized) struct DurabilityTests {
+    private static let queued = #"{"type":"queued","data":{"name":"x"}}"#
+
+    @Test("an append answers its level, and waits for one on request") func levels() async throws {
+        try await ReplicatedLedger.with { replicated in
+            try await TestService.with(server: replicated.primary.url) { service in
+                let append = { (job: String, query: String, event: String) in
+                    try await service.ask("POST", "/v1/jobs/\(job)/events\(query)", event)
+                }
+                let first = try await append("a", "", Self.queued)
+                #expect(first.status == 201 && first.json["durability"].text == "quorum", "\(first)")
+
+                // A ledger that demands it: the answer waits, the log does not.
+                try await service.ledger.store.demand(.quorum)
+                _ = try await eventually("the service knows the demand") {
+                    let known = try await service.ask("GET", "/metrics").text
+                    return known.contains(#"jobledger_durability{demanded="quorum",reached="quorum"} 1"#) ? true : nil
+                }
+                let second = try await append("c", "", Self.queued)
+                #expect(second.status == 201 && second.json["durability"].text == "quorum", "\(second)")
+                try await replicated.loseStandby()
+                let id = EventID.version7().text
+                let event = #"{"type":"queued","data":{"name":"x"},"event_id":"\#(id)"}"#
+                let late = try await append("b", "?durability=quorum&within=1", event)
+                #expect(late.status == 503 && late.json["code"].text == "not_durable", "\(late)")
+                #expect(late.json["event_ids"].elements.map(\.text) == [id])
+                #expect(try await service.ledger.store.head() == 3)
+                try await eventually("the service is not ready") {
+                    let ready = try await service.ask("GET", "/readyz", token: "")
+                    return ready.status == 503 && ready.text.contains("the standbys do not confirm") ? () : nil
+                }
+
+                try await replicated.waitForStandbys("standby")
+                let again = try await append("b", "?durability=quorum&within=60", event)
+                #expect(again.status == 200 && again.json["durability"].text == "quorum", "\(again)")
+                #expect(again.json["position"].number == 3)
+                try await eventually("the service is ready") {
+                    try await service.ask("GET", "/readyz", token: "").status == 200 ? () : nil
+                }
+            }
+        }
+    }
+
+    @Test("without standbys the level is refused, and nothing is written") func noStandbys() async throws {
+        try await TestService.with { service in
+            let answer = try await service.ask(
+                "POST", "/v1/jobs/a/events?durability=quorum&within=1", Self.queued)
+            #expect(answer.status == 503 && answer.json["code"].text == "no_standby", "\(answer)")
+            #expect(try await service.ledger.store.head() == 0)
+            let local = try await service.ask("POST", "/v1/jobs/a/events?durability=local", Self.queued)
+            #expect(local.status == 201 && local.json["durability"].text == "local", "\(local)")
+            for query in ["durability=all", "durability=Quorum", "within=0", "within=61", "durabilty=quorum"] {
+                let refused = try await service.ask("POST", "/v1/jobs/a/events?\(query)", Self.queued)
+                #expect(refused.status == 400, "\(query): \(refused)")
+            }
+        }
+    }
+}
