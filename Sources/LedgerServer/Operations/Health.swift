@@ -26,6 +26,7 @@ struct Health: Sendable {
         /// The session that holds the log's lock at this moment, if any.
         var holder: LogLockHolder?
         var projections: [ProjectionStatus]
+        var losses: [KnownLoss]
     }
 
     let store: EventStore
@@ -165,7 +166,7 @@ struct Health: Sendable {
         let statements = [
             // Fails if the ledger is too old to check tokens.
             PostgresStatement("SELECT scopes_of_token('', '') IS NULL"), LogStatus.statement(relay: Relay.reader),
-            Self.projectionsStatement, SealStatus.statement, LogLockHolder.statement,
+            Self.projectionsStatement, SealStatus.statement, LogLockHolder.statement, KnownLoss.statement,
         ]
         let (log, answers) = try await store.pool.withConnection { connection in
             let answers = try await connection.pipeline(statements)
@@ -178,6 +179,7 @@ struct Health: Sendable {
         return Lags(
             log: log, seal: try SealStatus(try answers[3].get().only()),
             holder: try LogLockHolder(try answers[4].get()),
-            projections: try answers[2].get().map { try ProjectionStatus($0) })
+            projections: try answers[2].get().map { try ProjectionStatus($0) },
+            losses: try answers[5].get().map { try KnownLoss($0) })
     }
 }
