@@ -3213,14 +3213,16 @@ BEGIN ATOMIC
          END;
 END;
 
--- Moves a subscription back to the last place that it shares with the ledger, and returns it. Its
--- holder calls this after it has dealt with what was lost. No row where it does not hold it.
+-- As before, and what the subscription had and is gone is noted: the subscription forgets it here.
 CREATE FUNCTION rejoin_subscription(subscription text, by_holder text, OUT at_position bigint,
     OUT of_epoch uuid) RETURNS SETOF record
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'jobledger', 'pg_temp'
     AS $$
 BEGIN
+  PERFORM note_loss('subscription ' || s.name, s.epoch::text, s.position)
+     FROM subscriptions AS s
+    WHERE s.name = subscription AND s.holder = holder_hash(by_holder) AND is_bound_to(s.bound_to);
   RETURN QUERY
     UPDATE subscriptions AS s
        SET position = shared_position(s.epoch::text, s.position), epoch = ledger.epoch, updated_at = clock_timestamp()
@@ -3400,6 +3402,109 @@ END
 $$;
 
 -- =================================================================================================
+-- What is known of losses. After a failover the ledger itself cannot tell which events it had: they
+-- are gone with their positions. Those who read them can: the relay, feeds, durable subscriptions
+-- and the sealer. What they tell is kept here, because they themselves go on and forget it.
+-- =================================================================================================
+
+-- A row is a reader that had come further than what the log shares with its history.
+CREATE TABLE losses (
+    reader text NOT NULL,
+    epoch uuid NOT NULL,
+    position bigint NOT NULL,
+    shared bigint NOT NULL,
+    noted_by text DEFAULT SESSION_USER NOT NULL,
+    noted_at timestamptz DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT losses_position_countable CHECK (((position >= '-4611686018427387903'::bigint) AND (position <= '4611686018427387903'::bigint))),
+    CONSTRAINT losses_reader_length CHECK (((length(reader) >= 1) AND (length(reader) <= 220))),
+    CONSTRAINT losses_shared_countable CHECK (((shared >= '-4611686018427387903'::bigint) AND (shared <= '4611686018427387903'::bigint))),
+    CONSTRAINT losses_shared_not_negative CHECK ((shared >= 0)),
+    CONSTRAINT losses_something CHECK ((shared < position))
+);
+ALTER TABLE losses ADD CONSTRAINT losses_pkey PRIMARY KEY (reader, epoch, noted_by);
+CREATE TRIGGER losses_not_prepared BEFORE INSERT OR DELETE OR UPDATE ON losses
+    FOR EACH STATEMENT
+    WHEN ((current_setting('max_prepared_transactions') <> '0'))
+    EXECUTE FUNCTION refuse_to_prepare_changes();
+ALTER TABLE losses ENABLE ALWAYS TRIGGER losses_not_prepared;
+
+-- Notes that a reader had come to a position in an epoch (its first eight digits, or all), where
+-- the log does not share all of it. Returns the last position that it shares. Of an epoch that the
+-- ledger does not know it notes nothing: nobody can say what of it is gone. A user has room for a
+-- thousand notes, so that none can fill the disk.
+CREATE FUNCTION note_loss(of_reader text, of_epoch text, at_position bigint) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+DECLARE
+  still CONSTANT bigint := shared_position(of_epoch, at_position);
+  known uuid;
+BEGIN
+  IF still < at_position THEN
+    SELECT e.epoch INTO known FROM epochs AS e
+     WHERE lower(of_epoch) IN (left(e.epoch::text, 8), e.epoch::text) ORDER BY e.number DESC LIMIT 1;
+    IF found AND (SELECT count(*) FROM losses WHERE noted_by = session_user) < 1000 THEN
+      INSERT INTO losses AS noted (reader, epoch, position, shared, noted_by)
+      VALUES (left(of_reader, 220), known, at_position, still, session_user)
+      ON CONFLICT ON CONSTRAINT losses_pkey DO UPDATE
+         SET position = greatest(noted.position, excluded.position), shared = least(noted.shared, excluded.shared),
+             noted_at = clock_timestamp()
+       WHERE excluded.position > noted.position OR excluded.shared < noted.shared;
+    END IF;
+  END IF;
+  RETURN still;
+END
+$$;
+
+-- Where a key has signed that its tree ends, because the log lost events that the key had sealed,
+-- and which key goes on from what is left.
+CREATE TABLE seal_forks (
+    signer text NOT NULL,
+    size bigint NOT NULL,
+    epoch uuid NOT NULL,
+    shared bigint NOT NULL,
+    successor text NOT NULL,
+    note text NOT NULL,
+    signed_at timestamptz DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT seal_forks_shared_countable CHECK (((shared >= '-4611686018427387903'::bigint) AND (shared <= '4611686018427387903'::bigint))),
+    CONSTRAINT seal_forks_shared_not_negative CHECK ((shared >= 0)),
+    CONSTRAINT seal_forks_size_countable CHECK (((size >= '-4611686018427387903'::bigint) AND (size <= '4611686018427387903'::bigint))),
+    CONSTRAINT seal_forks_something CHECK ((shared < size))
+);
+ALTER TABLE seal_forks ADD CONSTRAINT seal_forks_pkey PRIMARY KEY (signer, signed_at);
+CREATE TRIGGER seal_forks_not_prepared BEFORE INSERT OR DELETE OR UPDATE ON seal_forks
+    FOR EACH STATEMENT
+    WHEN ((current_setting('max_prepared_transactions') <> '0'))
+    EXECUTE FUNCTION refuse_to_prepare_changes();
+ALTER TABLE seal_forks ENABLE ALWAYS TRIGGER seal_forks_not_prepared;
+CREATE TRIGGER seal_forks_only_grow BEFORE DELETE OR UPDATE OR TRUNCATE ON seal_forks
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION refuse_change_of_record();
+ALTER TABLE seal_forks ENABLE ALWAYS TRIGGER seal_forks_only_grow;
+
+-- Keeps a fork, unless it is there already. Returns false where the ledger has another epoch by
+-- now.
+CREATE FUNCTION add_seal_fork(
+  in_epoch uuid, signed_by text, ended_size bigint, ended_epoch uuid, shared_size bigint, succeeded_by text,
+  signed_note text
+) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+  IF NOT EXISTS (SELECT FROM ledger WHERE epoch = in_epoch) THEN
+    RETURN false;
+
+-- All losses that are known: those that were noted, those that a key has signed, and those of
+-- subscriptions that have not dealt with them yet.
+CREATE VIEW known_losses AS
+  SELECT reader, epoch, position, shared, noted_at FROM losses
+  UNION ALL
+  SELECT 'sealer', epoch, size, shared, signed_at FROM seal_forks
+  UNION ALL
+  SELECT 'subscription ' || name, epoch, position, shared_position(epoch::text, position), updated_at
+    FROM subscriptions
+   WHERE shared_position(epoch::text, position) < position AND epoch IN (SELECT epoch FROM epochs);
+
+-- =================================================================================================
 -- What the runner of migrations keeps.
 -- =================================================================================================
 
@@ -3555,6 +3660,13 @@ GRANT EXECUTE ON FUNCTION durable_place(level text) TO jobledger_appender, joble
 GRANT EXECUTE ON FUNCTION await_durable_events(after bigint, longest_wait interval,
     every interval) TO jobledger_projector, jobledger_reader, jobledger_relay, jobledger_sealer;
 GRANT EXECUTE ON FUNCTION confirm_afterwards() TO jobledger_appender;
+GRANT SELECT ON losses TO jobledger_reader;
+GRANT EXECUTE ON FUNCTION note_loss(of_reader text, of_epoch text,
+    at_position bigint) TO jobledger_relay, jobledger_sealer, jobledger_subscriber;
+GRANT SELECT ON seal_forks TO jobledger_reader, jobledger_sealer;
+GRANT EXECUTE ON FUNCTION add_seal_fork(in_epoch uuid, signed_by text, ended_size bigint,
+    ended_epoch uuid, shared_size bigint, succeeded_by text, signed_note text) TO jobledger_sealer;
+GRANT SELECT ON known_losses TO jobledger_reader;
 GRANT USAGE ON SCHEMA jobledger TO jobledger_appender, jobledger_auditor, jobledger_projector,
     jobledger_reader, jobledger_relay, jobledger_sealer, jobledger_subscriber;
 GRANT SELECT ON schema_migrations TO jobledger_auditor;

@@ -28,6 +28,16 @@ struct Polling: Sendable {
     var concernsPattern = true
     /// Subscriptions that joined after the query was made. It does not cover them.
     var newcomers: [SubscriptionBuffer] = []
+    /// The last position that the log is known to have had in ``epoch``, also before it was found
+    /// shorter.
+    private(set) var furthest: Place?
+
+    /// Records a position of the log in ``epoch``.
+    mutating func reach(_ position: Position) {
+        guard let digits = epoch.map(EpochDigits.init) else { return }
+        let known = furthest?.epoch == digits ? furthest?.position ?? 0 : 0
+        furthest = Place(max(known, position), epoch: digits)
+    }
 }
 
 /// The heads of the log at the moments when it was found shorter than before: it was restored, or
@@ -135,11 +145,15 @@ extension Feed {
         let after = query.jobs.isEmpty ? .max : query.after ?? .max
         let answer = try await store.jobHeads(of: query.jobs, after: after, upTo: query.upTo, most: Self.longestSearch)
         let upTo = query.upTo ?? answer.head
-        let (subscribers, isAnotherLedger, newcomers) = state.withLock { state in
+        let (subscribers, isAnotherLedger, newcomers, before) = state.withLock { state in
+            // Messages of another epoch than that of the last answer have no valid code.
+            state.polling.reach(state.receivedSpan.last)
+            let before = state.polling.furthest
             // A replica that is shorter lags.
             let isShorter = !answer.isReplica && answer.head < max(state.polling.head, query.seen)
             let isAnother = isShorter || state.polling.epoch.map { $0 != answer.epoch } ?? false
             (state.polling.epoch, state.polling.head) = (answer.epoch, answer.head)
+            state.polling.reach(answer.head)
             if state.polling.code?.isOf(answer.secret, answer.epoch) != true {
                 state.polling.code = MessageCode(secret: answer.secret, ledger: store.ledger, epoch: answer.epoch)
             }
@@ -151,8 +165,9 @@ extension Feed {
                 state.polling.shrinks.add(answer.head, in: answer.epoch)
                 state.polling.readHead = answer.head
             }
-            return (state.subscribers, isAnother, Set(state.polling.newcomers))
+            return (state.subscribers, isAnother, Set(state.polling.newcomers), before)
         }
+        if let before, before.epoch != EpochDigits(answer.epoch), !answer.isReplica { await noteLoss(of: before) }
         let isPublished = query.upTo != nil
         for buffer in subscribers.all where !buffer.suspectGap(unlessOf: answer.epoch) {
             if isAnotherLedger || newcomers.contains(buffer) {
@@ -162,6 +177,20 @@ extension Feed {
             } else if buffer.countsVersions || query.concernsPositions {
                 announce(to: buffer, answer, from: query.after, upTo: upTo, isPublished: isPublished)
             }
+        }
+    }
+
+    /// Notes what is gone of what this feed has seen in another epoch.
+    private func noteLoss(of place: Place) async {
+        do {
+            let shared = try await store.pool.withConnection { try await $0.noteLoss(by: "feed", place) }
+            guard shared < place.position else { return }
+            logger.error(
+                "the log has lost events that this process has seen: jobledger lost says more",
+                metadata: ["place": "\(place)", "shared": "\(shared)"])
+        } catch {
+            // A user who only reads may not note it. Others, such as the relay, do.
+            logger.debug("a loss could not be noted", metadata: ["error": "\(error)"])
         }
     }
 

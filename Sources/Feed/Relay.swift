@@ -1,3 +1,4 @@
+import BlockingIO
 package import EventStore
 import Foundation
 import LedgerCore
@@ -25,6 +26,9 @@ package struct Relay: Sendable {
     private let window: Int
     private let longestHold: Duration?
     private let logger: Logger
+    /// How far this relay has published, and in which epoch; `nil` before the first event. It
+    /// outlives the sessions with the database.
+    private let published = Locked<Place?>(nil)
 
     /// The relay's name in the table of checkpoints.
     package static let reader = "relay"
@@ -77,6 +81,8 @@ package struct Relay: Sendable {
         let progress = Progress(from: checkpointed)
         do {
             let code = try await MessageCode.load(of: store.ledger, on: connection)
+            try await noteLoss(in: code.epoch, on: connection)
+            defer { remember(progress.position, in: code.epoch) }
             let demanded = try await store.demanded.level(on: connection)
             let publishing = try await publishing(after: checkpointed, code, demanded)
             try await withThrowingTaskGroup(of: Void.self) { group in
@@ -97,6 +103,22 @@ package struct Relay: Sendable {
             await moveCheckpoint(to: progress.position, from: checkpointed, on: connection)
             throw error
         }
+    }
+
+    private func remember(_ position: Position, in epoch: EventID) {
+        published.withLock { $0 = Place(max(position, $0?.position ?? 0), epoch: EpochDigits(epoch)) }
+    }
+
+    /// Notes where the log has begun another epoch, and does not have all that was published.
+    private func noteLoss(in epoch: EventID, on connection: PostgresConnection) async throws {
+        guard let place = published.withLock({ $0 }), place.epoch != EpochDigits(epoch) else { return }
+        let shared = try await connection.noteLoss(by: Self.reader, place)
+        if shared < place.position {
+            logger.error(
+                "the log has lost events that were published: jobledger lost says more",
+                metadata: ["place": "\(place)", "shared": "\(shared)"])
+        }
+        published.withLock { $0 = Place(shared, epoch: EpochDigits(epoch)) }
     }
 
     private func publishing(

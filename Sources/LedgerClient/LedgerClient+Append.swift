@@ -34,8 +34,10 @@ extension LedgerClient {
             json.append(event.element, of: nil, expectedVersion: event.offset == 0 ? expectedVersion : nil)
         }
         let answer = try await post("/v1/jobs/\(Self.encoded(job))/events" + Self.query(level), json)
-        let appended = try Self.decode([AppendedJSON].self, from: answer)
-        return try Self.matched(appended.map { try $0.appended() }, to: events.count)
+        let decoded = try Self.decode([AppendedJSON].self, from: answer)
+        let appended = try Self.matched(decoded.map { try $0.appended() }, to: events.count)
+        remember(AppendRequest(job: job, events: events, expectedVersion: expectedVersion), appended)
+        return appended
     }
 
     private static func query(_ level: Durability) -> String {
@@ -65,9 +67,18 @@ extension LedgerClient {
             let results = try Self.decode(
                 ResultsJSON.self, from: try await post("/v1/events" + Self.query(level), json)
             ).results
-            answers = try Self.matched(results.map { try $0.answer() }, to: sound.count).reversed()
+            answers = try Self.matched(results.map { try $0.answer() }, to: sound.count)
+            for (request, answer) in zip(sound, answers) {
+                if case .success(let appended) = answer { remember(request, appended) }
+            }
+            answers.reverse()
         }
         return refusals.map { refusal in refusal.map { .failure($0) } ?? answers.removeLast() }
+    }
+
+    private func remember(_ request: AppendRequest, _ appended: [Appended]) {
+        guard let memory, let last = appended.last else { return }
+        memory.add(request, at: last.position)
     }
 
     private func post(_ path: String, _ json: [UInt8]) async throws -> Answer {

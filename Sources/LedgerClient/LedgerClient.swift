@@ -22,6 +22,8 @@ public struct LedgerClient: Sendable {
     public var retryTimeout: Duration
     /// How long one attempt may take.
     public var timeLimit: Duration
+    /// What was acknowledged, to append it again after a loss; `nil` unless the caller wants it.
+    var memory: AcknowledgedEvents?
 
     /// - Parameters:
     ///   - url: the service's address, without `/v1`: `https://ledger.example`.

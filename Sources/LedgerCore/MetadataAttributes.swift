@@ -1,7 +1,7 @@
 /// The members of an event's metadata that a CloudEvent has, under names that CloudEvents allows.
 enum MetadataAttributes {
     /// By their names in the metadata. Members that are not strings are left out.
-    private static let shown: [(name: ExactText, attribute: String)] = [
+    static let shown: [(name: ExactText, attribute: String)] = [
         ("actor", "actor"), ("correlation_id", "correlationid"), ("causation_id", "causationid"),
         ("traceparent", "traceparent"),
     ]

@@ -57,9 +57,13 @@ package struct SealKey: Sendable {
     /// Signs the head of the log, which makes a checkpoint.
     package func sign(_ head: TreeHead) throws -> SignedNote {
         precondition(head.origin == name)
+        let text = ExactText(head.text)
+        return SignedNote(text: text, signatures: [try signature(of: text)])
+    }
+
+    /// Signs the text of a note. It must be no checkpoint: those are signed by ``sign(_:)``.
+    package func signature(of text: ExactText) throws -> SignedNote.Signature {
         let key = try Curve25519.Signing.PrivateKey(rawRepresentation: seed)
-        let signature = try key.signature(for: Array(head.text.utf8))
-        return SignedNote(
-            text: ExactText(head.text), signatures: [.init(name: name, keyID: verifier.id, bytes: Array(signature))])
+        return .init(name: name, keyID: verifier.id, bytes: Array(try key.signature(for: Array(text.utf8))))
     }
 }

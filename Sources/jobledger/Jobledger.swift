@@ -22,8 +22,8 @@ struct Jobledger: AsyncParsableCommand {
             """,
         subcommands: [
             Up.self, Migrate.self, DurabilityCommand.self, Append.self, History.self, Show.self, Diff.self,
-            BlameCommand.self, Tail.self, Watch.self, RebuildCommand.self, Verify.self, Receipts.self, Status.self,
-            Audit.self, Serve.self,
+            BlameCommand.self, Tail.self, Watch.self, Lost.self, RebuildCommand.self, Verify.self, Receipts.self,
+            Status.self, Audit.self, Serve.self,
             TokenCommand.self, RelayCommand.self, Project.self, Projections.self, Export.self, Import.self,
             BenchCommand.self,
         ])

@@ -1,7 +1,15 @@
 import LedgerCore
 
-/// Lines of files and bodies of requests: events as programs send them, and as CloudEvents.
+/// Lines of files and bodies of requests: events as programs send them, as CloudEvents, and as
+/// others remember them.
 func fuzzEvents(_ bytes: [UInt8]) {
+    for event in (try? RememberedEvent.all(in: bytes[...])) ?? [] {
+        expect(event.position.map(Position.positions.contains) ?? true, "a position that no log has")
+        if let request = event.request {
+            expect(request.events.map(\.id) == [event.id], "another event is appended again")
+            publish(request.events[0], of: request.job)
+        }
+    }
     if let request = try? EventLine.request(JSONText.behindByteOrderMark(bytes[...])) {
         publish(request.events[0], of: request.job)
     }

@@ -1,4 +1,5 @@
 import Foundation
+import LedgerCore
 import Texts
 import TransparencyLog
 
@@ -12,6 +13,11 @@ func fuzzNotes(_ bytes: [UInt8]) {
     }
     if let checkpoint = try? SignedCheckpoint(text) {
         expect((try? SignedCheckpoint(checkpoint.text)) == checkpoint, "a checkpoint that changes")
+    }
+    if let fork = try? SealFork(text) {
+        expect((try? SealFork(fork.text)) == fork, "a statement of a fork that changes")
+        expect(fork.lost.lowerBound > 0, "a fork that lost a position which no log has")
+        _ = fork.problem
     }
     if let update = try? CheckpointUpdate(text) {
         expect((try? CheckpointUpdate(update.text)) == update, "an update that changes")

@@ -31,6 +31,7 @@ struct Health: Sendable {
         /// How long the standbys have owed the confirmation that was asked for first; `nil` if the
         /// ledger demands one, and they did not even answer this report.
         var longestConfirmation: Duration?
+        var losses: [KnownLoss]
     }
 
     let store: EventStore
@@ -187,7 +188,7 @@ struct Health: Sendable {
         let statements = [
             // Fails if the ledger is too old to check tokens.
             PostgresStatement("SELECT scopes_of_token('', '') IS NULL"), LogStatus.statement(relay: Relay.reader),
-            Self.projectionsStatement, SealStatus.statement, LogLockHolder.statement,
+            Self.projectionsStatement, SealStatus.statement, LogLockHolder.statement, KnownLoss.statement,
         ]
         let (log, answers) = try await store.pool.withConnection { connection in
             let answers = try await connection.pipeline(statements)
@@ -203,7 +204,8 @@ struct Health: Sendable {
             holder: try LogLockHolder(try answers[4].get()),
             projections: try answers[2].get().map { try ProjectionStatus($0) },
             longestCommit: max(status.small.longestInFlight, status.large.longestInFlight),
-            longestConfirmation: try await longestConfirmation(log))
+            longestConfirmation: try await longestConfirmation(log),
+            losses: try answers[5].get().map { try KnownLoss($0) })
     }
 
     /// In a ledger that demands quorum, asks the standbys, since nobody else may be asking.

@@ -132,6 +132,13 @@ struct OperationsRoutes: Sendable {
             "jobledger_clock_ahead_seconds", "gauge",
             "How far the last event's time is ahead of the server's clock.", Int(lags.log.clockAhead / .seconds(1)))
         text.metric(
+            "jobledger_epochs", "gauge", "Epochs of the log: one more for each failover and restore.",
+            lags.log.epochs.count)
+        text.metric(
+            "jobledger_lost_events", "gauge",
+            "Events that readers had and the log has lost, as far as it is known; jobledger lost says more.",
+            KnownLoss.count(lags.losses))
+        text.metric(
             "jobledger_relay_lag_events", "gauge", "Events that have not been published.",
             max(0, lags.log.head - lags.log.published))
         text.metric(

@@ -47,9 +47,12 @@ package struct SealKeyRotation: Sendable {
             : "the key in the directory is not the one that sealed this ledger last: "
                 + "it is put aside, and a new one seals"
         logger.notice("\(reason)", metadata: ["old": "\(key.name)", "new": "\(name)"])
-        for file in [path, SealerRecord.path(besideKey: path)] where try Self.isThere(file) {
-            try FileManager.default.moveItem(
-                atPath: file, toPath: file + "." + (key.name.text.split(separator: "/").last ?? "old"))
+        let aside = path + "." + (key.name.text.split(separator: "/").last ?? "old")
+        let (record, recordAside) = (SealerRecord(besideKey: path), SealerRecord(besideKey: aside))
+        for (file, other) in [
+            (path, aside), (record.path, recordAside.path), (record.leavesPath, recordAside.leavesPath),
+        ] where try Self.isThere(file) {
+            try FileManager.default.moveItem(atPath: file, toPath: other)
         }
         return false
     }

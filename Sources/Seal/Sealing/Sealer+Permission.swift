@@ -1,3 +1,4 @@
+import EventStore
 import LedgerCore
 import Postgres
 import TransparencyLog
@@ -48,11 +49,13 @@ extension Sealer {
         let shared: Position = try await connection.query("SELECT shared_position($1, $2)", signed.epoch.text, size)
             .only().decode(0)
         guard shared == size else {
+            _ = try await connection.noteLoss(by: "sealer", Place(size, epoch: EpochDigits(signed.epoch)))
             throw SealStopped(
                 """
                 the key \(key.name) has signed \(size) events in the epoch \(signed.epoch.text), of which the \
                 ledger has only the first \(shared) in its epoch \(epoch.text): make a key for it \
-                (jobledger audit key --out FILE), and give the new verifier key to those who check
+                (jobledger audit key --out FILE), seal with that one and --after-loss with the file of this \
+                key, and give the new verifier key to those who check
                 """)
         }
     }

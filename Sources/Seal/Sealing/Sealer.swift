@@ -13,12 +13,14 @@ package import TransparencyLog
 package struct Sealer: Sendable {
     let key: SealKey
     let record: SealerRecord
+    /// The key that sealed before the ledger lost events; `nil` unless this one is to follow it.
+    private let ended: EndedSeal?
     private let configuration: PostgresConfiguration
     private let interval: Duration
     private let window: Int64
     private let lease: Lease
     private let demand = DurabilityDemand()
-    private let logger: Logger
+    let logger: Logger
 
     /// The name of the lease.
     package static let lease = "sealer"
@@ -32,12 +34,15 @@ package struct Sealer: Sendable {
     /// - Parameters:
     ///   - interval: the shortest time between two checkpoints of a sealer that is not behind.
     ///   - window: the most events between two checkpoints.
+    ///   - ended: the key that sealed before the ledger lost events. It signs where its history
+    ///     ends, and that this key goes on.
     package init(
         key: SealKey, record: SealerRecord, url: String, ledger: LedgerName, interval: Duration = .seconds(1),
-        window: Int = 65_536, leaseTimes: LeaseTimes = .standard, logger: Logger
+        window: Int = 65_536, leaseTimes: LeaseTimes = .standard, afterLossOf ended: EndedSeal? = nil, logger: Logger
     ) {
         self.key = key
         self.record = record
+        self.ended = ended
         self.interval = interval
         self.window = Int64(window)
         self.logger = logger
@@ -117,6 +122,7 @@ package struct Sealer: Sendable {
         _ succeeded: () -> Void
     ) async throws -> Position {
         let state = try await checkedState(on: connection, reading: reader)
+        if let ended { try await signFork(after: ended, state, on: connection, reading: reader) }
         var growth = TreeGrowth(state.edge)
         if state.stopped != nil { try await connection.query("SELECT stop_seal(null)") }
         if let last = state.last, last.signer != key.verifier.signer {
@@ -143,7 +149,7 @@ package struct Sealer: Sendable {
             }
             guard growth.edge.size > size else { continue }
             guard try await commit(growth, after: size, epoch: state.epoch, on: connection) else { return size }
-            growth.tiles = []
+            (growth.tiles, growth.added) = ([], [])
             succeeded()
             logger.debug("sealed", metadata: ["position": "\(growth.edge.size)"])
             if end == nil, growth.edge.size < limit {
@@ -161,6 +167,7 @@ package struct Sealer: Sendable {
         let checkpoint = try SignedCheckpoint(
             TreeHead(origin: key.name, size: edge.size, root: edge.root), signedBy: key)
         do {
+            try await record.keep(growth.added, after: size)
             try await record.save(.init(epoch: epoch, checkpoint: checkpoint))
         } catch {
             throw SealStopped("\(error)")

@@ -1,6 +1,6 @@
 import BlockingIO
 import Foundation
-import LedgerCore
+package import LedgerCore
 import PrivateFiles
 import TransparencyLog
 
@@ -21,6 +21,8 @@ package actor SealerRecord {
     private nonisolated let file: PrivateFile
 
     package init(path: String) { file = PrivateFile(path) }
+
+    package init(besideKey key: String) { self.init(path: Self.path(besideKey: key)) }
 
     package nonisolated var path: String { file.path }
 
@@ -47,6 +49,57 @@ package actor SealerRecord {
     func save(_ content: Content) throws(KeyFile.Failure) {
         do {
             try file.write("epoch \(content.epoch.text)\n\(content.checkpoint.text)")
+        } catch {
+            throw KeyFile.Failure("the record of what is signed cannot be written: \(error)")
+        }
+    }
+
+    // MARK: Forks
+
+    nonisolated var leavesPath: String { path + ".leaves" }
+
+    /// A record may serve several keys, one after the other, so each has a file of its own.
+    private nonisolated func forkFile(of key: VerifierKey) -> PrivateFile {
+        PrivateFile("\(path).fork-\(String(key.id, radix: 16))")
+    }
+
+    /// How far was sealed, and in which epoch; `nil` where nothing was ever signed.
+    package func place() throws(KeyFile.Failure) -> Place? {
+        try load().map { Place($0.checkpoint.head.size, epoch: EpochDigits($0.epoch)) }
+    }
+
+    /// Keeps the leaves that are about to be sealed, so that it can be proved where a history
+    /// ended.
+    func keep(_ leaves: [MerkleHash], after position: Position) throws(KeyFile.Failure) {
+        do {
+            try RecentLeaves(path: leavesPath).add(leaves, after: position)
+        } catch {
+            throw KeyFile.Failure("the record of what is sealed cannot be written: \(error)")
+        }
+    }
+
+    /// The leaves of some sealed positions; `nil` where not all of them were kept.
+    func leaves(after position: Position, upTo end: Position) throws(KeyFile.Failure) -> [MerkleHash]? {
+        do {
+            return try RecentLeaves(path: leavesPath).read(after: position, upTo: end)
+        } catch {
+            throw KeyFile.Failure("the record of what is sealed: \(error)")
+        }
+    }
+
+    /// The statement by which a key has ended; `nil` where it has not.
+    func fork(of key: VerifierKey) throws(KeyFile.Failure) -> SealFork? {
+        let file = forkFile(of: key)
+        do {
+            return try file.read().map { try SealFork($0.text) }
+        } catch {
+            throw KeyFile.Failure("\(file.shown), where the sealer keeps how its key ended: \(error)")
+        }
+    }
+
+    func save(_ fork: SealFork, of key: VerifierKey) throws(KeyFile.Failure) {
+        do {
+            try forkFile(of: key).write(fork.text)
         } catch {
             throw KeyFile.Failure("the record of what is signed cannot be written: \(error)")
         }

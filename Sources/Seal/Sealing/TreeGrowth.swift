@@ -7,6 +7,8 @@ struct TreeGrowth {
     var edge: CompactRange
     /// The tiles that have become full since they were last written to the ledger.
     var tiles: [(tile: Tile, hashes: [MerkleHash])] = []
+    /// The hashes of the events that were added since the tiles were last written.
+    var added: [MerkleHash] = []
     private var leaves = LeafReader()
 
     init(_ edge: CompactRange) { self.edge = edge }
@@ -24,6 +26,7 @@ struct TreeGrowth {
                         "there is no event at position \(edge.size + 1), and there is one at \(row.position): "
                             + "one was removed")
                 }
+                if keepsTiles { added.append(row.leaf) }
                 edge.append(row.leaf) { if keepsTiles { tiles.append(($0, $1)) } }
             }
         }

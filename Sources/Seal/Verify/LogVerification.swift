@@ -205,9 +205,12 @@ struct LogVerification {
     // MARK: Checkpoints from outside
 
     /// Reports it where the history of a checkpoint is not the beginning of this one.
+    /// - Parameters:
+    ///   - fork: the statement of the checkpoint's key that the ledger lost some of these events.
+    ///   - unsigned: that the ledger lost some of them, as far as its epochs tell.
     /// - Throws: whatever reading the tiles throws. An error of Postgres says nothing about the
     ///   log.
-    mutating func compare(with head: TreeHead) async throws {
+    mutating func compare(with head: TreeHead, fork: SealFork?, unsigned: UnsignedLoss?) async throws {
         let root: MerkleHash?
         do {
             root = try await self.root(at: head.size)
@@ -216,18 +219,52 @@ struct LogVerification {
                 .history, head.size...head.size,
                 "tiles are missing that a comparison with the checkpoint of \(head.size) events needs")
         }
+        if root == head.root { return }
+        if let fork, fork.problem == nil {
+            return report(
+                .lost, fork.shared + 1...head.size,
+                "these events of the checkpoint of \(head.origin) are gone, and all before them are the same: "
+                    + fork.summary)
+        }
+        let explanation = unsigned.map { "; \($0)" } ?? ""
         if root == nil {
             report(
                 .history, head.size...head.size,
                 "the checkpoint of \(head.origin) has \(head.size) events, and the log ends at \(grownTree.size): "
-                    + "it was cut off, or is an older backup")
-        } else if root != head.root {
+                    + "it was cut off, or is an older backup" + explanation)
+        } else {
             report(
                 .history, head.size...head.size,
                 "the first \(head.size) events are not those of the checkpoint of \(head.origin): "
-                    + "the history was rewritten")
+                    + "the history was rewritten" + explanation)
         }
     }
+
+    /// Reports it where the statement of a fork is not sound, or this history does not continue
+    /// what it says.
+    /// - Parameter keys: those that are trusted. Where one of them has ended by this fork, it must
+    ///   have signed it.
+    mutating func check(_ fork: SealFork, _ keys: [VerifierKey]) async throws {
+        let name = "the statement that \(fork.ended.origin) has ended"
+        if let problem = fork.problem { return report(fork: "\(name): \(problem)") }
+        let ofItsName = keys.filter { $0.name == fork.ended.origin }
+        if !ofItsName.isEmpty, !ofItsName.contains(where: fork.isSigned) {
+            return report(fork: "\(name): that key has not signed it")
+        }
+        let root: MerkleHash?
+        do {
+            root = try await self.root(at: fork.shared)
+        } catch is SealDamaged {
+            root = nil
+        }
+        // A part of the log does not tell.
+        guard let root, root != fork.sharedRoot else { return }
+        report(
+            fork: "\(name) says that the first \(fork.shared) events are the same, but they are not those of "
+                + "this log: the history was rewritten")
+    }
+
+    mutating func report(fork message: String) { report(.fork, size...size, message) }
 
     /// The root of the tree at a size that a checkpoint from outside has.
     /// - Returns: `nil` where the log has fewer events.

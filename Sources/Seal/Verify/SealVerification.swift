@@ -28,6 +28,11 @@ package struct SealVerification: Sendable {
             case checkpoint
             /// The history is not that of a checkpoint from outside.
             case history
+            /// The ledger lost these events, which a checkpoint from outside has. The key of the
+            /// checkpoint has signed that.
+            case lost
+            /// The statement of a fork is not sound.
+            case fork
         }
 
         package var kind: Kind
@@ -46,6 +51,9 @@ package struct SealVerification: Sendable {
         package var findings: [Finding]
         /// The number of findings beyond those in ``findings``.
         package var more: Int
+        /// Where sealed histories ended because the ledger lost events, and which keys went on.
+        /// They are no findings: nobody tampered with the log.
+        package var forks: [SealFork]
 
         package var isClean: Bool { findings.isEmpty && more == 0 }
     }
@@ -99,16 +107,20 @@ package struct SealVerification: Sendable {
         _ from: Position, _ to: Position, _ connection: PostgresConnection, _ reader: PostgresConnection,
         _ progress: (Int64, Int64) -> Void
     ) async throws -> Answer {
+        let chain = try await ForkChain(on: connection)
+        // A key that has ended names the one that goes on, and is trusted for that.
+        let keys = key.map(chain.keys(after:)) ?? []
         let trusted: TrustedTree
         if let directory {
-            trusted = try await TrustedTree(directory, key: key)
+            trusted = try await TrustedTree(directory, keys: keys)
         } else {
-            trusted = try await TrustedTree(on: connection, reading: reader, key: key)
+            trusted = try await TrustedTree(on: connection, reading: reader, keys: keys)
         }
         // Read the head after the seal: it is then never before the end of the seal.
         let head = try await connection.headOfLog()
         let end = min(to, max(head, trusted.edge.size))
-        var verification = LogVerification(trusted, from: from, to: end, against: against.map(\.head))
+        var verification = LogVerification(
+            trusted, from: from, to: end, against: against.map(\.head) + chain.forks.map(\.sharedHead))
         if from <= end {
             var leaves = LeafReader()
             for try await chunk in reader.copyOut(LeafReader.script(after: from - 1, upTo: end)) {
@@ -118,11 +130,17 @@ package struct SealVerification: Sendable {
             }
         }
         try await verification.finish()
-        for checkpoint in against { try await verification.compare(with: checkpoint.head) }
+        for message in chain.unreadable { verification.report(fork: message) }
+        for fork in chain.forks { try await verification.check(fork, keys) }
+        for checkpoint in against {
+            try await verification.compare(
+                with: checkpoint.head, fork: chain.fork(of: checkpoint.head),
+                unsigned: try await UnsignedLoss(of: checkpoint.head, on: connection))
+        }
         var findings = verification.findings
         try await FindingLabels.add(to: &findings, on: connection)
         return Answer(
             position: trusted.edge.size, head: head, checked: from <= end ? from...end : nil, key: key,
-            findings: findings.map(\.finding), more: verification.more)
+            findings: findings.map(\.finding), more: verification.more, forks: chain.forks)
     }
 }

@@ -17,7 +17,8 @@ struct TrustedTree: Sendable {
     private static let maxTried = 100
 
     /// The tree in the tables of the ledger.
-    init(on connection: PostgresConnection, reading reader: PostgresConnection, key: VerifierKey?) async throws {
+    /// - Parameter keys: one of them must have signed; none if no signature is checked.
+    init(on connection: PostgresConnection, reading reader: PostgresConnection, keys: [VerifierKey]) async throws {
         let stored = try await SealState.Stored.load(on: connection)
         do {
             let state = try SealState(stored)
@@ -33,7 +34,7 @@ struct TrustedTree: Sendable {
                 }
                 return
             }
-            if let key { try last.checkpoint.verify(by: key) }
+            try last.checkpoint.verify(byOneOf: keys)
             isTrusted = true
             return
         } catch  where error is SealDamaged || error is SignedCheckpoint.NotSigned {
@@ -41,21 +42,20 @@ struct TrustedTree: Sendable {
             (source, isTrusted) = (StoredTiles(connection: connection, edge: edge), false)
             report(.checkpoint, stored.size, "\(error)")
         }
-        try await fallBack(on: connection, reading: reader, key: key)
+        try await fallBack(on: connection, reading: reader, keys: keys)
     }
 
     /// The tree in a directory.
-    /// - Throws: ``SealDamaged`` where there is no checkpoint, or none that the key has signed, or
+    /// - Parameter keys: one of them must have signed; none if no signature is checked.
+    /// - Throws: ``SealDamaged`` where there is no checkpoint, or none that a key has signed, or
     ///   where the tiles do not have its root; `FileFailure` where a file cannot be read.
-    init(_ directory: TileDirectory, key: VerifierKey?) async throws {
+    init(_ directory: TileDirectory, keys: [VerifierKey]) async throws {
         source = directory
         let checkpoint = try directory.checkpoint()
-        if let key {
-            do {
-                try checkpoint.verify(by: key)
-            } catch {
-                throw SealDamaged("\(directory.path): \(error)")
-            }
+        do {
+            try checkpoint.verify(byOneOf: keys)
+        } catch {
+            throw SealDamaged("\(directory.path): \(error)")
         }
         guard let edge = try await directory.edge(at: checkpoint.head.size), edge.root == checkpoint.head.root else {
             throw SealDamaged(
@@ -70,13 +70,13 @@ struct TrustedTree: Sendable {
 
     /// Takes the newest valid checkpoint whose tree is in the tiles, or follows from the events.
     private mutating func fallBack(
-        on connection: PostgresConnection, reading reader: PostgresConnection, key: VerifierKey?
+        on connection: PostgresConnection, reading reader: PostgresConnection, keys: [VerifierKey]
     ) async throws {
         let rows = try await connection.query(
             "SELECT note FROM seal_checkpoints ORDER BY size DESC, sealed_at DESC LIMIT $1", Self.maxTried)
         for row in rows {
             // The checkpoints that are skipped here are part of the finding at the end.
-            guard let head = Self.validHead(try row.decode(0), key) else { continue }
+            guard let head = Self.validHead(try row.decode(0), keys) else { continue }
             if let edge = try await source.edge(at: head.size), edge.root == head.root {
                 (self.edge, isTrusted) = (edge, true)
                 return report(
@@ -99,10 +99,10 @@ struct TrustedTree: Sendable {
     }
 
     /// - Returns: `nil` where the text is not a checkpoint, or not one that the key has signed.
-    private static func validHead(_ note: String, _ key: VerifierKey?) -> TreeHead? {
+    private static func validHead(_ note: String, _ keys: [VerifierKey]) -> TreeHead? {
         do {
             let checkpoint = try SignedCheckpoint(note)
-            if let key { try checkpoint.verify(by: key) }
+            try checkpoint.verify(byOneOf: keys)
             return checkpoint.head
         } catch {
             return nil

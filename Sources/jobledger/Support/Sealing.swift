@@ -18,8 +18,10 @@ extension LedgerSettings {
     }
 
     /// A sealer of this ledger.
-    /// - Parameter keyFile: the file with the private key; JOBLEDGER_SEAL_KEY if not given.
-    func sealer(keyFile: String? = nil, logger: Logger) throws -> Sealer {
+    /// - Parameters:
+    ///   - keyFile: the file with the private key; JOBLEDGER_SEAL_KEY if not given.
+    ///   - endedKey: the file of the key that sealed before the ledger lost events.
+    func sealer(keyFile: String? = nil, afterLossOf endedKey: String? = nil, logger: Logger) throws -> Sealer {
         guard let path = keyFile ?? sealKey?.path else {
             throw Problem(
                 description:
@@ -29,7 +31,22 @@ extension LedgerSettings {
         return Sealer(
             key: try KeyFile.sealKey(at: path, shownAs: keyFile ?? sealKey?.description),
             record: SealerRecord(path: sealMemory?.path ?? SealerRecord.path(besideKey: path)),
-            url: try requireDatabaseURL(), ledger: ledger, logger: logger)
+            url: try requireDatabaseURL(), ledger: ledger, afterLossOf: try endedKey.map(endedSeal), logger: logger)
+    }
+
+    private func endedSeal(_ path: String) throws -> EndedSeal {
+        let beside = SealerRecord.path(besideKey: path)
+        let isBeside = FileManager.default.fileExists(atPath: beside)
+        return EndedSeal(
+            key: try KeyFile.sealKey(at: path),
+            record: SealerRecord(path: isBeside ? beside : sealMemory?.path ?? beside))
+    }
+
+    /// How far the sealer whose record is here has sealed, and in which epoch; `nil` where no
+    /// record is known, or nothing was sealed.
+    func sealedPlace() async throws -> Place? {
+        guard let path = sealMemory?.path ?? sealKey.map({ SealerRecord.path(besideKey: $0.path) }) else { return nil }
+        return try await SealerRecord(path: path).place()
     }
 
     /// The verifier key: from the file, otherwise from the settings, otherwise derived from the key

@@ -20,7 +20,7 @@ extension EndToEnd {
             "append a progress --data {\"completed\":1} --expected-version=?",
             "append a progress --data {\"completed\":1} --occurred-at=?", "show a --at=?", "diff --from=? --to=1",
             "diff --from=0 --to=?",
-            "blame a --at=?", "tail --until-head --after=?", "tail --until-head --last=?",
+            "blame a --at=?", "tail --until-head --after=?", "tail --until-head --last=?", "lost --had=?",
             "rebuild batch_jobs --dry-run --window=?",
             "rebuild batch_jobs --dry-run --workers=?", "rebuild batch_jobs --dry-run --max-lag=?",
             "rebuild batch_jobs --until=? --into My_Past", "verify daily_job_stats --window=?", "receipts --limit=?",

@@ -39,7 +39,7 @@ import TransparencyLog
         #expect(try KeyFile.sealKey(at: "\(path).\(first.text)").verifier == key.verifier)
         #expect(
             try Set(FileManager.default.contentsOfDirectory(atPath: directory.path)) == [
-                "seal.key", "seal.key.\(first.text)", "seal.key.signed.\(first.text)",
+                "seal.key", "seal.key.\(first.text)", "seal.key.\(first.text).signed",
             ])
     }
 

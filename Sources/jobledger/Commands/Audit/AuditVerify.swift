@@ -15,6 +15,10 @@ struct AuditVerify: AsyncParsableCommand {
             trusted; then only a checkpoint kept elsewhere (--against) reveals a history that was rewritten as a \
             whole. Exit code 1 if anything is found.
 
+            Where a failover or a restore has lost sealed events, and the key that sealed them has signed that (audit \
+            seal --after-loss), that is shown as a fork. The key of before is enough to check what was sealed since: \
+            it has named the one that goes on.
+
             EXAMPLE
               jobledger audit verify
               jobledger audit verify --key ledger.vkey --against checkpoint --json
@@ -57,6 +61,18 @@ struct AuditVerify: AsyncParsableCommand {
             var kind: String
             var message: String
         }
+        /// Where a sealed history has ended, because the ledger lost events.
+        struct Fork: Encodable {
+            var ended: String
+            var size: Position
+            var epoch: String
+            /// The events up to here are in both histories.
+            var shared: Position
+            var nextEpoch: String
+            var nextKey: String
+            /// Whether it is proved that they are the same up to there.
+            var proved: Bool
+        }
         var ok: Bool
         /// The last sealed position.
         var position: Position
@@ -65,6 +81,7 @@ struct AuditVerify: AsyncParsableCommand {
         var to: Position?
         var key: String?
         var bad: [Bad]
+        var forks: [Fork]
         /// The number of findings that are not listed.
         var more: Int?
     }
@@ -111,6 +128,11 @@ struct AuditVerify: AsyncParsableCommand {
             Answer(
                 ok: answer.isClean, position: answer.position, head: answer.head, from: answer.checked?.lowerBound,
                 to: answer.checked?.upperBound, key: answer.key.map { "\($0)" }, bad: bad,
+                forks: answer.forks.map {
+                    .init(
+                        ended: $0.ended.origin.text, size: $0.ended.size, epoch: $0.endedEpoch.text, shared: $0.shared,
+                        nextEpoch: $0.epoch.text, nextKey: "\($0.successor)", proved: $0.proof != nil)
+                },
                 more: answer.more > 0 ? answer.more : nil))
     }
 
@@ -121,6 +143,7 @@ struct AuditVerify: AsyncParsableCommand {
             try Output.line("\(finding.kind.rawValue.padded(to: 12))\(place): \(Output.printable(finding.message))")
         }
         if answer.more > 0 { try Output.line("and \(answer.more) more") }
+        for fork in answer.forks { try Output.line("fork: " + Output.printable(fork.summary)) }
         let checked = answer.checked.map {
             "\($0.count) events were checked, from position \($0.lowerBound) to \($0.upperBound)"
         }
@@ -129,7 +152,11 @@ struct AuditVerify: AsyncParsableCommand {
         try Output.line(
             "sealed up to position \(answer.position)"
                 + (unsealed > 0 ? "; the \(unsealed) events after it are not protected yet" : ""))
-        try Output.line(answer.isClean ? "no tampering was found" : "TAMPERING WAS FOUND: see above")
+        let isLoss = answer.more == 0 && answer.findings.allSatisfy { $0.kind == .lost }
+        try Output.line(
+            answer.isClean
+                ? "no tampering was found"
+                : isLoss ? "no tampering was found, but a loss: see above" : "TAMPERING WAS FOUND: see above")
         if let key = answer.key {
             try Output.line("signed by \(key.name)")
         } else {

@@ -15,11 +15,15 @@ struct Tail: AsyncParsableCommand {
             --until-head to the end of the log. Shows every event once and in order, with or without Redis. With \
             --json, each line is a CloudEvent.
 
+            If a failover has lost events that were shown, the command ends with exit code 1. With --go-on it says \
+            which are gone, with --json in a line with the member "diverged", and goes on after the last that is left.
+
             EXAMPLE
               jobledger tail --last 10
               jobledger tail --type failed --after 120000 --json
               jobledger tail --job backtest-7 --until-head
               jobledger tail --last 10 --witness ~/.ledger-checkpoint
+              jobledger tail --after 1207.3f2a9c1e --go-on --json
             """)
 
     @Option(help: "Only this job.")
@@ -39,6 +43,9 @@ struct Tail: AsyncParsableCommand {
 
     @Flag(help: "Stop at the present end of the log.")
     var untilHead = false
+
+    @Flag(help: "If the ledger has lost events that were shown, say which, and go on with those that it has.")
+    var goOn = false
 
     @Option(
         help: ArgumentHelp(
@@ -64,18 +71,40 @@ struct Tail: AsyncParsableCommand {
         let start = after ?? Place(last.map { max(0, head - $0) } ?? 0)
         let types = type.isEmpty ? nil : Set(type.compactMap(EventType.init(rawValue:)))
         var printer = EventPrinter(json: options.json, showsJob: true)
-        if untilHead {
-            // A position without an epoch may be beyond the end, where nothing is to be shown.
-            if start.epoch != nil { try await store.requireShared(start) }
-            let query = EventQuery(after: start.position, upTo: head, job: job, types: types)
-            let connection = try await settings.connect("jobledger tail")
-            for try await event in connection.events(query) { try printer.print(FeedEvent(event, of: settings.ledger)) }
-        } else {
+        var shown = ShownEvents()
+        try await goingOn(from: start, &shown) { start, shown in
+            guard !untilHead else {
+                // A position without an epoch may be beyond the end, where nothing is to be shown.
+                if start.epoch != nil { try await store.requireShared(start) }
+                let query = EventQuery(after: start.position, upTo: head, job: job, types: types)
+                let connection = try await settings.connect("jobledger tail")
+                for try await event in connection.events(query) {
+                    try printer.print(FeedEvent(event, of: settings.ledger))
+                }
+                return
+            }
             try await settings.withFeed(store, redis) { feed in
                 let jobs = job.map { Set([$0]) }
                 for try await event in feed.subscribe(after: start, jobs: jobs, types: types) {
                     try printer.print(event)
+                    shown.add(event)
                 }
+            }
+        }
+    }
+
+    /// Runs `body`, and with `--go-on` runs it again after each divergence, from the last place
+    /// that is shared.
+    private func goingOn(
+        from start: Place, _ shown: inout ShownEvents, _ body: (Place, inout ShownEvents) async throws -> Void
+    ) async throws {
+        var start = start
+        while true {
+            do {
+                return try await body(start, &shown)
+            } catch let divergence as Divergence where goOn {
+                try shown.report(divergence, json: options.json)
+                start = divergence.shared
             }
         }
     }

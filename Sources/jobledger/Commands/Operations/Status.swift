@@ -80,6 +80,13 @@ struct Status: AsyncParsableCommand {
             var beganAt: String
             var reason: String
         }
+        /// Positions that a reader had, and whose events are gone.
+        struct Loss: Encodable {
+            var reader: String
+            var place: String
+            var shared: Position
+            var notedAt: String
+        }
         var head: Position
         /// The last position that has the level which the ledger demands; missing if that could not
         /// be found out.
@@ -92,6 +99,9 @@ struct Status: AsyncParsableCommand {
         var epoch: String
         /// All epochs, the present one last.
         var epochs: [Epoch]
+        /// The known losses, the newest first, and how many events they are.
+        var losses: [Loss]
+        var lostEvents: Int64
         /// How far the time of the last event is ahead of the server's clock.
         var clockAheadSeconds: Int
         var holder: Holder?
@@ -139,6 +149,7 @@ extension Status {
         let log = try LogStatus(try await connection.query(LogStatus.statement(relay: Relay.reader)))
         let head = log.head
         let seal = try await SealStatus.load(on: connection)
+        let losses = try await connection.query(KnownLoss.statement).map { try KnownLoss($0) }
         return Answer(
             head: head, durability: log.demand.rawValue, standbys: log.standbys,
             role: log.isStandby ? "standby" : "primary", timeline: log.timeline, epoch: log.epoch.text,
@@ -147,6 +158,10 @@ extension Status {
                     epoch: $0.epoch.text, firstPosition: $0.firstPosition, beganAt: $0.beganAt.description,
                     reason: $0.reason)
             },
+            losses: losses.map {
+                .init(
+                    reader: $0.reader, place: $0.place.text, shared: $0.shared, notedAt: $0.notedAt.description)
+            }, lostEvents: KnownLoss.count(losses),
             clockAheadSeconds: Int(log.clockAhead / .seconds(1)),
             holder: try await holder(on: connection),
             relay: .init(
@@ -204,6 +219,13 @@ extension Status {
             try line(
                 "epoch",
                 "\(answer.epochs.count) since \(last.beganAt), from position \(last.firstPosition): \(last.reason)")
+        }
+        if let last = answer.losses.first {
+            try line(
+                "lost",
+                "\(answer.lostEvents) events that readers had, the last noted at \(last.notedAt); "
+                    + "jobledger lost says more"
+            )
         }
         try line("head", "\(answer.head)")
         try line("server", answer.timeline.map { "the primary, on timeline \($0)" } ?? "a standby")
