@@ -11,6 +11,9 @@ BIN := .build/$(CONFIGURATION)
 TEST_ARGS ?=
 UP_ARGS ?=
 BENCH_ARGS ?=
+HA_ARGS ?=
+# The cluster of `make ha-check`.
+HA_PACKAGES := patroni etcd-server haproxy pgbouncer redis-sentinel python3 python3-psycopg2
 BENCH_OUT ?= bench/results/$(shell date -u +%Y-%m-%d)$(addprefix -,$(filter growth memory,$(BENCH_ARGS))).json
 # Every test target of Package.swift, the quick ones first.
 MODULES := TextsTests DiagnosticsTests LedgerCoreTests TransparencyLogTests BacktestTests BlockingIOTests \
@@ -75,6 +78,11 @@ fuzz: deps build ## look for inputs that break a parser, FUZZ_SECONDS for each o
 .PHONY: browser-check
 browser-check: deps build ## follow a job with the EventSource of a headless Chromium
 	CONFIGURATION=$(CONFIGURATION) scripts/check-browser
+
+.PHONY: ha-check
+ha-check: deps build ## try the ledger in a cluster that fails, for minutes (HA_ARGS='--times 5 kill-async'; --list)
+	@scripts/install-dependencies $(HA_PACKAGES)
+	CONFIGURATION=$(CONFIGURATION) scripts/check-ha $(HA_ARGS)
 
 .PHONY: test-thread
 test-thread: deps ## run the tests of THREAD_MODULES under ThreadSanitizer

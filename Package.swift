@@ -150,6 +150,14 @@ let package = Package(
         .executableTarget(name: "embed-files", path: "Sources/EmbedFiles", swiftSettings: settings),
         .plugin(name: "EmbedFiles", capability: .buildTool(), dependencies: ["embed-files"]),
 
+        // A reader for the trials of `scripts/check-ha`.
+        .executableTarget(
+            name: "follower",
+            dependencies: [
+                "LedgerClient", "LedgerCore", "LedgerSettings", "Redis", "EventStore", "Feed", "Diagnostics", logging,
+            ],
+            path: "Tests/Follower", swiftSettings: settings),
+
         // Tests: those of a module beside its name, with servers of their own.
         .target(
             name: "LedgerTesting",

@@ -5,7 +5,9 @@ package struct Backoff: Sendable {
     package let longest: Duration
     private var next: Duration
 
-    package init(first: Duration = .milliseconds(50), longest: Duration = .seconds(2)) {
+    /// The standard limit keeps what waits for a server from adding much to a failover: whoever
+    /// waits notices the new server within half a second.
+    package init(first: Duration = .milliseconds(50), longest: Duration = .milliseconds(500)) {
         self.first = first
         self.longest = longest
         next = first

@@ -71,6 +71,8 @@ extension Feed {
     /// A longer stretch of the log, in positions, is not searched for jobs: each subscription reads
     /// for itself.
     private static let longestSearch: Int64 = 100_000
+    /// The longest pause after a poll, whether it failed or not.
+    private static let longestPause = Duration.milliseconds(500)
     /// The feed asks for the epoch at least this often, whatever Redis says.
     private static let longestEpochAge = Duration.seconds(1)
 
@@ -91,9 +93,10 @@ extension Feed {
                 }
                 isAway = true
             }
-            // Polling takes at most a quarter of the time, however slow the answers are. If the
-            // task is cancelled, the loop ends.
-            try? await Task.sleep(for: start.duration(to: .now) * 3)
+            // Polling takes at most a quarter of the time while answers come soon. A poll that took
+            // long has perhaps waited for a server that was away, and subscriptions learn from the
+            // next one what was lost. If the task is cancelled, the loop ends.
+            try? await Task.sleep(for: min(start.duration(to: .now) * 3, Self.longestPause))
         }
     }
 

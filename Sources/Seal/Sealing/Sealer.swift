@@ -159,10 +159,13 @@ package struct Sealer: Sendable {
     }
 
     /// Signs the head of the tree and writes tiles and checkpoint to the ledger.
-    /// - Returns: `false` where another sealer has moved the seal.
+    /// - Returns: `false` where another sealer has moved the seal, or another epoch has begun.
     private func commit(
         _ growth: TreeGrowth, after size: Position, epoch: EventID, on connection: PostgresConnection
     ) async throws -> Bool {
+        // The first append after a switchover begins an epoch. If the record said that the epoch
+        // before had that event, it would look like one that the switchover lost.
+        guard try await connection.query("SELECT epoch FROM ledger").only().decode(0) == epoch else { return false }
         let (edge, tiles) = (growth.edge, growth.tiles)
         let checkpoint = try SignedCheckpoint(
             TreeHead(origin: key.name, size: edge.size, root: edge.root), signedBy: key)

@@ -219,6 +219,26 @@ import TransparencyLog
         }
     }
 
+    /// A new epoch begins under a sealer at work, which has not looked at the epoch since. It signs
+    /// nothing of the new epoch as of the old one, and goes on.
+    @Test func anEpochThatBeginsUnderASealer() async throws {
+        try await SealedLedger.with { sealed in
+            let sealer = Task { await sealed.sealer().run() }
+            try await sealed.waitUntilSealed(try await sealed.fill(10))
+            for number in 1...3 {
+                try await sealed.ledger.beginEpoch()
+                let head = try await sealed.fill(10, from: 100 * number)
+                let state = try await eventually("the sealer goes on, or stops") {
+                    let state = try await sealed.state()
+                    return state.size >= head || state.stopped != nil ? state : nil
+                }
+                #expect(state.stopped == nil && state.size == head)
+            }
+            sealer.cancel()
+            await sealer.value
+        }
+    }
+
     /// A new epoch lost events that were sealed, so the key stops, and a new one goes on.
     @Test func aNewEpochThatLostEvents() async throws {
         try await SealedLedger.with { sealed in
