@@ -47,13 +47,14 @@ package struct ReplicatedLedger: Sendable {
         try await admin.query("SELECT pg_reload_conf()")
         _ = try await eventually("the setting is in force") {
             let probe = try await PostgresConnection.connect(PostgresConfiguration(url: primary.url))
-            let rows = try await probe.query(
+            let isInForce: Bool = try await probe.query(
                 """
-                SELECT FROM pg_stat_replication WHERE sync_state = 'sync'
-                 UNION ALL SELECT WHERE current_setting('synchronous_standby_names') <> $1
-                """, names)
+                SELECT current_setting('synchronous_standby_names') = $1
+                       AND EXISTS (SELECT FROM pg_stat_replication WHERE sync_state = 'sync') = ($1 <> '')
+                """, names
+            ).only().decode(0)
             await probe.close()
-            return rows.isEmpty == names.isEmpty ? true : nil
+            return isInForce ? true : nil
         }
     }
 
@@ -85,6 +86,8 @@ package struct ReplicatedLedger: Sendable {
 
     /// The sessions whose commits wait for the standby.
     package func waiting() async throws -> Int {
-        try await admin.query("SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep'").count
+        try await admin.query(
+            "SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND backend_type = 'client backend'"
+        ).count
     }
 }

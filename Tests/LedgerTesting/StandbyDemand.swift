@@ -57,8 +57,13 @@ package struct StandbyDemand: Sendable {
 
     /// The commits that wait now.
     package func waiting() async throws -> [Wait] {
-        try await admin.query("SELECT pid, xact_start::text FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
-            .map { Wait(process: try $0.decode(0), transactionBegan: try $0.decode(1)) }
+        // The commits of the server's own processes wait too.
+        try await admin.query(
+            """
+            SELECT pid, xact_start::text FROM pg_stat_activity
+             WHERE wait_event = 'SyncRep' AND backend_type = 'client backend'
+            """
+        ).map { Wait(process: try $0.decode(0), transactionBegan: try $0.decode(1)) }
     }
 
     package func nextWait() async throws -> Wait {

@@ -14,7 +14,10 @@ package actor Confirmations {
     /// server.
     private static let patience = Duration.seconds(5)
 
+    /// Those who wait for an answer, by ticket. Whoever removes one from here resumes it.
     private var waiting: [Int: CheckedContinuation<Place, any Error>] = [:]
+    /// The tickets for the next question.
+    private var queue: [Int] = []
     private var lastTicket = 0
     /// When each caller began to wait, by its ticket.
     private var callers: [Int: ContinuousClock.Instant] = [:]
@@ -87,6 +90,7 @@ package actor Confirmations {
             try await withCheckedThrowingContinuation { waiter in
                 guard !Task.isCancelled else { return waiter.resume(throwing: CancellationError()) }
                 waiting[ticket] = waiter
+                queue.append(ticket)
                 guard roundsUnderWay < Self.mostRounds else { return }
                 roundsUnderWay += 1
                 // A task of no caller: a caller that is cancelled must not end the wait of
@@ -101,13 +105,14 @@ package actor Confirmations {
     private func leave(_ ticket: Int) { waiting.removeValue(forKey: ticket)?.resume(throwing: CancellationError()) }
 
     private func ask() async {
-        while !waiting.isEmpty {
-            let asking = waiting
-            waiting = [:]
+        while !queue.isEmpty {
+            let asking = queue
+            queue = []
+            guard asking.contains(where: { waiting[$0] != nil }) else { continue }
             let answer: Result<Place, any Error>
             do { answer = .success(try await question()) } catch { answer = .failure(error) }
             if case .success(let head) = answer { confirmed = head }
-            for waiter in asking.values { waiter.resume(with: answer) }
+            for ticket in asking { waiting.removeValue(forKey: ticket)?.resume(with: answer) }
         }
         roundsUnderWay -= 1
     }

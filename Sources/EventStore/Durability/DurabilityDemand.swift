@@ -21,13 +21,16 @@ package final class DurabilityDemand: Sendable {
     /// What the ledger answered last; local before it was asked.
     package var lastKnown: Durability { known.withLock { $0?.level } ?? .local }
 
+    /// The ledger demands this level from now on.
+    func learned(_ level: Durability) { known.withLock { $0 = Known(level: level, since: .now) } }
+
     /// Asks the ledger on `connection`, unless it was asked lately.
     package func level(on connection: PostgresConnection) async throws -> Durability {
         let now = ContinuousClock.now
         if let known = known.withLock({ $0 }), known.since.duration(to: now) < Self.longestAge { return known.level }
         let text: String = try await connection.query("SELECT demanded_durability()").only().decode(0)
         let level = try Durability(column: text)
-        known.withLock { $0 = Known(level: level, since: now) }
+        learned(level)
         return level
     }
 }

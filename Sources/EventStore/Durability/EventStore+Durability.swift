@@ -19,6 +19,7 @@ extension EventStore {
                 try await $0.query("SELECT demand_durability($1)", level.rawValue)
             }
         }
+        demanded.learned(level)
     }
 
     /// Appends, and returns when what was written has reached the level that the ledger demands, or
@@ -41,8 +42,11 @@ extension EventStore {
         // The place that is confirmed has the epoch from before the append. If another epoch begins
         // meanwhile, the events may be gone with the server that had them.
         var epoch = max(wish, demanded.lastKnown) == .quorum ? try await confirmations.epoch(within: limit) : nil
+        var first: [AppendAnswer]?
         while true {
             var answers = try await append()
+            // What this call has written itself is no duplicate to the caller.
+            if let first { answers.keepNew(of: first) } else { first = answers }
             guard let last = answers.lastPosition(below: max(wish, demanded.lastKnown)) else { return answers }
             do {
                 if epoch == nil {
@@ -68,6 +72,15 @@ extension [AppendAnswer] {
     fileprivate func lastPosition(below level: Durability) -> Position? {
         guard level > .local else { return nil }
         return lazy.compactMap { try? $0.get().last }.filter { $0.durability < level }.map(\.position).max()
+    }
+
+    /// Takes events that an earlier answer to the same requests had as new for new here too.
+    fileprivate mutating func keepNew(of earlier: [AppendAnswer]) {
+        for (index, before) in zip(indices, earlier) {
+            guard case .success(let old) = before, case .success(var events) = self[index] else { continue }
+            for place in events.indices where !old[place].isDuplicate { events[place].isDuplicate = false }
+            self[index] = .success(events)
+        }
     }
 
     fileprivate mutating func raise(to level: Durability) {

@@ -20,7 +20,7 @@ import Testing
             // Where there are no standbys, waiting for them is refused before anything is written.
             let head = try await alone.head()
             let error = await #expect(throws: NotConfirmed.self) {
-                try await alone.append(.queued, to: "c", atLeast: .quorum, timeout: .seconds(1))
+                try await alone.append(.queued, to: "c", atLeast: .quorum, timeout: .seconds(5))
             }
             #expect(error?.reason?.contains("JL022") == true, "\(error!)")
             #expect(try await alone.head() == head)
