@@ -46,7 +46,8 @@ package struct ReplicatedLedger: Sendable {
         try await admin.execute(script: "ALTER SYSTEM SET synchronous_standby_names = '\(names)'")
         try await admin.query("SELECT pg_reload_conf()")
         _ = try await eventually("the setting is in force") {
-            let probe = try await PostgresConnection.connect(PostgresConfiguration(url: primary.url))
+            let probe = try await PostgresConnection.connect(
+                PostgresConfiguration(url: primary.url), timeout: .seconds(60))
             let isInForce: Bool = try await probe.query(
                 """
                 SELECT current_setting('synchronous_standby_names') = $1

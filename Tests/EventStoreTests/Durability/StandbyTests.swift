@@ -13,7 +13,8 @@ import Testing
             try await TestLedger.with(url: demand.url) { ledger in
                 try await ledger.queue("a")
                 try await demand.begin()
-                let append = Task { try await ledger.progress("a", 1) }
+                let event = NewEvent(type: "progress", data: #"{"completed":1}"#)
+                let append = Task { try await ledger.store.append(event, to: "a", timeout: .seconds(600)) }
                 let first = try await demand.nextWait()
                 try await demand.cancelWait(of: first)
                 // The store tries again by itself, with the same id.
