@@ -26,6 +26,9 @@ THREAD := --sanitize=thread --scratch-path .build-thread
 # ThreadSanitizer makes a program ten times slower: tests with a limit of seconds would fail. Tests
 # of what the database does by itself share no memory.
 THREAD_SKIPS := LimitTests|TokenTests/revoke|BoundTests|ConnectionTests/resets|FoldCostTests|DatabaseMatrixTests
+# Tests at once. Nearly every test makes a ledger of its own, and many start servers: all at once
+# they take twice as long as a few at a time, and reach limits of seconds that they should not.
+export SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH ?= $(shell echo $$((3 * $$(getconf _NPROCESSORS_ONLN))))
 FORMATTED = $(wildcard Package.swift Sources Tests Plugins bench Examples fuzz)
 # How long `make fuzz` looks for inputs that break a parser, for each of them.
 FUZZ_SECONDS ?= 60

@@ -2369,14 +2369,14 @@ BEGIN
           first_position - 1);
   ELSIF head() = 0 THEN
     IF here <> of_epoch THEN
-      PERFORM add_epoch(of_epoch, 'taken over from the imported file');
+      PERFORM add_epoch(of_epoch, 'taken over from the imported file', true);
     END IF;
-  ELSIF here <> of_epoch AND NOT is_compared THEN
+  ELSIF here <> of_epoch AND (NOT is_compared OR has_left_epoch(of_epoch)) THEN
     RAISE EXCEPTION 'the ledger holds another log: its epoch is %, that of the file %', here, of_epoch
       USING ERRCODE = 'JL020',
         HINT = 'Import into an empty ledger: choose another JOBLEDGER_SCHEMA and run jobledger migrate.';
   ELSIF NOT EXISTS (SELECT FROM epochs WHERE epoch = of_epoch) THEN
-    PERFORM add_epoch(of_epoch, 'taken over from the imported file');
+    PERFORM add_epoch(of_epoch, 'taken over from the imported file', true);
   END IF;
   RETURN head();
 END
@@ -3112,6 +3112,7 @@ CREATE TABLE epochs (
     first_position bigint NOT NULL,
     began_at timestamptz DEFAULT clock_timestamp() NOT NULL,
     reason text NOT NULL,
+    of_source boolean DEFAULT false NOT NULL,
     system_identifier text NOT NULL,
     timeline text NOT NULL,
     CONSTRAINT epochs_first_position_countable CHECK (((first_position >= '-4611686018427387903'::bigint) AND (first_position <= '4611686018427387903'::bigint))),
@@ -3136,14 +3137,15 @@ LANGUAGE sql VOLATILE SET search_path FROM CURRENT
 RETURN left(pg_walfile_name(pg_current_wal_lsn()), 8);
 
 -- Begins an epoch with the next position. The log is locked.
-CREATE FUNCTION add_epoch(new_epoch uuid, because text) RETURNS void
+CREATE FUNCTION add_epoch(new_epoch uuid, because text,
+    is_of_source boolean DEFAULT false) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'jobledger', 'pg_temp'
     AS $$
 BEGIN
-  INSERT INTO epochs (number, epoch, first_position, reason, system_identifier, timeline)
-  SELECT (SELECT max(number) FROM epochs) + 1, new_epoch, head() + 1, because, system_identifier::text,
-         current_timeline()
+  INSERT INTO epochs (number, epoch, first_position, reason, of_source, system_identifier, timeline)
+  SELECT (SELECT max(number) FROM epochs) + 1, new_epoch, head() + 1, because, is_of_source,
+         system_identifier::text, current_timeline()
     FROM pg_control_system();
   UPDATE ledger SET epoch = new_epoch, created_at = clock_timestamp();
 END
@@ -3231,6 +3233,14 @@ BEGIN
     RETURNING s.position, s.epoch;
 END
 $$;
+
+-- Whether the ledger has begun an epoch of its own after this one.
+CREATE FUNCTION has_left_epoch(known_epoch uuid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path FROM CURRENT
+BEGIN ATOMIC
+  SELECT EXISTS (SELECT FROM epochs AS known JOIN epochs AS later ON later.number > known.number
+                  WHERE known.epoch = known_epoch AND NOT later.of_source);
+END;
 
 -- =================================================================================================
 -- A retry is as durable as the first attempt. Where the server waits for standbys, the commit of
@@ -3364,21 +3374,25 @@ END
 $$;
 
 -- The two triggers of a ledger that demands quorum. In other ledgers they are disabled, and cost
--- nothing.
+-- nothing. They look at the demand all the same: ENABLE TRIGGER ALL, as in what pg_restore
+-- --disable-triggers runs, enables them everywhere.
 CREATE FUNCTION raise_durability() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'jobledger', 'pg_temp'
     AS $$
 BEGIN
-  PERFORM require_standbys();
-  PERFORM set_config('synchronous_commit', 'on', true);
+  IF demanded_durability() = 'quorum' THEN
+    PERFORM require_standbys();
+    PERFORM set_config('synchronous_commit', 'on', true);
+  END IF;
   RETURN null;
 END
 $$;
 
 CREATE FUNCTION refuse_commit_before_quorum() RETURNS trigger
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
-  IF current_setting('jobledger.confirms', true) = 'on' THEN
+  IF current_setting('jobledger.confirms', true) = 'on' OR demanded_durability() <> 'quorum' THEN
     RETURN null;
 
 -- Makes the ledger demand a level of every event from now on. Appends under way are waited for.

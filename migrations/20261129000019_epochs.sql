@@ -16,6 +16,7 @@ CREATE TABLE epochs (
   first_position    bigint      NOT NULL,  -- positions from here on belong to it, or to a later one
   began_at          timestamptz NOT NULL DEFAULT clock_timestamp(),
   reason            text        NOT NULL,
+  of_source         boolean     NOT NULL DEFAULT false,  -- a copy has it from the ledger it is a copy of
   -- As text: it exceeds the numbers that the ledger allows.
   system_identifier text        NOT NULL,
   timeline          text        NOT NULL,  -- eight hexadecimal digits, as in the names of WAL files
@@ -49,12 +50,12 @@ CREATE TRIGGER epochs_not_prepared
 ALTER TABLE epochs ENABLE ALWAYS TRIGGER epochs_only_grow, ENABLE ALWAYS TRIGGER epochs_not_prepared;
 
 -- Begins an epoch with the next position. The log is locked.
-CREATE FUNCTION add_epoch(new_epoch uuid, because text) RETURNS void
+CREATE FUNCTION add_epoch(new_epoch uuid, because text, is_of_source boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
-  INSERT INTO epochs (number, epoch, first_position, reason, system_identifier, timeline)
-  SELECT (SELECT max(number) FROM epochs) + 1, new_epoch, head() + 1, because, system_identifier::text,
-         current_timeline()
+  INSERT INTO epochs (number, epoch, first_position, reason, of_source, system_identifier, timeline)
+  SELECT (SELECT max(number) FROM epochs) + 1, new_epoch, head() + 1, because, is_of_source,
+         system_identifier::text, current_timeline()
     FROM pg_control_system();
   UPDATE ledger SET epoch = new_epoch, created_at = clock_timestamp();
 END
@@ -222,10 +223,19 @@ BEGIN
 END
 $$;
 
+-- Whether the ledger has begun an epoch of its own after this one.
+CREATE FUNCTION has_left_epoch(known_epoch uuid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path FROM CURRENT
+BEGIN ATOMIC
+  SELECT EXISTS (SELECT FROM epochs AS known JOIN epochs AS later ON later.number > known.number
+                  WHERE known.epoch = known_epoch AND NOT later.of_source);
+END;
+
 -- Begins an import, or continues one, and returns the head. A copy is the same log, so it has the
 -- same epoch: an empty ledger takes the file's. Any other must have it already, or the caller has
 -- compared the file with the log and found it to continue it: then the source has begun an epoch
--- meanwhile, which the copy takes over. The file must begin within the log or directly behind it.
+-- meanwhile, which the copy takes over. A ledger that has begun an epoch of its own since has
+-- become another log. The file must begin within the log or directly behind it.
 DROP FUNCTION begin_import(uuid, bigint);
 CREATE FUNCTION begin_import(of_epoch uuid, first_position bigint, is_compared boolean DEFAULT false) RETURNS bigint
 LANGUAGE plpgsql SET search_path FROM CURRENT SET jobledger.timeline = 'import' AS $$
@@ -244,14 +254,14 @@ BEGIN
           first_position - 1);
   ELSIF head() = 0 THEN
     IF here <> of_epoch THEN
-      PERFORM add_epoch(of_epoch, 'taken over from the imported file');
+      PERFORM add_epoch(of_epoch, 'taken over from the imported file', true);
     END IF;
-  ELSIF here <> of_epoch AND NOT is_compared THEN
+  ELSIF here <> of_epoch AND (NOT is_compared OR has_left_epoch(of_epoch)) THEN
     RAISE EXCEPTION 'the ledger holds another log: its epoch is %, that of the file %', here, of_epoch
       USING ERRCODE = 'JL020',
         HINT = 'Import into an empty ledger: choose another JOBLEDGER_SCHEMA and run jobledger migrate.';
   ELSIF NOT EXISTS (SELECT FROM epochs WHERE epoch = of_epoch) THEN
-    PERFORM add_epoch(of_epoch, 'taken over from the imported file');
+    PERFORM add_epoch(of_epoch, 'taken over from the imported file', true);
   END IF;
   RETURN head();
 END
@@ -266,9 +276,9 @@ DECLARE
   statement text;
 BEGIN
   REVOKE ALL ON epochs FROM PUBLIC;
-  REVOKE ALL ON FUNCTION begin_import(uuid, bigint, boolean), current_timeline(), add_epoch(uuid, text),
-    unused_epoch(), note_timeline(), follow_timeline(), shared_position(text, bigint), acknowledge(text, text, bigint,
-    text), rejoin_subscription(text, text) FROM PUBLIC;
+  REVOKE ALL ON FUNCTION begin_import(uuid, bigint, boolean), current_timeline(), add_epoch(uuid, text, boolean),
+    has_left_epoch(uuid), unused_epoch(), note_timeline(), follow_timeline(), shared_position(text, bigint),
+    acknowledge(text, text, bigint, text), rejoin_subscription(text, text) FROM PUBLIC;
   FOREACH statement IN ARRAY ARRAY[
     'GRANT SELECT ON epochs TO :reader, :subscriber, :relay, :projector, :sealer',
     'GRANT EXECUTE ON FUNCTION shared_position(text, bigint) TO :reader, :subscriber, :relay, :projector, :sealer',
@@ -391,7 +401,6 @@ END
 $$;
 
 DROP FUNCTION acknowledge(text, text, bigint, text), shared_position(text, bigint), follow_timeline(),
-  note_timeline(), unused_epoch(),
-  add_epoch(uuid, text), current_timeline();
+  note_timeline(), unused_epoch(), add_epoch(uuid, text, boolean), has_left_epoch(uuid), current_timeline();
 DROP TABLE epochs;
 SELECT hand_over();

@@ -100,20 +100,23 @@ END
 $$;
 
 -- The two triggers of a ledger that demands quorum. In other ledgers they are disabled, and cost
--- nothing.
+-- nothing. They look at the demand all the same: ENABLE TRIGGER ALL, as in what pg_restore
+-- --disable-triggers runs, enables them everywhere.
 CREATE FUNCTION raise_durability() RETURNS trigger
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
-  PERFORM require_standbys();
-  PERFORM set_config('synchronous_commit', 'on', true);
+  IF demanded_durability() = 'quorum' THEN
+    PERFORM require_standbys();
+    PERFORM set_config('synchronous_commit', 'on', true);
+  END IF;
   RETURN null;
 END
 $$;
 
 CREATE FUNCTION refuse_commit_before_quorum() RETURNS trigger
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
-  IF current_setting('jobledger.confirms', true) = 'on' THEN
+  IF current_setting('jobledger.confirms', true) = 'on' OR demanded_durability() <> 'quorum' THEN
     RETURN null;
   END IF;
   PERFORM require_standbys();

@@ -13,7 +13,7 @@ struct ShownEvents {
         struct Gone: Encodable {
             var position: Position
             var eventId: String
-            var job: String
+            var job: JobID
             var type: String
         }
         struct Diverged: Encodable {
@@ -54,7 +54,7 @@ struct ShownEvents {
                     diverged: .init(
                         place: divergence.place.text, shared: divergence.shared.text, head: divergence.head),
                     gone: gone.map {
-                        .init(position: $0.position, eventId: $0.id.text, job: $0.job.text, type: $0.type.rawValue)
+                        .init(position: $0.position, eventId: $0.id.text, job: $0.job, type: $0.type.rawValue)
                     }, more: more))
         }
         try Output.line(

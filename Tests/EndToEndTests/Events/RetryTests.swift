@@ -14,7 +14,10 @@ extension EndToEnd {
                 #expect(first.code == 0)
                 #expect(
                     try first.json()
-                        == JSONValue(parsing: #"{"position":1,"version":1,"event_id":"\#(id)","duplicate":false}"#))
+                        == JSONValue(
+                            parsing: """
+                                {"position":1,"version":1,"event_id":"\(id)","duplicate":false,"durability":"local"}
+                                """))
 
                 // A retry gives the same answer even if the job has ended since.
                 #expect(try await user.run("append", "a", "failed", "--data", #"{"error":"x"}"#).code == 0)
@@ -22,7 +25,10 @@ extension EndToEnd {
                 #expect(again.code == 0)
                 #expect(
                     try again.json()
-                        == JSONValue(parsing: #"{"position":1,"version":1,"event_id":"\#(id)","duplicate":true}"#))
+                        == JSONValue(
+                            parsing: """
+                                {"position":1,"version":1,"event_id":"\(id)","duplicate":true,"durability":"local"}
+                                """))
                 #expect(try await user.ledger.store.head() == 2)
             }
         }

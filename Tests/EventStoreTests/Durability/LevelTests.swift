@@ -56,6 +56,23 @@ import Testing
         }
     }
 
+    /// The triggers of a demand demand nothing by themselves: whoever loads data with triggers
+    /// disabled, as pg_restore does by option, enables all of them in the end.
+    @Test func enablingAllTriggersDemandsNothing() async throws {
+        try await TestLedger.with { ledger async throws in
+            let owner = try await ledger.connect()
+            try await owner.execute(
+                script: "ALTER TABLE events DISABLE TRIGGER ALL; ALTER TABLE events ENABLE TRIGGER ALL")
+            for level in ["on", "local", "off"] {
+                try await owner.execute(script: "SET synchronous_commit = \(level)")
+                #expect(
+                    try await owner.query("SELECT append_event($1, 'queued', '{\"name\":\"x\"}')", level).count == 1)
+            }
+            #expect(try await ledger.queue("a").durability == .local)
+            await owner.close()
+        }
+    }
+
     /// Whatever the appender's session has set, the commit waits, or is refused.
     @Test func aDemandHoldsForEveryWayIn() async throws {
         try await ReplicatedLedger.with { replicated in
@@ -156,5 +173,5 @@ import Testing
 }
 
 extension NewEvent {
-    fileprivate static var queued: NewEvent { NewEvent(type: "queued", data: #"{"name":"x"}"#) }
+    static var queued: NewEvent { NewEvent(type: "queued", data: #"{"name":"x"}"#) }
 }

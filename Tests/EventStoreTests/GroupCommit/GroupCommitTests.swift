@@ -138,7 +138,8 @@ import Testing
                 defer { kill(process, SIGCONT) }
                 let huge = try await commits.begin(.progress("huge", 2, padding: 1 << 20))
                 for number in 0..<50 { _ = try await commits.append(.queue("small-\(number)")) }
-                #expect(commits.status.large.inFlight == 1)
+                // It may also be held back by a question that comes before it.
+                #expect(commits.status.large.accepted + commits.status.large.inFlight == 1)
                 kill(process, SIGCONT)
                 #expect(try await huge.value[0].position == 112)
             }

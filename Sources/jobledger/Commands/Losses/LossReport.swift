@@ -87,7 +87,7 @@ struct LossReport {
         let what = "event"
         var eventId: String
         var position: Position?
-        var job: String?
+        var job: JobID?
         var type: String?
         var file: String
         var line: Int
@@ -101,7 +101,7 @@ struct LossReport {
     func print(_ lost: Event) throws {
         let event = lost.event
         var line = LostLine(
-            eventId: event.id.text, position: event.position, job: event.job?.text, type: event.type,
+            eventId: event.id.text, position: event.position, job: event.job, type: event.type,
             file: lost.source.file, line: lost.source.line, state: "gone", inPlace: lost.inPlace?.text)
         var more = lost.inPlace.map { "; event \($0.text) has its position now" } ?? ""
         switch lost.outcome {
