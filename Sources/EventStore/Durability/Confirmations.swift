@@ -58,7 +58,7 @@ package actor Confirmations {
         callers[ticket] = .now
         defer { callers[ticket] = nil }
         do {
-            return try await Self.bounded(by: limit) {
+            return try await withTimeLimit(limit, orThrow: NotConfirmed(waited: limit)) {
                 var backoff = Backoff()
                 while true {
                     do {
@@ -119,22 +119,6 @@ package actor Confirmations {
 
     private nonisolated func question() async throws -> Place {
         try await pool.withConnection { try await $0.quorumHead(patience: Self.patience) }
-    }
-
-    /// Cancels `body` and throws ``NotConfirmed`` when the limit has passed.
-    static func bounded<T: Sendable>(
-        by limit: Duration, _ body: @escaping @Sendable () async throws -> T
-    ) async throws -> T {
-        try await withThrowingTaskGroup(of: T.self) { group in
-            defer { group.cancelAll() }
-            group.addTask(operation: body)
-            group.addTask {
-                try await Task.sleep(for: limit)
-                throw NotConfirmed(waited: limit)
-            }
-            guard let first = try await group.next() else { throw CancellationError() }
-            return first
-        }
     }
 }
 

@@ -1,3 +1,4 @@
+import BlockingIO
 package import LedgerCore
 import Postgres
 
@@ -14,7 +15,7 @@ extension EventStore {
     /// - Throws: ``NotConfirmed`` where they do not answer in time: then the ledger demands what it
     ///   did before, or quorum, as ``demandedDurability()`` tells.
     package func demand(_ level: Durability, within limit: Duration = .seconds(10)) async throws {
-        try await Confirmations.bounded(by: limit) {
+        try await withTimeLimit(limit, orThrow: NotConfirmed(waited: limit)) {
             _ = try await pool.withConnection {
                 try await $0.query("SELECT demand_durability($1)", level.rawValue)
             }

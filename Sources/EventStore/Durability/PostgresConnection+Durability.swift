@@ -1,3 +1,4 @@
+import BlockingIO
 package import LedgerCore
 package import Postgres
 
@@ -5,7 +6,7 @@ extension PostgresConnection {
     /// The end of the log, once everything up to there has the level that the ledger demands.
     /// - Throws: ``NotConfirmed`` where the standbys do not answer within `patience`.
     package nonisolated func durableHead(patience: Duration = .seconds(5)) async throws -> Position {
-        try await Confirmations.bounded(by: patience) {
+        try await withTimeLimit(patience, orThrow: NotConfirmed(waited: patience)) {
             try await self.query("SELECT durable_position()").only().decode(0)
         }
     }
@@ -17,7 +18,7 @@ extension PostgresConnection {
     package nonisolated func awaitDurableEvents(
         after position: Position, every interval: Duration, patience: Duration = .seconds(5)
     ) async throws -> Position {
-        try await Confirmations.bounded(by: patience) {
+        try await withTimeLimit(patience, orThrow: NotConfirmed(waited: patience)) {
             try await self.query(
                 "SELECT await_durable_events($1, '200 ms', make_interval(secs => $2))", position,
                 interval / .seconds(1)
@@ -28,7 +29,7 @@ extension PostgresConnection {
     /// Where the log ends, once all of it has reached the level quorum.
     /// - Throws: ``NotConfirmed`` where the standbys do not answer within `patience`.
     nonisolated func quorumHead(patience: Duration) async throws -> Place {
-        try await Confirmations.bounded(by: patience) {
+        try await withTimeLimit(patience, orThrow: NotConfirmed(waited: patience)) {
             let text: String = try await self.query("SELECT durable_place('quorum')").only().decode(0)
             guard let place = Place(text) else { throw PostgresError.unexpected("\(text) is no place") }
             return place

@@ -66,16 +66,7 @@ struct Health: Sendable {
     }
 
     private func lagsInTime() async throws -> Lags {
-        try await withThrowingTaskGroup(of: Lags.self) { group in
-            defer { group.cancelAll() }
-            group.addTask { try await lags() }
-            group.addTask {
-                try await Task.sleep(for: Self.timeout)
-                throw Slow()
-            }
-            guard let first = try await group.next() else { throw Slow() }
-            return first
-        }
+        try await withTimeLimit(Self.timeout, orThrow: Slow()) { try await lags() }
     }
 
     // MARK: The checks

@@ -1,3 +1,4 @@
+import BlockingIO
 import LedgerCore
 
 /// Limits what reads may cost: the time of each, and the share of the readers that one token may
@@ -21,17 +22,10 @@ struct ReadLimits: Sendable {
     func run<Value: Sendable>(
         for token: AccessToken?, _ read: @escaping @Sendable () async throws -> Value
     ) async throws -> Value {
-        try await withThrowingTaskGroup(of: Value?.self) { group in
-            defer { group.cancelAll() }
-            group.addTask(executorPreference: globalConcurrentExecutor) {
+        try await withTimeLimit(time, orThrow: tooSlow) { [share] in
+            try await withTaskExecutorPreference(globalConcurrentExecutor) {
                 try await share.withPlace(of: token?.id) { try await read() }
             }
-            group.addTask { [time] in
-                try await Task.sleep(for: time)
-                return nil
-            }
-            guard let first = try await group.next(), let value = first else { throw tooSlow }
-            return value
         }
     }
 
