@@ -212,9 +212,8 @@ BEGIN
 END
 $$;
 
--- Begins another epoch with the next position. Run it after restoring the ledger from a backup or a
--- snapshot: subscribers may have seen events that are gone now, and their positions will be given
--- again. The change is on disk when the call's transaction has committed, like an event.
+-- Begins an epoch to which the events from `first_position` on belong already: of a ledger that was
+-- restored, and to which others have appended before begin_epoch() was run.
 CREATE FUNCTION begin_epoch() RETURNS uuid
     LANGUAGE plpgsql
     SET search_path TO 'jobledger', 'pg_temp'
@@ -227,6 +226,27 @@ BEGIN
   PERFORM lock_log();
   begun := unused_epoch();
   PERFORM add_epoch(begun, 'begun by begin_epoch()');
+  RETURN begun;
+END
+$$;
+
+-- Begins an epoch to which the events from `first_position` on belong already: of a ledger that was
+-- restored, and to which others have appended before begin_epoch() was run.
+CREATE FUNCTION begin_epoch(first_position bigint) RETURNS uuid
+    LANGUAGE plpgsql
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+DECLARE
+  begun uuid;
+BEGIN
+  PERFORM note_timeline();
+  PERFORM lock_log();
+  IF first_position IS NULL OR first_position NOT BETWEEN 1 AND head() + 1 THEN
+    RAISE EXCEPTION 'an epoch begins at a position from 1 to %, the one behind the last', head() + 1
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Name the first position whose event readers may not have.';
+  END IF;
+  begun := unused_epoch();
+  PERFORM add_epoch(begun, 'begun by begin_epoch()', first => first_position);
   RETURN begun;
 END
 $$;
@@ -3136,15 +3156,15 @@ CREATE FUNCTION current_timeline() RETURNS text
 LANGUAGE sql VOLATILE SET search_path FROM CURRENT
 RETURN left(pg_walfile_name(pg_current_wal_lsn()), 8);
 
--- Begins an epoch with the next position. The log is locked.
-CREATE FUNCTION add_epoch(new_epoch uuid, because text,
-    is_of_source boolean DEFAULT false) RETURNS void
+-- Begins an epoch, with the next position unless another is given. The log is locked.
+CREATE FUNCTION add_epoch(new_epoch uuid, because text, is_of_source boolean DEFAULT false,
+    first bigint DEFAULT NULL::bigint) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'jobledger', 'pg_temp'
     AS $$
 BEGIN
   INSERT INTO epochs (number, epoch, first_position, reason, of_source, system_identifier, timeline)
-  SELECT (SELECT max(number) FROM epochs) + 1, new_epoch, head() + 1, because, is_of_source,
+  SELECT (SELECT max(number) FROM epochs) + 1, new_epoch, coalesce(first, head() + 1), because, is_of_source,
          system_identifier::text, current_timeline()
     FROM pg_control_system();
   UPDATE ledger SET epoch = new_epoch, created_at = clock_timestamp();
@@ -3519,6 +3539,44 @@ CREATE VIEW known_losses AS
    WHERE shared_position(epoch::text, position) < position AND epoch IN (SELECT epoch FROM epochs);
 
 -- =================================================================================================
+-- A snapshot that was restored keeps its timeline and its system identifier, so the first append
+-- on it begins no epoch. The events themselves tell: the log has others in the places of those that
+-- a relay has published, or none.
+-- =================================================================================================
+
+-- A relay has published these events, in the epoch `of_epoch` (its first eight digits, or all).
+-- Where the log has another event in the place of one of them, or none, an epoch begins behind the
+-- last one before it that is still there. Returns how much of what was published the log shares.
+CREATE FUNCTION notice_restore(of_epoch text, positions bigint[], ids uuid[]) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+DECLARE
+  fork bigint;
+  kept bigint;
+BEGIN
+  IF cardinality(positions) IS DISTINCT FROM cardinality(ids) OR cardinality(positions) > 100000 THEN
+    RAISE EXCEPTION 'each position has one id, and at most 100,000 are compared'
+      USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+  -- It begins an epoch itself where the server is another one.
+  PERFORM lock_log();
+  IF lower(of_epoch) IN (SELECT unnest(ARRAY[left(epoch::text, 8), epoch::text]) FROM ledger) THEN
+    SELECT min(published.position) INTO fork
+      FROM unnest(positions, ids) AS published (position, id)
+           LEFT JOIN events USING (position)
+     WHERE events.event_id IS DISTINCT FROM published.id;
+    IF fork IS NOT NULL THEN
+      SELECT coalesce(max(position), 0) INTO kept FROM unnest(positions) AS position WHERE position < fork;
+      PERFORM add_epoch(unused_epoch(), format('restored: the event at position %s is another one, or gone', fork),
+                        first => kept + 1);
+    END IF;
+  END IF;
+  RETURN shared_position(of_epoch, (SELECT max(position) FROM unnest(positions) AS position));
+END
+$$;
+
+-- =================================================================================================
 -- What the runner of migrations keeps.
 -- =================================================================================================
 
@@ -3681,6 +3739,8 @@ GRANT SELECT ON seal_forks TO jobledger_reader, jobledger_sealer;
 GRANT EXECUTE ON FUNCTION add_seal_fork(in_epoch uuid, signed_by text, ended_size bigint,
     ended_epoch uuid, shared_size bigint, succeeded_by text, signed_note text) TO jobledger_sealer;
 GRANT SELECT ON known_losses TO jobledger_reader;
+GRANT EXECUTE ON FUNCTION notice_restore(of_epoch text, positions bigint[],
+    ids uuid[]) TO jobledger_relay;
 GRANT USAGE ON SCHEMA jobledger TO jobledger_appender, jobledger_auditor, jobledger_projector,
     jobledger_reader, jobledger_relay, jobledger_sealer, jobledger_subscriber;
 GRANT SELECT ON schema_migrations TO jobledger_auditor;

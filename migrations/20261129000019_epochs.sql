@@ -49,12 +49,14 @@ CREATE TRIGGER epochs_not_prepared
   WHEN (current_setting('max_prepared_transactions') <> '0') EXECUTE FUNCTION refuse_to_prepare_changes();
 ALTER TABLE epochs ENABLE ALWAYS TRIGGER epochs_only_grow, ENABLE ALWAYS TRIGGER epochs_not_prepared;
 
--- Begins an epoch with the next position. The log is locked.
-CREATE FUNCTION add_epoch(new_epoch uuid, because text, is_of_source boolean DEFAULT false) RETURNS void
+-- Begins an epoch, with the next position unless another is given. The log is locked.
+CREATE FUNCTION add_epoch(
+  new_epoch uuid, because text, is_of_source boolean DEFAULT false, first bigint DEFAULT null
+) RETURNS void
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
   INSERT INTO epochs (number, epoch, first_position, reason, of_source, system_identifier, timeline)
-  SELECT (SELECT max(number) FROM epochs) + 1, new_epoch, head() + 1, because, is_of_source,
+  SELECT (SELECT max(number) FROM epochs) + 1, new_epoch, coalesce(first, head() + 1), because, is_of_source,
          system_identifier::text, current_timeline()
     FROM pg_control_system();
   UPDATE ledger SET epoch = new_epoch, created_at = clock_timestamp();
@@ -276,9 +278,9 @@ DECLARE
   statement text;
 BEGIN
   REVOKE ALL ON epochs FROM PUBLIC;
-  REVOKE ALL ON FUNCTION begin_import(uuid, bigint, boolean), current_timeline(), add_epoch(uuid, text, boolean),
-    has_left_epoch(uuid), unused_epoch(), note_timeline(), follow_timeline(), shared_position(text, bigint),
-    acknowledge(text, text, bigint, text), rejoin_subscription(text, text) FROM PUBLIC;
+  REVOKE ALL ON FUNCTION begin_import(uuid, bigint, boolean), current_timeline(),
+    add_epoch(uuid, text, boolean, bigint), has_left_epoch(uuid), unused_epoch(), note_timeline(), follow_timeline(),
+    shared_position(text, bigint), acknowledge(text, text, bigint, text), rejoin_subscription(text, text) FROM PUBLIC;
   FOREACH statement IN ARRAY ARRAY[
     'GRANT SELECT ON epochs TO :reader, :subscriber, :relay, :projector, :sealer',
     'GRANT EXECUTE ON FUNCTION shared_position(text, bigint) TO :reader, :subscriber, :relay, :projector, :sealer',
@@ -401,6 +403,6 @@ END
 $$;
 
 DROP FUNCTION acknowledge(text, text, bigint, text), shared_position(text, bigint), follow_timeline(),
-  note_timeline(), unused_epoch(), add_epoch(uuid, text, boolean), has_left_epoch(uuid), current_timeline();
+  note_timeline(), unused_epoch(), add_epoch(uuid, text, boolean, bigint), has_left_epoch(uuid), current_timeline();
 DROP TABLE epochs;
 SELECT hand_over();

@@ -13,21 +13,26 @@ package struct EventStore: Sendable {
     ///   - url: a connection string as libpq understands it.
     ///   - connections: the most connections that are used at once.
     ///   - timeout: how long a call tries to reach a server that is away before it throws.
+    ///   - writes: whether only a server that accepts writes will do, unless the address says
+    ///     otherwise.
     package init(
         url: String, ledger: LedgerName = .standard, connections: Int = 8, timeout: Duration = .seconds(10),
-        applicationName: String = "jobledger"
+        applicationName: String = "jobledger", writes: Bool = false
     ) {
         self.ledger = ledger
         pool = PostgresPool(
-            Self.configuration(url: url, ledger: ledger, applicationName: applicationName), size: connections,
+            Self.configuration(url: url, ledger: ledger, applicationName: applicationName, writes: writes),
+            size: connections,
             timeout: timeout)
         confirmations = Confirmations(pool: pool)
     }
 
     /// Settings of a session in which the ledger's objects need no schema prefix, and in which
     /// every value has the same text form on every server.
+    /// - Parameter writes: whether only a server that accepts writes will do, unless the address
+    ///   says otherwise.
     package static func configuration(
-        url: String, ledger: LedgerName, applicationName: String = "jobledger"
+        url: String, ledger: LedgerName, applicationName: String = "jobledger", writes: Bool = false
     ) -> PostgresConfiguration {
         var configuration = PostgresConfiguration(
             url: url, applicationName: applicationName,
@@ -47,6 +52,8 @@ package struct EventStore: Sendable {
                 ("jit", "off"),
             ])
         configuration.requirement = PostgresRequirement(encoding: "UTF8", oldestServer: 150_000, schema: ledger.text)
+        configuration.leading = .of(url)
+        configuration.writes = writes
         // A commit that was answered is on disk, whatever the role or the server sets. A setting
         // that also waits for replicas stays as it is.
         configuration.sessionStatements = [

@@ -2,6 +2,7 @@ import BlockingIO
 package import EventStore
 package import LedgerCore
 package import Logging
+import Postgres
 package import Redis
 
 /// The live feed of one ledger in one process: any number of subscriptions over one connection to
@@ -89,6 +90,7 @@ package final class Feed: Sendable {
         await withTaskGroup(of: Void.self) { group in
             if let redis { group.addTask { await self.listen(to: redis) } }
             group.addTask { await self.keepPolling() }
+            group.addTask { [store] in await LeadingServer.keepLooking(with: store.pool.configuration) }
             group.addTask { [poll, wake] in
                 wake.yield()
                 // Cancellation ends the sleep, and with it this task.

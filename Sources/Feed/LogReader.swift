@@ -14,7 +14,9 @@ actor LogReader {
     /// Consecutive events as commands for Redis, followed by the head's beat.
     struct Batch: Sendable {
         var upTo: Position
-        var isEmpty: Bool
+        /// The ids of the events, in order.
+        var ids: [EventID]
+        var isEmpty: Bool { ids.isEmpty }
         var commands: RedisPipeline
     }
 
@@ -103,9 +105,10 @@ actor LogReader {
         var commands = RedisPipeline()
         commands.reserveCapacity(2 * chunk.count)
         var events = try EncodedEvents(chunk)
-        let start = position
+        var ids: [EventID] = []
         while let event = try events.next() {
             position = event.position
+            ids.append(event.id)
             let bytes = chunk.span
             message.removeAll(keepingCapacity: true)
             message.append(
@@ -122,6 +125,6 @@ actor LogReader {
         var beat = Array(#"{"position":"\#(position)","epoch":"\#(code.epoch.text)"}"#.utf8)
         code.sign(&beat)
         commands.publish(beat, to: Array(ledger.headChannel.utf8))
-        return Batch(upTo: position, isEmpty: position == start, commands: commands)
+        return Batch(upTo: position, ids: ids, commands: commands)
     }
 }

@@ -26,7 +26,7 @@ struct Publishing: Sendable {
             async let next = reader.next()
             if isDue {
                 try await send(batch)
-                progress.published(batch.upTo)
+                progress.published(batch.ids, upTo: batch.upTo)
                 lastBeat = .now
             }
             batch = try await next
@@ -60,15 +60,18 @@ final class Progress: Sendable {
     let wakes: AsyncStream<Void>
     private let wake: AsyncStream<Void>.Continuation
     private let last: Locked<Position>
+    private let events: Locked<PublishedEvents>
 
-    init(from position: Position) {
-        last = Locked(position)
+    /// - Parameter events: receives the events that are published.
+    init(from position: Position, remembering events: Locked<PublishedEvents>) {
+        (last, self.events) = (Locked(position), events)
         (wakes, wake) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 
     var position: Position { last.withLock { $0 } }
 
-    func published(_ position: Position) {
+    func published(_ ids: [EventID], upTo position: Position) {
+        events.withLock { $0.add(ids, upTo: position) }
         last.withLock { $0 = position }
         wake.yield()
     }

@@ -29,6 +29,8 @@ package struct Relay: Sendable {
     /// How far this relay has published, and in which epoch; `nil` before the first event. It
     /// outlives the sessions with the database.
     private let published = Locked<Place?>(nil)
+    /// The last of these events. Their epoch is that of ``published``.
+    private let events = Locked(PublishedEvents())
 
     /// The relay's name in the table of checkpoints.
     package static let reader = "relay"
@@ -53,7 +55,7 @@ package struct Relay: Sendable {
         self.redis = RedisClient(redis)
         lease = Lease(Self.lease, holder: UUID.version7().text, times: leaseTimes)
         var configuration = EventStore.configuration(
-            url: url, ledger: store.ledger, applicationName: "jobledger relay \(store.ledger)")
+            url: url, ledger: store.ledger, applicationName: "jobledger relay \(store.ledger)", writes: true)
         // A checkpoint that a crash loses costs a repetition, not an event, so it need not wait for
         // the disk.
         configuration.sessionSettings.append(("synchronous_commit", "off"))
@@ -78,8 +80,9 @@ package struct Relay: Sendable {
             guard try await checkpoint.advance(from: checkpointed, to: head, on: connection) else { return }
             checkpointed = head
         }
-        let progress = Progress(from: checkpointed)
+        let progress = Progress(from: checkpointed, remembering: events)
         do {
+            _ = try await noticeRestore(of: published.withLock { $0?.epoch }, on: connection)
             let code = try await MessageCode.load(of: store.ledger, on: connection)
             try await noteLoss(in: code.epoch, on: connection)
             defer { remember(progress.position, in: code.epoch) }
@@ -119,6 +122,22 @@ package struct Relay: Sendable {
                 metadata: ["place": "\(place)", "shared": "\(shared)"])
         }
         published.withLock { $0 = Place(shared, epoch: EpochDigits(epoch)) }
+        events.withLock { $0.forget(after: shared) }
+    }
+
+    /// Has the log begin an epoch where it does not have what was published, although its server is
+    /// the same: it was restored from a snapshot.
+    /// - Parameter epoch: in which this relay publishes.
+    /// - Returns: whether it was.
+    private func noticeRestore(of epoch: EpochDigits?, on connection: PostgresConnection) async throws -> Bool {
+        let (unchecked, last) = events.withLock { ($0.unchecked, $0.last) }
+        guard let epoch, let last, !unchecked.isEmpty else { return false }
+        if try await connection.stillHas(unchecked) {
+            events.withLock { $0.check(upTo: last.position) }
+            return false
+        }
+        _ = try await connection.noticeRestore(of: events.withLock { $0.all }, in: epoch)
+        return true
     }
 
     private func publishing(
@@ -135,7 +154,7 @@ package struct Relay: Sendable {
     /// Renews the lease and moves the checkpoint to what was published, in one step for everything
     /// since the last.
     /// - Returns: false if another relay is at work, or the ledger's key, epoch or demand has
-    ///   changed; true if nothing more will be published.
+    ///   changed, or the log was restored; true if nothing more will be published.
     private func recordProgress(
         _ progress: Progress, _ checkpointed: inout Position, _ code: MessageCode, _ demanded: Durability,
         on connection: PostgresConnection, succeeded: () -> Void
@@ -148,6 +167,7 @@ package struct Relay: Sendable {
                 guard try await MessageCode.load(of: store.ledger, on: connection).isSame(as: code),
                     try await store.demanded.level(on: connection) == demanded
                 else { return false }
+                guard try await !noticeRestore(of: EpochDigits(code.epoch), on: connection) else { return false }
                 renewed = .now
                 try await watch.look(on: connection)
             }

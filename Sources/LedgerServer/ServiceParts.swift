@@ -25,16 +25,16 @@ struct ServiceParts: Sendable {
 
     init(_ configuration: LedgerService.Configuration, logger: Logger) async throws {
         let http = configuration.http
-        func store(_ purpose: String, _ connections: Int) -> EventStore {
+        func store(_ purpose: String, _ connections: Int, writes: Bool = false) -> EventStore {
             EventStore(
                 url: configuration.url.revealed, ledger: configuration.ledger, connections: connections,
                 timeout: .seconds(5),
-                applicationName: "jobledger serve \(purpose) \(configuration.ledger)")
+                applicationName: "jobledger serve \(purpose) \(configuration.ledger)", writes: writes)
         }
         // Each purpose has connections of its own: a flood of one kind of request must not keep the
         // others from Postgres.
         let (reading, writing, following, asking, watching) = (
-            store("reads", http.readers), store("appends", 4), store("streams", 4), store("tokens", 2),
+            store("reads", http.readers), store("appends", 4, writes: true), store("streams", 4), store("tokens", 2),
             store("watches", 2)
         )
         stores = [reading, writing, following, asking, watching]

@@ -1,4 +1,5 @@
 import CLibpq
+import Glibc
 import Texts
 
 /// A connection string that libpq reads as its writer meant it, as far as can be checked before
@@ -10,7 +11,9 @@ import Texts
 /// shown.
 struct ConnectionString: Sendable {
     let text: SecretText
-    let namesSeveralHosts: Bool
+    /// The options that lead to one host, for each host of a list; empty if there is no list.
+    let hosts: [[(name: String, value: String)]]
+    var namesSeveralHosts: Bool { hosts.count > 1 }
     /// Values of the options that libpq marks as secret, except values that other options have as
     /// well.
     private let secrets: [String]
@@ -43,9 +46,7 @@ struct ConnectionString: Sendable {
                 throw Self.wrong("it has an @ where none can be")
             }
         }
-        namesSeveralHosts = options.contains {
-            ["host", "hostaddr"].contains($0.name) && $0.value.utf8.contains(UInt8(ascii: ","))
-        }
+        hosts = Self.hosts(options)
         let plain = options.filter { !$0.isSecret }.map(\.value)
         secrets = options.filter { $0.isSecret && !$0.value.isEmpty && !plain.contains($0.value) }.map(\.value)
     }
@@ -55,6 +56,26 @@ struct ConnectionString: Sendable {
         // libpq starts a message like this for an invalid value of an option, before it connects.
         let shown = message.hasPrefix("invalid ") ? Self.withoutQuoted(message) : message
         return secrets.reduce(shown) { $0.replacing($1, with: "***") }
+    }
+
+    private static var defaultPort: String { getenv("PGPORT").map { String(cString: $0) } ?? "5432" }
+
+    private static func hosts(_ options: [Option]) -> [[(name: String, value: String)]] {
+        let lists = options.filter { ["host", "hostaddr", "port"].contains($0.name) }.map {
+            (name: $0.name, values: parts($0.value))
+        }
+        let count = lists.filter { $0.name != "port" }.map(\.values.count).max() ?? 0
+        guard count > 1 else { return [] }
+        return (0..<count).map { index in
+            // One port is for all hosts. libpq refuses lists of other lengths.
+            lists.compactMap { list in
+                guard let value = list.values.count == 1 ? list.values[0] : list.values.dropFirst(index).first else {
+                    return nil
+                }
+                // libpq takes an empty value for none at all.
+                return (list.name, value.isEmpty && list.name == "port" ? defaultPort : String(value))
+            }
+        }
     }
 
     private static func parts(_ list: String) -> [Substring] {

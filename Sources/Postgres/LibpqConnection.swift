@@ -36,7 +36,9 @@ final class LibpqConnection {
     }
     private let remarks = Remarks()
 
-    init(_ configuration: PostgresConfiguration, interrupt: Interrupt) throws(PostgresError) {
+    /// - Parameter host: the index of the host to connect to, of those that the connection string
+    ///   names; `nil` for the first one that will do.
+    init(_ configuration: PostgresConfiguration, host: Int? = nil, interrupt: Interrupt) throws(PostgresError) {
         self.interrupt = interrupt
         silence = configuration.silence
         address = try ConnectionString(configuration.url)
@@ -51,9 +53,10 @@ final class LibpqConnection {
         ]
         // With several hosts, one accepts writes, and after a switchover it is another. By default
         // libpq keeps to the first host that answers.
-        if address.namesSeveralHosts, getenv("PGTARGETSESSIONATTRS") == nil {
+        if configuration.writes || address.namesSeveralHosts, getenv("PGTARGETSESSIONATTRS") == nil {
             settings.insert(("target_session_attrs", "read-write"), at: 0)
         }
+        if let host { settings += address.hosts[host].map { ($0.name, $0.value) } }
         // PQconnectdbParams blocks, for at most connect_timeout seconds per host. Only this
         // function gives each host its own timeout.
         let connection = withCStrings(settings.map(\.0)) { keywords in
@@ -65,8 +68,11 @@ final class LibpqConnection {
         // from here on.
         guard PQstatus(pointer) == CONNECTION_OK else {
             // An invalid value of a known option is reported only now: `invalid sslmode value: …`.
-            throw lastMessage.hasPrefix("invalid ")
-                ? .mistake(lastMessage) : .cannotConnect(lastMessage, isPermanent: false)
+            if lastMessage.hasPrefix("invalid ") { throw .mistake(lastMessage) }
+            var error = PostgresError(.cannotConnect, lastMessage)
+            // What libpq says of a server that target_session_attrs=read-write rules out.
+            if lastMessage.hasSuffix("session is read-only") { error.sqlState = .readOnly }
+            throw error
         }
         // By default libpq prints notices on standard error. The pointer stays valid: `remarks` is
         // released after `deinit` has finished the connection, which alone calls the receiver.
@@ -90,13 +96,18 @@ final class LibpqConnection {
     var database: String { PQdb(pointer).map { String(cString: $0) } ?? "" }
     /// A setting that the server reports by itself.
     func parameter(_ name: String) -> String? { PQparameterStatus(pointer, name).map { String(cString: $0) } }
+    /// The number of hosts in the connection string, if it has a list.
+    var hostCount: Int { address.hosts.count }
     /// Whether the server said that it is a standby.
-    private var isStandby: Bool { parameter("in_hot_standby") == "on" }
+    var isStandby: Bool { parameter("in_hot_standby") == "on" }
     /// Whether a transaction block is open, failed or not.
     var isInTransaction: Bool {
         [PQTRANS_INTRANS, PQTRANS_INERROR, PQTRANS_ACTIVE].contains(PQtransactionStatus(pointer))
     }
-    private var lastMessage: String { address.cleaned(String(cString: PQerrorMessage(pointer)).trimmed) }
+    /// libpq indents its hints with tabs, which a terminal need not show.
+    private var lastMessage: String {
+        address.cleaned(String(cString: PQerrorMessage(pointer)).trimmed).replacing("\t", with: "  ")
+    }
 
     // MARK: Sending
 

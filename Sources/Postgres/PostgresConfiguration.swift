@@ -16,6 +16,12 @@ package struct PostgresConfiguration: Sendable {
     package var sessionStatements: [String] = []
     /// The requirements for the database; `nil` accepts any.
     package var requirement: PostgresRequirement?
+    /// Whether only a server that accepts writes will do, unless the connection string has another
+    /// `target_session_attrs`. With several hosts that is so in any case.
+    package var writes = false
+    /// What the sessions of this process know of the server together; `nil` for sessions that go on
+    /// with any. Needs a ``requirement``.
+    package var leading: LeadingServer?
     /// Seconds to wait for each host of the connection string.
     package var connectTimeout: Int
     /// How long a statement may run without a byte from the server before it is cancelled.

@@ -23,6 +23,8 @@ package actor PostgresConnection {
     /// The names of the statements that the server has prepared, by their text.
     private var prepared: [ExactText: String] = [:]
     private var preparations = 0
+    /// The server, once it is known, of a session that keeps to the leading one.
+    private var server: SessionServer?
 
     private init(_ configuration: PostgresConfiguration) throws(PostgresError) {
         self.configuration = configuration
@@ -75,7 +77,10 @@ package actor PostgresConnection {
 
     /// Whether the next statement can be sent: the connection is open, and its session is not
     /// spoiled.
-    package func isUsable() -> Bool { libpq.map { !$0.isStale() } ?? false }
+    package func isUsable() -> Bool {
+        guard let libpq, !libpq.isStale() else { return false }
+        return server?.isLeading(isStandby: libpq.isStandby) ?? true
+    }
 
     /// Whether the connection can go to the next user: it is usable, and in no transaction.
     func isAtRest() -> Bool { isUsable() && !isInTransaction }
@@ -156,15 +161,36 @@ package actor PostgresConnection {
     // MARK: The inside
 
     private func open() throws(PostgresError) {
-        let libpq = try LibpqConnection(configuration, interrupt: interrupt)
+        do throws(PostgresError) {
+            try open(host: nil)
+        } catch {
+            // libpq takes the first host that accepts writes, and an old leader does.
+            guard error.isLeftBehind else { throw error }
+            for host in 0..<(libpq?.hostCount ?? 0) {
+                do throws(PostgresError) {
+                    return try open(host: host)
+                } catch {
+                    // The first error is the one to report.
+                }
+            }
+            close()
+            throw error
+        }
+    }
+
+    private func open(host: Int?) throws(PostgresError) {
+        let libpq = try LibpqConnection(configuration, host: host, interrupt: interrupt)
         try configuration.requirement?.checkServer(libpq)
         self.libpq = libpq
+        server = nil
         var script =
             configuration.sessionStatements + configuration.sessionSettings.map { "SET \($0.name) = \($0.value)" }
         if let requirement = configuration.requirement { script.append(requirement.question) }
         guard !script.isEmpty else { return }
         let answer = try run(script: script.joined(separator: "; "), Cancellation(ringing: interrupt))
-        try configuration.requirement?.checkSession(libpq, answer)
+        guard let requirement = configuration.requirement else { return }
+        let timeline = try requirement.checkSession(libpq, answer)
+        if let leading = configuration.leading { server = try SessionServer(timeline, leading) }
     }
 
     private func run(_ statement: PostgresStatement, _ cancellation: Cancellation) throws(PostgresError) -> PostgresRows
@@ -276,6 +302,12 @@ package actor PostgresConnection {
             // A cancelled statement would fail its transaction. There the rest is read and dropped
             // instead.
             try libpq.drain(cancelling: !isStreamInTransaction)
+        }
+        do throws(PostgresError) {
+            try server?.check(isStandby: libpq.isStandby)
+        } catch {
+            close()
+            throw error
         }
         return libpq
     }

@@ -41,6 +41,9 @@ package struct PostgresError: Error, Sendable, CustomStringConvertible {
     /// Whether a failure to connect is permanent, as with a malformed connection string.
     var isPermanent = false
 
+    /// Whether the server is one that another has taken the place of: see ``LeadingServer``.
+    var isLeftBehind = false
+
     /// Whether the connection string itself is wrong, so that no server was contacted.
     package internal(set) var isMistake = false
 

@@ -36,12 +36,14 @@ package struct PostgresRequirement: Sendable {
         }
     }
 
-    /// Asks for the process that answers, whether the schema may be used, and the current user.
+    /// Asks for the process that answers, whether the schema may be used, the current user, and
+    /// the server's cluster and timeline. A standby writes no timeline.
     var question: String {
         """
         SELECT pg_backend_pid(), (SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace
             WHERE nspname = '\(schema ?? "")')::text,
-               current_user
+               current_user, (SELECT system_identifier FROM pg_control_system()),
+               CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_lsn()), 8) END
         """
     }
 
@@ -52,7 +54,8 @@ package struct PostgresRequirement: Sendable {
     /// transaction would mix names, settings and prepared statements of different programs. It
     /// cannot be distinguished from a pooler that does not, so every pooler is refused.
     /// - Parameter answer: the answer to ``question``.
-    func checkSession(_ libpq: LibpqConnection, _ answer: LibpqResult) throws(PostgresError) {
+    /// - Returns: the timeline that the server writes; `nil` for a standby.
+    func checkSession(_ libpq: LibpqConnection, _ answer: LibpqResult) throws(PostgresError) -> ServerTimeline? {
         func text(_ column: Int) -> String? {
             answer.rowCount == 1
                 ? answer.withBytes(row: 0, column: column) { $0.map { String(decoding: $0, as: UTF8.self) } } : nil
@@ -76,5 +79,7 @@ package struct PostgresRequirement: Sendable {
             error.sqlState = .insufficientPrivilege
             throw error
         }
+        guard let system = text(3), let timeline = text(4) else { return nil }
+        return ServerTimeline(systemIdentifier: system, timeline: timeline)
     }
 }

@@ -1,13 +1,16 @@
+import BlockingIO
 import Foundation
 
 /// A TCP proxy on loopback that can lose an answer: the request reaches the server and takes
-/// effect, but the reply does not come back.
+/// effect, but the reply does not come back. It can also lead new connections to another server,
+/// as a load balancer does after a switchover, and leave the old ones as they are.
 ///
 /// Each connection has its own thread, which ends with the connection.
 package final class CuttingProxy: Sendable {
     package let port: UInt16
     private let listener: Int32
     private let state = Shared()
+    private let socket: Locked<String>
 
     /// The state that the threads share.
     ///
@@ -50,8 +53,21 @@ package final class CuttingProxy: Sendable {
     /// - Parameter target: the port on 127.0.0.1 of the server.
     package init(target: UInt16) throws {
         (listener, port) = try Sockets.listen()
-        Sockets.proxy(listener, to: target) { [state] in Self.forward($0, $1, state) }
+        socket = Locked("")
+        Sockets.proxy(listener, { Sockets.connect(to: target) }) { [state] in Self.forward($0, $1, state) }
     }
+
+    /// - Parameter socket: the path of the server's Unix socket.
+    package init(socket: String) throws {
+        (listener, port) = try Sockets.listen()
+        self.socket = Locked(socket)
+        Sockets.proxy(listener, { [socket = self.socket] in Sockets.connect(toSocket: socket.withLock { $0 }) }) {
+            [state] in Self.forward($0, $1, state)
+        }
+    }
+
+    /// Leads new connections to another Unix socket.
+    package func lead(to socket: String) { self.socket.withLock { $0 = socket } }
 
     package func stop() { shutdown(listener, Int32(SHUT_RDWR)) }
 

@@ -18,10 +18,11 @@ enum Sockets {
         return (listener, UInt16(bigEndian: address.sin_port))
     }
 
-    /// Accepts connections until the listener is shut down. Each gets a thread, which connects to
-    /// the target port, runs `body` with both ends, and closes them.
+    /// Accepts connections until the listener is shut down. Each gets a thread, which calls
+    /// `connect` for a connection to the server, runs `body` with both ends, and closes them.
     static func proxy(
-        _ listener: Int32, to target: UInt16, _ body: @escaping @Sendable (_ client: Int32, _ server: Int32) -> Void
+        _ listener: Int32, _ connect: @escaping @Sendable () -> Int32?,
+        _ body: @escaping @Sendable (_ client: Int32, _ server: Int32) -> Void
     ) {
         Thread.detachNewThread {
             while true {
@@ -29,7 +30,7 @@ enum Sockets {
                 if client < 0 { return }
                 Thread.detachNewThread {
                     defer { close(client) }
-                    guard let server = connect(to: target) else { return }
+                    guard let server = connect() else { return }
                     defer { close(server) }
                     body(client, server)
                 }
@@ -44,6 +45,24 @@ enum Sockets {
         let connected = withUnsafePointer(to: &address) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
                 Foundation.connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+        if connected == 0 { return descriptor }
+        close(descriptor)
+        return nil
+    }
+
+    /// A connection to a Unix socket; `nil` if nobody listens there.
+    static func connect(toSocket path: String) -> Int32? {
+        let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        let bytes = path.utf8
+        guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else { return nil }
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
+        let connected = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                Foundation.connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
             }
         }
         if connected == 0 { return descriptor }

@@ -66,8 +66,12 @@ package struct TestLedger: Sendable {
 
 extension TestLedger {
     /// Loses the events behind a position, as a failover to a server that had not received them.
-    /// - Parameter beginsEpoch: whether to begin another epoch, as the first append there does.
-    package func lose(after position: Position, beginningEpoch beginsEpoch: Bool = true) async throws {
+    /// - Parameters:
+    ///   - beginsEpoch: whether to begin another epoch, as the first append there does.
+    ///   - others: how many jobs are queued before anybody can see the shorter log.
+    package func lose(
+        after position: Position, beginningEpoch beginsEpoch: Bool = true, appending others: Int = 0
+    ) async throws {
         let connection = try await connect(as: "failover")
         try await connection.execute(
             script: """
@@ -77,6 +81,8 @@ extension TestLedger {
                 ALTER TABLE events ENABLE ALWAYS TRIGGER events_append_only;
                 UPDATE checkpoints SET position = least(position, \(position)) WHERE reader NOT LIKE 'append %';
                 \(beginsEpoch ? "SELECT begin_epoch();" : "")
+                SELECT append_event('other ' || number, 'queued', '{"name":"x"}')
+                  FROM generate_series(1, \(others)) AS number;
                 COMMIT
                 """)
         await connection.close()

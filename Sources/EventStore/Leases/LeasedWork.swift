@@ -25,7 +25,8 @@ package struct LeasedWork: Sendable {
         self.logger = logger
     }
 
-    /// Runs until the task is cancelled.
+    /// Runs until the task is cancelled. Meanwhile it looks for another leader, so that a server
+    /// that was left behind is not worked on.
     /// - Parameters:
     ///   - connected: what to do on each new connection before waiting for the lease.
     ///   - work: what to do with the lease. It returns when the lease is lost. It calls the closure
@@ -34,6 +35,7 @@ package struct LeasedWork: Sendable {
         connected: (PostgresConnection) async throws -> Void = { _ in },
         work: (PostgresConnection, _ succeeded: () -> Void) async throws -> Void
     ) async {
+        async let _ = LeadingServer.keepLooking(with: configuration)
         var backoff = Backoff(longest: longestPause)
         while !Task.isCancelled {
             do {

@@ -29,7 +29,7 @@ package struct Migrator: Sendable {
         self.timeout = timeout
         self.files = files.sorted { $0.version < $1.version }
         configuration = EventStore.configuration(
-            url: url, ledger: ledger, applicationName: "jobledger migrate \(ledger)")
+            url: url, ledger: ledger, applicationName: "jobledger migrate \(ledger)", writes: true)
     }
 
     /// Applies the missing migrations. Returns the names of the files it applied.

@@ -98,7 +98,7 @@ struct Fold: Sendable {
         do {
             try await applyAll(after: position - 1, upTo: position, on: connection)
             isFolded = true
-        } catch let error as PostgresError where error.kind == .server && !error.isRetriable {
+        } catch let error as PostgresError where error.isOfFold {
             isFolded = false
         }
         try await connection.execute(script: "ROLLBACK TO before_trial; RELEASE before_trial")
@@ -220,4 +220,11 @@ struct AnalysisSchedule {
         next = folded * 10
         return true
     }
+}
+
+extension PostgresError {
+    /// Whether the fold's SQL failed for the events or tables that it got, and will fail again.
+    /// That is not so of errors that pass, nor of a session in which the ledger's schema is not the
+    /// current one any more, as behind a pooler that changes sessions.
+    var isOfFold: Bool { kind == .server && !isRetriable && sqlState?.category != SQLState.undefinedSchema.category }
 }

@@ -31,9 +31,7 @@ struct FoldingSteps: Sendable {
                     return true
                 }
                 return isOurs ? .advanced(to: upTo) : .overtaken
-            } catch let error as PostgresError
-                where error.kind == .server && !error.isRetriable && error.sqlState != .queryCancelled
-            {
+            } catch let error as PostgresError where error.isOfFold && error.sqlState != .queryCancelled {
                 guard upTo > position + 1 else { return .failed(at: upTo, error) }
                 upTo = position + (upTo - position) / 2
             }

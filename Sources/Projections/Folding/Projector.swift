@@ -34,7 +34,8 @@ package struct Projector: Sendable {
         self.store = store
         largestWindow = Int64(window ?? WindowSize.standard)
         var configuration = EventStore.configuration(
-            url: url, ledger: store.ledger, applicationName: "jobledger projector \(definition.name) \(store.ledger)")
+            url: url, ledger: store.ledger, applicationName: "jobledger projector \(definition.name) \(store.ledger)",
+            writes: true)
         // A crash takes back the fold and the checkpoint together, and the events are folded again.
         // So a commit need not wait for the disk.
         configuration.sessionSettings.append(("synchronous_commit", "off"))

@@ -48,7 +48,7 @@ package struct Sealer: Sendable {
         self.logger = logger
         lease = Lease(Self.lease, holder: UUID.version7().text, times: leaseTimes)
         configuration = EventStore.configuration(
-            url: url, ledger: ledger, applicationName: "jobledger sealer \(ledger)")
+            url: url, ledger: ledger, applicationName: "jobledger sealer \(ledger)", writes: true)
     }
 
     /// Runs until the task is cancelled.

@@ -101,6 +101,39 @@ import Testing
         }
     }
 
+    /// What a session meets on a server that was switched to, or behind a pooler that changes
+    /// sessions, is no fault of an event. The projection tries again by itself.
+    @Test(arguments: ["26000", "42P05", "3F000", "25006"]) func anErrorOfTheSessionIsNone(code: String) async throws {
+        try await TestLedger.with { ledger async throws in
+            let owner = try await ledger.connect()
+            try await owner.execute(
+                script: """
+                    CREATE TABLE mended (); CREATE SEQUENCE attempts;
+                    CREATE FUNCTION session() RETURNS bigint LANGUAGE plpgsql AS $$
+                    BEGIN
+                      PERFORM nextval('attempts');
+                      IF NOT EXISTS (SELECT FROM mended) THEN
+                        RAISE EXCEPTION 'not this session' USING ERRCODE = '\(code)';
+                      END IF;
+                      RETURN 1;
+                    END
+                    $$
+                    """)
+            let definition = try ProjectionDefinition.countingEvents(and: "SELECT session()")
+            try await ledger.queue("a")
+            try await ledger.projecting([definition]) {
+                _ = try await eventually("it has tried three times") {
+                    try await owner.query("SELECT last_value FROM attempts WHERE last_value >= 3").first
+                }
+                #expect(try await ledger.state("counts")?.stopped == nil)
+                try await owner.execute(script: "INSERT INTO mended DEFAULT VALUES")
+                try await ledger.caughtUp("counts")
+            }
+            #expect(try await owner.query("SELECT count FROM counts").only().decode(0, as: Int64.self) == 1)
+            await owner.close()
+        }
+    }
+
     /// If a changed definition cannot fold an event, the old tables stay in use, and the rebuild
     /// reports the event. It goes on from there once that event is skipped.
     @Test func stopsARebuildButNotTheTablesInUse() async throws {

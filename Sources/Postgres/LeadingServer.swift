@@ -1,0 +1,134 @@
+import BlockingIO
+import Texts
+
+/// Where a server stands in the life of its cluster: each promotion begins another timeline, with a
+/// higher number.
+struct ServerTimeline: Sendable, Hashable {
+    /// Made with the cluster; standbys have that of their primary.
+    var systemIdentifier: String
+    /// Eight hexadecimal digits, as in the names of WAL files.
+    var timeline: String
+}
+
+/// The server that all sessions of a process with one address have in common: the one with the
+/// latest timeline that any of them has met.
+///
+/// A leader that was stopped or cut off comes back as if nothing had happened, until its cluster
+/// manager ends it. A session that it still serves, or that a proxy leads to it, would write into a
+/// log that nobody keeps, and read from it what others never see. So every statement is preceded by
+/// a look at this: a session of an earlier timeline is closed, and nothing is sent on it.
+package final class LeadingServer: Sendable {
+    private struct State {
+        var server: ServerTimeline?
+        /// When a session has begun last.
+        var met = ContinuousClock.now
+    }
+    private let state = Locked(State())
+    private static let byAddress = Locked<[ExactText: LeadingServer]>([:])
+    /// How often a process looks for another leader.
+    private static let interval = Duration.seconds(1)
+
+    init() {}
+
+    /// The one for an address. All configurations of the process with this address share it.
+    package static func of(_ url: String) -> LeadingServer {
+        byAddress.withLock { known in
+            if let leading = known[ExactText(url)] { return leading }
+            let leading = LeadingServer()
+            known[ExactText(url)] = leading
+            return leading
+        }
+    }
+
+    /// A session has begun. Another cluster than before replaces the one before: which of two is
+    /// right only the address can say.
+    /// - Throws: a passing error where another session has met a later timeline.
+    func meet(_ server: ServerTimeline) throws(PostgresError) {
+        let leading = state.withLock { state -> ServerTimeline in
+            state.met = .now
+            if let known = state.server, known.systemIdentifier == server.systemIdentifier,
+                known.timeline > server.timeline
+            {
+                return known
+            }
+            state.server = server
+            return server
+        }
+        guard leading == server else { throw .leftBehind(server, by: leading) }
+    }
+
+    /// Throws an error where the server of a session is not the leading one any more.
+    func check(_ server: ServerTimeline) throws(PostgresError) {
+        let leading = state.withLock(\.server)
+        if let leading, leading != server { throw .leftBehind(server, by: leading) }
+    }
+
+    /// Connects anew each second, unless another session has just begun, so that sessions that an
+    /// old leader still answers are closed as soon as the address leads to another one. It ends
+    /// when the task is cancelled.
+    package static func keepLooking(with configuration: PostgresConfiguration) async {
+        guard let leading = configuration.leading else { return }
+        while (try? await Task.sleep(for: interval)) != nil {
+            let isDue = leading.state.withLock { state in
+                guard state.met.duration(to: .now) >= interval else { return false }
+                state.met = .now
+                return true
+            }
+            guard isDue else { continue }
+            do {
+                await (try PostgresConnection.connect(configuration)).close()
+            } catch {
+                // Those who need the server report that they cannot reach it.
+            }
+        }
+    }
+}
+
+/// The server of a session, as it was when the session began.
+struct SessionServer: Sendable {
+    /// `nil` for a standby.
+    private let timeline: ServerTimeline?
+    private let leading: LeadingServer
+
+    init(_ timeline: ServerTimeline?, _ leading: LeadingServer) throws(PostgresError) {
+        (self.timeline, self.leading) = (timeline, leading)
+        if let timeline { try leading.meet(timeline) }
+    }
+
+    /// Throws a passing error where the server is not the leading one any more.
+    /// - Parameter isStandby: what the server said last.
+    func check(isStandby: Bool) throws(PostgresError) {
+        if let timeline {
+            try leading.check(timeline)
+        } else if !isStandby {
+            throw .promoted
+        }
+    }
+
+    func isLeading(isStandby: Bool) -> Bool {
+        do throws(PostgresError) { try check(isStandby: isStandby) } catch { return false }
+        return true
+    }
+}
+
+extension PostgresError {
+    fileprivate static func leftBehind(_ server: ServerTimeline, by leading: ServerTimeline) -> PostgresError {
+        var error = PostgresError(
+            .cannotConnect,
+            server.systemIdentifier == leading.systemIdentifier
+                ? """
+                the server is on timeline \(server.timeline), and another one on timeline \
+                \(leading.timeline) was met: it is an old leader, and nothing is sent to it
+                """
+                : """
+                the server belongs to the cluster \(server.systemIdentifier), and the address leads \
+                to the cluster \(leading.systemIdentifier) now: nothing is sent to it
+                """)
+        error.isLeftBehind = true
+        return error
+    }
+
+    /// A session that began on a standby does not know which timeline the server writes now.
+    static let promoted = cannotConnect(
+        "the standby was promoted since the session began, which must begin anew", isPermanent: false)
+}

@@ -1,0 +1,78 @@
+import EventStore
+import LedgerCore
+import LedgerTesting
+import Postgres
+import Testing
+
+/// What the database makes of a log that was restored from a snapshot.
+@Suite struct RestoredSnapshotTests {
+    private static func epochs(_ connection: PostgresConnection) async throws -> [Position] {
+        try await connection.query("SELECT first_position FROM epochs ORDER BY number").map { try $0.decode(0) }
+    }
+
+    /// The answer is exact for what the reader remembers, and an epoch begins once.
+    @Test(
+        arguments: [
+            // What is remembered, and behind which of it the log ends in other events.
+            (Array(1...20), 12, 12), (Array(1...20), 0, 0), ([5, 10, 15, 20], 12, 10), ([15, 20], 12, 0),
+            (Array(1...12), 12, 12), (Array(1...20), 20, 20),
+        ] as [([Position], Position, Position)])
+    func anEpochBeginsWhereTheEventsAreOthers(_ remembered: [Position], _ kept: Position, _ shared: Position)
+        async throws
+    {
+        for others in [0, 3, 30] {
+            try await TestLedger.with { ledger async throws in
+                for job in 1...20 { try await ledger.queue(job) }
+                let epoch = try await ledger.epochDigits()
+                let ids = try await ledger.store.page(EventQuery()).map(\.id)
+                try await ledger.lose(after: kept, beginningEpoch: false, appending: others)
+                let connection = try await ledger.connect()
+                for _ in 1...2 {
+                    let answer: Position = try await connection.query(
+                        "SELECT notice_restore($1, $2, $3)", epoch.text, remembered, remembered.map { ids[Int($0) - 1] }
+                    ).only().decode(0)
+                    #expect(answer == min(shared, remembered.last!), "\(others) others")
+                    let isOther = shared < remembered.last!
+                    #expect(try await Self.epochs(connection) == (isOther ? [1, shared + 1] : [1]), "\(others) others")
+                }
+                await connection.close()
+            }
+        }
+    }
+
+    /// An operator who knows where the snapshot ended says so, after others have appended.
+    @Test func anEpochCanBeginWhereItShouldHave() async throws {
+        try await TestLedger.with { ledger async throws in
+            for job in 1...5 { try await ledger.queue(job) }
+            let epoch = try await ledger.epochDigits()
+            let connection = try await ledger.connect()
+            for position in [0, -1, 7] as [Position] {
+                let error = await #expect(throws: PostgresError.self) {
+                    try await connection.query("SELECT begin_epoch($1)", position)
+                }
+                #expect(error?.message == "an epoch begins at a position from 1 to 6, the one behind the last")
+            }
+            try await connection.query("SELECT begin_epoch($1)", 3 as Position)
+            #expect(try await Self.epochs(connection) == [1, 3])
+            #expect(try await ledger.store.sharedPosition(of: Place(5, epoch: epoch)) == 2)
+            await connection.close()
+        }
+    }
+
+    /// It compares what it is given, and no more than that.
+    @Test func anUnevenComparisonIsRefused() async throws {
+        try await TestLedger.with { ledger async throws in
+            let connection = try await ledger.connect()
+            let epoch = try await ledger.epochDigits()
+            for count in [2, 100_001] {
+                let error = await #expect(throws: PostgresError.self) {
+                    try await connection.query(
+                        "SELECT notice_restore($1, $2, $3)", epoch.text, (1...count).map { Position($0) },
+                        [EventID](repeating: .version7(), count: count == 2 ? 1 : count))
+                }
+                #expect(error?.sqlState == SQLState("22023"), "\(error!)")
+            }
+            await connection.close()
+        }
+    }
+}

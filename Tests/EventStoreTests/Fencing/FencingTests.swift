@@ -1,0 +1,185 @@
+import EmbeddedServices
+import EventStore
+import Foundation
+import LedgerCore
+import LedgerTesting
+import Logging
+import Postgres
+import Testing
+
+/// An old leader that goes on as if nothing had happened: it accepts writes, sessions with it stay
+/// open, and nobody else stops it.
+@Suite(.timeLimit(.minutes(10)), .serialized) struct FencingTests {
+    /// Two leaders, and a proxy that leads new connections to the one that is told.
+    private struct Leaders {
+        let ledger: TestLedger
+        let proxy: CuttingProxy
+        let old: String
+        let new: String
+        /// The address of the proxy.
+        let url: String
+
+        func head(of url: String) async throws -> Position {
+            let store = EventStore(url: url, ledger: ledger.name)
+            let head = try await store.head()
+            await store.close()
+            return head
+        }
+
+        /// Promotes the standby. The old leader stays as it is.
+        func promote() async throws {
+            let standby = try await PostgresConnection.connect(
+                PostgresConfiguration(url: new), timeout: .seconds(60))
+            try await standby.query("SELECT pg_promote(true, 60)")
+            await standby.close()
+        }
+    }
+
+    private static func socket(of url: String) throws -> String {
+        let items = URLComponents(string: url)?.queryItems ?? []
+        return try #require(items.first { $0.name == "host" }?.value) + "/.s.PGSQL.5432"
+    }
+
+    private static func withLeaders(_ body: (Leaders) async throws -> Void) async throws {
+        try await ReplicatedLedger.with { replicated in
+            // The cluster is asynchronous: otherwise the old leader could commit nothing.
+            try await replicated.waitForStandbys("")
+            let ledger = replicated.ledger
+            let proxy = try CuttingProxy(socket: try socket(of: ledger.url))
+            var url = try #require(URLComponents(string: ledger.url))
+            (url.host, url.port) = ("127.0.0.1", Int(proxy.port))
+            url.queryItems = url.queryItems?.filter { !["host", "port"].contains($0.name) }
+            try await body(
+                Leaders(
+                    ledger: ledger, proxy: proxy, old: ledger.url, new: replicated.standby.url,
+                    url: try #require(url.string)))
+            proxy.stop()
+        }
+    }
+
+    /// Every session with the old leader ends as soon as one has met the new one, in transactions
+    /// and between them.
+    @Test func nothingIsSentToAServerThatWasLeftBehind() async throws {
+        try await Self.withLeaders { leaders in
+            let store = EventStore(url: leaders.url, ledger: leaders.ledger.name, connections: 4)
+            let configuration = EventStore.configuration(url: leaders.url, ledger: leaders.ledger.name)
+            let idle = try await PostgresConnection.connect(configuration)
+            let busy = try await PostgresConnection.connect(configuration)
+            try await store.withGroupCommit(.patient) { commits in
+                #expect(try await commits.append(.queue("a"))[0].position == 1)
+                try await leaders.promote()
+                try await busy.execute(script: "BEGIN")
+                try await busy.query("SELECT append_event('zombie', 'queued', '{\"name\":\"x\"}')")
+                leaders.proxy.lead(to: try Self.socket(of: leaders.new))
+                // The old leader still answers. One session with the new one is enough.
+                try await idle.query("SELECT 1")
+                await (try PostgresConnection.connect(configuration)).close()
+                for (session, statement) in [(idle, "SELECT append_event('z', 'queued', '{}')"), (busy, "COMMIT")] {
+                    let error = await #expect(throws: PostgresError.self) { try await session.query(statement) }
+                    #expect(error?.isRetriable == true && error?.outcomeIsUnknown == false, "\(error!)")
+                    #expect("\(error!)".contains("old leader"))
+                    #expect(await !session.isUsable())
+                }
+                // Whoever has sessions of its own connects anew.
+                let appended = try await commits.append(.queue("b"))[0]
+                #expect(try await store.append(.queued, to: "c").position == appended.position + 1)
+                #expect(try await leaders.head(of: leaders.old) == 1)
+                #expect(try await leaders.head(of: leaders.new) == appended.position + 1)
+
+                // The proxy errs, and leads to the old leader again.
+                leaders.proxy.lead(to: try Self.socket(of: leaders.old))
+                await store.close()
+                let misled = EventStore(url: leaders.url, ledger: leaders.ledger.name, timeout: .seconds(1))
+                let refused = await #expect(throws: PostgresError.self) {
+                    try await misled.append(.queued, to: "d", timeout: .seconds(1))
+                }
+                #expect(refused?.disposition == .outage && "\(refused!)".contains("old leader"), "\(refused!)")
+                #expect(try await leaders.head(of: leaders.old) == 1)
+                await misled.close()
+            }
+        }
+    }
+
+    /// A process whose sessions all still work looks for itself.
+    @Test func aProcessLooksForAnotherLeader() async throws {
+        try await Self.withLeaders { leaders in
+            let ledger = leaders.ledger
+            let configuration = EventStore.configuration(url: leaders.url, ledger: ledger.name, writes: true)
+            let lease = Lease("work", holder: "worker", times: .standard)
+            let work = LeasedWork(lease, on: configuration, logger: Logger(label: "test"))
+            let (servers, server) = AsyncStream.makeStream(of: String.self)
+            let running = Task {
+                await work.run { connection, _ in
+                    while true {
+                        let timeline: String = try await connection.query("SELECT current_timeline()").only().decode(0)
+                        server.yield(timeline)
+                        try await Task.sleep(for: .milliseconds(20))
+                    }
+                }
+            }
+            var met = servers.makeAsyncIterator()
+            #expect(await met.next() == "00000001")
+            try await leaders.promote()
+            leaders.proxy.lead(to: try Self.socket(of: leaders.new))
+            var next = await met.next()
+            while next == "00000001" { next = await met.next() }
+            #expect(next == "00000002")
+            running.cancel()
+            await running.value
+        }
+    }
+
+    /// libpq takes the first host that accepts writes. The old leader does, and is passed over.
+    @Test func anAddressOfBothLeadsToTheNewOne() async throws {
+        try await Self.withLeaders { leaders in
+            let hosts = try [leaders.old, leaders.new].map {
+                String(try Self.socket(of: $0).dropLast("/.s.PGSQL.5432".count))
+            }
+            let url = leaders.old.replacing("host=\(hosts[0])", with: "host=\(hosts[0]),\(hosts[1])")
+            let store = EventStore(url: url, ledger: leaders.ledger.name)
+            #expect(try await store.append(.queued, to: "a").position == 1)
+            try await leaders.promote()
+            // What this process learns of a timeline, it learns from a session.
+            let other = EventStore.configuration(
+                url: url.replacing("\(hosts[0]),\(hosts[1])", with: "\(hosts[1])"), ledger: leaders.ledger.name)
+            var configuration = EventStore.configuration(url: url, ledger: leaders.ledger.name)
+            configuration.url = other.url
+            await (try PostgresConnection.connect(configuration)).close()
+            #expect(try await store.append(.queued, to: "b").position == 2)
+            #expect(try await leaders.head(of: leaders.old) == 1)
+            #expect(try await leaders.head(of: leaders.new) == 2)
+            await store.close()
+        }
+    }
+
+    /// A session that was open on the standby does not know the timeline.
+    @Test func aSessionFromBeforeThePromotionBeginsAnew() async throws {
+        try await Self.withLeaders { leaders in
+            let configuration = EventStore.configuration(url: leaders.new, ledger: leaders.ledger.name)
+            let session = try await PostgresConnection.connect(configuration, timeout: .seconds(60))
+            #expect(try await session.query("SELECT pg_is_in_recovery()").only().decode(0, as: Bool.self))
+            try await leaders.promote()
+            // The server says with the answer to a statement that it is no standby any more.
+            try await session.query("SELECT 1")
+            let error = await #expect(throws: PostgresError.self) { try await session.query("SELECT 1") }
+            #expect("\(error!)".contains("promoted") && error!.isRetriable)
+        }
+    }
+
+    /// What writes asks for a server that accepts writes, with one host too, unless it is told
+    /// otherwise.
+    @Test func whatWritesWantsAPrimary() async throws {
+        try await Self.withLeaders { leaders in
+            func connect(_ url: String, writes: Bool) async throws {
+                let configuration = EventStore.configuration(url: url, ledger: leaders.ledger.name, writes: writes)
+                await (try PostgresConnection.connect(configuration)).close()
+            }
+            _ = try await eventually("the standby answers") { try? await connect(leaders.new, writes: false) }
+            let error = await #expect(throws: PostgresError.self) { try await connect(leaders.new, writes: true) }
+            #expect(error?.sqlState == .readOnly && error?.isRetriable == true, "\(error!)")
+            #expect(error?.kind == .cannotConnect, "\(error!)")
+            try await connect(leaders.new + "&target_session_attrs=any", writes: true)
+            try await connect(leaders.old, writes: true)
+        }
+    }
+}

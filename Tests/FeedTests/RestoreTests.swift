@@ -1,0 +1,96 @@
+import EventStore
+import LedgerCore
+import LedgerTesting
+import Postgres
+import Testing
+
+@testable import Feed
+
+/// A ledger that was restored from a snapshot: its timeline is the same, and so is its epoch, until
+/// somebody notices that the events are others.
+struct RestoreTests {
+    private static func epochs(_ ledger: TestLedger) async throws -> [Position] {
+        try await ledger.store.pool.withConnection { connection in
+            try await connection.query("SELECT first_position FROM epochs ORDER BY number").map { try $0.decode(0) }
+        }
+    }
+
+    /// Others have appended before anybody could see a shorter log. The relay notices it, and
+    /// subscribers are told the exact place.
+    @Test func aRelayNoticesOtherEvents() async throws {
+        try await TestLedger.with { ledger async throws in
+            let redis = try await TestServers.shared.redis()
+            let relay = Task { await ledger.relay(redis, leaseTimes: .brief).run() }
+            try await ledger.withFeed(redis) { feed in
+                try await ledger.queue("a", total: 50)
+                for number in 1...9 { try await ledger.progress("a", number) }
+                let seen = Seen()
+                let reading = Task { for try await event in feed.subscribe() { await seen.add(event) } }
+                try await seen.until(10)
+                _ = try await eventually("published") { try await ledger.relayPosition() == 10 ? true : nil }
+                let old = try await ledger.epochDigits()
+
+                try await ledger.lose(after: 6, beginningEpoch: false, appending: 10)
+                let divergence = await #expect(throws: Divergence.self) { try await reading.value }
+                // It may have had some of the events that continue the old ones' numbers.
+                #expect(divergence?.shared.position == 6 && divergence!.place.position >= 10, "\(divergence!)")
+                let losses = try await eventually("the relay's loss is noted") {
+                    let losses = try await ledger.store.knownLosses().filter { $0.reader == "relay" }
+                    return losses.isEmpty ? nil : losses
+                }
+                #expect(losses.map(\.shared) == [6] && losses[0].place.epoch == old && losses[0].place.position >= 10)
+                #expect(try await Self.epochs(ledger) == [1, 7])
+
+                // The way on.
+                try await ledger.queue("live")
+                let rest = try await feed.subscribe(after: try #require(divergence).shared).first(11)
+                #expect(rest.map(\.position) == Array(7...17))
+            }
+            relay.cancel()
+            await relay.value
+        }
+    }
+
+    /// The log is shorter, and nobody appends: its next events are in another epoch already.
+    @Test func aRelayNoticesAShorterLog() async throws {
+        try await TestLedger.with { ledger async throws in
+            let redis = try await TestServers.shared.redis()
+            let relay = Task { await ledger.relay(redis, leaseTimes: .brief).run() }
+            for job in 1...10 { try await ledger.queue(job) }
+            _ = try await eventually("published") { try await ledger.relayPosition() == 10 ? true : nil }
+            try await ledger.lose(after: 6, beginningEpoch: false)
+            _ = try await eventually("an epoch begins") {
+                try await Self.epochs(ledger) == [1, 7] ? true : nil
+            }
+            relay.cancel()
+            await relay.value
+        }
+    }
+
+    /// What a relay remembers is bounded: all of the last events, and some of those before.
+    @Test func publishedEventsAreRememberedWithinBounds() throws {
+        var events = PublishedEvents(most: 100)
+        let ids = (0..<5_000).map { _ in EventID.version7() }
+        for start in stride(from: 0, to: 5_000, by: 50) {
+            events.add(Array(ids[start..<start + 50]), upTo: Int64(start + 50))
+        }
+        // A relay repeats what it had published.
+        events.add(Array(ids[4_900..<5_000]), upTo: 5_000)
+        #expect(events.last == PublishedEvents.Event(position: 5_000, id: ids[4_999]))
+        let all = events.all
+        #expect(all.map(\.position) == all.map(\.position).sorted() && Set(all.map(\.position)).count == all.count)
+        #expect(all.count <= 400 && all.suffix(100).map(\.position) == Array(4_901...5_000))
+        #expect(all.allSatisfy { ids[Int($0.position) - 1] == $0.id })
+        #expect(events.samples.count >= 100 && events.samples.allSatisfy { $0.position % 10 == 0 })
+        #expect(events.unchecked.count <= 1_001 && events.unchecked.first == events.recent.first)
+        events.check(upTo: 5_000)
+        #expect(events.unchecked == [try #require(events.last)])
+        events.add(ids.suffix(10).map { _ in EventID.version7() }, upTo: 5_010)
+        #expect(events.unchecked.map(\.position) == Array(5_000...5_010))
+        events.forget(after: 4_000)
+        #expect(events.last.map { $0.position <= 4_000 } == true)
+        #expect(events.unchecked.map(\.position) == (events.recent.last.map { [$0.position] } ?? []))
+        events.forget(after: 0)
+        #expect(events.last == nil && events.all.isEmpty)
+    }
+}
