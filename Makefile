@@ -11,6 +11,7 @@ BIN := .build/$(CONFIGURATION)
 TEST_ARGS ?=
 UP_ARGS ?=
 BENCH_ARGS ?=
+BUILD ?=
 HA_ARGS ?=
 # The cluster of `make ha-check`.
 HA_PACKAGES := patroni etcd-server haproxy pgbouncer redis-sentinel python3 python3-psycopg2
@@ -22,7 +23,7 @@ MODULES := TextsTests DiagnosticsTests LedgerCoreTests TransparencyLogTests Back
 # What shares memory between threads.
 THREAD_MODULES ?= BlockingIOTests PostgresTests RedisTests EventStoreTests ProjectionsTests FeedTests SealTests \
 	LedgerServerTests
-THREAD := --sanitize=thread --scratch-path .build-thread
+THREAD := --sanitize=thread --scratch-path .build-thread --disable-index-store -Xcc -g0 -Xswiftc -gline-tables-only
 # ThreadSanitizer makes a program ten times slower: tests with a limit of seconds would fail. Tests
 # of what the database does by itself share no memory.
 THREAD_SKIPS := LimitTests|TokenTests/revoke|BoundTests|ConnectionTests/resets|FoldCostTests|DatabaseMatrixTests
@@ -152,8 +153,8 @@ compose-check: ## check docker-compose.yml
 	@scripts/check-compose
 
 .PHONY: filtered-build-check
-filtered-build-check: deps ## build jobledger of what .dockerignore lets in
-	@scripts/check-filtered-build
+filtered-build-check: ## check what .dockerignore lets in (BUILD=--build builds it)
+	@scripts/check-filtered-build $(BUILD)
 
 .PHONY: image-check
 image-check: deps build ## build the Dockerfile, without Docker, and try its image; takes minutes

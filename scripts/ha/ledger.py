@@ -26,6 +26,7 @@ class Ledger:
         self.parts, self.services = [], []
         self.token = ""
         self.key_number = 0
+        self.demanded = None
         self.sealer = None
 
     def url(self, user, way):
@@ -83,8 +84,9 @@ class Ledger:
 
     def demand(self, level):
         """Has the ledger demand a level of durability. `None`: what the server does by itself."""
-        if level is not None:
-            raise Failed(f"this ledger cannot demand the level {level}")
+        if level != self.demanded:
+            self.command("durability", level or "local")
+            self.demanded = level
 
     # What it has
 

@@ -25,6 +25,8 @@ class Mode:
 ASYNC = Mode("async", False)
 # synchronous_mode and synchronous_mode_strict of Patroni.
 SYNC = Mode("sync", True)
+# The same, and nothing is acknowledged, published, projected or sealed before a standby has it.
+QUORUM = Mode("quorum", True, "quorum")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,8 +211,10 @@ def fail_redis_over(scene):
 TRIALS = [
     Trial("kill-async", "kill -9 of the leader, the standbys a second behind", ASYNC, kill),
     Trial("kill-sync", "kill -9 of the leader", SYNC, kill),
+    Trial("kill-quorum", "kill -9 of the leader, and the ledger demands quorum", QUORUM, kill),
     Trial("switchover-async", "a switchover", ASYNC, switch_over),
     Trial("switchover-sync", "a switchover", SYNC, switch_over),
+    Trial("switchover-quorum", "a switchover, and the ledger demands quorum", QUORUM, switch_over),
     Trial("open-sessions", "a switchover behind a proxy that leaves sessions open", SYNC, switch_over, False),
     Trial("stop-async", "the leader's Postgres and Patroni stopped, and going on", ASYNC, stop_node,
           stops=True, manager_loses=True),
@@ -220,10 +224,14 @@ TRIALS = [
           stops=True, manager_loses=True),
     Trial("stop-postgres-sync", "only the leader's Postgres stopped, and going on", SYNC, stop_postgres,
           stops=True, manager_loses=True),
+    Trial("stop-quorum", "the leader's Postgres and Patroni stopped, and the ledger demands quorum", QUORUM, stop_node,
+          stops=True, manager_loses=True),
     Trial("cut-async", "the leader cut from etcd, the standbys a second behind", ASYNC, cut_from_etcd),
     Trial("cut-sync", "the leader cut from etcd", SYNC, cut_from_etcd),
     Trial("etcd-sync", "etcd stopped, and going on", SYNC, stop_etcd, fails_over=None, stops=True),
     Trial("standbys-sync", "both standbys stopped, and going on", SYNC, pause_standbys, fails_over=False, stops=True),
+    Trial("standbys-quorum", "both standbys stopped, and the ledger demands quorum", QUORUM, pause_standbys,
+          fails_over=False, stops=True),
     Trial("restart-sync", "each node restarted", SYNC, restart_nodes, fails_over=False),
     Trial("redis-sync", "kill -9 of the Redis that is the master", SYNC, fail_redis_over, fails_over=False),
 ]
