@@ -101,9 +101,10 @@ $$;
 
 -- The two triggers of a ledger that demands quorum. In other ledgers they are disabled, and cost
 -- nothing. They look at the demand all the same: ENABLE TRIGGER ALL, as in what pg_restore
--- --disable-triggers runs, enables them everywhere.
+-- --disable-triggers runs, enables them everywhere. They have the owner's rights, because a
+-- deferred trigger runs in the commit of a session that may have few.
 CREATE FUNCTION raise_durability() RETURNS trigger
-LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
   IF demanded_durability() = 'quorum' THEN
     PERFORM require_standbys();
@@ -114,7 +115,7 @@ END
 $$;
 
 CREATE FUNCTION refuse_commit_before_quorum() RETURNS trigger
-LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
   IF current_setting('jobledger.confirms', true) = 'on' OR demanded_durability() <> 'quorum' THEN
     RETURN null;

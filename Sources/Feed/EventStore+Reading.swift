@@ -59,6 +59,10 @@ extension EventStore {
             // wait for it.
             if isHeavy { try await connection.query("SELECT") }
             guard let last else { throw PostgresError.unexpected("the ledger's own row is missing") }
+            let demand = try Durability(column: last.demand)
+            // A standby does not know what the others have. The next session may be with the
+            // primary, as behind a proxy during a switchover.
+            if demand > .local, last.isReplica { await connection.close() }
             let isFull = isHeavy || events.count == limit
             let end = Self.end(selection, after: mark.position, head: last.head)
             let hasMore = isFull || end < last.head
@@ -70,7 +74,7 @@ extension EventStore {
             return LogPage(
                 page: Delivery.Page(events: events, through: through, hasMore: hasMore, isLast: isOver && !hasMore),
                 head: last.head, epoch: last.epoch, shared: last.shared, isReplica: last.isReplica, isHeavy: isHeavy,
-                demand: try Durability(column: last.demand))
+                demand: demand)
         }
     }
 

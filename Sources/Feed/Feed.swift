@@ -17,6 +17,7 @@ package import Redis
 package final class Feed: Sendable {
     let store: EventStore
     let bufferLimits: BufferLimits
+    let standbyPatience: Duration
     let logger: Logger
     let poll: Duration
     let redis: RedisConfiguration?
@@ -65,11 +66,14 @@ package final class Feed: Sendable {
     ///   - store: catch-up borrows connections from its pool.
     ///   - redis: `nil` to poll Postgres only.
     ///   - poll: how often Postgres is polled, once for all subscriptions, while Redis is silent.
+    ///   - standbyPatience: for how long subscriptions to a ledger that demands quorum wait for a
+    ///     primary where a standby answers. After that they end with ``StandbyReadsEarly``.
     package init(
         store: EventStore, redis: RedisConfiguration?, poll: Duration = .milliseconds(250),
-        bufferLimits: BufferLimits = BufferLimits(),
+        bufferLimits: BufferLimits = BufferLimits(), standbyPatience: Duration = .seconds(30),
         logger: Logger
     ) {
+        self.standbyPatience = standbyPatience
         self.store = store
         self.redis = redis
         self.poll = poll

@@ -73,6 +73,8 @@ final class Subscriber {
     private var backoff = Backoff(first: .milliseconds(5), longest: .milliseconds(250))
     /// The maximum number of events in the next page.
     private var limit: Int
+    /// Since when only a standby has answered, although the ledger demands quorum.
+    private var onStandbySince: ContinuousClock.Instant?
 
     /// - Parameter place: `nil` for the end of the log at the first call of `take`.
     init(feed: Feed, _ selection: Selection, after place: Place?) {
@@ -174,10 +176,17 @@ final class Subscriber {
     }
 
     /// Waits until the events of a page have the level that the ledger demands.
-    /// - Returns: false to read anew: the server that confirms may have other events.
+    /// - Returns: false to read anew: the server that confirms may have other events, or the one
+    ///   that was read is a standby, which cannot ask.
     private func isDurable(_ found: LogPage, isolation actor: isolated (any Actor)?) async throws -> Bool {
         guard found.demand > .local, let last = found.page.events.last else { return true }
-        guard !found.isReplica else { throw StandbyReadsEarly() }
+        guard !found.isReplica else {
+            let since = onStandbySince ?? .now
+            guard since.duration(to: .now) < feed.standbyPatience else { throw StandbyReadsEarly() }
+            onStandbySince = since
+            return false
+        }
+        onStandbySince = nil
         let place = Place(last.position, epoch: EpochDigits(found.epoch))
         while true {
             do {

@@ -1,4 +1,5 @@
 import BlockingIO
+import EmbeddedServices
 import EventStore
 import Feed
 import LedgerCore
@@ -36,6 +37,36 @@ import Testing
                 try await replicated.waitForStandbys("standby")
                 #expect(try await next.value == 2)
             }
+        }
+    }
+
+    /// A proxy leads to a standby for a while, as during a switchover. The standby has the events,
+    /// and cannot know who else has.
+    @Test func aSubscriptionLeavesAStandby() async throws {
+        try await ReplicatedLedger.with { replicated in
+            try await replicated.ledger.store.demand(.quorum)
+            try await replicated.ledger.queue("a")
+            let proxy = try CuttingProxy(before: replicated.standby.url)
+            let store = EventStore(
+                url: proxy.address(insteadOf: replicated.ledger.url), ledger: replicated.ledger.name)
+            _ = try await eventually("the standby has the event") { try await store.head() == 1 ? true : nil }
+            func first(waiting patience: Duration) async throws -> Position? {
+                let feed = Feed(store: store, redis: nil, standbyPatience: patience, logger: Logger(label: "test"))
+                let running = Task { await feed.run() }
+                defer { running.cancel() }
+                var events = feed.subscribe(after: 0).makeAsyncIterator()
+                return try await events.next()?.position
+            }
+            await #expect(throws: StandbyReadsEarly.self) { try await first(waiting: .milliseconds(20)) }
+            let waiting = Task { try await first(waiting: .seconds(600)) }
+            // It has read there, and left the session.
+            _ = try await eventually("sessions with the standby come and go") {
+                try await replicated.sessionsOfStandby() > 5 ? true : nil
+            }
+            proxy.lead(to: replicated.ledger.url)
+            #expect(try await waiting.value == 1)
+            await store.close()
+            proxy.stop()
         }
     }
 

@@ -54,20 +54,35 @@ package final class CuttingProxy: Sendable {
     package init(target: UInt16) throws {
         (listener, port) = try Sockets.listen()
         socket = Locked("")
-        Sockets.proxy(listener, { Sockets.connect(to: target) }) { [state] in Self.forward($0, $1, state) }
+        Sockets.proxy(
+            listener, connecting: { Sockets.connect(to: target) },
+            forwarding: { [state] in Self.forward($0, $1, state) })
     }
 
-    /// - Parameter socket: the path of the server's Unix socket.
-    package init(socket: String) throws {
+    /// - Parameter url: an address of Postgres with the folder of a Unix socket as its host.
+    package init(before url: String) throws {
         (listener, port) = try Sockets.listen()
-        self.socket = Locked(socket)
-        Sockets.proxy(listener, { [socket = self.socket] in Sockets.connect(toSocket: socket.withLock { $0 }) }) {
-            [state] in Self.forward($0, $1, state)
-        }
+        socket = Locked(Self.socket(of: url))
+        Sockets.proxy(
+            listener, connecting: { [socket = self.socket] in Sockets.connect(toSocket: socket.withLock { $0 }) },
+            forwarding: { [state] in Self.forward($0, $1, state) })
     }
 
-    /// Leads new connections to another Unix socket.
-    package func lead(to socket: String) { self.socket.withLock { $0 = socket } }
+    /// Leads new connections to the Unix socket of another server.
+    package func lead(to url: String) { socket.withLock { $0 = Self.socket(of: url) } }
+
+    /// The address of the proxy, with the user and database of `url`.
+    package func address(insteadOf url: String) -> String {
+        var parts = URLComponents(string: url)!
+        (parts.host, parts.port) = ("127.0.0.1", Int(port))
+        parts.queryItems = parts.queryItems?.filter { !["host", "port"].contains($0.name) }
+        return parts.string!
+    }
+
+    private static func socket(of url: String) -> String {
+        let folder = URLComponents(string: url)?.queryItems?.first { $0.name == "host" }?.value
+        return folder! + "/.s.PGSQL.5432"
+    }
 
     package func stop() { shutdown(listener, Int32(SHUT_RDWR)) }
 

@@ -88,7 +88,9 @@ package final class LossyProxy: Sendable {
     package init(target: UInt16, seed: UInt64, _ faults: Faults = Faults()) throws {
         (listener, port) = try Sockets.listen()
         shared = Shared(seed, faults)
-        Sockets.proxy(listener, { Sockets.connect(to: target) }) { [shared] in Self.forward($0, $1, shared) }
+        Sockets.proxy(
+            listener, connecting: { Sockets.connect(to: target) },
+            forwarding: { [shared] in Self.forward($0, $1, shared) })
     }
 
     package func stop() { shutdown(listener, Int32(SHUT_RDWR)) }

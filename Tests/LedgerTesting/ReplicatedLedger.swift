@@ -85,6 +85,16 @@ package struct ReplicatedLedger: Sendable {
 
     package func execute(script: String) async throws { try await admin.execute(script: script) }
 
+    /// How many sessions the standby has had.
+    package func sessionsOfStandby() async throws -> Int64 {
+        let probe = try await PostgresConnection.connect(PostgresConfiguration(url: standby.url), timeout: .seconds(60))
+        let count: Int64 = try await probe.query(
+            "SELECT sessions FROM pg_stat_database WHERE datname = current_database()"
+        ).only().decode(0)
+        await probe.close()
+        return count
+    }
+
     /// The sessions whose commits wait for the standby.
     package func waiting() async throws -> Int {
         try await admin.query(

@@ -21,8 +21,8 @@ enum Sockets {
     /// Accepts connections until the listener is shut down. Each gets a thread, which calls
     /// `connect` for a connection to the server, runs `body` with both ends, and closes them.
     static func proxy(
-        _ listener: Int32, _ connect: @escaping @Sendable () -> Int32?,
-        _ body: @escaping @Sendable (_ client: Int32, _ server: Int32) -> Void
+        _ listener: Int32, connecting connect: @escaping @Sendable () -> Int32?,
+        forwarding body: @escaping @Sendable (_ client: Int32, _ server: Int32) -> Void
     ) {
         Thread.detachNewThread {
             while true {

@@ -80,6 +80,8 @@ import Testing
             try await ledger.store.demand(.quorum)
             #expect(try await ledger.store.demandedDurability() == .quorum)
             let connection = try await ledger.connect()
+            // Deferred triggers run in the commit, with the rights of whoever commits.
+            try await connection.execute(script: "SET ROLE \"\(ledger.name)_appender\"")
             try await connection.query(PostgresStatement(Self.queued))
             try await replicated.loseStandby()
             for level in ["on", "local", "off", "remote_write", "remote_apply"] {

@@ -35,24 +35,16 @@ import Testing
         }
     }
 
-    private static func socket(of url: String) throws -> String {
-        let items = URLComponents(string: url)?.queryItems ?? []
-        return try #require(items.first { $0.name == "host" }?.value) + "/.s.PGSQL.5432"
-    }
-
     private static func withLeaders(_ body: (Leaders) async throws -> Void) async throws {
         try await ReplicatedLedger.with { replicated in
             // The cluster is asynchronous: otherwise the old leader could commit nothing.
             try await replicated.waitForStandbys("")
             let ledger = replicated.ledger
-            let proxy = try CuttingProxy(socket: try socket(of: ledger.url))
-            var url = try #require(URLComponents(string: ledger.url))
-            (url.host, url.port) = ("127.0.0.1", Int(proxy.port))
-            url.queryItems = url.queryItems?.filter { !["host", "port"].contains($0.name) }
+            let proxy = try CuttingProxy(before: ledger.url)
             try await body(
                 Leaders(
                     ledger: ledger, proxy: proxy, old: ledger.url, new: replicated.standby.url,
-                    url: try #require(url.string)))
+                    url: proxy.address(insteadOf: ledger.url)))
             proxy.stop()
         }
     }
@@ -70,7 +62,7 @@ import Testing
                 try await leaders.promote()
                 try await busy.execute(script: "BEGIN")
                 try await busy.query("SELECT append_event('zombie', 'queued', '{\"name\":\"x\"}')")
-                leaders.proxy.lead(to: try Self.socket(of: leaders.new))
+                leaders.proxy.lead(to: leaders.new)
                 // The old leader still answers. One session with the new one is enough.
                 try await idle.query("SELECT 1")
                 await (try PostgresConnection.connect(configuration)).close()
@@ -87,7 +79,7 @@ import Testing
                 #expect(try await leaders.head(of: leaders.new) == appended.position + 1)
 
                 // The proxy errs, and leads to the old leader again.
-                leaders.proxy.lead(to: try Self.socket(of: leaders.old))
+                leaders.proxy.lead(to: leaders.old)
                 await store.close()
                 let misled = EventStore(url: leaders.url, ledger: leaders.ledger.name, timeout: .seconds(1))
                 let refused = await #expect(throws: PostgresError.self) {
@@ -120,7 +112,7 @@ import Testing
             var met = servers.makeAsyncIterator()
             #expect(await met.next() == "00000001")
             try await leaders.promote()
-            leaders.proxy.lead(to: try Self.socket(of: leaders.new))
+            leaders.proxy.lead(to: leaders.new)
             var next = await met.next()
             while next == "00000001" { next = await met.next() }
             #expect(next == "00000002")
@@ -132,8 +124,8 @@ import Testing
     /// libpq takes the first host that accepts writes. The old leader does, and is passed over.
     @Test func anAddressOfBothLeadsToTheNewOne() async throws {
         try await Self.withLeaders { leaders in
-            let hosts = try [leaders.old, leaders.new].map {
-                String(try Self.socket(of: $0).dropLast("/.s.PGSQL.5432".count))
+            let hosts = try [leaders.old, leaders.new].map { url in
+                try #require(URLComponents(string: url)?.queryItems?.first { $0.name == "host" }?.value)
             }
             let url = leaders.old.replacing("host=\(hosts[0])", with: "host=\(hosts[0]),\(hosts[1])")
             let store = EventStore(url: url, ledger: leaders.ledger.name)
