@@ -17,18 +17,26 @@ struct ServerTimeline: Sendable, Hashable {
 /// manager ends it. A session that it still serves, or that a proxy leads to it, would write into a
 /// log that nobody keeps, and read from it what others never see. So every statement is preceded by
 /// a look at this: a session of an earlier timeline is closed, and nothing is sent on it.
+///
+/// A cluster manager may also decide for the old leader after all, and then nobody comes back from
+/// the later timeline. So that one counts for as long as sessions with it begin, and for
+/// ``memory`` after that.
 package final class LeadingServer: Sendable {
     private struct State {
         var server: ServerTimeline?
-        /// When a session has begun last.
-        var met = ContinuousClock.now
+        /// When a session with ``server`` has begun last.
+        var seen = ContinuousClock.now
+        /// When this process looked last.
+        var looked = ContinuousClock.now
     }
     private let state = Locked(State())
+    private let memory: Duration
     private static let byAddress = Locked<[ExactText: LeadingServer]>([:])
     /// How often a process looks for another leader.
     private static let interval = Duration.seconds(1)
 
-    init() {}
+    /// - Parameter memory: for how long the later timeline counts after a session with it began.
+    package init(memory: Duration = .seconds(10)) { self.memory = memory }
 
     /// The one for an address. All configurations of the process with this address share it.
     package static func of(_ url: String) -> LeadingServer {
@@ -45,13 +53,13 @@ package final class LeadingServer: Sendable {
     /// - Throws: a passing error where another session has met a later timeline.
     func meet(_ server: ServerTimeline) throws(PostgresError) {
         let leading = state.withLock { state -> ServerTimeline in
-            state.met = .now
+            state.looked = .now
             if let known = state.server, known.systemIdentifier == server.systemIdentifier,
-                known.timeline > server.timeline
+                known.timeline > server.timeline, state.seen.duration(to: .now) < memory
             {
                 return known
             }
-            state.server = server
+            (state.server, state.seen) = (server, .now)
             return server
         }
         guard leading == server else { throw .leftBehind(server, by: leading) }
@@ -70,8 +78,8 @@ package final class LeadingServer: Sendable {
         guard let leading = configuration.leading else { return }
         while (try? await Task.sleep(for: interval)) != nil {
             let isDue = leading.state.withLock { state in
-                guard state.met.duration(to: .now) >= interval else { return false }
-                state.met = .now
+                guard state.looked.duration(to: .now) >= interval else { return false }
+                state.looked = .now
                 return true
             }
             guard isDue else { continue }
@@ -118,7 +126,7 @@ extension PostgresError {
             server.systemIdentifier == leading.systemIdentifier
                 ? """
                 the server is on timeline \(server.timeline), and another one on timeline \
-                \(leading.timeline) was met: it is an old leader, and nothing is sent to it
+                \(leading.timeline) leads now: nothing is sent to an old leader
                 """
                 : """
                 the server belongs to the cluster \(server.systemIdentifier), and the address leads \

@@ -10,7 +10,7 @@ import Texts
     private let elsewhere = ServerTimeline(systemIdentifier: "8", timeline: "00000001")
 
     @Test func theLaterTimelineIsFollowed() throws {
-        let leading = LeadingServer()
+        let leading = LeadingServer(memory: .seconds(600))
         // Before anything is known, nothing is refused.
         try leading.check(first)
         try leading.meet(first)
@@ -27,6 +27,18 @@ import Texts
         }
         // Meeting an old leader changes nothing.
         try leading.check(second)
+    }
+
+    /// The cluster's manager may decide for the old leader after all: then nobody meets the later
+    /// timeline any more.
+    @Test func aLaterTimelineThatIsGoneIsForgotten() throws {
+        let leading = LeadingServer(memory: .zero)
+        try leading.meet(second)
+        try leading.meet(first)
+        try leading.check(first)
+        #expect(throws: PostgresError.self) { try leading.check(second) }
+        try leading.meet(second)
+        #expect(throws: PostgresError.self) { try leading.check(first) }
     }
 
     @Test func anotherClusterReplacesTheOneBefore() throws {

@@ -39,7 +39,8 @@ package struct LeasedWork: Sendable {
         var backoff = Backoff(longest: longestPause)
         while !Task.isCancelled {
             do {
-                let connection = try await PostgresConnection.connect(configuration, timeout: nil)
+                // Now and then the log says what cannot be reached.
+                let connection = try await PostgresConnection.connect(configuration, timeout: .seconds(30))
                 do {
                     try await connected(connection)
                     while true {

@@ -78,16 +78,29 @@ import Testing
                 #expect(try await leaders.head(of: leaders.old) == 1)
                 #expect(try await leaders.head(of: leaders.new) == appended.position + 1)
 
-                // The proxy errs, and leads to the old leader again.
-                leaders.proxy.lead(to: leaders.old)
                 await store.close()
-                let misled = EventStore(url: leaders.url, ledger: leaders.ledger.name, timeout: .seconds(1))
-                let refused = await #expect(throws: PostgresError.self) {
-                    try await misled.append(.queued, to: "d", timeout: .seconds(1))
-                }
-                #expect(refused?.disposition == .outage && "\(refused!)".contains("old leader"), "\(refused!)")
-                #expect(try await leaders.head(of: leaders.old) == 1)
-                await misled.close()
+            }
+        }
+    }
+
+    /// The proxy errs, and leads to the old leader again.
+    @Test func aNewSessionWithAnOldLeaderIsRefused() async throws {
+        try await Self.withLeaders { leaders in
+            var configuration = EventStore.configuration(url: leaders.url, ledger: leaders.ledger.name)
+            configuration.leading = LeadingServer(memory: .seconds(600))
+            try await leaders.promote()
+            leaders.proxy.lead(to: leaders.new)
+            await (try PostgresConnection.connect(configuration)).close()
+            leaders.proxy.lead(to: leaders.old)
+            let refused = await #expect(throws: PostgresError.self) {
+                try await PostgresConnection.connect(configuration)
+            }
+            #expect(refused?.disposition == .outage && "\(refused!)".contains("old leader"), "\(refused!)")
+            // The new one is gone: the cluster has decided for the old one.
+            configuration.leading = LeadingServer(memory: .zero)
+            for leader in [leaders.new, leaders.old] {
+                leaders.proxy.lead(to: leader)
+                await (try PostgresConnection.connect(configuration)).close()
             }
         }
     }
