@@ -23,7 +23,7 @@ MODULES := TextsTests DiagnosticsTests LedgerCoreTests TransparencyLogTests Back
 # What shares memory between threads.
 THREAD_MODULES ?= BlockingIOTests PostgresTests RedisTests EventStoreTests ProjectionsTests FeedTests SealTests \
 	LedgerServerTests
-THREAD := --sanitize=thread --scratch-path .build-thread --disable-index-store -Xcc -g0 -Xswiftc -gline-tables-only
+THREAD := --sanitize=thread --scratch-path .build-thread -Xcc -g0 -Xswiftc -gline-tables-only
 # ThreadSanitizer makes a program ten times slower: tests with a limit of seconds would fail. Tests
 # of what the database does by itself share no memory.
 THREAD_SKIPS := LimitTests|TokenTests/revoke|BoundTests|ConnectionTests/resets|FoldCostTests|DatabaseMatrixTests
