@@ -19,12 +19,12 @@ struct ServerTimeline: Sendable, Hashable {
 /// a look at this: a session of an earlier timeline is closed, and nothing is sent on it.
 ///
 /// A cluster manager may also decide for the old leader after all, and then nobody comes back from
-/// the later timeline. So that one counts for as long as sessions with it begin, and for
-/// ``memory`` after that.
+/// the later timeline. So that one counts for as long as sessions with it begin or are used, and
+/// for ``memory`` after that.
 package final class LeadingServer: Sendable {
     private struct State {
         var server: ServerTimeline?
-        /// When a session with ``server`` has begun last.
+        /// When a session with ``server`` has begun, or was used, last.
         var seen = ContinuousClock.now
         /// When this process looked last.
         var looked = ContinuousClock.now
@@ -35,7 +35,7 @@ package final class LeadingServer: Sendable {
     /// How often a process looks for another leader.
     private static let interval = Duration.seconds(1)
 
-    /// - Parameter memory: for how long the later timeline counts after a session with it began.
+    /// - Parameter memory: for how long the later timeline counts after a session with it was used.
     package init(memory: Duration = .seconds(10)) { self.memory = memory }
 
     /// The one for an address. All configurations of the process with this address share it.
@@ -65,9 +65,13 @@ package final class LeadingServer: Sendable {
         guard leading == server else { throw .leftBehind(server, by: leading) }
     }
 
-    /// Throws an error where the server of a session is not the leading one any more.
+    /// A session is about to be used.
+    /// - Throws: a passing error where its server is not the leading one any more.
     func check(_ server: ServerTimeline) throws(PostgresError) {
-        let leading = state.withLock(\.server)
+        let leading = state.withLock { state in
+            if state.server == server { state.seen = .now }
+            return state.server
+        }
         if let leading, leading != server { throw .leftBehind(server, by: leading) }
     }
 
