@@ -36,8 +36,9 @@ struct RecentLeaves: Sendable {
         }
         guard end - there.lowerBound <= Int64(2 * kept) else {
             let first = max(there.lowerBound, position - Int64(kept))
+            // A crash may take back the last leaves, and then those before must be enough.
             let all = (try read(file, there.lowerBound, first..<position) ?? []) + leaves
-            return try write(all.suffix(max(kept, leaves.count)), to: file, endingAt: end)
+            return try write(all, to: file, endingAt: end)
         }
         let place = Self.place(of: position - there.lowerBound)
         try file.write(MerkleHash.bytes(leaves), at: place)
