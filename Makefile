@@ -23,6 +23,8 @@ MODULES := TextsTests DiagnosticsTests LedgerCoreTests TransparencyLogTests Back
 # What shares memory between threads.
 THREAD_MODULES ?= BlockingIOTests PostgresTests RedisTests EventStoreTests ProjectionsTests FeedTests SealTests \
 	LedgerServerTests
+# HTTP=no builds and tests no HTTP, which takes half the time.
+HTTP ?= yes
 THREAD := --sanitize=thread --scratch-path .build-thread -Xcc -g0 -Xswiftc -gline-tables-only
 # ThreadSanitizer makes a program ten times slower: tests with a limit of seconds would fail. Tests
 # of what the database does by itself share no memory.
@@ -89,10 +91,12 @@ ha-check: deps build ## try the ledger in a cluster that fails, for minutes (HA_
 	CONFIGURATION=$(CONFIGURATION) scripts/check-ha $(HA_ARGS)
 
 .PHONY: test-thread
-test-thread: deps ## run the tests of THREAD_MODULES under ThreadSanitizer
+test-thread: export LEDGER_BUILD_HTTP = $(HTTP)
+test-thread: deps ## run the tests of THREAD_MODULES under ThreadSanitizer (HTTP=no)
 	swift build --build-tests $(THREAD)
 	TSAN_OPTIONS=suppressions=$(CURDIR)/scripts/thread-sanitizer.supp \
-		scripts/test $(THREAD_MODULES) -- $(THREAD) --skip '$(THREAD_SKIPS)'
+		scripts/test $(filter-out $(if $(filter no,$(HTTP)),LedgerServerTests),$(THREAD_MODULES)) -- $(THREAD) \
+		--skip '$(THREAD_SKIPS)'
 
 .PHONY: test-busy
 test-busy: deps test-tools build-tests ## run all tests beside two busy loops a core; takes about three times as long

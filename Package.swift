@@ -214,3 +214,16 @@ let package = Package(
             ]),
     ]
 )
+
+// `make test-thread HTTP=no`: the drivers, the log and what reads it, with their tests. Half of a
+// build are the libraries that speak HTTP.
+if Context.environment["LEDGER_BUILD_HTTP"] == "no" {
+    let kept = [
+        "CLibpq", "CHiredis", "Texts", "BlockingIO", "PrivateFiles", "Postgres", "Redis", "LedgerCore", "EventStore",
+        "Projections", "Feed", "TransparencyLog", "Seal", "EmbeddedServices", "embed-files", "EmbedFiles",
+        "LedgerTesting", "BlockingIOTests", "PostgresTests", "RedisTests", "EventStoreTests", "ProjectionsTests",
+        "FeedTests", "SealTests",
+    ]
+    package.products = []
+    package.targets.removeAll { !kept.contains($0.name) }
+}
