@@ -6,8 +6,11 @@ import NIOHTTP1
 
 extension LedgerClient {
     /// Appends one event.
-    /// - Parameter level: what the event must reach before the call returns, if the ledger demands
-    ///   less.
+    /// - Parameters:
+    ///   - event: what happened. Its id is what a repeated call is recognized by.
+    ///   - job: the job to which it happened.
+    ///   - expectedVersion: the job's version before the event, 0 for none; `nil` for any.
+    ///   - level: what the event must reach before the call returns, if the ledger demands less.
     /// - Returns: the event's place; `isDuplicate` if it was written before, perhaps by an earlier
     ///   attempt of this same call.
     /// - Throws: ``/LedgerCore/Refusal``, ``LedgerClientError``; of the kind `notDurable` if the
@@ -20,8 +23,11 @@ extension LedgerClient {
     }
 
     /// Appends events of one job, all or none.
-    /// - Parameter level: what the events must reach before the call returns, if the ledger demands
-    ///   less.
+    /// - Parameters:
+    ///   - events: what happened, in order.
+    ///   - job: the job to which it happened.
+    ///   - expectedVersion: the job's version before the first event, 0 for none; `nil` for any.
+    ///   - level: what the events must reach before the call returns, if the ledger demands less.
     /// - Returns: one answer per event, in order.
     @discardableResult
     public func append(
