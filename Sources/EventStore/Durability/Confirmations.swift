@@ -47,12 +47,16 @@ package actor Confirmations {
     /// or an answer of the server, which also tells whether there are standbys at all.
     package func epoch(within limit: Duration = .seconds(10)) async throws -> EpochDigits? {
         if let epoch = confirmed?.epoch { return epoch }
-        return try await head(within: limit).epoch
+        return try await head(within: limit, orFailingWithoutStandbys: true).epoch
     }
 
     /// Where the log ends, once all of it has reached the level quorum.
-    package func head(within limit: Duration = .seconds(10)) async throws -> Place {
-        let reason = Locked<String?>(nil)
+    /// - Parameter failsWithoutStandbys: whether to throw at once where the server has no standbys
+    ///   to wait for: while nothing is written yet, there is nothing to wait for either.
+    package func head(
+        within limit: Duration = .seconds(10), orFailingWithoutStandbys failsWithoutStandbys: Bool = false
+    ) async throws -> Place {
+        let (began, reason) = (ContinuousClock.now, Locked<String?>(nil))
         lastTicket += 1
         let ticket = lastTicket
         callers[ticket] = .now
@@ -65,6 +69,9 @@ package actor Confirmations {
                         return try await self.nextRound()
                     } catch let error as PostgresError where error.isRetriable {
                         reason.withLock { $0 = "\(error)" }
+                        if failsWithoutStandbys, error.sqlState == .noStandbys {
+                            throw NotConfirmed(waited: began.duration(to: .now))
+                        }
                         try await backoff.pause()
                     } catch let error as NotConfirmed {
                         reason.withLock { $0 = "\(error)" }
