@@ -9,12 +9,6 @@ import Testing
 /// A ledger that was restored from a snapshot: its timeline is the same, and so is its epoch, until
 /// somebody notices that the events are others.
 struct RestoreTests {
-    private static func epochs(_ ledger: TestLedger) async throws -> [Position] {
-        try await ledger.store.pool.withConnection { connection in
-            try await connection.query("SELECT first_position FROM epochs ORDER BY number").map { try $0.decode(0) }
-        }
-    }
-
     /// Others have appended before anybody could see a shorter log. The relay notices it, and
     /// subscribers are told the exact place.
     @Test func aRelayNoticesOtherEvents() async throws {
@@ -39,7 +33,7 @@ struct RestoreTests {
                     return losses.isEmpty ? nil : losses
                 }
                 #expect(losses.map(\.shared) == [6] && losses[0].place.epoch == old && losses[0].place.position >= 10)
-                #expect(try await Self.epochs(ledger) == [1, 7])
+                #expect(try await ledger.epochStarts() == [1, 7])
 
                 // The way on.
                 try await ledger.queue("live")
@@ -60,7 +54,7 @@ struct RestoreTests {
             _ = try await eventually("published") { try await ledger.relayPosition() == 10 ? true : nil }
             try await ledger.lose(after: 6, beginningEpoch: false)
             _ = try await eventually("an epoch begins") {
-                try await Self.epochs(ledger) == [1, 7] ? true : nil
+                try await ledger.epochStarts() == [1, 7] ? true : nil
             }
             relay.cancel()
             await relay.value

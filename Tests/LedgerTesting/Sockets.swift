@@ -39,30 +39,23 @@ enum Sockets {
     }
 
     /// A connection to a port; `nil` if nobody listens there.
-    static func connect(to port: UInt16) -> Int32? {
-        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        var address = loopback(port)
-        let connected = withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                Foundation.connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-            }
-        }
-        if connected == 0 { return descriptor }
-        close(descriptor)
-        return nil
-    }
+    static func connect(to port: UInt16) -> Int32? { connect(AF_INET, loopback(port)) }
 
     /// A connection to a Unix socket; `nil` if nobody listens there.
     static func connect(toSocket path: String) -> Int32? {
-        let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
-        let bytes = path.utf8
-        guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else { return nil }
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
-        let connected = withUnsafePointer(to: &address) {
+        precondition(path.utf8.count < MemoryLayout.size(ofValue: address.sun_path), "too long for a socket: \(path)")
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
+        return connect(AF_UNIX, address)
+    }
+
+    private static func connect<Address>(_ family: Int32, _ address: Address) -> Int32? {
+        let descriptor = socket(family, Int32(SOCK_STREAM.rawValue), 0)
+        // The call takes a pointer to the generic sockaddr. The view is valid for this call.
+        let connected = withUnsafePointer(to: address) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                Foundation.connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+                Foundation.connect(descriptor, $0, socklen_t(MemoryLayout<Address>.size))
             }
         }
         if connected == 0 { return descriptor }

@@ -93,6 +93,13 @@ extension TestLedger {
         _ = try await store.pool.withConnection { try await $0.query("SELECT begin_epoch()") }
     }
 
+    /// The first position of each epoch, in order.
+    package func epochStarts() async throws -> [Position] {
+        try await store.pool.withConnection { connection in
+            try await connection.query("SELECT first_position FROM epochs ORDER BY number").map { try $0.decode(0) }
+        }
+    }
+
     /// The digits of the present epoch.
     package func epochDigits() async throws -> EpochDigits { EpochDigits(try await store.epoch()) }
 }

@@ -6,10 +6,6 @@ import Testing
 
 /// What the database makes of a log that was restored from a snapshot.
 @Suite struct RestoredSnapshotTests {
-    private static func epochs(_ connection: PostgresConnection) async throws -> [Position] {
-        try await connection.query("SELECT first_position FROM epochs ORDER BY number").map { try $0.decode(0) }
-    }
-
     /// The answer is exact for what the reader remembers, and an epoch begins once.
     @Test(
         arguments: [
@@ -33,7 +29,7 @@ import Testing
                     ).only().decode(0)
                     #expect(answer == min(shared, remembered.last!), "\(others) others")
                     let isOther = shared < remembered.last!
-                    #expect(try await Self.epochs(connection) == (isOther ? [1, shared + 1] : [1]), "\(others) others")
+                    #expect(try await ledger.epochStarts() == (isOther ? [1, shared + 1] : [1]), "\(others) others")
                 }
                 await connection.close()
             }
@@ -53,7 +49,7 @@ import Testing
                 #expect(error?.message == "an epoch begins at a position from 1 to 6, the one behind the last")
             }
             try await connection.query("SELECT begin_epoch($1)", 3 as Position)
-            #expect(try await Self.epochs(connection) == [1, 3])
+            #expect(try await ledger.epochStarts() == [1, 3])
             #expect(try await ledger.store.sharedPosition(of: Place(5, epoch: epoch)) == 2)
             await connection.close()
         }
