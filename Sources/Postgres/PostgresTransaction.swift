@@ -34,6 +34,16 @@ extension PostgresConnection {
         return result
     }
 
+    /// Begins a transaction whose parts do not run in one scope. ``commitOpenTransaction()`` ends
+    /// it. After an error, close the connection, which rolls back.
+    package nonisolated(nonsending) func openTransaction() async throws {
+        try await cancellable { try $0.begin(transaction: "ISOLATION LEVEL READ COMMITTED", $1) }
+    }
+
+    package nonisolated(nonsending) func commitOpenTransaction() async throws {
+        try await cancellable { try $0.commit($1) }
+    }
+
     /// Runs `body` in a transaction that is always rolled back, to find out what would happen.
     package nonisolated(nonsending) func discardedTransaction<T: Sendable>(
         _ isolation: Isolation = .readCommitted, _ body: (PostgresConnection) async throws -> T

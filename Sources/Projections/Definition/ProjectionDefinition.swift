@@ -30,7 +30,10 @@ package struct ProjectionDefinition: Sendable, Equatable {
     package let key: Key
     package let tables: [String]
     package let schemaSQL: String
+    /// `apply.sql`, with `prepare.sql` as a part of it if there is one.
     package let applySQL: String
+    /// The two parts by themselves, if there is a `prepare.sql`.
+    let preparation: Preparation?
     /// The cases, by file name.
     package let cases: [(file: String, text: String)]
 
@@ -90,7 +93,12 @@ package struct ProjectionDefinition: Sendable, Equatable {
         self.key = key
         tables = manifest.tables
         schemaSQL = try Self.sql("schema.sql", file("schema.sql"), of: folder)
-        applySQL = try Self.sql("apply.sql", file("apply.sql"), of: folder)
+        let apply = try Self.sql("apply.sql", file("apply.sql"), of: folder)
+        preparation = try files["prepare.sql"].map {
+            try Preparation(
+                query: Self.sql("prepare.sql", $0, of: folder), apply: apply, tables: manifest.tables, of: folder)
+        }
+        applySQL = preparation?.wholeSQL ?? apply
         cases = files.filter { $0.key.text.hasPrefix("cases/") && $0.key.text.hasSuffix(".json") }
             .map { (String($0.key.text.dropFirst("cases/".count)), $0.value) }.sorted { $0.file < $1.file }
     }

@@ -20,7 +20,9 @@ package struct ProjectionCheck: Sendable {
     package init(_ definition: ProjectionDefinition) {
         self.definition = definition
         schemaText = SQLText("schema.sql", definition.schemaSQL)
-        applyText = SQLText("apply.sql", definition.applySQL)
+        applyText =
+            definition.preparation.map { SQLText("apply.sql", pieces: $0.pieces) }
+            ?? SQLText("apply.sql", definition.applySQL)
     }
 
     package func run(url: String) async throws -> Outcome {

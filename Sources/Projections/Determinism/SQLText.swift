@@ -1,18 +1,53 @@
 /// The text of a definition's file, cut into tokens to find the line of a statement or a name.
 struct SQLText: Sendable {
+    /// A part of the text that comes from a file.
+    struct Piece: Sendable {
+        let file: String
+        let text: Substring
+        /// How many lines of the file come before the piece.
+        let line: Int
+
+        init(_ file: String, _ text: Substring, line: Int = 0) {
+            self.file = file
+            self.text = text
+            self.line = line
+        }
+    }
+
     let file: String
     private let bytes: [UInt8]
+    private let pieces: [Piece]
 
-    init(_ file: String, _ text: String) {
+    init(_ file: String, _ text: String) { self.init(file, pieces: [Piece(file, text[...])]) }
+
+    /// - Parameter file: the file of what has no place in a piece.
+    init(_ file: String, pieces: [Piece]) {
         self.file = file
-        bytes = Array(text.utf8)
+        self.pieces = pieces
+        bytes = pieces.flatMap { Array($0.text.utf8) }
     }
 
     /// The line of a byte, such as `apply.sql:12`.
     func place(at byte: Int?) -> String {
         guard let byte, (0...bytes.count).contains(byte) else { return file }
-        return "\(file):\(1 + bytes[..<byte].count { $0 == 0x0A })"
+        var start = 0
+        for piece in pieces {
+            let end = start + piece.text.utf8.count
+            if byte < end || end == bytes.count {
+                return "\(piece.file):\(1 + piece.line + bytes[start..<byte].count { $0 == 0x0A })"
+            }
+            start = end
+        }
+        return file
     }
+
+    /// The first token, in lower case, and where it ends.
+    var firstWord: (word: String, end: Int)? {
+        tokens.first.map { (text($0).lowercased(), $0.range.upperBound) }
+    }
+
+    /// The second token, in lower case.
+    var secondWord: String? { tokens.dropFirst().first.map { text($0).lowercased() } }
 
     /// The token at a byte: a name, a literal with its quotes, or an operator.
     func token(at byte: Int) -> String { tokens.first { $0.range.contains(byte) }.map(text) ?? "" }

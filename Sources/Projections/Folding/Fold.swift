@@ -111,6 +111,39 @@ struct Fold: Sendable {
                 + definition.applySQL + resetSettings + Self.planningAsUsual)
     }
 
+    /// Runs `prepare.sql` for the events after one position up to another, in the caller's
+    /// transaction. It reads events alone, so it may run before the events in front are folded.
+    func prepare(_ preparation: Preparation, after: Position, upTo: Position, on connection: PostgresConnection)
+        async throws
+    {
+        try await connection.execute(
+            script: Self.window(of: definition, after: after, upTo: upTo) + Self.planning + searchPath
+                + "CREATE TEMPORARY TABLE \(Preparation.table) ON COMMIT DROP AS\n\(preparation.query)" + resetSettings)
+    }
+
+    /// Runs `apply.sql` with what ``prepare(_:after:upTo:on:)`` has prepared in the same
+    /// transaction. The events in front must be folded.
+    func applyPrepared(_ preparation: Preparation, on connection: PostgresConnection) async throws {
+        try await connection.execute(
+            script: Self.planning + searchPath + preparation.apply + resetSettings + Self.planningAsUsual)
+    }
+
+    /// Whether the rows of `prepare.sql` can depend on nothing but events. In the caller's
+    /// transaction, which is rolled back.
+    func readsEventsAlone(_ preparation: Preparation, on connection: PostgresConnection) async throws -> Bool {
+        try await connection.execute(
+            script: searchPath + "CREATE TEMPORARY VIEW \(Preparation.table) AS\n\(preparation.query)" + resetSettings)
+        return try await connection.query(Self.otherSources).isEmpty
+    }
+
+    /// What the view of the prepared rows depends on, but for events: tables, and functions that
+    /// may read some.
+    private static let otherSources = """
+        SELECT FROM pg_depend JOIN pg_rewrite ON classid = 'pg_rewrite'::regclass AND objid = pg_rewrite.oid
+         WHERE ev_class = 'pg_temp.\(Preparation.table)'::regclass
+           AND (refclassid <> 'pg_class'::regclass OR refobjid NOT IN (ev_class, 'new_events'::regclass))
+        """
+
     /// Sets which events `new_events` contains, for one transaction.
     static func window(of definition: ProjectionDefinition, after: Position, upTo: Position) -> String {
         """

@@ -22,7 +22,7 @@ package struct LiveProjection: Sendable {
         self.ledger = ledger
     }
 
-    private var fold: Fold { Fold(definition, ledger: ledger) }
+    var fold: Fold { Fold(definition, ledger: ledger) }
 
     /// Makes the tables of a projection that has never run. A projector can make nothing in the
     /// ledger's own schema, so it makes them in another, and the ledger adopts them.

@@ -21,6 +21,8 @@ package struct Projector: Sendable {
     /// With this many events or more, a new projection's tables are loaded first and indexed
     /// afterwards.
     private static let longLog: Position = 100_000
+    /// From this many windows on, what is to be folded is a backlog, and worth further sessions.
+    private static let longBacklog: Int64 = 2
     /// While the projection is stopped: how often to check whether it may run again.
     private static let stopped = Duration.milliseconds(200)
 
@@ -74,6 +76,7 @@ package struct Projector: Sendable {
         async throws
     {
         var state = try await ownState(on: connection)
+        var pipeline = PipelinedFold(live.fold)
         /// The event that stopped the projection. From then on only an outside change lets it run.
         var stoppedAt: Position?
         var renewed = ContinuousClock.now
@@ -90,6 +93,12 @@ package struct Projector: Sendable {
             }
             let head = try await connection.awaitDurableEvents(after: state.position, every: .milliseconds(5))
             guard head > state.position else { continue }
+            if let backlog = pipeline, head - state.position >= Self.longBacklog * window.size {
+                if try await !foldBacklog(backlog, &state, upTo: head, &window, on: connection, succeeded) {
+                    pipeline = nil
+                }
+                continue
+            }
             let start = ContinuousClock.now
             let upTo = min(head, state.position + window.size)
             switch try await step(after: state.position, upTo: upTo, &window, on: connection) {
@@ -114,6 +123,36 @@ package struct Projector: Sendable {
                     ])
             }
         }
+    }
+
+    /// Folds the events up to `head` by two more sessions, and renews the lease meanwhile.
+    /// - Returns: whether that is a way to fold this projection's events. If it is not, one window
+    ///   after the other finds the reason, or does better.
+    private func foldBacklog(
+        _ pipeline: PipelinedFold, _ state: inout ProjectionState, upTo head: Position, _ window: inout AdaptiveWindow,
+        on connection: PostgresConnection, _ succeeded: () -> Void
+    ) async throws -> Bool {
+        let start = state.position
+        do {
+            let outcome = try await lease.renewed(beside: connection, logger: logger) {
+                try await pipeline.run(after: start, upTo: head, &window, beside: connection) { position in
+                    state.position = position
+                    succeeded()
+                }
+            }
+            switch outcome {
+            case .finished: return true
+            case .overtaken: state = try await ownState(on: connection)
+            case .impossible: logger.warning("prepare.sql reads more than events, and is not run ahead of apply.sql")
+            }
+        } catch let error as PostgresError where error.kind == .timedOut {
+            window.timedOut()
+            throw error
+        } catch let error as PostgresError where error.isOfFold {
+            logger.debug("going on window by window", metadata: ["error": "\(error)"])
+            state = try await ownState(on: connection)
+        }
+        return false
     }
 
     /// Folds one window, and renews the lease meanwhile, however long that takes. A window that
