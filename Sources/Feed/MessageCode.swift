@@ -13,6 +13,7 @@ import Postgres
 struct MessageCode: Sendable {
     /// The ledger's secret, and the epoch in which it is used.
     private let secret: [UInt8]
+    private let ledger: LedgerName
     let epoch: EventID
     /// The key, padded for the two halves of HMAC (RFC 2104), one block of the hash each. ``HMAC``
     /// itself copies the state of a hash several times per message, which took as long as hashing.
@@ -30,7 +31,7 @@ struct MessageCode: Sendable {
     static let longestMessage = 1 << 20
 
     init(secret: [UInt8], ledger: LedgerName, epoch: EventID) {
-        (self.secret, self.epoch) = (secret, epoch)
+        (self.secret, self.ledger, self.epoch) = (secret, ledger, epoch)
         let name = Array("\(ledger.text) \(epoch.text)".utf8)
         let key = Array(HMAC<SHA256>.authenticationCode(for: name, using: SymmetricKey(data: secret)))
         let block = key + [UInt8](repeating: 0, count: SHA256.blockByteCount - key.count)
@@ -49,6 +50,11 @@ struct MessageCode: Sendable {
 
     /// Whether each verifies the messages of the other.
     func isSame(as other: MessageCode) -> Bool { isOf(other.secret, other.epoch) }
+
+    /// The code of the same ledger in another epoch.
+    func of(_ epoch: EventID) -> MessageCode {
+        epoch == self.epoch ? self : MessageCode(secret: secret, ledger: ledger, epoch: epoch)
+    }
 
     /// Appends the code to a JSON object.
     func sign(_ message: inout [UInt8]) {

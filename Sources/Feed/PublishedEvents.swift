@@ -19,9 +19,23 @@ struct PublishedEvents: Sendable {
 
     init(most: Int = 10_000) { self.most = most }
 
+    /// Remembers what an earlier relay has published, in order.
+    init(remembering events: [Event]) {
+        self.init()
+        recent = events
+    }
+
     var last: Event? { recent.last ?? samples.last }
     /// All that are remembered, by position.
     var all: [Event] { samples + recent }
+
+    /// Some of them, by position: the last ones, and of those before as many again.
+    var excerpt: [Event] {
+        let (all, few) = (all, 250)
+        let older = all.dropLast(few)
+        let step = max(1, older.count / few)
+        return stride(from: older.startIndex, to: older.endIndex, by: step).map { older[$0] } + all.suffix(few)
+    }
 
     /// Adds events with consecutive positions.
     mutating func add(_ ids: [EventID], upTo position: Position) {

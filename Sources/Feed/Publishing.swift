@@ -8,6 +8,8 @@ import Redis
 struct Publishing: Sendable {
     let reader: LogReader
     let redis: RedisClient
+    let memory: RelayMemory
+    let code: MessageCode
     let logger: Logger
 
     /// How often the head is announced while nothing else is published.
@@ -15,9 +17,14 @@ struct Publishing: Sendable {
     /// How long to wait between attempts while Redis is away.
     private static let pause = Duration.milliseconds(200)
 
-    /// Publishes until the task is cancelled or an error occurs that waiting cannot fix.
+    /// Publishes until the task is cancelled or an error occurs that waiting cannot fix. It returns
+    /// if Redis has a record of what was published, which must be compared with the log first.
     func run(_ progress: Progress) async throws {
         defer { progress.end() }
+        let hasRecalled = try await persistently(at: progress.position) { () throws(RedisError) in
+            try await memory.recall(from: redis, code)
+        }
+        guard !hasRecalled else { return }
         var lastBeat: ContinuousClock.Instant?
         var batch = try await reader.next()
         while true {
@@ -26,7 +33,9 @@ struct Publishing: Sendable {
             async let next = reader.next()
             if isDue {
                 try await send(batch)
-                progress.published(batch.ids, upTo: batch.upTo)
+                memory.add(batch.ids, upTo: batch.upTo, in: code.epoch)
+                progress.published(upTo: batch.upTo)
+                await memory.write(to: redis, code)
                 lastBeat = .now
             }
             batch = try await next
@@ -36,12 +45,17 @@ struct Publishing: Sendable {
     /// Sends a batch, and repeats it until it succeeds; subscribers may then receive some events
     /// twice. An error reply to any message fails the batch.
     private func send(_ batch: LogReader.Batch) async throws {
+        try await persistently(at: batch.upTo) { () throws(RedisError) in try await redis.send(batch.commands) }
+    }
+
+    /// Repeats work on Redis until it succeeds.
+    private func persistently<T>(at position: Position, _ work: () async throws(RedisError) -> T) async throws -> T {
         var isAway = false
         while true {
             do throws(RedisError) {
-                try await redis.send(batch.commands)
-                if isAway { logger.notice("Redis is reachable again", metadata: ["position": "\(batch.upTo)"]) }
-                return
+                let result = try await work()
+                if isAway { logger.notice("Redis is reachable again", metadata: ["position": "\(position)"]) }
+                return result
             } catch {
                 guard error.isRetriable else { throw error }
                 // The lease is kept: another relay would find the same Redis.
@@ -60,18 +74,15 @@ final class Progress: Sendable {
     let wakes: AsyncStream<Void>
     private let wake: AsyncStream<Void>.Continuation
     private let last: Locked<Position>
-    private let events: Locked<PublishedEvents>
 
-    /// - Parameter events: receives the events that are published.
-    init(from position: Position, remembering events: Locked<PublishedEvents>) {
-        (last, self.events) = (Locked(position), events)
+    init(from position: Position) {
+        last = Locked(position)
         (wakes, wake) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 
     var position: Position { last.withLock { $0 } }
 
-    func published(_ ids: [EventID], upTo position: Position) {
-        events.withLock { $0.add(ids, upTo: position) }
+    func published(upTo position: Position) {
         last.withLock { $0 = position }
         wake.yield()
     }

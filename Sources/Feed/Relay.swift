@@ -26,11 +26,8 @@ package struct Relay: Sendable {
     private let window: Int
     private let longestHold: Duration?
     private let logger: Logger
-    /// How far this relay has published, and in which epoch; `nil` before the first event. It
-    /// outlives the sessions with the database.
-    private let published = Locked<Place?>(nil)
-    /// The last of these events. Their epoch is that of ``published``.
-    private let events = Locked(PublishedEvents())
+    /// It outlives the sessions with the database.
+    private let memory: RelayMemory
 
     /// The relay's name in the table of checkpoints.
     package static let reader = "relay"
@@ -53,6 +50,7 @@ package struct Relay: Sendable {
         self.longestHold = longestHold
         self.logger = logger
         self.redis = RedisClient(redis)
+        memory = RelayMemory(of: store.ledger, logger: logger)
         lease = Lease(Self.lease, holder: UUID.version7().text, times: leaseTimes)
         var configuration = EventStore.configuration(
             url: url, ledger: store.ledger, applicationName: "jobledger relay \(store.ledger)", writes: true)
@@ -80,12 +78,14 @@ package struct Relay: Sendable {
             guard try await checkpoint.advance(from: checkpointed, to: head, on: connection) else { return }
             checkpointed = head
         }
-        let progress = Progress(from: checkpointed, remembering: events)
+        let progress = Progress(from: checkpointed)
+        var published: MessageCode?
         do {
-            _ = try await noticeRestore(of: published.withLock { $0?.epoch }, on: connection)
+            _ = try await noticeRestore(on: connection)
             let code = try await MessageCode.load(of: store.ledger, on: connection)
+            published = code
             try await noteLoss(in: code.epoch, on: connection)
-            defer { remember(progress.position, in: code.epoch) }
+            defer { memory.add(upTo: progress.position, in: code.epoch) }
             let demanded = try await store.demanded.level(on: connection)
             let publishing = try await publishing(after: checkpointed, code, demanded)
             try await withThrowingTaskGroup(of: Void.self) { group in
@@ -104,39 +104,34 @@ package struct Relay: Sendable {
             }
         } catch {
             await moveCheckpoint(to: progress.position, from: checkpointed, on: connection)
+            if let published { await Task { await memory.write(to: redis, published, isLast: true) }.value }
             throw error
         }
     }
 
-    private func remember(_ position: Position, in epoch: EventID) {
-        published.withLock { $0 = Place(max(position, $0?.position ?? 0), epoch: EpochDigits(epoch)) }
-    }
-
     /// Notes where the log has begun another epoch, and does not have all that was published.
     private func noteLoss(in epoch: EventID, on connection: PostgresConnection) async throws {
-        guard let place = published.withLock({ $0 }), place.epoch != EpochDigits(epoch) else { return }
+        guard let place = memory.place, place.epoch != EpochDigits(epoch) else { return }
         let shared = try await connection.noteLoss(by: Self.reader, place)
         if shared < place.position {
             logger.error(
                 "the log has lost events that were published: jobledger lost says more",
                 metadata: ["place": "\(place)", "shared": "\(shared)"])
         }
-        published.withLock { $0 = Place(shared, epoch: EpochDigits(epoch)) }
-        events.withLock { $0.forget(after: shared) }
+        memory.fork(at: shared, in: epoch)
     }
 
     /// Has the log begin an epoch where it does not have what was published, although its server is
     /// the same: it was restored from a snapshot.
-    /// - Parameter epoch: in which this relay publishes.
     /// - Returns: whether it was.
-    private func noticeRestore(of epoch: EpochDigits?, on connection: PostgresConnection) async throws -> Bool {
-        let (unchecked, last) = events.withLock { ($0.unchecked, $0.last) }
+    private func noticeRestore(on connection: PostgresConnection) async throws -> Bool {
+        let (unchecked, last, epoch) = memory.withEvents { ($0.unchecked, $0.last, $1) }
         guard let epoch, let last, !unchecked.isEmpty else { return false }
         if try await connection.stillHas(unchecked) {
-            events.withLock { $0.check(upTo: last.position) }
+            memory.withEvents { events, _ in events.check(upTo: last.position) }
             return false
         }
-        _ = try await connection.noticeRestore(of: events.withLock { $0.all }, in: epoch)
+        _ = try await connection.noticeRestore(of: memory.withEvents { events, _ in events.all }, in: epoch)
         return true
     }
 
@@ -148,13 +143,14 @@ package struct Relay: Sendable {
         let reader = LogReader(
             try await PostgresConnection.connect(configuration), of: store.ledger, demanding: demanded, code: code,
             after: position, limit: window)
-        return Publishing(reader: reader, redis: redis, logger: logger)
+        return Publishing(reader: reader, redis: redis, memory: memory, code: code, logger: logger)
     }
 
     /// Renews the lease and moves the checkpoint to what was published, in one step for everything
     /// since the last.
     /// - Returns: false if another relay is at work, or the ledger's key, epoch or demand has
-    ///   changed, or the log was restored; true if nothing more will be published.
+    ///   changed, or the log was restored; true if nothing more will be published, or if an earlier
+    ///   relay's memory was found.
     private func recordProgress(
         _ progress: Progress, _ checkpointed: inout Position, _ code: MessageCode, _ demanded: Durability,
         on connection: PostgresConnection, succeeded: () -> Void
@@ -167,7 +163,7 @@ package struct Relay: Sendable {
                 guard try await MessageCode.load(of: store.ledger, on: connection).isSame(as: code),
                     try await store.demanded.level(on: connection) == demanded
                 else { return false }
-                guard try await !noticeRestore(of: EpochDigits(code.epoch), on: connection) else { return false }
+                guard try await !noticeRestore(on: connection) else { return false }
                 renewed = .now
                 try await watch.look(on: connection)
             }

@@ -2,6 +2,7 @@ import EventStore
 import LedgerCore
 import LedgerTesting
 import Postgres
+import Redis
 import Testing
 
 @testable import Feed
@@ -61,6 +62,110 @@ struct RestoreTests {
         }
     }
 
+    /// The relay was stopped for the restore, as everything usually is. The next one knows from
+    /// Redis what was published.
+    @Test(arguments: [0, 10])
+    func aRelayThatStartsAfterwardsNoticesIt(appending others: Int) async throws {
+        try await TestLedger.with { ledger async throws in
+            let redis = try await TestServers.shared.redis()
+            for job in 1...10 { try await ledger.queue(job) }
+            try await ledger.relayed(redis, upTo: 10)
+            let old = try await ledger.epochDigits()
+            try await ledger.lose(after: 6, beginningEpoch: false, appending: others)
+            let relay = Task { await ledger.relay(redis, leaseTimes: .brief).run() }
+            let losses = try await eventually("the relay's loss is noted") {
+                let losses = try await ledger.store.knownLosses().filter { $0.reader == "relay" }
+                return losses.isEmpty ? nil : losses
+            }
+            #expect(losses.map(\.shared) == [6] && losses.map(\.place) == [Place(10, epoch: old)])
+            #expect(try await ledger.epochStarts() == [1, 7])
+            try await ledger.queue("afterwards")
+            let head = try await ledger.store.head()
+            _ = try await eventually("published") { try await ledger.relayPosition() == head ? true : nil }
+            relay.cancel()
+            await relay.value
+
+            // The same relays again: nothing has changed.
+            try await ledger.relayed(redis, upTo: head)
+            #expect(try await ledger.epochStarts() == [1, 7])
+        }
+    }
+
+    /// Whatever is under the key in Redis, only what this ledger's relays wrote counts.
+    @Test func othersRecordsAreNotBelieved() async throws {
+        try await TestLedger.with { ledger async throws in
+            let redis = try await TestServers.shared.redis()
+            let client = RedisClient(redis)
+            let key = RelayMemory.key(of: ledger.name)
+            for job in 1...5 { try await ledger.queue(job) }
+            let code = try await ledger.store.pool.withConnection {
+                try await MessageCode.load(of: ledger.name, on: $0)
+            }
+            let others = PublishedRecord(
+                epoch: code.epoch, events: (1...19).map { .init(position: $0, id: EventID.version7()) })
+            let stranger = MessageCode(secret: [1, 2, 3], ledger: ledger.name, epoch: code.epoch)
+            var altered = others.signed(code)
+            altered[altered.firstIndex(of: UInt8(ascii: "1"))!] = UInt8(ascii: "2")
+            for (number, record) in [
+                Array("".utf8), Array("x".utf8), Array(#"{"epoch":1}"#.utf8), others.signed(stranger), altered,
+            ].enumerated() {
+                try await client.command("SET", key, record)
+                try await ledger.queue("after record \(number)")
+                try await ledger.relayed(redis, upTo: try await ledger.store.head())
+                #expect(try await ledger.epochStarts() == [1])
+            }
+            // Another kind of value.
+            try await client.command("DEL", key)
+            try await client.command("LPUSH", key, "x")
+            try await ledger.queue("list")
+            let relay = Task { await ledger.relay(redis, leaseTimes: .brief).run() }
+            let head = try await ledger.store.head()
+            _ = try await eventually("published") { try await ledger.relayPosition() == head ? true : nil }
+            relay.cancel()
+            await relay.value
+            #expect(try await ledger.epochStarts() == [1])
+            try await client.command("DEL", key)
+        }
+    }
+
+    /// A genuine record of an earlier time, which somebody kept and put back, changes nothing.
+    @Test func anOldRecordChangesNothing() async throws {
+        try await TestLedger.with { ledger async throws in
+            let redis = try await TestServers.shared.redis()
+            let client = RedisClient(redis)
+            let key = RelayMemory.key(of: ledger.name)
+            for job in 1...10 { try await ledger.queue(job) }
+            try await ledger.relayed(redis, upTo: 10)
+            let kept = try #require(try await client.command("GET", key).bytes)
+            try await ledger.lose(after: 6, beginningEpoch: true, appending: 10)
+            try await ledger.relayed(redis, upTo: 16)
+            try await client.command("SET", key, kept)
+            try await ledger.queue("more")
+            try await ledger.relayed(redis, upTo: 17)
+            #expect(try await ledger.epochStarts() == [1, 7])
+        }
+    }
+
+    @Test func whatIsKeptInRedisIsBounded() throws {
+        let code = MessageCode(secret: [7], ledger: try #require(LedgerName("jobledger")), epoch: EventID.version7())
+        for most in [100, 10_000] {
+            var events = PublishedEvents(most: most)
+            for start in stride(from: 0, to: 100_000, by: 500) {
+                events.add((0..<500).map { _ in EventID.version7() }, upTo: Int64(start + 500))
+            }
+            let excerpt = events.excerpt
+            #expect(excerpt.count <= 1000 && excerpt.map(\.position) == excerpt.map(\.position).sorted())
+            #expect(excerpt.suffix(250).map(\.position) == events.all.suffix(250).map(\.position))
+            let record = PublishedRecord(epoch: code.epoch, events: excerpt)
+            let bytes = record.signed(code)
+            #expect(bytes.count < MessageCode.longestMessage / 8)
+            #expect(PublishedRecord(verifying: bytes, code) == record)
+            #expect(PublishedRecord(verifying: bytes, code.of(EventID.version7())) == record)
+            #expect(PublishedEvents(remembering: excerpt).unchecked.count == excerpt.count)
+        }
+        #expect(PublishedEvents().excerpt == [])
+    }
+
     /// What a relay remembers is bounded: all of the last events, and some of those before.
     @Test func publishedEventsAreRememberedWithinBounds() throws {
         var events = PublishedEvents(most: 100)
@@ -86,5 +191,23 @@ struct RestoreTests {
         #expect(events.unchecked.map(\.position) == (events.recent.last.map { [$0.position] } ?? []))
         events.forget(after: 0)
         #expect(events.last == nil && events.all.isEmpty)
+    }
+}
+
+extension TestLedger {
+    /// Runs a relay until it has published up to a position, and has written that down in Redis.
+    fileprivate func relayed(_ redis: RedisConfiguration, upTo position: Position) async throws {
+        let client = RedisClient(redis)
+        let relay = Task { await self.relay(redis, leaseTimes: .brief).run() }
+        _ = try await eventually("published up to \(position)") {
+            try await relayPosition() == position ? true : nil
+        }
+        let code = try await store.pool.withConnection { try await MessageCode.load(of: name, on: $0) }
+        _ = try await eventually("the record names \(position)") {
+            let bytes = try await client.command("GET", RelayMemory.key(of: name)).bytes ?? []
+            return PublishedRecord(verifying: bytes, code)?.events.last?.position == position ? true : nil
+        }
+        relay.cancel()
+        await relay.value
     }
 }
