@@ -67,11 +67,13 @@ else
 	scripts/test $(MODULES) -- -c $(CONFIGURATION)
 	CONFIGURATION=$(CONFIGURATION) scripts/check-openapi
 	CONFIGURATION=$(CONFIGURATION) scripts/fuzz 2
+	CONFIGURATION=$(CONFIGURATION) scripts/check-ha --short --untimed
 endif
 
 .PHONY: test-tools
 test-tools:
 	@scripts/test-tools
+	@scripts/install-dependencies $(HA_PACKAGES)
 
 .PHONY: openapi-check
 openapi-check: deps build ## test the running service against its OpenAPI document, for about a minute
