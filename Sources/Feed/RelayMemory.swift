@@ -7,9 +7,9 @@ import Redis
 /// What relays remember of what they have published, beside the ledger: a log that lost its end, or
 /// was restored from a snapshot, has lost its own memory of that too.
 ///
-/// A process remembers thousands of events. Once a second it writes some of them to Redis, so that a
-/// relay that starts after the restore knows them. The record carries the ledger's message code, so
-/// that nobody else can make the log begin an epoch.
+/// A process remembers thousands of events. Once a second it writes some of them to Redis, so that
+/// a relay that starts after the restore knows them. The record carries the ledger's message code,
+/// so that nobody else can make the log begin an epoch.
 final class RelayMemory: Sendable {
     private struct State {
         var place: Place?
@@ -74,7 +74,9 @@ final class RelayMemory: Sendable {
         guard !state.withLock({ $0.isRecalled }) else { return false }
         var record: PublishedRecord?
         do throws(RedisError) {
-            if let bytes = try await redis.command("GET", key).bytes {
+            // A stranger's value may be larger than any record.
+            let value = try await redis.command("GETRANGE", key, "0", "\(MessageCode.longestMessage)")
+            if let bytes = value.bytes, !bytes.isEmpty {
                 record = PublishedRecord(verifying: bytes, code)
                 if record == nil {
                     logger.notice("the record of what was published is not this ledger's: it is written anew")
@@ -94,7 +96,7 @@ final class RelayMemory: Sendable {
         }
     }
 
-    /// Writes the record, if there is something new and the last one is a second old. An error is of
+    /// Writes the record, if there is something new and the last one is a second old. An error has
     /// no consequence for what is published: the record is written with the next events.
     /// - Parameter isLast: whether nothing follows, so that it is written now.
     func write(to redis: RedisClient, _ code: MessageCode, isLast: Bool = false) async {

@@ -260,7 +260,7 @@ import Testing
             let page = Repository.root.appending(path: "docs/security.md")
             let lines = try String(contentsOf: page, encoding: .utf8).split(separator: "\n")
                 .filter { $0.hasPrefix("ACL SETUSER relay") || $0.hasPrefix("ACL SETUSER reader") }
-            #expect(lines.count == 3)
+            #expect(lines.count == 4)
             for line in lines {
                 let words = line.replacing("jobledger:", with: "\(ledger.name):").split(separator: " ").map { word in
                     word == "relay" || word == "reader" ? "\(ledger.name)_\(word)" : String(word)

@@ -101,13 +101,14 @@ struct RestoreTests {
             let code = try await ledger.store.pool.withConnection {
                 try await MessageCode.load(of: ledger.name, on: $0)
             }
+            let long = [UInt8](repeating: UInt8(ascii: "["), count: 5 << 20)
             let others = PublishedRecord(
                 epoch: code.epoch, events: (1...19).map { .init(position: $0, id: EventID.version7()) })
             let stranger = MessageCode(secret: [1, 2, 3], ledger: ledger.name, epoch: code.epoch)
             var altered = others.signed(code)
             altered[altered.firstIndex(of: UInt8(ascii: "1"))!] = UInt8(ascii: "2")
             for (number, record) in [
-                Array("".utf8), Array("x".utf8), Array(#"{"epoch":1}"#.utf8), others.signed(stranger), altered,
+                Array("".utf8), Array("x".utf8), Array(#"{"epoch":1}"#.utf8), others.signed(stranger), altered, long,
             ].enumerated() {
                 try await client.command("SET", key, record)
                 try await ledger.queue("after record \(number)")
