@@ -70,17 +70,28 @@ class Ledger:
         self.parts.append(process)
         return process
 
+    def key(self, number):
+        return self.spawner.folder / f"seal-{number}.key"
+
     def new_key(self):
         self.key_number += 1
-        self.command("audit", "key", "--out", self.spawner.folder / f"seal-{self.key_number}.key")
+        verifier = self.command("audit", "key", "--out", self.key(self.key_number))[0]
+        self.key(self.key_number).with_suffix(".vkey").write_text(verifier)
 
     def start_sealer(self):
+        """With another key than the last time, that one signs where its history ended."""
+        before = ["--after-loss", str(self.key(self.key_number - 1))] if self.key_number > 1 else []
         if self.sealer:
             self.parts.remove(self.sealer)
             self.sealer.end()
             self.spawner.running.remove(self.sealer)
-        self.sealer = self.add("sealer", ["audit", "seal"], self.url("seal", "hosts"),
-                               JOBLEDGER_SEAL_KEY=str(self.spawner.folder / f"seal-{self.key_number}.key"))
+        self.sealer = self.add("sealer", ["audit", "seal", *before], self.url("seal", "hosts"),
+                               JOBLEDGER_SEAL_KEY=str(self.key(self.key_number)))
+
+    def verify_seal(self):
+        """Verifies the seal with the first of all keys: those after it are named by signatures."""
+        return self.command(
+            "audit", "verify", "--key", str(self.key(1).with_suffix(".vkey")), allowed=None)
 
     def demand(self, level):
         """Has the ledger demand a level of durability. `None`: what the server does by itself."""

@@ -211,7 +211,7 @@ class Judge:
 
     def look_at_seal(self, head):
         """A sealer that has signed what is lost stops, and gets another key: a step that
-        docs/high-availability.md asks for."""
+        docs/audit.md asks for."""
         ledger = self.scene.ledger
 
         def is_at_head():
@@ -219,8 +219,13 @@ class Judge:
 
         self.await_truth("the sealer is not at the head", is_at_head)
         problem = ledger.seal_problem()
-        if not problem:
-            return
+        if problem:
+            self.seal_after_loss(problem, head)
+        text, code = ledger.verify_seal()
+        self.verdict.demand(code == 0, f"audit verify with the first key: exit code {code}: {text.strip()}")
+
+    def seal_after_loss(self, problem, head):
+        ledger = self.scene.ledger
         self.verdict.demand(self.verdict.lost, f"the sealer stopped though nothing was lost: {problem}")
         self.verdict.notes.append("a new key for the sealer")
         ledger.new_key()
