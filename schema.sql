@@ -3545,14 +3545,17 @@ CREATE VIEW known_losses AS
 -- a relay has published, or none.
 -- =================================================================================================
 
--- A relay has published these events, in the epoch `of_epoch` (its first eight digits, or all).
--- Where the log has another event in the place of one of them, or none, an epoch begins behind the
--- last one before it that is still there. Returns how much of what was published the log shares.
+-- As before, for an epoch that is the current one or unknown. After an epoch that the log knows
+-- another one has begun already, as it should.
+--
+-- It does not wait for the standbys while it has the log: where none answers, nobody could append.
+-- An epoch that is lost with its server is noticed anew.
 CREATE FUNCTION notice_restore(of_epoch text, positions bigint[], ids uuid[]) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'jobledger', 'pg_temp'
     AS $$
 DECLARE
+  is_known CONSTANT boolean := EXISTS (SELECT FROM epochs WHERE lower(of_epoch) IN (left(epoch::text, 8), epoch::text));
   fork bigint;
   kept bigint;
 BEGIN
@@ -3560,15 +3563,19 @@ BEGIN
     RAISE EXCEPTION 'each position has one id, and at most 100,000 are compared'
       USING ERRCODE = 'invalid_parameter_value';
   END IF;
+  PERFORM set_config('synchronous_commit', 'local', true);
   -- It begins an epoch itself where the server is another one.
   PERFORM lock_log();
-  IF lower(of_epoch) IN (SELECT unnest(ARRAY[left(epoch::text, 8), epoch::text]) FROM ledger) THEN
+  IF NOT is_known OR lower(of_epoch) IN (SELECT unnest(ARRAY[left(epoch::text, 8), epoch::text]) FROM ledger) THEN
     SELECT min(published.position) INTO fork
       FROM unnest(positions, ids) AS published (position, id)
            LEFT JOIN events USING (position)
      WHERE events.event_id IS DISTINCT FROM published.id;
-    IF fork IS NOT NULL THEN
-      SELECT coalesce(max(position), 0) INTO kept FROM unnest(positions) AS position WHERE position < fork;
+    SELECT coalesce(max(position), 0) INTO kept FROM unnest(positions) AS position WHERE position < fork;
+    -- Who says the same again has been heard.
+    IF fork IS NOT NULL
+      AND (is_known OR kept + 1 <> (SELECT first_position FROM epochs ORDER BY number DESC LIMIT 1))
+    THEN
       PERFORM add_epoch(unused_epoch(), format('restored: the event at position %s is another one, or gone', fork),
                         first => kept + 1);
     END IF;

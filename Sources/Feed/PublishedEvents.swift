@@ -70,6 +70,23 @@ struct PublishedEvents: Sendable {
 }
 
 extension PostgresConnection {
+    /// The ids of the last events up to a position, and of some of those before, as a relay would
+    /// remember them that has published them all.
+    func publishedEvents(upTo position: Position) async throws -> [PublishedEvents.Event] {
+        let most: Position = 10_000
+        return try await query(
+            """
+            SELECT position, event_id FROM events
+             WHERE position > $1::bigint - $2 AND position <= $1
+             UNION ALL
+            SELECT position, event_id
+              FROM generate_series(1000, $1::bigint - $2, greatest(1, $1 / (1000 * $2)) * 1000) AS position
+                   JOIN events USING (position)
+             ORDER BY position
+            """, position, most
+        ).map { PublishedEvents.Event(position: try $0.decode(0), id: try $0.decode(1)) }
+    }
+
     /// Whether the log still has all these events in their places.
     func stillHas(_ events: [PublishedEvents.Event]) async throws -> Bool {
         try await query(

@@ -84,6 +84,10 @@ package struct Relay: Sendable {
             _ = try await noticeRestore(on: connection)
             let code = try await MessageCode.load(of: store.ledger, on: connection)
             published = code
+            if memory.isEmpty {
+                memory.learn(
+                    try await connection.publishedEvents(upTo: checkpointed), upTo: checkpointed, in: code.epoch)
+            }
             try await noteLoss(in: code.epoch, on: connection)
             defer { memory.add(upTo: progress.position, in: code.epoch) }
             let demanded = try await store.demanded.level(on: connection)

@@ -65,6 +65,18 @@ final class RelayMemory: Sendable {
         }
     }
 
+    /// Whether nothing was published or learned yet.
+    var isEmpty: Bool { state.withLock { $0.place == nil } }
+
+    /// Learns from the log what was published before this process, up to a position.
+    func learn(_ events: [PublishedEvents.Event], upTo position: Position, in epoch: EventID) {
+        state.withLock { state in
+            state.place = Place(position, epoch: EpochDigits(epoch))
+            state.events = PublishedEvents(remembering: events)
+            state.events.check(upTo: position)
+        }
+    }
+
     // MARK: The record in Redis
 
     /// Recalls what relays before this one have published, once.
@@ -88,7 +100,8 @@ final class RelayMemory: Sendable {
         }
         return state.withLock { state in
             state.isRecalled = true
-            guard state.place == nil, let record, let last = record.events.last else { return false }
+            // It goes before what the log has: that may be the log of a restored snapshot.
+            guard let record, let last = record.events.last else { return false }
             state.events = PublishedEvents(remembering: record.events)
             state.place = Place(last.position, epoch: EpochDigits(record.epoch))
             state.written = last.position

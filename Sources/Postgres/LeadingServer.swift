@@ -8,6 +8,9 @@ struct ServerTimeline: Sendable, Hashable {
     var systemIdentifier: String
     /// Eight hexadecimal digits, as in the names of WAL files.
     var timeline: String
+    /// When the server was started, as a text. Two standbys that are promoted without knowing of
+    /// each other write the same timeline.
+    var started: String
 }
 
 /// The server that all sessions of a process with one address have in common: the one with the
@@ -26,8 +29,9 @@ package final class LeadingServer: Sendable {
         var server: ServerTimeline?
         /// When a session with ``server`` has begun, or was used, last.
         var seen = ContinuousClock.now
-        /// When this process looked last.
-        var looked = ContinuousClock.now
+        /// When this process looked last at a host of the address; `nil` is the one that libpq
+        /// takes.
+        var looked: [Int?: ContinuousClock.Instant] = [nil: .now]
     }
     private let state = Locked(State())
     private let memory: Duration
@@ -48,16 +52,18 @@ package final class LeadingServer: Sendable {
         }
     }
 
-    /// A session has begun. Another cluster than before replaces the one before: which of two is
-    /// right only the address can say.
+    /// A session has begun. Another cluster, or another server on the same timeline, replaces the
+    /// one before: which of two is right only the address can say.
+    /// - Parameter isSurvey: whether the session is with a host because the address names it. Then
+    ///   only a later timeline replaces another.
     /// - Throws: a passing error where another session has met a later timeline.
-    func meet(_ server: ServerTimeline) throws(PostgresError) {
+    func meet(_ server: ServerTimeline, isSurvey: Bool = false) throws(PostgresError) {
         let leading = state.withLock { state -> ServerTimeline in
-            state.looked = .now
-            if let known = state.server, known.systemIdentifier == server.systemIdentifier,
-                known.timeline > server.timeline, state.seen.duration(to: .now) < memory
-            {
-                return known
+            if !isSurvey { state.looked[nil] = .now }
+            if let known = state.server, state.seen.duration(to: .now) < memory, known != server {
+                let isOfSameCluster = known.systemIdentifier == server.systemIdentifier
+                if isOfSameCluster && known.timeline > server.timeline { return known }
+                if isSurvey && !(isOfSameCluster && known.timeline < server.timeline) { return known }
             }
             (state.server, state.seen) = (server, .now)
             return server
@@ -76,24 +82,42 @@ package final class LeadingServer: Sendable {
     }
 
     /// Connects anew each second, unless another session has just begun, so that sessions that an
-    /// old leader still answers are closed as soon as the address leads to another one. It ends
-    /// when the task is cancelled.
+    /// old leader still answers are closed as soon as the address leads to another one. Of an
+    /// address with several hosts, each is asked besides. It ends when the task is cancelled.
     package static func keepLooking(with configuration: PostgresConfiguration) async {
         guard let leading = configuration.leading else { return }
-        while (try? await Task.sleep(for: interval)) != nil {
-            let isDue = leading.state.withLock { state in
-                guard state.looked.duration(to: .now) >= interval else { return false }
-                state.looked = .now
-                return true
+        // Each by itself: a host that does not answer delays nobody.
+        await withTaskGroup(of: Void.self) { group in
+            for host in PostgresConnection.hosts(of: configuration) {
+                group.addTask {
+                    await leading.keepLooking(at: host) { await PostgresConnection.meet(host, of: configuration) }
+                }
             }
-            guard isDue else { continue }
-            do {
-                await (try PostgresConnection.connect(configuration)).close()
-            } catch {
-                // Those who need the server report that they cannot reach it.
+            await leading.keepLooking(at: nil) {
+                do {
+                    await (try PostgresConnection.connect(configuration)).close()
+                } catch {
+                    // Those who need the server report that they cannot reach it.
+                }
             }
+            group.cancelAll()
         }
     }
+
+    /// Calls `look` when nobody has looked at a host for a second.
+    private func keepLooking(at host: Int?, _ look: () async -> Void) async {
+        while (try? await Task.sleep(for: Self.interval)) != nil {
+            let isDue = state.withLock { state in
+                if let looked = state.looked[host], looked.duration(to: .now) < Self.interval { return false }
+                state.looked[host] = .now
+                return true
+            }
+            if isDue { await look() }
+        }
+    }
+
+    /// Whether no session has met a server yet.
+    var knowsNone: Bool { state.withLock { $0.server == nil } }
 }
 
 /// The server of a session, as it was when the session began.
@@ -102,9 +126,9 @@ struct SessionServer: Sendable {
     private let timeline: ServerTimeline?
     private let leading: LeadingServer
 
-    init(_ timeline: ServerTimeline?, _ leading: LeadingServer) throws(PostgresError) {
+    init(_ timeline: ServerTimeline?, _ leading: LeadingServer, isSurvey: Bool) throws(PostgresError) {
         (self.timeline, self.leading) = (timeline, leading)
-        if let timeline { try leading.meet(timeline) }
+        if let timeline { try leading.meet(timeline, isSurvey: isSurvey) }
     }
 
     /// Throws a passing error where the server is not the leading one any more.
@@ -130,7 +154,8 @@ extension PostgresError {
             server.systemIdentifier == leading.systemIdentifier
                 ? """
                 the server is on timeline \(server.timeline), and another one on timeline \
-                \(leading.timeline) leads now: nothing is sent to an old leader
+                \(leading.timeline), started at \(leading.started), leads now: nothing is sent to an \
+                old leader
                 """
                 : """
                 the server belongs to the cluster \(server.systemIdentifier), and the address leads \

@@ -26,7 +26,7 @@ package actor PostgresConnection {
     /// The server, once it is known, of a session that keeps to the leading one.
     private var server: SessionServer?
 
-    private init(_ configuration: PostgresConfiguration) throws(PostgresError) {
+    init(_ configuration: PostgresConfiguration) throws(PostgresError) {
         self.configuration = configuration
         do {
             interrupt = try Interrupt()
@@ -37,6 +37,7 @@ package actor PostgresConnection {
 
     /// Connects once; throws ``PostgresError`` of kind `cannotConnect`.
     package static func connect(_ configuration: PostgresConfiguration) async throws -> PostgresConnection {
+        if configuration.leading?.knowsNone == true { await meetAllHosts(of: configuration) }
         let connection = try PostgresConnection(configuration)
         try await connection.open()
         return connection
@@ -178,7 +179,7 @@ package actor PostgresConnection {
         }
     }
 
-    private func open(host: Int?) throws(PostgresError) {
+    func open(host: Int?, isSurvey: Bool = false) throws(PostgresError) {
         let libpq = try LibpqConnection(configuration, host: host, interrupt: interrupt)
         try configuration.requirement?.checkServer(libpq)
         self.libpq = libpq
@@ -190,7 +191,7 @@ package actor PostgresConnection {
         let answer = try run(script: script.joined(separator: "; "), Cancellation(ringing: interrupt))
         guard let requirement = configuration.requirement else { return }
         let timeline = try requirement.checkSession(libpq, answer)
-        if let leading = configuration.leading { server = try SessionServer(timeline, leading) }
+        if let leading = configuration.leading { server = try SessionServer(timeline, leading, isSurvey: isSurvey) }
     }
 
     private func run(_ statement: PostgresStatement, _ cancellation: Cancellation) throws(PostgresError) -> PostgresRows

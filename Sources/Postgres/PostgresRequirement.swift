@@ -37,13 +37,14 @@ package struct PostgresRequirement: Sendable {
     }
 
     /// Asks for the process that answers, whether the schema may be used, the current user, and
-    /// the server's cluster and timeline. A standby writes no timeline.
+    /// the server's cluster, timeline and start. A standby writes no timeline.
     var question: String {
         """
         SELECT pg_backend_pid(), (SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace
             WHERE nspname = '\(schema ?? "")')::text,
                current_user, (SELECT system_identifier FROM pg_control_system()),
-               CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_lsn()), 8) END
+               CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_lsn()), 8) END,
+               pg_postmaster_start_time() AT TIME ZONE 'UTC'
         """
     }
 
@@ -79,7 +80,7 @@ package struct PostgresRequirement: Sendable {
             error.sqlState = .insufficientPrivilege
             throw error
         }
-        guard let system = text(3), let timeline = text(4) else { return nil }
-        return ServerTimeline(systemIdentifier: system, timeline: timeline)
+        guard let system = text(3), let timeline = text(4), let started = text(5) else { return nil }
+        return ServerTimeline(systemIdentifier: system, timeline: timeline, started: started)
     }
 }

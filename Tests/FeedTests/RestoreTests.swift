@@ -91,6 +91,26 @@ struct RestoreTests {
         }
     }
 
+    /// A relay knows the ids of what others have published before it started, so that the place is
+    /// exact.
+    @Test func aRelayKnowsWhatWasPublishedBefore() async throws {
+        try await TestLedger.with { ledger async throws in
+            let redis = try await TestServers.shared.redis()
+            for job in 1...10 { try await ledger.queue(job) }
+            try await ledger.relayed(redis, upTo: 10)
+            try await RedisClient(redis).command("DEL", RelayMemory.key(of: ledger.name))
+            let relay = Task { await ledger.relay(redis, leaseTimes: .brief).run() }
+            for job in 11...12 { try await ledger.queue(job) }
+            _ = try await eventually("published") { try await ledger.relayPosition() == 12 ? true : nil }
+            try await ledger.lose(after: 6, beginningEpoch: false, appending: 20)
+            _ = try await eventually("an epoch begins") {
+                try await ledger.epochStarts() == [1, 7] ? true : nil
+            }
+            relay.cancel()
+            await relay.value
+        }
+    }
+
     /// Whatever is under the key in Redis, only what this ledger's relays wrote counts.
     @Test func othersRecordsAreNotBelieved() async throws {
         try await TestLedger.with { ledger async throws in

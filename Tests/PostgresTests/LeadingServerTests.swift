@@ -5,9 +5,9 @@ import Texts
 
 /// Which server the sessions with one address go on with.
 @Suite struct LeadingServerTests {
-    private let first = ServerTimeline(systemIdentifier: "7", timeline: "0000000A")
-    private let second = ServerTimeline(systemIdentifier: "7", timeline: "0000000B")
-    private let elsewhere = ServerTimeline(systemIdentifier: "8", timeline: "00000001")
+    private let first = ServerTimeline(systemIdentifier: "7", timeline: "0000000A", started: "1")
+    private let second = ServerTimeline(systemIdentifier: "7", timeline: "0000000B", started: "2")
+    private let elsewhere = ServerTimeline(systemIdentifier: "8", timeline: "00000001", started: "3")
 
     @Test func theLaterTimelineIsFollowed() throws {
         let leading = LeadingServer(memory: .seconds(600))
@@ -49,6 +49,34 @@ import Texts
         #expect(throws: PostgresError.self) { try leading.check(second) }
         try leading.meet(first)
         #expect(throws: PostgresError.self) { try leading.check(elsewhere) }
+    }
+
+    /// Two standbys that were promoted without knowing of each other write the same timeline.
+    @Test func ofTwoOnOneTimelineTheLastMetIsFollowed() throws {
+        let leading = LeadingServer(memory: .seconds(600))
+        var twin = second
+        twin.started = "later"
+        try leading.meet(second)
+        try leading.meet(twin)
+        try leading.check(twin)
+        #expect(throws: PostgresError.self) { try leading.check(second) }
+        try leading.meet(second)
+        #expect(throws: PostgresError.self) { try leading.check(twin) }
+    }
+
+    /// A host that is asked because the address names it replaces only an earlier timeline.
+    @Test func aSurveyFollowsALaterTimelineOnly() throws {
+        let leading = LeadingServer(memory: .seconds(600))
+        var twin = second
+        twin.started = "later"
+        #expect(leading.knowsNone)
+        try leading.meet(first, isSurvey: true)
+        #expect(!leading.knowsNone)
+        try leading.meet(second, isSurvey: true)
+        for other in [first, twin, elsewhere] {
+            #expect(throws: PostgresError.self) { try leading.meet(other, isSurvey: true) }
+            try leading.check(second)
+        }
     }
 
     @Test func anAddressHasOne() {

@@ -137,12 +137,13 @@ extension EventStore {
     ) async throws -> [AppendAnswer] {
         guard batch.asksServer else { return try batch.answers(nil) }
         return try await durably(atLeast: level, within: timeout) {
-            let rows: PostgresRows? = try await retrying(timeout) { connection, demand in
+            let answers = try await retrying(timeout) { connection, demand in
                 connected()
-                guard let statement = batch.statement(versionHints, demand: demand) else { return nil }
-                return try await connection.query(statement)
+                guard let statement = batch.statement(versionHints, demand: demand) else {
+                    return try batch.answers(nil)
+                }
+                return await connection.confirmed(try batch.answers(try await connection.query(statement)))
             }
-            let answers = try batch.answers(rows)
             versionHints.note(answers, to: batch.requests)
             return answers
         }

@@ -22,8 +22,8 @@ package actor Confirmations {
     /// When each caller began to wait, by its ticket.
     private var callers: [Int: ContinuousClock.Instant] = [:]
     private var roundsUnderWay = 0
-    /// Where the log ended at the last confirmation.
-    private var confirmed: Place?
+    /// The epoch of the last answer.
+    private var lastEpoch: EpochDigits?
 
     /// Two, so that who comes during a question need not wait for its end.
     private static let mostRounds = 2
@@ -36,17 +36,18 @@ package actor Confirmations {
     ///   server that answers does not have this place; ``PostgresError`` where trying again cannot
     ///   help.
     package func confirm(_ place: Place, within limit: Duration = .seconds(10)) async throws {
-        if let confirmed, confirmed.epoch == place.epoch, confirmed.position >= place.position { return }
+        // Always a question that begins now: what was confirmed before may be gone with its server.
         let reached = try await head(within: limit)
         guard reached.epoch == place.epoch, reached.position >= place.position else {
             throw HistoryChanged(place: place, head: reached)
         }
     }
 
-    /// The epoch in which the place of the next append will be: the one of the last confirmation,
-    /// or an answer of the server, which also tells whether there are standbys at all.
+    /// The epoch in which the place of the next append will be: the one of the last answer, or one
+    /// that is asked for now, which also tells whether there are standbys at all. If it is of an
+    /// earlier epoch, the next confirmation says so.
     package func epoch(within limit: Duration = .seconds(10)) async throws -> EpochDigits? {
-        if let epoch = confirmed?.epoch { return epoch }
+        if let lastEpoch { return lastEpoch }
         return try await head(within: limit, orFailingWithoutStandbys: true).epoch
     }
 
@@ -118,7 +119,7 @@ package actor Confirmations {
             guard asking.contains(where: { waiting[$0] != nil }) else { continue }
             let answer: Result<Place, any Error>
             do { answer = .success(try await question()) } catch { answer = .failure(error) }
-            if case .success(let head) = answer { confirmed = head }
+            if case .success(let head) = answer { lastEpoch = head.epoch }
             for ticket in asking { waiting.removeValue(forKey: ticket)?.resume(with: answer) }
         }
         roundsUnderWay -= 1

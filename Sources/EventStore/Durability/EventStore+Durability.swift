@@ -15,10 +15,24 @@ extension EventStore {
     /// - Throws: ``NotConfirmed`` where they do not answer in time: then the ledger demands what it
     ///   did before, or quorum, as ``demandedDurability()`` tells.
     package func demand(_ level: Durability, within limit: Duration = .seconds(10)) async throws {
-        try await withTimeLimit(limit, orThrow: NotConfirmed(waited: limit)) {
-            _ = try await pool.withConnection {
-                try await $0.query("SELECT demand_durability($1)", level.rawValue)
+        do {
+            try await withTimeLimit(limit, orThrow: NotConfirmed(waited: limit)) {
+                _ = try await pool.withConnection {
+                    try await $0.query("SELECT demand_durability($1)", level.rawValue)
+                }
             }
+        } catch var error as NotConfirmed {
+            let holder = try await pool.withConnection {
+                try LogLockHolder(try await $0.query(LogLockHolder.statement))
+            }
+            if let holder {
+                error.reason = """
+                    \(holder.name) has the log, and may wait for standbys itself. To end it: SELECT \
+                    pg_terminate_backend(\(holder.process ?? 0)). Its caller is told that the outcome is unknown, and \
+                    sends it again
+                    """
+            }
+            throw error
         }
         demanded.learned(level)
     }
@@ -54,7 +68,7 @@ extension EventStore {
                     epoch = try await confirmations.epoch(within: remaining())
                 } else {
                     try await confirmations.confirm(Place(last, epoch: epoch), within: remaining())
-                    answers.raise(to: .quorum)
+                    answers.set(.quorum)
                     return answers
                 }
             } catch let error as HistoryChanged where ContinuousClock.now < deadline {
@@ -84,7 +98,10 @@ extension [AppendAnswer] {
         }
     }
 
-    fileprivate mutating func raise(to level: Durability) {
+    /// Whether a commit has waited for the standbys.
+    var claimQuorum: Bool { contains { (try? $0.get().last?.durability) == .quorum } }
+
+    mutating func set(_ level: Durability) {
         for index in indices {
             self[index] = self[index].map { events in
                 events.map { event in

@@ -7,7 +7,9 @@ extension PostgresConnection {
     /// - Throws: ``NotConfirmed`` where the standbys do not answer within `patience`.
     package nonisolated func durableHead(patience: Duration = .seconds(5)) async throws -> Position {
         try await withTimeLimit(patience, orThrow: NotConfirmed(waited: patience)) {
-            try await self.query("SELECT durable_position()").only().decode(0)
+            let row = try await self.query("SELECT durable_position(), demanded_durability() = 'quorum'").only()
+            if try row.decode(1) { try await self.requireStandbys() }
+            return try row.decode(0)
         }
     }
 
@@ -19,10 +21,14 @@ extension PostgresConnection {
         after position: Position, every interval: Duration, patience: Duration = .seconds(5)
     ) async throws -> Position {
         try await withTimeLimit(patience, orThrow: NotConfirmed(waited: patience)) {
-            try await self.query(
-                "SELECT await_durable_events($1, '200 ms', make_interval(secs => $2))", position,
-                interval / .seconds(1)
-            ).only().decode(0)
+            let row = try await self.query(
+                """
+                SELECT head, head > $1 AND demanded_durability() = 'quorum'
+                  FROM await_durable_events($1, '200 ms', make_interval(secs => $2)) AS head
+                """, position, interval / .seconds(1)
+            ).only()
+            if try row.decode(1) { try await self.requireStandbys() }
+            return try row.decode(0)
         }
     }
 
@@ -32,7 +38,35 @@ extension PostgresConnection {
         try await withTimeLimit(patience, orThrow: NotConfirmed(waited: patience)) {
             let text: String = try await self.query("SELECT durable_place('quorum')").only().decode(0)
             guard let place = Place(text) else { throw PostgresError.unexpected("\(text) is no place") }
+            try await self.requireStandbys()
             return place
         }
+    }
+
+    /// Makes sure that the commit before, which waited for the standbys, was confirmed by them.
+    ///
+    /// Whoever empties `synchronous_standby_names`, as Patroni does where no standby is left and it
+    /// is not strict, lets everybody go who waits, without a warning. The postmaster tells a
+    /// session of the change before the process that lets it go, and the session reads the new
+    /// settings before its next statement.
+    private nonisolated func requireStandbys() async throws {
+        guard try await hasStandbys() else {
+            throw NotConfirmed(waited: .zero, reason: "the server has ceased to wait for standbys")
+        }
+    }
+
+    private nonisolated func hasStandbys() async throws -> Bool {
+        try await query("SELECT current_setting('synchronous_standby_names') <> ''").only().decode(0)
+    }
+
+    /// The answers to an append that has just committed here. If the server has ceased to wait for
+    /// standbys meanwhile, their level is `local`.
+    nonisolated func confirmed(_ answers: [AppendAnswer]) async -> [AppendAnswer] {
+        guard answers.claimQuorum else { return answers }
+        // Where even this cannot be asked, nobody knows whether a standby has it.
+        if (try? await hasStandbys()) == true { return answers }
+        var answers = answers
+        answers.set(.local)
+        return answers
     }
 }

@@ -49,7 +49,7 @@ extension GroupLane {
                 putBack(group)
                 return false
             }
-            let answers = try batch.answers(rows)
+            let answers = await connection.confirmed(try batch.answers(rows))
             answer(group, answers)
             versionHints.note(answers, to: batch.requests)
             // The answered callers run first, so that those who return at once with another event

@@ -122,6 +122,65 @@ import Testing
         }
     }
 
+    /// Whoever empties the names of the standbys lets everybody go who waits, without a warning. It
+    /// is no confirmation.
+    @Test func aWaitThatEndsWithTheNamesConfirmsNothing() async throws {
+        try await ReplicatedLedger.with { replicated in
+            let ledger = replicated.ledger
+            func isWaiting(_ count: Int) async throws {
+                _ = try await eventually("\(count) wait") { try await replicated.waiting() == count ? true : nil }
+            }
+            // Where nothing is demanded, the append's own commit waits.
+            try await replicated.loseStandby()
+            let own = Task { try await ledger.queue("own") }
+            try await isWaiting(1)
+            try await replicated.waitForStandbys("")
+            #expect(try await own.value.durability == .local)
+
+            try await replicated.waitForStandbys("standby")
+            try await ledger.store.demand(.quorum)
+            #expect(try await ledger.queue("a").durability == .quorum)
+            try await replicated.loseStandby()
+            let reader = try await ledger.connect()
+            let asked = Task { try await reader.durableHead(patience: .seconds(600)) }
+            let awaited = try await ledger.connect()
+            let following = Task {
+                try await awaited.awaitDurableEvents(after: 0, every: .milliseconds(1), patience: .seconds(600))
+            }
+            let store = EventStore(url: ledger.url, ledger: ledger.name)
+            let appending = Task {
+                try await store.append(.queued, to: "b", atLeast: .quorum, timeout: .seconds(5))
+            }
+            try await isWaiting(3)
+            try await replicated.waitForStandbys("")
+            for task in [asked, following] {
+                let error = await #expect(throws: NotConfirmed.self) { try await task.value }
+                #expect(error?.reason?.contains("ceased to wait") == true, "\(error!)")
+            }
+            await #expect(throws: (any Error).self) { try await appending.value }
+            for connection in [reader, awaited] { await connection.close() }
+            await store.close()
+            try await replicated.waitForStandbys("standby")
+            try await ledger.store.demand(.local)
+        }
+    }
+
+    /// What was confirmed once says nothing about now: the server may be another one.
+    @Test func eachConfirmationIsAskedFor() async throws {
+        try await ReplicatedLedger.with { replicated in
+            let store = replicated.ledger.store
+            let position = try await replicated.ledger.queue("a").position
+            let place = Place(position, epoch: try await replicated.ledger.epochDigits())
+            try await store.confirmations.confirm(place)
+            try await replicated.loseStandby()
+            await #expect(throws: NotConfirmed.self) {
+                try await store.confirmations.confirm(place, within: .seconds(1))
+            }
+            try await replicated.waitForStandbys("standby")
+            try await store.confirmations.confirm(place)
+        }
+    }
+
     /// A demand that no standby can meet is refused, and changes nothing.
     @Test func aDemandNeedsStandbys() async throws {
         try await TestLedger.with { ledger async throws in

@@ -36,6 +36,31 @@ import Testing
         }
     }
 
+    /// A second restore of the snapshot takes back the epoch that the first one began. Who
+    /// remembers that epoch is heard all the same, once.
+    @Test func anEpochThatWasRestoredAwayIsHeard() async throws {
+        try await TestLedger.with { ledger async throws in
+            for job in 1...9 { try await ledger.queue(job) }
+            let ids = try await ledger.store.page(EventQuery()).map(\.id)
+            let connection = try await ledger.connect()
+            try await ledger.lose(after: 6, beginningEpoch: false, appending: 5)
+            for _ in 1...2 {
+                try await connection.query(
+                    "SELECT notice_restore('0badcafe', $1, $2)", Array(1...9) as [Position], ids)
+                #expect(try await ledger.epochStarts() == [1, 7])
+            }
+            // Nothing is begun where the log has it all, or knows that the epoch has ended.
+            try await connection.query(
+                "SELECT notice_restore('0badcafe', $1, $2)", Array(1...6) as [Position], Array(ids.prefix(6)))
+            let first: String = try await connection.query(
+                "SELECT left(epoch::text, 8) FROM epochs ORDER BY number LIMIT 1"
+            ).only().decode(0)
+            try await connection.query("SELECT notice_restore($1, $2, $3)", first, Array(1...9) as [Position], ids)
+            #expect(try await ledger.epochStarts() == [1, 7])
+            await connection.close()
+        }
+    }
+
     /// An operator who knows where the snapshot ended says so, after others have appended.
     @Test func anEpochCanBeginWhereItShouldHave() async throws {
         try await TestLedger.with { ledger async throws in

@@ -157,6 +157,34 @@ import Testing
         }
     }
 
+    /// Nobody has told this process of a timeline: it asks all hosts, at first and once a second.
+    @Test func theHostsOfAnAddressAreAsked() async throws {
+        try await Self.withLeaders { leaders in
+            let hosts = try [leaders.old, leaders.new].map { url in
+                try #require(URLComponents(string: url)?.queryItems?.first { $0.name == "host" }?.value)
+            }
+            let url = leaders.old.replacing("host=\(hosts[0])", with: "host=\(hosts[0]),\(hosts[1])")
+            func timeline(_ connection: PostgresConnection) async throws -> String {
+                try await connection.query("SELECT current_timeline()").only().decode(0)
+            }
+            var configuration = EventStore.configuration(url: url, ledger: leaders.ledger.name)
+            configuration.leading = LeadingServer()
+            let before = try await PostgresConnection.connect(configuration)
+            #expect(try await timeline(before) == "00000001")
+            try await leaders.promote()
+            let looking = Task { [configuration] in await LeadingServer.keepLooking(with: configuration) }
+            _ = try await eventually("the old leader is left") { await before.isUsable() ? nil : true }
+            looking.cancel()
+            await looking.value
+            await before.close()
+            // A process that begins now.
+            configuration.leading = LeadingServer()
+            let after = try await PostgresConnection.connect(configuration)
+            #expect(try await timeline(after) == "00000002")
+            await after.close()
+        }
+    }
+
     /// A session that was open on the standby does not know the timeline.
     @Test func aSessionFromBeforeThePromotionBeginsAnew() async throws {
         try await Self.withLeaders { leaders in
