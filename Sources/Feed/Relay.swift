@@ -84,11 +84,12 @@ package struct Relay: Sendable {
             _ = try await noticeRestore(on: connection)
             let code = try await MessageCode.load(of: store.ledger, on: connection)
             published = code
-            if memory.isEmpty {
+            try await noteLoss(in: code.epoch, on: connection)
+            // A memory with gaps would take more for lost than was.
+            if memory.lacks(checkpointed) {
                 memory.learn(
                     try await connection.publishedEvents(upTo: checkpointed), upTo: checkpointed, in: code.epoch)
             }
-            try await noteLoss(in: code.epoch, on: connection)
             defer { memory.add(upTo: progress.position, in: code.epoch) }
             let demanded = try await store.demanded.level(on: connection)
             let publishing = try await publishing(after: checkpointed, code, demanded)

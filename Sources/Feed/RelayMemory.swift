@@ -65,10 +65,11 @@ final class RelayMemory: Sendable {
         }
     }
 
-    /// Whether nothing was published or learned yet.
-    var isEmpty: Bool { state.withLock { $0.place == nil } }
+    /// Whether other relays have published events up to a position that this one does not know.
+    func lacks(_ position: Position) -> Bool { state.withLock { ($0.events.last?.position ?? 0) < position } }
 
-    /// Learns from the log what was published before this process, up to a position.
+    /// Learns from the log what other relays have published, up to a position. What this one knows
+    /// was found in its place.
     func learn(_ events: [PublishedEvents.Event], upTo position: Position, in epoch: EventID) {
         state.withLock { state in
             state.place = Place(position, epoch: EpochDigits(epoch))
