@@ -77,10 +77,7 @@ struct EventStreams: Sendable {
         }
         // A place with an epoch gets an event that says what is shared.
         guard place.epoch != nil || place.position <= known.head else {
-            throw Problem(
-                .conflict, "another_ledger",
-                "the log ends at position \(known.head), before position \(place.position): the ledger was restored "
-                    + "or re-created; start again from 0")
+            throw Problem.anotherLedger(place.position, head: known.head)
         }
         let opening = opening(jobs, types, after: place, known)
         // A browser's EventSource reconnects after the end of a stream; 204 tells it not to.
