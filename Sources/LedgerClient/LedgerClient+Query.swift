@@ -52,7 +52,8 @@ extension LedgerClient {
         }
     }
 
-    /// The current events of the log after a position.
+    /// The current events of the log after a position. If that is beyond the end of the log, it
+    /// throws an error of the kind ``LedgerClientError/Kind/anotherLedger``.
     public func events(after position: Position = 0) -> Pages<FeedEvent> {
         Pages(client: self, path: "/v1/events?limit=1000&after=\(position)", member: "events") {
             try FeedEvent(json: Array($0))

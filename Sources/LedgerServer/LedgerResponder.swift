@@ -68,14 +68,15 @@ struct LedgerResponder: HTTPResponder {
         guard let (route, parameter) = route(request.method, path) else { throw notFound(path) }
         try RequestFields.check(request)
         let query = try Query(query.map(String.init))
-        let token = try await authorize(request, route, query)
+        let (token, isDatabaseAway) = try await authorize(request, route, query)
         // A request that needs no token does not secure the connection's place.
         if route.scope != nil { connections.keepPlace(context.channel, token) }
         guard let job = Query.decoded(parameter) else {
             throw Problem.invalidRequest("the path is not percent-encoded UTF-8, or contains U+0000")
         }
         let authorized = AuthorizedRequest(
-            request: request, context: context, job: JobID(job), query: query, token: token)
+            request: request, context: context, job: JobID(job), query: query, token: token,
+            isDatabaseAway: isDatabaseAway)
         guard route.scope == .read else { return (route, try await route.answer(authorized)) }
         // A client that has just appended may wait for the read model to catch up. Waiting does not
         // occupy a reader.
@@ -123,8 +124,9 @@ struct LedgerResponder: HTTPResponder {
 
     private static let challenge = "Bearer realm=\"jobledger\""
 
-    private func authorize(_ request: Request, _ route: Route, _ query: Query) async throws -> AccessToken? {
-        guard let tokens, let scope = route.scope else { return nil }
+    /// - Returns: the token, and whether only an earlier answer vouches for it.
+    private func authorize(_ request: Request, _ route: Route, _ query: Query) async throws -> (AccessToken?, Bool) {
+        guard let tokens, let scope = route.scope else { return (nil, false) }
         func unauthorized(_ detail: String, _ error: String = "") -> Problem {
             Problem(.unauthorized, "unauthorized", detail).adding(.wwwAuthenticate, Self.challenge + error)
         }
@@ -143,12 +145,16 @@ struct LedgerResponder: HTTPResponder {
         let token = AccessToken(sent)
         let isStream = route.path.hasSuffix("/events") && MediaType.wantsStream(request)
         let scopes: Set<Scope>?
+        var isDatabaseAway = false
         do {
             scopes = if let token { try await tokens.scopes(of: token) } else { nil }
-        } catch let error as PostgresError where error.isOutage && isStream {
-            // A browser's EventSource does not come back from an error.
+        } catch let error as PostgresError
+            where error.isOutage && isStream || error.isConnectionFailure && route.answersInOutages
+        {
+            // A browser's EventSource does not come back from an error, and a scrape has to say
+            // that the database is away.
             guard let known = token.flatMap(tokens.lastScopes) else { throw error }
-            scopes = known
+            (scopes, isDatabaseAway) = (known, true)
         }
         guard let token, let scopes else {
             throw unauthorized(
@@ -164,7 +170,7 @@ struct LedgerResponder: HTTPResponder {
             )
             .adding(.wwwAuthenticate, Self.challenge + ", error=\"insufficient_scope\", scope=\"\(scope.rawValue)\"")
         }
-        return token
+        return (token, isDatabaseAway)
     }
 
     /// The token that the request sent; an empty text if it is malformed. A browser's `EventSource`

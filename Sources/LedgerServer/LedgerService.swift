@@ -8,6 +8,7 @@ package import LedgerSettings
 package import Logging
 import NIOCore
 import NIOSSL
+import Postgres
 import Projections
 package import Redis
 import ServiceLifecycle
@@ -70,11 +71,11 @@ package struct LedgerService: Service, CustomStringConvertible {
         tls = try configuration.http.tls.map(Self.tls)
     }
 
-    /// Runs until a graceful shutdown. Then it accepts no more requests, finishes those under way,
-    /// and ends streams with a hint to reconnect. What takes longer than the grace period is cut
-    /// off.
+    /// Waits for the ledger, and runs until a graceful shutdown. Then it accepts no more requests,
+    /// finishes those under way, and ends streams with a hint to reconnect. What takes longer than
+    /// the grace period is cut off.
     package func run() async throws {
-        let parts = try await ServiceParts(configuration, logger: logger)
+        guard let parts = try await partsUnlessStopped() else { return }
         do {
             try await run(parts)
         } catch {
@@ -82,6 +83,19 @@ package struct LedgerService: Service, CustomStringConvertible {
             throw error
         }
         await parts.close()
+    }
+
+    /// The parts, once the ledger answers; `nil` if the service was told to stop before.
+    private func partsUnlessStopped() async throws -> ServiceParts? {
+        do {
+            return try await cancelWhenGracefulShutdown { [configuration, logger] in
+                try await ServiceParts(configuration, logger: logger)
+            }
+        } catch is CancellationError {
+            return nil
+        } catch let error as PostgresError where error.kind == .cancelled {
+            return nil
+        }
     }
 
     private func run(_ parts: ServiceParts) async throws {

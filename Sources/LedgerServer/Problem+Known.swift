@@ -19,6 +19,14 @@ extension PostgresError {
 extension Problem {
     static func invalidRequest(_ detail: String) -> Problem { Problem(.badRequest, "invalid_request", detail) }
 
+    /// The client was given a position, or an event, that the log does not have.
+    static func anotherLedger(_ position: Position, head: Position) -> Problem {
+        Problem(
+            .conflict, "another_ledger",
+            "the log ends at position \(head), before position \(position): the ledger was restored or re-created; "
+                + "start again from 0")
+    }
+
     static func malformedJSON(_ detail: String) -> Problem { Problem(.badRequest, "malformed_json", detail) }
 
     static func unavailable(_ detail: String, code: String = "unavailable", retryAfter seconds: Int = 1) -> Problem {

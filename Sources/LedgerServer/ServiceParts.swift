@@ -48,7 +48,7 @@ struct ServiceParts: Sendable {
         refusals = RefusalRecorder(store: writing, logger: logger)
         commits = GroupCommit(writing)
         // Fails now if there is no ledger, not at the first request.
-        _ = try await watching.head()
+        try await LedgerWait(store: watching, logger: logger).run()
         let feed = Feed(store: following, redis: configuration.redis, logger: logger)
         self.feed = feed
         connections = ConnectionCount(limit: min(http.connections, max(16, OpenFiles.raise())))

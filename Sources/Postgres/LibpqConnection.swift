@@ -42,26 +42,10 @@ final class LibpqConnection {
         self.interrupt = interrupt
         silence = configuration.silence
         address = try ConnectionString(configuration.url)
-        // Later keywords win: those before `dbname` are defaults that the URL may change.
-        var settings: [(String, String)] = [
-            ("application_name", configuration.applicationName),
-            ("connect_timeout", String(configuration.connectTimeout)),
-            ("keepalives_idle", "10"), ("keepalives_interval", "5"), ("keepalives_count", "3"),
-            ("tcp_user_timeout", "30000"),
-            ("dbname", configuration.url.revealed),
-            ("client_encoding", "UTF8"),
-        ]
-        // With several hosts, one accepts writes, and after a switchover it is another. By default
-        // libpq keeps to the first host that answers.
-        if configuration.writes || address.namesSeveralHosts, getenv("PGTARGETSESSIONATTRS") == nil {
-            settings.insert(("target_session_attrs", "read-write"), at: 0)
-        }
-        if let host { settings += address.hosts[host].map { ($0.name, $0.value) } }
+        let settings = configuration.libpqSettings(address, host: host)
         // PQconnectdbParams blocks, for at most connect_timeout seconds per host. Only this
         // function gives each host its own timeout.
-        let connection = withCStrings(settings.map(\.0)) { keywords in
-            withCStrings(settings.map(\.1)) { values in PQconnectdbParams(keywords, values, 1) }
-        }
+        let connection = withCSettings(settings) { PQconnectdbParams($0, $1, 1) }
         guard let connection else { throw PostgresError(.cannotConnect, "out of memory") }
         pointer = connection
         // `deinit` frees the descriptor and the memory. It also runs when this initializer throws
@@ -387,12 +371,4 @@ private final class CancelRequest: @unchecked Sendable {
         var message = [CChar](repeating: 0, count: 256)
         _ = PQcancel(pointer, &message, Int32(message.count))
     }
-}
-
-/// Gives C a null-terminated array of C strings for the duration of `body`.
-private func withCStrings<T>(_ strings: [String], _ body: ([UnsafePointer<CChar>?]) -> T) -> T {
-    let copies = strings.map { strdup($0) }
-    // The copies outlive `body`: they are freed after it has returned.
-    defer { for copy in copies { free(copy) } }
-    return body(copies.map { UnsafePointer($0) } + [nil])
 }

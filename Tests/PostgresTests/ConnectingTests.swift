@@ -1,3 +1,4 @@
+import EmbeddedServices
 import Foundation
 import LedgerTesting
 import Testing
@@ -99,6 +100,24 @@ import Testing
         }
         #expect(error.kind == .cannotConnect && error.message.contains("password authentication failed"))
         #expect(!error.message.contains("wrong"))
+    }
+
+    @Test func aServerThatRefusesAConnectionAnswers() async throws {
+        func isAnswered(_ url: String) async -> Bool {
+            await PostgresPool(PostgresConfiguration(url: url)).isAnswered()
+        }
+        let url = try await url()
+        #expect(await isAnswered(url))
+        #expect(await isAnswered(url.replacing(/:[^:@]*@/, with: ":wrong@")))
+        #expect(await isAnswered(url.replacing("/jobledger", with: "/nowhere")))
+        #expect(await !isAnswered("postgresql://127.0.0.1:1/x"))
+        #expect(await !isAnswered("postgresql://localhost:port/x"))
+        try await withOwnServer { server in
+            #expect(await isAnswered(server.url))
+            try await server.kill()
+            #expect(await !isAnswered(server.url))
+            try await server.restart()
+        }
     }
 
     @Test func theTimeoutEnds() async throws {

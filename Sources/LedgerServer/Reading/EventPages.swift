@@ -23,8 +23,11 @@ struct EventPages: Sendable {
     static let scanLimit: Int64 = 50_000
 
     /// A page of all jobs' events after a position.
+    /// - Throws: ``Problem`` for a position beyond the end: an empty page would let the client skip
+    ///   the events that the log gets up to there.
     func page(after position: Position, types: Set<EventType>?, limit: Int) async throws -> Page {
         let head = try await store.head()
+        guard position <= head else { throw Problem.anotherLedger(position, head: head) }
         guard position < head else { return Page() }
         let end = min(head - position, Self.scanLimit) + position
         let query = EventQuery(after: position, upTo: end, types: types, limit: limit)

@@ -11,6 +11,8 @@ struct AuthorizedRequest: Sendable {
     let query: Query
     /// The token; `nil` if the route needs none.
     let token: AccessToken?
+    /// Whether the token could not be checked now, because the database cannot be reached.
+    let isDatabaseAway: Bool
 
     var wantsStream: Bool { MediaType.wantsStream(request) }
 }

@@ -21,7 +21,7 @@ struct OperationsRoutes: Sendable {
         [
             Route(.get, "/livez", scope: nil, alive),
             Route(.get, "/readyz", scope: nil, ready),
-            Route(.get, "/metrics", scope: .read, writeMetrics),
+            Route(.get, "/metrics", scope: .read, answersInOutages: true, writeMetrics),
             Route(.get, "/openapi.json", scope: nil) { _ in try Self.document("openapi.json") },
             Route(.get, "/asyncapi.json", scope: nil) { _ in try Self.document("asyncapi.json") },
         ]
@@ -52,8 +52,8 @@ struct OperationsRoutes: Sendable {
         metrics.write(to: &text)
         writeService(to: &text)
         // While the ledger cannot be reached, its figures are left out, so that a scrape still gets
-        // the rest and `jobledger_postgres_up`.
-        let lags = try? await health.lags()
+        // the rest and `jobledger_postgres_up`. A scrape has little time: it does not try twice.
+        let lags = authorized.isDatabaseAway ? nil : try? await health.lags()
         text.metric("jobledger_postgres_up", "gauge", "Whether Postgres answers.", lags == nil ? 0 : 1)
         text.metric(
             "jobledger_log_writable", "gauge", "Whether the log takes appends, determined without writing.",

@@ -13,17 +13,21 @@ struct Route: Sendable {
     let scope: Scope?
     /// The read model to wait for if the request has a `min_position`.
     let projection: String?
+    /// Whether it has an answer while the database is away, so that the last answer about a token
+    /// counts then.
+    let answersInOutages: Bool
     let answer: Answer
     private let segments: [Substring]
 
     init(
         _ method: HTTPRequest.Method, _ path: String, scope: Scope?, waitingFor projection: String? = nil,
-        _ answer: @escaping Answer
+        answersInOutages: Bool = false, _ answer: @escaping Answer
     ) {
         self.method = method
         self.path = path
         self.scope = scope
         self.projection = projection
+        self.answersInOutages = answersInOutages
         self.answer = answer
         segments = Self.segments(path)
     }

@@ -33,11 +33,20 @@ struct TrailRoutes: Sendable {
         if let from = try sent.moment("from") { query.from = try await store.firstPosition(from: from) }
         if let to = try sent.moment("to") { query.to = try await store.position(of: to) }
         let page = try await trail.page(query, mostBytes: AuditTrail.mostBytes)
+        try await requireWithinLog(query, page)
         let last = page.isCut || page.entries.count == query.limit ? page.entries.last : nil
         let address = last.map { next("/v1/audit/events", sent, query.limit, after: $0.position) }
         var response = Response.page("events", page.entries, next: address) { $1 += $0.json }
         response.headers[.ledgerPosition] = "\(page.position)"
         return response
+    }
+
+    /// A client that reads on, oldest first, has had the event at its position. The read model may
+    /// be behind the log.
+    private func requireWithinLog(_ query: TrailQuery, _ page: AuditTrail.Page) async throws {
+        guard query.order == .oldest, let after = query.after, after > page.position else { return }
+        let head = try await store.head()
+        guard after <= head else { throw Problem.anotherLedger(after, head: head) }
     }
 
     @Sendable private func why(_ authorized: AuthorizedRequest) async throws -> Response {

@@ -12,6 +12,8 @@ struct EventStream: Sendable {
     let streams: OpenStreams
     let metrics: Metrics
     let opening: Opening
+    /// What the client has when the stream begins.
+    let place: Place
     /// The types that are sent; `nil` for all. The subscription also has the last events of jobs.
     let types: Set<EventType>?
     /// Opens the stream's subscription again, after a place of the present history.
@@ -35,32 +37,38 @@ struct EventStream: Sendable {
     private static let piece = 64 << 10
 
     func run(until closed: EventLoopFuture<Void>, _ writer: inout any ResponseBodyWriter) async throws {
+        let (places, goOn) = AsyncStream<Place>.makeStream()
         try await streams.run(token, until: closed) {
-            await pump(into: $0)
+            await pump(into: $0, goingOnAfter: places)
         } write: { slot in
             try await writer.write(Self.beginning)
-            try await write(slot, &writer)
+            try await write(slot, goOn, &writer)
         }
         try await writer.finish(nil)
     }
 
     /// Moves events from the subscription to the slot, as fast as the stream takes them.
-    /// If the log no longer has what the client has, the client is told, and the surviving history
-    /// follows.
-    private func pump(into slot: StreamSlot) async {
+    /// If the log no longer has what the stream has taken, the surviving history follows.
+    /// - Parameter places: where to go on after a divergence. The stream knows what the client has,
+    ///   which conflation makes less than what was taken.
+    private func pump(into slot: StreamSlot, goingOnAfter places: AsyncStream<Place>) async {
         var opening = opening
+        var places = places.makeAsyncIterator()
         while true {
             do {
                 var events = opening.subscription.makeAsyncIterator()
                 while let batch = try await events.nextBatch() { await slot.put(.events(batch, events.epoch)) }
                 return slot.end(.ended)
             } catch let divergence as Divergence {
+                await slot.put(.diverged(divergence))
+                // None if the stream has ended.
+                guard let place = await places.next() else { return }
                 do {
-                    opening = try await reopen(divergence.shared)
+                    opening = try await reopen(place)
                 } catch {
                     return slot.end(.failed(error))
                 }
-                await slot.put(.diverged(divergence, unended: opening.unended))
+                await slot.put(.reopened(unended: opening.unended))
             } catch is FeedStopped {
                 return slot.end(.stopped)
             } catch {
@@ -73,10 +81,11 @@ struct EventStream: Sendable {
     private struct Progress {
         var unended: Set<JobID>?
         var conflation: Conflation?
-        /// The last event that arrived, and the last that was sent.
+        /// The last event that arrived.
         var seen: Position = 0
-        var sent: Position = 0
-        /// The epoch in which the client comes to these positions.
+        /// What the client has: the last event that was sent.
+        var sent: Place
+        /// The epoch in which the client comes to the positions that are sent now.
         var epoch: EpochDigits?
         var lastWrite = ContinuousClock.now
         let opened = Timestamp.now
@@ -91,9 +100,11 @@ struct EventStream: Sendable {
         case closed
     }
 
-    private func write(_ slot: StreamSlot, _ writer: inout any ResponseBodyWriter) async throws {
-        var progress = Progress(unended: opening.unended, conflation: conflation)
-        let end = try await follow(slot, &progress, &writer)
+    private func write(
+        _ slot: StreamSlot, _ goOn: AsyncStream<Place>.Continuation, _ writer: inout any ResponseBodyWriter
+    ) async throws {
+        var progress = Progress(unended: opening.unended, conflation: conflation, sent: place)
+        let end = try await follow(slot, goOn, &progress, &writer)
         guard end != .closed else { return }
         // Send what conflation held back.
         try await send(progress.conflation?.release() ?? [], &progress, &writer)
@@ -101,27 +112,25 @@ struct EventStream: Sendable {
         // The last event may be of a type that the client did not ask for. An id without data tells
         // the client how far it is: a browser that reconnects with this id learns that nothing
         // follows.
-        if progress.seen > progress.sent {
+        if progress.seen > progress.sent.position {
             let place = Place(progress.seen, epoch: progress.epoch)
             try await writer.write(ByteBuffer(string: "id: \(place)\n\n"))
         }
     }
 
     private func follow(
-        _ slot: StreamSlot, _ progress: inout Progress, _ writer: inout any ResponseBodyWriter
+        _ slot: StreamSlot, _ goOn: AsyncStream<Place>.Continuation, _ progress: inout Progress,
+        _ writer: inout any ResponseBodyWriter
     ) async throws -> End {
         while progress.unended?.isEmpty != true {
             switch await next(slot, progress.conflation?.deadline) {
             case .news(.events(let events, let epoch)):
                 progress.epoch = epoch
                 try await send(selected(events, &progress), &progress, &writer)
-            case .news(.diverged(let divergence, let unended)):
-                // What conflation holds back is of the history that is gone.
-                (progress.unended, progress.conflation) = (unended, conflation)
-                (progress.seen, progress.sent) = (divergence.shared.position, divergence.shared.position)
-                progress.epoch = divergence.shared.epoch
-                try await writer.write(Self.message(divergence))
-                progress.lastWrite = .now
+            case .news(.diverged(let divergence)):
+                try await tell(divergence, &progress, &writer)
+                goOn.yield(progress.sent)
+            case .news(.reopened(let unended)): progress.unended = unended
             case .alarm: try await send(progress.conflation?.take(at: .now) ?? [], &progress, &writer)
             case .tick:
                 if progress.lastWrite.duration(to: .now) >= heartbeat {
@@ -135,6 +144,22 @@ struct EventStream: Sendable {
             }
         }
         return .complete
+    }
+
+    /// Tells the client what the log has lost of that which was sent, if it has, and goes back to
+    /// what the client still has. What conflation holds back comes again, unless it is lost.
+    private func tell(
+        _ divergence: Divergence, _ progress: inout Progress, _ writer: inout any ResponseBodyWriter
+    ) async throws {
+        let shared = divergence.shared
+        if progress.sent.position > shared.position {
+            try await writer.write(
+                Self.message(Divergence(place: progress.sent, shared: shared, head: divergence.head)))
+            progress.lastWrite = .now
+        }
+        progress.conflation = conflation
+        progress.sent = Place(min(progress.sent.position, shared.position), epoch: shared.epoch)
+        (progress.seen, progress.epoch) = (progress.sent.position, shared.epoch)
     }
 
     private static func message(_ divergence: Divergence) -> ByteBuffer {
@@ -193,7 +218,8 @@ struct EventStream: Sendable {
                 rest.removeFirst()
             }
             try await writer.write(buffer)
-            (progress.sent, progress.lastWrite) = (events[rest.startIndex - 1].position, .now)
+            let last = events[rest.startIndex - 1].position
+            (progress.sent, progress.lastWrite) = (Place(last, epoch: progress.epoch), .now)
         }
     }
 

@@ -77,10 +77,7 @@ struct EventStreams: Sendable {
         }
         // A place with an epoch gets an event that says what is shared.
         guard place.epoch != nil || place.position <= known.head else {
-            throw Problem(
-                .conflict, "another_ledger",
-                "the log ends at position \(known.head), before position \(place.position): the ledger was restored "
-                    + "or re-created; start again from 0")
+            throw Problem.anotherLedger(place.position, head: known.head)
         }
         let opening = opening(jobs, types, after: place, known)
         // A browser's EventSource reconnects after the end of a stream; 204 tells it not to.
@@ -91,8 +88,8 @@ struct EventStreams: Sendable {
             return self.opening(jobs, types, after: place, ends)
         }
         let stream = EventStream(
-            streams: streams, metrics: metrics, opening: opening, types: types, reopen: reopen,
-            conflation: rate.map(Conflation.init), heartbeat: heartbeat, token: authorized.token)
+            streams: streams, metrics: metrics, opening: opening, place: known.place(place), types: types,
+            reopen: reopen, conflation: rate.map(Conflation.init), heartbeat: heartbeat, token: authorized.token)
         let channel = authorized.context.channel
         var headers = Self.headers
         headers[.ledgerEpoch] = known.epoch.text
@@ -110,7 +107,7 @@ struct EventStreams: Sendable {
         // A client whose history is another behind the shared position may lack the end there.
         let unended = jobs?.filter { known.ends[$0] ?? .max > known.shared }
         let subscription = feed.subscribe(
-            after: Place(place.position, epoch: place.epoch ?? EpochDigits(known.epoch)), jobs: unended,
+            after: known.place(place), jobs: unended,
             // The last events of jobs end the stream, so subscribe to them even if the client does
             // not want them.
             types: types.map { unended == nil ? $0 : $0.union([.finished, .failed]) })

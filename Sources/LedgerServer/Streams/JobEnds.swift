@@ -11,6 +11,9 @@ struct JobEnds: Sendable {
     /// The requested jobs that have ended, with the position of their last event.
     let ends: [JobID: Position]
 
+    /// A place that a client gave, which without an epoch is of the present history.
+    func place(_ given: Place) -> Place { Place(given.position, epoch: given.epoch ?? EpochDigits(epoch)) }
+
     private static let endsStatement = """
         SELECT job.id, event.position
           FROM unnest($1) AS job (id)

@@ -9,8 +9,11 @@ final class StreamSlot: Sendable {
     enum News: Sendable {
         /// Events, and the epoch in which the client comes to their positions.
         case events([FeedEvent], EpochDigits?)
-        /// The log no longer has what the client has. What follows is after the shared place.
-        case diverged(Divergence, unended: Set<JobID>?)
+        /// The log no longer has all that the stream has taken. The stream says where to go on.
+        case diverged(Divergence)
+        /// The subscription goes on. The jobs are those that have not ended for the client; `nil`
+        /// if the stream has all jobs.
+        case reopened(unended: Set<JobID>?)
     }
 
     enum Item: Sendable {

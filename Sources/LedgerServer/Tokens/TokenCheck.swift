@@ -9,8 +9,9 @@ import LedgerCore
 struct TokenCheck: Sendable {
     /// How long an answer is valid.
     static let validity = Duration.seconds(2)
-    /// For how long after its last answer a token keeps its streams while the ledger cannot be
-    /// asked. One that is revoked in this time reads nothing new: there is nothing to read from.
+    /// For how long after its last answer a token keeps its streams, and may read the metrics,
+    /// while the ledger cannot be asked. One that is revoked in this time reads no new event: there
+    /// is nothing to read from.
     static let longestOutage = Duration.seconds(15 * 60)
     /// The maximum number of cached answers. Made-up tokens cannot fill the cache beyond it.
     private static let maxAnswers = 10_000

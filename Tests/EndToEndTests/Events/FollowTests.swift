@@ -63,6 +63,27 @@ extension EndToEnd {
             }
         }
 
+        @Test("in a ledger that demands quorum, --until-head shows nothing that the standbys may lack")
+        func onlyDurable() async throws {
+            try await ReplicatedLedger.with { replicated in
+                let ledger = replicated.ledger
+                let environment = ["DATABASE_URL": ledger.url, "JOBLEDGER_SCHEMA": ledger.name.text]
+                try await ledger.store.demand(.quorum)
+                try await ledger.queue("a")
+                let unseen = try await replicated.appendUnseen()
+                #expect(unseen == 2)
+                let arguments = ["tail", "--until-head", "--json"]
+                let refused = try await Program.jobledger.run(arguments, environment: environment)
+                #expect(refused.code == 3 && refused.output.isEmpty, "\(refused)")
+                #expect(refused.errors.contains("no confirmation of the standbys"), "\(refused)")
+
+                try await replicated.waitForStandbys("standby")
+                let shown = try await Program.jobledger.run(arguments, environment: environment)
+                #expect(shown.code == 0, "\(shown)")
+                #expect(try shown.jsonLines().compactMap { $0["position"]?.text } == ["1", "2"], "\(shown)")
+            }
+        }
+
         @Test("of an empty log ends at once") func empty() async throws {
             try await UserLedger.with { user in
                 let outcome = try await user.run("tail", "--until-head")

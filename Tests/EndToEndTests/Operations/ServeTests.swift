@@ -1,4 +1,6 @@
+import EmbeddedServices
 import Foundation
+import LedgerCore
 import LedgerTesting
 import Postgres
 import Testing
@@ -227,6 +229,57 @@ extension EndToEnd {
                     #expect(try await user.run("token", "create", "--scope", scope).code == 2, "\(scope)")
                 }
             }
+        }
+
+        @Test("started while the database is away, it waits for it, and ends when it is told to")
+        func waitsForTheDatabase() async throws {
+            let directory = TestServers.directory("late-postgres")
+            defer { try? FileManager.default.removeItem(at: directory) }
+            let server = try await PrivatePostgres.start(directory: directory, settings: ["fsync": "off"])
+            do {
+                try await TestLedger.with(url: server.url) { ledger in
+                    let environment = ["DATABASE_URL": ledger.url, "JOBLEDGER_SCHEMA": ledger.name.text]
+                    try await server.kill()
+                    var programs: [RunningProgram] = []
+                    for _ in 1...2 {
+                        programs.append(
+                            try await Program.jobledger.start(["serve", "--port", "0"], environment: environment))
+                    }
+                    let (waiting, stopped) = (programs[0], programs[1])
+                    // That is, each has tried to reach it for as long as it may.
+                    for program in programs { try await program.says("the service waits for it before it listens") }
+                    stopped.signal(SIGTERM)
+                    let outcome = try await stopped.end()
+                    #expect(outcome.code == 0 && outcome.output.isEmpty, "\(outcome)")
+                    #expect(waiting.isRunning && waiting.lines.isEmpty)
+
+                    try await server.restart()
+                    let url = try await waiting.lines(1)[0]
+                    let alive = try await ServiceProcess.curl().run(["--silent", "--fail", url + "/livez"])
+                    #expect(alive.code == 0, "\(alive)")
+                    waiting.signal(SIGTERM)
+                    let end = try await waiting.end()
+                    #expect(end.code == 0 && end.errors.contains("the ledger answers"), "\(end)")
+                }
+            } catch {
+                try await server.stop()
+                throw error
+            }
+            try await server.stop()
+        }
+
+        @Test("does not wait for what does not pass: a wrong password, a ledger that does not exist")
+        func doesNotWaitInVain() async throws {
+            let url = try await TestServers.shared.postgresURL()
+            async let unwanted = Program.jobledger.run(
+                ["serve", "--port", "0"], environment: ["DATABASE_URL": url.replacing(/:[^:@]*@/, with: ":wrong@")])
+            async let missing = Program.jobledger.run(
+                ["serve", "--port", "0"], environment: ["DATABASE_URL": url, "JOBLEDGER_SCHEMA": "nowhere"])
+            let (refused, absent) = try await (unwanted, missing)
+            #expect(refused.code == 3 && refused.output.isEmpty, "\(refused)")
+            #expect(refused.errors.contains("password authentication failed"), "\(refused)")
+            #expect(absent.code == 1 && absent.output.isEmpty, "\(absent)")
+            #expect(absent.errors.contains("does the ledger exist?"), "\(absent)")
         }
 
         @Test("goes on serving, in bounded memory, under thousands of half-open connections")

@@ -104,6 +104,11 @@ import Testing
             let history = try await ledger.history(of: job).reduce(into: []) { $0.append($1) }
             #expect(history.map(\.version) == [1, 2, 3] && history[0].data == data && history[0].actor == "ada")
             #expect(try await ledger.events(after: 1).reduce(into: []) { $0.append($1.position) } == [2, 3])
+            #expect(try await ledger.events(after: 3).reduce(into: []) { $0.append($1.position) } == [])
+            let beyond = await #expect(throws: LedgerClientError.self) {
+                for try await _ in ledger.events(after: 4) {}
+            }
+            #expect(beyond?.kind == .anotherLedger)
         }
     }
 

@@ -161,6 +161,39 @@ import Testing
         }
     }
 
+    @Test("metrics say that the database is away, to a token that is known") func metrics() async throws {
+        try await withServer { server in
+            try await TestService.with(server: server.url) { service in
+                let (unused, appender) = (
+                    try await service.tokens.create([.read]), try await service.tokens.create([.append])
+                )
+                #expect(try await service.ask("GET", "/metrics").text.contains("\njobledger_postgres_up 1\n"))
+                #expect(try await service.ask("GET", "/metrics", token: appender.text).status == 403)
+                try await server.kill()
+
+                // Until a scrape has begun when the last answer about the token was too old.
+                let away = ContinuousClock.now
+                var began: ContinuousClock.Instant
+                repeat {
+                    began = .now
+                    let scraped = try await service.ask("GET", "/metrics")
+                    #expect(scraped.status == 200, "\(scraped)")
+                    #expect(scraped.text.contains("\njobledger_postgres_up 0\n"), "\(scraped)")
+                    #expect(!scraped.text.contains("jobledger_head_position"), "\(scraped)")
+                } while away.duration(to: began) <= TokenCheck.validity
+                #expect(try await service.ask("GET", "/metrics", token: unused.text).status == 503)
+                #expect(try await service.ask("GET", "/metrics", token: appender.text).status == 403)
+                // Nothing else is answered on trust.
+                #expect(try await service.ask("GET", "/v1/events").status == 503)
+
+                try await server.restart()
+                try await eventually("metrics say that it is back") {
+                    try await service.ask("GET", "/metrics").text.contains("\njobledger_postgres_up 1\n") ? () : nil
+                }
+            }
+        }
+    }
+
     @Test("of all errors of the server, only defects in the program are a 500") func dispositions() throws {
         let versions = try FileManager.default.contentsOfDirectory(atPath: "/usr/share/postgresql")
         let codes = try versions.map { "/usr/share/postgresql/\($0)/errcodes.txt" }

@@ -126,6 +126,12 @@ import Testing
             #expect(try await positions("/v1/jobs/a/events?limit=2") == [["1", "4"], ["6", "8"]])
             #expect(try await positions("/v1/jobs/a/events?after=3") == [["8"]])
             #expect(try await service.ask("GET", "/v1/jobs/none/events").status == 404)
+            // A client that polls from there would skip positions 9 to 99.
+            #expect(try await positions("/v1/events?after=8") == [[]])
+            for beyond in ["after=9", "after=99", "after=99&type=failed&limit=1"] {
+                let answer = try await service.ask("GET", "/v1/events?\(beyond)")
+                #expect(answer.status == 409 && answer.code == "another_ledger", "\(beyond): \(answer)")
+            }
             for bad in ["after=-1", "after=x", "type=done", "limit=0", "job=a", "after=99999999999999999999"] {
                 #expect(try await service.ask("GET", "/v1/events?\(bad)").status == 400, "\(bad)")
             }

@@ -80,6 +80,11 @@ import Testing
             for bad in ["type=x", "limit=0", "order=x", "after=0", "from=soon", "actor=a&actor=b", "who=ada"] {
                 #expect(try await service.ask("GET", "/v1/audit/events?\(bad)").status == 400, "\(bad)")
             }
+            for (question, status) in [("oldest&after=5", 200), ("oldest&after=6", 409), ("newest&after=6", 200)] {
+                let answer = try await service.ask("GET", "/v1/audit/events?order=\(question)")
+                #expect(answer.status == status, "\(question): \(answer)")
+                #expect((answer.code == "another_ledger") == (status == 409), "\(question): \(answer)")
+            }
             let why = try await service.ask("GET", "/v1/audit/events/5/why")
             #expect(why.json["causes"].elements.compactMap { $0["job"].text } == ["a"], "\(why)")
             let effects = try await service.ask("GET", "/v1/audit/events/\(cause.text)/why")

@@ -12,8 +12,9 @@ struct Tail: AsyncParsableCommand {
         abstract: "Follow the log.",
         discussion: """
             Starts with the first event unless --after or --last is given. Runs until it is interrupted, or with \
-            --until-head to the end of the log. Shows every event once and in order, with or without Redis. With \
-            --json, each line is a CloudEvent.
+            --until-head to the end of the log. Shows every event once and in order, with or without Redis. If the \
+            ledger demands the level quorum, it shows no event before the standbys have it; with --until-head it \
+            waits for them for 5 s, and then ends with exit code 3. With --json, each line is a CloudEvent.
 
             If a failover has lost events that were shown, the command ends with exit code 1. With --go-on it says \
             which are gone, with --json in a line with the member "diverged", and goes on after the last that is left.
@@ -67,17 +68,19 @@ struct Tail: AsyncParsableCommand {
         let settings = try await options.settings()
         let (store, redis) = (try settings.store(), try settings.optionalRedis())
         try await checkWitness(store, settings)
-        let head = try await store.head()
-        let start = after ?? Place(last.map { max(0, head - $0) } ?? 0)
         let types = type.isEmpty ? nil : Set(type.compactMap(EventType.init(rawValue:)))
+        // Up to there a failover loses nothing, if the ledger demands that. The events are read in
+        // the same session: another server might not have confirmed them.
+        let connection = untilHead ? try await settings.connect("jobledger tail") : nil
+        let head = if let connection { try await connection.durableHead() } else { try await store.head() }
+        let start = after ?? Place(last.map { max(0, head - $0) } ?? 0)
         var printer = EventPrinter(json: options.json, showsJob: true)
         var shown = ShownEvents()
         try await goingOn(from: start, &shown) { start, shown in
-            guard !untilHead else {
+            if let connection {
                 // A position without an epoch may be beyond the end, where nothing is to be shown.
                 if start.epoch != nil { try await store.requireShared(start) }
                 let query = EventQuery(after: start.position, upTo: head, job: job, types: types)
-                let connection = try await settings.connect("jobledger tail")
                 for try await event in connection.events(query) {
                     try printer.print(FeedEvent(event, of: settings.ledger))
                 }

@@ -8,7 +8,7 @@ struct Serve: AsyncParsableCommand {
         discussion: """
             Runs until SIGTERM or Ctrl-C. Every request needs a token (`jobledger token create`). --no-auth turns \
             tokens off and works only on a loopback address. TLS, limits and CORS are settings: see docs/http.md. The \
-            first line of output is the address.
+            first line of output is the address. While the database cannot be reached, it waits, and does not listen.
 
             EXAMPLE
               jobledger token create --scope append,read
