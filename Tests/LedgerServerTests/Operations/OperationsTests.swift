@@ -55,7 +55,8 @@ import Testing
         }
     }
 
-    @Test("the service itself times how long the log is held, without a right to see it") func timedHold() async throws {
+    @Test("the service itself times how long the log is held, without a right to see it") func timedHold() async throws
+    {
         try await TestService.with { service in
             let sitter = try await service.ledger.connect(as: "sitter")
             try await sitter.execute(
