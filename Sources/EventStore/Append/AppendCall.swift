@@ -1,5 +1,4 @@
 import BlockingIO
-import Postgres
 
 /// How long an append that is not made by a group commit waits, and for what.
 struct AppendPatience: Sendable {

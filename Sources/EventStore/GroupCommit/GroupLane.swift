@@ -24,8 +24,8 @@ final class GroupLane: Sendable {
         var callers: [UInt64: Caller] = [:]
         /// Connections without work.
         var parked: [CheckedContinuation<Bool, Never>] = []
-        /// When the groups were taken that are neither answered nor put back, by their first ticket.
-        /// A call goes on when its callers have gone, and others wait for it then too.
+        /// When the groups were taken that are neither answered nor put back, by their first
+        /// ticket. A call goes on when its callers have gone, and others wait for it then too.
         var calls: [UInt64: ContinuousClock.Instant] = [:]
         /// Connections that are made, or ask something else, before a group is taken.
         var asking = 0
@@ -189,9 +189,9 @@ final class GroupLane: Sendable {
         }
     }
 
-    /// Fails the callers whose time is up while a call is stuck, or a connection is not made: nobody
-    /// else looks at the queue meanwhile. Those in the queue have written nothing; of those whose
-    /// call was sent, the outcome is unknown.
+    /// Fails the callers whose time is up while a call is stuck, or a connection is not made:
+    /// nobody else looks at the queue meanwhile. Those in the queue have written nothing; of those
+    /// whose call was sent, the outcome is unknown.
     func failOverdue() {
         let now = ContinuousClock.now
         let obstacle = state.withLock { $0.obstacle }
