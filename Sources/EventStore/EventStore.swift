@@ -8,6 +8,7 @@ package struct EventStore: Sendable {
     let versionHints = VersionHints()
     package let demanded = DurabilityDemand()
     package let confirmations: Confirmations
+    package let callsUnderWay = AppendCallsUnderWay()
 
     /// - Parameters:
     ///   - url: a connection string as libpq understands it.

@@ -15,6 +15,7 @@ struct ServiceParts: Sendable {
     let stopping = StopSignal()
     let refusals: RefusalRecorder
     let logger: Logger
+    private let health: Health
     private let tokens: TokenCheck?
     private let stores: [EventStore]
     private let heartbeat: Duration
@@ -70,9 +71,9 @@ struct ServiceParts: Sendable {
             store: reading, feed: feed, pages: pages, streams: streams,
             count: places, metrics: metrics, heartbeat: http.heartbeat)
         let reads = ReadLimits(time: http.read, readers: http.readers)
+        health = Health(store: watching, commits: commits, stopping: stopping)
         let operations = OperationsRoutes(
-            health: Health(store: watching, commits: commits, stopping: stopping), metrics: metrics,
-            connections: connections,
+            health: health, metrics: metrics, connections: connections,
             bodies: bodies,
             feed: feed, streams: places, commits: commits, reads: reads)
         let routes =
@@ -96,12 +97,13 @@ struct ServiceParts: Sendable {
         streams.end()
     }
 
-    /// Wakes the streams regularly, and checks the tokens of open connections, until the service
-    /// stops.
+    /// Wakes the streams regularly, checks the tokens of open connections, and looks who holds the
+    /// log, until the service stops.
     func tick() async {
         let interval = min(heartbeat, Self.streamCheck)
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await stopping.wait() }
+            group.addTask { [health] in await health.watchLog() }
             group.addTask { [streams] in
                 // Cancellation ends the sleep, and with it this task.
                 while (try? await Task.sleep(for: interval)) != nil { streams.tick() }

@@ -127,7 +127,7 @@ final class LibpqConnection {
 
     /// Has the server parse the statement and keep it under `name`.
     func sendPreparation(of statement: PostgresStatement, as name: String) throws(PostgresError) {
-        begin()
+        begin(isCancellable: !statement.endsByClosing)
         let types = statement.parameters.map { type(of: $0).postgresType }
         guard PQsendPrepare(pointer, name, statement.sql, Int32(types.count), types) == 1 else { throw lost() }
     }

@@ -24,7 +24,7 @@ package actor PostgresConnection {
     private var prepared: [ExactText: String] = [:]
     private var preparations = 0
     /// The server, once it is known, of a session that keeps to the leading one.
-    private var server: SessionServer?
+    private(set) var server: SessionServer?
 
     init(_ configuration: PostgresConfiguration) throws(PostgresError) {
         self.configuration = configuration
@@ -304,12 +304,7 @@ package actor PostgresConnection {
             // instead.
             try libpq.drain(cancelling: !isStreamInTransaction)
         }
-        do throws(PostgresError) {
-            try server?.check(isStandby: libpq.isStandby)
-        } catch {
-            close()
-            throw error
-        }
+        try requireLeading(libpq)
         return libpq
     }
 
@@ -324,6 +319,7 @@ package actor PostgresConnection {
         guard let libpq, operation == self.operation, isStreaming else {
             throw PostgresError(.usage, "the connection has been used for something else since")
         }
+        try requireLeading(libpq)
         return libpq
     }
 

@@ -11,14 +11,19 @@ extension EventStore {
     /// at their original positions.
     /// - Parameters:
     ///   - level: what the events must reach before they are answered, if the ledger demands less.
-    ///   - timeout: how long to go on trying when the server is away or busy, and then how long to
-    ///     wait for the level.
+    ///   - timeout: how long to go on trying when the server is away or busy.
+    ///   - limit: how long to wait for the level after that; by default as long again.
+    ///   - callTimeout: how long to wait for the answer to a call that was sent, before its
+    ///     connection is closed. The append itself goes on: it is never cancelled. `nil` waits for
+    ///     as long as the driver does, and also for a connection.
     /// - Returns: one answer a request, in order.
-    /// - Throws: ``PostgresError`` when the server cannot be reached or rejects the call: nothing
-    ///   was written. ``OutcomeUnknown`` when events may have been written. ``NotDurable`` when
-    ///   they were, and have not reached the level.
+    /// - Throws: ``PostgresError`` when the server cannot be reached or rejects the call, and
+    ///   ``GroupCommitBusy`` when there was no connection to send it in time: nothing was written.
+    ///   ``OutcomeUnknown`` when events may have been written. ``NotDurable`` when they were, and
+    ///   have not reached the level.
     package func append(
-        _ requests: [AppendRequest], atLeast level: Durability = .local, timeout: Duration = .seconds(10)
+        _ requests: [AppendRequest], atLeast level: Durability = .local, timeout: Duration = .seconds(10),
+        within limit: Duration? = nil, callTimeout: Duration? = nil
     ) async throws -> [AppendAnswer] {
         var answers: [AppendAnswer] = []
         answers.reserveCapacity(requests.count)
@@ -28,8 +33,11 @@ extension EventStore {
                 inOrder: {
                     defer { all = nil }
                     return all
-                }, atLeast: level, timeout: timeout, answered: { answers += $0 })
-        } catch let error as PostgresError {
+                }, atLeast: level,
+                patience: AppendPatience(trying: timeout, confirmation: limit ?? timeout, call: callTimeout),
+                answered: { answers += $0 })
+        } catch  where error is PostgresError || error is GroupCommitBusy || error is NotConfirmed {
+            // Each says that nothing was written, which is so of the batch that failed.
             var rest = requests[...]
             _ = AppendBatch(taking: &rest)
             guard rest.isEmpty else { throw OutcomeUnknown(reason: "some batches may have been written: \(error)") }
@@ -66,6 +74,15 @@ extension EventStore {
         timeout: Duration = .seconds(10),
         answered: ([AppendAnswer]) async throws -> Void
     ) async throws {
+        try await append(
+            inOrder: next, atLeast: level, patience: AppendPatience(trying: timeout, confirmation: timeout, call: nil),
+            answered: answered)
+    }
+
+    private func append(
+        inOrder next: () async throws -> [AppendRequest]?, atLeast level: Durability, patience: AppendPatience,
+        answered: ([AppendAnswer]) async throws -> Void
+    ) async throws {
         var rest: ArraySlice<AppendRequest> = []
         func prepare() async throws -> AppendBatch? {
             while rest.isEmpty {
@@ -81,7 +98,7 @@ extension EventStore {
         }
         await prepareNext()
         guard case .success(_?) = prepared else {
-            try await answered(try await send(first, atLeast: level, timeout: timeout))
+            try await answered(try await send(first, atLeast: level, patience))
             _ = try prepared.get()
             return
         }
@@ -100,7 +117,7 @@ extension EventStore {
                     // Connections are taken in the order of turns. Otherwise a batch could hold a
                     // connection and wait for the turn of a batch that has none.
                     await before.wait()
-                    return (turn, try await send(batch, atLeast: level, timeout: timeout, connected: own.open))
+                    return (turn, try await send(batch, atLeast: level, patience, connected: own.open))
                 }
             }
             var (ended, answeredTurns): (Int64, Int64) = (0, 0)
@@ -127,19 +144,35 @@ extension EventStore {
                 }
             }
         }
-        // If this line is not reached, a later appender removes the turns that are left.
-        _ = try await pool.withConnection { try await $0.query("SELECT forget_turns($1)", appender) }
+        try await forgetTurns(of: appender, patience)
         _ = try prepared.get()
     }
 
+    /// If this is not reached, or does not succeed, a later appender removes the turns that are
+    /// left.
+    private func forgetTurns(of appender: String, _ patience: AppendPatience) async throws {
+        let forget = { @Sendable in
+            _ = try await pool.withConnection { try await $0.query("SELECT forget_turns($1)", appender) }
+        }
+        guard patience.call != nil else { return try await forget() }
+        do {
+            try await withTimeLimit(patience.trying, orThrow: GroupCommitBusy(waited: patience.trying), forget)
+        } catch  where error is PostgresError || error is GroupCommitBusy {
+            // All is written and answered, so a caller with limits does not wait on.
+        }
+    }
+
     private func send(
-        _ batch: AppendBatch, atLeast level: Durability, timeout: Duration, connected: @Sendable () -> Void = {}
+        _ batch: AppendBatch, atLeast level: Durability, _ patience: AppendPatience,
+        connected: @escaping @Sendable () -> Void = {}
     ) async throws -> [AppendAnswer] {
         guard batch.asksServer else { return try batch.answers(nil) }
-        return try await durably(atLeast: level, within: timeout) {
-            let answers = try await retrying(timeout) { connection, demand in
+        return try await durably(atLeast: level, within: patience.confirmation) {
+            let answers = try await retrying(patience) { connection, call in
+                let level = try await demanded.level(on: connection)
+                try call.begin()
                 connected()
-                guard let statement = batch.statement(versionHints, demand: demand) else {
+                guard let statement = batch.statement(versionHints, demand: level) else {
                     return try batch.answers(nil)
                 }
                 return await connection.confirmed(try batch.answers(try await connection.query(statement)))
@@ -149,32 +182,32 @@ extension EventStore {
         }
     }
 
-    /// Runs `body` until it succeeds, fails for good, or `timeout` ends. It gets a connection and
-    /// what the ledger demands.
+    /// Runs `body` until it succeeds, fails for good, or the patience ends. It gets a connection,
+    /// and what to tell before it sends something.
     private func retrying<T: Sendable>(
-        _ timeout: Duration, _ body: (PostgresConnection, Durability) async throws -> T
+        _ patience: AppendPatience, _ body: @escaping @Sendable (PostgresConnection, AppendCall) async throws -> T
     ) async throws -> T {
-        let deadline = ContinuousClock.now.advanced(by: timeout)
+        let deadline = ContinuousClock.now.advanced(by: patience.trying)
         var backoff = Backoff()
         // Remembers an attempt that may have been written, even if the next one only finds the
         // server away.
         var unknownOutcome: PostgresError?
         while true {
-            var isSent = false
+            let call = AppendCall(callsUnderWay)
             do {
-                return try await pool.withConnection { connection in
-                    let level = try await demanded.level(on: connection)
-                    isSent = true
-                    return try await body(connection, level)
+                return try await call.answer(by: deadline, patience) {
+                    try await pool.withConnection { try await body($0, call) }
                 }
             } catch let error as PostgresError {
-                if isSent, error.outcomeIsUnknown { unknownOutcome = error }
+                if call.isSent, error.outcomeIsUnknown { unknownOutcome = error }
                 guard error.isRetriable, ContinuousClock.now < deadline else {
                     if let unknownOutcome { throw OutcomeUnknown(reason: "\(unknownOutcome)") }
                     throw error
                 }
-                try await backoff.pause()
+            } catch let error as GroupCommitBusy {
+                throw unknownOutcome.map { OutcomeUnknown(reason: "\($0)") } ?? error
             }
+            try await backoff.pause()
         }
     }
 }

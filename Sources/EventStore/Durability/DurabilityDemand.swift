@@ -28,7 +28,9 @@ package final class DurabilityDemand: Sendable {
     package func level(on connection: PostgresConnection) async throws -> Durability {
         let now = ContinuousClock.now
         if let known = known.withLock({ $0 }), known.since.duration(to: now) < Self.longestAge { return known.level }
-        let text: String = try await connection.query("SELECT demanded_durability()").only().decode(0)
+        // A server that does not answer would not cancel the question either.
+        let question = PostgresStatement("SELECT demanded_durability()", endsByClosing: true)
+        let text: String = try await connection.query(question).only().decode(0)
         let level = try Durability(column: text)
         learned(level)
         return level

@@ -45,7 +45,8 @@ package final class GroupCommit: Sendable {
             package var inFlight: Int
             /// The calls that the server has answered so far.
             package var commits: Int
-            /// For how long the oldest of the requests in flight has waited for its answer.
+            /// For how long the oldest call under way has waited for its answer, also where its
+            /// callers have gone.
             package var longestInFlight: Duration
         }
 
@@ -53,7 +54,7 @@ package final class GroupCommit: Sendable {
         package var large: Lane
     }
 
-    private let settings: Settings
+    package let settings: Settings
     private let store: EventStore
     private let small: GroupLane
     private let large: GroupLane
@@ -79,6 +80,13 @@ package final class GroupCommit: Sendable {
     package var confirmations: Confirmations { store.confirmations }
 
     package var status: Status { Status(small: small.status, large: large.status) }
+
+    /// For how long the oldest append that was sent has waited for its answer: of these lanes, and
+    /// of calls of the store itself.
+    package var longestInFlight: Duration {
+        let status = status
+        return max(status.small.longestInFlight, status.large.longestInFlight, store.callsUnderWay.longest)
+    }
 
     /// Appends the events of `request`, all or none, and returns when they are committed.
     ///

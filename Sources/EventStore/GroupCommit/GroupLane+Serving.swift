@@ -12,9 +12,12 @@ extension GroupLane {
         // cancelled, and can time out, with nothing written.
         while await waitForWork() {
             do {
-                let open = if let connection { connection } else { try await PostgresConnection.connect(configuration) }
-                // Asked before a group is taken: if it fails, nothing was written.
-                let demanded = try await asking { try await demand.level(on: open) }
+                // Before a group is taken: if it fails, nothing was written.
+                let (open, demanded) = try await asking {
+                    let open =
+                        if let connection { connection } else { try await PostgresConnection.connect(configuration) }
+                    return (open, try await demand.level(on: open))
+                }
                 let isAlive = try await commit(takeGroup(), on: open, demanded)
                 connection = isAlive ? open : nil
                 backoff.reset()

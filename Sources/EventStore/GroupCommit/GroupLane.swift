@@ -24,11 +24,18 @@ final class GroupLane: Sendable {
         var callers: [UInt64: Caller] = [:]
         /// Connections without work.
         var parked: [CheckedContinuation<Bool, Never>] = []
-        /// Groups that were taken and neither answered nor put back.
-        var groupsTaken = 0
-        /// Connections that ask something else before they take a group.
+        /// When the groups were taken that are neither answered nor put back, by their first
+        /// ticket. A call goes on when its callers have gone, and others wait for it then too.
+        var calls: [UInt64: ContinuousClock.Instant] = [:]
+        /// Connections that are made, or ask something else, before a group is taken.
         var asking = 0
+        /// What kept the lane from writing last, until it has taken a group.
+        var obstacle: (any Error)?
         var commits = 0
+
+        mutating func end(_ group: [GroupQueue.Entry]) {
+            if let first = group.first { calls[first.ticket] = nil }
+        }
     }
 
     private let state: Locked<State>
@@ -55,11 +62,11 @@ final class GroupLane: Sendable {
 
     var status: GroupCommit.Status.Lane {
         state.withLock { state in
-            let firstDue = state.callers.values.compactMap(\.answerDue).min()
+            let oldest = state.calls.values.min()
             return GroupCommit.Status.Lane(
                 accepted: state.queue.accepted, acceptedBytes: state.queue.acceptedBytes, waiting: state.queue.waiting,
                 inFlight: state.callers.count - state.queue.accepted - state.queue.waiting, commits: state.commits,
-                longestInFlight: firstDue.map { callTimeout - ContinuousClock.now.duration(to: $0) } ?? .zero)
+                longestInFlight: oldest.map { $0.duration(to: .now) } ?? .zero)
         }
     }
 
@@ -115,8 +122,8 @@ final class GroupLane: Sendable {
         }
     }
 
-    /// Runs a question to the server that comes before a group is taken. Requests in the queue run
-    /// out of time meanwhile.
+    /// Runs what comes before a group is taken, such as a question to the server. Requests in the
+    /// queue run out of time meanwhile.
     func asking<T>(_ question: () async throws -> T) async rethrows -> T {
         state.withLock { $0.asking += 1 }
         defer { state.withLock { $0.asking -= 1 } }
@@ -128,8 +135,10 @@ final class GroupLane: Sendable {
     func takeGroup() -> [GroupQueue.Entry] {
         state.withLock { state in
             let group = state.queue.takeGroup(mostEvents: AppendBatch.mostEvents, mostBytes: mostBytes)
-            state.groupsTaken += 1
-            let due = ContinuousClock.now.advanced(by: callTimeout)
+            state.obstacle = nil
+            let now = ContinuousClock.now
+            if let first = group.first { state.calls[first.ticket] = now }
+            let due = now.advanced(by: callTimeout)
             for entry in group { state.callers[entry.ticket]?.answerDue = due }
             return group
         }
@@ -138,7 +147,7 @@ final class GroupLane: Sendable {
     func answer(_ group: [GroupQueue.Entry], _ answers: [AppendAnswer]) {
         let callers = state.withLock { state in
             state.commits += 1
-            state.groupsTaken -= 1
+            state.end(group)
             return group.map { state.callers.removeValue(forKey: $0.ticket) }
         }
         for (caller, answer) in zip(callers, answers) {
@@ -151,7 +160,7 @@ final class GroupLane: Sendable {
 
     func fail(_ group: [GroupQueue.Entry], _ error: any Error) {
         resume(throwing: error) { state in
-            state.groupsTaken -= 1
+            state.end(group)
             return group.map(\.ticket)
         }
     }
@@ -159,7 +168,7 @@ final class GroupLane: Sendable {
     /// Puts requests back into the queue, except those whose callers have gone.
     func putBack(_ group: [GroupQueue.Entry], alone: Bool = false) {
         state.withLock { state in
-            state.groupsTaken -= 1
+            state.end(group)
             let waiting = group.filter { state.callers[$0.ticket] != nil }
             for entry in waiting { state.callers[entry.ticket]?.answerDue = nil }
             state.queue.putBack(
@@ -174,17 +183,21 @@ final class GroupLane: Sendable {
     /// Fails the callers whose time is up, because nothing can be written now; fails all of them if
     /// the error is permanent.
     func failExpired(_ error: any Error, unlessItMayPass mayPass: Bool) {
-        resume(throwing: error) { mayPass ? $0.queue.removeExpired(at: .now) : $0.queue.removeAll() }
+        resume(throwing: error) { state in
+            state.obstacle = error
+            return mayPass ? state.queue.removeExpired(at: .now) : state.queue.removeAll()
+        }
     }
 
-    /// Fails the callers whose time is up while a call is stuck: nobody else looks at the queue
-    /// meanwhile. Those in the queue have written nothing; of those whose call was sent, the
-    /// outcome is unknown.
+    /// Fails the callers whose time is up while a call is stuck, or a connection is not made:
+    /// nobody else looks at the queue meanwhile. Those in the queue have written nothing; of those
+    /// whose call was sent, the outcome is unknown.
     func failOverdue() {
         let now = ContinuousClock.now
-        resume(throwing: GroupCommitBusy(waited: timeout)) { state in
-            // While no call is under way, the lane itself decides: it knows why it cannot write.
-            state.groupsTaken + state.asking > 0 ? state.queue.removeExpired(at: now) : []
+        let obstacle = state.withLock { $0.obstacle }
+        resume(throwing: obstacle ?? GroupCommitBusy(waited: timeout)) { state in
+            // While nothing is under way, the lane is about to take what is in the queue.
+            state.calls.isEmpty && state.asking == 0 && state.obstacle == nil ? [] : state.queue.removeExpired(at: now)
         }
         resume(throwing: OutcomeUnknown(reason: "the ledger has not answered for \(callTimeout)")) { state in
             state.callers.filter { $0.value.answerDue.map { $0 <= now } ?? false }.map(\.key)

@@ -15,13 +15,19 @@ package struct LogLockHolder: Sendable, Equatable {
     /// How many transactions wait for it, and how long the longest of them has waited.
     package var waiting: Int64
     package var longestWait: Duration?
+    /// For how long this process has seen it: see ``LogLockTimer``.
+    package var seenFor = Duration.zero
 
     /// A holder is reported after this time. Most holders commit much sooner.
     package static let notable = Duration.seconds(5)
 
-    /// For how long it has held the log, as far as one query can tell: no longer than it has been
-    /// open, and at least as long as others have waited.
-    package var heldFor: Duration { max(age ?? .zero, longestWait ?? .zero) }
+    /// For how long it has held the log, as far as it is known: about as long as it has been open,
+    /// and at least ``knownHold``.
+    package var heldFor: Duration { max(age ?? .zero, knownHold) }
+
+    /// For how long others have certainly waited for it, or would have. Unlike its age, this leaves
+    /// out what a transaction did before it locked the log.
+    package var knownHold: Duration { max(longestWait ?? .zero, seenFor) }
 
     package static let statement = PostgresStatement(
         """

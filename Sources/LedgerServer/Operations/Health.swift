@@ -37,10 +37,19 @@ struct Health: Sendable {
     let store: EventStore
     let commits: GroupCommit
     let stopping: StopSignal
+    private let lockTimer = LogLockTimer()
+
+    init(store: EventStore, commits: GroupCommit, stopping: StopSignal) {
+        self.store = store
+        self.commits = commits
+        self.stopping = stopping
+    }
 
     private static let timeout = Duration.seconds(3)
     /// An append that takes longer is worth reporting.
     private static let notable = Duration.seconds(5)
+    /// How often the service looks who holds the log.
+    private static let lookInterval = Duration.seconds(1)
     /// Projectors write the rows of projections, so a report has a limited number of them, with
     /// limited names.
     private static let projectionsStatement = ProjectionStatus.statement(most: 100, longestText: 100)
@@ -83,11 +92,7 @@ struct Health: Sendable {
                     + "jobledger status shows by which session")
         }
         // Every append holds the log for a moment, which needs no mention.
-        return check(
-            isReady: true,
-            holder.age == nil
-                ? "held; the ledger's owner has no right to see since when: jobledger status shows by which session"
-                : "no session holds it")
+        return check(isReady: true, "no session holds it")
     }
 
     private static func clock(_ lags: Lags) -> Check {
@@ -110,6 +115,11 @@ struct Health: Sendable {
                 """
                 the oldest append has waited \(Int(lags.longestCommit / .seconds(1))) s for its commit: for the lock \
                 of the log, the disk or the standbys
+                """
+            } else if let holder = lags.holder, holder.knownHold >= notable {
+                """
+                the log has been held for \(Int(holder.knownHold / .seconds(1))) s, and all appends wait: \
+                jobledger status shows by which session
                 """
             } else if lags.longestConfirmation == nil {
                 "the standbys do not confirm what is in the log, and the ledger demands it"
@@ -189,14 +199,33 @@ struct Health: Sendable {
             if log.readOnly != nil { await connection.close() }
             return (log, answers)
         }
-        let status = commits.status
         return Lags(
             log: log, seal: try SealStatus(try answers[3].get().only()),
-            holder: try LogLockHolder(try answers[4].get()),
+            holder: lockTimer.note(try LogLockHolder(try answers[4].get())),
             projections: try answers[2].get().map { try ProjectionStatus($0) },
-            longestCommit: max(status.small.longestInFlight, status.large.longestInFlight),
+            longestCommit: commits.longestInFlight,
             longestConfirmation: try await longestConfirmation(log),
             losses: try answers[5].get().map { try KnownLoss($0) })
+    }
+
+    /// Looks regularly who holds the log, until the task is cancelled, so that a report knows since
+    /// when.
+    func watchLog() async {
+        var statement = LogLockHolder.statement
+        // A server that does not answer would not cancel the question either.
+        statement.endsByClosing = true
+        // Cancellation ends the sleep, and with it this loop.
+        while (try? await Task.sleep(for: Self.lookInterval)) != nil {
+            do {
+                let rows = try await withTimeLimit(Self.timeout, orThrow: Slow()) { [store, statement] in
+                    try await store.pool.withConnection { try await $0.query(statement) }
+                }
+                lockTimer.note(try LogLockHolder(rows))
+            } catch {
+                // The report itself says that the server does not answer. What was seen before is
+                // kept: the holder may go on holding the log.
+            }
+        }
     }
 
     /// In a ledger that demands quorum, asks the standbys, since nobody else may be asking.

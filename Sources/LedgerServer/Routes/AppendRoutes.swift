@@ -209,7 +209,9 @@ struct AppendRoutes: Sendable {
     private func append(_ requests: [AppendRequest], _ wish: DurabilityWish) async throws -> [AppendAnswer] {
         let start = ContinuousClock.now
         do {
-            let answers = try await store.append(requests, atLeast: wish.level, timeout: wish.limit)
+            let answers = try await store.append(
+                requests, atLeast: wish.level, timeout: commits.settings.timeout, within: wish.limit,
+                callTimeout: commits.settings.callTimeout)
             let duration = start.duration(to: .now)
             for (request, answer) in zip(requests, answers) { metrics.appended(request, answer, in: duration) }
             return answers

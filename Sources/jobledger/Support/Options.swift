@@ -91,10 +91,26 @@ extension LedgerSettings {
     }
 
     func connect(_ applicationName: String) async throws -> PostgresConnection {
-        try await PostgresConnection.connect(
-            EventStore.configuration(
-                url: try requireDatabaseURL(), ledger: ledger, applicationName: "\(applicationName) \(ledger)"),
-            timeout: .seconds(5))
+        try await PostgresConnection.connect(try configuration(applicationName), timeout: .seconds(5))
+    }
+
+    private func configuration(_ applicationName: String) throws -> PostgresConfiguration {
+        EventStore.configuration(
+            url: try requireDatabaseURL(), ledger: ledger, applicationName: "\(applicationName) \(ledger)")
+    }
+
+    /// Runs `body`, which may take long, and meanwhile looks each second whether the address leads
+    /// to another server: an old leader that still answers is left then, and not written to or read
+    /// from until the end of a file. What runs a feed, or works with a lease, looks by itself.
+    func followingLeader<Value: Sendable>(
+        isolation actor: isolated (any Actor)? = #isolation, _ body: () async throws -> Value
+    ) async throws -> Value {
+        let configuration = try configuration("jobledger leader")
+        return try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { await LeadingServer.keepLooking(with: configuration) }
+            defer { group.cancelAll() }
+            return try await body()
+        }
     }
 
     func logger(_ label: String) -> Logger {

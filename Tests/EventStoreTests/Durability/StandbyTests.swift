@@ -65,4 +65,37 @@ import Testing
             }
         }
     }
+
+    /// A call outside of a group commit keeps its caller no longer than was promised, nor those who
+    /// wait for its connection. It goes on, and its events are found by a retry.
+    @Test func aCallThatIsStuckIsGivenUpAndGoesOn() async throws {
+        try await StandbyDemand.with { demand in
+            try await TestLedger.with(url: demand.url) { ledger in
+                try await ledger.queue("a")
+                let store = EventStore(url: demand.url, ledger: ledger.name, connections: 1)
+                let request = AppendRequest.queue("b")
+                try await demand.begin()
+                let stuck = Task {
+                    // Longer than a busy machine needs to see that the commit waits.
+                    try await store.append([request], timeout: .seconds(10), callTimeout: .seconds(15))
+                }
+                let wait = try await demand.nextWait()
+                #expect(store.callsUnderWay.longest > .zero)
+                await #expect(throws: GroupCommitBusy.self) {
+                    try await store.append([.queue("c")], timeout: .milliseconds(100), callTimeout: .seconds(600))
+                }
+                await #expect(throws: OutcomeUnknown.self) { try await stuck.value }
+                #expect(store.callsUnderWay.longest == .zero)
+                // The wait was not ended.
+                #expect(try await demand.waiting() == [wait])
+
+                try await demand.end()
+                _ = try await eventually("nothing waits any more") { try await demand.waiting().isEmpty ? true : nil }
+                let again = try await store.append([request])[0].get()[0]
+                #expect(again.position == 2 && again.isDuplicate)
+                #expect(try await ledger.log().map(\.job) == ["a", "b"])
+                await store.close()
+            }
+        }
+    }
 }

@@ -134,6 +134,30 @@ import Testing
         }
     }
 
+    /// An answer that takes long is not read to its end: an export, for example.
+    @Test func aLongAnswerOfAServerThatWasLeftBehindIsGivenUp() async throws {
+        try await Self.withLeaders { leaders in
+            let configuration = EventStore.configuration(url: leaders.url, ledger: leaders.ledger.name)
+            let numbers = "SELECT generate_series(1, 10000000)"
+            let (reader, copier) = (
+                try await PostgresConnection.connect(configuration), try await PostgresConnection.connect(configuration)
+            )
+            var rows = reader.stream(numbers, chunk: 1000).makeAsyncIterator()
+            var bytes = copier.copyOut("COPY (\(numbers)) TO STDOUT", chunk: 1000).makeAsyncIterator()
+            #expect(try await rows.next() != nil)
+            #expect(try await bytes.next() != nil)
+            try await leaders.promote()
+            leaders.proxy.lead(to: leaders.new)
+            await (try PostgresConnection.connect(configuration)).close()
+            let errors = [
+                await #expect(throws: PostgresError.self) { while try await rows.next() != nil {} },
+                await #expect(throws: PostgresError.self) { while try await bytes.next() != nil {} },
+            ]
+            for error in errors { #expect("\(error!)".contains("old leader") && error?.isRetriable == true) }
+            for session in [reader, copier] { #expect(await !session.isUsable()) }
+        }
+    }
+
     /// libpq takes the first host that accepts writes. The old leader does, and is passed over.
     @Test func anAddressOfBothLeadsToTheNewOne() async throws {
         try await Self.withLeaders { leaders in

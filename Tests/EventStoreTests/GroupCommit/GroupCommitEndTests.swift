@@ -127,6 +127,8 @@ import Testing
                 let queued = try await commits.begin(.queue("b"))
                 await #expect(throws: GroupCommitBusy.self) { try await queued.value }
                 await #expect(throws: OutcomeUnknown.self) { try await stuck.value }
+                // A call without callers still shows that appends wait.
+                #expect(commits.longestInFlight >= settings.callTimeout)
                 // Also behind a call that has no caller any more.
                 await #expect(throws: GroupCommitBusy.self) { try await commits.append(.queue("c")) }
 
@@ -152,11 +154,34 @@ import Testing
         proxy.stop()
         let store = EventStore(url: "host=127.0.0.1 port=\(proxy.port) user=nobody", timeout: .zero)
         var settings = GroupCommit.Settings.patient
-        settings.timeout = .milliseconds(50)
+        // Longer than it takes to be refused.
+        settings.timeout = .seconds(1)
         try await store.withGroupCommit(settings) { commits in
             let error = await #expect(throws: PostgresError.self) { try await commits.append(.queue("a")) }
             #expect(error?.isConnectionFailure == true && error?.outcomeIsUnknown == false)
         }
+        await store.close()
+    }
+}
+
+/// Requests that wait for a connection.
+@Suite(.timeLimit(.minutes(15))) struct GroupCommitConnectingTests {
+    /// The server takes the connection and says nothing.
+    @Test func aConnectionThatIsNotMadeKeepsNobody() async throws {
+        let server = try SilentServer()
+        let store = EventStore(url: "host=127.0.0.1 port=\(server.port) user=nobody connect_timeout=60", timeout: .zero)
+        var settings = GroupCommit.Settings.patient
+        settings.timeout = .milliseconds(200)
+        let commits = GroupCommit(store, settings)
+        let running = Task { await commits.run() }
+        let began = ContinuousClock.now
+        await #expect(throws: GroupCommitBusy.self) { try await commits.append(.queue("a")) }
+        // Otherwise it would have waited for the time limit of the connection.
+        #expect(began.duration(to: .now) < .seconds(60))
+        // It hangs up, which ends the attempt.
+        server.stop()
+        running.cancel()
+        await running.value
         await store.close()
     }
 }

@@ -55,6 +55,31 @@ import Testing
         }
     }
 
+    @Test("the service itself times how long the log is held, without a right to see it") func timedHold() async throws
+    {
+        try await TestService.with { service in
+            let sitter = try await service.ledger.connect(as: "sitter")
+            try await sitter.execute(
+                script: """
+                    BEGIN; SELECT append_event('a', 'queued', '{"name":"n"}');
+                    SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0
+                    """)
+            let process = await sitter.serverProcess
+            // Nobody waits for it.
+            let ready = try await eventually("the service is not ready") {
+                let answer = try await service.ask("GET", "/readyz")
+                return answer.status == 503 ? answer : nil
+            }
+            #expect(ready.text.contains("the log has been held for"), "\(ready)")
+            #expect(ready.text.contains(#"{"name":"log","ready":false"#), "\(ready)")
+            let metrics = try await service.ask("GET", "/metrics").text
+            #expect(metrics.contains("jobledger_log_held_seconds{by=\"process \(process) of "), "\(metrics)")
+            try await sitter.execute(script: "ROLLBACK")
+            #expect(try await service.ask("GET", "/readyz").status == 200)
+            await sitter.close()
+        }
+    }
+
     @Test("readiness reports a clock that was once ahead") func clock() async throws {
         try await TestService.with { service in
             try await service.ledger.queue("a")

@@ -2,6 +2,7 @@ import EmbeddedServices
 import EventStore
 import Foundation
 import HTTPTypes
+import LedgerCore
 import LedgerSettings
 import LedgerTesting
 import Testing
@@ -125,6 +126,44 @@ import Testing
                     over.set()
                     try await group.waitForAll()
                 }
+            }
+        }
+    }
+
+    @Test("an append of many jobs that no standby confirms is reported, and answered in time") func manyJobs()
+        async throws
+    {
+        try await StandbyDemand.with { demand in
+            try await TestService.with(server: demand.url) { service in
+                _ = try await append(to: service, until: 201)
+                try await demand.begin()
+                let id = EventID.version7().text
+                let events = #"[{"job":"m","type":"queued","data":{"name":"x"},"event_id":"\#(id)"}]"#
+                let began = ContinuousClock.now
+                let many = Task { try await service.ask("POST", "/v1/events", events) }
+                let wait = try await demand.nextWait()
+                try await eventually("readiness reports it") {
+                    let ready = try await service.ask("GET", "/readyz", token: "")
+                    return ready.status == 503 && ready.text.contains("the oldest append has waited") ? () : nil
+                }
+                let metrics = try await service.ask("GET", "/metrics").text
+                #expect(!metrics.contains("\njobledger_append_oldest_seconds 0\n"), "\(metrics)")
+
+                let answer = try await many.value
+                #expect(began.duration(to: .now) < .seconds(120))
+                #expect(answer.status == 503 && answer.code == "outcome_unknown", "\(answer)")
+                #expect(answer.json["event_ids"].elements.map(\.text) == [id])
+                // The append goes on, and holds the log.
+                #expect(try await demand.waiting().contains(wait))
+                let ready = try await service.ask("GET", "/readyz", token: "")
+                #expect(ready.status == 503 && ready.text.contains("the log has been held"), "\(ready)")
+
+                try await demand.end()
+                try await eventually("readiness reports the recovery") {
+                    try await service.ask("GET", "/readyz", token: "").status == 200 ? () : nil
+                }
+                let again = try await service.ask("POST", "/v1/events", events)
+                #expect(again.status == 200 && again.text.contains(#""duplicate":true"#), "\(again)")
             }
         }
     }

@@ -54,7 +54,7 @@ struct AuditAnchor: AsyncParsableCommand {
             let logger = settings.logger("anchor")
             logger.info("anchor started", metadata: ["place": "\(place)", "seconds": "\(every)"])
             let body = { @Sendable in try await Self.keep(witness, seal, every: .seconds(every), logger: logger) }
-            try await settings.serve([Running(body)], logger: logger)
+            try await settings.followingLeader { try await settings.serve([Running(body)], logger: logger) }
         } else {
             guard let checkpoint = try await witness.look(at: seal) else {
                 Output.diagnostic("nothing is sealed yet: there is no checkpoint to keep (jobledger audit seal)")

@@ -45,7 +45,7 @@ struct AuditSeal: AsyncParsableCommand {
         let logger = settings.logger("sealer")
         let sealer = try settings.sealer(afterLossOf: afterLoss, logger: logger)
         if untilHead {
-            let position = try await sealer.sealUntilHead()
+            let position = try await settings.followingLeader { try await sealer.sealUntilHead() }
             return options.json
                 ? try Output.json(Answer(position: position)) : try Output.line("sealed up to position \(position)")
         }

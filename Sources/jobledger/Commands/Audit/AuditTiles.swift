@@ -28,7 +28,9 @@ struct AuditTiles: AsyncParsableCommand {
     func run() async throws {
         let settings = try await options.settings()
         let store = try settings.store(connections: 1)
-        let checkpoint = try await SealProofs(store).write(to: TileDirectory(path: directory))
+        let checkpoint = try await settings.followingLeader {
+            try await SealProofs(store).write(to: TileDirectory(path: directory))
+        }
         await store.close()
         guard let checkpoint else {
             Output.diagnostic("nothing is sealed yet: there are no tiles to write (jobledger audit seal)")

@@ -94,10 +94,11 @@ struct AuditVerify: AsyncParsableCommand {
         let first = if let from { try await store.firstPosition(from: from) } else { Position(1) }
         let last = if let to { try await store.position(of: to) } else { Position.max }
         var bar = ProgressBar("verifying", unit: "events")
-        let answer = try await SealVerification(
-            store, key: key, against: checkpoints, directory: tiles.map { TileDirectory(path: $0) }
-        )
-        .run(from: first, to: last) { bar.update($0, of: $1) }
+        let verification = SealVerification(
+            store, key: key, against: checkpoints, directory: tiles.map { TileDirectory(path: $0) })
+        let answer = try await settings.followingLeader {
+            try await verification.run(from: first, to: last) { bar.update($0, of: $1) }
+        }
         bar.finish()
         await store.close()
         if options.json { try printJSON(answer) } else { try print(answer) }

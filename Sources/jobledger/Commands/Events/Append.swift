@@ -103,7 +103,7 @@ struct Append: AsyncParsableCommand {
         let settings = try await options.settings()
         let store = try settings.store()
         if let file {
-            try await appendLines(of: file, to: store)
+            try await settings.followingLeader { try await appendLines(of: file, to: store) }
         } else if let job, let type {
             try await append(try event(type), to: job, in: store)
         }

@@ -68,10 +68,12 @@ struct Export: AsyncParsableCommand {
         }
         let connection = try await settings.connect("jobledger export")
         var bar = ProgressBar("exporting", unit: "events")
-        let footer = try await LogExport(settings.ledger).run(from: first, to: last, on: connection) {
-            if out != nil { bar.update($0, of: last - first + 1) }
-        } _: {
-            try file.write($0)
+        let footer = try await settings.followingLeader {
+            try await LogExport(settings.ledger).run(from: first, to: last, on: connection) {
+                if out != nil { bar.update($0, of: last - first + 1) }
+            } _: {
+                try file.write($0)
+            }
         }
         bar.finish()
         try file.finish()

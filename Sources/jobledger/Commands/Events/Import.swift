@@ -45,8 +45,10 @@ struct Import: AsyncParsableCommand {
         )
         let start = ContinuousClock.now
         var bar = ProgressBar("importing", unit: "events")
-        let receipt = try await LogImport(path: file).run(on: connection, second) { phase, done, total in
-            if phase == .importing { bar.update(done, of: total) }
+        let receipt = try await settings.followingLeader {
+            try await LogImport(path: file).run(on: connection, second) { phase, done, total in
+                if phase == .importing { bar.update(done, of: total) }
+            }
         }
         bar.finish()
         let epoch: String =

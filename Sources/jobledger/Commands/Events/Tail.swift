@@ -81,10 +81,11 @@ struct Tail: AsyncParsableCommand {
                 // A position without an epoch may be beyond the end, where nothing is to be shown.
                 if start.epoch != nil { try await store.requireShared(start) }
                 let query = EventQuery(after: start.position, upTo: head, job: job, types: types)
-                for try await event in connection.events(query) {
-                    try printer.print(FeedEvent(event, of: settings.ledger))
+                return try await settings.followingLeader {
+                    for try await event in connection.events(query) {
+                        try printer.print(FeedEvent(event, of: settings.ledger))
+                    }
                 }
-                return
             }
             try await settings.withFeed(store, redis) { feed in
                 let jobs = job.map { Set([$0]) }

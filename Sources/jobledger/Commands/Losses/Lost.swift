@@ -69,8 +69,9 @@ struct Lost: AsyncParsableCommand {
         let losses = try await knownLosses(store, settings)
         for loss in losses { try report.print(loss) }
         var totals = LossReport.Totals()
-        for source in sources {
-            try await Comparison(store: store, report: report, appendsAgain: appendAgain).run(source, &totals)
+        let comparison = Comparison(store: store, report: report, appendsAgain: appendAgain)
+        try await settings.followingLeader {
+            for source in sources { try await comparison.run(source, &totals) }
         }
         let log = try await store.logHead()
         try report.finish(files.isEmpty ? nil : totals, losses, log)

@@ -71,7 +71,8 @@ struct Status: AsyncParsableCommand {
             var preparedAs: String?
             var user: String
             var application: String?
-            var heldSeconds: Int
+            /// Missing where the ledger's owner may not see it, and nobody waits yet.
+            var heldSeconds: Int?
             var waiting: Int64
         }
         struct Epoch: Encodable {
@@ -174,10 +175,12 @@ extension Status {
     }
 
     private static func holder(on connection: PostgresConnection) async throws -> Answer.Holder? {
-        try LogLockHolder(try await connection.query(LogLockHolder.statement)).map {
-            .init(
-                by: $0.name, process: $0.process, preparedAs: $0.preparedAs, user: $0.user,
-                application: $0.application, heldSeconds: Int($0.heldFor / .seconds(1)), waiting: $0.waiting)
+        try LogLockHolder(try await connection.query(LogLockHolder.statement)).map { holder in
+            let isKnown = holder.age != nil || holder.longestWait != nil
+            return .init(
+                by: holder.name, process: holder.process, preparedAs: holder.preparedAs, user: holder.user,
+                application: holder.application, heldSeconds: isKnown ? Int(holder.heldFor / .seconds(1)) : nil,
+                waiting: holder.waiting)
         }
     }
 
@@ -231,8 +234,10 @@ extension Status {
         try line("server", answer.timeline.map { "the primary, on timeline \($0)" } ?? "a standby")
         try line("durability", Self.durability(answer))
         if let holder = answer.holder {
-            try line(
-                "held", "for \(holder.heldSeconds) s by \(holder.by), \(holder.waiting) appenders wait")
+            let time =
+                holder.heldSeconds.map { "for \($0) s" }
+                ?? "since a moment that the ledger's owner may not see (pg_read_all_stats),"
+            try line("held", "\(time) by \(holder.by), \(holder.waiting) appenders wait")
             if let gid = holder.preparedAs { try line("", "ROLLBACK PREPARED '\(gid)' ends it") }
         }
         if answer.clockAheadSeconds >= Int(LogClock.notable / .seconds(1)) {

@@ -57,12 +57,12 @@ struct Diff: AsyncParsableCommand {
         }
         let connection = try await settings.connect("jobledger diff")
         var bar = ProgressBar("comparing", unit: "jobs")
-        let changed = try await Changes(definition, ledger: settings.ledger).run(
-            from: from, to: to, job: job, on: connection
-        ) {
-            bar.update($0, of: $1)
-        } _: { change in
-            options.json ? try printJSON(change) : try print(change)
+        let changed = try await settings.followingLeader {
+            try await Changes(definition, ledger: settings.ledger).run(from: from, to: to, job: job, on: connection) {
+                bar.update($0, of: $1)
+            } _: { change in
+                options.json ? try printJSON(change) : try print(change)
+            }
         }
         bar.finish()
         await connection.close()

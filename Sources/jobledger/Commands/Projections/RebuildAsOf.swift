@@ -42,8 +42,10 @@ extension RebuildCommand {
         let position = try await settings.store().position(of: until)
         let connection = try await settings.connect("jobledger rebuild \(definition.name)")
         var bar = ProgressBar("replaying", unit: "events")
-        let receipt = try await AsOfTables(definition, ledger: settings.ledger, window: window)
-            .run(until: position, into: schema, on: connection) { bar.update($0, of: $1) }
+        let receipt = try await settings.followingLeader {
+            try await AsOfTables(definition, ledger: settings.ledger, window: window)
+                .run(until: position, into: schema, on: connection) { bar.update($0, of: $1) }
+        }
         bar.finish()
         await connection.close()
         let seconds = receipt.duration / .seconds(1)

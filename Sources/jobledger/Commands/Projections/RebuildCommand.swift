@@ -105,10 +105,12 @@ struct RebuildCommand: AsyncParsableCommand {
         _ definition: ProjectionDefinition, _ settings: LedgerSettings, on connection: PostgresConnection
     ) async throws {
         let progress = ReplayProgress(projection, "replaying")
-        let receipt = try await Rebuild(
+        let rebuild = Rebuild(
             definition, ledger: settings.ledger, window: window ?? settings.window, workers: workers, maxLag: maxLag,
-            tell: { progress.show($0) }
-        ).run(on: connection) { progress.update($0, of: $1) }
+            tell: { progress.show($0) })
+        let receipt = try await settings.followingLeader {
+            try await rebuild.run(on: connection) { progress.update($0, of: $1) }
+        }
         progress.finish()
         for index in receipt.notCarried { Output.diagnostic("not carried over: \(index)") }
         let seconds = receipt.duration / .seconds(1)

@@ -69,8 +69,10 @@ struct Verify: AsyncParsableCommand {
         let definition = try projections.definition(named: projection)
         let connection = try await settings.connect("jobledger verify \(projection)")
         let progress = ReplayProgress(projection, "refolding")
-        let finding = try await Verification(definition, ledger: settings.ledger, window: window ?? settings.window)
-            .run(on: connection) { progress.update($0, of: $1) }
+        let finding = try await settings.followingLeader {
+            try await Verification(definition, ledger: settings.ledger, window: window ?? settings.window)
+                .run(on: connection) { progress.update($0, of: $1) }
+        }
         progress.finish()
         await connection.close()
         if options.json {
