@@ -3572,10 +3572,9 @@ BEGIN
            LEFT JOIN events USING (position)
      WHERE events.event_id IS DISTINCT FROM published.id;
     SELECT coalesce(max(position), 0) INTO kept FROM unnest(positions) AS position WHERE position < fork;
-    -- Who says the same again has been heard.
-    IF fork IS NOT NULL
-      AND (is_known OR kept + 1 <> (SELECT first_position FROM epochs ORDER BY number DESC LIMIT 1))
-    THEN
+    -- Of an unknown epoch it may be old knowledge: if an epoch has begun there or later, the log
+    -- has gone on since.
+    IF fork IS NOT NULL AND (is_known OR kept + 1 > (SELECT max(first_position) FROM epochs)) THEN
       PERFORM add_epoch(unused_epoch(), format('restored: the event at position %s is another one, or gone', fork),
                         first => kept + 1);
     END IF;

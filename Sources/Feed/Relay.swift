@@ -103,11 +103,12 @@ package struct Relay: Sendable {
                 guard
                     try await recordProgress(
                         progress, &checkpointed, code, demanded, on: connection, succeeded: succeeded)
-                else { return }
+                else { return memory.standBy() }
                 try await group.next()
                 try Task.checkCancellation()
             }
         } catch {
+            memory.standBy()
             await moveCheckpoint(to: progress.position, from: checkpointed, on: connection)
             if let published { await Task { await memory.write(to: redis, published, isLast: true) }.value }
             throw error

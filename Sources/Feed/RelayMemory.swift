@@ -80,7 +80,10 @@ final class RelayMemory: Sendable {
 
     // MARK: The record in Redis
 
-    /// Recalls what relays before this one have published, once.
+    /// Another relay may publish from now on, so that its record is to be recalled afterwards.
+    func standBy() { state.withLock { $0.isRecalled = false } }
+
+    /// Recalls what other relays have published before this one, or since it did.
     /// - Returns: whether there was something. Then the log must be looked at before anything is
     ///   published.
     func recall(from redis: RedisClient, _ code: MessageCode) async throws(RedisError) -> Bool {
@@ -102,7 +105,9 @@ final class RelayMemory: Sendable {
         return state.withLock { state in
             state.isRecalled = true
             // It goes before what the log has: that may be the log of a restored snapshot.
-            guard let record, let last = record.events.last else { return false }
+            guard let record, let last = record.events.last,
+                state.place?.epoch != EpochDigits(record.epoch) || last.position > state.events.last?.position ?? 0
+            else { return false }
             state.events = PublishedEvents(remembering: record.events)
             state.place = Place(last.position, epoch: EpochDigits(record.epoch))
             state.written = last.position

@@ -7,8 +7,8 @@ from processes import Failed, eventually
 LIMIT = 2.0
 # The same where a server was stopped and goes on: until Patroni ends it, it looks like a leader to
 # who comes by a list of hosts, and commits nothing. Where it takes the leadership back, a process
-# goes back to it after 10 s.
-LIMIT_STOPPED = 12.0
+# goes back to it after 10 s, at its next attempt.
+LIMIT_STOPPED = 15.0
 # Seconds that the slowest reader may go without a further event, until it has the whole log.
 PAUSE = 40.0
 
