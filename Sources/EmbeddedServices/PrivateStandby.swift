@@ -37,6 +37,8 @@ package final class PrivateStandby: Sendable {
         let way = port.map { "host=127.0.0.1 port=\($0)" } ?? "host=\(host) port=\(primaryPort)"
         let settings = [
             "listen_addresses=", "port=5432", "fsync=off", "unix_socket_directories=\(directory.path(""))",
+            // As many as any primary here has: a standby with fewer does not start.
+            "max_connections=600",
             // A commit that waits for a standby which was named late is answered with its next
             // status.
             "wal_receiver_status_interval=1",

@@ -212,7 +212,7 @@ class Cluster:
         self.proxy = self.spawner.start("haproxy", ["haproxy", "-db", "-f", file], as_user=True)
         self.closes_sessions = closes_sessions
         address = self.address("postgres", self.password, "proxy", "postgres")
-        eventually("HAProxy has a leader", lambda: self.answers(address))
+        eventually("HAProxy has a leader", lambda: self.answers(address), 120)
 
     def start_pooler(self, users):
         """pgbouncer in transaction mode, for callers that append by SQL."""

@@ -19,7 +19,7 @@ class Failed(Exception):
     """The check cannot go on: what it needs does not work."""
 
 
-def eventually(what, ask, seconds=60, pause=0.05):
+def eventually(what, ask, seconds=120, pause=0.05):
     """Asks until the answer is true, and returns it."""
     end = time.monotonic() + seconds
     while True:

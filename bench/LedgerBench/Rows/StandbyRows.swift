@@ -97,8 +97,8 @@ enum StandbyRows {
             let admin = try await PostgresConnection.connect(PostgresConfiguration(url: primary.url))
             try await admin.execute(script: "ALTER SYSTEM SET synchronous_standby_names = 'standby'")
             try await admin.query("SELECT pg_reload_conf()")
-            while try await admin.query("SELECT FROM pg_stat_replication WHERE sync_state = 'sync'").isEmpty {
-                try await Task.sleep(for: .milliseconds(50))
+            try await until("the standby follows", within: .seconds(60)) {
+                try await !admin.query("SELECT FROM pg_stat_replication WHERE sync_state = 'sync'").isEmpty
             }
             let result = try await body(
                 Bench(
