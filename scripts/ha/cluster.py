@@ -311,15 +311,20 @@ class Cluster:
     def switch_over(self):
         """Asks Patroni for a switchover, which it makes at its next look."""
         leader = eventually("a leader", self.leader)
-        state = json.loads(leader.request("GET", "/cluster")[1])
-        members = {member["name"]: member for member in state["members"]}
-        candidates = [node for node in self.nodes if node is not leader]
-        # In synchronous mode only a synchronous standby may take over.
-        candidates.sort(key=lambda node: members.get(node.name, {}).get("role") != "sync_standby")
-        status, text = leader.request(
-            "POST", "/switchover", {"leader": leader.name, "candidate": candidates[0].name}, seconds=60)
-        if status not in (200, 202):
-            raise Failed(f"Patroni refuses the switchover: {status} {text}")
+
+        def ask():
+            state = json.loads(leader.request("GET", "/cluster")[1])
+            members = {member["name"]: member for member in state["members"]}
+            candidates = [node for node in self.nodes if node is not leader]
+            # In synchronous mode only a synchronous standby may take over, and which one that is may
+            # have changed since the leader was asked.
+            candidates.sort(key=lambda node: members.get(node.name, {}).get("role") != "sync_standby")
+            status, text = leader.request(
+                "POST", "/switchover", {"leader": leader.name, "candidate": candidates[0].name}, seconds=60)
+            if status not in (200, 202, 412):
+                raise Failed(f"Patroni refuses the switchover: {status} {text}")
+            return status != 412
+        eventually("Patroni agrees to a switchover", ask, pause=0.5)
 
 
 class Watch:
