@@ -316,8 +316,8 @@ class Cluster:
             state = json.loads(leader.request("GET", "/cluster")[1])
             members = {member["name"]: member for member in state["members"]}
             candidates = [node for node in self.nodes if node is not leader]
-            # In synchronous mode only a synchronous standby may take over, and which one that is may
-            # have changed since the leader was asked.
+            # In synchronous mode only a synchronous standby may take over, and which one that is
+            # may have changed since the leader was asked.
             candidates.sort(key=lambda node: members.get(node.name, {}).get("role") != "sync_standby")
             status, text = leader.request(
                 "POST", "/switchover", {"leader": leader.name, "candidate": candidates[0].name}, seconds=60)
