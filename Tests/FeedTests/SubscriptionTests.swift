@@ -176,8 +176,8 @@ import Testing
                 #expect(await seen.positions == Array(start + 1...start + Int64(count)))
                 reading.cancel()
                 _ = await reading.result
-                let dropped = proxy.counts.dropped
-                async let ofJob = feed.subscribe(after: Place(start + Int64(count)), jobs: ["a"]).first(1)
+                let (dropped, end) = (proxy.counts.dropped, Place(start + Int64(count)))
+                async let ofJob = feed.subscribe(after: end, jobs: ["a"]).first(1)
                 _ = try await eventually("subscribed") { feed.figures.subscribers == 1 ? true : nil }
                 try await ledger.progress("a", count)
                 #expect(try await ofJob.map(\.version) == [Int32(count + 1)])
