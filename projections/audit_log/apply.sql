@@ -1,37 +1,10 @@
--- Each event of new_events becomes one row of audit_log, whatever came before it. Metadata are
--- parsed once, and only if there are any.
---
--- Names may be long, but an index entry has at most 2,704 bytes. So of a name longer than 300
--- characters, the first 200 are kept with a hash of all of it. (A cast to bytea reads backslashes
--- as escapes, hence the replace(); convert_to() would depend on the database.)
+-- Each event becomes one row, whatever came before it.
 
+WITH entry AS (
+  SELECT * FROM prepared
+)
 INSERT INTO audit_log (position, event_id, actor, job, version, type, recorded_at, occurred_at,
                        correlation_id, causation_id, source, words)
-SELECT position, event_id,
-       CASE WHEN length(metadata ->> 'actor') > 300
-            THEN left(metadata ->> 'actor', 200) || '…'
-                 || encode(sha256(replace(metadata ->> 'actor', '\', '\\')::bytea), 'hex')
-            ELSE metadata ->> 'actor' END,
-       stream_id, version, type, recorded_at, occurred_at,
-       CASE WHEN length(metadata ->> 'correlation_id') > 300
-            THEN left(metadata ->> 'correlation_id', 200) || '…'
-                 || encode(sha256(replace(metadata ->> 'correlation_id', '\', '\\')::bytea), 'hex')
-            ELSE metadata ->> 'correlation_id' END,
-       CASE WHEN length(metadata ->> 'causation_id') > 300
-            THEN left(metadata ->> 'causation_id', 200) || '…'
-                 || encode(sha256(replace(metadata ->> 'causation_id', '\', '\\')::bytea), 'hex')
-            ELSE metadata ->> 'causation_id' END,
-       CASE WHEN jsonb_typeof(metadata -> 'source') = 'string' THEN left(metadata ->> 'source', 1000) END,
-       nullif(to_tsvector('simple', left(
-         CASE type
-           WHEN 'queued'    THEN data ->> 'name'
-           WHEN 'progress'  THEN data ->> 'message'
-           WHEN 'truncated' THEN data ->> 'reason'
-           WHEN 'failed'    THEN data ->> 'error'
-         END, 1000)), '')
-  FROM (
-    SELECT position, event_id, stream_id, version, type, data, recorded_at, occurred_at,
-           CASE WHEN length(metadata::text) > 2 THEN metadata::jsonb END AS metadata
-      FROM new_events
-    OFFSET 0  -- parses the metadata once, and not wherever they are used
-  ) AS new;
+SELECT position, event_id, actor, job, version, type, recorded_at, occurred_at,
+       correlation_id, causation_id, source, words
+  FROM entry;
