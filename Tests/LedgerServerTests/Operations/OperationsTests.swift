@@ -27,14 +27,20 @@ import Testing
         }
     }
 
+    /// A session that holds the log until it rolls back.
+    private static func sitter(on service: TestService) async throws -> PostgresConnection {
+        let sitter = try await service.ledger.connect(as: "sitter")
+        try await sitter.execute(
+            script: """
+                BEGIN; SELECT append_event('a', 'queued', '{"name":"n"}');
+                SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0
+                """)
+        return sitter
+    }
+
     @Test("readiness reports a log that is held, and metrics report by which session") func holder() async throws {
         try await TestService.with { service in
-            let sitter = try await service.ledger.connect(as: "sitter")
-            try await sitter.execute(
-                script: """
-                    BEGIN; SELECT append_event('a', 'queued', '{"name":"n"}');
-                    SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0
-                    """)
+            let sitter = try await Self.sitter(on: service)
             let owner = "\"\(service.ledger.name)_owner\""
             let admin = try await service.ledger.connect()
             try await admin.execute(script: "GRANT pg_read_all_stats TO \(owner)")
@@ -58,12 +64,7 @@ import Testing
     @Test("the service itself times how long the log is held, without a right to see it") func timedHold() async throws
     {
         try await TestService.with { service in
-            let sitter = try await service.ledger.connect(as: "sitter")
-            try await sitter.execute(
-                script: """
-                    BEGIN; SELECT append_event('a', 'queued', '{"name":"n"}');
-                    SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0
-                    """)
+            let sitter = try await Self.sitter(on: service)
             let process = await sitter.serverProcess
             // Nobody waits for it.
             let ready = try await eventually("the service is not ready") {
