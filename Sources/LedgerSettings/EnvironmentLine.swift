@@ -5,10 +5,10 @@ enum EnvironmentLine {
 
     /// The name, and the text after the `=`; `nil` for a line without a setting.
     static func split(_ line: ArraySlice<UInt8>) throws(Problem) -> (name: String, rest: ArraySlice<UInt8>)? {
-        guard !line.contains(0) else { throw Problem(description: "it has a zero byte") }
-        guard String(validating: line, as: UTF8.self) != nil else { throw Problem(description: "it is not UTF-8") }
+        guard !line.contains(0) else { throw wrong("it has a zero byte") }
+        guard String(validating: line, as: UTF8.self) != nil else { throw wrong("it is not UTF-8") }
         guard !line.contains(where: isControl) else {
-            throw Problem(description: "it has a control character; lines must end with LF or CR LF")
+            throw wrong("it has a control character; lines must end with LF or CR LF")
         }
         var text = line.drop(while: isBlank)
         if text.isEmpty || text.first == hash { return nil }
@@ -21,9 +21,8 @@ enum EnvironmentLine {
         guard let first = name.first, !isDigit(first), behind.first == equals else {
             let spaced =
                 behind.first.map(isBlank) == true && behind.drop(while: isBlank).first == equals && !name.isEmpty
-            throw Problem(
-                description: spaced
-                    ? "there must be no space before the =" : "it is not NAME=value, empty, or a # comment")
+            throw wrong(
+                spaced ? "there must be no space before the =" : "it is not NAME=value, empty, or a # comment")
         }
         return (String(decoding: name, as: UTF8.self), behind.dropFirst())
     }
@@ -42,7 +41,7 @@ enum EnvironmentLine {
             switch byte {
             case backslash:
                 guard rest.popFirst() != nil else {
-                    throw Problem(description: "a \\ at the end of the line joins it with the next line")
+                    throw wrong("a \\ at the end of the line joins it with the next line")
                 }
             case quote, doubleQuote, backtick: rest = try closed(rest, by: byte)
             case UInt8(ascii: "("), UInt8(ascii: "{"):
@@ -60,7 +59,7 @@ enum EnvironmentLine {
             }
             startsWord = isBlank(byte) || ";&|".utf8.contains(byte)
         }
-        guard depth == 0 else { throw Problem(description: "a bracket is not closed on this line") }
+        guard depth == 0 else { throw wrong("a bracket is not closed on this line") }
         return names
     }
 
@@ -71,7 +70,7 @@ enum EnvironmentLine {
             // In single quotes a backslash is an ordinary character.
             if byte == backslash, end != quote { _ = rest.popFirst() }
         }
-        throw Problem(description: "the quote is not closed on this line")
+        throw wrong("the quote is not closed on this line")
     }
 
     /// The value in the form in which a line must have it so that it is read back unchanged.
@@ -80,8 +79,7 @@ enum EnvironmentLine {
     static func written(_ value: String) throws(Problem) -> String {
         let bytes = Array(value.utf8)
         guard !bytes.contains(where: isControl) else {
-            throw Problem(
-                description: "it has a control character, such as a line feed, which a file of settings cannot hold")
+            throw wrong("it has a control character, such as a line feed, which a file of settings cannot hold")
         }
         let isReadUnchanged = (try? self.value(bytes[...])) == value && (try? settings(behind: bytes[...])) != nil
         // For a shell, a blank ends the value.
@@ -98,16 +96,14 @@ enum EnvironmentLine {
         case let first? where isBlank(first):
             let rest = text.drop(while: isBlank)
             guard rest.isEmpty || rest.first == hash else {
-                throw Problem(
-                    description: "there must be no space after the =; "
-                        + "write a value that begins with a space in single quotes")
+                throw wrong(
+                    "there must be no space after the =; ",
+                    "write a value that begins with a space in single quotes")
             }
             return ""
         case hash:
-            throw Problem(
-                description:
-                    "a value that begins with # must be in single quotes, and a comment needs a space before it"
-            )
+            throw wrong(
+                "a value that begins with # must be in single quotes, and a comment needs a space before it")
         default: return try plain(text)
         }
     }
@@ -120,9 +116,9 @@ enum EnvironmentLine {
         }
         let value = text[..<end]
         guard !value.contains(where: isSpecial) else {
-            throw Problem(
-                description: "programs read an unquoted value with ' \" \\ ` or $ differently: write it in "
-                    + (value.contains(quote) ? "double quotes with \\ before each of \" \\ ` $" : "single quotes"))
+            throw wrong(
+                "programs read an unquoted value with ' \" \\ ` or $ differently: write it in ",
+                value.contains(quote) ? "double quotes with \\ before each of \" \\ ` $" : "single quotes")
         }
         return String(decoding: value, as: UTF8.self)
     }
@@ -135,7 +131,7 @@ enum EnvironmentLine {
             if byte == end {
                 let behind = rest.drop(while: isBlank)
                 guard behind.isEmpty || behind.first == hash && behind.startIndex > rest.startIndex else {
-                    throw Problem(description: "only a space and a # comment may follow the closing quote")
+                    throw wrong("only a space and a # comment may follow the closing quote")
                 }
                 return String(decoding: value, as: UTF8.self)
             }
@@ -144,13 +140,19 @@ enum EnvironmentLine {
                 continue
             }
             guard byte == backslash, let escaped = rest.popFirst(), isSpecial(escaped), escaped != quote else {
-                throw Problem(
-                    description: "in double quotes, write \\ before each of \" \\ ` $ and before nothing else, "
-                        + "or use single quotes")
+                throw wrong(
+                    "in double quotes, write \\ before each of \" \\ ` $ and before nothing else, ",
+                    "or use single quotes")
             }
             value.append(escaped)
         }
-        throw Problem(description: "the quote is not closed on this line")
+        throw wrong("the quote is not closed on this line")
+    }
+
+    /// The message is made of the program's own texts: a value may be a password, so none can be in
+    /// it.
+    private static func wrong(_ message: StaticString...) -> Problem {
+        Problem(description: message.map(\.description).joined())
     }
 
     // MARK: Bytes

