@@ -14,7 +14,8 @@ extension LedgerClient {
     /// - Returns: the event's place; `isDuplicate` if it was written before, perhaps by an earlier
     ///   attempt of this same call.
     /// - Throws: ``/LedgerCore/Refusal``, ``LedgerClientError``; of the kind `notDurable` if the
-    ///   event is written and has not reached the level within `retryTimeout`.
+    ///   event is written and has not reached the level within `retryTimeout`, or `unavailable` if
+    ///   the service does not know whether it is written.
     @discardableResult
     public func append(
         _ event: NewEvent, to job: JobID, expectedVersion: Int32? = nil, atLeast level: Durability = .local

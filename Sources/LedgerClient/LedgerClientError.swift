@@ -9,7 +9,8 @@ public struct LedgerClientError: Error, Sendable, Equatable, CustomStringConvert
         /// No connection could be made, or none lasted until the answer. An append may have been
         /// written: send it again with the same event ids.
         case unreachable
-        /// The service cannot answer the request now.
+        /// The service cannot answer the request now. An append may have been written: send it
+        /// again with the same event ids.
         case unavailable
         /// The events are written and have not reached the level of durability in time: a failover
         /// may lose them. Sending them again with the same event ids waits on.

@@ -11,7 +11,8 @@ package struct PostgresError: Error, Sendable, CustomStringConvertible {
         case cancelled
         /// Nothing came back within the configured silence.
         case timedOut
-        /// The transaction was committed, and its wait for a standby was cancelled.
+        /// The transaction was committed, and its wait for a standby was cancelled, or nobody knows
+        /// how it ended.
         case notReplicated
         /// An answer did not have the shape that the caller expected.
         case decoding
@@ -54,6 +55,9 @@ package struct PostgresError: Error, Sendable, CustomStringConvertible {
 
     /// An answer that has the expected types but makes no sense to the caller.
     package static func unexpected(_ message: String) -> PostgresError { PostgresError(.decoding, message) }
+
+    /// A commit has waited for a standby, and how that ended cannot be found out.
+    package static func notReplicated(_ message: String) -> PostgresError { PostgresError(.notReplicated, message) }
 
     /// Whether a prepared statement's result had changed its shape since the server prepared it.
     /// Nothing ran, and the next use prepares it again.

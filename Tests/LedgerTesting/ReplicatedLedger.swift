@@ -57,6 +57,9 @@ package struct ReplicatedLedger: Sendable {
             await probe.close()
             return isInForce ? true : nil
         }
+        // Who waits already is let go with the standby's next answer, which comes to new WAL. This
+        // session's commit does not wait.
+        if !names.isEmpty { try await admin.query("SELECT pg_logical_emit_message(true, 'test', '')") }
     }
 
     /// Makes the primary wait for a standby that does not exist, so that nothing is confirmed.

@@ -86,18 +86,15 @@ struct AppendBatch: Sendable {
 
     /// The call, or `nil` if there is nothing to ask the server. The server answers with one row if
     /// everything was written in order, and with one row per event otherwise.
-    /// - Parameter demand: of the ledger. With quorum the commit does not wait for the standbys, so
-    ///   that others can lock the log meanwhile, and the caller has to wait for them afterwards.
-    func statement(_ versionHints: VersionHints, demand: Durability) -> PostgresStatement? {
+    func statement(_ versionHints: VersionHints) -> PostgresStatement? {
         guard asksServer else { return nil }
         // `append_batch` has its own path for a single event.
         let takesFastWay = isOneEach && (events > 1 || events == 1 && turn != nil)
         let versions =
             takesFastWay
             ? versionHints.look(up: requests.indices.lazy.filter { refused[$0] == nil }.map { requests[$0].job }) : nil
-        let calls = demand == .quorum ? Self.callsConfirmedAfterwards : Self.calls
         return PostgresStatement(
-            takesFastWay ? calls.appendToDistinctJobs : calls.appendBatch,
+            takesFastWay ? Self.callOfDistinctJobs : Self.call,
             [
                 jobs, types, data, hasMetadata ? metadata : nil, hasExpectedVersions ? expectedVersions : nil, ids,
                 hasMoments ? moments : nil, takesFastWay ? versions : hasSeveralInARequest ? numbers : nil,
@@ -106,24 +103,18 @@ struct AppendBatch: Sendable {
             ], isPrepared: true, endsByClosing: true)
     }
 
-    private static let calls = (
-        appendBatch: statement(calling: "append_batch"),
-        appendToDistinctJobs: statement(calling: "append_to_distinct_jobs")
-    )
-    private static let callsConfirmedAfterwards = (
-        appendBatch: statement(calling: "append_batch", of: "confirm_afterwards() CROSS JOIN "),
-        appendToDistinctJobs: statement(calling: "append_to_distinct_jobs", of: "confirm_afterwards() CROSS JOIN ")
-    )
+    private static let call = statement(calling: "append_batch")
+    private static let callOfDistinctJobs = statement(calling: "append_to_distinct_jobs")
 
     /// The last column says whether the commit waits for standbys. It is read after the call, which
-    /// may have changed the settings.
-    private static func statement(calling function: String, of before: String = "") -> String {
+    /// may have changed the settings: a ledger that demands quorum raises them.
+    private static func statement(calling function: String) -> String {
         """
         SELECT batch.first_position, batch.versions, event.position, event.version, event.duplicate,
                event.code, event.message,
                current_setting('synchronous_standby_names') <> ''
                AND current_setting('synchronous_commit') IN ('on', 'remote_apply')
-          FROM \(before)\(function)($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS batch
+          FROM \(function)($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS batch
           LEFT JOIN LATERAL unnest(batch.answers) AS event ON true
         """
     }

@@ -4,9 +4,10 @@ import BlockingIO
 struct AppendPatience: Sendable {
     /// For a server that is away or busy.
     var trying: Duration
-    /// For the standbys, after the append.
+    /// For the standbys, where the append itself has not waited for them.
     var confirmation: Duration
-    /// For the answer to a call that was sent; `nil` for as long as the driver waits.
+    /// For the answer to a call that was sent; `nil` for as long as the driver waits. It includes
+    /// the wait for the standbys, where the commit waits for them.
     var call: Duration?
 }
 
@@ -28,41 +29,37 @@ final class AppendCall: Sendable {
     private enum Phase {
         /// Nothing was sent yet.
         case waiting
-        case sent(ContinuousClock.Instant)
+        case sent
         /// The time was up before anything was sent, and nothing will be.
         case givenUp
     }
 
     private let phase = Locked(Phase.waiting)
+    private let sent = Latch()
     private let underWay: AppendCallsUnderWay
     private let id = UInt64.random(in: .min ... .max)
 
     init(_ underWay: AppendCallsUnderWay) { self.underWay = underWay }
 
-    var isSent: Bool {
-        phase.withLock { phase in
-            if case .sent = phase { true } else { false }
-        }
-    }
+    var isSent: Bool { phase.withLock { $0 == .sent } }
 
     /// From here on the outcome may be unknown.
     /// - Throws: where the caller was already told that nothing is written.
     func begin() throws {
         let isGivenUp = phase.withLock { phase in
-            if case .givenUp = phase { return true }
-            phase = .sent(.now)
-            return false
+            if phase == .waiting { phase = .sent }
+            return phase == .givenUp
         }
         if isGivenUp { throw CancellationError() }
         underWay.begin(id)
+        sent.open()
     }
 
-    /// - Returns: when the call was sent; `nil` where it was not, and will not be.
-    private func giveUp() -> ContinuousClock.Instant? {
+    /// - Returns: false where it was sent already.
+    private func giveUp() -> Bool {
         phase.withLock { phase in
-            if case .sent(let began) = phase { return began }
-            phase = .givenUp
-            return nil
+            if phase == .waiting { phase = .givenUp }
+            return phase == .givenUp
         }
     }
 
@@ -76,17 +73,23 @@ final class AppendCall: Sendable {
     ) async throws -> T {
         defer { underWay.end(id) }
         guard let limit = patience.call else { return try await body() }
-        return try await withThrowingTaskGroup(of: T.self) { group in
+        return try await withThrowingTaskGroup(of: T?.self) { group in
             defer { group.cancelAll() }
             group.addTask { try await body() }
             group.addTask {
                 try await Task.sleep(until: deadline, clock: .continuous)
-                guard let began = self.giveUp() else { throw GroupCommitBusy(waited: patience.trying) }
-                try await Task.sleep(until: began.advanced(by: limit), clock: .continuous)
-                throw OutcomeUnknown(reason: "the ledger has not answered for \(limit)")
+                if self.giveUp() { throw GroupCommitBusy(waited: patience.trying) }
+                return nil
             }
-            guard let answer = try await group.next() else { throw CancellationError() }
-            return answer
+            group.addTask {
+                await self.sent.wait()
+                try await Task.sleep(for: limit)
+                throw OutcomeUnknown(unansweredFor: limit)
+            }
+            while let answer = try await group.next() {
+                if let answer { return answer }
+            }
+            throw CancellationError()
         }
     }
 }

@@ -12,7 +12,9 @@ extension EventStore {
     /// - Parameters:
     ///   - level: what the events must reach before they are answered, if the ledger demands less.
     ///   - timeout: how long to go on trying when the server is away or busy.
-    ///   - limit: how long to wait for the level after that; by default as long again.
+    ///   - limit: how long to wait for `level`, if it is quorum: in the call itself, whose commit
+    ///     may wait for the standbys, and after it. By default as long as the call takes, and then
+    ///     as long as `timeout`.
     ///   - callTimeout: how long to wait for the answer to a call that was sent, before its
     ///     connection is closed. The append itself goes on: it is never cancelled. `nil` waits for
     ///     as long as the driver does, and also for a connection.
@@ -27,15 +29,16 @@ extension EventStore {
     ) async throws -> [AppendAnswer] {
         var answers: [AppendAnswer] = []
         answers.reserveCapacity(requests.count)
+        let ofLevel = level == .quorum ? limit : nil
+        let patience = AppendPatience(
+            trying: timeout, confirmation: limit ?? timeout, call: [callTimeout, ofLevel].compactMap(\.self).min())
         var all: [AppendRequest]? = requests
         do {
             try await append(
                 inOrder: {
                     defer { all = nil }
                     return all
-                }, atLeast: level,
-                patience: AppendPatience(trying: timeout, confirmation: limit ?? timeout, call: callTimeout),
-                answered: { answers += $0 })
+                }, atLeast: level, patience: patience, answered: { answers += $0 })
         } catch  where error is PostgresError || error is GroupCommitBusy || error is NotConfirmed {
             // Each says that nothing was written, which is so of the batch that failed.
             var rest = requests[...]
@@ -49,10 +52,10 @@ extension EventStore {
     /// Appends one event; throws its ``Refusal`` if it is refused.
     package func append(
         _ event: NewEvent, to job: JobID, expectedVersion: Int32? = nil, atLeast level: Durability = .local,
-        timeout: Duration = .seconds(10)
+        timeout: Duration = .seconds(10), callTimeout: Duration? = nil
     ) async throws -> Appended {
         let request = AppendRequest(job: job, events: [event], expectedVersion: expectedVersion)
-        return try await append([request], atLeast: level, timeout: timeout)[0].get()[0]
+        return try await append([request], atLeast: level, timeout: timeout, callTimeout: callTimeout)[0].get()[0]
     }
 
     /// Appends the requests that `next` returns, in order, and passes their answers to `answered`
@@ -169,13 +172,10 @@ extension EventStore {
         guard batch.asksServer else { return try batch.answers(nil) }
         return try await durably(atLeast: level, within: patience.confirmation) {
             let answers = try await retrying(patience) { connection, call in
-                let level = try await demanded.level(on: connection)
                 try call.begin()
                 connected()
-                guard let statement = batch.statement(versionHints, demand: level) else {
-                    return try batch.answers(nil)
-                }
-                return await connection.confirmed(try batch.answers(try await connection.query(statement)))
+                guard let statement = batch.statement(versionHints) else { return try batch.answers(nil) }
+                return try await connection.confirmed(try batch.answers(try await connection.query(statement)))
             }
             versionHints.note(answers, to: batch.requests)
             return answers

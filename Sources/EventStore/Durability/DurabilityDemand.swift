@@ -4,8 +4,8 @@ package import Postgres
 
 /// The level of durability that the ledger demands, as far as this process knows.
 ///
-/// What it knows may be some seconds old, which costs time and never safety: the database raises
-/// the level of a commit that was sent in ignorance, and a needless confirmation only waits.
+/// What it knows may be some seconds old, so a reader heeds a new demand some seconds later. An
+/// append need not know: the database raises the level of its commit.
 package final class DurabilityDemand: Sendable {
     private struct Known {
         var level: Durability
@@ -18,9 +18,6 @@ package final class DurabilityDemand: Sendable {
 
     package init() {}
 
-    /// What the ledger answered last; local before it was asked.
-    package var lastKnown: Durability { known.withLock { $0?.level } ?? .local }
-
     /// The ledger demands this level from now on.
     func learned(_ level: Durability) { known.withLock { $0 = Known(level: level, since: .now) } }
 
@@ -28,10 +25,7 @@ package final class DurabilityDemand: Sendable {
     package func level(on connection: PostgresConnection) async throws -> Durability {
         let now = ContinuousClock.now
         if let known = known.withLock({ $0 }), known.since.duration(to: now) < Self.longestAge { return known.level }
-        // A server that does not answer would not cancel the question either.
-        let question = PostgresStatement("SELECT demanded_durability()", endsByClosing: true)
-        let text: String = try await connection.query(question).only().decode(0)
-        let level = try Durability(column: text)
+        let level = try await connection.demandedDurability()
         learned(level)
         return level
     }

@@ -5,9 +5,7 @@ import Postgres
 extension EventStore {
     /// What the ledger demands now.
     package func demandedDurability() async throws -> Durability {
-        try await pool.withConnection {
-            try Durability(column: try await $0.query("SELECT demanded_durability()").only().decode(0))
-        }
+        try await pool.withConnection { try await $0.demandedDurability() }
     }
 
     /// Makes the ledger demand a level of each event from now on.
@@ -21,30 +19,31 @@ extension EventStore {
                     try await $0.query("SELECT demand_durability($1)", level.rawValue)
                 }
             }
-        } catch var error as NotConfirmed {
+        } catch  where error is NotConfirmed || (error as? PostgresError)?.sqlState == .lockNotAvailable {
+            var late = NotConfirmed(waited: limit)
             let holder = try await pool.withConnection {
                 try LogLockHolder(try await $0.query(LogLockHolder.statement))
             }
             if let holder {
-                error.reason = """
+                late.reason = """
                     \(holder.name) has the log, and may wait for standbys itself. To end it: SELECT \
                     pg_terminate_backend(\(holder.process ?? 0)). Its caller is told that the outcome is unknown, and \
-                    sends it again
+                    sends it again. Where no standby comes back, let go all that wait: take the names out of \
+                    synchronous_standby_names, and repeat this
                     """
             }
-            throw error
+            throw late
         }
         demanded.learned(level)
     }
 
-    /// Appends, and returns when what was written has reached the level that the ledger demands, or
-    /// the caller.
+    /// Appends, and returns when what was written has reached the level that the caller wishes.
     ///
-    /// The commit waits for the standbys only where the ledger demands nothing. Otherwise it is on
-    /// the server's disk when `append` returns, the next appender has the log, and this waits for
-    /// the standbys together with others.
+    /// In a ledger that demands quorum the commit itself waits for the standbys, and nothing is
+    /// left to do. In others the commit of a session may not wait, as its settings say. Then this
+    /// waits for the standbys, together with others.
     /// - Parameters:
-    ///   - limit: how long to wait for the level.
+    ///   - limit: how long to wait for the level, once the events are written.
     ///   - append: sends the requests. It is called again, with the same event ids, where it is not
     ///     sure that the server that confirms is the one that has written.
     /// - Throws: ``NotDurable`` where the level is not reached in time; ``NotConfirmed`` where the
@@ -52,41 +51,40 @@ extension EventStore {
     func durably(
         atLeast wish: Durability, within limit: Duration, _ append: () async throws -> [AppendAnswer]
     ) async throws -> [AppendAnswer] {
-        let deadline = ContinuousClock.now.advanced(by: limit)
-        func remaining() -> Duration { max(.zero, ContinuousClock.now.duration(to: deadline)) }
+        guard wish == .quorum else { return try await append() }
         // The place that is confirmed has the epoch from before the append. If another epoch begins
         // meanwhile, the events may be gone with the server that had them.
-        var epoch = max(wish, demanded.lastKnown) == .quorum ? try await confirmations.epoch(within: limit) : nil
-        var first: [AppendAnswer]?
-        while true {
-            var answers = try await append()
-            // What this call has written itself is no duplicate to the caller.
-            if let first { answers.keepNew(of: first) } else { first = answers }
-            guard let last = answers.lastPosition(below: max(wish, demanded.lastKnown)) else { return answers }
+        var epoch = try await confirmations.epoch(within: limit)
+        var answers = try await append()
+        let first = answers
+        let deadline = ContinuousClock.now.advanced(by: limit)
+        while let last = answers.lastPositionBelowQuorum {
+            let remaining = max(.zero, ContinuousClock.now.duration(to: deadline))
             do {
-                if epoch == nil {
-                    epoch = try await confirmations.epoch(within: remaining())
-                } else {
-                    try await confirmations.confirm(Place(last, epoch: epoch), within: remaining())
+                do {
+                    try await confirmations.confirm(Place(last, epoch: epoch), within: remaining)
                     answers.set(.quorum)
-                    return answers
+                } catch let error as HistoryChanged where ContinuousClock.now < deadline {
+                    epoch = error.head.epoch
+                    answers = try await append()
+                    // What this call has written itself is no duplicate to the caller.
+                    answers.keepNew(of: first)
                 }
-            } catch let error as HistoryChanged where ContinuousClock.now < deadline {
-                epoch = error.head.epoch
-            } catch let error as CancellationError {
+            } catch  where error is CancellationError || error is Refusal || error is OutcomeUnknown {
                 throw error
             } catch {
+                // Also what kept it from being sent again: it was written before.
                 throw NotDurable(answers: answers, reason: "\(error)")
             }
         }
+        return answers
     }
 }
 
 extension [AppendAnswer] {
-    /// The last position of an event that has not reached `level`.
-    fileprivate func lastPosition(below level: Durability) -> Position? {
-        guard level > .local else { return nil }
-        return lazy.compactMap { try? $0.get().last }.filter { $0.durability < level }.map(\.position).max()
+    /// The last position of an event that has not reached quorum.
+    fileprivate var lastPositionBelowQuorum: Position? {
+        lazy.compactMap { try? $0.get().last }.filter { $0.durability < .quorum }.map(\.position).max()
     }
 
     /// Takes events that an earlier answer to the same requests had as new for new here too.

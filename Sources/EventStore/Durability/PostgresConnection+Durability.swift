@@ -51,7 +51,7 @@ extension PostgresConnection {
     /// settings before its next statement.
     private nonisolated func requireStandbys() async throws {
         guard try await hasStandbys() else {
-            throw NotConfirmed(waited: .zero, reason: "the server has ceased to wait for standbys")
+            throw NotConfirmed(waited: .zero, reason: Self.withoutStandbys)
         }
     }
 
@@ -61,12 +61,30 @@ extension PostgresConnection {
 
     /// The answers to an append that has just committed here. If the server has ceased to wait for
     /// standbys meanwhile, their level is `local`.
-    nonisolated func confirmed(_ answers: [AppendAnswer]) async -> [AppendAnswer] {
+    /// - Throws: ``NotDurable`` where the ledger demands more than that; a ``PostgresError`` of
+    ///   unknown outcome where the server cannot be asked.
+    nonisolated func confirmed(_ answers: [AppendAnswer]) async throws -> [AppendAnswer] {
         guard answers.claimQuorum else { return answers }
-        // Where even this cannot be asked, nobody knows whether a standby has it.
-        if (try? await hasStandbys()) == true { return answers }
+        let demanded: Durability
+        do {
+            if try await hasStandbys() { return answers }
+            demanded = try await demandedDurability()
+        } catch {
+            throw PostgresError.notReplicated(
+                "the append is committed, and nobody knows whether a standby has it: \(error)")
+        }
         var answers = answers
         answers.set(.local)
+        if demanded == .quorum { throw NotDurable(answers: answers, reason: Self.withoutStandbys) }
         return answers
+    }
+
+    private static var withoutStandbys: String { "the server has ceased to wait for standbys" }
+
+    /// What the ledger demands now.
+    nonisolated func demandedDurability() async throws -> Durability {
+        // A server that does not answer would not cancel the question either.
+        let question = PostgresStatement("SELECT demanded_durability()", endsByClosing: true)
+        return try Durability(column: try await query(question).only().decode(0))
     }
 }

@@ -69,7 +69,7 @@ package final class GroupCommit: Sendable {
         func lane(_ mostBytes: Int) -> GroupLane {
             GroupLane(
                 bound: bound, mostBytes: mostBytes, timeout: settings.timeout, callTimeout: settings.callTimeout,
-                versionHints: store.versionHints, demand: store.demanded)
+                versionHints: store.versionHints)
         }
         small = lane(1 << 20)
         large = lane(AppendBatch.mostBytes)
@@ -95,13 +95,13 @@ package final class GroupCommit: Sendable {
     /// same event ids. Both get a `CancellationError`.
     /// - Parameters:
     ///   - level: what the events must reach before they are answered, if the ledger demands less.
-    ///     Other callers' groups are committed meanwhile.
-    ///   - limit: how long to wait for that, after the commit.
+    ///   - limit: how long to wait for `level`, if it is quorum: for the answer of a call that was
+    ///     sent, whose commit may wait for the standbys, and after it, where it has not.
     /// - Returns: one answer an event, in order.
     /// - Throws: the request's ``Refusal``; ``OutcomeUnknown`` where the connection broke during
-    ///   the commit, or the answer took longer than `callTimeout`; ``NotDurable`` where the events
-    ///   are written and have not reached the level; ``PostgresError``, ``NotConfirmed``,
-    ///   ``GroupCommitBusy`` or ``GroupCommitStopped`` where nothing was written;
+    ///   the commit, or the answer took longer than `callTimeout` or `limit`; ``NotDurable`` where
+    ///   the events are written and have not reached the level; ``PostgresError``,
+    ///   ``NotConfirmed``, ``GroupCommitBusy`` or ``GroupCommitStopped`` where nothing was written;
     ///   `CancellationError`.
     package func append(
         _ request: AppendRequest, atLeast level: Durability = .local, within limit: Duration = .seconds(10)
@@ -111,8 +111,9 @@ package final class GroupCommit: Sendable {
         let size = request.size
         let isSmall = request.events.count <= settings.smallEvents && size <= settings.smallBytes
         let lane = isSmall ? small : large
+        let ofLevel = level == .quorum ? limit : nil
         return try await store.durably(atLeast: level, within: limit) {
-            [.success(try await lane.append(request, size: size))]
+            [.success(try await lane.append(request, size: size, answeredWithin: ofLevel))]
         }[0].get()
     }
 

@@ -6,6 +6,12 @@ package struct OutcomeUnknown: Error, Sendable, CustomStringConvertible {
     package let reason: String
     package init(reason: String) { self.reason = reason }
 
+    /// Of an append that was sent, and whose answer did not come in time.
+    init(unansweredFor limit: Duration) {
+        self.init(
+            reason: "the ledger has not answered for \(limit): the append waits for the log, the disk or the standbys")
+    }
+
     package var description: String {
         "it is not known whether the events were written; retry with the same event ids: \(reason)"
     }

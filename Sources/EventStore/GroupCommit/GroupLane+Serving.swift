@@ -13,12 +13,8 @@ extension GroupLane {
         while await waitForWork() {
             do {
                 // Before a group is taken: if it fails, nothing was written.
-                let (open, demanded) = try await asking {
-                    let open =
-                        if let connection { connection } else { try await PostgresConnection.connect(configuration) }
-                    return (open, try await demand.level(on: open))
-                }
-                let isAlive = try await commit(takeGroup(), on: open, demanded)
+                let open = if let connection { connection } else { try await connect(configuration) }
+                let isAlive = try await commit(takeGroup(), on: open)
                 connection = isAlive ? open : nil
                 backoff.reset()
             } catch {
@@ -38,12 +34,10 @@ extension GroupLane {
 
     /// - Returns: whether the connection can be used again.
     /// - Throws: the error that kept the group from being written. The group is back in the queue.
-    private func commit(
-        _ group: [GroupQueue.Entry], on connection: PostgresConnection, _ demanded: Durability
-    ) async throws -> Bool {
+    private func commit(_ group: [GroupQueue.Entry], on connection: PostgresConnection) async throws -> Bool {
         var batch = AppendBatch()
         for entry in group { batch.add(entry.request) }
-        guard let statement = batch.statement(versionHints, demand: demanded) else {
+        guard let statement = batch.statement(versionHints) else {
             answer(group, try batch.answers(nil))
             return true
         }
@@ -52,12 +46,14 @@ extension GroupLane {
                 putBack(group)
                 return false
             }
-            let answers = await connection.confirmed(try batch.answers(rows))
+            let answers = try await connection.confirmed(try batch.answers(rows))
             answer(group, answers)
             versionHints.note(answers, to: batch.requests)
             // The answered callers run first, so that those who return at once with another event
             // join the next group.
             await Task.yield()
+        } catch let error as NotDurable {
+            answer(group, error.answers, doubt: error.reason)
         } catch let error as PostgresError {
             // An answer that cannot be decoded comes after the commit.
             if error.outcomeIsUnknown || error.kind == .decoding {

@@ -10,7 +10,9 @@ final class GroupLane: Sendable {
 
     private struct Caller {
         let continuation: Continuation
-        /// Until when to wait for the answer of a call that has been sent; `nil` in the queue.
+        /// How long to wait for the answer of a call that has been sent, and until when; `nil` in
+        /// the queue.
+        let patience: Duration
         var answerDue: ContinuousClock.Instant?
     }
 
@@ -27,8 +29,8 @@ final class GroupLane: Sendable {
         /// When the groups were taken that are neither answered nor put back, by their first
         /// ticket. A call goes on when its callers have gone, and others wait for it then too.
         var calls: [UInt64: ContinuousClock.Instant] = [:]
-        /// Connections that are made, or ask something else, before a group is taken.
-        var asking = 0
+        /// Connections that are being made.
+        var connecting = 0
         /// What kept the lane from writing last, until it has taken a group.
         var obstacle: (any Error)?
         var commits = 0
@@ -45,15 +47,12 @@ final class GroupLane: Sendable {
     private let mostBytes: Int
 
     let versionHints: VersionHints
-    let demand: DurabilityDemand
 
     /// - Parameter mostBytes: of one group.
     init(
-        bound: GroupQueue.Bound, mostBytes: Int, timeout: Duration, callTimeout: Duration, versionHints: VersionHints,
-        demand: DurabilityDemand
+        bound: GroupQueue.Bound, mostBytes: Int, timeout: Duration, callTimeout: Duration, versionHints: VersionHints
     ) {
         self.versionHints = versionHints
-        self.demand = demand
         self.callTimeout = callTimeout
         state = Locked(State(queue: GroupQueue(bound: bound)))
         self.mostBytes = mostBytes
@@ -72,12 +71,15 @@ final class GroupLane: Sendable {
 
     // MARK: For callers
 
-    func append(_ request: AppendRequest, size: Int) async throws -> [Appended] {
+    /// - Parameter limit: how long the caller waits for the answer of a call that was sent, if not
+    ///   for as long as the lane has it.
+    func append(_ request: AppendRequest, size: Int, answeredWithin limit: Duration?) async throws -> [Appended] {
         let ticket = tickets.add(1, ordering: .relaxed).newValue
         let entry = GroupQueue.Entry(ticket: ticket, request: request, size: size, deadline: .now.advanced(by: timeout))
+        let patience = min(limit ?? callTimeout, callTimeout)
         return try await withTaskCancellationHandler {
-            try await withCheckedThrowingContinuation { caller in
-                enter(entry, caller)
+            try await withCheckedThrowingContinuation { continuation in
+                enter(entry, Caller(continuation: continuation, patience: patience))
                 // The task may have been cancelled before the request was in the queue.
                 if Task.isCancelled { cancel(ticket) }
             }
@@ -86,15 +88,15 @@ final class GroupLane: Sendable {
         }
     }
 
-    private func enter(_ entry: GroupQueue.Entry, _ caller: Continuation) {
+    private func enter(_ entry: GroupQueue.Entry, _ caller: Caller) {
         let (isOpen, idle) = state.withLock { state -> (Bool, CheckedContinuation<Bool, Never>?) in
             guard state.phase == .open else { return (false, nil) }
-            state.callers[entry.ticket] = Caller(continuation: caller)
+            state.callers[entry.ticket] = caller
             state.queue.enter(entry)
             return (true, state.parked.popLast())
         }
         idle?.resume(returning: true)
-        if !isOpen { caller.resume(throwing: GroupCommitStopped()) }
+        if !isOpen { caller.continuation.resume(throwing: GroupCommitStopped()) }
     }
 
     /// A queued request is not sent. A request in flight continues without its caller, because it
@@ -122,12 +124,11 @@ final class GroupLane: Sendable {
         }
     }
 
-    /// Runs what comes before a group is taken, such as a question to the server. Requests in the
-    /// queue run out of time meanwhile.
-    func asking<T>(_ question: () async throws -> T) async rethrows -> T {
-        state.withLock { $0.asking += 1 }
-        defer { state.withLock { $0.asking -= 1 } }
-        return try await question()
+    /// Makes a connection. Requests in the queue run out of time meanwhile.
+    func connect(_ configuration: PostgresConfiguration) async throws -> PostgresConnection {
+        state.withLock { $0.connecting += 1 }
+        defer { state.withLock { $0.connecting -= 1 } }
+        return try await PostgresConnection.connect(configuration)
     }
 
     /// The requests that arrived while the last commit was in flight; empty if another connection
@@ -138,13 +139,16 @@ final class GroupLane: Sendable {
             state.obstacle = nil
             let now = ContinuousClock.now
             if let first = group.first { state.calls[first.ticket] = now }
-            let due = now.advanced(by: callTimeout)
-            for entry in group { state.callers[entry.ticket]?.answerDue = due }
+            for entry in group {
+                guard let patience = state.callers[entry.ticket]?.patience else { continue }
+                state.callers[entry.ticket]?.answerDue = now.advanced(by: patience)
+            }
             return group
         }
     }
 
-    func answer(_ group: [GroupQueue.Entry], _ answers: [AppendAnswer]) {
+    /// - Parameter doubt: why what was written is not durable enough to be acknowledged.
+    func answer(_ group: [GroupQueue.Entry], _ answers: [AppendAnswer], doubt: String? = nil) {
         let callers = state.withLock { state in
             state.commits += 1
             state.end(group)
@@ -152,7 +156,12 @@ final class GroupLane: Sendable {
         }
         for (caller, answer) in zip(callers, answers) {
             switch answer {
-            case .success(let appended): caller?.continuation.resume(returning: appended)
+            case .success(let appended):
+                if let doubt {
+                    caller?.continuation.resume(throwing: NotDurable(answers: [answer], reason: doubt))
+                } else {
+                    caller?.continuation.resume(returning: appended)
+                }
             case .failure(let refusal): caller?.continuation.resume(throwing: refusal)
             }
         }
@@ -197,11 +206,14 @@ final class GroupLane: Sendable {
         let obstacle = state.withLock { $0.obstacle }
         resume(throwing: obstacle ?? GroupCommitBusy(waited: timeout)) { state in
             // While nothing is under way, the lane is about to take what is in the queue.
-            state.calls.isEmpty && state.asking == 0 && state.obstacle == nil ? [] : state.queue.removeExpired(at: now)
+            state.calls.isEmpty && state.connecting == 0 && state.obstacle == nil
+                ? [] : state.queue.removeExpired(at: now)
         }
-        resume(throwing: OutcomeUnknown(reason: "the ledger has not answered for \(callTimeout)")) { state in
-            state.callers.filter { $0.value.answerDue.map { $0 <= now } ?? false }.map(\.key)
+        let overdue = state.withLock { state in
+            let tickets = state.callers.filter { $0.value.answerDue.map { $0 <= now } ?? false }.map(\.key)
+            return tickets.compactMap { state.callers.removeValue(forKey: $0) }
         }
+        for caller in overdue { caller.continuation.resume(throwing: OutcomeUnknown(unansweredFor: caller.patience)) }
     }
 
     // MARK: The end

@@ -111,6 +111,9 @@ struct Health: Sendable {
                 "the log takes no appends: \(reason)"
             } else if lags.log.demand == .quorum, lags.log.standbys.isEmpty {
                 "the ledger demands the level quorum, and the server waits for no standby: appends are refused"
+            } else if lags.longestConfirmation == nil {
+                // Before what follows from it.
+                "the standbys do not confirm what is in the log, and the ledger demands it"
             } else if lags.longestCommit >= notable {
                 """
                 the oldest append has waited \(Int(lags.longestCommit / .seconds(1))) s for its commit: for the lock \
@@ -121,8 +124,6 @@ struct Health: Sendable {
                 the log has been held for \(Int(holder.knownHold / .seconds(1))) s, and all appends wait: \
                 jobledger status shows by which session
                 """
-            } else if lags.longestConfirmation == nil {
-                "the standbys do not confirm what is in the log, and the ledger demands it"
             } else {
                 nil
             }

@@ -49,7 +49,7 @@ import Testing
         known.note(answers, to: requests)
         var batch = AppendBatch()
         for request in requests { batch.add(request) }
-        let statement = try #require(batch.statement(known, demand: .local))
+        let statement = try #require(batch.statement(known))
         #expect(statement.sql.contains("append_to_distinct_jobs"))
         for (job, version) in zip(TwoSpellings.both, [Int32(3), 8]) {
             var expected: [UInt8] = []

@@ -41,8 +41,9 @@ import Testing
                 #expect(try await commits.append(.queue("c"), atLeast: .quorum)[0].durability == .quorum)
                 try await replicated.loseStandby()
                 let request = AppendRequest.queue("d")
+                // Longer than a busy machine needs for the append, which the limit holds for too.
                 let error = await #expect(throws: NotDurable.self) {
-                    try await commits.append(request, atLeast: .quorum, within: .seconds(1))
+                    try await commits.append(request, atLeast: .quorum, within: .seconds(10))
                 }
                 // It is written, and the same ids wait on.
                 let written = try #require(error).answers[0].get()[0]
@@ -147,20 +148,27 @@ import Testing
             let following = Task {
                 try await awaited.awaitDurableEvents(after: 0, every: .milliseconds(1), patience: .seconds(600))
             }
+            // A process that has not heard of the demand.
             let store = EventStore(url: ledger.url, ledger: ledger.name)
-            let appending = Task {
-                try await store.append(.queued, to: "b", atLeast: .quorum, timeout: .seconds(5))
-            }
+            let request = AppendRequest.queue("b")
+            let appending = Task { try await store.append([request, .queue("a")]) }
             try await isWaiting(3)
             try await replicated.waitForStandbys("")
             for task in [asked, following] {
                 let error = await #expect(throws: NotConfirmed.self) { try await task.value }
                 #expect(error?.reason?.contains("ceased to wait") == true, "\(error!)")
             }
-            await #expect(throws: (any Error).self) { try await appending.value }
+            let error = await #expect(throws: NotDurable.self) { try await appending.value }
+            #expect(error?.reason.contains("ceased to wait") == true, "\(error!)")
+            let answers = try #require(error).answers
+            #expect(try answers[0].get()[0].durability == .local)
+            #expect(throws: Refusal.self) { try answers[1].get() }
             for connection in [reader, awaited] { await connection.close() }
-            await store.close()
+
             try await replicated.waitForStandbys("standby")
+            let again = try await store.append([request])[0].get()[0]
+            #expect(again.isDuplicate && again.durability == .quorum)
+            await store.close()
             try await ledger.store.demand(.local)
         }
     }
@@ -188,28 +196,6 @@ import Testing
             #expect(error?.sqlState == .noStandbys, "\(error!)")
             #expect(try await ledger.store.demandedDurability() == .local)
             #expect(try await ledger.queue("a").durability == .local)
-        }
-    }
-
-    /// While one caller waits for the standbys, others lock the log and commit.
-    @Test func theLogIsNotHeldForTheStandbys() async throws {
-        try await ReplicatedLedger.with { replicated in
-            let ledger = replicated.ledger
-            try await ledger.store.demand(.quorum)
-            try await ledger.store.withGroupCommit(.patient) { commits in
-                #expect(try await commits.append(.queue("a"))[0].durability == .quorum)
-                try await replicated.loseStandby()
-                let appends = (1...5).map { number in
-                    Task { try await commits.append(.queue("w\(number)"), within: .seconds(120))[0] }
-                }
-                _ = try await eventually("all are committed") { try await ledger.store.head() == 6 ? true : nil }
-                try await replicated.waitForStandbys("standby")
-                for append in appends { #expect(try await append.value.durability == .quorum) }
-            }
-            // The same for batches, each of which is answered when it is durable.
-            let answers = try await ledger.store.append((1...2_500).map { .queue("batch \($0)") })
-            let levels = try answers.map { try $0.get()[0].durability }
-            #expect(levels.allSatisfy { $0 == .quorum })
         }
     }
 

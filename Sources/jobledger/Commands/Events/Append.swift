@@ -113,7 +113,8 @@ struct Append: AsyncParsableCommand {
     private func append(_ event: NewEvent, to job: JobID, in store: EventStore) async throws {
         do {
             let appended = try await store.append(
-                event, to: job, expectedVersion: try version(), atLeast: durability, timeout: .seconds(5))
+                event, to: job, expectedVersion: try version(), atLeast: durability, timeout: .seconds(5),
+                callTimeout: .seconds(30))
             if options.json {
                 return try Output.json(
                     Answer(
