@@ -1,78 +1,46 @@
 import EmbeddedServices
-import EventStore
 import Foundation
-import LedgerCore
 import Postgres
 
-/// Appends to a server that waits for a standby, which is some milliseconds away.
+/// Appends to a ledger that demands quorum, on a server whose standby is some milliseconds away.
 enum StandbyRows {
-    static func confirmed(_ delay: Int) -> String {
+    static func groups(_ delay: Int) -> String {
         "append, 32 Swift callers, the ledger demands quorum, a standby \(delay) ms away"
     }
-    static func waiting(_ delay: Int) -> String {
-        "… the ledger demands nothing: each commit waits for the standby while it has the log, \(delay) ms"
+    static func events(_ delay: Int) -> String {
+        "append_event in SQL, 8 connections: each commit waits for the standby while it has the log, \(delay) ms"
     }
-    static func confirmedSQL(_ delay: Int) -> String {
-        "append_event in SQL, 8 connections, each commit waits for the standby, \(delay) ms"
+    static func calls(_ delay: Int) -> String {
+        "CALL append_and_confirm in SQL, 8 connections: the log is free while they wait, \(delay) ms"
     }
-
-    static func called(_ delay: Int) -> String {
-        "… by a procedure that commits at local, and then waits: the log is free meanwhile, \(delay) ms"
-    }
-
-    /// What `append_event` would be as a procedure. It could not be part of the caller's own
-    /// transaction.
-    private static let procedure = """
-        CREATE PROCEDURE append_by_call(job text, data json, id uuid) LANGUAGE plpgsql AS $$
-        BEGIN
-          PERFORM confirm_afterwards();
-          PERFORM append_event(job, 'progress', data, event_id => id);
-          COMMIT;
-          PERFORM durable_position('quorum');
-        END $$
-        """
 
     static func measure(_ bench: Bench) async throws {
-        for delay in [0, 1, 5] {
-            try await bench.part([confirmed(delay), waiting(delay), confirmedSQL(delay), called(delay)]) { bench in
-                try await withStandby(bench, delay) { try await rows($0, delay) }
+        for (delay, target) in [(0, 1.0), (1, 1.0), (5, 0.9)] {
+            try await bench.part([groups(delay), events(delay), calls(delay)]) { bench in
+                try await withStandby(bench, delay) { try await rows($0, delay, target) }
             }
         }
     }
 
-    private static func rows(_ bench: Bench, _ delay: Int) async throws -> [BenchRow] {
+    private static func rows(_ bench: Bench, _ delay: Int, _ target: Double) async throws -> [BenchRow] {
         try await bench.withLedger { ledger in
+            try await ledger.admin.query("SELECT demand_durability('quorum')")
             let inserts = try await SingleRows.plainInserts(bench, ledger, connections: 32)
-            try await ledger.admin.execute(script: procedure)
-            let sql = try await SingleRows.sqlCallers(
+            let singly = try await SingleRows.sqlCallers(
                 bench, ledger, connections: 8,
                 "SELECT * FROM append_event($1, 'progress', $2::json, event_id => $3::uuid)")
-            let calls = try await SingleRows.sqlCallers(
-                bench, ledger, connections: 8, "CALL append_by_call($1, $2::json, $3::uuid)")
-            @Sendable func demandingNothing(_ work: @escaping Contest.Work) -> Contest.Work {
-                {
-                    try await ledger.admin.query("SELECT demand_durability('local')")
-                    return try await work()
-                }
-            }
-            return try await SingleRows.withCallers(bench, ledger, 32) { append in
-                @Sendable func demanding(_ level: Durability) -> Contest.Work {
-                    {
-                        try await ledger.admin.query("SELECT demand_durability($1)", level.rawValue)
-                        // Callers learn of it within two seconds.
-                        try await Task.sleep(for: .seconds(2.5))
-                        return try await append()
-                    }
-                }
-                return try await Contest(
+            let confirmed = try await SingleRows.sqlCallers(
+                bench, ledger, connections: 8,
+                "CALL append_and_confirm($1, 'progress', $2::json, event_id => $3::uuid)")
+            return try await SingleRows.withCallers(bench, ledger, 32) { grouped in
+                try await Contest(
                     rounds: bench.options.rounds(7),
                     against: "32 libpq connections, one plain INSERT a transaction, the same standby",
-                    baseline: demandingNothing(inserts),
+                    baseline: inserts,
                     candidates: [
-                        .init(work: confirmed(delay), target: .atLeast(1), run: demanding(.quorum)),
-                        .init(work: waiting(delay), run: demanding(.local)),
-                        .init(work: confirmedSQL(delay), run: demandingNothing(sql)),
-                        .init(work: called(delay), run: demandingNothing(calls)),
+                        .init(work: groups(delay), target: .atLeast(target), run: grouped),
+                        .init(work: events(delay), run: singly),
+                        .init(work: calls(delay), run: confirmed),
                     ]
                 ).run()
             }
