@@ -2927,7 +2927,7 @@ BEGIN
     SELECT oid::regprocedure AS signature FROM pg_proc WHERE pronamespace = home::regnamespace
         AND proowner = current_user::regrole
   LOOP
-    EXECUTE format('ALTER FUNCTION %s OWNER TO %I', found.signature, owner);
+    EXECUTE format('ALTER ROUTINE %s OWNER TO %I', found.signature, owner);
   END LOOP;
   -- Domains and composite types; the row types of tables go with their tables.
   FOR found IN
@@ -2980,7 +2980,9 @@ CREATE FUNCTION rights_in_force() RETURNS SETOF rights
       FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid, home
      WHERE c.relnamespace = home.oid AND c.relkind IN ('r', 'v') AND a.attacl IS NOT NULL
     UNION ALL
-    SELECT 'FUNCTION ' || p.oid::regprocedure::text, p.proowner, p.proacl, null FROM pg_proc AS p, home
+    SELECT CASE WHEN p.prokind = 'p' THEN 'PROCEDURE ' ELSE 'FUNCTION ' END || p.oid::regprocedure::text, p.proowner,
+           p.proacl, null
+      FROM pg_proc AS p, home
      WHERE p.pronamespace = home.oid
     UNION ALL
     -- Domains and composite types; the row types of tables go with their tables.
@@ -3026,11 +3028,12 @@ CREATE FUNCTION rights_wanted() RETURNS SETOF rights
     AS $$
   SELECT r.object, r.what, r.role FROM rights AS r
    WHERE CASE split_part(r.object, ' ', 1)
-           WHEN 'VERSION'  THEN false
-           WHEN 'TABLE'    THEN to_regclass(substr(r.object, 7)) IS NOT NULL
-           WHEN 'FUNCTION' THEN to_regprocedure(substr(r.object, 10)) IS NOT NULL
-           WHEN 'DOMAIN'   THEN to_regtype(substr(r.object, 8)) IS NOT NULL
-           WHEN 'TYPE'     THEN to_regtype(substr(r.object, 6)) IS NOT NULL
+           WHEN 'VERSION'   THEN false
+           WHEN 'TABLE'     THEN to_regclass(substr(r.object, 7)) IS NOT NULL
+           WHEN 'FUNCTION'  THEN to_regprocedure(substr(r.object, 10)) IS NOT NULL
+           WHEN 'PROCEDURE' THEN to_regprocedure(substr(r.object, 11)) IS NOT NULL
+           WHEN 'DOMAIN'    THEN to_regtype(substr(r.object, 8)) IS NOT NULL
+           WHEN 'TYPE'      THEN to_regtype(substr(r.object, 6)) IS NOT NULL
            ELSE true
          END
   UNION
@@ -3584,6 +3587,48 @@ END
 $$;
 
 -- =================================================================================================
+-- An append for SQL callers that lets the others append while it waits for the standbys.
+-- append_event() cannot do that: it is part of the caller's transaction, whose commit waits, and
+-- holds the log until then. A procedure can commit, and wait afterwards.
+-- =================================================================================================
+
+-- Appends one event as append_event() does, commits it, and returns once it has the level that the
+-- ledger demands. It is a transaction of its own: within another one it fails (2D000).
+--
+-- In a ledger that demands quorum it commits on this server's disk, which gives the next appender
+-- the log. Then it waits for the standbys in a second transaction, whose WAL is behind the event's.
+-- One session does both, so the standbys are those of the server that has written. In other ledgers
+-- it commits as the session's settings say, and does not give the log away before: readers there do
+-- not ask for standbys, and would pass on what a failover may take back.
+--
+-- A refusal is one of append_event(), and nothing is written. After any other error, and after the
+-- warning that the wait for standbys was cancelled, the event may be written, and a failover may
+-- lose it. The same call with the same event_id settles that: it waits again.
+--
+-- A session reads changed settings between statements only. So the procedure cannot see that
+-- somebody has emptied synchronous_standby_names, which ends its wait. require_standbys(), as the
+-- next statement, can.
+CREATE PROCEDURE append_and_confirm(IN job_id text, IN type text, IN data json DEFAULT '{}'::json,
+    IN metadata json DEFAULT '{}'::json, IN expected_version integer DEFAULT NULL::integer,
+    INOUT event_id uuid DEFAULT NULL::uuid, IN occurred_at timestamptz DEFAULT NULL::timestamptz,
+    INOUT position bigint DEFAULT NULL::bigint, INOUT version integer DEFAULT NULL::integer,
+    INOUT duplicate boolean DEFAULT NULL::boolean)
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+  IF demanded_durability() = 'quorum' THEN
+    PERFORM confirm_afterwards();
+  END IF;
+  SELECT appended.position, appended.version, appended.event_id, appended.duplicate
+    INTO position, version, event_id, duplicate
+    FROM append_event(job_id, type, data, metadata, expected_version, event_id, occurred_at) AS appended;
+  COMMIT;
+  PERFORM durable_position();
+  COMMIT;
+END
+$$;
+
+-- =================================================================================================
 -- What the runner of migrations keeps.
 -- =================================================================================================
 
@@ -3732,6 +3777,8 @@ GRANT EXECUTE ON FUNCTION rejoin_subscription(subscription text, by_holder text,
     OUT at_position bigint, OUT of_epoch uuid) TO jobledger_subscriber;
 GRANT EXECUTE ON FUNCTION demanded_durability() TO jobledger_appender, jobledger_projector,
     jobledger_reader, jobledger_relay, jobledger_sealer, jobledger_subscriber;
+GRANT EXECUTE ON FUNCTION require_standbys() TO jobledger_appender, jobledger_projector,
+    jobledger_reader, jobledger_relay, jobledger_sealer, jobledger_subscriber;
 GRANT EXECUTE ON FUNCTION durable_position(level text) TO jobledger_appender, jobledger_projector,
     jobledger_reader, jobledger_relay, jobledger_sealer, jobledger_subscriber;
 GRANT EXECUTE ON FUNCTION durable_place(level text) TO jobledger_appender, jobledger_projector,
@@ -3748,6 +3795,10 @@ GRANT EXECUTE ON FUNCTION add_seal_fork(in_epoch uuid, signed_by text, ended_siz
 GRANT SELECT ON known_losses TO jobledger_reader;
 GRANT EXECUTE ON FUNCTION notice_restore(of_epoch text, positions bigint[],
     ids uuid[]) TO jobledger_relay;
+GRANT EXECUTE ON PROCEDURE append_and_confirm(IN job_id text, IN type text, IN data json,
+    IN metadata json, IN expected_version integer, INOUT event_id uuid,
+    IN occurred_at timestamp with time zone, INOUT "position" bigint, INOUT version integer,
+    INOUT duplicate boolean) TO jobledger_appender;
 GRANT USAGE ON SCHEMA jobledger TO jobledger_appender, jobledger_auditor, jobledger_projector,
     jobledger_reader, jobledger_relay, jobledger_sealer, jobledger_subscriber;
 GRANT SELECT ON schema_migrations TO jobledger_auditor;

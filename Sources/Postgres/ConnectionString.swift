@@ -14,6 +14,8 @@ struct ConnectionString: Sendable {
     /// The options that lead to one host, for each host of a list; empty if there is no list.
     let hosts: [[(name: String, value: String)]]
     var namesSeveralHosts: Bool { hosts.count > 1 }
+    /// Whether, of several hosts, only one that accepts writes will do.
+    let leadsToPrimary: Bool
     /// Values of the options that libpq marks as secret, except values that other options have as
     /// well.
     private let secrets: [String]
@@ -47,6 +49,8 @@ struct ConnectionString: Sendable {
             }
         }
         hosts = Self.hosts(options)
+        let wanted = options.first { $0.name == "target_session_attrs" }?.value ?? Self.defaultTarget ?? "read-write"
+        leadsToPrimary = hosts.count > 1 && ["read-write", "primary"].contains(wanted)
         let plain = options.filter { !$0.isSecret }.map(\.value)
         secrets = options.filter { $0.isSecret && !$0.value.isEmpty && !plain.contains($0.value) }.map(\.value)
     }
@@ -57,6 +61,9 @@ struct ConnectionString: Sendable {
         let shown = message.hasPrefix("invalid ") ? Self.withoutQuoted(message) : message
         return secrets.reduce(shown) { $0.replacing($1, with: "***") }
     }
+
+    /// What replaces the ledger's own default, which is `read-write` where there are several hosts.
+    static var defaultTarget: String? { getenv("PGTARGETSESSIONATTRS").map { String(cString: $0) } }
 
     private static var defaultPort: String { getenv("PGPORT").map { String(cString: $0) } ?? "5432" }
 

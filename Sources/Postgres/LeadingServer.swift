@@ -19,14 +19,26 @@ struct ServerTimeline: Sendable, Hashable {
 /// A leader that was stopped or cut off comes back as if nothing had happened, until its cluster
 /// manager ends it. A session that it still serves, or that a proxy leads to it, would write into a
 /// log that nobody keeps, and read from it what others never see. So every statement is preceded by
-/// a look at this: a session of an earlier timeline is closed, and nothing is sent on it.
+/// a look at this: a session of an earlier timeline is closed, and nothing is sent on it. Those who
+/// wait for such a server's answer are told at once: while it is stopped, nothing else would.
 ///
 /// A cluster manager may also decide for the old leader after all, and then nobody comes back from
-/// the later timeline. So that one counts for as long as sessions with it begin or are used, and
-/// for ``memory`` after that.
+/// the later timeline. So that one counts until its server says that it ends or has become a
+/// standby; otherwise for as long as sessions with it begin or are used, and for ``memory`` after
+/// that.
 package final class LeadingServer: Sendable {
     private struct State {
         var server: ServerTimeline?
+        /// Which of the address's hosts ``server`` is, where that is known.
+        var host: Int?
+        /// Which of them an earlier leader is that accepts writes, now that ``server`` has ended.
+        var successor: Int?
+        /// How often another server than the one before has taken the lead.
+        var changes = 0
+        /// The connections, by the object that follows for them.
+        var interrupts: [ObjectIdentifier: Interrupt] = [:]
+        /// Whether ``server`` has said that it leads no more.
+        var hasEnded = false
         /// When a session with ``server`` has begun, or was used, last.
         var seen = ContinuousClock.now
         /// When this process looked last at a host of the address; `nil` is the one that libpq
@@ -34,13 +46,21 @@ package final class LeadingServer: Sendable {
         var looked: [Int?: ContinuousClock.Instant] = [nil: .now]
     }
     private let state = Locked(State())
+    private let surveying = Locked<Task<Void, Never>?>(nil)
     private let memory: Duration
+    /// How long all hosts are waited for while none is known to lead.
+    let patience: Duration
     private static let byAddress = Locked<[ExactText: LeadingServer]>([:])
     /// How often a process looks for another leader.
     private static let interval = Duration.seconds(1)
 
-    /// - Parameter memory: for how long the later timeline counts after a session with it was used.
-    package init(memory: Duration = .seconds(10)) { self.memory = memory }
+    /// - Parameters:
+    ///   - memory: for how long the later timeline counts after a session with it was used.
+    ///   - patience: how long all hosts are waited for while none is known to lead. Most answer at
+    ///     once; one that was stopped never does.
+    package init(memory: Duration = .seconds(10), patience: Duration = .seconds(3)) {
+        (self.memory, self.patience) = (memory, patience)
+    }
 
     /// The one for an address. All configurations of the process with this address share it.
     package static func of(_ url: String) -> LeadingServer {
@@ -54,20 +74,29 @@ package final class LeadingServer: Sendable {
 
     /// A session has begun. Another cluster, or another server on the same timeline, replaces the
     /// one before: which of two is right only the address can say.
-    /// - Parameter isSurvey: whether the session is with a host because the address names it. Then
-    ///   only a later timeline replaces another.
+    /// - Parameters:
+    ///   - host: the index of the server's host among those that the address names, if it is known.
+    ///   - isSurvey: whether the session is with a host because the address names it. Then only a
+    ///     later timeline replaces another.
     /// - Throws: a passing error where another session has met a later timeline.
-    func meet(_ server: ServerTimeline, isSurvey: Bool = false) throws(PostgresError) {
-        let leading = state.withLock { state -> ServerTimeline in
+    func meet(_ server: ServerTimeline, at host: Int? = nil, isSurvey: Bool = false) throws(PostgresError) {
+        let (leading, followers) = state.withLock { state -> (ServerTimeline, [Interrupt]) in
             if !isSurvey { state.looked[nil] = .now }
-            if let known = state.server, state.seen.duration(to: .now) < memory, known != server {
+            if let known = state.server, known != server, state.seen.duration(to: .now) < memory {
                 let isOfSameCluster = known.systemIdentifier == server.systemIdentifier
-                if isOfSameCluster && known.timeline > server.timeline { return known }
-                if isSurvey && !(isOfSameCluster && known.timeline < server.timeline) { return known }
+                let isEarlier = isOfSameCluster && known.timeline > server.timeline
+                let isLater = isOfSameCluster && known.timeline < server.timeline
+                if isSurvey, isEarlier { state.successor = host }
+                if isSurvey ? !isLater : isEarlier && !state.hasEnded { return (known, []) }
             }
-            (state.server, state.seen) = (server, .now)
-            return server
+            // Of several hosts, the first that is met leads, too: others may wait for a silent one.
+            let isChange = state.server.map { $0 != server } ?? (host != nil)
+            if isChange { state.changes += 1 }
+            state.host = host ?? (isChange ? nil : state.host)
+            (state.server, state.hasEnded, state.successor, state.seen) = (server, false, nil, .now)
+            return (server, isChange ? Array(state.interrupts.values) : [])
         }
+        for follower in followers { follower.ring() }
         guard leading == server else { throw .leftBehind(server, by: leading) }
     }
 
@@ -81,30 +110,51 @@ package final class LeadingServer: Sendable {
         if let leading, leading != server { throw .leftBehind(server, by: leading) }
     }
 
+    /// The server has ended a session because it shuts down, or because somebody wants it to. If it
+    /// still leads, the next session meets it again.
+    func hasEnded(_ server: ServerTimeline) { end { $0.server == server } }
+
+    /// The host is a standby.
+    func isStandby(_ host: Int) { end { $0.host == host } }
+
+    private func end(_ isMeant: @Sendable (State) -> Bool) {
+        state.withLock { state in
+            guard isMeant(state), !state.hasEnded else { return }
+            state.hasEnded = true
+            state.looked = [:]
+        }
+    }
+
     /// Connects anew each second, unless another session has just begun, so that sessions that an
     /// old leader still answers are closed as soon as the address leads to another one. Of an
     /// address with several hosts, each is asked besides. It ends when the task is cancelled.
     package static func keepLooking(with configuration: PostgresConfiguration) async {
         guard let leading = configuration.leading else { return }
-        // Each by itself: a host that does not answer delays nobody.
         await withTaskGroup(of: Void.self) { group in
             for host in PostgresConnection.hosts(of: configuration) {
                 group.addTask {
                     await leading.keepLooking(at: host) { await PostgresConnection.meet(host, of: configuration) }
                 }
             }
-            await leading.keepLooking(at: nil) {
-                do {
-                    await (try PostgresConnection.connect(configuration)).close()
-                } catch {
-                    // Those who need the server report that they cannot reach it.
+            // Several take turns: one whose look leads to a stopped server is kept waiting.
+            for _ in 0..<lookers {
+                group.addTask {
+                    await leading.keepLooking(at: nil) {
+                        do {
+                            await (try PostgresConnection.connect(configuration)).close()
+                        } catch {
+                            // Those who need the server report that they cannot reach it.
+                        }
+                    }
                 }
             }
-            group.cancelAll()
         }
     }
 
-    /// Calls `look` when nobody has looked at a host for a second.
+    /// As many as a connection takes seconds at most.
+    private static let lookers = 5
+
+    /// Calls `look` when nobody has begun to look at a host for a second.
     private func keepLooking(at host: Int?, _ look: () async -> Void) async {
         while (try? await Task.sleep(for: Self.interval)) != nil {
             let isDue = state.withLock { state in
@@ -116,8 +166,52 @@ package final class LeadingServer: Sendable {
         }
     }
 
-    /// Whether no session has met a server yet.
-    var knowsNone: Bool { state.withLock { $0.server == nil } }
+    /// Whether no session has met a server that leads.
+    var knowsNone: Bool { state.withLock { $0.server == nil || $0.hasEnded } }
+
+    /// Which of the address's hosts to ask first, where that is known.
+    var host: Int? { lead.host }
+
+    /// How often another server than the one before has taken the lead.
+    var changes: Int { lead.changes }
+
+    /// Both, of one moment.
+    var lead: (host: Int?, changes: Int) {
+        state.withLock { ($0.hasEnded ? $0.successor : $0.host, $0.changes) }
+    }
+
+    /// Has all hosts asked, once for all who wait for it at the same time.
+    func survey(_ ask: @escaping @Sendable () async -> Void) async {
+        let survey = surveying.withLock { surveying -> Task<Void, Never> in
+            if let surveying { return surveying }
+            // A task of no caller: it has a bound, and one who is cancelled must not end it for the
+            // others.
+            let survey = Task {
+                await ask()
+                self.surveying.withLock { $0 = nil }
+            }
+            surveying = survey
+            return survey
+        }
+        await survey.value
+    }
+
+    /// Whether another server leads.
+    func isOvertaken(_ server: ServerTimeline) -> Bool { state.withLock { $0.server.map { $0 != server } ?? false } }
+
+    /// Rings when another server leads, until it is released.
+    final class Following: Sendable {
+        private let leading: LeadingServer
+
+        fileprivate init(_ leading: LeadingServer, ringing interrupt: Interrupt) {
+            self.leading = leading
+            leading.state.withLock { $0.interrupts[ObjectIdentifier(self)] = interrupt }
+        }
+
+        deinit { leading.state.withLock { $0.interrupts[ObjectIdentifier(self)] = nil } }
+    }
+
+    func follow(ringing interrupt: Interrupt) -> Following { Following(self, ringing: interrupt) }
 }
 
 /// The server of a session, as it was when the session began.
@@ -126,10 +220,20 @@ struct SessionServer: Sendable {
     private let timeline: ServerTimeline?
     private let leading: LeadingServer
 
-    init(_ timeline: ServerTimeline?, _ leading: LeadingServer, isSurvey: Bool) throws(PostgresError) {
+    init(
+        _ timeline: ServerTimeline?, of leading: LeadingServer, at host: Int?, isSurvey: Bool
+    ) throws(PostgresError) {
         (self.timeline, self.leading) = (timeline, leading)
-        if let timeline { try leading.meet(timeline, isSurvey: isSurvey) }
+        if let timeline { try leading.meet(timeline, at: host, isSurvey: isSurvey) }
     }
+
+    /// The server ends the session.
+    func hasEnded() {
+        if let timeline { leading.hasEnded(timeline) }
+    }
+
+    /// Whether another server leads now.
+    var isOvertaken: Bool { timeline.map(leading.isOvertaken) ?? false }
 
     /// Throws a passing error where the server is not the leading one any more.
     /// - Parameter isStandby: what the server said last.

@@ -1,6 +1,5 @@
 import BlockingIO
 import CLibpq
-import Dispatch
 import Glibc
 import Texts
 
@@ -33,19 +32,37 @@ final class LibpqConnection {
         var count = 0
         /// Whether the wait for a standby was cancelled in the statement under way.
         var isUnreplicated = false
+        /// Whether the session was ended while it was idle.
+        var isEnd = false
     }
     private let remarks = Remarks()
 
-    /// - Parameter host: the index of the host to connect to, of those that the connection string
-    ///   names; `nil` for the first one that will do.
-    init(_ configuration: PostgresConfiguration, host: Int? = nil, interrupt: Interrupt) throws(PostgresError) {
+    /// The server, once it is known, of a session that keeps to the leading one.
+    var server: SessionServer?
+    private let leading: LeadingServer?
+    /// How often another server had taken the lead when the session was begun.
+    private let changes: Int
+
+    /// - Parameters:
+    ///   - host: the index of the host to connect to, of those that the connection string names;
+    ///     `nil` for the first one that will do.
+    ///   - isSurvey: whether any server will do, which is only asked who it is.
+    ///   - changes: how often another server had taken the lead when this one was chosen.
+    ///   - limit: how long to wait for the connection; `nil` for as long as libpq takes.
+    init(
+        _ configuration: PostgresConfiguration, host: Int? = nil, isSurvey: Bool = false, changes: Int? = nil,
+        within limit: Duration? = nil, interrupt: Interrupt
+    ) throws(PostgresError) {
         self.interrupt = interrupt
         silence = configuration.silence
         address = try ConnectionString(configuration.url)
-        let settings = configuration.libpqSettings(address, host: host)
-        // PQconnectdbParams blocks, for at most connect_timeout seconds per host. Only this
-        // function gives each host its own timeout.
-        let connection = withCSettings(settings) { PQconnectdbParams($0, $1, 1) }
+        let settings = configuration.libpqSettings(address, host: host, isSurvey: isSurvey)
+        let leading = configuration.leading
+        let changes = changes ?? leading?.changes ?? 0
+        (self.leading, self.changes) = (leading, changes)
+        let connection = try ConnectionAttempt(settings, ringing: interrupt).connection(within: limit) {
+            leading.map { $0.changes != changes } ?? false
+        }
         guard let connection else { throw PostgresError(.cannotConnect, "out of memory") }
         pointer = connection
         // `deinit` frees the descriptor and the memory. It also runs when this initializer throws
@@ -65,6 +82,8 @@ final class LibpqConnection {
             { remarks, notice in
                 let remarks = Unmanaged<Remarks>.fromOpaque(remarks!).takeUnretainedValue()
                 remarks.count += 1
+                let code = PQresultErrorField(notice, Int32(UInt8(ascii: "C"))).map { String(cString: $0) }
+                if let code, SQLState(code).endsSession { remarks.isEnd = true }
                 // The text depends on the server's language; the function that said it does not.
                 guard let place = PQresultErrorField(notice, Int32(UInt8(ascii: "R"))) else { return }
                 if strcmp(place, "SyncRepWaitForLSN") == 0 { remarks.isUnreplicated = true }
@@ -80,8 +99,6 @@ final class LibpqConnection {
     var database: String { PQdb(pointer).map { String(cString: $0) } ?? "" }
     /// A setting that the server reports by itself.
     func parameter(_ name: String) -> String? { PQparameterStatus(pointer, name).map { String(cString: $0) } }
-    /// The number of hosts in the connection string, if it has a list.
-    var hostCount: Int { address.hosts.count }
     /// Whether the server said that it is a standby.
     var isStandby: Bool { parameter("in_hot_standby") == "on" }
     /// Whether a transaction block is open, failed or not.
@@ -194,7 +211,10 @@ final class LibpqConnection {
         let result = LibpqResult(
             owning: answer, ending: ending?.reason,
             isFromStandby: PQresultStatus(answer) == PGRES_FATAL_ERROR && isStandby)
-        if result.status == .fatalError, result.error?.sqlState?.spoilsSession == true { isSpoiled = true }
+        if result.status == .fatalError, let state = result.error?.sqlState {
+            if state.spoilsSession { isSpoiled = true }
+            if state.endsSession { server?.hasEnded() }
+        }
         return result
     }
 
@@ -264,11 +284,14 @@ final class LibpqConnection {
     // MARK: Waiting
 
     private func wait(_ readiness: Interrupt.Readiness, _ cancellation: Cancellation) throws(PostgresError) {
+        try leaveOvertaken()
         if ending == nil, cancellation.isCancelled { try end(because: .cancelled) }
         let socket = PQsocket(pointer)
         guard socket >= 0 else { throw lost() }
         switch interrupt.wait(for: readiness, on: socket, within: ending == nil ? silence : cancelInterval) {
-        case .ready, .interrupted: return
+        case .ready: return
+        // The rest of a statement must not be sent.
+        case .interrupted: try leaveOvertaken()
         case .timedOut:
             guard let ending else {
                 return try end(because: PostgresError(.timedOut, "no byte from the server in \(silence)"))
@@ -277,6 +300,15 @@ final class LibpqConnection {
             // A cancel request that arrives before the statement has no effect, so it is repeated.
             try requestCancel(because: ending.reason)
         }
+    }
+
+    /// Throws where another server leads now. This one may have been stopped, and would say nothing
+    /// for long.
+    private func leaveOvertaken() throws(PostgresError) {
+        guard server?.isOvertaken ?? (leading.map { $0.changes != changes } ?? false) else { return }
+        // PQfinish would send what is left of the statement.
+        shutdown(PQsocket(pointer), Int32(SHUT_RDWR))
+        throw fail(.overtaken)
     }
 
     /// Cancels the statement under way, which then has little time to end. A statement that must
@@ -291,17 +323,18 @@ final class LibpqConnection {
     /// the effect.
     ///
     /// PQcancel returns when the server has processed the request, so the request cannot hit a
-    /// later statement. PQcancel has no timeout: a server that hangs would block us for ever. So it
-    /// runs on another thread, which can be abandoned together with the connection.
+    /// later statement.
     private func requestCancel(because reason: PostgresError) throws(PostgresError) {
+        try leaveOvertaken()
         guard let request = CancelRequest(pointer) else { return }
-        let done = DispatchSemaphore(value: 0)
-        DispatchQueue(label: "postgres-cancel").async {
-            request.send()
-            done.signal()
+        request.send(ringing: interrupt)
+        let deadline = ContinuousClock.now.advanced(by: cancelTimeout)
+        while !request.isProcessed {
+            try leaveOvertaken()
+            let rest = ContinuousClock.now.duration(to: deadline)
+            guard rest > .zero else { throw fail(reason) }
+            _ = interrupt.wait(for: .readable, on: -1, within: rest)
         }
-        let seconds = Int(cancelTimeout.components.seconds)
-        guard done.wait(timeout: .now() + .seconds(seconds)) == .success else { throw fail(reason) }
     }
 
     // MARK: The end
@@ -315,60 +348,25 @@ final class LibpqConnection {
         // connection, which may follow much later.
         let before = remarks.count
         while interrupt.wait(for: .readable, on: PQsocket(pointer), within: .zero) == .ready {
-            if PQconsumeInput(pointer) == 0 || PQstatus(pointer) != CONNECTION_OK { return true }
+            let isBroken = PQconsumeInput(pointer) == 0 || PQstatus(pointer) != CONNECTION_OK
             // PQisBusy makes libpq parse the bytes that have arrived.
-            if PQisBusy(pointer) == 1 || remarks.count > before { return true }
+            let isBusy = PQisBusy(pointer) == 1
+            if remarks.isEnd { server?.hasEnded() }
+            if isBroken || isBusy || remarks.count > before { return true }
         }
         return false
     }
 
     private func lost() -> PostgresError {
-        fail(PostgresError(.connectionLost, lastMessage.isEmpty ? "the connection broke" : lastMessage))
+        // A server that stops at once says so in a warning, and hangs up. PQisBusy makes libpq
+        // parse what has arrived.
+        _ = PQisBusy(pointer)
+        if remarks.isEnd { server?.hasEnded() }
+        return fail(PostgresError(.connectionLost, lastMessage.isEmpty ? "the connection broke" : lastMessage))
     }
 
     private func fail(_ error: PostgresError) -> PostgresError {
         failure = error
         return error
-    }
-}
-
-extension PostgresError {
-    /// A transaction was committed on this server alone.
-    static let notReplicated = PostgresError(
-        .notReplicated,
-        "the transaction was committed, but its wait for a standby was cancelled: a fail-over may lose it")
-
-    static func cannotConnect(_ message: String, isPermanent: Bool) -> PostgresError {
-        var error = PostgresError(.cannotConnect, message)
-        error.isPermanent = isPermanent
-        return error
-    }
-
-    /// A mistake in the connection string.
-    static func mistake(_ message: String) -> PostgresError {
-        var error = cannotConnect(message, isPermanent: true)
-        error.isMistake = true
-        return error
-    }
-}
-
-/// What PQcancel needs of a connection.
-///
-/// `@unchecked Sendable`: libpq's manual, 34.7 «Canceling Queries in Progress», allows PQcancel
-/// from another thread than the one that uses the connection; `pointer` is a constant copy of the
-/// connection's address, freed only in `deinit`.
-private final class CancelRequest: @unchecked Sendable {
-    private let pointer: OpaquePointer
-
-    init?(_ connection: OpaquePointer) {
-        guard let pointer = PQgetCancel(connection) else { return nil }
-        self.pointer = pointer
-    }
-
-    deinit { PQfreeCancel(pointer) }
-
-    func send() {
-        var message = [CChar](repeating: 0, count: 256)
-        _ = PQcancel(pointer, &message, Int32(message.count))
     }
 }

@@ -7,7 +7,10 @@ extension PostgresConfiguration {
     ///   - address: the connection string, which was checked.
     ///   - host: the index of the host to connect to, of those that the connection string names;
     ///     `nil` for the first one that will do.
-    func libpqSettings(_ address: ConnectionString, host: Int? = nil) -> [(name: String, value: String)] {
+    ///   - isSurvey: whether any server will do, which is only asked who it is.
+    func libpqSettings(
+        _ address: ConnectionString, host: Int? = nil, isSurvey: Bool = false
+    ) -> [(name: String, value: String)] {
         // Later keywords win: those before `dbname` are defaults that the URL may change.
         var settings: [(name: String, value: String)] = [
             ("application_name", applicationName),
@@ -19,10 +22,11 @@ extension PostgresConfiguration {
         ]
         // With several hosts, one accepts writes, and after a switchover it is another. By default
         // libpq keeps to the first host that answers.
-        if writes || address.namesSeveralHosts, getenv("PGTARGETSESSIONATTRS") == nil {
+        if writes || address.namesSeveralHosts, ConnectionString.defaultTarget == nil {
             settings.insert(("target_session_attrs", "read-write"), at: 0)
         }
         if let host { settings += address.hosts[host] }
+        if isSurvey { settings += [("target_session_attrs", "any"), ("connect_timeout", String(connectTimeout))] }
         return settings
     }
 }

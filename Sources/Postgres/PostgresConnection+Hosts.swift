@@ -9,20 +9,28 @@ extension PostgresConnection {
     }
 
     /// Opens a session with one host of the address, and closes it, so that its timeline is known.
-    static func meet(_ host: Int, of configuration: PostgresConfiguration) async {
+    /// - Parameter limit: how long to wait; `nil` for as long as libpq takes.
+    static func meet(_ host: Int, of configuration: PostgresConfiguration, within limit: Duration? = nil) async {
+        var configuration = configuration
+        configuration.silence = .seconds(configuration.connectTimeout)
         do {
             let connection = try PostgresConnection(configuration)
-            try await connection.open(host: host, isSurvey: true)
+            try await connection.survey(host, within: limit)
             await connection.close()
         } catch {
-            // A host that is away, a standby or an old leader has nothing to say here.
+            // A host that is away, or is an old leader, has nothing to say here.
         }
     }
 
-    /// The same with all of them at once.
+    /// The same with all of them at once, without waiting for those that do not answer.
     static func meetAllHosts(of configuration: PostgresConfiguration) async {
-        await withTaskGroup(of: Void.self) { group in
-            for host in hosts(of: configuration) { group.addTask { await meet(host, of: configuration) } }
+        guard let leading = configuration.leading else { return }
+        await leading.survey {
+            await withTaskGroup(of: Void.self) { group in
+                for host in hosts(of: configuration) {
+                    group.addTask { await meet(host, of: configuration, within: leading.patience) }
+                }
+            }
         }
     }
 }

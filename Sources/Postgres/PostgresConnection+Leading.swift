@@ -3,7 +3,7 @@ extension PostgresConnection {
     /// and between the parts of a long answer.
     func requireLeading(_ libpq: LibpqConnection) throws(PostgresError) {
         do throws(PostgresError) {
-            try server?.check(isStandby: libpq.isStandby)
+            try libpq.server?.check(isStandby: libpq.isStandby)
         } catch {
             close()
             throw error

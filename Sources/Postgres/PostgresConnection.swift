@@ -10,8 +10,8 @@ package actor PostgresConnection {
     package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
     nonisolated let interrupt: Interrupt
-    private let configuration: PostgresConfiguration
-    private var libpq: LibpqConnection?
+    let configuration: PostgresConfiguration
+    var libpq: LibpqConnection?
     /// Counts the operations, so that an abandoned stream knows that it is over.
     private(set) var operation = 0
     /// Whether results of an earlier operation are still to come. They must be read before the next
@@ -23,8 +23,8 @@ package actor PostgresConnection {
     /// The names of the statements that the server has prepared, by their text.
     private var prepared: [ExactText: String] = [:]
     private var preparations = 0
-    /// The server, once it is known, of a session that keeps to the leading one.
-    private(set) var server: SessionServer?
+    /// Has `interrupt` rung when another server leads.
+    private let following: LeadingServer.Following?
 
     init(_ configuration: PostgresConfiguration) throws(PostgresError) {
         self.configuration = configuration
@@ -33,6 +33,7 @@ package actor PostgresConnection {
         } catch {
             throw PostgresError(.cannotConnect, "\(error)")
         }
+        following = configuration.leading?.follow(ringing: interrupt)
     }
 
     /// Connects once; throws ``PostgresError`` of kind `cannotConnect`.
@@ -80,7 +81,7 @@ package actor PostgresConnection {
     /// spoiled.
     package func isUsable() -> Bool {
         guard let libpq, !libpq.isStale() else { return false }
-        return server?.isLeading(isStandby: libpq.isStandby) ?? true
+        return libpq.server?.isLeading(isStandby: libpq.isStandby) ?? true
     }
 
     /// Whether the connection can go to the next user: it is usable, and in no transaction.
@@ -161,44 +162,13 @@ package actor PostgresConnection {
 
     // MARK: The inside
 
-    private func open() throws(PostgresError) {
-        do throws(PostgresError) {
-            try open(host: nil)
-        } catch {
-            // libpq takes the first host that accepts writes, and an old leader does.
-            guard error.isLeftBehind else { throw error }
-            for host in 0..<(libpq?.hostCount ?? 0) {
-                do throws(PostgresError) {
-                    return try open(host: host)
-                } catch {
-                    // The first error is the one to report.
-                }
-            }
-            close()
-            throw error
-        }
-    }
-
-    func open(host: Int?, isSurvey: Bool = false) throws(PostgresError) {
-        let libpq = try LibpqConnection(configuration, host: host, interrupt: interrupt)
-        try configuration.requirement?.checkServer(libpq)
-        self.libpq = libpq
-        server = nil
-        var script =
-            configuration.sessionStatements + configuration.sessionSettings.map { "SET \($0.name) = \($0.value)" }
-        if let requirement = configuration.requirement { script.append(requirement.question) }
-        guard !script.isEmpty else { return }
-        let answer = try run(script: script.joined(separator: "; "), Cancellation(ringing: interrupt))
-        guard let requirement = configuration.requirement else { return }
-        let timeline = try requirement.checkSession(libpq, answer)
-        if let leading = configuration.leading { server = try SessionServer(timeline, leading, isSurvey: isSurvey) }
-    }
-
     private func run(_ statement: PostgresStatement, _ cancellation: Cancellation) throws(PostgresError) -> PostgresRows
     {
         let libpq = try ready()
         do throws(PostgresError) {
-            try libpq.send(statement, preparedAs: try prepare(statement, libpq, cancellation))
+            let name = try prepare(statement, libpq, cancellation)
+            try requireLeading(libpq)
+            try libpq.send(statement, preparedAs: name)
             return PostgresRows(result: try lastResult(libpq, cancellation))
         } catch {
             var error = recover(from: error)
@@ -230,7 +200,7 @@ package actor PostgresConnection {
     }
 
     @discardableResult
-    private func run(
+    func run(
         script: String, isCancellable: Bool = true, _ cancellation: Cancellation
     ) throws(PostgresError) -> LibpqResult {
         let libpq = try ready()
@@ -298,13 +268,20 @@ package actor PostgresConnection {
     /// The connection, ready for the next operation.
     func ready() throws(PostgresError) -> LibpqConnection {
         guard let libpq, libpq.failure == nil else { throw PostgresError(.connectionLost, "the connection is closed") }
+        try requireLeading(libpq)
         if isStreaming {
             isStreaming = false
             // A cancelled statement would fail its transaction. There the rest is read and dropped
             // instead.
-            try libpq.drain(cancelling: !isStreamInTransaction)
+            do throws(PostgresError) {
+                try libpq.drain(cancelling: !isStreamInTransaction)
+            } catch {
+                close()
+                // Of this operation nothing was sent.
+                throw .cannotConnect("the operation before was given up, and did not end: \(error.message)")
+            }
+            try requireLeading(libpq)
         }
-        try requireLeading(libpq)
         return libpq
     }
 

@@ -45,6 +45,9 @@ package struct PostgresError: Error, Sendable, CustomStringConvertible {
     /// Whether the server is one that another has taken the place of: see ``LeadingServer``.
     var isLeftBehind = false
 
+    /// Whether another server has taken the lead since this one was asked.
+    var isOvertaken = false
+
     /// Whether the connection string itself is wrong, so that no server was contacted.
     package internal(set) var isMistake = false
 

@@ -41,6 +41,31 @@ import Texts
         #expect(throws: PostgresError.self) { try leading.check(first) }
     }
 
+    /// A server that ends its sessions, or is found to be a standby, does not keep anybody from the
+    /// old leader.
+    @Test func aServerThatSaysThatItEndsIsForgotten() throws {
+        let leading = LeadingServer(memory: .seconds(600))
+        for end in [{ leading.hasEnded(second) }, { leading.isStandby(1) }] {
+            try leading.meet(second, at: 1)
+            // This is about others.
+            leading.hasEnded(first)
+            leading.isStandby(0)
+            #expect(throws: PostgresError.self) { try leading.meet(first) }
+            // It leads after all.
+            end()
+            #expect(leading.knowsNone)
+            try leading.meet(second, at: 1)
+            #expect(!leading.knowsNone)
+            #expect(throws: PostgresError.self) { try leading.meet(first) }
+            end()
+            // The others are asked, and decide nothing.
+            #expect(throws: PostgresError.self) { try leading.meet(first, isSurvey: true) }
+            try leading.meet(first)
+            try leading.check(first)
+            #expect(throws: PostgresError.self) { try leading.check(second) }
+        }
+    }
+
     @Test func anotherClusterReplacesTheOneBefore() throws {
         let leading = LeadingServer()
         try leading.meet(second)

@@ -40,6 +40,9 @@ class Appender:
     def __init__(self, name, way):
         # `way`: how its service, or it, comes to Postgres: "proxy" or "hosts".
         self.name, self.way = name, way
+        # Whether nobody tells it that the server it waits for leads no more: a driver of its own
+        # has a list of hosts.
+        self.waits_alone = False
         self.acknowledged, self.refused, self.violations = [], [], []
         # When an attempt had an unknown outcome, and what every attempt came to.
         self.unknown, self.outcomes = [], {}
@@ -148,6 +151,7 @@ class SQLAppender(Appender):
     def __init__(self, name, address, way):
         self.address, self.connection = address, None
         super().__init__(name, way)
+        self.waits_alone = way == "hosts"
 
     def attempt(self, event, kind, data):
         if self.connection is None:

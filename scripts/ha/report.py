@@ -30,7 +30,7 @@ def tell(verdict):
 
 
 COLUMNS = [
-    ("trial", 22), ("n", 3), ("leader", 11), ("proxy", 11), ("back proxy", 11), ("back hosts", 11),
+    ("trial", 22), ("n", 3), ("leader", 11), ("proxy", 11), ("back proxy", 11), ("back hosts", 11), ("driver", 11),
     ("told", 11), ("gap", 6), ("acked", 7), ("lost", 6), ("unknown", 8), ("phantoms", 9),
     ("missing", 8), ("500", 4), ("", 4)]
 
@@ -62,15 +62,16 @@ def table(found):
 
         cells = [
             trial.name, str(len(rows)), spread([row.leader for row in rows]), spread([row.proxy for row in rows]),
-            spread([row.back.get("proxy") for row in rows]), spread([row.back.get("hosts") for row in rows]),
+            *(spread([row.back.get(by) for row in rows]) for by in ("proxy", "hosts", "driver")),
             spread([row.told for row in rows]), number(max(filter(None, [row.gap for row in rows]), default=None)),
             total("acknowledged"), total("lost"), total("unknown"), total("phantoms"), total("missing"),
             total("server_errors"), "ok" if not any(row.violations for row in rows) else "BAD"]
         row(cells)
     print(
         "\nSeconds: median and largest. leader: until a server accepted writes. proxy: from then until the\n"
-        "proxy led to it. back: from then until every caller had an answer. told: from then until the last\n"
-        "reader knew what was lost. gap: the longest time without an event.")
+        "proxy led to it. back: from then until every caller had an answer; driver: callers of SQL whose own\n"
+        "driver has the list of hosts. told: from then until the last reader knew what was lost. gap: the\n"
+        "longest time without an event.")
     broken = [verdict for verdict in found if verdict.violations]
     if broken:
         print(f"\n{len(broken)} of {len(found)} trials are not as they must be:")

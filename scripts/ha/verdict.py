@@ -5,10 +5,9 @@ from processes import Failed, eventually
 
 # Seconds that a reader or the callers may need once a leader accepts writes.
 LIMIT = 2.0
-# The same where a server was stopped and goes on: until Patroni ends it, it looks like a leader to
-# who comes by a list of hosts, and commits nothing. Where it takes the leadership back, a process
-# goes back to it after 10 s, at its next attempt.
-LIMIT_STOPPED = 15.0
+# The same for a caller whose driver knows of no other leader, where a server was stopped: it waits
+# for that server.
+LIMIT_ALONE = 15.0
 # Seconds that the slowest reader may go without a further event, until it has the whole log.
 PAUSE = 40.0
 
@@ -90,12 +89,12 @@ class Judge:
             verdict.proxy = scene.cluster.watch.proxy_since(scene.leader_at) - scene.leader_at
         for appender in scene.appenders:
             first = next((a.at for a in appender.acknowledged if a.at >= scene.leader_at), None)
-            way = appender.way
-            seconds = first - self.since(first, way) if first else float("inf")
-            verdict.back[way] = max(verdict.back.get(way, 0.0), seconds)
-            limit = LIMIT_STOPPED if self.trial.stops and way == "hosts" else LIMIT
-            verdict.demand(first, f"{appender.name}, by way of {way}, did not come back")
-            verdict.demand_time(seconds <= limit, f"{appender.name}, by way of {way}, was back after {seconds:.1f} s")
+            seconds = first - self.since(first, appender.way) if first else float("inf")
+            by = "driver" if appender.waits_alone else appender.way
+            verdict.back[by] = max(verdict.back.get(by, 0.0), seconds)
+            limit = LIMIT_ALONE if self.trial.stops and appender.waits_alone else LIMIT
+            verdict.demand(first, f"{appender.name} ({by}) did not come back")
+            verdict.demand_time(seconds <= limit, f"{appender.name} ({by}) was back after {seconds:.1f} s")
         verdict.gap = max(follower.longest_gap for follower in scene.followers)
 
     def look_at_appends(self, log):
@@ -174,8 +173,8 @@ class Judge:
                 verdict.notes += [] if divergence.dropped[0] != log[divergence.shared] else [further]
             else:
                 verdict.demand(divergence.dropped[0] != log[divergence.shared], further)
-        verdict.demand_time(seconds <= (LIMIT_STOPPED if self.trial.stops else LIMIT),
-                            f"{follower.name} was told {seconds:.1f} s after the new leader accepted writes")
+        verdict.demand_time(
+            seconds <= LIMIT, f"{follower.name} was told {seconds:.1f} s after the new leader accepted writes")
 
     def since(self, moment, way):
         """From when on a caller or a reader could find the leader: since it accepts writes, and since

@@ -26,10 +26,9 @@ extension EventStore {
             }
             if let holder {
                 late.reason = """
-                    \(holder.name) has the log, and may wait for standbys itself. To end it: SELECT \
-                    pg_terminate_backend(\(holder.process ?? 0)). Its caller is told that the outcome is unknown, and \
-                    sends it again. Where no standby comes back, let go all that wait: take the names out of \
-                    synchronous_standby_names, and repeat this
+                    \(holder.name) has the log, and may wait for standbys itself. To end it: \(holder.ending). \
+                    Its caller is told that the outcome is unknown, and sends it again. Where no standby comes \
+                    back, let go all that wait: take the names out of synchronous_standby_names, and repeat this
                     """
             }
             throw late

@@ -50,6 +50,13 @@ package struct LogLockHolder: Sendable, Equatable {
         longestWait = try row.decode(7, as: Double?.self).map { .seconds($0) }
     }
 
+    /// The statement that ends it.
+    package var ending: String {
+        // A name may contain a quote.
+        if let preparedAs { return "ROLLBACK PREPARED '\(preparedAs.replacing("'", with: "''"))'" }
+        return "SELECT pg_terminate_backend(\(process ?? 0))"
+    }
+
     package var name: String {
         if let preparedAs { return "the prepared transaction \(preparedAs) of \(user)" }
         return "process \(process ?? 0) of \(user)\(application.map { $0.isEmpty ? "" : " (\($0))" } ?? "")"

@@ -192,7 +192,7 @@ import Testing
                 try await connection.query("SELECT current_timeline()").only().decode(0)
             }
             var configuration = EventStore.configuration(url: url, ledger: leaders.ledger.name)
-            configuration.leading = LeadingServer()
+            configuration.leading = LeadingServer(patience: .seconds(60))
             let before = try await PostgresConnection.connect(configuration)
             #expect(try await timeline(before) == "00000001")
             try await leaders.promote()
@@ -202,7 +202,7 @@ import Testing
             await looking.value
             await before.close()
             // A process that begins now.
-            configuration.leading = LeadingServer()
+            configuration.leading = LeadingServer(patience: .seconds(60))
             let after = try await PostgresConnection.connect(configuration)
             #expect(try await timeline(after) == "00000002")
             await after.close()
