@@ -99,6 +99,16 @@ final class LibpqConnection {
     var database: String { PQdb(pointer).map { String(cString: $0) } ?? "" }
     /// A setting that the server reports by itself.
     func parameter(_ name: String) -> String? { PQparameterStatus(pointer, name).map { String(cString: $0) } }
+    /// Which of the hosts that the connection string names this is; `nil` if it names one.
+    var host: Int? {
+        guard let name = PQhost(pointer).map({ String(cString: $0) }),
+            let port = PQport(pointer).map({ String(cString: $0) })
+        else { return nil }
+        return address.hosts.firstIndex { options in
+            func value(_ name: String) -> String? { options.first { $0.name == name }?.value }
+            return (value("host") ?? value("hostaddr")) == name && (value("port") ?? port) == port
+        }
+    }
     /// Whether the server said that it is a standby.
     var isStandby: Bool { parameter("in_hot_standby") == "on" }
     /// Whether a transaction block is open, failed or not.

@@ -79,6 +79,6 @@ extension PostgresConnection {
         let timeline = try requirement.checkSession(libpq, answer)
         guard let leading = configuration.leading else { return }
         if isSurvey, timeline == nil, let host { leading.isStandby(host) }
-        libpq.server = try SessionServer(timeline, of: leading, at: host, isSurvey: isSurvey)
+        libpq.server = try SessionServer(timeline, of: leading, at: libpq.host, isSurvey: isSurvey)
     }
 }

@@ -113,6 +113,16 @@ import Texts
             #expect(configuration.leading?.knowsNone == false)
             await connection.close()
         }
+        // One that libpq has found is asked first, too.
+        try await withOwnServer { server in
+            let silent = try SilentServer()
+            defer { silent.stop() }
+            let configuration = Self.following(server.url.withAnother(silent, isFirst: false))
+            let leading = try #require(configuration.leading)
+            try leading.meet(try await Self.timeline("00000000", of: server))
+            await (try PostgresConnection.connect(configuration)).close()
+            #expect(leading.host == 0 && !silent.isAsked)
+        }
         // Who wants any server gets the first.
         for wanted in ["any", "standby", "prefer-standby", "read-only"] {
             let address = try ConnectionString(SecretText("host=a,b target_session_attrs=\(wanted)"))
@@ -132,8 +142,10 @@ import Texts
 }
 
 extension String {
-    /// An address with another host before its own.
-    fileprivate func withAnother(_ server: SilentServer) -> String {
-        replacing("host=", with: "host=127.0.0.1,").replacing("port=", with: "port=\(server.port),")
+    /// An address with another host before its own, or after it.
+    fileprivate func withAnother(_ server: SilentServer, isFirst: Bool = true) -> String {
+        isFirst
+            ? replacing("host=", with: "host=127.0.0.1,").replacing("port=", with: "port=\(server.port),")
+            : replacing("&port=5432", with: ",127.0.0.1&port=5432,\(server.port)")
     }
 }

@@ -67,10 +67,7 @@ extension Sealer {
             throw SealStopped("\(ended.record.path): \(error)")
         }
         let head = signed.checkpoint.head
-        let shared: Position = try await connection.query(
-            "SELECT shared_position($1, $2)", signed.epoch.text, head.size
-        )
-        .only().decode(0)
+        let shared = try await shared(with: ended, signed, on: connection, reading: reader)
         guard shared < head.size else {
             throw SealStopped(
                 "the ledger has all \(head.size) events that the key \(ended.key.name) has sealed: "

@@ -54,6 +54,14 @@ struct RecentLeaves: Sendable {
         return try read(file, there.lowerBound, position..<end)
     }
 
+    /// All leaves, and the position before the first of them; `nil` where the file has none.
+    func readAll() throws(FileFailure) -> (after: Position, leaves: [MerkleHash])? {
+        guard let file = try PlacedFile(reading: path), let there = try Self.range(of: file),
+            let leaves = try read(file, there.lowerBound, there.lowerBound..<there.upperBound)
+        else { return nil }
+        return (there.lowerBound, leaves)
+    }
+
     // MARK: The file
 
     /// The place of a leaf, counted from the first in the file.

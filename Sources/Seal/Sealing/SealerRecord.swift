@@ -87,6 +87,16 @@ package actor SealerRecord {
         }
     }
 
+    /// All leaves that were kept, and the position before the first of them; `nil` where there are
+    /// none.
+    func keptLeaves() throws(KeyFile.Failure) -> (after: Position, leaves: [MerkleHash])? {
+        do {
+            return try RecentLeaves(path: leavesPath).readAll()
+        } catch {
+            throw KeyFile.Failure("the record of what is sealed: \(error)")
+        }
+    }
+
     /// The statement by which a key has ended; `nil` where it has not.
     func fork(of key: VerifierKey) throws(KeyFile.Failure) -> SealFork? {
         let file = forkFile(of: key)

@@ -14,18 +14,22 @@ import TransparencyLog
 struct SealForkTests {
     /// A ledger that was sealed at 320 and at 600 events, and was then promoted on a server that
     /// had the first of the two seals and the events up to 450. 30 others came after.
+    /// - Parameter epochIsLost: whether the second seal was in an epoch of a server that is gone.
     private static func afterLoss(
-        shared: Position = 450, _ body: (SealedLedger, _ next: SealKey, _ old: SignedCheckpoint) async throws -> Void
+        shared: Position = 450, epochIsLost: Bool = false,
+        _ body: (SealedLedger, _ next: SealKey, _ old: SignedCheckpoint) async throws -> Void
     ) async throws {
         try await SealedLedger.with { sealed in
             try await sealed.fill(320)
             _ = try await sealed.sealer().sealUntilHead()
             let kept = try await sealed.keepSeal()
+            if epochIsLost { try await sealed.ledger.beginEpoch() }
             try await sealed.fill(280, from: 1000)
             _ = try await sealed.sealer(window: 100).sealUntilHead()
             let old = try #require(try await sealed.state().last?.checkpoint)
             #expect(old.head.size == 600)
             try await sealed.restoreSeal(kept)
+            if epochIsLost { try await sealed.loseLastEpoch() }
             try await sealed.ledger.lose(after: shared)
             try await sealed.fill(30, from: 5000)
             let next = try SealKey(name: "test/next/\(try await sealed.ledger.store.epoch().text)")
@@ -58,6 +62,24 @@ struct SealForkTests {
             let other = try SealKey(name: next.name)
             let second = await #expect(throws: SealStopped.self) { try await sealed.successor(other).sealUntilHead() }
             #expect("\(try #require(second))".contains("has signed already"))
+        }
+    }
+
+    /// The ledger does not know the epoch, so only the hashes tell how much is left.
+    @Test(arguments: [450, 320, 600] as [Position]) func anEpochThatIsLostItself(_ shared: Position) async throws {
+        try await Self.afterLoss(shared: shared, epochIsLost: true) { sealed, next, old in
+            await #expect(throws: SealStopped.self) { try await sealed.sealer().sealUntilHead() }
+            guard shared < old.head.size else {
+                let error = await #expect(throws: SealStopped.self) {
+                    try await sealed.successor(next).sealUntilHead()
+                }
+                #expect("\(try #require(error))".contains("has all 600 events"))
+                return
+            }
+            #expect(try await sealed.successor(next).sealUntilHead() == shared + 30)
+            let fork = try #require(try await sealed.forks().first)
+            #expect(fork.ended == old.head && fork.shared == shared && fork.proof != nil && fork.problem == nil)
+            #expect(try await sealed.verify(key: sealed.key.verifier).findings == [])
         }
     }
 
@@ -239,6 +261,17 @@ extension SealedLedger {
             let row = try await $0.query("SELECT size, encode(edge, 'hex') FROM seal").only()
             return KeptSeal(size: try row.decode(0), edge: try row.decode(1))
         }
+    }
+
+    /// Makes the ledger forget the epoch that it has now.
+    func loseLastEpoch() async throws {
+        try await tamper(
+            """
+            ALTER TABLE epochs DISABLE TRIGGER epochs_only_grow;
+            DELETE FROM epochs WHERE number = (SELECT max(number) FROM epochs);
+            ALTER TABLE epochs ENABLE ALWAYS TRIGGER epochs_only_grow;
+            UPDATE ledger SET epoch = (SELECT epoch FROM epochs ORDER BY number DESC LIMIT 1)
+            """)
     }
 
     /// Makes the seal what it is on a server that did not receive the rest.
