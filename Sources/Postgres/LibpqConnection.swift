@@ -57,7 +57,8 @@ final class LibpqConnection {
         silence = configuration.silence
         address = try ConnectionString(configuration.url)
         let settings = configuration.libpqSettings(address, host: host, isSurvey: isSurvey)
-        let leading = configuration.leading
+        // Who is only asked who it is may be the one that leads.
+        let leading = isSurvey ? nil : configuration.leading
         let changes = changes ?? leading?.changes ?? 0
         (self.leading, self.changes) = (leading, changes)
         let connection = try ConnectionAttempt(settings, ringing: interrupt).connection(within: limit) {
@@ -365,6 +366,15 @@ final class LibpqConnection {
             if isBroken || isBusy || remarks.count > before { return true }
         }
         return false
+    }
+
+    /// Reads what the server has said since the last statement. Once something is sent to a server
+    /// that has hung up, its last word cannot be read any more.
+    func hearLastWord() {
+        guard interrupt.wait(for: .readable, on: PQsocket(pointer), within: .zero) == .ready else { return }
+        _ = PQconsumeInput(pointer)
+        _ = PQisBusy(pointer)
+        if remarks.isEnd { server?.hasEnded() }
     }
 
     private func lost() -> PostgresError {

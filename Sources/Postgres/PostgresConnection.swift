@@ -282,6 +282,7 @@ package actor PostgresConnection {
             }
             try requireLeading(libpq)
         }
+        libpq.hearLastWord()
         return libpq
     }
 

@@ -66,7 +66,7 @@ import Texts
     }
 
     /// A session that is ended says so, idle or in a statement.
-    @Test(arguments: [End.idle, .inStatement, .immediate])
+    @Test(arguments: [End.idle, .inStatement, .immediate, .beforeStatement])
     func aServerThatEndsItsSessionsMayLeadNoMore(_ end: End) async throws {
         try await withOwnServer { server in
             let configuration = Self.following(server.url)
@@ -77,6 +77,10 @@ import Texts
             if end == .idle {
                 try await watcher.query("SELECT pg_terminate_backend($1, 60000)", process)
                 try await eventually("it has said so") { await session.isUsable() ? nil : () }
+            } else if end == .beforeStatement {
+                try await server.kill()
+                #expect(try await postgresError { try await session.query("SELECT 1") }.isConnectionFailure)
+                try await server.restart()
             } else {
                 let answer = Task { try await session.query("SELECT pg_sleep(600)") }
                 try await watcher.waitUntilAsleep(process)
@@ -95,7 +99,7 @@ import Texts
         }
     }
 
-    enum End { case idle, inStatement, immediate }
+    enum End { case idle, inStatement, immediate, beforeStatement }
 
     /// The first host of the list is silent.
     @Test func theHostThatLeadsIsAskedFirst() async throws {
