@@ -53,6 +53,8 @@ private final class Order: Sendable {
                 group.addTask {
                     try await pool.withConnection { connection async throws in
                         users.enter()
+                        // The first ones wait for each other.
+                        try await eventually("three at once") { users.most == 3 ? () : nil }
                         #expect(
                             try await connection.number(
                                 "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1", name)

@@ -77,7 +77,8 @@ final class AppendCall: Sendable {
             defer { group.cancelAll() }
             group.addTask { try await body() }
             group.addTask {
-                try await Task.sleep(until: deadline, clock: .continuous)
+                // A connection that could not be made says why by then, which is the better answer.
+                try await Task.sleep(until: deadline.advanced(by: .seconds(2)), clock: .continuous)
                 if self.giveUp() { throw GroupCommitBusy(waited: patience.trying) }
                 return nil
             }
