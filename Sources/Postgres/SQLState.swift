@@ -29,13 +29,14 @@ package struct SQLState: Sendable, Hashable, CustomStringConvertible {
     package static let undefinedSchema = SQLState("3F000")
     package static let insufficientPrivilege = SQLState("42501")
     package static let featureNotSupported = SQLState("0A000")
-    /// Whether the server ends the session with this error because it shuts down, or because
-    /// somebody ended it.
-    var endsSession: Bool { ["57P01", "57P02"].contains(code) }
     /// The server also uses it for a prepared statement whose result has changed its shape.
     static let planIsOutdated = featureNotSupported
     package static let inFailedTransaction = SQLState("25P02")
     package static let idleInTransactionTimeout = SQLState("25P03")
+
+    /// Whether the server ends the session with this error because it shuts down, or because
+    /// somebody ended it.
+    var endsSession: Bool { ["57P01", "57P02"].contains(code) }
 
     package static func ~= (pattern: SQLState, error: any Error) -> Bool {
         (error as? PostgresError)?.sqlState == pattern

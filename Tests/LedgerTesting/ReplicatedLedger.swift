@@ -40,6 +40,16 @@ package struct ReplicatedLedger: Sendable {
         try await primary.stop()
     }
 
+    /// The same with a ledger that demands quorum.
+    package static func demanding(_ body: (ReplicatedLedger, TestLedger) async throws -> Void) async throws {
+        try await with { replicated in
+            try await replicated.ledger.store.demand(.quorum)
+            try await body(replicated, replicated.ledger)
+            try await replicated.waitForStandbys("standby")
+            try await replicated.ledger.store.demand(.local)
+        }
+    }
+
     /// Sets which standbys the primary's commits wait for; none if it is empty. Returns when it is
     /// in force.
     package func waitForStandbys(_ names: String) async throws {
@@ -96,6 +106,11 @@ package struct ReplicatedLedger: Sendable {
         ).only().decode(0)
         await probe.close()
         return count
+    }
+
+    /// Returns once so many sessions wait for the standby.
+    package func untilWaiting(_ count: Int) async throws {
+        _ = try await eventually("\(count) wait") { try await waiting() == count ? true : nil }
     }
 
     /// The sessions whose commits wait for the standby.

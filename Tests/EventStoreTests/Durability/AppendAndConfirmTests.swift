@@ -24,24 +24,11 @@ import Testing
         try Answer(try await connection.query(PostgresStatement(sql)).only())
     }
 
-    private static func demanding(_ body: (ReplicatedLedger, TestLedger) async throws -> Void) async throws {
-        try await ReplicatedLedger.with { replicated in
-            try await replicated.ledger.store.demand(.quorum)
-            try await body(replicated, replicated.ledger)
-            try await replicated.waitForStandbys("standby")
-            try await replicated.ledger.store.demand(.local)
-        }
-    }
-
-    private static func isWaiting(_ count: Int, _ replicated: ReplicatedLedger) async throws {
-        _ = try await eventually("\(count) wait") { try await replicated.waiting() == count ? true : nil }
-    }
-
     // MARK: In a ledger that demands quorum
 
     /// While one caller waits for the standbys, others have the log, and commit.
     @Test func theLogIsNotHeldForTheStandbys() async throws {
-        try await Self.demanding { replicated, ledger in
+        try await ReplicatedLedger.demanding { replicated, ledger in
             try await replicated.loseStandby()
             let returned = Locked(0)
             let calls = (1...4).map { number in
@@ -54,7 +41,7 @@ import Testing
                 }
             }
             _ = try await eventually("all are committed") { try await ledger.store.head() == 4 ? true : nil }
-            try await Self.isWaiting(4, replicated)
+            try await replicated.untilWaiting(4)
             #expect(returned.withLock { $0 } == 0)
             try await replicated.waitForStandbys("standby")
             var positions: [Position] = []
@@ -64,7 +51,7 @@ import Testing
     }
 
     @Test func aRetryWaitsLikeTheFirst() async throws {
-        try await Self.demanding { replicated, ledger in
+        try await ReplicatedLedger.demanding { replicated, ledger in
             let connection = try await ledger.connect()
             let id = EventID.version7()
             let sql = Self.queued("a", ", event_id => '\(id)'")
@@ -72,7 +59,7 @@ import Testing
             #expect((first.id, first.position, first.version, first.isDuplicate) == (id, 1, 1, false))
             try await replicated.loseStandby()
             let again = Task { try await Self.call(sql, connection) }
-            try await Self.isWaiting(1, replicated)
+            try await replicated.untilWaiting(1)
             try await replicated.waitForStandbys("standby")
             let answer = try await again.value
             #expect((answer.id, answer.position, answer.version, answer.isDuplicate) == (id, 1, 1, true))
@@ -82,13 +69,13 @@ import Testing
 
     /// The server commits and warns, and the driver reads the warning.
     @Test func aWaitThatIsCancelledIsNoSuccess() async throws {
-        try await Self.demanding { replicated, ledger in
+        try await ReplicatedLedger.demanding { replicated, ledger in
             let connection = try await ledger.connect()
             let process = await connection.serverProcess
             try await replicated.loseStandby()
             let sql = Self.queued("a", ", event_id => '\(EventID.version7())'")
             let call = Task { try await Self.call(sql, connection) }
-            try await Self.isWaiting(1, replicated)
+            try await replicated.untilWaiting(1)
             try await replicated.execute(script: "SELECT pg_cancel_backend(\(process))")
             let error = await #expect(throws: PostgresError.self) { try await call.value }
             #expect(error?.kind == .notReplicated, "\(error!)")
@@ -100,14 +87,14 @@ import Testing
 
     /// A session reads new settings between statements only, so the next one tells.
     @Test func theNextStatementTellsThatTheStandbysWereGivenUp() async throws {
-        try await Self.demanding { replicated, ledger in
+        try await ReplicatedLedger.demanding { replicated, ledger in
             let connection = try await ledger.connect()
             try await connection.execute(script: "SET ROLE \"\(ledger.name)_appender\"")
             _ = try await Self.call(Self.queued("a"), connection)
             try await connection.query("SELECT require_standbys()")
             try await replicated.loseStandby()
             let call = Task { try await Self.call(Self.queued("b"), connection) }
-            try await Self.isWaiting(1, replicated)
+            try await replicated.untilWaiting(1)
             try await replicated.waitForStandbys("")
             _ = try await call.value
             let error = await #expect(throws: PostgresError.self) {
@@ -133,7 +120,7 @@ import Testing
             let connection = try await replicated.ledger.connect()
             try await replicated.loseStandby()
             let call = Task { try await Self.call(Self.queued("a"), connection) }
-            try await Self.isWaiting(1, replicated)
+            try await replicated.untilWaiting(1)
             #expect(try await replicated.ledger.store.head() == 0)
             try await replicated.waitForStandbys("standby")
             #expect(try await call.value.position == 1)

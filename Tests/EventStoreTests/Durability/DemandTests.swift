@@ -8,21 +8,8 @@ import Testing
 /// Appends in a ledger that demands quorum: the commit of a group, or of a batch, waits for the
 /// standbys itself, and is answered at quorum or not at all.
 @Suite(.timeLimit(.minutes(10)), .serialized) struct DemandTests {
-    private static func with(_ body: (ReplicatedLedger, TestLedger) async throws -> Void) async throws {
-        try await ReplicatedLedger.with { replicated in
-            try await replicated.ledger.store.demand(.quorum)
-            try await body(replicated, replicated.ledger)
-            try await replicated.waitForStandbys("standby")
-            try await replicated.ledger.store.demand(.local)
-        }
-    }
-
-    private static func isWaiting(_ count: Int, _ replicated: ReplicatedLedger) async throws {
-        _ = try await eventually("\(count) wait") { try await replicated.waiting() == count ? true : nil }
-    }
-
     @Test func aGroupIsOneCommitAtQuorum() async throws {
-        try await Self.with { _, ledger in
+        try await ReplicatedLedger.demanding { _, ledger in
             try await ledger.store.withGroupCommit(.patient) { commits in
                 let holder = try await ledger.holdLog()
                 // The first goes alone, and the others gather meanwhile.
@@ -41,7 +28,7 @@ import Testing
     /// While the standby is away nobody sees or is told anything, and a caller with a limit is told
     /// so within it. The others, and the retry, are answered when the standby is back.
     @Test func nothingIsAcknowledgedWhileTheStandbyIsAway() async throws {
-        try await Self.with { replicated, ledger in
+        try await ReplicatedLedger.demanding { replicated, ledger in
             try await ledger.store.withGroupCommit(.patient) { commits in
                 #expect(try await commits.append(.queue("a"), atLeast: .quorum)[0].durability == .quorum)
                 try await replicated.loseStandby()
@@ -50,7 +37,7 @@ import Testing
                     // Longer than a busy machine needs to see that the commit waits.
                     try await commits.append(request, atLeast: .quorum, within: .seconds(15))
                 }
-                try await Self.isWaiting(1, replicated)
+                try await replicated.untilWaiting(1)
                 let isAnswered = Locked(false)
                 let patient = Task {
                     let appended = try await commits.append(.queue("c"))[0]
@@ -79,7 +66,7 @@ import Testing
 
     /// The same outside of a group commit.
     @Test func aCallOfItsOwnKeepsTheLimitToo() async throws {
-        try await Self.with { replicated, ledger in
+        try await ReplicatedLedger.demanding { replicated, ledger in
             let store = ledger.store
             #expect(try await store.append(.queued, to: "a", atLeast: .quorum).durability == .quorum)
             try await replicated.loseStandby()
@@ -89,7 +76,7 @@ import Testing
                     [request], atLeast: .quorum, timeout: .seconds(600), within: .seconds(15),
                     callTimeout: .seconds(600))
             }
-            try await Self.isWaiting(1, replicated)
+            try await replicated.untilWaiting(1)
             await #expect(throws: OutcomeUnknown.self) { try await limited.value }
             #expect(try await store.head() == 1)
             try await replicated.waitForStandbys("standby")
@@ -101,7 +88,7 @@ import Testing
     /// The names of the standbys are emptied while a group waits for them: it is in the log, and
     /// acknowledged to nobody. A refusal of the same group stays one.
     @Test func aGroupWhoseStandbysGoIsNotAcknowledged() async throws {
-        try await Self.with { replicated, ledger in
+        try await ReplicatedLedger.demanding { replicated, ledger in
             try await ledger.queue("a")
             let admin = try await ledger.connect()
             func waitForTheLog(_ count: Int) async throws {
@@ -125,7 +112,7 @@ import Testing
                 try await waitForTheLog(1)
                 try await replicated.loseStandby()
                 try await ledger.release(second)
-                try await Self.isWaiting(1, replicated)
+                try await replicated.untilWaiting(1)
                 try await replicated.waitForStandbys("")
                 let refusal = await #expect(throws: Refusal.self) { try await refused.value }
                 #expect(refusal?.code == .alreadyQueued)
