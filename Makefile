@@ -19,7 +19,8 @@ BENCH_OUT ?= bench/results/$(shell date -u +%Y-%m-%d)$(addprefix -,$(filter grow
 # Every test target of Package.swift, the quick ones first.
 MODULES := TextsTests DiagnosticsTests LedgerCoreTests TransparencyLogTests BacktestTests BlockingIOTests \
 	PrivateFilesTests PostgresTests RedisTests LedgerSettingsTests EmbeddedServicesTests EventStoreTests \
-	ProjectionsTests FeedTests SealTests AuditTrailTests LedgerClientTests LedgerServerTests EndToEndTests
+	ProjectionsTests CategoriesTests FeedTests SealTests AuditTrailTests LedgerClientTests LedgerServerTests \
+	EndToEndTests
 # What shares memory between threads.
 THREAD_MODULES ?= BlockingIOTests PostgresTests RedisTests EventStoreTests ProjectionsTests FeedTests SealTests \
 	LedgerServerTests

@@ -85,6 +85,8 @@ let package = Package(
         library(
             "Projections", ["LedgerCore", "EventStore", "Postgres", "BlockingIO", crypto, logging],
             plugins: ["EmbedFiles"]),
+        // Categories of streams as data: their rules, compiled for the database.
+        library("Categories", ["LedgerCore", "EventStore", "Postgres", crypto], plugins: ["EmbedFiles"]),
         library("Feed", ["LedgerCore", "EventStore", "Postgres", "Redis", "BlockingIO", crypto, logging]),
         // Merkle trees, tiles, checkpoints and proofs, which know nothing of jobs; and the seal
         // over the log.
@@ -120,7 +122,7 @@ let package = Package(
         .executableTarget(
             name: "jobledger",
             dependencies: [
-                "LedgerCore", "LedgerSettings", "Postgres", "Redis", "EventStore", "Projections", "Feed",
+                "LedgerCore", "LedgerSettings", "Postgres", "Redis", "EventStore", "Projections", "Categories", "Feed",
                 "LedgerServer",
                 "BlockingIO", "PrivateFiles", "Diagnostics",
                 "EmbeddedServices", "LedgerBench", "Seal", "AuditTrail", "TransparencyLog", argumentParser, logging,
@@ -146,7 +148,7 @@ let package = Package(
             dependencies: ["LedgerClient", "LedgerCore", argumentParser, logging, lifecycle, unixSignals],
             path: "Examples/alerts", swiftSettings: settings),
 
-        // The SQL of migrations/ and projections/ travels inside the binary.
+        // The files of migrations/, projections/ and categories/ travel inside the binary.
         .executableTarget(name: "embed-files", path: "Sources/EmbedFiles", swiftSettings: settings),
         .plugin(name: "EmbedFiles", capability: .buildTool(), dependencies: ["embed-files"]),
 
@@ -186,6 +188,7 @@ let package = Package(
         tests(
             "ProjectionsTests",
             ["Projections", "EventStore", "LedgerCore", "Postgres", "LedgerTesting", "EmbeddedServices", logging]),
+        tests("CategoriesTests", ["Categories", "EventStore", "LedgerCore", "Postgres", "LedgerTesting"]),
         tests(
             "FeedTests",
             [
@@ -220,9 +223,9 @@ let package = Package(
 if Context.environment["LEDGER_BUILD_HTTP"] == "no" {
     let kept = [
         "CLibpq", "CHiredis", "Texts", "BlockingIO", "PrivateFiles", "Postgres", "Redis", "LedgerCore", "EventStore",
-        "Projections", "Feed", "TransparencyLog", "Seal", "EmbeddedServices", "embed-files", "EmbedFiles",
+        "Projections", "Categories", "Feed", "TransparencyLog", "Seal", "EmbeddedServices", "embed-files", "EmbedFiles",
         "LedgerTesting", "BlockingIOTests", "PostgresTests", "RedisTests", "EventStoreTests", "ProjectionsTests",
-        "FeedTests", "SealTests",
+        "CategoriesTests", "FeedTests", "SealTests",
     ]
     package.products = []
     package.targets.removeAll { !kept.contains($0.name) }

@@ -47,8 +47,9 @@ CREATE DOMAIN run_count AS integer
 CREATE DOMAIN stream_name AS text COLLATE "C"
     CONSTRAINT stream_name_form CHECK (is_stream_id(VALUE));
 
-CREATE DOMAIN event_type AS text COLLATE "C"
-    CONSTRAINT event_type_known CHECK (is_event_type(VALUE));
+CREATE DOMAIN event_type AS text COLLATE "C";
+ALTER DOMAIN event_type
+    ADD CONSTRAINT event_type_form CHECK (is_type_name(VALUE)) NOT VALID;
 
 CREATE DOMAIN event_time AS timestamptz
     CONSTRAINT event_time_in_years CHECK (is_event_time(VALUE));
@@ -88,13 +89,18 @@ CREATE TABLE events (
     occurred_at event_time,
     recorded_at event_time NOT NULL,
     total run_count DEFAULT 0 NOT NULL,
-    completed run_count,
-    CONSTRAINT events_job_type CHECK (((((type)::text = 'queued') = ((version)::integer = 1)) AND (((type)::text = 'progress') = (completed IS NOT NULL))))
+    completed run_count
 )
 WITH (autovacuum_vacuum_insert_scale_factor='0.05', autovacuum_analyze_scale_factor='0.02');
 ALTER TABLE events ADD CONSTRAINT events_event_id_key UNIQUE (event_id);
+ALTER TABLE events
+    ADD CONSTRAINT events_job_type CHECK (
+CASE
+    WHEN (category = 'job') THEN (is_event_type((type)::text) AND (((type)::text = 'queued') = ((version)::integer = 1)) AND (((type)::text = 'progress') = (completed IS NOT NULL)))
+    ELSE (completed IS NULL)
+END) NOT VALID;
 ALTER TABLE events ADD CONSTRAINT events_pkey PRIMARY KEY (position);
-ALTER TABLE events ADD CONSTRAINT events_stream_version_key UNIQUE (stream_id, version, category);
+ALTER TABLE events ADD CONSTRAINT events_stream_version_key UNIQUE (stream_id, category, version);
 CREATE TRIGGER events_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON events
     FOR EACH STATEMENT
     EXECUTE FUNCTION refuse_change_of_log();
@@ -156,11 +162,11 @@ CREATE FUNCTION head() RETURNS bigint
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path FROM CURRENT
 RETURN coalesce((SELECT max(position) FROM events), 0);
 
--- The events of one job, oldest first.
-CREATE FUNCTION history(job_id text) RETURNS SETOF events
+-- The events of one stream, oldest first: of a job, unless another category is named.
+CREATE FUNCTION history(job_id text, category text DEFAULT 'job') RETURNS SETOF events
 LANGUAGE sql STABLE ROWS 100 SET search_path FROM CURRENT
 BEGIN ATOMIC
-  SELECT * FROM events WHERE category = 'job' AND stream_id = job_id ORDER BY version;
+  SELECT * FROM events AS e WHERE e.category = history.category AND e.stream_id = job_id ORDER BY e.version;
 END;
 
 -- The last position recorded at or before a moment, 0 where there is none. Positions have no gaps
@@ -599,11 +605,12 @@ $$;
 
 -- Everything that can be wrong with one event, whatever the log holds. `code` and `message` are
 -- null where nothing is.
-CREATE FUNCTION check_event(job text, type text, data text, metadata text, occurred_at timestamptz,
-    expected_version integer, OUT code text, OUT message text, OUT total integer,
-    OUT completed integer) RETURNS record
-    LANGUAGE plpgsql IMMUTABLE
+CREATE FUNCTION check_event(category text, stream text, type text, data text, metadata text,
+    occurred_at timestamptz, expected_version integer, OUT code text, OUT message text,
+    OUT total integer, OUT completed integer) RETURNS record
+    LANGUAGE plpgsql STABLE
     AS $$
+#variable_conflict use_variable
 DECLARE
   content record;
   context record;
@@ -624,23 +631,32 @@ BEGIN
 
   code := 'invalid_event';
   message := CASE
-    WHEN coalesce(job, '') = ''
-      THEN format('the job id is empty: it has 1 to %s characters', longest_stream_id())
-    WHEN length(job) > longest_stream_id()
-      THEN format('the job id %s… has %s characters, and the limit is %s',
-                  to_json(left(job, 60)), length(job), longest_stream_id())
-    WHEN NOT is_stream_id(job)
-      THEN format('the job id %s has a control character such as a newline or a tab: take it out',
-        to_json(left(job, 100)))
-    WHEN is_event_type(type) IS NOT TRUE
+    WHEN category <> 'job' AND NOT EXISTS (SELECT FROM categories AS c WHERE c.name = category)
+      THEN format('there is no category %s; there are %s', to_json(left(category, 100)),
+                  (SELECT string_agg(known, ', ') FROM (SELECT 'job' AS known UNION SELECT c.name FROM categories AS c
+                                                          ORDER BY known) AS all_known))
+    WHEN coalesce(stream, '') = ''
+      THEN format('the %s id is empty: it has 1 to %s characters', category, longest_stream_id())
+    WHEN length(stream) > longest_stream_id()
+      THEN format('the %s id %s… has %s characters, and the limit is %s',
+                  category, to_json(left(stream, 60)), length(stream), longest_stream_id())
+    WHEN NOT is_stream_id(stream)
+      THEN format('the %s id %s has a control character such as a newline or a tab: take it out',
+                  category, to_json(left(stream, 100)))
+    WHEN category = 'job' AND is_event_type(type) IS NOT TRUE
       THEN format('%s is not an event type; use queued, progress, truncated, finished or failed',
                   coalesce(quote_literal(left(type, 100)), 'null'))
+    WHEN category <> 'job'
+      AND NOT EXISTS (SELECT FROM category_types AS t WHERE t.category = category AND t.type = type)
+      THEN format('%s is not an event type of %s; use %s', coalesce(quote_literal(left(type, 100)), 'null'), category,
+                  (SELECT string_agg(t.type, ', ' ORDER BY t.type)
+                     FROM category_types AS t WHERE t.category = category))
     WHEN NOT is_event_time(occurred_at)
       THEN 'occurred_at must lie in the years 1 to 9999; leave it out where nobody knows when it was'
     WHEN expected_version < 0
-      THEN format('an expected version is 0 (the job must not exist yet) or more, not %s; leave it out where any '
+      THEN format('an expected version is 0 (the %s must not exist yet) or more, not %s; leave it out where any '
                   'will do',
-                  expected_version)
+                  category, expected_version)
   END;
   IF message IS NOT NULL THEN
     RETURN;
@@ -665,13 +681,30 @@ BEGIN
     RETURN;
   END IF;
 
-  finding := check_data(type, content.value);
-  message := finding.problem;
-  total := finding.total;
-  completed := finding.completed;
+  IF category = 'job' THEN
+    finding := check_data(type, content.value);
+    message := finding.problem;
+    total := finding.total;
+    completed := finding.completed;
+  ELSE
+    message := check_data_in(category, type, content.value);
+  END IF;
   IF message IS NULL THEN
     code := null;
   END IF;
+END
+$$;
+
+-- Everything that can be wrong with one event, whatever the log holds. `code` and `message` are
+-- null where nothing is.
+CREATE FUNCTION check_event(job text, type text, data text, metadata text, occurred_at timestamptz,
+    expected_version integer, OUT code text, OUT message text, OUT total integer,
+    OUT completed integer) RETURNS record
+    LANGUAGE plpgsql STABLE
+    AS $$
+BEGIN
+  SELECT c.code, c.message, c.total, c.completed INTO code, message, total, completed
+    FROM check_event('job', job, type, data, metadata, occurred_at, expected_version) AS c;
 END
 $$;
 
@@ -848,10 +881,13 @@ CREATE TYPE checked_events AS (
     totals integer[]
 );
 
--- Appends one event, for SQL in any language. A refusal is an error with a SQLSTATE of its own:
+-- Appends one event, for SQL in any language. `job_id` is the id of a stream of the category, which
+-- is job unless another one is named. A refusal is an error with a SQLSTATE of its own:
 --   JL001 unknown_job   JL002 already_queued   JL003 already_ended   JL004 version_conflict
 --   JL005 event_id_conflict   JL006 invalid_event   JL007 too_large
--- expected_version 0 means that the job must not exist yet. In your own transaction the event
+--   JL008 not_unique   JL009 unknown_reference   JL010 invalid_transition
+-- The first three are of any category: the stream has no events yet, it has some, it has ended.
+-- expected_version 0 means that the stream must not exist yet. In your own transaction the event
 -- commits with your rows or not at all. Commit soon, because other appenders wait: a session that
 -- stays idle, or runs one statement, for 5 s after the append is ended, and its transaction with
 -- it.
@@ -862,7 +898,8 @@ CREATE FUNCTION append_event(
   metadata         json        DEFAULT '{}',
   expected_version integer     DEFAULT null,
   event_id         uuid        DEFAULT null,
-  occurred_at      timestamptz DEFAULT null
+  occurred_at      timestamptz DEFAULT null,
+  category         text        DEFAULT 'job'
 ) RETURNS appended
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path FROM CURRENT SET jobledger.appending = 'on'
@@ -870,15 +907,20 @@ SET plan_cache_mode = 'force_generic_plan' SET enable_seqscan = off SET enable_b
 -- Roles may have it off, and would read the backslashes of functions called from here otherwise.
 SET standard_conforming_strings = on AS $$
 DECLARE
-  batch  CONSTANT batch_answer := append_one(
-    job_id, type, data::text, metadata::text, expected_version, event_id, occurred_at);
+  batch  CONSTANT batch_answer := CASE
+    WHEN coalesce(category, 'job') = 'job'
+      THEN append_one(job_id, type, data::text, metadata::text, expected_version, event_id, occurred_at)
+    ELSE append_one_to_stream(category, job_id, type, data::text, metadata::text, expected_version, event_id,
+                              occurred_at)
+  END;
 
--- Appends events of many jobs, given as parallel arrays. Every array but the first three may be
--- null or short; what is missing is null. Events with the same number in `requests` must stand side
--- by side and be of one job; they are appended together or not at all. Without a number each event
--- is a request of its own. A refused request changes nothing and does not affect others.
--- `expected_versions` counts for the first event of a request; 0 means that the job must not exist.
--- Returns one answer for each event, in order. A refusal is an answer, not an error.
+-- Appends events of many streams, given as parallel arrays. Every array but the first three may be
+-- null or short; what is missing is null. `jobs` are ids of streams, of the categories beside them:
+-- of jobs, where there are none. Events with the same number in `requests` must stand side by side
+-- and be of one stream; they are appended together or not at all. Without a number each event is a
+-- request of its own. A refused request changes nothing and does not affect others.
+-- `expected_versions` counts for the first event of a request; 0 means that the stream must not
+-- exist. Returns one answer for each event, in order. A refusal is an answer, not an error.
 CREATE FUNCTION append(
   jobs              text[],
   types             text[],
@@ -887,12 +929,13 @@ CREATE FUNCTION append(
   expected_versions integer[]     DEFAULT null,
   event_ids         uuid[]        DEFAULT null,
   occurred_ats      timestamptz[] DEFAULT null,
-  requests          integer[]     DEFAULT null
+  requests          integer[]     DEFAULT null,
+  categories        text[]        DEFAULT null
 ) RETURNS SETOF append_answer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
   answer CONSTANT batch_answer := append_batch(
-    jobs, types, data, metadata, expected_versions, event_ids, occurred_ats, requests);
+    jobs, types, data, metadata, expected_versions, event_ids, occurred_ats, requests, null, null, categories);
 
 -- Appends a batch as append() does. With `appender` and `turn`, batches of one appender are
 -- appended in the order of their turns: see await_turn().
@@ -906,7 +949,8 @@ CREATE FUNCTION append_batch(
   occurred_ats      timestamptz[] DEFAULT null,
   requests          integer[]     DEFAULT null,
   appender          text          DEFAULT null,
-  turn              bigint        DEFAULT null
+  turn              bigint        DEFAULT null,
+  categories        text[]        DEFAULT null
 ) RETURNS batch_answer
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path FROM CURRENT SET jobledger.appending = 'on'
@@ -916,12 +960,7 @@ SET standard_conforming_strings = on AS $$
 DECLARE
   batch         CONSTANT integer := cardinality(jobs);
 
--- Appends a batch in which no job comes twice, as append_batch() does, to which it gives all that
--- is not plain. `event_ids` must be complete.
---
--- `known_versions` may say for each event a version that its job has reached. To find the last
--- version of a job, Postgres reads all of the job's entries on a page of the index; from a version
--- close by, it reads a few. A wrong one costs time and changes nothing.
+-- As before, by an index that has the category before the version.
 CREATE FUNCTION append_to_distinct_jobs(
   jobs              text[],
   types             text[],
@@ -1161,8 +1200,7 @@ BEGIN
 END
 $$;
 
--- Appends one event, by the rules of a batch but without sets, which would take longer than the
--- event itself.
+-- As before, by an index that has the category before the version.
 CREATE FUNCTION append_one(
   job text, type text, data text, metadata text, expected_version integer, event_id uuid, occurred_at timestamptz
 ) RETURNS batch_answer
@@ -1742,13 +1780,14 @@ CREATE VIEW foldable_events AS
 -- for each transaction. The types are a query of their own, so that the setting is split once and
 -- not for each event. OFFSET 0 makes Postgres read a window along the log. Without it, it may
 -- choose another index, because that has the order which a fold asks for, and walk the whole log
--- for each window.
+-- for each window. IS TRUE keeps it from an index that has the category, for the same reason.
 CREATE VIEW new_events AS
   SELECT *
     FROM foldable_events
    WHERE position > current_setting('jobledger.window_after')::bigint
      AND position <= current_setting('jobledger.window_upto')::bigint
      AND type = ANY ((SELECT string_to_array(current_setting('jobledger.window_types'), ','))::text[])
+     AND (category = 'job') IS TRUE
   OFFSET 0;
 
 -- One row for each rebuild, verification or undo.
@@ -2467,7 +2506,6 @@ CREATE FUNCTION import_events(lines text[]) RETURNS bigint
     SET enable_bitmapscan TO 'off'
     SET standard_conforming_strings TO 'on'
     SET "TimeZone" TO 'UTC'
-    SET "jobledger.timeline" TO 'import'
     AS $$
 #variable_conflict use_column
 DECLARE
@@ -2481,11 +2519,11 @@ DECLARE
   contexts      text[];
   occurred_ats  timestamptz[];
   recorded_ats  timestamptz[];
-  checked       record;
+  checked       checked_import;
   last          record;
-  totals        integer[];
   wrong_at      bigint;
   wrong         text;
+  is_mixed      boolean;
 BEGIN
   PERFORM pg_advisory_xact_lock_shared(hashtextextended(current_schema() || ' import', 0));
   SELECT array_agg(e.position), array_agg(e.event_id), array_agg(e.category), array_agg(e.stream_id),
@@ -2496,7 +2534,12 @@ BEGIN
          json_to_record(line::json) AS e (
            position bigint, event_id uuid, category text, stream_id text, version integer, type text,
            data text, metadata text, occurred_at timestamptz, recorded_at timestamptz);
-  checked := check_imported(jobs, types, documents, contexts, occurred_ats);
+  is_mixed := EXISTS (SELECT FROM unnest(categories) AS category WHERE category IS DISTINCT FROM 'job');
+  IF is_mixed THEN
+    LOCK TABLE category_types IN ACCESS SHARE MODE;  -- as append_to_streams() does
+  ELSE
+    checked := check_imported(jobs, types, documents, contexts, occurred_ats);
+  END IF;
 
   -- Several calls may be under way, of lines that follow each other. Each is checked while the one
   -- before is written, and waits for it here.
@@ -2505,64 +2548,15 @@ BEGIN
   END IF;
   PERFORM lock_log();
   last := last_event();
-
-  -- What depends on what came before: in the log, and in these lines.
-  WITH stream AS MATERIALIZED (
-    SELECT s.job, head.version, head.total, head.type
-      FROM (SELECT DISTINCT job COLLATE "C" AS job FROM unnest(jobs) AS job) AS s
-      LEFT JOIN LATERAL (
-        SELECT h.version, h.total, h.type FROM events AS h
-         WHERE h.stream_id = s.job AND h.category = 'job' ORDER BY h.version DESC LIMIT 1) AS head ON true
-  ),
-  event AS (
-    SELECT e.*, coalesce(stream.version, 0) AS stream_version,
-           row_number() OVER in_stream AS place,
-           coalesce(lag(e.type) OVER in_stream, stream.type) AS previous_type,
-           coalesce(lag(e.recorded_at) OVER (ORDER BY e.ordinal), last.recorded_at) AS previous_recorded,
-           -- The last total that was set: the one with the greatest ordinal.
-           coalesce((max(e.ordinal << 32 | e.total) OVER in_stream & 4294967295)::integer,
-                    stream.total, 0) AS known_total
-      FROM unnest(positions, ids, categories, jobs, versions, types, documents, contexts, recorded_ats,
-                  checked.messages, checked.totals, checked.completeds)
-             WITH ORDINALITY AS e (position, id, category, job, version, type, data, metadata, recorded_at,
-                                   message, total, completed, ordinal)
-      LEFT JOIN stream ON stream.job = e.job
-    WINDOW in_stream AS (PARTITION BY e.job ORDER BY e.ordinal)
-  ),
-  verdict AS (
-    SELECT e.ordinal, e.known_total, CASE
-             WHEN num_nulls(e.position, e.id, e.job, e.version, e.type, e.data, e.metadata, e.recorded_at) > 0
-               THEN 'it lacks one of position, event_id, stream_id, version, type, data, metadata, recorded_at'
-             WHEN e.position <> last.head + e.ordinal
-               THEN format('it says position %s', e.position)
-             WHEN e.category <> 'job'
-               THEN format('there is no category %s', e.category)
-             WHEN NOT is_event_time(e.recorded_at)
-               THEN format('it was recorded at %s, which is not within the years 1 to 9999', e.recorded_at)
-             WHEN e.recorded_at < e.previous_recorded
-               THEN format('it was recorded at %s, earlier than the event before', e.recorded_at)
-             WHEN e.message IS NOT NULL
-               THEN e.message
-             WHEN e.version <> e.stream_version + e.place
-               THEN format('it has version %s, and its job is at version %s', e.version, e.stream_version + e.place - 1)
-             WHEN lifecycle_refusal(e.type, e.previous_type) IN ('unknown_job', 'already_queued')
-               THEN 'a job begins with queued, and with nothing else'
-             WHEN lifecycle_refusal(e.type, e.previous_type) IS NOT NULL
-               THEN 'its job has ended; nothing follows an end'
-             WHEN exceeds_total(e.completed, e.known_total)
-               THEN format('%s of %s runs cannot be completed', e.completed, e.known_total)
-           END AS problem
-      FROM event AS e
-  )
-  SELECT array_agg(v.known_total ORDER BY v.ordinal),
-         last.head + min(v.ordinal) FILTER (WHERE v.problem IS NOT NULL),
-         (array_agg(v.problem ORDER BY v.ordinal) FILTER (WHERE v.problem IS NOT NULL))[1]
-    INTO totals, wrong_at, wrong
-    FROM verdict AS v;
-
+  IF is_mixed THEN
+    SELECT * INTO wrong_at, wrong
+      FROM import_each(positions, ids, categories, jobs, versions, types, documents, contexts, occurred_ats,
+                       recorded_ats);
+  ELSE
+    SELECT * INTO wrong_at, wrong
+      FROM import_jobs(positions, ids, jobs, versions, types, documents, contexts, occurred_ats, recorded_ats, checked);
+  END IF;
   IF wrong IS NULL THEN
-    PERFORM write_events(positions, ids, jobs, versions, types, documents::json[], contexts::json[], occurred_ats, null,
-                         recorded_ats, totals, checked.completeds);
     SELECT min(e.position), 'its line is not written as jobledger export writes it'
       INTO wrong_at, wrong
       FROM events AS e
@@ -3612,7 +3606,7 @@ CREATE PROCEDURE append_and_confirm(IN job_id text, IN type text, IN data json D
     IN metadata json DEFAULT '{}'::json, IN expected_version integer DEFAULT NULL::integer,
     INOUT event_id uuid DEFAULT NULL::uuid, IN occurred_at timestamptz DEFAULT NULL::timestamptz,
     INOUT position bigint DEFAULT NULL::bigint, INOUT version integer DEFAULT NULL::integer,
-    INOUT duplicate boolean DEFAULT NULL::boolean)
+    INOUT duplicate boolean DEFAULT NULL::boolean, IN category text DEFAULT 'job'::text)
     LANGUAGE plpgsql
     AS $$
 BEGIN
@@ -3621,10 +3615,924 @@ BEGIN
   END IF;
   SELECT appended.position, appended.version, appended.event_id, appended.duplicate
     INTO position, version, event_id, duplicate
-    FROM append_event(job_id, type, data, metadata, expected_version, event_id, occurred_at) AS appended;
+    FROM append_event(job_id, type, data, metadata, expected_version, event_id, occurred_at, category)
+      AS appended;
   COMMIT;
   PERFORM durable_position();
   COMMIT;
+END
+$$;
+
+-- =================================================================================================
+-- Categories: the kinds of streams that a ledger takes, and the rules of each, as data. A job is of
+-- one category; others are installed from a folder (docs/categories.md). What is declared holds for
+-- every way into the log, because appends look it up here.
+-- =================================================================================================
+
+CREATE FUNCTION is_category_name(name text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN name ~ '\A[a-z][a-z0-9_]{0,49}\Z';
+
+-- The form of an event's type, whatever its category.
+CREATE FUNCTION is_type_name(type text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN type ~ '\A[a-z][a-z0-9_]{0,62}\Z';
+
+CREATE DOMAIN category_name AS text COLLATE "C"
+    CONSTRAINT category_name_form CHECK (is_category_name(VALUE));
+
+-- What a category is now.
+CREATE TABLE categories (
+    name category_name NOT NULL,
+    definition json NOT NULL,
+    hash text NOT NULL,
+    installed_at timestamptz DEFAULT clock_timestamp() NOT NULL
+);
+ALTER TABLE categories ADD CONSTRAINT categories_pkey PRIMARY KEY (name);
+CREATE TRIGGER categories_by_rule BEFORE INSERT OR DELETE OR UPDATE OR TRUNCATE ON categories
+    FOR EACH STATEMENT
+    WHEN ((COALESCE(current_setting('jobledger.appending', true), 'off') <> ALL (ARRAY['on', 'noted'])))
+    EXECUTE FUNCTION refuse_change_of_rules();
+ALTER TABLE categories ENABLE ALWAYS TRIGGER categories_by_rule;
+CREATE TRIGGER categories_not_prepared BEFORE INSERT OR DELETE OR UPDATE ON categories
+    FOR EACH STATEMENT
+    WHEN ((current_setting('max_prepared_transactions') <> '0'))
+    EXECUTE FUNCTION refuse_to_prepare_changes();
+ALTER TABLE categories ENABLE ALWAYS TRIGGER categories_not_prepared;
+
+-- All that an append asks about a type, in one row. The arrays repeat what the tables below say.
+CREATE TABLE category_types (
+    category category_name NOT NULL,
+    type event_type NOT NULL,
+    follows text[] NOT NULL COLLATE "C",
+    ends boolean NOT NULL,
+    removes boolean NOT NULL,
+    unique_keys text[] DEFAULT '{}'[] NOT NULL,
+    ignoring_case boolean[] DEFAULT '{}'::boolean[] NOT NULL,
+    named_keys text[] DEFAULT '{}'[] NOT NULL,
+    targets text[] DEFAULT '{}'[] NOT NULL,
+    CONSTRAINT category_types_removal_ends CHECK ((ends OR (NOT removes)))
+);
+ALTER TABLE category_types ADD CONSTRAINT category_types_category_fkey FOREIGN KEY (category) REFERENCES categories(name) ON DELETE CASCADE;
+ALTER TABLE category_types ADD CONSTRAINT category_types_pkey PRIMARY KEY (category, type);
+CREATE TRIGGER category_types_by_rule BEFORE INSERT OR DELETE OR UPDATE OR TRUNCATE ON category_types
+    FOR EACH STATEMENT
+    WHEN ((COALESCE(current_setting('jobledger.appending', true), 'off') <> ALL (ARRAY['on', 'noted'])))
+    EXECUTE FUNCTION refuse_change_of_rules();
+ALTER TABLE category_types ENABLE ALWAYS TRIGGER category_types_by_rule;
+CREATE TRIGGER category_types_not_prepared BEFORE INSERT OR DELETE OR UPDATE ON category_types
+    FOR EACH STATEMENT
+    WHEN ((current_setting('max_prepared_transactions') <> '0'))
+    EXECUTE FUNCTION refuse_to_prepare_changes();
+ALTER TABLE category_types ENABLE ALWAYS TRIGGER category_types_not_prepared;
+
+-- Which type may follow which. `last_type` is empty while the stream has no events.
+CREATE TABLE category_life (
+    category category_name NOT NULL,
+    last_type text NOT NULL COLLATE "C",
+    type event_type NOT NULL
+);
+ALTER TABLE category_life ADD CONSTRAINT category_life_pkey PRIMARY KEY (category, last_type, type);
+ALTER TABLE category_life ADD CONSTRAINT category_life_type_fkey FOREIGN KEY (category, type) REFERENCES category_types(category, type) ON DELETE CASCADE;
+CREATE TRIGGER category_life_by_rule BEFORE INSERT OR DELETE OR UPDATE OR TRUNCATE ON category_life
+    FOR EACH STATEMENT
+    WHEN ((COALESCE(current_setting('jobledger.appending', true), 'off') <> ALL (ARRAY['on', 'noted'])))
+    EXECUTE FUNCTION refuse_change_of_rules();
+ALTER TABLE category_life ENABLE ALWAYS TRIGGER category_life_by_rule;
+CREATE TRIGGER category_life_not_prepared BEFORE INSERT OR DELETE OR UPDATE ON category_life
+    FOR EACH STATEMENT
+    WHEN ((current_setting('max_prepared_transactions') <> '0'))
+    EXECUTE FUNCTION refuse_to_prepare_changes();
+ALTER TABLE category_life ENABLE ALWAYS TRIGGER category_life_not_prepared;
+
+-- Members of the data whose value only one stream of the category can have at a time.
+CREATE TABLE category_unique (
+    category category_name NOT NULL,
+    key text NOT NULL COLLATE "C",
+    ignoring_case boolean NOT NULL
+);
+ALTER TABLE category_unique ADD CONSTRAINT category_unique_category_fkey FOREIGN KEY (category) REFERENCES categories(name) ON DELETE CASCADE;
+ALTER TABLE category_unique ADD CONSTRAINT category_unique_pkey PRIMARY KEY (category, key);
+CREATE TRIGGER category_unique_by_rule BEFORE INSERT OR DELETE OR UPDATE OR TRUNCATE ON category_unique
+    FOR EACH STATEMENT
+    WHEN ((COALESCE(current_setting('jobledger.appending', true), 'off') <> ALL (ARRAY['on', 'noted'])))
+    EXECUTE FUNCTION refuse_change_of_rules();
+ALTER TABLE category_unique ENABLE ALWAYS TRIGGER category_unique_by_rule;
+CREATE TRIGGER category_unique_not_prepared BEFORE INSERT OR DELETE OR UPDATE ON category_unique
+    FOR EACH STATEMENT
+    WHEN ((current_setting('max_prepared_transactions') <> '0'))
+    EXECUTE FUNCTION refuse_to_prepare_changes();
+ALTER TABLE category_unique ENABLE ALWAYS TRIGGER category_unique_not_prepared;
+
+-- Members of the data that name a stream, which must exist.
+CREATE TABLE category_references (
+    category category_name NOT NULL,
+    key text NOT NULL COLLATE "C",
+    target category_name NOT NULL
+);
+ALTER TABLE category_references ADD CONSTRAINT category_references_category_fkey FOREIGN KEY (category) REFERENCES categories(name) ON DELETE CASCADE;
+ALTER TABLE category_references ADD CONSTRAINT category_references_pkey PRIMARY KEY (category, key);
+ALTER TABLE category_references ADD CONSTRAINT category_references_target_fkey FOREIGN KEY (target) REFERENCES categories(name);
+CREATE TRIGGER category_references_by_rule BEFORE INSERT OR DELETE OR UPDATE OR TRUNCATE ON category_references
+    FOR EACH STATEMENT
+    WHEN ((COALESCE(current_setting('jobledger.appending', true), 'off') <> ALL (ARRAY['on', 'noted'])))
+    EXECUTE FUNCTION refuse_change_of_rules();
+ALTER TABLE category_references ENABLE ALWAYS TRIGGER category_references_by_rule;
+CREATE TRIGGER category_references_not_prepared BEFORE INSERT OR DELETE OR UPDATE ON category_references
+    FOR EACH STATEMENT
+    WHEN ((current_setting('max_prepared_transactions') <> '0'))
+    EXECUTE FUNCTION refuse_to_prepare_changes();
+ALTER TABLE category_references ENABLE ALWAYS TRIGGER category_references_not_prepared;
+
+-- Every definition that has been in force, and from which position on.
+CREATE TABLE category_definitions (
+    number bigint NOT NULL,
+    category category_name NOT NULL,
+    definition json NOT NULL,
+    hash text NOT NULL,
+    after bigint NOT NULL,
+    installed_at timestamptz DEFAULT clock_timestamp() NOT NULL,
+    role text DEFAULT SESSION_USER NOT NULL,
+    CONSTRAINT category_definitions_after_countable CHECK (((after >= 0) AND (after <= '4611686018427387903'::bigint))),
+    CONSTRAINT category_definitions_number_countable CHECK (((number >= 0) AND (number <= '4611686018427387903'::bigint)))
+);
+ALTER TABLE category_definitions ADD CONSTRAINT category_definitions_pkey PRIMARY KEY (number);
+CREATE TRIGGER category_definitions_not_prepared BEFORE INSERT OR DELETE OR UPDATE ON category_definitions
+    FOR EACH STATEMENT
+    WHEN ((current_setting('max_prepared_transactions') <> '0'))
+    EXECUTE FUNCTION refuse_to_prepare_changes();
+ALTER TABLE category_definitions ENABLE ALWAYS TRIGGER category_definitions_not_prepared;
+CREATE TRIGGER category_definitions_only_grow BEFORE DELETE OR UPDATE OR TRUNCATE ON category_definitions
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION refuse_change_of_record();
+ALTER TABLE category_definitions ENABLE ALWAYS TRIGGER category_definitions_only_grow;
+
+-- Which stream holds which value that must be unique. It follows from the log, and changes with it
+-- under the same lock: see claim_spans().
+CREATE TABLE claims (
+    category category_name NOT NULL,
+    key text NOT NULL COLLATE "C",
+    value text NOT NULL COLLATE "C",
+    stream_id stream_name NOT NULL,
+    CONSTRAINT claims_value_fits CHECK ((octet_length(value) <= 1000))
+);
+ALTER TABLE claims ADD CONSTRAINT claims_pkey PRIMARY KEY (category, key, value);
+ALTER TABLE claims ADD CONSTRAINT claims_stream_key UNIQUE (stream_id, category, key);
+CREATE TRIGGER claims_by_rule BEFORE INSERT OR DELETE OR UPDATE OR TRUNCATE ON claims
+    FOR EACH STATEMENT
+    WHEN ((COALESCE(current_setting('jobledger.appending', true), 'off') <> ALL (ARRAY['on', 'noted'])))
+    EXECUTE FUNCTION refuse_change_of_rules();
+ALTER TABLE claims ENABLE ALWAYS TRIGGER claims_by_rule;
+CREATE TRIGGER claims_not_prepared BEFORE INSERT OR DELETE OR UPDATE ON claims
+    FOR EACH STATEMENT
+    WHEN ((current_setting('max_prepared_transactions') <> '0'))
+    EXECUTE FUNCTION refuse_to_prepare_changes();
+ALTER TABLE claims ENABLE ALWAYS TRIGGER claims_not_prepared;
+
+CREATE FUNCTION refuse_change_of_rules() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+  RAISE EXCEPTION '% of % refused: claims change with the log, and rules by install_category()', TG_OP, TG_TABLE_NAME
+    USING ERRCODE = 'restrict_violation';
+END
+$$;
+
+-- A value that must be unique, as it is compared: ASCII letters without their case where the
+-- category says so. Null where the member is missing or null.
+CREATE FUNCTION claimed_value(data jsonb, key text, ignoring_case boolean) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN ignoring_case THEN lower((data ->> key) COLLATE "C") ELSE data ->> key END;
+
+-- In bytes, as the constraint claims_value_fits has it.
+CREATE FUNCTION longest_claim() RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN 1000;
+
+-- A day of the calendar of the years 1 to 9999, as YYYY-MM-DD. Null where the text is.
+CREATE FUNCTION is_date(value text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN left(value, 4) COLLATE "C" <> '0000'
+   AND value COLLATE "C" ~ ('^([0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)'
+                            '|02-(0[1-9]|1[0-9]|2[0-8]))'
+                            -- Leap days: of years divisible by 4, and by 400 if by 100.
+                            '|([0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)$');
+
+-- The seconds since 1970 of a date and time that has the form of RFC 3339, without its fraction.
+CREATE FUNCTION seconds_since_1970(value text) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (make_date(left(value, 4)::integer, substr(value, 6, 2)::integer, substr(value, 9, 2)::integer)
+          - make_date(1970, 1, 1))::bigint * 86400
+     + substr(value, 12, 2)::integer * 3600 + substr(value, 15, 2)::integer * 60 + substr(value, 18, 2)::integer
+     - CASE WHEN right(value, 1) IN ('Z', 'z') THEN 0
+            ELSE left(right(value, 6), 3)::integer * 3600
+               + (left(right(value, 6), 1) || right(value, 2))::integer * 60 END;
+
+-- A date and time with a zone, as RFC 3339 has it. A second 60 is the last of a day in UTC. Null
+-- where the text is.
+CREATE FUNCTION is_date_time(value text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+  WHEN value COLLATE "C" !~ ('^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)([.][0-9]+)?'
+                             '([Zz]|[-+]([01][0-9]|2[0-3]):[0-5][0-9])$') THEN false
+  WHEN NOT is_date(left(value, 10)) THEN false
+  WHEN substr(value, 18, 2) = '60' THEN seconds_since_1970(value) % 86400 = 0
+  ELSE value IS NOT NULL OR null
+END;
+
+CREATE FUNCTION is_uuid(value text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN value COLLATE "C" ~ '^[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}$';
+
+-- One @ with something on both sides, and neither spaces nor control characters, of any script.
+CREATE FUNCTION is_email(value text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN length(value) <= 320
+   AND value COLLATE "C" ~ ('^[^@\u0001-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+'
+                            '@[^@\u0001-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+$');
+
+-- A scheme, a colon and something behind it, with neither spaces nor control characters.
+CREATE FUNCTION is_uri(value text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN value COLLATE "C" ~ ('^[A-Za-z][A-Za-z0-9+.-]*:'
+                            '[^\u0001-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+$');
+
+-- Whether one date is before the other, or one date and time. Null or false where the two are not
+-- both of one kind.
+CREATE FUNCTION is_before(value text, other text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+  WHEN is_date(value) AND is_date(other) THEN value COLLATE "C" < other COLLATE "C"
+  WHEN is_date_time(value) AND is_date_time(other)
+    -- Digits of a fraction compare as text, however many there are.
+    THEN (seconds_since_1970(value), coalesce(rtrim(substring(value FROM '[.]([0-9]+)'), '0'), '') COLLATE "C")
+       < (seconds_since_1970(other), coalesce(rtrim(substring(other FROM '[.]([0-9]+)'), '0'), '') COLLATE "C")
+END;
+
+-- The first key of an object that is none of `known`, as JSON writes it. Null where there is none.
+CREATE FUNCTION first_other_key(value jsonb, known text[]) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (SELECT to_json(CASE WHEN length(key) > 60 THEN left(key, 60) || '…' ELSE key END)::text
+          FROM jsonb_object_keys(CASE jsonb_typeof(value) WHEN 'object' THEN value - known END) AS others (key)
+         ORDER BY key COLLATE "C" LIMIT 1);
+
+-- The rules of a category are compiled to a function check_of_CATEGORY() when it is installed.
+-- This function asks the right one. It is made anew with each installation, because a call whose
+-- name is only known at run time would be planned again for each event.
+CREATE FUNCTION check_data_in(category text, type text, data jsonb) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE
+    AS $$
+BEGIN
+  RETURN null;
+END
+$$;
+
+CREATE FUNCTION make_check_of_data() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $_$
+DECLARE
+  branches text := (
+    SELECT string_agg(format('WHEN %L THEN RETURN coalesce(%I(type, data)%s);', c.name, 'check_of_' || c.name, texts),
+                      E'\n    ' ORDER BY c.name)
+      FROM categories AS c,
+           -- What must be unique, and what names a stream, is compared as a text.
+           LATERAL (
+             SELECT string_agg(format(
+                      ', CASE WHEN jsonb_typeof(data -> %1$L) NOT IN (''string'', ''null'')
+                        THEN %2$L || excerpt(data -> %1$L) WHEN octet_length(data ->> %1$L) > longest_claim()
+                        THEN %3$L || longest_claim() || '' bytes'' END',
+                      k.key, to_json(k.key) || ' must be a text or null, not ',
+                      to_json(k.key) || ' is compared with other streams, and has at most '), ''
+                      ORDER BY k.key) AS texts
+               FROM (SELECT u.key FROM category_unique AS u WHERE u.category = c.name
+                     UNION SELECT r.key FROM category_references AS r WHERE r.category = c.name) AS k) AS compared
+     WHERE c.name <> 'job');
+BEGIN
+  EXECUTE format(
+    'CREATE OR REPLACE FUNCTION check_data_in(category text, type text, data jsonb) RETURNS text
+     LANGUAGE plpgsql IMMUTABLE AS %L',
+    format($body$
+BEGIN
+  CASE category
+    %s
+    ELSE RETURN null;
+  END CASE;
+END
+$body$, coalesce(branches, 'WHEN '''' THEN RETURN null;')));
+END
+$_$;
+
+-- Which stream of a category has held which value, from one position until another: until the
+-- stream gave the member another value or null, or was removed. `until` is null where it holds it
+-- still.
+CREATE FUNCTION claim_spans(of_category text)
+RETURNS TABLE (key text, value text, stream_id text, since bigint, until bigint)
+LANGUAGE sql STABLE SET search_path FROM CURRENT
+BEGIN ATOMIC
+  SELECT span.key, span.value, span.stream_id, span.since, span.until
+    FROM (
+      SELECT u.key, e.stream_id::text AS stream_id, e.position::bigint AS since,
+             CASE WHEN NOT t.removes THEN claimed_value(e.data::jsonb, u.key, u.ignoring_case) END AS value,
+             lead(e.position::bigint) OVER (PARTITION BY e.stream_id, u.key ORDER BY e.version) AS until
+        FROM events AS e
+        JOIN category_unique AS u ON u.category = e.category
+        JOIN category_types AS t ON t.category = e.category AND t.type = e.type
+       WHERE e.category = of_category AND (t.removes OR e.data::jsonb ? u.key)) AS span
+   WHERE span.value IS NOT NULL;
+END;
+
+-- Where the claims that are kept differ from what the log says, for `audit verify`. The position is
+-- that of the event that made the claim; of a claim that no event has made, it is null.
+CREATE FUNCTION claim_differences()
+RETURNS TABLE (category text, key text, value text, kept_for text, held_by text, at_position bigint)
+LANGUAGE sql STABLE SET search_path FROM CURRENT
+BEGIN ATOMIC
+  SELECT coalesce(k.category, l.category), coalesce(k.key, l.key), coalesce(k.value, l.value), k.stream_id, l.stream_id,
+         l.since
+    FROM claims AS k
+    FULL JOIN (
+      SELECT c.name AS category, found.key, found.value, found.stream_id, found.since
+        FROM categories AS c, claim_spans(c.name) AS found WHERE found.until IS NULL) AS l
+      ON l.category = k.category AND l.key = k.key AND l.value = k.value
+   WHERE k.stream_id IS DISTINCT FROM l.stream_id
+   ORDER BY l.since, 1, 2, 3;
+END;
+
+-- The first event of a category that breaks the rules that are installed, in the order of the log;
+-- no row where none does.
+CREATE FUNCTION first_breach(of_category text, OUT at_position bigint,
+    OUT problem text) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+BEGIN
+  SELECT found.position, found.problem INTO at_position, problem
+    FROM (
+      SELECT e.position, CASE
+               WHEN l.type IS NULL AND e.previous IS NULL THEN format('%s may not be the first', e.type)
+               WHEN l.type IS NULL                        THEN format('%s may not follow %s', e.type, e.previous)
+               ELSE check_data_in(of_category, e.type, e.data::jsonb)
+             END AS problem
+        FROM (
+          SELECT h.position, h.type, h.data,
+                 lag(h.type::text) OVER (PARTITION BY h.stream_id ORDER BY h.version) AS previous
+            FROM events AS h WHERE h.category = of_category) AS e
+        LEFT JOIN category_life AS l
+          ON l.category = of_category AND l.last_type = coalesce(e.previous, '') AND l.type = e.type
+      UNION ALL
+      -- A reference is right where the stream began before the event, and was not removed before
+      -- it. A removal is the last event of a stream, and what it refers to does not matter.
+      SELECT e.position, format('there is no %s %s, which "%s" names', e.target, to_json(e.named), e.key)
+        FROM (
+          SELECT h.position, r.key, r.target, h.data::jsonb ->> r.key AS named
+            FROM events AS h
+            JOIN category_types AS t ON t.category = h.category AND t.type = h.type AND NOT t.removes
+            JOIN category_references AS r ON r.category = h.category
+           WHERE h.category = of_category
+          OFFSET 0) AS e
+        LEFT JOIN events AS first ON first.category = e.target AND first.stream_id = e.named AND first.version = 1
+        LEFT JOIN LATERAL (
+          SELECT h.position, t.removes
+            FROM events AS h JOIN category_types AS t ON t.category = h.category AND t.type = h.type
+           WHERE h.category = e.target AND h.stream_id = e.named
+           ORDER BY h.version DESC LIMIT 1) AS last ON true
+       WHERE e.named IS NOT NULL
+         AND (coalesce(first.position, e.position) >= e.position
+                OR (last.removes AND last.position < e.position) IS TRUE)
+      UNION ALL
+      SELECT s.since, format('"%s" %s was held by another %s', s.key, to_json(s.value), of_category)
+        FROM (
+          SELECT c.*, lag(coalesce(c.until, s_end))
+                        OVER (PARTITION BY c.key, c.value COLLATE "C" ORDER BY c.since) AS before
+            FROM claim_spans(of_category) AS c, (VALUES (head() + 1)) AS now (s_end)) AS s
+       WHERE s.before > s.since) AS found
+   WHERE found.problem IS NOT NULL
+   ORDER BY found.position
+   LIMIT 1;
+END
+$$;
+
+-- Installs a category, or changes it. `definition` is its category.json, whose form the caller has
+-- checked; `check_body` is the PL/pgSQL body of check_of_CATEGORY(type text, data jsonb),
+-- which returns null or why the data are refused. Returns whether anything changed.
+--
+-- Refused with JL011, and nothing is changed, where events in the log would break the new rules. So
+-- a definition with events can only become wider. Appends of other categories than job wait
+-- meanwhile. Fails with 55P03 where it would have to wait for them for more than a second, since
+-- others wait behind it: try again.
+CREATE FUNCTION install_category(definition json, hash text, check_body text) RETURNS boolean
+LANGUAGE plpgsql SET search_path FROM CURRENT SET jobledger.appending = 'on' SET lock_timeout = '1s'
+SET check_function_bodies = on SET standard_conforming_strings = on AS $do$
+#variable_conflict use_variable
+DECLARE
+  category CONSTANT text := definition ->> 'name';
+
+-- =================================================================================================
+-- The rules that an event of any category is checked by: what it must look like by itself, and what
+-- the log must hold. They read the tables that install_category() fills.
+-- =================================================================================================
+
+-- The code of the refusal of an event whose type may not follow the last one of its stream, which
+-- is not a job. `last_type` is null while the stream has no events.
+CREATE FUNCTION life_refusal(category text, type text, last_type text) RETURNS text
+LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_variable
+BEGIN
+  IF last_type IS NULL THEN
+    RETURN 'unknown_job';
+
+-- What life_refusal() says, in words.
+CREATE FUNCTION explain_life_refusal(refusal text, category text, stream text, type text,
+    last_type text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    AS $_$
+#variable_conflict use_variable
+DECLARE
+  allowed CONSTANT text := (
+    SELECT string_agg(l.type, ' or ' ORDER BY l.type) FROM category_life AS l
+     WHERE l.category = category AND l.last_type = coalesce(last_type, ''));
+BEGIN
+  RETURN CASE refusal
+    WHEN 'unknown_job'
+      THEN format('%s %s has no events; the first must be %s', category, to_json(stream), allowed)
+    WHEN 'already_queued'
+      THEN format('%s %s exists already: another %1$s needs another id', category, to_json(stream))
+    WHEN 'already_ended'
+      THEN format('%s %s has ended with %s; nothing follows an end', category, to_json(stream), last_type)
+    ELSE format('%s %s is at %s, and %s may not follow it: %s may', category, to_json(stream), last_type, type, allowed)
+  END;
+END
+$_$;
+
+-- The streams that an event names and that are not there: as a message, null where all are. The log
+-- is locked.
+CREATE FUNCTION missing_reference(rule category_types, data jsonb) RETURNS text
+    LANGUAGE plpgsql STABLE
+    AS $$
+DECLARE
+  named   text;
+  removes boolean;
+BEGIN
+  FOR number IN 1 .. cardinality(rule.named_keys) LOOP
+    named := data ->> rule.named_keys[number];
+    CONTINUE WHEN named IS NULL;
+    removes := null;
+    SELECT EXISTS (SELECT FROM category_types AS t WHERE t.category = e.category AND t.type = e.type AND t.removes)
+      INTO removes
+      FROM events AS e
+     WHERE e.stream_id = named AND e.category = rule.targets[number] ORDER BY e.version DESC LIMIT 1;
+    IF removes IS NULL THEN
+      RETURN format('there is no %s %s, which "%s" names: append it first', rule.targets[number],
+                    to_json(left(named, 300)), rule.named_keys[number]);
+    ELSIF removes THEN
+      RETURN format('the %s %s, which "%s" names, has been removed', rule.targets[number],
+                    to_json(left(named, 300)), rule.named_keys[number]);
+    END IF;
+  END LOOP;
+  RETURN null;
+END
+$$;
+
+-- Takes the values that an event claims for its stream, and releases those that it replaces.
+-- Returns null, or why it may not, and then nothing is changed. The log is locked, so nobody else
+-- claims anything meanwhile. The holder is not named: whoever may append need not be allowed to
+-- read. holder_of() tells readers.
+CREATE FUNCTION claim_values(rule category_types, stream text, data jsonb, is_new boolean) RETURNS text
+LANGUAGE plpgsql AS $$
+DECLARE
+  claim  text;
+
+-- The stream that holds a value which must be unique, null where none does.
+CREATE FUNCTION holder_of(of_category text, of_key text, of_value text) RETURNS text
+LANGUAGE sql STABLE SET search_path FROM CURRENT
+BEGIN ATOMIC
+  SELECT c.stream_id
+    FROM category_unique AS u
+    JOIN claims AS c ON c.category = u.category AND c.key = u.key
+                    AND c.value = claimed_value(jsonb_build_object(u.key, of_value), u.key, u.ignoring_case)
+   WHERE u.category = of_category AND u.key = of_key;
+END;
+
+-- =================================================================================================
+-- Appends to streams of any category. Jobs keep their own paths, which are written by hand for
+-- speed. A call with other categories comes here: one event by itself, plain batches in sets, and
+-- all others event by event. Any job may come along in such a call; a test sends the same requests
+-- both ways.
+-- =================================================================================================
+
+-- Appends one event of any category to the log, which is locked, or answers why not. `rule` is its
+-- row of category_types; a job needs none. `code` and `message` are what check_event() found.
+-- `compared` adds up the bytes that a call parses to tell a retry from another event under its id.
+-- `head_before` is the head before the call. `recorded_at` is null for now.
+CREATE FUNCTION append_next(rule category_types, category text, stream text, type text, data text,
+    metadata text, expected_version integer, id uuid, occurred_at timestamptz,
+    recorded_at timestamptz, code text, message text, total integer, completed integer,
+    head_before bigint, INOUT compared bigint, OUT answer append_answer) RETURNS record
+    LANGUAGE plpgsql
+    AS $$
+#variable_conflict use_variable
+DECLARE
+  most_compared CONSTANT bigint := 64 * 1024 * 1024;
+  last    CONSTANT record := last_event();
+  earlier record;
+  head    record;
+  value   jsonb;
+  parts   text;
+  refusal text := code;
+  reason  text := message;
+BEGIN
+  -- A retry comes first: it is never refused for what has happened since.
+  SELECT e.position, e.version, e.category, e.stream_id, e.type, e.data::text AS data, e.metadata::text AS metadata,
+         e.occurred_at
+    INTO earlier FROM events AS e WHERE e.event_id = id;
+  IF FOUND THEN
+    PERFORM await_standbys();
+    compared := compared + bytes_to_compare(earlier.data, coalesce(data, ''))
+                         + bytes_to_compare(earlier.metadata, metadata);
+    IF compared > most_compared THEN
+      RAISE EXCEPTION 'this call repeats event ids with other content, and to compare it takes more than % MiB',
+                      most_compared >> 20
+        USING ERRCODE = 'program_limit_exceeded',
+              HINT = 'Nothing was written. Send fewer of these events in a call: each has an id of its own, or is '
+                     'a retry and the same again.';
+    END IF;
+    parts := concat_ws(', ', CASE WHEN earlier.category <> category THEN 'category' END,
+                       CASE WHEN num_nulls(stream, type, data) > 0 THEN 'content' END,
+                       nullif(differing_parts(earlier.stream_id, stream, earlier.type, type, earlier.data, data,
+                                              earlier.metadata, metadata, earlier.occurred_at, occurred_at), ''));
+    answer := CASE
+      WHEN parts = '' THEN (null, earlier.position, earlier.version, id, true, null, null)::append_answer
+      ELSE (null, null, null, id, false, 'event_id_conflict',
+            CASE WHEN earlier.position > head_before
+              THEN format('event id %s stands in this call already, with other %s: each event has an id of its own',
+                          id, parts)
+              ELSE format('event id %s is at position %s already, with other %s: a retry sends the same event again, '
+                          'and a new event has an id of its own', id, earlier.position, parts)
+            END)::append_answer
+    END;
+    RETURN;
+  END IF;
+
+  IF refusal IS NULL THEN
+    value := data::jsonb;
+    SELECT e.position, e.version, e.total, e.type INTO head
+      FROM events AS e WHERE e.stream_id = stream AND e.category = category ORDER BY e.version DESC LIMIT 1;
+    total := coalesce(total, head.total);
+    IF category = 'job' THEN
+      IF NOT may_append(type, expected_version, completed, total, head.version, head.type) THEN
+        SELECT * INTO refusal, reason
+          FROM explain_refusal(stream, type, expected_version, completed, total, head.version, head.type);
+      END IF;
+    ELSE
+      -- A claim that this call has made, and replaces, stays in the way until it commits. So each
+      -- one makes the next slower, while the log is locked.
+      IF head.position > head_before AND (rule.removes OR value ?| rule.unique_keys) THEN
+        compared := compared + most_compared / 1000;
+        IF compared > most_compared THEN
+          RAISE EXCEPTION 'this call changes values that must be unique more than 1000 times'
+            USING ERRCODE = 'program_limit_exceeded',
+                  HINT = 'Nothing was written. Send fewer events of one stream in a call.';
+        END IF;
+      END IF;
+      IF coalesce(head.type, '') <> ALL (rule.follows) THEN
+        refusal := life_refusal(category, type, head.type);
+        reason := explain_life_refusal(refusal, category, stream, type, head.type);
+      ELSIF expected_version <> coalesce(head.version, 0) THEN
+        refusal := 'version_conflict';
+        reason := format('%s %s is at version %s, not at %s: somebody else has appended meanwhile; read its events, '
+                         'and decide anew', category, to_json(stream), coalesce(head.version, 0), expected_version);
+      ELSIF rule.removes THEN
+        DELETE FROM claims AS c WHERE c.stream_id = stream AND c.category = category;
+      ELSE
+        IF rule.named_keys <> '{}' THEN
+          reason := missing_reference(rule, value);
+          refusal := CASE WHEN reason IS NOT NULL THEN 'unknown_reference' END;
+        END IF;
+        IF refusal IS NULL AND value ?| rule.unique_keys THEN
+          reason := claim_values(rule, stream, value, head.version IS NULL);
+          refusal := CASE WHEN reason IS NOT NULL THEN 'not_unique' END;
+        END IF;
+      END IF;
+    END IF;
+  END IF;
+  IF refusal IS NOT NULL THEN
+    answer := (null, null, null, id, false, refusal, reason)::append_answer;
+    RETURN;
+  END IF;
+
+  INSERT INTO events (
+    position, event_id, category, stream_id, version, type, data, metadata, occurred_at, recorded_at, total, completed)
+  VALUES (last.head + 1, id, category, stream, coalesce(head.version, 0) + 1, type, data::json, metadata::json,
+          occurred_at, coalesce(recorded_at, greatest(clock_timestamp(), last.recorded_at)), coalesce(total, 0),
+          completed);
+  answer := (null, last.head + 1, coalesce(head.version, 0) + 1, id, false, null, null)::append_answer;
+END
+$$;
+
+-- The events of one call that append_next() decides on, with what check_event() has found.
+CREATE TYPE event_to_append AS (
+    ordinal integer,
+    rule category_types,
+    category text,
+    stream text,
+    type text,
+    data text,
+    metadata text,
+    expected_version integer,
+    id uuid,
+    occurred_at timestamptz,
+    code text,
+    message text,
+    total integer,
+    completed integer
+);
+
+-- Appends several events of one request, all or none.
+CREATE FUNCTION append_together(events event_to_append[], head_before bigint,
+    INOUT compared bigint, OUT answers append_answer[]) RETURNS record
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+  first CONSTANT event_to_append := events[1];
+  event  event_to_append;
+  done   record;
+  answer append_answer;
+BEGIN
+  FOREACH event IN ARRAY events LOOP
+    done := append_next(
+      event.rule, event.category, event.stream, event.type, event.data, event.metadata,
+      CASE WHEN event.ordinal = first.ordinal THEN event.expected_version END, event.id, event.occurred_at, null,
+      event.code, event.message, event.total, event.completed, head_before, compared);
+    compared := done.compared;
+    answer := done.answer;
+    IF (event.category, event.stream) <> (first.category, first.stream) THEN
+      answer.code := 'invalid_event';
+      answer.message := 'the events of one request belong to one job: this one is of another';
+    END IF;
+    IF answer.code IS NOT NULL THEN
+      RAISE EXCEPTION 'the request is refused' USING ERRCODE = 'JL012';
+    END IF;
+    answer.ordinal := event.ordinal;
+    answers := answers || answer;
+  END LOOP;
+EXCEPTION WHEN SQLSTATE 'JL012' THEN
+  -- What the request did so far is undone. The variables keep why.
+  IF event.ordinal > first.ordinal THEN
+    answer.message := format('event %s of this request: %s', event.ordinal - first.ordinal + 1, answer.message);
+  END IF;
+  SELECT array_agg((e.ordinal, null, null, e.id, false, answer.code, answer.message)::append_answer ORDER BY e.ordinal)
+    INTO answers FROM unnest(events) AS e;
+END
+$$;
+
+-- Appends any batch, and decides event by event, in order. The log is locked.
+CREATE FUNCTION append_each(categories text[], streams text[], types text[], data text[],
+    metadata text[], expected_versions integer[], ids uuid[], occurred_ats timestamptz[],
+    requests integer[], codes text[], messages text[], totals integer[],
+    completeds integer[]) RETURNS SETOF append_answer
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+  batch       CONSTANT integer := cardinality(streams);
+  head_before CONSTANT bigint  := head();
+  compared bigint := 0;
+  request  record;
+  event    event_to_append;
+  done     record;
+  answer   append_answer;
+BEGIN
+  FOR request IN
+    SELECT array_agg((e.ordinal, t, e.category, e.stream, e.type, e.data, coalesce(e.metadata, '{}'), e.expected, e.id,
+                      e.occurred_at, e.code, e.message, e.total, e.completed)::event_to_append ORDER BY e.ordinal)
+             AS events
+      FROM (
+        SELECT e.*, count(*) FILTER (WHERE e.begins) OVER (ORDER BY e.ordinal) AS place
+          FROM (
+            SELECT e.*, (e.request = lag(e.request) OVER (ORDER BY e.ordinal)) IS NOT TRUE AS begins
+              FROM unnest(categories, streams, types, data, metadata, expected_versions, ids, occurred_ats, codes,
+                          messages, totals, completeds, requests)
+                     WITH ORDINALITY AS e (category, stream, type, data, metadata, expected, id, occurred_at, code,
+                                           message, total, completed, request, ordinal)
+             WHERE e.ordinal <= batch) AS e) AS e
+      LEFT JOIN category_types AS t ON t.category = e.category AND t.type = e.type
+     GROUP BY e.place
+     ORDER BY e.place
+  LOOP
+    IF cardinality(request.events) > 1 THEN
+      done := append_together(request.events, head_before, compared);
+      compared := done.compared;
+      RETURN QUERY SELECT * FROM unnest(done.answers);
+    ELSE
+      event := request.events[1];
+      done := append_next(
+        event.rule, event.category, event.stream, event.type, event.data, event.metadata, event.expected_version,
+        event.id,
+        event.occurred_at, null, event.code, event.message, event.total, event.completed, head_before, compared);
+      compared := done.compared;
+      answer := done.answer;
+      answer.ordinal := event.ordinal;
+      RETURN NEXT answer;
+    END IF;
+  END LOOP;
+END
+$$;
+
+-- What check_streams() finds out about a batch before the log is locked. Arrays are by ordinal, but
+-- those of streams by number of the stream.
+CREATE TYPE checked_streams AS (
+    is_plain boolean,
+    ids uuid[],
+    streams integer[],
+    places integer[],
+    stream_categories text[],
+    stream_ids text[],
+    first_types text[],
+    expected integer[]
+);
+
+-- A batch is plain here where append_each() would accept all of it, as far as that can be known
+-- before the log is locked, and where no claim is released: so all claims are of streams that
+-- begin. No job is plain here.
+CREATE FUNCTION check_streams(
+  categories text[], streams text[], types text[], data text[], metadata text[], expected_versions integer[],
+  event_ids uuid[], occurred_ats timestamptz[], requests integer[]
+) RETURNS checked_streams
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+  batch  CONSTANT integer := cardinality(streams);
+
+-- Appends a batch that check_streams() found plain. Returns null, and changes nothing, where it is
+-- not plain in the log, which is locked.
+CREATE FUNCTION append_plain_streams(
+  checked checked_streams, categories text[], streams text[], types text[], data text[], metadata text[],
+  occurred_ats timestamptz[]
+) RETURNS batch_answer
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+  last          CONSTANT record := last_event();
+
+-- Appends one event to a stream of another category than job, without sets.
+CREATE FUNCTION append_one_to_stream(
+  category text, stream text, type text, data text, metadata text, expected_version integer, event_id uuid,
+  occurred_at timestamptz
+) RETURNS batch_answer
+LANGUAGE plpgsql AS $$
+#variable_conflict use_variable
+DECLARE
+  id       CONSTANT uuid := coalesce(event_id, uuid_v7());
+
+-- Appends a batch of streams of any categories, as append_batch() does for jobs.
+CREATE FUNCTION append_to_streams(
+  categories text[], streams text[], types text[], data text[], metadata text[], expected_versions integer[],
+  event_ids uuid[], occurred_ats timestamptz[], requests integer[], appender text, turn bigint
+) RETURNS batch_answer
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+  batch      CONSTANT integer := cardinality(streams);
+
+-- =================================================================================================
+-- The ways into the log take a category: append_event(), append(), append_batch(), the procedure
+-- append_and_confirm(), and import. Jobs go the same paths as before, and find their last event by
+-- the index that now has the category before the version.
+-- =================================================================================================
+
+-- Takes in events of any categories, one by one. The log is locked. Returns the position of the
+-- first that is wrong, and why; null where none is, and then all are written.
+CREATE FUNCTION import_each(positions bigint[], ids uuid[], categories text[], streams text[],
+    versions integer[], types text[], data text[], metadata text[], occurred_ats timestamptz[],
+    recorded_ats timestamptz[], OUT wrong_at bigint, OUT wrong text) RETURNS record
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+  last    CONSTANT record := last_event();
+  before  timestamptz := last.recorded_at;
+  event   record;
+  done    record;
+  answer  append_answer;
+BEGIN
+  FOR event IN
+    SELECT e.*, t AS rule, finding.code, finding.message, finding.total, finding.completed
+      FROM unnest(positions, ids, categories, streams, versions, types, data, metadata, occurred_ats, recorded_ats)
+             WITH ORDINALITY AS e (position, id, category, stream, version, type, data, metadata, occurred_at,
+                                   recorded_at, ordinal)
+      LEFT JOIN category_types AS t ON t.category = e.category AND t.type = e.type,
+           LATERAL check_event(e.category, e.stream, e.type, coalesce(e.data, 'null'), coalesce(e.metadata, 'null'),
+                               e.occurred_at, null) AS finding
+     ORDER BY e.ordinal
+  LOOP
+    wrong_at := last.head + event.ordinal;
+    wrong := CASE
+      WHEN num_nulls(event.position, event.id, event.category, event.stream, event.version, event.type, event.data,
+                     event.metadata, event.recorded_at) > 0
+        THEN 'it lacks one of position, event_id, category, stream_id, version, type, data, metadata, recorded_at'
+      WHEN event.position <> wrong_at
+        THEN format('it says position %s', event.position)
+      WHEN NOT is_event_time(event.recorded_at)
+        THEN format('it was recorded at %s, which is not within the years 1 to 9999', event.recorded_at)
+      WHEN event.recorded_at < before
+        THEN format('it was recorded at %s, earlier than the event before', event.recorded_at)
+    END;
+    IF wrong IS NOT NULL THEN
+      RETURN;
+    END IF;
+    done := append_next(
+      event.rule, event.category, event.stream, event.type, event.data, event.metadata, null, event.id,
+      event.occurred_at, event.recorded_at, event.code, event.message, event.total, event.completed, last.head, 0);
+    answer := done.answer;
+    wrong := CASE
+      WHEN answer.code IS NOT NULL            THEN answer.message
+      WHEN answer.duplicate                   THEN format('its event id is at position %s already', answer.position)
+      WHEN answer.version <> event.version
+        THEN format('it has version %s, and its %s is at version %s', event.version, event.category, answer.version - 1)
+    END;
+    IF wrong IS NOT NULL THEN
+      RETURN;
+    END IF;
+    before := event.recorded_at;
+  END LOOP;
+  wrong_at := null;
+END
+$$;
+
+-- What check_imported() finds, by ordinal.
+CREATE TYPE checked_import AS (
+    messages text[],
+    totals integer[],
+    completeds integer[]
+);
+
+-- Takes in events of jobs, in sets. The log is locked. Returns as import_each() does.
+CREATE FUNCTION import_jobs(positions bigint[], ids uuid[], jobs text[], versions integer[],
+    types text[], documents text[], contexts text[], occurred_ats timestamptz[],
+    recorded_ats timestamptz[], checked checked_import, OUT wrong_at bigint,
+    OUT wrong text) RETURNS record
+    LANGUAGE plpgsql
+    AS $$
+#variable_conflict use_column
+DECLARE
+  last   CONSTANT record := last_event();
+  totals integer[];
+BEGIN
+  -- What depends on what came before: in the log, and in these lines.
+  WITH stream AS MATERIALIZED (
+    SELECT s.job, head.version, head.total, head.type
+      FROM (SELECT DISTINCT job COLLATE "C" AS job FROM unnest(jobs) AS job) AS s
+      LEFT JOIN LATERAL (
+        SELECT h.version, h.total, h.type FROM events AS h
+         WHERE h.stream_id = s.job AND h.category = 'job' ORDER BY h.version DESC LIMIT 1) AS head ON true
+  ),
+  event AS (
+    SELECT e.*, coalesce(stream.version, 0) AS stream_version,
+           row_number() OVER in_stream AS place,
+           coalesce(lag(e.type) OVER in_stream, stream.type) AS previous_type,
+           coalesce(lag(e.recorded_at) OVER (ORDER BY e.ordinal), last.recorded_at) AS previous_recorded,
+           -- The last total that was set: the one with the greatest ordinal.
+           coalesce((max(e.ordinal << 32 | e.total) OVER in_stream & 4294967295)::integer,
+                    stream.total, 0) AS known_total
+      FROM unnest(positions, ids, jobs, versions, types, documents, contexts, recorded_ats,
+                  checked.messages, checked.totals, checked.completeds)
+             WITH ORDINALITY AS e (position, id, job, version, type, data, metadata, recorded_at,
+                                   message, total, completed, ordinal)
+      LEFT JOIN stream ON stream.job = e.job
+    WINDOW in_stream AS (PARTITION BY e.job ORDER BY e.ordinal)
+  ),
+  verdict AS (
+    SELECT e.ordinal, e.known_total, CASE
+             WHEN num_nulls(e.position, e.id, e.job, e.version, e.type, e.data, e.metadata, e.recorded_at) > 0
+               THEN 'it lacks one of position, event_id, stream_id, version, type, data, metadata, recorded_at'
+             WHEN e.position <> last.head + e.ordinal
+               THEN format('it says position %s', e.position)
+             WHEN NOT is_event_time(e.recorded_at)
+               THEN format('it was recorded at %s, which is not within the years 1 to 9999', e.recorded_at)
+             WHEN e.recorded_at < e.previous_recorded
+               THEN format('it was recorded at %s, earlier than the event before', e.recorded_at)
+             WHEN e.message IS NOT NULL
+               THEN e.message
+             WHEN e.version <> e.stream_version + e.place
+               THEN format('it has version %s, and its job is at version %s', e.version, e.stream_version + e.place - 1)
+             WHEN lifecycle_refusal(e.type, e.previous_type) IN ('unknown_job', 'already_queued')
+               THEN 'a job begins with queued, and with nothing else'
+             WHEN lifecycle_refusal(e.type, e.previous_type) IS NOT NULL
+               THEN 'its job has ended; nothing follows an end'
+             WHEN exceeds_total(e.completed, e.known_total)
+               THEN format('%s of %s runs cannot be completed', e.completed, e.known_total)
+           END AS problem
+      FROM event AS e
+  )
+  SELECT array_agg(v.known_total ORDER BY v.ordinal),
+         last.head + min(v.ordinal) FILTER (WHERE v.problem IS NOT NULL),
+         (array_agg(v.problem ORDER BY v.ordinal) FILTER (WHERE v.problem IS NOT NULL))[1]
+    INTO totals, wrong_at, wrong
+    FROM verdict AS v;
+
+  IF wrong IS NULL THEN
+    PERFORM write_events(positions, ids, jobs, versions, types, documents::json[], contexts::json[], occurred_ats, null,
+                         recorded_ats, totals, checked.completeds);
+  END IF;
 END
 $$;
 
@@ -3636,6 +4544,8 @@ CREATE TABLE schema_migrations (
     version character varying(128) NOT NULL,
     checksum text
 );
+
+ALTER TABLE category_definitions ALTER COLUMN number ADD GENERATED ALWAYS AS IDENTITY;
 
 ALTER TABLE rebuilds ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY;
 
@@ -3662,7 +4572,8 @@ GRANT SELECT ON events TO jobledger_projector, jobledger_reader, jobledger_relay
     jobledger_subscriber;
 GRANT EXECUTE ON FUNCTION head() TO jobledger_projector, jobledger_reader, jobledger_relay,
     jobledger_sealer, jobledger_subscriber;
-GRANT EXECUTE ON FUNCTION history(job_id text) TO jobledger_projector, jobledger_reader;
+GRANT EXECUTE ON FUNCTION history(job_id text, category text) TO jobledger_projector,
+    jobledger_reader;
 GRANT EXECUTE ON FUNCTION position_at(moment timestamp with time zone) TO jobledger_projector,
     jobledger_reader;
 GRANT EXECUTE ON FUNCTION await_events(after bigint, longest_wait interval,
@@ -3670,14 +4581,14 @@ GRANT EXECUTE ON FUNCTION await_events(after bigint, longest_wait interval,
 GRANT EXECUTE ON FUNCTION expect_epoch(expected uuid) TO jobledger_relay;
 GRANT SELECT ON serialiser TO jobledger_auditor;
 GRANT EXECUTE ON FUNCTION append_event(job_id text, type text, data json, metadata json,
-    expected_version integer, event_id uuid,
-    occurred_at timestamp with time zone) TO jobledger_appender;
+    expected_version integer, event_id uuid, occurred_at timestamp with time zone,
+    category text) TO jobledger_appender;
 GRANT EXECUTE ON FUNCTION append(jobs text[], types text[], data text[], metadata text[],
     expected_versions integer[], event_ids uuid[], occurred_ats timestamp with time zone[],
-    requests integer[]) TO jobledger_appender;
+    requests integer[], categories text[]) TO jobledger_appender;
 GRANT EXECUTE ON FUNCTION append_batch(jobs text[], types text[], data text[], metadata text[],
     expected_versions integer[], event_ids uuid[], occurred_ats timestamp with time zone[],
-    requests integer[], appender text, turn bigint) TO jobledger_appender;
+    requests integer[], appender text, turn bigint, categories text[]) TO jobledger_appender;
 GRANT EXECUTE ON FUNCTION append_to_distinct_jobs(jobs text[], types text[], data text[],
     metadata text[], expected_versions integer[], event_ids uuid[],
     occurred_ats timestamp with time zone[], known_versions integer[], appender text,
@@ -3798,7 +4709,24 @@ GRANT EXECUTE ON FUNCTION notice_restore(of_epoch text, positions bigint[],
 GRANT EXECUTE ON PROCEDURE append_and_confirm(IN job_id text, IN type text, IN data json,
     IN metadata json, IN expected_version integer, INOUT event_id uuid,
     IN occurred_at timestamp with time zone, INOUT "position" bigint, INOUT version integer,
-    INOUT duplicate boolean) TO jobledger_appender;
+    INOUT duplicate boolean, IN category text) TO jobledger_appender;
+GRANT EXECUTE ON FUNCTION is_category_name(name text) TO jobledger_projector, jobledger_reader,
+    jobledger_relay, jobledger_sealer, jobledger_subscriber;
+GRANT EXECUTE ON FUNCTION is_type_name(type text) TO jobledger_projector, jobledger_reader,
+    jobledger_relay, jobledger_sealer, jobledger_subscriber;
+GRANT SELECT ON categories TO jobledger_reader;
+GRANT SELECT ON category_types TO jobledger_reader;
+GRANT SELECT ON category_life TO jobledger_reader;
+GRANT SELECT ON category_unique TO jobledger_reader;
+GRANT SELECT ON category_references TO jobledger_reader;
+GRANT SELECT ON category_definitions TO jobledger_reader;
+GRANT SELECT ON claims TO jobledger_reader;
+GRANT EXECUTE ON FUNCTION claimed_value(data jsonb, key text,
+    ignoring_case boolean) TO jobledger_reader;
+GRANT EXECUTE ON FUNCTION claim_spans(of_category text) TO jobledger_reader;
+GRANT EXECUTE ON FUNCTION claim_differences() TO jobledger_reader;
+GRANT EXECUTE ON FUNCTION holder_of(of_category text, of_key text,
+    of_value text) TO jobledger_reader;
 GRANT USAGE ON SCHEMA jobledger TO jobledger_appender, jobledger_auditor, jobledger_projector,
     jobledger_reader, jobledger_relay, jobledger_sealer, jobledger_subscriber;
 GRANT SELECT ON schema_migrations TO jobledger_auditor;

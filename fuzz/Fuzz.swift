@@ -12,7 +12,8 @@ public func fuzz(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
 }
 
 private let targets: [String: @Sendable ([UInt8]) -> Void] = [
-    "addresses": fuzzAddresses, "events": fuzzEvents, "feed": fuzzFeed, "json": fuzzJSON, "log": fuzzLog,
+    "addresses": fuzzAddresses, "categories": fuzzCategories, "events": fuzzEvents, "feed": fuzzFeed, "json": fuzzJSON,
+    "log": fuzzLog,
     "migrations": fuzzMigrations,
     "notes": fuzzNotes, "settings": fuzzSettings, "sql": fuzzSQL, "streams": fuzzStreams, "tiles": fuzzTiles,
     "times": fuzzTimes,

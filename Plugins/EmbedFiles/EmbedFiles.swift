@@ -6,7 +6,9 @@ import PackagePlugin
 @main
 struct EmbedFiles: BuildToolPlugin {
     /// The folder that is embedded in each module.
-    static let folders = ["EventStore": "migrations", "Projections": "projections", "LedgerServer": "api"]
+    static let folders = [
+        "EventStore": "migrations", "Projections": "projections", "Categories": "categories", "LedgerServer": "api",
+    ]
 
     func createBuildCommands(context: PluginContext, target: any Target) async throws -> [Command] {
         guard let name = Self.folders[target.name] else { return [] }

@@ -50,7 +50,7 @@ extension AuditTrail {
                 (type: try EventType(try row.decode(0, as: String.self), at: 0), job: try row.decode(1, as: JobID.self))
             }
             let byType = Dictionary(grouping: counted, by: \.type).mapValues(\.count)
-            let counts = EventType.allCases.compactMap { type in
+            let counts = EventType.jobTypes.compactMap { type in
                 byType[type].map { ActorSummary.TypeCount(type: type, count: $0) }
             }
             var jobs: [(job: JobID, count: Int)] = []

@@ -4,7 +4,7 @@ import LedgerCore
 /// value, without network or clock.
 ///
 /// Each event carries a number, and each received event says which number it follows. A
-/// subscription to the log counts positions; a subscription to one job counts versions. An event
+/// subscription to the log counts positions; a subscription to one stream counts versions. An event
 /// that directly follows what is known is the next one. An event that is already known is a repeat.
 /// Anything else shows a gap.
 ///

@@ -19,19 +19,25 @@ extension Feed {
     /// - Parameters:
     ///   - name: 1 to 200 characters.
     ///   - position: where a new name begins; `nil` for the end of the log.
+    ///   - category: `nil` for the events of every category; but with `jobs` or `types`, which are
+    ///     of jobs then, for those of jobs.
+    ///   - jobs: the streams of the category; `nil` for all.
+    ///   - types: `nil` for all.
     ///   - leaseTimes: how long a holder that stopped renewing keeps the name, and how often a
     ///     holder renews it.
     ///   - divergence: what to do once the ledger no longer has all that the subscription has.
     package func withSubscription<Value: Sendable>(
-        named name: String, after position: Position? = 0, jobs: Set<JobID>? = nil, types: Set<EventType>? = nil,
-        leaseTimes: LeaseTimes = .standard, onDivergence divergence: DivergencePolicy = .fail,
+        named name: String, after position: Position? = 0, category: Category? = nil, jobs: Set<JobID>? = nil,
+        types: Set<EventType>? = nil, leaseTimes: LeaseTimes = .standard,
+        onDivergence divergence: DivergencePolicy = .fail,
         _ body: @escaping @Sendable (DurableSubscription) async throws -> Value
     ) async throws -> Value {
         let named = NamedSubscription(store: store, name: name, leaseTimes: leaseTimes)
         do {
             let start = try await named.wait(startingAfter: position)
             let subscription = DurableSubscription(
-                feed: self, jobs: jobs, types: types, start: start, named: named, divergence: divergence)
+                feed: self, selection: Selection(category: category, jobs: jobs, types: types), start: start,
+                named: named, divergence: divergence)
             let value = try await withThrowingTaskGroup(of: Value?.self) { group in
                 defer { group.cancelAll() }
                 group.addTask { try await body(subscription) }
@@ -61,12 +67,11 @@ extension Feed {
 }
 
 /// A subscription whose progress the ledger keeps: see
-/// ``Feed/withSubscription(named:after:jobs:types:leaseTimes:onDivergence:_:)``.
+/// ``Feed/withSubscription(named:after:category:jobs:types:leaseTimes:onDivergence:_:)``.
 package struct DurableSubscription: AsyncSequence, Sendable {
     package typealias Element = FeedEvent
     let feed: Feed
-    let jobs: Set<JobID>?
-    let types: Set<EventType>?
+    let selection: Selection
     let start: Place
     let named: NamedSubscription
     let divergence: DivergencePolicy
@@ -74,12 +79,10 @@ package struct DurableSubscription: AsyncSequence, Sendable {
     private let epoch = Locked<EpochDigits?>(nil)
 
     init(
-        feed: Feed, jobs: Set<JobID>?, types: Set<EventType>?, start: Place, named: NamedSubscription,
-        divergence: DivergencePolicy
+        feed: Feed, selection: Selection, start: Place, named: NamedSubscription, divergence: DivergencePolicy
     ) {
         self.feed = feed
-        self.jobs = jobs
-        self.types = types
+        self.selection = selection
         self.start = start
         self.named = named
         self.divergence = divergence
@@ -89,7 +92,7 @@ package struct DurableSubscription: AsyncSequence, Sendable {
         Iterator(subscription: self, events: events(after: start).makeAsyncIterator())
     }
 
-    private func events(after place: Place) -> Subscription { feed.subscribe(after: place, jobs: jobs, types: types) }
+    private func events(after place: Place) -> Subscription { Subscription(feed: feed, selection, after: place) }
 
     package struct Iterator: AsyncIteratorProtocol {
         let subscription: DurableSubscription

@@ -43,8 +43,8 @@ extension EventStore {
             var isHeavy = false
             for try await row in connection.stream(statement, chunk: bytes) {
                 last = try (
-                    row.decode(10), row.decode(11), row.decode(12), row.decode(13), row.decode(14), row.decode(15),
-                    row.decode(16)
+                    row.decode(11), row.decode(12), row.decode(13), row.decode(14), row.decode(15), row.decode(16),
+                    row.decode(17)
                 )
                 guard try row.decode(0, as: Position?.self) != nil else { break }
                 if size >= bytes {
@@ -78,12 +78,13 @@ extension EventStore {
         }
     }
 
-    /// A read that filters by type scans at most this many events, however few of them match.
+    /// A read that filters by category or type scans at most this many events, however few of
+    /// them match.
     static let scanLimit: Int64 = 50_000
 
     /// The position up to which a read scans.
     private static func end(_ selection: Selection, after position: Position, head: Position) -> Position {
-        guard selection.jobs == nil, selection.types != nil, position < head else { return head }
+        guard selection.jobs == nil, selection.category != nil, position < head else { return head }
         return position + min(head - position, scanLimit)
     }
 
@@ -97,8 +98,8 @@ extension EventStore {
         let types = selection.types.map { "AND type = ANY (\(parameters.add($0.map(\.rawValue))))" } ?? ""
         let events: String
         var last = "(SELECT NULL::integer AS version, NULL::text AS type)"
-        if let jobs = selection.jobs {
-            // Of each job, the events after its last version at the position. That version is
+        if let jobs = selection.jobs, let category = selection.category {
+            // Of each stream, the events after its last version at the position. That version is
             // searched from the end of the stream, because what a subscription saw last is usually
             // near it.
             events = """
@@ -106,23 +107,30 @@ extension EventStore {
                   FROM unnest(\(parameters.add(Array(jobs)))::text[]) AS wanted (job)
                   CROSS JOIN LATERAL (
                          SELECT \(columns) FROM events
-                          WHERE category = 'job' AND stream_id = wanted.job \(types)
+                          WHERE category = \(category.sql) AND stream_id = wanted.job \(types)
                             AND version > coalesce(CASE WHEN $1 > 0 THEN (
                                   SELECT version FROM events
-                                   WHERE category = 'job' AND stream_id = wanted.job AND position <= $1
+                                   WHERE category = \(category.sql) AND stream_id = wanted.job
+                                     AND position <= $1
                                    ORDER BY version DESC LIMIT 1) END, 0)
                           ORDER BY version LIMIT $2) AS next
                  ORDER BY position LIMIT $2
                 """
             if let job = selection.onlyJob {
                 last = """
-                    (SELECT version, type FROM events WHERE category = 'job' AND stream_id = \(parameters.add(job))
+                    (SELECT version, type FROM events
+                      WHERE category = \(category.sql) AND stream_id = \(parameters.add(job))
                       ORDER BY version DESC LIMIT 1)
                     """
             }
         } else {
-            let end = selection.types == nil ? "" : "AND position <= least(now.head, $1 + \(parameters.add(scanLimit)))"
-            events = "SELECT \(columns) FROM events WHERE position > $1 \(types) \(end) ORDER BY position LIMIT $2"
+            let end =
+                selection.category != nil ? "AND position <= least(now.head, $1 + \(parameters.add(scanLimit)))" : ""
+            let category = selection.category.map { "AND \($0.filter)" } ?? ""
+            events = """
+                SELECT \(columns) FROM events WHERE position > $1 \(category) \(types) \(end)
+                 ORDER BY position LIMIT $2
+                """
         }
         return PostgresStatement(
             """
@@ -137,47 +145,59 @@ extension EventStore {
             """, parameters.values)
     }
 
-    /// Where the log stands, and the last events of some jobs in a stretch of it.
-    struct JobHeads: Sendable {
+    /// Where the log stands, and the last events of some streams in a stretch of it.
+    struct StreamHeads: Sendable {
         var head: Position
         var epoch: EventID
         /// Whether the answer is of a replica, which may lag behind an earlier answer of another.
         var isReplica: Bool
         /// The secret behind the relay's ``MessageCode``.
         var secret: [UInt8]
-        var jobs: [JobID: (version: Int32, position: Position)] = [:]
+        var streams: [StreamKey: (version: Int32, position: Position)] = [:]
     }
 
-    private static let jobHeadsStatement = """
-        SELECT now.head, now.epoch, feed_key.secret, heads.job, heads.version, heads.position, pg_is_in_recovery()
+    /// - Parameter condition: on the category of the streams. Those that have the id of a wanted
+    ///   stream, and another category, do no harm.
+    private static func streamHeadsStatement(_ condition: String) -> String {
+        """
+        SELECT now.head, now.epoch, feed_key.secret, heads.id, heads.version, heads.position, pg_is_in_recovery(),
+               heads.category
           FROM (\(LogHead.sql)) AS now
           CROSS JOIN feed_key
           LEFT JOIN LATERAL (
-                 SELECT stream_id AS job, max(version) AS version, max(position) AS position
+                 SELECT category, stream_id AS id, max(version) AS version, max(position) AS position
                    FROM events
                   WHERE position > $1 AND position <= coalesce($2, now.head) AND now.head - $1 <= $3
-                    AND category = 'job' AND stream_id = ANY ($4)
-                  GROUP BY stream_id) AS heads ON true
+                    AND \(condition) AND stream_id = ANY ($4)
+                  GROUP BY category, stream_id) AS heads ON true
         """
+    }
 
-    /// The last events of those jobs that have any in a stretch of the log. The cost grows with the
-    /// length of the stretch, not with the number of jobs.
+    /// The last events of those streams that have any in a stretch of the log. The cost grows with
+    /// the length of the stretch, not with the number of streams.
     /// - Parameters:
     ///   - upTo: `nil` for the head.
     ///   - most: a stretch of more positions than this is not searched.
-    func jobHeads(of jobs: [JobID], after position: Position, upTo: Position?, most: Int64) async throws -> JobHeads {
+    func streamHeads(
+        of streams: [StreamKey], after position: Position, upTo: Position?, most: Int64
+    ) async throws -> StreamHeads {
+        let categories = streams.isEmpty ? [.job] : Set(streams.map(\.category))
+        let names = categories.map(\.sql).sorted()
+        let condition = names.count == 1 ? "category = \(names[0])" : "category IN (\(names.joined(separator: ", ")))"
         let rows = try await pool.withConnection {
-            try await $0.query(Self.jobHeadsStatement, position, upTo, most, jobs)
+            try await $0.query(Self.streamHeadsStatement(condition), position, upTo, most, streams.map(\.id))
         }
-        var heads: JobHeads?
+        var heads: StreamHeads?
         for row in rows {
             if heads == nil {
                 let secret = try row.decode(2, as: PostgresBytes.self).bytes
-                heads = JobHeads(
+                heads = StreamHeads(
                     head: try row.decode(0), epoch: try row.decode(1), isReplica: try row.decode(6), secret: secret)
             }
-            guard let job = try row.decode(3, as: JobID?.self) else { continue }
-            heads?.jobs[job] = (try row.decode(4), try row.decode(5))
+            guard let id = try row.decode(3, as: JobID?.self) else { continue }
+            let last: (version: Int32, position: Position) = (try row.decode(4), try row.decode(5))
+            let category = try Category(try row.decode(7, as: String.self), at: last.position)
+            heads?.streams[StreamKey(category, id)] = last
         }
         guard let heads else { throw PostgresError.unexpected("the ledger's own row is missing") }
         return heads

@@ -39,8 +39,8 @@ extension Feed {
     }
 
     /// Verifies the code of a message before it reads anything else. The message itself names its
-    /// job, so the channel does not matter: a message that somebody repeats on another channel is a
-    /// repeat like any other.
+    /// stream, so the channel does not matter: a message that somebody repeats on another channel
+    /// is a repeat like any other.
     private func receive(_ payload: [UInt8], on channel: ExactText) {
         guard let code = state.withLock({ $0.polling.code }) else { return }
         guard let message = code.verified(payload) else { return reject(payload, "its code is not the relay's") }
@@ -75,7 +75,7 @@ extension Feed {
     /// concerns.
     private func receive(_ event: FeedEvent, of epoch: EventID) {
         let now = Int64(Date().timeIntervalSince1970 * 1e6)
-        let received: (everything: [SubscriptionBuffer], ofJob: [SubscriptionBuffer], follows: Position?)? =
+        let received: (everything: [SubscriptionBuffer], ofStream: [SubscriptionBuffer], follows: Position?)? =
             state.withLock {
                 state in
                 // The epoch may have changed since the code was verified. An event of the old epoch
@@ -88,10 +88,11 @@ extension Feed {
                 } else {
                     state.receivedSpan.receiveNotice(event.position)
                 }
-                return (state.subscribers.everything, state.subscribers.byJob[event.job] ?? [], follows)
+                let ofStream = state.subscribers.byStream[StreamKey(event.category, event.job)] ?? []
+                return (state.subscribers.everything, ofStream, follows)
             }
         guard let received else { return }
-        for buffers in [received.everything, received.ofJob] {
+        for buffers in [received.everything, received.ofStream] {
             for buffer in buffers {
                 if let follows = received.follows {
                     buffer.receive(event, follows: follows, of: epoch)

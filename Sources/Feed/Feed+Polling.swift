@@ -16,8 +16,8 @@ struct Polling: Sendable {
     var shrinks = Shrinks()
     /// The last head that a subscription has read.
     var readHead: Position = 0
-    /// Everything about the subscribed jobs up to here was announced to their subscriptions; `nil`
-    /// if that is not known.
+    /// Everything about the subscribed streams up to here was announced to their subscriptions;
+    /// `nil` if that is not known.
     var announcedUpTo: Position?
     var last: ContinuousClock.Instant?
     /// Whether to ask for the head itself, whatever Redis says, because a new channel is being
@@ -63,13 +63,13 @@ struct Shrinks: Sendable {
 /// The half of a feed that polls Postgres, once for all subscriptions.
 ///
 /// A subscription that receives everything learns from the head's beat whether something is missing
-/// at the end. A subscription to one job does not: what follows its last event may belong to any
-/// job. So whenever the beat has advanced, and at most once in each ``poll`` interval, the feed
-/// asks for the last version of each subscribed job up to there. While no beat arrives, it also
+/// at the end. A subscription to one stream does not: what follows its last event may belong to any
+/// stream. So whenever the beat has advanced, and at most once in each ``poll`` interval, the feed
+/// asks for the last version of each subscribed stream up to there. While no beat arrives, it also
 /// asks for the head, and the subscriptions read all that is new.
 extension Feed {
-    /// A longer stretch of the log, in positions, is not searched for jobs: each subscription reads
-    /// for itself.
+    /// A longer stretch of the log, in positions, is not searched for streams: each subscription
+    /// reads for itself.
     private static let longestSearch: Int64 = 100_000
     /// The longest pause after a poll, whether it failed or not.
     private static let longestPause = Duration.milliseconds(500)
@@ -101,7 +101,7 @@ extension Feed {
     }
 
     private struct Query {
-        var jobs: [JobID]
+        var streams: [StreamKey]
         var after: Position?
         /// Everything up to here was published and should be known; `nil` to ask for all there is.
         var upTo: Position?
@@ -132,7 +132,7 @@ extension Feed {
                 return nil
             }
             let query = Query(
-                jobs: Array(state.subscribers.byJob.keys), after: state.polling.announcedUpTo, upTo: upTo,
+                streams: Array(state.subscribers.byStream.keys), after: state.polling.announcedUpTo, upTo: upTo,
                 concernsPositions: announced == nil || isHeldBack
                     || state.polling.isUrgent && state.polling.concernsPattern,
                 seen: max(state.receivedSpan.last, state.polling.readHead))
@@ -144,9 +144,10 @@ extension Feed {
     }
 
     private func ask(_ query: Query) async throws {
-        // Without jobs there is nothing to search.
-        let after = query.jobs.isEmpty ? .max : query.after ?? .max
-        let answer = try await store.jobHeads(of: query.jobs, after: after, upTo: query.upTo, most: Self.longestSearch)
+        // Without streams there is nothing to search.
+        let after = query.streams.isEmpty ? .max : query.after ?? .max
+        let answer = try await store.streamHeads(
+            of: query.streams, after: after, upTo: query.upTo, most: Self.longestSearch)
         let upTo = query.upTo ?? answer.head
         let (subscribers, isAnotherLedger, newcomers, before) = state.withLock { state in
             // Messages of another epoch than that of the last answer have no valid code.
@@ -198,11 +199,11 @@ extension Feed {
     }
 
     private func announce(
-        to buffer: SubscriptionBuffer, _ answer: EventStore.JobHeads, from after: Position?, upTo: Position,
+        to buffer: SubscriptionBuffer, _ answer: EventStore.StreamHeads, from after: Position?, upTo: Position,
         isPublished: Bool
     ) {
         guard let after, answer.head - after <= Self.longestSearch else { return buffer.suspectGap() }
-        let newest = (buffer.selection.jobs ?? []).compactMap { answer.jobs[$0] }.max { $0.position < $1.position }
+        let newest = buffer.selection.streams?.compactMap { answer.streams[$0] }.max { $0.position < $1.position }
         if let newest {
             buffer.announce(
                 upTo: buffer.countsVersions ? Int64(newest.version) : newest.position, shouldBeKnown: isPublished)

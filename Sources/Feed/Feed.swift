@@ -38,7 +38,7 @@ package final class Feed: Sendable {
         var isJoined = false
         /// Whether the connection to Redis broke, or could not be made.
         var isLost = false
-        /// Whether the feed listens to the pattern of all jobs.
+        /// Whether the feed listens to the pattern of all streams.
         var receivesPattern = false
         var phase = Phase.new
         enum Phase { case new, running, stopped }
@@ -123,7 +123,8 @@ package final class Feed: Sendable {
         }
     }
 
-    /// All events, or those of some jobs or types, each once and in order.
+    /// All events, or those of a category, of some jobs or of some types, each once and in order.
+    /// Without any of these it has the events of every category: it is the log.
     ///
     /// The subscription ends with ``Divergence`` once the ledger no longer has all that the
     /// subscriber has. If the ledger begins another epoch and lost nothing that the subscriber has,
@@ -132,18 +133,24 @@ package final class Feed: Sendable {
     ///   - after: the place that the subscriber has come to; 0 for the whole log, `nil` for what
     ///     comes after the first call of `next`. A place without an epoch is taken to be of the
     ///     present history.
-    ///   - jobs: `nil` for all.
+    ///   - category: `nil` for all; but with `jobs` or `types`, which are of jobs then, for that of
+    ///     jobs.
+    ///   - jobs: the streams of the category; `nil` for all.
     ///   - types: `nil` for all.
     package func subscribe(
-        after place: Place? = 0, jobs: Set<JobID>? = nil, types: Set<EventType>? = nil
+        after place: Place? = 0, category: Category? = nil, jobs: Set<JobID>? = nil, types: Set<EventType>? = nil
     ) -> Subscription {
-        Subscription(feed: self, Selection(jobs: jobs, types: types, endsWithJob: false), after: place)
+        Subscription(feed: self, Selection(category: category, jobs: jobs, types: types), after: place)
     }
 
-    /// The events of one job. The sequence ends after the job's last event, even if `types` leaves
-    /// that event out.
-    package func subscribe(after place: Place? = 0, job: JobID, types: Set<EventType>? = nil) -> Subscription {
-        Subscription(feed: self, Selection(jobs: [job], types: types, endsWithJob: true), after: place)
+    /// The events of one job, or of one stream of another category. The sequence ends after the
+    /// job's last event, even if `types` leaves that event out. That of another stream does not
+    /// end.
+    package func subscribe(
+        after place: Place? = 0, category: Category = .job, job: JobID, types: Set<EventType>? = nil
+    ) -> Subscription {
+        Subscription(
+            feed: self, Selection(category: category, jobs: [job], types: types, endsWithJob: true), after: place)
     }
 
     /// How often, and to what, the log was found shorter than before.

@@ -30,6 +30,7 @@ actor LogReader {
     private var window: (next: [UInt8], rest: PostgresCopyOut.Iterator)?
     // Buffers that are reused for every event.
     private var channel: [UInt8]
+    /// The length of what the channels of all streams begin with.
     private let channelPrefix: Int
     private var message: [UInt8] = []
 
@@ -57,7 +58,7 @@ actor LogReader {
         self.code = code
         self.position = position
         self.limit = limit
-        channel = Array(ledger.channel(ofJob: "").utf8)
+        channel = Array("\(ledger):".utf8)
         channelPrefix = channel.count
     }
 
@@ -112,13 +113,15 @@ actor LogReader {
             let bytes = chunk.span
             message.removeAll(keepingCapacity: true)
             message.append(
-                cloudEvent: event.id, of: ledger, type: event.type, job: bytes.extracting(event.job),
-                position: event.position,
+                cloudEvent: event.id, of: ledger, category: event.category, type: event.type,
+                job: bytes.extracting(event.job), position: event.position,
                 version: event.version, occurredAt: event.occurredAt, recordedAt: event.recordedAt,
                 total: event.total, metadata: bytes.extracting(event.metadata),
                 data: bytes.extracting(event.data ?? 0..<0))
             code.sign(&message)
             channel.removeSubrange(channelPrefix...)
+            channel += event.category.text.utf8
+            channel.append(UInt8(ascii: ":"))
             channel += chunk[event.job]
             commands.publish(message, to: channel)
         }

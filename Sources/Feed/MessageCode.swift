@@ -9,7 +9,7 @@ import Postgres
 /// HMAC-SHA256 over the object without that member, in hex. RFC 2104 recommends at least half of
 /// the hash, and nobody guesses 128 bits by sending messages. The key is derived from the ledger's
 /// secret, name and epoch, so a message is worthless in another ledger or another epoch. The
-/// message itself names its job.
+/// message itself names its stream.
 struct MessageCode: Sendable {
     /// The ledger's secret, and the epoch in which it is used.
     private let secret: [UInt8]

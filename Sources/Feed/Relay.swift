@@ -6,8 +6,8 @@ package import Logging
 import Postgres
 package import Redis
 
-/// Publishes the log to Redis in order: each event to its job's channel, and the head position as a
-/// beat.
+/// Publishes the log to Redis in order: each event to its stream's channel, and the head position
+/// as a beat.
 ///
 /// It resumes from its checkpoint. If it was killed, it publishes again what it had published after
 /// the last checkpoint; subscribers recognize repeats by the position. Any number of relays may

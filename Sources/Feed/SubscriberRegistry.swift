@@ -3,16 +3,17 @@ import Redis
 
 /// The subscriptions of this process, and the Redis channels that they need.
 ///
-/// A subscription to one job needs that job's channel. A subscription to everything, or to several
-/// jobs in their common order, needs the pattern of all jobs; while there is one, no job's channel
-/// is needed.
+/// A subscription to one stream needs that stream's channel. A subscription to everything, to a
+/// category, or to several streams in their common order, needs the pattern of all streams; while
+/// there is one, no stream's channel is needed.
 struct SubscriberRegistry {
     private let ledger: LedgerName
     private let topics: RedisTopics
+    /// Subscriptions to all streams, of every category or of one.
     private(set) var everything: [SubscriptionBuffer] = []
     private(set) var several: [SubscriptionBuffer] = []
-    /// Subscriptions to the job, alone or among several.
-    private(set) var byJob: [JobID: [SubscriptionBuffer]] = [:]
+    /// Subscriptions to the stream, alone or among several.
+    private(set) var byStream: [StreamKey: [SubscriptionBuffer]] = [:]
     private(set) var count = 0
 
     init(_ ledger: LedgerName, _ topics: RedisTopics) {
@@ -22,22 +23,22 @@ struct SubscriberRegistry {
 
     private var countingPositions: Int { everything.count + several.count }
     var countsVersions: Bool { count > countingPositions }
-    var all: Set<SubscriptionBuffer> { Set(everything).union(byJob.values.joined()) }
+    var all: Set<SubscriptionBuffer> { Set(everything).union(byStream.values.joined()) }
 
     mutating func join(_ buffer: SubscriptionBuffer) {
         let wasEmpty = countingPositions == 0
         count += 1
-        guard let jobs = buffer.selection.jobs else {
+        guard let streams = buffer.selection.streams else {
             everything.append(buffer)
             if wasEmpty { listenToPattern() }
             return
         }
-        for job in jobs { byJob[job, default: []].append(buffer) }
+        for stream in streams { byStream[stream, default: []].append(buffer) }
         if !buffer.countsVersions {
             several.append(buffer)
             if wasEmpty { listenToPattern() }
-        } else if wasEmpty, let job = buffer.selection.onlyJob, byJob[job]?.count == 1 {
-            topics.change { [ledger] in $0.channels.insert(ledger.channel(ofJob: job)) }
+        } else if wasEmpty, let stream = streams.first, byStream[stream]?.count == 1 {
+            topics.change { [ledger] in $0.channels.insert(ledger.channel(of: stream.category, stream.id)) }
         }
     }
 
@@ -45,21 +46,23 @@ struct SubscriberRegistry {
         count -= 1
         everything.removeAll { $0 === buffer }
         several.removeAll { $0 === buffer }
-        for job in buffer.selection.jobs ?? [] {
-            byJob[job]?.removeAll { $0 === buffer }
-            if byJob[job]?.isEmpty == true { byJob[job] = nil }
+        let streams = buffer.selection.streams ?? []
+        for stream in streams {
+            byStream[stream]?.removeAll { $0 === buffer }
+            if byStream[stream]?.isEmpty == true { byStream[stream] = nil }
         }
         guard countingPositions == 0 else { return }
         if !buffer.countsVersions {
-            let channels = [ledger.headChannel] + byJob.keys.map(ledger.channel(ofJob:))
+            let channels = [ledger.headChannel] + byStream.keys.map { ledger.channel(of: $0.category, $0.id) }
             topics.change { $0 = RedisTopics.Names(channels: Set(channels)) }
-        } else if let job = buffer.selection.onlyJob, byJob[job] == nil {
-            topics.change { [ledger] in $0.channels.remove(ledger.channel(ofJob: job)) }
+        } else if let stream = streams.first, byStream[stream] == nil {
+            topics.change { [ledger] in $0.channels.remove(ledger.channel(of: stream.category, stream.id)) }
         }
     }
 
     private func listenToPattern() {
-        topics.change { [ledger] in $0 = RedisTopics.Names(channels: [ledger.headChannel], patterns: [ledger.everyJob])
+        topics.change { [ledger] in
+            $0 = RedisTopics.Names(channels: [ledger.headChannel], patterns: [ledger.everyStream])
         }
     }
 }

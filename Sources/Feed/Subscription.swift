@@ -4,7 +4,7 @@ package import LedgerCore
 import Logging
 
 /// Events from a position on, each once and in order, as they are appended. Made by
-/// ``Feed/subscribe(after:jobs:types:)``.
+/// ``Feed/subscribe(after:category:jobs:types:)``.
 ///
 /// Each iterator is a subscriber of its own until it is released. It throws ``Divergence``,
 /// ``FeedStopped``, an error of Postgres that waiting cannot fix, or `CancellationError` when the

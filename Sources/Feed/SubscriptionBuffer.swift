@@ -51,8 +51,8 @@ final class SubscriptionBuffer: Sendable {
         let mark = selection.mark(event)
         let received = Delivery<FeedEvent>.Received(
             mark: mark, follows: countsVersions ? mark.number - 1 : follows,
-            event: selection.wants(event.type) ? event : nil,
-            bytes: event.json.count, isLast: selection.endsWithJob && event.type.isEnd)
+            event: selection.wants(event) ? event : nil,
+            bytes: event.json.count, isLast: selection.endsWithJob && event.endsJob)
         let woken: CheckedContinuation<Void, Never>? = state.withLock { state in
             guard let own = state.epoch else {
                 return state.delivery.announce(upTo: mark.number, shouldBeKnown: false) ? state.wake() : nil

@@ -143,7 +143,9 @@ extension LedgerClient {
     private func answer(to request: AppendRequest) async throws -> AppendAnswer {
         do {
             return .success(
-                try await append(request.events, to: request.job, expectedVersion: request.expectedVersion))
+                try await append(
+                    request.events, to: request.job, category: request.category,
+                    expectedVersion: request.expectedVersion))
         } catch let refusal as Refusal {
             return .failure(refusal)
         }

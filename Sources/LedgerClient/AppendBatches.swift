@@ -36,7 +36,9 @@ public actor AppendBatches {
     /// id.
     /// - Throws: ``/LedgerCore/Refusal``, ``LedgerClientError``, `CancellationError`.
     @discardableResult
-    public func append(_ event: NewEvent, to job: JobID, expectedVersion: Int32? = nil) async throws -> Appended {
+    public func append(
+        _ event: NewEvent, to job: JobID, category: Category = .job, expectedVersion: Int32? = nil
+    ) async throws -> Appended {
         try event.checkTexts()
         lastTicket += 1
         let ticket = lastTicket
@@ -46,7 +48,8 @@ public actor AppendBatches {
                 guard isOpen else {
                     return caller.resume(throwing: LedgerClientError(.configuration, "the batches have ended"))
                 }
-                let request = AppendRequest(job: job, events: [event], expectedVersion: expectedVersion)
+                let request = AppendRequest(
+                    category: category, job: job, events: [event], expectedVersion: expectedVersion)
                 waiting.append(Entry(ticket: ticket, request: request, caller: caller))
                 wake.yield()
             }

@@ -15,13 +15,40 @@ extension LedgerClient {
         EventSubscription(client: self, path: "/v1/jobs/\(Self.encoded(job))/events?", after: after, types: types)
     }
 
-    /// The events of all jobs, or of some, after a place, each once and in order.
+    /// The events of one stream of a category after a place, each once and in order. For the
+    /// category of jobs it is the same as ``subscribe(after:job:types:)``. A stream of another
+    /// category does not end the sequence.
+    /// - Parameters:
+    ///   - after: the last place that was seen, as ``EventSubscription/Iterator/place`` has it; 0
+    ///     for all events.
+    ///   - category: the kind of the stream.
+    ///   - stream: the stream's id.
+    ///   - types: only events of these types; `nil` for all.
+    public func subscribe(after: Place = 0, category: Category, stream: JobID, types: Set<EventType>? = nil)
+        -> EventSubscription
+    {
+        let path = "\(Self.eventsPath(of: stream, in: category))?"
+        return EventSubscription(client: self, path: path, after: after, types: types)
+    }
+
+    /// The events of all streams of a category after a place, each once and in order, without an
+    /// end.
+    /// - Parameters:
+    ///   - after: the last place that was seen, as ``EventSubscription/Iterator/place`` has it; 0
+    ///     for all events.
+    ///   - category: the kind of the streams.
+    ///   - types: only events of these types; `nil` for all.
+    public func subscribe(after: Place = 0, category: Category, types: Set<EventType>? = nil) -> EventSubscription {
+        EventSubscription(client: self, path: "/v1/events?category=\(category)&", after: after, types: types)
+    }
+
+    /// The events of the log, or of some jobs, after a place, each once and in order.
     /// - Parameters:
     ///   - after: the last place that was seen, as ``EventSubscription/Iterator/place`` has it; 0
     ///     for all events.
     ///   - jobs: at most 1,000 jobs, and the sequence ends when all of them have ended; `nil` for
-    ///     all jobs, without an end.
-    ///   - types: only events of these types; `nil` for all.
+    ///     all of the log, without an end. That has the events of every category.
+    ///   - types: only events of jobs of these types; `nil` for all.
     public func subscribe(after: Place = 0, jobs: Set<JobID>? = nil, types: Set<EventType>? = nil)
         -> EventSubscription
     {

@@ -8,7 +8,8 @@ extension LedgerClient {
     /// Appends one event.
     /// - Parameters:
     ///   - event: what happened. Its id is what a repeated call is recognized by.
-    ///   - job: the job to which it happened.
+    ///   - job: the job to which it happened, or the stream of another category.
+    ///   - category: the kind of the stream.
     ///   - expectedVersion: the job's version before the event, 0 for none; `nil` for any.
     ///   - level: what the event must reach before the call returns, if the ledger demands less.
     /// - Returns: the event's place; `isDuplicate` if it was written before, perhaps by an earlier
@@ -18,32 +19,36 @@ extension LedgerClient {
     ///   the service does not know whether it is written.
     @discardableResult
     public func append(
-        _ event: NewEvent, to job: JobID, expectedVersion: Int32? = nil, atLeast level: Durability = .local
+        _ event: NewEvent, to job: JobID, category: Category = .job, expectedVersion: Int32? = nil,
+        atLeast level: Durability = .local
     ) async throws -> Appended {
-        try await append([event], to: job, expectedVersion: expectedVersion, atLeast: level)[0]
+        try await append([event], to: job, category: category, expectedVersion: expectedVersion, atLeast: level)[0]
     }
 
-    /// Appends events of one job, all or none.
+    /// Appends events of one job, or of one stream of another category, all or none.
     /// - Parameters:
     ///   - events: what happened, in order.
-    ///   - job: the job to which it happened.
+    ///   - job: the job to which it happened, or the stream of another category.
+    ///   - category: the kind of the stream.
     ///   - expectedVersion: the job's version before the first event, 0 for none; `nil` for any.
     ///   - level: what the events must reach before the call returns, if the ledger demands less.
     /// - Returns: one answer per event, in order.
     @discardableResult
     public func append(
-        _ events: [NewEvent], to job: JobID, expectedVersion: Int32? = nil, atLeast level: Durability = .local
+        _ events: [NewEvent], to job: JobID, category: Category = .job, expectedVersion: Int32? = nil,
+        atLeast level: Durability = .local
     ) async throws -> [Appended] {
         guard !events.isEmpty else { return [] }
         for event in events { try event.checkTexts() }
         var json: [UInt8] = []
         json.append(list: events.enumerated()) { json, event in
-            json.append(event.element, of: nil, expectedVersion: event.offset == 0 ? expectedVersion : nil)
+            json.append(event.element, to: nil, expectedVersion: event.offset == 0 ? expectedVersion : nil)
         }
-        let answer = try await post("/v1/jobs/\(Self.encoded(job))/events" + Self.query(level), json)
+        let answer = try await post(Self.eventsPath(of: job, in: category) + Self.query(level), json)
         let decoded = try Self.decode([AppendedJSON].self, from: answer)
         let appended = try Self.matched(decoded.map { try $0.appended() }, to: events.count)
-        remember(AppendRequest(job: job, events: events, expectedVersion: expectedVersion), appended)
+        let request = AppendRequest(category: category, job: job, events: events, expectedVersion: expectedVersion)
+        remember(request, appended)
         return appended
     }
 
@@ -51,7 +56,8 @@ extension LedgerClient {
         level == .local ? "" : "?durability=\(level.rawValue)"
     }
 
-    /// Appends events of many jobs in order. Each succeeds or is refused by itself.
+    /// Appends events of many jobs, and of other streams, in order. Each succeeds or is refused by
+    /// itself.
     /// - Parameters:
     ///   - requests: with one event each.
     ///   - level: what the events must reach before the call returns, if the ledger demands less.
@@ -69,7 +75,7 @@ extension LedgerClient {
         if !sound.isEmpty {
             var json: [UInt8] = []
             json.append(list: sound) { json, request in
-                json.append(request.events[0], of: request.job, expectedVersion: request.expectedVersion)
+                json.append(request.events[0], to: request, expectedVersion: request.expectedVersion)
             }
             let results = try Self.decode(
                 ResultsJSON.self, from: try await post("/v1/events" + Self.query(level), json)
@@ -108,6 +114,11 @@ extension LedgerClient {
         } catch {
             throw LedgerClientError(.notUnderstood, "the service's answer is malformed: \(error)")
         }
+    }
+
+    /// The path of a stream's events.
+    static func eventsPath(of stream: JobID, in category: Category) -> String {
+        "/v1/\(category == .job ? "jobs" : "streams/\(category)")/\(encoded(stream))/events"
     }
 
     static func encoded(_ job: JobID) -> String { encoded(job.text) }
@@ -194,11 +205,13 @@ extension [UInt8] {
 
     /// Data and metadata are sent as they are, byte for byte; the service refuses text that is not
     /// JSON.
-    fileprivate mutating func append(_ event: NewEvent, of job: JobID?, expectedVersion: Int32?) {
+    /// - Parameter request: names the stream; `nil` where the path does.
+    fileprivate mutating func append(_ event: NewEvent, to request: AppendRequest?, expectedVersion: Int32?) {
         self += "{".utf8
-        if let job {
-            self += "\"job\":".utf8
-            appendJSON(string: job)
+        if let request {
+            self +=
+                (request.category == .job ? "\"job\":" : "\"category\":\"\(request.category)\",\"stream\":").utf8
+            appendJSON(string: request.job)
             self += ",".utf8
         }
         self += "\"type\":".utf8

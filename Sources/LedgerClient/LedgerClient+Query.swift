@@ -47,15 +47,23 @@ extension LedgerClient {
 
     /// The current events of a job, oldest first.
     public func history(of job: JobID) -> Pages<FeedEvent> {
-        Pages(client: self, path: "/v1/jobs/\(Self.encoded(job))/events?limit=1000", member: "events") {
-            try FeedEvent(json: Array($0))
-        }
+        history(of: job, category: .job)
+    }
+
+    /// The current events of a stream of a category, oldest first.
+    public func history(of stream: JobID, category: Category) -> Pages<FeedEvent> {
+        let path = "\(Self.eventsPath(of: stream, in: category))?limit=1000"
+        return Pages(client: self, path: path, member: "events") { try FeedEvent(json: Array($0)) }
     }
 
     /// The current events of the log after a position. If that is beyond the end of the log, it
     /// throws an error of the kind ``LedgerClientError/Kind/anotherLedger``.
-    public func events(after position: Position = 0) -> Pages<FeedEvent> {
-        Pages(client: self, path: "/v1/events?limit=1000&after=\(position)", member: "events") {
+    /// - Parameters:
+    ///   - position: the last position that is not wanted.
+    ///   - category: `nil` for the events of every category.
+    public func events(after position: Position = 0, category: Category? = nil) -> Pages<FeedEvent> {
+        let filter = category.map { "category=\($0)&" } ?? ""
+        return Pages(client: self, path: "/v1/events?\(filter)limit=1000&after=\(position)", member: "events") {
             try FeedEvent(json: Array($0))
         }
     }

@@ -1,6 +1,6 @@
 /// An event to append.
 public struct NewEvent: Sendable, Equatable {
-    /// One of ``EventType``'s names; the ledger refuses any other.
+    /// The name of an ``EventType`` that the category has; the ledger refuses any other.
     public var type: String
     /// A JSON object, kept byte for byte.
     public var data: String
@@ -23,15 +23,21 @@ public struct NewEvent: Sendable, Equatable {
     }
 }
 
-/// Events of one job that are written all or none.
+/// Events of one job, or of a stream of another category, that are written all or none.
 public struct AppendRequest: Sendable, Equatable {
+    /// The kind of the stream.
+    public var category: Category
+    /// The id of the stream: of the job, if the category is that of jobs.
     public var job: JobID
     public var events: [NewEvent]
-    /// The version that the job must have; 0 means that it must not exist, `nil` accepts any
+    /// The version that the stream must have; 0 means that it must not exist, `nil` accepts any
     /// version.
     public var expectedVersion: Int32?
 
-    public init(job: JobID, events: [NewEvent], expectedVersion: Int32? = nil) {
+    public init(
+        category: Category = .job, job: JobID, events: [NewEvent], expectedVersion: Int32? = nil
+    ) {
+        self.category = category
         self.job = job
         self.events = events
         self.expectedVersion = expectedVersion
@@ -69,6 +75,12 @@ public struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
         case eventIDConflict = "event_id_conflict"
         case invalidEvent = "invalid_event"
         case tooLarge = "too_large"
+        /// Another stream of the category holds the value of a key that must be unique.
+        case notUnique = "not_unique"
+        /// The event refers to a stream that does not exist, or is removed.
+        case unknownReference = "unknown_reference"
+        /// An event of this type may not follow the stream's last one.
+        case invalidTransition = "invalid_transition"
     }
 
     public var code: Code

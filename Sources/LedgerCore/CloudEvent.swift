@@ -1,12 +1,16 @@
 /// The JSON form of a recorded event: CloudEvents 1.0, structured mode, on one line.
 ///
-/// Attributes: `id`, `source` (`/jobledger/NAME`), `type` (`io.jobledger.job.progress`), `subject`
-/// (the job), `time` (when it occurred if known, or else when it was recorded), `datacontenttype`,
-/// `data`; extensions `position` (decimal string), `streamversion`, `recordedtime`, `total` (the
-/// job's, if known), and from the metadata `actor`, `correlationid`, `causationid`, `traceparent`.
+/// Attributes: `id`, `source` (`/jobledger/NAME`), `type` (`io.jobledger.CATEGORY.TYPE`, such as
+/// `io.jobledger.job.progress`), `subject` (the stream's id: the job), `time` (when it occurred if
+/// known, or else when it was recorded), `datacontenttype`, `data`; extensions `position` (decimal
+/// string), `streamversion`, `recordedtime`, `total` (the job's, if known), and from the metadata
+/// `actor`, `correlationid`, `causationid`, `traceparent`.
 /// If data was left out, `dataref` has the path to fetch it from.
 package struct CloudEvent: Sendable {
-    package static let typePrefix = "io.jobledger.job."
+    /// What the types of all categories begin with.
+    package static let typePrefix = "io.jobledger."
+    /// What the types of jobs begin with.
+    package static let jobTypePrefix = "io.jobledger.job."
 
     package let event: RecordedEvent
     package let ledger: LedgerName
@@ -14,6 +18,18 @@ package struct CloudEvent: Sendable {
     package init(_ event: RecordedEvent, of ledger: LedgerName) {
         self.event = event
         self.ledger = ledger
+    }
+
+    /// The category and the name of the type in a CloudEvent's `type`; `nil` if it is of something
+    /// else than a ledger. Whether the category has such a type is not checked.
+    package static func type(of text: String) -> (category: Category, name: String)? {
+        // Nearly all events are of jobs.
+        if text.hasPrefix(jobTypePrefix) { return (.job, String(text.dropFirst(jobTypePrefix.count))) }
+        guard text.hasPrefix(typePrefix) else { return nil }
+        let parts = text.dropFirst(typePrefix.count).split(
+            separator: ".", maxSplits: 1, omittingEmptySubsequences: false)
+        guard parts.count == 2, let category = Category(String(parts[0])) else { return nil }
+        return (category, String(parts[1]))
     }
 
     package var json: [UInt8] {
@@ -27,9 +43,9 @@ package struct CloudEvent: Sendable {
     package func append(to json: inout [UInt8]) {
         let data = event.data ?? ""
         json.append(
-            cloudEvent: event.id, of: ledger, type: event.type, job: event.job.utf8.span, position: event.position,
-            version: event.version, occurredAt: event.occurredAt, recordedAt: event.recordedAt,
-            total: event.total,
+            cloudEvent: event.id, of: ledger, category: event.category, type: event.type, job: event.job.utf8.span,
+            position: event.position, version: event.version, occurredAt: event.occurredAt,
+            recordedAt: event.recordedAt, total: event.total,
             metadata: event.metadata.utf8.span, data: data.utf8.span)
     }
 }
@@ -38,8 +54,8 @@ extension [UInt8] {
     /// Appends a ``CloudEvent`` whose texts are in memory already, because a relay writes millions.
     /// - Parameter data: empty if the data was left out; valid JSON has at least one byte.
     package mutating func append(
-        cloudEvent id: EventID, of ledger: LedgerName, type: EventType, job: Span<UInt8>, position: Position,
-        version: Int32,
+        cloudEvent id: EventID, of ledger: LedgerName, category: Category, type: EventType, job: Span<UInt8>,
+        position: Position, version: Int32,
         occurredAt: Timestamp?, recordedAt: Timestamp, total: Int32, metadata: Span<UInt8>, data: Span<UInt8>
     ) {
         append(literal: #"{"specversion":"1.0","id":""#)
@@ -48,6 +64,8 @@ extension [UInt8] {
         append(text: ledger.text)
         append(literal: #"","type":""#)
         append(text: CloudEvent.typePrefix)
+        append(text: category.text)
+        append(UInt8(ascii: "."))
         append(text: type.rawValue)
         append(literal: #"","subject":"#)
         appendJSON(string: job)
@@ -69,9 +87,9 @@ extension [UInt8] {
             append(literal: #","datacontenttype":"application/json","data":"#)
             append(onOneLine: data)
         } else {
-            append(literal: #","dataref":"/v1/jobs/"#)
-            appendPercentEncoded(job)
-            self += "/events?after=\(version - 1)&limit=1\"".utf8
+            append(literal: #","dataref":""#)
+            appendReference(category, job, version: version)
+            append(UInt8(ascii: "\""))
         }
         append(UInt8(ascii: "}"))
     }
@@ -120,6 +138,19 @@ extension [UInt8] {
             let byte = bytes[index]
             bytes[index] = byte == 0x0A || byte == 0x0D ? 0x20 : byte
         }
+    }
+
+    /// Appends the path from which the service returns one event of a stream.
+    fileprivate mutating func appendReference(_ category: Category, _ id: Span<UInt8>, version: Int32) {
+        if category == .job {
+            append(literal: "/v1/jobs/")
+        } else {
+            append(literal: "/v1/streams/")
+            append(text: category.text)
+            append(UInt8(ascii: "/"))
+        }
+        appendPercentEncoded(id)
+        self += "/events?after=\(version - 1)&limit=1".utf8
     }
 
     fileprivate mutating func appendPercentEncoded(_ string: Span<UInt8>) {

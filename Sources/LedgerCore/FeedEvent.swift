@@ -5,6 +5,9 @@
 public struct FeedEvent: Sendable, Equatable {
     public let position: Position
     public let id: EventID
+    /// The kind of the stream that the event belongs to.
+    public let category: Category
+    /// The id of the stream: of the job, if the category is that of jobs.
     public let job: JobID
     public let version: Int32
     public let type: EventType
@@ -22,12 +25,16 @@ public struct FeedEvent: Sendable, Equatable {
     /// if large data was left out.
     public var data: String? { dataPlace.map { String(decoding: json[$0], as: UTF8.self) } }
 
+    /// Whether nothing follows this event in the life of its job. False for other categories.
+    public var endsJob: Bool { type.isEnd && category == .job }
+
     /// Whether there is ``data``, without making a string of it.
     public var hasData: Bool { dataPlace != nil }
 
     package init(_ event: RecordedEvent, of ledger: LedgerName) {
         position = event.position
         id = event.id
+        category = event.category
         job = event.job
         version = event.version
         type = event.type
@@ -55,7 +62,7 @@ public struct FeedEvent: Sendable, Equatable {
         id = try required(members.id, "id")
         job = try required(members.job, "subject")
         version = try required(members.version, "streamversion")
-        type = try required(members.type, "type")
+        (category, type) = try required(members.type, "type")
         time = try required(members.time, "time")
         recordedAt = try required(members.recordedAt, "recordedtime")
         total = members.total
@@ -85,7 +92,7 @@ public struct FeedEvent: Sendable, Equatable {
     /// The members that are read of a CloudEvent. Others are ignored.
     private struct Members {
         var (position, id, job, version): (Position?, EventID?, JobID?, Int32?)
-        var (type, time, recordedAt, data): (EventType?, Timestamp?, Timestamp?, Range<Int>?)
+        var (type, time, recordedAt, data): ((Category, EventType)?, Timestamp?, Timestamp?, Range<Int>?)
         var total: Int32 = 0
 
         mutating func add(_ name: ExactText, _ value: ArraySlice<UInt8>) {
@@ -97,9 +104,8 @@ public struct FeedEvent: Sendable, Equatable {
             case "streamversion":
                 version = Int32(decimal: String(decoding: value, as: UTF8.self)).flatMap { $0 > 0 ? $0 : nil }
             case "type":
-                type = JSONText.string(from: value).flatMap {
-                    $0.hasPrefix(CloudEvent.typePrefix)
-                        ? EventType(rawValue: String($0.dropFirst(CloudEvent.typePrefix.count))) : nil
+                type = JSONText.string(from: value).flatMap { CloudEvent.type(of: $0) }.flatMap { category, name in
+                    EventType(rawValue: name).map { (category, $0) }
                 }
             case "time": time = JSONText.string(from: value).flatMap { Timestamp($0) }
             case "recordedtime": recordedAt = JSONText.string(from: value).flatMap { Timestamp($0) }

@@ -22,10 +22,11 @@ package struct LedgerName: Sendable, Hashable, CustomStringConvertible {
 
     package var description: String { text }
 
-    /// The channel of one job's events.
-    package func channel(ofJob job: JobID) -> ExactText { "\(text):job:\(job)" }
-    /// The pattern of all jobs' channels.
-    package var everyJob: ExactText { "\(text):job:*" }
+    /// The channel of one stream's events.
+    package func channel(of category: Category = .job, _ id: JobID) -> ExactText { "\(text):\(category):\(id)" }
+    /// The pattern of all streams' channels. ``headChannel`` has one colon only, so it is none of
+    /// them.
+    package var everyStream: ExactText { "\(text):*:*" }
     /// The channel on which the relay publishes the head position.
     package var headChannel: ExactText { "\(text):head" }
 }

@@ -2,6 +2,8 @@
 package struct RecordedEvent: Sendable, Equatable {
     package var position: Position
     package var id: EventID
+    package var category: Category
+    /// The id of the stream: of the job, if the category is that of jobs.
     package var job: JobID
     package var version: Int32
     package var type: EventType
@@ -14,12 +16,13 @@ package struct RecordedEvent: Sendable, Equatable {
     package var total: Int32
 
     package init(
-        position: Position, id: EventID, job: JobID, version: Int32, type: EventType, data: String?,
-        metadata: String = "{}",
+        position: Position, id: EventID, category: Category = .job, job: JobID, version: Int32, type: EventType,
+        data: String?, metadata: String = "{}",
         occurredAt: Timestamp? = nil, recordedAt: Timestamp, total: Int32 = 0
     ) {
         self.position = position
         self.id = id
+        self.category = category
         self.job = job
         self.version = version
         self.type = type

@@ -8,16 +8,21 @@ package struct RememberedEvent: Sendable, Equatable {
     package var id: EventID
     /// Where it was in the log; `nil` if the line does not say.
     package var position: Position?
+    /// That of jobs if the line does not say.
+    package var category: Category
+    /// The id of the stream: of the job, if the category is that of jobs.
     package var job: JobID?
     package var type: String?
     /// The whole event, to append it again; `nil` if the line does not have all of it.
     package var request: AppendRequest?
 
     package init(
-        id: EventID, position: Position? = nil, job: JobID? = nil, type: String? = nil, request: AppendRequest? = nil
+        id: EventID, position: Position? = nil, category: Category = .job, job: JobID? = nil, type: String? = nil,
+        request: AppendRequest? = nil
     ) {
         self.id = id
         self.position = position
+        self.category = category
         self.job = job
         self.type = type
         self.request = request
@@ -95,10 +100,10 @@ package struct RememberedEvent: Sendable, Equatable {
             if values["stream_id"] != nil { return try ofExport() }
             if values["event_id"] != nil, values["position"] != nil {
                 return RememberedEvent(
-                    id: try id("event_id"), position: try position(), job: text("job").map { JobID($0) },
-                    type: text("type"))
+                    id: try id("event_id"), position: try position(), category: category ?? .job,
+                    job: (text("job") ?? text("stream")).map { JobID($0) }, type: text("type"))
             }
-            if values["job"] != nil, values["type"] != nil { return try toAppend(members) }
+            if values["job"] != nil || values["stream"] != nil, values["type"] != nil { return try toAppend(members) }
             let ofOthers: [ExactText] = ["format", "sha256", "error", "diverged"]
             if ofOthers.contains(where: { values[$0] != nil }) { return nil }
             throw Unreadable(
@@ -106,6 +111,8 @@ package struct RememberedEvent: Sendable, Equatable {
         }
 
         private func text(_ name: ExactText) -> String? { values[name].flatMap { JSONText.string(from: $0) } }
+
+        private var category: Category? { text("category").flatMap { Category($0) } }
 
         private func id(_ name: ExactText) throws(Unreadable) -> EventID {
             guard let id = text(name).flatMap({ EventID(text: $0) }) else {
@@ -134,8 +141,10 @@ package struct RememberedEvent: Sendable, Equatable {
                 throw Unreadable(description: "the event has no \"event_id\", so nobody can tell whether it is there")
             }
             let request = AppendRequest(
-                job: sent.job ?? "", events: [sent.event], expectedVersion: sent.expectedVersion)
-            return RememberedEvent(id: sent.event.id, job: sent.job, type: sent.event.type, request: request)
+                category: sent.category ?? .job, job: sent.job ?? "", events: [sent.event],
+                expectedVersion: sent.expectedVersion)
+            return RememberedEvent(
+                id: sent.event.id, category: request.category, job: sent.job, type: sent.event.type, request: request)
         }
 
         /// A line of an exported log. It has data and metadata as strings, byte for byte.
@@ -144,14 +153,13 @@ package struct RememberedEvent: Sendable, Equatable {
             guard let job = text("stream_id").map({ JobID($0) }), let type = text("type") else {
                 throw Unreadable(description: "\"stream_id\" or \"type\" is not a text")
             }
-            var event = RememberedEvent(id: id, position: position, job: job, type: type)
-            guard let data = text("data"), let metadata = text("metadata"), text("category") == "job" else {
-                return event
-            }
+            var event = RememberedEvent(
+                id: id, position: position, category: category ?? .job, job: job, type: type)
+            guard let data = text("data"), let metadata = text("metadata"), let category else { return event }
             event.request = request(
                 NewEvent(
                     type: type, data: data, metadata: metadata, id: id,
-                    occurredAt: text("occurred_at").flatMap { Timestamp($0) }), to: job)
+                    occurredAt: text("occurred_at").flatMap { Timestamp($0) }), to: category, job)
             return event
         }
 
@@ -159,17 +167,19 @@ package struct RememberedEvent: Sendable, Equatable {
         /// breaks between the tokens of the data. All else is as it was sent.
         private func ofCloudEvent() throws(Unreadable) -> RememberedEvent {
             let (id, position) = (try id("id"), values["position"] == nil ? nil : try position())
-            guard let name = text("type"), name.hasPrefix(CloudEvent.typePrefix), let subject = text("subject") else {
-                throw Unreadable(description: "it is a CloudEvent of something else than a job")
+            guard let (category, type) = text("type").flatMap({ CloudEvent.type(of: $0) }),
+                let job = text("subject").map({ JobID($0) })
+            else {
+                throw Unreadable(description: "it is a CloudEvent of something else than a ledger")
             }
-            let (type, job) = (String(name.dropFirst(CloudEvent.typePrefix.count)), JobID(subject))
-            var event = RememberedEvent(id: id, position: position, job: job, type: type)
+            var event = RememberedEvent(id: id, position: position, category: category, job: job, type: type)
             guard let data = values["data"].flatMap({ String(utf8: $0) }) else { return event }
             // A time that is that of recording was not sent.
             let (time, recorded) = (text("time").flatMap { Timestamp($0) }, text("recordedtime"))
             let occurredAt = recorded.flatMap { Timestamp($0) } == time ? nil : time
             event.request = request(
-                NewEvent(type: type, data: data, metadata: metadata, id: id, occurredAt: occurredAt), to: job)
+                NewEvent(type: type, data: data, metadata: metadata, id: id, occurredAt: occurredAt),
+                to: category, job)
             return event
         }
 
@@ -185,8 +195,8 @@ package struct RememberedEvent: Sendable, Equatable {
             return json.isEmpty ? "{}" : String(decoding: json, as: UTF8.self) + "}"
         }
 
-        private func request(_ event: NewEvent, to job: JobID) -> AppendRequest {
-            AppendRequest(job: job, events: [event])
+        private func request(_ event: NewEvent, to category: Category, _ job: JobID) -> AppendRequest {
+            AppendRequest(category: category, job: job, events: [event])
         }
     }
 }

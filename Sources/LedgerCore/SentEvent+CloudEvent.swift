@@ -2,9 +2,9 @@ extension SentEvent {
     /// Reads the attributes of a CloudEvent 1.0 and its data.
     ///
     /// `id` is the event id and must be a UUID. `type` is `io.jobledger.job.progress` or the same
-    /// with another event type, `subject` the job, `time` when it occurred. `actor`,
-    /// `correlationid`, `causationid` and `traceparent` become metadata under the ledger's own
-    /// names, `source` and all other extensions under theirs. `position`, `streamversion`,
+    /// with another category and event type, `subject` the job or stream, `time` when it occurred.
+    /// `actor`, `correlationid`, `causationid` and `traceparent` become metadata under the ledger's
+    /// own names, `source` and all other extensions under theirs. `position`, `streamversion`,
     /// `recordedtime` and `total` are ignored: a ledger that appends the event gives it new ones.
     /// - Parameters:
     ///   - attributes: names and values; each value is JSON text.
@@ -17,13 +17,14 @@ extension SentEvent {
         for (name, value) in attributes where !value.elementsEqual("null".utf8) {
             try sent.read(name, value)
         }
-        let (id, type) = try sent.required()
+        let (id, category, type) = try sent.required()
         let event = NewEvent(
             type: type,
             data: try data.map { data throws(Refusal) in try Self.json(data, in: "the data") } ?? "{}",
             metadata: try Self.json((Array("{".utf8) + sent.metadata + Array("}".utf8))[...], in: "the event"),
             id: id, occurredAt: sent.occurredAt)
-        self.init(job: sent.job, event: event, hasID: true, expectedVersion: sent.expectedVersion)
+        self.init(
+            category: category, job: sent.job, event: event, hasID: true, expectedVersion: sent.expectedVersion)
     }
 }
 
@@ -93,9 +94,9 @@ private struct CloudEventAttributes {
         metadata += value
     }
 
-    /// The event's id and its type in the ledger.
+    /// The event's id, and its category and type in the ledger.
     /// - Throws: a ``Refusal`` if a required attribute is missing or wrong.
-    func required() throws(Refusal) -> (id: EventID, type: String) {
+    func required() throws(Refusal) -> (id: EventID, category: Category, type: String) {
         guard specVersion == "1.0" else {
             throw Refusal(.invalidEvent, "\"specversion\" must be \"1.0\": an event is a CloudEvent 1.0")
         }
@@ -106,7 +107,7 @@ private struct CloudEventAttributes {
                 .invalidEvent,
                 """
                 \(missing.joined(separator: " and ")) missing: a CloudEvent has "id" (a UUID), \
-                "source" and "type" (such as \(CloudEvent.typePrefix)progress)
+                "source" and "type" (such as \(CloudEvent.jobTypePrefix)progress)
                 """)
         }
         guard let eventID = EventID(text: id) else {
@@ -117,15 +118,16 @@ private struct CloudEventAttributes {
                 event's id in the ledger, not \(SentEvent.shown(id))
                 """)
         }
-        guard type.hasPrefix(CloudEvent.typePrefix) else {
+        guard let (category, name) = CloudEvent.type(of: type) else {
             throw Refusal(
                 .invalidEvent,
                 """
-                "type" must be \(CloudEvent.typePrefix)queued, or the same with progress, \
-                truncated, finished or failed, not \(SentEvent.shown(type))
+                "type" must be \(CloudEvent.jobTypePrefix)queued, or the same with progress, \
+                truncated, finished or failed, or with another category and a type of it, \
+                not \(SentEvent.shown(type))
                 """)
         }
-        return (eventID, String(type.dropFirst(CloudEvent.typePrefix.count)))
+        return (eventID, category, name)
     }
 
     /// Media types do not distinguish upper and lower case (RFC 9110, 8.3.1). Parameters do not

@@ -1,18 +1,23 @@
 /// An event as programs send it, in a line of a file or in the body of a request: `{"job"?, "type",
-/// "data"?, "event_id"?, "expected_version"?, "metadata"?, "occurred_at"?}`.
+/// "data"?, "event_id"?, "expected_version"?, "metadata"?, "occurred_at"?}`. An event of another
+/// category has `"category"` and `"stream"` where that of a job has `"job"`.
 ///
 /// Data and metadata are cut out of the text unchanged, because the ledger keeps them byte for
 /// byte.
 package struct SentEvent: Sendable {
-    /// The job, if the text names one. Otherwise the caller knows it from elsewhere, such as the
-    /// request's path.
+    /// The category, if the text names one. Otherwise the event is of a job, or the caller knows
+    /// the category from elsewhere.
+    package var category: Category?
+    /// The job, or the stream of the category, if the text names one. Otherwise the caller knows it
+    /// from elsewhere, such as the request's path.
     package var job: JobID?
     package var event: NewEvent
     /// Whether the sender gave the event an id, so that it can retry safely.
     package var hasID: Bool
     package var expectedVersion: Int32?
 
-    package init(job: JobID?, event: NewEvent, hasID: Bool, expectedVersion: Int32?) {
+    package init(category: Category? = nil, job: JobID?, event: NewEvent, hasID: Bool, expectedVersion: Int32?) {
+        self.category = category
         self.job = job
         self.event = event
         self.hasID = hasID
@@ -22,13 +27,13 @@ package struct SentEvent: Sendable {
     /// - Parameters:
     ///   - members: the members of the JSON object.
     ///   - text: where the object was found, for messages: "the line".
-    ///   - needsJob: whether the text must name the job.
+    ///   - needsJob: whether the text must name the job, or the stream of another category.
     /// - Throws: a ``Refusal`` if the members do not describe an event.
     package init(
         members: [JSONText.Slice], in text: String, needsJob: Bool
     ) throws(Refusal) {
         try Self.refuseRepeated(members)
-        var (job, type): (JobID?, String?)
+        var (job, stream, category, type): (JobID?, JobID?, Category?, String?)
         var (data, metadata) = ("{}", "{}")
         var id: EventID?
         var (version, moment): (Int32?, Timestamp?)
@@ -36,6 +41,8 @@ package struct SentEvent: Sendable {
             let isNull = value.elementsEqual("null".utf8)
             switch name {
             case "job": job = JobID(try Self.string(value, name))
+            case "stream": stream = JobID(try Self.string(value, name))
+            case "category": category = try Self.category(try Self.string(value, name))
             case "type": type = try Self.string(value, name)
             case "data": data = try Self.json(value, in: text)
             case "metadata" where isNull, "event_id" where isNull, "expected_version" where isNull,
@@ -49,12 +56,14 @@ package struct SentEvent: Sendable {
                 throw Refusal(
                     .invalidEvent,
                     """
-                    unknown member "\(Self.shown(name.text))"; known are job, type, data, \
-                    event_id, expected_version, metadata, occurred_at; other content \
-                    belongs in "data"
+                    unknown member "\(Self.shown(name.text))"; known are job, category, stream, \
+                    type, data, event_id, expected_version, metadata, occurred_at; other \
+                    content belongs in "data"
                     """)
             }
         }
+        try Self.refuseHalf(job: job, category: category, stream: stream)
+        job = job ?? stream
         guard let type, job != nil || !needsJob else {
             let missing = [needsJob && job == nil ? "job" : nil, type == nil ? "type" : nil].compactMap { $0 }
             throw Refusal(
@@ -66,7 +75,7 @@ package struct SentEvent: Sendable {
                 """)
         }
         self.init(
-            job: job,
+            category: category, job: job,
             event: NewEvent(type: type, data: data, metadata: metadata, id: id ?? .version7(), occurredAt: moment),
             hasID: id != nil, expectedVersion: version)
     }
@@ -75,6 +84,29 @@ package struct SentEvent: Sendable {
     package static func refuseRepeated(_ members: [JSONText.Slice]) throws(Refusal) {
         guard let name = JSONText.repeatedName(in: members) else { return }
         throw Refusal(.invalidEvent, "\"\(shown(name.text))\" is given twice: remove one of them")
+    }
+
+    /// A stream is named by `job`, or by `category` and `stream`.
+    private static func refuseHalf(job: JobID?, category: Category?, stream: JobID?) throws(Refusal) {
+        guard (category == nil) == (stream == nil) else {
+            let (missing, there) = category == nil ? ("category", "stream") : ("stream", "category")
+            throw Refusal(
+                .invalidEvent,
+                "\(missing) missing: with \"\(there)\" an event looks like "
+                    + #"{"category": "user", "stream": "u-1", "type": "registered", "data": {}}"#)
+        }
+        guard job == nil || stream == nil else {
+            throw Refusal(
+                .invalidEvent,
+                #""job" and "stream" are both given: "job" is for jobs, "category" and "stream" are for the others"#)
+        }
+    }
+
+    private static func category(_ text: String) throws(Refusal) -> Category {
+        guard let category = Category(text) else {
+            throw Refusal(.invalidEvent, "\"category\" \(Category.problem(with: text))")
+        }
+        return category
     }
 
     package static func id(_ text: String) throws(Refusal) -> EventID {

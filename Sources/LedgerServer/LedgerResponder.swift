@@ -65,17 +65,20 @@ struct LedgerResponder: HTTPResponder {
         try hosts.check(request)
         if let preflight = cors.preflight(request) { return (nil, preflight) }
         if request.method == .options { return (nil, try options(path)) }
-        guard let (route, parameter) = route(request.method, path) else { throw notFound(path) }
+        guard let (route, parameter, namedCategory) = route(request.method, path) else { throw notFound(path) }
         try RequestFields.check(request)
         let query = try Query(query.map(String.init))
         let (token, isDatabaseAway) = try await authorize(request, route, query)
         // A request that needs no token does not secure the connection's place.
         if route.scope != nil { connections.keepPlace(context.channel, token) }
-        guard let job = Query.decoded(parameter) else {
+        guard let job = Query.decoded(parameter), let name = Query.decoded(namedCategory ?? "job") else {
             throw Problem.invalidRequest("the path is not percent-encoded UTF-8, or contains U+0000")
         }
+        guard let category = Category(name) else {
+            throw Problem.invalidRequest("the path \(Category.problem(with: name))")
+        }
         let authorized = AuthorizedRequest(
-            request: request, context: context, job: JobID(job), query: query, token: token,
+            request: request, context: context, category: category, job: JobID(job), query: query, token: token,
             isDatabaseAway: isDatabaseAway)
         guard route.scope == .read else { return (route, try await route.answer(authorized)) }
         // A client that has just appended may wait for the read model to catch up. Waiting does not
@@ -89,11 +92,14 @@ struct LedgerResponder: HTTPResponder {
         )
     }
 
+    /// A route, and the parts of the path that match `{id}` or `{path}`, and `{category}`.
+    private typealias Found = (route: Route, parameter: Substring, category: Substring?)
+
     /// The route of a request. HEAD has the routes of GET.
-    private func route(_ method: HTTPRequest.Method, _ path: Substring) -> (route: Route, parameter: Substring)? {
+    private func route(_ method: HTTPRequest.Method, _ path: Substring) -> Found? {
         let segments = Route.segments(path)
         for route in routes where route.method == (method == .head ? .get : method) {
-            if let parameter = route.match(segments) { return (route, parameter) }
+            if let parameter = route.match(segments) { return (route, parameter, route.category(in: segments)) }
         }
         return nil
     }
@@ -196,8 +202,8 @@ struct LedgerResponder: HTTPResponder {
     /// malformed. ``AppendRoutes`` records what the ledger itself refuses, because it knows the
     /// event.
     private func recordRefusal(
-        _ problem: Problem, _ error: any Error, _ request: Request, _ context: LedgerContext,
-        _ found: (route: Route, parameter: Substring), _ query: Substring?
+        _ problem: Problem, _ error: any Error, _ request: Request, _ context: LedgerContext, _ found: Found,
+        _ query: Substring?
     ) {
         let isTurnedAway = problem.status == .unauthorized || problem.status == .forbidden
         let isRefusedAppend =

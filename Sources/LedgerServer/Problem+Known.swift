@@ -37,8 +37,9 @@ extension Problem {
         let status: HTTPResponse.Status =
             switch refusal.code {
             case .unknownJob: .notFound
-            case .alreadyQueued, .alreadyEnded, .versionConflict, .eventIDConflict: .conflict
-            case .invalidEvent: .unprocessableContent
+            case .alreadyQueued, .alreadyEnded, .versionConflict, .eventIDConflict, .notUnique, .invalidTransition:
+                .conflict
+            case .invalidEvent, .unknownReference: .unprocessableContent
             case .tooLarge: .contentTooLarge
             }
         self.init(status, refusal.code.rawValue, refusal.message)

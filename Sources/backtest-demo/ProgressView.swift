@@ -33,6 +33,7 @@ struct ProgressView {
         case .finished, .failed:
             if isTerminal { line("") }
             line("  \(event.type.rawValue)  after \(event.version) events")
+        default: line("  \(event.type.rawValue)")
         }
     }
 

@@ -24,8 +24,8 @@ struct Jobledger: AsyncParsableCommand {
             Up.self, Migrate.self, DurabilityCommand.self, Append.self, History.self, Show.self, Diff.self,
             BlameCommand.self, Tail.self, Watch.self, Lost.self, RebuildCommand.self, Verify.self, Receipts.self,
             Status.self, Audit.self, Serve.self,
-            TokenCommand.self, RelayCommand.self, Project.self, Projections.self, Export.self, Import.self,
-            BenchCommand.self,
+            TokenCommand.self, RelayCommand.self, Project.self, Projections.self, CategoriesCommand.self, Export.self,
+            Import.self, BenchCommand.self,
         ])
 
     static func main() async {

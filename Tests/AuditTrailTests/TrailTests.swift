@@ -134,7 +134,7 @@ struct TrailTests {
         var query = TrailQuery(
             order: Bool.random(using: &random) ? .newest : .oldest, limit: Int.random(in: 1...50, using: &random))
         query.actor = sometimes(actors.randomElement(using: &random).map { ExactText($0) })
-        query.type = sometimes(EventType.allCases.randomElement(using: &random))
+        query.type = sometimes(EventType.jobTypes.randomElement(using: &random))
         query.job = sometimes(events.randomElement(using: &random)?.job)
         query.correlationID = sometimes(correlations.randomElement(using: &random).map { ExactText($0) })
         query.text = sometimes(

@@ -213,7 +213,9 @@ import Testing
                     _ = try await eventually("received") {
                         feed.figures.deliveryLag.count >= received + 40 ? true : nil
                     }
-                    overflows = feed.state.withLock { $0.subscribers.byJob["a"]?.first?.tally.overflows ?? 0 }
+                    overflows = feed.state.withLock {
+                        $0.subscribers.byStream[StreamKey(.job, "a")]?.first?.tally.overflows ?? 0
+                    }
                     while taken.count < (round + 1) * 41 {
                         let batch = try #require(try await iterator.nextBatch())
                         #expect(batch.count <= 40)

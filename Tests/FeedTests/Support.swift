@@ -41,7 +41,7 @@ extension TestLedger {
     }
 
     func subscription(_ redis: RedisConfiguration) throws -> RedisSubscription {
-        try RedisSubscription(redis, channels: [name.headChannel], patterns: [name.everyJob])
+        try RedisSubscription(redis, channels: [name.headChannel], patterns: [name.everyStream])
     }
 
     func relayPosition() async throws -> Position {

@@ -15,7 +15,7 @@ import Testing
                 // One connection receives both, so that it also sees how their messages interleave.
                 let both = [one, other]
                 let subscription = try RedisSubscription(
-                    redis, channels: both.map(\.name.headChannel), patterns: both.map(\.name.everyJob))
+                    redis, channels: both.map(\.name.headChannel), patterns: both.map(\.name.everyStream))
                 var items = subscription.makeAsyncIterator()
                 while let item = await items.next(), item != .joined {}
                 // Both relays work, for each ledger has a lease of its own.

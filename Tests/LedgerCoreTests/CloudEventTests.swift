@@ -88,6 +88,44 @@ import Testing
         #expect(String(decoding: bytes, as: UTF8.self).contains(#""data":{"n":1.00,"b":1e400}"#))
     }
 
+    /// An event of another category has it in its type, and no rule of jobs concerns it.
+    @Test(arguments: ["u-1", "a b/ü?\"\n", "job:a", "", "ä.b.c"])
+    func anotherCategory(stream: String) throws {
+        let category = try #require(Category("user_2"))
+        for name in ["registered", "failed", "progress"] {
+            var recorded = event(job: JobID(stream))
+            (recorded.category, recorded.type) = (category, try #require(EventType(rawValue: name)))
+            let attributes = try decoded(recorded)
+            #expect(attributes["type"] as? String == "io.jobledger.user_2.\(name)")
+            #expect(attributes["subject"] as? String == stream)
+            let received = try FeedEvent(json: CloudEvent(recorded, of: .standard).json)
+            #expect(received == FeedEvent(recorded, of: .standard))
+            #expect(received.category == category && received.type == recorded.type && !received.endsJob)
+            #expect(received.job == recorded.job)
+            recorded.data = nil
+            let reference = try #require(try decoded(recorded)["dataref"] as? String)
+            let segment = try #require(
+                reference.wholeMatch(of: /\/v1\/streams\/user_2\/([A-Za-z0-9._~%-]*)\/events\?after=2&limit=1/)?.1)
+            #expect(String(segment).removingPercentEncoding == stream)
+            #expect(try FeedEvent(json: CloudEvent(recorded, of: .standard).json).dataReference == reference)
+        }
+        var end = event()
+        end.type = .failed
+        #expect(try FeedEvent(json: CloudEvent(end, of: .standard).json).endsJob)
+    }
+
+    @Test(arguments: [
+        "io.jobledger.", "io.jobledger.user", "io.jobledger.user.", "io.jobledger..queued", "io.jobledger.User.queued",
+        "io.jobledger.user.Removed", "io.jobledger.user.a.b", "io.jobledger.job.", "io.jobledger.job.a.b",
+        "com.example.user.removed", "io.jobledgers.job.queued",
+    ])
+    func otherTypesAreNoEventsOfALedger(type: String) throws {
+        let json = String(decoding: CloudEvent(event(), of: .standard).json, as: UTF8.self)
+        #expect(throws: FeedEvent.Malformed.self) {
+            try FeedEvent(json: Array(json.replacing("io.jobledger.job.progress", with: type).utf8))
+        }
+    }
+
     @Test func dataThatWasLeftOutHasAReference() throws {
         let attributes = try decoded(event(job: "a b", data: nil))
         #expect(attributes["dataref"] as? String == "/v1/jobs/a%20b/events?after=2&limit=1")

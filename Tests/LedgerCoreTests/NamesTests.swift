@@ -16,7 +16,11 @@ import Testing
 
     @Test func channels() throws {
         let name = try #require(LedgerName("l"))
-        #expect(name.channel(ofJob: "a b") == "l:job:a b" && name.everyJob == "l:job:*" && name.headChannel == "l:head")
+        #expect(name.channel("a b") == "l:job:a b" && name.headChannel == "l:head")
+        let user = try #require(Category("user"))
+        #expect(name.channel(of: user, "a:b *") == "l:user:a:b *")
+        // The pattern has the channels of all streams, and not that of the head.
+        #expect(name.everyStream == "l:*:*")
         #expect(LedgerName.standard == LedgerName("jobledger"))
         #expect("\(name)" == "l")
     }
@@ -24,8 +28,44 @@ import Testing
 
 @Suite struct EventTypeTests {
     @Test func onlyTheEndsAreEnds() {
-        #expect(EventType.allCases.filter(\.isEnd) == [.finished, .failed])
-        #expect(EventType.allCases.map(\.rawValue) == ["queued", "progress", "truncated", "finished", "failed"])
+        #expect(EventType.jobTypes.filter(\.isEnd) == [.finished, .failed])
+        #expect(EventType.jobTypes.map(\.rawValue) == ["queued", "progress", "truncated", "finished", "failed"])
+        #expect(EventType.jobTypes.map { EventType(rawValue: $0.rawValue) } == EventType.jobTypes)
+        #expect(EventType.jobTypes.filter(\.isOfJobs) == EventType.jobTypes)
+    }
+
+    @Test(arguments: ["registered", "a", "a1_", "end", "job", String(repeating: "x", count: 63)])
+    func others(name: String) throws {
+        let type = try #require(EventType(rawValue: name))
+        #expect(type.rawValue == name && "\(type)" == name && type == EventType(rawValue: name))
+        #expect(!type.isEnd && !type.isOfJobs && !EventType.jobTypes.contains(type))
+        #expect(Set([type, type]).count == 1)
+    }
+
+    @Test(arguments: [
+        "", "_a", "1a", "Failed", "fail ed", "a-b", "a.b", "a\n", "a\0", "ä", "a\u{301}", "failed\u{0}",
+        String(repeating: "x", count: 64),
+    ])
+    func invalid(name: String) { #expect(EventType(rawValue: name) == nil) }
+}
+
+@Suite struct CategoryTests {
+    @Test(arguments: ["job", "user", "a", "a_1", "pg_x", String(repeating: "x", count: 50)])
+    func valid(name: String) throws {
+        let category = try #require(Category(name))
+        #expect(category.text == name && "\(category)" == name && (category == .job) == (name == "job"))
+    }
+
+    @Test(arguments: [
+        "", "_a", "1a", "Job", "a b", "a-b", "a.b", "a:b", "a*", "a'b", "a\n", "a\0", "ä", "a\u{301}",
+        String(repeating: "x", count: 51),
+    ])
+    func invalid(name: String) { #expect(Category(name) == nil) }
+
+    @Test func streamsOfTwoCategoriesDiffer() throws {
+        let user = try #require(Category("user"))
+        let keys: Set = [StreamKey(.job, "a"), StreamKey(user, "a"), StreamKey(user, "b"), StreamKey(user, "a")]
+        #expect(keys.count == 3)
     }
 }
 

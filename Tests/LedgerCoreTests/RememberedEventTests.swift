@@ -69,6 +69,36 @@ struct RememberedEventTests {
         }
     }
 
+    /// Each form may be of another category than that of jobs.
+    @Test func otherCategories() throws {
+        let user = try #require(Category("user"))
+        let event = NewEvent(type: "removed", data: #"{"why": "asked"}"#, id: Self.id)
+        let request = AppendRequest(category: user, job: "u-1", events: [event])
+        let expected = RememberedEvent(
+            id: Self.id, position: 7, category: user, job: "u-1", type: "removed", request: request)
+        let recorded = RecordedEvent(
+            position: 7, id: Self.id, category: user, job: "u-1", version: 2,
+            type: try #require(EventType(rawValue: "removed")), data: event.data, recordedAt: Timestamp(microseconds: 9)
+        )
+        #expect(try Self.read(String(decoding: CloudEvent(recorded, of: .standard).json, as: UTF8.self)) == [expected])
+        let exported =
+            #"{"position":7,"event_id":"\#(Self.id.text)","category":"user","stream_id":"u-1","version":2,"#
+            + #""type":"removed","data":"{\"why\": \"asked\"}","metadata":"{}"}"#
+        #expect(try Self.read(exported) == [expected])
+        let sent =
+            #"{"category":"user","stream":"u-1","type":"removed","data":{"why": "asked"},"#
+            + #""event_id":"\#(Self.id.text)"}"#
+        var unnumbered = expected
+        unnumbered.position = nil
+        #expect(try Self.read(sent) == [unnumbered])
+        // What `lost` and `tail` say of an event of another category.
+        let said = #"{"position":7,"event_id":"\#(Self.id.text)","category":"user","stream":"u-1","type":"removed"}"#
+        #expect(
+            try Self.read(said) == [
+                RememberedEvent(id: Self.id, position: 7, category: user, job: "u-1", type: "removed")
+            ])
+    }
+
     @Test func eventsToAppend() throws {
         let line =
             #"{"job":"a","type":"progress","data":{"completed": 1},"event_id":"\#(Self.id.text)","expected_version":1}"#
@@ -89,7 +119,7 @@ struct RememberedEventTests {
         (#"{"specversion":"1.0","id":"x","type":"io.jobledger.job.queued"}"#, "\"id\" is not a UUID"),
         (
             #"{"specversion":"1.0","id":"0190b0c8-6f2a-7000-8000-000000000001","type":"com.example","subject":"a"}"#,
-            "something else than a job"
+            "something else than a ledger"
         ),
         (#"{"name":"x"}"#, "names no event"), ("7", "not a JSON object"), ("[7]", "not a JSON object"),
         (#"[[{"position":1}]]"#, "not a JSON object"), (#"{"results":7}"#, "not a list"),

@@ -36,7 +36,7 @@ import Testing
             let events = (0..<3).map { _ in
                 RecordedEvent(
                     position: Int64(random.below(1 << 62)), id: UUID(), job: jobs[Int(random.below(5))],
-                    version: Int32(random.below(1 << 31)), type: EventType.allCases[Int(random.below(5))],
+                    version: Int32(random.below(1 << 31)), type: EventType.jobTypes[Int(random.below(5))],
                     data: random.below(4) == 0 ? nil : "{\"n\":\r\n \(random.below(1_000))}",
                     occurredAt: random.below(2) == 0 ? nil : Timestamp(microseconds: Int64(random.below(1 << 51))),
                     recordedAt: Timestamp(microseconds: Int64(random.below(1 << 51))))

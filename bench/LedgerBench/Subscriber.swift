@@ -34,7 +34,7 @@ package struct BenchSubscriber: Sendable {
         case .count: try await count(events)
         case .plain:
             var receipts = Receipts(last: events)
-            for await item in try RedisSubscription(redis, patterns: [store.ledger.everyJob]) {
+            for await item in try RedisSubscription(redis, patterns: [store.ledger.everyStream]) {
                 switch item {
                 case .message(_, _, let payload): if try receipts.add(payload) { return }
                 case .joined: continue
@@ -51,7 +51,7 @@ package struct BenchSubscriber: Sendable {
 
     private func count(_ events: Int) async throws {
         var left = events
-        for await item in try RedisSubscription(redis, patterns: [store.ledger.everyJob]) {
+        for await item in try RedisSubscription(redis, patterns: [store.ledger.everyStream]) {
             switch item {
             case .message: left -= 1
             case .joined: say("ready")

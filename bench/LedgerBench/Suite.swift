@@ -4,6 +4,7 @@ package enum Suite {
         try await Bench.run(options, report) { bench in
             try await BatchRows.measure(bench)
             try await SingleRows.measure(bench)
+            try await CategoryRows.measure(bench)
             try await StandbyRows.measure(bench)
             try await LatencyRows.measure(bench)
             try await HTTPRows.measure(bench)

@@ -28,8 +28,10 @@ struct AppendBatch: Sendable {
     private var hasExpectedVersions = false
     private var hasMoments = false
     private var hasSeveralInARequest = false
-    /// Whether no job occurs twice, in two requests or with two events. Such a batch takes a faster
-    /// path.
+    /// Whether there are events of another category than that of jobs.
+    private var hasCategories = false
+    /// Whether there are jobs only, and none occurs twice, in two requests or with two events. Such
+    /// a batch takes a faster path.
     private var isOneEach = true
     private var seen: Set<JobID> = []
 
@@ -76,6 +78,7 @@ struct AppendBatch: Sendable {
         }
         if request.expectedVersion != nil { hasExpectedVersions = true }
         if request.events.count > 1 { hasSeveralInARequest = true }
+        if request.category != .job { (hasCategories, isOneEach) = (true, false) }
         if isOneEach { isOneEach = request.events.count == 1 && seen.insert(request.job).inserted }
         events += request.events.count
         bytes += request.size
@@ -93,28 +96,40 @@ struct AppendBatch: Sendable {
         let versions =
             takesFastWay
             ? versionHints.look(up: requests.indices.lazy.filter { refused[$0] == nil }.map { requests[$0].job }) : nil
+        var arguments: [any PostgresEncodable] = [
+            jobs, types, data, hasMetadata ? metadata : nil, hasExpectedVersions ? expectedVersions : nil, ids,
+            hasMoments ? moments : nil, takesFastWay ? versions : hasSeveralInARequest ? numbers : nil, turn?.appender,
+            turn?.number,
+        ]
+        if hasCategories { arguments.append(categories) }
         return PostgresStatement(
-            takesFastWay ? Self.callOfDistinctJobs : Self.call,
-            [
-                jobs, types, data, hasMetadata ? metadata : nil, hasExpectedVersions ? expectedVersions : nil, ids,
-                hasMoments ? moments : nil, takesFastWay ? versions : hasSeveralInARequest ? numbers : nil,
-                turn?.appender,
-                turn?.number,
-            ], isPrepared: true, endsByClosing: true)
+            takesFastWay ? Self.callOfDistinctJobs : hasCategories ? Self.callWithCategories : Self.call, arguments,
+            isPrepared: true, endsByClosing: true)
+    }
+
+    /// The category of each event; null for that of jobs.
+    private var categories: PostgresArray<String?> {
+        var categories = PostgresArray<String?>()
+        for (number, request) in requests.enumerated() where refused[number] == nil {
+            let category = request.category == .job ? nil : request.category.text
+            for _ in request.events { categories.append(category) }
+        }
+        return categories
     }
 
     private static let call = statement(calling: "append_batch")
+    private static let callWithCategories = statement(calling: "append_batch", ", $11")
     private static let callOfDistinctJobs = statement(calling: "append_to_distinct_jobs")
 
     /// The last column says whether the commit waits for standbys. It is read after the call, which
     /// may have changed the settings: a ledger that demands quorum raises them.
-    private static func statement(calling function: String) -> String {
+    private static func statement(calling function: String, _ more: String = "") -> String {
         """
         SELECT batch.first_position, batch.versions, event.position, event.version, event.duplicate,
                event.code, event.message,
                current_setting('synchronous_standby_names') <> ''
                AND current_setting('synchronous_commit') IN ('on', 'remote_apply')
-          FROM \(function)($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS batch
+          FROM \(function)($1, $2, $3, $4, $5, $6, $7, $8, $9, $10\(more)) AS batch
           LEFT JOIN LATERAL unnest(batch.answers) AS event ON true
         """
     }

@@ -51,10 +51,10 @@ extension EventStore {
 
     /// Appends one event; throws its ``Refusal`` if it is refused.
     package func append(
-        _ event: NewEvent, to job: JobID, expectedVersion: Int32? = nil, atLeast level: Durability = .local,
-        timeout: Duration = .seconds(10), callTimeout: Duration? = nil
+        _ event: NewEvent, to job: JobID, of category: Category = .job, expectedVersion: Int32? = nil,
+        atLeast level: Durability = .local, timeout: Duration = .seconds(10), callTimeout: Duration? = nil
     ) async throws -> Appended {
-        let request = AppendRequest(job: job, events: [event], expectedVersion: expectedVersion)
+        let request = AppendRequest(category: category, job: job, events: [event], expectedVersion: expectedVersion)
         return try await append([request], atLeast: level, timeout: timeout, callTimeout: callTimeout)[0].get()[0]
     }
 

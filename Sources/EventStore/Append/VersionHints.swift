@@ -5,6 +5,7 @@ import Postgres
 /// The versions that jobs have reached, as far as this process knows. The append function uses them
 /// as hints: it finds a job's last event faster from a version that is near. A wrong hint costs
 /// time and changes no result, since the log may have grown meanwhile or may be a different one.
+/// Streams of other categories have no hints.
 final class VersionHints: Sendable {
     private let versions = Locked<[JobID: Int32]>([:])
     private let most: Int
@@ -24,9 +25,9 @@ final class VersionHints: Sendable {
     func note(_ answers: [AppendAnswer], to requests: [AppendRequest]) {
         versions.withLock { versions in
             for (request, answer) in zip(requests, answers) {
-                guard case .success(let appended) = answer, let last = appended.last, !last.isDuplicate else {
-                    continue
-                }
+                guard case .success(let appended) = answer, let last = appended.last, !last.isDuplicate,
+                    request.category == .job
+                else { continue }
                 if versions.count >= most { versions.removeAll(keepingCapacity: true) }
                 versions[request.job] = last.version
             }

@@ -9,7 +9,7 @@ package struct EncodedEvents {
     package init(_ chunk: [UInt8]) throws(PostgresError) { rows = try PostgresBinaryRows(chunk) }
 
     package mutating func next() throws(PostgresError) -> EncodedEvent? {
-        guard try rows.next(columns: 10) else { return nil }
+        guard try rows.next(columns: 11) else { return nil }
         return try EncodedEvent(&rows)
     }
 }
@@ -19,6 +19,8 @@ package struct EncodedEvents {
 package struct EncodedEvent: Sendable {
     package var position: Position
     package var id: EventID
+    package var category: Category
+    /// The id of the stream: of the job, if the category is that of jobs.
     package var job: Range<Int>
     package var version: Int32
     package var type: EventType
@@ -37,6 +39,7 @@ package struct EncodedEvent: Sendable {
         // Read in the order of the columns.
         position = try row.column()
         id = try row.column()
+        category = try Category(try row.column(as: String.self), at: position)
         job = try text(row.column())
         version = try row.column()
         type = try EventType(try row.column(as: String.self), at: position)
@@ -53,8 +56,8 @@ extension RecordedEvent {
         // The server's texts are UTF-8, because the connection requires that encoding.
         func text(_ range: Range<Int>) -> String { String(decoding: chunk[range], as: UTF8.self) }
         self.init(
-            position: event.position, id: event.id, job: JobID(text(event.job)), version: event.version,
-            type: event.type,
+            position: event.position, id: event.id, category: event.category, job: JobID(text(event.job)),
+            version: event.version, type: event.type,
             data: event.data.map(text), metadata: text(event.metadata), occurredAt: event.occurredAt,
             recordedAt: event.recordedAt,
             total: event.total)

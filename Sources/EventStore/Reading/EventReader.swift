@@ -5,6 +5,9 @@ package import Postgres
 package struct EventQuery: Sendable {
     package var after: Position
     package var upTo: Position?
+    /// `nil` for all categories; but with a job or types, which are of jobs then, for that of jobs.
+    package var category: Category?
+    /// The job, or the stream of the category.
     package var job: JobID?
     /// The job's events with a version after the one and up to the other. Ignored without a job.
     package var afterVersion: Int32?
@@ -16,11 +19,12 @@ package struct EventQuery: Sendable {
     package var largestData: Int?
 
     package init(
-        after: Position = 0, upTo: Position? = nil, job: JobID? = nil, types: Set<EventType>? = nil, limit: Int? = nil,
-        largestData: Int? = nil
+        after: Position = 0, upTo: Position? = nil, category: Category? = nil, job: JobID? = nil,
+        types: Set<EventType>? = nil, limit: Int? = nil, largestData: Int? = nil
     ) {
         self.after = after
         self.upTo = upTo
+        self.category = category
         self.job = job
         self.types = types
         self.limit = limit
@@ -48,7 +52,12 @@ package struct EventQuery: Sendable {
         if let afterVersion { conditions.append("version > \(parameters.add(afterVersion))") }
         if let upToVersion { conditions.append("version <= \(parameters.add(upToVersion))") }
         if let upTo { conditions.append("position <= \(parameters.add(upTo))") }
-        if let job { conditions.append("category = 'job' AND stream_id = \(parameters.add(job))") }
+        let category = category ?? (job == nil && types == nil ? nil : .job)
+        if let job {
+            conditions.append("category = \((category ?? .job).sql) AND stream_id = \(parameters.add(job))")
+        } else if let category {
+            conditions.append(category.filter)
+        }
         if let types { conditions.append("type = ANY (\(parameters.add(types.map(\.rawValue))))") }
         return conditions
     }
@@ -77,7 +86,8 @@ extension RecordedEvent {
     package static func columns(largestData: String? = nil) -> String {
         let data =
             largestData.map { "CASE WHEN octet_length(data::text) <= \($0) THEN data END AS data" } ?? "data"
-        return "position, event_id, stream_id, version, type, \(data), metadata, occurred_at, recorded_at, total"
+        return "position, event_id, category, stream_id, version, type, \(data), metadata, occurred_at, recorded_at, "
+            + "total"
     }
 
     /// - Parameter row: a row that begins with ``columns(largestData:)``. They are read by index,
@@ -85,9 +95,11 @@ extension RecordedEvent {
     package init(_ row: PostgresRow) throws(PostgresError) {
         let position: Position = try row.decode(0)
         self.init(
-            position: position, id: try row.decode(1), job: try row.decode(2), version: try row.decode(3),
-            type: try EventType(try row.decode(4, as: String.self), at: position), data: try row.decode(5),
-            metadata: try row.decode(6), occurredAt: try row.decode(7, as: PostgresTimestamp?.self).map(Timestamp.init),
-            recordedAt: Timestamp(try row.decode(8, as: PostgresTimestamp.self)), total: try row.decode(9))
+            position: position, id: try row.decode(1),
+            category: try Category(try row.decode(2, as: String.self), at: position), job: try row.decode(3),
+            version: try row.decode(4), type: try EventType(try row.decode(5, as: String.self), at: position),
+            data: try row.decode(6), metadata: try row.decode(7),
+            occurredAt: try row.decode(8, as: PostgresTimestamp?.self).map(Timestamp.init),
+            recordedAt: Timestamp(try row.decode(9, as: PostgresTimestamp.self)), total: try row.decode(10))
     }
 }

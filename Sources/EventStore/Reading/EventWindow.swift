@@ -1,7 +1,7 @@
 package import LedgerCore
 package import Postgres
 
-/// A range of the log with the events of all jobs, for readers that want all of it, fast.
+/// A range of the log with the events of all streams, for readers that want all of it, fast.
 ///
 /// It is read by a binary COPY, the cheapest way to read from Postgres. Positions have no gaps, so
 /// the end of a window is known before the log reaches it. Events that do not exist yet are left
@@ -73,11 +73,30 @@ extension PostgresConnection {
     }
 }
 
+extension Category {
+    /// - Parameter position: the position of the event, for the error.
+    package init(_ name: String, at position: Position) throws(PostgresError) {
+        guard let category = Category(name) else {
+            throw PostgresError.unexpected("position \(position) has the category \(name), which is no name of one")
+        }
+        self = category
+    }
+
+    /// SQL for the name. It is a part of the text, because it needs no quoting, and statements
+    /// about jobs are then the same as if there were no other categories.
+    package var sql: String { "'\(text)'" }
+
+    /// SQL that selects the category's events where the log is read by position. It is written so
+    /// that no index on the category can serve it: without statistics, Postgres would take that for
+    /// the better one, and sort the log.
+    package var filter: String { "(category = \(sql)) IS TRUE" }
+}
+
 extension EventType {
     /// - Parameter position: the position of the event, for the error.
     package init(_ name: String, at position: Position) throws(PostgresError) {
         guard let type = EventType(rawValue: name) else {
-            throw PostgresError.unexpected("position \(position) has the unknown type \(name)")
+            throw PostgresError.unexpected("position \(position) has the type \(name), which is no name of one")
         }
         self = type
     }

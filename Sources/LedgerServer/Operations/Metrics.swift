@@ -13,7 +13,8 @@ final class Metrics: Sendable {
 
     /// Requests that are being answered.
     let underWay = Atomic<Int>(0)
-    private let appendedByType = Locked<[EventType: UInt64]>([:])
+    /// By the label `type`.
+    private let appendedByType = Locked<[ExactText: UInt64]>([:])
     private let duplicates = Atomic<UInt64>(0)
     private let refusals = Locked<[Refusal.Code: UInt64]>([:])
     private let appendDuration = Histogram()
@@ -31,7 +32,10 @@ final class Metrics: Sendable {
             for (event, place) in zip(request.events, appended) {
                 if place.isDuplicate {
                     duplicates.add(1, ordering: .relaxed)
-                } else if let type = EventType(rawValue: event.type) {
+                } else {
+                    // Only types that a category has can be appended, so they are few.
+                    let type = ExactText(
+                        request.category == .job ? event.type : "\(request.category).\(event.type)")
                     appendedByType.withLock { $0[type, default: 0] += 1 }
                 }
             }
@@ -54,8 +58,9 @@ final class Metrics: Sendable {
     func write(to text: inout PrometheusText) {
         text.metric("jobledger_events_appended_total", "counter", "Events appended by this process.")
         let appended = appendedByType.withLock { $0 }
-        for type in EventType.allCases {
-            text.sample("jobledger_events_appended_total", [("type", type.rawValue)], "\(appended[type] ?? 0)")
+        let ofJobs = EventType.jobTypes.map { ExactText($0.rawValue) }
+        for type in ofJobs + appended.keys.filter({ !ofJobs.contains($0) }).sorted() {
+            text.sample("jobledger_events_appended_total", [("type", type.text)], "\(appended[type] ?? 0)")
         }
         text.metric(
             "jobledger_append_duplicates_total", "counter", "Retried events, answered with their original place.")

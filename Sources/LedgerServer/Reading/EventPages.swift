@@ -10,8 +10,8 @@ struct EventPages: Sendable {
     struct Page: Sendable {
         /// CloudEvents as JSON, in the order of the log.
         var events: [[UInt8]] = []
-        /// The place after which the next page begins: a position, or a version of the job; `nil`
-        /// if nothing follows.
+        /// The place after which the next page begins: a position, or a version of the stream;
+        /// `nil` if nothing follows.
         var next: Int64?
     }
 
@@ -22,24 +22,28 @@ struct EventPages: Sendable {
     /// The maximum number of events that a page scans.
     static let scanLimit: Int64 = 50_000
 
-    /// A page of all jobs' events after a position.
+    /// A page of all events after a position, or of those of a category.
     /// - Throws: ``Problem`` for a position beyond the end: an empty page would let the client skip
     ///   the events that the log gets up to there.
-    func page(after position: Position, types: Set<EventType>?, limit: Int) async throws -> Page {
+    func page(
+        after position: Position, category: Category?, types: Set<EventType>?, limit: Int
+    ) async throws -> Page {
         let head = try await store.head()
         guard position <= head else { throw Problem.anotherLedger(position, head: head) }
         guard position < head else { return Page() }
         let end = min(head - position, Self.scanLimit) + position
-        let query = EventQuery(after: position, upTo: end, types: types, limit: limit)
+        let query = EventQuery(after: position, upTo: end, category: category, types: types, limit: limit)
         return try await page(query, end: end, last: head) { $0.position }
     }
 
-    /// A page of one job's events after a version; `nil` if there is no such job.
-    func page(of job: JobID, after version: Int32, types: Set<EventType>?, limit: Int) async throws -> Page? {
-        guard let last = try await lastVersion(of: job) else { return nil }
+    /// A page of one stream's events after a version; `nil` if there is no such stream.
+    func page(
+        of category: Category, _ id: JobID, after version: Int32, types: Set<EventType>?, limit: Int
+    ) async throws -> Page? {
+        guard let last = try await lastVersion(of: category, id) else { return nil }
         guard version < last else { return Page() }
         let end = Int32(min(Int64(last - version), Self.scanLimit)) + version
-        var query = EventQuery(job: job, types: types, limit: limit)
+        var query = EventQuery(category: category, job: id, types: types, limit: limit)
         (query.afterVersion, query.upToVersion) = (version, end)
         return try await page(query, end: Int64(end), last: Int64(last)) { Int64($0.version) }
     }
@@ -72,23 +76,23 @@ struct EventPages: Sendable {
         try query.all("after") == ["head"] ? await store.head() : query.position("after") ?? 0
     }
 
-    /// The position of the job's event with this version, or of the last one before it; 0 if there
-    /// is none.
-    func position(of job: JobID, version: Int32) async throws -> Position {
-        try await store.pool.withConnection { connection in
-            try await connection.query(Self.positionStatement, job, version).only().decode(0)
+    /// The position of the stream's event with this version, or of the last one before it; 0 if
+    /// there is none.
+    func position(of category: Category, _ id: JobID, version: Int32) async throws -> Position {
+        let statement = """
+            SELECT coalesce((SELECT position FROM events
+                              WHERE category = \(category.sql) AND stream_id = $1 AND version <= $2
+                              ORDER BY version DESC LIMIT 1), 0)
+            """
+        return try await store.pool.withConnection { connection in
+            try await connection.query(statement, id, version).only().decode(0)
         }
     }
 
-    private static let positionStatement = """
-        SELECT coalesce((SELECT position FROM events WHERE category = 'job' AND stream_id = $1 AND version <= $2
-                          ORDER BY version DESC LIMIT 1), 0)
-        """
-
-    private func lastVersion(of job: JobID) async throws -> Int32? {
+    private func lastVersion(of category: Category, _ id: JobID) async throws -> Int32? {
         try await store.pool.withConnection { connection in
             try await connection.query(
-                "SELECT max(version) FROM events WHERE category = 'job' AND stream_id = $1", job
+                "SELECT max(version) FROM events WHERE category = \(category.sql) AND stream_id = $1", id
             ).only().decode(0)
         }
     }

@@ -13,33 +13,39 @@ struct AppendRoutes: Sendable {
     let refusals: RefusalRecorder
 
     private static let ofJob = "/v1/jobs/{id}/events"
+    private static let ofStream = "/v1/streams/{category}/{id}/events"
     private static let ofMany = "/v1/events"
 
     var routes: [Route] {
         [
-            Route(.post, Self.ofJob, scope: .append, toJob),
-            Route(.post, Self.ofMany, scope: .append, toJobs),
+            Route(.post, Self.ofJob, scope: .append) { try await toStream($0, Self.ofJob) },
+            Route(.post, Self.ofStream, scope: .append) { try await toStream($0, Self.ofStream) },
+            Route(.post, Self.ofMany, scope: .append, toStreams),
         ]
     }
 
     /// Records, for an auditor, who tried to append what and why it was refused. It searches the
     /// metadata for the actor, which takes long if the metadata is large.
     private func recordRefusal(
-        _ refusal: Refusal, _ authorized: AuthorizedRequest, _ path: String, job: JobID?, event: NewEvent?
+        _ refusal: Refusal, _ authorized: AuthorizedRequest, _ path: String, to category: Category, _ id: JobID?,
+        event: NewEvent?
     ) {
         refusals.record(
             RefusedAttempt(
-                authorized, path: path, job: job, event: event, code: refusal.code.rawValue, detail: refusal.message),
+                // The record names jobs; that of another stream has its path only.
+                authorized, path: path, job: category == .job ? id : nil, event: event, code: refusal.code.rawValue,
+                detail: refusal.message),
             isKnown: true)
     }
 
-    // MARK: One job
+    // MARK: One stream
 
-    @Sendable private func toJob(_ authorized: AuthorizedRequest) async throws -> Response {
+    /// - Parameter path: the route's, for the record of refusals.
+    private func toStream(_ authorized: AuthorizedRequest, _ path: String) async throws -> Response {
         let wish = try DurabilityWish(authorized.query)
         return try await bodies.withBody(of: authorized) { bytes in
             let (isOne, request) = try await BackgroundWork.run(bytes: bytes.count) {
-                try parse(bytes, authorized)
+                try parse(bytes, authorized, path)
             }
             let start = ContinuousClock.now
             let appended: [Appended]
@@ -55,7 +61,7 @@ struct AppendRoutes: Sendable {
                 metrics.appended(request, .failure(refusal), in: start.duration(to: .now))
                 await BackgroundWork.run(bytes: bytes.count) {
                     recordRefusal(
-                        refusal, authorized, Self.ofJob, job: authorized.job,
+                        refusal, authorized, path, to: authorized.category, authorized.job,
                         event: request.events.count == 1 ? request.events[0] : nil)
                 }
                 throw refusal
@@ -73,14 +79,16 @@ struct AppendRoutes: Sendable {
 
     /// Parses the body.
     /// - Returns: whether the body is one event and not an array, and what to append.
-    private func parse(_ bytes: [UInt8], _ authorized: AuthorizedRequest) throws -> (isOne: Bool, AppendRequest) {
+    private func parse(
+        _ bytes: [UInt8], _ authorized: AuthorizedRequest, _ path: String
+    ) throws -> (isOne: Bool, AppendRequest) {
         do {
             var body = try SentBody(
                 bytes, authorized.request.headers, needsJob: false, maxEvents: AppendLimits.eventsInRequest)
             try applyIdempotencyKey(authorized.request.headers, to: &body)
             return (body.isOne, try request(of: body, authorized))
         } catch let refusal as Refusal {
-            recordRefusal(refusal, authorized, Self.ofJob, job: authorized.job, event: nil)
+            recordRefusal(refusal, authorized, path, to: authorized.category, authorized.job, event: nil)
             throw refusal
         }
     }
@@ -89,7 +97,14 @@ struct AppendRoutes: Sendable {
         let events = try body.wholeEvents()
         guard !events.isEmpty else { throw Refusal(.invalidEvent, "the array has no events: send at least one") }
         guard events.allSatisfy({ $0.job ?? authorized.job == authorized.job }) else {
-            throw Refusal(.invalidEvent, "\"subject\" must be the job in the path, or be left out")
+            throw Refusal(
+                .invalidEvent, "\"subject\" must be the \(authorized.category) in the path, or be left out")
+        }
+        // Only CloudEvents name a category here.
+        if let other = events.lazy.compactMap(\.category).first(where: { $0 != authorized.category }) {
+            throw Refusal(
+                .invalidEvent,
+                "\"type\" is one of the category \(other), and the path is of the category \(authorized.category)")
         }
         // All events are appended or none, so the condition of the first is enough.
         guard events.dropFirst().allSatisfy({ $0.expectedVersion == nil }) else {
@@ -98,7 +113,7 @@ struct AppendRoutes: Sendable {
                 "give \"expected_version\" in the first event only: an array is appended as a whole")
         }
         return AppendRequest(
-            job: authorized.job, events: events.map { withTrace($0.event, authorized) },
+            category: authorized.category, job: authorized.job, events: events.map { withTrace($0.event, authorized) },
             expectedVersion: events[0].expectedVersion)
     }
 
@@ -149,11 +164,11 @@ struct AppendRoutes: Sendable {
         ).adding("event_ids", json: "[\(list)]")
     }
 
-    // MARK: Many jobs
+    // MARK: Many streams
 
-    /// Appends events of many jobs in their order, a thousand per call. Each succeeds or fails by
-    /// itself.
-    @Sendable private func toJobs(_ authorized: AuthorizedRequest) async throws -> Response {
+    /// Appends events of many jobs, and of other streams, in their order, a thousand per call. Each
+    /// succeeds or fails by itself.
+    @Sendable private func toStreams(_ authorized: AuthorizedRequest) async throws -> Response {
         let wish = try DurabilityWish(authorized.query)
         guard authorized.request.headers[.idempotencyKey] == nil else {
             throw Problem.invalidRequest("Idempotency-Key is for one event of one job; give each its \"event_id\"")
@@ -182,7 +197,9 @@ struct AppendRoutes: Sendable {
             let answer = item.flatMap { _ in answers.removeFirst() }
             if case .failure(let refusal) = answer {
                 let request = try? item.get()
-                recordRefusal(refusal, authorized, Self.ofMany, job: request?.job, event: request?.events[0])
+                recordRefusal(
+                    refusal, authorized, Self.ofMany, to: request?.category ?? .job, request?.job,
+                    event: request?.events[0])
             }
             append(answer, to: &json)
         }
@@ -201,7 +218,8 @@ struct AppendRoutes: Sendable {
                 }
                 return .success(
                     AppendRequest(
-                        job: job, events: [withTrace(event.event, authorized)], expectedVersion: event.expectedVersion))
+                        category: event.category ?? .job, job: job, events: [withTrace(event.event, authorized)],
+                        expectedVersion: event.expectedVersion))
             }
         }
     }

@@ -6,6 +6,8 @@ import LedgerCore
 struct AuthorizedRequest: Sendable {
     let request: Request
     let context: LedgerContext
+    /// The category in the path; that of jobs if the route has none.
+    let category: Category
     /// The decoded value of the path's `{id}` or `{path}`.
     let job: JobID
     let query: Query
@@ -13,6 +15,13 @@ struct AuthorizedRequest: Sendable {
     let token: AccessToken?
     /// Whether the token could not be checked now, because the database cannot be reached.
     let isDatabaseAway: Bool
+
+    /// The path of the events of the job, or stream, that the request names.
+    var eventsPath: String { Self.eventsPath(category, job) }
+
+    static func eventsPath(_ category: Category, _ id: JobID) -> String {
+        "/v1/\(category == .job ? "jobs" : "streams/\(category)")/\(Query.encoded(id))/events"
+    }
 
     var wantsStream: Bool { MediaType.wantsStream(request) }
 }

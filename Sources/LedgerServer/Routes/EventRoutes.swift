@@ -12,7 +12,8 @@ struct EventRoutes: Sendable {
     var routes: [Route] {
         [
             Route(.get, "/v1/events", scope: .read, ofAll),
-            Route(.get, "/v1/jobs/{id}/events", scope: .read, ofJob),
+            Route(.get, "/v1/jobs/{id}/events", scope: .read, ofStream),
+            Route(.get, "/v1/streams/{category}/{id}/events", scope: .read, ofStream),
         ]
     }
 
@@ -20,31 +21,34 @@ struct EventRoutes: Sendable {
     @Sendable private func ofAll(_ authorized: AuthorizedRequest) async throws -> Response {
         if authorized.wantsStream { return try await streams.ofAll(authorized) }
         let query = authorized.query
-        try query.allow("after", "limit", "type")
+        try query.allow("after", "limit", "category", "type")
         // A page does not use it, but a malformed one is an error all the same.
         _ = try streams.lastEventID(authorized)
         let limit = try query.limit()
-        let types = try query.types()
-        let page = try await pages.page(after: try await pages.position(query), types: types, limit: limit)
-        return answer(page) { "/v1/events?\(filters(types))limit=\(limit)&after=\($0)" }
+        let category = try query.category()
+        let types = try query.types(of: category)
+        let page = try await pages.page(
+            after: try await pages.position(query), category: category, types: types, limit: limit)
+        let filters = (category.map { "category=\($0)&" } ?? "") + filters(types)
+        return answer(page) { "/v1/events?\(filters)limit=\(limit)&after=\($0)" }
     }
 
-    /// `after` is a version of the job, as it is in a CloudEvent's `dataref`.
-    @Sendable private func ofJob(_ authorized: AuthorizedRequest) async throws -> Response {
-        if authorized.wantsStream { return try await streams.ofJob(authorized) }
+    /// `after` is a version of the job or stream, as it is in a CloudEvent's `dataref`.
+    @Sendable private func ofStream(_ authorized: AuthorizedRequest) async throws -> Response {
+        if authorized.wantsStream { return try await streams.ofStream(authorized) }
         let query = authorized.query
         try query.allow("after", "limit", "type")
         // A page does not use it, but a malformed one is an error all the same.
         _ = try streams.lastEventID(authorized)
         let limit = try query.limit()
-        let types = try query.types()
+        let types = try query.types(of: authorized.category)
         let version = Int32(try query.integer("after", 0...Int64(Int32.max)) ?? 0)
-        guard let page = try await pages.page(of: authorized.job, after: version, types: types, limit: limit) else {
-            throw Problem(.notFound, "unknown_job", "there is no such job")
+        let page = try await pages.page(
+            of: authorized.category, authorized.job, after: version, types: types, limit: limit)
+        guard let page else {
+            throw Problem(.notFound, "unknown_job", "there is no such \(authorized.category)")
         }
-        return answer(page) {
-            "/v1/jobs/\(Query.encoded(authorized.job))/events?\(filters(types))limit=\(limit)&after=\($0)"
-        }
+        return answer(page) { "\(authorized.eventsPath)?\(filters(types))limit=\(limit)&after=\($0)" }
     }
 
     private func filters(_ types: Set<EventType>?) -> String {

@@ -81,18 +81,36 @@ extension Query {
         return value
     }
 
-    private static let typeNames = EventType.allCases.map(\.rawValue)
+    private static let typesOfJobs = EventType.jobTypes.map(\.rawValue)
 
-    func type() throws(Problem) -> EventType? { try choice("type", Self.typeNames).flatMap { EventType(rawValue: $0) } }
+    /// A type of jobs.
+    func type() throws(Problem) -> EventType? {
+        try choice("type", Self.typesOfJobs).flatMap { EventType(rawValue: $0) }
+    }
 
-    /// The types; the parameter may be given several times.
-    func types() throws(Problem) -> Set<EventType>? {
+    /// The types of events; the parameter may be given several times.
+    /// - Parameter category: if it is another than that of jobs, any name may be of a type of it.
+    func types(of category: Category? = nil) throws(Problem) -> Set<EventType>? {
         let names = all("type")
         guard !names.isEmpty else { return nil }
         var types: Set<EventType> = []
         for name in names {
-            if let type = EventType(rawValue: try Self.choice("type", Self.typeNames, name)) { types.insert(type) }
+            let isOfJobs = category ?? .job == .job
+            let known = isOfJobs ? try Self.choice("type", Self.typesOfJobs, name) : name
+            guard let type = EventType(rawValue: known) else {
+                throw .invalidRequest("\"type\" \(EventType.problem(with: name))")
+            }
+            types.insert(type)
         }
         return types
+    }
+
+    /// The category of the events; `nil` for all.
+    func category() throws(Problem) -> Category? {
+        guard let name = try text("category") else { return nil }
+        guard let category = Category(name) else {
+            throw .invalidRequest("\"category\" \(Category.problem(with: name))")
+        }
+        return category
     }
 }

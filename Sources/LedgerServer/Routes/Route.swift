@@ -8,6 +8,7 @@ struct Route: Sendable {
 
     let method: HTTPRequest.Method
     /// As in OpenAPI, such as `/v1/jobs/{id}`. A final `{path}` matches one segment or more.
+    /// `{category}` is the category of the stream `{id}`; without it, that is a job.
     let path: String
     /// `nil` if no token is needed.
     let scope: Scope?
@@ -58,10 +59,17 @@ struct Route: Sendable {
             if segment == "{id}" {
                 guard !sent.isEmpty else { return nil }
                 parameter = sent
+            } else if segment == "{category}" {
+                guard !sent.isEmpty else { return nil }
             } else if !Self.isSame(sent, segment) {
                 return nil
             }
         }
         return parameter
+    }
+
+    /// The part of a path that matches `{category}`, as it was sent; `nil` if the route has none.
+    func category(in sent: [Substring]) -> Substring? {
+        segments.firstIndex(of: "{category}").flatMap { sent.indices.contains($0) ? sent[$0] : nil }
     }
 }

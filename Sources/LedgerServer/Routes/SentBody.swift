@@ -82,7 +82,8 @@ enum SentBody {
         func event(_ members: [JSONText.Slice]) throws(Refusal) -> SentEvent {
             let event = try SentEvent(members: members, in: "the event", needsJob: needsJob)
             guard needsJob || event.job == nil else {
-                throw Refusal(.invalidEvent, "an event must not have \"job\" here: the path names the job")
+                let (name, what) = event.category == nil ? ("job", "job") : ("category", "stream")
+                throw Refusal(.invalidEvent, "an event must not have \"\(name)\" here: the path names the \(what)")
             }
             return event
         }

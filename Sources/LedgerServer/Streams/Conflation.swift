@@ -1,7 +1,7 @@
 import LedgerCore
 
 /// Reduces progress: of each job only the latest event goes out, at most a given number of times a
-/// second. A plain value: the caller tells it the time.
+/// second. Events of other categories all go out. A plain value: the caller tells it the time.
 ///
 /// Events always go out in the log's order: before an event of another type, everything that was
 /// held back goes out. So the last position that went out tells what the client has seen, and a
@@ -29,7 +29,7 @@ struct Conflation {
     mutating func take(_ events: [FeedEvent], at now: ContinuousClock.Instant) -> [FeedEvent] {
         var out: [FeedEvent] = []
         for event in events {
-            if event.type == .progress {
+            if event.type == .progress, event.category == .job {
                 heldBytes += event.json.count - (held.updateValue(event, forKey: event.job)?.json.count ?? 0)
                 if heldBytes > Self.maxBytes { out += release() }
             } else {

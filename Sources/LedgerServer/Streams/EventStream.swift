@@ -23,7 +23,7 @@ struct EventStream: Sendable {
     let token: AccessToken?
 
     /// A subscription, and the followed jobs that have not ended at its start; `nil` if it follows
-    /// all jobs.
+    /// streams that do not end it.
     struct Opening: Sendable {
         let subscription: Subscription
         let unended: Set<JobID>?
@@ -191,7 +191,7 @@ struct EventStream: Sendable {
         var selected: [FeedEvent] = []
         selected.reserveCapacity(events.count)
         for event in events {
-            if event.type.isEnd { progress.unended?.remove(event.job) }
+            if event.endsJob { progress.unended?.remove(event.job) }
             progress.seen = event.position
             guard types?.contains(event.type) ?? true else { continue }
             // The lag of events from before the stream would say nothing about its speed.

@@ -19,30 +19,38 @@ struct EventStreams: Sendable {
     /// The maximum number of jobs on one stream.
     private static let maxJobs = 1000
 
-    /// A stream of all jobs, or of those in `?job=`; `after` is a position.
+    /// A stream of all events, of those of `?category=`, or of the jobs in `?job=`; `after` is a
+    /// position.
     func ofAll(_ authorized: AuthorizedRequest) async throws -> Response {
         let query = authorized.query
-        try query.allow("job", "type", "after", "last_event_id", "conflate", "access_token")
+        try query.allow("job", "category", "type", "after", "last_event_id", "conflate", "access_token")
         let jobs = query.all("job").map { JobID($0) }
         guard jobs.count <= Self.maxJobs else {
             throw Problem.invalidRequest(
                 "\"job\" may be given at most \(Self.maxJobs) times; without it the stream has all jobs")
         }
+        let category = try query.category()
+        if let category, category != .job, !jobs.isEmpty {
+            throw Problem.invalidRequest(
+                "\"job\" and another category exclude each other: /v1/streams/\(category)/ID/events has one stream")
+        }
         let after = try await pages.position(query)
         let place = try lastEventID(authorized) ?? Place(after)
-        return try await stream(authorized, jobs: jobs.isEmpty ? nil : Set(jobs), after: place)
+        return try await stream(authorized, category, jobs: jobs.isEmpty ? nil : Set(jobs), after: place)
     }
 
-    /// A stream of one job; `after` is a version of it.
-    func ofJob(_ authorized: AuthorizedRequest) async throws -> Response {
+    /// A stream of one job, which ends with it, or of one stream of another category, which does
+    /// not end; `after` is a version of it.
+    func ofStream(_ authorized: AuthorizedRequest) async throws -> Response {
         let query = authorized.query
         try query.allow("type", "after", "last_event_id", "conflate", "access_token")
         let version = try query.integer("after", 0...Int64(Int32.max)) ?? 0
         var place = try lastEventID(authorized)
         if place == nil, version > 0 {
-            place = Place(try await pages.position(of: authorized.job, version: Int32(version)))
+            place = Place(
+                try await pages.position(of: authorized.category, authorized.job, version: Int32(version)))
         }
-        return try await stream(authorized, jobs: [authorized.job], after: place ?? 0)
+        return try await stream(authorized, authorized.category, jobs: [authorized.job], after: place ?? 0)
     }
 
     /// The last event that the client received before it lost the connection. A browser sets the
@@ -65,13 +73,15 @@ struct EventStreams: Sendable {
         return place
     }
 
-    private func stream(_ authorized: AuthorizedRequest, jobs: Set<JobID>?, after place: Place) async throws
-        -> Response
-    {
-        let (types, rate) = (try authorized.query.types(), try conflation(authorized.query))
+    /// - Parameter category: of the streams in `jobs`, or of all that are wanted; `nil` for all.
+    private func stream(
+        _ authorized: AuthorizedRequest, _ category: Category?, jobs: Set<JobID>?, after place: Place
+    ) async throws -> Response {
+        let (types, rate) = (try authorized.query.types(of: category), try conflation(authorized.query))
+        let wanted = Wanted(category: category, jobs: jobs, types: types)
         let known: JobEnds
         do {
-            known = try await JobEnds.load(jobs ?? [], after: place, in: store)
+            known = try await JobEnds.load(wanted.endingJobs, after: place, in: store)
         } catch let error as PostgresError where error.isOutage {
             return try waiting(authorized)
         }
@@ -79,13 +89,15 @@ struct EventStreams: Sendable {
         guard place.epoch != nil || place.position <= known.head else {
             throw Problem.anotherLedger(place.position, head: known.head)
         }
-        let opening = opening(jobs, types, after: place, known)
+        let opening = opening(wanted, after: place, known)
         // A browser's EventSource reconnects after the end of a stream; 204 tells it not to.
         if opening.unended == [] { return Response(status: .noContent) }
         let room = try count.enter(authorized.token)
         let reopen = { @Sendable (place: Place) async throws -> EventStream.Opening in
-            let ends = try await retryingPostgres { try await JobEnds.load(jobs ?? [], after: place, in: store) }
-            return self.opening(jobs, types, after: place, ends)
+            let ends = try await retryingPostgres {
+                try await JobEnds.load(wanted.endingJobs, after: place, in: store)
+            }
+            return self.opening(wanted, after: place, ends)
         }
         let stream = EventStream(
             streams: streams, metrics: metrics, opening: opening, place: known.place(place), types: types,
@@ -101,16 +113,30 @@ struct EventStreams: Sendable {
             })
     }
 
-    private func opening(
-        _ jobs: Set<JobID>?, _ types: Set<EventType>?, after place: Place, _ known: JobEnds
-    ) -> EventStream.Opening {
+    /// What a stream has.
+    private struct Wanted: Sendable {
+        let category: Category?
+        let jobs: Set<JobID>?
+        let types: Set<EventType>?
+
+        /// The jobs after whose last events the stream ends. Streams of other categories do not end
+        /// it.
+        var endingJobs: Set<JobID> { category ?? .job == .job ? jobs ?? [] : [] }
+    }
+
+    private func opening(_ wanted: Wanted, after place: Place, _ known: JobEnds) -> EventStream.Opening {
+        guard !wanted.endingJobs.isEmpty else {
+            let subscription = feed.subscribe(
+                after: known.place(place), category: wanted.category, jobs: wanted.jobs, types: wanted.types)
+            return EventStream.Opening(subscription: subscription, unended: nil)
+        }
         // A client whose history is another behind the shared position may lack the end there.
-        let unended = jobs?.filter { known.ends[$0] ?? .max > known.shared }
+        let unended = wanted.endingJobs.filter { known.ends[$0] ?? .max > known.shared }
         let subscription = feed.subscribe(
             after: known.place(place), jobs: unended,
             // The last events of jobs end the stream, so subscribe to them even if the client does
             // not want them.
-            types: types.map { unended == nil ? $0 : $0.union([.finished, .failed]) })
+            types: wanted.types.map { $0.union([.finished, .failed]) })
         return EventStream.Opening(subscription: subscription, unended: unended)
     }
 

@@ -11,7 +11,7 @@ extension FeedEvent {
         guard json.count > Relay.largestData, let place = json.firstRange(of: Self.data),
             json.count - 1 - place.upperBound > Relay.largestData
         else { return json }
-        let reference = "/v1/jobs/\(Query.encoded(job))/events?after=\(version - 1)&limit=1"
+        let reference = "\(AuthorizedRequest.eventsPath(category, job))?after=\(version - 1)&limit=1"
         return json[..<place.lowerBound] + Array(",\"dataref\":\"\(reference)\"}".utf8)
     }
 }

@@ -28,7 +28,7 @@ struct JobEnds: Sendable {
         let statements = [
             PostgresStatement(LogHead.sql),
             place.sharedPosition,
-            PostgresStatement(endsStatement, [Array(jobs), EventType.allCases.filter(\.isEnd).map(\.rawValue)]),
+            PostgresStatement(endsStatement, [Array(jobs), EventType.jobTypes.filter(\.isEnd).map(\.rawValue)]),
         ]
         let answers = try await store.pool.withConnection { try await $0.pipeline(statements) }
         var ends: [JobID: Position] = [:]

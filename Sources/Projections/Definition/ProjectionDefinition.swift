@@ -1,4 +1,5 @@
 import Crypto
+import EventStore
 import Foundation
 package import LedgerCore
 
@@ -25,7 +26,7 @@ package struct ProjectionDefinition: Sendable, Equatable {
     }
 
     package let name: String
-    /// Windows contain events of these types only.
+    /// Windows contain events of jobs, of these types only.
     package let consumes: Set<EventType>
     package let key: Key
     package let tables: [String]
@@ -78,7 +79,7 @@ package struct ProjectionDefinition: Sendable, Equatable {
             throw FormatError(
                 description: "projection \(folder): \"key\" must be \"stream_id\" or \"log\", not \"\(manifest.key)\"")
         }
-        let unknown = manifest.consumes.filter { EventType(rawValue: $0) == nil }
+        let unknown = manifest.consumes.filter { EventType(rawValue: $0)?.isOfJobs != true }
         guard unknown.isEmpty, !manifest.consumes.isEmpty else {
             throw FormatError(
                 description: "projection \(folder): \"consumes\" must name event types; unknown: \(unknown)")
@@ -130,7 +131,12 @@ package struct ProjectionDefinition: Sendable, Equatable {
     package static func all(in directory: String? = nil) throws -> [ProjectionDefinition] {
         var byName = Dictionary(uniqueKeysWithValues: try embedded().map { ($0.name, $0) })
         if let directory {
-            let files = try ProjectionFolder(reading: directory).files
+            let files: [(path: String, text: String)]
+            do {
+                files = try DefinitionFolder(reading: directory, of: .projections).files
+            } catch {
+                throw FormatError(description: error.description)
+            }
             for definition in try definitions(of: files) { byName[definition.name] = definition }
         }
         return byName.values.sorted { $0.name < $1.name }

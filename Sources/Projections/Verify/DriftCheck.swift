@@ -118,7 +118,8 @@ package struct DriftCheck: Sendable {
     /// The jobs of $2 random events up to the position $1.
     private static let jobsOfRandomEvents = """
         SELECT DISTINCT stream_id::text FROM events
-         WHERE position = ANY (ARRAY(SELECT 1 + floor(random() * $1)::bigint FROM generate_series(1, $2)))
+         WHERE category = 'job'
+           AND position = ANY (ARRAY(SELECT 1 + floor(random() * $1)::bigint FROM generate_series(1, $2)))
         """
 
     /// The differing rows of `jobs` in a table. A row belongs to the job whose id is part of its

@@ -28,7 +28,14 @@ package enum JobProof {
             guard proof.proof.checkpoint == first.proof.checkpoint else {
                 throw .init("the proofs have different checkpoints: make them all at once, with audit prove --job")
             }
-            guard event.category == "job", event.streamID == job else {
+            guard event.category == "job" else {
+                throw .init(
+                    """
+                    position \(event.position) is of \(event.category) \(event.streamID): only proofs of a job's \
+                    events can be checked together
+                    """)
+            }
+            guard event.streamID == job else {
                 throw .init(
                     "position \(event.position) is of the job \(event.streamID), but the first proof is of \(job)")
             }

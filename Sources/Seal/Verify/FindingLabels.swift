@@ -37,12 +37,13 @@ enum FindingLabels {
             return difference.positions.lowerBound
         }
         let rows = try await connection.query(
-            "SELECT position, stream_id, version, type FROM events WHERE position = ANY ($1)",
+            "SELECT position, category, stream_id, version, type FROM events WHERE position = ANY ($1)",
             Array(positions.prefix(maxLookups)))
         var names: [Position: String] = [:]
         for row in rows {
-            let (job, version): (String, Int32) = (try row.decode(1), try row.decode(2))
-            names[try row.decode(0)] = "job \(job), version \(version) (\(try row.decode(3, as: String.self)))"
+            let (category, id): (String, String) = (try row.decode(1), try row.decode(2))
+            let (version, type): (Int32, String) = (try row.decode(3), try row.decode(4))
+            names[try row.decode(0)] = "\(category) \(id), version \(version) (\(type))"
         }
         found = found.map { unlabelled in
             guard case .difference(let difference) = unlabelled else { return unlabelled }

@@ -33,6 +33,8 @@ package struct SealVerification: Sendable {
             case lost
             /// The statement of a fork is not sound.
             case fork
+            /// The record of who holds a value that must be unique is not what the log says.
+            case claim
         }
 
         package var kind: Kind
@@ -139,8 +141,9 @@ package struct SealVerification: Sendable {
         }
         var findings = verification.findings
         try await FindingLabels.add(to: &findings, on: connection)
+        let claims = to >= head ? try await ClaimCheck.findings(head: head, on: connection) : []
         return Answer(
             position: trusted.edge.size, head: head, checked: from <= end ? from...end : nil, key: key,
-            findings: findings.map(\.finding), more: verification.more, forks: chain.forks)
+            findings: findings.map(\.finding) + claims, more: verification.more, forks: chain.forks)
     }
 }

@@ -36,6 +36,8 @@ enum EventLine {
             throw Refusal(.invalidEvent, "the line is not a JSON object: \(error)")
         }
         let sent = try SentEvent(members: members, in: "the line", needsJob: true)
-        return AppendRequest(job: sent.job ?? "", events: [sent.event], expectedVersion: sent.expectedVersion)
+        return AppendRequest(
+            category: sent.category ?? .job, job: sent.job ?? "", events: [sent.event],
+            expectedVersion: sent.expectedVersion)
     }
 }

@@ -17,8 +17,10 @@ struct EventPrinter {
     mutating func print(_ event: FeedEvent) throws {
         count += 1
         if json { return try Output.line(event.json) }
-        let job = showsJob ? Output.printable(event.job) + "  " : ""
-        let type = event.type.rawValue + String(repeating: " ", count: 9 - event.type.rawValue.count)
+        let category = event.category == .job ? "" : "\(event.category) "
+        let job = showsJob ? category + Output.printable(event.job) + "  " : ""
+        let name = event.type.rawValue
+        let type = name + String(repeating: " ", count: max(0, 9 - name.count))
         let shown = Output.printable((event.data ?? "").shortened(toBytes: Self.longestData))
         try Output.line("\(event.position)  \(event.recordedAt)  \(job)v\(event.version)  \(type)  \(shown)")
     }

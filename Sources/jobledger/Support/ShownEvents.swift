@@ -5,6 +5,7 @@ struct ShownEvents {
     private struct Shown {
         var position: Position
         var id: EventID
+        var category: Category
         var job: JobID
         var type: EventType
     }
@@ -13,8 +14,20 @@ struct ShownEvents {
         struct Gone: Encodable {
             var position: Position
             var eventId: String
-            var job: JobID
+            var job: JobID?
+            /// Of an event of another category than that of jobs, in place of the job.
+            var category: String?
+            var stream: JobID?
             var type: String
+
+            init(_ event: Shown) {
+                (position, eventId, type) = (event.position, event.id.text, event.type.rawValue)
+                if event.category == .job {
+                    job = event.job
+                } else {
+                    (category, stream) = (event.category.text, event.job)
+                }
+            }
         }
         struct Diverged: Encodable {
             var place: String
@@ -40,7 +53,9 @@ struct ShownEvents {
             forgotten = (forgotten.count + Self.most, shown[Self.most - 1].position)
             shown.removeFirst(Self.most)
         }
-        shown.append(Shown(position: event.position, id: event.id, job: event.job, type: event.type))
+        shown.append(
+            Shown(
+                position: event.position, id: event.id, category: event.category, job: event.job, type: event.type))
     }
 
     /// Says what was shown and is gone, and forgets it.
@@ -53,9 +68,7 @@ struct ShownEvents {
                 Answer(
                     diverged: .init(
                         place: divergence.place.text, shared: divergence.shared.text, head: divergence.head),
-                    gone: gone.map {
-                        .init(position: $0.position, eventId: $0.id.text, job: $0.job, type: $0.type.rawValue)
-                    }, more: more))
+                    gone: gone.map(Answer.Gone.init), more: more))
         }
         try Output.line(
             "the ledger has lost what it had behind position \(divergence.shared.position); going on after that")
@@ -63,7 +76,7 @@ struct ShownEvents {
         for event in gone {
             try Output.line(
                 Output.printable(
-                    "gone: position \(event.position), event \(event.id.text), job \(event.job), "
+                    "gone: position \(event.position), event \(event.id.text), \(event.category) \(event.job), "
                         + event.type.rawValue))
         }
     }

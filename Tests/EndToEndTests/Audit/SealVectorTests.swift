@@ -78,8 +78,8 @@ extension EndToEnd {
             let answer = try await PythonTools.checkSeal("vectors", directory.path)
             #expect(answer.code == 0, "\(answer)")
             #expect(answer.output.contains("holds: \(Self.sizes.count) trees of up to 1048577 leaves"), "\(answer)")
-            // The check must also fail when a vector is wrong.
-            lines[100] = lines[100].replacing("\"inclusion\":{\"", with: "\"inclusion\":{\"1", maxReplacements: 1)
+            // The check must also fail when a vector is wrong: a proof of a leaf that there is not.
+            lines[100] = lines[100].replacing("\"inclusion\":{\"", with: "\"inclusion\":{\"9999999", maxReplacements: 1)
             try write(Data(lines.joined(separator: "\n").utf8), "vectors.jsonl")
             #expect(try await PythonTools.checkSeal("vectors", directory.path).code != 0)
         }

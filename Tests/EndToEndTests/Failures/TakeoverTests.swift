@@ -58,7 +58,8 @@ extension EndToEnd {
                 let redis = try await TestServers.shared.redis()
                 let connection = try await user.ledger.connect()
                 try await withTwo("relay", of: user, isAtWork: { $0["relay"]?["active"] == true }) { first in
-                    var items = try RedisSubscription(redis, patterns: [user.ledger.name.everyJob]).makeAsyncIterator()
+                    var items = try RedisSubscription(redis, patterns: [user.ledger.name.everyStream])
+                        .makeAsyncIterator()
                     #expect(await items.next() == .joined)
                     // If both published, a position would come twice.
                     for position in ["1", "2"] {

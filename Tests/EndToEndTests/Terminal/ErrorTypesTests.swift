@@ -10,12 +10,13 @@ extension EndToEnd {
         /// decision about each type: it conforms to `ExitStatusProviding`, or is listed here.
         private static let endingWithOne: Set<String> = [
             "AsOfTables.Taken", "AuditTrail.NotProjected", "BareLibpq.Failure",
-            "BenchFailure", "CheckpointAddress.Failure", "CheckpointFile.Failure", "DirectoryLost", "Divergence",
+            "BenchFailure", "CategoryInstall.Refused", "CheckpointAddress.Failure", "CheckpointFile.Failure",
+            "DirectoryLost", "Divergence",
             "EmbeddedServiceError", "EventProof.NotProved", "FeedEvent.Malformed", "FeedStopped",
             "FileFailure", "FoldFailure", "GroupCommitStopped", "Health.Slow", "HistoryRewritten",
             "Interrupt.NoDescriptor", "JSONText.SyntaxError", "JobCompleteness.NotComplete",
             "LedgerService.Mistake", "LogFile.Refused", "Malformed", "MigrationFile.FormatError",
-            "Migrator.Failure", "NewProjection.Taken", "NodeTree.SyntaxError", "Problem",
+            "Migrator.Failure", "NewCategory.Taken", "NewProjection.Taken", "NodeTree.SyntaxError", "Problem",
             "ProjectionReplaced", "Rebuild.Busy", "Rebuild.Obstructed", "Rebuild.Overtaken",
             "RebuildOfAnother", "Refusal", "RememberedEvent.Unreadable", "ReplacedTables.None", "RequestCutOff",
             "RightsMissing",

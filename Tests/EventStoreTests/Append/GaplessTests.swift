@@ -9,15 +9,18 @@ import Testing
 /// The invariant that everything relies on: positions are 1…N without gaps, and become visible in
 /// order.
 @Suite struct GaplessTests {
-    /// Sixteen appenders of every kind, half of them in SQL transactions of their own. Some
-    /// transactions are aborted, and some sessions are killed between numbering and commit. Two
-    /// readers check the log all the time.
+    /// Sixteen appenders of every kind, half of them in SQL transactions of their own, with events
+    /// of jobs and of another category. Some transactions are aborted, and some sessions are killed
+    /// between numbering and commit. Two readers check the log all the time.
     @Test func positionsAreGaplessAndBecomeVisibleInOrder() async throws {
         // `make soak` runs for long.
         let target: Int64 = ProcessInfo.processInfo.environment["JOBLEDGER_SOAK"] == nil ? 200_000 : 5_000_000
         let seed = UInt64.random(in: 0...UInt64.max)
         print("gapless: seed \(seed)")
         try await TestLedger.with(connections: 10) { ledger async throws in
+            let owner = try await ledger.connect()
+            try await TestCategories.install(on: owner)
+            await owner.close()
             let isOver = Flag()
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for number in 0..<16 {
@@ -45,7 +48,7 @@ import Testing
                 SELECT count(*), min(position), max(position), count(DISTINCT event_id),
                        (SELECT count(*) FROM (SELECT FROM events GROUP BY category, stream_id
                                               HAVING max(version) <> count(*) OR min(version) <> 1) AS broken),
-                       (SELECT count(*) FROM (SELECT version - row_number() OVER (PARTITION BY stream_id
+                       (SELECT count(*) FROM (SELECT version - row_number() OVER (PARTITION BY category, stream_id
                            ORDER BY position) AS off
                                                 FROM events) AS placed WHERE off <> 0),
                        (SELECT count(*) FROM (SELECT recorded_at < lag(recorded_at) OVER (ORDER BY position)
@@ -60,6 +63,8 @@ import Testing
             #expect(try row.decode(4, as: Int64.self) == 0, "versions within a job are not contiguous")
             #expect(try row.decode(5, as: Int64.self) == 0, "versions within a job are not in the order of positions")
             #expect(try row.decode(6, as: Int64.self) == 0, "recorded_at goes back")
+            // Aborted and killed transactions have left no claims behind.
+            #expect(try await connection.query("SELECT * FROM claim_differences()").isEmpty)
             await connection.close()
         }
     }
@@ -100,6 +105,15 @@ import Testing
             job += 1
             do {
                 try await connection.execute(script: "BEGIN")
+                if random.below(3) == 0 {
+                    let user = "user-\(number)-\(job)"
+                    try await connection.query(
+                        """
+                        SELECT FROM append(ARRAY[$1, $1 || '-b', $1], '{registered,queued,updated}',
+                          ARRAY[json_build_object('email', $1)::text, '{"name": "n"}', '{}'],
+                          categories => '{user,job,user}')
+                        """, user)
+                }
                 for event in 0..<Int(random.below(4)) + 1 {
                     let (type, data) = event == 0 ? ("queued", #"{"name":"n"}"#) : ("progress", #"{"completed":1}"#)
                     try await connection.query(

@@ -4,10 +4,10 @@ import LedgerTesting
 import Postgres
 import Testing
 
-/// A plain batch is written as a set, any other event by event. Both ways give the same answers and
-/// the same log.
+/// A plain batch is written as a set, any other event by event, and a batch that may have other
+/// categories by general rules. All ways give the same answers and the same log.
 @Suite struct TwoWaysTests {
-    private enum Way: String, CaseIterable { case set, oneEach }
+    private enum Way: String, CaseIterable { case set, oneEach, general }
 
     @Test(arguments: Way.allCases) private func bothWaysGiveTheSameAnswersAndTheSameLog(_ way: Way) async throws {
         let seed = UInt64.random(in: 0...UInt64.max)
@@ -19,7 +19,12 @@ import Testing
                 var pool: [RandomEvent] = []
                 for round in 0..<400 {
                     let batch = RandomBatch(round, isOneEach: way == .oneEach, &pool, &random)
-                    let inSets = try await way == .set ? batch.appendAsSet(on: a) : batch.appendOneEach(on: a, &random)
+                    let inSets =
+                        switch way {
+                        case .set: try await batch.appendAsSet(on: a)
+                        case .oneEach: try await batch.appendOneEach(on: a, &random)
+                        case .general: try await batch.appendToStreams(on: a)
+                        }
                     let oneByOne = try await batch.appendEventByEvent(on: b)
                     guard inSets == oneByOne else {
                         Issue.record(
@@ -194,6 +199,14 @@ private struct RandomBatch: CustomStringConvertible {
     }
 
     private static let answer = "concat_ws('|', ordinal, position, version, event_id, duplicate, code, message)"
+    /// The answers of a `batch_answer`, in either of its forms.
+    private static let answers = """
+        SELECT ordinal, \(answer) AS answer FROM unnest(batch.answers)
+         UNION ALL
+        SELECT ordinal, concat_ws('|', ordinal, batch.first_position + ordinal - 1, version, id, false)
+          FROM unnest(batch.versions, batch.event_ids) WITH ORDINALITY AS e (version, id, ordinal)
+         WHERE batch.answers IS NULL
+        """
 
     func appendAsSet(on connection: PostgresConnection) async throws -> [String] {
         try await connection.query(
@@ -223,17 +236,33 @@ private struct RandomBatch: CustomStringConvertible {
         return try await connection.query(
             """
             SELECT e.answer FROM append_to_distinct_jobs($1, $2, $3, $4, $5, $6, $7, $8) AS batch, LATERAL (
-              SELECT ordinal, \(Self.answer) AS answer FROM unnest(batch.answers)
-               UNION ALL
-              SELECT ordinal, concat_ws('|', ordinal, batch.first_position + ordinal - 1, version, id, false)
-                FROM unnest(batch.versions, batch.event_ids) WITH ORDINALITY AS e (version, id, ordinal)
-               WHERE batch.answers IS NULL) AS e
+              \(Self.answers)) AS e
              ORDER BY e.ordinal
             """,
             events.map(\.job), events.map(\.type), events.map(\.data), events.map(\.metadata),
             events.map(\.expectedVersion),
             events.map(\.id), events.map(\.occurredAt), known
         ).map { try $0.decode(0) }
+    }
+
+    /// Does what append() does with a batch in which other categories occur.
+    func appendToStreams(on connection: PostgresConnection) async throws -> [String] {
+        try await connection.transaction { connection in
+            try await connection.query("SELECT set_config('jobledger.appending', 'on', true)")
+            let answers: [String] = try await connection.query(
+                """
+                SELECT e.answer
+                  FROM append_to_streams($1, $2, $3, $4, $5, $6, $7, $8, $9, null, null) AS batch,
+                       LATERAL (\(Self.answers)) AS e
+                 ORDER BY e.ordinal
+                """,
+                events.map { _ in "job" }, events.map(\.job), events.map(\.type), events.map(\.data),
+                events.map(\.metadata), events.map(\.expectedVersion), events.map(\.id), events.map(\.occurredAt),
+                requests
+            ).map { try $0.decode(0) }
+            try await connection.query("SELECT set_config('jobledger.appending', 'off', true)")
+            return answers
+        }
     }
 
     /// Does what append() does with a batch that is not plain.

@@ -8,7 +8,7 @@ import Testing
 @Suite struct LogFileTests {
     /// Fills a log with data that is easily damaged on the way: line feeds, tabs and escapes in
     /// texts, long numbers, repeated keys, emoji; ids with quotes and backslashes.
-    private static func fill(_ ledger: TestLedger, jobs: Int = 30) async throws {
+    static func fill(_ ledger: TestLedger, jobs: Int = 30) async throws {
         let data = [
             "{\"name\" : \"a\\nb\\u00e9\\\\\",\n\t\"total\":\r\n 9 }",
             #"{"name":"x","total":7,"total":9,"strategy":{"e":1.0,"f":1e300,"g":-0.0}}"#,
@@ -40,7 +40,7 @@ import Testing
         for answer in try await ledger.store.append(requests, timeout: .seconds(60)) { _ = try answer.get() }
     }
 
-    private static func export(_ ledger: TestLedger, from: Position = 1, to: Position? = nil) async throws -> String {
+    static func export(_ ledger: TestLedger, from: Position = 1, to: Position? = nil) async throws -> String {
         let connection = try await ledger.connect()
         var bytes: [UInt8] = []
         let last = if let to { to } else { try await ledger.store.head() }
@@ -49,7 +49,7 @@ import Testing
         return String(decoding: bytes, as: UTF8.self)
     }
 
-    private static func importing(_ text: String, into ledger: TestLedger) async throws -> LogImport.Receipt {
+    static func importing(_ text: String, into ledger: TestLedger) async throws -> LogImport.Receipt {
         let directory = TestServers.directory("log")
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
         let file = directory.appending(path: "log.ndjson")
@@ -67,7 +67,7 @@ import Testing
     }
 
     /// A complete file of these lines, which are its first line and the lines of its events.
-    private static func whole(_ lines: [String], _ ledger: TestLedger) async throws -> String {
+    static func whole(_ lines: [String], _ ledger: TestLedger) async throws -> String {
         let text = lines.map { $0 + "\n" }.joined()
         let digest: String = try await ledger.store.pool.withConnection {
             try await $0.query("SELECT encode(sha256(convert_to($1, 'UTF8')), 'hex')", text).only().decode(0)
@@ -75,7 +75,7 @@ import Testing
         return text + #"{"count":\#(lines.count - 1),"sha256":"\#(digest)"}"# + "\n"
     }
 
-    private static func rows(_ ledger: TestLedger) async throws -> [String] {
+    static func rows(_ ledger: TestLedger) async throws -> [String] {
         try await ledger.store.pool.withConnection { connection in
             try await connection.query(
                 "SELECT row_to_json(e)::text || e.data || e.metadata FROM events AS e ORDER BY position"
@@ -197,7 +197,7 @@ import Testing
         (#""version":2,"type":"progress""#, #""version":2,"type":"queued""#, "\"name\" is missing"),
         (#""stream_id":"a","version":2"#, #""stream_id":"x","version":1"#, "a job begins with queued"),
         (#""type":"queued""#, #""type":"failed""#, "\"error\" is missing"),
-        (#""category":"job""#, #""category":"user""#, "no category user"),
+        (#""category":"job""#, #""category":"user""#, #"no category "user""#),
         (#""recorded_at":"2"#, #""recorded_at":"1"#, "earlier than the event before"),
         (#""recorded_at":"2"#, #""recorded_at":"12"#, "not within the years 1 to 9999"),
         (#"+00:00","data""#, #"+00:00 BC","data""#, "not within the years 1 to 9999"),

@@ -31,7 +31,10 @@ import Testing
                 numbers.count >= 4 && numbers.allSatisfy { $0 == Int(Position.positions.upperBound) }, "\(numbers)")
 
             let schemas = document["components"]["schemas"]
-            for name in ["NewEvent", "NewEventOfJob", "NewCloudEvent"] {
+            for name in [
+                "NewEvent", "NewEventOfJob", "NewCloudEvent", "NewStreamEvent", "NewEventOfStream",
+                "NewStreamCloudEvent",
+            ] {
                 let description = schemas[name]["properties"]["data"]["description"].text ?? ""
                 #expect(
                     description.contains("At most \(AppendLimits.bytesOfData >> 20) MiB."), "\(name): \(description)")

@@ -80,7 +80,9 @@ import Testing
             headers[parameter.name] = String(
                 end.utf8.filter { $0 >= 0x20 && $0 < 0x7F }.map { Character(Unicode.Scalar($0)) })
         }
-        for (name, value) in [("id", "a"), ("path", "0/000")] { path = path.replacing("{\(name)}", with: value) }
+        for (name, value) in [("id", "a"), ("category", "job"), ("path", "0/000")] {
+            path = path.replacing("{\(name)}", with: value)
+        }
         return try await service.ask("GET", path, headers: headers)
     }
 

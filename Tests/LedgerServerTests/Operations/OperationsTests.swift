@@ -235,7 +235,7 @@ import Testing
             let paths = asyncapi["channels"].members.values.compactMap { $0["address"].text }.filter {
                 $0.hasPrefix("/")
             }
-            #expect(paths.count == 2)
+            #expect(paths.count == 3)
             for path in paths { #expect(!openapi["paths"][path]["get"].isNull, "\(path)") }
             // Every operation of the document exists: it answers something other than 404 and 405.
             for (method, path, _) in try await TokenTests.operations(service) {

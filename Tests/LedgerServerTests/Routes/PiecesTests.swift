@@ -15,7 +15,7 @@ import Testing
     }
 
     @Test("conflation keeps the latest event of each job, and releases all in order before any other event")
-    func conflation() {
+    func conflation() throws {
         var conflation = Conflation(rate: 2)
         let start = ContinuousClock.now
         #expect(conflation.deadline == nil)
@@ -33,6 +33,13 @@ import Testing
             at: start.advanced(by: .milliseconds(600)))
         #expect(out.map(\.position) == [5, 6])
         #expect(conflation.take(at: start.advanced(by: .seconds(2))).map(\.position) == [7])
+        // Progress of another category is not of a job: it goes out.
+        var other = frame(8, "a", .progress)
+        other = FeedEvent(
+            RecordedEvent(
+                position: 8, id: other.id, category: try #require(Category("user")), job: "a", version: 1,
+                type: .progress, data: "{}", recordedAt: other.recordedAt), of: .standard)
+        #expect(conflation.take([other], at: start.advanced(by: .seconds(2))).map(\.position) == [8])
         // Two jobs whose ids look alike are two jobs.
         let alike = [frame(8, "jos\u{E9}", .progress), frame(9, "jose\u{301}", .progress)]
         #expect(conflation.take(alike, at: start.advanced(by: .seconds(4))).map(\.position) == [8, 9])
@@ -142,6 +149,29 @@ import Testing
             "/v1/jobs/a/events/", "/v1/jobs//events", "/v1/jobs/a", "v1/jobs/a/events", "/v1/jobs/a/b/events", "",
         ] {
             #expect(match(path) == nil, "\(path)")
+        }
+        let stream = Route(.get, "/v1/streams/{category}/{id}/events", scope: .read) { _ in
+            throw Problem.invalidRequest("")
+        }
+        let sent = Route.segments("/v1/streams/user/u%2F1/events")
+        #expect(stream.match(sent) == "u%2F1" && stream.category(in: sent) == "user")
+        #expect(stream.match(Route.segments("/v1/streams//u/events")) == nil)
+        #expect(stream.match(Route.segments("/v1/streams/user//events")) == nil)
+        #expect(route.category(in: Route.segments("/v1/jobs/a/events")) == nil)
+    }
+
+    @Test("types are those of jobs, unless another category is named") func typesOfCategories() throws {
+        let user = try #require(Category("user"))
+        #expect(try Query("type=failed&type=queued").types() == [.failed, .queued])
+        #expect(try Query("type=failed").types(of: .job) == [.failed])
+        #expect(throws: Problem.self) { try Query("type=removed").types() }
+        #expect(throws: Problem.self) { try Query("type=removed").types(of: .job) }
+        #expect(
+            try Query("type=removed&type=failed").types(of: user)?.map(\.rawValue).sorted() == ["failed", "removed"])
+        #expect(throws: Problem.self) { try Query("type=Removed").types(of: user) }
+        #expect(try Query("category=user").category() == user && Query("a=b").category() == nil)
+        for query in ["category=User", "category=", "category=a&category=b", "category=a.b"] {
+            #expect(throws: Problem.self, "\(query)") { try Query(query).category() }
         }
     }
 

@@ -156,7 +156,8 @@ enum SingleRows {
           answer appended;
         BEGIN
           LOCK TABLE serialiser IN SHARE ROW EXCLUSIVE MODE;
-          SELECT e.version, e.total INTO head FROM events AS e WHERE e.stream_id = job_id
+          SELECT e.version, e.total INTO head FROM events AS e
+           WHERE e.stream_id = job_id AND e.category = 'job'
            ORDER BY e.version DESC LIMIT 1;
           SELECT e.position, e.recorded_at INTO last FROM events AS e ORDER BY e.position DESC LIMIT 1;
           INSERT INTO events AS e (position, event_id, stream_id, version, type, data, recorded_at, total, completed)
@@ -179,8 +180,8 @@ enum SingleRows {
           SELECT last.position + e.ordinal, e.id, e.job, head.version + 1, 'progress', e.data::json,
                  greatest(clock_timestamp(), last.recorded_at), head.total, 0
             FROM unnest(jobs, data, ids) WITH ORDINALITY AS e (job, data, id, ordinal),
-                 LATERAL (SELECT h.version, h.total FROM events AS h WHERE h.stream_id = e.job
-                     ORDER BY h.version DESC LIMIT 1) AS head;
+                 LATERAL (SELECT h.version, h.total FROM events AS h
+                     WHERE h.stream_id = e.job AND h.category = 'job' ORDER BY h.version DESC LIMIT 1) AS head;
           RETURN last.position;
         END $$
         """

@@ -115,7 +115,7 @@ struct AuditCheck: AsyncParsableCommand {
             let actor = event.metadata.flatMap { JSONText.text("actor", in: $0) }
             try Output.line(
                 Output.printable(
-                    "  job \(event.streamID), version \(event.version): \(event.type)"
+                    "  \(event.category) \(event.streamID), version \(event.version): \(event.type)"
                         + (actor.map { " by \($0)" } ?? "")))
             try Output.line(
                 "  data      \(Output.printable(event.data ?? "withheld, SHA-256 \(event.dataSHA256 ?? "")"))")

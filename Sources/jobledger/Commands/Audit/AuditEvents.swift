@@ -61,10 +61,7 @@ struct AuditEvents: AsyncParsableCommand {
     @OptionGroup var options: LedgerOptions
 
     func validate() throws {
-        if let type, EventType(rawValue: type) == nil {
-            throw ValidationError(
-                "--type \(type): the types are \(EventType.allCases.map(\.rawValue).joined(separator: ", ")).")
-        }
+        if let type { _ = try TypeOption.type(type, of: .job) }
     }
 
     func run() async throws {

@@ -9,26 +9,33 @@ struct Append: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Append an event, or a file of them.",
         discussion: """
-            TYPE is queued, progress, truncated, finished or failed. A refused event is not written, and the exit code \
-            is 1. With --event-id a retry is safe: an event that is already in the log is answered with its original \
-            position.
+            TYPE is queued, progress, truncated, finished or failed; with --category, a type of that category. A \
+            refused event is not written, and the exit code is 1. With --event-id a retry is safe: an event that is \
+            already in the log is answered with its original position.
 
             A file has one JSON object a line: \
-            {"job","type","data","event_id"?,"expected_version"?,"metadata"?,"occurred_at"?}. Each line is appended on \
-            its own: refused lines are listed, and the others are appended.
+            {"job","type","data","event_id"?,"expected_version"?,"metadata"?,"occurred_at"?}. An event of another \
+            category has "category" and "stream" in place of "job". Each line is appended on its own: refused lines \
+            are listed, and the others are appended.
 
             EXAMPLE
               jobledger append backtest-7 queued --data '{"name": "SMA", "total": 400}'
               jobledger append backtest-7 progress --data @progress.json --actor ada
               jobledger append backtest-7 finished --expected-version 2 --durability quorum
+              jobledger append --category user u-1 registered --data @ada.json
               jobledger append --file events.ndjson
             """)
 
-    @Argument(help: "The job's id.")
+    @Argument(help: "The job's id, or that of the stream of another category.")
     var job: JobID?
 
     @Argument(help: "The event's type.")
     var type: String?
+
+    @Option(
+        help: ArgumentHelp("The category of the stream: job, unless it is given.", valueName: "category"),
+        transform: CategoryOption.category)
+    var category: Category?
 
     @Option(
         help: ArgumentHelp(
@@ -91,7 +98,8 @@ struct Append: AsyncParsableCommand {
         guard file != nil else { return }
         if job != nil { throw ValidationError("With --file, give no JOB: each line names its job and type.") }
         let ofOneEvent = [
-            eventID, expectedVersion, actor?.text, correlationID?.text, causationID?.text, source, occurredAt,
+            category?.text, eventID, expectedVersion, actor?.text, correlationID?.text, causationID?.text, source,
+            occurredAt,
         ]
         if data != "{}" || ofOneEvent.contains(where: { $0 != nil }) {
             throw ValidationError(
@@ -113,7 +121,8 @@ struct Append: AsyncParsableCommand {
     private func append(_ event: NewEvent, to job: JobID, in store: EventStore) async throws {
         do {
             let appended = try await store.append(
-                event, to: job, expectedVersion: try version(), atLeast: durability, timeout: .seconds(5),
+                event, to: job, of: category ?? .job, expectedVersion: try version(), atLeast: durability,
+                timeout: .seconds(5),
                 callTimeout: .seconds(30))
             if options.json {
                 return try Output.json(

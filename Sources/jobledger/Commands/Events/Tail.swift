@@ -11,6 +11,7 @@ struct Tail: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Follow the log.",
         discussion: """
+            Shows the events of every category; with --job or --type those of jobs, unless --category says which. \
             Starts with the first event unless --after or --last is given. Runs until it is interrupted, or with \
             --until-head to the end of the log. Shows every event once and in order, with or without Redis. If the \
             ledger demands the level quorum, it shows no event before the standbys have it; with --until-head it \
@@ -23,12 +24,18 @@ struct Tail: AsyncParsableCommand {
               jobledger tail --last 10
               jobledger tail --type failed --after 120000 --json
               jobledger tail --job backtest-7 --until-head
+              jobledger tail --category user --type removed
               jobledger tail --last 10 --witness ~/.ledger-checkpoint
               jobledger tail --after 1207.3f2a9c1e --go-on --json
             """)
 
-    @Option(help: "Only this job.")
+    @Option(help: "Only this job, or with --category this stream.")
     var job: JobID?
+
+    @Option(
+        help: ArgumentHelp("Only streams of this category, such as job.", valueName: "category"),
+        transform: CategoryOption.category)
+    var category: Category?
 
     @Option(help: "Only this type. May be given several times.")
     var type: [String] = []
@@ -57,18 +64,21 @@ struct Tail: AsyncParsableCommand {
     @OptionGroup var options: LedgerOptions
 
     func validate() throws {
-        if let unknown = type.first(where: { EventType(rawValue: $0) == nil }) {
-            throw ValidationError(
-                "--type \(unknown): the types are \(EventType.allCases.map(\.rawValue).joined(separator: ", ")).")
-        }
+        _ = try types
         if after != nil, last != nil { throw ValidationError("Give --after or --last, not both.") }
+    }
+
+    private var types: Set<EventType>? {
+        get throws {
+            type.isEmpty ? nil : Set(try type.map { try TypeOption.type($0, of: category ?? .job) })
+        }
     }
 
     func run() async throws {
         let settings = try await options.settings()
         let (store, redis) = (try settings.store(), try settings.optionalRedis())
         try await checkWitness(store, settings)
-        let types = type.isEmpty ? nil : Set(type.compactMap(EventType.init(rawValue:)))
+        let types = try types
         // Up to there a failover loses nothing, if the ledger demands that. The events are read in
         // the same session: another server might not have confirmed them.
         let connection = untilHead ? try await settings.connect("jobledger tail") : nil
@@ -80,7 +90,8 @@ struct Tail: AsyncParsableCommand {
             if let connection {
                 // A position without an epoch may be beyond the end, where nothing is to be shown.
                 if start.epoch != nil { try await store.requireShared(start) }
-                let query = EventQuery(after: start.position, upTo: head, job: job, types: types)
+                let query = EventQuery(
+                    after: start.position, upTo: head, category: category, job: job, types: types)
                 return try await settings.followingLeader {
                     for try await event in connection.events(query) {
                         try printer.print(FeedEvent(event, of: settings.ledger))
@@ -89,7 +100,9 @@ struct Tail: AsyncParsableCommand {
             }
             try await settings.withFeed(store, redis) { feed in
                 let jobs = job.map { Set([$0]) }
-                for try await event in feed.subscribe(after: start, jobs: jobs, types: types) {
+                for try await event in feed.subscribe(
+                    after: start, category: category, jobs: jobs, types: types)
+                {
                     try printer.print(event)
                     shown.add(event)
                 }

@@ -51,7 +51,7 @@ private struct JobView {
     }
 
     mutating func show(_ event: FeedEvent) throws {
-        if event.type.isEnd { end = event.type }
+        if event.endsJob { end = event.type }
         if json || !isTerminal || event.type != .progress {
             if !json, isTerminal, event.type != .queued { bar.finish() }
             var printer = EventPrinter(json: json, showsJob: false)

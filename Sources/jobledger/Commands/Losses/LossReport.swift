@@ -88,6 +88,9 @@ struct LossReport {
         var eventId: String
         var position: Position?
         var job: JobID?
+        /// Of an event of another category than that of jobs, in place of the job.
+        var category: String?
+        var stream: JobID?
         var type: String?
         var file: String
         var line: Int
@@ -100,8 +103,10 @@ struct LossReport {
 
     func print(_ lost: Event) throws {
         let event = lost.event
+        let isOfJob = event.category == .job
         var line = LostLine(
-            eventId: event.id.text, position: event.position, job: event.job, type: event.type,
+            eventId: event.id.text, position: event.position, job: isOfJob ? event.job : nil,
+            category: isOfJob ? nil : event.category.text, stream: isOfJob ? nil : event.job, type: event.type,
             file: lost.source.file, line: lost.source.line, state: "gone", inPlace: lost.inPlace?.text)
         var more = lost.inPlace.map { "; event \($0.text) has its position now" } ?? ""
         switch lost.outcome {
@@ -118,7 +123,7 @@ struct LossReport {
         }
         if json { return try Output.json(line) }
         let place = event.position.map { "position \($0), " } ?? ""
-        let job = event.job.map { ", job \($0)" } ?? ""
+        let job = event.job.map { ", \(event.category) \($0)" } ?? ""
         let type = event.type.map { ", \($0)" } ?? ""
         let source = " (\(lost.source.file), line \(lost.source.line))"
         try Output.line(Output.printable("gone: \(place)event \(event.id.text)\(job)\(type)\(source)\(more)"))

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Categories
 import EmbeddedServices
 import EventStore
 import Foundation
@@ -16,10 +17,11 @@ struct Up: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Run the whole ledger, with its own Postgres and Redis where none is set.",
         discussion: """
-            Starts the servers, migrates, and runs the HTTP service, the relay, all projectors and the sealer until \
-            SIGTERM or Ctrl-C. The data directory (--data-dir) holds all state, and the key that seals unless \
-            JOBLEDGER_SEAL_KEY names another. DIR/env holds the addresses and a token for other programs. DIR/ready \
-            appears once everything works. After a kill -9 no process is left and no event is lost: start it again.
+            Starts the servers, migrates, installs the categories, and runs the HTTP service, the relay, all \
+            projectors and the sealer until SIGTERM or Ctrl-C. The data directory (--data-dir) holds all state, and \
+            the key that seals unless JOBLEDGER_SEAL_KEY names another. DIR/env holds the addresses and a token for \
+            other programs. DIR/ready appears once everything works. After a kill -9 no process is left and no event \
+            is lost: start it again.
 
             EXAMPLE
               jobledger up --data-dir /var/lib/jobledger
@@ -49,11 +51,13 @@ struct Up: AsyncParsableCommand {
     var tcp = false
 
     @OptionGroup var projections: ProjectionOptions
+    @OptionGroup var categories: CategoryOptions
 
     func run() async throws {
         let environment = try LedgerSettings(fallsBackToStandardDirectory: false)
         let logger = environment.logger("jobledger")
         let definitions = try projections.definitions()
+        let categories = try categories.definitions()
         // Checked before anything is started: an address that cannot be written to env is a usage
         // error.
         _ = try DataDirectory.addresses(environment)
@@ -76,6 +80,7 @@ struct Up: AsyncParsableCommand {
             let settings = environment.with(
                 databaseURL: environment.databaseURL ?? (postgres?.url).map { SecretText($0) },
                 redisURL: environment.redisURL ?? (redis?.url).map { SecretText($0) })
+            try await migrate(settings, categories, logger)
             try await run(settings, postgres, redis, definitions, directory, logger)
         } catch {
             try await stop(postgres, redis, directory)
@@ -85,17 +90,25 @@ struct Up: AsyncParsableCommand {
         logger.info("stopped")
     }
 
+    private func migrate(_ settings: LedgerSettings, _ categories: [CategoryDefinition], _ logger: Logger) async throws
+    {
+        let url = try settings.requireDatabaseURL()
+        let migrator = Migrator(url: url, ledger: settings.ledger, files: try MigrationFile.embedded())
+        let applied = try await migrator.up { mended in
+            for right in mended { logger.warning("restored a missing right", metadata: ["right": "\(right)"]) }
+        }
+        if !applied.isEmpty { logger.info("migrated", metadata: ["files": "\(applied.count)"]) }
+        let installed = try await CategoryDefinition.install(categories, url: url, ledger: settings.ledger)
+        if !installed.isEmpty {
+            logger.info("installed categories", metadata: ["names": "\(installed.joined(separator: ","))"])
+        }
+    }
+
     private func run(
         _ settings: LedgerSettings, _ postgres: PrivatePostgres?, _ redis: PrivateRedis?,
         _ definitions: [ProjectionDefinition],
         _ directory: DataDirectory, _ logger: Logger
     ) async throws {
-        let applied = try await Migrator(
-            url: try settings.requireDatabaseURL(), ledger: settings.ledger, files: try MigrationFile.embedded()
-        ).up { mended in
-            for right in mended { logger.warning("restored a missing right", metadata: ["right": "\(right)"]) }
-        }
-        if !applied.isEmpty { logger.info("migrated", metadata: ["files": "\(applied.count)"]) }
         let redisConfiguration = try settings.requireRedis()
         let token = try await token(settings, directory)
         let seal = try await settings.prepareSeal(directory, logger: logger)

@@ -1,6 +1,4 @@
 import ArgumentParser
-import EmbeddedServices
-import Foundation
 import LedgerCore
 import LedgerSettings
 import Projections
@@ -184,24 +182,5 @@ extension ProjectionOptions {
     /// The named definitions; all of them if no name is given.
     fileprivate func definitions(named names: [String]) throws -> [ProjectionDefinition] {
         try names.isEmpty ? definitions() : names.map { try definition(named: $0) }
-    }
-}
-
-extension LedgerSettings {
-    /// Runs `body` with the address of a server for scratch ledgers: the configured one, otherwise
-    /// a private one that is removed afterwards.
-    fileprivate func withScratchServer<T: Sendable>(_ body: (_ url: String) async throws -> T) async throws -> T {
-        if let url = databaseURL { return try await body(url.revealed) }
-        let directory = FileManager.default.temporaryDirectory.appending(path: "jobledger-scratch-\(UUID().uuidString)")
-        let server = try await PrivatePostgres.start(directory: directory, settings: ["fsync": "off"])
-        let result: Result<T, any Error>
-        do {
-            result = .success(try await body(server.url))
-        } catch {
-            result = .failure(error)
-        }
-        try await server.stop()
-        try FileManager.default.removeItem(at: directory)
-        return try result.get()
     }
 }

@@ -1,16 +1,18 @@
-import EventStore
 import Foundation
-import LedgerCore
-import Postgres
+package import LedgerCore
+package import Postgres
 
 /// A temporary ledger for cases and checks, made in a transaction that is rolled back.
-struct ScratchLedger {
-    let name: LedgerName
-    let connection: PostgresConnection
+package struct ScratchLedger {
+    package let name: LedgerName
+    package let connection: PostgresConnection
 
-    static func with<T: Sendable>(url: String, _ body: (ScratchLedger) async throws -> T) async throws -> T {
+    /// - Parameter purpose: what the session is called in Postgres.
+    package static func with<T: Sendable>(
+        url: String, for purpose: String = "jobledger projections", _ body: (ScratchLedger) async throws -> T
+    ) async throws -> T {
         let name = LedgerName("scratch_" + UUID.version7().text.replacing("-", with: ""))!
-        let configuration = EventStore.configuration(url: url, ledger: name, applicationName: "jobledger projections")
+        let configuration = EventStore.configuration(url: url, ledger: name, applicationName: purpose)
         let connection = try await PostgresConnection.connect(configuration, timeout: .seconds(10))
         let result: Result<T, any Error>
         do {
@@ -83,7 +85,7 @@ struct ScratchLedger {
     }
 
     /// Runs `body` and rolls back its effects, also if one of its statements failed.
-    func rolledBack<T>(_ body: () async throws -> T) async throws -> T {
+    package func rolledBack<T>(_ body: () async throws -> T) async throws -> T {
         try await connection.execute(script: "SAVEPOINT before_it")
         let result: Result<T, any Error>
         do {
@@ -96,41 +98,7 @@ struct ScratchLedger {
     }
 
     /// The name of a schema beside the ledger's.
-    func schema(_ suffix: String) -> String { "\(name.text)_\(suffix)" }
+    package func schema(_ suffix: String) -> String { "\(name.text)_\(suffix)" }
 
-    func head() async throws -> Position { try await connection.headOfLog() }
-
-    /// Appends the events of a case.
-    /// - Parameter order: the numbers of the events, from 1, in the order in which they are
-    ///   appended; the case's order unless given.
-    func append(_ text: String, order: [Int]? = nil) async throws {
-        // json, not jsonb, keeps the data exactly as the case writes them.
-        try await connection.query(Self.appending, text, order)
-        guard text.contains("recorded_at") else { return }
-        // Only the ledger sets recorded_at, so a case's value is written over it. This ledger is
-        // rolled back.
-        try await connection.execute(script: Self.guardOfEvents(isOn: false))
-        try await connection.query(Self.backdating, text)
-        try await connection.execute(script: Self.guardOfEvents(isOn: true))
-    }
-
-    private static let appending = """
-        SELECT append_event(event ->> 'job', event ->> 'type',
-                            coalesce(event -> 'data', '{}'), coalesce(event -> 'metadata', '{}'),
-                            event_id => (event ->> 'event_id')::uuid,
-                            occurred_at => (event ->> 'occurred_at')::timestamptz)
-          FROM json_array_elements($1::json -> 'events') WITH ORDINALITY AS given (event, ordinal)
-         ORDER BY coalesce(array_position($2::bigint[], ordinal), ordinal)
-        """
-
-    /// The trigger that refuses changes of events.
-    private static func guardOfEvents(isOn: Bool) -> String {
-        "ALTER TABLE events \(isOn ? "ENABLE" : "DISABLE") TRIGGER events_append_only"
-    }
-
-    private static let backdating = """
-        UPDATE events AS e SET recorded_at = (event ->> 'recorded_at')::timestamptz
-          FROM json_array_elements($1::json -> 'events') AS event
-         WHERE e.event_id = (event ->> 'event_id')::uuid AND event ->> 'recorded_at' IS NOT NULL
-        """
+    package func head() async throws -> Position { try await connection.headOfLog() }
 }
