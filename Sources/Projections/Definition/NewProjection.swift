@@ -1,14 +1,8 @@
-import Foundation
+import EventStore
 package import LedgerCore
 
 /// Writes the folder of a new projection: a small one that works, ready to be changed.
 package struct NewProjection: Sendable {
-    /// The folder exists already. Nothing was written.
-    package struct Taken: Error, Sendable, CustomStringConvertible {
-        package let path: String
-        package var description: String { "\(path) exists already" }
-    }
-
     private let name: LedgerName
 
     package init(_ name: LedgerName) { self.name = name }
@@ -17,15 +11,7 @@ package struct NewProjection: Sendable {
     ///   missing.
     /// - Returns: the paths of the written files.
     package func write(in directory: String) throws -> [String] {
-        let folder = URL(fileURLWithPath: directory, isDirectory: true).appending(path: name.text)
-        guard !FileManager.default.fileExists(atPath: folder.path) else { throw Taken(path: folder.path) }
-        return try files.map { path, text in
-            let file = folder.appending(path: path)
-            try FileManager.default.createDirectory(
-                at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
-            try Data(text.utf8).write(to: file)
-            return "\(directory)/\(name)/\(path)"
-        }
+        try NewDefinition(name, files: files).write(in: directory)
     }
 
     /// One row per job, with the number of its events and the time of the latest.

@@ -35,7 +35,7 @@ import Testing
             let all = try CategoryDefinition.all(in: path)
             #expect(all.map(\.name.text) == ["backtest", "job", "mine", "strategy", "user"])
             #expect(all.first { $0.name.text == "strategy" }?.firstTypes == ["opened"])
-            #expect(throws: NewCategory.Taken.self) { try NewCategory(LedgerName("mine")!).write(in: path) }
+            #expect(throws: NewDefinition.Taken.self) { try NewCategory(LedgerName("mine")!).write(in: path) }
         }
     }
 

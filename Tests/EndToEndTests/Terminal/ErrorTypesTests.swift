@@ -16,7 +16,7 @@ extension EndToEnd {
             "FileFailure", "FoldFailure", "GroupCommitStopped", "Health.Slow", "HistoryRewritten",
             "Interrupt.NoDescriptor", "JSONText.SyntaxError", "JobCompleteness.NotComplete",
             "LedgerService.Mistake", "LogFile.Refused", "Malformed", "MigrationFile.FormatError",
-            "Migrator.Failure", "NewCategory.Taken", "NewProjection.Taken", "NodeTree.SyntaxError", "Problem",
+            "Migrator.Failure", "NewDefinition.Taken", "NodeTree.SyntaxError", "Problem",
             "ProjectionReplaced", "Rebuild.Busy", "Rebuild.Obstructed", "Rebuild.Overtaken",
             "RebuildOfAnother", "Refusal", "RememberedEvent.Unreadable", "ReplacedTables.None", "RequestCutOff",
             "RightsMissing",

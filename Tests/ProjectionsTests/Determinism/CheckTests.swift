@@ -1,3 +1,4 @@
+import EventStore
 import Foundation
 import LedgerCore
 import LedgerTesting
@@ -234,6 +235,6 @@ import Testing
         let cases = try await Cases([definition]).run(url: url)
         #expect(cases.count == 1 && cases[0].problems == [])
         #expect(try await ProjectionCheck(definition).run(url: url).diagnostics == [])
-        #expect(throws: NewProjection.Taken.self) { try NewProjection(.init("job_times")!).write(in: directory.path) }
+        #expect(throws: NewDefinition.Taken.self) { try NewProjection(.init("job_times")!).write(in: directory.path) }
     }
 }

@@ -36,26 +36,11 @@ struct CategoriesTest: AsyncParsableCommand {
         let outcomes = try await settings.withScratchServer {
             try await CategoryCases(definitions, testing: tested).run(url: $0)
         }
-        for outcome in outcomes { try show(outcome) }
-        let failed = outcomes.count { !$0.problems.isEmpty }
-        if !options.json {
-            try Output.line("\(outcomes.count - failed) cases hold, \(failed) \(failed == 1 ? "does" : "do") not")
+        let shown = outcomes.map {
+            CaseReport.Outcome(definition: $0.category.text, file: $0.file, problems: $0.problems)
         }
-        if failed > 0 { throw Failure.refused }
-        if outcomes.isEmpty {
-            Output.diagnostic("there are no cases")
-            throw Failure.refused
+        try CaseReport.show(shown, json: options.json) {
+            Line(category: $0.definition, case: $0.file, passed: $0.passed, problems: $0.problems)
         }
-    }
-
-    private func show(_ outcome: CategoryCases.Outcome) throws {
-        let passed = outcome.problems.isEmpty
-        if options.json {
-            return try Output.json(
-                Line(
-                    category: outcome.category.text, case: outcome.file, passed: passed, problems: outcome.problems))
-        }
-        try Output.line("\(passed ? "ok  " : "FAIL") \(outcome.category)/cases/\(outcome.file)")
-        for problem in outcome.problems { try Output.line("     \(problem)") }
     }
 }

@@ -84,26 +84,11 @@ struct Projections: AsyncParsableCommand {
             let settings = try await options.settings()
             let definitions = try projections.definitions(named: names)
             let outcomes = try await settings.withScratchServer { try await Cases(definitions).run(url: $0) }
-            for outcome in outcomes {
-                if options.json {
-                    try Output.json(
-                        Line(
-                            projection: outcome.projection, case: outcome.file, passed: outcome.problems.isEmpty,
-                            problems: outcome.problems))
-                } else {
-                    try Output.line(
-                        "\(outcome.problems.isEmpty ? "ok  " : "FAIL") \(outcome.projection)/cases/\(outcome.file)")
-                    for problem in outcome.problems { try Output.line("     \(problem)") }
-                }
+            let shown = outcomes.map {
+                CaseReport.Outcome(definition: $0.projection, file: $0.file, problems: $0.problems)
             }
-            let failed = outcomes.count { !$0.problems.isEmpty }
-            if !options.json {
-                try Output.line("\(outcomes.count - failed) cases hold, \(failed) \(failed == 1 ? "does" : "do") not")
-            }
-            if failed > 0 { throw Failure.refused }
-            if outcomes.isEmpty {
-                Output.diagnostic("there are no cases")
-                throw Failure.refused
+            try CaseReport.show(shown, json: options.json) {
+                Line(projection: $0.definition, case: $0.file, passed: $0.passed, problems: $0.problems)
             }
         }
     }
