@@ -27,18 +27,19 @@ package enum ReplacedTables {
     ) async throws -> Undone {
         try await ReplayLock.withLock(ReplayLock.rebuild(projection, ledger), of: projection, on: connection) {
             try await RebuildRecord.clearLeftovers(ledger, on: connection)
-            return try await TableSwap.untilFree(projection, waiting: {}) {
+            return try await TableSwap.untilFree(projection, waiting: {}) { patience in
                 try await ReplayLock.withLock(
                     ReplayLock.swap(projection, ledger), of: projection, timeout: .zero, on: connection
                 ) {
-                    try await connection.transaction { try await exchange(projection, ledger, by, on: $0) }
+                    try await connection.transaction { try await exchange(projection, ledger, by, patience, on: $0) }
                 }
             }
         }
     }
 
     private static func exchange(
-        _ projection: String, _ ledger: LedgerName, _ by: String, on connection: PostgresConnection
+        _ projection: String, _ ledger: LedgerName, _ by: String, _ patience: TableSwap.Patience,
+        on connection: PostgresConnection
     ) async throws -> Undone {
         try await LiveProjection.lockInstallation(on: connection)
         let now = try await ProjectionState.lock(projection, on: connection)
@@ -60,7 +61,7 @@ package enum ReplacedTables {
             projection, definition, position, by)
         let swap = TableSwap(
             ledger: ledger, tables: Array(Set(tables).union(nowTables)).sorted(), fresh: coming, aside: aside)
-        try await swap.lock(on: connection)
+        try await swap.lock(for: patience, on: connection)
         try await swap.swap(on: connection)
         try await connection.execute(script: "DROP SCHEMA \"\(coming)\"")
         return Undone(projection: projection, position: position, definition: definition)
