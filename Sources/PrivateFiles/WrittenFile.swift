@@ -1,4 +1,4 @@
-package import Glibc
+import Glibc
 
 /// A file that the user named for output.
 ///
@@ -13,7 +13,7 @@ package final class WrittenFile: Sendable {
 
     /// - Parameter mode: the mode of a new file, before the umask. A file that replaces another
     ///   gets no right that the other did not have.
-    package init(_ path: String, mode: mode_t) throws(FileFailure) {
+    package init(_ path: String, mode: UInt32) throws(FileFailure) {
         self.path = path
         guard !path.isEmpty else { throw FileFailure("the name of a file to write is empty") }
         let there = FileStatus(path, in: AT_FDCWD)
@@ -87,7 +87,7 @@ package final class WrittenFile: Sendable {
     }
 
     /// Writes a whole file.
-    package static func write(_ text: String, to path: String, mode: mode_t) throws(FileFailure) {
+    package static func write(_ text: String, to path: String, mode: UInt32) throws(FileFailure) {
         let file = try WrittenFile(path, mode: mode)
         try file.write(text.utf8)
         try file.finish()
