@@ -77,7 +77,7 @@ test-tools:
 	@scripts/install-dependencies $(HA_PACKAGES)
 
 .PHONY: openapi-check
-openapi-check: deps build ## test the running service against its OpenAPI document, for about a minute
+openapi-check: deps build ## test the running service against its OpenAPI document, for two minutes or so
 	CONFIGURATION=$(CONFIGURATION) scripts/check-openapi $(SEED)
 
 .PHONY: fuzz

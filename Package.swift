@@ -82,11 +82,11 @@ let package = Package(
         library(
             "EventStore", ["LedgerCore", "Postgres", "BlockingIO", "PrivateFiles", crypto, logging],
             plugins: ["EmbedFiles"]),
-        library(
-            "Projections", ["LedgerCore", "EventStore", "Postgres", "BlockingIO", crypto, logging],
-            plugins: ["EmbedFiles"]),
         // Categories of streams as data: their rules, compiled for the database.
         library("Categories", ["LedgerCore", "EventStore", "Postgres", crypto], plugins: ["EmbedFiles"]),
+        library(
+            "Projections", ["LedgerCore", "EventStore", "Categories", "Postgres", "BlockingIO", crypto, logging],
+            plugins: ["EmbedFiles"]),
         library("Feed", ["LedgerCore", "EventStore", "Postgres", "Redis", "BlockingIO", crypto, logging]),
         // Merkle trees, tiles, checkpoints and proofs, which know nothing of jobs; and the seal
         // over the log.
@@ -98,8 +98,8 @@ let package = Package(
         library(
             "LedgerServer",
             [
-                "LedgerCore", "EventStore", "Projections", "Feed", "Postgres", "Redis", "BlockingIO", crypto, logging,
-                lifecycle,
+                "LedgerCore", "EventStore", "Categories", "Projections", "Feed", "Postgres", "Redis", "BlockingIO",
+                crypto, logging, lifecycle,
                 hummingbird, hummingbirdCore, hummingbirdTLS, httpTypes, nioCore, nioPosix, nioHTTP1, nioHTTPTypes,
                 nioHTTPTypesHTTP1,
                 nioSSL, "LedgerSettings", "Seal", "AuditTrail", "TransparencyLog",
@@ -187,7 +187,10 @@ let package = Package(
         tests("EventStoreTests", ["EventStore", "LedgerCore", "Postgres", "LedgerTesting", logging]),
         tests(
             "ProjectionsTests",
-            ["Projections", "EventStore", "LedgerCore", "Postgres", "LedgerTesting", "EmbeddedServices", logging]),
+            [
+                "Projections", "Categories", "EventStore", "LedgerCore", "Postgres", "LedgerTesting",
+                "EmbeddedServices", logging,
+            ]),
         tests("CategoriesTests", ["Categories", "EventStore", "LedgerCore", "Postgres", "LedgerTesting"]),
         tests(
             "FeedTests",
@@ -198,8 +201,8 @@ let package = Package(
         tests(
             "LedgerServerTests",
             [
-                "LedgerServer", "LedgerClient", "LedgerSettings", "Projections", "EventStore", "LedgerCore", "Postgres",
-                "Redis",
+                "LedgerServer", "LedgerClient", "LedgerSettings", "Categories", "Projections", "EventStore",
+                "LedgerCore", "Postgres", "Redis",
                 "BlockingIO", "LedgerTesting", "EmbeddedServices", "Feed", "Seal", "AuditTrail", "TransparencyLog",
                 logging,
                 lifecycle,

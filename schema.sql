@@ -631,10 +631,8 @@ BEGIN
 
   code := 'invalid_event';
   message := CASE
-    WHEN category <> 'job' AND NOT EXISTS (SELECT FROM categories AS c WHERE c.name = category)
-      THEN format('there is no category %s; there are %s', to_json(left(category, 100)),
-                  (SELECT string_agg(known, ', ') FROM (SELECT 'job' AS known UNION SELECT c.name FROM categories AS c
-                                                          ORDER BY known) AS all_known))
+    WHEN missing_category(category) IS NOT NULL
+      THEN missing_category(category)
     WHEN coalesce(stream, '') = ''
       THEN format('the %s id is empty: it has 1 to %s characters', category, longest_stream_id())
     WHEN length(stream) > longest_stream_id()
@@ -643,14 +641,8 @@ BEGIN
     WHEN NOT is_stream_id(stream)
       THEN format('the %s id %s has a control character such as a newline or a tab: take it out',
                   category, to_json(left(stream, 100)))
-    WHEN category = 'job' AND is_event_type(type) IS NOT TRUE
-      THEN format('%s is not an event type; use queued, progress, truncated, finished or failed',
-                  coalesce(quote_literal(left(type, 100)), 'null'))
-    WHEN category <> 'job'
-      AND NOT EXISTS (SELECT FROM category_types AS t WHERE t.category = category AND t.type = type)
-      THEN format('%s is not an event type of %s; use %s', coalesce(quote_literal(left(type, 100)), 'null'), category,
-                  (SELECT string_agg(t.type, ', ' ORDER BY t.type)
-                     FROM category_types AS t WHERE t.category = category))
+    WHEN missing_type(category, type) IS NOT NULL
+      THEN missing_type(category, type)
     WHEN NOT is_event_time(occurred_at)
       THEN 'occurred_at must lie in the years 1 to 9999; leave it out where nobody knows when it was'
     WHEN expected_version < 0
@@ -665,12 +657,17 @@ BEGIN
   content := parse_json(data);
   context := parse_json(metadata);
   message := CASE
+    -- The server quotes what it cannot read. Of other categories that may be personal.
+    WHEN content.problem LIKE 'is not acceptable JSON: %' AND category <> 'job' THEN 'data is not acceptable JSON'
     WHEN content.problem IS NOT NULL THEN 'data ' || content.problem
     WHEN context.problem IS NOT NULL THEN 'metadata ' || context.problem
     WHEN jsonb_typeof(content.value) <> 'object'
-      THEN format('data must be a JSON object such as {"completed": 5}, not %s', excerpt(content.value))
+      THEN format('data must be a JSON object such as %s, not %s',
+                  CASE category WHEN 'job' THEN '{"completed": 5}' ELSE '{"name": "value"}' END,
+                  CASE category WHEN 'job' THEN excerpt(content.value) ELSE jsonb_typeof(content.value) END)
     WHEN jsonb_typeof(context.value) <> 'object'
-      THEN format('metadata must be a JSON object such as {"actor": "ada"}, not %s', excerpt(context.value))
+      THEN format('metadata must be a JSON object such as {"actor": "ada"}, not %s',
+                  CASE category WHEN 'job' THEN excerpt(context.value) ELSE jsonb_typeof(context.value) END)
     ELSE (SELECT format('"%s" of metadata must be a text, in quotes, not %s', name, excerpt(context.value -> name))
             FROM unnest('{actor,correlation_id,causation_id,traceparent}'::text[])
                    WITH ORDINALITY AS known (name, place)
@@ -1777,17 +1774,14 @@ CREATE VIEW foldable_events AS
     FROM events;
 
 -- The window of events that a projection folds: what apply.sql reads. The engine sets its bounds
--- for each transaction. The types are a query of their own, so that the setting is split once and
--- not for each event. OFFSET 0 makes Postgres read a window along the log. Without it, it may
+-- for each transaction. OFFSET 0 makes Postgres read a window along the log. Without it, it may
 -- choose another index, because that has the order which a fold asks for, and walk the whole log
--- for each window. IS TRUE keeps it from an index that has the category, for the same reason.
+-- for each window.
 CREATE VIEW new_events AS
   SELECT *
-    FROM foldable_events
+    FROM consumed_events
    WHERE position > current_setting('jobledger.window_after')::bigint
      AND position <= current_setting('jobledger.window_upto')::bigint
-     AND type = ANY ((SELECT string_to_array(current_setting('jobledger.window_types'), ','))::text[])
-     AND (category = 'job') IS TRUE
   OFFSET 0;
 
 -- One row for each rebuild, verification or undo.
@@ -2105,91 +2099,105 @@ CREATE FUNCTION foreign_dependencies(model regclass) RETURNS SETOF text
    WHERE NOT pg_has_role(owner, (current_schema() || '_owner')::regrole, 'MEMBER')
 $$;
 
--- Gives a table of LEDGER_projector to the owner, for good: nobody else can give it triggers,
--- policies or rules from here on. It has to be a plain table that runs no stranger's code, except
--- for what somebody gave to the table that it replaces, such as an index.
-CREATE FUNCTION take_ownership(model regclass, in_place_of regclass) RETURNS void
+-- Gives tables of LEDGER_projector to the owner, for good: nobody else can give them triggers,
+-- policies or rules from here on. Each has to be a plain table that runs no stranger's code, except
+-- for what somebody gave to the table that it replaces, such as an index. They may refer to each
+-- other and to nothing else.
+CREATE FUNCTION take_ownership(models regclass[], in_place_of regclass[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'jobledger', 'pg_temp'
-    AS $$
+    AS $_$
 DECLARE
   owner   CONSTANT text := current_schema() || '_owner';
-  name    CONSTANT text := model::text;
+  model   regclass;
   found   record;
   problem text;
 BEGIN
-  -- ALTER TABLE locks the table, so nothing is added to it after the checks.
-  EXECUTE format('ALTER TABLE %s OWNER TO %I', model, owner);
-  SELECT CASE
-           WHEN relkind <> 'r' OR relispartition
-             OR EXISTS (SELECT FROM pg_inherits WHERE model IN (inhrelid, inhparent))
-             THEN 'it is not a plain table'
-           WHEN relpersistence <> 'p' THEN 'it is UNLOGGED, and would be empty after a crash'
-           WHEN relhasrules THEN 'it has rules'
-           WHEN relrowsecurity OR relforcerowsecurity OR EXISTS (SELECT FROM pg_policy WHERE polrelid = model)
-             THEN 'it has row security'
-           WHEN EXISTS (SELECT FROM pg_trigger WHERE tgrelid = model AND NOT tgisinternal) THEN 'it has triggers'
-           WHEN EXISTS (SELECT FROM pg_constraint WHERE confrelid = model AND conrelid <> model)
-             THEN 'other tables refer to it'
-           ELSE (
-             SELECT 'it uses the ' || min(use)
-               FROM (SELECT foreign_dependencies(model) EXCEPT SELECT foreign_dependencies(in_place_of))
-                      AS foreign_use (use))
-         END
-    INTO problem
-    FROM pg_class WHERE oid = model;
+  -- ALTER TABLE locks the table, so nothing is added to any of them after the checks.
+  FOREACH model IN ARRAY models LOOP
+    EXECUTE format('ALTER TABLE %s OWNER TO %I', model, owner);
+    -- GRANT takes no lock, only the rows of the catalog that it changes. So each is changed here,
+    -- too: a grant that is under way then fails, or is seen and taken back below.
+    EXECUTE coalesce((
+      SELECT format('GRANT SELECT (%1$s) ON %2$s TO %3$I; REVOKE SELECT (%1$s) ON %2$s FROM %3$I',
+                    string_agg(quote_ident(attname), ', '), model, owner)
+        FROM pg_attribute WHERE attrelid = model AND attnum > 0 AND NOT attisdropped
+      HAVING count(*) > 0), 'SELECT');
+  END LOOP;
+
+  SELECT stray.model, stray.problem INTO model, problem FROM stray_reference(models) AS stray;
+  IF problem IS NULL THEN
+    SELECT taken.model, finding.problem
+      INTO model, problem
+      FROM unnest(models, in_place_of) AS taken (model, replaced)
+      JOIN pg_class ON pg_class.oid = taken.model,
+           LATERAL (SELECT CASE
+             -- The statements above name the tables, and somebody may have exchanged two names.
+             WHEN relowner <> owner::regrole THEN 'it was renamed meanwhile'
+             WHEN relkind <> 'r' OR relispartition
+               OR EXISTS (SELECT FROM pg_inherits WHERE taken.model IN (inhrelid, inhparent))
+               THEN 'it is not a plain table'
+             WHEN unsafe_function(taken.model) IS NOT NULL
+               THEN 'an expression of it calls ' || unsafe_function(taken.model)
+             WHEN EXISTS (SELECT FROM pg_cast JOIN pg_type AS row ON row.typrelid = taken.model
+                           WHERE castsource IN (row.oid, row.typarray) OR casttarget IN (row.oid, row.typarray))
+               THEN 'its row type has a cast'
+             WHEN relpersistence <> 'p' THEN 'it is UNLOGGED, and would be empty after a crash'
+             WHEN relhasrules THEN 'it has rules'
+             WHEN relrowsecurity OR relforcerowsecurity
+               OR EXISTS (SELECT FROM pg_policy WHERE polrelid = taken.model)
+               THEN 'it has row security'
+             WHEN EXISTS (SELECT FROM pg_trigger WHERE tgrelid = taken.model AND NOT tgisinternal)
+               THEN 'it has triggers'
+             WHEN EXISTS (SELECT FROM pg_constraint
+                           WHERE conrelid = taken.model AND contype = 'f' AND condeferrable)
+               -- A swap could not move a table whose rows are still to be checked.
+               THEN 'it has a foreign key that is checked at the end of a transaction'
+             ELSE (
+               SELECT 'it uses the ' || min(use)
+                 FROM (SELECT foreign_dependencies(taken.model) EXCEPT SELECT foreign_dependencies(replaced))
+                        AS foreign_use (use))
+           END) AS finding (problem)
+     WHERE finding.problem IS NOT NULL
+     LIMIT 1;
+  END IF;
   IF problem IS NOT NULL THEN
-    RAISE EXCEPTION 'the table % cannot be a read model: %', name, problem
+    RAISE EXCEPTION 'the table % cannot be a read model: %', model, problem
       USING ERRCODE = 'insufficient_privilege',
             HINT = 'Its schema.sql makes tables and indexes of what Postgres or the ledger''s owner has. Triggers '
                    'and policies are given by the owner, afterwards.';
   END IF;
-  -- What its maker has granted for references and triggers, the owner does not grant.
+
+  -- What their maker has granted for references and triggers, the owner does not grant.
   FOR found IN
-    SELECT DISTINCT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END AS grantee
-      FROM (SELECT relacl AS acl FROM pg_class WHERE oid = model
+    SELECT DISTINCT oid::regclass AS model,
+           CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END AS grantee
+      FROM (SELECT oid, relacl AS acl FROM pg_class WHERE oid = ANY (models)
             UNION ALL
-            SELECT attacl FROM pg_attribute WHERE attrelid = model) AS granted,
+            SELECT attrelid, attacl FROM pg_attribute WHERE attrelid = ANY (models)) AS granted,
            aclexplode(acl)
      WHERE grantee <> owner::regrole
   LOOP
-    EXECUTE format('REVOKE TRIGGER, REFERENCES ON %s FROM %s CASCADE', model, found.grantee);
-    EXECUTE format('REVOKE GRANT OPTION FOR ALL ON %s FROM %s CASCADE', model, found.grantee);
+    EXECUTE format('REVOKE TRIGGER, REFERENCES ON %s FROM %s CASCADE', found.model, found.grantee);
+    EXECUTE format('REVOKE GRANT OPTION FOR ALL ON %s FROM %s CASCADE', found.model, found.grantee);
   END LOOP;
 END
-$$;
+$_$;
 
--- The table of this name in a schema beside the ledger's, taken over; null where there is none. One
--- that is the owner's already comes as it is: a rebuild has put it aside.
-CREATE FUNCTION claim_fresh_table(from_schema text, name text,
-    in_place_of regclass) RETURNS regclass
-    LANGUAGE plpgsql
-    SET search_path TO 'jobledger', 'pg_temp'
-    AS $$
-DECLARE
-  home  CONSTANT text     := current_schema();
-  fresh CONSTANT regclass := CASE WHEN from_schema <> home THEN to_regclass(format('%I.%I', from_schema, name)) END;
-  maker CONSTANT text     := (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = fresh);
-BEGIN
-  IF maker = home || '_projector' THEN
-    PERFORM take_ownership(fresh, in_place_of);
-  ELSIF maker <> home || '_owner' THEN
-    RAISE EXCEPTION '%.% is not a table of %', from_schema, name, home || '_projector'
-      USING ERRCODE = 'insufficient_privilege',
-        HINT = format('As its owner: ALTER TABLE %I.%I OWNER TO %I', from_schema, name, home || '_projector');
-  END IF;
-  RETURN fresh;
-END
-$$;
-
--- Moves a table into the ledger's schema, and lets projectors write its rows and readers read them.
--- Its name must be free, or Postgres refuses, so no table of the ledger is replaced.
+-- As before, and looks at the table again: the statement names it, and somebody may have exchanged
+-- two names while it waited for a lock.
 CREATE FUNCTION install_read_model(fresh regclass, name text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'jobledger', 'pg_temp'
     AS $$
 BEGIN
   EXECUTE format('ALTER TABLE %s SET SCHEMA %I', fresh, current_schema());
+  IF NOT EXISTS (SELECT FROM pg_class
+                  WHERE oid = fresh AND relname = name AND relnamespace = current_schema()::regnamespace
+                    AND relowner = (current_schema() || '_owner')::regrole) THEN
+    RAISE EXCEPTION 'the table % cannot be a read model: it was renamed meanwhile', name
+      USING ERRCODE = 'insufficient_privilege';
+  END IF;
   INSERT INTO read_models VALUES (name) ON CONFLICT DO NOTHING;
   EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON %I.%I TO %I',
                  current_schema(), name, current_schema() || '_projector');
@@ -2264,45 +2272,65 @@ CREATE FUNCTION adopt_table(from_schema text, name text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'jobledger', 'pg_temp'
     AS $$
-DECLARE
-  fresh CONSTANT regclass := claim_fresh_table(from_schema, name, null);
 BEGIN
-  IF fresh IS NULL THEN
-    RAISE EXCEPTION 'there is no table %.%', from_schema, name USING ERRCODE = 'undefined_table';
-  END IF;
-  PERFORM install_read_model(fresh, name);
+  PERFORM adopt_tables(from_schema, ARRAY[name]);
 END
 $$;
 
 -- Puts the tables of these names in fresh_schema in the place of the ledger's, and the ledger's
 -- into aside_schema. Where there is no fresh table, the old one only goes. Touches read models and
--- nothing else.
+-- nothing else. Foreign keys between the tables on one side stay as they are; none is left between
+-- the two sides.
 CREATE FUNCTION exchange_tables(fresh_schema text, names text[], aside_schema text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'jobledger', 'pg_temp'
     AS $$
 DECLARE
   home CONSTANT text := current_schema();
+  old  CONSTANT regclass[] := ARRAY(
+    SELECT to_regclass(format('%I.%I', home, name))
+      FROM unnest(names) WITH ORDINALITY AS named (name, place)
+     ORDER BY place);
+  fresh     regclass[];
   model     text;
-  old       regclass;
-  fresh     regclass;
+  problem   text;
   triggers  text[];
   statement text;
 BEGIN
-  FOREACH model IN ARRAY names LOOP
-    old := to_regclass(format('%I.%I', home, model));
-    IF old IS NOT NULL AND NOT EXISTS (SELECT FROM read_models WHERE read_models.name = model) THEN
-      RAISE EXCEPTION '%.% is not replaced: it is not a read model', home, model
-        USING ERRCODE = 'insufficient_privilege';
+  PERFORM require_present_snapshot();
+  IF aside_schema = home THEN
+    RAISE EXCEPTION 'read models are put aside into another schema than %', home
+      USING ERRCODE = 'insufficient_privilege';
+  END IF;
+  SELECT relname INTO model FROM pg_class
+   WHERE oid = ANY (old) AND NOT EXISTS (SELECT FROM read_models WHERE read_models.name = relname) LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION '%.% is not replaced: it is not a read model', home, model
+      USING ERRCODE = 'insufficient_privilege';
+  END IF;
+  SELECT format('the foreign key %I of %s refers to %s', conname, conrelid::regclass, confrelid::regclass)
+    INTO problem
+    FROM pg_constraint
+   WHERE contype = 'f' AND confrelid = ANY (old) AND conrelid <> ALL (array_remove(old, null))
+      OR contype = 'f' AND conrelid = ANY (old) AND confrelid <> ALL (array_remove(old, null))
+         AND connamespace = home::regnamespace
+         AND confrelid IN (SELECT oid FROM pg_class WHERE relnamespace = home::regnamespace)
+   ORDER BY conname
+   LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION 'the tables cannot be replaced: %', problem
+      USING ERRCODE = 'dependent_objects_still_exist', HINT = 'Tables that refer to each other are replaced together.';
+  END IF;
+  fresh := claim_fresh_tables(fresh_schema, names, old);
+  FOR place IN 1..cardinality(names) LOOP
+    triggers := CASE WHEN old[place] IS NOT NULL AND fresh[place] IS NOT NULL
+                  THEN copy_rights(old[place], fresh[place]) END;
+    IF old[place] IS NOT NULL THEN
+      EXECUTE format('ALTER TABLE %s SET SCHEMA %I', old[place], aside_schema);
+      DELETE FROM read_models WHERE read_models.name = names[place];
     END IF;
-    fresh := claim_fresh_table(fresh_schema, model, old);
-    triggers := CASE WHEN old IS NOT NULL AND fresh IS NOT NULL THEN copy_rights(old, fresh) END;
-    IF old IS NOT NULL THEN
-      EXECUTE format('ALTER TABLE %s SET SCHEMA %I', old, aside_schema);
-      DELETE FROM read_models WHERE read_models.name = model;
-    END IF;
-    IF fresh IS NOT NULL THEN
-      PERFORM install_read_model(fresh, model);
+    IF fresh[place] IS NOT NULL THEN
+      PERFORM install_read_model(fresh[place], names[place]);
     END IF;
     FOREACH statement IN ARRAY coalesce(triggers, '{}') LOOP
       EXECUTE statement;
@@ -2725,6 +2753,8 @@ CREATE TABLE refusals (
     code text NOT NULL,
     detail text NOT NULL,
     noted_by text DEFAULT SESSION_USER,
+    category text,
+    CONSTRAINT refusals_category_length CHECK ((length(category) <= 100)),
     CONSTRAINT refusals_code_form CHECK ((code ~ '^[a-z][a-z0-9_]{0,63}$')),
     CONSTRAINT refusals_first_at_bounded CHECK ((first_at >= (last_at - '01:00:00'::interval))),
     CONSTRAINT refusals_lengths CHECK (((length(token) <= 100) AND (length(peer) <= 100) AND (length(method) <= 100) AND (length(path) <= 300) AND (length(actor) <= 300) AND (length(job) <= 300) AND (length(type) <= 300) AND (length(detail) <= 300))),
@@ -2827,10 +2857,12 @@ $$;
 
 -- Records refusals: parallel arrays, with an element for each refusal. Times are milliseconds ago,
 -- so that the clock is the database's. With the owner's rights, so that who may append need not
--- read refusals.
+-- read refusals. `jobs` are ids of streams, of the categories beside them. A service that is older
+-- than those gives none.
 CREATE FUNCTION note_refusals(firsts_ago bigint[], lasts_ago bigint[], counts bigint[],
     tokens text[], peers text[], methods text[], paths text[], actors text[], jobs text[],
-    types text[], event_ids uuid[], codes text[], details text[]) RETURNS void
+    types text[], event_ids uuid[], codes text[], details text[],
+    categories text[] DEFAULT NULL::text[]) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'jobledger', 'pg_temp'
     SET lock_timeout TO '10s'
@@ -2843,7 +2875,7 @@ DECLARE
   count CONSTANT integer := (
     SELECT max(coalesce(cardinality(a), 0))
       FROM (VALUES (firsts_ago::text[]), (lasts_ago::text[]), (counts::text[]), (tokens), (peers), (methods), (paths),
-                   (actors), (jobs), (types), (event_ids::text[]), (codes), (details)) AS given (a));
+                   (actors), (jobs), (types), (event_ids::text[]), (codes), (details), (categories)) AS given (a));
 BEGIN
   IF count > 2000 THEN
     RAISE EXCEPTION '% refusals at once: at most 2000 are noted by one call', count
@@ -2854,14 +2886,16 @@ BEGIN
   IF current_setting('idle_in_transaction_session_timeout')::interval NOT BETWEEN '1 ms' AND '5 s' THEN
     PERFORM set_config('idle_in_transaction_session_timeout', '5s', true);
   END IF;
-  INSERT INTO refusals (first_at, last_at, times, token, peer, method, path, actor, job, type, event_id, code, detail)
+  INSERT INTO refusals (first_at, last_at, times, token, peer, method, path, actor, job, type, event_id, code, detail,
+                        category)
   SELECT now - greatest(last, least(greatest(r.first_ago, 0), hour)) * interval '1 ms', now - last * interval '1 ms',
          least(r.times, 1000000000), left(r.token, 100), left(r.peer, 100), left(r.method, 100), left(r.path, 300),
-         left(r.actor, 300), left(r.job, 300), left(r.type, 300), r.event_id, r.code, left(r.detail, 300)
+         left(r.actor, 300), left(r.job, 300), left(r.type, 300), r.event_id, r.code, left(r.detail, 300),
+         left(r.category, 100)
     FROM unnest(firsts_ago, lasts_ago, counts, tokens, peers, methods, paths, actors, jobs, types, event_ids,
-                codes, details)
+                codes, details, categories)
            WITH ORDINALITY AS r (first_ago, last_ago, times, token, peer, method, path, actor, job, type, event_id,
-                                 code, detail, place)
+                                 code, detail, category, place)
     CROSS JOIN LATERAL (SELECT least(greatest(r.last_ago, 0), hour) AS last) AS bounded
    ORDER BY r.place;
 EXCEPTION WHEN lock_not_available THEN
@@ -3671,6 +3705,7 @@ CREATE TABLE category_types (
     ignoring_case boolean[] DEFAULT '{}'::boolean[] NOT NULL,
     named_keys text[] DEFAULT '{}'[] NOT NULL,
     targets text[] DEFAULT '{}'[] NOT NULL,
+    personal_keys text[] DEFAULT '{}'[] NOT NULL,
     CONSTRAINT category_types_removal_ends CHECK ((ends OR (NOT removes)))
 );
 ALTER TABLE category_types ADD CONSTRAINT category_types_category_fkey FOREIGN KEY (category) REFERENCES categories(name) ON DELETE CASCADE;
@@ -3774,7 +3809,7 @@ CREATE TABLE claims (
     key text NOT NULL COLLATE "C",
     value text NOT NULL COLLATE "C",
     stream_id stream_name NOT NULL,
-    CONSTRAINT claims_value_fits CHECK ((octet_length(value) <= 1000))
+    CONSTRAINT claims_value_fits CHECK ((octet_length(value) <= 1020))
 );
 ALTER TABLE claims ADD CONSTRAINT claims_pkey PRIMARY KEY (category, key, value);
 ALTER TABLE claims ADD CONSTRAINT claims_stream_key UNIQUE (stream_id, category, key);
@@ -3807,7 +3842,7 @@ RETURN CASE WHEN ignoring_case THEN lower((data ->> key) COLLATE "C") ELSE data 
 -- In bytes, as the constraint claims_value_fits has it.
 CREATE FUNCTION longest_claim() RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN 1000;
+RETURN 1020;
 
 -- A day of the calendar of the years 1 to 9999, as YYYY-MM-DD. Null where the text is.
 CREATE FUNCTION is_date(value text) RETURNS boolean
@@ -3900,13 +3935,17 @@ DECLARE
            LATERAL (
              SELECT string_agg(format(
                       ', CASE WHEN jsonb_typeof(data -> %1$L) NOT IN (''string'', ''null'')
-                        THEN %2$L || excerpt(data -> %1$L) WHEN octet_length(data ->> %1$L) > longest_claim()
+                        THEN %2$L%4$s WHEN octet_length(data ->> %1$L) > longest_claim()
                         THEN %3$L || longest_claim() || '' bytes'' END',
-                      k.key, to_json(k.key) || ' must be a text or null, not ',
-                      to_json(k.key) || ' is compared with other streams, and has at most '), ''
+                      k.key, to_json(k.key) || ' must be a text or null' || CASE WHEN NOT k.is_personal THEN ', not '
+                                                                                 ELSE '' END,
+                      to_json(k.key) || ' is compared with other streams, and has at most ',
+                      CASE WHEN NOT k.is_personal THEN format(' || excerpt(data -> %L)', k.key) END), ''
                       ORDER BY k.key) AS texts
-               FROM (SELECT u.key FROM category_unique AS u WHERE u.category = c.name
-                     UNION SELECT r.key FROM category_references AS r WHERE r.category = c.name) AS k) AS compared
+               FROM (SELECT u.key, u.key IN (SELECT json_array_elements_text(c.definition -> 'personal')) AS is_personal
+                       FROM (SELECT u.key FROM category_unique AS u WHERE u.category = c.name
+                             UNION SELECT r.key FROM category_references AS r WHERE r.category = c.name) AS u) AS k)
+             AS compared
      WHERE c.name <> 'job');
 BEGIN
   EXECUTE format(
@@ -4013,6 +4052,28 @@ BEGIN
 END
 $$;
 
+-- Locks the log for one who has locked category_types. Who holds the log may want category_types,
+-- and would be ended if both waited. So this tries for half a second, and waits only where the log
+-- is never free, for less than a deadlock_timeout.
+CREATE FUNCTION lock_log_beside_rules() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'jobledger', 'pg_temp'
+    SET lock_timeout TO '400ms'
+    AS $$
+BEGIN
+  FOR attempt IN 1..50 LOOP
+    BEGIN
+      LOCK TABLE serialiser IN SHARE ROW EXCLUSIVE MODE NOWAIT;
+      EXIT;
+    EXCEPTION WHEN lock_not_available THEN
+      PERFORM pg_sleep(0.01);
+    END;
+  END LOOP;
+  LOCK TABLE serialiser IN SHARE ROW EXCLUSIVE MODE;
+  PERFORM lock_log();
+END
+$$;
+
 -- Installs a category, or changes it. `definition` is its category.json, whose form the caller has
 -- checked; `check_body` is the PL/pgSQL body of check_of_CATEGORY(type text, data jsonb),
 -- which returns null or why the data are refused. Returns whether anything changed.
@@ -4032,6 +4093,39 @@ DECLARE
 -- The rules that an event of any category is checked by: what it must look like by itself, and what
 -- the log must hold. They read the tables that install_category() fills.
 -- =================================================================================================
+
+-- That the ledger has no such category, in words; null where it has it. Every ledger has jobs.
+CREATE FUNCTION missing_category(category text) RETURNS text
+LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_variable
+BEGIN
+  IF category = 'job' OR EXISTS (SELECT FROM categories AS c WHERE c.name = category) THEN
+    RETURN null;
+
+-- That a category has no such type, in words; null where it has it.
+CREATE FUNCTION missing_type(category text, type text) RETURNS text
+LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_variable
+BEGIN
+  IF category = 'job' THEN
+    RETURN CASE WHEN is_event_type(type) IS NOT TRUE
+      THEN format('%s is not an event type; use queued, progress, truncated, finished or failed',
+                  coalesce(quote_literal(left(type, 100)), 'null')) END;
+
+-- The same for those who read events of a category, perhaps of some types of it: a misspelled name
+-- would otherwise look like a stream without events. With the owner's rights, because a role that
+-- reads events need not read the rules.
+CREATE FUNCTION missing_kind(category text, types text[] DEFAULT NULL::text[]) RETURNS text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+BEGIN
+  RETURN coalesce(
+    missing_category(category),
+    (SELECT missing_type(category, given.type) FROM unnest(types) WITH ORDINALITY AS given (type, place)
+      WHERE missing_type(category, given.type) IS NOT NULL ORDER BY given.place LIMIT 1));
+END
+$$;
 
 -- The code of the refusal of an event whose type may not follow the last one of its stream, which
 -- is not a job. `last_type` is null while the stream has no events.
@@ -4072,22 +4166,26 @@ CREATE FUNCTION missing_reference(rule category_types, data jsonb) RETURNS text
     AS $$
 DECLARE
   named   text;
+  shown   text;
   removes boolean;
 BEGIN
   FOR number IN 1 .. cardinality(rule.named_keys) LOOP
     named := data ->> rule.named_keys[number];
     CONTINUE WHEN named IS NULL;
+    -- Refusals are recorded, so none quotes a personal value.
+    shown := CASE WHEN rule.named_keys[number] = ANY (rule.personal_keys)
+      THEN format('that "%s" names', rule.named_keys[number])
+      ELSE format('%s, which "%s" names', to_json(left(named, 300)), rule.named_keys[number]) END;
     removes := null;
     SELECT EXISTS (SELECT FROM category_types AS t WHERE t.category = e.category AND t.type = e.type AND t.removes)
       INTO removes
       FROM events AS e
      WHERE e.stream_id = named AND e.category = rule.targets[number] ORDER BY e.version DESC LIMIT 1;
     IF removes IS NULL THEN
-      RETURN format('there is no %s %s, which "%s" names: append it first', rule.targets[number],
-                    to_json(left(named, 300)), rule.named_keys[number]);
+      RETURN format('there is no %s %s: append it first', rule.targets[number], shown);
     ELSIF removes THEN
-      RETURN format('the %s %s, which "%s" names, has been removed', rule.targets[number],
-                    to_json(left(named, 300)), rule.named_keys[number]);
+      RETURN format('the %s %s%s has been removed', rule.targets[number], shown,
+                    CASE WHEN rule.named_keys[number] <> ALL (rule.personal_keys) THEN ',' END);
     END IF;
   END LOOP;
   RETURN null;
@@ -4112,6 +4210,23 @@ BEGIN ATOMIC
     JOIN claims AS c ON c.category = u.category AND c.key = u.key
                     AND c.value = claimed_value(jsonb_build_object(u.key, of_value), u.key, u.ignoring_case)
    WHERE u.category = of_category AND u.key = of_key;
+END;
+
+-- Who holds what an event of a stream would claim, and may not: the first key, in the order in
+-- which claim_values() looks at them, and the stream that has its value. No row where nobody does.
+-- For readers, who are told so where an append of theirs is refused as not unique.
+CREATE FUNCTION other_holder(of_category text, of_stream text, of_type text, of_data json)
+RETURNS TABLE (key text, stream_id text)
+LANGUAGE sql STABLE SET search_path FROM CURRENT
+BEGIN ATOMIC
+  SELECT u.key, c.stream_id
+    FROM category_types AS t,
+         unnest(t.unique_keys, t.ignoring_case) WITH ORDINALITY AS u (key, ignoring_case, place),
+         claims AS c
+   WHERE t.category = of_category AND t.type = of_type AND c.category = of_category AND c.key = u.key
+     AND c.value = claimed_value(of_data::jsonb, u.key, u.ignoring_case) AND c.stream_id <> of_stream
+   ORDER BY u.place
+   LIMIT 1;
 END;
 
 -- =================================================================================================
@@ -4159,7 +4274,10 @@ BEGIN
     END IF;
     parts := concat_ws(', ', CASE WHEN earlier.category <> category THEN 'category' END,
                        CASE WHEN num_nulls(stream, type, data) > 0 THEN 'content' END,
-                       nullif(differing_parts(earlier.stream_id, stream, earlier.type, type, earlier.data, data,
+                       -- In one category the stream has its name: another job, another user.
+                       CASE WHEN earlier.stream_id <> stream
+                         THEN CASE earlier.category WHEN category THEN category ELSE 'stream' END END,
+                       nullif(differing_parts(stream, stream, earlier.type, type, earlier.data, data,
                                               earlier.metadata, metadata, earlier.occurred_at, occurred_at), ''));
     answer := CASE
       WHEN parts = '' THEN (null, earlier.position, earlier.version, id, true, null, null)::append_answer
@@ -4268,7 +4386,8 @@ BEGIN
     answer := done.answer;
     IF (event.category, event.stream) <> (first.category, first.stream) THEN
       answer.code := 'invalid_event';
-      answer.message := 'the events of one request belong to one job: this one is of another';
+      answer.message := format('the events of one request belong to one %s: this one is of another',
+                               CASE WHEN event.category = first.category THEN first.category ELSE 'stream' END);
     END IF;
     IF answer.code IS NOT NULL THEN
       RAISE EXCEPTION 'the request is refused' USING ERRCODE = 'JL012';
@@ -4444,6 +4563,10 @@ BEGIN
       event.occurred_at, event.recorded_at, event.code, event.message, event.total, event.completed, last.head, 0);
     answer := done.answer;
     wrong := CASE
+      -- A file of events says nothing of their rules.
+      WHEN missing_category(event.category) IS NOT NULL
+        THEN format('there is no category %s: install it first, by jobledger migrate, with --categories DIR if it is '
+                    'one of your own', to_json(left(event.category, 100)))
       WHEN answer.code IS NOT NULL            THEN answer.message
       WHEN answer.duplicate                   THEN format('its event id is at position %s already', answer.position)
       WHEN answer.version <> event.version
@@ -4535,6 +4658,164 @@ BEGIN
   END IF;
 END
 $$;
+
+-- =================================================================================================
+-- Projections fold events of any category. Types of two categories may have the same name, so an
+-- event is chosen by both.
+-- =================================================================================================
+
+-- The events that the definition of a projection consumes, in whatever part of the log. The engine
+-- sets which these are for each transaction: types of jobs, and kinds of events of other categories
+-- as CATEGORY/TYPE, or * for every event. The settings are queries of their own, so that each is
+-- split once and not for each event. CASE spares events of jobs the longer comparison, and offers
+-- Postgres no category to look for in an index.
+CREATE VIEW consumed_events AS
+  SELECT *
+    FROM foldable_events
+   WHERE CASE category
+           WHEN 'job'
+             THEN type = ANY ((SELECT string_to_array(current_setting('jobledger.window_types'), ','))::text[])
+           ELSE category || '/' || type
+                  = ANY ((SELECT string_to_array(current_setting('jobledger.window_kinds'), ','))::text[])
+                OR current_setting('jobledger.window_kinds') = '*'
+         END;
+
+-- =================================================================================================
+-- Tables of one projection may refer to each other, with foreign keys. The ledger takes all tables
+-- of a projection over at once, so that it sees both ends of each.
+--
+-- A foreign key makes whoever deletes rows of one table delete or change rows of the other, and
+-- wait for it. Triggers of the other table run then, deferred ones even with the rights of whoever
+-- commits. So both ends belong to the owner and are read models of one projection, and nobody
+-- else's table is an end.
+-- =================================================================================================
+
+-- A foreign key between one of these tables and one that is not among them, in words: what the
+-- table among them does. Null if there is none.
+CREATE FUNCTION stray_reference(models regclass[], OUT model regclass, OUT problem text)
+LANGUAGE sql STABLE SET search_path FROM CURRENT
+BEGIN ATOMIC
+  SELECT CASE WHEN conrelid = ANY (models) THEN conrelid ELSE confrelid END::regclass,
+         CASE
+           WHEN conrelid = ANY (models)
+             THEN format('it refers to %s, which is no table of its projection', confrelid::regclass)
+           ELSE format('%s refers to it, and is no table of its projection', conrelid::regclass)
+         END
+    FROM pg_constraint
+   WHERE contype = 'f' AND (conrelid = ANY (models)) <> (confrelid = ANY (models))
+   ORDER BY conname, conrelid
+   LIMIT 1;
+END;
+
+-- A function that an expression of the table calls (a default, a constraint, an index, statistics)
+-- and that could do anything when it runs; null if there is none. Expressions run with the rights
+-- of whoever writes to the table, and behind a foreign key with those of its owner. Which functions
+-- an expression uses says pg_depend, but not of those that are Postgres's own, and some of these,
+-- such as query_to_xml(), run SQL from a text. So only those are allowed whose result is a matter
+-- of their arguments alone, and those that defaults commonly call.
+CREATE FUNCTION unsafe_function(model regclass) RETURNS text
+LANGUAGE sql STABLE SET search_path FROM CURRENT
+BEGIN ATOMIC
+  WITH expression (tree) AS (
+    SELECT adbin::text FROM pg_attrdef WHERE adrelid = model
+    UNION ALL
+    SELECT conbin::text FROM pg_constraint WHERE conrelid = model
+    UNION ALL
+    SELECT stxexprs::text FROM pg_statistic_ext WHERE stxrelid = model
+    UNION ALL
+    SELECT concat(indexprs::text, indpred::text) FROM pg_index WHERE indrelid = model
+  ), called (function) AS (
+    SELECT found[1]::oid
+      FROM expression, regexp_matches(tree, ':(?:funcid|opfuncid|hashfuncid|negfuncid) ([0-9]+)', 'g') AS found
+    UNION
+    SELECT oprcode::oid
+      FROM expression, regexp_matches(tree, ':opno ([0-9]+)', 'g') AS found
+      JOIN pg_operator ON pg_operator.oid = found[1]::oid
+  )
+  SELECT min(pg_proc.oid::regprocedure::text)
+    FROM called
+    JOIN pg_proc ON pg_proc.oid = called.function
+   WHERE provolatile <> 'i'
+     AND NOT (pronamespace = 'pg_catalog'::regnamespace
+              AND proname IN ('nextval', 'now', 'transaction_timestamp', 'statement_timestamp', 'clock_timestamp',
+                              'gen_random_uuid', 'random', 'timestamptz', 'timestamp', 'date'));
+END;
+
+-- Refuses a transaction that does not see what somebody has just added to a table.
+CREATE FUNCTION require_present_snapshot() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+BEGIN
+  IF current_setting('transaction_isolation') <> 'read committed' THEN
+    RAISE EXCEPTION 'tables are taken over in transactions that are READ COMMITTED, not %',
+                    upper(current_setting('transaction_isolation'))
+      USING ERRCODE = 'insufficient_privilege', HINT = 'BEGIN ISOLATION LEVEL READ COMMITTED';
+  END IF;
+END
+$$;
+
+-- The tables of these names in a schema beside the ledger's, taken over; null where there is none.
+-- Those that are the owner's already come as they are: a rebuild has put them aside.
+CREATE FUNCTION claim_fresh_tables(from_schema text, names text[],
+    in_place_of regclass[]) RETURNS regclass[]
+    LANGUAGE plpgsql
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+DECLARE
+  home      CONSTANT text := current_schema();
+  projector CONSTANT text := home || '_projector';
+  fresh     CONSTANT regclass[] := ARRAY(
+    SELECT CASE WHEN from_schema <> home THEN to_regclass(format('%I.%I', from_schema, name)) END
+      FROM unnest(names) WITH ORDINALITY AS named (name, place)
+     ORDER BY place);
+  stranger  CONSTANT text := (
+    SELECT min(relname) FROM pg_class
+     WHERE oid = ANY (fresh) AND pg_get_userbyid(relowner) NOT IN (projector, home || '_owner'));
+  tied      regclass;
+  reason    text;
+BEGIN
+  PERFORM require_present_snapshot();
+  IF stranger IS NOT NULL THEN
+    RAISE EXCEPTION '%.% is not a table of %', from_schema, stranger, projector
+      USING ERRCODE = 'insufficient_privilege',
+        HINT = format('As its owner: ALTER TABLE %I.%I OWNER TO %I', from_schema, stranger, projector);
+  END IF;
+  PERFORM take_ownership(array_agg(model), array_agg(replaced))
+     FROM unnest(fresh, in_place_of) AS claimed (model, replaced)
+     JOIN pg_class ON pg_class.oid = model AND relowner = projector::regrole
+   HAVING count(*) > 0;
+  -- The owner's tables come as they are, but not with a foreign key that would tie them to others.
+  SELECT stray.model, stray.problem INTO tied, reason FROM stray_reference(array_remove(fresh, null)) AS stray;
+  IF reason IS NOT NULL THEN
+    RAISE EXCEPTION 'the table % cannot be a read model: %', tied, reason USING ERRCODE = 'insufficient_privilege';
+  END IF;
+  RETURN fresh;
+END
+$$;
+
+-- Makes read models of all tables of a projection, which are in a schema beside the ledger's.
+CREATE FUNCTION adopt_tables(from_schema text, names text[]) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'jobledger', 'pg_temp'
+    AS $$
+DECLARE
+  fresh CONSTANT regclass[] := claim_fresh_tables(from_schema, names, null);
+BEGIN
+  FOR place IN 1..cardinality(fresh) LOOP
+    IF fresh[place] IS NULL THEN
+      RAISE EXCEPTION 'there is no table %.%', from_schema, names[place] USING ERRCODE = 'undefined_table';
+    END IF;
+    PERFORM install_read_model(fresh[place], names[place]);
+  END LOOP;
+END
+$$;
+
+-- =================================================================================================
+-- Refusals name the stream of any category, and not only jobs.
+-- =================================================================================================
+
+CREATE INDEX refusals_by_category ON refusals USING btree (category, number) WHERE (category IS NOT NULL);
 
 -- =================================================================================================
 -- What the runner of migrations keeps.
@@ -4674,7 +4955,8 @@ GRANT SELECT ON refusal_limits TO jobledger_reader;
 GRANT SELECT ON refusal_days TO jobledger_reader;
 GRANT EXECUTE ON FUNCTION note_refusals(firsts_ago bigint[], lasts_ago bigint[], counts bigint[],
     tokens text[], peers text[], methods text[], paths text[], actors text[], jobs text[],
-    types text[], event_ids uuid[], codes text[], details text[]) TO jobledger_appender;
+    types text[], event_ids uuid[], codes text[], details text[],
+    categories text[]) TO jobledger_appender;
 GRANT EXECUTE ON FUNCTION forget_refusals() TO jobledger_appender;
 GRANT SELECT ON rights TO jobledger_auditor;
 GRANT EXECUTE ON FUNCTION missing_rights() TO jobledger_appender, jobledger_projector,
@@ -4725,8 +5007,14 @@ GRANT EXECUTE ON FUNCTION claimed_value(data jsonb, key text,
     ignoring_case boolean) TO jobledger_reader;
 GRANT EXECUTE ON FUNCTION claim_spans(of_category text) TO jobledger_reader;
 GRANT EXECUTE ON FUNCTION claim_differences() TO jobledger_reader;
+GRANT EXECUTE ON FUNCTION missing_kind(category text, types text[]) TO jobledger_projector,
+    jobledger_reader, jobledger_relay, jobledger_sealer, jobledger_subscriber;
 GRANT EXECUTE ON FUNCTION holder_of(of_category text, of_key text,
     of_value text) TO jobledger_reader;
+GRANT EXECUTE ON FUNCTION other_holder(of_category text, of_stream text, of_type text,
+    of_data json) TO jobledger_reader;
+GRANT SELECT ON consumed_events TO jobledger_projector, jobledger_reader;
+GRANT EXECUTE ON FUNCTION adopt_tables(from_schema text, names text[]) TO jobledger_projector;
 GRANT USAGE ON SCHEMA jobledger TO jobledger_appender, jobledger_auditor, jobledger_projector,
     jobledger_reader, jobledger_relay, jobledger_sealer, jobledger_subscriber;
 GRANT SELECT ON schema_migrations TO jobledger_auditor;

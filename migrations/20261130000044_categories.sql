@@ -51,6 +51,7 @@ CREATE TABLE category_types (
   ignoring_case boolean[]     NOT NULL DEFAULT '{}',
   named_keys    text[]        NOT NULL DEFAULT '{}', -- members that name a stream
   targets       text[]        NOT NULL DEFAULT '{}', -- of these categories
+  personal_keys text[]        NOT NULL DEFAULT '{}', -- members whose values no message may quote
 
   CONSTRAINT category_types_pkey          PRIMARY KEY (category, type),
   CONSTRAINT category_types_category_fkey FOREIGN KEY (category) REFERENCES categories ON DELETE CASCADE,
@@ -119,7 +120,7 @@ CREATE TABLE claims (
   CONSTRAINT claims_pkey       PRIMARY KEY (category, key, value),
   CONSTRAINT claims_stream_key UNIQUE (stream_id, category, key),
   -- An index takes no more than some 2,700 bytes for a row.
-  CONSTRAINT claims_value_fits CHECK (octet_length(value) <= 1000)
+  CONSTRAINT claims_value_fits CHECK (octet_length(value) <= 1020)
 );
 
 CREATE FUNCTION refuse_change_of_rules() RETURNS trigger
@@ -171,7 +172,7 @@ RETURN CASE WHEN ignoring_case THEN lower((data ->> key) COLLATE "C") ELSE data 
 -- In bytes, as the constraint claims_value_fits has it.
 CREATE FUNCTION longest_claim() RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN 1000;
+RETURN 1020;
 
 -- Rules for the data of one event -----------------------------------------------------------------
 
@@ -267,13 +268,17 @@ DECLARE
            LATERAL (
              SELECT string_agg(format(
                       ', CASE WHEN jsonb_typeof(data -> %1$L) NOT IN (''string'', ''null'')
-                        THEN %2$L || excerpt(data -> %1$L) WHEN octet_length(data ->> %1$L) > longest_claim()
+                        THEN %2$L%4$s WHEN octet_length(data ->> %1$L) > longest_claim()
                         THEN %3$L || longest_claim() || '' bytes'' END',
-                      k.key, to_json(k.key) || ' must be a text or null, not ',
-                      to_json(k.key) || ' is compared with other streams, and has at most '), ''
+                      k.key, to_json(k.key) || ' must be a text or null' || CASE WHEN NOT k.is_personal THEN ', not '
+                                                                                 ELSE '' END,
+                      to_json(k.key) || ' is compared with other streams, and has at most ',
+                      CASE WHEN NOT k.is_personal THEN format(' || excerpt(data -> %L)', k.key) END), ''
                       ORDER BY k.key) AS texts
-               FROM (SELECT u.key FROM category_unique AS u WHERE u.category = c.name
-                     UNION SELECT r.key FROM category_references AS r WHERE r.category = c.name) AS k) AS compared
+               FROM (SELECT u.key, u.key IN (SELECT json_array_elements_text(c.definition -> 'personal')) AS is_personal
+                       FROM (SELECT u.key FROM category_unique AS u WHERE u.category = c.name
+                             UNION SELECT r.key FROM category_references AS r WHERE r.category = c.name) AS u) AS k)
+             AS compared
      WHERE c.name <> 'job');
 BEGIN
   EXECUTE format(
@@ -381,6 +386,25 @@ $$;
 
 -- Installing --------------------------------------------------------------------------------------
 
+-- Locks the log for one who has locked category_types. Who holds the log may want category_types,
+-- and would be ended if both waited. So this tries for half a second, and waits only where the log
+-- is never free, for less than a deadlock_timeout.
+CREATE FUNCTION lock_log_beside_rules() RETURNS void
+LANGUAGE plpgsql SET search_path FROM CURRENT SET lock_timeout = '400ms' AS $$
+BEGIN
+  FOR attempt IN 1..50 LOOP
+    BEGIN
+      LOCK TABLE serialiser IN SHARE ROW EXCLUSIVE MODE NOWAIT;
+      EXIT;
+    EXCEPTION WHEN lock_not_available THEN
+      PERFORM pg_sleep(0.01);
+    END;
+  END LOOP;
+  LOCK TABLE serialiser IN SHARE ROW EXCLUSIVE MODE;
+  PERFORM lock_log();
+END
+$$;
+
 -- Installs a category, or changes it. `definition` is its category.json, whose form the caller has
 -- checked; `check_body` is the PL/pgSQL body of check_of_CATEGORY(type text, data jsonb),
 -- which returns null or why the data are refused. Returns whether anything changed.
@@ -421,13 +445,14 @@ BEGIN
     DELETE FROM category_types      AS old WHERE old.category = category;
     DELETE FROM category_unique     AS old WHERE old.category = category;
     DELETE FROM category_references AS old WHERE old.category = category;
-    INSERT INTO category_types (category, type, follows, ends, removes)
+    INSERT INTO category_types (category, type, follows, ends, removes, personal_keys)
     SELECT category, e.key,
            coalesce((SELECT array_agg(before.key ORDER BY before.key)
                        FROM json_each(definition -> 'life') AS before, json_array_elements_text(before.value) AS next
                       WHERE next = e.key), '{}'),
            json_array_length(e.value) = 0,
-           EXISTS (SELECT FROM json_array_elements_text(definition -> 'removes') AS removing WHERE removing = e.key)
+           EXISTS (SELECT FROM json_array_elements_text(definition -> 'removes') AS removing WHERE removing = e.key),
+           ARRAY(SELECT json_array_elements_text(definition -> 'personal'))
       FROM json_each(definition -> 'life') AS e WHERE e.key <> '';
     INSERT INTO category_life (category, last_type, type)
     SELECT category, e.key, next
@@ -486,7 +511,8 @@ BEGIN
       RAISE EXCEPTION 'the event at position % breaks the new rules of %: %', breach.at_position, category,
                       breach.problem
         USING ERRCODE = 'JL011',
-              HINT = 'A category that has events can only become wider. Allow what the log has, or take another name.';
+              HINT = 'A category that has events is changed only so that they stay valid. Allow what the log has, '
+                     'or take another name.';
     END IF;
   END LOOP;
   DELETE FROM claims AS old
@@ -498,7 +524,7 @@ BEGIN
   SELECT category, c.key, c.value, c.stream_id FROM claim_spans(category) AS c WHERE c.until IS NULL
   ON CONFLICT DO NOTHING;
   -- Events of jobs have come meanwhile, and no others.
-  PERFORM lock_log();
+  PERFORM lock_log_beside_rules();
   INSERT INTO category_definitions (category, definition, hash, after) VALUES (category, definition, hash, head());
   RETURN true;
 END
@@ -512,6 +538,7 @@ BEGIN
   REVOKE ALL ON categories, category_types, category_life, category_unique, category_references, category_definitions,
     claims FROM PUBLIC;
   REVOKE ALL ON FUNCTION is_category_name(text), is_type_name(text), refuse_change_of_rules(),
+    lock_log_beside_rules(),
     claimed_value(jsonb, text, boolean), longest_claim(), is_date(text), seconds_since_1970(text), is_date_time(text),
     is_uuid(text), is_email(text), is_uri(text), is_before(text, text), first_other_key(jsonb, text[]),
     check_data_in(text, text, jsonb), make_check_of_data(), claim_spans(text), claim_differences(), first_breach(text),
@@ -555,7 +582,7 @@ $$;
 DROP FUNCTION install_category(json, text, text), first_breach(text), claim_differences(), claim_spans(text),
   make_check_of_data(), check_data_in(text, text, jsonb), first_other_key(jsonb, text[]), is_before(text, text),
   is_uri(text), is_email(text), is_uuid(text), is_date_time(text), seconds_since_1970(text), is_date(text),
-  longest_claim(), claimed_value(jsonb, text, boolean);
+  longest_claim(), claimed_value(jsonb, text, boolean), lock_log_beside_rules();
 DROP TABLE claims, category_definitions, category_references, category_unique, category_life, category_types,
   categories;
 DROP FUNCTION refuse_change_of_rules();

@@ -11,6 +11,52 @@ ALTER TABLE events
   DROP CONSTRAINT events_stream_version_key,
   ADD CONSTRAINT events_stream_version_key UNIQUE (stream_id, category, version);
 
+-- What kinds of events there are ------------------------------------------------------------------
+
+-- That the ledger has no such category, in words; null where it has it. Every ledger has jobs.
+CREATE FUNCTION missing_category(category text) RETURNS text
+LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_variable
+BEGIN
+  IF category = 'job' OR EXISTS (SELECT FROM categories AS c WHERE c.name = category) THEN
+    RETURN null;
+  END IF;
+  RETURN format('there is no category %s; there are %s', coalesce(to_json(left(category, 100))::text, 'null'),
+                (SELECT string_agg(known, ', ' ORDER BY known COLLATE "C")
+                   FROM (SELECT 'job' AS known UNION SELECT c.name FROM categories AS c) AS all_known));
+END
+$$;
+
+-- That a category has no such type, in words; null where it has it.
+CREATE FUNCTION missing_type(category text, type text) RETURNS text
+LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_variable
+BEGIN
+  IF category = 'job' THEN
+    RETURN CASE WHEN is_event_type(type) IS NOT TRUE
+      THEN format('%s is not an event type; use queued, progress, truncated, finished or failed',
+                  coalesce(quote_literal(left(type, 100)), 'null')) END;
+  ELSIF EXISTS (SELECT FROM category_types AS t WHERE t.category = category AND t.type = type) THEN
+    RETURN null;
+  END IF;
+  RETURN format('%s is not an event type of %s; use %s', coalesce(quote_literal(left(type, 100)), 'null'), category,
+                (SELECT string_agg(t.type, ', ' ORDER BY t.type) FROM category_types AS t WHERE t.category = category));
+END
+$$;
+
+-- The same for those who read events of a category, perhaps of some types of it: a misspelled name
+-- would otherwise look like a stream without events. With the owner's rights, because a role that
+-- reads events need not read the rules.
+CREATE FUNCTION missing_kind(category text, types text[] DEFAULT null) RETURNS text
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+  RETURN coalesce(
+    missing_category(category),
+    (SELECT missing_type(category, given.type) FROM unnest(types) WITH ORDINALITY AS given (type, place)
+      WHERE missing_type(category, given.type) IS NOT NULL ORDER BY given.place LIMIT 1));
+END
+$$;
+
 -- What one event must look like by itself --------------------------------------------------------
 
 -- Everything that can be wrong with one event, whatever the log holds. `code` and `message` are
@@ -40,10 +86,8 @@ BEGIN
 
   code := 'invalid_event';
   message := CASE
-    WHEN category <> 'job' AND NOT EXISTS (SELECT FROM categories AS c WHERE c.name = category)
-      THEN format('there is no category %s; there are %s', to_json(left(category, 100)),
-                  (SELECT string_agg(known, ', ') FROM (SELECT 'job' AS known UNION SELECT c.name FROM categories AS c
-                                                          ORDER BY known) AS all_known))
+    WHEN missing_category(category) IS NOT NULL
+      THEN missing_category(category)
     WHEN coalesce(stream, '') = ''
       THEN format('the %s id is empty: it has 1 to %s characters', category, longest_stream_id())
     WHEN length(stream) > longest_stream_id()
@@ -52,14 +96,8 @@ BEGIN
     WHEN NOT is_stream_id(stream)
       THEN format('the %s id %s has a control character such as a newline or a tab: take it out',
                   category, to_json(left(stream, 100)))
-    WHEN category = 'job' AND is_event_type(type) IS NOT TRUE
-      THEN format('%s is not an event type; use queued, progress, truncated, finished or failed',
-                  coalesce(quote_literal(left(type, 100)), 'null'))
-    WHEN category <> 'job'
-      AND NOT EXISTS (SELECT FROM category_types AS t WHERE t.category = category AND t.type = type)
-      THEN format('%s is not an event type of %s; use %s', coalesce(quote_literal(left(type, 100)), 'null'), category,
-                  (SELECT string_agg(t.type, ', ' ORDER BY t.type)
-                     FROM category_types AS t WHERE t.category = category))
+    WHEN missing_type(category, type) IS NOT NULL
+      THEN missing_type(category, type)
     WHEN NOT is_event_time(occurred_at)
       THEN 'occurred_at must lie in the years 1 to 9999; leave it out where nobody knows when it was'
     WHEN expected_version < 0
@@ -74,12 +112,17 @@ BEGIN
   content := parse_json(data);
   context := parse_json(metadata);
   message := CASE
+    -- The server quotes what it cannot read. Of other categories that may be personal.
+    WHEN content.problem LIKE 'is not acceptable JSON: %' AND category <> 'job' THEN 'data is not acceptable JSON'
     WHEN content.problem IS NOT NULL THEN 'data ' || content.problem
     WHEN context.problem IS NOT NULL THEN 'metadata ' || context.problem
     WHEN jsonb_typeof(content.value) <> 'object'
-      THEN format('data must be a JSON object such as {"completed": 5}, not %s', excerpt(content.value))
+      THEN format('data must be a JSON object such as %s, not %s',
+                  CASE category WHEN 'job' THEN '{"completed": 5}' ELSE '{"name": "value"}' END,
+                  CASE category WHEN 'job' THEN excerpt(content.value) ELSE jsonb_typeof(content.value) END)
     WHEN jsonb_typeof(context.value) <> 'object'
-      THEN format('metadata must be a JSON object such as {"actor": "ada"}, not %s', excerpt(context.value))
+      THEN format('metadata must be a JSON object such as {"actor": "ada"}, not %s',
+                  CASE category WHEN 'job' THEN excerpt(context.value) ELSE jsonb_typeof(context.value) END)
     ELSE (SELECT format('"%s" of metadata must be a text, in quotes, not %s', name, excerpt(context.value -> name))
             FROM unnest('{actor,correlation_id,causation_id,traceparent}'::text[])
                    WITH ORDINALITY AS known (name, place)
@@ -162,22 +205,26 @@ CREATE FUNCTION missing_reference(rule category_types, data jsonb) RETURNS text
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
   named   text;
+  shown   text;
   removes boolean;
 BEGIN
   FOR number IN 1 .. cardinality(rule.named_keys) LOOP
     named := data ->> rule.named_keys[number];
     CONTINUE WHEN named IS NULL;
+    -- Refusals are recorded, so none quotes a personal value.
+    shown := CASE WHEN rule.named_keys[number] = ANY (rule.personal_keys)
+      THEN format('that "%s" names', rule.named_keys[number])
+      ELSE format('%s, which "%s" names', to_json(left(named, 300)), rule.named_keys[number]) END;
     removes := null;
     SELECT EXISTS (SELECT FROM category_types AS t WHERE t.category = e.category AND t.type = e.type AND t.removes)
       INTO removes
       FROM events AS e
      WHERE e.stream_id = named AND e.category = rule.targets[number] ORDER BY e.version DESC LIMIT 1;
     IF removes IS NULL THEN
-      RETURN format('there is no %s %s, which "%s" names: append it first', rule.targets[number],
-                    to_json(left(named, 300)), rule.named_keys[number]);
+      RETURN format('there is no %s %s: append it first', rule.targets[number], shown);
     ELSIF removes THEN
-      RETURN format('the %s %s, which "%s" names, has been removed', rule.targets[number],
-                    to_json(left(named, 300)), rule.named_keys[number]);
+      RETURN format('the %s %s%s has been removed', rule.targets[number], shown,
+                    CASE WHEN rule.named_keys[number] <> ALL (rule.personal_keys) THEN ',' END);
     END IF;
   END LOOP;
   RETURN null;
@@ -209,6 +256,10 @@ BEGIN
         SELECT FROM claims AS c
          WHERE c.category = rule.category AND c.key = rule.unique_keys[number] AND c.value = claim
            AND c.stream_id <> stream);
+    END IF;
+    IF rule.unique_keys[number] = ANY (rule.personal_keys) THEN
+      RETURN format('the value of "%s" belongs to another %s: it must be unique', rule.unique_keys[number],
+                    rule.category);
     END IF;
     RETURN format('"%s" %s belongs to another %s: it must be unique', rule.unique_keys[number],
                   data -> rule.unique_keys[number], rule.category);
@@ -243,14 +294,40 @@ BEGIN ATOMIC
    WHERE u.category = of_category AND u.key = of_key;
 END;
 
+-- Who holds what an event of a stream would claim, and may not: the first key, in the order in
+-- which claim_values() looks at them, and the stream that has its value. No row where nobody does.
+-- For readers, who are told so where an append of theirs is refused as not unique.
+CREATE FUNCTION other_holder(of_category text, of_stream text, of_type text, of_data json)
+RETURNS TABLE (key text, stream_id text)
+LANGUAGE sql STABLE SET search_path FROM CURRENT
+BEGIN ATOMIC
+  SELECT u.key, c.stream_id
+    FROM category_types AS t,
+         unnest(t.unique_keys, t.ignoring_case) WITH ORDINALITY AS u (key, ignoring_case, place),
+         claims AS c
+   WHERE t.category = of_category AND t.type = of_type AND c.category = of_category AND c.key = u.key
+     AND c.value = claimed_value(of_data::jsonb, u.key, u.ignoring_case) AND c.stream_id <> of_stream
+   ORDER BY u.place
+   LIMIT 1;
+END;
+
 DO $$
 BEGIN
   REVOKE ALL ON FUNCTION
+    missing_category(text), missing_type(text, text), missing_kind(text, text[]),
     check_event(text, text, text, text, text, timestamptz, integer), life_refusal(text, text, text),
     explain_life_refusal(text, text, text, text, text), missing_reference(category_types, jsonb),
-    claim_values(category_types, text, jsonb, boolean), holder_of(text, text, text)
+    claim_values(category_types, text, jsonb, boolean), holder_of(text, text, text),
+    other_holder(text, text, text, json)
     FROM PUBLIC;
-  EXECUTE format('GRANT EXECUTE ON FUNCTION holder_of(text, text, text) TO %I', current_schema() || '_reader');
+  EXECUTE format(
+    'GRANT EXECUTE ON FUNCTION holder_of(text, text, text), other_holder(text, text, text, json) TO %I',
+    current_schema() || '_reader');
+  -- To all who may read events.
+  EXECUTE format(
+    'GRANT EXECUTE ON FUNCTION missing_kind(text, text[]) TO %I, %I, %I, %I, %I', current_schema() || '_reader',
+    current_schema() || '_subscriber', current_schema() || '_relay', current_schema() || '_projector',
+    current_schema() || '_sealer');
 END
 $$;
 
@@ -261,7 +338,8 @@ SELECT hand_over();
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
 DROP FUNCTION
-  holder_of(text, text, text), claim_values(category_types, text, jsonb, boolean),
+  other_holder(text, text, text, json), holder_of(text, text, text),
+  claim_values(category_types, text, jsonb, boolean),
   missing_reference(category_types, jsonb),
   explain_life_refusal(text, text, text, text, text), life_refusal(text, text, text);
 CREATE OR REPLACE FUNCTION check_event(
@@ -339,7 +417,8 @@ BEGIN
 END
 $$;
 
-DROP FUNCTION check_event(text, text, text, text, text, timestamptz, integer);
+DROP FUNCTION check_event(text, text, text, text, text, timestamptz, integer), missing_kind(text, text[]),
+  missing_type(text, text), missing_category(text);
 
 ALTER TABLE events
   DROP CONSTRAINT events_stream_version_key,

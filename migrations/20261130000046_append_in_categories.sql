@@ -46,7 +46,10 @@ BEGIN
     END IF;
     parts := concat_ws(', ', CASE WHEN earlier.category <> category THEN 'category' END,
                        CASE WHEN num_nulls(stream, type, data) > 0 THEN 'content' END,
-                       nullif(differing_parts(earlier.stream_id, stream, earlier.type, type, earlier.data, data,
+                       -- In one category the stream has its name: another job, another user.
+                       CASE WHEN earlier.stream_id <> stream
+                         THEN CASE earlier.category WHEN category THEN category ELSE 'stream' END END,
+                       nullif(differing_parts(stream, stream, earlier.type, type, earlier.data, data,
                                               earlier.metadata, metadata, earlier.occurred_at, occurred_at), ''));
     answer := CASE
       WHEN parts = '' THEN (null, earlier.position, earlier.version, id, true, null, null)::append_answer
@@ -154,7 +157,8 @@ BEGIN
     answer := done.answer;
     IF (event.category, event.stream) <> (first.category, first.stream) THEN
       answer.code := 'invalid_event';
-      answer.message := 'the events of one request belong to one job: this one is of another';
+      answer.message := format('the events of one request belong to one %s: this one is of another',
+                               CASE WHEN event.category = first.category THEN first.category ELSE 'stream' END);
     END IF;
     IF answer.code IS NOT NULL THEN
       RAISE EXCEPTION 'the request is refused' USING ERRCODE = 'JL012';

@@ -469,6 +469,10 @@ BEGIN
       event.occurred_at, event.recorded_at, event.code, event.message, event.total, event.completed, last.head, 0);
     answer := done.answer;
     wrong := CASE
+      -- A file of events says nothing of their rules.
+      WHEN missing_category(event.category) IS NOT NULL
+        THEN format('there is no category %s: install it first, by jobledger migrate, with --categories DIR if it is '
+                    'one of your own', to_json(left(event.category, 100)))
       WHEN answer.code IS NOT NULL            THEN answer.message
       WHEN answer.duplicate                   THEN format('its event id is at position %s already', answer.position)
       WHEN answer.version <> event.version

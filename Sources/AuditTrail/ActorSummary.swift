@@ -5,12 +5,14 @@ import Postgres
 /// What one actor did, short enough for one screen.
 package struct ActorSummary: Sendable {
     package struct TypeCount: Sendable, Equatable {
+        package var category: Category
         package var type: EventType
         package var count: Int
     }
 
     package var actor: ExactText
-    /// How many of the counted events have each type, in the order of the types.
+    /// How many of the counted events have each type: first those of jobs, in the order of a job's
+    /// life, then those of other categories, by name.
     package var counts: [TypeCount]
     /// The number of events that were counted: the newest ones of the actor.
     package var counted: Int
@@ -20,16 +22,16 @@ package struct ActorSummary: Sendable {
     package var first: TrailEntry
     /// The newest events, the newest first.
     package var latest: [TrailEntry]
-    /// The jobs of the counted events, each with its number of them: at most ``maxJobs``, beginning
-    /// with the job of the newest event.
-    package var jobs: [(job: JobID, count: Int)]
+    /// The streams of the counted events, each with its number of them: at most ``maxStreams``,
+    /// beginning with that of the newest event.
+    package var streams: [(stream: StreamKey, count: Int)]
 
     /// The most events that are counted.
     static let maxCounted = 1000
-    static let maxJobs = 10
+    static let maxStreams = 10
 
     fileprivate static let select = """
-        SELECT type, job FROM audit_log WHERE actor = $1 AND actor IS NOT NULL
+        SELECT category, stream_id, type, position FROM audit_log WHERE actor = $1 AND actor IS NOT NULL
          ORDER BY position DESC LIMIT \(maxCounted)
         """
 }
@@ -47,23 +49,44 @@ extension AuditTrail {
             (query.order, query.limit) = (.oldest, 1)
             let first = try TrailEntry(try await connection.query(query.statement).only())
             let counted = try await connection.query(ActorSummary.select, actor.inTrail).map { row in
-                (type: try EventType(try row.decode(0, as: String.self), at: 0), job: try row.decode(1, as: JobID.self))
-            }
-            let byType = Dictionary(grouping: counted, by: \.type).mapValues(\.count)
-            let counts = EventType.jobTypes.compactMap { type in
-                byType[type].map { ActorSummary.TypeCount(type: type, count: $0) }
-            }
-            var jobs: [(job: JobID, count: Int)] = []
-            let byJob = Dictionary(grouping: counted, by: \.job).mapValues(\.count)
-            for (_, job) in counted where jobs.count < ActorSummary.maxJobs && !jobs.contains(where: { $0.job == job })
-            {
-                jobs.append((job, byJob[job] ?? 0))
+                let position: Position = try row.decode(3)
+                let category = try Category(try row.decode(0, as: String.self), at: position)
+                let type = try EventType(try row.decode(2, as: String.self), at: position)
+                return (stream: StreamKey(category, try row.decode(1, as: JobID.self)), type: type)
             }
             return ActorSummary(
-                actor: actor, counts: counts, counted: counted.count,
+                actor: actor, counts: ActorSummary.counts(counted), counted: counted.count,
                 isComplete: counted.count < ActorSummary.maxCounted,
                 first: first,
-                latest: newest, jobs: jobs)
+                latest: newest, streams: ActorSummary.streams(counted.map(\.stream)))
         }
+    }
+}
+
+extension ActorSummary {
+    fileprivate static func counts(_ counted: [(stream: StreamKey, type: EventType)]) -> [TypeCount] {
+        Dictionary(grouping: counted, by: \.stream.category).flatMap { category, events in
+            Dictionary(grouping: events, by: \.type).map {
+                TypeCount(category: category, type: $0.key, count: $0.value.count)
+            }
+        }
+        .sorted { $0.order < $1.order }
+    }
+
+    /// - Parameter streams: of each event, the newest first.
+    fileprivate static func streams(_ streams: [StreamKey]) -> [(stream: StreamKey, count: Int)] {
+        var found: [(stream: StreamKey, count: Int)] = []
+        let counts = Dictionary(grouping: streams) { $0 }.mapValues(\.count)
+        for stream in streams where found.count < maxStreams && !found.contains(where: { $0.stream == stream }) {
+            found.append((stream, counts[stream] ?? 0))
+        }
+        return found
+    }
+}
+
+extension ActorSummary.TypeCount {
+    fileprivate var order: (Int, String, Int, String) {
+        let place = category == .job ? EventType.jobTypes.firstIndex(of: type) ?? 0 : 0
+        return (category == .job ? 0 : 1, category.text, place, type.rawValue)
     }
 }

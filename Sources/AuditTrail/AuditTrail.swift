@@ -22,17 +22,29 @@ package struct AuditTrail: Sendable {
     /// of events may be large.
     package static let mostBytes = 4 << 20
 
-    /// The read model has not been made yet.
+    /// The read model has not been made yet, or is of a version before this one.
     package struct NotProjected: Error, Sendable, CustomStringConvertible {
-        package let description =
-            "the read model audit_log is not there yet: jobledger project makes it, and `jobledger up` runs that"
+        package let description: String
+
+        static let absent = NotProjected(
+            description:
+                "the read model audit_log is not there yet: jobledger project makes it, and `jobledger up` runs that")
+        /// The old table has no events of other categories, so an answer from it could leave out
+        /// what it is asked for.
+        static let older = NotProjected(
+            description: """
+                the read model audit_log is of an older version: jobledger project rebuilds it, and `jobledger up` \
+                runs that (jobledger status shows how far it is)
+                """)
     }
 
     /// - Parameter mostBytes: about how many bytes of text the page may have. It ends with the
     ///   entry that exceeds them.
-    /// - Throws: ``NotProjected``
+    /// - Throws: ``NotProjected``, or `UnknownKind` for a category or type that the ledger does not
+    ///   have.
     package func page(_ query: TrailQuery, mostBytes: Int = .max) async throws -> Page {
         try await withTrail { connection, position in
+            try await connection.require(query.category, query.type.map { [$0] })
             var page = Page(position: position, entries: [])
             var bytes = 0
             for try await row in connection.stream(query.statement) {
@@ -63,7 +75,9 @@ package struct AuditTrail: Sendable {
                 }
             }
         } catch SQLState.undefinedTable {
-            throw NotProjected()
+            throw NotProjected.absent
+        } catch SQLState.undefinedColumn {
+            throw NotProjected.older
         }
     }
 }

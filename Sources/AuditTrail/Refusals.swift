@@ -18,6 +18,9 @@ package struct RecordedRefusal: Sendable, Equatable {
     package var method: String
     package var path: String
     package var actor: ExactText?
+    /// The category of the stream; `nil` where the request names no stream.
+    package var category: String?
+    /// The id of the stream: of the job, if the category is that of jobs.
     package var job: JobID?
     package var type: String?
     package var eventID: EventID?
@@ -32,6 +35,10 @@ package struct RecordedRefusal: Sendable, Equatable {
 package struct RefusalQuery: Sendable {
     package var actor: ExactText?
     package var token: ExactText?
+    /// The category of the stream; `nil` for all, but with a job for that of jobs. It need not be
+    /// one that the ledger has: an append to another one is refused, too.
+    package var category: ExactText?
+    /// The job, or the stream of the category.
     package var job: JobID?
     package var code: ExactText?
     package var order: TrailQuery.Order
@@ -46,7 +53,8 @@ package struct RefusalQuery: Sendable {
 
     private static let columns = """
         number, first_at, last_at, times, token, token_name(token) AS token_name, peer, method, path,
-        actor, job, type, event_id, code, detail, noted_by
+        actor, job, type, event_id, code, detail, noted_by,
+        coalesce(category, CASE WHEN job IS NOT NULL THEN 'job' END) AS category
         """
 
     var statement: PostgresStatement {
@@ -68,6 +76,13 @@ package struct RefusalQuery: Sendable {
         for (column, value) in [("actor", actor), ("token", token), ("job", job), ("code", code)] {
             if let value { conditions.append("\(column) = \(parameters.add(value))") }
         }
+        if let category = category ?? job.map({ _ in "job" }) {
+            // Rows from before other categories have none.
+            conditions.append(
+                category == "job"
+                    ? "job IS NOT NULL AND coalesce(category, 'job') = 'job'"
+                    : "category = \(parameters.add(category))")
+        }
         if let after { conditions.append("number \(order == .newest ? "<" : ">") \(parameters.add(after))") }
         return conditions
     }
@@ -83,8 +98,9 @@ extension AuditTrail {
                     lastAt: Timestamp(try row.decode(2, as: PostgresTimestamp.self)), times: try row.decode(3),
                     token: try row.decode(4), tokenName: try row.decode(5), peer: try row.decode(6),
                     method: try row.decode(7), path: try row.decode(8), actor: try row.decode(9),
-                    job: try row.decode(10), type: try row.decode(11), eventID: try row.decode(12),
-                    code: try row.decode(13), detail: try row.decode(14), notedBy: try row.decode(15))
+                    category: try row.decode(16), job: try row.decode(10), type: try row.decode(11),
+                    eventID: try row.decode(12), code: try row.decode(13), detail: try row.decode(14),
+                    notedBy: try row.decode(15))
             }
         }
     }

@@ -5,10 +5,15 @@ package import Postgres
 /// A query to the read model `audit_log`: conditions, all of which must hold, and a page.
 package struct TrailQuery: Sendable, Equatable {
     package var actor: ExactText?
+    /// `nil` for all categories; but with a type or a job, which are of jobs then, for that of
+    /// jobs.
+    package var category: Category?
     package var type: EventType?
+    /// The job, or the stream of the category.
     package var job: JobID?
     package var correlationID: ExactText?
-    /// Words that must all occur, in any order and in upper or lower case.
+    /// Words that must all occur, in any order and in upper or lower case. Only events of jobs have
+    /// words.
     package var text: String?
     /// The first position.
     package var from: Position?
@@ -27,25 +32,28 @@ package struct TrailQuery: Sendable, Equatable {
     }
 
     static let columns = """
-        trail.position, trail.event_id, trail.actor, trail.job, trail.version, trail.type, trail.recorded_at,
-        trail.occurred_at, trail.correlation_id, trail.causation_id, trail.source
+        trail.position, trail.event_id, trail.actor, trail.category, trail.stream_id, trail.version, trail.type,
+        trail.recorded_at, trail.occurred_at, trail.correlation_id, trail.causation_id, trail.source
         """
 
-    /// What the data of an event says that its type does not.
+    /// What the data of a job's event say that its type does not. Those of other categories may be
+    /// personal, and the same type may mean something else there.
     static let detail = """
-        left(CASE trail.type
-               WHEN 'queued'    THEN event.data ->> 'name'
-               WHEN 'progress'  THEN coalesce(event.data ->> 'message', event.completed || ' done')
-               WHEN 'truncated' THEN event.data ->> 'reason'
-               WHEN 'failed'    THEN event.data ->> 'error'
-             END, 1000) AS detail
+        CASE WHEN trail.category = 'job' THEN
+          left(CASE trail.type
+                 WHEN 'queued'    THEN event.data ->> 'name'
+                 WHEN 'progress'  THEN coalesce(event.data ->> 'message', event.completed || ' done')
+                 WHEN 'truncated' THEN event.data ->> 'reason'
+                 WHEN 'failed'    THEN event.data ->> 'error'
+               END, 1000)
+        END AS detail
         """
 
     /// Only the events of the page itself are looked up in the log.
     package var statement: PostgresStatement {
         var parameters = PostgresParameters()
         let conditions = conditions(&parameters)
-        let source = job.map { Self.trail(ofJobAt: parameters.add($0)) } ?? "audit_log"
+        let source = job.map { Self.trail(of: category ?? .job, at: parameters.add($0)) } ?? "audit_log"
         let direction = order == .newest ? "DESC" : "ASC"
         return PostgresStatement(
             """
@@ -63,12 +71,13 @@ package struct TrailQuery: Sendable, Equatable {
     private func conditions(_ parameters: inout PostgresParameters) -> [String] {
         var conditions: [String] = []
         if let actor { conditions.append("actor = \(parameters.add(actor.inTrail))") }
-        if let type {
-            // The indexes by type leave out progress. The planner uses them only where the
-            // condition says the same.
-            conditions.append(
-                type == .progress ? "type = 'progress'" : "type = '\(type.rawValue)' AND type <> 'progress'")
+        // Category and type are parts of the text. The indexes by them leave out the progress of
+        // jobs, and the planner can tell whether that matters only where it knows the values. A
+        // stream's events are looked up in the log.
+        if let category = category ?? (type == nil ? nil : .job), job == nil {
+            conditions.append("category = \(category.sql)")
         }
+        if let type { conditions.append("type = '\(type.rawValue)'") }
         if let correlationID { conditions.append("correlation_id = \(parameters.add(correlationID.inTrail))") }
         if let text { conditions.append("words @@ plainto_tsquery('simple', \(parameters.add(text)))") }
         let (first, last) = bounds
@@ -77,12 +86,12 @@ package struct TrailQuery: Sendable, Equatable {
         return conditions
     }
 
-    /// The entries of one job. The index of the log finds its events in the order of their
+    /// The entries of one stream. The index of the log finds its events in the order of their
     /// versions, which is also that of their positions.
-    private static func trail(ofJobAt parameter: String) -> String {
+    private static func trail(of category: Category, at parameter: String) -> String {
         """
         (SELECT audit_log.* FROM events JOIN audit_log USING (position)
-          WHERE category = 'job' AND stream_id = \(parameter)) AS audit_log
+          WHERE events.category = \(category.sql) AND events.stream_id = \(parameter)) AS audit_log
         """
     }
 

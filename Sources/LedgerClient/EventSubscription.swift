@@ -168,7 +168,7 @@ public struct EventSubscription: AsyncSequence, Sendable {
                 // A service that is stopping ends its streams like this, and says when to
                 // reconnect.
                 throw LedgerClientError(
-                    .unreachable, "the stream ended before its jobs did",
+                    .unreachable, "the service ended the stream of events, and more may follow",
                     retryAfter: stream.parser.retry.map { .milliseconds(Swift.min($0, 60_000)) })
             }
             do {

@@ -64,7 +64,8 @@ extension LedgerClient {
     /// - Returns: one answer per request, in order.
     public func append(_ requests: [AppendRequest], atLeast level: Durability = .local) async throws -> [AppendAnswer] {
         precondition(
-            requests.allSatisfy { $0.events.count == 1 }, "events that belong together go to one job: append(_:to:)")
+            requests.allSatisfy { $0.events.count == 1 },
+            "events that belong together go to one stream: append(_:to:)")
         // Text that would break the request's JSON is refused here.
         let refusals = requests.map { request -> Refusal? in
             do throws(Refusal) { try request.events[0].checkTexts() } catch { return error }

@@ -13,18 +13,54 @@ extension LedgerClient {
     ///     client's ``LedgerClient/retryTimeout``, it throws
     ///     ``LedgerClientError/Kind/unavailable``.
     public func job(_ id: JobID, minPosition: Position? = nil) async throws -> (job: Job, json: [UInt8])? {
-        try await row("/v1/jobs/\(Self.encoded(id))\(minPosition.map { "?min_position=\($0)" } ?? "")")
+        try await job("/v1/jobs/\(Self.encoded(id))\(minPosition.map { "?min_position=\($0)" } ?? "")")
     }
 
     /// The row as it was when the log ended at `position`.
     public func job(_ id: JobID, at position: Position) async throws -> (job: Job, json: [UInt8])? {
-        try await row("/v1/jobs/\(Self.encoded(id))?at=\(position)")
+        try await job("/v1/jobs/\(Self.encoded(id))?at=\(position)")
     }
 
-    private func row(_ path: String) async throws -> (job: Job, json: [UInt8])? {
+    private func job(_ path: String) async throws -> (job: Job, json: [UInt8])? {
+        guard let answer = try await answer(path) else { return nil }
+        return (try Self.decode(Job.self, from: answer), answer.body)
+    }
+
+    /// The row of a stream in the read model that shows its category, as a JSON object; `nil` if
+    /// there is no such stream. Its columns are those of the read model's table.
+    /// - Parameters:
+    ///   - category: the kind of the stream. If no read model shows it, this throws
+    ///     ``LedgerClientError/Kind/refused(code:)`` with `not_found`.
+    ///   - id: the stream.
+    ///   - readModel: the projection whose row is wanted; needed where several show the category.
+    ///   - minPosition: waits until the row includes everything up to this position, as for
+    ///     ``job(_:minPosition:)``.
+    public func row(
+        of category: Category, _ id: JobID, readModel: String? = nil, minPosition: Position? = nil
+    ) async throws -> [UInt8]? {
+        try await row(of: category, id, readModel, minPosition.map { "min_position=\($0)" })
+    }
+
+    /// The row as it was when the log ended at `position`. The rows of the read model must depend
+    /// on one stream each.
+    public func row(
+        of category: Category, _ id: JobID, readModel: String? = nil, at position: Position
+    ) async throws -> [UInt8]? {
+        try await row(of: category, id, readModel, "at=\(position)")
+    }
+
+    private func row(
+        of category: Category, _ id: JobID, _ readModel: String?, _ moment: String?
+    ) async throws -> [UInt8]? {
+        let query = [readModel.map { "read_model=\(Self.encoded($0))" }, moment].compactMap(\.self)
+        let path = "/v1/streams/\(category)/\(Self.encoded(id))"
+        return try await answer(query.isEmpty ? path : "\(path)?\(query.joined(separator: "&"))")?.body
+    }
+
+    /// - Returns: `nil` if there is no such stream.
+    private func answer(_ path: String) async throws -> Answer? {
         do {
-            let answer = try await send(request(.GET, path))
-            return (try Self.decode(Job.self, from: answer), answer.body)
+            return try await send(request(.GET, path))
         } catch let refusal as Refusal where refusal.code == .unknownJob {
             return nil
         }

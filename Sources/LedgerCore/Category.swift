@@ -27,7 +27,7 @@ extension Category: LosslessStringConvertible {
     package static func problem(with text: String) -> String {
         """
         must be the name of a category, at most \(longestName) of a–z, 0–9 and _ with a letter first, not \
-        \(text.shortened(toBytes: 60))
+        \(text.isEmpty ? "an empty text" : text.shortened(toBytes: 60))
         """
     }
 }

@@ -65,7 +65,7 @@ extension EventType {
     package static func problem(with text: String) -> String {
         """
         must be the name of a type, at most \(longestName) of a–z, 0–9 and _ with a letter first, not \
-        \(text.shortened(toBytes: 80))
+        \(text.isEmpty ? "an empty text" : text.shortened(toBytes: 80))
         """
     }
 }

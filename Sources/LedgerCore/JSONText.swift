@@ -338,8 +338,8 @@ package enum JSONText {
             return place == word.endIndex
         }
 
-        /// Names the text in the place of a value, and says what to write instead. Programs in
-        /// other languages write such texts for values that JSON does not have.
+        /// Says what to write in the place of a value. Programs in other languages write some texts
+        /// for values that JSON does not have. Any other text may be personal, and is not quoted.
         private static func advice(on word: ArraySlice<UInt8>) -> String {
             let text = String(decoding: word.prefix(30), as: UTF8.self)
             return switch text {
@@ -353,8 +353,7 @@ package enum JSONText {
             case "True", "False", "TRUE", "FALSE": "\(text) is no JSON: write \(text.lowercased())"
             default:
                 word.first == UInt8(ascii: "'")
-                    ? "\(text) is no JSON: strings are in double quotes"
-                    : "\(text)\(word.count > 30 ? "…" : "") is not a JSON value"
+                    ? "this is no JSON: strings are in double quotes" : "this is not a JSON value"
             }
         }
     }

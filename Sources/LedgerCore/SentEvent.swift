@@ -27,10 +27,11 @@ package struct SentEvent: Sendable {
     /// - Parameters:
     ///   - members: the members of the JSON object.
     ///   - text: where the object was found, for messages: "the line".
+    ///   - known: the category that the event is of if the text names none, for messages.
     ///   - needsJob: whether the text must name the job, or the stream of another category.
     /// - Throws: a ``Refusal`` if the members do not describe an event.
     package init(
-        members: [JSONText.Slice], in text: String, needsJob: Bool
+        members: [JSONText.Slice], in text: String, of known: Category = .job, needsJob: Bool
     ) throws(Refusal) {
         try Self.refuseRepeated(members)
         var (job, stream, category, type): (JobID?, JobID?, Category?, String?)
@@ -68,16 +69,23 @@ package struct SentEvent: Sendable {
             let missing = [needsJob && job == nil ? "job" : nil, type == nil ? "type" : nil].compactMap { $0 }
             throw Refusal(
                 .invalidEvent,
-                """
-                \(missing.joined(separator: " and ")) missing: an event looks like \
-                {\(needsJob ? #""job": "backtest-7", "# : "")"type": "queued", "data": {"name": \
-                "SMA"}}
-                """)
+                "\(missing.joined(separator: " and ")) missing: an event looks like "
+                    + Self.example(of: category ?? known, isNamed: needsJob))
         }
         self.init(
             category: category, job: job,
             event: NewEvent(type: type, data: data, metadata: metadata, id: id ?? .version7(), occurredAt: moment),
             hasID: id != nil, expectedVersion: version)
+    }
+
+    /// What an event looks like, for messages.
+    /// - Parameter isNamed: whether the event names its stream.
+    package static func example(of category: Category, isNamed: Bool) -> String {
+        let (stream, event) =
+            category == .job
+            ? (#""job": "backtest-7", "#, #""type": "queued", "data": {"name": "SMA"}"#)
+            : (#""category": "\#(category)", "stream": "ID", "#, #""type": "TYPE", "data": {}"#)
+        return "{\(isNamed ? stream : "")\(event)}"
     }
 
     /// Refuses repeated names, because one of the two members would be ignored.
@@ -117,8 +125,8 @@ package struct SentEvent: Sendable {
         return id
     }
 
-    /// Reads a number, `"none"` if the job must not exist yet, or `"any"`, which is the same as no
-    /// expected version.
+    /// Reads a number, `"none"` if the stream must not exist yet, or `"any"`, which is the same as
+    /// no expected version.
     static func expectedVersion(_ value: ArraySlice<UInt8>, _ name: ExactText) throws(Refusal) -> Int32? {
         let text = String(decoding: value, as: UTF8.self)
         switch JSONText.string(from: value) {
@@ -130,8 +138,8 @@ package struct SentEvent: Sendable {
             throw Refusal(
                 .invalidEvent,
                 """
-                "\(name)" must be an integer from 0 to \(Int32.max), "none" where the job must \
-                not exist yet, or "any", not \(shown(text))
+                "\(name)" must be an integer from 0 to \(Int32.max), "none" where no event must \
+                be there yet, or "any", not \(shown(text))
                 """)
         }
         return version

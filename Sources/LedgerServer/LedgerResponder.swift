@@ -68,18 +68,18 @@ struct LedgerResponder: HTTPResponder {
         guard let (route, parameter, namedCategory) = route(request.method, path) else { throw notFound(path) }
         try RequestFields.check(request)
         let query = try Query(query.map(String.init))
-        let (token, isDatabaseAway) = try await authorize(request, route, query)
+        let (token, mayRead, isDatabaseAway) = try await authorize(request, route, query)
         // A request that needs no token does not secure the connection's place.
         if route.scope != nil { connections.keepPlace(context.channel, token) }
         guard let job = Query.decoded(parameter), let name = Query.decoded(namedCategory ?? "job") else {
             throw Problem.invalidRequest("the path is not percent-encoded UTF-8, or contains U+0000")
         }
         guard let category = Category(name) else {
-            throw Problem.invalidRequest("the path \(Category.problem(with: name))")
+            throw Problem.invalidRequest("the part of the path behind /v1/streams/ \(Category.problem(with: name))")
         }
         let authorized = AuthorizedRequest(
             request: request, context: context, category: category, job: JobID(job), query: query, token: token,
-            isDatabaseAway: isDatabaseAway)
+            mayRead: mayRead, isDatabaseAway: isDatabaseAway)
         guard route.scope == .read else { return (route, try await route.answer(authorized)) }
         // A client that has just appended may wait for the read model to catch up. Waiting does not
         // occupy a reader.
@@ -130,9 +130,13 @@ struct LedgerResponder: HTTPResponder {
 
     private static let challenge = "Bearer realm=\"jobledger\""
 
-    /// - Returns: the token, and whether only an earlier answer vouches for it.
-    private func authorize(_ request: Request, _ route: Route, _ query: Query) async throws -> (AccessToken?, Bool) {
-        guard let tokens, let scope = route.scope else { return (nil, false) }
+    /// - Returns: the token, whether its holder may read, and whether only an earlier answer
+    ///   vouches for it.
+    private func authorize(
+        _ request: Request, _ route: Route, _ query: Query
+    ) async throws -> (token: AccessToken?, mayRead: Bool, isDatabaseAway: Bool) {
+        // Without tokens everybody may do everything.
+        guard let tokens, let scope = route.scope else { return (nil, tokens == nil, false) }
         func unauthorized(_ detail: String, _ error: String = "") -> Problem {
             Problem(.unauthorized, "unauthorized", detail).adding(.wwwAuthenticate, Self.challenge + error)
         }
@@ -176,7 +180,7 @@ struct LedgerResponder: HTTPResponder {
             )
             .adding(.wwwAuthenticate, Self.challenge + ", error=\"insufficient_scope\", scope=\"\(scope.rawValue)\"")
         }
-        return (token, isDatabaseAway)
+        return (token, scopes.contains(.read), isDatabaseAway)
     }
 
     /// The token that the request sent; an empty text if it is malformed. A browser's `EventSource`
@@ -188,9 +192,7 @@ struct LedgerResponder: HTTPResponder {
                 throw Problem.invalidRequest(
                     "send the token in \"Authorization\" or in \"access_token\", not in both")
             }
-            let parts = header.split(separator: " ", maxSplits: 1)
-            guard parts.count == 2, parts[0].lowercased() == "bearer" else { return "" }
-            return parts[1].trimmingSpaces()
+            return AccessToken.text(inHeader: header) ?? ""
         }
         guard route.path.hasSuffix("/events"), MediaType.wantsStream(request) else { return nil }
         return try query.text("access_token")
@@ -206,15 +208,19 @@ struct LedgerResponder: HTTPResponder {
         _ query: Substring?
     ) {
         let isTurnedAway = problem.status == .unauthorized || problem.status == .forbidden
+        let isOfLedger = error is Refusal || error is RefusalOfReader
         let isRefusedAppend =
-            found.route.scope == .append && (400..<500).contains(problem.status.code) && !(error is Refusal)
+            found.route.scope == .append && (400..<500).contains(problem.status.code) && !isOfLedger
         guard isTurnedAway || isRefusedAppend else { return }
         let sent = (try? Query(query.map(String.init))).flatMap { try? sentToken(request, found.route, $0) }
-        let job = found.parameter.isEmpty ? nil : Query.decoded(found.parameter).map { JobID($0) }
+        let id = found.parameter.isEmpty ? nil : Query.decoded(found.parameter).map { JobID($0) }
+        let named = found.category ?? (found.route.path.contains("/jobs/") ? "job" : "")
+        let category = Query.decoded(named).flatMap { Category($0) }
         refusals.record(
             RefusedAttempt(
                 request, context, path: found.route.path, token: sent.flatMap { AccessToken($0) }?.id,
-                job: found.route.path.contains("/jobs/") ? job : nil, code: problem.code, detail: problem.detail),
+                stream: id.flatMap { id in category.map { StreamKey($0, id) } }, code: problem.code,
+                detail: problem.detail),
             isKnown: problem.status != .unauthorized)
     }
 

@@ -9,7 +9,7 @@ package import Logging
 import NIOCore
 import NIOSSL
 import Postgres
-import Projections
+package import Projections
 package import Redis
 import ServiceLifecycle
 
@@ -25,10 +25,12 @@ package struct LedgerService: Service, CustomStringConvertible {
         /// Whether requests need a token. Without tokens the service listens on a loopback address
         /// only.
         package var needsToken: Bool
+        /// The projections whose read models are shown; `nil` for the built-in ones.
+        package var projections: [ProjectionDefinition]?
 
         package init(
             url: String, ledger: LedgerName, redis: RedisConfiguration?, http: HTTPSettings, port: Int,
-            needsToken: Bool = true
+            needsToken: Bool = true, projections: [ProjectionDefinition]? = nil
         ) {
             self.url = SecretText(url)
             self.ledger = ledger
@@ -36,6 +38,7 @@ package struct LedgerService: Service, CustomStringConvertible {
             self.http = http
             self.port = port
             self.needsToken = needsToken
+            self.projections = projections
         }
     }
 

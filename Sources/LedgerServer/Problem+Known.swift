@@ -33,6 +33,15 @@ extension Problem {
         Problem(.serviceUnavailable, code, detail).adding(.retryAfter, "\(seconds)")
     }
 
+    /// The level quorum was asked for, or is demanded, where it cannot be reached.
+    private static var withoutStandbys: Problem {
+        .unavailable(
+            "nothing was written: the level quorum needs standbys, and the database waits for none. Its operator sets "
+                + "synchronous_standby_names; without durability=quorum an append needs none, unless the ledger "
+                + "demands it (jobledger durability)",
+            code: "no_standby")
+    }
+
     init(_ refusal: Refusal) {
         let status: HTTPResponse.Status =
             switch refusal.code {
@@ -50,6 +59,9 @@ extension Problem {
         switch error {
         case let problem as Problem: self = problem
         case let refusal as Refusal: self.init(refusal)
+        case let told as RefusalOfReader:
+            self = Problem(told.refusal).adding("holder", json: String(decoding: told.holder.json, as: UTF8.self))
+        case let error as UnknownKind: self = .invalidRequest(error.description)
         case is RequestCutOff: self = .invalidRequest("the request ended before it was complete")
         case let error as SealProofs.NotSealed: self = Problem(.notFound, "not_sealed", error.description)
         case let error as SealProofs.TooMuch: self = Problem(.contentTooLarge, "too_large", error.description)
@@ -58,9 +70,11 @@ extension Problem {
             self = .unavailable(error.description, code: "not_projected_yet")
         case let error as OutcomeUnknown:
             self = .unavailable("\(error)", code: "outcome_unknown")
+        case let error as NotConfirmed where error.lacksStandbys: self = .withoutStandbys
         case is NotConfirmed:
             self = .unavailable(
-                "nothing was written: the ledger demands standbys, and none answers; try again", code: "no_standby")
+                "nothing was written: the level quorum needs the server's standbys, and they do not answer; try again",
+                code: "no_standby")
         case is StandbyReadsEarly:
             self = .unavailable(
                 "the ledger demands standbys, and the service reads from one: it follows on the primary")
@@ -92,10 +106,7 @@ extension Problem {
             self = .unavailable(
                 "nothing was written: the service's database user lacks a right that it needs "
                     + "(docs/security.md lists them)")
-        case (_, SQLState.noStandbys):
-            self = .unavailable(
-                "nothing was written: the level quorum needs standbys, and the database waits for none",
-                code: "no_standby")
+        case (_, SQLState.noStandbys): self = .withoutStandbys
         case (_, SQLState.readOnly):
             self = .unavailable("nothing was written: the ledger's database takes no writes at the moment; try again")
         case (_, SQLState.diskFull):

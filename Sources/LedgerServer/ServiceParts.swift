@@ -62,14 +62,15 @@ struct ServiceParts: Sendable {
         tokens = configuration.needsToken ? TokenCheck(TokenStore(asking)) : nil
         let bodies = BodyBudget(perRequest: http.bodyBytes, total: http.bufferBytes)
         let pages = EventPages(store: reading)
-        let definition = try ProjectionDefinition.all().first { $0.name == JobTables.jobs }
-        guard let definition else {
+        let definitions = try configuration.projections ?? ProjectionDefinition.all()
+        guard let definition = definitions.first(where: { $0.name == JobTables.jobs }) else {
             throw LedgerService.Mistake(description: "this program was built without \(JobTables.jobs)")
         }
         let places = StreamCount(limit: http.streamsPerToken)
         let follow = EventStreams(
             store: reading, feed: feed, pages: pages, streams: streams,
             count: places, metrics: metrics, heartbeat: http.heartbeat)
+        let watch = ProjectionWatch(store: watching, limit: http.wait)
         let reads = ReadLimits(time: http.read, readers: http.readers)
         health = Health(store: watching, commits: commits, stopping: stopping)
         let operations = OperationsRoutes(
@@ -81,13 +82,15 @@ struct ServiceParts: Sendable {
             + JobRoutes(
                 store: reading, tables: JobTables(store: reading), definition: definition
             ).routes
+            + StreamRoutes(store: reading, watch: watch, definitions: definitions).routes
             + EventRoutes(store: reading, pages: pages, streams: follow).routes + SealRoutes(store: reading).routes
             + TrailRoutes(store: reading).routes
             + operations.routes
+            + DocumentRoutes(documents: ServedDocuments(store: reading, logger: logger), tokens: tokens).routes
         responder = LedgerResponder(
             routes: routes, tokens: tokens, cors: CrossOrigin(origins: http.corsOrigins.map { ExactText($0) }),
             hosts: AllowedHosts(onlyLoopback: !configuration.needsToken), metrics: metrics, refusals: refusals,
-            connections: connections, reads: reads, watch: ProjectionWatch(store: watching, limit: http.wait),
+            connections: connections, reads: reads, watch: watch,
             bodies: bodies)
     }
 

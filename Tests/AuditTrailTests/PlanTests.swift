@@ -8,7 +8,8 @@ import Testing
 /// Every query uses indexes: none reads a whole table, and none sorts many more rows than it
 /// returns.
 struct PlanTests {
-    /// 2,000 jobs of 50 events, 200 actors of whom a few do most, frequent words and rare words.
+    /// 2,000 jobs of 50 events, 200 actors of whom a few do most, frequent words and rare words;
+    /// then 1,000 users of 10 events, with a type that jobs have too, and 20 of another category.
     private static let fill = """
         ALTER TABLE events DISABLE TRIGGER ALL;
         SELECT setseed(0.5);
@@ -32,6 +33,14 @@ struct PlanTests {
                             WHEN p % 11 = 0 THEN 'failed'
                             ELSE 'finished' END AS type
                   FROM generate_series(1, 100000) AS p) AS placed;
+        INSERT INTO events (position, event_id, category, stream_id, version, type, data, metadata,
+                            recorded_at, total, completed)
+        SELECT p, md5('event ' || p)::uuid, CASE WHEN p % 500 = 0 THEN 'rare' ELSE 'user' END, 'job-' || p % 1000,
+               (p - 100001) / 1000 + 1,
+               CASE WHEN p <= 101000 THEN 'registered' WHEN p % 7 = 0 THEN 'progress' ELSE 'updated' END, '{}',
+               ('{"actor": "actor-' || floor(200 * power(random(), 3)) || '"}')::json,
+               '2026-02-01'::timestamptz + p * interval '10 ms', 0, null
+          FROM generate_series(100001, 110000) AS p;
         ALTER TABLE events ENABLE TRIGGER ALL
         """
 
@@ -40,6 +49,8 @@ struct PlanTests {
         change(&query)
         return query
     }
+
+    private static let (user, rare, updated) = (Category("user"), Category("rare"), EventType(rawValue: "updated"))
 
     private static let queries: [TrailQuery] = [
         query { _ in }, query(.oldest) { _ in }, query { $0.actor = "actor-0" }, query { $0.actor = "actor-190" },
@@ -53,6 +64,13 @@ struct PlanTests {
             $0.actor = "actor-190"
             $0.type = .progress
         },
+        query { $0.category = .job }, query { $0.category = user }, query(.oldest) { $0.category = user },
+        query { $0.category = rare }, query { $0.category = Category("nothing") },
+        query { ($0.category, $0.type) = (user, .progress) }, query { ($0.category, $0.type) = (user, updated) },
+        query { ($0.category, $0.type) = (rare, updated) }, query { ($0.category, $0.actor) = (user, "actor-0") },
+        query { ($0.category, $0.actor) = (user, "actor-190") }, query { ($0.category, $0.actor) = (.job, "actor-0") },
+        query { ($0.category, $0.type, $0.actor) = (user, updated, "actor-190") },
+        query { ($0.category, $0.job) = (user, "job-77") },
         query { $0.job = "job-77" },
         query {
             $0.job = "job-77"

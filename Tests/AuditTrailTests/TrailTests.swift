@@ -41,8 +41,8 @@ struct TrailLedger: Sendable {
 
     @discardableResult
     func append(
-        _ job: String, _ type: EventType, _ data: String = "{}", actor: String? = nil, cause: EventID? = nil,
-        belongs: String? = nil,
+        _ stream: String, _ type: EventType, _ data: String = "{}", of category: Category = .job,
+        actor: String? = nil, cause: EventID? = nil, belongs: String? = nil,
         id: EventID = .version7(), at time: Timestamp? = nil
     ) async throws -> EventID {
         let members = [("actor", actor), ("causation_id", cause?.text), ("correlation_id", belongs)].compactMap {
@@ -51,8 +51,21 @@ struct TrailLedger: Sendable {
         }
         let event = NewEvent(
             type: type.rawValue, data: data, metadata: "{\(members.joined(separator: ","))}", id: id, occurredAt: time)
-        _ = try await ledger.store.append(event, to: job)
+        _ = try await ledger.store.append(event, to: JobID(stream), of: category)
         return id
+    }
+
+    /// Installs ``TestCategories``, and `plain`, whose types have names that jobs have too.
+    func installCategories() async throws {
+        let owner = try await ledger.connect()
+        try await TestCategories.install(on: owner)
+        try await TestCategories.install(
+            """
+            {"name": "plain",
+             "life": {"": ["queued"], "queued": ["progress", "failed"], "progress": ["progress", "failed"],
+                      "failed": []}}
+            """, "1", "BEGIN RETURN null; END", on: owner)
+        await owner.close()
     }
 }
 
@@ -75,6 +88,7 @@ struct TrailTests {
         print("seed \(seed)")
         var random = SeededGenerator(seed: seed)
         try await TrailLedger.with { trail in
+            try await trail.installCategories()
             try await Self.appendRandomEvents(400, to: trail, &random)
             try await trail.project()
             let events = try await trail.trail.page(TrailQuery(order: .oldest, limit: 1000)).entries
@@ -82,7 +96,8 @@ struct TrailTests {
             let log = try await trail.ledger.store.page(EventQuery(limit: 1000))
             #expect(
                 zip(events, log).allSatisfy { entry, event in
-                    let isItsOwn: Bool = entry.eventID == event.id && entry.job == event.job
+                    let isItsOwn: Bool =
+                        entry.eventID == event.id && entry.stream == StreamKey(event.category, event.job)
                     return isItsOwn && entry.version == event.version && entry.recordedAt == event.recordedAt
                 })
             for _ in 0..<60 {
@@ -103,17 +118,24 @@ struct TrailTests {
     private static func appendRandomEvents(
         _ count: Int, to trail: TrailLedger, _ random: inout SeededGenerator
     ) async throws {
-        var open: [String] = []
+        var (open, plain): ([String], Set<String>) = ([], [])
         for number in 0..<count {
             let actor = Bool.random(using: &random) ? actors.randomElement(using: &random)! : nil
             let isCorrelated = Int.random(in: 0..<4, using: &random) == 0
             let belongs = isCorrelated ? correlations.randomElement(using: &random)! : nil
             let text = (0..<Int.random(in: 1...3, using: &random)).map { _ in words.randomElement(using: &random)! }
                 .joined(separator: " ")
+            // Half of the jobs share their id with a stream of another category.
             func append(_ job: String, _ type: EventType, _ data: String = "{}") async throws {
                 try await trail.append(job, type, data, actor: actor, belongs: belongs)
             }
-            if open.count < 5 || Int.random(in: 0..<5, using: &random) == 0 {
+            if let job = open.randomElement(using: &random), Int.random(in: 0..<3, using: &random) == 0 {
+                let isNew = plain.insert(job).inserted
+                let data = #"{"name":"\#(text)","error":"\#(text)"}"#
+                try await trail.append(
+                    job, isNew ? .queued : .progress, data, of: try #require(Category("plain")), actor: actor,
+                    belongs: belongs)
+            } else if open.count < 5 || Int.random(in: 0..<5, using: &random) == 0 {
                 let job = "job-\(number)"
                 open.append(job)
                 try await append(job, .queued, #"{"name":"\#(text)"}"#)
@@ -129,13 +151,20 @@ struct TrailTests {
         }
     }
 
+    /// A type that a category does not have is refused.
+    private static let types: [Category: [EventType]] = [
+        .job: EventType.jobTypes, Category("plain")!: [.queued, .progress],
+        Category("user")!: ["registered", "removed"].compactMap(EventType.init(rawValue:)),
+    ]
+
     private static func randomQuery(over events: [TrailEntry], _ random: inout SeededGenerator) -> TrailQuery {
         func sometimes<T>(_ value: T?) -> T? { Int.random(in: 0..<3, using: &random) == 0 ? value : nil }
         var query = TrailQuery(
             order: Bool.random(using: &random) ? .newest : .oldest, limit: Int.random(in: 1...50, using: &random))
         query.actor = sometimes(actors.randomElement(using: &random).map { ExactText($0) })
-        query.type = sometimes(EventType.jobTypes.randomElement(using: &random))
-        query.job = sometimes(events.randomElement(using: &random)?.job)
+        query.category = sometimes([.job, Category("plain")!, Category("user")!].randomElement(using: &random))
+        query.type = sometimes((types[query.category ?? .job] ?? []).randomElement(using: &random))
+        query.job = sometimes(events.randomElement(using: &random)?.stream.id)
         query.correlationID = sometimes(correlations.randomElement(using: &random).map { ExactText($0) })
         query.text = sometimes(
             words.randomElement(using: &random).map { Bool.random(using: &random) ? $0.uppercased() : $0 })
@@ -148,7 +177,9 @@ struct TrailTests {
         // The detail of progress is how much is done, which is not a word that can be searched.
         let words = event.type == .progress ? [] : (event.detail ?? "").lowercased().split(separator: " ")
         let isOf: Bool = query.actor == nil || event.actor == query.actor
-        let isOfJob: Bool = query.job == nil || event.job == query.job
+        let category = query.category ?? (query.type == nil && query.job == nil ? nil : .job)
+        guard category == nil || event.stream.category == category else { return false }
+        let isOfJob: Bool = query.job == nil || event.stream.id == query.job
         let belongs: Bool = query.correlationID == nil || event.correlationID == query.correlationID
         return isOf && isOfJob && belongs && (query.type == nil || event.type == query.type)
             && (query.text == nil || words.contains(Substring(query.text!.lowercased())))
@@ -222,20 +253,21 @@ struct TrailTests {
 
             let why = try #require(try await trail.trail.why(.id(leaf)))
             #expect(
-                why.event.position == 4 && why.causes.map(\.job) == ["left", "root"] && why.outsideCause == nil
+                why.event.position == 4 && why.causes.map(\.stream.id) == ["left", "root"] && why.outsideCause == nil
                     && !why.isCircular
             )
-            #expect(why.consequences.map { $0.entry.job } == ["after"])
+            #expect(why.consequences.map { $0.entry.stream.id } == ["after"])
             let whole = try #require(try await trail.trail.why(.position(1)))
             #expect(whole.causes.isEmpty && !whole.hasMore)
             #expect(
-                whole.consequences.map { "\($0.depth) \($0.entry.job)" } == ["1 left", "2 left", "3 after", "1 right"])
+                whole.consequences.map { "\($0.depth) \($0.entry.stream.id)" }
+                    == ["1 left", "2 left", "3 after", "1 right"])
             #expect(try await trail.trail.why(.id(right))?.consequences.isEmpty == true)
             #expect(try await trail.trail.why(.position(6))?.outsideCause != nil)
             let circle = try #require(try await trail.trail.why(.id(one)))
             #expect(
-                circle.isCircular && circle.causes.map(\.job) == ["two"]
-                    && circle.consequences.map { $0.entry.job } == ["two"])
+                circle.isCircular && circle.causes.map(\.stream.id) == ["two"]
+                    && circle.consequences.map { $0.entry.stream.id } == ["two"])
             let itself = try #require(try await trail.trail.why(.id(own)))
             #expect(itself.isCircular && itself.causes.isEmpty && itself.consequences.isEmpty)
             #expect(try await trail.trail.why(.position(99)) == nil)
@@ -276,21 +308,22 @@ struct TrailTests {
             try await trail.append("a", .progress, #"{"completed":4}"#, actor: "other")
             try await trail.append("a", .failed, #"{"error":"out of memory"}"#, actor: "worker")
             try await trail.project()
-            let job = try #require(try await trail.trail.timeline(ofJob: "a"))
+            let job = try #require(try await trail.trail.timeline(of: StreamKey(.job, "a")))
             #expect(
                 job.lines.map { "\($0.first.type) \($0.count)" } == [
                     "queued 1", "progress 3", "progress 1", "failed 1",
                 ])
             #expect(job.lines[1].last.detail == "3 done" && job.events == 6 && job.omitted == 0)
             #expect(job.actors == ["ada", "worker", "other"] && job.end?.detail == "out of memory")
-            #expect(try await trail.trail.timeline(ofJob: "b")?.end == nil)
-            #expect(try await trail.trail.timeline(ofJob: "none") == nil)
+            let open = try #require(try await trail.trail.timeline(of: StreamKey(.job, "b")))
+            #expect(open.end == nil)
+            #expect(try await trail.trail.timeline(of: StreamKey(.job, "none")) == nil)
             let worker = try #require(try await trail.trail.summary(ofActor: "worker"))
             #expect(worker.counts.map { "\($0.count) \($0.type)" } == ["3 progress", "1 failed"])
             #expect(worker.counted == 4 && worker.isComplete && worker.first.position == 2)
-            #expect(worker.latest.map(\.position) == [7, 4, 3, 2] && worker.jobs.map(\.job) == ["a"])
+            #expect(worker.latest.map(\.position) == [7, 4, 3, 2] && worker.streams.map(\.stream.id) == ["a"])
             let ada = try #require(try await trail.trail.summary(ofActor: "ada"))
-            #expect(ada.jobs.map(\.job) == ["b", "a"])
+            #expect(ada.streams.map(\.stream.id) == ["b", "a"])
             #expect(try await trail.trail.summary(ofActor: "nobody") == nil)
         }
     }

@@ -78,7 +78,8 @@ import Testing
     @Test(arguments: [
         ("NaN", "write null in its place"), ("-Infinity", "write null in its place"), ("nan", "write null"),
         ("None", "write null"),
-        ("undefined", "write null"), ("True", "write true"), ("'x'", "double quotes"), ("01", "01 is not a JSON value"),
+        ("undefined", "write null"), ("True", "write true"), ("'x'", "double quotes"),
+        ("01", "this is not a JSON value"),
         ("1.", "not a JSON value"),
         ("-", "not a JSON value"), ("1e", "not a JSON value"), ("+1", "not a JSON value"), ("0x1", "not a JSON value"),
         ("", "there is no value"),

@@ -34,13 +34,29 @@ import Testing
         (#"{"category":"User","stream":"u","type":"t"}"#, "\"category\" must be the name of a category"),
         (#"{"category":7,"stream":"u","type":"t"}"#, "\"category\" must be a text"),
         (#"{"category":null,"stream":"u","type":"t"}"#, "\"category\" must be a text"),
-        (#"{"category":"user","stream":"u"}"#, "type missing"),
+        (
+            #"{"category":"user","stream":"u"}"#,
+            #"type missing: an event looks like {"category": "user", "stream": "ID", "type": "TYPE", "data": {}}"#
+        ),
+        (#"{"category":"","stream":"u","type":"t"}"#, "with a letter first, not an empty text"),
         (#"{"category":"user","stream":"u","stream":"v","type":"t"}"#, "\"stream\" is given twice"),
-        (#"{"type":"t"}"#, "job missing"),
+        (#"{"type":"t"}"#, #"job missing: an event looks like {"job": "backtest-7", "type": "queued", "#),
     ])
     func refused(_ json: String, _ why: String) throws {
         let refusal = try #require(throws: Refusal.self) { try Self.read(json) }
         #expect(refusal.code == .invalidEvent && refusal.message.contains(why), "\(refusal)")
+    }
+
+    /// Where the path names the stream, an event looks like one of its category.
+    @Test func theExampleIsOfTheCategoryInThePath() throws {
+        func message(_ category: Category) throws -> String {
+            let none = try JSONText.slices(of: Array("{}".utf8)[...])
+            return try #require(throws: Refusal.self) {
+                try SentEvent(members: none, in: "the event", of: category, needsJob: false)
+            }.message
+        }
+        #expect(try message(.job).hasSuffix(#"looks like {"type": "queued", "data": {"name": "SMA"}}"#))
+        #expect(try message(#require(Category("user"))).hasSuffix(#"looks like {"type": "TYPE", "data": {}}"#))
     }
 
     @Test func cloudEvents() throws {

@@ -3,8 +3,8 @@
 WITH entry AS (
   SELECT * FROM prepared
 )
-INSERT INTO audit_log (position, event_id, actor, job, version, type, recorded_at, occurred_at,
+INSERT INTO audit_log (position, event_id, actor, category, stream_id, version, type, recorded_at, occurred_at,
                        correlation_id, causation_id, source, words)
-SELECT position, event_id, actor, job, version, type, recorded_at, occurred_at,
+SELECT position, event_id, actor, category, stream_id, version, type, recorded_at, occurred_at,
        correlation_id, causation_id, source, words
   FROM entry;

@@ -21,8 +21,9 @@ private struct CheckBody {
         for (index, type) in definition.types.enumerated() {
             lines.append("  \(index == 0 ? "IF" : "ELSIF") type = \(QuotedSQL.literal(type)) THEN")
             let schema = definition.schema(of: type)
-            var rules = SchemaRules(of: schema ?? DataSchema(at: JSONPointer()), at: .data)
-            for rule in definition.notBefore { rules.add(rule) }
+            let data = DescribedValue.data(personal: definition.personal)
+            var rules = SchemaRules(of: schema ?? DataSchema(at: JSONPointer()), at: data)
+            for rule in definition.notBefore { rules.add(rule, of: data) }
             add(rules, indent: "    ")
             lines.append("    RETURN null;")
         }
@@ -88,14 +89,11 @@ private struct CheckBody {
 }
 
 extension SchemaRules {
-    fileprivate mutating func add(_ rule: CategoryDefinition.NotBefore) {
-        let (value, other) = (DescribedValue.data.member(rule.key), DescribedValue.data.member(rule.other))
-        let shown = SQLMessage(
-            "\(JSONTree.quoted(rule.key)) must not be before \(JSONTree.quoted(rule.other)), which is "
-        )
-        .adding(expression: "excerpt(\(other.sql))")
-        add(
-            "is_before(\(value.text), \(other.text))", (shown + ", but is ").adding(expression: "excerpt(\(value.sql))")
-        )
+    fileprivate mutating func add(_ rule: CategoryDefinition.NotBefore, of data: DescribedValue) {
+        let (value, other) = (data.member(rule.key), data.member(rule.other))
+        var message = SQLMessage("\(JSONTree.quoted(rule.key)) must not be before \(JSONTree.quoted(rule.other))")
+        if !other.isPersonal { message = (message + ", which is ").adding(expression: "excerpt(\(other.sql))") }
+        if !value.isPersonal { message = (message + ", but is ").adding(expression: "excerpt(\(value.sql))") }
+        add("is_before(\(value.text), \(other.text))", message)
     }
 }

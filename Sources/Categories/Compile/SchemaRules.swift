@@ -9,29 +9,40 @@ struct DescribedValue {
     /// Names the value in messages, such as `"variables"[2]."count"`; empty for all of the data.
     let path: SQLMessage
     let isRoot: Bool
+    /// The members that hold personal data. Only all of the data have any.
+    let personal: Set<ExactText>
+    /// Whether it is personal, or a part of what is. Refusals are recorded, so none quotes it.
+    let isPersonal: Bool
 
-    static let data = DescribedValue(sql: "data", text: "(data #>> '{}')", path: SQLMessage(), isRoot: true)
+    /// All of the data.
+    static func data(personal: [ExactText] = []) -> DescribedValue {
+        DescribedValue(
+            sql: "data", text: "(data #>> '{}')", path: SQLMessage(), isRoot: true, personal: Set(personal),
+            isPersonal: false)
+    }
 
     func member(_ name: ExactText) -> DescribedValue {
         let inner = sql.hasPrefix("(") ? String(sql.dropFirst().dropLast()) : sql
         return DescribedValue(
             sql: "(\(inner) -> \(QuotedSQL.literal(name)))", text: "(\(inner) ->> \(QuotedSQL.literal(name)))",
-            path: path + "\(isRoot ? "" : ".")\(JSONTree.quoted(name).shortened(toBytes: 300))", isRoot: false)
+            path: path + "\(isRoot ? "" : ".")\(JSONTree.quoted(name).shortened(toBytes: 300))", isRoot: false,
+            personal: [], isPersonal: isPersonal || personal.contains(name))
     }
 
     /// The element that a loop looks at.
     func element(_ loop: Int) -> DescribedValue {
         DescribedValue(
             sql: "item\(loop)", text: "(item\(loop) #>> '{}')",
-            path: (path + "[").adding(expression: "place\(loop)") + "]", isRoot: false)
+            path: (path + "[").adding(expression: "place\(loop)") + "]", isRoot: false, personal: [],
+            isPersonal: isPersonal)
     }
 
     /// Words behind the name of the value.
     func message(_ words: String) -> SQLMessage { (isRoot ? SQLMessage("data") : path) + words }
 
-    /// Words behind the name of the value, and the value.
+    /// Words behind the name of the value, and the value unless it is personal.
     func message(showing words: String) -> SQLMessage {
-        message("\(words), not ").adding(expression: "excerpt(\(sql))")
+        isPersonal ? message(words) : message("\(words), not ").adding(expression: "excerpt(\(sql))")
     }
 
     /// `condition`, which may fail for a value of another type, where the value is of this one.
@@ -162,7 +173,11 @@ struct SchemaRules {
                 known.isEmpty
                 ? "no member may be there" : "known are \(DataSchema.keys(Array(known.prefix(20)), "and"))"
             var message = value.isRoot ? SQLMessage() : value.path + ": "
-            message.add(expression: "first_other_key(\(value.sql), \(array))")
+            if value.isPersonal {
+                message.add("a member")
+            } else {
+                message.add(expression: "first_other_key(\(value.sql), \(array))")
+            }
             message.add(" is not known; \(words)\(known.count > 20 ? " and \(known.count - 20) others" : "")")
             add(value.ifType(.object, schema, "\(value.sql) - \(array) <> '{}'"), message)
         }

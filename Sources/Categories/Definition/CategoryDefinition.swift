@@ -41,6 +41,8 @@ package struct CategoryDefinition: Sendable, Equatable {
     package let personal: [ExactText]
     /// The cases, by file name.
     package let cases: [(file: String, text: String)]
+    /// `category.json` as it is written, with its texts for readers.
+    package let content: JSONTree
     /// `category.json` in the one spelling that each content has. The ledger keeps it.
     package let canonical: String
 
@@ -95,7 +97,8 @@ package struct CategoryDefinition: Sendable, Equatable {
         personal = try members["personal"]?.distinctTexts() ?? []
         cases = files.filter { $0.key.text.hasPrefix("cases/") && $0.key.text.hasSuffix(".json") }
             .map { (String($0.key.text.dropFirst("cases/".count)), $0.value) }.sorted { $0.0 < $1.0 }
-        canonical = root.tree.canonical
+        content = root.tree
+        canonical = content.canonical
     }
 
     /// The place of a member of `category.json`, for messages.

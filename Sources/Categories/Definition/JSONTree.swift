@@ -6,6 +6,11 @@ package enum JSONTree: Sendable, Hashable {
     package struct Member: Sendable, Hashable {
         package let name: ExactText
         package let value: JSONTree
+
+        package init(name: ExactText, value: JSONTree) {
+            self.name = name
+            self.value = value
+        }
     }
 
     case null

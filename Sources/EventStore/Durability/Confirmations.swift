@@ -71,7 +71,7 @@ package actor Confirmations {
                     } catch let error as PostgresError where error.isRetriable {
                         reason.withLock { $0 = "\(error)" }
                         if failsWithoutStandbys, error.sqlState == .noStandbys {
-                            throw NotConfirmed(waited: began.duration(to: .now))
+                            throw NotConfirmed(waited: began.duration(to: .now), lacksStandbys: true)
                         }
                         try await backoff.pause()
                     } catch let error as NotConfirmed {
@@ -135,6 +135,8 @@ package actor Confirmations {
 package struct NotConfirmed: Error, Sendable, CustomStringConvertible {
     package let waited: Duration
     package internal(set) var reason: String?
+    /// Whether the server waits for no standbys, so that waiting on would not help.
+    package internal(set) var lacksStandbys = false
 
     package var description: String {
         "no confirmation of the standbys for \(waited)" + (reason.map { ": \($0)" } ?? "")

@@ -24,10 +24,12 @@ struct EventPages: Sendable {
 
     /// A page of all events after a position, or of those of a category.
     /// - Throws: ``Problem`` for a position beyond the end: an empty page would let the client skip
-    ///   the events that the log gets up to there.
+    ///   the events that the log gets up to there. `UnknownKind` for a category, or a type of it,
+    ///   that the ledger does not have.
     func page(
         after position: Position, category: Category?, types: Set<EventType>?, limit: Int
     ) async throws -> Page {
+        try await store.require(category, types)
         let head = try await store.head()
         guard position <= head else { throw Problem.anotherLedger(position, head: head) }
         guard position < head else { return Page() }
@@ -37,9 +39,11 @@ struct EventPages: Sendable {
     }
 
     /// A page of one stream's events after a version; `nil` if there is no such stream.
+    /// - Throws: `UnknownKind` for a category, or a type of it, that the ledger does not have.
     func page(
         of category: Category, _ id: JobID, after version: Int32, types: Set<EventType>?, limit: Int
     ) async throws -> Page? {
+        try await store.require(category, types)
         guard let last = try await lastVersion(of: category, id) else { return nil }
         guard version < last else { return Page() }
         let end = Int32(min(Int64(last - version), Self.scanLimit)) + version

@@ -1,7 +1,6 @@
 import EventStore
 import LedgerCore
 import Postgres
-import Projections
 
 /// Reads the read models `batch_jobs` and `batch_job_runs`. Each answer has the position that the
 /// projection had reached in the same snapshot.
@@ -33,7 +32,21 @@ struct JobTables: Sendable {
     }
 
     private static let jobStatement =
-        "SELECT (\(ProjectionPosition.sql)), (\(JobReadModel.row.replacing("$1", with: "$2")))"
+        "SELECT (\(ProjectionPosition.sql)), (\(row))"
+
+    /// The row of the job $2 as a JSON object, with timestamps as UTC.
+    private static let row = """
+        SELECT row_to_json(job)::text
+          FROM (SELECT \(summary), variables, strategy, assignments_preview, results
+                  FROM batch_jobs WHERE id = $2) AS job
+        """
+
+    /// The small columns, as rows show them.
+    private static let summary = """
+        id, name, kind, status, total, completed, created_at AT TIME ZONE 'UTC' AS created_at,
+        updated_at AT TIME ZONE 'UTC' AS updated_at, completed_at AT TIME ZONE 'UTC' AS completed_at,
+        error, truncated, view_url, csv_url
+        """
 
     /// A page of jobs, newest first, without the columns that may be large.
     /// - Parameter after: the last job of the page before.
@@ -61,7 +74,7 @@ struct JobTables: Sendable {
               FROM (\(ProjectionPosition.sql)) AS projection
               LEFT JOIN LATERAL (
                 SELECT id, created_at,
-                       (SELECT row_to_json(summary)::text FROM (SELECT \(JobReadModel.summary)) AS summary) AS json
+                       (SELECT row_to_json(summary)::text FROM (SELECT \(summary)) AS summary) AS json
                   FROM batch_jobs
                  WHERE \(conditions.joined(separator: " AND "))
                  ORDER BY created_at DESC, id DESC LIMIT \(parameters.add(limit))

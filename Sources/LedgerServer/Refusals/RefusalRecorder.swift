@@ -9,8 +9,8 @@ import Synchronization
 ///
 /// Recording never waits and never fails a request. About once a second the recorder writes what it
 /// has; equal refusals are one row. A client that sends ever new nonsense gets a limited number of
-/// rows a second; the rest is counted in a row for its code, without job and type. The table itself
-/// limits the rows of a day and how long they are kept; this type removes the expired ones.
+/// rows a second; the rest is counted in a row for its code, without stream and type. The table
+/// itself limits the rows of a day and how long they are kept; this type removes the expired ones.
 final class RefusalRecorder: Sendable {
     private struct Entry: Sendable {
         var attempt: RefusedAttempt
@@ -87,7 +87,7 @@ final class RefusalRecorder: Sendable {
         var rest = attempt
         rest.eventID = nil
         rest.detail = "further refusals of this kind, counted together"
-        (rest.kind.actor, rest.kind.job, rest.kind.type) = (nil, nil, nil)
+        (rest.kind.actor, rest.kind.category, rest.kind.job, rest.kind.type) = (nil, nil, nil, nil)
         if !isKnown { rest.kind.token = nil }
         if batch.entries[rest.kind] == nil, batch.order.count >= 2 * Self.maxRows {
             (rest.kind.token, rest.kind.peer) = (nil, nil)
@@ -168,7 +168,7 @@ final class RefusalRecorder: Sendable {
     }
 
     private static let statement =
-        "SELECT note_refusals($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
+        "SELECT note_refusals($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
 
     private static func parameters(_ entries: [Entry]) -> [any PostgresEncodable] {
         let kinds = entries.map(\.attempt.kind)
@@ -181,6 +181,7 @@ final class RefusalRecorder: Sendable {
             kinds.map(\.peer), kinds.map(\.method), kinds.map(\.path), kinds.map(\.actor), kinds.map(\.job),
             kinds.map(\.type),
             entries.map(\.attempt.eventID), kinds.map(\.code), entries.map(\.attempt.detail),
+            kinds.map(\.category?.text),
         ]
     }
 }

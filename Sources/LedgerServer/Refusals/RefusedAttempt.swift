@@ -12,6 +12,8 @@ struct RefusedAttempt: Sendable {
         var method: ExactText
         var path: ExactText
         var actor: ExactText?
+        /// The stream, if the request names one: its category and its id.
+        var category: Category?
         var job: JobID?
         var type: ExactText?
         var code: ExactText
@@ -39,8 +41,9 @@ struct RefusedAttempt: Sendable {
         self.detail = Self.cut(detail) ?? ""
     }
 
+    /// - Parameter stream: the stream that the request names, if it names one.
     init(
-        _ request: Request, _ context: LedgerContext, path: String, token: TokenID?, job: JobID?,
+        _ request: Request, _ context: LedgerContext, path: String, token: TokenID?, stream: StreamKey?,
         event: NewEvent? = nil,
         code: String,
         detail: String
@@ -49,14 +52,17 @@ struct RefusedAttempt: Sendable {
         let kind = Kind(
             token: token, peer: (context.channel.remoteAddress?.ipAddress).map { ExactText($0) },
             method: ExactText(request.method.rawValue), path: ExactText(path),
-            actor: Self.exact(actor), job: Self.exact(job?.text), type: Self.exact(event?.type), code: ExactText(code))
+            actor: Self.exact(actor), category: stream?.category, job: Self.exact(stream?.id.text),
+            type: Self.exact(event?.type), code: ExactText(code))
         self.init(kind: kind, eventID: event?.id, detail: detail)
     }
 
-    init(_ authorized: AuthorizedRequest, path: String, job: JobID?, event: NewEvent?, code: String, detail: String) {
+    init(
+        _ authorized: AuthorizedRequest, path: String, stream: StreamKey?, event: NewEvent?, code: String,
+        detail: String
+    ) {
         self.init(
-            authorized.request, authorized.context, path: path, token: authorized.token?.id, job: job, event: event,
-            code: code,
-            detail: detail)
+            authorized.request, authorized.context, path: path, token: authorized.token?.id, stream: stream,
+            event: event, code: code, detail: detail)
     }
 }

@@ -27,13 +27,11 @@ struct AppendRoutes: Sendable {
     /// Records, for an auditor, who tried to append what and why it was refused. It searches the
     /// metadata for the actor, which takes long if the metadata is large.
     private func recordRefusal(
-        _ refusal: Refusal, _ authorized: AuthorizedRequest, _ path: String, to category: Category, _ id: JobID?,
-        event: NewEvent?
+        _ refusal: Refusal, _ authorized: AuthorizedRequest, _ path: String, to stream: StreamKey?, event: NewEvent?
     ) {
         refusals.record(
             RefusedAttempt(
-                // The record names jobs; that of another stream has its path only.
-                authorized, path: path, job: category == .job ? id : nil, event: event, code: refusal.code.rawValue,
+                authorized, path: path, stream: stream, event: event, code: refusal.code.rawValue,
                 detail: refusal.message),
             isKnown: true)
     }
@@ -61,10 +59,10 @@ struct AppendRoutes: Sendable {
                 metrics.appended(request, .failure(refusal), in: start.duration(to: .now))
                 await BackgroundWork.run(bytes: bytes.count) {
                     recordRefusal(
-                        refusal, authorized, path, to: authorized.category, authorized.job,
+                        refusal, authorized, path, to: authorized.stream,
                         event: request.events.count == 1 ? request.events[0] : nil)
                 }
-                throw refusal
+                throw await told(refusal, of: request, to: authorized)
             }
             metrics.appended(request, .success(appended), in: start.duration(to: .now))
             var json: [UInt8] = []
@@ -84,11 +82,12 @@ struct AppendRoutes: Sendable {
     ) throws -> (isOne: Bool, AppendRequest) {
         do {
             var body = try SentBody(
-                bytes, authorized.request.headers, needsJob: false, maxEvents: AppendLimits.eventsInRequest)
+                bytes, authorized.request.headers, of: authorized.category, needsJob: false,
+                maxEvents: AppendLimits.eventsInRequest)
             try applyIdempotencyKey(authorized.request.headers, to: &body)
             return (body.isOne, try request(of: body, authorized))
         } catch let refusal as Refusal {
-            recordRefusal(refusal, authorized, path, to: authorized.category, authorized.job, event: nil)
+            recordRefusal(refusal, authorized, path, to: authorized.stream, event: nil)
             throw refusal
         }
     }
@@ -171,7 +170,7 @@ struct AppendRoutes: Sendable {
     @Sendable private func toStreams(_ authorized: AuthorizedRequest) async throws -> Response {
         let wish = try DurabilityWish(authorized.query)
         guard authorized.request.headers[.idempotencyKey] == nil else {
-            throw Problem.invalidRequest("Idempotency-Key is for one event of one job; give each its \"event_id\"")
+            throw Problem.invalidRequest("Idempotency-Key is for a single event; here give each its \"event_id\"")
         }
         return try await bodies.withBody(of: authorized) { bytes in
             let items = try await BackgroundWork.run(bytes: bytes.count) { try requests(in: bytes, authorized) }
@@ -181,27 +180,40 @@ struct AppendRoutes: Sendable {
             ) {
                 try await append(items.compactMap { try? $0.get() }, wish)
             }
-            return .json(await BackgroundWork.run(bytes: bytes.count) { results(items, answers, authorized) })
+            var rest = answers[...]
+            // An item that was sent to the ledger has the next of its answers.
+            let results = items.map { item in (item: item, answer: item.flatMap { _ in rest.removeFirst() }) }
+            let holders = await holders(against: Self.notUnique(results), authorized)
+            return .json(await BackgroundWork.run(bytes: bytes.count) { json(results, holders, authorized) })
         }
     }
 
-    private func results(
-        _ items: [Result<AppendRequest, Refusal>], _ answers: [AppendAnswer], _ authorized: AuthorizedRequest
-    )
-        -> [UInt8]
-    {
-        var answers = answers[...]
+    private typealias ItemResult = (item: Result<AppendRequest, Refusal>, answer: AppendAnswer)
+
+    /// The requests that were refused because a value is not unique, by their places.
+    private static func notUnique(_ results: [ItemResult]) -> [Int: AppendRequest] {
+        var requests: [Int: AppendRequest] = [:]
+        for (place, result) in results.enumerated() {
+            if case .failure(let refusal) = result.answer, refusal.code == .notUnique {
+                requests[place] = try? result.item.get()
+            }
+        }
+        return requests
+    }
+
+    private func json(
+        _ results: [ItemResult], _ holders: [Int: ClaimHolder], _ authorized: AuthorizedRequest
+    ) -> [UInt8] {
         var json = Array("{\"results\":".utf8)
-        json.append(list: items) { item, json in
-            // An item that was sent to the ledger has the next of its answers.
-            let answer = item.flatMap { _ in answers.removeFirst() }
+        json.append(list: results.enumerated()) { place, json in
+            let (item, answer) = place.element
             if case .failure(let refusal) = answer {
                 let request = try? item.get()
                 recordRefusal(
-                    refusal, authorized, Self.ofMany, to: request?.category ?? .job, request?.job,
+                    refusal, authorized, Self.ofMany, to: request.map { StreamKey($0.category, $0.job) },
                     event: request?.events[0])
             }
-            append(answer, to: &json)
+            append(answer, holder: holders[place.offset], to: &json)
         }
         json.append(UInt8(ascii: "}"))
         return json
@@ -214,7 +226,8 @@ struct AppendRoutes: Sendable {
         return body.events.map { item in
             item.flatMap { event in
                 guard let job = event.job else {
-                    return .failure(Refusal(.invalidEvent, "\"subject\" is missing: it names the job"))
+                    return .failure(
+                        Refusal(.invalidEvent, "\"subject\" is missing: it names the \(event.category ?? .job)"))
                 }
                 return .success(
                     AppendRequest(
@@ -241,12 +254,13 @@ struct AppendRoutes: Sendable {
         }
     }
 
-    private func append(_ answer: AppendAnswer, to json: inout [UInt8]) {
+    private func append(_ answer: AppendAnswer, holder: ClaimHolder?, to json: inout [UInt8]) {
         switch answer {
         case .success(let appended): append(appended[0], to: &json)
         case .failure(let refusal):
             json += "{\"error\":{\"code\":\"\(refusal.code.rawValue)\",\"message\":".utf8
             json.appendJSON(string: refusal.message)
+            if let holder { json += ",\"holder\":".utf8 + holder.json }
             json += "}}".utf8
         }
     }

@@ -13,8 +13,14 @@ struct AuthorizedRequest: Sendable {
     let query: Query
     /// The token; `nil` if the route needs none.
     let token: AccessToken?
+    /// Whether the caller may read, whatever the route is: the answer may then say what is in the
+    /// log.
+    let mayRead: Bool
     /// Whether the token could not be checked now, because the database cannot be reached.
     let isDatabaseAway: Bool
+
+    /// The stream that the path names.
+    var stream: StreamKey { StreamKey(category, job) }
 
     /// The path of the events of the job, or stream, that the request names.
     var eventsPath: String { Self.eventsPath(category, job) }

@@ -45,7 +45,7 @@ struct JobRoutes: Sendable {
                     "give \"at\" or \"min_position\", not both: a past state needs no waiting")
             }
             position = try await store.position(of: at)
-            row = try await JobReadModel(definition, store: store).job(authorized.job, at: position)
+            row = try await StreamReadModel(definition, of: .job, store: store).row(authorized.job, at: position)
         } else {
             (position, row) = try await tables.job(authorized.job)
         }

@@ -22,8 +22,6 @@ struct OperationsRoutes: Sendable {
             Route(.get, "/livez", scope: nil, alive),
             Route(.get, "/readyz", scope: nil, ready),
             Route(.get, "/metrics", scope: .read, answersInOutages: true, writeMetrics),
-            Route(.get, "/openapi.json", scope: nil) { _ in try Self.document("openapi.json") },
-            Route(.get, "/asyncapi.json", scope: nil) { _ in try Self.document("asyncapi.json") },
         ]
     }
 
@@ -179,12 +177,5 @@ struct OperationsRoutes: Sendable {
         metric("jobledger_rebuild_lag_events", "gauge", "Events that a rebuild under way still has to fold.") {
             $0.rebuild.map { max(0, max(head, $0.goal) - $0.position) }
         }
-    }
-
-    private static func document(_ name: String) throws -> Response {
-        guard let file = EmbeddedFiles.all.first(where: { $0.path == name }) else {
-            throw Problem(.notFound, "not_found", "this program was built without \(name)")
-        }
-        return .json(Array(file.text.utf8))
     }
 }

@@ -83,9 +83,11 @@ extension Query {
 
     private static let typesOfJobs = EventType.jobTypes.map(\.rawValue)
 
-    /// A type of jobs.
-    func type() throws(Problem) -> EventType? {
-        try choice("type", Self.typesOfJobs).flatMap { EventType(rawValue: $0) }
+    /// One type of events.
+    /// - Parameter category: as in ``types(of:)``.
+    func type(of category: Category?) throws(Problem) -> EventType? {
+        _ = try text("type")
+        return try types(of: category)?.first
     }
 
     /// The types of events; the parameter may be given several times.

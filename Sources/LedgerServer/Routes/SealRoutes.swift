@@ -37,8 +37,9 @@ struct SealRoutes: Sendable {
     }
 
     @Sendable private func proof(_ authorized: AuthorizedRequest) async throws -> Response {
-        try authorized.query.allow("event", "job", "withhold")
+        try authorized.query.allow("event", "category", "job", "withhold")
         let (event, job) = (try authorized.query.text("event"), try authorized.query.exact("job"))
+        let category = try authorized.query.category()
         let isWithheld =
             try authorized.query.text("withhold").map { value in
                 guard let flag = Bool(value) else {
@@ -47,7 +48,7 @@ struct SealRoutes: Sendable {
                 return flag
             } ?? false
         switch (event, job) {
-        case (let event?, nil):
+        case (let event?, nil) where category == nil:
             guard let name = EventReference(event) else {
                 throw Problem.invalidRequest(
                     "\"event\" must be a position or the id of an event (a UUID), not \(Query.quoted(event))")
@@ -57,10 +58,13 @@ struct SealRoutes: Sendable {
             }
             return Self.text(proof.text)
         case (nil, let job?):
-            let proofs = try await seal.proofs(ofJob: job, isWithheld: isWithheld)
-            guard !proofs.isEmpty else { throw Problem(.notFound, "unknown_job", "there is no such job") }
+            let stream = StreamKey(category ?? .job, job)
+            let proofs = try await seal.proofs(ofStream: stream, isWithheld: isWithheld)
+            guard !proofs.isEmpty else {
+                throw Problem(.notFound, "unknown_job", "there is no such \(stream.category)")
+            }
             return Self.text(proofs.map(\.text).joined())
-        default: throw Problem.invalidRequest("give \"event\" or \"job\"")
+        default: throw Problem.invalidRequest("give \"event\" or \"job\"; \"category\" goes with \"job\"")
         }
     }
 

@@ -36,10 +36,13 @@ enum SentBody {
     static let cloudEventBatch = "application/cloudevents-batch+json"
     private static let accepted = "\(json), \(cloudEvent), \(cloudEventBatch)"
 
-    /// - Parameter maxEvents: how many events there may be. A longer array is not parsed any
-    ///   further.
+    /// - Parameters:
+    ///   - category: the category that the path names, for messages.
+    ///   - maxEvents: how many events there may be. A longer array is not parsed any further.
     /// - Throws: ``Problem``, or the ``Refusal`` of a single event.
-    init(_ sent: [UInt8], _ headers: HTTPFields, needsJob: Bool, maxEvents: Int) throws {
+    init(
+        _ sent: [UInt8], _ headers: HTTPFields, of category: Category = .job, needsJob: Bool, maxEvents: Int
+    ) throws {
         let body = sent.first == 0xEF ? Array(JSONText.behindByteOrderMark(sent[...])) : sent
         let type = headers.first(.contentType) ?? ""
         if let charset = MediaType.parameter("charset", of: type), !["utf-8", "utf8", "us-ascii"].contains(charset) {
@@ -54,7 +57,7 @@ enum SentBody {
             if headers.first(.cloudEventVersion) != nil {
                 self = .one(try Self.binaryCloudEvent(body, headers))
             } else {
-                self = try Self.plain(body, needsJob: needsJob, maxEvents: maxEvents)
+                self = try Self.plain(body, of: category, needsJob: needsJob, maxEvents: maxEvents)
             }
         case Self.cloudEvent:
             self = .one(try Self.whole(body) { members throws(Refusal) in try Self.cloudEvent(members) })
@@ -78,9 +81,11 @@ enum SentBody {
         }
     }
 
-    private static func plain(_ body: [UInt8], needsJob: Bool, maxEvents: Int) throws -> SentBody {
+    private static func plain(
+        _ body: [UInt8], of category: Category, needsJob: Bool, maxEvents: Int
+    ) throws -> SentBody {
         func event(_ members: [JSONText.Slice]) throws(Refusal) -> SentEvent {
-            let event = try SentEvent(members: members, in: "the event", needsJob: needsJob)
+            let event = try SentEvent(members: members, in: "the event", of: category, needsJob: needsJob)
             guard needsJob || event.job == nil else {
                 let (name, what) = event.category == nil ? ("job", "job") : ("category", "stream")
                 throw Refusal(.invalidEvent, "an event must not have \"\(name)\" here: the path names the \(what)")
@@ -94,8 +99,11 @@ enum SentBody {
         case UInt8(ascii: "{"): return .one(try whole(body, event))
         default:
             throw Problem.malformedJSON(
-                "the body must be a JSON object such as {\"type\": \"progress\", \"data\": {\"completed\": 5}}, "
-                    + "or an array of them")
+                category == .job
+                    ? "the body must be a JSON object such as {\"type\": \"progress\", \"data\": {\"completed\": 5}}, "
+                        + "or an array of them"
+                    : "the body must be a JSON object such as \(SentEvent.example(of: category, isNamed: false)), "
+                        + "or an array of them")
         }
     }
 

@@ -21,14 +21,20 @@ struct TrailRoutes: Sendable {
     @Sendable private func events(_ authorized: AuthorizedRequest) async throws -> Response {
         let sent = authorized.query
         try sent.allow(
-            "actor", "type", "job", "from", "to", "correlation_id", "text", "order", "after", "limit", "min_position")
+            "actor", "category", "type", "job", "from", "to", "correlation_id", "text", "order", "after", "limit",
+            "min_position")
         let order = try order(sent)
         var query = TrailQuery(order: order, limit: try sent.limit())
         query.actor = try sent.exact("actor")
-        query.type = try sent.type()
+        query.category = try sent.category()
+        query.type = try sent.type(of: query.category)
         query.job = try sent.exact("job")
         query.correlationID = try sent.exact("correlation_id")
         query.text = try sent.text("text")
+        if query.text != nil, let category = query.category, category != .job {
+            throw Problem.invalidRequest(
+                "\"text\" finds words in events of jobs only: of the category \(category) no text is searched")
+        }
         query.after = try sent.position("after", from: 1)
         if let from = try sent.moment("from") { query.from = try await store.firstPosition(from: from) }
         if let to = try sent.moment("to") { query.to = try await store.position(of: to) }
@@ -77,10 +83,11 @@ struct TrailRoutes: Sendable {
 
     @Sendable private func refusals(_ authorized: AuthorizedRequest) async throws -> Response {
         let sent = authorized.query
-        try sent.allow("actor", "token", "job", "code", "order", "after", "limit")
+        try sent.allow("actor", "token", "category", "job", "code", "order", "after", "limit")
         var query = RefusalQuery(order: try order(sent), limit: try sent.limit())
         query.actor = try sent.exact("actor")
         query.token = try sent.exact("token")
+        query.category = try sent.exact("category")
         query.job = try sent.exact("job")
         query.code = try sent.exact("code")
         query.after = try sent.position("after", from: 1)
@@ -100,7 +107,9 @@ struct TrailRoutes: Sendable {
     /// The address of the page after this one, with the same filters.
     private func next(_ path: String, _ query: Query, _ limit: Int, after: Int64) -> String {
         let kept =
-            (["actor", "token", "type", "job", "code", "from", "to", "correlation_id", "text", "order"] as [ExactText])
+            ([
+                "actor", "token", "type", "category", "job", "code", "from", "to", "correlation_id", "text", "order",
+            ] as [ExactText])
             .flatMap { name in
                 query.all(name).map { "\(name)=\(Query.encoded($0))&" }
             }
@@ -109,12 +118,13 @@ struct TrailRoutes: Sendable {
 }
 
 extension TrailEntry {
-    /// A JSON object with every member.
+    /// A JSON object with every member. A stream of another category than that of jobs has two in
+    /// place of `job`.
     fileprivate var json: [UInt8] {
         var json = Array("{\"position\":\(position),\"event_id\":\"\(eventID.text)\",\"actor\":".utf8)
         json.append(jsonString: actor)
-        json += ",\"job\":".utf8
-        json.appendJSON(string: job)
+        json += stream.category == .job ? ",\"job\":".utf8 : ",\"category\":\"\(stream.category)\",\"stream\":".utf8
+        json.appendJSON(string: stream.id)
         json +=
             ",\"version\":\(version),\"type\":\"\(type.rawValue)\",\"recorded_at\":\"\(recordedAt)\",\"occurred_at\":"
             .utf8
@@ -138,8 +148,7 @@ extension RecordedRefusal {
             "{\"number\":\(number),\"first_at\":\"\(firstAt)\",\"last_at\":\"\(lastAt)\",\"times\":\(times)".utf8)
         for (name, value) in [
             ("token", token?.text), ("token_name", tokenName), ("peer", peer), ("method", method), ("path", path),
-            ("actor", actor?.text),
-            ("job", job?.text), ("type", type),
+            ("actor", actor?.text), ("category", category), ("job", job?.text), ("type", type),
             ("event_id", eventID?.text), ("code", code), ("detail", detail), ("noted_by", notedBy),
         ] {
             json += ",\"\(name)\":".utf8

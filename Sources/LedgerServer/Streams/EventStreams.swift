@@ -81,7 +81,8 @@ struct EventStreams: Sendable {
         let wanted = Wanted(category: category, jobs: jobs, types: types)
         let known: JobEnds
         do {
-            known = try await JobEnds.load(wanted.endingJobs, after: place, in: store)
+            known = try await JobEnds.load(
+                wanted.endingJobs, of: category, types: types, after: place, in: store)
         } catch let error as PostgresError where error.isOutage {
             return try waiting(authorized)
         }

@@ -2,7 +2,8 @@ import EventStore
 import LedgerCore
 import Postgres
 
-/// Where the log ends, and which jobs have ended: what has to be known before a stream begins.
+/// Where the log ends, which jobs have ended, and whether there is what is asked for: what has to
+/// be known before a stream begins.
 struct JobEnds: Sendable {
     let head: Position
     let epoch: EventID
@@ -23,18 +24,27 @@ struct JobEnds: Sendable {
           ) AS event ON event.type = ANY ($2)
         """
 
-    /// - Parameter place: where the client stands.
-    static func load(_ jobs: Set<JobID>, after place: Place, in store: EventStore) async throws -> JobEnds {
-        let statements = [
+    /// - Parameters:
+    ///   - place: where the client stands.
+    ///   - category: which the client has named, if any, and `types` of it.
+    /// - Throws: `UnknownKind` for a category, or a type of it, that the ledger does not have.
+    static func load(
+        _ jobs: Set<JobID>, of category: Category? = nil, types: Set<EventType>? = nil, after place: Place,
+        in store: EventStore
+    ) async throws -> JobEnds {
+        var statements = [
             PostgresStatement(LogHead.sql),
             place.sharedPosition,
             PostgresStatement(endsStatement, [Array(jobs), EventType.jobTypes.filter(\.isEnd).map(\.rawValue)]),
         ]
-        let answers = try await store.pool.withConnection { try await $0.pipeline(statements) }
+        if let question = UnknownKind.question(category, types) { statements.append(question) }
+        let answers = try await store.pool.withConnection { [statements] in try await $0.pipeline(statements) }
         var ends: [JobID: Position] = [:]
         for row in try answers[2].get() { ends[try row.decode(0)] = try row.decode(1) as Position }
         let log = try LogHead(try answers[0].get())
-        return JobEnds(
-            head: log.position, epoch: log.epoch, shared: try answers[1].get().only().decode(0), ends: ends)
+        let shared: Position = try answers[1].get().only().decode(0)
+        // Last, because behind a failed statement its answer says nothing.
+        if answers.count > 3 { try UnknownKind.check(try answers[3].get()) }
+        return JobEnds(head: log.position, epoch: log.epoch, shared: shared, ends: ends)
     }
 }

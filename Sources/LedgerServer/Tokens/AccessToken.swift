@@ -38,6 +38,13 @@ package struct AccessToken: Sendable, CustomStringConvertible, CustomReflectable
     /// The token itself, shown once to its creator.
     package var text: String { "jl_\(id)_\(secret)" }
 
+    /// The text of the token in the header `Authorization`; `nil` if the header has another form.
+    static func text(inHeader header: String) -> String? {
+        let parts = header.split(separator: " ", maxSplits: 1)
+        guard parts.count == 2, parts[0].lowercased() == "bearer" else { return nil }
+        return parts[1].trimmingSpaces()
+    }
+
     /// What the ledger stores.
     package var hash: SHA256Digest { SHA256.hash(data: Data(text.utf8)) }
 

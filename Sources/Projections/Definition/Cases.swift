@@ -1,3 +1,4 @@
+package import Categories
 import EventStore
 import Foundation
 import LedgerCore
@@ -7,7 +8,8 @@ import Postgres
 ///
 /// A case is `{"about": "…", "events": [{"job", "type", "data"?, "metadata"?, "occurred_at"?,
 /// "event_id"?, "recorded_at"?}], "expect": {"TABLE": [row, …]}}`. An event with a `recorded_at`
-/// needs an `event_id` too.
+/// needs an `event_id` too. An event of another category than job has `category` and `stream` in
+/// place of `job`.
 ///
 /// The events go through the ledger's own append, in a scratch ledger that is rolled back. A
 /// history that the ledger would refuse is therefore an error. The events are folded in windows of
@@ -21,11 +23,16 @@ package struct Cases: Sendable {
     }
 
     private let definitions: [ProjectionDefinition]
+    private let categories: [CategoryDefinition]
 
-    package init(_ definitions: [ProjectionDefinition]) { self.definitions = definitions }
+    /// - Parameter categories: those that events may have; the built-in ones unless given.
+    package init(_ definitions: [ProjectionDefinition], categories: [CategoryDefinition]? = nil) throws {
+        self.definitions = definitions
+        self.categories = try categories ?? CategoryDefinition.all()
+    }
 
     package func run(url: String) async throws -> [Outcome] {
-        try await ScratchLedger.with(url: url) { ledger in
+        try await ScratchLedger.with(url: url, categories: categories) { ledger in
             var outcomes: [Outcome] = []
             for definition in definitions {
                 for (file, text) in definition.cases {
@@ -40,9 +47,10 @@ package struct Cases: Sendable {
     private func run(_ text: String, of definition: ProjectionDefinition, in ledger: ScratchLedger) async throws
         -> [String]
     {
-        if let mistake = Self.mistake(in: text, of: definition) { return [mistake] }
+        let unknown = definition.consumes.unknown(among: categories)
+        if let mistake = unknown.first ?? Self.mistake(in: text, of: definition) { return [mistake] }
         do {
-            try await ledger.append(text)
+            try await ledger.append(text, category: definition.consumes.only)
             let head = try await ledger.head()
             // Most mistakes show in windows of every size: each is reported once.
             var problems: [(text: String, windows: [Position])] = []

@@ -31,6 +31,26 @@ enum KnownMembers {
 }
 
 extension Cases {
+    private static let eventMembers: [ExactText] = [
+        "job", "category", "stream", "type", "data", "metadata", "occurred_at", "event_id", "recorded_at",
+    ]
+
+    /// Checks that an event names its stream in one of two ways.
+    private static func checkStream(_ members: Set<ExactText>, in place: String, of definition: ProjectionDefinition)
+        throws(ProjectionDefinition.FormatError)
+    {
+        let namesStream = members.contains("stream")
+        guard namesStream != members.contains("job"), namesStream || !members.contains("category") else {
+            throw ProjectionDefinition.FormatError(
+                description: "\(place): give \"job\", or \"category\" and \"stream\"")
+        }
+        guard !namesStream || members.contains("category") || definition.consumes.only != nil else {
+            throw ProjectionDefinition.FormatError(
+                description:
+                    "\(place): give the \"category\" too, for the projection consumes events of several")
+        }
+    }
+
     /// The first unknown or repeated member of a case; `nil` if there is none.
     static func mistake(in text: String, of definition: ProjectionDefinition) -> String? {
         do throws(ProjectionDefinition.FormatError) {
@@ -39,10 +59,9 @@ extension Cases {
                 switch name {
                 case "events":
                     for (index, event) in ((try? JSONText.elements(of: value)) ?? []).enumerated() {
-                        let known: [ExactText] = [
-                            "job", "type", "data", "metadata", "occurred_at", "event_id", "recorded_at",
-                        ]
-                        _ = try KnownMembers.read(event, known, in: "event \(index + 1)")
+                        let place = "event \(index + 1)"
+                        let members = try KnownMembers.read(event, eventMembers, in: place)
+                        try checkStream(Set(members.map(\.name)), in: place, of: definition)
                     }
                 case "expect":
                     _ = try KnownMembers.read(value, definition.tables.map { ExactText($0) }, in: "\"expect\"")

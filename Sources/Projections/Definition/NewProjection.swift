@@ -28,7 +28,8 @@ package struct NewProjection: Sendable {
           "name": "\(name)",
           "consumes": ["queued", "progress", "truncated", "finished", "failed"],
           "key": "stream_id",
-          "tables": ["\(name)"]
+          "tables": ["\(name)"],
+          "rows": {"job": "\(name)"}
         }
 
         """

@@ -5,10 +5,9 @@ package import LedgerCore
 
 /// A projection as a folder of SQL: the content of `projections/NAME/`.
 package struct ProjectionDefinition: Sendable, Equatable {
-    /// `projection.json`
+    /// `projection.json`, but for what is read as it is written.
     private struct Manifest: Decodable {
         var name: String
-        var consumes: [String]
         var key: String
         var tables: [String]
     }
@@ -26,10 +25,12 @@ package struct ProjectionDefinition: Sendable, Equatable {
     }
 
     package let name: String
-    /// Windows contain events of jobs, of these types only.
-    package let consumes: Set<EventType>
+    /// Windows contain these events only.
+    package let consumes: ConsumedEvents
     package let key: Key
     package let tables: [String]
+    /// Where the row of a stream is found, by category.
+    package let rows: [Category: StreamTable]
     package let schemaSQL: String
     /// `apply.sql`, with `prepare.sql` as a part of it if there is one.
     package let applySQL: String
@@ -46,8 +47,7 @@ package struct ProjectionDefinition: Sendable, Equatable {
     /// tables are rebuilt.
     package var hash: String {
         let parts = [
-            name, consumes.map(\.rawValue).sorted().joined(separator: ","), tables.joined(separator: ","), schemaSQL,
-            applySQL,
+            name, consumes.canonical, tables.joined(separator: ","), schemaSQL, applySQL,
         ]
         let digest = SHA256.hash(data: Data(parts.joined(separator: "\u{0}").utf8))
         return digest.hexadecimal
@@ -62,9 +62,9 @@ package struct ProjectionDefinition: Sendable, Equatable {
             return text
         }
         let manifest: Manifest
-        _ = try KnownMembers.read(
-            Array(try file("projection.json").utf8)[...], ["name", "consumes", "key", "tables"],
-            in: "projection \(folder): projection.json")
+        let place = "projection \(folder): projection.json"
+        let members = try KnownMembers.read(
+            Array(try file("projection.json").utf8)[...], ["name", "consumes", "key", "tables", "rows"], in: place)
         do {
             manifest = try JSONDecoder().decode(Manifest.self, from: Data(try file("projection.json").utf8))
         } catch let error as DecodingError {
@@ -79,10 +79,8 @@ package struct ProjectionDefinition: Sendable, Equatable {
             throw FormatError(
                 description: "projection \(folder): \"key\" must be \"stream_id\" or \"log\", not \"\(manifest.key)\"")
         }
-        let unknown = manifest.consumes.filter { EventType(rawValue: $0)?.isOfJobs != true }
-        guard unknown.isEmpty, !manifest.consumes.isEmpty else {
-            throw FormatError(
-                description: "projection \(folder): \"consumes\" must name event types; unknown: \(unknown)")
+        guard let consumed = members.first(where: { $0.name == "consumes" }) else {
+            throw FormatError(description: "\(place): \"consumes\" is missing")
         }
         guard !manifest.tables.isEmpty, manifest.tables.allSatisfy({ LedgerName($0) != nil }) else {
             throw FormatError(
@@ -90,9 +88,14 @@ package struct ProjectionDefinition: Sendable, Equatable {
                     "projection \(folder): \"tables\" must name the tables that schema.sql makes, in lower case")
         }
         name = folder
-        consumes = Set(manifest.consumes.compactMap(EventType.init(rawValue:)))
+        let consumes = try ConsumedEvents(reading: consumed.value, in: place)
+        self.consumes = consumes
         self.key = key
         tables = manifest.tables
+        rows =
+            try members.first { $0.name == "rows" }.map { member in
+                try StreamTable.all(reading: member.value, tables: manifest.tables, consumes: consumes, in: place)
+            } ?? [:]
         schemaSQL = try Self.sql("schema.sql", file("schema.sql"), of: folder)
         let apply = try Self.sql("apply.sql", file("apply.sql"), of: folder)
         preparation = try files["prepare.sql"].map {

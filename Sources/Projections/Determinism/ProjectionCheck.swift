@@ -1,3 +1,4 @@
+package import Categories
 import EventStore
 import LedgerCore
 import Postgres
@@ -14,11 +15,14 @@ package struct ProjectionCheck: Sendable {
     }
 
     private let definition: ProjectionDefinition
+    private let categories: [CategoryDefinition]
     private let schemaText: SQLText
     private let applyText: SQLText
 
-    package init(_ definition: ProjectionDefinition) {
+    /// - Parameter categories: those that events may have; the built-in ones unless given.
+    package init(_ definition: ProjectionDefinition, categories: [CategoryDefinition]? = nil) throws {
         self.definition = definition
+        self.categories = try categories ?? CategoryDefinition.all()
         schemaText = SQLText("schema.sql", definition.schemaSQL)
         applyText =
             definition.preparation.map { SQLText("apply.sql", pieces: $0.pieces) }
@@ -26,8 +30,9 @@ package struct ProjectionCheck: Sendable {
     }
 
     package func run(url: String) async throws -> Outcome {
-        try await ScratchLedger.with(url: url) { ledger in
-            var diagnostics = try await ledger.rolledBack { try await read(ledger) }
+        try await ScratchLedger.with(url: url, categories: categories) { ledger in
+            var diagnostics = consumed
+            diagnostics += try await ledger.rolledBack { try await read(ledger) }
             var folds = 0
             if diagnostics.isEmpty {
                 let trials = DeterminismTrials(definition, ledger)
@@ -35,7 +40,7 @@ package struct ProjectionCheck: Sendable {
                 for (file, text) in definition.cases {
                     verdicts.append(try await trials.run("cases/\(file)", case: text))
                 }
-                verdicts.append(try await trials.runRandomHistory())
+                if definition.consumes.includes(.job) { verdicts.append(try await trials.runRandomHistory()) }
                 diagnostics = verdicts.flatMap(\.diagnostics)
                 folds = verdicts.reduce(0) { $0 + $1.folds }
             }
@@ -44,6 +49,22 @@ package struct ProjectionCheck: Sendable {
     }
 
     // MARK: Reading
+
+    /// What is wrong with the events that the definition consumes.
+    private var consumed: [ProjectionDiagnostic] {
+        var found = definition.consumes.unknown(among: categories).map {
+            ProjectionDiagnostic(
+                place: "projection.json", what: $0,
+                instead: "Correct the name, or give the folder of the category with --categories.")
+        }
+        if !definition.consumes.includes(.job), definition.cases.isEmpty {
+            found.append(
+                ProjectionDiagnostic(
+                    place: "cases", what: "there is no history to fold: no case, and random histories are of jobs",
+                    instead: "Write a case: see docs/projections.md."))
+        }
+        return found
+    }
 
     private func read(_ ledger: ScratchLedger) async throws -> [ProjectionDiagnostic] {
         let schema = ledger.schema("c")
@@ -58,6 +79,7 @@ package struct ProjectionCheck: Sendable {
         }
         var schemaCheck = SchemaCheck(definition, schemaText)
         try await schemaCheck.check(schema, on: connection)
+        if schemaCheck.diagnostics.isEmpty { try await schemaCheck.checkRows(in: schema, on: connection) }
         var diagnostics = schemaCheck.diagnostics
         let catalog = try await SQLCatalog(ofTablesIn: schema, on: connection)
 

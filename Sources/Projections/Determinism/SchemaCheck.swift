@@ -16,11 +16,32 @@ struct SchemaCheck {
     /// - Parameter schema: the schema in which `schema.sql` was run.
     mutating func check(_ schema: String, on connection: PostgresConnection) async throws {
         try await checkRelations(in: schema, on: connection)
+        try await checkReferences(in: schema, on: connection)
         for row in try await connection.query(Self.functions, "\"\(schema)\"") {
             let name: String = try row.decode(0)
             report(
                 name, "the function \(name) can do anything unseen by the check",
                 "Write its expression into apply.sql.")
+        }
+    }
+
+    /// Checks that the row of a stream can be found.
+    mutating func checkRows(in schema: String, on connection: PostgresConnection) async throws {
+        for (category, shown) in definition.rows.sorted(by: { $0.key.text < $1.key.text }) {
+            try await connection.execute(script: "SAVEPOINT before_rows")
+            do {
+                let rows = try await StreamRows.of(shown, of: category, in: schema, on: connection)
+                try await connection.query(rows.row, "")
+            } catch {
+                let what = "rows/\(category): \(error)"
+                guard !(error is CancellationError), (error as? PostgresError)?.isConnectionFailure != true else {
+                    throw error
+                }
+                diagnostics.append(
+                    ProjectionDiagnostic(
+                        place: "projection.json", what: what, instead: "Name a table with a row for each stream."))
+            }
+            try await connection.execute(script: "ROLLBACK TO before_rows; RELEASE before_rows")
         }
     }
 
@@ -83,10 +104,43 @@ struct SchemaCheck {
         if let rule = try row.decode("rule", as: String?.self) {
             report(rule, "the rule \(rule) changes statements unseen by the check", "Do what it does in apply.sql.")
         }
-        if let other = try row.decode("other", as: String?.self) {
-            report(
-                other, "\(name) refers to \(other), a table of another",
-                "Leave the foreign key out: each projection is folded and rebuilt independently.")
+    }
+
+    private mutating func checkReferences(in schema: String, on connection: PostgresConnection) async throws {
+        for row in try await connection.query(Self.references, "\"\(schema)\"") {
+            let (name, table): (String, String) = (try row.decode("name"), try row.decode("table"))
+            let other: String = try row.decode("other")
+            if try row.decode("is_outside") {
+                report(
+                    other, "\(table) refers to \(other), a table of another",
+                    "Leave the foreign key out: each projection is folded and rebuilt independently.")
+                continue
+            }
+            // A name that Postgres gave stands nowhere in the text.
+            let shown = text.firstPlace(of: name) == nil ? table : name
+            if definition.key == .stream {
+                report(
+                    shown,
+                    """
+                    the foreign key \(name) refers to rows of \(other), but \"key\": \"stream_id\" says that streams \
+                    can be folded apart: the row of another stream may not be there yet
+                    """,
+                    "Write \"key\": \"log\" in projection.json, or leave the foreign key out.")
+            }
+            if try row.decode("is_deferrable") {
+                report(
+                    shown,
+                    """
+                    the foreign key \(name) may be checked at the end of the transaction: nobody could say which event \
+                    breaks it, and a swap could not move the table
+                    """,
+                    "Leave DEFERRABLE out.")
+            }
+            if try row.decode("sets_default") {
+                report(
+                    shown, "the foreign key \(name) sets a column to its default unseen by the check",
+                    "Write CASCADE or SET NULL, or do it in apply.sql.")
+            }
         }
     }
 
@@ -99,13 +153,21 @@ struct SchemaCheck {
                (SELECT tgname::text FROM pg_trigger
                  WHERE tgrelid = pg_class.oid AND NOT tgisinternal LIMIT 1) AS trigger,
                (SELECT rulename::text FROM pg_rewrite
-                 WHERE ev_class = pg_class.oid AND relkind IN ('r', 'p') LIMIT 1) AS rule,
-               (SELECT other.relname::text FROM pg_constraint JOIN pg_class AS other ON other.oid = confrelid
-                 WHERE conrelid = pg_class.oid AND contype = 'f' AND other.relnamespace <> pg_class.relnamespace
-                 LIMIT 1) AS other
+                 WHERE ev_class = pg_class.oid AND relkind IN ('r', 'p') LIMIT 1) AS rule
           FROM pg_class
          WHERE relnamespace = $1::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
          ORDER BY pg_class.oid
+        """
+
+    private static let references = """
+        SELECT conname::text AS name, referring.relname::text AS table, other.relname::text AS other,
+               other.relnamespace <> connamespace AS is_outside, condeferrable AS is_deferrable,
+               'd' IN (confdeltype, confupdtype) AS sets_default
+          FROM pg_constraint
+          JOIN pg_class AS referring ON referring.oid = conrelid
+          JOIN pg_class AS other ON other.oid = confrelid
+         WHERE connamespace = $1::regnamespace AND contype = 'f'
+         ORDER BY referring.oid, conname
         """
 
     private static let functions =

@@ -149,8 +149,16 @@ struct Fold: Sendable {
         """
         SET LOCAL jobledger.window_after = '\(after)';
         SET LOCAL jobledger.window_upto = '\(upTo)';
-        SET LOCAL jobledger.window_types = '\(definition.consumes.map(\.rawValue).sorted().joined(separator: ","))';
+        \(consumed(by: definition))
 
+        """
+    }
+
+    /// Sets which events `consumed_events` contains, for one transaction.
+    static func consumed(by definition: ProjectionDefinition) -> String {
+        """
+        SET LOCAL jobledger.window_types = '\(definition.consumes.jobTypes)';
+        SET LOCAL jobledger.window_kinds = '\(definition.consumes.otherKinds)';
         """
     }
 
@@ -173,7 +181,9 @@ struct Fold: Sendable {
         }
     }
 
-    /// Drops the indexes that enforce no uniqueness, because rows load faster without them.
+    /// Drops the indexes that enforce no uniqueness, because rows load faster without them. Those
+    /// of foreign keys stay: without them, each row that is deleted in another table would have
+    /// Postgres read the whole table for rows that refer to it.
     /// - Returns: their names.
     func dropSecondaryIndexes(on connection: PostgresConnection) async throws -> [String] {
         let indexes = try await secondaryIndexes(on: connection)
@@ -207,6 +217,8 @@ struct Fold: Sendable {
          WHERE indexed.relnamespace = quote_ident($1)::regnamespace AND indexed.relname = ANY ($2)
            AND NOT indisunique
            AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)
+           AND NOT EXISTS (SELECT FROM pg_constraint
+                            WHERE contype = 'f' AND conrelid = indrelid AND indkey[0] = ANY (conkey))
          ORDER BY index.relname
         """
     private func secondaryIndexes(on connection: PostgresConnection) async throws -> [SecondaryIndex] {

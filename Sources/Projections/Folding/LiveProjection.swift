@@ -37,7 +37,7 @@ package struct LiveProjection: Sendable {
             try await Fold.createSchema(schema, of: ledger, on: connection)
             try await fresh.createTables(on: connection)
             try await fresh.handOver(on: connection)
-            for table in definition.tables { try await connection.query("SELECT adopt_table($1, $2)", schema, table) }
+            try await connection.query("SELECT adopt_tables($1, $2)", schema, definition.tables)
             try await connection.execute(script: "DROP SCHEMA \"\(schema)\"")
             try await ProjectionState.register(definition, at: 0, on: connection)
         }

@@ -1,9 +1,9 @@
-/// The events that `apply.sql` reads when only a part of the log is folded, such as one job's
+/// The events that `apply.sql` reads when only a part of the log is folded, such as one stream's
 /// events up to a past position.
 ///
 /// They are a temporary view with the name `new_events`. Temporary names come first in the search
-/// path, so the unchanged `apply.sql` folds the past. The columns are those of `foldable_events`,
-/// from which the ledger's own `new_events` selects too.
+/// path, so the unchanged `apply.sql` folds the past. They are chosen among `consumed_events`, as
+/// those of the ledger's own `new_events` are.
 enum AsOfEvents {
     /// A stream's id under the collation of the log, for conditions. Under the collation that
     /// projections see, a condition could not use the log's index.
@@ -15,10 +15,9 @@ enum AsOfEvents {
         """
         CREATE TEMPORARY VIEW new_events AS
           SELECT *
-            FROM foldable_events
-           WHERE category = 'job' AND \(condition)
-             AND position <= current_setting('jobledger.window_upto')::bigint
-             AND type = ANY ((SELECT string_to_array(current_setting('jobledger.window_types'), ','))::text[]);
+            FROM consumed_events
+           WHERE \(condition)
+             AND position <= current_setting('jobledger.window_upto')::bigint;
         """
     }
 }

@@ -1,7 +1,7 @@
 import LedgerCore
 import Postgres
 
-/// Folds the events of some jobs into temporary tables, to look at single rows. In a transaction
+/// Folds the events of some streams into temporary tables, to look at single rows. In a transaction
 /// that is rolled back.
 struct StreamFold: Sendable {
     private let fold: Fold
@@ -10,15 +10,16 @@ struct StreamFold: Sendable {
         fold = Fold(definition, ledger: ledger, schema: "pg_temp")
     }
 
-    /// Makes the tables, empty, and a `new_events` with the events of `jobs` alone.
-    func begin(_ jobs: [JobID], on connection: PostgresConnection) async throws {
+    /// Makes the tables, empty, and a `new_events` with the events of the streams with these ids,
+    /// of whatever categories they are.
+    func begin(_ ids: [JobID], on connection: PostgresConnection) async throws {
         let view: String = try await connection.query(
             "SELECT format($1, $2::text[])",
             AsOfEvents.view(
                 """
                 \(AsOfEvents.stream) = ANY (%L::text[])
                 AND position > current_setting('jobledger.window_after')::bigint
-                """), jobs
+                """), ids
         ).only().decode(0)
         try await connection.execute(script: view)
         try await fold.createTables(on: connection)

@@ -3,11 +3,11 @@ package import LedgerCore
 package import Logging
 import Postgres
 
-/// Refolds a sample of jobs again and again, and compares their rows with the tables in use: a
-/// permanent audit for the cost of a few jobs per second.
+/// Refolds a sample of streams again and again, and compares their rows with the tables in use: a
+/// permanent audit for the cost of a few streams per second.
 ///
-/// Each sample has one snapshot, in which the tables and their checkpoint belong together. Jobs are
-/// chosen by drawing events, so a job of 100 events is compared ten times as often as one of 10.
+/// Each sample has one snapshot, in which the tables and their checkpoint belong together. Streams
+/// are chosen by drawing events, so one of 100 events is compared ten times as often as one of 10.
 package struct DriftCheck: Sendable {
     private let definition: ProjectionDefinition
     private let store: EventStore
@@ -102,7 +102,8 @@ package struct DriftCheck: Sendable {
             state.definition == definition.hash,
             state.position > 0
         else { return nil }
-        let jobs = try await connection.query(Self.jobsOfRandomEvents, state.position, count).map {
+        try await connection.execute(script: Fold.consumed(by: definition))
+        let jobs = try await connection.query(Self.streamsOfRandomEvents, state.position, count).map {
             try $0.decode(0, as: JobID.self)
         }
         let fold = StreamFold(definition, ledger: store.ledger)
@@ -115,14 +116,13 @@ package struct DriftCheck: Sendable {
         return Finding(position: state.position, jobs: jobs.count, differences: differences)
     }
 
-    /// The jobs of $2 random events up to the position $1.
-    private static let jobsOfRandomEvents = """
-        SELECT DISTINCT stream_id::text FROM events
-         WHERE category = 'job'
-           AND position = ANY (ARRAY(SELECT 1 + floor(random() * $1)::bigint FROM generate_series(1, $2)))
+    /// The streams of $2 random events up to the position $1.
+    private static let streamsOfRandomEvents = """
+        SELECT DISTINCT stream_id::text FROM consumed_events
+         WHERE position = ANY (ARRAY(SELECT 1 + floor(random() * $1)::bigint FROM generate_series(1, $2)))
         """
 
-    /// The differing rows of `jobs` in a table. A row belongs to the job whose id is part of its
+    /// The differing rows of `jobs` in a table. A row belongs to the stream whose id is part of its
     /// key.
     private func differ(_ table: String, _ jobs: [JobID], on connection: PostgresConnection) async throws
         -> [RowDifference]

@@ -43,7 +43,7 @@ package struct Explanation: Sendable, Equatable {
     package let unexplained: String?
 }
 
-/// Folds the history of a row's job event by event, to find the events that gave the differing
+/// Folds the history of a row's stream event by event, to find the events that gave the differing
 /// values.
 struct Explainer: Sendable {
     private let definition: ProjectionDefinition
@@ -79,24 +79,31 @@ struct Explainer: Sendable {
                 unexplained: why)
         }
         guard definition.key == .stream else {
-            return unexplained("the projection's key is the log: a row may depend on every event, not on one job's")
+            return unexplained("the projection's key is the log: a row may depend on every event, not on one stream's")
         }
         guard isAsked else { return unexplained("only the first \(Self.mostRows) rows are explained") }
-        guard let job = try await job(of: difference, on: connection) else {
-            return unexplained("no part of its key is a job of the log: no event gives this row")
+        guard let stream = try await stream(of: difference, on: connection) else {
+            return unexplained("no part of its key is a stream of the log: no event gives this row")
         }
-        let history = try await connection.query(Self.history, job, upTo, Self.longestHistory + 1).map {
+        let history = try await connection.query(Self.history, stream, upTo, Self.longestHistory + 1).map {
             Explanation.Event(position: try $0.decode(0), id: try $0.decode(1), type: try $0.decode(2))
         }
         guard history.count <= Self.longestHistory else {
-            return unexplained("job \(job) has more than \(Self.longestHistory) events")
+            return unexplained("stream \(stream) has more than \(Self.longestHistory) events")
         }
-        return Explanation(columns: try await trace(values, difference, job, history, on: connection), unexplained: nil)
+        return Explanation(
+            columns: try await trace(values, difference, stream, history, on: connection), unexplained: nil)
     }
 
+    /// The first $3 events of each stream with the id $1, up to the position $2. There is one such
+    /// stream for each category at most.
     private static let history = """
-        SELECT position, event_id, type::text FROM events
-         WHERE category = 'job' AND stream_id = $1 AND position <= $2 ORDER BY version LIMIT $3
+        SELECT event.position, event.event_id, event.type
+          FROM (SELECT category FROM events WHERE stream_id = $1 AND version = 1) AS stream,
+               LATERAL (SELECT position, event_id, type::text FROM events
+                         WHERE category = stream.category AND stream_id = $1 AND position <= $2
+                         ORDER BY version LIMIT $3) AS event
+         ORDER BY event.position
         """
 
     private typealias Values = (name: ExactText, live: String?, rebuilt: String?)
@@ -115,25 +122,25 @@ struct Explainer: Sendable {
          ORDER BY place
         """
 
-    /// The job whose events the row depends on, found by the part of its key that is a job's id.
-    private func job(of difference: RowDifference, on connection: PostgresConnection) async throws -> JobID? {
-        try await connection.query(Self.jobInKey, difference.key).first.map { try $0.decode(0) }
+    /// The stream whose events the row depends on, found by the part of its key that is its id.
+    private func stream(of difference: RowDifference, on connection: PostgresConnection) async throws -> JobID? {
+        try await connection.query(Self.streamInKey, difference.key).first.map { try $0.decode(0) }
     }
 
-    private static let jobInKey = """
+    private static let streamInKey = """
         SELECT value FROM jsonb_each_text($1::jsonb) AS part (name, value)
-         WHERE EXISTS (SELECT FROM events WHERE category = 'job' AND stream_id = value)
+         WHERE EXISTS (SELECT FROM events WHERE stream_id = value)
          LIMIT 1
         """
 
     private func trace(
-        _ values: [Values], _ difference: RowDifference, _ job: JobID, _ history: [Explanation.Event],
+        _ values: [Values], _ difference: RowDifference, _ stream: JobID, _ history: [Explanation.Event],
         on connection: PostgresConnection
     ) async throws -> [Explanation.Column] {
         let fold = StreamFold(definition, ledger: ledger)
         var (rebuiltBy, liveBy) = ([ExactText: Explanation.Event](), [ExactText: Explanation.Event]())
         try await connection.execute(script: "SAVEPOINT before_trace")
-        try await fold.begin([job], on: connection)
+        try await fold.begin([stream], on: connection)
         var position: Position = 0
         for event in history {
             try await fold.apply(after: position, upTo: event.position, on: connection)

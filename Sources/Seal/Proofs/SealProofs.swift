@@ -82,48 +82,52 @@ package struct SealProofs: SealedLog {
         }
     }
 
-    /// The proofs of all sealed events of a job, all with the same checkpoint.
+    /// The proofs of all sealed events of a stream, all with the same checkpoint.
     /// - Throws: ``TooMuch``, and ``NotSealed`` where none of its events is sealed.
-    package func proofs(ofJob job: JobID, isWithheld: Bool = false) async throws -> [EventProof] {
+    package func proofs(ofStream stream: StreamKey, isWithheld: Bool = false) async throws -> [EventProof] {
         try await withSeal { connection, seal in
-            let size = try await connection.query(Self.jobSize, job).only()
+            try await connection.require(stream.category)
+            let condition = "category = \(stream.category.sql) AND stream_id = $1"
+            let size = try await connection.query(Self.size(where: condition), stream.id).only()
             let (count, bytes): (Int64, Int64) = (try size.decode(0), try size.decode(1))
-            guard count <= Self.mostOfJob, isWithheld || bytes <= Self.mostBytesOfJob else {
+            guard count <= Self.mostOfStream, isWithheld || bytes <= Self.mostBytesOfStream else {
                 throw TooMuch(events: count, bytes: bytes)
             }
             let rows = try await connection.query(
-                Self.select(isWithheld) + "category = 'job' AND stream_id = $1 ORDER BY version", job)
+                Self.select(isWithheld) + condition + " ORDER BY version", stream.id)
             let events = try rows.map { try SealedEvent($0) }
             guard let first = events.first else { return [] }
-            let seal = try requireSealed(seal, first.position, "the job")
+            let seal = try requireSealed(seal, first.position, "the \(stream.category)")
             return try await Self.proofs(of: events.filter { $0.position <= seal.size }, in: seal)
         }
     }
 
-    /// The most events of a job that are proved at once, and the most bytes of their data and
+    /// The most events of a stream that are proved at once, and the most bytes of their data and
     /// metadata.
-    package static let mostOfJob: Int64 = 20_000
-    package static let mostBytesOfJob: Int64 = 64 << 20
+    package static let mostOfStream: Int64 = 20_000
+    package static let mostBytesOfStream: Int64 = 64 << 20
 
-    /// The job is larger than what is proved at once.
+    /// The stream is larger than what is proved at once.
     package struct TooMuch: Error, Sendable, CustomStringConvertible {
         let events: Int64
         let bytes: Int64
 
         package var description: String {
             """
-            the job has \(events) events with \(bytes) bytes of data, and at most \(SealProofs.mostOfJob) \
-            with \(SealProofs.mostBytesOfJob) are proved at once: withhold the data, or prove the events that \
+            it has \(events) events with \(bytes) bytes of data, and at most \(SealProofs.mostOfStream) \
+            with \(SealProofs.mostBytesOfStream) are proved at once: withhold the data, or prove the events that \
             matter one by one
             """
         }
     }
 
-    /// The number of events of a job, and the bytes of their data and metadata.
-    private static let jobSize = """
-        SELECT count(*), coalesce(sum(octet_length(data::text) + octet_length(metadata::text)), 0)::bigint
-          FROM events WHERE category = 'job' AND stream_id = $1
+    /// The number of events, and the bytes of their data and metadata.
+    private static func size(where condition: String) -> String {
         """
+        SELECT count(*), coalesce(sum(octet_length(data::text) + octet_length(metadata::text)), 0)::bigint
+          FROM events WHERE \(condition)
+        """
+    }
 
     /// The beginning of a query for events; a condition comes after it.
     private static func select(_ isWithheld: Bool) -> String {
@@ -131,7 +135,7 @@ package struct SealProofs: SealedLog {
     }
 
     private static func proofs(of events: [SealedEvent], in seal: Seal) async throws -> [EventProof] {
-        // The events of a job are close to each other, so their proofs share most hashes.
+        // The events of a stream are close to each other, so their proofs share most hashes.
         let ranges = events.map { InclusionProof.ranges(index: $0.position - 1, size: seal.size) }
         let wanted = Array(Set(ranges.joined()))
         let hashes = try await seal.tiles.hashes(of: wanted, treeOf: seal.size)

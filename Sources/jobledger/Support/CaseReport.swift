@@ -22,7 +22,9 @@ enum CaseReport {
         }
         let failed = outcomes.count { !$0.passed }
         if !json {
-            try Output.line("\(outcomes.count - failed) cases hold, \(failed) \(failed == 1 ? "does" : "do") not")
+            let held = outcomes.count - failed
+            try Output.line(
+                "\(held) \(held == 1 ? "case holds" : "cases hold"), \(failed) \(failed == 1 ? "does" : "do") not")
         }
         if failed > 0 { throw Failure.refused }
         if outcomes.isEmpty {

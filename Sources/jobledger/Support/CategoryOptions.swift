@@ -3,6 +3,7 @@ import Categories
 import EventStore
 import LedgerCore
 import Postgres
+import Projections
 
 /// The option that adds categories to the built-in ones.
 struct CategoryOptions: ParsableArguments {
@@ -13,6 +14,12 @@ struct CategoryOptions: ParsableArguments {
     var categories: String?
 
     func definitions() throws -> [CategoryDefinition] { try CategoryDefinition.all(in: categories) }
+
+    /// The checks of projections, whose events may have these categories.
+    func checks(of projections: [ProjectionDefinition]) throws -> [ProjectionCheck] {
+        let categories = try definitions()
+        return try projections.map { try ProjectionCheck($0, categories: categories) }
+    }
 }
 
 extension [CategoryDefinition] {

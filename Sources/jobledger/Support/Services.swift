@@ -97,16 +97,18 @@ extension LedgerSettings {
     /// The HTTP service.
     /// - Parameters:
     ///   - host: the address to listen on; that of the settings if not given.
+    ///   - projections: those whose read models are shown.
     ///   - started: called with the service's URL once it listens.
     func service(
-        host: String?, port: Int, needsToken: Bool, logger: Logger,
+        host: String?, port: Int, needsToken: Bool, projections: [ProjectionDefinition], logger: Logger,
         started: @escaping @Sendable (_ url: String) async throws -> Void
     ) throws -> LedgerService {
         var http = http
         http.host = host ?? http.host
         let redis = redisURL == nil ? nil : try requireRedis()
         let configuration = LedgerService.Configuration(
-            url: try requireDatabaseURL(), ledger: ledger, redis: redis, http: http, port: port, needsToken: needsToken)
+            url: try requireDatabaseURL(), ledger: ledger, redis: redis, http: http, port: port, needsToken: needsToken,
+            projections: projections)
         do {
             return try LedgerService(configuration, logger: logger, started: started)
         } catch let mistake as LedgerService.Mistake {

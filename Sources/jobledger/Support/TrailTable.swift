@@ -6,7 +6,9 @@ struct TrailLine: Encodable {
     var position: Position
     var eventID: String
     var actor: ExactText?
-    var job: JobID
+    var job: JobID?
+    var category: String?
+    var stream: JobID?
     var version: Int32
     var type: String
     var recordedAt: String
@@ -17,7 +19,7 @@ struct TrailLine: Encodable {
     var detail: String?
 
     enum CodingKeys: String, CodingKey {
-        case position, actor, job, version, type, recordedAt, occurredAt, source, detail
+        case position, actor, job, category, stream, version, type, recordedAt, occurredAt, source, detail
         case eventID = "eventId"
         case correlationID = "correlationId"
         case causationID = "causationId"
@@ -27,7 +29,7 @@ struct TrailLine: Encodable {
         position = entry.position
         eventID = entry.eventID.text
         actor = entry.actor
-        job = entry.job
+        (job, category, stream) = entry.stream.members
         version = entry.version
         type = entry.type.rawValue
         recordedAt = "\(entry.recordedAt)"
@@ -49,9 +51,12 @@ enum TrailTable {
     /// columns are left out. The detail comes last.
     static func lines(_ entries: [TrailEntry]) -> [String] {
         guard !entries.isEmpty else { return [] }
+        let isOfJobs = entries.allSatisfy { $0.stream.category == .job }
         var columns: [(name: String, cells: [String])] = [
             ("position", entries.map { "\($0.position)" }), ("when", entries.map { seconds($0.happenedAt) }),
-            ("actor", entries.map { $0.actor?.text ?? "" }), ("job", entries.map { "\($0.job)" }),
+            ("actor", entries.map { $0.actor?.text ?? "" }),
+            ("category", entries.map { isOfJobs ? "" : $0.stream.category.text }),
+            (isOfJobs ? "job" : "stream", entries.map(\.stream.id.text)),
             ("", entries.map { "v\($0.version)" }),
             ("what", entries.map(\.type.rawValue)), ("belongs to", entries.map { $0.correlationID?.text ?? "" }),
             ("from", entries.map { $0.source ?? "" }), ("detail", entries.map { $0.detail ?? "" }),
@@ -81,9 +86,8 @@ enum TrailTable {
     // MARK: CSV
 
     private static let names = [
-        "position", "event_id", "recorded_at", "occurred_at", "actor", "job", "version", "type", "correlation_id",
-        "causation_id",
-        "source", "detail",
+        "position", "event_id", "recorded_at", "occurred_at", "actor", "category", "stream", "version", "type",
+        "correlation_id", "causation_id", "source", "detail",
     ]
 
     /// CSV by RFC 4180 with a header line. The line feed that ends the last line is left to the
@@ -92,9 +96,9 @@ enum TrailTable {
         let lines = entries.map { entry in
             [
                 "\(entry.position)", entry.eventID.text, "\(entry.recordedAt)", entry.occurredAt.map { "\($0)" } ?? "",
-                cell(entry.actor?.text), cell(entry.job.text), "\(entry.version)", entry.type.rawValue,
-                cell(entry.correlationID?.text),
-                cell(entry.causationID?.text), cell(entry.source), cell(entry.detail),
+                cell(entry.actor?.text), entry.stream.category.text, cell(entry.stream.id.text), "\(entry.version)",
+                entry.type.rawValue, cell(entry.correlationID?.text), cell(entry.causationID?.text),
+                cell(entry.source), cell(entry.detail),
             ].joined(separator: ",")
         }
         return ([names.joined(separator: ",")] + lines).joined(separator: "\r\n") + "\r"

@@ -74,6 +74,52 @@ import Testing
         }
     }
 
+    /// Refusals are recorded, so they say what is wrong with a personal value, and not the value.
+    @Test func leaveOutWhatIsPersonal() async throws {
+        let definition = try Given.read(
+            #"""
+            {"name": "ticket", "life": {"": ["t"], "t": []}, "personal": ["mail", "home", "born", "list"],
+             "not_before": [{"key": "left", "other": "born"}, {"key": "born", "other": "made"}],
+             "data": {"t": {"additionalProperties": false, "properties": {
+               "mail": {"type": "string", "maxLength": 5, "format": "email"}, "plain": {"type": "string"},
+               "home": {"type": "object", "required": ["town"], "additionalProperties": false,
+                        "properties": {"town": {"type": "string", "pattern": "^[A-Z]"}, "mail": {"const": 1}}},
+               "list": {"type": "array", "maxItems": 2, "items": {"enum": ["a", "b"]}},
+               "inner": {"properties": {"mail": {"type": "string"}}},
+               "born": {"type": "string", "format": "date"}, "left": {"type": "string", "format": "date"},
+               "made": {"type": "string", "format": "date"}}}}}
+            """#)
+        let cases = [
+            (#"{"mail": 7}"#, #""mail" must be an email address"#),
+            (#"{"mail": "secret"}"#, #""mail" must have at most 5 characters"#),
+            (#"{"mail": "ada"}"#, #""mail" must be an email address"#),
+            (#"{"home": "secret"}"#, #""home" must be an object"#),
+            (#"{"home": {}}"#, #""home"."town" is missing: it must be a text"#),
+            (#"{"home": {"town": "secret"}}"#, #""home"."town" must match the pattern ^[A-Z]"#),
+            (#"{"home": {"town": "T", "mail": "secret"}}"#, #""home"."mail" must be 1"#),
+            (#"{"home": {"town": "T", "secret": 1}}"#, #""home": a member is not known; known are "town" and "mail""#),
+            (#"{"list": ["a", "secret"]}"#, #""list"[1] must be "a" or "b""#),
+            (#"{"list": ["a", "b", "a"]}"#, #""list" must have at most 2 elements, not 3"#),
+            (
+                #"{"born": "2026-02-01", "left": "2026-01-31"}"#,
+                #""left" must not be before "born", but is "2026-01-31""#
+            ),
+            (
+                #"{"born": "2026-02-01", "made": "2026-02-02"}"#,
+                #""born" must not be before "made", which is "2026-02-02""#
+            ),
+            // Of the same name elsewhere, and what is not personal.
+            (#"{"inner": {"mail": 7}}"#, #""inner"."mail" must be a text, not 7"#),
+            (#"{"plain": 7}"#, #""plain" must be a text, not 7"#),
+        ]
+        try await TestLedger.with(connections: 1) { ledger in
+            let problems = try await CompiledCheck.with(ledger, definition) {
+                try await $0.problems("t", cases.map(\.0))
+            }
+            for ((data, expected), problem) in zip(cases, problems) { #expect(problem == expected, "\(data)") }
+        }
+    }
+
     @Test func alternativesAreNamed() async throws {
         let schema = #"{"anyOf": [{"required": ["a"]}, {"required": ["b", "c"]}]}"#
         try await TestLedger.with(connections: 1) { ledger in

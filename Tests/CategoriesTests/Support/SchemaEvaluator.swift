@@ -89,13 +89,6 @@ struct SchemaEvaluator {
     }
 }
 
-extension JSONTree {
-    subscript(_ name: ExactText) -> JSONTree? {
-        guard case .object(let members) = self else { return nil }
-        return members.first { $0.name == name }?.value
-    }
-}
-
 /// The formats, character by character.
 enum Formats {
     static func isValid(_ text: String, _ format: String) -> Bool {

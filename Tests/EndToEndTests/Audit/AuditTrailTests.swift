@@ -2,6 +2,7 @@ import EventStore
 import Foundation
 import LedgerCore
 import LedgerTesting
+import Postgres
 import Testing
 
 extension EndToEnd {
@@ -77,6 +78,113 @@ extension EndToEnd {
                     "\(job)")
                 #expect(job.output.contains("it failed at position 4"), "\(job)")
                 #expect(try await user.run("audit", "job", "none").code == 1)
+            }
+        }
+
+        /// A user and a job with one id, and a strategy that comes of the job.
+        private static func fillCategories(_ user: UserLedger) async throws {
+            let owner = try await user.ledger.connect()
+            try await TestCategories.install(on: owner)
+            await owner.close()
+            var cause: String?
+            for (stream, type, data) in [
+                (["--category", "user", "x"], "registered", #"{"email": "ada@example.org"}"#),
+                (["x"], "queued", #"{"name": "SMA"}"#),
+                (["--category", "strategy", "s"], "saved", #"{"user_id": "x", "name": "SMA", "elements": []}"#),
+                (["--category", "user", "x"], "removed", "{}"),
+            ] {
+                let because = cause.map { ["--causation-id", $0] } ?? []
+                let outcome = try await Program.jobledger.run(
+                    ["append", "--json"] + stream + [type, "--data", data, "--actor", "ada"] + because,
+                    environment: user.environment)
+                cause = try outcome.json()["event_id"]?.text
+                #expect(outcome.code == 0 && cause != nil, "\(outcome)")
+            }
+        }
+
+        @Test("streams of other categories are in the trail, each with its category") func categories() async throws {
+            try await UserLedger.with(projecting: true) { user in
+                try await Self.fillCategories(user)
+                try await user.untilProjected()
+                let table = try await user.run("audit", "events", "--oldest")
+                #expect(table.lines.count == 5 && table.lines[0].contains("category  stream"), "\(table)")
+                #expect(table.lines[1].contains("user") && table.lines[1].contains("registered"), "\(table)")
+                for (arguments, positions) in [
+                    (["--category", "user"], [4, 1]), (["--category", "user", "--type", "registered"], [1]),
+                    (["--category", "user", "--job", "x"], [4, 1]), (["--job", "x"], [2]), (["--type", "queued"], [2]),
+                    (["--category", "job", "--text", "SMA"], [2]), (["--category", "strategy", "--actor", "ada"], [3]),
+                ] {
+                    let outcome = try await Program.jobledger.run(
+                        ["audit", "events", "--json"] + arguments, environment: user.environment)
+                    #expect(
+                        try outcome.jsonLines().compactMap { $0["position"]?.integer } == positions,
+                        "\(arguments): \(outcome)")
+                }
+                let lines = try await user.run("audit", "events", "--oldest", "--json").jsonLines()
+                #expect(lines[0]["category"] == "user" && lines[0]["stream"] == "x" && lines[0]["job"] == nil)
+                #expect(lines[1]["job"] == "x" && lines[1]["category"] == nil && lines[1]["stream"] == nil)
+                let csv = try await user.run("audit", "events", "--oldest", "--format", "csv")
+                let rows = csv.output.components(separatedBy: "\r\n")
+                #expect(rows[0].contains(",actor,category,stream,version,") && rows[1].contains(",ada,user,x,1,"))
+                #expect(rows[2].contains(",ada,job,x,1,") && !csv.output.contains("example.org"), "\(csv)")
+
+                let why = try await user.run("audit", "why", "3")
+                #expect(why.lines.count == 4 && why.lines[0].contains("user x registered by ada"), "\(why)")
+                #expect(why.lines[1].contains(" x queued by ada"), "\(why)")
+                #expect(why.lines[2].contains("▶ strategy s saved by ada"), "\(why)")
+                let actor = try await user.run("audit", "actor", "ada")
+                #expect(
+                    actor.output.contains("1 queued, 1 strategy saved, 1 user registered, 1 user removed"),
+                    "\(actor)")
+                #expect(actor.output.contains("jobs and other streams\n  user x  2\n"), "\(actor)")
+                let counts = try await user.run("audit", "actor", "ada", "--json").json()
+                #expect(counts["types"]?["queued"] == 1 && counts["categories"]?["user"]?["removed"] == 1)
+                #expect(counts["jobs"]?.elements.count == 1 && counts["streams"]?.elements.count == 2)
+
+                let stream = try await user.run("audit", "job", "--category", "user", "x")
+                #expect(
+                    stream.output.contains("user x: 2 events, by ada")
+                        && stream.output.contains("it ended as removed at position 4"), "\(stream)")
+                let story = try await user.run("audit", "job", "--category", "user", "x", "--json").json()
+                #expect(story["category"] == "user" && story["stream"] == "x" && story["ended"] == "removed")
+                let none = try await user.run("audit", "job", "--category", "strategy", "x")
+                #expect(none.code == 1 && none.errors.contains("unknown_job: strategy x has"), "\(none)")
+            }
+        }
+
+        @Test("the events of a stream are proved, and those of a job with its id are not among them")
+        func completeStream() async throws {
+            try await UserLedger.with(projecting: true) { user in
+                var user = user
+                let directory = try makeDirectory("audit")
+                defer { try? FileManager.default.removeItem(at: directory) }
+                let (key, file) = (
+                    directory.appending(path: "seal.key").path, directory.appending(path: "x.tlog-proof").path
+                )
+                let made = try await user.run("audit", "key", "--out", key)
+                try Data(made.output.utf8).write(to: directory.appending(path: "vkey"))
+                user.environment["JOBLEDGER_SEAL_KEY"] = key
+                try await Self.fillCategories(user)
+                #expect(try await user.run("audit", "seal", "--until-head").code == 0)
+                try await user.untilProjected()
+                let whole = try await user.run("audit", "job", "--category", "user", "x", "--prove")
+                #expect(
+                    whole.code == 0
+                        && whole.output.contains("exactly 2 of them are this stream's: the complete stream"),
+                    "\(whole)")
+                let proof = try await user.run("audit", "prove", "--category", "user", "--job", "x", "--out", file)
+                #expect(proof.code == 0 && proof.errors.contains("proves 2 events of user x"), "\(proof)")
+                let check = ["audit", "check", file, "--key", directory.appending(path: "vkey").path]
+                let told = try await Program.jobledger.run(check)
+                #expect(told.code == 0, "\(told)")
+                #expect(told.output.contains("these 2 events are all events of the user x up to position 4"))
+                let json = try await Program.jobledger.run(check + ["--json"]).json()
+                #expect(json["category"] == "user" && json["stream"] == "x" && json["job"] == nil)
+                #expect(json["whole"] == nil)
+                let ended = try await Program.jobledger.run(check + ["--whole"])
+                #expect(ended.code == 1, "\(ended)")
+                #expect(ended.errors.contains("do not show whether the user x has ended"), "\(ended)")
+                #expect(try await PythonTools.checkSeal("proof", file, "--key", check[4]).code == 0)
             }
         }
 

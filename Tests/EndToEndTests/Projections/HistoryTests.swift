@@ -67,6 +67,61 @@ extension EndToEnd {
             }
         }
 
+        @Test("show, blame and diff take any category that a projection shows") func categories() async throws {
+            try await UserLedger.with { user in
+                let folder = try makeDirectory("models")
+                #expect(try await user.run("migrate").code == 0)
+                #expect(try await user.run("projections", "new", "people", "--projections", folder.path).code == 0)
+                for (file, text, replacement) in [
+                    (
+                        "projection.json", #"["queued", "progress", "truncated", "finished", "failed"]"#,
+                        #"{"user": ["registered", "updated", "removed"]}"#
+                    ),
+                    ("projection.json", #"{"job": "people"}"#, #"{"user": "people"}"#),
+                ] {
+                    let path = folder.appending(path: "people/\(file)")
+                    let before = try String(contentsOf: path, encoding: .utf8)
+                    let after = before.replacing(text, with: replacement)
+                    try #require(after != before)
+                    try Data(after.utf8).write(to: path)
+                }
+                for (type, data) in [
+                    ("registered", #"{"email":"ada@example.org"}"#), ("updated", #"{"username":"ada"}"#),
+                ] {
+                    let appended = try await user.run("append", "--category", "user", "u-1", type, "--data", data)
+                    #expect(appended.code == 0, "\(appended)")
+                }
+                let several = try await user.run("show", "user", "u-1", "--projections", folder.path)
+                #expect(
+                    several.code == 2 && several.errors.contains("choose one of backtesting, people"), "\(several)")
+                let models = ["--projections", folder.path, "--read-model", "people"]
+                let then = try await user.run(["show", "user", "u-1", "--at", "1", "--json"] + models)
+                #expect(try then.json()["events"] == 1, "\(then)")
+                let option = try await user.run(["show", "u-1", "--category", "user", "--at", "2", "--json"] + models)
+                #expect(try option.json()["events"] == 2)
+                let blamed = try await user.run(["blame", "user", "u-1", "--json"] + models).json()
+                #expect(blamed.members == ["category", "stream", "position", "columns"], "\(blamed)")
+                #expect(blamed["columns"]?.elements.map { $0["position"]?.integer } == [1, 2, 2])
+                let range = ["diff", "--category", "user", "--from", "1", "--to", "2", "--json"]
+                let changed = try await user.run(range + models).jsonLines()
+                #expect(
+                    changed[0].members == ["category", "stream", "change", "columns", "events", "event_count"])
+
+                let none = try await user.run(["show", "user", "u-2", "--at", "2"] + models)
+                #expect(none.code == 1 && none.errors.contains("unknown_job: no user u-2"), "\(none)")
+                for (words, message) in [
+                    (["show", "order", "o-1"], "no projection has a row for each stream of the category order"),
+                    (["show", "a", "b", "c"], "a category and the id of a stream"),
+                    (["show", "user", "u-1", "--category", "user"], "a category and the id of a stream"),
+                    (["blame", "Not A Category", "u-1"], "must be the name of a category"),
+                    (["show", "user", "u-1", "--read-model", "nope"], "nope does not show the category user"),
+                ] {
+                    let refused = try await user.run([words[0]] + models + words.dropFirst())
+                    #expect(refused.code == 2 && refused.errors.contains(message), "\(words): \(refused)")
+                }
+            }
+        }
+
         @Test("rebuild --until makes the tables of an earlier position beside the live ones") func until() async throws
         {
             try await UserLedger.with { user in

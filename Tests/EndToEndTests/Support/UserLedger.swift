@@ -26,6 +26,10 @@ struct UserLedger: Sendable {
     }
 
     func run(_ arguments: String..., input: Data = Data()) async throws -> Outcome {
+        try await run(arguments, input: input)
+    }
+
+    func run(_ arguments: [String], input: Data = Data()) async throws -> Outcome {
         try await Program.jobledger.run(arguments, environment: environment, input: input)
     }
 
@@ -50,7 +54,7 @@ struct UserLedger: Sendable {
         try await until("all projections run without lag") {
             let status = try await run("status", "--json").json()
             let projections = status["projections"]?.elements ?? []
-            return projections.count == 4
+            return projections.count == 5
                 && projections.allSatisfy { $0["state"] == "running" && $0["lag"] == 0 && $0["active"] == true }
         }
     }

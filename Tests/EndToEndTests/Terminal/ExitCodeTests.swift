@@ -27,6 +27,10 @@ extension EndToEnd {
             (["tail", "--category", "user", "--type", "Paused"], nowhere, "--type must be the name of a type"),
             (["tail", "--category", "User"], nowhere, "--category must be the name of a category"),
             (["history", "--category", "a.b", "a"], nowhere, "--category must be the name of a category"),
+            (["audit", "events", "--category", "user", "--text", "ada"], nowhere, "words in events of jobs only"),
+            (["audit", "events", "--type", "registered"], nowhere, "--type registered"),
+            (["audit", "job", "--category", "User", "a"], nowhere, "--category must be the name of a category"),
+            (["audit", "prove", "1", "--category", "user"], nowhere, "--category goes with --job"),
             (["append", "--category", "", "a", "queued"], nowhere, "--category must be the name of a category"),
             (["append", "--file", "x", "--category", "user"], nowhere, "each line says everything"),
             (["tail", "--after", "1", "--last", "1"], nowhere, "not both"),
@@ -38,7 +42,7 @@ extension EndToEnd {
             (["show", "a", "--at", "noon"], nowhere, "--at must be"),
             (["diff", "--from", "1", "--to", "noon"], nowhere, "--to must be"),
             (["diff", "--from", "1"], nowhere, "--to"),
-            (["blame"], nowhere, "<job>"),
+            (["blame"], nowhere, "<id>"),
             (["blame", "a", "--at=-1"], nowhere, "--at must be"),
             (["export", "--json"], nowhere, "--json needs --out"),
             (["export", "--from", "soon"], nowhere, "--from must be"),
@@ -104,7 +108,7 @@ extension EndToEnd {
             let url = try await TestServers.shared.postgresURL().replacing("/jobledger", with: "/nowhere")
             let commands = [
                 ["status"], ["append", "a", "queued"], ["tail"], ["serve", "--port", "0"], ["token", "list"],
-                ["show", "a"], ["history", "a"], ["migrate"], ["rebuild", "batch_jobs"],
+                ["show", "a"], ["history", "a"], ["migrate"], ["rebuild", "batch_jobs"], ["categories", "list"],
             ]
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for command in commands {

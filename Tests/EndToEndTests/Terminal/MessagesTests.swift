@@ -106,7 +106,8 @@ extension EndToEnd {
             get("/v1/jobs/open?at=2026-11-23T20:45:00"), get("/v1/jobs/open?at=2026-11-23T20:45:00+01:00"),
             get("/v1/jobs/open?at=1&min_position=1"), get("/v1/jobs/open?min_position=99999999999999999999"),
             get("/v1/jobs/%FF"), get("/v1/jobs?after=%FF"), get("/v1/events?after=-1"), get("/v1/events?after=+5"),
-            get("/v1/events?after=99"), get("/v1/events?type=paused"),
+            get("/v1/events?after=99"), get("/v1/events?type=paused"), get("/v1/events?category=nope"),
+            get("/v1/events?category=user&type=paused"), get("/v1/streams/No/x/events"),
             get("/v1/events?after=99", ["accept": "text/event-stream"]),
             get("/v1/events?conflate=fast", ["accept": "text/event-stream"]),
             get("/v1/events", ["accept": "text/event-stream", "last-event-id": "seven"]), get("/v1/jobs/nobody/events"),
@@ -272,7 +273,7 @@ extension EndToEnd {
                 ["audit", "why", "x"],
                 ["audit", "prove", "99"], ["audit", "tiles", "/tmp/none"], ["project", "--retry", "batch_jobs"],
                 ["rebuild", "batch_jobs", "--undo"], ["token", "revoke", "nobody"], ["import", "/no/such/file"],
-                ["export", "--from", "3", "--to", "1"],
+                ["export", "--from", "3", "--to", "1"], ["history", "--category", "nope", "x"],
             ] { try await tell(arguments, user.environment) }
             let lines = #"""
                 {"job":"f","type":"queued","data":{"name":"n","sharpe":NaN}}

@@ -31,7 +31,7 @@ import Testing
             #expect(try await append("nothing", "u-1", "registered") == "JL006")
             #expect(try await append("user", "", "registered") == "JL006")
             #expect(try await append("user", "u-1", "registered", "[]") == "JL006")
-            let long = String(repeating: "x", count: 1001)
+            let long = String(repeating: "x", count: 1021)
             #expect(try await append("user", "u-1", "registered", #"{"email": "\#(long)"}"#) == "JL006")
             #expect(try await append("strategy", "s-1", "saved", #"{"user_id": "u-1"}"#) == "JL009")
             #expect(try await ledger.count() == 0)
@@ -56,6 +56,111 @@ import Testing
                 try $0.decode(0)
             }
             #expect(types == ["registered", "removed"])
+        }
+    }
+
+    /// Whoever reads events may ask which kinds of them there are, also where the rules are hidden.
+    @Test func readersAreToldOfKindsThatThereAreNot() async throws {
+        try await withCategories { ledger, connection in
+            let name = ledger.name
+            try await connection.execute(
+                script: "REVOKE SELECT ON categories, category_types FROM \"\(name)_reader\", \"\(name)_subscriber\"")
+            for role in ["reader", "subscriber"] {
+                try await connection.execute(script: "SET ROLE \"\(name)_\(role)\"")
+                func problem(_ name: String, _ types: Set<EventType>? = nil) async throws -> String? {
+                    let category = try #require(Category(name))
+                    do {
+                        try await connection.require(category, types)
+                        return nil
+                    } catch let error as UnknownKind {
+                        return error.description
+                    }
+                }
+                #expect(try await problem("nope") == #"there is no category "nope"; there are job, strategy, user"#)
+                let other = try #require(EventType(rawValue: "nope"))
+                #expect(
+                    try await problem("user", [other])
+                        == "'nope' is not an event type of user; use registered, removed, updated")
+                let updated = try #require(EventType(rawValue: "updated"))
+                for types in [nil, [], [updated]] as [Set<EventType>?] {
+                    #expect(try await problem("user", types) == nil, "\(String(describing: types))")
+                }
+                #expect(try await problem("job", [.queued]) == nil)
+                try await connection.execute(script: "RESET ROLE")
+            }
+        }
+    }
+
+    /// Messages name a stream by its category, and not as a job.
+    @Test func messagesNameTheKindOfStream() async throws {
+        try await withCategories { ledger, connection in
+            func message(_ statement: String) async throws -> String {
+                let error = await #expect(throws: PostgresError.self) { try await connection.query(statement) }
+                return error?.description ?? ""
+            }
+            let id = "11111111-2222-4333-8444-555555555555"
+            func append(_ category: String, _ stream: String, _ type: String, _ data: String = "{}") -> String {
+                "SELECT append_event('\(stream)', '\(type)', '\(data)', category => '\(category)', event_id => '\(id)')"
+            }
+            try await connection.query(append("user", "u-1", "registered"))
+            #expect(try await message(append("user", "u-2", "registered")).contains("with other user: "))
+            #expect(try await message(append("strategy", "u-1", "saved")).contains("with other category, type: "))
+            #expect(
+                try await message(append("strategy", "s", "saved")).contains("with other category, stream, type: "))
+            let noObject = "SELECT append_event('u-3', 'registered', '[]', category => 'user')"
+            #expect(try await message(noObject).contains(#"such as {"name": "value"}, not array"#))
+            let messages: [String?] = try await connection.query(
+                """
+                SELECT message FROM append('{a,b}', '{registered,registered}', '{"{}","{}"}', requests => '{1,1}',
+                                           categories => '{user,user}')
+                """
+            ).map { try $0.decode(0) }
+            #expect(messages[0]?.contains("belong to one user: this one is of another") == true, "\(messages)")
+        }
+    }
+
+    /// A personal value is in no refusal, whichever rule it breaks.
+    @Test func personalValuesAreNotQuoted() async throws {
+        try await withCategories { ledger, connection in
+            try await TestCategories.install(
+                """
+                {"name": "person", "life": {"": ["met"], "met": []}, "unique": [{"key": "email"}],
+                 "references": [{"key": "friend", "category": "user"}, {"key": "boss", "category": "user"}],
+                 "personal": ["email", "friend"]}
+                """, "1", "BEGIN RETURN null; END", on: connection)
+            func message(_ stream: String, _ data: String) async throws -> String? {
+                try await connection.query(
+                    "SELECT message FROM append(ARRAY[$1], '{met}', ARRAY[$2], categories => '{person}')", stream, data
+                ).only().decode(0)
+            }
+            #expect(try await message("p-1", #"{"email": "secret"}"#) == nil)
+            #expect(
+                try await message("p-2", #"{"email": "secret"}"#)
+                    == #"the value of "email" belongs to another person: it must be unique"#)
+            #expect(try await message("p-2", #"{"email": {"secret": 1}}"#) == #""email" must be a text or null"#)
+            #expect(
+                try await message("p-2", #"{"friend": "secret"}"#)
+                    == #"there is no user that "friend" names: append it first"#)
+            #expect(
+                try await message("p-2", #"{"boss": "b"}"#)
+                    == #"there is no user "b", which "boss" names: append it first"#)
+            // Nor where the data are not what they should be.
+            for (data, says) in [
+                (#""secret""#, #"data must be a JSON object such as {"name": "value"}, not string"#),
+                (#"[{"email": "secret"}]"#, #"data must be a JSON object such as {"name": "value"}, not array"#),
+                (#"{"email": secret}"#, "data is not acceptable JSON"),
+            ] { #expect(try await message("p-2", data) == says, "\(data)") }
+            for stream in ["secret", "b"] {
+                for type in ["registered", "removed"] {
+                    _ = try await TestCategories.append("user", stream, type, on: connection)
+                }
+            }
+            #expect(
+                try await message("p-2", #"{"friend": "secret"}"#)
+                    == #"the user that "friend" names has been removed"#)
+            #expect(
+                try await message("p-2", #"{"boss": "b"}"#)
+                    == #"the user "b", which "boss" names, has been removed"#)
         }
     }
 
@@ -156,7 +261,7 @@ import Testing
     }
 
     /// A value that is too long for an index, or no text, is refused in a batch as it is alone.
-    @Test(arguments: [#""\#(String(repeating: "x", count: 1001))""#, "[1e300]", "7", #"{"a": 1}"#])
+    @Test(arguments: [#""\#(String(repeating: "x", count: 1021))""#, "[1e300]", "7", #"{"a": 1}"#])
     func whatCannotBeComparedIsRefused(_ value: String) async throws {
         try await withCategories { ledger, connection in
             let data = #"{"discord_id": \#(value)}"#

@@ -8,7 +8,7 @@ import Testing
     /// Where the package is, also where a scratch copy of it has links to its folders.
     /// Custom settings need a prefix. They are no schema: see docs/scaling.md.
     private static let settings = [
-        "appending", "window_after", "window_upto", "window_types", "job", "timeline", "confirms",
+        "appending", "window_after", "window_upto", "window_types", "window_kinds", "stream", "timeline", "confirms",
     ]
 
     /// Whether a line of SQL or Swift names the standard ledger as a schema: `jobledger.events`,

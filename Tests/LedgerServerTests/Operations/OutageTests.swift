@@ -200,6 +200,26 @@ import Testing
         }
     }
 
+    @Test("the documents leave out the categories while the database is away") func documents() async throws {
+        try await withServer { server in
+            try await TestService.with(server: server.url) { service in
+                let missing = "because the ledger could not be asked for them"
+                try await server.kill()
+                for path in ["/openapi.json", "/asyncapi.json"] {
+                    let answer = try await service.ask("GET", path)
+                    #expect(answer.status == 200 && answer.text.contains(missing), "\(answer)")
+                    // Who sends no token is told of no categories in any case.
+                    let stranger = try await service.ask("GET", path, token: "")
+                    #expect(stranger.status == 200 && !stranger.text.contains(missing), "\(stranger)")
+                }
+                try await server.restart()
+                try await eventually("the documents are whole again") {
+                    try await service.ask("GET", "/openapi.json").text.contains(missing) ? nil : ()
+                }
+            }
+        }
+    }
+
     @Test("metrics say that the database is away, to a token that is known") func metrics() async throws {
         try await withServer { server in
             try await TestService.with(server: server.url) { service in

@@ -62,6 +62,9 @@ import Testing
             let answer = try await service.ask(
                 "POST", "/v1/jobs/a/events?durability=quorum&within=1", Self.queued)
             #expect(answer.status == 503 && answer.json["code"].text == "no_standby", "\(answer)")
+            // It says what helps: to set up standbys, or not to ask for them.
+            let detail = answer.json["detail"].text ?? ""
+            #expect(detail.contains("synchronous_standby_names") && detail.contains("without durability=quorum"))
             #expect(try await service.ledger.store.head() == 0)
             let local = try await service.ask("POST", "/v1/jobs/a/events?durability=local", Self.queued)
             #expect(local.status == 201 && local.json["durability"].text == "local", "\(local)")

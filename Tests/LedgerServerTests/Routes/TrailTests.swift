@@ -94,6 +94,64 @@ import Testing
         }
     }
 
+    @Test("entries of other categories have category and stream in place of the job") func categories()
+        async throws
+    {
+        try await TestService.with(projecting: true) { service in
+            let connection = try await service.ledger.connect()
+            try await TestCategories.install(on: connection)
+            await connection.close()
+            let registered = """
+                {"type":"registered","data":{"email":"ada@example.org"},"metadata":{"actor":"ada"}}
+                """
+            #expect(try await service.ask("POST", "/v1/streams/user/x/events", registered).status == 201)
+            let cause = try #require(try await service.ledger.store.page(EventQuery(limit: 1)).first).id
+            let queued = """
+                {"type":"queued","data":{"name":"n"},"metadata":{"actor":"ada","causation_id":"\(cause.text)"}}
+                """
+            #expect(try await service.append(queued, to: "x").status == 201)
+            #expect(try await service.ask("POST", "/v1/streams/user/x/events", #"{"type":"updated"}"#).status == 201)
+
+            let all = try await service.ask("GET", "/v1/audit/events?min_position=3")
+            let entries = all.json["events"].elements
+            #expect(entries.compactMap { $0["position"].number } == [3, 2, 1], "\(all)")
+            #expect(entries[1]["job"].text == "x" && entries[1]["category"].text == nil, "\(all)")
+            #expect(entries[2]["job"].text == nil && entries[2]["category"].text == "user", "\(all)")
+            #expect(entries[2]["stream"].text == "x" && entries[2]["type"].text == "registered", "\(all)")
+            #expect(entries[2]["detail"].isNull && !all.text.contains("example.org"), "\(all)")
+            for (question, positions) in [
+                ("category=user", [3, 1]), ("category=job", [2]), ("job=x", [2]),
+                ("category=user&job=x", [3, 1]), ("category=user&type=registered", [1]), ("type=queued", [2]),
+                ("category=user&actor=ada", [1]), ("actor=ada", [2, 1]), ("category=job&text=n", [2]),
+            ] {
+                let answer = try await service.ask("GET", "/v1/audit/events?\(question)")
+                #expect(answer.json["events"].elements.compactMap { $0["position"].number } == positions, "\(question)")
+            }
+            // The next page has the same category.
+            let first = try await service.ask("GET", "/v1/audit/events?category=user&limit=1")
+            let second = try await service.ask("GET", try #require(first.json["next"].text))
+            #expect(second.json["events"].elements.compactMap { $0["position"].number } == [1], "\(second)")
+            for bad in [
+                "type=registered", "category=User", "category=user&type=Registered", "category=user&text=ada",
+                "category=user&type=registered&type=updated",
+            ] {
+                #expect(try await service.ask("GET", "/v1/audit/events?\(bad)").status == 400, "\(bad)")
+            }
+            let why = try await service.ask("GET", "/v1/audit/events/2/why")
+            #expect(why.json["causes"].elements.compactMap { $0["stream"].text } == ["x"], "\(why)")
+
+            try await owner(service, "ALTER TABLE audit_log DROP COLUMN category")
+            let older = try await service.ask("GET", "/v1/audit/events")
+            #expect(older.status == 503 && older.json["code"].text == "not_projected_yet", "\(older)")
+        }
+    }
+
+    private func owner(_ service: TestService, _ script: String) async throws {
+        let owner = try await service.ledger.connect()
+        try await owner.execute(script: script)
+        await owner.close()
+    }
+
     @Test func notProjected() async throws {
         try await TestService.with { service in
             let answer = try await service.ask("GET", "/v1/audit/events")

@@ -24,18 +24,19 @@ struct TestService: Sendable {
 
     /// - Parameters:
     ///   - projecting: whether projectors keep the read models up to date.
+    ///   - projections: definitions beside the built-in ones.
     ///   - redis: what the service listens to; `nil` to poll.
     ///   - url: the address by which the service finds the ledger; by default the ledger's own.
     ///   - server: the Postgres for the ledger; by default the shared one.
     static func with<T: Sendable>(
-        needsToken: Bool = true, projecting: Bool = false, redis: RedisConfiguration? = nil, url: String? = nil,
-        server: String? = nil,
+        needsToken: Bool = true, projecting: Bool = false, projections: [ProjectionDefinition] = [],
+        redis: RedisConfiguration? = nil, url: String? = nil, server: String? = nil,
         settings: HTTPSettings = HTTPSettings(), _ body: @Sendable (TestService) async throws -> T
     ) async throws -> T {
         try await places.with {
             try await run(
-                needsToken: needsToken, projecting: projecting, redis: redis, url: url, server: server,
-                settings: settings, body)
+                needsToken: needsToken, projecting: projecting, projections: projections, redis: redis, url: url,
+                server: server, settings: settings, body)
         }
     }
 
@@ -43,9 +44,8 @@ struct TestService: Sendable {
     private static let places = Places(12)
 
     private static func run<T: Sendable>(
-        needsToken: Bool, projecting: Bool, redis: RedisConfiguration?, url: String?, server: String?,
-        settings: HTTPSettings,
-        _ body: @Sendable (TestService) async throws -> T
+        needsToken: Bool, projecting: Bool, projections: [ProjectionDefinition], redis: RedisConfiguration?,
+        url: String?, server: String?, settings: HTTPSettings, _ body: @Sendable (TestService) async throws -> T
     ) async throws -> T {
         let settings = settings.changed { $0.readers = min($0.readers, 4) }
         return try await TestLedger.with(url: server) { ledger in
@@ -54,14 +54,15 @@ struct TestService: Sendable {
             let (addresses, listening) = AsyncStream<String>.makeStream()
             var logger = Logger(label: "test")
             logger.logLevel = .error
+            let definitions = try ProjectionDefinition.all() + projections
             let service = try LedgerService(
                 LedgerService.Configuration(
                     url: url ?? ledger.url, ledger: ledger.name, redis: redis, http: settings, port: 0,
-                    needsToken: needsToken),
+                    needsToken: needsToken, projections: definitions),
                 logger: logger
             ) { listening.yield($0) }
             let group = ServiceGroup(
-                services: [service] + (projecting ? try projectors(ledger, logger) : []), logger: logger)
+                services: [service] + (projecting ? projectors(of: definitions, ledger, logger) : []), logger: logger)
             return try await withThrowingTaskGroup(of: Void.self) { tasks in
                 tasks.addTask {
                     defer { listening.finish() }
@@ -80,8 +81,10 @@ struct TestService: Sendable {
         }
     }
 
-    private static func projectors(_ ledger: TestLedger, _ logger: Logger) throws -> [any Service] {
-        try ProjectionDefinition.all().map { definition in
+    private static func projectors(
+        of definitions: [ProjectionDefinition], _ ledger: TestLedger, _ logger: Logger
+    ) -> [any Service] {
+        definitions.map { definition in
             let projector = Projector(definition, store: ledger.store, url: ledger.url, window: 1000, logger: logger)
             return Projecting(projector: projector)
         }

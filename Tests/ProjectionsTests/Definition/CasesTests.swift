@@ -8,7 +8,8 @@ import Testing
 @Suite struct CasesTests {
     @Test func theCasesOfEveryProjectionHold() async throws {
         let definitions = try ProjectionDefinition.all()
-        #expect(definitions.map(\.name) == ["audit_log", "batch_job_runs", "batch_jobs", "daily_job_stats"])
+        #expect(
+            definitions.map(\.name) == ["audit_log", "backtesting", "batch_job_runs", "batch_jobs", "daily_job_stats"])
         for definition in definitions { #expect(!definition.cases.isEmpty, "\(definition.name) has no cases") }
         for outcome in try await Cases(definitions).run(url: try await TestServers.shared.postgresURL()) {
             #expect(outcome.problems.isEmpty, "\(outcome.projection) \(outcome.file): \(outcome.problems)")
@@ -50,7 +51,7 @@ import Testing
 
     /// No member of a manifest is ignored.
     @Test(arguments: [
-        (#""key":"log","kye":"stream_id""#, "\"kye\" is not known; known are name, consumes, key, tables"),
+        (#""key":"log","kye":"stream_id""#, "\"kye\" is not known; known are name, consumes, key, tables, rows"),
         (#""key":"log","key":"stream_id""#, "\"key\" appears twice"),
         (#""key":"log","Key":"log""#, "\"Key\" is not known"),
         (#""key":"log","#, "is no JSON object"),

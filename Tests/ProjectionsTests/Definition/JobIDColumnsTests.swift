@@ -7,9 +7,12 @@ import Testing
 
 /// The columns for job ids are as wide as the longest id that the ledger accepts.
 @Suite struct JobIDColumnsTests {
-    @Test(arguments: [("batch_jobs", "id"), ("batch_job_runs", "batch_job_id"), ("audit_log", "job")])
-    func ofABuiltInProjection(_ table: String, _ column: String) async throws {
-        try await Self.expectWidth(of: column, in: table, try ProjectionDefinition.builtIn(table))
+    @Test(arguments: [
+        ("batch_jobs", "batch_jobs", "id"), ("batch_job_runs", "batch_job_runs", "batch_job_id"),
+        ("audit_log", "audit_log", "stream_id"), ("backtesting", "backtesting_ids", "stream_id"),
+    ])
+    func ofABuiltInProjection(_ name: String, _ table: String, _ column: String) async throws {
+        try await Self.expectWidth(of: column, in: table, try ProjectionDefinition.builtIn(name))
     }
 
     @Test func ofANewProjection() async throws {

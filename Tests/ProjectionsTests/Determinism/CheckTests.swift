@@ -161,6 +161,11 @@ import Testing
         (");", "); INSERT INTO seen VALUES ('a', 1);", "schema.sql:2", "puts rows into seen"),
         (");", "); CREATE FUNCTION mine() RETURNS int LANGUAGE sql RETURN 1;", "schema.sql:8", "the function mine"),
         ("note   text", "note   text CONSTRAINT late CHECK (now() > '2000-01-01')", "schema.sql:5", "the clock"),
+        ("note   text", "note   text REFERENCES seen", "schema.sql:2", "can be folded apart"),
+        ("note   text", "note   text CONSTRAINT up REFERENCES seen", "schema.sql:5", "refers to rows of seen"),
+        ("note   text", "note   text CONSTRAINT up REFERENCES seen DEFERRABLE", "schema.sql:5", "the transaction"),
+        ("note   text", "note   text CONSTRAINT up REFERENCES seen ON DELETE SET DEFAULT", "schema.sql:5", "default"),
+        ("note   text", "note   text REFERENCES read_models (name)", "schema.sql:5", "a table of another"),
     ])
     func refusesSchemasThatTheCheckCannotSeeThrough(
         _ text: String, _ replacement: String, _ place: String, _ word: String

@@ -58,7 +58,7 @@ import Testing
             }
             let jobs = try await Self.append(to: ledger)
             let connection = try await ledger.connect()
-            for definition in try ProjectionDefinition.all() {
+            for definition in try ProjectionDefinition.all() where definition.consumes.includes(.job) {
                 for statistics in Statistics.allCases where !statistics.isOfRuns || definition.name == "batch_job_runs"
                 {
                     try await Self.measure(definition, statistics, jobs, ledger, connection)
@@ -104,7 +104,7 @@ import Testing
         _ definition: ProjectionDefinition, _ statistics: Statistics, _ jobs: [Job], _ ledger: TestLedger,
         _ connection: PostgresConnection
     ) async throws {
-        for table in definition.tables { try await connection.execute(script: "DROP TABLE IF EXISTS \(table)") }
+        try await connection.execute(script: "DROP TABLE IF EXISTS \(definition.tables.joined(separator: ", "))")
         try await connection.query("DELETE FROM projections WHERE name = $1", definition.name)
         let live = LiveProjection(definition: definition, ledger: ledger.name)
         try await live.install(on: connection)
@@ -166,7 +166,7 @@ import Testing
             let connection = try await ledger.connect()
             try await LiveProjection(definition: definition, ledger: ledger.name).install(on: connection)
             let plan = try await connection.discardedTransaction { connection in
-                for (setting, value) in [("after", "0"), ("upto", "9"), ("types", "progress")] {
+                for (setting, value) in [("after", "0"), ("upto", "9"), ("types", "progress"), ("kinds", "*")] {
                     try await connection.query("SELECT set_config('jobledger.window_' || $1, $2, true)", setting, value)
                 }
                 return try await connection.query("EXPLAIN " + definition.applySQL).map {

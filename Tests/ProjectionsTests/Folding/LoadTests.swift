@@ -53,7 +53,7 @@ import Testing
                     "SELECT count(*) FROM pg_index WHERE indrelid = 'audit_log'::regclass AND indisvalid"
                 ).only().decode(0)
             }
-            #expect(indexes == 7)
+            #expect(indexes == 9)
             let finding = try await ledger.verify(definition)
             #expect(finding.isEqual && finding.position == Self.events + 1, "\(finding)")
         }

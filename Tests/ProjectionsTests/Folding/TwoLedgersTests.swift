@@ -22,12 +22,15 @@ import Testing
                         try await other.caughtUp("batch_jobs")
                     }
                 }
-                let models = (JobReadModel(definition, store: one.store), JobReadModel(definition, store: other.store))
-                #expect(try await models.0.job("a")?.contains(#""status":"running","total":5,"completed":3"#) == true)
-                #expect(try await models.1.job("a")?.contains(#""status":"queued","total":9,"completed":0"#) == true)
-                #expect(try await models.0.job("b") == nil)
-                #expect(try await models.0.job("a", at: 1)?.contains(#""total":5,"completed":0"#) == true)
-                #expect(try await models.1.job("a", at: 1)?.contains(#""total":9,"completed":0"#) == true)
+                let models = (
+                    try StreamReadModel(definition, of: .job, store: one.store),
+                    try StreamReadModel(definition, of: .job, store: other.store)
+                )
+                #expect(try await models.0.row("a")?.contains(#""status":"running","total":5,"completed":3"#) == true)
+                #expect(try await models.1.row("a")?.contains(#""status":"queued","total":9,"completed":0"#) == true)
+                #expect(try await models.0.row("b") == nil)
+                #expect(try await models.0.row("a", at: 1)?.contains(#""total":5,"completed":0"#) == true)
+                #expect(try await models.1.row("a", at: 1)?.contains(#""total":9,"completed":0"#) == true)
             }
         }
     }

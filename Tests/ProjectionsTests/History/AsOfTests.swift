@@ -51,12 +51,12 @@ import Testing
         let seed = UInt64.random(in: 0...9999)
         try await TestLedger.with { ledger async throws in
             let jobs = try await RandomJobs.append(Self.isLong ? 200 : 12, mostEvents: 12, to: ledger, seed: seed)
-            let model = JobReadModel(try .builtIn("batch_jobs"), store: ledger.store)
+            let model = try StreamReadModel(.builtIn("batch_jobs"), of: .job, store: ledger.store)
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for job in jobs.histories.keys.sorted().prefix(6) {
                     group.addTask {
                         for position in 0...(jobs.head + 1) {
-                            let row = try await model.job(job, at: position)
+                            let row = try await model.row(job, at: position)
                             let expected = jobs.row(job, at: position)
                             #expect((row == nil) == (expected == nil), "seed \(seed): \(job) at \(position)")
                             if let row, let expected {

@@ -24,7 +24,7 @@ import Testing
             for (from, to) in stretches {
                 var told: [JobID: Changes.Change] = [:]
                 let count = try await Changes(try .builtIn("batch_jobs"), ledger: ledger.name)
-                    .run(from: from, to: to, on: connection) { told[$0.job] = $0 }
+                    .run(from: from, to: to, on: connection) { told[$0.stream] = $0 }
                 #expect(Int(count) == told.count)
                 for (job, history) in jobs.histories {
                     let (before, after) = (jobs.row(job, at: from), jobs.row(job, at: to))
@@ -65,13 +65,13 @@ import Testing
             let connection = try await ledger.connect()
             let changes = Changes(try .builtIn("batch_jobs"), ledger: ledger.name)
             var told: [Changes.Change] = []
-            try await changes.run(from: 0, to: 4, job: "b", on: connection) { told.append($0) }
-            #expect(told.map(\.job) == ["b"] && told[0].isNew)
+            try await changes.run(from: 0, to: 4, stream: "b", on: connection) { told.append($0) }
+            #expect(told.map(\.stream) == ["b"] && told[0].isNew)
             #expect(
                 told[0].columns.contains(#""strategy" : {"from" : null, "to" : {"e": 1.10}}"#), "\(told[0].columns)")
             #expect(told[0].events.contains(#""actor" : "ada""#))
             told = []
-            try await changes.run(from: 3, to: 4, job: "b", on: connection) { told.append($0) }
+            try await changes.run(from: 3, to: 4, stream: "b", on: connection) { told.append($0) }
             #expect(told[0].columns.contains(#""completed" : {"from" : 0, "to" : 2}"#), "\(told[0].columns)")
             // No temporary table is left in the session.
             #expect(

@@ -164,7 +164,7 @@ import Testing
     /// The row of a job as of a position is what its events up to there give.
     @Test func asOfAPastPosition() async throws {
         try await TestLedger.with { ledger async throws in
-            let model = JobReadModel(try .builtIn("batch_jobs"), store: ledger.store)
+            let model = try StreamReadModel(.builtIn("batch_jobs"), of: .job, store: ledger.store)
             try await ledger.queue("other")
             try await ledger.queue("a", total: 2)
             try await ledger.progress("a", 1)
@@ -176,7 +176,7 @@ import Testing
                 (99, #""status":"finished","total":2,"completed":2"#),
             ]
             for (position, part) in expected {
-                let row = try await model.job("a", at: position)
+                let row = try await model.row("a", at: position)
                 if let part {
                     #expect(row?.contains(part) == true, "at \(position): \(row ?? "nothing")")
                 } else {

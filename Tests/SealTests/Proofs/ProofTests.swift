@@ -128,7 +128,8 @@ struct ProofTests {
             let seal = SealProofs(sealed.ledger.store)
             let error = await #expect(throws: SealDamaged.self) { try await seal.proof(of: .position(12)) }
             #expect(error?.description.contains("position 12 is not what was sealed") == true)
-            await #expect(throws: SealDamaged.self) { try await seal.proofs(ofJob: "job 1 ä\u{1F680}") }
+            let job = StreamKey(.job, "job 1 ä\u{1F680}")
+            await #expect(throws: SealDamaged.self) { try await seal.proofs(ofStream: job) }
             try (try await seal.proof(of: .position(13)))?.check(by: sealed.key.verifier)
         }
     }
@@ -161,26 +162,60 @@ struct ProofTests {
             try await sealed.fill(45)
             _ = try await sealed.sealer().sealUntilHead()
             let seal = SealProofs(sealed.ledger.store)
-            let (ended, open): (JobID, JobID) = ("job 2 ä\u{1F680}", "job 4 ä\u{1F680}")
-            let whole = try EventProof.list(try await seal.proofs(ofJob: ended).map(\.text).joined())
+            let ended = StreamKey(.job, "job 2 ä\u{1F680}")
+            let open = StreamKey(.job, "job 4 ä\u{1F680}")
+            let whole = try EventProof.list(try await seal.proofs(ofStream: ended).map(\.text).joined())
             for proof in whole { try proof.check(by: sealed.key.verifier) }
-            #expect(try JobProof.extent(whole) == (ended, .whole))
-            let part = try await seal.proofs(ofJob: open)
-            #expect(try JobProof.extent(part) == (open, .upTo(45)))
-            #expect(try JobProof.extent(Array(whole.dropLast())).1 == .upTo(29))
+            #expect(try StreamProof.extent(whole) == (ended, .whole))
+            let part = try await seal.proofs(ofStream: open)
+            #expect(try StreamProof.extent(part) == (open, .upTo(45)))
+            #expect(try StreamProof.extent(Array(whole.dropLast())).1 == .upTo(29))
             for missing in whole.indices.dropLast() {
                 var proofs = whole
                 proofs.remove(at: missing)
-                #expect(throws: EventProof.NotProved.self, "without \(missing)") { try JobProof.extent(proofs) }
+                #expect(throws: EventProof.NotProved.self, "without \(missing)") { try StreamProof.extent(proofs) }
             }
-            #expect(throws: EventProof.NotProved.self) { try JobProof.extent(whole + part) }
-            #expect(throws: EventProof.NotProved.self) { try JobProof.extent(whole + [whole[9]]) }
-            #expect(throws: EventProof.NotProved.self) { try JobProof.extent([]) }
+            #expect(throws: EventProof.NotProved.self) { try StreamProof.extent(whole + part) }
+            #expect(throws: EventProof.NotProved.self) { try StreamProof.extent(whole + [whole[9]]) }
+            #expect(throws: EventProof.NotProved.self) { try StreamProof.extent([]) }
             try await sealed.fill(5, from: 45)
             _ = try await sealed.sealer().sealUntilHead()
             let later = try #require(try await seal.proof(of: .position(30)))
-            #expect(throws: EventProof.NotProved.self) { try JobProof.extent(whole.dropLast() + [later]) }
-            #expect(try await seal.proofs(ofJob: "no such job").isEmpty)
+            #expect(throws: EventProof.NotProved.self) { try StreamProof.extent(whole.dropLast() + [later]) }
+            #expect(try await seal.proofs(ofStream: StreamKey(.job, "no such job")).isEmpty)
+        }
+    }
+
+    /// The proofs of another stream are all its events so far, never its whole life: nothing proves
+    /// which types end it. A job with the same id is another stream.
+    @Test func streamsOfOtherCategories() async throws {
+        try await SealedLedger.with { sealed in
+            let owner = try await sealed.ledger.connect()
+            try await TestCategories.install(on: owner)
+            await owner.close()
+            let store = sealed.ledger.store
+            let user = StreamKey(try #require(Category("user")), "x")
+            _ = try await store.append(NewEvent(type: "registered"), to: user.id, of: user.category)
+            try await sealed.ledger.queue("x")
+            for type in ["updated", "removed"] {
+                _ = try await store.append(NewEvent(type: type), to: user.id, of: user.category)
+            }
+            _ = try await sealed.sealer().sealUntilHead()
+            let seal = SealProofs(store)
+            let proofs = try EventProof.list(try await seal.proofs(ofStream: user).map(\.text).joined())
+            for proof in proofs { try proof.check(by: sealed.key.verifier) }
+            #expect(proofs.map(\.event.position) == [1, 3, 4])
+            #expect(try StreamProof.extent(proofs) == (user, .upTo(4)))
+            let job = try await seal.proofs(ofStream: StreamKey(.job, "x"))
+            #expect(try StreamProof.extent(job) == (StreamKey(.job, "x"), .upTo(2)))
+            #expect(throws: EventProof.NotProved.self) { try StreamProof.extent([proofs[0], proofs[2]]) }
+            #expect(throws: EventProof.NotProved.self) { try StreamProof.extent([proofs[0]] + job) }
+            // In the ledger, the rules that it has now say whether a stream has ended.
+            let completeness = StreamCompleteness(store, key: sealed.key.verifier)
+            let whole = try await completeness.check(user)
+            #expect(whole == StreamCompleteness.Answer(sealed: 4, events: 3, isWhole: true))
+            let open = try await completeness.check(StreamKey(.job, "x"))
+            #expect(open == StreamCompleteness.Answer(sealed: 4, events: 1, isWhole: false))
         }
     }
 
@@ -196,16 +231,17 @@ struct ProofTests {
             let seal = SealProofs(sealed.ledger.store)
             var histories: [[EventProof]] = []
             for job in TwoSpellings.both {
-                let history = try EventProof.list(try await seal.proofs(ofJob: job).map(\.text).joined())
+                let stream = StreamKey(.job, job)
+                let history = try EventProof.list(try await seal.proofs(ofStream: stream).map(\.text).joined())
                 for proof in history { try proof.check(by: sealed.key.verifier) }
-                #expect(try JobProof.extent(history) == (job, .whole))
+                #expect(try StreamProof.extent(history) == (stream, .whole))
                 histories.append(history)
             }
             for spliced in [
                 [histories[0][0], histories[1][1], histories[0][2]],
                 [histories[0][0], histories[0][1], histories[1][2]],
             ] {
-                #expect(throws: EventProof.NotProved.self) { try JobProof.extent(spliced) }
+                #expect(throws: EventProof.NotProved.self) { try StreamProof.extent(spliced) }
             }
         }
     }
@@ -221,9 +257,10 @@ struct ProofTests {
             }
             _ = try await sealed.sealer().sealUntilHead()
             let seal = SealProofs(store)
-            let error = await #expect(throws: SealProofs.TooMuch.self) { try await seal.proofs(ofJob: "large") }
+            let large = StreamKey(.job, "large")
+            let error = await #expect(throws: SealProofs.TooMuch.self) { try await seal.proofs(ofStream: large) }
             #expect(error?.description.contains("withhold the data") == true)
-            let proofs = try await seal.proofs(ofJob: "large", isWithheld: true)
+            let proofs = try await seal.proofs(ofStream: large, isWithheld: true)
             #expect(proofs.count == 10 && proofs.allSatisfy { $0.event.data == nil })
             for proof in proofs { try proof.check(by: sealed.key.verifier) }
         }

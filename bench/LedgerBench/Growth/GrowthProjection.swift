@@ -12,7 +12,7 @@ extension GrowthFigures {
         let store = ledger.store(connections: 1)
         let definition = try ProjectionDefinition.batchJobs
         let (model, head, count) = (
-            JobReadModel(definition, store: store), try await ledger.head(), log.jobs(in: written)
+            try StreamReadModel(definition, of: .job, store: store), try await ledger.head(), log.jobs(in: written)
         )
         var (history, show, showAt): ([Double], [Double], [Double]) = ([], [], [])
         func time(_ body: () async throws -> Void) async rethrows -> Double {
@@ -32,11 +32,11 @@ extension GrowthFigures {
                 })
             show.append(
                 try await time {
-                    guard try await model.job(job) != nil else { throw BenchFailure("\(job) has no row") }
+                    guard try await model.row(job) != nil else { throw BenchFailure("\(job) has no row") }
                 })
             showAt.append(
                 try await time {
-                    guard try await model.job(job, at: head) != nil else {
+                    guard try await model.row(job, at: head) != nil else {
                         throw BenchFailure("\(job) has no row at \(head)")
                     }
                 })

@@ -9,6 +9,7 @@ import Projections
 enum AuditRows {
     static let loading =
         "audit_log from nothing, as a projector makes it of a long log: loaded, indexed, with its digest"
+    /// The table has eight, of which events of jobs enter six.
     static let behind = "live projection of audit_log, a tenth more events behind, with its six indexes"
     private static let reading =
         "reading the same events: libpq, binary, all columns, windows of 10,000, nothing decoded"
@@ -130,7 +131,8 @@ enum AuditRows {
         (
             "the story of a job",
             { trail, number, fill in
-                try await trail.timeline(ofJob: "backtest-\(scattered(number, below: fill.jobs))")?.events ?? 0
+                let job = StreamKey(.job, "backtest-\(scattered(number, below: fill.jobs))")
+                return try await trail.timeline(of: job)?.events ?? 0
             }
         ),
     ]

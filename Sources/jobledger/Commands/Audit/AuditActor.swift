@@ -23,13 +23,21 @@ struct AuditActor: AsyncParsableCommand {
             var job: JobID
             var events: Int
         }
+        struct Stream: Encodable {
+            var category: String
+            var stream: JobID
+            var events: Int
+        }
         var actor: ExactText
         var counted: Int
         var whole: Bool
-        var types: [String: Int]  // plain: names of event types
+        var types: [String: Int]  // plain: names of event types, those of jobs
+        /// The types of other categories, by category.
+        var categories: [String: [String: Int]]?  // plain: names of categories and types
         var first: TrailLine
         var latest: [TrailLine]
         var jobs: [Job]
+        var streams: [Stream]?
     }
 
     func run() async throws {
@@ -42,26 +50,42 @@ struct AuditActor: AsyncParsableCommand {
             throw Failure.refused
         }
         if options.json {
-            return try Output.json(
-                Answer(
-                    actor: actor, counted: story.counted, whole: story.isComplete,
-                    types: Dictionary(uniqueKeysWithValues: story.counts.map { ($0.type.rawValue, $0.count) }),
-                    first: TrailLine(story.first), latest: story.latest.map(TrailLine.init),
-                    jobs: story.jobs.map { .init(job: $0.job, events: $0.count) }))
+            return try Output.json(answer(story))
         }
         let count =
             story.isComplete
             ? "\(story.counted) event\(story.counted == 1 ? "" : "s")"
             : "at least \(story.counted) events; this summary covers the newest \(story.counted)"
         try Output.line(Output.printable("\(actor): \(count)"))
-        try Output.line("  " + story.counts.map { "\($0.count) \($0.type.rawValue)" }.joined(separator: ", "))
+        let counts = story.counts.map { count in
+            "\(count.count) \(count.category == .job ? "" : "\(count.category) ")\(count.type.rawValue)"
+        }
+        try Output.line("  " + counts.joined(separator: ", "))
         try Output.line(
             "  from \(TrailTable.seconds(story.first.happenedAt)) to \(TrailTable.seconds(latest.happenedAt))")
-        try Output.line("jobs")
-        for (job, count) in story.jobs {
-            try Output.line(Output.printable("  \(TrailTable.cut(job.text, 60))  \(count)"))
+        try Output.line(story.streams.allSatisfy { $0.stream.category == .job } ? "jobs" : "jobs and other streams")
+        for (stream, count) in story.streams {
+            try Output.line(Output.printable("  \(TrailTable.cut(stream.listed, 60))  \(count)"))
         }
         try Output.line("latest")
         for line in TrailTable.lines(story.latest) { try Output.line("  " + line) }
+    }
+
+    private func answer(_ story: ActorSummary) -> Answer {
+        func types(_ counts: [ActorSummary.TypeCount]) -> [String: Int] {  // plain: names of types, plain ASCII
+            Dictionary(uniqueKeysWithValues: counts.map { ($0.type.rawValue, $0.count) })
+        }
+        let categories = Dictionary(grouping: story.counts.filter { $0.category != .job }, by: \.category.text)
+        let jobs = story.streams.filter { $0.stream.category == .job }
+        let streams = story.streams.filter { $0.stream.category != .job }
+        return Answer(
+            actor: actor, counted: story.counted, whole: story.isComplete,
+            types: types(story.counts.filter { $0.category == .job }),
+            categories: categories.isEmpty ? nil : categories.mapValues(types), first: TrailLine(story.first),
+            latest: story.latest.map(TrailLine.init),
+            jobs: jobs.map { .init(job: $0.stream.id, events: $0.count) },
+            streams: streams.isEmpty
+                ? nil
+                : streams.map { .init(category: $0.stream.category.text, stream: $0.stream.id, events: $0.count) })
     }
 }

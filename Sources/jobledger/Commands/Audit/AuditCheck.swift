@@ -27,7 +27,7 @@ struct AuditCheck: AsyncParsableCommand {
     @Option(help: ArgumentHelp("The verifier key, in a file.", valueName: "file"))
     var key: String?
 
-    @Flag(help: "Require the proofs to be all events of a job that has ended.")
+    @Flag(help: "Require the proofs to be all events of a job that has ended. Only jobs can be shown to have ended.")
     var whole = false
 
     @Option(help: ArgumentHelp("The older checkpoint, for a consistency proof.", valueName: "file"))
@@ -41,7 +41,10 @@ struct AuditCheck: AsyncParsableCommand {
         var log: ExactText
         /// The size of the tree that the checkpoint signs.
         var size: Int64
+        /// The stream whose events these are: the job, or the stream of another category.
         var job: JobID?
+        var category: String?
+        var stream: JobID?
         /// Whether the proofs cover all events of a job that has ended.
         var whole: Bool?
         var events: [SealedEvent]?
@@ -84,11 +87,17 @@ struct AuditCheck: AsyncParsableCommand {
         let head = proofs[0].proof.checkpoint.head
         var answer = Answer(log: head.origin, size: head.size, events: proofs.map(\.event))
         if whole || proofs.count > 1 {
-            let (job, extent) = try JobProof.extent(proofs)
-            (answer.job, answer.whole) = (job, extent == .whole)
+            let (stream, extent) = try StreamProof.extent(proofs)
+            (answer.job, answer.category, answer.stream) = stream.members
+            // No proof shows which types end a stream of another category.
+            if stream.category == .job { answer.whole = extent == .whole }
             if whole, case .upTo(let position) = extent {
                 throw EventProof.NotProved(
-                    "the job \(job) had not ended by position \(position): later events are not in the proofs")
+                    stream.category == .job
+                        ? "the job \(stream.id) had not ended by position \(position): later events are not in the "
+                            + "proofs"
+                        : "proofs do not show whether the \(stream.category) \(stream.id) has ended: the ledger "
+                            + "declares which types end it. These are all its events up to position \(position)")
             }
         }
         return answer
@@ -122,13 +131,14 @@ struct AuditCheck: AsyncParsableCommand {
             try Output.line(
                 "  metadata  \(Output.printable(event.metadata ?? "withheld, SHA-256 \(event.metadataSHA256 ?? "")"))")
         }
-        if let job = answer.job, let last = answer.events?.last {
+        if let last = answer.events?.last, answer.job ?? answer.stream != nil {
+            let all = "these \(last.version) events are all events of the \(last.category) \(last.streamID)"
             try Output.line(
                 Output.printable(
                     answer.whole == true
-                        ? "these \(last.version) events are all events of the job \(job), which ended with the last"
-                        : "these \(last.version) events are all events of the job \(job) up to position "
-                            + "\(last.position); by then it had not ended"))
+                        ? "\(all), which ended with the last"
+                        : "\(all) up to position \(last.position)"
+                            + (answer.job == nil ? "" : "; by then it had not ended")))
         }
         if let after = answer.after {
             try Output.line("the log of \(answer.size) events continues that of \(after): nothing in it was changed")

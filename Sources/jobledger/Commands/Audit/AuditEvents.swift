@@ -9,13 +9,15 @@ struct AuditEvents: AsyncParsableCommand {
         commandName: "events",
         abstract: "List who did what, when and why.",
         discussion: """
-            Lists the newest events first. An event must meet all conditions that are given. --from and --to take \
-            positions or times. --text finds words, in any order, in names, messages, reasons and errors. --after \
-            continues after the last position of the page before.
+            Lists the newest events first, of every category; with --job or --type those of jobs, unless --category \
+            says which. An event must meet all conditions that are given. --from and --to take positions or times. \
+            --text finds words, in any order, in names, messages, reasons and errors of jobs; of other categories no \
+            text is searched. --after continues after the last position of the page before.
 
             EXAMPLE
               jobledger audit events --type failed --from 2026-11-23T00:00:00Z
               jobledger audit events --actor ada --text "out of memory"
+              jobledger audit events --category user --type registered
               jobledger audit events --correlation-id req-7 --format csv > req-7.csv
             """)
 
@@ -24,10 +26,15 @@ struct AuditEvents: AsyncParsableCommand {
     @Option(help: "Only what this actor did.")
     var actor: ExactText?
 
+    @Option(
+        help: ArgumentHelp("Only events of this category.", valueName: "category"),
+        transform: CategoryOption.category)
+    var category: Category?
+
     @Option(help: "Only events of this type.")
     var type: String?
 
-    @Option(help: "Only this job.")
+    @Option(help: "Only this job, or with --category this stream.")
     var job: JobID?
 
     @Option(
@@ -61,7 +68,11 @@ struct AuditEvents: AsyncParsableCommand {
     @OptionGroup var options: LedgerOptions
 
     func validate() throws {
-        if let type { _ = try TypeOption.type(type, of: .job) }
+        if let type { _ = try TypeOption.type(type, of: category ?? .job) }
+        if text != nil, let category, category != .job {
+            throw ValidationError(
+                "--text finds words in events of jobs only: of the category \(category) no text is searched.")
+        }
     }
 
     func run() async throws {
@@ -69,6 +80,7 @@ struct AuditEvents: AsyncParsableCommand {
         let store = try settings.store(connections: 1)
         var query = TrailQuery(order: oldest ? .oldest : .newest, limit: limit)
         query.actor = actor
+        query.category = category
         query.type = type.flatMap(EventType.init(rawValue:))
         query.job = job
         query.correlationID = correlationID

@@ -8,21 +8,27 @@ import Seal
 struct AuditJob: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "job",
-        abstract: "Show the history of a job: who did what, and when.",
+        abstract: "Show the history of a job, or of a stream of another category: who did what, and when.",
         discussion: """
             Lists the events in the order in which they were recorded. Progress that one actor reports several times \
             in a row is one line. --prove also checks the whole log against the seal, and shows that these are all \
-            events of the job. `audit prove --job` makes a proof that you can give away.
+            events of the job or stream. `audit prove --job` makes a proof that you can give away.
 
             EXAMPLE
               jobledger audit job backtest-7
               jobledger audit job backtest-7 --prove
+              jobledger audit job --category user u-1
             """)
 
-    @Argument(help: "The job's id.")
+    @Argument(help: "The job's id, or that of the stream of another category.")
     var job: JobID
 
-    @Flag(help: "Check against the seal that these are all events of the job.")
+    @Option(
+        help: ArgumentHelp("The category of the stream.", valueName: "category"),
+        transform: CategoryOption.category)
+    var category = Category.job
+
+    @Flag(help: "Check against the seal that these are all events of the job or stream.")
     var prove = false
 
     @OptionGroup var options: LedgerOptions
@@ -38,7 +44,9 @@ struct AuditJob: AsyncParsableCommand {
             var events: Int
             var whole: Bool
         }
-        var job: JobID
+        var job: JobID?
+        var category: String?
+        var stream: JobID?
         var events: Int
         var actors: [ExactText]
         var ended: String?
@@ -50,19 +58,22 @@ struct AuditJob: AsyncParsableCommand {
     func run() async throws {
         let settings = try await options.settings()
         let store = try settings.store(connections: 2)
-        guard let story = try await AuditTrail(store).timeline(ofJob: job) else {
-            Output.diagnostic("unknown_job: job \(Output.printable(job)) has no projected events")
+        let stream = StreamKey(category, job)
+        guard let story = try await AuditTrail(store).timeline(of: stream) else {
+            Output.diagnostic("unknown_job: \(stream.shown) has no projected events")
             throw Failure.refused
         }
-        let proof = prove ? try await JobCompleteness(store, key: try settings.verifierKey(nil)).check(job) : nil
+        let proof = prove ? try await StreamCompleteness(store, key: try settings.verifierKey(nil)).check(stream) : nil
         await store.close()
         if options.json { try json(story, proof) } else { try print(story, proof) }
     }
 
-    private func json(_ story: JobTimeline, _ proof: JobCompleteness.Answer?) throws {
+    private func json(_ story: StreamTimeline, _ proof: StreamCompleteness.Answer?) throws {
+        let (job, category, stream) = story.stream.members
         try Output.json(
             Answer(
-                job: job, events: story.events, actors: story.actors, ended: story.end?.type.rawValue,
+                job: job, category: category, stream: stream, events: story.events,
+                actors: story.actors, ended: story.end?.type.rawValue,
                 leftOut: story.omitted,
                 lines: story.lines.map { line in
                     .init(
@@ -72,10 +83,11 @@ struct AuditJob: AsyncParsableCommand {
                 proof: proof.map { .init(sealed: $0.sealed, events: $0.events, whole: $0.isWhole) }))
     }
 
-    private func print(_ story: JobTimeline, _ proof: JobCompleteness.Answer?) throws {
+    private func print(_ story: StreamTimeline, _ proof: StreamCompleteness.Answer?) throws {
         let who = story.actors.isEmpty ? "" : ", by \(story.actors.map(\.text).joined(separator: ", "))"
-        try Output.line(Output.printable("\(job): \(story.events) event\(story.events == 1 ? "" : "s")\(who)"))
-        // A cause within the same job is shown as a position and not as an event id.
+        let count = "\(story.events) event\(story.events == 1 ? "" : "s")"
+        try Output.line(Output.printable("\(story.stream.listed): \(count)\(who)"))
+        // A cause within the same stream is shown as a position and not as an event id.
         let places = Dictionary(
             story.lines.flatMap { [$0.first, $0.last] }.map { (ExactText($0.eventID.text), "position \($0.position)") },
             uniquingKeysWith: { $1 })
@@ -97,15 +109,18 @@ struct AuditJob: AsyncParsableCommand {
         }
         if story.omitted > 0 { Output.diagnostic("\(story.omitted) events in the middle are not shown") }
         try Output.line(
-            story.end.map { "it \($0.type == .failed ? "failed" : "finished") at position \($0.position)" }
-                ?? "it has not ended")
+            story.end.map { end in
+                let how = category == .job ? (end.type == .failed ? "failed" : "finished") : "ended as \(end.type)"
+                return "it \(how) at position \(end.position)"
+            } ?? "it has not ended")
         if let proof { try print(proof, of: story) }
     }
 
-    private func print(_ proof: JobCompleteness.Answer, of story: JobTimeline) throws {
+    private func print(_ proof: StreamCompleteness.Answer, of story: StreamTimeline) throws {
+        let what = category == .job ? "job" : "stream"
         try Output.line(
-            "the seal holds for all \(proof.sealed) sealed events; exactly \(proof.events) of them are this job's: "
-                + (proof.isWhole ? "the complete job" : "the job had not ended by then"))
+            "the seal holds for all \(proof.sealed) sealed events; exactly \(proof.events) of them are this \(what)'s: "
+                + (proof.isWhole ? "the complete \(what)" : "the \(what) had not ended by then"))
         if proof.events < story.events {
             try Output.line("\(story.events - proof.events) of its events are not sealed yet")
         }

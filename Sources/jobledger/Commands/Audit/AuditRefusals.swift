@@ -15,6 +15,7 @@ struct AuditRefusals: AsyncParsableCommand {
             EXAMPLE
               jobledger audit refusals --limit 10
               jobledger audit refusals --job backtest-7 --json
+              jobledger audit refusals --category user --code not_unique
             """)
 
     @Option(help: "Only refused events that name this actor.")
@@ -23,7 +24,10 @@ struct AuditRefusals: AsyncParsableCommand {
     @Option(help: "Only requests with the token of this id.")
     var token: ExactText?
 
-    @Option(help: "Only this job.")
+    @Option(help: "Only streams of this category. It need not be one that the ledger has.")
+    var category: ExactText?
+
+    @Option(help: "Only this job, or with --category this stream.")
     var job: JobID?
 
     @Option(help: "Only refusals with this code, such as already_ended or unauthorized.")
@@ -50,6 +54,7 @@ struct AuditRefusals: AsyncParsableCommand {
         var method: String
         var path: String
         var actor: ExactText?
+        var category: String?
         var job: JobID?
         var type: String?
         var eventId: String?
@@ -62,7 +67,8 @@ struct AuditRefusals: AsyncParsableCommand {
         let settings = try await options.settings()
         let store = try settings.store(connections: 1)
         var query = RefusalQuery(limit: limit)
-        (query.actor, query.token, query.job, query.code, query.after) = (actor, token, job, code, after)
+        (query.actor, query.token, query.category, query.job) = (actor, token, category, job)
+        (query.code, query.after) = (code, after)
         let refusals = try await AuditTrail(store).refusals(query)
         await store.close()
         for refusal in refusals { if options.json { try json(refusal) } else { try print(refusal) } }
@@ -77,9 +83,9 @@ struct AuditRefusals: AsyncParsableCommand {
             Line(
                 number: refusal.number, firstAt: "\(refusal.firstAt)", lastAt: "\(refusal.lastAt)",
                 times: refusal.times, token: refusal.token, tokenName: refusal.tokenName, peer: refusal.peer,
-                method: refusal.method, path: refusal.path, actor: refusal.actor, job: refusal.job,
-                type: refusal.type, eventId: refusal.eventID?.text, code: refusal.code, detail: refusal.detail,
-                notedBy: refusal.notedBy))
+                method: refusal.method, path: refusal.path, actor: refusal.actor, category: refusal.category,
+                job: refusal.job, type: refusal.type, eventId: refusal.eventID?.text, code: refusal.code,
+                detail: refusal.detail, notedBy: refusal.notedBy))
     }
 
     private func print(_ refusal: RecordedRefusal) throws {
@@ -89,7 +95,11 @@ struct AuditRefusals: AsyncParsableCommand {
         ]
         .compactMap { $0 }
         if who.isEmpty { who = ["somebody"] }
-        let what = [refusal.type, refusal.job?.text].compactMap { $0 }.joined(separator: " of ")
+        // Of a job the id alone, as everywhere on the command line.
+        let stream = refusal.job.map { id in
+            refusal.category.map { $0 == "job" ? id.text : "\($0) \(id.text)" } ?? id.text
+        }
+        let what = [refusal.type, stream].compactMap { $0 }.joined(separator: " of ")
         let times = refusal.times > 1 ? " ×\(refusal.times)" : ""
         try Output.line(
             Output.printable(

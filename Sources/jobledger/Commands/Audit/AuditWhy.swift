@@ -10,7 +10,7 @@ struct AuditWhy: AsyncParsableCommand {
         abstract: "Show the causes and the consequences of an event.",
         discussion: """
             The cause of an event is the event that its causation_id names. The command follows the causes up to the \
-            first, and the consequences down.
+            first, and the consequences down, in streams of every category.
 
             EXAMPLE
               jobledger audit why 1207
@@ -74,7 +74,7 @@ struct AuditWhy: AsyncParsableCommand {
         let detail = entry.detail.map { ": \(TrailTable.cut($0, 60))" } ?? ""
         try Output.line(
             "\(TrailTable.seconds(entry.happenedAt))  \(indent)"
-                + Output.printable("\(entry.job) \(entry.type.rawValue)\(actor)\(detail)  (position \(entry.position))")
-        )
+                + Output.printable(
+                    "\(entry.stream.listed) \(entry.type.rawValue)\(actor)\(detail)  (position \(entry.position))"))
     }
 }

@@ -12,7 +12,8 @@ struct CategoriesCheck: AsyncParsableCommand {
             Reads all categories, and looks for rules that nothing could ever follow, such as a type that no stream \
             gets to, and for names that mean nothing. Then it has Postgres read the patterns, and installs the \
             categories into a scratch ledger that is rolled back. Without DATABASE_URL it starts a private Postgres. \
-            Exit code 1 if anything is found, 2 if a file cannot be read as a category.
+            Everything that is wrong is listed, also where a folder is no category at all. Exit code 1 if anything \
+            is found, 2 if a folder or a file cannot be read, or there is no such category.
 
             EXAMPLE
               jobledger categories check
@@ -39,9 +40,11 @@ struct CategoriesCheck: AsyncParsableCommand {
 
     func run() async throws {
         let settings = try await options.settings()
-        let all = try CategoryDefinition.read(in: categories.categories)
-        let checked = try all.named(names)
-        var problems = CategoryConsistency(all).problems
+        let reading = try CategoryDefinition.readEach(in: categories.categories)
+        let (all, checked) = (reading.definitions, try checked(of: reading.names))
+        // A category that cannot be read may well be named by others.
+        let broken = Set(reading.problems.map { ExactText($0.category) })
+        var problems = reading.problems + CategoryConsistency(all, knowing: broken).problems
         if problems.isEmpty {
             problems = try await settings.withScratchServer { url in
                 try await ScratchLedger.with(url: url, for: "jobledger categories") { ledger in
@@ -52,23 +55,36 @@ struct CategoriesCheck: AsyncParsableCommand {
             }
         }
         // Those that were not asked for are shown too where they kept the others from being tried.
-        for definition in all {
-            let own = problems.filter { ExactText($0.category) == ExactText(definition.name.text) }
-            if !own.isEmpty || checked.contains(where: { $0.name == definition.name }) { try show(definition, own) }
+        for name in reading.names {
+            let own = problems.filter { ExactText($0.category) == name }
+            if !own.isEmpty || checked.contains(name) { try show(name, own) }
         }
         if !problems.isEmpty { throw Failure.refused }
     }
 
-    private func show(_ definition: CategoryDefinition, _ problems: [CategoryProblem]) throws {
+    /// The names of the categories that are asked for; all of them if no name is given.
+    private func checked(of known: [ExactText]) throws -> Set<ExactText> {
+        let asked = names.map { ExactText($0) }
+        if let name = asked.first(where: { !known.contains($0) }) {
+            throw ValidationError(
+                "There is no category \(name). There are: \(known.map(\.text).joined(separator: ", ")).")
+        }
+        return Set(asked.isEmpty ? known : asked)
+    }
+
+    private func show(_ category: ExactText, _ problems: [CategoryProblem]) throws {
         if options.json {
             return try Output.json(
                 Line(
-                    category: definition.name.text, passed: problems.isEmpty,
+                    category: category.text, passed: problems.isEmpty,
                     problems: problems.map {
                         Problem(file: $0.file, pointer: $0.pointer.description, reason: $0.reason)
                     }))
         }
-        try Output.line("\(problems.isEmpty ? "ok  " : "FAIL") \(definition.name)")
-        for problem in problems { try Output.line("     \(problem.file): \(problem.pointer): \(problem.reason)") }
+        try Output.line(Output.printable("\(problems.isEmpty ? "ok  " : "FAIL") \(category.text)"))
+        for problem in problems {
+            let place = problem.pointer.tokens.isEmpty ? "" : "\(problem.pointer): "
+            try Output.line(Output.printable("     \(problem.file): \(place)\(problem.reason)"))
+        }
     }
 }

@@ -12,7 +12,7 @@ struct CategoriesList: AsyncParsableCommand {
             Lists the built-in categories and those of --categories, with the types of their events. With DATABASE_URL \
             it also shows which of them the ledger has: installed, changed (the ledger has another definition), or \
             missing. `jobledger migrate` installs what is changed or missing. Categories that only the ledger has are \
-            listed too.
+            listed too. Exit code 3 if DATABASE_URL is set and the database cannot be reached.
 
             EXAMPLE
               jobledger categories list
@@ -38,6 +38,9 @@ struct CategoriesList: AsyncParsableCommand {
             let connection = try await settings.connect("jobledger categories")
             installed = try await CategoryInstall.installed(on: connection)
             await connection.close()
+        } else {
+            Output.diagnostic(
+                "no ledger was asked which of these it has: DATABASE_URL is not set, in the environment or in .env")
         }
         var lines = definitions.map { definition in
             Line(

@@ -50,7 +50,7 @@ struct Append: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "The version that the job must have; none: the job must not exist.", valueName: "n|none|any"))
+            "The version that the job or stream must have; none: it must not exist.", valueName: "n|none|any"))
     var expectedVersion: String?
 
     @Option(help: "Who or what appends the event.")
@@ -198,7 +198,7 @@ struct Append: AsyncParsableCommand {
         if expectedVersion == "any" { return nil }
         guard let version = Int32(decimal: expectedVersion), version >= 0 else {
             throw ValidationError(
-                "--expected-version must be a number from 0 to \(Int32.max), none (the job must not exist yet) or any, "
+                "--expected-version must be a number from 0 to \(Int32.max), none (no event must be there yet) or any, "
                     + "not \(NumberOption.quoted(expectedVersion)).")
         }
         return version

@@ -8,7 +8,8 @@ struct History: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "List the events of one job, or of one stream of another category.",
         discussion: """
-            With --json, each line is a CloudEvent. Exit code 1 if the job has no events.
+            With --json, each line is a CloudEvent. Exit code 1 if the job has no events, 2 if the ledger does not \
+            have the category.
 
             EXAMPLE
               jobledger history backtest-7
@@ -30,6 +31,7 @@ struct History: AsyncParsableCommand {
         let settings = try await options.settings()
         let connection = try await settings.connect("jobledger history")
         var printer = EventPrinter(json: options.json, showsJob: false)
+        try await connection.require(category)
         for try await event in connection.events(EventQuery(category: category, job: job)) {
             try printer.print(FeedEvent(event, of: settings.ledger))
         }

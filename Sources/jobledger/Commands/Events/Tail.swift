@@ -11,7 +11,8 @@ struct Tail: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Follow the log.",
         discussion: """
-            Shows the events of every category; with --job or --type those of jobs, unless --category says which. \
+            Shows the events of every category; with --job or --type those of jobs, unless --category says which. A \
+            category or type that the ledger does not have is an error (exit code 2). \
             Starts with the first event unless --after or --last is given. Runs until it is interrupted, or with \
             --until-head to the end of the log. Shows every event once and in order, with or without Redis. If the \
             ledger demands the level quorum, it shows no event before the standbys have it; with --until-head it \
@@ -82,6 +83,11 @@ struct Tail: AsyncParsableCommand {
         // Up to there a failover loses nothing, if the ledger demands that. The events are read in
         // the same session: another server might not have confirmed them.
         let connection = untilHead ? try await settings.connect("jobledger tail") : nil
+        if let connection {
+            try await connection.require(category, types)
+        } else {
+            try await store.require(category, types)
+        }
         let head = if let connection { try await connection.durableHead() } else { try await store.head() }
         let start = after ?? Place(last.map { max(0, head - $0) } ?? 0)
         var printer = EventPrinter(json: options.json, showsJob: true)

@@ -27,6 +27,7 @@ struct Serve: AsyncParsableCommand {
     @Flag(help: "Serve requests without a token. Only on a loopback address.")
     var noAuth = false
 
+    @OptionGroup var projections: ProjectionOptions
     @OptionGroup var options: LedgerOptions
 
     private struct Line: Encodable {
@@ -39,7 +40,7 @@ struct Serve: AsyncParsableCommand {
         let json = options.json
         let service = try settings.service(
             host: host, port: port ?? settings.http.port ?? HTTPSettings.standardPort, needsToken: !noAuth,
-            logger: logger
+            projections: projections.definitions(), logger: logger
         ) { url in
             if json { try Output.json(Line(url: url)) } else { try Output.line(url) }
         }

@@ -130,7 +130,7 @@ struct Up: AsyncParsableCommand {
         services.append(
             try settings.service(
                 host: host, port: try port ?? settings.http.port ?? directory.choosePort(),
-                needsToken: true, logger: logger
+                needsToken: true, projections: definitions, logger: logger
             ) { listening.yield($0) })
         services.append(
             Running {

@@ -8,43 +8,44 @@ import Projections
 struct BlameCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "blame",
-        abstract: "Show for each column of a job which event set it.",
+        abstract: "Show for each column of a job, or of another stream, which event set it.",
         discussion: """
             For each column, shows the last event that changed its value, with the event's type, actor and time. With \
-            --at, shows the job as it was then.
+            --at, shows the stream as it was then.
 
             EXAMPLE
               jobledger blame backtest-7
+              jobledger blame deployment d-1 --projections mine
               jobledger blame backtest-7 --at 120 --json
             """)
 
-    @Argument(help: "The job's id.")
-    var job: JobID
+    @OptionGroup var shown: ShownStream
 
     @Option(
         help: ArgumentHelp("A position, or a time in RFC 3339.", valueName: "position|time"),
         transform: LogMoment.option("--at"))
     var at: LogMoment?
 
-    @OptionGroup var projections: ProjectionOptions
     @OptionGroup var options: LedgerOptions
 
     func run() async throws {
+        let stream = try shown.stream()
+        let definition = try shown.readModel.definition(of: stream.category)
         let settings = try await options.settings()
-        let definition = try projections.definition(named: JobReadModel.projection)
         let store = try settings.store()
         let position = if let at { try await store.position(of: at) } else { try await store.head() }
         let connection = try await settings.connect("jobledger blame")
-        let columns = try await Blame(definition, ledger: settings.ledger).run(job, at: position, on: connection)
+        let columns = try await Blame(definition, of: stream.category, ledger: settings.ledger).run(
+            stream.id, at: position, on: connection)
         await connection.close()
         guard let columns else {
-            let message = "no job \(Output.printable(job)) at position \(position)"
+            let message = "no \(stream.shown) at position \(position)"
             if options.json { try Output.json(Append.ErrorAnswer(Refusal(.unknownJob, message))) }
             Output.diagnostic("unknown_job: \(message)")
             throw Failure.refused
         }
         if options.json {
-            return try Output.json(Answer(job: job, position: position), adding: "columns", as: Self.json(columns))
+            return try Output.json(Answer(stream, at: position), adding: "columns", as: Self.json(columns))
         }
         for column in columns {
             let event = column.event.map { event in
@@ -58,8 +59,15 @@ struct BlameCommand: AsyncParsableCommand {
     }
 
     private struct Answer: Encodable {
-        var job: JobID
+        var job: JobID?
+        var category: String?
+        var stream: JobID?
         var position: Position
+
+        init(_ stream: StreamKey, at position: Position) {
+            (job, category, self.stream) = stream.members
+            self.position = position
+        }
     }
 
     private struct Event: Encodable {

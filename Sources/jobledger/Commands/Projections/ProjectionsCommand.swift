@@ -71,6 +71,7 @@ struct Projections: AsyncParsableCommand {
         var names: [String] = []
 
         @OptionGroup var projections: ProjectionOptions
+        @OptionGroup var categories: CategoryOptions
         @OptionGroup var options: LedgerOptions
 
         private struct Line: Encodable {
@@ -83,7 +84,8 @@ struct Projections: AsyncParsableCommand {
         func run() async throws {
             let settings = try await options.settings()
             let definitions = try projections.definitions(named: names)
-            let outcomes = try await settings.withScratchServer { try await Cases(definitions).run(url: $0) }
+            let cases = try Cases(definitions, categories: categories.definitions())
+            let outcomes = try await settings.withScratchServer { try await cases.run(url: $0) }
             let shown = outcomes.map {
                 CaseReport.Outcome(definition: $0.projection, file: $0.file, problems: $0.problems)
             }
@@ -113,6 +115,7 @@ struct Projections: AsyncParsableCommand {
         var names: [String] = []
 
         @OptionGroup var projections: ProjectionOptions
+        @OptionGroup var categories: CategoryOptions
         @OptionGroup var options: LedgerOptions
 
         private struct Line: Encodable {
@@ -131,10 +134,11 @@ struct Projections: AsyncParsableCommand {
         func run() async throws {
             let settings = try await options.settings()
             let definitions = try projections.definitions(named: names)
+            let checks = try categories.checks(of: definitions)
             let failed = try await settings.withScratchServer { url in
                 var failed = 0
-                for definition in definitions {
-                    let outcome = try await ProjectionCheck(definition).run(url: url)
+                for check in checks {
+                    let outcome = try await check.run(url: url)
                     if !outcome.diagnostics.isEmpty { failed += 1 }
                     try show(outcome)
                 }
