@@ -77,6 +77,12 @@ package struct PostgresError: Error, Sendable, CustomStringConvertible {
         }
     }
 
+    /// Whether somebody else has a lock that the statement needs. It may succeed when the other is
+    /// done, in another transaction.
+    package var isLockConflict: Bool {
+        kind == .server && [.lockNotAvailable, .deadlockDetected].contains(sqlState)
+    }
+
     /// Whether the statement may have taken effect although it failed here.
     package var outcomeIsUnknown: Bool { disposition == .unknown }
 

@@ -43,14 +43,10 @@ package struct CategoryInstall: Sendable {
         while true {
             do {
                 return try await connection.transaction { try await install.apply(on: $0) }
-            } catch let error as PostgresError where Self.isBusy(error) && ContinuousClock.now < deadline {
+            } catch let error as PostgresError where error.isLockConflict && ContinuousClock.now < deadline {
                 try await Task.sleep(for: .milliseconds(300))
             }
         }
-    }
-
-    private static func isBusy(_ error: PostgresError) -> Bool {
-        error.kind == .server && [.lockNotAvailable, .deadlockDetected].contains(error.sqlState)
     }
 
     /// The same within the connection's transaction.

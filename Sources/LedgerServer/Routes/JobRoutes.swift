@@ -39,23 +39,13 @@ struct JobRoutes: Sendable {
     @Sendable private func job(_ authorized: AuthorizedRequest) async throws -> Response {
         try authorized.query.allow("at", "min_position")
         let (position, row): (Position, String?)
-        if let at = try authorized.query.moment("at") {
-            guard try authorized.query.text("min_position") == nil else {
-                throw Problem.invalidRequest(
-                    "give \"at\" or \"min_position\", not both: a past state needs no waiting")
-            }
+        if let at = try authorized.pastMoment() {
             position = try await store.position(of: at)
             row = try await StreamReadModel(definition, of: .job, store: store).row(authorized.job, at: position)
         } else {
             (position, row) = try await tables.job(authorized.job)
         }
-        guard let row else {
-            throw Problem(.notFound, "unknown_job", "there is no such job at position \(position)")
-                .adding(.ledgerPosition, "\(position)")
-        }
-        var response = Response.json(Array(row.utf8))
-        response.headers[.ledgerPosition] = "\(position)"
-        return response
+        return try .row(row, of: .job, at: position)
     }
 
     @Sendable private func runs(_ authorized: AuthorizedRequest) async throws -> Response {

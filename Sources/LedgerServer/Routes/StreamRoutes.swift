@@ -15,13 +15,9 @@ struct StreamRoutes: Sendable {
     @Sendable private func stream(_ authorized: AuthorizedRequest) async throws -> Response {
         try authorized.query.allow("at", "min_position", "read_model")
         let (category, id) = (authorized.category, authorized.job)
-        try await store.require(category)
-        let model = try model(of: category, named: authorized.query.text("read_model"))
+        let model = try await model(of: category, named: authorized.query.text("read_model"))
         let (position, row): (Position, String?)
-        if let at = try authorized.query.moment("at") {
-            guard try authorized.query.text("min_position") == nil else {
-                throw Problem.invalidRequest("give \"at\" or \"min_position\", not both: a past state needs no waiting")
-            }
+        if let at = try authorized.pastMoment() {
             position = try await store.position(of: at)
             do {
                 row = try await model.row(id, at: position)
@@ -34,6 +30,39 @@ struct StreamRoutes: Sendable {
             }
             (position, row) = try await model.present(id)
         }
+        // Whether there is such a category matters only where there is no row.
+        if row == nil { try await store.require(category) }
+        return try .row(row, of: category, at: position)
+    }
+
+    private func model(of category: Category, named name: String?) async throws -> StreamReadModel {
+        do {
+            let definition = try ProjectionDefinition.showing(category, named: name, among: definitions)
+            return try StreamReadModel(definition, of: category, store: store)
+        } catch let error as NoReadModel {
+            // Perhaps because there is no such category.
+            try await store.require(category)
+            guard error.showing.isEmpty else { throw Problem.invalidRequest("\"read_model\": \(error)") }
+            throw Problem(.notFound, "not_found", "\(error)")
+        }
+    }
+}
+
+extension AuthorizedRequest {
+    /// The moment at which a row is asked for; `nil` for now.
+    func pastMoment() throws -> LogMoment? {
+        guard let at = try query.moment("at") else { return nil }
+        guard try query.text("min_position") == nil else {
+            throw Problem.invalidRequest("give \"at\" or \"min_position\", not both: a past state needs no waiting")
+        }
+        return at
+    }
+}
+
+extension Response {
+    /// The row of a stream, a JSON object, in a read model that has folded the log to a position.
+    /// - Throws: a ``Problem`` if there is no row.
+    static func row(_ row: String?, of category: Category, at position: Position) throws -> Response {
         guard let row else {
             throw Problem(.notFound, "unknown_job", "there is no such \(category) at position \(position)")
                 .adding(.ledgerPosition, "\(position)")
@@ -41,15 +70,5 @@ struct StreamRoutes: Sendable {
         var response = Response.json(Array(row.utf8))
         response.headers[.ledgerPosition] = "\(position)"
         return response
-    }
-
-    private func model(of category: Category, named name: String?) throws -> StreamReadModel {
-        do {
-            let definition = try ProjectionDefinition.showing(category, named: name, among: definitions)
-            return try StreamReadModel(definition, of: category, store: store)
-        } catch let error as NoReadModel {
-            guard error.showing.isEmpty else { throw Problem.invalidRequest("\"read_model\": \(error)") }
-            throw Problem(.notFound, "not_found", "\(error)")
-        }
     }
 }

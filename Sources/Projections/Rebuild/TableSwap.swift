@@ -97,20 +97,13 @@ struct TableSwap: Sendable {
         while true {
             do {
                 return try await attempt(patience)
-            } catch let error where isBusy(error) {
+            } catch let error where error is Rebuild.Busy || (error as? PostgresError)?.isLockConflict == true {
                 guard ContinuousClock.now < deadline else { throw InUse(projection: projection) }
                 waiting()
                 try await Task.sleep(for: patience.pause)
                 patience.grow()
             }
         }
-    }
-}
-
-extension TableSwap {
-    private static func isBusy(_ error: any Error) -> Bool {
-        error is Rebuild.Busy
-            || (error as? PostgresError).map { [.lockNotAvailable, .deadlockDetected].contains($0.sqlState) } ?? false
     }
 }
 
