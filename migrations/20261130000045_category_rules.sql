@@ -123,6 +123,8 @@ BEGIN
     WHEN jsonb_typeof(context.value) <> 'object'
       THEN format('metadata must be a JSON object such as {"actor": "ada"}, not %s',
                   CASE category WHEN 'job' THEN excerpt(context.value) ELSE jsonb_typeof(context.value) END)
+    WHEN category <> 'job' AND repeats_a_key(data::json, content.value)
+      THEN format('data has the key %s more than once: leave one', first_repeated_key(data::json))
     ELSE (SELECT format('"%s" of metadata must be a text, in quotes, not %s', name, excerpt(context.value -> name))
             FROM unnest('{actor,correlation_id,causation_id,traceparent}'::text[])
                    WITH ORDINALITY AS known (name, place)

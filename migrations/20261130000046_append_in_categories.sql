@@ -266,12 +266,13 @@ BEGIN
            e.category <> 'job' AND is_stream_id(e.stream) AND jsonb_typeof(e.value) = 'object'
              AND NOT has_number_out_of_range(e.value)
              AND (pg_column_size(e.value) <= 1024 OR NOT is_nested_too_deep(e.value))
-             AND e.bytes <= longest_data()
+             AND e.bytes <= longest_data() AND NOT repeats_a_key(e.source, e.value)
              AND check_data_in(e.category, e.type, e.value) IS NULL, false)),
          array_agg(coalesce(e.id, uuid_v7()) ORDER BY e.ordinal)
     INTO answer.is_plain, answer.ids
     FROM (
-      SELECT e.ordinal, e.category, e.stream, e.type, e.data::jsonb AS value, octet_length(e.data) AS bytes, e.id
+      SELECT e.ordinal, e.category, e.stream, e.type, e.data::json AS source, e.data::jsonb AS value,
+             octet_length(e.data) AS bytes, e.id
         FROM unnest(categories, streams, types, data, event_ids)
                WITH ORDINALITY AS e (category, stream, type, data, id, ordinal)
       OFFSET 0) AS e;
@@ -431,7 +432,7 @@ BEGIN
     value := CASE WHEN octet_length(data) <= longest_data() THEN data::jsonb END;
     is_plain := coalesce(
       rule.type IS NOT NULL AND jsonb_typeof(value) = 'object' AND is_stream_id(stream)
-        AND NOT has_number_out_of_range(value)
+        AND NOT has_number_out_of_range(value) AND NOT repeats_a_key(data::json, value)
         AND (pg_column_size(value) <= 1024 OR NOT is_nested_too_deep(value))
         AND is_event_time(occurred_at) IS NOT FALSE AND (expected_version >= 0) IS NOT FALSE
         AND is_plain_metadata(metadata)

@@ -150,11 +150,12 @@ BEGIN
   THEN
     PERFORM refuse_arguments(jobs, types, data);
   END IF;
-  IF categories IS NOT NULL
-    AND EXISTS (SELECT FROM unnest(categories[:batch]) AS category WHERE category <> 'job')
-  THEN
-    RETURN append_to_streams(categories, jobs, types, data, metadata, expected_versions, event_ids, occurred_ats,
-                             requests, appender, turn);
+  -- Two conditions, so that a call without categories runs no query for them.
+  IF categories IS NOT NULL THEN
+    IF EXISTS (SELECT FROM unnest(categories[:batch]) AS category WHERE category <> 'job') THEN
+      RETURN append_to_streams(categories, jobs, types, data, metadata, expected_versions, event_ids, occurred_ats,
+                               requests, appender, turn);
+    END IF;
   END IF;
   IF batch = 1 AND turn IS NULL THEN
     RETURN append_one(jobs[1], types[1], data[1], metadata[1], expected_versions[1], event_ids[1], occurred_ats[1]);

@@ -91,6 +91,40 @@ import Testing
         }
     }
 
+    /// Of a key that appears twice one reader takes the first value, and another the last: rules
+    /// that saw one of them would not hold for the other. So no way in takes it, alone or in a set.
+    @Test func aKeyThatAppearsTwiceIsRefused() async throws {
+        try await withCategories { ledger, connection async throws in
+            let twice = #"{"email": "a@x.org", "name": "n", "email": "b@x.org"}"#
+            let once = #"{"email": "c@x.org"}"#
+            #expect(try await TestCategories.append("user", "u-1", "registered", twice, on: connection) == "JL006")
+            func batch(_ data: [String]) async throws -> [[String?]] {
+                let streams = data.indices.map { "u-\($0)" }
+                return try await connection.query(
+                    """
+                    SELECT code, message FROM append($1, array_fill('registered'::text, ARRAY[cardinality($1)]), $2,
+                      categories => array_fill('user'::text, ARRAY[cardinality($1)])) ORDER BY ordinal
+                    """, streams, data
+                ).map { [try $0.decode(0), try $0.decode(1)] }
+            }
+            let message = #"data has the key "email" more than once: leave one"#
+            #expect(try await batch([twice]) == [["invalid_event", message]])
+            #expect(try await batch([twice, twice]) == [["invalid_event", message], ["invalid_event", message]])
+            #expect(try await ledger.count() == 0)
+            // Escapes spell the same key.
+            let escaped = #"{"email": "a@x.org", "\u0065mail": "b@x.org"}"#
+            #expect(try await batch([once, escaped]) == [[nil, nil], ["invalid_event", message]])
+            #expect(try await ledger.count() == 1)
+            // Inside a value rules do not look.
+            let inside = #"{"email": "d@x.org", "more": {"a": 1, "a": 2}}"#
+            #expect(try await TestCategories.append("user", "u-2", "registered", inside, on: connection) == "2")
+            // What jobs may say has not changed.
+            #expect(
+                try await TestCategories.append("job", "j", "queued", #"{"name": "a", "name": "b"}"#, on: connection)
+                    == "3")
+        }
+    }
+
     /// Messages name a stream by its category, and not as a job.
     @Test func messagesNameTheKindOfStream() async throws {
         try await withCategories { ledger, connection in

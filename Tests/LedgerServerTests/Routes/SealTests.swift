@@ -86,7 +86,7 @@ import TransparencyLog
                     ("proof", 400, "invalid_request"), ("proof?event=x", 400, "invalid_request"),
                     ("proof?event=1&job=a", 400, "invalid_request"), ("proof?event=301", 404, "unknown_event"),
                     ("proof?event=\(EventID.version7().text)", 404, "unknown_event"),
-                    ("proof?job=none", 404, "unknown_job"), ("proof?category=user&job=a", 404, "unknown_job"),
+                    ("proof?job=none", 404, "unknown_job"), ("proof?category=user&job=a", 400, "invalid_request"),
                     ("proof?category=user", 400, "invalid_request"),
                     ("proof?category=job&event=1", 400, "invalid_request"),
                     ("proof?category=User&job=a", 400, "invalid_request"),
