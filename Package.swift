@@ -107,6 +107,9 @@ let package = Package(
 
         library("LedgerClient", ["LedgerCore", "TransparencyLog", asyncHTTPClient, nioCore, nioHTTP1]),
 
+        // Full-screen programs in a terminal, and the live table of jobs as a value.
+        library("Terminal", ["Texts", "LedgerCore", "EventStore", "Projections"]),
+
         // Running it.
         library("LedgerSettings", ["LedgerCore", "PrivateFiles", configuration]),
         library("EmbeddedServices", ["Redis", "PrivateFiles", "Texts"]),
@@ -123,7 +126,7 @@ let package = Package(
             name: "jobledger",
             dependencies: [
                 "LedgerCore", "LedgerSettings", "Postgres", "Redis", "EventStore", "Projections", "Categories", "Feed",
-                "LedgerServer",
+                "LedgerServer", "Terminal",
                 "BlockingIO", "PrivateFiles", "Diagnostics",
                 "EmbeddedServices", "LedgerBench", "Seal", "AuditTrail", "TransparencyLog", argumentParser, logging,
                 lifecycle,
@@ -209,14 +212,22 @@ let package = Package(
                 asyncHTTPClient, httpTypes, nioCore, nioHTTP1, nioEmbedded,
             ]),
         tests("LedgerClientTests", ["LedgerClient", "LedgerCore"]),
+        tests("TerminalTests", ["Terminal", "Projections", "EventStore", "LedgerCore", "Texts", "LedgerTesting"]),
         tests("BacktestTests", ["Backtest"]),
         tests(
             "EndToEndTests",
             [
                 "jobledger", "backtest-demo", "alerts", "LedgerCore", "Postgres", "Redis", "EventStore",
-                "LedgerTesting",
+                "LedgerTesting", "Terminal",
                 "EmbeddedServices", "PrivateFiles", "Texts", "TransparencyLog",
                 asyncHTTPClient, nioCore, nioHTTP1,
+            ]),
+        // The page in a real browser, against the programs as they are built.
+        tests(
+            "DashboardTests",
+            [
+                "jobledger", "backtest-demo", "LedgerCore", "Postgres", "EventStore", "LedgerTesting",
+                "EmbeddedServices", asyncHTTPClient, nioCore, nioHTTP1,
             ]),
     ]
 )

@@ -11,13 +11,15 @@ struct AuthorizedRequest: Sendable {
     /// The decoded value of the path's `{id}` or `{path}`.
     let job: JobID
     let query: Query
-    /// The token; `nil` if the route needs none.
-    let token: AccessToken?
+    let sender: Authorization.Sender
+
+    /// The token, or the browser's session; `nil` if the route needs none.
+    var credential: Credential? { sender.credential }
     /// Whether the caller may read, whatever the route is: the answer may then say what is in the
     /// log.
-    let mayRead: Bool
+    var mayRead: Bool { sender.scopes.contains(.read) }
     /// Whether the token could not be checked now, because the database cannot be reached.
-    let isDatabaseAway: Bool
+    var isDatabaseAway: Bool { sender.isDatabaseAway }
 
     /// The stream that the path names.
     var stream: StreamKey { StreamKey(category, job) }
