@@ -19,8 +19,8 @@ BENCH_OUT ?= bench/results/$(shell date -u +%Y-%m-%d)$(addprefix -,$(filter grow
 # Every test target of Package.swift, the quick ones first.
 MODULES := TextsTests DiagnosticsTests LedgerCoreTests TransparencyLogTests BacktestTests BlockingIOTests \
 	PrivateFilesTests PostgresTests RedisTests LedgerSettingsTests EmbeddedServicesTests EventStoreTests \
-	ProjectionsTests CategoriesTests FeedTests SealTests AuditTrailTests LedgerClientTests TerminalTests \
-	LedgerServerTests EndToEndTests DashboardTests
+	ProjectionsTests CategoriesTests FeedTests SealTests AuditTrailTests LedgerClientTests LedgerServerTests \
+	EndToEndTests
 # What shares memory between threads.
 THREAD_MODULES ?= BlockingIOTests PostgresTests RedisTests EventStoreTests ProjectionsTests FeedTests SealTests \
 	LedgerServerTests
@@ -117,21 +117,6 @@ soak: deps build-tests ## run the long tests
 .PHONY: demo
 demo: deps build ## run a batch backtest through the whole ledger, then stop
 	scripts/demo
-
-.PHONY: demo-up
-demo-up: deps build ## run the ledger with the demo's data in it, to look at in a browser, until Ctrl-C
-	CONFIGURATION=$(CONFIGURATION) scripts/demo-up $(UP_ARGS)
-
-.PHONY: pictures
-pictures: deps build ## take the pictures of the dashboard in docs/pictures, from the demo's data
-	@scripts/install-dependencies chromium chromium-driver python3 pngquant
-	CONFIGURATION=$(CONFIGURATION) scripts/pictures
-
-.PHONY: dashboard-bench
-dashboard-bench: deps ## measure the dashboard under load (BENCH_ARGS='--jobs 100000 --soak 10')
-	@scripts/install-dependencies chromium chromium-driver python3
-	scripts/build -c release --product jobledger
-	CONFIGURATION=release scripts/bench-dashboard $(BENCH_ARGS)
 
 .PHONY: bench
 bench: deps ## measure against raw COPY and plain INSERT; results in bench/results (BENCH_ARGS='growth --sizes 1,10')

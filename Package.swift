@@ -107,9 +107,6 @@ let package = Package(
 
         library("LedgerClient", ["LedgerCore", "TransparencyLog", asyncHTTPClient, nioCore, nioHTTP1]),
 
-        // Full-screen programs in a terminal, and the live table of jobs as a value.
-        library("Terminal", ["Texts", "LedgerCore", "EventStore", "Projections"]),
-
         // Running it.
         library("LedgerSettings", ["LedgerCore", "PrivateFiles", configuration]),
         library("EmbeddedServices", ["Redis", "PrivateFiles", "Texts"]),
@@ -126,7 +123,7 @@ let package = Package(
             name: "jobledger",
             dependencies: [
                 "LedgerCore", "LedgerSettings", "Postgres", "Redis", "EventStore", "Projections", "Categories", "Feed",
-                "LedgerServer", "Terminal",
+                "LedgerServer",
                 "BlockingIO", "PrivateFiles", "Diagnostics",
                 "EmbeddedServices", "LedgerBench", "Seal", "AuditTrail", "TransparencyLog", argumentParser, logging,
                 lifecycle,
@@ -212,22 +209,14 @@ let package = Package(
                 asyncHTTPClient, httpTypes, nioCore, nioHTTP1, nioEmbedded,
             ]),
         tests("LedgerClientTests", ["LedgerClient", "LedgerCore"]),
-        tests("TerminalTests", ["Terminal", "Projections", "EventStore", "LedgerCore", "Texts", "LedgerTesting"]),
         tests("BacktestTests", ["Backtest"]),
         tests(
             "EndToEndTests",
             [
                 "jobledger", "backtest-demo", "alerts", "LedgerCore", "Postgres", "Redis", "EventStore",
-                "LedgerTesting", "Terminal",
+                "LedgerTesting",
                 "EmbeddedServices", "PrivateFiles", "Texts", "TransparencyLog",
                 asyncHTTPClient, nioCore, nioHTTP1,
-            ]),
-        // The page in a real browser, against the programs as they are built.
-        tests(
-            "DashboardTests",
-            [
-                "jobledger", "backtest-demo", "LedgerCore", "Postgres", "EventStore", "LedgerTesting",
-                "EmbeddedServices", asyncHTTPClient, nioCore, nioHTTP1,
             ]),
     ]
 )

@@ -6,13 +6,13 @@ import NIOCore
 import Postgres
 import Synchronization
 
-/// Answers every request: finds its route, checks who sends it, and turns every error into a
-/// problem.
+/// Answers every request: finds its route, checks its token, and turns every error into a problem.
 struct LedgerResponder: HTTPResponder {
     typealias Context = LedgerContext
 
     let routes: [Route]
-    let authorization: Authorization
+    /// `nil` if the service requires no tokens.
+    let tokens: TokenCheck?
     let cors: CrossOrigin
     let hosts: AllowedHosts
     let metrics: Metrics
@@ -68,9 +68,9 @@ struct LedgerResponder: HTTPResponder {
         guard let (route, parameter, namedCategory) = route(request.method, path) else { throw notFound(path) }
         try RequestFields.check(request)
         let query = try Query(query.map(String.init))
-        let sender = try await authorization.authorize(request, route, query)
+        let (token, mayRead, isDatabaseAway) = try await authorize(request, route, query)
         // A request that needs no token does not secure the connection's place.
-        if route.scope != nil { connections.keepPlace(context.channel, sender.credential) }
+        if route.scope != nil { connections.keepPlace(context.channel, token) }
         guard let job = Query.decoded(parameter), let name = Query.decoded(namedCategory ?? "job") else {
             throw Problem.invalidRequest("the path is not percent-encoded UTF-8, or contains U+0000")
         }
@@ -78,20 +78,18 @@ struct LedgerResponder: HTTPResponder {
             throw Problem.invalidRequest("the part of the path behind /v1/streams/ \(Category.problem(with: name))")
         }
         let authorized = AuthorizedRequest(
-            request: request, context: context, category: category, job: JobID(job), query: query, sender: sender)
+            request: request, context: context, category: category, job: JobID(job), query: query, token: token,
+            mayRead: mayRead, isDatabaseAway: isDatabaseAway)
         guard route.scope == .read else { return (route, try await route.answer(authorized)) }
         // A client that has just appended may wait for the read model to catch up. Waiting does not
         // occupy a reader.
         if let projection = route.projection, let position = try query.position("min_position") {
             try await watch.wait(for: position, of: projection)
         }
-        var response = try bodies.counting(
-            try await reads.run(for: sender.credential) { try await route.answer(authorized) }, for: sender.credential)
-        // Caches keep no answer to a request with a token by themselves. A cookie they overlook.
-        if sender.credential?.isSession == true, response.headers[.cacheControl] == nil {
-            response.headers[.cacheControl] = "no-store"
-        }
-        return (route, response)
+        return (
+            route,
+            try bodies.counting(try await reads.run(for: token) { try await route.answer(authorized) }, for: token)
+        )
     }
 
     /// A route, and the parts of the path that match `{id}` or `{path}`, and `{category}`.
@@ -118,14 +116,86 @@ struct LedgerResponder: HTTPResponder {
     private func methods(_ path: Substring) -> String? {
         let segments = Route.segments(path)
         let methods = routes.filter { path == "*" || $0.match(segments) != nil }.map(\.method)
-        let names = [HTTPRequest.Method.get, .head, .post, .delete]
-            .filter { methods.contains($0 == .head ? .get : $0) }.map(\.rawValue)
+        let names = [HTTPRequest.Method.get, .head, .post].filter { methods.contains($0 == .head ? .get : $0) }.map(
+            \.rawValue)
         return names.isEmpty ? nil : (names + ["OPTIONS"]).joined(separator: ", ")
     }
 
     private func options(_ path: Substring) throws(Problem) -> Response {
         guard let allowed = methods(path) else { throw notFound(path) }
         return Response(status: .noContent, headers: [.allow: allowed])
+    }
+
+    // MARK: Tokens
+
+    private static let challenge = "Bearer realm=\"jobledger\""
+
+    /// - Returns: the token, whether its holder may read, and whether only an earlier answer
+    ///   vouches for it.
+    private func authorize(
+        _ request: Request, _ route: Route, _ query: Query
+    ) async throws -> (token: AccessToken?, mayRead: Bool, isDatabaseAway: Bool) {
+        // Without tokens everybody may do everything.
+        guard let tokens, let scope = route.scope else { return (nil, tokens == nil, false) }
+        func unauthorized(_ detail: String, _ error: String = "") -> Problem {
+            Problem(.unauthorized, "unauthorized", detail).adding(.wwwAuthenticate, Self.challenge + error)
+        }
+        guard let sent = try sentToken(request, route, query) else {
+            throw unauthorized(
+                "this request needs a token, in the header Authorization: Bearer jl_…; "
+                    + "jobledger token create makes one")
+        }
+        guard !sent.isEmpty else {
+            throw unauthorized(
+                request.headers.first(.authorization) == nil
+                    ? "the query parameter access_token is empty: it must be the whole token, access_token=jl_…"
+                    : "the header Authorization must be the word Bearer, a space and the token: "
+                        + "Authorization: Bearer jl_…")
+        }
+        let token = AccessToken(sent)
+        let isStream = route.path.hasSuffix("/events") && MediaType.wantsStream(request)
+        let scopes: Set<Scope>?
+        var isDatabaseAway = false
+        do {
+            scopes = if let token { try await tokens.scopes(of: token) } else { nil }
+        } catch let error as PostgresError
+            where error.isOutage && isStream || error.isConnectionFailure && route.answersInOutages
+        {
+            // A browser's EventSource does not come back from an error, and a scrape has to say
+            // that the database is away.
+            guard let known = token.flatMap(tokens.lastScopes) else { throw error }
+            (scopes, isDatabaseAway) = (known, true)
+        }
+        guard let token, let scopes else {
+            throw unauthorized(
+                "the token is unknown or was revoked: jobledger token list shows all tokens, "
+                    + "by the 12 digits after jl_",
+                ", error=\"invalid_token\"")
+        }
+        guard scopes.contains(scope) else {
+            throw Problem(
+                .forbidden, "forbidden",
+                "the token lacks the scope \(scope.rawValue): "
+                    + "jobledger token create --scope \(scope.rawValue) makes one that has it"
+            )
+            .adding(.wwwAuthenticate, Self.challenge + ", error=\"insufficient_scope\", scope=\"\(scope.rawValue)\"")
+        }
+        return (token, scopes.contains(.read), isDatabaseAway)
+    }
+
+    /// The token that the request sent; an empty text if it is malformed. A browser's `EventSource`
+    /// cannot set headers, so for an event stream, and nothing else, the query may have the token.
+    private func sentToken(_ request: Request, _ route: Route, _ query: Query) throws -> String? {
+        if let header = request.headers.first(.authorization) {
+            // RFC 6750, 2: a request uses one method to send its token.
+            if !query.all("access_token").isEmpty {
+                throw Problem.invalidRequest(
+                    "send the token in \"Authorization\" or in \"access_token\", not in both")
+            }
+            return AccessToken.text(inHeader: header) ?? ""
+        }
+        guard route.path.hasSuffix("/events"), MediaType.wantsStream(request) else { return nil }
+        return try query.text("access_token")
     }
 
     // MARK: Refusals
@@ -142,15 +212,13 @@ struct LedgerResponder: HTTPResponder {
         let isRefusedAppend =
             found.route.scope == .append && (400..<500).contains(problem.status.code) && !isOfLedger
         guard isTurnedAway || isRefusedAppend else { return }
-        let sent = (try? Query(query.map(String.init))).flatMap {
-            try? authorization.sentToken(request, found.route, $0)
-        }
+        let sent = (try? Query(query.map(String.init))).flatMap { try? sentToken(request, found.route, $0) }
         let id = found.parameter.isEmpty ? nil : Query.decoded(found.parameter).map { JobID($0) }
         let named = found.category ?? (found.route.path.contains("/jobs/") ? "job" : "")
         let category = Query.decoded(named).flatMap { Category($0) }
         refusals.record(
             RefusedAttempt(
-                request, context, path: found.route.path, token: problem.token ?? sent.flatMap { AccessToken($0) }?.id,
+                request, context, path: found.route.path, token: sent.flatMap { AccessToken($0) }?.id,
                 stream: id.flatMap { id in category.map { StreamKey($0, id) } }, code: problem.code,
                 detail: problem.detail),
             isKnown: problem.status != .unauthorized)

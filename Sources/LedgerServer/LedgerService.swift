@@ -27,14 +27,10 @@ package struct LedgerService: Service, CustomStringConvertible {
         package var needsToken: Bool
         /// The projections whose read models are shown; `nil` for the built-in ones.
         package var projections: [ProjectionDefinition]?
-        /// The dashboard's files. Off where the settings say so.
-        package var dashboard: DashboardSource
 
-        /// - Parameter dashboardFolder: a folder with the dashboard's files, in place of the
-        ///   embedded ones.
         package init(
             url: String, ledger: LedgerName, redis: RedisConfiguration?, http: HTTPSettings, port: Int,
-            needsToken: Bool = true, projections: [ProjectionDefinition]? = nil, dashboardFolder: String? = nil
+            needsToken: Bool = true, projections: [ProjectionDefinition]? = nil
         ) {
             self.url = SecretText(url)
             self.ledger = ledger
@@ -43,7 +39,6 @@ package struct LedgerService: Service, CustomStringConvertible {
             self.port = port
             self.needsToken = needsToken
             self.projections = projections
-            dashboard = http.dashboard ? dashboardFolder.map { .folder($0) } ?? .embedded : .off
         }
     }
 
@@ -72,11 +67,6 @@ package struct LedgerService: Service, CustomStringConvertible {
                 description:
                     "without authentication the service listens on a loopback address only, not on "
                     + "\(configuration.http.host): leave out --no-auth, and make tokens (jobledger token create)")
-        }
-        if case .folder(let folder) = configuration.dashboard,
-            DashboardFiles(folder: folder).file(DashboardFiles.page) == nil
-        {
-            throw Mistake(description: "\(folder) has no \(DashboardFiles.page), so it is no folder of the dashboard")
         }
         self.configuration = configuration
         self.logger = logger

@@ -4,7 +4,6 @@ import Feed
 import HTTPTypes
 import LedgerCore
 import Postgres
-import Projections
 import Seal
 
 extension PostgresError {
@@ -63,15 +62,10 @@ extension Problem {
         case let told as RefusalOfReader:
             self = Problem(told.refusal).adding("holder", json: String(decoding: told.holder.json, as: UTF8.self))
         case let error as UnknownKind: self = .invalidRequest(error.description)
-        case let error as NoRows: self = Problem(.notFound, "not_found", error.description)
-        case let error as DependsOnTheLog: self = .invalidRequest(error.description)
         case is RequestCutOff: self = .invalidRequest("the request ended before it was complete")
         case let error as SealProofs.NotSealed: self = Problem(.notFound, "not_sealed", error.description)
         case let error as SealProofs.TooMuch: self = Problem(.contentTooLarge, "too_large", error.description)
         case let error as SealDamaged: self = Problem(.internalServerError, "seal_damaged", error.description)
-        case let error as JobList.NotProjected:
-            self = .unavailable(error.description, code: "not_projected_yet")
-        case let error as JobList.UnknownJob: self = .invalidRequest(error.description)
         case let error as AuditTrail.NotProjected:
             self = .unavailable(error.description, code: "not_projected_yet")
         case let error as OutcomeUnknown:

@@ -14,8 +14,6 @@ struct Problem: Error, Sendable {
     /// Further members, as JSON text.
     var members: [(name: String, json: String)] = []
     var headers: HTTPFields = [:]
-    /// The token that was refused, for the record, if it was not sent as tokens usually are.
-    var token: TokenID?
 
     init(_ status: HTTPResponse.Status, _ code: String, _ detail: String) {
         self.status = status

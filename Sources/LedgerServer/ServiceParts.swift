@@ -16,13 +16,12 @@ struct ServiceParts: Sendable {
     let refusals: RefusalRecorder
     let logger: Logger
     private let health: Health
-    /// `nil` if the service requires no tokens.
-    private let credentials: CredentialCheck?
+    private let tokens: TokenCheck?
     private let stores: [EventStore]
     private let heartbeat: Duration
 
-    /// How often streams and connections check that their token or session is still valid. One that
-    /// has ended works for at most this long plus ``TokenCheck/validity``.
+    /// How often streams and connections check that their token is still valid. A revoked token
+    /// works for at most this long plus ``TokenCheck/validity``.
     static let streamCheck = Duration.seconds(5)
 
     init(_ configuration: LedgerService.Configuration, logger: Logger) async throws {
@@ -35,11 +34,11 @@ struct ServiceParts: Sendable {
         }
         // Each purpose has connections of its own: a flood of one kind of request must not keep the
         // others from Postgres.
-        let (reading, writing, following, asking, watching, signing) = (
+        let (reading, writing, following, asking, watching) = (
             store("reads", http.readers), store("appends", 4, writes: true), store("streams", 4), store("tokens", 2),
-            store("watches", 2), store("sessions", 2, writes: true)
+            store("watches", 2)
         )
-        stores = [reading, writing, following, asking, watching, signing]
+        stores = [reading, writing, following, asking, watching]
         var quiet = logger
         // At the debug level the framework would log every request.
         quiet.logLevel = max(logger.logLevel, .info)
@@ -53,10 +52,14 @@ struct ServiceParts: Sendable {
         try await LedgerWait(store: watching, logger: logger).run()
         let feed = Feed(store: following, redis: configuration.redis, logger: logger)
         self.feed = feed
-        connections = Self.connections(http, logger)
-        let tokens = configuration.needsToken ? TokenCheck(TokenStore(asking)) : nil
-        let sessions = try await Self.sessions(configuration, tokens, reading: asking, writing: signing)
-        credentials = tokens.map { CredentialCheck(tokens: $0, sessions: sessions?.check) }
+        connections = ConnectionCount(limit: min(http.connections, max(16, OpenFiles.raise())))
+        if connections.limit < http.connections {
+            logger.notice(
+                "the limit of open files (ulimit -n) allows fewer connections than JOBLEDGER_HTTP_CONNECTIONS",
+                metadata: ["connections": "\(connections.limit)"])
+        }
+
+        tokens = configuration.needsToken ? TokenCheck(TokenStore(asking)) : nil
         let bodies = BodyBudget(perRequest: http.bodyBytes, total: http.bufferBytes)
         let pages = EventPages(store: reading)
         let definitions = try configuration.projections ?? ProjectionDefinition.all()
@@ -71,60 +74,24 @@ struct ServiceParts: Sendable {
         let reads = ReadLimits(time: http.read, readers: http.readers)
         health = Health(store: watching, commits: commits, stopping: stopping)
         let operations = OperationsRoutes(
-            health: health, metrics: metrics, connections: connections, bodies: bodies, feed: feed, streams: places,
-            commits: commits, reads: reads)
+            health: health, metrics: metrics, connections: connections,
+            bodies: bodies,
+            feed: feed, streams: places, commits: commits, reads: reads)
         let routes =
             AppendRoutes(store: writing, commits: commits, bodies: bodies, metrics: metrics, refusals: refusals).routes
             + JobRoutes(
-                store: reading, tables: JobTables(store: reading), definition: definition, watch: watch, reads: reads
+                store: reading, tables: JobTables(store: reading), definition: definition
             ).routes
             + StreamRoutes(store: reading, watch: watch, definitions: definitions).routes
             + EventRoutes(store: reading, pages: pages, streams: follow).routes + SealRoutes(store: reading).routes
-            + TrailRoutes(store: reading).routes + MomentRoutes(store: reading).routes
-            + HistoryRoutes(store: reading, definitions: definitions, jobs: definition).routes
-            + StatusRoutes(store: reading, health: health, feed: feed, streams: places).routes
+            + TrailRoutes(store: reading).routes
             + operations.routes
             + DocumentRoutes(documents: ServedDocuments(store: reading, logger: logger), tokens: tokens).routes
-            + Self.dashboard(
-                configuration,
-                SessionRoutes(ledger: configuration.ledger, sessions: sessions, bodies: bodies, refusals: refusals))
         responder = LedgerResponder(
-            routes: routes, authorization: Authorization(credentials: credentials, cookie: sessions?.cookie),
-            cors: CrossOrigin(origins: http.corsOrigins.map { ExactText($0) }),
+            routes: routes, tokens: tokens, cors: CrossOrigin(origins: http.corsOrigins.map { ExactText($0) }),
             hosts: AllowedHosts(onlyLoopback: !configuration.needsToken), metrics: metrics, refusals: refusals,
-            connections: connections, reads: reads, watch: watch, bodies: bodies)
-    }
-
-    private static func connections(_ http: HTTPSettings, _ logger: Logger) -> ConnectionCount {
-        let connections = ConnectionCount(limit: min(http.connections, max(16, OpenFiles.raise())))
-        if connections.limit < http.connections {
-            logger.notice(
-                "the limit of open files (ulimit -n) allows fewer connections than JOBLEDGER_HTTP_CONNECTIONS",
-                metadata: ["connections": "\(connections.limit)"])
-        }
-        return connections
-    }
-
-    /// What sessions need; `nil` if the service has none.
-    private static func sessions(
-        _ configuration: LedgerService.Configuration, _ tokens: TokenCheck?, reading: EventStore, writing: EventStore
-    ) async throws -> SessionRoutes.Sessions? {
-        guard let tokens, configuration.dashboard != .off else { return nil }
-        let store = SessionStore(reading: reading, writing: writing)
-        return SessionRoutes.Sessions(
-            store: store, check: SessionCheck(store),
-            cookie: SessionCookie(
-                configuration.ledger, id: try await store.idOfLedger(), isTLS: configuration.http.tls != nil),
-            tokens: tokens)
-    }
-
-    /// The page and its sessions. Without the page there is nothing that a session would be for.
-    private static func dashboard(_ configuration: LedgerService.Configuration, _ sessions: SessionRoutes) -> [Route] {
-        switch configuration.dashboard {
-        case .off: []
-        case .embedded: sessions.routes + DashboardRoutes(files: DashboardFiles()).routes
-        case .folder(let folder): sessions.routes + DashboardRoutes(files: DashboardFiles(folder: folder)).routes
-        }
+            connections: connections, reads: reads, watch: watch,
+            bodies: bodies)
     }
 
     /// Ends all streams, and makes the health checks report that the service is stopping.
@@ -144,16 +111,16 @@ struct ServiceParts: Sendable {
                 // Cancellation ends the sleep, and with it this task.
                 while (try? await Task.sleep(for: interval)) != nil { streams.tick() }
             }
-            group.addTask { [connections, credentials] in
-                guard let credentials else { return await stopping.wait() }
+            group.addTask { [connections, tokens] in
+                guard let tokens else { return await stopping.wait() }
                 while (try? await Task.sleep(for: Self.streamCheck)) != nil {
-                    await connections.review { try await credentials.scopes(of: $0) != nil }
+                    await connections.review { try await tokens.scopes(of: $0) != nil }
                 }
             }
-            group.addTask { [streams, credentials] in
-                guard let credentials else { return await stopping.wait() }
+            group.addTask { [streams, tokens] in
+                guard let tokens else { return await stopping.wait() }
                 while (try? await Task.sleep(for: Self.streamCheck)) != nil {
-                    await streams.review { await credentials.isStillValid($0, for: .read) }
+                    await streams.review { await tokens.isStillValid($0, for: .read) }
                 }
             }
             await group.next()

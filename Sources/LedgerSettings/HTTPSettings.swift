@@ -20,7 +20,6 @@ import LedgerCore
 /// | `JOBLEDGER_HTTP_HEARTBEAT_SECONDS` | 1–300 | 15 | how often a quiet stream sends a heartbeat |
 /// | `JOBLEDGER_HTTP_GRACE_SECONDS` | 0–300 | 10 | how long requests in progress may take when the service is told to stop |
 /// | `JOBLEDGER_HTTP_READERS` | 1–100 | 8 | connections to Postgres for reading |
-/// | `JOBLEDGER_HTTP_DASHBOARD` | `on`, `off` | `on` | whether it serves the dashboard and lets browsers sign in |
 package struct HTTPSettings: Sendable {
     package var host: String
     /// `nil` if it is not set.
@@ -39,7 +38,6 @@ package struct HTTPSettings: Sendable {
     package var heartbeat: Duration
     package var grace: Duration
     package var readers: Int
-    package var dashboard: Bool
 
     package static let standardPort = 8080
 
@@ -88,15 +86,6 @@ package struct HTTPSettings: Sendable {
         heartbeat = try seconds("JOBLEDGER_HTTP_HEARTBEAT_SECONDS", 1...300, default: 15)
         grace = try seconds("JOBLEDGER_HTTP_GRACE_SECONDS", 0...300, default: 10)
         readers = try integer("JOBLEDGER_HTTP_READERS", 1...100, default: 8)
-        dashboard = try Self.isOn("JOBLEDGER_HTTP_DASHBOARD", try value("JOBLEDGER_HTTP_DASHBOARD"))
-    }
-
-    private static func isOn(_ name: String, _ text: String?) throws(LedgerSettings.Problem) -> Bool {
-        switch text {
-        case nil, "on": true
-        case "off": false
-        case _?: throw LedgerSettings.Problem(name, "must be on or off")
-        }
     }
 
     private static func origins(_ text: String?) throws -> [String] {

@@ -58,7 +58,6 @@ package struct LedgerSettings: Sendable {
     package let sealVerifier: String?
     package let anchorAuthorization: SecretText?
     package var http: HTTPSettings
-    private let foundServiceURL: Result<String?, any Error>
 
     /// Reads the settings.
     ///
@@ -128,23 +127,17 @@ package struct LedgerSettings: Sendable {
                 Problem("JOBLEDGER_LOG_LEVEL", "must be one of \(Self.logLevels.joined(separator: ", "))"))
         }
         do {
-            sealKey = try Self.file("JOBLEDGER_SEAL_KEY", value)
-            sealMemory = try Self.file("JOBLEDGER_SEAL_MEMORY", value)
+            sealKey = try value("JOBLEDGER_SEAL_KEY").map { try NamedFile(path: $0, setting: "JOBLEDGER_SEAL_KEY") }
+            sealMemory = try value("JOBLEDGER_SEAL_MEMORY").map {
+                try NamedFile(path: $0, setting: "JOBLEDGER_SEAL_MEMORY")
+            }
             sealVerifier = try value("JOBLEDGER_SEAL_VERIFIER")
             anchorAuthorization = try value("JOBLEDGER_ANCHOR_AUTHORIZATION").map(Self.authorization)
             http = try HTTPSettings(value)
         } catch let problem as Problem {
             throw sources.located(problem)
         }
-        foundServiceURL = Result { try sources.first("JOBLEDGER_URL") }
         try sources.refuseUnknown()
-    }
-
-    /// The address of the HTTP service for clients, if one is set.
-    package func serviceURL() throws -> String? { try foundServiceURL.get() }
-
-    private static func file(_ name: String, _ value: (String) throws -> String?) throws -> NamedFile? {
-        try value(name).map { try NamedFile(path: $0, setting: name) }
     }
 
     /// Checks that the text can be the value of an HTTP header.

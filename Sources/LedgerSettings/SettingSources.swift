@@ -73,15 +73,6 @@ final class SettingSources {
         return found.flatMap { $0.value.isEmpty ? nil : $0.value }
     }
 
-    /// The value from the first source that has one. For names that say nothing about the ledger,
-    /// and may be left from another.
-    func first(_ name: String) throws -> String? {
-        for source in sources {
-            if let value = try source.value(name), !value.isEmpty { return value }
-        }
-        return nil
-    }
-
     /// The problem, with the place of the malformed setting.
     func located(_ problem: Problem) -> Problem {
         guard let (name, mistake) = problem.setting,

@@ -65,10 +65,9 @@ struct BacktestDemo: AsyncParsableCommand {
         let series = try ["sp500", "nasdaq"].map { try PriceSeries(contentsOfFile: "\(prices)/\($0).csv") }
         let batch = try Batch(prices: series, grid: .standard(tickers: series.map(\.ticker)))
         let (job, limit) = (JobID(self.job), self.limit)
-        let worker = BatchWorker(batch: batch, job: job, limit: limit, store: store, service: try settings.serviceURL())
         write("Job \(job.text.printable): \(batch.count) runs of \(series[0].closes.count) trading days each\n")
         try await Feed.with(store: store, redis: redis, logger: Logger.standardError("backtest-demo")) { feed in
-            async let work: Void = worker.run()
+            async let work: Void = BatchWorker(batch: batch, job: job, limit: limit, store: store).run()
             var view = ProgressView()
             for try await event in feed.subscribe(job: job) { try view.show(event) }
             try await work

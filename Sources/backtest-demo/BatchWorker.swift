@@ -11,8 +11,6 @@ struct BatchWorker: Sendable {
     let job: JobID
     let limit: Int?
     let store: EventStore
-    /// The address of the service, without a path, if it is known: its page shows the job.
-    let service: String?
 
     /// The number of runs in one progress event.
     private static let share = 50
@@ -43,8 +41,6 @@ struct BatchWorker: Sendable {
             var runs: [Run]
         }
         var results: Results
-        var viewUrl: String?
-        var csvUrl: String?
     }
 
     private struct Failed: Encodable {
@@ -57,22 +53,11 @@ struct BatchWorker: Sendable {
         if count < batch.count { try await append("truncated", Truncated(limit: count, dropped: batch.count - count)) }
         do {
             let runs = try await compute(count)
-            let results = Finished.Results(summary: batch.summary(of: runs), runs: runs)
-            try await append(
-                "finished",
-                Finished(
-                    results: results, viewUrl: address("/jobs/"), csvUrl: address("/v1/jobs/", "/runs?format=csv")))
+            try await append("finished", Finished(results: .init(summary: batch.summary(of: runs), runs: runs)))
         } catch {
             try await append("failed", Failed(error: "\(error)"))
             throw error
         }
-    }
-
-    /// An address of the service with the job's id in it.
-    private func address(_ path: String, _ rest: String = "") -> String? {
-        guard let service else { return nil }
-        let unreserved = CharacterSet(charactersIn: "-._~").union(.alphanumerics)
-        return service + path + (job.text.addingPercentEncoding(withAllowedCharacters: unreserved) ?? "") + rest
     }
 
     /// Several workers take shares from one list. Their reports may arrive out of order: the read

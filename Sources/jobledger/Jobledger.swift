@@ -21,12 +21,11 @@ struct Jobledger: AsyncParsableCommand {
               jobledger watch backtest-7
             """,
         subcommands: [
-            Up.self, Migrate.self, DurabilityCommand.self, Append.self, History.self, Show.self, Jobs.self, Runs.self,
-            Top.self, Diff.self,
+            Up.self, Migrate.self, DurabilityCommand.self, Append.self, History.self, Show.self, Diff.self,
             BlameCommand.self, Tail.self, Watch.self, Lost.self, RebuildCommand.self, Verify.self, Receipts.self,
             Status.self, Audit.self, Serve.self,
-            TokenCommand.self, DashboardCommand.self, RelayCommand.self, Project.self, Projections.self,
-            CategoriesCommand.self, Export.self, Import.self, BenchCommand.self,
+            TokenCommand.self, RelayCommand.self, Project.self, Projections.self, CategoriesCommand.self, Export.self,
+            Import.self, BenchCommand.self,
         ])
 
     static func main() async {

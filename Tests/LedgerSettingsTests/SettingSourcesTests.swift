@@ -24,18 +24,6 @@ import Testing
         try sources.refuseUnknown()
     }
 
-    /// A name that says nothing about the ledger may be left from another one.
-    @Test func theFirstValueCountsWhereContradictionsDoNotMatter() throws {
-        let sources = SettingSources()
-        let file = try EnvironmentFile(path: "d/env", bytes: Array("JOBLEDGER_URL=http://a:1\n".utf8))
-        sources.add(file, isChosen: true)
-        sources.addEnvironment(["JOBLEDGER_URL": "http://b:1", "JOBLEDGER_SCHEMA": ""])
-        #expect(try sources.first("JOBLEDGER_URL") == "http://a:1")
-        #expect(throws: LedgerSettings.Problem.self) { try sources.value("JOBLEDGER_URL") }
-        #expect(try sources.first("JOBLEDGER_SCHEMA") == nil)
-        try sources.refuseUnknown()
-    }
-
     @Test func aMalformedLineIsAnErrorEvenIfAnotherSourceComesFirst() throws {
         #expect(throws: LedgerSettings.Problem.self) { try sources(["DATABASE_URL": "a"], "DATABASE_URL=$X") }
     }

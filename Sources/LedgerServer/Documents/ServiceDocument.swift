@@ -16,7 +16,7 @@ enum ServiceDocument: String, CaseIterable, Sendable {
 
     /// The document as it ships.
     func shipped() throws -> String {
-        guard let file = EmbeddedFiles.all.first(where: { $0.path == "api/\(rawValue)" }) else {
+        guard let file = EmbeddedFiles.all.first(where: { $0.path == rawValue }) else {
             throw Problem(.notFound, "not_found", "this program was built without \(rawValue)")
         }
         return file.text

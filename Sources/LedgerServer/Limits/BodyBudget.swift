@@ -19,14 +19,10 @@ final class BodyBudget: Sendable {
     var heldBytes: Int { shared.held }
 
     /// Calls `body` with the whole body of a request. The bytes count until it returns.
-    /// - Parameter most: the most bytes, where less is enough than for events.
-    func withBody<T>(
-        of authorized: AuthorizedRequest, atMost most: Int = .max, _ body: ([UInt8]) async throws -> T
-    ) async throws -> T {
+    func withBody<T>(of authorized: AuthorizedRequest, _ body: ([UInt8]) async throws -> T) async throws -> T {
         let request = authorized.request
-        let limit = min(perRequest, most)
         let length = request.headers.first(.contentLength).flatMap { Int($0) }
-        if let length, length > limit { throw tooLarge(limit) }
+        if let length, length > perRequest { throw tooLarge }
         // A client that waits for permission to send its body gets it only here, after all other
         // checks.
         if request.headers.first(.expect)?.lowercased() == "100-continue" {
@@ -36,11 +32,11 @@ final class BodyBudget: Sendable {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(min(length ?? 0, 64 << 10))
         var taken = 0
-        let token = Self.holder(authorized.credential)
+        let token = Self.holder(authorized.token)
         defer { shared.giveBack(taken, of: token) }
         for try await chunk in request.body {
             let count = chunk.readableBytes
-            guard bytes.count + count <= limit else { throw tooLarge(limit) }
+            guard bytes.count + count <= perRequest else { throw tooLarge }
             guard shared.take(count, for: token) else { throw Self.full }
             taken += count
             bytes.append(contentsOf: chunk.readableBytesView)
@@ -53,9 +49,9 @@ final class BodyBudget: Sendable {
 
     /// The same answer, whose bytes count until they are sent. That limits the memory for large
     /// answers to clients that read slowly.
-    func counting(_ response: Response, for sender: Credential?) throws(Problem) -> Response {
+    func counting(_ response: Response, for token: AccessToken?) throws(Problem) -> Response {
         guard let count = response.body.contentLength, count > BackgroundWork.small else { return response }
-        let token = Self.holder(sender)
+        let token = Self.holder(token)
         guard shared.take(count, for: token) else { throw Self.full }
         let taken = Reservation { [shared] in shared.giveBack(count, of: token) }
         let (body, headers) = (response.body, response.headers)
@@ -69,19 +65,18 @@ final class BodyBudget: Sendable {
     }
 
     /// Without tokens, all requests share what one token may have.
-    private static func holder(_ sender: Credential?) -> TokenID { sender?.id ?? "" }
+    private static func holder(_ token: AccessToken?) -> TokenID { token?.id ?? "" }
 
     private static let full = Problem.unavailable(
         "this token's requests under way and the answers that it has not read fill the memory that they may use: "
             + "read the answers, send less at once, and try again")
 
     /// The connection closes, because the rest of the body is not read.
-    private func tooLarge(_ limit: Int) -> Problem {
-        let advice =
-            limit < perRequest
-            ? ""
-            : ": send fewer events at a time; the data of one event may have \(AppendLimits.bytesOfData >> 20) MiB"
-        return Problem(.contentTooLarge, "too_large", "a body may have at most \(limit) bytes\(advice)")
-            .adding(.connection, "close")
+    private var tooLarge: Problem {
+        Problem(
+            .contentTooLarge, "too_large",
+            "a body may have at most \(perRequest) bytes: send fewer events at a time; "
+                + "the data of one event may have \(AppendLimits.bytesOfData >> 20) MiB"
+        ).adding(.connection, "close")
     }
 }

@@ -24,7 +24,7 @@ final class ConnectionCount: Sendable {
     private struct Connection: Sendable {
         let number: UInt64
         let channel: any Channel
-        var credential: Credential?
+        var token: AccessToken?
     }
 
     private struct State: Sendable {
@@ -33,8 +33,7 @@ final class ConnectionCount: Sendable {
         var unauthenticated: [UInt64: any Channel] = [:]
         /// No connection with a lower number is unauthenticated.
         var firstUnauthenticated: UInt64 = 1
-        /// Connections whose token was revoked, or whose session has ended. They lose their places
-        /// first.
+        /// Connections whose token was revoked. They lose their places first.
         var revoked: [UInt64: any Channel] = [:]
         var last: UInt64 = 0
         /// Connections without a place whose channels are not closed yet.
@@ -104,11 +103,11 @@ final class ConnectionCount: Sendable {
     }
 
     /// A request with a valid token has arrived: the connection keeps its place.
-    func keepPlace(_ channel: any Channel, _ credential: Credential?) {
+    func keepPlace(_ channel: any Channel, _ token: AccessToken?) {
         let id = ObjectIdentifier(channel)
         state.withLock { state in
             guard let number = state.open[id]?.number else { return }
-            state.open[id]?.credential = credential
+            state.open[id]?.token = token
             state.unauthenticated[number] = nil
             state.revoked[number] = nil
         }
@@ -123,29 +122,28 @@ final class ConnectionCount: Sendable {
         }
     }
 
-    // MARK: Tokens and sessions that have ended
+    // MARK: Revoked tokens
 
     /// Releases the places that were kept for a token that is no longer valid. While at least half
     /// of the places are free, no token is checked.
-    /// - Parameter works: whether a token or session is valid. If that cannot be determined,
-    ///   nothing changes.
-    func review(_ works: (Credential) async throws -> Bool) async {
-        let credentials = state.withLock { state -> [Credential.Key: Credential] in
+    /// - Parameter works: whether a token is valid. If that cannot be determined, nothing changes.
+    func review(_ works: (AccessToken) async throws -> Bool) async {
+        let tokens = state.withLock { state -> [TokenID: AccessToken] in
             guard state.open.count > limit / 2 else { return [:] }
-            return Dictionary(state.open.values.compactMap { known in known.credential.map { ($0.key, $0) } }) {
-                first, _ in first
+            return Dictionary(state.open.values.compactMap { known in known.token.map { ($0.id, $0) } }) { first, _ in
+                first
             }
         }
-        for (key, credential) in credentials {
-            guard let isGood = try? await works(credential), !isGood else { continue }
-            releasePlaces(key)
+        for (id, token) in tokens {
+            guard let isGood = try? await works(token), !isGood else { continue }
+            releasePlaces(id)
         }
     }
 
-    private func releasePlaces(_ key: Credential.Key) {
+    private func releasePlaces(_ token: TokenID) {
         state.withLock { state in
-            for (id, known) in state.open where known.credential?.key == key {
-                state.open[id]?.credential = nil
+            for (id, known) in state.open where known.token?.id == token {
+                state.open[id]?.token = nil
                 state.revoked[known.number] = known.channel
             }
         }

@@ -48,19 +48,54 @@ struct JobTables: Sendable {
         error, truncated, view_url, csv_url
         """
 
+    /// A page of jobs, newest first, without the columns that may be large.
+    /// - Parameter after: the last job of the page before.
+    /// - Returns: `nil` if there is no job `after`.
+    func list(status: String?, kind: String?, after: JobID?, limit: Int) async throws -> Page? {
+        if let after {
+            guard try await exists(Self.jobExists, after) else { return nil }
+        }
+        let statement = Self.listStatement(status: status, kind: kind, after: after, limit: limit)
+        return try await page(statement, limit: limit)
+    }
+
+    private static func listStatement(status: String?, kind: String?, after: JobID?, limit: Int) -> PostgresStatement {
+        var parameters = PostgresParameters(jobs)
+        var conditions = ["true"]
+        if let status { conditions.append("status = \(parameters.add(status))") }
+        if let kind { conditions.append("kind = \(parameters.add(kind))") }
+        if let after {
+            conditions.append(
+                "(created_at, id) < (SELECT created_at, id FROM batch_jobs WHERE id = \(parameters.add(after)))")
+        }
+        return PostgresStatement(
+            """
+            SELECT projection.position, job.id, job.json
+              FROM (\(ProjectionPosition.sql)) AS projection
+              LEFT JOIN LATERAL (
+                SELECT id, created_at,
+                       (SELECT row_to_json(summary)::text FROM (SELECT \(summary)) AS summary) AS json
+                  FROM batch_jobs
+                 WHERE \(conditions.joined(separator: " AND "))
+                 ORDER BY created_at DESC, id DESC LIMIT \(parameters.add(limit))
+              ) AS job ON true
+             ORDER BY job.created_at DESC, job.id DESC
+            """, parameters.values)
+    }
+
+    private static let jobExists = "SELECT EXISTS (SELECT FROM batch_jobs WHERE id = $1)"
     private static let streamExists =
         "SELECT EXISTS (SELECT FROM events WHERE category = 'job' AND stream_id = $1 AND version = 1)"
 
-    /// Whether the log has the job, whatever the read models have.
-    func exists(_ id: JobID) async throws -> Bool {
-        try await store.pool.withConnection { try await $0.query(Self.streamExists, id).only().decode(0) }
+    private func exists(_ statement: String, _ id: JobID) async throws -> Bool {
+        try await store.pool.withConnection { try await $0.query(statement, id).only().decode(0) }
     }
 
     /// A page of a job's runs.
     /// - Parameter after: the last `run_index` of the page before.
     /// - Returns: `nil` if there is no such job.
     func runs(of id: JobID, after: Int64, limit: Int) async throws -> Page? {
-        guard try await exists(id) else { return nil }
+        guard try await exists(Self.streamExists, id) else { return nil }
         return try await page(PostgresStatement(Self.runsStatement, [Self.runs, id, after, limit]), limit: limit)
     }
 

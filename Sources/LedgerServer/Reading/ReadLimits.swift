@@ -20,11 +20,11 @@ struct ReadLimits: Sendable {
     var underWay: Int { share.held }
 
     func run<Value: Sendable>(
-        for sender: Credential?, _ read: @escaping @Sendable () async throws -> Value
+        for token: AccessToken?, _ read: @escaping @Sendable () async throws -> Value
     ) async throws -> Value {
         try await withTimeLimit(time, orThrow: tooSlow) { [share] in
             try await withTaskExecutorPreference(globalConcurrentExecutor) {
-                try await share.withPlace(of: sender?.id) { try await read() }
+                try await share.withPlace(of: token?.id) { try await read() }
             }
         }
     }

@@ -62,7 +62,7 @@ struct RefusedAttempt: Sendable {
         detail: String
     ) {
         self.init(
-            authorized.request, authorized.context, path: path, token: authorized.credential?.id, stream: stream,
+            authorized.request, authorized.context, path: path, token: authorized.token?.id, stream: stream,
             event: event, code: code, detail: detail)
     }
 }

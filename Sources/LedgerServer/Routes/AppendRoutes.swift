@@ -285,11 +285,9 @@ extension Response {
     /// - Parameters:
     ///   - name: the JSON member that has the list.
     ///   - next: the address of the next page.
-    ///   - more: further members of the answer, as JSON.
     ///   - size: about how many bytes the page has.
     static func page<Item>(
-        _ name: String, _ items: [Item], next: String?, more: [(name: String, json: String)] = [], size: Int = 0,
-        _ element: (Item, inout [UInt8]) -> Void
+        _ name: String, _ items: [Item], next: String?, size: Int = 0, _ element: (Item, inout [UInt8]) -> Void
     ) -> Response {
         var json: [UInt8] = []
         json.reserveCapacity(size)
@@ -297,7 +295,6 @@ extension Response {
         json.append(list: items, element)
         json += ",\"next\":".utf8
         json.append(jsonString: next)
-        for (name, value) in more { json += ",\"\(name)\":\(value)".utf8 }
         json.append(UInt8(ascii: "}"))
         return .json(json)
     }

@@ -11,15 +11,13 @@ struct AuthorizedRequest: Sendable {
     /// The decoded value of the path's `{id}` or `{path}`.
     let job: JobID
     let query: Query
-    let sender: Authorization.Sender
-
-    /// The token, or the browser's session; `nil` if the route needs none.
-    var credential: Credential? { sender.credential }
+    /// The token; `nil` if the route needs none.
+    let token: AccessToken?
     /// Whether the caller may read, whatever the route is: the answer may then say what is in the
     /// log.
-    var mayRead: Bool { sender.scopes.contains(.read) }
+    let mayRead: Bool
     /// Whether the token could not be checked now, because the database cannot be reached.
-    var isDatabaseAway: Bool { sender.isDatabaseAway }
+    let isDatabaseAway: Bool
 
     /// The stream that the path names.
     var stream: StreamKey { StreamKey(category, job) }

@@ -21,21 +21,17 @@ enum MediaType {
     /// Whether the client wants a stream of events: it must name the type, and not prefer a page.
     /// Accepting everything is not enough, and HEAD never gets a stream.
     static func wantsStream(_ request: Request) -> Bool {
-        request.method == .get && prefers(EventStream.mediaType, in: request)
-    }
-
-    /// Whether the client names this type, and does not prefer JSON.
-    static func prefers(_ type: String, in request: Request) -> Bool {
-        var (wanted, json) = (0.0, 0.0)
+        guard request.method == .get else { return false }
+        var (stream, page) = (0.0, 0.0)
         for range in request.headers[values: .accept].joined(separator: ",").split(separator: ",") {
             // A malformed quality counts as 0.
             let quality = parameter("q", of: range).map { Double($0) ?? 0 } ?? 1
             switch essence(String(range)) {
-            case type: wanted = max(wanted, quality)
-            case SentBody.json: json = max(json, quality)
+            case EventStream.mediaType: stream = max(stream, quality)
+            case SentBody.json: page = max(page, quality)
             default: continue
             }
         }
-        return wanted > 0 && wanted >= json
+        return stream > 0 && stream >= page
     }
 }

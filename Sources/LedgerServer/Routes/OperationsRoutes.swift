@@ -34,7 +34,13 @@ struct OperationsRoutes: Sendable {
         let checks = await health.checks()
         let isReady = checks.allSatisfy { $0.isReady || !$0.isNeeded }
         var json = Array("{\"status\":\"\(isReady ? "ready" : "not ready")\",\"checks\":".utf8)
-        json += Health.json(checks)
+        json.append(list: checks) { check, json in
+            json += "{\"name\":".utf8
+            json.appendJSON(string: check.name)
+            json += ",\"ready\":\(check.isReady),\"needed\":\(check.isNeeded),\"detail\":".utf8
+            json.appendJSON(string: check.detail)
+            json.append(UInt8(ascii: "}"))
+        }
         json.append(UInt8(ascii: "}"))
         return .json(json, status: isReady ? .ok : .serviceUnavailable)
     }
@@ -171,20 +177,5 @@ struct OperationsRoutes: Sendable {
         metric("jobledger_rebuild_lag_events", "gauge", "Events that a rebuild under way still has to fold.") {
             $0.rebuild.map { max(0, max(head, $0.goal) - $0.position) }
         }
-    }
-}
-
-extension Health {
-    /// A JSON array of checks.
-    static func json(_ checks: [Check]) -> [UInt8] {
-        var json: [UInt8] = []
-        json.append(list: checks) { check, json in
-            json += "{\"name\":".utf8
-            json.appendJSON(string: check.name)
-            json += ",\"ready\":\(check.isReady),\"needed\":\(check.isNeeded),\"detail\":".utf8
-            json.appendJSON(string: check.detail)
-            json.append(UInt8(ascii: "}"))
-        }
-        return json
     }
 }

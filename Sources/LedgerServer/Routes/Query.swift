@@ -69,29 +69,6 @@ extension Query {
         return moment
     }
 
-    /// A time, and no position.
-    func time(_ name: ExactText) throws(Problem) -> Timestamp? {
-        guard let text = try text(name) else { return nil }
-        guard let time = Timestamp(text) else {
-            throw .invalidRequest("\"\(name)\" \(Timestamp.problem(with: text))")
-        }
-        return time
-    }
-
-    /// A text in two parts with a colon between them. The first colon counts.
-    static func parts(_ text: String) -> (String, String?) {
-        // Split bytes, not characters: see ``init(parsing:)``.
-        guard let colon = text.utf8.firstIndex(of: UInt8(ascii: ":")) else { return (text, nil) }
-        return (String(text[..<colon]), String(text[text.utf8.index(after: colon)...]))
-    }
-
-    /// Values of a parameter that may be given several times.
-    func choices(_ name: ExactText, _ choices: [String]) throws(Problem) -> [String] {
-        var chosen: [String] = []
-        for value in all(name) { chosen.append(try Self.choice(name, choices, value)) }
-        return chosen
-    }
-
     func choice(_ name: ExactText, _ choices: [String]) throws(Problem) -> String? {
         guard let value = try text(name) else { return nil }
         return try Self.choice(name, choices, value)

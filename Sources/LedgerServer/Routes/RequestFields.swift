@@ -23,8 +23,7 @@ enum RequestFields {
 
     private static func check(_ field: HTTPField, _ method: HTTPRequest.Method) throws(Problem) {
         switch field.name {
-        // 13.1: nothing of the ledger has an entity tag. The files of the dashboard have, and are
-        // never changed by a request.
+        // 13.1: nothing here has an entity tag that could match.
         case .ifMatch where field.value != "*", .ifNoneMatch where field.value == "*" && method == .post:
             throw Problem(
                 .preconditionFailed, "precondition_failed",

@@ -15,13 +15,15 @@ struct StreamRoutes: Sendable {
     @Sendable private func stream(_ authorized: AuthorizedRequest) async throws -> Response {
         try authorized.query.allow("at", "min_position", "read_model")
         let (category, id) = (authorized.category, authorized.job)
-        let definition = try await definitions.showing(
-            category, named: try authorized.query.text("read_model"), in: store)
-        let model = try StreamReadModel(definition, of: category, store: store)
+        let model = try await model(of: category, named: authorized.query.text("read_model"))
         let (position, row): (Position, String?)
         if let at = try authorized.pastMoment() {
             position = try await store.position(of: at)
-            row = try await model.row(id, at: position)
+            do {
+                row = try await model.row(id, at: position)
+            } catch let error as DependsOnTheLog {
+                throw Problem.invalidRequest("\"at\": \(error)")
+            }
         } else {
             if let least = try authorized.query.position("min_position") {
                 try await watch.wait(for: least, of: model.definition.name)
@@ -31,6 +33,18 @@ struct StreamRoutes: Sendable {
         // Whether there is such a category matters only where there is no row.
         if row == nil { try await store.require(category) }
         return try .row(row, of: category, at: position)
+    }
+
+    private func model(of category: Category, named name: String?) async throws -> StreamReadModel {
+        do {
+            let definition = try ProjectionDefinition.showing(category, named: name, among: definitions)
+            return try StreamReadModel(definition, of: category, store: store)
+        } catch let error as NoReadModel {
+            // Perhaps because there is no such category.
+            try await store.require(category)
+            guard error.showing.isEmpty else { throw Problem.invalidRequest("\"read_model\": \(error)") }
+            throw Problem(.notFound, "not_found", "\(error)")
+        }
     }
 }
 
@@ -49,7 +63,10 @@ extension Response {
     /// The row of a stream, a JSON object, in a read model that has folded the log to a position.
     /// - Throws: a ``Problem`` if there is no row.
     static func row(_ row: String?, of category: Category, at position: Position) throws -> Response {
-        guard let row else { throw Problem.noStream(of: category, at: position) }
+        guard let row else {
+            throw Problem(.notFound, "unknown_job", "there is no such \(category) at position \(position)")
+                .adding(.ledgerPosition, "\(position)")
+        }
         var response = Response.json(Array(row.utf8))
         response.headers[.ledgerPosition] = "\(position)"
         return response

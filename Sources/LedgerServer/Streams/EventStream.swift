@@ -20,7 +20,7 @@ struct EventStream: Sendable {
     let reopen: @Sendable (Place) async throws -> Opening
     let conflation: Conflation?
     let heartbeat: Duration
-    let credential: Credential?
+    let token: AccessToken?
 
     /// A subscription, and the followed jobs that have not ended at its start; `nil` if it follows
     /// streams that do not end it.
@@ -38,7 +38,7 @@ struct EventStream: Sendable {
 
     func run(until closed: EventLoopFuture<Void>, _ writer: inout any ResponseBodyWriter) async throws {
         let (places, goOn) = AsyncStream<Place>.makeStream()
-        try await streams.run(credential, until: closed) {
+        try await streams.run(token, until: closed) {
             await pump(into: $0, goingOnAfter: places)
         } write: { slot in
             try await writer.write(Self.beginning)

@@ -93,7 +93,7 @@ struct EventStreams: Sendable {
         let opening = opening(wanted, after: place, known)
         // A browser's EventSource reconnects after the end of a stream; 204 tells it not to.
         if opening.unended == [] { return Response(status: .noContent) }
-        let room = try count.enter(authorized.credential)
+        let room = try count.enter(authorized.token)
         let reopen = { @Sendable (place: Place) async throws -> EventStream.Opening in
             let ends = try await retryingPostgres {
                 try await JobEnds.load(wanted.endingJobs, after: place, in: store)
@@ -102,8 +102,7 @@ struct EventStreams: Sendable {
         }
         let stream = EventStream(
             streams: streams, metrics: metrics, opening: opening, place: known.place(place), types: types,
-            reopen: reopen, conflation: rate.map(Conflation.init), heartbeat: heartbeat,
-            credential: authorized.credential)
+            reopen: reopen, conflation: rate.map(Conflation.init), heartbeat: heartbeat, token: authorized.token)
         let channel = authorized.context.channel
         var headers = Self.headers
         headers[.ledgerEpoch] = known.epoch.text
@@ -146,9 +145,8 @@ struct EventStreams: Sendable {
     /// client's next request gets its events, or the reason why it gets none. An error now would
     /// end a browser's `EventSource` for good.
     private func waiting(_ authorized: AuthorizedRequest) throws -> Response {
-        let place = try count.enter(authorized.credential)
-        let stream = WaitingStream(
-            streams: streams, store: store, heartbeat: heartbeat, credential: authorized.credential)
+        let place = try count.enter(authorized.token)
+        let stream = WaitingStream(streams: streams, store: store, heartbeat: heartbeat, token: authorized.token)
         let channel = authorized.context.channel
         return Response(
             status: .ok, headers: Self.headers,

@@ -1,12 +1,12 @@
 import BlockingIO
 import NIOCore
 
-/// The open streams, so that the service can wake and end them, and look whether the tokens and
-/// sessions that they were opened by are still valid.
+/// The open streams, so that the service can wake and end them, and look whether their tokens are
+/// still valid.
 final class OpenStreams: Sendable {
     private struct Stream: Sendable {
         let slot: StreamSlot
-        let credential: Credential?
+        let token: AccessToken?
     }
 
     private struct State: Sendable {
@@ -19,12 +19,12 @@ final class OpenStreams: Sendable {
 
     var count: Int { state.withLock { $0.streams.count } }
 
-    /// - Parameter credential: by which it was opened; `nil` if the service requires none.
+    /// - Parameter token: by which it was opened; `nil` if the service requires none.
     /// - Returns: the stream's number, to be given to ``leave(_:)``.
-    func enter(_ slot: StreamSlot, _ credential: Credential? = nil) -> UInt64 {
+    func enter(_ slot: StreamSlot, _ token: AccessToken? = nil) -> UInt64 {
         let (number, isEnded) = state.withLock { state in
             state.last += 1
-            state.streams[state.last] = Stream(slot: slot, credential: credential)
+            state.streams[state.last] = Stream(slot: slot, token: token)
             return (state.last, state.isEnded)
         }
         if isEnded { slot.end(.stopped) }
@@ -34,12 +34,12 @@ final class OpenStreams: Sendable {
     /// Runs one stream: `feed` fills its slot while `write` empties it. It ends when `write`
     /// returns. When the connection closes, so does the slot.
     func run(
-        _ credential: Credential?, until closed: EventLoopFuture<Void>,
+        _ token: AccessToken?, until closed: EventLoopFuture<Void>,
         feed: @escaping @Sendable (StreamSlot) async throws -> Void, write: (StreamSlot) async throws -> Void
     ) async throws {
         let slot = StreamSlot()
         closed.whenComplete { _ in slot.close() }
-        let number = enter(slot, credential)
+        let number = enter(slot, token)
         defer { leave(number) }
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await feed(slot) }
@@ -61,12 +61,12 @@ final class OpenStreams: Sendable {
         for stream in streams { stream.slot.end(.stopped) }
     }
 
-    /// Closes the streams whose token or session is no longer valid. Streams go on meanwhile.
-    func review(_ isValid: (Credential) async -> Bool) async {
+    /// Closes the streams whose token is no longer valid. Streams go on meanwhile.
+    func review(_ isValid: (AccessToken) async -> Bool) async {
         let all = streams
-        let known = Dictionary(all.compactMap(\.credential).map { ($0.key, $0) }) { first, _ in first }
-        for (key, credential) in known where await !isValid(credential) {
-            for stream in all where stream.credential?.key == key { stream.slot.close() }
+        let tokens = Dictionary(all.compactMap { stream in stream.token.map { ($0.id, $0) } }) { first, _ in first }
+        for (id, token) in tokens where await !isValid(token) {
+            for stream in all where stream.token?.id == id { stream.slot.close() }
         }
     }
 

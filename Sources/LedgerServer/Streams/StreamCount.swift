@@ -13,8 +13,8 @@ final class StreamCount: Sendable {
     var count: Int { open.withLock { $0.values.reduce(0, +) } }
 
     /// - Returns: the stream's place, which is released with this object.
-    func enter(_ sender: Credential?) throws(Problem) -> Reservation {
-        let key = sender?.id ?? ""
+    func enter(_ token: AccessToken?) throws(Problem) -> Reservation {
+        let key = token?.id ?? ""
         let isIn = open.withLock { open in
             guard open[key, default: 0] < limit else { return false }
             open[key, default: 0] += 1

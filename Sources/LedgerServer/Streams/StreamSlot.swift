@@ -27,7 +27,7 @@ final class StreamSlot: Sendable {
         /// The service is stopping.
         case stopped
         case failed(any Error)
-        /// The connection is gone, or the stream's token or session is no longer valid.
+        /// The connection is gone, or the stream's token is no longer valid.
         case closed
     }
 
@@ -80,7 +80,7 @@ final class StreamSlot: Sendable {
     func alarm() { wake { $0.isAlarmDue = true } }
     /// Ends the stream. Only the first end counts.
     func end(_ item: Item) { wake { $0.end = $0.end ?? item } }
-    /// The connection is gone, or the stream's token or session is no longer valid.
+    /// The connection is gone, or the stream's token is no longer valid.
     func close() {
         wake { $0.isClosed = true }
         taken()

@@ -10,10 +10,10 @@ struct WaitingStream: Sendable {
     let streams: OpenStreams
     let store: EventStore
     let heartbeat: Duration
-    let credential: Credential?
+    let token: AccessToken?
 
     func run(until closed: EventLoopFuture<Void>, _ writer: inout any ResponseBodyWriter) async throws {
-        try await streams.run(credential, until: closed) {
+        try await streams.run(token, until: closed) {
             try await waitForLedger($0)
         } write: { slot in
             try await writer.write(EventStream.beginning)

@@ -13,8 +13,12 @@ package struct AccessToken: Sendable, CustomStringConvertible, CustomReflectable
 
     package static func random() -> AccessToken {
         var generator = SystemRandomNumberGenerator()
-        let id = (0..<6).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
-        return AccessToken(id: TokenID(id.hexadecimal), secret: RandomSecret.make())
+        func bytes(_ count: Int) -> [UInt8] {
+            (0..<count).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
+        }
+        let secret = Data(bytes(32)).base64EncodedString()
+            .replacing("+", with: "-").replacing("/", with: "_").replacing("=", with: "")
+        return AccessToken(id: TokenID(bytes(6).hexadecimal), secret: secret)
     }
 
     private init(id: TokenID, secret: String) {
@@ -25,8 +29,8 @@ package struct AccessToken: Sendable, CustomStringConvertible, CustomReflectable
     /// `nil` if the text does not have the form of a token.
     package init?(_ text: String) {
         let parts = text.split(separator: "_", maxSplits: 2, omittingEmptySubsequences: false)
-        guard parts.count == 3, parts[0] == "jl", parts[1].utf8.count == 12,
-            parts[1].utf8.allSatisfy(Self.isHexDigit), RandomSecret.isOne(parts[2])
+        guard parts.count == 3, parts[0] == "jl", parts[1].utf8.count == 12, parts[2].utf8.count == 43,
+            parts[1].utf8.allSatisfy(Self.isHexDigit), parts[2].utf8.allSatisfy(Self.isSecretCharacter)
         else { return nil }
         (id, secret) = (TokenID(parts[1]), String(parts[2]))
     }
@@ -52,5 +56,11 @@ package struct AccessToken: Sendable, CustomStringConvertible, CustomReflectable
 
     private static func isHexDigit(_ byte: UInt8) -> Bool {
         (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) || (UInt8(ascii: "a")...UInt8(ascii: "f")).contains(byte)
+    }
+
+    private static func isSecretCharacter(_ byte: UInt8) -> Bool {
+        (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) || (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte)
+            || (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte) || byte == UInt8(ascii: "-")
+            || byte == UInt8(ascii: "_")
     }
 }

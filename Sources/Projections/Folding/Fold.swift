@@ -62,9 +62,9 @@ struct Fold: Sendable {
     /// knows neither number. So an index is used wherever there is one, instead of reading a whole
     /// table, and no incremental sort replaces the index that has the wanted order. Later
     /// statements of the transaction, such as a digest, are planned as usual.
-    static let planning =
+    private static let planning =
         "SET LOCAL work_mem = '\(memory)'; SET LOCAL enable_seqscan = off; SET LOCAL enable_incremental_sort = off;\n"
-    static let planningAsUsual =
+    private static let planningAsUsual =
         "SET LOCAL enable_seqscan = DEFAULT; SET LOCAL enable_incremental_sort = DEFAULT;\n"
 
     /// Makes the tables, empty.

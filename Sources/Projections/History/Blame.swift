@@ -4,8 +4,8 @@ package import Postgres
 
 /// Finds for each column of a stream's row the event that gave it its value.
 ///
-/// The projection's own SQL folds the stream's history event by event: see ``TracedFold``. So there
-/// is no round trip per event, and each statement is planned once for 2,000 events.
+/// The projection's own SQL folds the stream's history event by event, in a temporary function. So
+/// there is no round trip per event, and each statement is planned once for 2,000 events.
 package struct Blame: Sendable {
     package struct Column: Sendable {
         package let name: String
@@ -50,50 +50,16 @@ package struct Blame: Sendable {
         _ id: JobID, at position: Position, on connection: PostgresConnection,
         progress: (Int64) async throws -> Void = { _ in }
     ) async throws -> [Column]? {
-        try await connection.transaction { try await prepare(id, on: $0) }
+        try await prepare(on: connection)
         var version: Int32 = 0
         var folded: Int64 = 0
-        func next(_ connection: PostgresConnection) async throws -> (version: Int32, count: Int64)? {
-            try await connection.transaction { try await fold(id, after: version, upTo: position, on: $0) }
-        }
-        while let (last, count) = try await next(connection) {
+        while let (last, count) = try await fold(id, after: version, upTo: position, on: connection) {
             version = last
             folded += count
             try await progress(folded)
         }
-        return version > 0 ? try await columns(on: connection) : nil
-    }
-
-    /// The same with a connection of a pool. A history that fits into one transaction is folded in
-    /// one that is rolled back, so that the connection can be used again; for a longer one it is
-    /// closed.
-    package func run(_ id: JobID, at position: Position, in pool: PostgresPool) async throws -> [Column]? {
-        try await pool.withConnection { connection in
-            let isShort = try await connection.query(Self.isLong, id, Int32(Self.batch), category.text).isEmpty
-            if isShort {
-                return try await connection.discardedTransaction { connection in
-                    try await prepare(id, on: connection)
-                    guard try await fold(id, after: 0, upTo: position, on: connection) != nil else { return nil }
-                    return try await columns(on: connection)
-                }
-            }
-            do {
-                let columns = try await run(id, at: position, on: connection)
-                await connection.close()
-                return columns
-            } catch {
-                await connection.close()
-                throw error
-            }
-        }
-    }
-
-    /// Returns a row if the stream $1 of the category $3 has more than $2 events.
-    private static let isLong =
-        "SELECT FROM events WHERE category = $3 AND stream_id = $1 AND version > $2 LIMIT 1"
-
-    private func columns(on connection: PostgresConnection) async throws -> [Column] {
-        try await connection.query(Self.columns).map { row in
+        guard version > 0 else { return nil }
+        return try await connection.query(Self.columns).map { row in
             let event: Event? =
                 if let position = try row.decode("position", as: Position?.self) {
                     Event(
@@ -109,44 +75,82 @@ package struct Blame: Sendable {
     }
 
     private static let columns = """
-        SELECT traced.name, coalesce(traced.value, 'null')::text AS value, event.position, event.version,
+        SELECT blame.name, coalesce(blame.value, 'null')::text AS value, event.position, event.version,
                event.type::text AS type, event.metadata ->> 'actor' AS actor, event.occurred_at, event.recorded_at
-          FROM \(TracedFold.table) AS traced
-          LEFT JOIN events AS event ON event.position = traced.position
-         ORDER BY traced.ordinal
+          FROM blame
+          LEFT JOIN events AS event ON event.position = blame.position
+         ORDER BY blame.ordinal
         """
 
     /// Makes the tables, and the function that folds one event and notes what it changed.
-    private func prepare(_ id: JobID, on connection: PostgresConnection) async throws {
+    private func prepare(on connection: PostgresConnection) async throws {
         try definition.requireStreamKey()
         let shown = try definition.rows(of: category)
         let fold = Fold(definition, ledger: ledger, schema: "pg_temp")
-        try await connection.execute(script: TracedFold.oneEvent)
-        try await fold.createTables(on: connection)
-        let rows = try await StreamRows.of(shown, of: category, in: fold.schema, on: connection)
-        let traced = TracedFold(definition, rows, ledger: ledger)
-        try await connection.execute(script: traced.tables)
-        try await connection.query(traced.addStream, id)
+        try await connection.transaction { connection in
+            try await connection.execute(
+                script: AsOfEvents.view("position = current_setting('jobledger.window_upto')::bigint"))
+            try await fold.createTables(on: connection)
+            let rows = try await StreamRows.of(shown, of: category, in: fold.schema, on: connection)
+            try await connection.execute(script: blameTable(rows) + foldFunction(rows))
+        }
+    }
+
+    /// One row for each column of the stream's row: its value, and the event that gave it.
+    private func blameTable(_ rows: StreamRows) -> String {
+        """
+        CREATE TEMPORARY TABLE blame (ordinal bigint NOT NULL, name text PRIMARY KEY, value jsonb, position bigint)
+          WITH (fillfactor = 50);
+        INSERT INTO blame (ordinal, name)
+        SELECT key.ordinal, key.name
+          FROM (SELECT \(rows.columns) FROM (SELECT (null::\(rows.table)).*) AS shown) AS stream,
+               json_object_keys(row_to_json(stream)) WITH ORDINALITY AS key (name, ordinal);
+
+        """
+    }
+
+    /// Folds the event at a position into the row of a stream.
+    private func foldFunction(_ rows: StreamRows) -> String {
+        // A quoting tag that the text does not contain.
+        var tag = "$fold$"
+        while definition.applySQL.contains(tag) { tag = "$x" + tag.dropFirst() }
+        return """
+            SET LOCAL search_path = pg_temp, "\(ledger.text)";
+            CREATE FUNCTION pg_temp.fold_event(text, bigint) RETURNS bigint LANGUAGE sql AS \(tag)
+            SELECT set_config('jobledger.window_upto', $2::text, true);
+            \(definition.applySQL)
+            ;
+            UPDATE pg_temp.blame SET value = changed.value, position = $2
+              FROM (SELECT key, nullif(value, 'null') AS value
+                      FROM (SELECT \(rows.columns) FROM \(rows.table) AS shown WHERE \(rows.condition("$1"))) AS stream,
+                           jsonb_each(to_jsonb(stream))) AS changed
+             WHERE blame.name = changed.key AND blame.value IS DISTINCT FROM changed.value;
+            SELECT $2;
+            \(tag);
+            """
     }
 
     /// Folds the next events; `nil` if there are no more.
     private func fold(
         _ id: JobID, after version: Int32, upTo position: Position, on connection: PostgresConnection
     ) async throws -> (version: Int32, count: Int64)? {
-        try await connection.execute(script: TracedFold.settings(of: definition, ledger: ledger))
-        let row = try await connection.query(
-            Self.foldNext, id, version, position, Self.batch, category.text, definition.name, definition.hash
-        ).only()
-        return try row.decode("version", as: Int32?.self).map { ($0, try row.decode("count")) }
+        try await connection.transaction { connection in
+            // Each event is a window of its own, so the function sets the bounds.
+            try await connection.execute(
+                script: Fold.window(of: definition, after: 0, upTo: 0)
+                    + "SET LOCAL search_path = pg_temp, \"\(ledger.text)\"")
+            let row = try await connection.query(
+                Self.foldNext, id, version, position, Self.batch, category.text
+            ).only()
+            return try row.decode("version", as: Int32?.self).map { ($0, try row.decode("count")) }
+        }
     }
 
-    /// Folds the next $4 events of the stream $1 of the category $5. An event that the projection
-    /// skipped has changed nothing.
+    /// Folds the next $4 events of the stream $1 of the category $5.
     private static let foldNext = """
         SELECT max(version)::integer AS version, count(pg_temp.fold_event($1, position)) AS count
           FROM (SELECT version, position FROM events
                  WHERE category = $5 AND stream_id = $1 AND version > $2 AND position <= $3
-                   AND NOT \(TracedFold.isSkipped("events.position", "$6", "$7"))
                  ORDER BY version LIMIT $4) AS event
         """
 }

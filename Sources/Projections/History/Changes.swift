@@ -27,9 +27,9 @@ package struct Changes: Sendable {
     /// How many streams are folded together.
     private static let batch = 1000
 
-    let definition: ProjectionDefinition
-    let category: Category
-    let ledger: LedgerName
+    private let definition: ProjectionDefinition
+    private let category: Category
+    private let ledger: LedgerName
 
     /// - Parameter definition: a projection that shows the streams of the category.
     package init(_ definition: ProjectionDefinition, of category: Category = .job, ledger: LedgerName) {
@@ -83,7 +83,7 @@ package struct Changes: Sendable {
     }
 
     /// The rows at the first position.
-    static let rowsBefore = "pg_temp.\"rows before\""
+    private static let rowsBefore = "pg_temp.\"rows before\""
 
     /// The streams that are folded together.
     private static let batchOfStreams = """
@@ -95,7 +95,7 @@ package struct Changes: Sendable {
 
         """
 
-    var events: String {
+    private var events: String {
         AsOfEvents.view(
             """
             position > current_setting('jobledger.window_after')::bigint

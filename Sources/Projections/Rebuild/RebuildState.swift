@@ -11,26 +11,19 @@ package struct RebuildState: Sendable {
     package let goal: Position
     /// In UTC.
     package let startedAt: String
-    /// Seconds since then.
-    package let age: Double
     package let startedBy: String
     /// Whether a process works on it now.
     package let isActive: Bool
     package let failed: (position: Position, event: UUID?, error: String)?
 
-    /// - Parameters:
-    ///   - most: the most rebuilds; `nil` for all.
-    ///   - longestText: names and errors are cut after so many characters.
-    package static func all(
-        ledger: LedgerName, most: Int64? = nil, longestText: Int32 = .max, on connection: PostgresConnection
-    ) async throws -> [RebuildState] {
-        try await connection.query(unfinished, ReplayLock.rebuildPrefix(ledger), most, longestText).map { row in
+    package static func all(ledger: LedgerName, on connection: PostgresConnection) async throws -> [RebuildState] {
+        try await connection.query(unfinished, ReplayLock.rebuildPrefix(ledger)).map { row in
             let failed: Position? = try row.decode("failed_position")
             return RebuildState(
                 projection: try row.decode("projection"), definition: try row.decode("definition"),
                 position: try row.decode("position"), goal: try row.decode("goal"),
-                startedAt: try row.decode("started_at"), age: try row.decode("age"),
-                startedBy: try row.decode("started_by"), isActive: try row.decode("is_active"),
+                startedAt: try row.decode("started_at"), startedBy: try row.decode("started_by"),
+                isActive: try row.decode("is_active"),
                 failed: try failed.map { ($0, try row.decode("failed_event"), try row.decode("error")) })
         }
     }
@@ -43,17 +36,15 @@ package struct RebuildState: Sendable {
 
     /// A process that works on a rebuild holds its advisory lock, whose key begins with $1.
     private static let unfinished = """
-        SELECT left(projection, $3) AS projection, definition, goal, left(started_by, $3) AS started_by,
-               failed_position, failed_event, left(error, $3) AS error,
-               greatest(extract(epoch FROM clock_timestamp() - started_at), 0)::float8 AS age,
+        SELECT projection, definition, goal, started_by, failed_position, failed_event, error,
                to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS started_at,
                \(positionExpression) AS position,
                EXISTS (SELECT FROM pg_locks
                         WHERE locktype = 'advisory' AND granted AND mode = 'ExclusiveLock' AND objsubid = 1
                           AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-                          AND classid::bigint << 32 | objid::bigint = hashtextextended($1 || rebuilds.projection, 0)
+                          AND classid::bigint << 32 | objid::bigint = hashtextextended($1 || projection, 0)
                       ) AS is_active
           FROM rebuilds
-         ORDER BY rebuilds.projection LIMIT $2
+         ORDER BY projection
         """
 }

@@ -29,11 +29,10 @@ package struct RecordedReceipt: Sendable {
     package let role: String
 
     /// The last `limit` receipts, newest first.
-    /// - Parameter number: only receipts before the one with this number.
-    package static func last(
-        _ limit: Int, of projection: String?, before number: Int64? = nil, on connection: PostgresConnection
-    ) async throws -> [RecordedReceipt] {
-        try await connection.query(latest, projection, limit, number).map { row in
+    package static func last(_ limit: Int, of projection: String?, on connection: PostgresConnection) async throws
+        -> [RecordedReceipt]
+    {
+        try await connection.query(latest, projection, limit).map { row in
             RecordedReceipt(
                 number: try row.decode("number"), kind: try row.decode("kind"),
                 projection: try row.decode("projection"), definition: try row.decode("definition"),
@@ -51,7 +50,7 @@ package struct RecordedReceipt: Sendable {
                window_events, blocked_ms, made_by, role, left_out,
                to_char(made_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS made_at
           FROM receipts
-         WHERE ($1::text IS NULL OR projection = $1) AND ($3::bigint IS NULL OR number < $3)
+         WHERE $1::text IS NULL OR projection = $1
          ORDER BY number DESC LIMIT $2
         """
 

@@ -51,17 +51,15 @@ struct DataDirectory: Sendable {
     /// - Parameters:
     ///   - verifier: the key that checks the seal; `nil` if the ledger is not sealed here.
     ///   - sockets: the socket directories of the private servers that lie in /tmp.
-    ///   - service: the address of the HTTP service and a token for it, once it listens, and an
-    ///     address that signs a browser in, if it has a dashboard.
+    ///   - service: the address of the HTTP service and a token for it, once it listens.
     func write(
         _ settings: LedgerSettings, verifier: VerifierKey?, sockets: [TemporarySockets],
-        service: (url: String, token: String, dashboard: String?)? = nil
+        service: (url: String, token: String)? = nil
     ) throws {
         var lines = ["# Written by `jobledger up`."] + (try Self.addresses(settings))
         lines.append("JOBLEDGER_SCHEMA=\(settings.ledger)")
         if let verifier { lines.append("JOBLEDGER_SEAL_VERIFIER=\(verifier)") }
         if let service { lines += ["JOBLEDGER_URL=\(service.url)", "JOBLEDGER_TOKEN=\(service.token)"] }
-        if let address = service?.dashboard { lines.append("JOBLEDGER_DASHBOARD_URL=\(address)") }
         // The file holds passwords; this writes it private, and whole or not at all.
         try handle.write(lines.joined(separator: "\n") + "\n", to: "env")
         // Written last, because readers check it first: an `env` without a matching `place` is

@@ -2,7 +2,6 @@ public import ArgumentParser
 import Diagnostics
 import EventStore
 import Feed
-import Foundation
 import LedgerCore
 import LedgerSettings
 import Logging
@@ -43,22 +42,6 @@ struct ProjectionOptions: ParsableArguments {
                 "There is no projection \(name). There are: \(all.map(\.name).joined(separator: ", ")).")
         }
         return definition
-    }
-}
-
-/// The option for those who work on the dashboard.
-struct DashboardOptions: ParsableArguments {
-    @Option(
-        help: ArgumentHelp(
-            "For developers of the dashboard: read its files from this folder at each request, in place of those in "
-                + "the program.", valueName: "dir"))
-    var dashboardDir: String?
-
-    func validate() throws {
-        guard let dashboardDir, !FileManager.default.isReadableFile(atPath: "\(dashboardDir)/index.html") else {
-            return
-        }
-        throw ValidationError("--dashboard-dir: \(Output.printable(dashboardDir)) has no index.html that can be read.")
     }
 }
 

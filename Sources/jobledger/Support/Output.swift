@@ -1,7 +1,6 @@
 import Diagnostics
 import Foundation
 import LedgerCore
-import LedgerServer
 
 /// Writes results to standard output and everything else to standard error.
 enum Output {
@@ -35,7 +34,12 @@ enum Output {
 
     static func json(_ value: some Encodable) throws { try line(encode(value)) }
 
-    private static func encode(_ value: some Encodable) throws -> [UInt8] { try ReportJSON.bytes(value) }
+    private static func encode(_ value: some Encodable) throws -> [UInt8] {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.withoutEscapingSlashes, .sortedKeys]
+        encoder.keyEncodingStrategy = .convertToSnakeCase
+        return Array(try encoder.encode(value))
+    }
 
     static func diagnostic(_ text: String) { StandardError.say(text) }
 

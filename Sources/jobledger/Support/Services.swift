@@ -98,22 +98,17 @@ extension LedgerSettings {
     /// - Parameters:
     ///   - host: the address to listen on; that of the settings if not given.
     ///   - projections: those whose read models are shown.
-    ///   - dashboardFolder: a folder with the dashboard's files; `nil` for those in the program.
     ///   - started: called with the service's URL once it listens.
     func service(
-        host: String?, port: Int, needsToken: Bool, projections: [ProjectionDefinition],
-        dashboardFolder: String? = nil, logger: Logger,
+        host: String?, port: Int, needsToken: Bool, projections: [ProjectionDefinition], logger: Logger,
         started: @escaping @Sendable (_ url: String) async throws -> Void
     ) throws -> LedgerService {
         var http = http
         http.host = host ?? http.host
-        guard dashboardFolder == nil || http.dashboard else {
-            throw Problem(description: "--dashboard-dir is given, but JOBLEDGER_HTTP_DASHBOARD is off")
-        }
         let redis = redisURL == nil ? nil : try requireRedis()
         let configuration = LedgerService.Configuration(
             url: try requireDatabaseURL(), ledger: ledger, redis: redis, http: http, port: port, needsToken: needsToken,
-            projections: projections, dashboardFolder: dashboardFolder)
+            projections: projections)
         do {
             return try LedgerService(configuration, logger: logger, started: started)
         } catch let mistake as LedgerService.Mistake {

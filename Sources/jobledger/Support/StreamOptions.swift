@@ -20,8 +20,7 @@ enum TypeOption {
         if let type = EventType(rawValue: text), type.isOfJobs || category != .job { return type }
         guard category == .job else { throw ValidationError("--type \(EventType.problem(with: text)).") }
         let types = EventType.jobTypes.map(\.rawValue).joined(separator: ", ")
-        throw ValidationError(
-            "--type \(text): the types of jobs are \(types). Name the category of another type with --category.")
+        throw ValidationError("--type \(text): the types are \(types).")
     }
 }
 

@@ -96,11 +96,20 @@ enum TrailTable {
         let lines = entries.map { entry in
             [
                 "\(entry.position)", entry.eventID.text, "\(entry.recordedAt)", entry.occurredAt.map { "\($0)" } ?? "",
-                CSVText.cell(entry.actor?.text), entry.stream.category.text, CSVText.cell(entry.stream.id.text),
-                "\(entry.version)", entry.type.rawValue, CSVText.cell(entry.correlationID?.text),
-                CSVText.cell(entry.causationID?.text), CSVText.cell(entry.source), CSVText.cell(entry.detail),
+                cell(entry.actor?.text), entry.stream.category.text, cell(entry.stream.id.text), "\(entry.version)",
+                entry.type.rawValue, cell(entry.correlationID?.text), cell(entry.causationID?.text),
+                cell(entry.source), cell(entry.detail),
             ].joined(separator: ",")
         }
         return ([names.joined(separator: ",")] + lines).joined(separator: "\r\n") + "\r"
+    }
+
+    /// Text from an event as a cell. A spreadsheet would evaluate a text that begins like a
+    /// formula, so such a text gets an apostrophe in front, which spreadsheets hide.
+    static func cell(_ text: String?) -> String {
+        guard var text, let first = text.unicodeScalars.first else { return "" }
+        if "=+-@\t\r".unicodeScalars.contains(first) { text = "'" + text }
+        let needsQuotes = text.unicodeScalars.contains { "\",\r\n".unicodeScalars.contains($0) }
+        return needsQuotes ? "\"" + text.replacing("\"", with: "\"\"") + "\"" : text
     }
 }

@@ -30,7 +30,7 @@ extension EndToEnd {
             of user: UserLedger, _ body: (_ first: RunningProgram) async throws -> Void
         ) async throws {
             let isAtWork: @Sendable (JSONValue) -> Bool = { status in
-                status["projections"]?.elements.count == 7
+                status["projections"]?.elements.count == 5
                     && status["projections"]?.elements.allSatisfy { $0["active"] == true } == true
             }
             try await withTwo("project", of: user, isAtWork: isAtWork, body)
@@ -96,10 +96,7 @@ extension EndToEnd {
                 try await withTwoProjectors(of: user) { first in
                     let connection = try await user.ledger.connect()
                     var before: [String: LeaseHolding] = [:]
-                    for name in [
-                        "audit_log", "backtesting", "batch_job_runs", "batch_jobs", "daily_job_stats", "job_counts",
-                        "job_list",
-                    ] {
+                    for name in ["audit_log", "backtesting", "batch_job_runs", "batch_jobs", "daily_job_stats"] {
                         let holding = try #require(
                             try await LeaseHolding.load("projection:\(name)", on: connection))
                         before[name] = holding

@@ -171,7 +171,7 @@ extension EndToEnd {
                 let status = try await user.run("status", "--json").json()
                 return status["relay"]?["position"]?.integer == position
                     && status["seal"]?["position"]?.integer == position
-                    && status["projections"]?.elements.count == 7
+                    && status["projections"]?.elements.count == 5
                     && status["projections"]?.elements.allSatisfy {
                         $0["position"]?.integer == position && $0["active"] == true
                     }

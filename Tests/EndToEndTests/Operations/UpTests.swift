@@ -32,8 +32,7 @@ extension EndToEnd {
                 #expect(try curl.json()["name"] == "first", "\(curl)")
                 #expect(
                     status["projections"]?.elements.compactMap { $0["name"]?.text } == [
-                        "audit_log", "backtesting", "batch_job_runs", "batch_jobs", "daily_job_stats", "job_counts",
-                        "job_list",
+                        "audit_log", "backtesting", "batch_job_runs", "batch_jobs", "daily_job_stats",
                     ])
             }
         }

@@ -26,22 +26,6 @@ extension EndToEnd {
             }
         }
 
-        @Test("status says the rate of appends, and the age of what was not processed") func ages() async throws {
-            try await UserLedger.with { user in
-                func status() async throws -> JSONValue { try await user.run("status", "--json").json() }
-                #expect(try await status()["append_rate"] == 0)
-                #expect(try await status()["relay"]?.members == ["position", "lag", "active"])
-                for job in ["a", "b", "c"] { try await user.ledger.queue(job) }
-                let answer = try await status()
-                #expect(answer["append_rate"] == .number(0.05), "\(answer)")
-                let first = try await user.run("history", "a", "--json").jsonLines()[0]["recordedtime"]
-                for reader in ["relay", "seal"] {
-                    #expect(first != nil && answer[reader]?["oldest_unfolded_at"] == first, "\(answer)")
-                }
-                #expect(answer["streams"] == nil)
-            }
-        }
-
         @Test("status replaces control characters in names, and cuts long errors") func hostileNames() async throws {
             try await UserLedger.with { user in
                 let connection = try await user.ledger.connect()

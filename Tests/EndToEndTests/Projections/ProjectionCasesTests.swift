@@ -41,8 +41,7 @@ extension EndToEnd {
             #expect(lines.count >= 2 && lines.allSatisfy { $0["passed"] == true && $0["problems"] == [] })
             #expect(
                 Set(lines.compactMap { $0["projection"]?.text }) == [
-                    "audit_log", "backtesting", "batch_jobs", "batch_job_runs", "daily_job_stats", "job_counts",
-                    "job_list",
+                    "audit_log", "backtesting", "batch_jobs", "batch_job_runs", "daily_job_stats",
                 ])
         }
 

@@ -54,7 +54,7 @@ struct UserLedger: Sendable {
         try await until("all projections run without lag") {
             let status = try await run("status", "--json").json()
             let projections = status["projections"]?.elements ?? []
-            return projections.count == 7
+            return projections.count == 5
                 && projections.allSatisfy { $0["state"] == "running" && $0["lag"] == 0 && $0["active"] == true }
         }
     }

@@ -14,18 +14,18 @@ extension EndToEnd {
             "DirectoryLost", "Divergence",
             "EmbeddedServiceError", "EventProof.NotProved", "FeedEvent.Malformed", "FeedStopped",
             "FileFailure", "FoldFailure", "GroupCommitStopped", "Health.Slow", "HistoryRewritten",
-            "Interrupt.NoDescriptor", "JSONText.SyntaxError", "JobList.NotProjected", "JobListRow.UnknownStatus",
+            "Interrupt.NoDescriptor", "JSONText.SyntaxError",
             "LedgerService.Mistake", "LogFile.Refused", "Malformed", "MigrationFile.FormatError",
             "Migrator.Failure", "NewDefinition.Taken", "NodeTree.SyntaxError", "Problem",
             "ProjectionReplaced", "Rebuild.Busy", "Rebuild.Obstructed", "Rebuild.Overtaken",
             "RebuildOfAnother", "Refusal", "RefusalOfReader",
             "RememberedEvent.Unreadable", "ReplacedTables.None", "RequestCutOff",
-            "RightsMissing", "RunColumns.Changed",
+            "RightsMissing",
             "SealDamaged", "SealProofs.NotSealed", "SealProofs.TooMuch", "SealStopped",
             "ServedDocuments.Slow",
             "SignedCheckpoint.NotSigned", "StandardOutput.Closed", "StreamCompleteness.NotComplete",
             "SubscriptionTaken",
-            "TableShape.NoPrimaryKey", "TableSwap.InUse", "TopSource.Slow", "Verification.NotProjected",
+            "TableShape.NoPrimaryKey", "TableSwap.InUse", "Verification.NotProjected",
         ]
 
         /// The modules that are not part of `jobledger`.

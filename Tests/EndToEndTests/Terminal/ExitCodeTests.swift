@@ -44,14 +44,6 @@ extension EndToEnd {
             (["diff", "--from", "1"], nowhere, "--to"),
             (["blame"], nowhere, "<id>"),
             (["blame", "a", "--at=-1"], nowhere, "--at must be"),
-            (["jobs", "--status", "done"], nowhere, "--status"),
-            (["jobs", "--json", "--csv"], nowhere, "--json or --csv, not both"),
-            (["jobs", "--since", "noon"], nowhere, "--since must be a time"),
-            (["jobs", "--variable", ":SPY"], nowhere, "--variable must be a name"),
-            (["jobs", "--metadata", "team"], nowhere, "--metadata must be a key and a value"),
-            (["jobs", "--at", "noon"], nowhere, "--at must be"),
-            (["runs"], nowhere, "<job>"), (["runs", "a", "--csv", "--json"], nowhere, "not both"),
-            (["top"], nowhere, "jobledger jobs"), (["top", "--sort", "size"], nowhere, "--sort"),
             (["export", "--json"], nowhere, "--json needs --out"),
             (["export", "--from", "soon"], nowhere, "--from must be"),
             (["import"], nowhere, "<file>"),
@@ -88,14 +80,6 @@ extension EndToEnd {
                 "JOBLEDGER_HTTP_IDLE_SECONDS, in the environment, must be"
             ),
             (["token", "create", "--scope", "write"], nowhere, "append, read, admin"),
-            (["dashboard"], nowhere, "give --url, set JOBLEDGER_URL"),
-            (["dashboard", "--url", "ftp://ledger.example"], nowhere, "--url must be the address of the service"),
-            (["dashboard"], nowhere.merging(["JOBLEDGER_URL": "http://h/x"]) { $1 }, "JOBLEDGER_URL must be"),
-            (
-                ["serve"], nowhere.merging(["JOBLEDGER_HTTP_DASHBOARD": "yes"]) { $1 },
-                "JOBLEDGER_HTTP_DASHBOARD, in the environment, must be on or off"
-            ),
-            (["serve", "--dashboard-dir", "/no/such/folder"], nowhere, "--dashboard-dir: /no/such/folder"),
             (
                 ["status"], nowhere.merging(["JOBLEDGER_LOG_LEVEL": "loud"]) { $1 },
                 "JOBLEDGER_LOG_LEVEL, in the environment, must be"
@@ -125,8 +109,6 @@ extension EndToEnd {
             let commands = [
                 ["status"], ["append", "a", "queued"], ["tail"], ["serve", "--port", "0"], ["token", "list"],
                 ["show", "a"], ["history", "a"], ["migrate"], ["rebuild", "batch_jobs"], ["categories", "list"],
-                ["jobs"], ["runs", "a"],
-                ["dashboard", "--url", "http://127.0.0.1:1"],
             ]
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for command in commands {

@@ -20,9 +20,7 @@ extension EndToEnd {
             "append a progress --data {\"completed\":1} --expected-version=?",
             "append a progress --data {\"completed\":1} --occurred-at=?", "show a --at=?", "diff --from=? --to=1",
             "diff --from=0 --to=?",
-            "jobs --at=?", "jobs --limit=?", "jobs --since=?", "jobs --until=?", "runs a --limit=?", "top --since=?",
-            "top --until=?", "blame a --at=?", "tail --until-head --after=?", "tail --until-head --last=?",
-            "lost --had=?",
+            "blame a --at=?", "tail --until-head --after=?", "tail --until-head --last=?", "lost --had=?",
             "rebuild batch_jobs --dry-run --window=?",
             "rebuild batch_jobs --dry-run --workers=?", "rebuild batch_jobs --dry-run --max-lag=?",
             "rebuild batch_jobs --until=? --into My_Past", "verify daily_job_stats --window=?", "receipts --limit=?",
@@ -76,8 +74,7 @@ extension EndToEnd {
             let help = try await Program.jobledger.run(["--experimental-dump-help"]).json()
             let numbers: Set<String> = [
                 "port", "n|none|any", "occurred-at", "position|time", "after", "last", "window", "workers", "max-lag",
-                "limit", "time", "position", "number", "file|size", "seconds", "rate", "rounds", "sizes", "events",
-                "event",
+                "limit", "position", "number", "file|size", "seconds", "rate", "rounds", "sizes", "events", "event",
             ]
             var count = 0
             func walk(_ command: JSONValue, _ path: [String]) {

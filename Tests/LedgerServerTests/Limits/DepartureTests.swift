@@ -46,7 +46,7 @@ import Testing
         let count = ConnectionCount(limit: 2)
         let token = AccessToken.random()
         let known = try (0..<2).map { _ in try connection(count).channel }
-        for channel in known { count.keepPlace(channel, Credential(token)) }
+        for channel in known { count.keepPlace(channel, token) }
         let others = try (0..<500).map { _ in try connection(count) }
         #expect(others.filter { $0.channel.isActive }.count == count.leaving)
         #expect(count.leaving <= ConnectionCount.maxLeaving && count.open == 2)
@@ -69,7 +69,7 @@ import Testing
         let channels = (0..<3).map { _ in NIOAsyncTestingChannel() }
         for (channel, token) in zip(channels, [good, bad, bad]) {
             #expect(count.enter(channel) == .taken)
-            count.keepPlace(channel, Credential(token))
+            count.keepPlace(channel, token)
         }
         await count.review { _ in true }
         #expect(count.enter(NIOAsyncTestingChannel()) == .tooMany)
@@ -78,7 +78,7 @@ import Testing
         #expect(count.enter(NIOAsyncTestingChannel()) == .tooMany)
         await count.review { $0.id == good.id }
         // A connection that sends a valid token again keeps its place.
-        count.keepPlace(channels[1], Credential(good))
+        count.keepPlace(channels[1], good)
         #expect(count.enter(NIOAsyncTestingChannel()) == .taken)
     }
 }

@@ -180,7 +180,7 @@ import Testing
     @Test("unknown paths and methods are problems too") func unknown() async throws {
         try await TestService.with { service in
             for path in [
-                "/dashboard", "/v1", "/v1/jobs/", "/v1/jobs/a/", "/V1/jobs", "/v1/jobs/a/events/1", "//", "/v1/events/",
+                "/", "/v1", "/v1/jobs/", "/v1/jobs/a/", "/V1/jobs", "/v1/jobs/a/events/1", "//", "/v1/events/",
             ] {
                 let answer = try await service.ask("GET", path)
                 #expect(answer.status == 404 && answer.code == "not_found", "\(path): \(answer)")

@@ -114,7 +114,7 @@ import Testing
         let streams = OpenStreams()
         let (good, bad) = (AccessToken.random(), AccessToken.random())
         let slots = [StreamSlot(), StreamSlot(), StreamSlot(), StreamSlot()]
-        for (slot, token) in zip(slots, [good, bad, bad, nil]) { _ = streams.enter(slot, token.map { Credential($0) }) }
+        for (slot, token) in zip(slots, [good, bad, bad, nil]) { _ = streams.enter(slot, token) }
         await streams.review { $0.id == good.id }
         streams.tick()
         for (slot, isClosed) in zip(slots, [false, true, true, false]) {
@@ -208,7 +208,7 @@ import Testing
             ("HEARTBEAT_SECONDS", "0"),
             ("GRACE_SECONDS", "301"), ("READERS", "0"), ("CORS_ORIGINS", "example.com"),
             ("CORS_ORIGINS", "https://a.example/path"),
-            ("TLS_CERTIFICATE", "only.pem"), ("TLS_KEY", "only.pem"), ("DASHBOARD", "yes"), ("DASHBOARD", "ON"),
+            ("TLS_CERTIFICATE", "only.pem"), ("TLS_KEY", "only.pem"),
         ] {
             let name = "JOBLEDGER_HTTP_\(name)"
             #expect("\(name)=\(value)") { try settings([name: value]) } throws: { "\($0)".contains(name) }

@@ -2,7 +2,6 @@ import LedgerCore
 import LedgerTesting
 import Postgres
 import Projections
-import Testing
 
 /// Projections of categories that no built-in projection shows: `member` and `plan` are as `user`
 /// and `strategy` in `TestCategories`.
@@ -16,10 +15,8 @@ enum TestProjections {
     }
 
     /// A row a member, with the last email and the number of events.
-    /// - Parameter leaving: whether a removed member has no row.
-    static func members(_ name: String = "member_rows", leaving: Bool = false) throws -> ProjectionDefinition {
-        let removal = "DELETE FROM \(name) WHERE id IN (SELECT stream_id FROM new_events WHERE type = 'removed');"
-        return try definition(name, of: "member", key: "stream_id", then: leaving ? removal : "")
+    static func members(_ name: String = "member_rows") throws -> ProjectionDefinition {
+        try definition(name, of: "member", key: "stream_id")
     }
 
     /// A row a plan, by a projection that says that its rows depend on the whole log.
@@ -27,23 +24,8 @@ enum TestProjections {
         try definition("plan_rows", of: "plan", types: #"["saved", "revised", "removed"]"#, key: "log")
     }
 
-    /// `batch_jobs` as a folder of one's own may have it.
-    /// - Parameter members: of `projection.json`, in place of those that say what a row is.
-    static func ownJobs(_ members: String) throws -> ProjectionDefinition {
-        let shipped = try #require(try ProjectionDefinition.all().first { $0.name == "batch_jobs" })
-        let types = #"["queued", "progress", "truncated", "finished", "failed"]"#
-        return try ProjectionDefinition(
-            folder: "batch_jobs",
-            files: [
-                "projection.json":
-                    #"{"name": "batch_jobs", "consumes": \#(types), "tables": ["batch_jobs"], \#(members)}"#,
-                "schema.sql": shipped.schemaSQL, "apply.sql": shipped.applySQL,
-            ])
-    }
-
     private static func definition(
-        _ name: String, of category: String, types: String = #"["registered", "updated", "removed"]"#, key: String,
-        then: String = ""
+        _ name: String, of category: String, types: String = #"["registered", "updated", "removed"]"#, key: String
     ) throws -> ProjectionDefinition {
         let files: [ExactText: String] = [
             "projection.json": """
@@ -66,7 +48,6 @@ enum TestProjections {
               FROM new_events GROUP BY stream_id
             ON CONFLICT (id) DO UPDATE
               SET email = coalesce(excluded.email, shown.email), events = shown.events + excluded.events;
-            \(then)
             """,
         ]
         return try ProjectionDefinition(folder: name, files: files)

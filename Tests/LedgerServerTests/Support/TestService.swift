@@ -24,21 +24,19 @@ struct TestService: Sendable {
 
     /// - Parameters:
     ///   - projecting: whether projectors keep the read models up to date.
-    ///   - projections: definitions beside the built-in ones, or in place of those of their names.
+    ///   - projections: definitions beside the built-in ones.
     ///   - redis: what the service listens to; `nil` to poll.
     ///   - url: the address by which the service finds the ledger; by default the ledger's own.
     ///   - server: the Postgres for the ledger; by default the shared one.
-    ///   - dashboardFolder: a folder with the dashboard's files; by default the embedded ones.
     static func with<T: Sendable>(
         needsToken: Bool = true, projecting: Bool = false, projections: [ProjectionDefinition] = [],
         redis: RedisConfiguration? = nil, url: String? = nil, server: String? = nil,
-        dashboardFolder: String? = nil, settings: HTTPSettings = HTTPSettings(),
-        _ body: @Sendable (TestService) async throws -> T
+        settings: HTTPSettings = HTTPSettings(), _ body: @Sendable (TestService) async throws -> T
     ) async throws -> T {
         try await places.with {
             try await run(
                 needsToken: needsToken, projecting: projecting, projections: projections, redis: redis, url: url,
-                server: server, dashboardFolder: dashboardFolder, settings: settings, body)
+                server: server, settings: settings, body)
         }
     }
 
@@ -47,8 +45,7 @@ struct TestService: Sendable {
 
     private static func run<T: Sendable>(
         needsToken: Bool, projecting: Bool, projections: [ProjectionDefinition], redis: RedisConfiguration?,
-        url: String?, server: String?, dashboardFolder: String?, settings: HTTPSettings,
-        _ body: @Sendable (TestService) async throws -> T
+        url: String?, server: String?, settings: HTTPSettings, _ body: @Sendable (TestService) async throws -> T
     ) async throws -> T {
         let settings = settings.changed { $0.readers = min($0.readers, 4) }
         return try await TestLedger.with(url: server) { ledger in
@@ -57,13 +54,11 @@ struct TestService: Sendable {
             let (addresses, listening) = AsyncStream<String>.makeStream()
             var logger = Logger(label: "test")
             logger.logLevel = .error
-            let definitions =
-                try ProjectionDefinition.all().filter { builtIn in !projections.contains { $0.name == builtIn.name } }
-                + projections
+            let definitions = try ProjectionDefinition.all() + projections
             let service = try LedgerService(
                 LedgerService.Configuration(
                     url: url ?? ledger.url, ledger: ledger.name, redis: redis, http: settings, port: 0,
-                    needsToken: needsToken, projections: definitions, dashboardFolder: dashboardFolder),
+                    needsToken: needsToken, projections: definitions),
                 logger: logger
             ) { listening.yield($0) }
             let group = ServiceGroup(

@@ -10,8 +10,6 @@ import Testing
     @Test(arguments: [
         ("batch_jobs", "batch_jobs", "id"), ("batch_job_runs", "batch_job_runs", "batch_job_id"),
         ("audit_log", "audit_log", "stream_id"), ("backtesting", "backtesting_ids", "stream_id"),
-        ("job_list", "job_list", "id"), ("job_list", "job_list_labels", "id"), ("job_list", "job_list_marks", "id"),
-        ("job_counts", "job_counts_open", "id"),
     ])
     func ofABuiltInProjection(_ name: String, _ table: String, _ column: String) async throws {
         try await Self.expectWidth(of: column, in: table, try ProjectionDefinition.builtIn(name))

@@ -8,8 +8,7 @@ struct Serve: AsyncParsableCommand {
         discussion: """
             Runs until SIGTERM or Ctrl-C. Every request needs a token (`jobledger token create`). --no-auth turns \
             tokens off and works only on a loopback address. TLS, limits and CORS are settings: see docs/http.md. The \
-            first line of output is the address, where browsers find the dashboard (`jobledger dashboard`). While the \
-            database cannot be reached, it waits, and does not listen.
+            first line of output is the address. While the database cannot be reached, it waits, and does not listen.
 
             EXAMPLE
               jobledger token create --scope append,read
@@ -29,7 +28,6 @@ struct Serve: AsyncParsableCommand {
     var noAuth = false
 
     @OptionGroup var projections: ProjectionOptions
-    @OptionGroup var dashboard: DashboardOptions
     @OptionGroup var options: LedgerOptions
 
     private struct Line: Encodable {
@@ -42,7 +40,7 @@ struct Serve: AsyncParsableCommand {
         let json = options.json
         let service = try settings.service(
             host: host, port: port ?? settings.http.port ?? HTTPSettings.standardPort, needsToken: !noAuth,
-            projections: projections.definitions(), dashboardFolder: dashboard.dashboardDir, logger: logger
+            projections: projections.definitions(), logger: logger
         ) { url in
             if json { try Output.json(Line(url: url)) } else { try Output.line(url) }
         }

@@ -20,9 +20,8 @@ struct Up: AsyncParsableCommand {
             Starts the servers, migrates, installs the categories, and runs the HTTP service, the relay, all \
             projectors and the sealer until SIGTERM or Ctrl-C. The data directory (--data-dir) holds all state, and \
             the key that seals unless JOBLEDGER_SEAL_KEY names another. DIR/env holds the addresses and a token for \
-            other programs. DIR/ready appears once everything works. Then it prints an address that signs a browser \
-            in to the dashboard, once; `jobledger dashboard` prints others. After a kill -9 no process is left and no \
-            event is lost: start it again.
+            other programs. DIR/ready appears once everything works. After a kill -9 no process is left and no event \
+            is lost: start it again.
 
             EXAMPLE
               jobledger up --data-dir /var/lib/jobledger
@@ -53,7 +52,6 @@ struct Up: AsyncParsableCommand {
 
     @OptionGroup var projections: ProjectionOptions
     @OptionGroup var categories: CategoryOptions
-    @OptionGroup var dashboard: DashboardOptions
 
     func run() async throws {
         let environment = try LedgerSettings(fallsBackToStandardDirectory: false)
@@ -132,22 +130,17 @@ struct Up: AsyncParsableCommand {
         services.append(
             try settings.service(
                 host: host, port: try port ?? settings.http.port ?? directory.choosePort(),
-                needsToken: true, projections: definitions, dashboardFolder: dashboard.dashboardDir, logger: logger
+                needsToken: true, projections: definitions, logger: logger
             ) { listening.yield($0) })
         services.append(
             Running {
                 guard let address = await addresses.first(where: { _ in true }) else { return }
-                let signIn = try await Self.signInAddress(at: address, settings)
-                try directory.write(
-                    settings, verifier: seal.verifier, sockets: sockets, service: (address, token, signIn))
+                try directory.write(settings, verifier: seal.verifier, sockets: sockets, service: (address, token))
                 try await Self.waitUntilProjecting(definitions, settings)
-                // A code of its own, made as late as possible, because its time counts from now.
-                let printed = try await Self.signInAddress(at: address, settings)
                 try directory.markReady()
                 Output.diagnostic(
                     "The ledger is up. Ctrl-C stops it; \(directory.env.path) has its addresses and a token.")
                 Output.diagnostic("It is served at \(address).")
-                if let printed { Self.tell(printed, directory) }
                 // A service that returns would stop the group, so this one waits to be cancelled.
                 try await Task.sleep(for: .seconds(1_000_000_000))
             })
@@ -182,29 +175,6 @@ struct Up: AsyncParsableCommand {
         }
         await store.close()
         return token.text
-    }
-
-    /// An address that signs a browser in; `nil` without a dashboard. While the server is being
-    /// started again, it is tried again.
-    private static func signInAddress(at service: String, _ settings: LedgerSettings) async throws -> String? {
-        guard settings.http.dashboard else { return nil }
-        let store = try settings.store(connections: 1)
-        while true {
-            do {
-                let code = try await SignInCodes(store).make()
-                await store.close()
-                return code.address(at: service)
-            } catch let error as PostgresError where error.isRetriable {
-                try await Task.sleep(for: .milliseconds(200))
-            }
-        }
-    }
-
-    private static func tell(_ signIn: String, _ directory: DataDirectory) {
-        Output.diagnostic("Look at it: \(signIn)")
-        Output.diagnostic(
-            "This address signs one browser in, within 15 minutes; "
-                + "jobledger dashboard --data-dir \(directory.path) prints another.")
     }
 
     /// Waits until every projection has its tables and has reached the head that the log had at the

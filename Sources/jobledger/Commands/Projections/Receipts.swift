@@ -1,7 +1,6 @@
 import ArgumentParser
 import Foundation
 import LedgerCore
-import LedgerServer
 import Postgres
 import Projections
 
@@ -25,15 +24,47 @@ struct Receipts: AsyncParsableCommand {
 
     @OptionGroup var options: LedgerOptions
 
+    private struct Line: Encodable {
+        var number: Int64
+        var kind: String
+        var projection: String
+        var definition: String
+        var position: Position
+        var rows: Int64?
+        var digest: String?
+        var liveDigest: String?
+        var equal: Bool?
+        var events: Int64?
+        var seconds: Double?
+        var workers: Int?
+        var window: Int64?
+        var blockedMs: Double?
+        var leftOut: Int64?
+        var madeAt: String
+        var madeBy: String
+        var role: String
+    }
+
     func run() async throws {
         let settings = try await options.settings()
         let connection = try await settings.connect("jobledger receipts")
         let receipts = try await RecordedReceipt.last(limit, of: projection, on: connection)
         await connection.close()
         for receipt in receipts {
-            if options.json { try Output.json(ReceiptReport(receipt)) } else { try Output.line(text(receipt)) }
+            if options.json { try Output.json(line(receipt)) } else { try Output.line(text(receipt)) }
         }
         if receipts.isEmpty, !options.json { Output.diagnostic("there are no receipts") }
+    }
+
+    private func line(_ receipt: RecordedReceipt) -> Line {
+        // Rounded to thousandths. A number so large that it has none is shown unchanged.
+        func short(_ number: Double?) -> Double? { number.map { abs($0) < 1e12 ? ($0 * 1000).rounded() / 1000 : $0 } }
+        return Line(
+            number: receipt.number, kind: receipt.kind, projection: receipt.projection, definition: receipt.definition,
+            position: receipt.position, rows: receipt.rows, digest: receipt.digest, liveDigest: receipt.liveDigest,
+            equal: receipt.isEqual, events: receipt.events, seconds: short(receipt.seconds), workers: receipt.workers,
+            window: receipt.window, blockedMs: short(receipt.blockedMilliseconds), leftOut: receipt.leftOut,
+            madeAt: receipt.madeAt, madeBy: receipt.madeBy, role: receipt.role)
     }
 
     private func text(_ receipt: RecordedReceipt) -> String {
@@ -56,4 +87,9 @@ struct Receipts: AsyncParsableCommand {
         }
         return text + "\n   definition \(receipt.definition)"
     }
+}
+
+extension RecordedReceipt {
+    /// Whether the tables in use had the rebuilt rows; `nil` if they were not compared.
+    fileprivate var isEqual: Bool? { liveDigest.map { $0 == digest } }
 }
